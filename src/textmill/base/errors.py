@@ -1,0 +1,44 @@
+"""The errors a person meets. Each says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+# Exit codes of every verb (DESIGN §7).
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+class TextmillError(Exception):
+    """Something a person can act on; the command line prints it without a traceback.
+
+    `str(error)` reads `where: what; advice`, on one screen.
+    """
+
+    exit_code = FAILED
+
+    def __init__(self, what: str, *, where: object = "", advice: str = "") -> None:
+        self.what, self.where, self.advice = what, str(where), advice
+        text = f"{where}: {what}" if str(where) else what
+        super().__init__(f"{text}; {advice}" if advice else text)
+
+
+class RecipeError(TextmillError):
+    """A recipe or an option that cannot be used as written (exit code 2)."""
+
+    exit_code = WRONG_USE
+
+
+class DamagedError(TextmillError):
+    """A file that is not what it was when it was written: a wrong hash, a missing part, a lying header."""
+
+
+class BusyError(TextmillError):
+    """Somebody else is writing here."""
+
+
+class NonFiniteError(TextmillError):
+    """A loss or a gradient that is NaN or infinite; raised before the update is made."""
+
+
+class Interrupted(TextmillError):
+    """The person, or the machine, asked the work to stop; what was done so far is saved."""
+
+    exit_code = INTERRUPTED

@@ -1,0 +1,159 @@
+"""What a model is, as plain data: enough to build it, count it and export it. No tensor library needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from textmill.base.errors import RecipeError
+from textmill.base.schema import About
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPositions:
+    """No position information but the causal mask (NoPE; Kazemnejad et al. 2023)."""
+
+    kind: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinusoidalPositions:
+    """Fixed sines and cosines added to the embeddings (Vaswani et al. 2017, section 3.5)."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedPositions:
+    """One trained vector a position, added to the embeddings (GPT-2, BERT)."""
+
+    kind: Literal["learned"] = "learned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativePositions:
+    """Clipped relative positions with key and value terms (Shaw et al. 2018, equations 3 and 4)."""
+
+    kind: Literal["relative"] = "relative"
+    clip: Annotated[int, About("distance at which relative positions are clipped", "tokens", ge=1)] = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5Positions:
+    """A trained bias a head for each bucket of distance, shared by all layers (Raffel et al. 2020)."""
+
+    kind: Literal["t5"] = "t5"
+    buckets: Annotated[int, About("number of distance buckets", ge=2)] = 32
+    max_distance: Annotated[int, About("distance from which all fall in the last bucket", "tokens", ge=2)] = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class RopeScaling:
+    """How rotary frequencies are stretched for longer contexts."""
+
+    kind: Annotated[
+        Literal["linear", "llama3"], About("linear interpolation, or the frequency-wise rule of Llama 3.1")
+    ] = "linear"
+    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 1.0
+    low_freq_factor: Annotated[float, About("llama3: wavelengths over original/this are stretched", gt=0)] = 1.0
+    high_freq_factor: Annotated[float, About("llama3: wavelengths under original/this are kept", gt=0)] = 4.0
+    original_context: Annotated[int, About("llama3: context before stretching", "tokens", ge=1)] = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotaryPositions:
+    """Queries and keys rotated by their position (Su et al. 2021)."""
+
+    kind: Literal["rotary"] = "rotary"
+    theta: Annotated[float, About("base of the geometric row of wavelengths", gt=1)] = 10000.0
+    scaling: Annotated[RopeScaling | None, About("stretching for longer contexts")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlibiPositions:
+    """A fixed linear penalty on distance, one slope a head (Press et al. 2022)."""
+
+    kind: Literal["alibi"] = "alibi"
+
+
+Positions = (
+    NoPositions
+    | SinusoidalPositions
+    | LearnedPositions
+    | RelativePositions
+    | T5Positions
+    | RotaryPositions
+    | AlibiPositions
+)
+GATED = ("swiglu", "geglu")  # activations whose feed-forward has a third matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderSpec:
+    """A GPT-type decoder. The defaults are exactly a Hugging Face `llama`."""
+
+    kind: Literal["decoder"] = "decoder"
+    d_model: Annotated[int, About("width of the residual stream", "features", ge=1)] = 256
+    layers: Annotated[int, About("number of blocks", ge=1)] = 6
+    heads: Annotated[int, About("number of query heads", ge=1)] = 4
+    kv_heads: Annotated[int | None, About("number of key and value heads; left out: as many as heads", ge=1)] = None
+    head_dim: Annotated[int | None, About("width of a head; left out: d_model / heads", "features", ge=1)] = None
+    d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 688
+    context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 512
+    position: Annotated[Positions, About("how positions are told apart")] = RotaryPositions()
+    norm: Annotated[Literal["rmsnorm", "layernorm", "batchnorm"], About("normalisation")] = "rmsnorm"
+    norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-6
+    placement: Annotated[
+        Literal["pre", "post", "sandwich"], About("norm before each sublayer, after its residual sum, or both sides")
+    ] = "pre"
+    activation: Annotated[
+        Literal["relu", "relu2", "gelu", "gelu_tanh", "swiglu", "geglu"], About("feed-forward non-linearity")
+    ] = "swiglu"
+    bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "none"
+    qk_norm: Annotated[bool, About("RMS-normalise queries and keys by head (Qwen3)")] = False
+    tied: Annotated[bool, About("input embedding and output layer share one matrix")] = True
+    dropout: Annotated[float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)] = 0.0
+    window: Annotated[int | None, About("each token sees this many tokens, itself included", "tokens", ge=1)] = None
+    attention_softcap: Annotated[float | None, About("attention scores s become cap·tanh(s/cap)", gt=0)] = None
+    logit_softcap: Annotated[float | None, About("logits x become cap·tanh(x/cap)", gt=0)] = None
+    base_width: Annotated[
+        int | None,
+        About("µP: width at which the learning rate was tuned; initial scale and rates follow d_model", ge=1),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.head_dim is None and self.d_model % self.heads:
+            raise RecipeError(
+                f"{self.d_model} cannot be shared out over {self.heads} heads",
+                where="d_model",
+                advice="make d_model a multiple of heads, or give head_dim",
+            )
+        if self.heads % self.key_heads:
+            raise RecipeError(
+                f"{self.key_heads} does not divide heads ({self.heads})",
+                where="kv_heads",
+                advice="each key head serves the same number of query heads",
+            )
+        if self.position.kind in ("rotary", "sinusoidal"):
+            width = self.head_width if self.position.kind == "rotary" else self.d_model
+            if width % 2:
+                name = "head_dim" if self.position.kind == "rotary" else "d_model"
+                raise RecipeError(f"{width} is odd: {self.position.kind} positions need pairs", where=name)
+
+    @property
+    def key_heads(self) -> int:
+        """Number of key and value heads."""
+        return self.kv_heads or self.heads
+
+    @property
+    def head_width(self) -> int:
+        """Width of one head."""
+        return self.head_dim or self.d_model // self.heads
+
+    @property
+    def gated(self) -> bool:
+        """Whether the feed-forward layer has a gate."""
+        return self.activation in GATED
+
+
+ModelSpec = DecoderSpec  # a union, told apart by `kind`, as families are added
