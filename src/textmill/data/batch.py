@@ -1,0 +1,49 @@
+"""A batch: what one step of training, scoring or generating reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+IGNORE = -100  # a target that bears no loss; the value PyTorch's cross-entropy passes over by default
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Token ids and everything needed to score them.
+
+    B rows, T positions, S positions on the encoder side.
+
+    inputs       (B, T) int64
+    targets      (B, T) or (B,) int64; `IGNORE` bears no loss
+    mask         (B, T) bool, True = real token; None: every token is real
+    documents    (B, T) int64, which packed document a token belongs to: attention stays inside it.
+                 None: attention is bounded by the row only
+    source       (B, S) int64, encoder side
+    source_mask  (B, S) bool, as `mask`
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    mask: Tensor | None = None
+    documents: Tensor | None = None
+    source: Tensor | None = None
+    source_mask: Tensor | None = None
+
+    def _map(self, change) -> Batch:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: None if value is None else change(value) for name, value in values.items()})
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """Rows start <= r < stop, as views: a micro-batch, or one rank's share."""
+        return self._map(lambda tensor: tensor[start:stop])
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """The same batch on a device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def __len__(self) -> int:
+        """Number of rows, B."""
+        return self.inputs.shape[0]
