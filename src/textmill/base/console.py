@@ -1,0 +1,107 @@
+"""What a person sees while the work goes on. Logs go to stderr, results to stdout.
+
+Stages never print: they tell a Reporter. This plain one writes a line now and then, as suits a log file; the
+command line puts a live screen in its place on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+_QUIET_SECONDS = 5.0  # between two lines about the same work
+
+
+@dataclass(frozen=True)
+class TrainingStatus:
+    """Where a training run stands after a step. Losses in nats a token, rates per second, times in seconds."""
+
+    step: int
+    steps: int
+    loss: float
+    smoothed: float
+    rate: float
+    grad_norm: float
+    tokens_per_second: float
+    peak_share: float | None  # of this machine's measured matrix-multiplication peak
+    validation: float | None
+    seconds_left: float
+
+
+class Reporter:
+    """Plain lines on stderr."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Something a person should act on."""
+        self.note(f"warning: {text}")
+
+    def stage(self, name: str, state: str, why: str = "") -> None:
+        """A stage is up to date, begins or ends, and why."""
+        self.note(f"{name:<10} {state}" + (f" ({why})" if why else ""))
+
+    def progress(self, label: str, done: int, total: int | None = None, unit: str = "") -> None:
+        """Work that can be counted goes on."""
+        if self._due(label) or done == total:
+            self.note(f"{label}: {done:,}{f' of {total:,}' if total else ''} {unit}".rstrip())
+
+    def training(self, status: TrainingStatus) -> None:
+        """A training step was made."""
+        if self._due("training") or status.step == status.steps:
+            peak = f"  {status.peak_share:.0%} of peak" if status.peak_share is not None else ""
+            look = f"  validation {status.validation:.4f}" if status.validation is not None else ""
+            self.note(
+                f"step {status.step:>6}/{status.steps}  loss {status.loss:.4f}  smoothed {status.smoothed:.4f}{look}"
+                f"  rate {status.rate:.2e}  {status.tokens_per_second:,.0f} tokens/s{peak}"
+                f"  {duration(status.seconds_left)} left"
+            )
+
+    def close(self) -> None:
+        """The work is over; give the terminal back."""
+
+    def _due(self, label: str) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(label, -_QUIET_SECONDS) < _QUIET_SECONDS:
+            return False
+        self._last[label] = now
+        return True
+
+
+class Silent(Reporter):
+    """Says nothing, except what must be acted on."""
+
+    def note(self, text: str) -> None:
+        if text.startswith("warning: "):
+            super().note(text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `45 s`, `3 min 20 s`, `2 h 05 min`."""
+    seconds = int(seconds + 0.5)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def amount(number: float, unit: str = "") -> str:
+    """A large number with its decimal prefix: `1.23 M`, `4.56 GB`."""
+    for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.3g} {prefix}{unit}"
+    return f"{number:.3g} {unit}".rstrip()
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,121 @@
+"""Recipes: from a TOML file and `--set a.b=v` to a checked Recipe, and what differs between two of them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from textmill.base import presets, schema, toml
+from textmill.base.errors import RecipeError
+from textmill.base.spec import Recipe
+
+
+def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
+    """Read and check a recipe file; `overrides` are `a.b=value` with TOML values.
+
+    Relative source paths are taken from the recipe's own folder. Raises RecipeError, naming file, key,
+    mistake and the nearest right name.
+    """
+    path = Path(path)
+    return build(_read(path), overrides, where=str(path), base=path.parent)
+
+
+def build(data: dict[str, Any], overrides: Iterable[str] = (), *, where: str = "", base: Path = Path()) -> Recipe:
+    """A checked Recipe from plain data, with presets expanded and paths made absolute."""
+    for override in overrides:
+        data = _set(data, override)
+    data = _expand_preset(data, where)
+    return schema.read(Recipe, _absolute_paths(data, base), where)
+
+
+def dumps(recipe: Recipe, *, comments: bool = True) -> str:
+    """The whole recipe as TOML, every default spelt out."""
+    return toml.dumps(recipe, comments=comments)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe file, for editors."""
+    result = schema.json_schema(Recipe)
+    model = result["properties"]["model"]
+    model["properties"] |= {
+        "preset": {"enum": list(presets.FAMILIES), "description": "Family whose shape fills the keys left out."},
+        "size": {"type": "string", "description": "Size of the preset, such as 10M, 1B or a published name."},
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | result
+
+
+def difference(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """(dotted key, old, new) wherever two trees of plain data differ; None stands for absent."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found = []
+        for key in {**old, **new}:
+            found += difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        return found
+    return [] if old == new else [(path, old, new)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError("there is no such recipe", where=path, advice="`textmill recipe new` makes one") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise RecipeError(f"cannot be read ({error.strerror.lower()})", where=path) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError("is not UTF-8 text", where=path, advice="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"is not valid TOML: {error}", where=path) from error
+
+
+def _set(data: dict[str, Any], override: str) -> dict[str, Any]:
+    """A copy of `data` with one `a.b=value` carried out."""
+    key, sign, text = override.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not sign or not all(parts):
+        raise RecipeError(f"{override!r} is not of the form a.b=value", where="--set")
+    try:
+        item = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        item = text.strip()  # a bare word is text
+    return _put(data, parts, item)
+
+
+def _put(data: Any, parts: list[str], item: Any) -> Any:
+    data = dict(data) if isinstance(data, Mapping) else {}
+    data[parts[0]] = item if len(parts) == 1 else _put(data.get(parts[0]), parts[1:], item)
+    return data
+
+
+def _expand_preset(data: dict[str, Any], where: str) -> dict[str, Any]:
+    model = data.get("model")
+    if not isinstance(model, Mapping) or not {"preset", "size"} & model.keys():
+        return data
+    given = {key: item for key, item in model.items() if key not in ("preset", "size")}
+    try:
+        shape = presets.preset(model.get("preset", "llama"), str(model.get("size", "10M")))
+    except RecipeError as error:
+        place = f"{where}: model.{error.where}" if where else f"model.{error.where}"
+        raise RecipeError(error.what, where=place, advice=error.advice) from None
+    return {**data, "model": {**shape, **given}}
+
+
+def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Source and tokenizer paths made absolute, so that a saved recipe means the same from anywhere."""
+
+    def absolute(item: Any) -> Any:
+        return str((base / Path(item).expanduser()).absolute()) if isinstance(item, str) else item
+
+    corpus, tokenizer = data.get("corpus"), data.get("tokenizer")
+    if isinstance(tokenizer, Mapping) and "path" in tokenizer:
+        data = {**data, "tokenizer": {**tokenizer, "path": absolute(tokenizer["path"])}}
+    if not isinstance(corpus, Mapping) or not isinstance(corpus.get("sources"), list):
+        return data
+    sources = [
+        {**source, "paths": [absolute(item) for item in source["paths"]]}
+        if isinstance(source, Mapping) and isinstance(source.get("paths"), list)
+        else source
+        for source in corpus["sources"]
+    ]
+    return {**data, "corpus": {**corpus, "sources": sources}}

@@ -1,0 +1,84 @@
+"""Where artifacts stand, and the one rule by which they are made: content-addressed, whole, explained.
+
+`work/<kind>/<key>` holds an artifact that was decided by `key`, the hash of its stage, its part of the recipe
+and its parents. What is there and whole is used again; what is not is made in a directory of another name that
+takes its own only at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from textmill.base import files, lineage, recipe
+from textmill.base.console import Reporter
+from textmill.base.lineage import Artifact
+from textmill.base.run import Run
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The directory all work happens in, and whom to tell about it."""
+
+    root: Path
+    reporter: Reporter = field(default_factory=Reporter)
+
+    def run(self, name: str) -> Run:
+        return Run(self.root / "runs" / name)
+
+    def runs(self) -> list[Run]:
+        """Every run here, by name."""
+        return [run for run in map(Run, sorted((self.root / "runs").glob("*"))) if run.exists]
+
+    def artifact(
+        self,
+        kind: str,
+        *,
+        version: int,
+        spec: Any,
+        parents: Sequence[Artifact],
+        make: Callable[[Path], None],
+        name: str,
+    ) -> Artifact:
+        """The artifact of `kind` decided by (version, spec, parents): found, or made by `make(directory)`.
+
+        `name` is the recipe's name: what was made for it last time tells why it must be made again.
+        """
+        decided = {"stage": f"{kind}/{version}", "spec": spec, "parents": [parent.id for parent in parents]}
+        key = files.value_id(decided)
+        directory = self.root / kind / key[:16]
+        memory = self.root / kind / f".last-{files.content_id(name)[:16]}.json"
+        if found := lineage.find(directory, key):
+            self.reporter.stage(kind, "up to date")
+        else:
+            why = self._reason(memory, decided)
+            self.reporter.stage(kind, "being made", why)
+            with files.lock(self.root / kind / f".{key[:16]}", f"textmill making {kind}"):
+                found = lineage.find(directory, key) or self._make(directory, kind, key, spec, parents, make)
+        files.write_json(memory, decided)
+        return found
+
+    def _make(self, directory: Path, kind: str, key: str, spec: Any, parents: Sequence[Artifact], make: Any) -> Artifact:
+        with files.atomic_directory(directory) as partial:
+            make(partial)
+            lineage.write(partial, kind=kind, key=key, spec=spec, parents=parents, home=directory)
+        return lineage.read(directory)
+
+    @staticmethod
+    def _reason(memory: Path, decided: dict[str, Any]) -> str:
+        if not memory.is_file():
+            return "nothing there yet"
+        changes = recipe.difference(files.read_json(memory), decided)
+        return "; ".join(_change(*change) for change in changes[:3]) or "its files were gone or cut short"
+
+
+def _change(path: str, old: Any, new: Any) -> str:
+    if path == "parents":
+        return "what it is made from changed"
+    if path == "stage":
+        return f"the way it is made changed, {old} to {new}"
+    if isinstance(old, (dict, list)) or isinstance(new, (dict, list)):
+        return f"{path.removeprefix('spec.')} changed"
+    return f"{path.removeprefix('spec.')} was {old}, is {new}"

@@ -1,0 +1,132 @@
+"""The house keeps its plan: imports go down the floors, in no circle, and only to what is declared."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "textmill"
+FLOORS = {
+    "base": 0,
+    "text": 1,
+    "metrics": 1,
+    "index": 2,
+    "tasks": 2,
+    "data": 3,
+    "nn": 3,
+    "models": 4,
+    "training": 5,
+    "decoding": 5,
+    "interop": 6,
+    "optimize": 6,
+    "audit": 6,
+    "explain": 6,
+    "retrieval": 6,
+    "stages": 7,
+    "cli": 8,
+    "serving": 8,
+}
+CORE = {"torch", "numpy", "pyarrow", "safetensors", "tokenizers", "tiktoken", "typer", "rich", "jinja2"}
+# Extras a module may import, always inside the function that needs them.
+OPTIONAL = {"transformers", "tensorboard"}
+TORCH_FREE = ("base", "text", "metrics", "tasks", "index")
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in FILES}
+
+
+def imports(path: Path, *, top_level: bool = False) -> set[str]:
+    """Dotted names of the modules a file imports; `top_level` leaves out imports inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    hidden = set()
+    for node in ast.walk(tree):
+        lazy = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        if lazy or typing_only:
+            hidden |= set(ast.walk(node)) - {node}
+    names = set()
+    for node in ast.walk(tree):
+        if top_level and node in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                names.add(full if full in MODULES else str(node.module))
+    return names
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_go_down(path):
+    here = room(module_name(path))
+    for name in imports(path):
+        if name.startswith("textmill.") and here and room(name) != here:
+            assert FLOORS[room(name)] < FLOORS[here], f"{module_name(path)} imports {name}, which is not below it"
+
+
+def test_every_room_has_a_floor():
+    assert {room(name) for name in MODULES} - {""} <= set(FLOORS)
+
+
+def test_no_circles():
+    graph = {module_name(p): {n for n in imports(p) if n in MODULES and n != module_name(p)} for p in FILES}
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, f"circle: {' -> '.join([*path[path.index(name) :], name])}"
+        if name in done:
+            return
+        path.append(name)
+        for below in graph[name]:
+            visit(below)
+        path.pop()
+        done.add(name)
+
+    for name in graph:
+        visit(name)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_only_declared_libraries(path):
+    outside = {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"textmill"}
+    assert outside <= CORE | OPTIONAL
+    at_top = {name.split(".")[0] for name in imports(path, top_level=True)}
+    assert not at_top & OPTIONAL, "an extra is imported where it is used, not at the top"
+    if room(module_name(path)) in TORCH_FREE:
+        assert "torch" not in outside, "this room is torch-free"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_modules_stay_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_no_pickle():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert "torch.save(" not in text, path
+        assert "torch.load(" not in text, path
+        assert not {"pickle", "marshal", "shelve", "dill"} & {name.split(".")[0] for name in imports(path)}, path
+        assert "allow_pickle=True" not in text, path
+
+
+@pytest.mark.parametrize("heavy", ["torch", "numpy", "pyarrow", "tokenizers", "transformers"])
+def test_command_line_starts_light(heavy):
+    code = f"import sys, textmill.cli.main; sys.exit('{heavy}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
