@@ -1,0 +1,145 @@
+"""The decoder: a GPT-type language model.
+
+Shapes: B sequences, T tokens, D features, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from textmill.base.errors import TextmillError
+from textmill.base.model_spec import DecoderSpec
+from textmill.data.batch import Batch
+from textmill.nn import norm, position, reach
+from textmill.nn.block import Block
+from textmill.nn.cache import CacheState, LayerCache, allocate
+from textmill.nn.reach import Reach
+
+
+class Decoder(nn.Module):
+    """Embedding, blocks, a last norm (none in post-norm models), output layer.
+
+    `gradient_checkpointing` may be set at any time: blocks are then computed again in the backward pass
+    instead of keeping what they need.
+    """
+
+    def __init__(self, spec: DecoderSpec, vocabulary: int) -> None:
+        super().__init__()
+        self.spec, self.vocabulary = spec, vocabulary
+        self.gradient_checkpointing = False
+        learned, t5 = spec.position.kind == "learned", spec.position.kind == "t5"
+        self.embedding = nn.Embedding(vocabulary, spec.d_model)
+        self.position_embedding = nn.Embedding(spec.context, spec.d_model) if learned else None
+        self.position_bias = nn.Embedding(spec.position.buckets, spec.heads) if t5 else None
+        self.dropout = nn.Dropout(spec.dropout)
+        self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
+        bare = spec.placement == "post"
+        self.norm = None if bare else norm.build(spec.norm, spec.d_model, spec.norm_eps, spec.bias == "all")
+        self.output = None if spec.tied else nn.Linear(spec.d_model, vocabulary, bias=False)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, T, V) of the token after each of `batch.inputs`."""
+        return self.logits(self.hidden(batch))
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """What the output layer reads, (B, T, D): so that a loss can compute logits a piece at a time.
+
+        Raises TextmillError when positions are learned and there are more tokens than were learned.
+        """
+        if batch.documents is None:  # packed rows may be longer: each document has its own positions
+            self._fits(batch.inputs.shape[1])
+        bounds = reach.whole(self.spec, batch.inputs, batch.mask, batch.documents, self._bias_table())
+        return self._run(batch.inputs, bounds)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, D) -> (…, V)."""
+        logits = F.linear(hidden, self.embedding.weight if self.output is None else self.output.weight)
+        cap = self.spec.logit_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    @torch.no_grad()
+    def begin(self, batch: Batch, capacity: int) -> tuple[Tensor, CacheState]:
+        """Read the prompts `batch.inputs` (B, T): logits (B, V) after each one's last token, and the state.
+
+        capacity: tokens a row may hold in all, padding included. Where `batch.mask` marks padding, on
+        whichever side, it is moved to the left, so that all rows end together. Raises TextmillError when
+        capacity is under T, or over the context of a model with learned positions.
+        """
+        inputs, real = batch.inputs, batch.mask
+        if real is not None and bool(real.all()):
+            real = None
+        if real is not None:
+            order = real.long().argsort(dim=1, stable=True)
+            inputs, real = inputs.gather(1, order), real.gather(1, order)
+        rows, length = inputs.shape
+        self._fits(capacity)
+        spec = self.spec
+        like = self.embedding.weight
+        layers = allocate(spec.layers, rows, spec.key_heads, capacity, spec.head_width, like=like)
+        columns = None
+        if real is not None:
+            columns = torch.ones(rows, capacity, dtype=torch.bool, device=real.device)
+            columns[:, :length] = real[:, :capacity]
+        state = CacheState(layers, 0, columns)
+        state.room(length)
+        hidden = self._run(inputs, reach.whole(spec, inputs, real, None, self._bias_table()), layers)
+        state.length = length
+        return self.logits(hidden[:, -1]), state
+
+    @torch.no_grad()
+    def step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
+        """Read `tokens` (B, n) after what `state` holds: logits (B, n, V), and the state, written in place.
+
+        Raises TextmillError when the capacity is used up.
+        """
+        count = tokens.shape[1]
+        state.room(count)
+        bounds = reach.next_tokens(
+            self.spec, count, state.length, tokens.device, state.real, self._bias_table()
+        )
+        hidden = self._run(tokens, bounds, state.layers)
+        state.length += count
+        return self.logits(hidden), state
+
+    def _run(self, tokens: Tensor, bounds: Reach, cache: list[LayerCache] | None = None) -> Tensor:
+        x = self._embed(tokens, bounds)
+        for index, block in enumerate(self.blocks):
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, bounds, use_reentrant=False)
+            else:
+                x = block(x, bounds, None if cache is None else cache[index])
+        return x if self.norm is None else self.norm(x, bounds.real)
+
+    def _embed(self, tokens: Tensor, bounds: Reach) -> Tensor:
+        """Token vectors, and position vectors where the model adds them.
+
+        With sinusoids token vectors are multiplied by sqrt(D) first (Vaswani et al. 2017, section 3.4).
+        """
+        x = self.embedding(tokens)
+        kind = self.spec.position.kind
+        if kind in ("learned", "sinusoidal"):
+            places = bounds.positions
+            if places is None:
+                places = torch.arange(tokens.shape[1], device=tokens.device)
+            if kind == "sinusoidal":
+                x = x * math.sqrt(self.spec.d_model) + position.sinusoidal(places, self.spec.d_model).to(
+                    x.dtype
+                )
+            else:
+                x = x + self.position_embedding(places)
+        return self.dropout(x)
+
+    def _bias_table(self) -> Tensor | None:
+        return None if self.position_bias is None else self.position_bias.weight
+
+    def _fits(self, tokens: int) -> None:
+        if self.spec.position.kind == "learned" and tokens > self.spec.context:
+            raise TextmillError(
+                f"{tokens} tokens are more than the {self.spec.context} positions this model learned",
+                advice="shorten the text, or train with a larger model.context",
+            )

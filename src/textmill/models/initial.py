@@ -1,0 +1,110 @@
+"""What weights begin as, and how learning rates follow the width.
+
+`initialise` is a function of (spec, seed) only: each parameter has its own generator, keyed by its name, so
+the state of the global one is neither read nor changed, and adding a layer changes no other parameter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+
+from textmill.base.model_spec import DecoderSpec
+from textmill.nn.norm import BatchNorm
+
+Kind = Literal["embedding", "hidden", "vector", "output"]
+_STD = 0.02
+
+
+def kind_of_parameter(model: nn.Module) -> dict[str, Kind]:
+    """What each parameter is, by name.
+
+    embedding  a row is looked up by a token or a position (the output layer too, when tied)
+    hidden     a matrix inside a block
+    vector     norms, biases, and the small tables of relative positions
+    output     the untied output layer
+    """
+    return {name: _kind(name, parameter) for name, parameter in model.named_parameters()}
+
+
+def _kind(name: str, parameter: torch.Tensor) -> Kind:
+    if name in ("embedding.weight", "position_embedding.weight"):
+        return "embedding"
+    if name == "output.weight":
+        return "output"
+    table = name.endswith(("position_bias.weight", "relative_keys", "relative_values"))
+    return "vector" if parameter.ndim < 2 or table else "hidden"
+
+
+def width_multiplier(spec: DecoderSpec) -> float:
+    """How many times wider the model is than the one its learning rate was tuned on; 1 without µP."""
+    return spec.d_model / spec.base_width if spec.base_width else 1.0
+
+
+def learning_rate_scale(model: nn.Module) -> dict[str, float]:
+    """What Adam's learning rate is multiplied by for each parameter, so that one rate serves all widths.
+
+    Maximal update parametrisation (Yang et al. 2022, "Tensor Programs V", table 8), m = `width_multiplier`:
+
+    kind                    rate
+    hidden                  1 / m
+    the last norm           1 / m   (its gain is where the output multiplier 1 / m lives, see `initialise`)
+    embedding, vector       1
+    output                  1
+    """
+    scale = 1 / width_multiplier(model.spec)
+    last = last_norm(model.spec)
+    return {
+        name: scale if kind == "hidden" or name.startswith(last + ".") else 1.0
+        for name, kind in kind_of_parameter(model).items()
+    }
+
+
+def last_norm(spec: DecoderSpec) -> str:
+    """The name of the norm whose output the output layer reads."""
+    return f"blocks.{spec.layers - 1}.feedforward_norm" if spec.placement == "post" else "norm"
+
+
+def initialise(model: nn.Module, seed: int) -> None:
+    """Fill all parameters. With m = `width_multiplier` (1 without µP):
+
+    parameter                                     begins as
+    embedding, position_embedding                 normal, 0.02
+    qkv, up (gate and up)                         normal, 0.02 / sqrt(m)
+    attention.output, down (end of a residual)    normal, 0.02 / sqrt(m) / sqrt(2 · layers)  (GPT-2)
+    relative keys and values, T5 biases           normal, 0.02
+    output (untied)                               normal, 0.02
+    biases                                        0
+    gains of norms                                1
+    gain of the last norm                         1 / m
+
+    µP multiplies the logits by 1/m. Here the last norm's gain begins at 1/m and learns at 1/m of the rate,
+    which is the same trajectory under Adam, tied or not, and leaves `forward`, and so every export, as it was.
+    Heads keep their width when d_model grows, so scores stay divided by sqrt(head_dim).
+    """
+    spec: DecoderSpec = model.spec
+    scale = 1 / width_multiplier(spec)
+    last = last_norm(spec)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias") and parameter.ndim == 1:
+            parameter.data.zero_()
+        elif parameter.ndim == 1:
+            parameter.data.fill_(scale if name.startswith(last + ".") else 1.0)
+        else:
+            std = _STD * (math.sqrt(scale) if _kind(name, parameter) == "hidden" else 1.0)
+            if name.endswith(("attention.output.weight", "feedforward.down.weight")):
+                std /= math.sqrt(2 * spec.layers)
+            parameter.data.normal_(0.0, std, generator=_generator(seed, name))
+    for module in model.modules():
+        if isinstance(module, BatchNorm):
+            module.running_mean.zero_()
+            module.running_var.fill_(1.0)
+
+
+def _generator(seed: int, name: str) -> torch.Generator:
+    digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little") >> 1)

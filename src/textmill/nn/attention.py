@@ -1,0 +1,146 @@
+"""Grouped-query attention.
+
+Shapes: B sequences, T queries, S keys, H query heads, K key heads, E features of a head, D of the model.
+
+Two paths give the same numbers: the fused kernel of PyTorch, and the formula written out, which is taken
+where the kernel cannot say it (soft-capped scores, relative values), to look at the weights (`capture`) and
+to check the kernel (`eager`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from textmill.base.model_spec import DecoderSpec
+from textmill.nn import position
+from textmill.nn.cache import LayerCache
+from textmill.nn.norm import RMSNorm
+from textmill.nn.reach import Reach
+
+
+class _Mode:
+    """How attention is worked out just now; see `eager` and `capture`."""
+
+    eager = False
+    maps: list[Tensor] | None = None
+
+
+@contextlib.contextmanager
+def eager() -> Iterator[None]:
+    """Inside the block attention follows its formula step by step instead of using the fused kernel."""
+    before, _Mode.eager = _Mode.eager, True
+    try:
+        yield
+    finally:
+        _Mode.eager = before
+
+
+@contextlib.contextmanager
+def capture() -> Iterator[list[Tensor]]:
+    """Collect the attention weights (B, H, T, S) of every layer run inside the block, in order."""
+    before, maps = _Mode.maps, []
+    _Mode.maps = maps
+    try:
+        with eager():
+            yield maps
+    finally:
+        _Mode.maps = before
+
+
+class Attention(nn.Module):
+    """softmax(q·k / sqrt(E)) · v in each head (Vaswani et al. 2017, equation 1).
+
+    Key head k serves query heads k·H/K … (Ainslie et al. 2023). Queries, keys and values come from one matrix,
+    in that order: one large product is quicker than three.
+    """
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__()
+        self.heads, self.key_heads, self.head_width = spec.heads, spec.key_heads, spec.head_width
+        self.softcap = spec.attention_softcap
+        width = self.head_width
+        self.qkv = nn.Linear(
+            spec.d_model, (self.heads + 2 * self.key_heads) * width, bias=spec.bias != "none"
+        )
+        self.output = nn.Linear(self.heads * width, spec.d_model, bias=spec.bias == "all")
+        self.q_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
+        self.k_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
+        # A causal model only meets keys 0 … clip tokens back, so half of Shaw et al.'s table is enough.
+        relative = spec.position.clip + 1 if spec.position.kind == "relative" else 0
+        self.relative_keys = nn.Parameter(torch.zeros(relative, width)) if relative else None
+        self.relative_values = nn.Parameter(torch.zeros(relative, width)) if relative else None
+
+    def forward(self, x: Tensor, reach: Reach, cache: LayerCache | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D); with a cache, the keys before are read from it and the new ones written."""
+        q, k, v = self._project(x, reach)
+        if cache is not None:
+            cache.write(k, v, reach.start)
+            stop = reach.start + x.shape[1]
+            k, v = cache.keys[:, :, reach.first : stop], cache.values[:, :, reach.first : stop]
+        special = self.softcap is not None or self.relative_keys is not None
+        mixed = self._by_formula(q, k, v, reach) if special or _Mode.eager else self._fused(q, k, v, reach)
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def _project(self, x: Tensor, reach: Reach) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, T, E), keys and values (B, K, T, E), normed and rotated as the model says."""
+        heads, key_heads = self.heads, self.key_heads
+        parts = self.qkv(x).unflatten(-1, (heads + 2 * key_heads, self.head_width))
+        if self.q_norm is None and reach.rotation is not None:
+            both = position.rotate(parts[:, :, : heads + key_heads], *reach.rotation)
+            q, k = both[:, :, :heads], both[:, :, heads:]
+        else:
+            q, k = parts[:, :, :heads], parts[:, :, heads : heads + key_heads]
+            if self.q_norm is not None and self.k_norm is not None:
+                q, k = self.q_norm(q), self.k_norm(k)
+            if reach.rotation is not None:
+                q, k = position.rotate(q, *reach.rotation), position.rotate(k, *reach.rotation)
+        v = parts[:, :, heads + key_heads :]
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+        """PyTorch's kernel; (B, H, T, E)."""
+        mask, grouped = reach.mask, self.heads != self.key_heads
+        if mask is None and q.shape[2] == 1 and grouped:  # one query: its group becomes rows of one product
+            rows = q.unflatten(1, (self.key_heads, -1)).flatten(2, 3)
+            return F.scaled_dot_product_attention(rows, k, v).unflatten(2, (-1, 1)).flatten(1, 2)
+        if mask is not None and mask.is_floating_point():
+            mask = mask.to(q.dtype)
+        causal = mask is None and q.shape[2] > 1
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+
+    def _by_formula(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+        """The same, written out; (B, H, T, E)."""
+        group = self.heads // self.key_heads
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+        scores = q @ k.transpose(-1, -2)
+        if self.relative_keys is not None:  # Shaw et al. 2018, equation 4: q · (k + a), a by distance
+            by_distance = q @ self.relative_keys.T
+            scores = scores + by_distance.gather(-1, reach.back.expand(*scores.shape))
+        scores = scores / math.sqrt(self.head_width)
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        weights = torch.softmax(_masked(scores, reach.mask), dim=-1)
+        if _Mode.maps is not None:
+            _Mode.maps.append(weights.detach())
+        mixed = weights @ v
+        if self.relative_values is not None:  # equation 3: weights · (v + a)
+            rows = self.relative_values.shape[0]
+            by_distance = weights.new_zeros(*weights.shape[:-1], rows)
+            by_distance = by_distance.scatter_add(-1, reach.back.expand(*weights.shape), weights)
+            mixed = mixed + by_distance @ self.relative_values
+        return mixed
+
+
+def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        queries, keys = scores.shape[-2:]
+        mask = position.distances(queries, keys, scores.device) >= 0
+    if mask.is_floating_point():
+        return scores + mask.to(scores.dtype)
+    return scores.masked_fill(~mask, -math.inf)

@@ -1,0 +1,71 @@
+"""The key-value cache: allocated once, written in place.
+
+Shapes: B sequences, K key heads, C capacity in tokens, E features of a head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from textmill.base.errors import TextmillError
+
+
+@dataclass(slots=True)
+class LayerCache:
+    """What one attention layer remembers."""
+
+    keys: Tensor  # (B, K, C, E)
+    values: Tensor  # (B, K, C, E)
+
+    def write(self, keys: Tensor, values: Tensor, start: int) -> None:
+        """Put new keys and values (B, K, T, E) at columns start … start + T - 1."""
+        stop = start + keys.shape[2]
+        self.keys[:, :, start:stop] = keys
+        self.values[:, :, start:stop] = values
+
+
+@dataclass(slots=True)
+class CacheState:
+    """What a decoder remembers of the sequences so far. Rows of different lengths begin with padding."""
+
+    layers: list[LayerCache]
+    length: int  # columns written so far
+    real: Tensor | None  # (B, C) bool, False at padding; None when no row has any
+
+    @property
+    def capacity(self) -> int:
+        """Columns there are."""
+        return self.layers[0].keys.shape[2]
+
+    @property
+    def rows(self) -> int:
+        """Sequences there are."""
+        return self.layers[0].keys.shape[0]
+
+    def room(self, tokens: int) -> None:
+        """Raise TextmillError unless `tokens` more columns fit."""
+        if self.length + tokens > self.capacity:
+            raise TextmillError(
+                f"the key-value cache holds {self.capacity} tokens, and {self.length} + {tokens} were asked of it",
+                advice="begin with a larger capacity",
+            )
+
+    def reorder(self, rows: Tensor) -> CacheState:
+        """The state whose row i is row rows[i] of this one: for beams, and for dropping finished rows.
+
+        rows: (n,) int64; rows may repeat and be left out. This state is left as it was.
+        """
+        layers = [LayerCache(layer.keys[rows], layer.values[rows]) for layer in self.layers]
+        return CacheState(layers, self.length, None if self.real is None else self.real[rows])
+
+
+def allocate(
+    layers: int, rows: int, key_heads: int, capacity: int, head_width: int, *, like: Tensor
+) -> list[LayerCache]:
+    """Room for `capacity` tokens in every layer, in the dtype and on the device of `like`."""
+    shape = (rows, key_heads, capacity, head_width)
+    options = {"dtype": like.dtype, "device": like.device}
+    return [LayerCache(torch.zeros(shape, **options), torch.zeros(shape, **options)) for _ in range(layers)]

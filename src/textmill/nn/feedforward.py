@@ -1,0 +1,52 @@
+"""The feed-forward layer, plain or gated.
+
+Shapes: B sequences, T tokens, D features of the model, F inner features.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from textmill.base.model_spec import DecoderSpec
+
+
+class FeedForward(nn.Module):
+    """down(act(up(x))), or down(act(gate(x)) · up(x)) when gated (Shazeer 2020, equation 6).
+
+    Gate and up are one matrix, gate first: one large product is quicker than two.
+    ReLU² is max(x, 0)² (So et al. 2021); `gelu` is x·Φ(x), `gelu_tanh` its tanh form (Hendrycks & Gimpel 2016).
+    """
+
+    def __init__(self, spec: DecoderSpec) -> None:
+        super().__init__()
+        self.activation, self.gated = spec.activation, spec.gated
+        inner = 2 * spec.d_ff if spec.gated else spec.d_ff
+        self.up = nn.Linear(spec.d_model, inner, bias=spec.bias == "all")
+        self.down = nn.Linear(spec.d_ff, spec.d_model, bias=spec.bias == "all")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        x = self.up(x)
+        if self.gated:
+            gate, x = x.chunk(2, dim=-1)
+            return self.down(_ACTIVATIONS[self.activation](gate) * x)
+        return self.down(_ACTIVATIONS[self.activation](x))
+
+
+def _relu2(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return F.gelu(x, approximate="tanh")
+
+
+_ACTIVATIONS = {
+    "relu": F.relu,
+    "relu2": _relu2,
+    "gelu": F.gelu,
+    "gelu_tanh": _gelu_tanh,
+    "swiglu": F.silu,
+    "geglu": F.gelu,
+}

@@ -1,0 +1,117 @@
+"""How positions are told apart: vectors added to embeddings, rotations, and biases on attention scores.
+
+Shapes: B sequences, T queries, S keys, H heads, D features of the model, E features of a head.
+
+Every table here is worked out from its formula when it is needed, in float32 whatever the dtype of the
+model (as the published models do, so that publishing changes no logit), and is never part of the weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from textmill.base.model_spec import RopeScaling, T5Positions
+
+
+def count(real: Tensor | None, documents: Tensor | None) -> Tensor | None:
+    """The position of each token: how many real tokens stand before it in its document.
+
+    Args:
+        real: (B, T) bool, False at padding; None when nothing is padding.
+        documents: (B, T) int64, equal for neighbours in one document; None when each row is one document.
+
+    Returns:
+        (B, T) int64, or None when every row is simply 0 … T-1. Padding gets a position too, which nobody reads.
+
+    >>> count(torch.tensor([[False, False, True, True]]), None)
+    tensor([[0, 0, 0, 1]])
+    >>> count(None, torch.tensor([[7, 7, 7, 9, 9]]))
+    tensor([[0, 1, 2, 0, 1]])
+    """
+    if real is None and documents is None:
+        return None
+    ones = torch.ones_like(documents) if real is None else real.long()
+    before = ones.cumsum(1) - ones  # real tokens before this one in the row
+    if documents is not None:
+        first = torch.ones_like(documents, dtype=torch.bool)
+        first[:, 1:] = documents[:, 1:] != documents[:, :-1]
+        before = before - torch.where(first, before, 0).cummax(1).values
+    return before.clamp(min=0)
+
+
+def sinusoidal(positions: Tensor, width: int) -> Tensor:
+    """sin(p / 10000^(2i/D)) in even features, the cosine in odd ones (Vaswani et al. 2017, section 3.5).
+
+    positions (…,) int64 -> (…, width) float32.
+    """
+    rates = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width)
+    angles = positions.float()[..., None] * rates
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+
+
+def rotary_frequencies(width: int, theta: float, scaling: RopeScaling | None, device: torch.device) -> Tensor:
+    """Radians a token for each pair of features, (E/2,) float32 (Su et al. 2021, section 3.2.2).
+
+    Linear scaling divides all by the factor (Chen et al. 2023); `llama3` divides the slow ones, keeps the
+    fast ones and goes from one to the other in between (Dubey et al. 2024).
+    """
+    rates = 1.0 / (theta ** (torch.arange(0, width, 2, dtype=torch.int64, device=device).float() / width))
+    if scaling is None:
+        return rates
+    if scaling.kind == "linear":
+        return rates / scaling.factor
+    turns = scaling.original_context * rates / (2 * math.pi)  # over the original context
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    keep = ((turns - low) / (high - low)).clamp(0, 1) if high != low else (turns > low).float()
+    return (1 - keep) * rates / scaling.factor + keep * rates
+
+
+def rotation(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of each token's angles: (…, T) -> two tensors (…, T, 1, E/2) for all heads."""
+    angles = (positions.float()[..., None] * frequencies).unsqueeze(-2)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn feature i and feature i + E/2 together by their angle: x (B, T, H, E), cos and sin (…, T, 1, E/2)."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def distances(queries: int, keys: int, device: torch.device) -> Tensor:
+    """How far back key j lies from query i, (T, S) int64; negative in the future. The queries come last."""
+    last = torch.arange(keys - queries, keys, device=device)
+    return last[:, None] - torch.arange(keys, device=device)[None, :]
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """The slope of each head: 2^(-8h/H) for a power of two, else the nearest powers' interleaved.
+
+    Press et al. 2022, section 3, and footnote in their released code for other numbers of heads.
+    """
+    power = 2 ** math.floor(math.log2(heads))
+    slopes = [2 ** (-8 * (h + 1) / power) for h in range(power)]
+    finer = [2 ** (-8 * (h + 1) / (2 * power)) for h in range(2 * power)]
+    return slopes + finer[0::2][: heads - power]
+
+
+def alibi_bias(distance: Tensor, heads: int) -> Tensor:
+    """-slope · distance, (H, T, S) float32 (Press et al. 2022, section 3)."""
+    slopes = torch.tensor(alibi_slopes(heads), dtype=torch.float32, device=distance.device)
+    return -slopes[:, None, None] * distance.clamp(min=0)
+
+
+def t5_bucket(distance: Tensor, spec: T5Positions) -> Tensor:
+    """The bucket of each distance back (Raffel et al. 2020, section 2.1, one-directional).
+
+    Half of the buckets are one distance each, the rest grow logarithmically up to `max_distance`.
+    """
+    back = distance.clamp(min=0)
+    exact = spec.buckets // 2
+    ratio = torch.log(back.clamp(min=1).float() / exact) / math.log(spec.max_distance / exact)
+    far = (exact + ratio * (spec.buckets - exact)).long().clamp(max=spec.buckets - 1)
+    return torch.where(back < exact, back, far)
