@@ -1,8 +1,8 @@
 """How the next token is chosen: penalties and filters over logits, then one draw a row.
 
-A strategy is a tiny frozen dataclass, called with logits (B, V) and the rows' history, that gives new logits
-(B, V); a dropped token gets -inf. `strategies` puts them in the order transformers uses, so one set of
-settings means the same in both:
+A strategy is a tiny frozen dataclass, called with logits (B, V) and the rows' history, that gives new
+logits (B, V); a dropped token gets -inf. `strategies` puts them in the order transformers uses, so one
+set of settings means the same in both:
 
     repetition  ->  presence and frequency  ->  temperature  ->  top-k  ->  top-p  ->  min-p  ->  typical
 
@@ -36,7 +36,9 @@ class History:
     counts: Tensor  # (B, V) float32: how often generated
 
     @classmethod
-    def of(cls, prompts: Sequence[Sequence[int]], vocabulary: int, device: torch.device | str = "cpu") -> History:
+    def of(
+        cls, prompts: Sequence[Sequence[int]], vocabulary: int, device: torch.device | str = "cpu"
+    ) -> History:
         """The history of rows that have read their prompts and written nothing."""
         seen = torch.zeros(len(prompts), vocabulary, dtype=torch.bool, device=device)
         for row, prompt in enumerate(prompts):
@@ -136,7 +138,7 @@ class MinP:
 
 @dataclass(frozen=True)
 class Typical:
-    """Keep the tokens whose surprisal lies nearest the entropy, until they hold `mass` (Meister et al. 2022)."""
+    """Keep the tokens of surprisal nearest the entropy, until they hold `mass` (Meister et al. 2022)."""
 
     mass: float
 

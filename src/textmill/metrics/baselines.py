@@ -1,12 +1,14 @@
 """What a model should beat: a unigram model and two compressors, in bits per byte of the same test text.
 
-Unigram: each token costs -log2((c + 1) / (N + V)) bits, where c is how often it occurs in the training tokens,
-N how many there are and V the vocabulary (Laplace's rule). Same tokens, same end-of-text, no context at all.
+Unigram: each token costs -log2((c + 1) / (N + V)) bits, where c is how often it occurs in the training
+tokens, N how many there are and V the vocabulary (Laplace's rule). Same tokens, same end-of-text, no
+context at all.
 
-Compressors: the bits of the test text are those it adds to the training text, 8 · (C(train + test) - C(train)),
-over the bytes of the test text (Cilibrasi & Vitányi 2005 use the same difference). The compressor thus knows
-what the model was trained on, as far back as its window and `baseline_bytes` reach; the signature says how far.
-Documents are joined by one NUL byte each, which is not counted as test text: it is the compressors' end-of-text.
+Compressors: the bits of the test text are those it adds to the training text, 8 · (C(train + test) -
+C(train)), over the bytes of the test text (Cilibrasi & Vitányi 2005 use the same difference). The
+compressor thus knows what the model was trained on, as far back as its window and `baseline_bytes` reach;
+the signature says how far. Documents are joined by one NUL byte each, which is not counted as test text:
+it is the compressors' end-of-text.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ def unigram(
     """Bits per byte of test documents under the token frequencies of the training text.
 
     `train` and `test` are token ids (they may be memory maps); document d of the test text is
-    `test[offsets[d]:offsets[d + 1]]` and has `sizes[d]` bytes. The interval is the bootstrap over documents of
-    metrics/perplexity.py.
+    `test[offsets[d]:offsets[d + 1]]` and has `sizes[d]` bytes. The interval is the bootstrap over
+    documents of metrics/perplexity.py.
     """
     counts = np.zeros(vocabulary, dtype=np.int64)
     for start in range(0, len(train), _CHUNK):
@@ -78,8 +80,8 @@ def compressors(
 ) -> Mapping[str, Score]:
     """Bits per byte of test documents for each of `names` ("xz", "zstd"), conditioned on training text.
 
-    At most the last `limit` bytes of the training documents condition them. They run side by side, since both
-    let other threads work. Raises TextmillError when the test text is empty.
+    At most the last `limit` bytes of the training documents condition them. They run side by side, since
+    both let other threads work. Raises TextmillError when the test text is empty.
     """
     known = tail(train, limit)
     texts = [document.encode("utf-8", "surrogatepass") for document in test]
@@ -93,7 +95,8 @@ def compressors(
     scores = {}
     for index, name in enumerate(names):
         bits = 8 * (lengths[2 * index] - lengths[2 * index + 1])
-        signature = f"{name}|{_COMPRESSORS[name][1](len(both))}|conditioned:{len(known)} bytes|documents:{len(texts)}"
+        how = _COMPRESSORS[name][1](len(both))
+        signature = f"{name}|{how}|conditioned:{len(known)} bytes|documents:{len(texts)}"
         scores[name] = Score(bits / size, None, None, "bits/byte", len(texts), signature)
     return scores
 
@@ -128,4 +131,6 @@ _COMPRESSORS: dict[str, tuple[Callable[[bytes], int], Callable[[int], str]]] = {
 
 def _some(size: float) -> None:
     if not size:
-        raise TextmillError("there is no test text to score", advice="give a part of the corpus that holds documents")
+        raise TextmillError(
+            "there is no test text to score", advice="give a part of the corpus that holds documents"
+        )

@@ -9,8 +9,8 @@ targets and b_d its bytes of UTF-8:
 
 Bits per byte does not depend on the tokenizer, so it is the number to compare. The end-of-text token is a
 target like any other, and its nats count, though it has no bytes: a model pays for knowing where a document
-ends. The interval is the 95 % percentile bootstrap over documents: documents are drawn with replacement, and
-each ratio above is computed anew from the sums of the drawn ones.
+ends. The interval is the 95 % percentile bootstrap over documents: documents are drawn with replacement,
+and each ratio above is computed anew from the sums of the drawn ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from textmill.metrics.score import Score, percentiles, resample
 
 
 def language_model(
-    nats: ArrayLike, targets: ArrayLike, sizes: ArrayLike, *, resamples: int = 1000, seed: int = 0, how: str = ""
+    nats: ArrayLike,
+    targets: ArrayLike,
+    sizes: ArrayLike,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    how: str = "",
 ) -> dict[str, Score]:
     """Scores of a model on documents, by name: `bits per byte`, `nats per token`, `perplexity`.
 
@@ -37,11 +43,15 @@ def language_model(
     documents = len(table)
     total = table.sum(0)
     if total[1] == 0 or total[2] == 0:
-        raise TextmillError("there is no text to score", advice="give a part of the corpus that holds documents")
+        raise TextmillError(
+            "there is no text to score", advice="give a part of the corpus that holds documents"
+        )
     sums = resample(table, resamples, seed) if documents > 1 else None
     if sums is not None:  # a sample of empty documents only says nothing
         sums = sums[(sums[:, 1] > 0) & (sums[:, 2] > 0)]
-    tail = f"end:scored|documents:{documents}|{_bootstrap(documents, resamples, seed)}" + (f"|{how}" if how else "")
+    tail = f"end:scored|documents:{documents}|{_bootstrap(documents, resamples, seed)}" + (
+        f"|{how}" if how else ""
+    )
 
     def score(name: str, unit: str, ratio) -> Score:
         value = float(ratio(total[None])[0])
@@ -49,7 +59,9 @@ def language_model(
         return Score(value, low, high, unit, documents, f"{name}|{tail}")
 
     return {
-        "bits per byte": score("bits-per-byte|nats/(ln2*bytes)", "bits/byte", lambda s: s[:, 0] / s[:, 2] / math.log(2)),
+        "bits per byte": score(
+            "bits-per-byte|nats/(ln2*bytes)", "bits/byte", lambda s: s[:, 0] / s[:, 2] / math.log(2)
+        ),
         "nats per token": score("nats-per-token|nats/targets", "nats/token", lambda s: s[:, 0] / s[:, 1]),
         "perplexity": score("perplexity|exp(nats/targets)", "", lambda s: _exp(s[:, 0] / s[:, 1])),
     }
@@ -59,7 +71,9 @@ def _columns(nats: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> np.ndarra
     columns = [np.asarray(column, dtype=np.float64) for column in (nats, targets, sizes)]
     if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns) or not len(columns[0]):
         shapes = ", ".join(str(column.shape) for column in columns)
-        raise TextmillError(f"nats, targets and bytes have shapes {shapes}", advice="give one number a document each")
+        raise TextmillError(
+            f"nats, targets and bytes have shapes {shapes}", advice="give one number a document each"
+        )
     table = np.stack(columns, axis=1)
     if not np.isfinite(table).all() or (table < 0).any():
         raise TextmillError(
@@ -74,4 +88,8 @@ def _exp(values: np.ndarray) -> np.ndarray:
 
 
 def _bootstrap(documents: int, resamples: int, seed: int) -> str:
-    return f"interval:95% percentile bootstrap, {resamples} resamples, seed {seed}" if documents > 1 else "interval:none"
+    return (
+        f"interval:95% percentile bootstrap, {resamples} resamples, seed {seed}"
+        if documents > 1
+        else "interval:none"
+    )
