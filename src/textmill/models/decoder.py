@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec
+from textmill.base.model_spec import DecoderSpec, LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.nn import norm, position, reach
 from textmill.nn.block import Block
@@ -32,10 +32,14 @@ class Decoder(nn.Module):
         super().__init__()
         self.spec, self.vocabulary = spec, vocabulary
         self.gradient_checkpointing = False
-        learned, t5 = spec.position.kind == "learned", spec.position.kind == "t5"
+        learned = isinstance(spec.position, LearnedPositions)
         self.embedding = nn.Embedding(vocabulary, spec.d_model)
         self.position_embedding = nn.Embedding(spec.context, spec.d_model) if learned else None
-        self.position_bias = nn.Embedding(spec.position.buckets, spec.heads) if t5 else None
+        self.position_bias = (
+            nn.Embedding(spec.position.buckets, spec.heads)
+            if isinstance(spec.position, T5Positions)
+            else None
+        )
         self.dropout = nn.Dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
         bare = spec.placement == "post"
@@ -53,7 +57,9 @@ class Decoder(nn.Module):
         """
         if batch.documents is None:  # packed rows may be longer: each document has its own positions
             self._fits(batch.inputs.shape[1])
-        bounds = reach.whole(self.spec, batch.inputs, batch.mask, batch.documents, self._bias_table())
+        bounds = reach.whole(
+            self.spec, batch.inputs, real=batch.mask, documents=batch.documents, table=self._bias_table()
+        )
         return self._run(batch.inputs, bounds)
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -87,7 +93,7 @@ class Decoder(nn.Module):
             columns[:, :length] = real[:, :capacity]
         state = CacheState(layers, 0, columns)
         state.room(length)
-        hidden = self._run(inputs, reach.whole(spec, inputs, real, None, self._bias_table()), layers)
+        hidden = self._run(inputs, reach.whole(spec, inputs, real=real, table=self._bias_table()), layers)
         state.length = length
         return self.logits(hidden[:, -1]), state
 
@@ -100,7 +106,7 @@ class Decoder(nn.Module):
         count = tokens.shape[1]
         state.room(count)
         bounds = reach.next_tokens(
-            self.spec, count, state.length, tokens.device, state.real, self._bias_table()
+            self.spec, count, state.length, device=tokens.device, real=state.real, table=self._bias_table()
         )
         hidden = self._run(tokens, bounds, state.layers)
         state.length += count

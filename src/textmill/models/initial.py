@@ -20,6 +20,13 @@ Kind = Literal["embedding", "hidden", "vector", "output"]
 _STD = 0.02
 
 
+def spec_of(model: nn.Module) -> DecoderSpec:
+    """The spec a model was built from."""
+    spec = model.spec
+    assert isinstance(spec, DecoderSpec)
+    return spec
+
+
 def kind_of_parameter(model: nn.Module) -> dict[str, Kind]:
     """What each parameter is, by name.
 
@@ -56,8 +63,8 @@ def learning_rate_scale(model: nn.Module) -> dict[str, float]:
     embedding, vector       1
     output                  1
     """
-    scale = 1 / width_multiplier(model.spec)
-    last = last_norm(model.spec)
+    spec = spec_of(model)
+    scale, last = 1 / width_multiplier(spec), last_norm(spec)
     return {
         name: scale if kind == "hidden" or name.startswith(last + ".") else 1.0
         for name, kind in kind_of_parameter(model).items()
@@ -83,10 +90,10 @@ def initialise(model: nn.Module, seed: int) -> None:
     gain of the last norm                         1 / m
 
     µP multiplies the logits by 1/m. Here the last norm's gain begins at 1/m and learns at 1/m of the rate,
-    which is the same trajectory under Adam, tied or not, and leaves `forward`, and so every export, as it was.
+    which is the same trajectory under Adam, tied or not, and leaves `forward`, and every export, as it was.
     Heads keep their width when d_model grows, so scores stay divided by sqrt(head_dim).
     """
-    spec: DecoderSpec = model.spec
+    spec = spec_of(model)
     scale = 1 / width_multiplier(spec)
     last = last_norm(spec)
     for name, parameter in model.named_parameters():

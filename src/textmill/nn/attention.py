@@ -56,8 +56,8 @@ def capture() -> Iterator[list[Tensor]]:
 class Attention(nn.Module):
     """softmax(q·k / sqrt(E)) · v in each head (Vaswani et al. 2017, equation 1).
 
-    Key head k serves query heads k·H/K … (Ainslie et al. 2023). Queries, keys and values come from one matrix,
-    in that order: one large product is quicker than three.
+    Each key head serves H/K neighbouring query heads (Ainslie et al. 2023). Queries, keys and values come
+    from one matrix, in that order: one large product is quicker than three.
     """
 
     def __init__(self, spec: DecoderSpec) -> None:
@@ -119,7 +119,9 @@ class Attention(nn.Module):
         group = self.heads // self.key_heads
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         scores = q @ k.transpose(-1, -2)
-        if self.relative_keys is not None:  # Shaw et al. 2018, equation 4: q · (k + a), a by distance
+        if (
+            self.relative_keys is not None and reach.back is not None
+        ):  # Shaw et al. 2018, equation 4: q · (k + a), a by distance
             by_distance = q @ self.relative_keys.T
             scores = scores + by_distance.gather(-1, reach.back.expand(*scores.shape))
         scores = scores / math.sqrt(self.head_width)
@@ -129,7 +131,7 @@ class Attention(nn.Module):
         if _Mode.maps is not None:
             _Mode.maps.append(weights.detach())
         mixed = weights @ v
-        if self.relative_values is not None:  # equation 3: weights · (v + a)
+        if self.relative_values is not None and reach.back is not None:  # equation 3: weights · (v + a)
             rows = self.relative_values.shape[0]
             by_distance = weights.new_zeros(*weights.shape[:-1], rows)
             by_distance = by_distance.scatter_add(-1, reach.back.expand(*weights.shape), weights)

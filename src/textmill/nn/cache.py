@@ -49,7 +49,7 @@ class CacheState:
         """Raise TextmillError unless `tokens` more columns fit."""
         if self.length + tokens > self.capacity:
             raise TextmillError(
-                f"the key-value cache holds {self.capacity} tokens, and {self.length} + {tokens} were asked of it",
+                f"the cache holds {self.capacity} tokens, and {self.length} + {tokens} were asked of it",
                 advice="begin with a larger capacity",
             )
 

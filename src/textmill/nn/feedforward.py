@@ -15,7 +15,8 @@ class FeedForward(nn.Module):
     """down(act(up(x))), or down(act(gate(x)) · up(x)) when gated (Shazeer 2020, equation 6).
 
     Gate and up are one matrix, gate first: one large product is quicker than two.
-    ReLU² is max(x, 0)² (So et al. 2021); `gelu` is x·Φ(x), `gelu_tanh` its tanh form (Hendrycks & Gimpel 2016).
+    ReLU² is max(x, 0)² (So et al. 2021); `gelu` is x·Φ(x), `gelu_tanh` its tanh form (Hendrycks & Gimpel
+    2016).
     """
 
     def __init__(self, spec: DecoderSpec) -> None:

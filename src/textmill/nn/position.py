@@ -24,16 +24,19 @@ def count(real: Tensor | None, documents: Tensor | None) -> Tensor | None:
         documents: (B, T) int64, equal for neighbours in one document; None when each row is one document.
 
     Returns:
-        (B, T) int64, or None when every row is simply 0 … T-1. Padding gets a position too, which nobody reads.
+        (B, T) int64, or None when every row is simply 0 … T-1. Padding gets one too, which nobody reads.
 
     >>> count(torch.tensor([[False, False, True, True]]), None)
     tensor([[0, 0, 0, 1]])
     >>> count(None, torch.tensor([[7, 7, 7, 9, 9]]))
     tensor([[0, 1, 2, 0, 1]])
     """
-    if real is None and documents is None:
+    if real is not None:
+        ones = real.long()
+    elif documents is not None:
+        ones = torch.ones_like(documents)
+    else:
         return None
-    ones = torch.ones_like(documents) if real is None else real.long()
     before = ones.cumsum(1) - ones  # real tokens before this one in the row
     if documents is not None:
         first = torch.ones_like(documents, dtype=torch.bool)
@@ -76,7 +79,7 @@ def rotation(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn feature i and feature i + E/2 together by their angle: x (B, T, H, E), cos and sin (…, T, 1, E/2)."""
+    """Turn features i and i + E/2 together by their angle: x (B, T, H, E), cos and sin (…, T, 1, E/2)."""
     first, second = x.chunk(2, dim=-1)
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

@@ -1,6 +1,6 @@
 """What each token may see, worked out once for all layers of a forward pass.
 
-Shapes: B sequences, T queries, S keys, H heads, E features of a head. The queries are the last T of S columns.
+Shapes: B sequences, T queries (the last T of S columns), S keys, H heads, E features of a head.
 """
 
 from __future__ import annotations
@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from textmill.base.model_spec import DecoderSpec
+from textmill.base.model_spec import (
+    AlibiPositions,
+    DecoderSpec,
+    RelativePositions,
+    RotaryPositions,
+    T5Positions,
+)
 from textmill.nn import position
 
 
@@ -31,9 +37,23 @@ class Reach:
     first: int = 0  # first column of the cache that any query sees
 
 
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The table of scores to be filled: so many queries, the last of so many keys."""
+
+    queries: int
+    keys: int
+    device: torch.device
+
+    def distance(self) -> Tensor:
+        """How far back each key lies, (T, S)."""
+        return position.distances(self.queries, self.keys, self.device)
+
+
 def whole(
     spec: DecoderSpec,
     tokens: Tensor,
+    *,
     real: Tensor | None = None,
     documents: Tensor | None = None,
     table: Tensor | None = None,
@@ -41,21 +61,22 @@ def whole(
     """The reach of whole sequences: tokens (B, T), real (B, T) bool, documents (B, T).
 
     In packed rows a token sees its own document only, and positions start again with each document, so a
-    packed document gives what the document alone gives. `table` (buckets, H) holds the biases of T5 positions.
+    packed document gives what it gives alone. `table` (buckets, H) holds the biases of T5 positions.
     """
-    length = tokens.shape[1]
-    everybody = real
+    grid = _Grid(tokens.shape[1], tokens.shape[1], tokens.device)
+    padding = real
     if real is not None and documents is None and _only_after(real):
-        everybody = None  # causal order already keeps padding at the end out of sight
-    mask = _mask(spec, length, length, tokens.device, everybody, documents, table)
-    positions = position.count(everybody, documents)
-    return _place(spec, mask, positions, length, length, tokens.device, real=real)
+        padding = None  # causal order already keeps padding at the end out of sight
+    mask = _mask(spec, grid, padding, documents, table)
+    positions = position.count(padding, documents)
+    return Reach(mask, positions, _rotation(spec, grid, positions), _back(spec, grid), real)
 
 
 def next_tokens(
     spec: DecoderSpec,
     count: int,
     length: int,
+    *,
     device: torch.device,
     real: Tensor | None = None,
     table: Tensor | None = None,
@@ -67,72 +88,66 @@ def next_tokens(
     """
     first = max(0, length + 1 - spec.window) if spec.window is not None else 0
     stop = length + count
-    mask = _mask(
-        spec, count, stop - first, device, None if real is None else real[:, first:stop], None, table
-    )
+    grid = _Grid(count, stop - first, device)
+    mask = _mask(spec, grid, None if real is None else real[:, first:stop], None, table)
     positions = torch.arange(length, stop, device=device)[None]
     if real is not None:
-        padding = length - real[:, :length].sum(1, keepdim=True)
-        positions = positions - padding
-    return _place(spec, mask, positions, count, stop - first, device, start=length, first=first)
+        positions = positions - (length - real[:, :length].sum(1, keepdim=True))
+    rotation = _rotation(spec, grid, positions)
+    return Reach(mask, positions, rotation, _back(spec, grid), start=length, first=first)
 
 
 def _only_after(real: Tensor) -> bool:
-    """Whether padding only follows real tokens. Asked on a CPU only: elsewhere the answer would be waited for."""
+    """Whether padding only follows real tokens. Asked on a CPU only: a GPU would have to be waited for."""
     return real.device.type == "cpu" and bool((real[:, 1:] <= real[:, :-1]).all())
 
 
 def _mask(
-    spec: DecoderSpec,
-    queries: int,
-    keys: int,
-    device: torch.device,
-    real: Tensor | None,
-    documents: Tensor | None,
-    table: Tensor | None,
+    spec: DecoderSpec, grid: _Grid, real: Tensor | None, documents: Tensor | None, table: Tensor | None
 ) -> Tensor | None:
-    """The mask, or None where causal order says it all. A token always sees itself, so no row is empty."""
-    biased = spec.position.kind in ("alibi", "t5")
-    bounded = spec.window is not None and spec.window < keys
-    simple = queries in (1, keys)  # what the kernel can say by itself
-    if simple and not biased and not bounded and real is None and documents is None:
+    """The mask, or None where causal order says it all. A token always sees itself, so no row is empty.
+
+    real: (B, S); documents: (B, S), given for whole sequences only.
+    """
+    biased = isinstance(spec.position, (AlibiPositions, T5Positions))
+    simple = grid.queries in (1, grid.keys)  # what the kernel can say by itself
+    if spec.window is not None and spec.window < grid.keys:
+        simple = False
+    if simple and not biased and real is None and documents is None:
         return None
-    distance = position.distances(queries, keys, device)
+    distance = grid.distance()
     allowed = distance >= 0
-    if bounded:
+    if spec.window is not None:
         allowed = allowed & (distance < spec.window)
     allowed = allowed[None, None]
     if documents is not None:
         allowed = allowed & (documents[:, None, :, None] == documents[:, None, None, :])
     if real is not None:
         allowed = (allowed & real[:, None, None, :]) | (distance == 0)
-    if not biased:
-        return allowed
-    if spec.position.kind == "alibi":
-        bias = position.alibi_bias(distance, spec.heads)
-    else:
-        bias = table[position.t5_bucket(distance, spec.position)].permute(2, 0, 1)
-    return bias[None].masked_fill(~allowed, -math.inf)
+    bias = _bias(spec, distance, table)
+    return allowed if bias is None else bias[None].masked_fill(~allowed, -math.inf)
 
 
-def _place(
-    spec: DecoderSpec,
-    mask: Tensor | None,
-    positions: Tensor | None,
-    queries: int,
-    keys: int,
-    device: torch.device,
-    real: Tensor | None = None,
-    start: int = 0,
-    first: int = 0,
-) -> Reach:
-    rotation, back = None, None
-    if spec.position.kind == "rotary":
-        rates = position.rotary_frequencies(
-            spec.head_width, spec.position.theta, spec.position.scaling, device
-        )
-        places = torch.arange(queries, device=device)[None] if positions is None else positions
-        rotation = position.rotation(places, rates)
-    if spec.position.kind == "relative":
-        back = position.distances(queries, keys, device).clamp(0, spec.position.clip)
-    return Reach(mask, positions, rotation, back, real, start, first)
+def _bias(spec: DecoderSpec, distance: Tensor, table: Tensor | None) -> Tensor | None:
+    """What is added to the scores for their distance, (H, T, S); None where positions work otherwise."""
+    if isinstance(spec.position, AlibiPositions):
+        return position.alibi_bias(distance, spec.heads)
+    if isinstance(spec.position, T5Positions) and table is not None:
+        return table[position.t5_bucket(distance, spec.position)].permute(2, 0, 1)
+    return None
+
+
+def _rotation(spec: DecoderSpec, grid: _Grid, positions: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    if not isinstance(spec.position, RotaryPositions):
+        return None
+    rates = position.rotary_frequencies(
+        spec.head_width, spec.position.theta, spec.position.scaling, grid.device
+    )
+    places = torch.arange(grid.queries, device=grid.device)[None] if positions is None else positions
+    return position.rotation(places, rates)
+
+
+def _back(spec: DecoderSpec, grid: _Grid) -> Tensor | None:
+    if not isinstance(spec.position, RelativePositions):
+        return None
+    return grid.distance().clamp(0, spec.position.clip)
