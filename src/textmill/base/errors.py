@@ -35,7 +35,11 @@ class BusyError(TextmillError):
 
 
 class NonFiniteError(TextmillError):
-    """A loss or a gradient that is NaN or infinite; raised before the update is made."""
+    """A loss or a gradient that is NaN or infinite; raised before the update of `step` is made."""
+
+    def __init__(self, what: str, *, step: int = -1, where: object = "", advice: str = "") -> None:
+        super().__init__(what, where=where, advice=advice)
+        self.step = step
 
 
 class Interrupted(TextmillError):

@@ -1,0 +1,189 @@
+"""Several ranks: where this one stands, what they add up, and how gradients and weights travel.
+
+Started by `torchrun`, which sets RANK, WORLD_SIZE and LOCAL_RANK. Two ways of sharing the work:
+
+- ddp: each rank holds the whole model; gradients are summed in fixed buckets, and travel while the backward
+  pass still runs (Li et al. 2020). Buckets never change, so a resumed run adds in the same order.
+- fsdp2: weights, gradients and optimiser state are cut up over the ranks by block (Zhao et al. 2023), with
+  PyTorch's `fully_shard`. Checkpoints hold whole tensors either way, so ranks may come and go between runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+BUCKET_BYTES = 25 << 20
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class World:
+    """The ranks of a run. `World()` is one process alone."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+    sharded: bool = False  # fsdp2: parameters are cut up over the ranks
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank writes files and talks to the person."""
+        return self.rank == 0
+
+    def sum_many(self, values: Sequence[float | Tensor]) -> list[float]:
+        """The sums over all ranks of a few numbers, in float64."""
+        numbers = torch.stack([torch.as_tensor(value, device=self.device).double() for value in values])
+        if self.size > 1:
+            torch.distributed.all_reduce(numbers)
+        return numbers.tolist()
+
+    def sum(self, value: float | Tensor) -> float:
+        """The sum over all ranks of one number."""
+        return self.sum_many([value])[0]
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            self.sum(0)
+
+    def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Whole tensors of a state that may be sharded. Every rank must call it, with the same names."""
+        return {name: full(tensor) for name, tensor in tensors.items()}
+
+
+def full(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that may be cut up over ranks (a collective, if it is)."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This rank's part of a tensor that may be cut up over ranks."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def placed(value: Tensor, like: Tensor) -> Tensor:
+    """A copy of a whole tensor where `like` is: on its device, and cut up over the ranks as it is."""
+    if value.ndim and hasattr(like, "full_tensor"):
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(like, DTensor)
+        mine = value.to(like.device)
+        return distribute_tensor(mine, like.device_mesh, like.placements, src_data_rank=None)
+    return value.to(like.device, copy=True)
+
+
+def under_torchrun() -> bool:
+    """Whether this process was started as one of several ranks, or as the only one by torchrun."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+@contextlib.contextmanager
+def join(device: torch.device, parallel: str) -> Iterator[World]:
+    """Join the other ranks (gloo on CPUs, nccl on GPUs) within the block; alone without torchrun."""
+    if not under_torchrun():
+        yield World(device=device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        rank, size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        yield World(rank, size, device, sharded=parallel == "fsdp2" and size > 1)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def shard(model: nn.Module, world: World, blocks: Sequence[nn.Module], *, bf16: bool = False) -> nn.Module:
+    """Cut a model up over the ranks, each block on its own and the rest together (fsdp2), in place.
+
+    Gradients are summed, not averaged: the loss is divided by the global number of targets already.
+    `hidden` and `logits` gather the weights as `forward` does, so every loss works as on one rank.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else None
+    options: dict[str, Any] = {"mesh": mesh, **({"mp_policy": policy} if policy else {})}
+    for part in (*blocks, model):
+        fully_shard(part, **options).set_gradient_divide_factor(1.0)
+    for name in ("hidden", "logits"):
+        register_fsdp_forward_method(model, name)
+    return model
+
+
+class Reducer:
+    """Sums gradients over ranks, bucket by bucket, while the backward pass runs.
+
+    Buckets are launched in one order on every rank, the reverse of the model's own, whatever the order in
+    which gradients become ready. Alone, or sharded (where fsdp2 does this itself), it does nothing.
+    """
+
+    def __init__(self, model: nn.Module, world: World) -> None:
+        self.world, self.model = world, model
+        self.active = world.size > 1 and not world.sharded
+        self.armed = False
+        self._buckets: list[list[Tensor]] = []
+        self._bucket_of: dict[Tensor, int] = {}
+        self._waiting: list[int] = []
+        self._flights: list[tuple[Any, Tensor]] = []
+        if self.active:
+            self._fill(reversed([weight for weight in model.parameters() if weight.requires_grad]))
+
+    def _fill(self, weights: Iterator[Tensor]) -> None:
+        size = BUCKET_BYTES
+        for weight in weights:
+            number = weight.numel() * weight.element_size()
+            if size + number > BUCKET_BYTES or self._buckets[-1][0].dtype != weight.dtype:
+                self._buckets.append([])
+                size = 0
+            self._buckets[-1].append(weight)
+            self._bucket_of[weight] = len(self._buckets) - 1
+            size += number
+            weight.register_post_accumulate_grad_hook(self._ready)
+
+    @contextlib.contextmanager
+    def micro(self, *, last: bool, overlap: bool) -> Iterator[None]:
+        """Around one micro-batch: gradients may travel only when the last one adds to them."""
+        if self.world.sharded:
+            self.model.set_requires_gradient_sync(last)  # type: ignore[operator]
+        self.armed = self.active and last and overlap
+        self._waiting = [len(bucket) for bucket in self._buckets]
+        try:
+            yield
+        finally:
+            self.armed = False
+
+    def _ready(self, weight: Tensor) -> None:
+        if not self.armed:
+            return
+        self._waiting[self._bucket_of[weight]] -= 1
+        while len(self._flights) < len(self._buckets) and self._waiting[len(self._flights)] == 0:
+            self._launch()
+
+    def _launch(self) -> None:
+        bucket = self._buckets[len(self._flights)]
+        parts = [weight.grad if weight.grad is not None else torch.zeros_like(weight) for weight in bucket]
+        flat = torch.cat([part.flatten() for part in parts])
+        self._flights.append((torch.distributed.all_reduce(flat, async_op=True), flat))
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Leave the sum over all ranks in every gradient."""
+        if not self.active:
+            return
+        while len(self._flights) < len(self._buckets):
+            self._launch()
+        for bucket, (flight, flat) in zip(self._buckets, self._flights, strict=True):
+            flight.wait()
+            for weight, part in zip(bucket, flat.split([weight.numel() for weight in bucket]), strict=True):
+                weight.grad = part.view_as(weight)
+        self._flights = []

@@ -1,0 +1,118 @@
+"""Optimisers by spec: which rule, rate and decay each parameter gets, and a state saved by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from textmill.base.errors import DamagedError
+from textmill.base.training_spec import AdamWSpec, MuonSpec
+from textmill.models.initial import kind_of_parameter, learning_rate_scale
+from textmill.training.distributed import placed
+from textmill.training.muon import Muon
+
+
+class Optimizer:
+    """One or two torch optimisers over one model, with one rate and a state named by parameter."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[Tensor, str]) -> None:
+        self.parts, self.names = parts, dict(names)
+        for group in self.groups():
+            group["peak"] = group["lr"]
+
+    def groups(self) -> Iterator[dict[str, Any]]:
+        """Every group of parameters."""
+        for part in self.parts:
+            yield from part.param_groups
+
+    def parameters(self) -> list[Tensor]:
+        """Every parameter that is updated, in the order of the groups."""
+        return [weight for group in self.groups() for weight in group["params"]]
+
+    def step(self, rate: float) -> None:
+        """Update every parameter, with `rate` times the peak learning rate of its group."""
+        for group in self.groups():
+            group["lr"] = group["peak"] * rate
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """What must be saved: `parameter name/quantity` -> tensor, sorted by name."""
+        found = {
+            f"{self.names[weight]}/{key}": value
+            for part in self.parts
+            for weight, values in part.state.items()
+            for key, value in values.items()
+        }
+        return dict(sorted(found.items()))
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a saved state. Raises DamagedError when it belongs to other parameters."""
+        by_name: dict[str, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            name, _, quantity = key.rpartition("/")
+            by_name.setdefault(name, {})[quantity] = value
+        if unknown := set(by_name) - set(self.names.values()):
+            raise DamagedError(
+                f"holds the state of {sorted(unknown)[0]}, which the model does not have", where="optimizer"
+            )
+        for part in self.parts:
+            part.state.clear()
+            for weight in (weight for group in part.param_groups for weight in group["params"]):
+                for quantity, value in by_name.get(self.names[weight], {}).items():
+                    if value.ndim and value.shape != weight.shape:
+                        raise DamagedError(
+                            f"{self.names[weight]} has shape {tuple(value.shape)}", where="optimizer"
+                        )
+                    part.state[weight][quantity] = placed(value, weight)
+
+
+def build(model: nn.Module, spec: AdamWSpec | MuonSpec) -> Optimizer:
+    """The optimiser of a recipe for a model.
+
+    Decay falls on matrices inside blocks and on an untied output layer; never on norms, biases or embeddings
+    (a decayed embedding shrinks the input of every norm and so raises its gradients: OLMo 2, 2025).
+    With µP (`model.spec.base_width`) Adam's rates follow `models.initial.learning_rate_scale`. Muon's updates
+    have a fixed spectral norm, so its rate carries over widths as it is.
+    """
+    named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    kinds = kind_of_parameter(model)
+    scales = learning_rate_scale(model) if hasattr(model, "spec") else {}
+    muon = [name for name in named if kinds[name] == "hidden" and isinstance(spec, MuonSpec)]
+    adam = spec.rest if isinstance(spec, MuonSpec) else spec
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name in (name for name in named if name not in set(muon)):
+        decay = adam.weight_decay if kinds[name] in ("hidden", "output") else 0.0
+        groups.setdefault((adam.lr * scales.get(name, 1.0), decay), []).append(named[name])
+    parts: list[torch.optim.Optimizer] = []
+    if groups:
+        options = [{"params": some, "lr": lr, "weight_decay": decay} for (lr, decay), some in groups.items()]
+        parts.append(torch.optim.AdamW(options, lr=adam.lr, betas=adam.betas, eps=adam.eps, fused=True))
+    if muon and isinstance(spec, MuonSpec):
+        options = [
+            {"params": [named[name] for name in muon], "splits": [fused_rows(model, name) for name in muon]}
+        ]
+        parts.append(Muon(options, spec.lr, spec.momentum, spec.iterations, spec.weight_decay))
+    return Optimizer(parts, {weight: name for name, weight in named.items()})
+
+
+def fused_rows(model: nn.Module, name: str) -> tuple[int, ...]:
+    """Rows of each matrix that a parameter holds: queries, keys and values, or gate and up, stand in one.
+
+    Muon orthogonalises each of them on its own, since one spectrum over all would couple their scales.
+    """
+    rows = model.get_parameter(name).shape[0]
+    spec = getattr(model, "spec", None)
+    if spec is not None and name.endswith("attention.qkv.weight"):
+        return (spec.heads * spec.head_width, *(2 * (spec.key_heads * spec.head_width,)))
+    if spec is not None and name.endswith("feedforward.up.weight") and spec.gated:
+        return (rows // 2, rows // 2)
+    return (rows,)
