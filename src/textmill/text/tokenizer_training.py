@@ -1,0 +1,236 @@
+"""Learning a vocabulary: byte-level BPE, unigram, WordPiece, characters, bytes; a standard tokenizer.json out.
+
+All kinds share three decisions, so that nothing is ever lost or unknown:
+- text is cut into pieces by one pattern, and pieces are spelt in bytes (GPT-2's byte-level alphabet), so there
+  are 256 letters and no unknown one;
+- ids 0 to 255 are the bytes (in BPE, characters and bytes: id = byte), special tokens are the last ids and are
+  no part of the model's own vocabulary, so the model of the tokenizer cannot produce them from text;
+- the same texts in the same order give the same file to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.spec import TokenizerSpec
+from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, without_surrogates
+from textmill.text.tokenizer_engine import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
+
+_IDEOGRAPHS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
+# How text is cut before merging; a merge never crosses a cut. In this order: a run of Chinese or Japanese, which
+# has no spaces and keeps apart from Latin words beside it; a word with the one mark or blank before it (" the",
+# ".append", "_name", "'s"); digits in short groups, so that numbers are spelt alike wherever they stand; marks
+# with a blank before and line ends after; blank lines; blanks, of which the last stays with the next word; blanks
+# at the end. Every repetition is bounded, so that the time to merge a piece is bounded too: a million equal
+# letters cost what a million letters of prose cost, in every engine.
+PATTERN = "|".join(
+    (
+        rf"[{_IDEOGRAPHS}]{{1,32}}",
+        rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}&&[^{_IDEOGRAPHS}]]{{1,64}}",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]{1,64}[\r\n]{0,8}",
+        r"\s{0,64}[\r\n]{1,16}",
+        r"\s{1,64}(?!\S)",
+        r"\s{1,64}",
+    )
+)
+_LONGEST_PIECE = (
+    4 * 2048
+)  # bytes; far above what PATTERN lets through, so WordPiece never gives up on a piece
+_LEAST_COUNT = 2  # a pair seen once teaches nothing
+
+
+def train(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
+    """Learn a tokenizer from the first `spec.train_bytes` bytes of the texts, or load `spec.path`.
+
+    Deterministic. When the texts are too few to fill `spec.vocabulary`, the vocabulary is what could be learnt;
+    it is never larger. Raises RecipeError when the vocabulary is too small for the kind, TextmillError when
+    there is no text to learn from.
+    """
+    if spec.path is not None:
+        return Tokenizer.load(Path(spec.path))
+    least = len(SPECIAL) + (512 if spec.kind == "wordpiece" else 256)
+    if spec.vocabulary < least:
+        raise RecipeError(
+            f"{spec.vocabulary} ids are too few for {spec.kind}: its bytes and special tokens alone are {least}",
+            where="tokenizer.vocabulary",
+            advice=f"set it to {least} or more",
+        )
+    sample = () if spec.kind == "bytes" else _sample(texts, spec.train_bytes)
+    document = LEARNERS[spec.kind](sample, spec.vocabulary - len(SPECIAL))
+    return Tokenizer(json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8"))
+
+
+def _sample(texts: Iterable[str], limit: int) -> Iterator[str]:
+    """The texts up to `limit` bytes of UTF-8, the last one cut between two characters."""
+    left = limit
+    seen = False
+    for text in texts:
+        try:
+            data = text.encode("utf-8")
+        except UnicodeEncodeError:
+            text = without_surrogates(text)  # noqa: PLW2901
+            data = text.encode("utf-8")
+        seen = seen or bool(data)
+        yield text if len(data) <= left else data[:left].decode("utf-8", "ignore")
+        left -= len(data)
+        if left <= 0:
+            break
+    if not seen:
+        raise TextmillError(
+            "there is no text to learn a vocabulary from",
+            where="tokenizer",
+            advice='look at the corpus report, or use kind = "bytes", which learns nothing',
+        )
+
+
+def _document(
+    model: dict[str, Any], size: int, pre_tokenizer: dict[str, Any], *undo: dict[str, Any]
+) -> dict[str, Any]:
+    """A tokenizer.json. size: ids of the model, before the special ones. undo: decoding before the bytes."""
+    to_bytes = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {
+                "id": size + place,
+                "content": content,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for place, content in enumerate(SPECIAL)
+        ],
+        "normalizer": None,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": None,
+        "decoder": {"type": "Sequence", "decoders": [*undo, to_bytes]} if undo else to_bytes,
+        "model": model,
+    }
+
+
+def _merging(tokens: list[str], merges: list[list[str]], *, whole: bool = False) -> dict[str, Any]:
+    """A BPE model whose first ids are the bytes. whole: a piece that is a token is taken without merging."""
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": whole,
+        "vocab": {token: place for place, token in enumerate([*LETTER_OF_BYTE, *tokens])},
+        "merges": merges,
+    }
+
+
+def _learn(model: Any, trainer: Any, texts: Iterable[str]) -> dict[str, Any]:
+    """Run a trainer of `tokenizers` over texts cut by PATTERN; what it learnt, as plain data."""
+    from tokenizers import Regex, pre_tokenizers
+    from tokenizers import Tokenizer as Reference
+
+    learner = Reference(model)
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    learner.train_from_iterator(texts, trainer)
+    return json.loads(learner.to_str())["model"]
+
+
+def _bytes(_: Iterable[str], __: int) -> dict[str, Any]:
+    return _document(_merging([], []), 256, byte_level())
+
+
+def _characters(texts: Iterable[str], size: int) -> dict[str, Any]:
+    """The commonest characters, ASCII being bytes already; the rest is spelt in bytes."""
+    counts = np.zeros(0x110000, dtype=np.int64)
+    for text in texts:
+        codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+        found, times = np.unique(codes, return_counts=True)
+        counts[found] += times
+    counts[:0x80] = 0
+    found = np.flatnonzero(counts)
+    commonest = found[np.argsort(-counts[found], kind="stable")][: size - 256]
+    tokens = [letters(chr(code).encode("utf-8")) for code in commonest]
+    return _document(_merging(tokens, [], whole=True), 256 + len(tokens), splitter(ANY))
+
+
+def _bpe(texts: Iterable[str], size: int) -> dict[str, Any]:
+    """Byte-level byte-pair encoding (Sennrich et al. 2016; bytes: Radford et al. 2019, section 2.2)."""
+    from tokenizers import models, trainers
+
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, min_frequency=_LEAST_COUNT, initial_alphabet=LETTER_OF_BYTE, show_progress=False
+    )
+    merges = [list(pair) for pair in _learn(models.BPE(), trainer, texts)["merges"]]
+    tokens = ["".join(pair) for pair in merges]
+    return _document(_merging(tokens, merges), 256 + len(tokens), splitter(PATTERN))
+
+
+def _wordpiece(texts: Iterable[str], size: int) -> dict[str, Any]:
+    """WordPiece (Wu et al. 2016, section 4.1; longest match first as in BERT), over bytes.
+
+    The mark of a token inside a piece is not BERT's `##`, which is itself text: `##a` would be ambiguous.
+    """
+    from tokenizers import models, trainers
+
+    inner = [CONTINUES + letter for letter in LETTER_OF_BYTE]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=_LEAST_COUNT,
+        # Told beforehand, in order: the trainer would number them in the random order of a hash table, and
+        # break ties between merges by those numbers.
+        special_tokens=[*LETTER_OF_BYTE, *inner],
+        initial_alphabet=LETTER_OF_BYTE,
+        continuing_subword_prefix=CONTINUES,
+        show_progress=False,
+    )
+    learnt = _learn(models.WordPiece(), trainer, texts)["vocab"]
+    model = {
+        "type": "WordPiece",
+        "unk_token": "<|unknown|>",  # the format wants a name; every byte is known, so it never comes up
+        "continuing_subword_prefix": CONTINUES,
+        "max_input_chars_per_word": _LONGEST_PIECE,
+        "vocab": dict(sorted(learnt.items(), key=lambda item: item[1])),
+    }
+    undo = {"type": "Replace", "pattern": {"String": CONTINUES}, "content": ""}
+    return _document(model, len(learnt), splitter(PATTERN), undo)
+
+
+def _unigram(texts: Iterable[str], size: int) -> dict[str, Any]:
+    """A unigram language model of pieces (Kudo 2018, section 3.2), over bytes."""
+    from tokenizers import models, trainers
+
+    trainer = trainers.UnigramTrainer(
+        vocab_size=size, initial_alphabet=LETTER_OF_BYTE, special_tokens=[], show_progress=False
+    )
+    scores = dict(_learn(models.Unigram(), trainer, texts)["vocab"])
+    single = [[letter, round(scores.pop(letter), 6)] for letter in LETTER_OF_BYTE]
+    pieces = sorted(
+        ([token, round(score, 6)] for token, score in scores.items()), key=lambda p: (-p[1], p[0])
+    )
+    model = {"type": "Unigram", "unk_id": None, "vocab": single + pieces, "byte_fallback": False}
+    return _document(model, 256 + len(pieces), splitter(PATTERN))
+
+
+LEARNERS: dict[str, Callable[[Iterable[str], int], dict[str, Any]]] = {
+    "bpe": _bpe,
+    "unigram": _unigram,
+    "wordpiece": _wordpiece,
+    "characters": _characters,
+    "bytes": _bytes,
+}
