@@ -1,0 +1,54 @@
+"""Verbs that look: doctor, lineage, data where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textmill.base.console import print_json
+from textmill.base.errors import FAILED
+from textmill.cli.options import WORK, Json, Target, Work, workspace
+
+data = typer.Typer(help="Look into the training data.", no_args_is_help=True)
+
+
+def doctor(work: Work = WORK, json: Json = False) -> None:
+    """Say what this machine can do, and what to install for what is missing."""
+    from textmill.cli import show
+    from textmill.stages import doctor as stage
+
+    result = stage.examine(Path(work))
+    print_json(result) if json else show.doctor(result)
+
+
+def lineage(
+    path: Target,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every file again and compare.")] = False,
+    work: Work = WORK,
+    json: Json = False,
+) -> None:
+    """Walk an artifact back to the sources it was made from."""
+    from textmill.cli import show
+    from textmill.stages import ancestry
+
+    result = ancestry.tree(workspace(work, quiet=True), path, verify=verify)
+    print_json(result) if json else show.lineage(result)
+    if not result["ok"]:
+        raise typer.Exit(FAILED)
+
+
+@data.command()
+def where(
+    target: Target,
+    step: Annotated[int, typer.Option(min=0, help="Training step, from 0.")],
+    work: Work = WORK,
+    json: Json = False,
+) -> None:
+    """List the documents in the batch of a training step."""
+    from textmill.cli import show
+    from textmill.stages import ancestry
+
+    result = ancestry.batch_documents(workspace(work, quiet=True), target, step)
+    print_json(result) if json else show.documents(result)

@@ -1,0 +1,67 @@
+"""The command `textmill`: its verbs, and how an error ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from textmill import __version__
+from textmill.base.errors import INTERRUPTED, TextmillError
+from textmill.cli import inspect, models, recipes, runs, work
+
+app = typer.Typer(
+    name="textmill",
+    help="Your own text in, your own language model out: collect, prepare, train, evaluate, serve, explain.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"textmill {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+BEGIN, WORK, MODELS, LOOK = "Begin", "Make a model, stage by stage", "Use a model", "Look"
+app.command(rich_help_panel=BEGIN)(work.quickstart)
+app.command(rich_help_panel=BEGIN)(inspect.doctor)
+app.add_typer(recipes.app, name="recipe", rich_help_panel=BEGIN)
+app.command(rich_help_panel=WORK)(work.check)
+app.command(rich_help_panel=WORK)(work.run)
+app.command(rich_help_panel=WORK)(work.prepare)
+app.command(rich_help_panel=WORK)(work.train)
+app.command(rich_help_panel=WORK)(models.evaluate)
+app.command(rich_help_panel=WORK)(models.publish)
+app.command(rich_help_panel=MODELS)(models.generate)
+app.command(rich_help_panel=MODELS)(models.verify)
+app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
+app.command(rich_help_panel=LOOK)(runs.compare)
+app.add_typer(inspect.data, name="data", rich_help_panel=LOOK)
+app.command(rich_help_panel=LOOK)(inspect.lineage)
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 130 interrupted."""
+    try:
+        app()
+    except TextmillError as error:
+        print(f"textmill: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("textmill: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong, and nothing more can be said
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,93 @@
+"""`textmill recipe`: new, show, schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textmill.base.errors import RecipeError
+from textmill.cli.options import Json, RecipeFile, Set, read_recipe
+
+app = typer.Typer(help="Write, look at and check recipes.", no_args_is_help=True)
+
+
+@app.command()
+def new(
+    path: Annotated[Path, typer.Argument(help="File to write.")],
+    corpus: Annotated[
+        list[str] | None, typer.Option(help="Your files, folders or globs; left out: Python's standard library.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
+    size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
+    full: Annotated[bool, typer.Option("--full", help="Spell out every key with its meaning.")] = False,
+) -> None:
+    """Write a new recipe to start from. An existing file is never overwritten."""
+    from textmill.base import recipe, toml
+    from textmill.base.files import write_text
+
+    if path.exists():
+        raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+    source = {"kind": "files", "paths": corpus} if corpus else {"kind": "python-stdlib"}
+    data = {
+        "name": path.stem,
+        "corpus": {"sources": [source]},
+        "model": {"preset": preset, "size": size, "context": 256},
+    }
+    built = recipe.build(data, base=path.parent)
+    text = recipe.dumps(built) if full else _short(data, toml.value)
+    write_text(path, text)
+    print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
+
+
+def _short(data: dict, value) -> str:
+    source = value(data["corpus"]["sources"])
+    model = data["model"]
+    return f"""\
+# A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.
+name = {value(data["name"])}
+
+[corpus]
+sources = {source}
+
+[tokenizer]
+kind = "bpe"            # byte-level BPE
+vocabulary = 4096
+
+[model]
+preset = {value(model["preset"])}        # the family fills in every key you leave out
+size = {value(model["size"])}
+context = {model["context"]}           # tokens the model sees at once
+
+[training]
+steps = 1000
+batch = 16              # sequences in one update
+
+[evaluation]
+samples = ["The ", "def "]
+"""
+
+
+@app.command()
+def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
+    """Print the whole recipe, presets expanded and every default spelt out."""
+    from textmill.base import recipe as recipes
+    from textmill.base import schema
+    from textmill.base.console import print_json
+
+    resolved = read_recipe(recipe, set_)
+    if json:
+        print_json(schema.write(resolved))
+    else:
+        print(recipes.dumps(resolved), end="")
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of a recipe, for an editor that completes and checks TOML."""
+    from textmill.base import recipe
+    from textmill.base.console import print_json
+
+    print_json(recipe.json_schema())

@@ -1,0 +1,70 @@
+"""`textmill runs` and `textmill compare`: what was trained, how it went, and which was better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textmill.base.console import print_json
+from textmill.cli.options import WORK, Json, Work, workspace
+
+app = typer.Typer(help="List the runs, and draw their curves.", invoke_without_command=True)
+Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
+
+
+@app.callback()
+def _list(context: typer.Context, work: Work = WORK, json: Json = False) -> None:
+    if context.invoked_subcommand is None:
+        list_runs(work, json)
+
+
+@app.command("list")
+def list_runs(work: Work = WORK, json: Json = False) -> None:
+    """Every run here: steps, losses, scores, and where it stands."""
+    from textmill.cli import show
+    from textmill.stages import history
+
+    rows = history.overview(workspace(work, quiet=True))
+    print_json(rows) if json else show.runs(rows)
+
+
+@app.command("show")
+def show_run(
+    name: Name,
+    svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
+    work: Work = WORK,
+    json: Json = False,
+) -> None:
+    """Draw a run's loss curves in the terminal, and as SVG."""
+    from textmill.cli import show
+    from textmill.stages import history
+
+    space = workspace(work, quiet=True)
+    result = history.details(space, name)
+    if svg is not None:
+        from textmill.base.files import write_text
+
+        write_text(svg, history.svg(space, [name]))
+    print_json(result) if json else show.run(result)
+
+
+def compare(
+    first: Name,
+    second: Name,
+    svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
+    work: Work = WORK,
+    json: Json = False,
+) -> None:
+    """Set two runs side by side: what differs in their recipes, and in their figures."""
+    from textmill.cli import show
+    from textmill.stages import history
+
+    space = workspace(work, quiet=True)
+    result = history.compare(space, first, second)
+    if svg is not None:
+        from textmill.base.files import write_text
+
+        write_text(svg, history.svg(space, [first, second]))
+    print_json(result) if json else show.comparison(result)

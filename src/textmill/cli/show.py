@@ -1,0 +1,235 @@
+"""Results as tables and text on stdout, for a person. Machines take `--json`, which prints the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from textmill.base.console import amount, duration
+from textmill.cli.screen import sparkline
+
+_OUT = Console(highlight=False, soft_wrap=False)
+_NONE = "–"
+
+
+def _table(*headers: str, title: str = "", right: Sequence[int] = ()) -> Table:
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, header in enumerate(headers):
+        table.add_column(header, justify="right" if index in right else "left", overflow="fold")
+    return table
+
+
+def _number(value: Any, form: str = ".4f") -> str:
+    return _NONE if value is None else format(value, form)
+
+
+def prepared(result: Mapping[str, Any]) -> None:
+    """What `prepare` made."""
+    report = result["report"]
+    table = _table("part", "documents", "bytes", "tokens", right=(1, 2, 3))
+    for part, row in result["parts"].items():
+        table.add_row(part, f"{row['documents']:,}", amount(row["bytes"], "B"), f"{row['tokens']:,}")
+    _OUT.print(table)
+    _OUT.print(f"read {report['read']:,} = kept {report['kept']:,} + set aside {report['set_aside']:,}")
+    for row in result["set_aside"]:
+        _OUT.print(f"  {row['count']:>6,}  {escape(row['step'])}: {escape(row['reason'])}")
+    _OUT.print(f"vocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
+    for kind, path in result["artifacts"].items():
+        _OUT.print(f"{kind:<10} {escape(path)}")
+
+
+def trained(result: Mapping[str, Any]) -> None:
+    """Where a run stands after training."""
+    run(result)
+    _OUT.print(f"\nnext: textmill evaluate {result['name']}; textmill publish {result['name']}")
+
+
+def scores(result: Mapping[str, Any]) -> None:
+    """An evaluation: the model, and the baselines beside it."""
+    table = _table("", "bits per byte", "95 % interval", title=f"{result['model']} on {result['on']}", right=(1,))
+    for row in result["table"]:
+        low, high = row.get("low"), row.get("high")
+        interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
+        table.add_row(row["name"], f"{row['value']:.3f}", interval)
+    _OUT.print(table)
+    more = result["scores"]
+    _OUT.print(
+        f"{_number(more['nats_per_token'])} nats a token, perplexity {more['perplexity']:.2f}, "
+        f"{result['documents']:,} documents, {result['targets']:,} tokens, {amount(result['bytes'], 'B')}"
+    )
+
+
+def published(result: Mapping[str, Any]) -> None:
+    """A published model and its proof."""
+    if "scores" in result:
+        scores(result["scores"])
+    parity(result["parity"])
+    _OUT.print(f"\nmodel      {escape(result['model'])}")
+    _OUT.print(f"next       textmill generate {result['run']} 'Once upon a time'")
+
+
+def parity(result: Mapping[str, Any]) -> None:
+    """What `verify` found."""
+    table = _table("path", "max |Δ logit|", "mean KL", "first other token", "", right=(1, 2, 3))
+    for row in result["checks"]:
+        if row["state"] == "skipped":
+            table.add_row(row["name"], _NONE, _NONE, _NONE, Text(row["why"], style="dim"))
+            continue
+        other = _NONE if row["first_disagreement"] is None else str(row["first_disagreement"])
+        word = Text("agrees", style="green") if row["state"] == "ok" else Text("DIFFERS", style="bold red")
+        table.add_row(row["name"], f"{row['max_difference']:.1e}", f"{row['mean_kl']:.1e}", other, word)
+    _OUT.print(table)
+
+
+def quickstart(result: Mapping[str, Any]) -> None:
+    """The end of a quickstart: table, samples, curve, what next."""
+    scores(result["scores"])
+    for sample in result["scores"]["samples"]:
+        _OUT.rule(style="dim")
+        _OUT.print(Text.assemble((sample["prompt"], "bold"), sample["text"]))
+    _OUT.rule(style="dim")
+    parity(result["parity"])
+    name = result["run"]
+    lines = (
+        ("model", result["model"]),
+        ("recipe", result["recipe"]),
+        ("loss curve", result["loss_curve"]),
+        ("time", duration(result["seconds"])),
+    )
+    _OUT.print()
+    for label, text in lines:
+        _OUT.print(f"{label:<11} {escape(text)}", soft_wrap=True)
+    _OUT.print("\nnext")
+    for command, meaning in (
+        (f"textmill generate {name} 'def main():'", "write on from a prompt of yours"),
+        (f"textmill runs show {name}", "see how the training went"),
+        (f"textmill data where {name} --step 10", "the documents behind a training step"),
+        (f"textmill lineage {name}", "from the model back to the source files"),
+        ("textmill quickstart --corpus YOUR_FOLDER", "the same with your own text"),
+        (f"textmill train {result['recipe']} --set training.steps=5000 --fork longer", "train on, as a new run"),
+    ):
+        _OUT.print(f"  {escape(command):<60} {escape(meaning)}", soft_wrap=True)
+
+
+def check(result: Mapping[str, Any]) -> None:
+    """What a recipe will cost, and which tokens bear loss."""
+    table = _table("", "", title=f"{result['name']} before anything is spent")
+    for label, text in (
+        ("parameters", f"{result['parameters']:,}"),
+        ("arithmetic", f"{amount(result['flops'], 'FLOP')} in all, {amount(result['flops_per_token'], 'FLOP')} a token"),
+        ("memory", f"{amount(result['memory_bytes'], 'B')} at most, of {amount(result['memory_free'], 'B')} free"),
+        ("time", f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s"),
+        ("data", f"{result['train_tokens']:,} tokens, read {result['epochs']:.2f} times"),
+        ("micro-batch", f"{result['micro_batch']} of {result['batch']} sequences"),
+    ):
+        table.add_row(label, text)
+    _OUT.print(table)
+    _OUT.print("\ntokens that bear loss are [green]green[/green], others [dim]dim[/dim]:")
+    for row in result["mask"]:
+        line = Text("  ")
+        for token in row:
+            line.append(token["text"], style="green" if token["loss"] else "dim")
+        _OUT.print(line)
+    for finding in result["findings"]:
+        colour = {"ok": "green", "warning": "yellow"}[finding["level"]]
+        _OUT.print(Text.assemble((f"{finding['level']:<8} ", colour), finding["text"]))
+    if sweep := result.get("sweep"):
+        _OUT.print(f"\nrate sweep  {sparkline([loss for _, loss in sweep['curve']], 60)}")
+        _OUT.print(f"suggested learning rate {sweep['suggestion']:.2e}")
+
+
+def runs(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The list of runs."""
+    if not rows:
+        _OUT.print("there are no runs yet; `textmill quickstart` makes one")
+        return
+    table = _table("run", "state", "step", "loss", "validation", "bits per byte", "time", right=(2, 3, 4, 5, 6))
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["state"],
+            f"{row['step']:,}/{row['steps']:,}",
+            _number(row["loss"]),
+            _number(row["best_validation"]),
+            _number(row["bits_per_byte"], ".3f"),
+            duration(row["seconds"]),
+        )
+    _OUT.print(table)
+
+
+def run(result: Mapping[str, Any]) -> None:
+    """One run: figures and curves."""
+    runs([result])
+    width = max(20, min(100, _OUT.width - 14))
+    for kind, points in result["curves"].items():
+        if points:
+            values = [value for _, value in points]
+            _OUT.print(f"\n{kind:<11} {values[0]:.3f} at step {points[0][0]:,} to {values[-1]:.3f} at step {points[-1][0]:,}")
+            _OUT.print(Text(sparkline(values, width), style="cyan"))
+
+
+def comparison(result: Mapping[str, Any]) -> None:
+    """Two runs side by side."""
+    first, second = result["runs"]
+    runs(result["runs"])
+    table = _table("key", first["name"], second["name"], title="\nrecipes differ in")
+    for row in result["differences"]:
+        table.add_row(row["key"], _said(row["first"]), _said(row["second"]))
+    _OUT.print(table if result["differences"] else "\nthe recipes are the same")
+
+
+def _said(value: Any) -> str:
+    return _NONE if value is None else str(value)
+
+
+def lineage(result: Mapping[str, Any]) -> None:
+    """The chain from an artifact back to its sources."""
+    for row in result["artifacts"]:
+        indent = "   " * row["depth"] + ("└─ " if row["depth"] else "")
+        line = Text.assemble(indent, (row["kind"], "bold"), f" {row['id'][:16]}  {row['path']}")
+        if "state" in row:
+            line.append(f"  {row['state']}", style="bold red")
+        if "inputs" in row:
+            line.append(f"  from {row['inputs']:,} source files", style="dim")
+        if result["verified"] and "damaged" in row:
+            bad = row["damaged"]
+            line.append(f"  damaged: {', '.join(bad)}" if bad else "  every hash agrees", style="bold red" if bad else "green")
+        _OUT.print(line, soft_wrap=True)
+
+
+def documents(result: Mapping[str, Any]) -> None:
+    """The documents of a batch."""
+    table = _table("document", "tokens", "source", right=(1,))
+    for row in result["documents"]:
+        table.add_row(row["document"], f"{row['tokens']:,}", row["source"])
+    _OUT.print(table)
+
+
+def doctor(result: Mapping[str, Any]) -> None:
+    """What this machine can do."""
+    gpus = ", ".join(f"{gpu['name']} ({amount(gpu['memory_bytes'], 'B')})" for gpu in result["gpus"]) or "none"
+    memory = amount(result["memory_bytes"], "B") if result["memory_bytes"] else _NONE
+    for label, text in (
+        ("textmill", f"{result['textmill']}, Python {result['python']}, torch {result['torch']}"),
+        ("machine", result["platform"]),
+        ("cores", f"{result['cores']}, {result['threads']} threads, {result['cpu']}"),
+        ("bfloat16", "fast on this processor" if result["bf16_on_cpu"] else "not on this processor"),
+        ("memory", memory),
+        ("GPU", gpus),
+        ("disk", f"{amount(result['disk_free_bytes'], 'B')} free for {result['work']}"),
+        ("compiler", result["compiler"] or "none"),
+    ):
+        _OUT.print(f"{label:<10} {escape(text)}", soft_wrap=True)
+    table = _table("extra", "state", "for", title="")
+    for row in result["extras"]:
+        state = Text("installed", style="green") if not row["missing"] else Text(f"lacks {', '.join(row['missing'])}", style="yellow")
+        table.add_row(row["name"], state, row["purpose"])
+    _OUT.print()
+    _OUT.print(table)
+    for line in result["advice"]:
+        _OUT.print(f"• {escape(line)}", soft_wrap=True)

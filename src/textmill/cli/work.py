@@ -1,0 +1,98 @@
+"""Verbs that make a model: quickstart, check, run, prepare, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textmill.base.console import print_json
+from textmill.cli.options import WORK, Json, Quiet, RecipeFile, Set, Work, opened, read_recipe
+
+Fork = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Go on under a new name, from the run's newest checkpoint where it fits."),
+]
+
+
+def quickstart(
+    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 4.0,
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option(help="Your own files or folders; left out: Python's standard library.", show_default=False),
+    ] = None,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """From raw text to your own language model, in one go. Interrupt it and run it again: it goes on."""
+    from textmill.cli import show
+    from textmill.stages import quickstart as stage
+
+    with opened(work, quiet) as space:
+        result = stage.quickstart(space, minutes=minutes, corpus=corpus or [])
+    print_json(result) if json else show.quickstart(result)
+
+
+def check(
+    recipe: RecipeFile,
+    set_: Set = None,
+    rates: Annotated[bool, typer.Option("--rates", help="Also sweep the learning rate (about 100 steps).")] = False,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what a recipe will cost and whether it trains what you think, before anything is spent."""
+    from textmill.cli import show
+    from textmill.stages import check as stage
+
+    with opened(work, quiet) as space:
+        result = stage.check(read_recipe(recipe, set_), space, sweep=rates)
+    print_json(result) if json else show.check(result)
+
+
+def prepare(
+    recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False, quiet: Quiet = False
+) -> None:
+    """Collect and clean the text, learn the tokenizer, and encode every part."""
+    from textmill.cli import show
+    from textmill.stages import prepare as stage
+
+    with opened(work, quiet) as space:
+        result = stage.summary(stage.prepare(read_recipe(recipe, set_), space))
+    print_json(result) if json else show.prepared(result)
+
+
+def train(
+    recipe: RecipeFile,
+    set_: Set = None,
+    fork: Fork = None,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
+    from textmill.cli import show
+    from textmill.stages import train as stage
+
+    with opened(work, quiet) as space:
+        result = stage.summary(stage.train(read_recipe(recipe, set_), space, fork=fork))
+    print_json(result) if json else show.trained(result)
+
+
+def run(
+    recipe: RecipeFile,
+    set_: Set = None,
+    fork: Fork = None,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Do whatever is out of date of a recipe, from the sources to the published model, and say why."""
+    from textmill.cli import show
+    from textmill.stages import pipeline
+
+    with opened(work, quiet) as space:
+        result = pipeline.run(read_recipe(recipe, set_), space, fork=fork)
+    print_json(result) if json else show.published(result)

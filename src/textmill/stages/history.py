@@ -1,0 +1,77 @@
+"""What was trained here and how it went: overviews, curves, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from textmill.base import recipe as recipes
+from textmill.base import schema
+from textmill.base.run import Run
+from textmill.stages import chart
+from textmill.stages.locate import locate_run
+from textmill.stages.workspace import Workspace
+
+
+def overview(space: Workspace) -> list[dict[str, Any]]:
+    """One row a run: where it stands, its losses and its score."""
+    return [_row(run) for run in space.runs()]
+
+
+def details(space: Workspace, name: str) -> dict[str, Any]:
+    """A run's row, its curves and its events."""
+    run = locate_run(space, name)
+    return _row(run) | {"curves": curves(run), "events": list(run.events()), "report": run.report()}
+
+
+def compare(space: Workspace, first: str, second: str) -> dict[str, Any]:
+    """Two runs: the keys in which their recipes differ, and their figures."""
+    runs = [locate_run(space, name) for name in (first, second)]
+    plain = [schema.write(run.recipe()) for run in runs]
+    changes = [
+        {"key": key, "first": old, "second": new}
+        for key, old, new in recipes.difference(*plain)
+        if key != "name"
+    ]
+    return {"runs": [_row(run) | {"curves": curves(run)} for run in runs], "differences": changes}
+
+
+def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """Training and validation loss by step, in nats a token."""
+    records = run.metrics()
+    return {
+        "training": [(record["step"], record["loss"]) for record in records if "loss" in record],
+        "validation": [(record["step"], record["validation"]) for record in records if "validation" in record],
+    }
+
+
+def svg(space: Workspace, names: Sequence[str]) -> str:
+    """The loss curves of runs as one SVG picture."""
+    series = []
+    for name in names:
+        run = locate_run(space, name)
+        for kind, points in curves(run).items():
+            series.append(chart.Series(f"{run.name} {kind}", points, smooth=kind == "training"))
+    return chart.line_chart(series, title="Loss", x_label="step", y_label="nats a token")
+
+
+def _row(run: Run) -> dict[str, Any]:
+    recipe = run.recipe()
+    records = run.metrics()
+    training = [record for record in records if "loss" in record]
+    looks = [record["validation"] for record in records if "validation" in record]
+    report = run.report() or {}
+    events = [event["event"] for event in run.events()]
+    done = training[-1]["step"] if training else 0
+    state = "published" if "published" in events else "trained" if "finished" in events else "unfinished"
+    return {
+        "name": run.name,
+        "state": state,
+        "step": done,
+        "steps": recipe.training.steps,
+        "loss": training[-1]["loss"] if training else None,
+        "best_validation": min(looks) if looks else None,
+        "bits_per_byte": report.get("scores", {}).get("bits_per_byte"),
+        "seconds": sum(record.get("seconds", 0.0) for record in training),
+        "path": str(run.path),
+    }

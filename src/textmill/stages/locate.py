@@ -1,0 +1,38 @@
+"""From what a person types (a run's name, a run's folder, a model's folder) to what is meant."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from textmill.base.errors import TextmillError
+from textmill.base.run import Run
+from textmill.stages.workspace import Workspace
+
+
+def locate_run(space: Workspace, target: str) -> Run:
+    """The run of this name, or in this folder. Raises TextmillError with the nearest name."""
+    path = Path(target)
+    for run in (space.run(target) if path.name == target else None, Run(path), Run(path.parent)):
+        if run is not None and run.exists:
+            return run
+    names = [run.name for run in space.runs()]
+    near = difflib.get_close_matches(target, names, 1)
+    known = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "there are no runs yet"
+    raise TextmillError("there is no such run", where=target, advice=f"{known} (looked in {space.root})")
+
+
+def locate_model(space: Workspace, target: str) -> Path:
+    """The standard directory meant by a path, or by a run's name or folder.
+
+    Raises TextmillError when there is none, or when the run has not been published.
+    """
+    path = Path(target)
+    if (path / "config.json").is_file():
+        return path
+    if path.is_dir() and not Run(path).exists:
+        raise TextmillError("holds no model (no config.json) and is no run", where=path)
+    run = locate_run(space, target)
+    if not (run.model / "config.json").is_file():
+        raise TextmillError("has no published model yet", where=run.path, advice=f"`textmill publish {run.name}` makes it")
+    return run.model

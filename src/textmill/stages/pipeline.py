@@ -1,0 +1,18 @@
+"""`textmill run`: every stage of a recipe, from the sources to the published model; what is up to date stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textmill.base.spec import Recipe
+from textmill.stages.evaluate import evaluate_run
+from textmill.stages.publish import publish_run
+from textmill.stages.train import train
+from textmill.stages.workspace import Workspace
+
+
+def run(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> dict[str, Any]:
+    """Prepare, train, evaluate and publish whatever is out of date, saying why; the published model's report."""
+    trained = train(recipe, space, fork=fork)
+    evaluate_run(trained, space)
+    return publish_run(trained, space)

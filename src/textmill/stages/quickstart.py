@@ -1,0 +1,102 @@
+"""`textmill quickstart`: from raw text to a published, verified model in a few minutes.
+
+The recipe it makes is kept beside the artifacts, so that an interrupted quickstart goes on, and so that a person
+has a recipe of their own to change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from textmill.base import files, schema
+from textmill.base import recipe as recipes
+from textmill.base.errors import RecipeError
+from textmill.base.spec import Recipe
+from textmill.stages import history, pipeline
+from textmill.stages.prepare import prepare
+from textmill.stages.workspace import Workspace
+
+_SEQUENCE, _BATCH = 256, 16
+_MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
+
+
+def quickstart(space: Workspace, *, minutes: float, corpus: Sequence[Path] = ()) -> dict[str, Any]:
+    """Collect, learn a tokenizer, train for about `minutes`, evaluate, generate, publish, verify."""
+    started = time.monotonic()
+    name = _name(minutes, corpus)
+    path = space.root / f"{name}.toml"
+    if path.is_file():
+        recipe = recipes.load(path)
+        space.reporter.note(f"going on with {path}")
+    else:
+        recipe = _recipe(name, corpus)
+        recipe = _fit_to_time(recipe, space, minutes)
+        files.write_text(path, recipes.dumps(recipe))
+    result = pipeline.run(recipe, space)
+    curve = space.run(name).path / "loss.svg"
+    files.write_text(curve, history.svg(space, [name]))
+    return result | {
+        "recipe": str(path),
+        "loss_curve": str(curve),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _name(minutes: float, corpus: Sequence[Path]) -> str:
+    """`quickstart` for the plain command; another corpus or time gets a name of its own."""
+    if not corpus and minutes == 4.0:
+        return "quickstart"
+    return "quickstart-" + files.value_id([[str(path.absolute()) for path in corpus], minutes])[:8]
+
+
+def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
+    missing = [path for path in corpus if not path.exists()]
+    if missing:
+        raise RecipeError("there is no such file or folder", where=f"--corpus {missing[0]}")
+    if corpus:
+        source = {"kind": "files", "paths": [str(path.absolute()) for path in corpus]}
+        samples = ["The ", "In ", ""]
+    else:
+        source = {"kind": "python-stdlib"}
+        samples = ["def read_lines(path", '"""Return the', "class Queue:\n"]
+    data = {
+        "name": name,
+        "corpus": {"sources": [source]},
+        "tokenizer": {"kind": "bpe", "vocabulary": 4096},
+        "model": {
+            "d_model": 256,
+            "layers": 6,
+            "heads": 4,
+            "d_ff": 688,
+            "context": _SEQUENCE,
+        },
+        "training": {
+            "batch": _BATCH,
+            "optimizer": {"kind": "muon"},
+            "schedule": {"kind": "linear", "warmup": 0.03, "floor": 0.0},
+            "evaluate_every": 100,
+            "evaluate_tokens": 50_000,
+            "save": {"every": 100},
+        },
+        "evaluation": {"samples": samples},
+        "generation": {"tokens": 120, "temperature": 0.7},
+    }
+    return schema.read(Recipe, data)
+
+
+def _fit_to_time(recipe: Recipe, space: Workspace, minutes: float) -> Recipe:
+    """The recipe with as many steps as fit the time, measured on its own data, within a few epochs of it."""
+    from textmill.stages.check import seconds_per_step
+    from textmill.stages.inputs import loader_of
+
+    prepared = prepare(recipe, space)
+    space.reporter.note("measuring this machine's speed")
+    seconds = seconds_per_step(recipe, prepared)
+    epoch = len(loader_of(recipe, prepared).packing) / recipe.training.batch
+    steps = int(max(10, min(minutes * 60 / seconds, _MOST_EPOCHS * max(epoch, 1))))
+    changes = {"steps": steps, "evaluate_every": max(5, steps // 12), "save": {"every": max(5, steps // 12)}}
+    plain = schema.write(recipe)
+    return schema.read(Recipe, {**plain, "training": {**plain["training"], **changes}})

@@ -1,0 +1,267 @@
+"""One training session of a run: from its newest checkpoint to the end of its steps, or to an interruption.
+
+Everything that must survive is in the checkpoint: weights, optimiser, moving average and `Progress`. The batch
+and the random numbers of a step are functions of (data, seed, step), so a session that begins where another
+was killed goes on exactly as that one would have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from textmill.base.console import Reporter, TrainingStatus
+from textmill.base.errors import Interrupted, NonFiniteError
+from textmill.base.run import Run
+from textmill.base.spec import Recipe
+from textmill.data.loader import Loader, evaluation_batches
+from textmill.data.tokens import TokenStore
+from textmill.stages.interrupt import Stop
+from textmill.training import checkpoint, schedule
+from textmill.training.average import WeightAverage
+from textmill.training.device import Compute
+from textmill.training.distributed import World
+from textmill.training.loop import StepResult, train
+from textmill.training.loss import Loss, evaluate_loss
+from textmill.training.optimizer import Optimizer
+
+_SMOOTHING = 0.98  # share of the old value in the smoothed loss
+_MOST_SKIPPED = 10  # steps passed over for not being finite, before the run is given up
+
+
+@dataclass
+class Progress:
+    """Where a run stands: the part of a checkpoint that is not tensors."""
+
+    step: int = 0  # updates made, skipped steps counted
+    tokens: int = 0  # targets trained on
+    smoothed: float | None = None  # loss, nats a token
+    best: float | None = None  # lowest validation loss, nats a token
+    best_step: int | None = None
+    looks: int = 0  # validation looks since the best one
+    micro_batch: int | None = None  # rows computed at once; kept, since it decides the order of additions
+    skipped: list[int] = field(default_factory=list)  # steps passed over
+
+    def plain(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclass
+class Session:
+    """A run while it trains."""
+
+    run: Run
+    recipe: Recipe
+    world: World
+    compute: Compute
+    model: nn.Module
+    loss: Loss
+    optimizer: Optimizer
+    average: WeightAverage | None
+    loader: Loader
+    validation: TokenStore
+    reporter: Reporter
+    stop: Stop
+    progress: Progress = field(default_factory=Progress)
+    _rates: list[float] = field(default_factory=list)  # seconds a step, for the time left
+
+    def restore(self) -> bool:
+        """Take up the newest whole checkpoint; damaged ones are reported. False: there is none yet."""
+        found = checkpoint.newest_whole(self.run.checkpoints)
+        for error in found.damaged if self.world.first else ():
+            self.reporter.warn(f"{error}")
+            self.run.event("damaged", where=error.where, what=error.what)
+        if found.path is None:
+            return False
+        self._take(checkpoint.load(found.path))
+        return True
+
+    def _take(self, saved: checkpoint.Checkpoint) -> None:
+        self.world.load_model(self.model, saved.model)
+        self.optimizer.load_state(saved.optimizer)
+        if self.average is not None and saved.average is not None:
+            self.average.load_state(saved.average)
+        self.progress = Progress(**saved.state)
+
+    def go(self) -> None:
+        """Train to the end. Raises Interrupted when asked to stop (after saving), NonFiniteError as the loop."""
+        steps = self.recipe.training.steps
+        while self.progress.step < steps and not self._patience_lost():
+            if self.progress.step in self.progress.skipped:
+                self.progress.step += 1
+                continue
+            until = min([step for step in self.progress.skipped if step > self.progress.step] + [steps])
+            try:
+                self._stretch(range(self.progress.step, until))
+            except NonFiniteError as error:
+                self._not_finite(error)
+        self.save()
+
+    def _stretch(self, steps: range) -> None:
+        training = self.recipe.training
+        results = train(
+            self.model,
+            self.loss,
+            self.loader,
+            self.optimizer,
+            steps=steps,
+            rates=lambda step: schedule.rate(training.schedule, step, training.steps),
+            micro_batch=self.progress.micro_batch,
+            clip=training.clip,
+            seed=self.recipe.seed,
+            world=self.world,
+            autocast=self.compute.autocast,
+        )
+        for result in results:
+            self._account(result)
+            done = self.progress.step
+            improved = False
+            if done % training.evaluate_every == 0 or done == training.steps:
+                improved = self._look()
+            if improved or done % training.save.every == 0:
+                self.save()
+            if self._asked_to_stop():
+                self.save()
+                raise Interrupted(
+                    f"stopped by {self.stop.asked or 'another rank'} after step {done} of {training.steps}; all of it is saved",
+                    where=self.run.name,
+                    advice="the same command goes on from here",
+                )
+            if self._patience_lost():
+                return
+
+    def _account(self, result: StepResult) -> None:
+        progress = self.progress
+        if self.average is not None:
+            self.average.update()
+        progress.step = result.step + 1
+        progress.tokens += result.targets
+        old = progress.smoothed
+        progress.smoothed = result.loss if old is None else _SMOOTHING * old + (1 - _SMOOTHING) * result.loss
+        progress.micro_batch = result.micro_batch
+        if self.world.first:
+            self._tell(result)
+
+    def _tell(self, result: StepResult) -> None:
+        progress, steps = self.progress, self.recipe.training.steps
+        speed = result.tokens / result.seconds
+        peak = self.compute.share_of_peak(result.tokens, result.seconds)
+        self._rates = [*self._rates[-49:], result.seconds]
+        self.run.log(
+            {
+                "step": progress.step,
+                "loss": result.loss,
+                "smoothed": progress.smoothed,
+                "rate": result.rate,
+                "grad_norm": result.grad_norm,
+                "tokens": progress.tokens,
+                "tokens_per_second": round(speed, 1),
+                "share_of_peak": peak and round(peak, 4),
+                "seconds": round(result.seconds, 4),
+            }
+        )
+        left = sum(self._rates) / len(self._rates) * (steps - progress.step)
+        smoothed = progress.smoothed if progress.smoothed is not None else math.nan
+        self.reporter.training(
+            TrainingStatus(
+                progress.step,
+                steps,
+                result.loss,
+                smoothed,
+                result.rate,
+                result.grad_norm,
+                speed,
+                peak,
+                progress.best,
+                left,
+            )
+        )
+
+    def _look(self) -> bool:
+        """Score the validation part; whether it is the best look so far. Nothing to look at: never."""
+        progress = self.progress
+        nats, targets = self.validation_loss()
+        if targets == 0:
+            return False
+        loss = nats / targets
+        if self.world.first:
+            self.run.log({"step": progress.step, "validation": loss})
+        improved = progress.best is None or loss < progress.best
+        if improved:
+            progress.best, progress.best_step, progress.looks = loss, progress.step, 0
+        else:
+            progress.looks += 1
+        return improved
+
+    def validation_loss(self) -> tuple[float, int]:
+        """(nats, targets) of the first `training.evaluate_tokens` of the validation part, averaged weights if any."""
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            return evaluate_loss(self.model, self._validation_batches(), autocast=self.compute.autocast)
+
+    def _validation_batches(self) -> Iterator[Any]:
+        sequence = self.recipe.sequence
+        rows = max(1, min(self.recipe.training.batch, 8192 // sequence))
+        most = max(1, self.recipe.training.evaluate_tokens // (rows * sequence))
+        batches = evaluation_batches(self.validation, sequence, rows)
+        for item in itertools.islice(batches, most):
+            yield item.batch.to(self.compute.device)
+
+    def _patience_lost(self) -> bool:
+        patience = self.recipe.training.patience
+        return patience is not None and self.progress.looks >= patience
+
+    def _asked_to_stop(self) -> bool:
+        return self.world.sum(int(bool(self.stop))) > 0 if self.world.size > 1 else bool(self.stop)
+
+    def save(self) -> None:
+        """Write a checkpoint, then remove what the policy does not keep."""
+        progress = self.progress
+        model = self.world.whole(dict(self.model.named_parameters()) | dict(self.model.named_buffers()))
+        optimizer = self.world.whole(self.optimizer.state())
+        average = self.world.whole(self.average.state()) if self.average is not None else None
+        if not self.world.first:
+            self.world.barrier()
+            return
+        checkpoint.save(
+            self.run.checkpoints,
+            progress.step,
+            model=model,
+            optimizer=optimizer,
+            average=average,
+            state=progress.plain(),
+        )
+        self.run.event("saved", step=progress.step)
+        checkpoint.prune(self.run.checkpoints, self.recipe.training.save, progress.best_step)
+        self.world.barrier()
+
+    def _not_finite(self, error: NonFiniteError) -> None:
+        """Name the documents of the step; then stop, or go back to the last checkpoint and pass it over."""
+        step = error.step
+        documents = self.loader.documents(step)
+        named = ", ".join(document for document, _ in documents[:5])
+        if self.world.first:
+            self.run.event("not finite", step=step, documents=[document for document, _ in documents])
+        skipped = [*self.progress.skipped, step]
+        if self.recipe.training.nonfinite == "stop" or len(skipped) > _MOST_SKIPPED:
+            raise NonFiniteError(
+                f"{error.what}; the batch held {len(documents)} documents: {named}"
+                + (", …" if len(documents) > 5 else ""),
+                where=self.run.name,
+                step=step,
+                advice=f"`textmill data where {self.run.name} --step {step}` lists them; lower the rate, or set "
+                'training.nonfinite = "skip"',
+            ) from None
+        if self.world.first:
+            self.reporter.warn(f"step {step} was not finite: going back to the last checkpoint and passing it over")
+        if not self.restore():
+            raise error
+        self.progress.skipped = sorted({*skipped, *self.progress.skipped})
+        self.save()
+

@@ -1,0 +1,184 @@
+"""`textmill train`: begin a run, or go on with it exactly where it was; fork it when the recipe has changed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from textmill.base import files, lineage, schema
+from textmill.base import recipe as recipes
+from textmill.base.console import Reporter, Silent
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.run import Run
+from textmill.base.spec import Recipe
+from textmill.stages import doctor, inputs, interrupt
+from textmill.stages.prepare import Prepared, prepare
+from textmill.stages.session import Session
+from textmill.stages.workspace import Workspace
+
+# Keys that may change between two sessions of one run: they do not touch the weights.
+_FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "task")
+
+
+def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
+    """Train the model of a recipe to the end of its steps.
+
+    A run that exists is resumed. Raises RecipeError, with the difference, when it was begun with another
+    recipe; `fork` then goes on under a new name, from the old run's newest checkpoint if the model is the
+    same. Raises Interrupted when asked to stop, after saving.
+    """
+    from textmill.training import device, distributed
+
+    compute = device.prepare(recipe.training)
+    with distributed.join(compute.device, recipe.training.parallel) as world, interrupt.listening() as stop:
+        if not world.first:  # the first rank makes what is missing; the others then find it
+            world.barrier()
+        reporter: Reporter = space.reporter if world.first else Silent()
+        space = Workspace(space.root, reporter)
+        prepared = prepare(recipe, space)
+        run = space.run(recipe.name)
+        if fork is not None:
+            run, recipe = _fork(run, recipe, fork, space, world.first)
+        elif run.exists:
+            _same_recipe(run, recipe)
+        if world.first:
+            world.barrier()
+        with files.lock(run.path, f"textmill train {run.name}") if world.first else contextlib.nullcontext():
+            _session(run, recipe, prepared, world, compute, reporter, stop)
+    return run
+
+
+def _session(run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any) -> None:
+    session = open_session(run, recipe, prepared, world, compute, reporter, stop)
+    if world.first:
+        files.remove_partial(run.checkpoints)
+    resumed = session.restore()
+    if world.first:
+        _begin(run, recipe, prepared, resumed)
+        where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
+        reporter.stage("train", f"{recipe.training.steps:,} steps", where)
+        run.event("resumed" if resumed else "started", step=session.progress.step)
+    if not resumed:
+        session.progress.micro_batch = compute.micro_batch(recipe, session.model, world)
+    session.go()
+    if world.first:
+        run.event("finished", step=session.progress.step)
+        reporter.stage("train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}")
+
+
+def _loss(session: Session) -> str:
+    best = session.progress.best
+    return "not measured" if best is None else f"{best:.4f} nats a token"
+
+
+def open_session(
+    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any
+) -> Session:
+    """The model, optimiser and data of a run, as they are before step 0."""
+    from textmill.models import table
+    from textmill.training import optimizer
+    from textmill.training.average import WeightAverage
+
+    tokenizer = prepared.open_tokenizer()
+    model = table.build(recipe.model, tokenizer.vocabulary, seed=recipe.seed)
+    model = compute.place(model, world, gradient_checkpointing=recipe.training.gradient_checkpointing)
+    average = recipe.training.average
+    return Session(
+        run=run,
+        recipe=recipe,
+        world=world,
+        compute=compute,
+        model=model,
+        loss=compute.loss(recipe, tokenizer.vocabulary),
+        optimizer=optimizer.build(model, recipe.training.optimizer, recipe.model),
+        average=WeightAverage(model, average.decay) if average is not None else None,
+        loader=inputs.loader_of(recipe, prepared),
+        validation=inputs.part(prepared, "validation"),
+        reporter=reporter,
+        stop=stop,
+    )
+
+
+def _begin(run: Run, recipe: Recipe, prepared: Prepared, resumed: bool) -> None:
+    if not resumed or run.recipe() != recipe:
+        run.begin(recipe, doctor.environment())
+    lineage.write(
+        run.path,
+        kind="run",
+        key=files.value_id(_bound(recipe)),
+        spec={"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id},
+        parents=(prepared.tokens, prepared.tokenizer, prepared.corpus),
+        names=("recipe.toml",),
+    )
+
+
+def _bound(recipe: Recipe) -> dict[str, Any]:
+    """The plain recipe without the keys that may change freely."""
+    plain = schema.write(recipe)
+    for key in _FREE:
+        *path, last = key.split(".")
+        table = plain
+        for part in path:
+            table = table[part]
+        table.pop(last, None)
+    return plain
+
+
+def changes(run: Run, recipe: Recipe) -> list[tuple[str, Any, Any]]:
+    """(key, run's value, recipe's value) for every difference that would change the weights."""
+    return recipes.difference(_bound(run.recipe()), _bound(recipe))
+
+
+def _same_recipe(run: Run, recipe: Recipe) -> None:
+    different = changes(run, recipe)
+    if different:
+        lines = "".join(f"\n  {key}: {_said(old)} -> {_said(new)}" for key, old, new in different)
+        raise RecipeError(
+            f"was begun with another recipe:{lines}\n",
+            where=f"run {run.name}",
+            advice="put the recipe back, give the new one another name, or go on from here as a new run "
+            "with --fork NAME",
+        )
+
+
+def _said(value: Any) -> str:
+    return "not set" if value is None else repr(value)
+
+
+def _fork(old: Run, recipe: Recipe, name: str, space: Workspace, first: bool) -> tuple[Run, Recipe]:
+    """A new run of the changed recipe; its first weights are the old run's newest, if they fit."""
+    import dataclasses
+    import shutil
+
+    from textmill.training import checkpoint
+
+    recipe = dataclasses.replace(recipe, name=name)
+    run = space.run(name)
+    if run.exists:
+        _same_recipe(run, recipe)
+        return run, recipe
+    if not old.exists:
+        raise TextmillError("there is no such run to fork", where=old.name)
+    if not first:
+        return run, recipe
+    before = old.recipe()
+    fits = before.model == recipe.model and before.tokenizer == recipe.tokenizer
+    fits = fits and before.training.optimizer.kind == recipe.training.optimizer.kind
+    found = checkpoint.newest_whole(old.checkpoints) if fits else None
+    if found is not None and found.path is not None:
+        with files.atomic_directory(run.checkpoints / found.path.name) as partial:
+            shutil.copytree(found.path, partial, dirs_exist_ok=True)
+        space.reporter.note(f"{name}: goes on from {old.name}, {found.path.name}")
+        run.event("forked", run=old.name, checkpoint=found.path.name)
+    else:
+        space.reporter.note(f"{name}: begins anew, since the model or the optimiser is another one")
+    return run, recipe
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """What a person wants to know when training is over."""
+    from textmill.stages.history import details
+
+    space = Workspace(run.path.parent.parent, Silent())
+    return details(space, run.name)
+
