@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec, LearnedPositions, SinusoidalPositions, T5Positions
+from textmill.base.model_spec import DecoderSpec, LearnedPositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.nn import norm, position, reach
 from textmill.nn.block import Block

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.model_spec import DecoderSpec
-from textmill.nn import position
+from textmill.nn import fused, position
 from textmill.nn.cache import LayerCache
 from textmill.nn.norm import RMSNorm
 from textmill.nn.reach import Reach
@@ -91,16 +91,19 @@ class Attention(nn.Module):
         """Queries (B, H, T, E), keys and values (B, K, T, E), normed and rotated as the model says."""
         heads, key_heads = self.heads, self.key_heads
         parts = self.qkv(x).unflatten(-1, (heads + 2 * key_heads, self.head_width))
-        if self.q_norm is None and reach.rotation is not None:
-            both = position.rotate(parts[:, :, : heads + key_heads], *reach.rotation)
-            q, k = both[:, :, :heads], both[:, :, heads:]
+        rotation = reach.rotation
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k, v = parts.split((heads, key_heads, key_heads), dim=2)
+            q, k = self.q_norm(q), self.k_norm(k)
+            if rotation is not None:
+                q, k = position.rotate(q, *rotation), position.rotate(k, *rotation)
+        elif rotation is not None and not fused.worthwhile(parts):
+            both, v = parts.split((heads + key_heads, key_heads), dim=2)
+            q, k = position.rotate(both, *rotation).split((heads, key_heads), dim=2)
         else:
-            q, k = parts[:, :, :heads], parts[:, :, heads : heads + key_heads]
-            if self.q_norm is not None and self.k_norm is not None:
-                q, k = self.q_norm(q), self.k_norm(k)
-            if reach.rotation is not None:
-                q, k = position.rotate(q, *reach.rotation), position.rotate(k, *reach.rotation)
-        v = parts[:, :, heads + key_heads :]
+            if rotation is not None:
+                parts = fused.rotate_(parts, *rotation, heads + key_heads)
+            q, k, v = parts.split((heads, key_heads, key_heads), dim=2)
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:

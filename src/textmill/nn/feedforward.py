@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.model_spec import DecoderSpec
+from textmill.nn import fused
 
 
 class FeedForward(nn.Module):
@@ -30,6 +31,8 @@ class FeedForward(nn.Module):
         """(B, T, D) -> (B, T, D)."""
         x = self.up(x)
         if self.gated:
+            if fused.worthwhile(x):
+                return self.down(fused.gate(x, self.activation))
             gate, x = x.chunk(2, dim=-1)
             return self.down(_ACTIVATIONS[self.activation](gate) * x)
         return self.down(_ACTIVATIONS[self.activation](x))

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from textmill.nn import fused
+
 
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x²) + eps) · weight (Zhang & Sennrich 2019, equation 4)."""
@@ -20,6 +22,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        if fused.worthwhile(x):
+            return fused.rms_norm(x, self.weight, self.eps)
         return F.rms_norm(x, (self.width,), self.weight, self.eps)
 
 

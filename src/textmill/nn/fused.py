@@ -1,0 +1,108 @@
+"""Elementwise steps with their gradients written by hand, for training on a CPU.
+
+There, these steps cost memory traffic and page faults, not arithmetic. Each function here reads and writes
+fewer temporaries than automatic differentiation of the same formula does, and keeps less for the backward
+pass. On a GPU the compiler fuses the plain formula, so `worthwhile` says no.
+
+Shapes: B sequences, T tokens, N heads, E features of a head, D features, F inner features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def worthwhile(x: Tensor) -> bool:
+    """Whether the functions of this module should be used on `x` rather than the plain formula."""
+    return (
+        x.requires_grad
+        and x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)  # statistics of narrower numbers want a wider one
+        and torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+    )
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        # y = x·s·w with s = (mean(x²) + eps)^-½, so ds/dx = -s³·x/D.
+        (grad,) = grads
+        x, weight, scale = ctx.saved_tensors
+        product = (grad * x).view(-1, x.shape[-1])
+        grad_weight = product.T @ scale.view(-1)
+        along = (product @ weight).view_as(scale)
+        along.mul_(scale.pow(3)).div_(x.shape[-1])
+        grad_x = (grad * weight).mul_(scale).addcmul_(x, along, value=-1)
+        return grad_x, grad_weight, None
+
+
+class _Rotate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        ctx.heads = heads
+        ctx.mark_dirty(x)
+        return _rotate_in_place(x, cos, sin, heads)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad,) = grads
+        cos, sin = ctx.saved_tensors
+        return _rotate_in_place(grad.clone(), cos, -sin, ctx.heads), None, None, None
+
+
+def _rotate_in_place(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+    first, second = x[:, :, :heads].chunk(2, dim=-1)
+    turned = first * sin
+    first.mul_(cos).addcmul_(second, sin, value=-1)
+    second.mul_(cos).add_(turned)
+    return x
+
+
+class _Gate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, both: Tensor, activation: str) -> Tensor:
+        ctx.save_for_backward(both)
+        ctx.activation = activation
+        gate, up = both.chunk(2, dim=-1)
+        return (F.silu(gate) if activation == "swiglu" else F.gelu(gate)).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,) = grads
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, dim=-1)
+        result = torch.empty_like(both)
+        grad_gate, grad_up = result.chunk(2, dim=-1)
+        swiglu = ctx.activation == "swiglu"
+        torch.mul(grad, F.silu(gate) if swiglu else F.gelu(gate), out=grad_up)
+        backward = torch.ops.aten.silu_backward if swiglu else torch.ops.aten.gelu_backward
+        grad_gate.copy_(backward(grad * up, gate))
+        return result, None
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x²) + eps) · weight over the last dimension."""
+    return _RMSNorm.apply(x, weight, eps)
+
+
+def rotate_(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+    """Rotate the first `heads` heads of x (B, T, N, E) in place; as `position.rotate`."""
+    return _Rotate.apply(x, cos.to(x.dtype), sin.to(x.dtype), heads)
+
+
+def gate(both: Tensor, activation: str) -> Tensor:
+    """act(first half) · second half: (B, T, 2F) -> (B, T, F); activation is `swiglu` or `geglu`."""
+    return _Gate.apply(both, activation)
