@@ -1,0 +1,223 @@
+"""Cleaning, step by step. A step takes items and gives one back for each, so nothing is ever lost on the way.
+
+Every text step is idempotent: cleaning what is clean changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from textmill.base.errors import TextmillError
+from textmill.base.spec import (
+    CleaningStep,
+    ExactDuplicatesStep,
+    LengthStep,
+    RepairStep,
+    UnicodeStep,
+    WhitespaceStep,
+)
+from textmill.text.document import Document, Item, Rejected, Step, reject
+from textmill.text.duplicates import exact_duplicates
+
+
+def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[Item]:
+    """Run the steps in their order over a stream; what is set aside passes on untouched.
+
+    Raises TextmillError when a step lost or invented an item (read = kept + set aside).
+    """
+    given = 0
+
+    def counted() -> Iterator[Item]:
+        nonlocal given
+        for item in items:
+            given += 1
+            yield item
+
+    stream: Iterator[Item] = counted()
+    for step in steps:
+        stream = STEPS[type(step)](step)(stream)
+    out = 0
+    for item in stream:
+        out += 1
+        yield item
+    if out != given:
+        raise TextmillError(
+            f"{given} documents went in and {out} came out", where="cleaning", advice="report this"
+        )
+
+
+def _each(change: Callable[[str], str]) -> Step:
+    """A step that changes the text of every document."""
+
+    def step(items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            if isinstance(item, Document) and (text := change(item.text)) != item.text:
+                yield replace(item, text=text)
+            else:
+                yield item
+
+    return step
+
+
+# --- repair -------------------------------------------------------------------------------------------------------
+def _byte_characters() -> dict[str, int]:
+    """Every character a byte 0x80 to 0xFF becomes when read as Windows-1252 or as Latin-1."""
+    table = {chr(byte): byte for byte in range(0x80, 0x100)}
+    for byte in range(0x80, 0xA0):
+        try:
+            table[bytes([byte]).decode("cp1252")] = byte
+        except UnicodeDecodeError:  # the five holes of Windows-1252
+            continue
+    return table
+
+
+def _letters(low: int, high: int) -> str:
+    return "[" + re.escape("".join(c for c, byte in _BYTES.items() if low <= byte <= high)) + "]"
+
+
+_BYTES = _byte_characters()
+_TO_LATIN = {ord(character): byte for character, byte in _BYTES.items()}
+_TAIL = _letters(0x80, 0xBF)
+# Sequences that are UTF-8 read byte by byte. Of two-byte ones, those of Latin-1 letters, Greek and Cyrillic only:
+# `É»` at the end of a French quotation is no Ƀ.
+_SEQUENCE = re.compile(
+    f"{_letters(0xC2, 0xC3)}{_TAIL}|{_letters(0xCE, 0xD1)}{_TAIL}"
+    f"|{_letters(0xE0, 0xEF)}{_TAIL}{{2}}|{_letters(0xF0, 0xF4)}{_TAIL}{{3}}"
+)
+_LEADS = re.compile(_letters(0xC2, 0xF4))
+_HIGH = re.compile(r"[^\x00-\x7f]+")
+_ROUNDS = 4  # texts wrongly decoded again and again
+
+
+def _repair_mojibake(line: str) -> str:
+    """Undo UTF-8 read as Windows-1252 or Latin-1: `Ã©` becomes `é`.
+
+    A line is changed only when all its non-ASCII characters take part and decode strictly, so that a genuine
+    `Â` or `Ã` between other accented letters stays.
+    """
+    for _ in range(_ROUNDS):
+        runs = _HIGH.findall(line)
+        if not runs or not all(_whole(run) for run in runs):
+            break
+        try:
+            line = _HIGH.sub(lambda run: run[0].translate(_TO_LATIN).encode("latin-1").decode("utf-8"), line)
+        except UnicodeDecodeError:
+            break
+    return line
+
+
+def _whole(run: str) -> bool:
+    """Whether a run of characters is nothing but sequences of UTF-8 read byte by byte."""
+    end = 0
+    while found := _SEQUENCE.match(run, end):
+        end = found.end()
+    return end == len(run)
+
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-9;:?]{0,64}[ -/]{0,8}[@-~]"
+)  # colours and cursor moves of terminals (ECMA-48 §5.4)
+_BREAKS = str.maketrans({"\x0b": "\n", "\x0c": "\n", "\x85": "\n"})
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_C1 = re.compile("[\x80-\x9f]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def repair(text: str) -> str:
+    """Text without control characters, byte order marks and lone surrogates, and with UTF-8 read as
+    Windows-1252 put right. Page and line separators among the controls become line ends.
+
+    Left to a later step (ftfy, with the `web` extra): HTML entities, other wrong encodings, lookalikes.
+    """
+    for _ in range(2 * _ROUNDS):  # what goes may join what stood apart
+        repaired = _repair_once(text)
+        if repaired == text:
+            break
+        text = repaired
+    return text
+
+
+def _repair_once(text: str) -> str:
+    if _SURROGATES.search(text):  # pairs become the character they stand for, single ones go
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    text = _CONTROLS.sub("", text)
+    if not text.isascii() and _LEADS.search(text):
+        text = "\n".join([line if line.isascii() else _repair_mojibake(line) for line in text.split("\n")])
+    if "\x0b" in text or "\x0c" in text or "\x85" in text:
+        text = text.translate(_BREAKS)
+    # Only now, since they are the tails of many sequences.
+    return text if text.isascii() else _C1.sub("", text)
+
+
+# --- Unicode ------------------------------------------------------------------------------------------------------
+_MOST_MARKS = (
+    30  # UAX #15 §13, stream-safe text: longer runs of marks are in no language, and cost quadratic time
+)
+_MARK_RUN = re.compile(
+    "["
+    + re.escape("".join(chr(code) for code in range(0x300, 0x110000) if unicodedata.combining(chr(code))))
+    + f"]{{{_MOST_MARKS + 1},}}"
+)
+
+
+def normalise(text: str, form: str) -> str:
+    """Text in a Unicode normal form (UAX #15); runs of over 30 combining marks are cut to 30."""
+    if text.isascii():
+        return text
+    # Cut before, for the time it takes, and after, since one mark may decompose into two.
+    return _cut_marks(unicodedata.normalize(form, _cut_marks(text)))
+
+
+def _cut_marks(text: str) -> str:
+    return _MARK_RUN.sub(lambda run: run[0][:_MOST_MARKS], text)
+
+
+# --- whitespace ---------------------------------------------------------------------------------------------------
+_LINE_ENDS = re.compile("\r\n|[\r\u2028\u2029]")
+
+
+def whitespace(text: str, blank_lines: int) -> str:
+    """Text with `\\n` line ends, no blanks at line ends, no empty lines at its ends and few within.
+
+    Blanks at the beginning of lines stay: they are the grammar of code. A last line end stays as well.
+    """
+    text = _LINE_ENDS.sub("\n", text)
+    # Not a regular expression: `[ \t]+$` is quadratic on a long run of blanks inside a line.
+    text = "\n".join([line.rstrip() for line in text.split("\n")])
+    ended = text.endswith("\n")
+    text = re.sub(f"\n{{{blank_lines + 2},}}", "\n" * (blank_lines + 1), text.strip("\n"))
+    return f"{text}\n" if ended and text else text
+
+
+# --- length -------------------------------------------------------------------------------------------------------
+def _length(least: int, most: int | None) -> Step:
+    def step(items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            size = len(item.text) if isinstance(item, Document) else 0
+            if isinstance(item, Rejected):
+                yield item
+            elif size < least:
+                yield reject(item, "length", f"is shorter than {least} characters", f"{size}")
+            elif most is not None and size > most:
+                yield reject(item, "length", f"is longer than {most} characters", f"{size}")
+            else:
+                yield item
+
+    return step
+
+
+# What each step of a recipe does: spec -> step.
+STEPS: dict[type, Callable[[Any], Step]] = {
+    RepairStep: lambda spec: _each(repair),
+    UnicodeStep: lambda spec: _each(partial(normalise, form=spec.form)),
+    WhitespaceStep: lambda spec: _each(partial(whitespace, blank_lines=spec.blank_lines)),
+    LengthStep: lambda spec: _length(spec.least, spec.most),
+    ExactDuplicatesStep: lambda spec: exact_duplicates,
+}

@@ -1,0 +1,179 @@
+"""Zip, tar, gzip, bzip2, xz and zstd, read as streams, never written out, and never believed.
+
+A member that points outside, a link, a device or a bomb is set aside and the members after it are still read.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
+
+from textmill.text.document import Rejected, printable
+from textmill.text.sources.stream import RATIO_FLOOR, Input, SetAside, Xz, metered, seekable
+
+LAYERS = 4  # archives and compressions within one another, such as .tar.gz in .zip: 3
+_LONG_HEADER = 1 << 20  # bytes; tar keeps long names and pax records in memory whole
+_EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
+def _zstd(stream: BinaryIO) -> BinaryIO:
+    import pyarrow as pa
+
+    return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd"))
+
+
+# Ending -> (what opens it, the ending of what is inside).
+_PACKED: dict[str, tuple[Callable[[BinaryIO], BinaryIO], str]] = {
+    ".tgz": (lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)), ".tar"),
+    ".tbz": (lambda stream: cast(BinaryIO, bz2.BZ2File(stream)), ".tar"),
+    ".tbz2": (lambda stream: cast(BinaryIO, bz2.BZ2File(stream)), ".tar"),
+    ".txz": (lambda stream: cast(BinaryIO, Xz(stream)), ".tar"),
+    ".gz": (lambda stream: cast(BinaryIO, gzip.GzipFile(fileobj=stream)), ""),
+    ".bz2": (lambda stream: cast(BinaryIO, bz2.BZ2File(stream)), ""),
+    ".xz": (lambda stream: cast(BinaryIO, Xz(stream)), ""),
+    ".lzma": (lambda stream: cast(BinaryIO, Xz(stream)), ""),
+    ".zst": (_zstd, ""),
+}
+
+
+def unpacked(item: Input) -> Input | None:
+    """The input without its outermost compression, whose bytes are charged as they are read; None: it has none."""
+    for ending, (opener, inner) in _PACKED.items():
+        if item.name.lower().endswith(ending):
+            stream = metered(opener(item.stream), item.budget.charge)
+            name = item.name[: -len(ending)] + inner
+            return Input(item.place, name, stream, item.budget, None, _deeper(item), metered=True)
+    return None
+
+
+def members(item: Input) -> Iterator[Input | Rejected]:
+    """The files inside a .zip or .tar, in the archive's order. Each must be read before the next is asked for."""
+    _deeper(item)
+    yield from (_zip if item.name.lower().endswith(".zip") else _tar)(item)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a name says that files are inside (compressions are taken off before)."""
+    return name.lower().endswith((".zip", ".tar"))
+
+
+def _deeper(item: Input) -> int:
+    if item.layers >= LAYERS:
+        raise SetAside(
+            "is nested too deep", f"more than {LAYERS} archives or compressions within one another"
+        )
+    return item.layers + 1
+
+
+def _refusal(name: str) -> str:
+    """Why a member of this name is refused; empty when it may be read."""
+    path = name.replace("\\", "/")
+    if "\0" in name or not path.strip("/"):
+        return "has no usable name"
+    if path.startswith("/") or re.match(r"[A-Za-z]:", path):
+        return "is an absolute path in an archive"
+    if ".." in path.split("/"):
+        return "points outside its archive"
+    return ""
+
+
+def _zip(item: Input) -> Iterator[Input | Rejected]:
+    with zipfile.ZipFile(seekable(item)) as archive:
+        for info in archive.infolist():
+            item.budget.member()
+            if info.is_dir():
+                continue
+            place = f"{item.place}!{printable(info.filename)}"
+            mode = info.external_attr >> 16  # of the system that packed it, where that was Unix
+            reason = _refusal(info.filename)
+            if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                reason = (
+                    "is a link in an archive" if stat.S_ISLNK(mode) else "is a device or pipe in an archive"
+                )
+            if info.flag_bits & 1:
+                reason = "is encrypted"
+            if reason:
+                yield Rejected(None, place, "read", reason)
+                continue
+            # zipfile reads no more than compress_size packed bytes, so a lie in it can only lower the cap.
+            yield from _zip_member(item, archive, info, place)
+
+
+def _zip_member(
+    item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str
+) -> Iterator[Input | Rejected]:
+    cap = max(RATIO_FLOOR, item.limits.ratio * min(info.compress_size, item.size or item.budget.packed))
+    taken = 0
+
+    def charge(count: int) -> None:
+        nonlocal taken
+        taken += count
+        item.budget.charge(count)
+        if taken > cap:
+            item.budget.forgiven += taken
+            raise SetAside(
+                "unpacks to more than limits.ratio times its size", f"{info.compress_size} bytes packed"
+            )
+
+    try:
+        raw = archive.open(info)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+        yield Rejected(None, place, "read", "cannot be unpacked", printable(str(error)))
+        return
+    with raw:
+        stream = metered(cast(BinaryIO, raw), charge)
+        yield Input(place, info.filename, stream, item.budget, None, item.layers + 1, metered=True)
+
+
+class _Member(tarfile.TarInfo):
+    """A tar header that refuses what would fill the memory, and does not take damage for the end."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        info = super().frombuf(buf, encoding, errors)
+        if info.size < 0 or (info.type in _EXTENDED and info.size > _LONG_HEADER):
+            raise SetAside("has a damaged or hostile tar header", f"a header of {info.size} bytes")
+        return info
+
+    @classmethod
+    def fromtarfile(cls, tarfile_):
+        try:
+            return super().fromtarfile(tarfile_)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            raise SetAside("has a damaged tar header; the rest is not read", str(error)) from error
+
+
+def _tar(item: Input) -> Iterator[Input | Rejected]:
+    stream = item.stream if item.metered else metered(item.stream, item.budget.charge)
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=512 * 512, tarinfo=_Member) as archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # tarfile remembers every header it met
+            item.budget.member()
+            if info.isdir():
+                continue
+            place = f"{item.place}!{printable(info.name)}"
+            reason = _refusal(info.name)
+            if info.issym() or info.islnk():
+                reason = "is a link in an archive"
+            elif not info.isreg():
+                reason = "is a device or pipe in an archive"
+            elif info.issparse():
+                reason = "is a sparse file in an archive"
+            if reason:
+                yield Rejected(None, place, "read", reason)
+                continue
+            # Wrapped, since it claims to be able to seek, which in a stream it cannot. Its bytes are charged below.
+            member = metered(cast(BinaryIO, archive.extractfile(info)), lambda _: None)
+            yield Input(place, info.name, member, item.budget, info.size, item.layers + 1, metered=True)

@@ -1,0 +1,112 @@
+"""Files, folders and globs on this machine, in an order that does not depend on the file system."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from textmill.base.errors import RecipeError
+from textmill.base.spec import FilesSource, LimitSpec
+from textmill.text.document import Document, Rejected, printable
+from textmill.text.sources.formats import open_file
+
+# Folders a walk does not enter, besides hidden ones (whose names begin with a dot), virtual environments
+# (they hold pyvenv.cfg) and what Textmill itself made (it holds lineage.json). Named in `paths`, they are read.
+JUNK = frozenset({"__pycache__", "node_modules", "__MACOSX"})
+_MARKS = ("pyvenv.cfg", "lineage.json")
+
+
+def documents(source: FilesSource, limits: LimitSpec, base: Path) -> Iterator[Document | Rejected]:
+    """The documents of all files of a source. Raises RecipeError for a path that matches nothing."""
+    for found in files(source, base):
+        if isinstance(found, Rejected):
+            yield found
+        else:
+            path, place = found
+            yield from open_file(path, place, source.text_field, limits)
+
+
+def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
+    """(path, place) of every file of a source, each once; what cannot be entered is Rejected.
+
+    base: the folder relative paths start at. Places read as the person wrote the path, so that a corpus is the
+    same wherever its folder stands. Raises RecipeError for a path that matches nothing.
+    """
+    seen: set[str] = set()
+    roots = [(root, name) for pattern in source.paths for root, name in _roots(pattern, Path(base))]
+    for root, name in roots:
+        found = _walk(root, name, source.exclude) if root.is_dir() else iter([(root, name)])
+        for item in found:
+            if isinstance(item, Rejected):
+                yield item
+                continue
+            path, place = item
+            if _excluded(place, path.name, source.exclude):
+                continue
+            real = os.path.realpath(path)
+            if real not in seen:
+                seen.add(real)
+                yield path, printable(place)
+
+
+def _roots(pattern: str, base: Path) -> list[tuple[Path, str]]:
+    """What a path of the recipe stands for: itself, or what its glob matches, sorted."""
+    expanded = os.path.expanduser(pattern)
+    whole = base / expanded
+    if whole.exists() or whole.is_symlink():
+        return [(whole, expanded.rstrip("/") or "/")]
+    if not glob.has_magic(expanded):
+        raise RecipeError(
+            "does not exist", where=f"corpus.sources.paths: {pattern}", advice=f"looked in {base}"
+        )
+    fixed = {part for part in Path(expanded).parts if not glob.has_magic(part)}
+    names = sorted(set(glob.glob(expanded, root_dir=base, recursive=True)), key=lambda name: name.split("/"))
+    names = [name.rstrip("/") for name in names if name and JUNK.isdisjoint(set(Path(name).parts) - fixed)]
+    if not names:
+        raise RecipeError(
+            "matches no file",
+            where=f"corpus.sources.paths: {pattern}",
+            advice=f"the glob was tried in {base}",
+        )
+    return [(base / name, name) for name in names]
+
+
+def _walk(root: Path, name: str, exclude: tuple[str, ...]) -> Iterator[tuple[Path, str] | Rejected]:
+    """The files below a folder, depth first, names sorted; without recursion, since folders nest without bound."""
+    waiting = [(root, name)]
+    while waiting:
+        path, place = waiting.pop()
+        if not path.is_dir():  # follows links, so that a linked file is read
+            yield path, place
+            continue
+        if path != root and path.is_symlink():
+            yield Rejected(
+                None, printable(place), "read", "is a link to a folder", "name it in paths to read it"
+            )
+            continue
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            yield Rejected(None, printable(place), "read", "cannot be opened", error.strerror or str(error))
+            continue
+        if path != root and any(entry.name in _MARKS for entry in entries):
+            continue
+        for entry in reversed(entries):
+            below = f"{place.rstrip('/')}/{entry.name}"
+            if not (
+                entry.name.startswith(".") or entry.name in JUNK or _excluded(below, entry.name, exclude)
+            ):
+                waiting.append((path / entry.name, below))
+
+
+def _excluded(place: str, name: str, exclude: tuple[str, ...]) -> bool:
+    """Whether a name, or a place or its end, fits one of the globs; `*` also crosses folders."""
+    return any(
+        fnmatch.fnmatchcase(name, mark)
+        or fnmatch.fnmatchcase(place, mark)
+        or fnmatch.fnmatchcase(place, f"*/{mark}")
+        for mark in (pattern.rstrip("/") for pattern in exclude)
+    )

@@ -1,0 +1,18 @@
+"""Text, Markdown, code and anything else that turns out to be text: one file, one document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textmill.text.document import Document, collected
+from textmill.text.sources.encoding import decode, refuse_binary
+from textmill.text.sources.stream import BLOCK, Input, read_whole
+
+
+def documents(item: Input) -> Iterator[Document]:
+    """The one document of a text file. Raises SetAside when it is not text, or too large."""
+    head = item.stream.read(BLOCK)
+    refuse_binary(head)  # a large film is refused before it is read to its end
+    text, encoding = decode(read_whole(item, head), item.name)
+    metadata = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
+    yield collected(text, item.place, metadata)

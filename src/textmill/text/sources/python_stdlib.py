@@ -1,0 +1,93 @@
+"""The standard library of the running Python: real code and prose, on every machine, without a network."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import os
+import platform
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from textmill.base.errors import TextmillError
+from textmill.base.spec import FilesSource, LimitSpec, StdlibSource
+from textmill.text.document import Document, Rejected, collected
+from textmill.text.sources import local
+from textmill.text.sources.formats import open_file
+
+NAME = "python-stdlib"
+TOPICS = "pydoc_data/topics.py"  # the language reference, as a dictionary of prose
+ENDINGS = (".py", ".txt", ".rst")
+_TESTS = ("test", "tests", "idle_test")
+_EXCLUDED = (
+    # not the library
+    "site-packages",
+    "dist-packages",
+    "lib-dynload",
+    "config-*",
+    "sitecustomize.py",
+    "usercustomize.py",
+    "_bundled",
+    # written by a program: this machine's paths, tables of code points, deliberately broken code
+    "_sysconfigdata*",
+    "cp[0-9]*.py",
+    "iso8859_*.py",
+    "mac_*.py",
+    "koi8_*.py",
+    "lib2to3/tests/data",
+    "badsyntax*",
+    "bad_coding*",
+    "*.egg-info",
+)
+
+
+def root() -> Path:
+    """Where the library of this Python lies. Raises TextmillError when it came without its sources."""
+    path = Path(sysconfig.get_path("stdlib"))
+    if not (path / "os.py").is_file():
+        raise TextmillError(
+            "this Python came without the sources of its library", where=path, advice="use another"
+        )
+    return path
+
+
+def files(source: StdlibSource) -> Iterator[tuple[Path, str]]:
+    """(path, place) of every file, sorted."""
+    exclude = _EXCLUDED if source.tests else _EXCLUDED + _TESTS
+    folder = root()
+    walk = local.files(FilesSource(paths=(str(folder),), exclude=exclude), folder)
+    for found in walk:
+        if isinstance(found, Rejected):
+            continue
+        path, _ = found
+        below = path.relative_to(folder).as_posix()
+        prose = path.suffix != ".py" and not any(fnmatch.fnmatchcase(part, "test*") for part in path.parts)
+        if path.suffix in ENDINGS and (path.suffix == ".py" or prose) and not path.is_symlink():
+            yield path, f"{NAME}:{below}"
+
+
+def documents(source: StdlibSource, limits: LimitSpec) -> Iterator[Document | Rejected]:
+    """One document a file, and one a topic of `pydoc`. Raises TextmillError when there are no sources."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    for path, place in files(source):
+        topics = place.endswith(f":{TOPICS}")
+        for item in _topics(path, place) if topics else open_file(path, place, "text", limits):
+            if isinstance(item, Document):
+                more = {"library": f"Python {version}", "licence": "PSF-2.0"}
+                yield replace(item, metadata={**item.metadata, **more})
+            else:
+                yield item
+
+
+def _topics(path: Path, place: str) -> Iterator[Document | Rejected]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        topics = next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+        pages = sorted((str(name), str(text)) for name, text in dict(topics).items())
+    except (OSError, ValueError, SyntaxError, StopIteration, TypeError) as error:
+        yield Rejected(None, place, "read", "holds no topics", os.fspath(path) + f": {error}")
+        return
+    for name, text in pages:
+        yield collected(text, f"{place}:topic {name}", {"title": name})

@@ -1,0 +1,355 @@
+"""Files of records: JSON, JSON lines, CSV, TSV and Parquet. One record, one document.
+
+A record without text is set aside with its line; the other scalar columns become the document's metadata.
+Lines are streamed, so such a file may be larger than memory; `limits.file_bytes` caps each record.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from textmill.text.document import Document, Rejected, collected, printable
+from textmill.text.sources.encoding import decode, marked, refuse_binary, wide
+from textmill.text.sources.stream import BLOCK, Input, SetAside, read_whole, seekable
+
+_LONGEST_METADATA = 1000  # characters of a column that may still be metadata
+_COLUMNS_NAMED = 12  # in a message
+_ROWS = 256  # of a Parquet file in memory at once
+Items = Iterator[Document | Rejected]
+
+
+def reader(name: str) -> Callable[[Input, str], Items] | None:
+    """What reads a file of this name: called with the input and the name of its text column."""
+    ending = name.lower().rpartition(".")[2]
+    return {
+        "json": json_records,
+        "jsonl": json_lines,
+        "ndjson": json_lines,
+        "csv": table_rows,
+        "tsv": table_rows,
+        "parquet": parquet_rows,
+    }.get(ending)
+
+
+def _scalars(record: Mapping[str, Any], text_field: str) -> dict[str, str]:
+    """The columns small and plain enough to be metadata, as text."""
+    found = {}
+    for key, value in record.items():
+        if key == text_field or value is None or not isinstance(value, (str, int, float)):
+            continue
+        if (
+            isinstance(value, int) and value.bit_length() > 1 << 10
+        ):  # slow to write out, and no one's metadata
+            continue
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if len(text) <= _LONGEST_METADATA:
+            found[_utf8(str(key))] = _utf8(text)
+    return found
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _document(record: Any, place: str, text_field: str) -> Document | Rejected:
+    if not isinstance(record, dict):
+        return Rejected(
+            None, place, "read", "is not a record", f"a JSON object was expected, not {_kind(record)}"
+        )
+    if text_field not in record:
+        return Rejected(None, place, "read", f"has no field {text_field!r}", _columns(record))
+    text = record[text_field]
+    if not isinstance(text, str):
+        return Rejected(None, place, "read", f"field {text_field!r} is not text", _kind(text))
+    return collected(text, place, _scalars(record, text_field))
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _columns(names: Any) -> str:
+    names = [printable(str(name))[:40] for name in names]
+    more = f" and {len(names) - _COLUMNS_NAMED} more" if len(names) > _COLUMNS_NAMED else ""
+    return (
+        f"it has {', '.join(names[:_COLUMNS_NAMED])}{more}; name one as text_field"
+        if names
+        else "it has none"
+    )
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------
+def json_lines(item: Input, text_field: str) -> Items:
+    """One JSON object a line (RFC 8259 within each; empty lines pass)."""
+    head = item.stream.read(BLOCK)
+    refuse_binary(head)
+    yield from _json_lines(item, head, text_field)
+
+
+def _json_lines(item: Input, head: bytes, text_field: str) -> Items:
+    text = _text_stream(item, head, marked(head) or wide(head) or "utf-8", newline="\n")
+    for number, line in _lines(text, item.limits.file_bytes):
+        place = f"{item.place}:line {number}"
+        if isinstance(line, SetAside):
+            yield Rejected(None, place, "read", line.reason, line.detail)
+        elif line.strip():
+            yield _json_line(line, place, text_field)
+
+
+def _json_line(line: str, place: str, text_field: str) -> Document | Rejected:
+    if not _sound(line):
+        return Rejected(None, place, "read", "is not valid UTF-8")
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Rejected(None, place, "read", "is not valid JSON", str(error))
+    return _document(record, place, text_field)
+
+
+def json_records(item: Input, text_field: str) -> Items:
+    """A JSON list of objects, one object, or, as many data sets name them, JSON lines."""
+    head = item.stream.read(BLOCK)
+    refuse_binary(head)
+    if _looks_like_lines(head):
+        yield from _json_lines(item, head, text_field)
+        return
+    text, _ = decode(read_whole(item, head), item.name)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SetAside("is not valid JSON", str(error)) from error
+    if not isinstance(value, list):
+        yield _document(value, item.place, text_field)
+        return
+    for number, record in enumerate(value, 1):
+        yield _document(record, f"{item.place}:item {number}", text_field)
+
+
+def _looks_like_lines(head: bytes) -> bool:
+    first, _, rest = head.partition(b"\n")
+    try:
+        return rest.lstrip()[:1] == b"{" and isinstance(json.loads(first.decode("utf-8-sig")), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+# --- CSV, TSV -----------------------------------------------------------------------------------------------------
+def table_rows(item: Input, text_field: str) -> Items:
+    """Comma- or tab-separated values with a header (RFC 4180); `;` and `|` are recognised by the header."""
+    head = item.stream.read(BLOCK)
+    refuse_binary(head)
+    text = _text_stream(item, head, _table_encoding(head), newline="")
+    # The csv module keeps one cap for the whole process; ours is applied to every line by _lines.
+    csv.field_size_limit(min(item.limits.file_bytes, sys.maxsize, (1 << 31) - 1))
+    lines = _CountedLines(_lines(text, item.limits.file_bytes))
+    first = next(iter(lines), "")
+    delimiter = _delimiter(first, item.name, text_field)
+    lines.push(first)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    header = _next_row(rows)
+    if not isinstance(header, list) or text_field not in header:
+        detail = _columns(header) if isinstance(header, list) else str(header or "it is empty")
+        raise SetAside(f"has no column {text_field!r}", detail)
+    while True:
+        start = lines.number + 1
+        row = _next_row(rows)
+        if row is None:
+            return
+        if row != []:
+            yield _row(row, header, f"{item.place}:line {start}", text_field)
+
+
+def _row(row: list[str] | Exception, header: list[str], place: str, text_field: str) -> Document | Rejected:
+    if isinstance(row, SetAside):
+        return Rejected(None, place, "read", row.reason, row.detail)
+    if isinstance(row, Exception):
+        return Rejected(None, place, "read", "is not a valid row", str(row))
+    if len(row) != len(header):
+        return Rejected(
+            None, place, "read", "has not as many fields as the header", f"{len(row)}, not {len(header)}"
+        )
+    if not all(map(_sound, row)):
+        return Rejected(None, place, "read", "is not valid in the encoding of its file")
+    return _document(dict(zip(header, row, strict=True)), place, text_field)
+
+
+def _next_row(rows: Iterator[list[str]]) -> list[str] | Exception | None:
+    """The next row, what is wrong with it, or None at the end."""
+    try:
+        return next(rows)
+    except StopIteration:
+        return None
+    except (csv.Error, SetAside) as error:
+        return error
+
+
+def _delimiter(header: str, name: str, text_field: str) -> str:
+    if name.lower().endswith(".tsv"):
+        return "\t"
+    for delimiter in ",;\t|":
+        try:
+            if text_field in next(csv.reader([header], delimiter=delimiter), []):
+                return delimiter
+        except csv.Error:
+            continue
+    return ","
+
+
+def _table_encoding(head: bytes) -> str:
+    """Spreadsheets write what they like: told from the first block, cut at a line end so no character is halved."""
+    if known := marked(head) or wide(head):
+        return known
+    whole = head[: head.rfind(b"\n") + 1] if len(head) >= BLOCK else head
+    encoding = decode(whole or head)[1]
+    return "utf-8" if "damaged" in encoding else encoding
+
+
+# --- lines --------------------------------------------------------------------------------------------------------
+class _Rejoined(io.RawIOBase):
+    """A stream whose first block has already been taken."""
+
+    def __init__(self, head: bytes, stream: io.BufferedIOBase) -> None:
+        super().__init__()
+        self._head, self._stream = memoryview(head), stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        data = self._head[: len(buffer)] if self._head else self._stream.read(len(buffer))
+        self._head = self._head[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _text_stream(item: Input, head: bytes, encoding: str, newline: str) -> io.TextIOWrapper:
+    # A wrong byte becomes a lone surrogate, by which its line is known; wide encodings have no such way out.
+    wide_units = codecs.lookup(encoding).name.startswith(("utf-16", "utf-32"))
+    errors = "replace" if wide_units else "surrogateescape"
+    if head.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
+    stream = io.BufferedReader(_Rejoined(head, item.stream), BLOCK)
+    return io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline=newline)
+
+
+def _lines(text: io.TextIOWrapper, limit: int) -> Iterator[tuple[int, str | SetAside]]:
+    """Numbered lines with their ends; a line of more than `limit` characters is passed over and said so."""
+    number = 0
+    while line := text.readline(limit + 1):
+        number += 1
+        if len(line) <= limit or line.endswith(("\n", "\r")):
+            yield number, line
+            continue
+        while line and not line.endswith(("\n", "\r")):
+            line = text.readline(BLOCK)
+        yield number, SetAside("is larger than limits.file_bytes", f"a line of more than {limit} characters")
+
+
+class _CountedLines:
+    """Lines for csv.reader, which may take several for one row."""
+
+    def __init__(self, lines: Iterator[tuple[int, str | SetAside]]) -> None:
+        self._lines = lines
+        self._pushed: str | None = None
+        self.number = 0
+
+    def push(self, line: str) -> None:
+        """Give back the first line."""
+        self._pushed, self.number = line, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self._pushed:
+            line, self._pushed = self._pushed, None
+            self.number += 1
+            return line
+        self.number, line = next(self._lines)
+        if isinstance(line, SetAside):
+            raise line
+        return line
+
+
+def _sound(text: str) -> bool:
+    """Whether decoding left no lone surrogate where a byte was wrong."""
+    return text.isascii() or not any("\udc80" <= c <= "\udcff" for c in text)
+
+
+# --- Parquet ------------------------------------------------------------------------------------------------------
+def parquet_rows(item: Input, text_field: str) -> Items:
+    """The rows of a Parquet file; lists and structures in other columns are left out."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(seekable(item), pre_buffer=False)
+    schema = file.schema_arrow
+    if text_field not in schema.names:
+        raise SetAside(f"has no column {text_field!r}", _columns(schema.names))
+    kind = schema.field(text_field).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise SetAside(f"field {text_field!r} is not text", str(kind))
+    columns = [field.name for field in schema if _plain(field.type)]
+    number = 0
+    for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
+        item.budget.charge(batch.nbytes)
+        for row in _rows(batch):
+            number += 1
+            place = f"{item.place}:row {number}"
+            if row is None:
+                yield Rejected(None, place, "read", "is not valid UTF-8")
+            else:
+                size = len(row[text_field] or "")
+                if size > item.limits.file_bytes:
+                    yield Rejected(
+                        None, place, "read", "is larger than limits.file_bytes", f"{size} characters"
+                    )
+                else:
+                    yield _document(row, place, text_field)
+
+
+def _plain(kind: Any) -> bool:
+    from pyarrow import types
+
+    return any(
+        test(kind)
+        for test in (
+            types.is_string,
+            types.is_large_string,
+            types.is_integer,
+            types.is_floating,
+            types.is_boolean,
+        )
+    ) or types.is_temporal(kind)
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Rows as dictionaries; None for one whose text is not UTF-8, which Parquet promises and does not check."""
+    import pyarrow as pa
+
+    columns = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        if text:
+            wide_text = pa.types.is_large_string(column.type)
+            columns[name] = column.view(pa.large_binary() if wide_text else pa.binary()).to_pylist()
+        elif number or pa.types.is_boolean(column.type):
+            columns[name] = column.to_pylist()
+        else:
+            columns[name] = [None if value is None else str(value) for value in column]
+    for values in zip(*columns.values(), strict=True):
+        try:
+            yield {
+                name: value.decode() if isinstance(value, bytes) else value
+                for name, value in zip(columns, values, strict=True)
+            }
+        except UnicodeDecodeError:
+            yield None

@@ -1,0 +1,165 @@
+"""Bytes on their way from a file to a decoder, counted while they are read: headers are never believed."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO, cast
+
+from textmill.base.spec import LimitSpec
+
+BLOCK = 1 << 18
+# Small files compress without meaning harm (a megabyte of spaces): the ratio counts from here on.
+RATIO_FLOOR = 1 << 20
+_XZ_MEMORY = 256 << 20  # bytes; `xz -9` asks for 65 MiB, a hostile header for 4 GiB
+_SPOOL = 16 << 20  # bytes kept in memory before a temporary file takes over
+
+
+class SetAside(Exception):
+    """What is being read cannot be read, or may not be; whoever opened it notes that and goes on."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason, self.detail = reason, detail
+
+
+class Exhausted(SetAside):
+    """The outermost archive cost all it may: nothing more is read from it."""
+
+
+@dataclass
+class Budget:
+    """What one outermost file may unpack to, through however many archives inside it."""
+
+    packed: int  # bytes of the outermost file
+    limits: LimitSpec
+    unpacked: int = field(default=0, init=False)  # bytes that came out of decompressors
+    forgiven: int = field(default=0, init=False)  # of these, bytes of members refused on their own account
+    members: int = field(default=0, init=False)
+
+    def charge(self, count: int) -> None:
+        """Account for `count` unpacked bytes. Raises Exhausted past `archive_bytes` or `ratio`."""
+        self.unpacked += count
+        if self.unpacked > self.limits.archive_bytes:
+            raise Exhausted(
+                "unpacks to more than limits.archive_bytes; the rest is not read",
+                f"{self.limits.archive_bytes} bytes",
+            )
+        if self.unpacked - self.forgiven > max(RATIO_FLOOR, self.limits.ratio * self.packed):
+            raise Exhausted(
+                "unpacks to more than limits.ratio times its size; the rest is not read",
+                f"{self.packed} bytes packed",
+            )
+
+    def member(self) -> None:
+        """Account for one more member. Raises Exhausted past `members`."""
+        self.members += 1
+        if self.members > self.limits.members:
+            raise Exhausted(
+                "holds more than limits.members members; the rest is not read", f"{self.limits.members}"
+            )
+
+
+@dataclass(frozen=True)
+class Input:
+    """One stream of bytes, read once from its beginning, and what a person calls it."""
+
+    place: str
+    name: str  # its endings say the format
+    stream: BinaryIO
+    budget: Budget
+    size: int | None = None  # bytes, where the file system says so
+    layers: int = 0  # archives and compressions around it
+    metered: bool = False  # whether its bytes are already charged to the budget
+
+    @property
+    def limits(self) -> LimitSpec:
+        return self.budget.limits
+
+
+class _Metered(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, charge: Callable[[int], None]) -> None:
+        super().__init__()
+        self._stream, self._charge = stream, charge
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._charge(len(data))
+        return len(data)
+
+
+def metered(stream: BinaryIO, charge: Callable[[int], None]) -> BinaryIO:
+    """`stream`, buffered, calling `charge(bytes)` for every block that is read."""
+    return cast(BinaryIO, io.BufferedReader(_Metered(stream, charge), BLOCK))
+
+
+def read_whole(item: Input, head: bytes = b"") -> bytes:
+    """All bytes of an input, `head` being those already taken. Raises SetAside past `limits.file_bytes`."""
+    limit = item.limits.file_bytes
+    too_large = SetAside("is larger than limits.file_bytes", f"{limit} bytes")
+    if item.size is not None and item.size > limit:
+        raise too_large
+    blocks, total = [head], len(head)
+    while total <= limit and (block := item.stream.read(min(BLOCK, limit + 1 - total))):
+        blocks.append(block)
+        total += len(block)
+    if total > limit:
+        raise too_large
+    return b"".join(blocks)
+
+
+def seekable(item: Input) -> BinaryIO:
+    """The input as a stream that can seek: itself, or a temporary copy that is deleted when closed."""
+    if item.stream.seekable():
+        return item.stream
+    limit, total = item.limits.archive_bytes, 0
+    copy = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115 (handed over)
+    while block := item.stream.read(BLOCK):
+        total += len(block)
+        if total > limit:
+            raise SetAside("is larger than limits.archive_bytes", f"{limit} bytes")
+        copy.write(block)
+    copy.seek(0)
+    return cast(BinaryIO, copy)
+
+
+class Xz(io.RawIOBase):
+    """The unpacked bytes of .xz and .lzma data, in bounded memory (`lzma.LZMAFile` lets a header ask for any)."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream, self._pending = stream, b""
+        self._unpack: lzma.LZMADecompressor | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while True:
+            if (self._unpack is None or self._unpack.eof) and not self._next_stream():
+                return 0
+            packed, self._pending = self._pending, b""
+            if not packed and self._unpack.needs_input and not (packed := self._stream.read(BLOCK)):
+                raise EOFError("ends before its end mark")
+            if data := self._unpack.decompress(packed, max_length=len(buffer)):
+                buffer[: len(data)] = data
+                return len(data)
+
+    def _next_stream(self) -> bool:
+        """Start on the next of the streams that may follow one another, padded with zeros."""
+        data = self._unpack.unused_data.lstrip(b"\0") if self._unpack else b""
+        while not data and (block := self._stream.read(BLOCK)):
+            data = block.lstrip(b"\0")
+        if not data and self._unpack is None:
+            raise EOFError("is empty")
+        self._pending = data
+        if data:
+            self._unpack = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+        return bool(data)
