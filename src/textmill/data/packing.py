@@ -1,0 +1,193 @@
+"""Packing: how the documents of a token store become rows of a fixed length.
+
+Both ways follow one rule. The token before a document's first is end-of-text, because that is what stands
+before it in the store; so the first token of a document is learnt as a continuation of end-of-text, which is
+also how generation from an empty prompt begins, and end-of-text is learnt as the end of every document. Every
+token of the store is a target exactly once an epoch.
+
+A row is described by the place in the store of each of its targets; the input there is the token one before.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from textmill.base.errors import TextmillError
+from textmill.data.batch import IGNORE, Batch
+from textmill.data.tokens import TokenStore
+
+NOWHERE = -1  # the place of padding
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What rows are made of, before any token is read. B rows, T positions.
+
+    places     (B, T) int64: place in the store of each target, NOWHERE for padding
+    scored     (B, T) bool: whether the target bears loss (padding and repeated context do not)
+    documents  (B, T) int64: which part of the row attention stays in, or None
+    """
+
+    places: np.ndarray
+    scored: np.ndarray
+    documents: np.ndarray | None
+
+    def batch(self, store: TokenStore) -> Batch:
+        """Read the tokens."""
+        real = self.places != NOWHERE
+        targets = store.ids[np.maximum(self.places, 0)].astype(np.int64)
+        inputs = store.ids[np.maximum(self.places - 1, 0)].astype(np.int64)
+        inputs[self.places == 0] = store.end  # before the first document stands an end of text, too
+        inputs[~real] = store.pad
+        targets[~self.scored] = IGNORE
+        whole = self.documents is None and bool(real.all())
+        return Batch(
+            inputs=torch.from_numpy(inputs),
+            targets=torch.from_numpy(targets),
+            mask=None if whole else torch.from_numpy(real),
+            documents=None if self.documents is None else torch.from_numpy(self.documents),
+        )
+
+
+class RunningPacking:
+    """Documents one after the other, cut every `sequence` tokens; attention crosses documents.
+
+    The last row starts early enough to be full, and what it repeats bears no loss. A store shorter than one
+    row gives a single padded row.
+    """
+
+    def __init__(self, store: TokenStore, sequence: int) -> None:
+        """Raises TextmillError when the store is empty."""
+        _not_empty(store)
+        self.store, self.sequence = store, sequence
+
+    def __len__(self) -> int:
+        """Number of rows in an epoch."""
+        return math.ceil(self.store.tokens / self.sequence)
+
+    def rows(self, indices: np.ndarray) -> Rows:
+        """The rows of these numbers."""
+        regular = np.asarray(indices, dtype=np.int64)[:, None] * self.sequence
+        starts = np.minimum(regular, max(self.store.tokens - self.sequence, 0))
+        places = starts + np.arange(self.sequence)
+        scored = (places >= regular) & (places < self.store.tokens)
+        return Rows(np.where(places < self.store.tokens, places, NOWHERE), scored, None)
+
+
+class BestFitPacking:
+    """Documents fitted whole into rows, best fit decreasing (Ding et al. 2024, "Fewer Truncations Improve
+    Language Modeling", section 3); attention stays inside a document.
+
+    A document longer than `sequence` is cut into pieces of that length, the rest being fitted like a document;
+    the first token of a later piece is predicted from the one before it. With `overlap`, later pieces start
+    with that many tokens of the piece before, as context that bears no loss.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        sequence: int,
+        overlap: int = 0,
+        spans: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        """spans: (K,) starts and (K,) lengths of the stretches of the store to pack; left out: every document.
+
+        Raises TextmillError when there is nothing to pack, ValueError unless 0 <= overlap < sequence.
+        """
+        if not 0 <= overlap < sequence:
+            raise ValueError(f"overlap is {overlap}, but must be at least 0 and under sequence = {sequence}")
+        _not_empty(store)
+        self.store, self.sequence = store, sequence
+        starts, lengths = spans or (store.offsets[:-1], np.diff(store.offsets))
+        begins, sizes, context = _cut(np.asarray(starts), np.asarray(lengths), sequence, overlap)
+        order, self._rows = _best_fit(sizes, sequence)
+        # Pieces in the order of their rows: row r holds pieces _rows[r] to _rows[r + 1].
+        self._begins, self._sizes, self._context = begins[order], sizes[order], context[order]
+
+    def __len__(self) -> int:
+        """Number of rows in an epoch."""
+        return len(self._rows) - 1
+
+    @property
+    def filled(self) -> float:
+        """Share of positions that are no padding."""
+        return float(self._sizes.sum() / (len(self) * self.sequence))
+
+    def rows(self, indices: np.ndarray) -> Rows:
+        """The rows of these numbers."""
+        indices = np.asarray(indices, dtype=np.int64)
+        shape = (len(indices), self.sequence)
+        places = np.full(shape, NOWHERE, dtype=np.int64)
+        scored = np.zeros(shape, dtype=bool)
+        documents = np.zeros(shape, dtype=np.int64)
+        for row, index in enumerate(indices):
+            position = 0
+            first, last = int(self._rows[index]), int(self._rows[index + 1])
+            for number, piece in enumerate(range(first, last)):
+                begin, size = int(self._begins[piece]), int(self._sizes[piece])
+                after = position + size
+                places[row, position:after] = np.arange(begin, begin + size)
+                scored[row, position + int(self._context[piece]) : after] = True
+                documents[row, position:after] = number
+                position = after
+            documents[row, position:] = last - first  # padding keeps to itself
+        return Rows(places, scored, documents)
+
+
+Packing = RunningPacking | BestFitPacking
+
+
+def _not_empty(store: TokenStore) -> None:
+    if not store.tokens:
+        raise TextmillError(
+            "holds no document",
+            where=store.directory,
+            advice="look at the corpus report: what was set aside, and why",
+        )
+
+
+def _cut(
+    starts: np.ndarray, lengths: np.ndarray, sequence: int, overlap: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pieces of at most `sequence` places: (P,) begins, (P,) sizes, (P,) leading places that are only context."""
+    stride = sequence - overlap
+    counts = np.where(lengths > 0, 1 + np.maximum(-(-(lengths - sequence) // stride), 0), 0)
+    owner = np.repeat(np.arange(len(lengths)), counts)
+    number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    begins = starts[owner] + number * stride
+    sizes = np.minimum(lengths[owner] - number * stride, sequence)
+    return begins, sizes, np.where(number > 0, overlap, 0)
+
+
+def _best_fit(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Largest first, each into the fullest row it fits. O(P log P).
+
+    Returns (P,) piece numbers in the order of their rows, and (R + 1,) where each row's pieces start.
+    """
+    order = np.argsort(-sizes, kind="stable")
+    full = int(np.count_nonzero(sizes == capacity))  # each is a row of its own
+    room: list[list[int]] = [[] for _ in range(capacity + 1)]  # rows by the space left in them
+    open_rooms = 0  # bit s is set while room[s] is not empty
+    row_of = np.empty(len(order), dtype=np.int64)
+    row_of[:full] = np.arange(full)
+    rows = full
+    for place, size in enumerate(sizes[order[full:]].tolist(), start=full):
+        fitting = open_rooms >> size
+        if fitting:
+            space = size + (fitting & -fitting).bit_length() - 1
+            row = room[space].pop()
+            if not room[space]:
+                open_rooms &= ~(1 << space)
+        else:
+            space, row = capacity, rows
+            rows += 1
+        row_of[place] = row
+        if left := space - size:
+            room[left].append(row)
+            open_rooms |= 1 << left
+    by_row = np.argsort(row_of, kind="stable")
+    return order[by_row], np.searchsorted(row_of[by_row], np.arange(rows + 1))

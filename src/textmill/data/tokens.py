@@ -1,0 +1,189 @@
+"""The token store: a corpus as numbers, memory-mapped, every token still knowing its document.
+
+tokens.bin     ids of all documents, one after the other, uint16 or uint32; each ends with end-of-text
+offsets.npy    (D + 1,) int64: document d is ids[offsets[d] : offsets[d + 1]]
+bytes.npy      (D,) int64: UTF-8 bytes of each document's text
+documents.bin  (D, 16) bytes: the content id of each document
+manifest.json  vocabulary, tokenizer, counts, size and SHA-256 of each file; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textmill.base.errors import DamagedError
+from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
+from textmill.text.document import Document
+from textmill.text.tokenizer import Tokenizer, without_surrogates
+
+FORMAT = 1
+FILES = ("tokens.bin", "offsets.npy", "bytes.npy", "documents.bin")
+_CHUNK = 1 << 23  # characters encoded at once: bounds memory, keeps all threads busy
+
+
+def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    chunk: list[Document] = []
+    size = 0
+    for document in documents:
+        chunk.append(document)
+        size += len(document.text)
+        if size >= _CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _bytes(text: str) -> int:
+    """UTF-8 bytes of a text as the tokenizer reads it."""
+    try:
+        return len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return len(without_surrogates(text).encode("utf-8"))
+
+
+def write(directory: Path | str, documents: Iterable[Document], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Encode documents, in their order, into a store that appears whole or not at all; returns its manifest.
+
+    Streams: memory holds one chunk of documents, and 32 bytes a document for the boundaries.
+    """
+    dtype = np.dtype("<u2" if tokenizer.vocabulary <= 1 << 16 else "<u4")
+    end = np.array([tokenizer.end], dtype=dtype).tobytes()
+    offsets, lengths, names = array("q", [0]), array("q"), bytearray()
+    digest = hashlib.sha256()
+    with atomic_directory(Path(directory)) as temporary:
+        with open(temporary / "tokens.bin", "wb") as handle:
+            for chunk in _chunks(documents):
+                encoded = tokenizer.encode_many([document.text for document in chunk])
+                for document, ids in zip(chunk, encoded, strict=True):
+                    data = ids.astype(dtype).tobytes() + end
+                    handle.write(data)
+                    digest.update(data)
+                    offsets.append(offsets[-1] + len(ids) + 1)
+                    lengths.append(_bytes(document.text))
+                    names += bytes.fromhex(document.id)
+        np.save(temporary / "offsets.npy", np.frombuffer(offsets, dtype=np.int64))
+        np.save(temporary / "bytes.npy", np.frombuffer(lengths, dtype=np.int64))
+        (temporary / "documents.bin").write_bytes(names)
+        hashes = {name: sha256_file(temporary / name) for name in FILES[1:]} | {
+            "tokens.bin": digest.hexdigest()
+        }
+        manifest = {
+            "format": FORMAT,
+            "vocabulary": tokenizer.vocabulary,
+            "tokenizer": tokenizer.id,
+            "end": tokenizer.end,
+            "pad": tokenizer.pad,
+            "dtype": dtype.name,
+            "documents": len(lengths),
+            "tokens": offsets[-1],
+            "bytes": sum(lengths),
+            "files": {
+                name: {"bytes": (temporary / name).stat().st_size, "sha256": hashes[name]} for name in FILES
+            },
+        }
+        write_json(temporary / "manifest.json", manifest)
+    return manifest
+
+
+class TokenStore:
+    """A store opened for reading; its files are mapped, not loaded.
+
+    ids           (N,) uint16 or uint32
+    offsets       (D + 1,) int64
+    bytes         (D,) int64, UTF-8 bytes of each document's text
+    document_ids  (D, 16) uint8; `document_id(d)` gives 32 hex digits
+    """
+
+    def __init__(self, directory: Path | str) -> None:
+        """Raises DamagedError when a file is missing or is not as long as the manifest says."""
+        self.directory = Path(directory)
+        manifest = read_json(self.directory / "manifest.json")
+        try:
+            self._check_sizes(manifest)
+            self.vocabulary: int = manifest["vocabulary"]
+            self.tokenizer: str = manifest["tokenizer"]
+            self.end: int = manifest["end"]
+            self.pad: int = manifest["pad"]
+            dtype, tokens, documents = np.dtype(manifest["dtype"]), manifest["tokens"], manifest["documents"]
+        except (KeyError, TypeError) as error:
+            raise DamagedError(
+                f"is not the manifest of a token store ({error!r})", where=self.directory / "manifest.json"
+            ) from error
+        self.manifest = manifest
+        self.ids = self._map("tokens.bin", dtype, (tokens,))
+        self.document_ids = self._map("documents.bin", np.dtype("u1"), (documents, 16))
+        self.offsets = self._load("offsets.npy", documents + 1)
+        self.bytes = self._load("bytes.npy", documents)
+        if self.offsets[0] != 0 or self.offsets[-1] != tokens:
+            raise DamagedError("does not fit tokens.bin", where=self.directory / "offsets.npy", advice=_AGAIN)
+
+    def _check_sizes(self, manifest: dict[str, Any]) -> None:
+        if manifest["format"] != FORMAT:
+            raise DamagedError(
+                f"is a token store of format {manifest['format']}; this Textmill reads {FORMAT}",
+                where=self.directory,
+                advice=_AGAIN,
+            )
+        for name in FILES:
+            path, expected = self.directory / name, manifest["files"][name]["bytes"]
+            if not path.exists():
+                raise DamagedError("is missing", where=path, advice=_AGAIN)
+            if (size := path.stat().st_size) != expected:
+                raise DamagedError(f"has {size} bytes, not {expected}", where=path, advice=_AGAIN)
+
+    def _map(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+        path = self.directory / name
+        if path.stat().st_size != dtype.itemsize * int(np.prod(shape)):
+            raise DamagedError("is not as long as its counts say", where=path, advice=_AGAIN)
+        if 0 in shape:  # an empty file cannot be mapped
+            return np.zeros(shape, dtype=dtype)
+        return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+
+    def _load(self, name: str, length: int) -> np.ndarray:
+        path = self.directory / name
+        try:
+            values = np.load(path, mmap_mode="r" if length else None, allow_pickle=False)
+        except ValueError as error:
+            raise DamagedError(f"is not readable ({error})", where=path, advice=_AGAIN) from error
+        if values.shape != (length,) or values.dtype != np.int64:
+            raise DamagedError("is not as long as its counts say", where=path, advice=_AGAIN)
+        return values
+
+    def verify(self) -> None:
+        """Read every byte and compare hashes. Raises DamagedError naming the file that changed."""
+        for name in FILES:
+            if sha256_file(self.directory / name) != self.manifest["files"][name]["sha256"]:
+                raise DamagedError(
+                    "is not what was written (wrong SHA-256)", where=self.directory / name, advice=_AGAIN
+                )
+
+    def __len__(self) -> int:
+        """Number of documents, D."""
+        return len(self.offsets) - 1
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens, ends of text included, N."""
+        return int(self.offsets[-1])
+
+    def document(self, index: int) -> np.ndarray:
+        """Ids of one document, its end-of-text included."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def document_id(self, index: int) -> str:
+        """Content id of one document, 32 hex digits."""
+        return self.document_ids[index].tobytes().hex()
+
+    def documents_at(self, places: np.ndarray) -> np.ndarray:
+        """The index of the document each place of `ids` belongs to, in the shape of `places`."""
+        return np.searchsorted(self.offsets, places, side="right") - 1
+
+
+_AGAIN = "delete the folder and prepare the data again"
