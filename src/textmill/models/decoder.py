@@ -64,7 +64,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, V)."""
-        logits = F.linear(hidden, self.embedding.weight if self.output is None else self.output.weight)
+        logits = F.linear(hidden, self.embedding.weight) if self.output is None else self.output(hidden)
         cap = self.spec.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
