@@ -6,6 +6,7 @@ the next step and gets the batch it would have got anyway.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -65,9 +66,11 @@ class Loader:
     def documents(self, step: int) -> list[tuple[str, int]]:
         """The documents of a step's whole batch: (content id, tokens of it that bear loss), most tokens first."""
         rows, store = self._rows(step), self.packing.store
-        found, counts = np.unique(store.documents_at(rows.places[rows.scored]), return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        return [(store.document_id(int(found[place])), int(counts[place])) for place in order]
+        counts: Counter[str] = Counter()
+        found, times = np.unique(store.documents_at(rows.places[rows.scored]), return_counts=True)
+        for index, count in zip(found, times, strict=True):
+            counts[store.document_id(int(index))] += int(count)  # pieces of one document share its id
+        return counts.most_common()
 
 
 @dataclass(frozen=True, eq=False)
