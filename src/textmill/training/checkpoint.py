@@ -125,7 +125,7 @@ def _same(path: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Contiguous CPU copies; the header of safetensors is ordered by type and name, so the bytes are fixed."""
+    """Contiguous CPU copies; safetensors orders its header by type and name, so the bytes are fixed."""
     try:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:  # it wraps what the system said

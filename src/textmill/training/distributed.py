@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textmill.base.errors import DamagedError
+
 BUCKET_BYTES = 25 << 20
 CPU = torch.device("cpu")
 
@@ -77,6 +79,23 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
         mine = value.to(like.device)
         return distribute_tensor(mine, like.device_mesh, like.placements, src_data_rank=None)
     return value.to(like.device, copy=True)
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy whole tensors into the parameters and buffers of a model, which may be cut up over ranks.
+
+    Raises DamagedError when a name is missing, left over, or of another shape.
+    """
+    held = dict(model.named_parameters()) | dict(model.named_buffers())
+    if different := sorted(held.keys() ^ tensors.keys()):
+        raise DamagedError(f"the weights and the model differ in {different[0]}", where="model")
+    for name, tensor in held.items():
+        if tensor.shape != tensors[name].shape:
+            raise DamagedError(
+                f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}", where="model"
+            )
+        tensor.copy_(placed(tensors[name], tensor))
 
 
 def under_torchrun() -> bool:

@@ -174,7 +174,8 @@ class _Work:
         if rows == 1 or not alone:
             raise TextmillError(
                 f"memory ran out while computing {rows} sequences at once",
-                advice="lower training.micro_batch or training.sequence, or set training.gradient_checkpointing",
+                advice="lower training.micro_batch or training.sequence, or recompute activations with "
+                "training.gradient_checkpointing",
             )
         self.micro_batch, self.settled = rows // 2, 0
 

@@ -75,12 +75,12 @@ class Optimizer:
                     part.state[weight][quantity] = placed(value, weight)
 
 
-def build(model: nn.Module, spec: AdamWSpec | MuonSpec) -> Optimizer:
+def build(model: nn.Module, spec: AdamWSpec | MuonSpec, model_spec: Any = None) -> Optimizer:
     """The optimiser of a recipe for a model.
 
     Decay falls on matrices inside blocks and on an untied output layer; never on norms, biases or embeddings
     (a decayed embedding shrinks the input of every norm and so raises its gradients: OLMo 2, 2025).
-    With µP (`model.spec.base_width`) Adam's rates follow `models.initial.learning_rate_scale`. Muon's updates
+    With µP (`base_width` of the model's spec) Adam's rates follow `models.initial.learning_rate_scale`. Muon's updates
     have a fixed spectral norm, so its rate carries over widths as it is.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}

@@ -1,0 +1,155 @@
+"""Where and how to compute: device, precision, threads, allocator, compilation, and this machine's peak."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from textmill.base.errors import RecipeError
+from textmill.base.training_spec import TrainingSpec
+
+CGROUP = Path("/sys/fs/cgroup")
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What a run computes on, with `auto` worked out."""
+
+    device: torch.device
+    precision: str  # fp32 or bf16, of the products; weights and optimiser stay float32
+    compile: bool
+
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Products in bfloat16 within the block, where that was chosen."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            yield
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type products are made in."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+
+def choose(spec: TrainingSpec) -> Compute:
+    """Device, precision and compilation for a recipe on this machine.
+
+    Raises RecipeError when the recipe asks for what the machine does not have.
+    """
+    gpu = torch.cuda.is_available()
+    if spec.device == "cuda" and not gpu:
+        raise RecipeError(
+            "no GPU is usable here", where="training.device", advice='set it to "auto" or "cpu"'
+        )
+    device = torch.device("cuda" if gpu and spec.device != "cpu" else "cpu")
+    precision = spec.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "bf16" and device.type == "cpu" and not cpu_has_bf16():
+        raise RecipeError(
+            "this processor has no bfloat16 instructions: its products would be many times slower than float32",
+            where="training.precision",
+            advice='set it to "auto" or "fp32"',
+        )
+    wanted = {"on": True, "off": False, "auto": device.type == "cuda"}[spec.compile]
+    return Compute(device, precision, wanted)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def prepare(compute: Compute) -> None:
+    """Set this process up for training: allocator and threads. Call it before the model is built."""
+    if compute.device.type == "cpu":
+        keep_freed_memory()
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(usable_cores())
+
+
+def keep_freed_memory() -> bool:
+    """Tell malloc to keep freed tensors instead of giving their pages back to the system; whether it could.
+
+    Every page given back is zeroed and mapped again at the next step, which costs up to a fifth of it.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # not glibc
+        return False
+    largest = 2**31 - 1
+    settings = ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, largest), (_M_TOP_PAD, 64 << 20))
+    return min(mallopt(option, value) for option, value in settings) == 1
+
+
+def usable_cores() -> int:
+    """Processors this process may use: its affinity, and the quota of its control group if that is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cpu_quota()
+    return max(1, min(cores, math.ceil(quota) if quota else cores))
+
+
+def _cpu_quota() -> float | None:
+    """Processors the control group allows, as a number; None without a limit."""
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (CGROUP / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        quota = int((CGROUP / "cpu/cpu.cfs_quota_us").read_text())
+        return None if quota <= 0 else quota / int((CGROUP / "cpu/cpu.cfs_period_us").read_text())
+    return None
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile each block of a model in place, so that all blocks share one compilation; names stay."""
+    blocks: Any = getattr(model, "blocks", None)
+    for block in blocks if blocks is not None else [model]:
+        block.compile()
+
+
+_PEAKS: dict[tuple[str, torch.dtype, int], float] = {}
+
+
+def peak_flops(compute: Compute, seconds: float = 0.3) -> float:
+    """Floating-point operations a second of this machine's own best matrix product, measured once a process.
+
+    The yardstick of 'share of peak': the fastest of several square products, as training would have them.
+    """
+    key = (str(compute.device), compute.dtype, torch.get_num_threads())
+    if key not in _PEAKS:
+        _PEAKS[key] = _measure_peak(compute, seconds)
+    return _PEAKS[key]
+
+
+@torch.no_grad()
+def _measure_peak(compute: Compute, seconds: float) -> float:
+    gpu = compute.device.type == "cuda"
+    size = 8192 if gpu else 1024
+    a, b = (torch.randn(size, size, device=compute.device, dtype=compute.dtype) for _ in range(2))
+    best, end = math.inf, time.perf_counter() + seconds
+    for turn in range(10_000):
+        if gpu:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        torch.mm(a, b)
+        if gpu:
+            torch.cuda.synchronize()
+        if turn:
+            best = min(best, time.perf_counter() - started)
+        if turn >= 3 and time.perf_counter() > end:
+            break
+    return 2 * size**3 / best
