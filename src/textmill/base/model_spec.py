@@ -44,20 +44,36 @@ class T5Positions:
 
     kind: Literal["t5"] = "t5"
     buckets: Annotated[int, About("number of distance buckets", ge=2)] = 32
-    max_distance: Annotated[int, About("distance from which all fall in the last bucket", "tokens", ge=2)] = 128
+    max_distance: Annotated[int, About("distance from which all fall in the last bucket", "tokens", ge=2)] = (
+        128
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RopeScaling:
-    """How rotary frequencies are stretched for longer contexts."""
+class LinearScaling:
+    """All rotary frequencies divided by one factor (Chen et al. 2023)."""
 
-    kind: Annotated[
-        Literal["linear", "llama3"], About("linear interpolation, or the frequency-wise rule of Llama 3.1")
-    ] = "linear"
+    kind: Literal["linear"] = "linear"
     factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 1.0
-    low_freq_factor: Annotated[float, About("llama3: wavelengths over original/this are stretched", gt=0)] = 1.0
-    high_freq_factor: Annotated[float, About("llama3: wavelengths under original/this are kept", gt=0)] = 4.0
-    original_context: Annotated[int, About("llama3: context before stretching", "tokens", ge=1)] = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llama3Scaling:
+    """Slow rotary frequencies divided, fast ones kept, those between in between (Llama 3.1)."""
+
+    kind: Literal["llama3"] = "llama3"
+    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 8.0
+    low_freq_factor: Annotated[
+        float, About("wavelengths over original_context / this are stretched", gt=0)
+    ] = 1.0
+    high_freq_factor: Annotated[float, About("wavelengths under original_context / this are kept", gt=0)] = (
+        4.0
+    )
+    original_context: Annotated[int, About("context before stretching", "tokens", ge=1)] = 8192
+
+    def __post_init__(self) -> None:
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise RecipeError("must be more than low_freq_factor", where="high_freq_factor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +82,7 @@ class RotaryPositions:
 
     kind: Literal["rotary"] = "rotary"
     theta: Annotated[float, About("base of the geometric row of wavelengths", gt=1)] = 10000.0
-    scaling: Annotated[RopeScaling | None, About("stretching for longer contexts")] = None
+    scaling: Annotated[LinearScaling | Llama3Scaling | None, About("stretching for longer contexts")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,15 +112,20 @@ class DecoderSpec:
     d_model: Annotated[int, About("width of the residual stream", "features", ge=1)] = 256
     layers: Annotated[int, About("number of blocks", ge=1)] = 6
     heads: Annotated[int, About("number of query heads", ge=1)] = 4
-    kv_heads: Annotated[int | None, About("number of key and value heads; left out: as many as heads", ge=1)] = None
-    head_dim: Annotated[int | None, About("width of a head; left out: d_model / heads", "features", ge=1)] = None
+    kv_heads: Annotated[
+        int | None, About("number of key and value heads; left out: as many as heads", ge=1)
+    ] = None
+    head_dim: Annotated[int | None, About("width of a head; left out: d_model / heads", "features", ge=1)] = (
+        None
+    )
     d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 688
     context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 512
     position: Annotated[Positions, About("how positions are told apart")] = RotaryPositions()
     norm: Annotated[Literal["rmsnorm", "layernorm", "batchnorm"], About("normalisation")] = "rmsnorm"
     norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-6
     placement: Annotated[
-        Literal["pre", "post", "sandwich"], About("norm before each sublayer, after its residual sum, or both sides")
+        Literal["pre", "post", "sandwich"],
+        About("norm before each sublayer, after its residual sum, or both sides"),
     ] = "pre"
     activation: Annotated[
         Literal["relu", "relu2", "gelu", "gelu_tanh", "swiglu", "geglu"], About("feed-forward non-linearity")
@@ -112,9 +133,15 @@ class DecoderSpec:
     bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "none"
     qk_norm: Annotated[bool, About("RMS-normalise queries and keys by head (Qwen3)")] = False
     tied: Annotated[bool, About("input embedding and output layer share one matrix")] = True
-    dropout: Annotated[float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)] = 0.0
-    window: Annotated[int | None, About("each token sees this many tokens, itself included", "tokens", ge=1)] = None
-    attention_softcap: Annotated[float | None, About("attention scores s become cap·tanh(s/cap)", gt=0)] = None
+    dropout: Annotated[
+        float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)
+    ] = 0.0
+    window: Annotated[
+        int | None, About("each token sees this many tokens, itself included", "tokens", ge=1)
+    ] = None
+    attention_softcap: Annotated[float | None, About("attention scores s become cap·tanh(s/cap)", gt=0)] = (
+        None
+    )
     logit_softcap: Annotated[float | None, About("logits x become cap·tanh(x/cap)", gt=0)] = None
     base_width: Annotated[
         int | None,

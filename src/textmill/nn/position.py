@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from textmill.base.model_spec import RopeScaling, T5Positions
+from textmill.base.model_spec import LinearScaling, Llama3Scaling, T5Positions
 
 
 def count(real: Tensor | None, documents: Tensor | None) -> Tensor | None:
@@ -55,7 +55,9 @@ def sinusoidal(positions: Tensor, width: int) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
 
 
-def rotary_frequencies(width: int, theta: float, scaling: RopeScaling | None, device: torch.device) -> Tensor:
+def rotary_frequencies(
+    width: int, theta: float, scaling: LinearScaling | Llama3Scaling | None, device: torch.device
+) -> Tensor:
     """Radians a token for each pair of features, (E/2,) float32 (Su et al. 2021, section 3.2.2).
 
     Linear scaling divides all by the factor (Chen et al. 2023); `llama3` divides the slow ones, keeps the
@@ -64,11 +66,11 @@ def rotary_frequencies(width: int, theta: float, scaling: RopeScaling | None, de
     rates = 1.0 / (theta ** (torch.arange(0, width, 2, dtype=torch.int64, device=device).float() / width))
     if scaling is None:
         return rates
-    if scaling.kind == "linear":
+    if isinstance(scaling, LinearScaling):
         return rates / scaling.factor
     turns = scaling.original_context * rates / (2 * math.pi)  # over the original context
     low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    keep = ((turns - low) / (high - low)).clamp(0, 1) if high != low else (turns > low).float()
+    keep = ((turns - low) / (high - low)).clamp(0, 1)
     return (1 - keep) * rates / scaling.factor + keep * rates
 
 

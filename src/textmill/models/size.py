@@ -1,0 +1,77 @@
+"""What a model costs, from its spec alone: parameters, arithmetic, memory. No tensor library needed.
+
+Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a head, F d_ff, T sequence.
+"""
+
+from __future__ import annotations
+
+from textmill.base.count import block_matrices, parameters
+from textmill.base.model_spec import DecoderSpec, RelativePositions
+
+__all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters"]
+
+
+def flops_per_token(spec: DecoderSpec, vocabulary: int, sequence: int) -> int:
+    """Floating-point operations of one token's forward and backward pass.
+
+    6 · (matrix entries: blocks and output layer) + 12 · L · H · E · T, T no more than the window. A product
+    of matrices takes 2 operations an entry forward and 4 backward; embedding look-ups, norms and activations
+    are left out, and attention is counted as if nothing were masked: the convention of Chowdhery et al. 2022
+    (PaLM), appendix B, in which published shares of a device's peak are given.
+    """
+    matrices = spec.layers * block_matrices(spec) + vocabulary * spec.d_model
+    seen = min(sequence, spec.window or sequence)
+    return 6 * matrices + 12 * spec.layers * spec.heads * spec.head_width * seen
+
+
+def cache_bytes(spec: DecoderSpec, rows: int, capacity: int, element: int = 4) -> int:
+    """Bytes of the key-value cache: 2 · L · rows · K · E · capacity numbers of `element` bytes."""
+    return 2 * spec.layers * rows * spec.key_heads * spec.head_width * capacity * element
+
+
+def activation_bytes(
+    spec: DecoderSpec,
+    vocabulary: int,
+    batch: int,
+    sequence: int,
+    *,
+    element: int = 4,
+    checkpointing: bool = False,
+    loss_chunk: int | None = None,
+) -> int:
+    """Bytes alive at the peak of a training step besides weights, gradients and optimiser state.
+
+    For each token: what the blocks keep for the backward pass (`_kept`), the last norm and the output layer's
+    input (2 D), and three rows of V where the loss is worked out (logits, their log-softmax and the gradient),
+    for all tokens or for `loss_chunk` of them at once. With `checkpointing` a block keeps its input only, and
+    one block at a time keeps all. `element`: bytes of a number. Working space of kernels is not counted.
+    """
+    tokens = batch * sequence
+    kept = _kept(spec, sequence)
+    blocks = (spec.layers * spec.d_model + kept) if checkpointing else spec.layers * kept
+    body = tokens * (blocks + 2 * spec.d_model)
+    head = 3 * vocabulary * min(tokens, loss_chunk or tokens)
+    return int(element * (body + head))
+
+
+def _kept(spec: DecoderSpec, sequence: int) -> float:
+    """Numbers a token's passage through one block keeps for the backward pass (training on a CPU).
+
+    4 D: the input and output of both norms. (H + 2K)·E: queries, keys and values. H·E: what attention mixed.
+    Feed-forward: its inside before and after the activation, 2 F, or 3 F when gated (ReLU keeps one F).
+    """
+    heads, width = spec.heads, spec.head_width
+    qkv = (heads + 2 * spec.key_heads) * width
+    total = 4.0 * spec.d_model + qkv + heads * width + (3 if spec.gated else 2) * spec.d_ff
+    if spec.activation == "relu":
+        total -= spec.d_ff
+    if spec.qk_norm:
+        total += (heads + spec.key_heads) * width  # normed and rotated, beside what they were
+    if spec.placement == "sandwich":
+        total += 2 * spec.d_model
+    if spec.dropout:
+        total += 2 * spec.d_model / 4  # one byte a feature
+    by_formula = spec.attention_softcap is not None or isinstance(spec.position, RelativePositions)
+    if by_formula:  # tables of T scores a head: after softmax, before it, and after tanh
+        total += heads * sequence * (2 + (spec.attention_softcap is not None))
+    return total
