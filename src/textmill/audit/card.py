@@ -1,0 +1,141 @@
+"""The model card: README.md of a published model, in the form Hugging Face reads (YAML, then Markdown).
+
+It is filled from plain data only, so that whoever publishes says what is true and nothing is looked up here. A
+section whose data is not given is left out whole, never left empty.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from textmill.base.files import write_text
+
+_KEYS = (
+    "name",
+    "summary",
+    "transformers",
+    "model",
+    "training",
+    "evaluation",
+    "samples",
+    "generation",
+    "parity",
+)
+_KEYS += ("lineage", "use", "limits")
+_FRONT = ("license", "language", "library_name", "pipeline_tag", "tags", "model-index")
+
+
+def write(directory: Path | str, info: Mapping[str, Any]) -> None:
+    """Write the card of `info` (see `render`) as README.md in `directory`, whole or not at all."""
+    write_text(Path(directory) / "README.md", render(info))
+
+
+def render(info: Mapping[str, Any]) -> str:
+    """The card as Markdown. Keys of `info`; all but `name` may be left out:
+
+    name            the model's name
+    summary         one or two sentences
+    license         SPDX name of the licence the owner gives the model
+    language        language codes, as a list
+    transformers    True when transformers can load the directory
+    model           facts about the architecture: {label: value}
+    data            {"documents": n, "bytes": n, "tokens": n, "sources": [text or {"place", "documents", "bytes"}],
+                    "parts": {part: documents}, "set_aside": {reason: n}}
+    training        facts: {label: value} (steps, tokens, batch, rates, hardware, time, versions)
+    evaluation      {"on": what was scored, "table": [{"name", and a Score's plain fields}], "perplexity": x}
+    samples         [{"prompt", "text"}]
+    generation      the defaults text is generated with: {label: value}
+    parity          {"ok": bool, "checks": [a Check's plain fields]} of interop/parity.py
+    lineage         {artifact: id}
+    use             what it is meant for, in sentences; a plain account of a small model when left out
+    limits          more limits than those every such model has, as a list
+    """
+    return re.sub(r"\n{3,}", "\n\n", _template().render(front=_front(info), **_prepared(info))).strip() + "\n"
+
+
+def _prepared(info: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key: info.get(key) for key in _KEYS}
+    rows = [_row(row) for row in (info.get("evaluation") or {}).get("table", ())]
+    data = dict(info.get("data") or {})
+    data["sources"] = [
+        source if isinstance(source, Mapping) else {"place": source} for source in data.get("sources") or ()
+    ]
+    return {**known, "rows": rows, "data": data if info.get("data") else None}
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = row.get("low"), row.get("high")
+    interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else "–"
+    return {**row, "shown": f"{row['value']:.3f}", "interval": interval}
+
+
+def _front(info: Mapping[str, Any]) -> str:
+    """The YAML head. A JSON value is a YAML value, so nothing in a name can break out of it."""
+    values = {
+        "license": info.get("license"),
+        "language": info.get("language"),
+        "library_name": "transformers" if info.get("transformers") else "textmill",
+        "pipeline_tag": "text-generation",
+        "tags": ["textmill", *info.get("tags", ())],
+        "model-index": _index(info),
+    }
+    return "\n".join(f"{key}: {json.dumps(values[key], ensure_ascii=False)}" for key in _FRONT if values[key])
+
+
+def _index(info: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    evaluation = info.get("evaluation") or {}
+    table = evaluation.get("table")
+    if not table or not math.isfinite(table[0]["value"]):
+        return None
+    on = str(evaluation.get("on", "held-out text"))
+    metric = {"type": "bits_per_byte", "name": "bits per byte", "value": round(table[0]["value"], 6)}
+    task = {"type": "text-generation", "name": "language modelling"}
+    result = {"task": task, "dataset": {"type": "private", "name": on}, "metrics": [metric]}
+    return [{"name": str(info["name"]), "results": [result]}]
+
+
+def cell(value: Any) -> str:
+    """A value inside a table or a line: no line ends, bars, tags or links of its own."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{cell(key)} {cell(one)}" for key, one in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(cell, value))
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+
+
+def size(number: float) -> str:
+    """Bytes in words: 12.3 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def fenced(text: str) -> str:
+    """Text as a code block, with a fence longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+@cache
+def _template() -> Any:
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters.update(cell=cell, size=size, fenced=fenced)
+    return environment.from_string(Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8"))

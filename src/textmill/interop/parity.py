@@ -1,0 +1,213 @@
+"""Does the published model say the same everywhere? What `textmill verify` works out.
+
+The reference is the training path: one forward pass over one text. Every other way to the same logits is held
+against it on the same tokens:
+
+    cached decoding       a prompt, then one token at a time, as `generate` does
+    decoding weights      the same with the weights laid out for decoding (decoding/weights.py), float32
+    batch with padding    all texts in one batch
+    reload                the directory written anew by Textmill and read again; must be equal to the bit
+    compiled              torch.compile of the forward pass; only on request, since it takes a minute
+    transformers          AutoModelForCausalLM on the directory, and AutoTokenizer's ids
+
+With logits r of the reference and l of the other way, per token: the largest |l - r|; the mean over tokens of
+KL(softmax r ‖ softmax l) in nats; and the first token where their likeliest tokens differ. A way passes when the
+largest |l - r| is at most `TOLERANCE`, scaled up with logits beyond ±32, since float32 has 7 digits.
+
+Shapes: T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from textmill.base.errors import TextmillError
+from textmill.base.files import read_json, write_json
+from textmill.data.batch import IGNORE, Batch
+from textmill.decoding.weights import prepare
+from textmill.interop import huggingface
+
+TOLERANCE = 1e-4
+Ids = list[list[int]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One way to the logits, held against the reference. A way that was not tried has no numbers, and says why."""
+
+    name: str
+    state: Literal["ok", "failed", "skipped"]
+    max_difference: float | None = None  # of logits
+    mean_kl: float | None = None  # nats a token
+    tolerance: float | None = None
+    first_disagreement: tuple[int, int] | None = None  # (text, token) where the likeliest token first differs
+    seconds: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks, and on how much text they were made."""
+
+    checks: tuple[Check, ...]
+    texts: int
+    tokens: int
+    versions: dict[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed. One that was skipped (not installed, no twin) has not failed."""
+        return all(check.state != "failed" for check in self.checks)
+
+    def plain(self) -> dict[str, Any]:
+        """The report as plain data, as parity.json holds it."""
+        return {"ok": self.ok, **dataclasses.asdict(self)}
+
+
+def verify(
+    directory: Path | str, texts: Sequence[str], *, tokens: int = 128, compiled: bool = False
+) -> Report:
+    """Hold every way to the logits of the model in `directory` against its training path, on `texts`.
+
+    At most `tokens` tokens of each text are read, the end-of-text token before each included. The report is
+    also written to `directory`/parity.json. Raises TextmillError when there is no text, or the directory is not
+    a model.
+    """
+    directory = Path(directory)
+    published = huggingface.read(directory)
+    model, tokenizer = published.model.float().eval(), published.tokenizer
+    length = min(tokens, model.spec.context)
+    ids = [[tokenizer.end, *tokenizer.encode(text).tolist()][:length] for text in texts]
+    if not ids:
+        raise TextmillError(
+            "there is no text to compare on", where=directory, advice="give at least one text"
+        )
+    with torch.inference_mode():
+        reference = forward(model, ids)
+        checks = [
+            compare("cached decoding", reference, lambda: cached(model, ids)),
+            compare("decoding weights", reference, lambda: cached(prepare(model), ids)),
+            compare("batch with padding", reference, lambda: padded(model, ids)),
+            compare("reload", reference, lambda: _reloaded(published, ids), tolerance=0.0),
+        ]
+        if compiled:
+            checks.append(compare("compiled", reference, lambda: forward(torch.compile(model), ids)))
+        else:
+            checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
+        checks.append(_transformers(directory, tokenizer, texts, reference, ids))
+    report = Report(tuple(checks), len(ids), sum(map(len, ids)), _versions())
+    write_json(directory / "parity.json", report.plain())
+    return report
+
+
+def compare(
+    name: str, reference: list[Tensor], other: Callable[[], list[Tensor]], *, tolerance: float = TOLERANCE
+) -> Check:
+    """Hold the logits of `other()` against `reference`: one tensor (T, V) a text, both. NaN fails."""
+    started = time.perf_counter()
+    logits = other()
+    seconds = time.perf_counter() - started
+    scale = max(1.0, max(float(r.abs().max()) for r in reference) / 32)
+    deltas = [(one.float() - r).abs().max() for one, r in zip(logits, reference, strict=True)]
+    delta = float(torch.stack(deltas).max())  # max passes NaN on
+    nats = [
+        nn.functional.kl_div(one.float().log_softmax(-1), r.log_softmax(-1), reduction="sum", log_target=True)
+        for one, r in zip(logits, reference, strict=True)
+    ]
+    first = None
+    for text, (one, r) in enumerate(zip(logits, reference, strict=True)):
+        differs = (one.argmax(-1) != r.argmax(-1)).nonzero()
+        if len(differs):
+            first = (text, int(differs[0]))
+            break
+    allowed = tolerance * scale
+    why = "" if delta <= allowed else "the logits differ"
+    mean_kl = float(sum(nats)) / sum(map(len, reference))
+    return Check(name, "failed" if why else "ok", delta, mean_kl, allowed, first, round(seconds, 3), why)
+
+
+def forward(model: nn.Module, ids: Ids) -> list[Tensor]:
+    """The training path: each text alone, in one pass."""
+    return [model(_batch([text]))[0].float() for text in ids]
+
+
+def padded(model: nn.Module, ids: Ids) -> list[Tensor]:
+    """All texts in one batch, shorter ones padded behind."""
+    logits = model(_batch(ids))
+    return [logits[row, : len(text)].float() for row, text in enumerate(ids)]
+
+
+def cached(model: nn.Module, ids: Ids) -> list[Tensor]:
+    """Each text's first token as a prompt, and the rest one by one."""
+    found = []
+    for text in ids:
+        logits, state = model.begin(_batch([text[:1]]), len(text))
+        rows = [logits]
+        for token in text[1:]:
+            logits, state = model.step(torch.tensor([[token]]), state)
+            rows.append(logits[:, -1])
+        found.append(torch.cat(rows).float())
+    return found
+
+
+def _reloaded(published: huggingface.Published, ids: Ids) -> list[Tensor]:
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / "model"
+        huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
+        return forward(huggingface.read(copy).model.float().eval(), ids)
+
+
+def _transformers(
+    directory: Path, tokenizer: Any, texts: Sequence[str], reference: list[Tensor], ids: Ids
+) -> Check:
+    """What transformers makes of the directory: logits, and ids."""
+    if importlib.util.find_spec("transformers") is None:
+        return Check("transformers", "skipped", why="not installed (pip install transformers)")
+    if not huggingface.has_twin(read_json(directory / "config.json")):
+        return Check("transformers", "skipped", why="no twin: transformers has no such architecture")
+    import transformers
+
+    def theirs() -> list[Tensor]:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, local_files_only=True
+        ).eval()
+        return [model(torch.tensor([text])).logits[0] for text in ids]
+
+    check = compare("transformers", reference, theirs)
+    auto = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    for place, text in enumerate(texts):
+        if auto(text, add_special_tokens=False)["input_ids"] != tokenizer.encode(text).tolist():
+            return dataclasses.replace(check, state="failed", why=f"the ids of text {place} differ")
+    return check
+
+
+def _batch(ids: Ids) -> Batch:
+    width = max(map(len, ids))
+    inputs = torch.zeros(len(ids), width, dtype=torch.int64)
+    mask = torch.zeros(len(ids), width, dtype=torch.bool)
+    for row, text in enumerate(ids):
+        inputs[row, : len(text)] = torch.tensor(text)
+        mask[row, : len(text)] = True
+    return Batch(inputs, torch.full_like(inputs, IGNORE), None if bool(mask.all()) else mask)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in ("torch", "transformers", "tokenizers", "safetensors"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
