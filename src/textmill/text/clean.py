@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from textmill.base.errors import TextmillError
 from textmill.base.spec import (
@@ -83,12 +83,12 @@ def _letters(low: int, high: int) -> str:
 _BYTES = _byte_characters()
 _TO_LATIN = {ord(character): byte for character, byte in _BYTES.items()}
 _TAIL = _letters(0x80, 0xBF)
-# Sequences that are UTF-8 read byte by byte. Of two-byte ones, those of Latin-1 letters, Greek and Cyrillic only:
-# `É»` at the end of a French quotation is no Ƀ.
+# UTF-8 read byte by byte: sequences of two, three and four bytes.
 _SEQUENCE = re.compile(
-    f"{_letters(0xC2, 0xC3)}{_TAIL}|{_letters(0xCE, 0xD1)}{_TAIL}"
-    f"|{_letters(0xE0, 0xEF)}{_TAIL}{{2}}|{_letters(0xF0, 0xF4)}{_TAIL}{{3}}"
+    f"{_letters(0xC2, 0xDF)}{_TAIL}|{_letters(0xE0, 0xEF)}{_TAIL}{{2}}|{_letters(0xF0, 0xF4)}{_TAIL}{{3}}"
 )
+# Two characters of other kinds are no evidence alone: `É»` may end a French quotation.
+_STRONG = re.compile(f"{_letters(0xC2, 0xC3)}|{_letters(0xE0, 0xF4)}")
 _LEADS = re.compile(_letters(0xC2, 0xF4))
 _HIGH = re.compile(r"[^\x00-\x7f]+")
 _ROUNDS = 4  # texts wrongly decoded again and again
@@ -102,7 +102,7 @@ def _repair_mojibake(line: str) -> str:
     """
     for _ in range(_ROUNDS):
         runs = _HIGH.findall(line)
-        if not runs or not all(_whole(run) for run in runs):
+        if not runs or not _misread(runs):
             break
         try:
             line = _HIGH.sub(lambda run: run[0].translate(_TO_LATIN).encode("latin-1").decode("utf-8"), line)
@@ -111,12 +111,18 @@ def _repair_mojibake(line: str) -> str:
     return line
 
 
-def _whole(run: str) -> bool:
-    """Whether a run of characters is nothing but sequences of UTF-8 read byte by byte."""
-    end = 0
-    while found := _SEQUENCE.match(run, end):
-        end = found.end()
-    return end == len(run)
+def _misread(runs: list[str]) -> bool:
+    """Whether runs of non-ASCII characters are nothing but sequences of UTF-8 read byte by byte."""
+    count, strong = 0, False
+    for run in runs:
+        end = 0
+        while found := _SEQUENCE.match(run, end):
+            end = found.end()
+            count += 1
+        if end < len(run):
+            return False
+        strong = strong or bool(_STRONG.match(run))
+    return strong or count >= 2
 
 
 _ESCAPES = re.compile(
@@ -124,6 +130,7 @@ _ESCAPES = re.compile(
 )  # colours and cursor moves of terminals (ECMA-48 §5.4)
 _BREAKS = str.maketrans({"\x0b": "\n", "\x0c": "\n", "\x85": "\n"})
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_ASCII_CONTROLS = bytes(code for code in range(128) if _CONTROLS.match(chr(code)))
 _C1 = re.compile("[\x80-\x9f]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -143,11 +150,18 @@ def repair(text: str) -> str:
 
 
 def _repair_once(text: str) -> str:
-    if _SURROGATES.search(text):  # pairs become the character they stand for, single ones go
+    if not text.isascii() and _SURROGATES.search(
+        text
+    ):  # pairs become the character they stand for, single ones go
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
-    text = _CONTROLS.sub("", text)
+    if text.isascii():  # most text by far, and bytes are searched fifty times faster
+        data = text.encode("ascii")
+        kept = data.translate(None, _ASCII_CONTROLS)
+        text = kept.decode("ascii") if len(kept) < len(data) else text
+    else:
+        text = _CONTROLS.sub("", text)
     if not text.isascii() and _LEADS.search(text):
         text = "\n".join([line if line.isascii() else _repair_mojibake(line) for line in text.split("\n")])
     if "\x0b" in text or "\x0c" in text or "\x85" in text:
@@ -160,14 +174,24 @@ def _repair_once(text: str) -> str:
 _MOST_MARKS = (
     30  # UAX #15 §13, stream-safe text: longer runs of marks are in no language, and cost quadratic time
 )
-_MARK_RUN = re.compile(
-    "["
-    + re.escape("".join(chr(code) for code in range(0x300, 0x110000) if unicodedata.combining(chr(code))))
-    + f"]{{{_MOST_MARKS + 1},}}"
-)
 
 
-def normalise(text: str, form: str) -> str:
+def _mark_ranges() -> str:
+    """The combining marks as the inside of a character class: ranges, since a list of them is slow to search."""
+    ranges: list[list[int]] = []
+    for code in range(0x300, 0x20000):
+        if unicodedata.combining(chr(code)):
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    return "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges)
+
+
+_MARK_RUN = re.compile(f"[{_mark_ranges()}]{{{_MOST_MARKS + 1},}}")
+
+
+def normalise(text: str, form: Literal["NFC", "NFKC"]) -> str:
     """Text in a Unicode normal form (UAX #15); runs of over 30 combining marks are cut to 30."""
     if text.isascii():
         return text
@@ -180,7 +204,6 @@ def _cut_marks(text: str) -> str:
 
 
 # --- whitespace ---------------------------------------------------------------------------------------------------
-_LINE_ENDS = re.compile("\r\n|[\r\u2028\u2029]")
 
 
 def whitespace(text: str, blank_lines: int) -> str:
@@ -188,11 +211,13 @@ def whitespace(text: str, blank_lines: int) -> str:
 
     Blanks at the beginning of lines stay: they are the grammar of code. A last line end stays as well.
     """
-    text = _LINE_ENDS.sub("\n", text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     # Not a regular expression: `[ \t]+$` is quadratic on a long run of blanks inside a line.
     text = "\n".join([line.rstrip() for line in text.split("\n")])
     ended = text.endswith("\n")
-    text = re.sub(f"\n{{{blank_lines + 2},}}", "\n" * (blank_lines + 1), text.strip("\n"))
+    text = text.strip("\n")
+    if "\n" * (blank_lines + 2) in text:
+        text = re.sub(f"\n{{{blank_lines + 2},}}", "\n" * (blank_lines + 1), text)
     return f"{text}\n" if ended and text else text
 
 

@@ -12,6 +12,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from tarfile import HeaderError
 from typing import BinaryIO, cast
 
 from textmill.text.document import Rejected, printable
@@ -148,10 +149,12 @@ class _Member(tarfile.TarInfo):
         return info
 
     @classmethod
-    def fromtarfile(cls, tarfile_):
+    def fromtarfile(cls, tarfile):
         try:
-            return super().fromtarfile(tarfile_)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if type(error).__name__ not in ("InvalidHeaderError", "TruncatedHeaderError"):
+                raise  # the ends of an archive are errors to tarfile as well
             raise SetAside("has a damaged tar header; the rest is not read", str(error)) from error
 
 
@@ -159,7 +162,7 @@ def _tar(item: Input) -> Iterator[Input | Rejected]:
     stream = item.stream if item.metered else metered(item.stream, item.budget.charge)
     with tarfile.open(fileobj=stream, mode="r|", bufsize=512 * 512, tarinfo=_Member) as archive:
         while (info := archive.next()) is not None:
-            archive.members.clear()  # tarfile remembers every header it met
+            archive.__dict__["members"].clear()  # tarfile remembers every header it met
             item.budget.member()
             if info.isdir():
                 continue

@@ -64,7 +64,8 @@ def _roots(pattern: str, base: Path) -> list[tuple[Path, str]]:
         )
     fixed = {part for part in Path(expanded).parts if not glob.has_magic(part)}
     names = sorted(set(glob.glob(expanded, root_dir=base, recursive=True)), key=lambda name: name.split("/"))
-    names = [name.rstrip("/") for name in names if name and JUNK.isdisjoint(set(Path(name).parts) - fixed)]
+    entered: dict[str, bool] = {}
+    names = [name.rstrip("/") for name in names if name and _entered(base, name.rstrip("/"), fixed, entered)]
     if not names:
         raise RecipeError(
             "matches no file",
@@ -72,6 +73,17 @@ def _roots(pattern: str, base: Path) -> list[tuple[Path, str]]:
             advice=f"the glob was tried in {base}",
         )
     return [(base / name, name) for name in names]
+
+
+def _entered(base: Path, name: str, fixed: set[str], known: dict[str, bool]) -> bool:
+    """Whether a glob may match this: no folder on the way to it, but those it spells out, is one a walk passes by."""
+    if not name or name == "/":
+        return True
+    if name not in known:
+        above, _, last = name.rpartition("/")
+        junk = last not in fixed and (last in JUNK or any((base / name / mark).exists() for mark in _MARKS))
+        known[name] = not junk and _entered(base, above, fixed, known)
+    return known[name]
 
 
 def _walk(root: Path, name: str, exclude: tuple[str, ...]) -> Iterator[tuple[Path, str] | Rejected]:

@@ -12,7 +12,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.encoding import decode, marked, refuse_binary, wide
@@ -215,7 +215,7 @@ def _table_encoding(head: bytes) -> str:
 class _Rejoined(io.RawIOBase):
     """A stream whose first block has already been taken."""
 
-    def __init__(self, head: bytes, stream: io.BufferedIOBase) -> None:
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
         super().__init__()
         self._head, self._stream = memoryview(head), stream
 

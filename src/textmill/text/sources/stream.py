@@ -143,23 +143,25 @@ class Xz(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         while True:
-            if (self._unpack is None or self._unpack.eof) and not self._next_stream():
+            unpack = self._unpack
+            if (unpack is None or unpack.eof) and (unpack := self._next_stream()) is None:
                 return 0
             packed, self._pending = self._pending, b""
-            if not packed and self._unpack.needs_input and not (packed := self._stream.read(BLOCK)):
+            if not packed and unpack.needs_input and not (packed := self._stream.read(BLOCK)):
                 raise EOFError("ends before its end mark")
-            if data := self._unpack.decompress(packed, max_length=len(buffer)):
+            if data := unpack.decompress(packed, max_length=len(buffer)):
                 buffer[: len(data)] = data
                 return len(data)
 
-    def _next_stream(self) -> bool:
+    def _next_stream(self) -> lzma.LZMADecompressor | None:
         """Start on the next of the streams that may follow one another, padded with zeros."""
         data = self._unpack.unused_data.lstrip(b"\0") if self._unpack else b""
         while not data and (block := self._stream.read(BLOCK)):
             data = block.lstrip(b"\0")
         if not data and self._unpack is None:
             raise EOFError("is empty")
+        if not data:
+            return None
         self._pending = data
-        if data:
-            self._unpack = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
-        return bool(data)
+        self._unpack = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+        return self._unpack

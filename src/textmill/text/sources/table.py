@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from textmill.base.spec import FilesSource, LimitSpec, Source, StdlibSource
-from textmill.text.document import Document, Rejected
+from textmill.text.document import Item, Rejected
 from textmill.text.sources import local, python_stdlib
 
-# kind -> (documents, files)
-SOURCES = {
+# kind -> (documents of it, files of it)
+SOURCES: dict[
+    type, tuple[Callable[..., Iterator[Item]], Callable[..., Iterator[tuple[Path, str] | Rejected]]]
+] = {
     FilesSource: (local.documents, local.files),
     StdlibSource: (
         lambda source, limits, base: python_stdlib.documents(source, limits),
@@ -20,7 +22,7 @@ SOURCES = {
 }
 
 
-def read(source: Source, limits: LimitSpec, base: Path) -> Iterator[Document | Rejected]:
+def read(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
     """The documents of a source, in a fixed order, with what could not be read in its place as Rejected.
 
     base: the folder relative paths start at. Raises RecipeError when a path matches nothing.

@@ -1,0 +1,251 @@
+"""The corpus on disk: complete, deterministic, checked before it is believed."""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.files import sha256_file
+from textmill.base.spec import CorpusSpec, FilesSource, SplitSpec
+from textmill.text import clean, corpus, shards
+from textmill.text.corpus import Corpus
+from textmill.text.document import Document, Rejected, collected
+from textmill.text.split import PARTS, part_of
+
+
+def documents(count, length=10):
+    return [collected(f"document {n} " + "x" * length, f"{n}.txt", {"n": str(n)}) for n in range(count)]
+
+
+def write(directory, items, split=None):
+    directory.mkdir(parents=True, exist_ok=True)
+    return corpus.write(directory, items, split or SplitSpec())
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    given_documents = documents(300)
+    report = write(tmp_path, [*given_documents, Rejected(None, "z", "read", "is damaged")])
+    stored = Corpus(tmp_path)
+    back = [document for part in PARTS for document in stored.documents(part)]
+    assert sorted(back, key=lambda d: int(d.metadata["n"])) == given_documents
+    assert (
+        report["read"]["documents"] == 301 == report["kept"]["documents"] + report["set_aside"]["documents"]
+    )
+    assert report == stored.report
+    for part in PARTS:
+        texts = [d.text for d in stored.documents(part)]
+        assert stored.count(part) == len(texts) == report["parts"][part]["documents"]
+        assert stored.bytes(part) == sum(len(t.encode()) for t in texts)
+        assert all(part_of(d.id, SplitSpec()) == part for d in stored.documents(part))
+    assert stored.count("train") > 240
+    assert all(stored.get(d.id) == d for d in given_documents[::7])
+    with pytest.raises(TextmillError, match="holds no document"):
+        stored.get("0" * 32)
+    with pytest.raises(TextmillError, match="no part"):
+        stored.count("dev")
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=40), min_size=1, max_size=30),
+    metadata=st.dictionaries(
+        st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")), max_size=3
+    ),
+)
+def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metadata):
+    directory = tmp_path_factory.mktemp("corpus")
+    items = [collected(text, str(n), metadata) for n, text in enumerate(texts)]
+    cleaned = list(clean.apply(items, CorpusSpec(sources=()).steps))
+    kept = {item.id: item for item in cleaned if isinstance(item, Document)}
+    if not kept:
+        with pytest.raises(TextmillError):
+            write(directory, cleaned)
+        return
+    report = write(directory, cleaned)
+    stored = Corpus(directory)
+    assert {d.id: d for part in PARTS for d in stored.documents(part)} == kept
+    assert stored.count("train") >= 1
+    assert report["read"]["documents"] == len(texts) == len(kept) + report["set_aside"]["documents"]
+    assert len((directory / "rejected.jsonl").read_text().splitlines()) == report["set_aside"]["documents"]
+
+
+def test_text_that_cannot_be_written_as_utf8_is_set_aside(tmp_path):
+    report = write(tmp_path, [collected("fine", "a"), collected("lone \ud800", "b")])
+    assert report["kept"]["documents"] == 1
+    assert report["reasons"] == [
+        {"step": "corpus", "reason": "holds lone surrogates", "documents": 1, "samples": ["b"]}
+    ]
+
+
+def test_the_same_documents_give_the_same_bytes(tmp_path):
+    items = [*documents(50), Rejected(None, "z", "read", "is damaged", "detail")]
+    write(tmp_path / "a", items)
+    write(tmp_path / "b", iter(items))
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert "train-00000.parquet" in files
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert Corpus(tmp_path / "a").id == Corpus(tmp_path / "b").id
+    write(tmp_path / "c", items[1:])
+    assert Corpus(tmp_path / "c").id != Corpus(tmp_path / "a").id
+
+
+def test_a_document_never_changes_sides(tmp_path):
+    def sides(directory, items):
+        write(directory, items)
+        return {d.id: part for part in PARTS for d in Corpus(directory).documents(part)}
+
+    some = sides(tmp_path / "some", documents(200))
+    more = sides(tmp_path / "more", reversed(documents(600)))
+    assert some.items() <= more.items()
+
+
+def test_shares_are_those_asked_for():
+    split = SplitSpec(validation=0.2, test=0.1)
+    parts = [part_of(f"{n:032x}", split) for n in range(20_000)]
+    assert abs(parts.count("test") / 20_000 - 0.1) < 0.01
+    assert abs(parts.count("validation") / 20_000 - 0.2) < 0.01
+    assert part_of("0" * 32, SplitSpec(validation=0, test=0)) == "train"
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_training_is_never_empty(tmp_path, count, part):
+    # Documents that all hash to one part.
+    split = SplitSpec(validation=0.3, test=0.3)
+    items = [d for d in documents(100) if part_of(d.id, split) == part][:count]
+    report = write(tmp_path, items, split)
+    stored = Corpus(tmp_path)
+    assert stored.count("train") >= 1
+    assert {d.id for p in PARTS for d in stored.documents(p)} == {d.id for d in items}
+    if part != "train":
+        assert list(report["moved"].values()) == ["train"]
+        assert report["parts"][part]["documents"] == count - 1
+        assert report["parts"]["train"]["documents"] == 1
+
+
+def test_one_long_document_lends_its_end_to_the_empty_parts(tmp_path):
+    text = "".join(f"line {n} of a book\n" for n in range(5000))
+    report = write(tmp_path, [collected(text, "book.txt")])
+    stored = Corpus(tmp_path)
+    pieces = [next(stored.documents(part)) for part in PARTS]
+    assert "".join(piece.text for piece in pieces) == text
+    assert all(piece.text.startswith("line") for piece in pieces)
+    assert len({piece.id for piece in pieces}) == 1
+    assert pieces[0].metadata["piece"] == f"characters 0 to {len(pieces[0].text)}"
+    for piece, share in zip(pieces, (0.9, 0.05, 0.05), strict=True):
+        assert abs(len(piece.text) / len(text) - share) < 0.01
+    assert set(report["cut"]) == {"id", *PARTS}
+    assert stored.get(pieces[0].id) == pieces[0]
+    assert report["kept"]["documents"] == 1
+
+
+def test_an_empty_part_of_a_small_corpus_is_given_a_document(tmp_path):
+    split = SplitSpec(validation=0.05, test=0.05)
+    items = [d for d in documents(200) if part_of(d.id, split) == "train"][:40]
+    report = write(tmp_path, items, split)
+    assert [report["parts"][part]["documents"] for part in PARTS] == [38, 1, 1]
+    assert sorted(report["moved"].values()) == ["test", "validation"]
+
+
+def test_a_corpus_of_nothing_says_so(tmp_path):
+    with pytest.raises(TextmillError, match="holds no document"):
+        write(tmp_path, [])
+    aside = [Rejected(None, f"{n}.pdf", "read", "is not text") for n in range(3)]
+    with pytest.raises(TextmillError, match=r"all 3 were set aside.*is not text.*0\.pdf"):
+        write(tmp_path, aside)
+
+
+def test_reports_stay_small(tmp_path):
+    aside = [Rejected(None, str(n), "read", f"reason {n}") for n in range(1000)]
+    report = write(tmp_path, [*documents(3), *aside])
+    assert len(report["reasons"]) < 300
+    assert sum(entry["documents"] for entry in report["reasons"]) == 1000
+
+
+def test_many_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "_SHARD_BYTES", 2000)
+    monkeypatch.setattr(shards, "_GROUP_ROWS", 7)
+    items = documents(300, length=100)
+    write(tmp_path, items)
+    assert len(list(tmp_path.glob("train-*.parquet"))) > 10
+    stored = Corpus(tmp_path)
+    assert {d.id for part in PARTS for d in stored.documents(part)} == {d.id for d in items}
+    train = [d for d in items if part_of(d.id, SplitSpec()) == "train"]
+    assert list(stored.documents("train")) == train  # the order they were collected in
+    assert all(stored.get(d.id) == d for d in items)
+
+
+def test_damage_is_found(tmp_path):
+    write(tmp_path, documents(100))
+    shard = tmp_path / "train-00000.parquet"
+    whole = shard.read_bytes()
+    for place in (10, len(whole) // 2, len(whole) - 5):
+        broken = bytearray(whole)
+        broken[place] ^= 1
+        shard.write_bytes(broken)
+        with pytest.raises(DamagedError, match="train-00000"):
+            list(Corpus(tmp_path).documents("train"))
+    shard.unlink()
+    with pytest.raises(DamagedError, match="missing"):
+        list(Corpus(tmp_path).documents("train"))
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(DamagedError):
+        Corpus(tmp_path)
+
+
+def test_the_manifest_covers_every_file(tmp_path):
+    write(tmp_path, documents(100))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    listed = {name: entry["sha256"] for name, entry in (manifest["shards"] | manifest["files"]).items()}
+    assert listed == {p.name: sha256_file(p) for p in tmp_path.iterdir() if p.name != "manifest.json"}
+
+
+def test_from_sources_to_corpus_in_one_call(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a.txt").write_bytes("déjà vu\r\n".encode("cp1252") * 30)
+    (data / "b.jsonl").write_text('{"text": "one"}\nbroken\n{"text": "one"}\n{"text": ""}\n')
+    (data / "c.bin").write_bytes(bytes(100))
+    spec = CorpusSpec(sources=(FilesSource(paths=("data",)),), split=SplitSpec(validation=0, test=0))
+    out = tmp_path / "corpus"
+    out.mkdir()
+    report = corpus.build(out, spec, tmp_path)
+    assert [d.text for d in Corpus(out).documents("train")] == ["déjà vu\n" * 30, "one"]
+    assert report["read"] == {"documents": 6, "bytes": 30 * len("déjà vu\r\n".encode()) + 6}
+    aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    assert [(item["source"], item["step"], item["reason"]) for item in aside] == [
+        ("data/b.jsonl:line 2", "read", "is not valid JSON"),
+        ("data/b.jsonl:line 3", "exact-duplicates", "repeats an earlier document"),
+        ("data/b.jsonl:line 4", "length", "is shorter than 1 characters"),
+        ("data/c.bin", "read", "is not text"),
+    ]
+    assert report["endings"] == {
+        ".jsonl": {"documents": 1, "bytes": 3},
+        ".txt": {"documents": 1, "bytes": 30 * len("déjà vu\n".encode())},
+    }
+
+
+def test_a_document_lost_on_the_way_is_noticed(tmp_path):
+    read = corpus.Collected(documents(5))
+    with pytest.raises(TextmillError, match="5 read, but 4 kept and 0 set aside"):
+        corpus.write(Path(tmp_path), list(read)[1:], SplitSpec(), read)
+
+
+@pytest.mark.figures
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    def stream(count):
+        for n in range(count):
+            yield collected(f"{n} " + "text " * 200_000, str(n))  # a megabyte each
+
+    write(tmp_path / "small", stream(40))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    write(tmp_path / "large", stream(400))
+    assert sum(1 for _ in Corpus(tmp_path / "large").documents("train")) > 300
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB, for 400 MB of text
