@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec, LearnedPositions, T5Positions
+from textmill.base.model_spec import DecoderSpec, LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.nn import norm, position, reach
 from textmill.nn.block import Block
 from textmill.nn.cache import CacheState, LayerCache, allocate
+from textmill.nn.linear import Linear, product
 from textmill.nn.reach import Reach
 
 
@@ -44,7 +44,7 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
         bare = spec.placement == "post"
         self.norm = None if bare else norm.build(spec.norm, spec.d_model, spec.norm_eps, spec.bias == "all")
-        self.output = None if spec.tied else nn.Linear(spec.d_model, vocabulary, bias=False)
+        self.output = None if spec.tied else Linear(spec.d_model, vocabulary, bias=False)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, T, V) of the token after each of `batch.inputs`."""
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, V)."""
-        logits = F.linear(hidden, self.embedding.weight) if self.output is None else self.output(hidden)
+        logits = product(hidden, self.embedding.weight) if self.output is None else self.output(hidden)
         cap = self.spec.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
 
         capacity: tokens a row may hold in all, padding included. Where `batch.mask` marks padding, on
         whichever side, it is moved to the left, so that all rows end together. Raises TextmillError when
-        capacity is under T, or over the context of a model with learned positions.
+        capacity is under T, or, where no row is padded, over the context of a model with learned positions.
         """
         inputs, real = batch.inputs, batch.mask
         if real is not None and bool(real.all()):
@@ -83,7 +83,8 @@ class Decoder(nn.Module):
             order = real.long().argsort(dim=1, stable=True)
             inputs, real = inputs.gather(1, order), real.gather(1, order)
         rows, length = inputs.shape
-        self._fits(capacity)
+        # A row that begins with padding may outlast the longest one, in columns past the last position.
+        self._fits(capacity if real is None else length)
         spec = self.spec
         like = self.embedding.weight
         layers = allocate(spec.layers, rows, spec.key_heads, capacity, spec.head_width, like=like)
@@ -127,17 +128,15 @@ class Decoder(nn.Module):
         With sinusoids token vectors are multiplied by sqrt(D) first (Vaswani et al. 2017, section 3.4).
         """
         x = self.embedding(tokens)
-        kind = self.spec.position.kind
-        if kind in ("learned", "sinusoidal"):
-            places = bounds.positions
-            if places is None:
-                places = torch.arange(tokens.shape[1], device=tokens.device)
-            if kind == "sinusoidal":
-                x = x * math.sqrt(self.spec.d_model) + position.sinusoidal(places, self.spec.d_model).to(
-                    x.dtype
-                )
-            else:
-                x = x + self.position_embedding(places)
+        places = bounds.positions
+        if places is None:
+            places = torch.arange(tokens.shape[1], device=tokens.device)
+        if isinstance(self.spec.position, SinusoidalPositions):
+            width = self.spec.d_model
+            x = x * math.sqrt(width) + position.sinusoidal(places, width).to(x.dtype)
+        learned = self.position_embedding
+        if learned is not None:
+            x = x + learned(places)
         return self.dropout(x)
 
     def _bias_table(self) -> Tensor | None:

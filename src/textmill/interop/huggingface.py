@@ -1,0 +1,255 @@
+"""The standard directory, out and in: one directory is the model (DESIGN §4).
+
+Whoever reads Hugging Face directories reads this one, where the architecture has a twin there; where it has
+none, `config.json` says `model_type: textmill`, and why is told in `textmill.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import textmill
+from textmill.base import schema
+from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.files import atomic_directory, read_json, write_json, write_text
+from textmill.base.model_spec import DecoderSpec, ModelSpec
+from textmill.base.spec import GenerationSpec
+from textmill.interop import configuration, weights
+from textmill.models import table
+from textmill.text.tokenizer import Tokenizer
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+FORMAT = 1  # of textmill.json
+
+
+@dataclass(frozen=True)
+class Published:
+    """A directory read: ready to generate with, to score, or to train on."""
+
+    model: nn.Module  # in eval mode, on the CPU
+    tokenizer: Tokenizer
+    spec: ModelSpec
+    generation: GenerationSpec
+    info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
+
+
+def has_twin(config: Mapping[str, Any]) -> bool:
+    """Whether transformers has the architecture a config.json names."""
+    return config.get("model_type") != configuration.OWN
+
+
+def write(
+    directory: Path | str,
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    generation: GenerationSpec,
+    info: Mapping[str, Any],
+    *,
+    extra: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Write the standard directory, whole or not at all; an older one of that name is replaced.
+
+    Args:
+        model: its weights are written in the dtype they have; tied ones once.
+        generation: the defaults published with it.
+        info: plain data kept in textmill.json: task, lineage, figures.
+        extra: other text files to put beside, by name, such as README.md.
+
+    Returns the contents of textmill.json; `twin` is the published architecture, or None with `reason`.
+    """
+    spec = model.spec
+    assert isinstance(spec, DecoderSpec)
+    kind, reason = configuration.twin(spec)
+    state = model.state_dict()
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    vocabulary = state["embedding.weight"].shape[0]
+    about = {
+        "format": FORMAT,
+        "textmill": textmill.__version__,
+        "task": info.get("task"),
+        "model": schema.write(spec),
+        "vocabulary": vocabulary,
+        "twin": None if kind == configuration.OWN else kind,
+        "reason": reason or None,
+        "generation": schema.write(generation),
+        "info": dict(info),
+    }
+    ends = {"end": tokenizer.end, "pad": tokenizer.pad}
+    with atomic_directory(Path(directory)) as place:
+        save_file(weights.published(kind, spec, state), place / WEIGHTS, metadata={"format": "pt"})
+        write_json(place / "config.json", configuration.write(spec, vocabulary, dtype=dtype, **ends))
+        write_json(place / "generation_config.json", _generation(generation, **ends))
+        tokenizer.save(place / "tokenizer.json")
+        write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
+        write_json(place / "textmill.json", about)
+        for name, text in (extra or {}).items():
+            write_text(place / name, text)
+    return about
+
+
+def _generation(spec: GenerationSpec, *, end: int, pad: int) -> dict[str, Any]:
+    """generation_config.json: what transformers can say of a GenerationSpec. A top_k of 0 is none there."""
+    config: dict[str, Any] = {
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": pad,
+        "max_new_tokens": spec.tokens,
+        "do_sample": spec.temperature > 0,
+    }
+    if spec.repetition_penalty != 1.0:
+        config["repetition_penalty"] = spec.repetition_penalty
+    if spec.temperature > 0:
+        config |= {"temperature": spec.temperature, "top_k": spec.top_k or 0}
+        options = {"top_p": spec.top_p, "min_p": spec.min_p, "typical_p": spec.typical_p}
+        config |= {name: value for name, value in options.items() if value is not None}
+    return config
+
+
+def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
+    """tokenizer_config.json. Text can produce no special token: `split_special_tokens`."""
+    names = {number: name for name, number in tokenizer.special.items()}
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": context,
+        "bos_token": names[tokenizer.end],
+        "eos_token": names[tokenizer.end],
+        "pad_token": names[tokenizer.pad],
+        "padding_side": "left",
+        "split_special_tokens": True,
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+
+
+def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published:
+    """Load a standard directory: ours, or one of llama, mistral, qwen2, qwen3 or gpt2 that others wrote.
+
+    Weights are mapped from the file and copied only where dtype or layout asks for it.
+
+    Raises DamagedError when a file is missing, cut short, or does not belong to the others, and TextmillError
+    when the architecture is not supported or the weights are a pickle.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise TextmillError("is not a directory", where=directory, advice="give a model's directory")
+    config = read_json(directory / "config.json")
+    spec, vocabulary = configuration.read(config, directory / "config.json")
+    about = read_json(directory / "textmill.json") if (directory / "textmill.json").exists() else {}
+    if about:
+        spec = _own_spec(about, spec, directory / "textmill.json")
+    model = table.empty(spec, vocabulary)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    with _tensors(directory) as load:
+        state = weights.ours(config["model_type"], spec, shapes, load, dtype=dtype)
+    model.load_state_dict(state, assign=True)
+    return Published(
+        model=model.eval(),
+        tokenizer=Tokenizer.load(directory / "tokenizer.json"),
+        spec=spec,
+        generation=_read_generation(directory, about),
+        info=about.get("info", {}),
+    )
+
+
+def _own_spec(about: Mapping[str, Any], found: DecoderSpec, where: Path) -> DecoderSpec:
+    """Our own spec says more than config.json can (dropout, µP); they must agree on what can be computed."""
+    try:
+        spec = schema.read(DecoderSpec, about["model"], str(where), "model")
+    except (KeyError, TypeError) as error:
+        raise DamagedError(f"holds no model ({error})", where=where) from error
+    ends = {"dtype": "", "end": 0, "pad": 0}
+    if configuration.write(spec, 1, **ends) != configuration.write(found, 1, **ends) | _dropout(spec):
+        raise DamagedError(
+            "describes another model than config.json does", where=where, advice="publish the model again"
+        )
+    return spec
+
+
+def _dropout(spec: DecoderSpec) -> dict[str, float]:
+    """GPT-2's configuration repeats the dropout; it may be changed there without changing the model."""
+    return (
+        {"resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout}
+        if configuration.twin(spec)[0] == "gpt2"
+        else {}
+    )
+
+
+def _read_generation(directory: Path, about: Mapping[str, Any]) -> GenerationSpec:
+    if "generation" in about:
+        return schema.read(
+            GenerationSpec, about["generation"], str(directory / "textmill.json"), "generation"
+        )
+    path = directory / "generation_config.json"
+    config = read_json(path) if path.exists() else {}
+    names = {"max_new_tokens": "tokens"} | {
+        name: name for name in ("temperature", "top_p", "min_p", "typical_p", "repetition_penalty")
+    }
+    given = {ours: config[theirs] for theirs, ours in names.items() if config.get(theirs) is not None}
+    if config.get("top_k"):
+        given["top_k"] = config["top_k"]
+    if not config.get("do_sample", False):
+        given["temperature"] = 0.0
+    return schema.read(GenerationSpec, given, str(path))
+
+
+@contextmanager
+def _tensors(directory: Path) -> Iterator[Callable[[str], Tensor]]:
+    """A function from a published name to its tensor, over one weights file or several."""
+    files = _weight_files(directory)
+    with ExitStack() as stack:
+        place: dict[str, Any] = {}
+        for path in files:
+            try:
+                handle = stack.enter_context(safetensors.safe_open(path, framework="pt"))
+            except (safetensors.SafetensorError, OSError) as error:
+                raise DamagedError(
+                    f"is not a whole safetensors file ({error})",
+                    where=path,
+                    advice="copy or publish it again",
+                ) from error
+            place.update(dict.fromkeys(handle.keys(), handle))
+
+        def load(name: str) -> Tensor:
+            for spelling in (name, name.removeprefix("transformer.")):  # GPT-2's first files have no prefix
+                if spelling in place:
+                    return place[spelling].get_tensor(spelling)
+            raise DamagedError(
+                f"holds no tensor {name}",
+                where=files[0],
+                advice="the file is incomplete; fetch or publish it again",
+            )
+
+        yield load
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    if (directory / WEIGHTS).exists():
+        return [directory / WEIGHTS]
+    if (directory / INDEX).exists():
+        try:
+            names = sorted(set(read_json(directory / INDEX)["weight_map"].values()))
+        except (KeyError, AttributeError, TypeError) as error:
+            raise DamagedError("holds no weight_map", where=directory / INDEX) from error
+        if not names or any(Path(name).name != name for name in names):
+            raise DamagedError(
+                f"names files outside its directory: {json.dumps(names)}", where=directory / INDEX
+            )
+        return [directory / name for name in names]
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
+    if pickles:
+        raise TextmillError(
+            f"{pickles[0]} is a pickle, which can run any program when read; Textmill reads none",
+            where=directory,
+            advice="fetch the model's .safetensors files, or convert it where it may be trusted",
+        )
+    raise DamagedError(f"holds no {WEIGHTS}", where=directory, advice="copy or publish the model again")
