@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from textmill.base.model_spec import DecoderSpec
 from textmill.nn import fused, position
 from textmill.nn.cache import LayerCache
+from textmill.nn.linear import Linear
 from textmill.nn.norm import RMSNorm
 from textmill.nn.reach import Reach
 
@@ -65,10 +66,10 @@ class Attention(nn.Module):
         self.heads, self.key_heads, self.head_width = spec.heads, spec.key_heads, spec.head_width
         self.softcap = spec.attention_softcap
         width = self.head_width
-        self.qkv = nn.Linear(
+        self.qkv = Linear(
             spec.d_model, (self.heads + 2 * self.key_heads) * width, bias=spec.bias != "none"
         )
-        self.output = nn.Linear(self.heads * width, spec.d_model, bias=spec.bias == "all")
+        self.output = Linear(self.heads * width, spec.d_model, bias=spec.bias == "all")
         self.q_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
         self.k_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
         # A causal model only meets keys 0 … clip tokens back, so half of Shaw et al.'s table is enough.

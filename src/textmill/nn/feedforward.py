@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from textmill.base.model_spec import DecoderSpec
 from textmill.nn import fused
+from textmill.nn.linear import Linear
 
 
 class FeedForward(nn.Module):
@@ -24,8 +25,8 @@ class FeedForward(nn.Module):
         super().__init__()
         self.activation, self.gated = spec.activation, spec.gated
         inner = 2 * spec.d_ff if spec.gated else spec.d_ff
-        self.up = nn.Linear(spec.d_model, inner, bias=spec.bias == "all")
-        self.down = nn.Linear(spec.d_ff, spec.d_model, bias=spec.bias == "all")
+        self.up = Linear(spec.d_model, inner, bias=spec.bias == "all")
+        self.down = Linear(spec.d_ff, spec.d_model, bias=spec.bias == "all")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
