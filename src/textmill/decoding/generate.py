@@ -141,7 +141,7 @@ def _together(
     kept = {row: _fit(prompt, rules.spec.tokens, rules.context) for row, prompt in prompts.items()}
     live = [rules.row(row, sample, prompts[row], kept[row]) for row, sample in jobs]
     capacity = max(map(len, kept.values())) + max(one.room for one in live) - 1
-    logits, state = model.begin(_batch(list(kept.values()), rules.end, _device(model)), capacity)
+    logits, state = model.begin(_batch(list(kept.values()), _device(model)), capacity)
     if len(jobs) > len(kept):
         place = {row: index for index, row in enumerate(kept)}
         copies = torch.tensor([place[row] for row, _ in jobs], device=logits.device)
@@ -205,10 +205,10 @@ def _fit(prompt: list[int], tokens: int, context: int) -> list[int]:
     return prompt[-max(context - tokens + 1, (context + 1) // 2) :]
 
 
-def _batch(prompts: list[list[int]], filler: int, device: torch.device) -> Batch:
+def _batch(prompts: list[list[int]], device: torch.device) -> Batch:
     """Prompts as one batch, padding in front, so that every row's last token stands in the last column."""
     width = max(map(len, prompts))
-    inputs = torch.full((len(prompts), width), filler, dtype=torch.int64)
+    inputs = torch.zeros(len(prompts), width, dtype=torch.int64)  # any id serves as padding
     mask = torch.zeros(len(prompts), width, dtype=torch.bool)
     for row, prompt in enumerate(prompts):
         inputs[row, width - len(prompt) :] = torch.tensor(prompt)

@@ -206,4 +206,5 @@ def draw(logits: Tensor, generators: Sequence[torch.Generator] | None) -> Tensor
     )
     # A hair under 1, so that rounding never points past the last token that has any probability.
     points = uniform * cumulative[:, -1:] * (1 - 2**-50)
-    return torch.searchsorted(cumulative, points, right=True).squeeze(-1)
+    tokens = torch.searchsorted(cumulative, points, right=True).squeeze(-1)
+    return tokens.clamp(max=logits.shape[-1] - 1)  # past the end only where logits are NaN: the caller sees
