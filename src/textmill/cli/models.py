@@ -37,16 +37,30 @@ def generate(
     prompt: Annotated[
         list[str] | None, typer.Argument(help="Text to go on from; `-` reads stdin.", show_default=False)
     ] = None,
-    tokens: Annotated[int | None, typer.Option("--tokens", "-n", min=1, help="Longest answer, in tokens.")] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", "-t", help="0: the likeliest token.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", "-n", min=1, help="Longest answer, in tokens.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", "-t", help="0: the likeliest token.")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(help="Keep the k likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens of this probability.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Drop tokens under this share of the likeliest's.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Keep the likeliest tokens of this probability.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop tokens under this share of the likeliest's.")
+    ] = None,
     typical_p: Annotated[float | None, typer.Option(help="Locally typical sampling.")] = None,
     repetition_penalty: Annotated[float | None, typer.Option(help="Over 1: fewer repetitions.")] = None,
-    presence_penalty: Annotated[float | None, typer.Option(help="Taken off tokens already generated.")] = None,
-    frequency_penalty: Annotated[float | None, typer.Option(help="Taken off for each time generated.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Text that ends the answer.", show_default=False)] = None,
+    presence_penalty: Annotated[
+        float | None, typer.Option(help="Taken off tokens already generated.")
+    ] = None,
+    frequency_penalty: Annotated[
+        float | None, typer.Option(help="Taken off for each time generated.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends the answer.", show_default=False)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
     samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Answers a prompt.")] = 1,
     weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32 or bf16.")] = "fp32",
@@ -113,9 +127,12 @@ def publish(
 def verify(
     target: Target,
     file: Annotated[
-        list[Path] | None, typer.Option(help="Text to compare on; left out: a built-in mix.", show_default=False)
+        list[Path] | None,
+        typer.Option(help="Text to compare on; left out: a built-in mix.", show_default=False),
     ] = None,
-    compiled: Annotated[bool, typer.Option("--compiled", help="Also the compiled model (a minute more).")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Also the compiled model (a minute more).")
+    ] = False,
     work: Work = WORK,
     json: Json = False,
 ) -> None:

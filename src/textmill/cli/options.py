@@ -13,13 +13,18 @@ from textmill.base.console import Reporter, Silent
 from textmill.base.errors import RecipeError
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)]
-Target = Annotated[str, typer.Argument(help="Name of a run, or path of a run or model directory.", show_default=False)]
+Target = Annotated[
+    str, typer.Argument(help="Name of a run, or path of a run or model directory.", show_default=False)
+]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="A.B=V", help="Override a key of the recipe; may be given again.", show_default=False),
+    typer.Option(
+        "--set", metavar="A.B=V", help="Override a key of the recipe; may be given again.", show_default=False
+    ),
 ]
 Work = Annotated[
-    Path, typer.Option("--work", envvar="TEXTMILL_WORK", metavar="DIR", help="Where artifacts and runs are kept.")
+    Path,
+    typer.Option("--work", envvar="TEXTMILL_WORK", metavar="DIR", help="Where artifacts and runs are kept."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what must be acted on.")]
@@ -59,5 +64,7 @@ def read_recipe(path: Path, overrides: list[str] | None):
     from textmill.base import recipe
 
     if path.suffix != ".toml" and not path.exists():
-        raise RecipeError("there is no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one")
+        raise RecipeError(
+            "there is no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one"
+        )
     return recipe.load(path, overrides or ())

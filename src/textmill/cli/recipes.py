@@ -18,7 +18,8 @@ app = typer.Typer(help="Write, look at and check recipes.", no_args_is_help=True
 def new(
     path: Annotated[Path, typer.Argument(help="File to write.")],
     corpus: Annotated[
-        list[str] | None, typer.Option(help="Your files, folders or globs; left out: Python's standard library.")
+        list[str] | None,
+        typer.Option(help="Your files, folders or globs; left out: Python's standard library."),
     ] = None,
     preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
     size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",

@@ -5,7 +5,14 @@ from __future__ import annotations
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +58,11 @@ class Screen(Reporter):
             self._end()
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
             self._progress = Progress(
-                *columns, TextColumn("{task.fields[unit]}"), TimeElapsedColumn(), console=self.console, transient=True
+                *columns,
+                TextColumn("{task.fields[unit]}"),
+                TimeElapsedColumn(),
+                console=self.console,
+                transient=True,
             )
             self._progress.start()
         if label not in self._tasks:
@@ -71,7 +82,9 @@ class Screen(Reporter):
         table = Table.grid(padding=(0, 3))
         peak = f"{status.peak_share:.0%} of this machine's peak" if status.peak_share is not None else ""
         look = f"{status.validation:.4f}" if status.validation is not None else "not yet"
-        table.add_row("step", f"{status.step:,} of {status.steps:,}", "time left", duration(status.seconds_left))
+        table.add_row(
+            "step", f"{status.step:,} of {status.steps:,}", "time left", duration(status.seconds_left)
+        )
         table.add_row("loss", f"{status.loss:.4f} nats", "smoothed", f"{status.smoothed:.4f}")
         table.add_row("validation", look, "rate", f"{status.rate:.2e}")
         table.add_row("speed", f"{status.tokens_per_second:,.0f} tokens/s", "share", peak)
@@ -79,7 +92,9 @@ class Screen(Reporter):
         done = round(width * status.step / max(1, status.steps))
         bar = Text("━" * done, style="green") + Text("━" * (width - done), style="dim")
         curve = Text(sparkline(self._losses, width), style="cyan")
-        return Panel(Group(table, curve, bar), title="training", subtitle="Ctrl-C saves and leaves", expand=False)
+        return Panel(
+            Group(table, curve, bar), title="training", subtitle="Ctrl-C saves and leaves", expand=False
+        )
 
     def close(self) -> None:
         self._end()

@@ -30,17 +30,19 @@ def _number(value: Any, form: str = ".4f") -> str:
 
 def prepared(result: Mapping[str, Any]) -> None:
     """What `prepare` made."""
-    report = result["report"]
     table = _table("part", "documents", "bytes", "tokens", right=(1, 2, 3))
     for part, row in result["parts"].items():
         table.add_row(part, f"{row['documents']:,}", amount(row["bytes"], "B"), f"{row['tokens']:,}")
     _OUT.print(table)
-    _OUT.print(f"read {report['read']:,} = kept {report['kept']:,} + set aside {report['set_aside']:,}")
-    for row in result["set_aside"]:
-        _OUT.print(f"  {row['count']:>6,}  {escape(row['step'])}: {escape(row['reason'])}")
-    _OUT.print(f"vocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
+    corpus = result["corpus"]
+    counts = [corpus[key]["documents"] for key in ("read", "kept", "set_aside")]
+    _OUT.print("\nread {:,} = kept {:,} + set aside {:,}".format(*counts))
+    for row in corpus["reasons"]:
+        first = escape(row["samples"][0])
+        _OUT.print(f"  {row['documents']:>6,}  {row['step']}: {escape(row['reason'])} [dim]({first})[/dim]", soft_wrap=True)
+    _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
     for kind, path in result["artifacts"].items():
-        _OUT.print(f"{kind:<10} {escape(path)}")
+        _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)
 
 
 def trained(result: Mapping[str, Any]) -> None:
@@ -51,7 +53,9 @@ def trained(result: Mapping[str, Any]) -> None:
 
 def scores(result: Mapping[str, Any]) -> None:
     """An evaluation: the model, and the baselines beside it."""
-    table = _table("", "bits per byte", "95 % interval", title=f"{result['model']} on {result['on']}", right=(1,))
+    table = _table(
+        "", "bits per byte", "95 % interval", title=f"{result['model']} on {result['on']}", right=(1,)
+    )
     for row in result["table"]:
         low, high = row.get("low"), row.get("high")
         interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
@@ -75,15 +79,19 @@ def published(result: Mapping[str, Any]) -> None:
 
 def parity(result: Mapping[str, Any]) -> None:
     """What `verify` found."""
-    table = _table("path", "max |Δ logit|", "mean KL", "first other token", "", right=(1, 2, 3))
-    for row in result["checks"]:
-        if row["state"] == "skipped":
-            table.add_row(row["name"], _NONE, _NONE, _NONE, Text(row["why"], style="dim"))
+    table = _table("way", "max |Δ logit|", "mean KL", "", title="\nthe same everywhere?", right=(1, 2))
+    colours = {"ok": "green", "failed": "bold red"}
+    for row in result["ways"]:
+        if row["status"] == "not asked":
             continue
-        other = _NONE if row["first_disagreement"] is None else str(row["first_disagreement"])
-        word = Text("agrees", style="green") if row["state"] == "ok" else Text("DIFFERS", style="bold red")
-        table.add_row(row["name"], f"{row['max_difference']:.1e}", f"{row['mean_kl']:.1e}", other, word)
+        delta, kl = _number(row["max_delta"], ".1e"), _number(row["mean_kl"], ".1e")
+        word = {"ok": "agrees", "failed": "DIFFERS"}.get(row["status"], row["status"])
+        note = f"{word}: {row['note']}" if row["note"] else word
+        if row["disagrees"] is not None:
+            note += " (other likeliest token in text {}, token {})".format(*row["disagrees"])
+        table.add_row(row["name"], delta, kl, Text(note, style=colours.get(row["status"], "dim")))
     _OUT.print(table)
+    _OUT.print(f"against the training path, on {result['tokens']:,} tokens of {result['texts']} texts")
 
 
 def quickstart(result: Mapping[str, Any]) -> None:
@@ -111,7 +119,10 @@ def quickstart(result: Mapping[str, Any]) -> None:
         (f"textmill data where {name} --step 10", "the documents behind a training step"),
         (f"textmill lineage {name}", "from the model back to the source files"),
         ("textmill quickstart --corpus YOUR_FOLDER", "the same with your own text"),
-        (f"textmill train {result['recipe']} --set training.steps=5000 --fork longer", "train on, as a new run"),
+        (
+            f"textmill train {result['recipe']} --set training.steps=5000 --fork longer",
+            "train on, as a new run",
+        ),
     ):
         _OUT.print(f"  {escape(command):<60} {escape(meaning)}", soft_wrap=True)
 
@@ -121,9 +132,18 @@ def check(result: Mapping[str, Any]) -> None:
     table = _table("", "", title=f"{result['name']} before anything is spent")
     for label, text in (
         ("parameters", f"{result['parameters']:,}"),
-        ("arithmetic", f"{amount(result['flops'], 'FLOP')} in all, {amount(result['flops_per_token'], 'FLOP')} a token"),
-        ("memory", f"{amount(result['memory_bytes'], 'B')} at most, of {amount(result['memory_free'], 'B')} free"),
-        ("time", f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s"),
+        (
+            "arithmetic",
+            f"{amount(result['flops'], 'FLOP')} in all, {amount(result['flops_per_token'], 'FLOP')} a token",
+        ),
+        (
+            "memory",
+            f"{amount(result['memory_bytes'], 'B')} at most, of {amount(result['memory_free'], 'B')} free",
+        ),
+        (
+            "time",
+            f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s",
+        ),
         ("data", f"{result['train_tokens']:,} tokens, read {result['epochs']:.2f} times"),
         ("micro-batch", f"{result['micro_batch']} of {result['batch']} sequences"),
     ):
@@ -148,7 +168,9 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         _OUT.print("there are no runs yet; `textmill quickstart` makes one")
         return
-    table = _table("run", "state", "step", "loss", "validation", "bits per byte", "time", right=(2, 3, 4, 5, 6))
+    table = _table(
+        "run", "state", "step", "loss", "validation", "bits per byte", "time", right=(2, 3, 4, 5, 6)
+    )
     for row in rows:
         table.add_row(
             row["name"],
@@ -169,7 +191,9 @@ def run(result: Mapping[str, Any]) -> None:
     for kind, points in result["curves"].items():
         if points:
             values = [value for _, value in points]
-            _OUT.print(f"\n{kind:<11} {values[0]:.3f} at step {points[0][0]:,} to {values[-1]:.3f} at step {points[-1][0]:,}")
+            _OUT.print(
+                f"\n{kind:<11} {values[0]:.3f} at step {points[0][0]:,} to {values[-1]:.3f} at step {points[-1][0]:,}"
+            )
             _OUT.print(Text(sparkline(values, width), style="cyan"))
 
 
@@ -198,7 +222,10 @@ def lineage(result: Mapping[str, Any]) -> None:
             line.append(f"  from {row['inputs']:,} source files", style="dim")
         if result["verified"] and "damaged" in row:
             bad = row["damaged"]
-            line.append(f"  damaged: {', '.join(bad)}" if bad else "  every hash agrees", style="bold red" if bad else "green")
+            line.append(
+                f"  damaged: {', '.join(bad)}" if bad else "  every hash agrees",
+                style="bold red" if bad else "green",
+            )
         _OUT.print(line, soft_wrap=True)
 
 
@@ -212,7 +239,9 @@ def documents(result: Mapping[str, Any]) -> None:
 
 def doctor(result: Mapping[str, Any]) -> None:
     """What this machine can do."""
-    gpus = ", ".join(f"{gpu['name']} ({amount(gpu['memory_bytes'], 'B')})" for gpu in result["gpus"]) or "none"
+    gpus = (
+        ", ".join(f"{gpu['name']} ({amount(gpu['memory_bytes'], 'B')})" for gpu in result["gpus"]) or "none"
+    )
     memory = amount(result["memory_bytes"], "B") if result["memory_bytes"] else _NONE
     for label, text in (
         ("textmill", f"{result['textmill']}, Python {result['python']}, torch {result['torch']}"),
@@ -227,7 +256,11 @@ def doctor(result: Mapping[str, Any]) -> None:
         _OUT.print(f"{label:<10} {escape(text)}", soft_wrap=True)
     table = _table("extra", "state", "for", title="")
     for row in result["extras"]:
-        state = Text("installed", style="green") if not row["missing"] else Text(f"lacks {', '.join(row['missing'])}", style="yellow")
+        state = (
+            Text("installed", style="green")
+            if not row["missing"]
+            else Text(f"lacks {', '.join(row['missing'])}", style="yellow")
+        )
         table.add_row(row["name"], state, row["purpose"])
     _OUT.print()
     _OUT.print(table)

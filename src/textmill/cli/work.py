@@ -12,7 +12,9 @@ from textmill.cli.options import WORK, Json, Quiet, RecipeFile, Set, Work, opene
 
 Fork = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Go on under a new name, from the run's newest checkpoint where it fits."),
+    typer.Option(
+        metavar="NAME", help="Go on under a new name, from the run's newest checkpoint where it fits."
+    ),
 ]
 
 
@@ -20,7 +22,9 @@ def quickstart(
     minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 4.0,
     corpus: Annotated[
         list[Path] | None,
-        typer.Option(help="Your own files or folders; left out: Python's standard library.", show_default=False),
+        typer.Option(
+            help="Your own files or folders; left out: Python's standard library.", show_default=False
+        ),
     ] = None,
     work: Work = WORK,
     json: Json = False,
@@ -38,7 +42,9 @@ def quickstart(
 def check(
     recipe: RecipeFile,
     set_: Set = None,
-    rates: Annotated[bool, typer.Option("--rates", help="Also sweep the learning rate (about 100 steps).")] = False,
+    rates: Annotated[
+        bool, typer.Option("--rates", help="Also sweep the learning rate (about 100 steps).")
+    ] = False,
     work: Work = WORK,
     json: Json = False,
     quiet: Quiet = False,

@@ -20,7 +20,13 @@ def tree(space: Workspace, target: str, *, verify: bool = False) -> dict[str, An
             rows.append({"depth": depth, **item, "ok": False})
             ok = False
             continue
-        row = {"depth": depth, "kind": item.kind, "id": item.id, "path": str(item.path.resolve()), "files": len(item.files)}
+        row = {
+            "depth": depth,
+            "kind": item.kind,
+            "id": item.id,
+            "path": str(item.path.resolve()),
+            "files": len(item.files),
+        }
         if verify:
             row["damaged"] = lineage.damage(item)
             ok = ok and not row["damaged"]

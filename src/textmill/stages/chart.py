@@ -45,12 +45,16 @@ def running_mean(points: Sequence[tuple[float, float]], share: float = 0.05) -> 
 def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: str) -> str:
     """The chart as SVG text. Points that are not finite are left out; an empty chart says so."""
     series = [
-        Series(line.name, [(x, y) for x, y in line.points if math.isfinite(x) and math.isfinite(y)], line.smooth)
+        Series(
+            line.name, [(x, y) for x, y in line.points if math.isfinite(x) and math.isfinite(y)], line.smooth
+        )
         for line in series
     ]
     everything = [point for line in series for point in line.points]
     if not everything:
-        return _frame(title, [f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">no figures yet</text>'])
+        return _frame(
+            title, [f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">no figures yet</text>']
+        )
     x_low, x_high = min(x for x, _ in everything), max(x for x, _ in everything)
     y_low, y_high = min(y for _, y in everything), max(y for _, y in everything)
     pad = (y_high - y_low) * 0.05 or abs(y_high) * 0.05 or 1.0
@@ -76,10 +80,16 @@ def _axes(place, x_range, y_range, x_label: str, y_label: str) -> list[str]:
         parts.append(f'<text x="{_LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{y:.4g}</text>')
     for x in ticks(*x_range):
         column, _ = place(x, y_range[0])
-        parts.append(f'<text x="{column:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{x:,.6g}</text>')
+        parts.append(
+            f'<text x="{column:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{x:,.6g}</text>'
+        )
     middle = (_TOP + HEIGHT - _BOTTOM) / 2
-    parts.append(f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>')
-    parts.append(f'<text transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>')
+    parts.append(
+        f'<text x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>'
+    )
+    parts.append(
+        f'<text transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>'
+    )
     return parts
 
 

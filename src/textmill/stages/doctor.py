@@ -45,7 +45,9 @@ def examine(work: Path) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_bytes": _memory(),
         "cpu": cpu,
-        "bf16_on_cpu": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False,
+        "bf16_on_cpu": bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        if torch.backends.mkldnn.is_available()
+        else False,
         "torch": torch.__version__,
         "gpus": _gpus(torch),
         "work": str(work.absolute()),
@@ -61,7 +63,9 @@ def advice(report: dict[str, Any]) -> list[str]:
     """What a person could do about what is missing or short."""
     found = []
     if report["disk_free_bytes"] < 2e9:
-        found.append(f"only {report['disk_free_bytes'] / 1e9:.1f} GB free for {report['work']}: choose another disk with --work")
+        found.append(
+            f"only {report['disk_free_bytes'] / 1e9:.1f} GB free for {report['work']}: choose another disk with --work"
+        )
     if not report["work_writable"]:
         found.append(f"{report['work']} cannot be written: choose another place with --work")
     if report["memory_bytes"] and report["memory_bytes"] < 4e9:
@@ -72,7 +76,9 @@ def advice(report: dict[str, Any]) -> list[str]:
         found.append("no C compiler: everything works, but torch.compile does not")
     missing = [entry["name"] for entry in report["extras"] if entry["missing"]]
     if missing:
-        found.append(f"to add what is missing: pip install -c constraints.txt 'textmill[{','.join(missing)}]'")
+        found.append(
+            f"to add what is missing: pip install -c constraints.txt 'textmill[{','.join(missing)}]'"
+        )
     return found
 
 

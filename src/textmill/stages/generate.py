@@ -29,16 +29,19 @@ def generate(
 
     Raises RecipeError when an option is out of range, TextmillError when there is no such model.
     """
+    import torch
+
     from textmill.decoding import stream
-    from textmill.decoding import weights as formats
+    from textmill.decoding.weights import prepare
     from textmill.interop import huggingface
 
-    if weights not in ("fp32", "bf16"):
+    formats = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    if weights not in formats:
         raise RecipeError(f"{weights!r} is neither fp32 nor bf16", where="--weights")
     published = huggingface.read(locate_model(space, target))
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     spec = schema.read(GenerationSpec, plain, "options")
-    model = formats.prepare(published.model, weights)
+    model = prepare(published.model, formats[weights])
     return stream.generate_text(model, published.tokenizer, prompts, spec, samples=samples)
 
 
@@ -83,5 +86,3 @@ def collect(pieces: Iterator[TextPiece], prompts: Sequence[str], samples: int = 
     for piece in pieces:
         answers.add(piece)
     return answers.plain()["answers"]
-
-

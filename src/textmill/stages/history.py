@@ -41,7 +41,9 @@ def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
     records = run.metrics()
     return {
         "training": [(record["step"], record["loss"]) for record in records if "loss" in record],
-        "validation": [(record["step"], record["validation"]) for record in records if "validation" in record],
+        "validation": [
+            (record["step"], record["validation"]) for record in records if "validation" in record
+        ],
     }
 
 

@@ -16,7 +16,11 @@ def loader_of(recipe: Recipe, prepared: Prepared) -> Loader:
     """The loader of a recipe's training part: `batch(step)` is a pure function of data, seed and step."""
     store = TokenStore(prepared.tokens.path / "train")
     if not len(store.ids):
-        raise RecipeError("the training part is empty", where="corpus", advice="add text, or lower split.test and split.validation")
+        raise RecipeError(
+            "the training part is empty",
+            where="corpus",
+            advice="add text, or lower split.test and split.validation",
+        )
     packing = _PACKINGS[recipe.training.packing](store, recipe.sequence)
     return Loader(packing, recipe.training.batch, recipe.seed)
 

@@ -18,7 +18,13 @@ def locate_run(space: Workspace, target: str) -> Run:
             return run
     names = [run.name for run in space.runs()]
     near = difflib.get_close_matches(target, names, 1)
-    known = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "there are no runs yet"
+    known = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"there are {', '.join(names)}"
+        if names
+        else "there are no runs yet"
+    )
     raise TextmillError("there is no such run", where=target, advice=f"{known} (looked in {space.root})")
 
 
@@ -34,5 +40,7 @@ def locate_model(space: Workspace, target: str) -> Path:
         raise TextmillError("holds no model (no config.json) and is no run", where=path)
     run = locate_run(space, target)
     if not (run.model / "config.json").is_file():
-        raise TextmillError("has no published model yet", where=run.path, advice=f"`textmill publish {run.name}` makes it")
+        raise TextmillError(
+            "has no published model yet", where=run.path, advice=f"`textmill publish {run.name}` makes it"
+        )
     return run.model

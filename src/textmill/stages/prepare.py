@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError
@@ -14,9 +15,9 @@ from textmill.base.lineage import Artifact
 from textmill.base.spec import Recipe
 from textmill.stages.workspace import Workspace
 from textmill.text import clean
-from textmill.text.corpus import Corpus
+from textmill.text.corpus import Collected, Corpus
 from textmill.text.corpus import write as write_corpus
-from textmill.text.document import Document, Rejected
+from textmill.text.document import Item
 from textmill.text.sources import table
 from textmill.text.tokenizer import Tokenizer
 
@@ -50,7 +51,7 @@ def collect(recipe: Recipe, space: Workspace) -> Artifact:
     spec, base = recipe.corpus, Path.cwd()
     inputs = [list(pair) for source in spec.sources for pair in table.fingerprint(source, base)]
 
-    def items() -> Iterator[Document | Rejected]:
+    def items() -> Iterator[Item]:
         for source in spec.sources:
             for number, item in enumerate(table.read(source, spec.limits, base), 1):
                 if number % 200 == 0:
@@ -58,7 +59,8 @@ def collect(recipe: Recipe, space: Workspace) -> Artifact:
                 yield item
 
     def make(directory: Path) -> None:
-        write_corpus(directory, clean.apply(items(), spec.steps), spec.split)
+        collected = Collected(items())
+        write_corpus(directory, clean.apply(collected, spec.steps), spec.split, collected)
         lines = (json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in inputs)
         write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
 
@@ -98,3 +100,19 @@ def tokenise(recipe: Recipe, space: Workspace, corpus: Artifact, tokenizer: Arti
     return space.artifact(
         "tokens", version=1, spec={}, parents=(corpus, tokenizer), make=make, name=recipe.name
     )
+
+
+def summary(prepared: Prepared) -> dict[str, Any]:
+    """What was prepared: counts by part, what was set aside and why, and where the artifacts are."""
+    from textmill.data.tokens import TokenStore
+
+    report = prepared.open_corpus().report
+    stores = {part: TokenStore(prepared.tokens.path / part) for part in PARTS}
+    size, tokens = sum(store.bytes.sum() for store in stores.values()), sum(store.tokens for store in stores.values())
+    return {
+        "corpus": report,
+        "parts": {part: report["parts"][part] | {"tokens": stores[part].tokens} for part in PARTS},
+        "vocabulary": stores["train"].vocabulary,
+        "bytes_per_token": float(size / tokens),
+        "artifacts": {item.kind: str(item.path) for item in (prepared.corpus, prepared.tokenizer, prepared.tokens)},
+    }

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from textmill.base.console import Reporter, TrainingStatus
@@ -24,15 +24,15 @@ from textmill.base.spec import Recipe
 from textmill.data.loader import Loader, evaluation_batches
 from textmill.data.tokens import TokenStore
 from textmill.stages.interrupt import Stop
-from textmill.training import checkpoint, schedule
+from textmill.training import checkpoint, device, schedule
 from textmill.training.average import WeightAverage
-from textmill.training.device import Compute
-from textmill.training.distributed import World
+from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
 from textmill.training.loss import Loss, evaluate_loss
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
+_LOOK_POSITIONS = 4096  # computed at once when the validation part is looked at
 _MOST_SKIPPED = 10  # steps passed over for not being finite, before the run is given up
 
 
@@ -60,7 +60,8 @@ class Session:
     run: Run
     recipe: Recipe
     world: World
-    compute: Compute
+    compute: device.Compute
+    flops_per_token: float  # forward and backward
     model: nn.Module
     loss: Loss
     optimizer: Optimizer
@@ -84,11 +85,17 @@ class Session:
         return True
 
     def _take(self, saved: checkpoint.Checkpoint) -> None:
-        self.world.load_model(self.model, saved.model)
+        with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                tensor.copy_(placed(saved.model[name], tensor))
         self.optimizer.load_state(saved.optimizer)
         if self.average is not None and saved.average is not None:
             self.average.load_state(saved.average)
         self.progress = Progress(**saved.state)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """The weights, and whatever else of the model is saved with them."""
+        return self.model.state_dict(keep_vars=True)
 
     def go(self) -> None:
         """Train to the end. Raises Interrupted when asked to stop (after saving), NonFiniteError as the loop."""
@@ -130,7 +137,8 @@ class Session:
             if self._asked_to_stop():
                 self.save()
                 raise Interrupted(
-                    f"stopped by {self.stop.asked or 'another rank'} after step {done} of {training.steps}; all of it is saved",
+                    f"stopped by {self.stop.asked or 'another rank'} after step {done} of {training.steps}, "
+                    "all of it saved",
                     where=self.run.name,
                     advice="the same command goes on from here",
                 )
@@ -152,7 +160,7 @@ class Session:
     def _tell(self, result: StepResult) -> None:
         progress, steps = self.progress, self.recipe.training.steps
         speed = result.tokens / result.seconds
-        peak = self.compute.share_of_peak(result.tokens, result.seconds)
+        peak = self.flops_per_token * speed / (device.peak_flops(self.compute) * self.world.size)
         self._rates = [*self._rates[-49:], result.seconds]
         self.run.log(
             {
@@ -163,7 +171,7 @@ class Session:
                 "grad_norm": result.grad_norm,
                 "tokens": progress.tokens,
                 "tokens_per_second": round(speed, 1),
-                "share_of_peak": peak and round(peak, 4),
+                "share_of_peak": round(peak, 4),
                 "seconds": round(result.seconds, 4),
             }
         )
@@ -202,15 +210,16 @@ class Session:
 
     def validation_loss(self) -> tuple[float, int]:
         """(nats, targets) of the first `training.evaluate_tokens` of the validation part, averaged weights if any."""
-        with self.average.applied() if self.average is not None else contextlib.nullcontext():
-            return evaluate_loss(self.model, self._validation_batches(), autocast=self.compute.autocast)
+        averaged = self.average.applied() if self.average is not None else contextlib.nullcontext()
+        with averaged, self.compute.autocast():
+            return evaluate_loss(self.model, self._validation_batches())
 
     def _validation_batches(self) -> Iterator[Any]:
-        sequence = self.recipe.sequence
-        rows = max(1, min(self.recipe.training.batch, 8192 // sequence))
-        most = max(1, self.recipe.training.evaluate_tokens // (rows * sequence))
-        batches = evaluation_batches(self.validation, sequence, rows)
-        for item in itertools.islice(batches, most):
+        if not len(self.validation):
+            return
+        training, sequence = self.recipe.training, self.recipe.sequence
+        rows = max(1, _LOOK_POSITIONS // sequence)
+        for item in evaluation_batches(self.validation, sequence, rows, tokens=training.evaluate_tokens):
             yield item.batch.to(self.compute.device)
 
     def _patience_lost(self) -> bool:
@@ -223,7 +232,7 @@ class Session:
     def save(self) -> None:
         """Write a checkpoint, then remove what the policy does not keep."""
         progress = self.progress
-        model = self.world.whole(dict(self.model.named_parameters()) | dict(self.model.named_buffers()))
+        model = self.world.whole(self._tensors())
         optimizer = self.world.whole(self.optimizer.state())
         average = self.world.whole(self.average.state()) if self.average is not None else None
         if not self.world.first:
@@ -259,9 +268,10 @@ class Session:
                 'training.nonfinite = "skip"',
             ) from None
         if self.world.first:
-            self.reporter.warn(f"step {step} was not finite: going back to the last checkpoint and passing it over")
+            self.reporter.warn(
+                f"step {step} was not finite: going back to the last checkpoint and passing it over"
+            )
         if not self.restore():
             raise error
         self.progress.skipped = sorted({*skipped, *self.progress.skipped})
         self.save()
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 from textmill.base import files, lineage, schema
@@ -29,7 +30,8 @@ def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
     """
     from textmill.training import device, distributed
 
-    compute = device.prepare(recipe.training)
+    compute = device.choose(recipe.training)
+    device.prepare(compute)
     with distributed.join(compute.device, recipe.training.parallel) as world, interrupt.listening() as stop:
         if not world.first:  # the first rank makes what is missing; the others then find it
             world.barrier()
@@ -48,7 +50,9 @@ def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
     return run
 
 
-def _session(run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any) -> None:
+def _session(
+    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any
+) -> None:
     session = open_session(run, recipe, prepared, world, compute, reporter, stop)
     if world.first:
         files.remove_partial(run.checkpoints)
@@ -59,11 +63,13 @@ def _session(run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: 
         reporter.stage("train", f"{recipe.training.steps:,} steps", where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if not resumed:
-        session.progress.micro_batch = compute.micro_batch(recipe, session.model, world)
+        session.progress.micro_batch = recipe.training.micro_batch
     session.go()
     if world.first:
         run.event("finished", step=session.progress.step)
-        reporter.stage("train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}")
+        reporter.stage(
+            "train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}"
+        )
 
 
 def _loss(session: Session) -> str:
@@ -75,13 +81,13 @@ def open_session(
     run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any
 ) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
-    from textmill.models import table
-    from textmill.training import optimizer
+    from textmill.models import size, table
+    from textmill.training import loss, optimizer
     from textmill.training.average import WeightAverage
 
     tokenizer = prepared.open_tokenizer()
     model = table.build(recipe.model, tokenizer.vocabulary, seed=recipe.seed)
-    model = compute.place(model, world, gradient_checkpointing=recipe.training.gradient_checkpointing)
+    model = _placed(model, recipe, world, compute)
     average = recipe.training.average
     return Session(
         run=run,
@@ -89,14 +95,28 @@ def open_session(
         world=world,
         compute=compute,
         model=model,
-        loss=compute.loss(recipe, tokenizer.vocabulary),
-        optimizer=optimizer.build(model, recipe.training.optimizer, recipe.model),
+        flops_per_token=size.flops_per_token(recipe.model, tokenizer.vocabulary, recipe.sequence),
+        loss=functools.partial(loss.causal, chunk=recipe.training.loss_chunk),
+        optimizer=optimizer.build(model, recipe.training.optimizer),
         average=WeightAverage(model, average.decay) if average is not None else None,
         loader=inputs.loader_of(recipe, prepared),
         validation=inputs.part(prepared, "validation"),
         reporter=reporter,
         stop=stop,
     )
+
+
+def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
+    """The model on its device, compiled or cut up over the ranks as the recipe says."""
+    from textmill.training import device, distributed
+
+    model = model.to(world.device)
+    model.gradient_checkpointing = recipe.training.gradient_checkpointing
+    if compute.compile:
+        device.compile_blocks(model)
+    if world.sharded:
+        distributed.shard(model, world, list(model.blocks), bf16=compute.precision == "bf16")
+    return model
 
 
 def _begin(run: Run, recipe: Recipe, prepared: Prepared, resumed: bool) -> None:
@@ -181,4 +201,3 @@ def summary(run: Run) -> dict[str, Any]:
 
     space = Workspace(run.path.parent.parent, Silent())
     return details(space, run.name)
-

@@ -60,7 +60,9 @@ class Workspace:
         files.write_json(memory, decided)
         return found
 
-    def _make(self, directory: Path, kind: str, key: str, spec: Any, parents: Sequence[Artifact], make: Any) -> Artifact:
+    def _make(
+        self, directory: Path, kind: str, key: str, spec: Any, parents: Sequence[Artifact], make: Any
+    ) -> Artifact:
         with files.atomic_directory(directory) as partial:
             make(partial)
             lineage.write(partial, kind=kind, key=key, spec=spec, parents=parents, home=directory)

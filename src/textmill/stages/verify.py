@@ -1,0 +1,38 @@
+"""`textmill verify`: does the published model say the same everywhere?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from textmill.base.errors import TextmillError
+from textmill.stages.locate import locate_model
+from textmill.stages.workspace import Workspace
+
+# Text to compare on when a person gives none: plain English, Chinese, code, and what is rare in all of them.
+TEXTS = (
+    "The mill stood where the two streams met, and on quiet evenings one could hear the wheel from the road.",
+    "磨坊在两条小溪交汇的地方，安静的傍晚，从路上就能听见水轮的声音。",
+    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / len(values)\n",
+    "naïve café, 42 €, \t¬ \u2003 𝔘𝔫𝔦 👩‍🔬 e\u0301 <|endoftext|> \x7f\n\n\n",
+)
+_CHARACTERS = 2000  # of each file that is compared on
+
+
+def verify(space: Workspace, target: str, *, files: Sequence[Path] = (), compiled: bool = False) -> dict[str, Any]:
+    """The parity report of a published model, on files or on a built-in mix; also written beside it.
+
+    Raises TextmillError when a file cannot be read.
+    """
+    from textmill.interop import parity
+
+    texts = [_read(path) for path in files] or TEXTS
+    return parity.verify(locate_model(space, target), texts, compiled=compiled).plain()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")[:_CHARACTERS]
+    except (OSError, UnicodeDecodeError) as error:
+        raise TextmillError(f"cannot be read as UTF-8 text ({error})", where=path) from error

@@ -1,0 +1,83 @@
+"""Recipes from files and `--set`."""
+
+from __future__ import annotations
+
+import pytest
+
+from textmill.base import recipe, schema
+from textmill.base.errors import RecipeError
+
+TEXT = """
+name = "small"
+[corpus]
+sources = [{ kind = "files", paths = ["texts/*.txt"] }]
+[model]
+heads = 2
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text(TEXT)
+    return file
+
+
+def test_paths_start_at_the_recipe(path, tmp_path):
+    assert recipe.load(path).corpus.sources[0].paths == (str(tmp_path / "texts/*.txt"),)
+
+
+def test_overrides_are_toml_values(path):
+    loaded = recipe.load(
+        path, ["model.heads=4", "training.optimizer={kind='muon', lr=0.1}", "name=other words"]
+    )
+    assert loaded.model.heads == 4
+    assert loaded.training.optimizer.lr == 0.1
+    assert loaded.name == "other words"
+
+
+@pytest.mark.parametrize("override", ["model.heads", "=3", ".a=3"])
+def test_malformed_overrides(path, override):
+    with pytest.raises(RecipeError, match="not of the form"):
+        recipe.load(path, [override])
+
+
+def test_override_with_a_wrong_key_names_the_right_one(path):
+    with pytest.raises(RecipeError, match="did you mean model.heads"):
+        recipe.load(path, ["model.head=3"])
+
+
+def test_dump_loads_as_the_same_recipe(path, tmp_path):
+    first = recipe.load(path)
+    again = tmp_path / "again.toml"
+    again.write_text(recipe.dumps(first))
+    assert recipe.load(again) == first
+
+
+def test_preset_fills_what_is_left_out(path):
+    loaded = recipe.load(path, ["model={preset='llama', size='3M', context=99}"])
+    assert loaded.model.context == 99
+    assert loaded.model.layers > 1
+
+
+def test_unknown_preset_names_the_key(path):
+    with pytest.raises(RecipeError, match="model.preset"):
+        recipe.load(path, ["model={preset='lama'}"])
+
+
+def test_difference_names_dotted_keys(path):
+    one, two = recipe.load(path), recipe.load(path, ["model.heads=1", "model.kv_heads=1"])
+    changes = recipe.difference(schema.write(one), schema.write(two))
+    assert changes == [("model.heads", 2, 1), ("model.kv_heads", None, 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"name = ", "not valid TOML"), (b"\xff\xfe", "not UTF-8"), (None, "no such recipe")],
+)
+def test_unreadable_files(tmp_path, content, message):
+    file = tmp_path / "bad.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(RecipeError, match=message):
+        recipe.load(file)

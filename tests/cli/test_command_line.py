@@ -1,0 +1,129 @@
+"""The command line as a person meets it: help, mistakes, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+GOOD = """
+name = "small"
+[corpus]
+sources = [{ kind = "files", paths = ["."] }]
+"""
+MISTAKES = {
+    "unknown key": ("[model]\nn_head = 4", "model.n_head: unknown key; did you mean model.heads?"),
+    "unknown table": ("[trainning]\nsteps = 1", "trainning: unknown key; did you mean training?"),
+    "text for a number": ('[training]\nsteps = "many"', "training.steps: must be a whole number (steps)"),
+    "out of range": ("[model]\ndropout = 2.0", "model.dropout: 2.0 is out of range: it must be >= 0 and < 1"),
+    "unknown choice": ('[model]\nnorm = "rms"', "model.norm: 'rms' is not one of"),
+    "unknown kind": ('[model]\nposition = { kind = "rope" }', "model.position.kind: 'rope' is not one of"),
+    "heads that do not divide": (
+        "[model]\nd_model = 100\nheads = 3",
+        "model.d_model: 100 cannot be shared out over 3 heads",
+    ),
+    "sequence over context": (
+        "[training]\nsequence = 9999",
+        "training.sequence: 9999 tokens are more than the model reads",
+    ),
+    "not TOML": ("[model\n", "is not valid TOML"),
+    "unknown preset": ('[model]\npreset = "lama"', "did you mean llama?"),
+}
+
+
+def textmill(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "textmill", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"COLUMNS": "120"} | environment,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_ten_mistakes_give_ten_messages(tmp_path, mistake):
+    lines, message = MISTAKES[mistake]
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(GOOD + lines)
+    result = textmill("recipe", "show", recipe)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert str(recipe) in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) <= 24
+    assert result.stdout == ""
+
+
+def test_every_verb_has_help():
+    listed = textmill("--help")
+    assert listed.returncode == 0
+    for verb in ("quickstart", "doctor", "recipe", "check", "run", "prepare", "train", "evaluate", "publish", "generate",
+                 "verify", "runs", "compare", "data", "lineage"):  # fmt: skip
+        assert verb in listed.stdout
+        assert textmill(verb, "--help").returncode == 0
+
+
+def test_unknown_verbs_and_options_are_wrong_use():
+    assert textmill("trian").returncode == 2
+    assert textmill("doctor", "--jsno").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [["generate", "nothing"], ["verify", "nothing"], ["runs", "show", "nothing"], ["lineage", "nothing"]],
+)
+def test_what_is_not_there_is_said(tmp_path, verb):
+    result = textmill(*verb, "--work", tmp_path)
+    assert result.returncode == 1
+    assert "there is no such run" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_new_recipes_are_checked_and_never_overwrite(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    assert textmill("recipe", "new", recipe, "--size", "1M").returncode == 0
+    shown = textmill("recipe", "show", recipe)
+    assert shown.returncode == 0
+    assert "# number of blocks" in shown.stdout
+    before = recipe.read_text()
+    assert textmill("recipe", "new", recipe).returncode == 2
+    assert recipe.read_text() == before
+    full = tmp_path / "full.toml"
+    assert textmill("recipe", "new", full, "--full").returncode == 0
+    assert textmill("recipe", "show", full).returncode == 0
+
+
+def test_schema_and_json_are_one_object():
+    assert json.loads(textmill("recipe", "schema").stdout)["title"] == "Recipe"
+
+
+def test_doctor_says_what_there_is(tmp_path):
+    report = json.loads(textmill("doctor", "--json", "--work", tmp_path).stdout)
+    assert report["cores"] >= 1
+    assert report["disk_free_bytes"] > 0
+    assert {entry["name"] for entry in report["extras"]} >= {"web", "serve", "dev"}
+    assert "cores" in textmill("doctor", "--work", tmp_path).stdout
+
+
+def test_work_may_come_from_the_environment(tmp_path):
+    assert json.loads(textmill("runs", "--json", TEXTMILL_WORK=str(tmp_path)).stdout) == []
+
+
+@pytest.mark.figures
+def test_help_is_quick():
+    """Under 0.3 s on an idle machine; the best of several, since the machine may be busy."""
+    best = min(_seconds("--help") for _ in range(7))
+    assert best < 0.3
+
+
+def _seconds(*arguments):
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "textmill", *arguments], capture_output=True, check=True)
+    return time.perf_counter() - started
