@@ -36,6 +36,7 @@ class Reporter:
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
+        self._told: set[str] = set()
 
     def note(self, text: str) -> None:
         """Something a person should know."""
@@ -46,7 +47,13 @@ class Reporter:
         self.note(f"warning: {text}")
 
     def stage(self, name: str, state: str, why: str = "") -> None:
-        """A stage is up to date, begins or ends, and why."""
+        """A stage is up to date, begins or ends, and why. What was said of it is not said again."""
+        if state == "up to date" and name in self._told:
+            return
+        self._told.add(name)
+        self._stage(name, state, why)
+
+    def _stage(self, name: str, state: str, why: str) -> None:
         self.note(f"{name:<10} {state}" + (f" ({why})" if why else ""))
 
     def progress(self, label: str, done: int, total: int | None = None, unit: str = "") -> None:

@@ -47,7 +47,7 @@ class Screen(Reporter):
         style = "yellow" if text.startswith("warning: ") else None
         self.console.print(Text(text, style=style or ""))
 
-    def stage(self, name: str, state: str, why: str = "") -> None:
+    def _stage(self, name: str, state: str, why: str) -> None:
         self._end()
         colour = "green" if state in ("up to date", "done") else "cyan"
         line = Text.assemble((f"{name:<10} ", "bold"), (state, colour), (f"  {why}" if why else "", "dim"))

@@ -81,15 +81,13 @@ def parity(result: Mapping[str, Any]) -> None:
     """What `verify` found."""
     table = _table("way", "max |Δ logit|", "mean KL", "", title="\nthe same everywhere?", right=(1, 2))
     colours = {"ok": "green", "failed": "bold red"}
-    for row in result["ways"]:
-        if row["status"] == "not asked":
-            continue
-        delta, kl = _number(row["max_delta"], ".1e"), _number(row["mean_kl"], ".1e")
-        word = {"ok": "agrees", "failed": "DIFFERS"}.get(row["status"], row["status"])
-        note = f"{word}: {row['note']}" if row["note"] else word
-        if row["disagrees"] is not None:
-            note += " (other likeliest token in text {}, token {})".format(*row["disagrees"])
-        table.add_row(row["name"], delta, kl, Text(note, style=colours.get(row["status"], "dim")))
+    for row in result["checks"]:
+        delta, kl = _number(row["max_difference"], ".1e"), _number(row["mean_kl"], ".1e")
+        note = {"ok": "agrees", "failed": "DIFFERS"}.get(row["state"], row["state"])
+        note += f": {row['why']}" if row["why"] else ""
+        if row["first_disagreement"] is not None:
+            note += " (other likeliest token in text {}, token {})".format(*row["first_disagreement"])
+        table.add_row(row["name"], delta, kl, Text(note, style=colours.get(row["state"], "dim")))
     _OUT.print(table)
     _OUT.print(f"against the training path, on {result['tokens']:,} tokens of {result['texts']} texts")
 

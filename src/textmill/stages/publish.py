@@ -46,15 +46,16 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     with files.atomic_directory(run.model) as partial:
         model = weights.build(recipe, prepared)
         huggingface.write(partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info)
+        twin = huggingface.has_twin(read_json(partial / "config.json"))
         proof = parity.verify(partial, TEXTS)
         if not proof.ok:
-            bad = ", ".join(way.name for way in proof.ways if way.status == "failed")
+            bad = ", ".join(check.name for check in proof.checks if check.state == "failed")
             raise TextmillError(
                 f"does not give the training path's logits by: {bad}",
                 where=run.model,
                 advice="this is a fault of Textmill: the model was not published; please report it with its recipe",
             )
-        write_text(partial / "README.md", _card(run, recipe, prepared, report, proof.plain(), info))
+        write_text(partial / "README.md", _card(run, recipe, prepared, report, proof.plain(), info, twin))
         lineage.write(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
     run.event("published", step=weights.step, weights=weights.id)
     space.reporter.stage("publish", "done", str(run.model))
@@ -76,18 +77,64 @@ def _info(run: Run, recipe: Recipe, prepared: Prepared, step: int, weights: str)
     }
 
 
-def _card(run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dict, info: dict) -> str:
+def _card(run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dict, info: dict, twin: bool) -> str:
+    """The model card, from what was measured and what was asked."""
     from textmill.audit import card
+    from textmill.base import count
 
+    data, training, machine = summary(prepared), recipe.training, read_json(run.path / "environment.json")
+    corpus, records = data["corpus"], run.metrics()
+    vocabulary = data["vocabulary"]
+    sources = [
+        {"place": f"files ending in {kind}", **entry}
+        for kind, entry in sorted(corpus["endings"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
+    ]
+    asked = {key: value for key, value in schema.write(recipe.generation).items() if value not in ([], 0.0, 1.0)}
     return card.render(
         {
             "name": run.name,
-            "info": info,
-            "recipe": schema.write(recipe),
-            "environment": read_json(run.path / "environment.json"),
-            "data": summary(prepared),
-            "report": report,
+            "transformers": twin,
+            "model": {
+                "family": recipe.model.kind,
+                "parameters": count.parameters(recipe.model, vocabulary),
+                "layers": recipe.model.layers,
+                "width": recipe.model.d_model,
+                "heads": recipe.model.heads,
+                "context, tokens": recipe.model.context,
+                "positions": recipe.model.position.kind,
+                "vocabulary": vocabulary,
+                "tokenizer": recipe.tokenizer.kind,
+            },
+            "data": {
+                "documents": corpus["kept"]["documents"],
+                "bytes": corpus["kept"]["bytes"],
+                "tokens": sum(part["tokens"] for part in data["parts"].values()),
+                "sources": sources,
+                "parts": {part: entry["documents"] for part, entry in data["parts"].items()},
+                "set_aside": {row["reason"]: row["documents"] for row in corpus["reasons"]},
+            },
+            "training": {
+                "updates": info["step"],
+                "sequences an update": training.batch,
+                "tokens a sequence": recipe.sequence,
+                "tokens trained on": max((row.get("tokens", 0) for row in records), default=0),
+                "optimiser": training.optimizer.kind,
+                "peak rate": training.optimizer.lr,
+                "schedule": training.schedule.kind,
+                "seed": recipe.seed,
+                "minutes": round(sum(row.get("seconds", 0.0) for row in records) / 60, 1),
+                "machine": f"{machine['cpu']}, {machine['threads']} threads, {', '.join(machine['gpus']) or 'no GPU'}",
+                "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
+            },
+            "evaluation": {
+                "on": report["on"],
+                "table": report["table"],
+                "perplexity": report["scores"]["perplexity"],
+            },
+            "samples": report["samples"],
+            "generation": asked,
             "parity": proof,
-            "metrics": run.metrics(),
+            "lineage": info["lineage"],
         }
     )
+

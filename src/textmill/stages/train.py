@@ -127,7 +127,7 @@ def _begin(run: Run, recipe: Recipe, prepared: Prepared, resumed: bool) -> None:
         kind="run",
         key=files.value_id(_bound(recipe)),
         spec={"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id},
-        parents=(prepared.tokens, prepared.tokenizer, prepared.corpus),
+        parents=(prepared.tokens,),
         names=("recipe.toml",),
     )
 
