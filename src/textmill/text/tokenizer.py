@@ -1,8 +1,9 @@
 """A tokenizer: text to ids and back, lossless, from a standard tokenizer.json.
 
-Every tokenizer here is byte-level: a token stands for bytes, so `decode(encode(text)) == text` for any Unicode
-text, whatever the kind. (Lone surrogates are no text: each is read as U+FFFD.) Special tokens stand for no
-bytes at all; they are added by whoever builds the ids, and no text can produce them.
+Every tokenizer here is byte-level: a token stands for bytes, so `decode(encode(text)) == text` for any
+Unicode text, whatever the kind; nothing is normalised, nothing is unknown. (Lone surrogates are no text: each
+is read as U+FFFD.) Special tokens stand for no bytes at all; they are added by whoever builds the ids, and no
+text can produce them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ class Tokenizer:
     """A loaded tokenizer.json. Cheap to make; the engine behind `encode` is built when first needed."""
 
     def __init__(self, data: bytes, where: object = "tokenizer.json") -> None:
-        """data: the bytes of a tokenizer.json. Raises DamagedError, or TextmillError for a kind not known here."""
+        """data: the bytes of a tokenizer.json, read from `where`.
+
+        Raises DamagedError when they are not one, TextmillError when its tokens do not stand for bytes.
+        """
         self.data = data
         try:
             self._document: dict[str, Any] = json.loads(data)
@@ -74,7 +78,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path | str) -> Tokenizer:
-        """Read a tokenizer.json, or the one in a directory. Raises DamagedError when it is missing or broken."""
+        """Read a tokenizer.json, or the one in a directory. Raises as the constructor, or when it is missing."""
         path = Path(path)
         if path.is_dir():
             path = path / "tokenizer.json"
@@ -134,7 +138,7 @@ class Tokenizer:
         return table
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes an id stands for: a part of a character, a character or many; none for a special token."""
+        """The bytes an id stands for: part of a character, or several characters; none for a special token."""
         return self._bytes[token]
 
     def byte_counts(self) -> np.ndarray:

@@ -1,12 +1,13 @@
-"""The engines behind `Tokenizer.encode`: the same ids as tokenizer.json means, found the quickest safe way.
+"""The engines behind `Tokenizer.encode`: the ids that tokenizer.json means, found the quickest safe way.
 
-What an engine may do is decided from the document alone (`choose`): bytes and characters are table look-ups in
-NumPy; byte-level BPE goes through tiktoken when it is certain to give the same ids; everything else goes
-through `tokenizers`, which is the meaning of the file.
+Which engine may do it is decided from the document alone (`choose`): bytes and characters are table look-ups
+in NumPy; byte-level BPE goes through tiktoken when it is certain to give the same ids; everything else goes
+through the `tokenizers` library, which is what gives the file its meaning.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -19,8 +20,8 @@ import numpy as np
 Ids = np.ndarray  # (n,) uint32
 _GROUP = 1 << 18  # characters handed to a thread at once: large enough that the hand-over costs nothing
 
-# Letters and digits that Unicode gained in versions 12 to 17, each between plain ones, in scripts of three and
-# four bytes: two regex libraries that know different versions cut this text differently.
+# Letters and digits that Unicode gained in versions 12 to 17, between plain ones, mostly in scripts of three
+# and four bytes: regex libraries that know different versions of Unicode cut this text differently.
 _PROBE = " x".join(
     chr(code) + chr(code) + "y7"
     for code in (
@@ -176,8 +177,8 @@ class MergeEngine(_Threaded):
             "textmill",
             pat_str=pattern,
             mergeable_ranks=ranks,
-            # Never allowed, so text that holds it is plain text. With no special token at all, the pattern that
-            # looks for them would be empty and match at every character.
+            # Never allowed, so text that holds it is plain text. With no special token at all, the pattern
+            # that looks for them would be empty and match at every character.
             special_tokens={"<|none|>": len(ranks) + (1 << 20)},
         )
 
@@ -217,9 +218,9 @@ def choose(document: dict[str, Any], reference: Any) -> Engine:
         if all(len(character) == 1 for character in known):
             return CharacterEngine(known)
     pattern = _pattern(document.get("pre_tokenizer"))
-    if pattern and not model.get("ignore_merges") and _ranks_are_merges(model, reference):
-        if _cut_alike(pattern, reference):
-            return MergeEngine(pattern, {_spelt(token): id for token, id in vocabulary.items()})
+    merging = pattern and not model.get("ignore_merges") and _ranks_are_merges(model, reference)
+    if pattern and merging and _cut_alike(pattern, reference):
+        return MergeEngine(pattern, {_spelt(token): id for token, id in vocabulary.items()})
     return ReferenceEngine(reference)
 
 
@@ -256,10 +257,10 @@ def _ranks_are_merges(model: dict[str, Any], reference: Any) -> bool:
 
     tiktoken joins any neighbours whose join is a token, so it could join a pair that is in no merge. That
     cannot happen when (1) the letters are the 256 bytes and every other token is the result of exactly one
-    merge, ids in the order of the merges, and (2) every token, encoded alone, comes out as itself. For as long
-    as no merge has crossed the borders of a token's bytes, what happens between them is what happens when it
-    is encoded alone, and by (1) and (2) that ends with the one pair of its merge: neighbours that join to the
-    token are that pair. (2) is also what tiktoken's short cut for whole pieces relies on.
+    merge, ids in the order of the merges, and (2) every token, encoded alone, comes out as itself. For as
+    long as no merge has crossed the borders of a token's bytes, what happens between them is what happens
+    when it is encoded alone, and by (1) and (2) that ends with the one pair of its merge: neighbours that
+    join to the token are that pair. (2) is also what tiktoken's short cut for whole pieces relies on.
     """
     vocabulary: dict[str, int] = model["vocab"]
     results = ["".join(pair if isinstance(pair, list) else pair.split(" ")) for pair in model["merges"]]
@@ -269,7 +270,7 @@ def _ranks_are_merges(model: dict[str, Any], reference: Any) -> bool:
     if len(results) + 256 != len(vocabulary) or any(token not in vocabulary for token in results):
         return False
     ids = [vocabulary[token] for token in results]
-    if any(second <= first for first, second in zip(ids, ids[1:], strict=False)):
+    if any(second <= first for first, second in itertools.pairwise(ids)):
         return False
     if ids and ids[0] <= max(vocabulary[token] for token in single):
         return False
@@ -279,7 +280,7 @@ def _ranks_are_merges(model: dict[str, Any], reference: Any) -> bool:
 
 
 def _cut_alike(pattern: str, reference: Any) -> bool:
-    """Whether both libraries, which bring their own Unicode tables, cut the probe text into the same pieces."""
+    """Whether both libraries, each with its own Unicode tables, cut the probe text into the same pieces."""
     pieces = [_spelt(piece) for piece, _ in reference.pre_tokenizer.pre_tokenize_str(_PROBE)]
     ranks = {bytes([byte]): byte for byte in range(256)}
     for piece in pieces:

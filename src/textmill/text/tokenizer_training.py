@@ -1,16 +1,17 @@
-"""Learning a vocabulary: byte-level BPE, unigram, WordPiece, characters, bytes; a standard tokenizer.json out.
+"""Learning a vocabulary: byte-level BPE, unigram, WordPiece, characters, bytes; out comes a tokenizer.json.
 
-All kinds share three decisions, so that nothing is ever lost or unknown:
-- text is cut into pieces by one pattern, and pieces are spelt in bytes (GPT-2's byte-level alphabet), so there
-  are 256 letters and no unknown one;
-- ids 0 to 255 are the bytes (in BPE, characters and bytes: id = byte), special tokens are the last ids and are
-  no part of the model's own vocabulary, so the model of the tokenizer cannot produce them from text;
+All kinds share three decisions:
+- text is cut into pieces by a pattern, and pieces are spelt in bytes (GPT-2's byte-level alphabet), so there
+  are 256 letters, nothing is unknown and nothing is lost;
+- ids 0 to 255 are the bytes; special tokens are the last ids and no part of the model's own vocabulary, so
+  text cannot become one;
 - the same texts in the same order give the same file to the byte.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,46 +20,56 @@ import numpy as np
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.spec import TokenizerSpec
+from textmill.text import unigram
 from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, without_surrogates
 from textmill.text.tokenizer_engine import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
 
 _IDEOGRAPHS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
-# How text is cut before merging; a merge never crosses a cut. In this order: a run of Chinese or Japanese, which
-# has no spaces and keeps apart from Latin words beside it; a word with the one mark or blank before it (" the",
-# ".append", "_name", "'s"); digits in short groups, so that numbers are spelt alike wherever they stand; marks
-# with a blank before and line ends after; blank lines; blanks, of which the last stays with the next word; blanks
-# at the end. Every repetition is bounded, so that the time to merge a piece is bounded too: a million equal
-# letters cost what a million letters of prose cost, in every engine.
-PATTERN = "|".join(
-    (
-        rf"[{_IDEOGRAPHS}]{{1,32}}",
-        rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}&&[^{_IDEOGRAPHS}]]{{1,64}}",
-        r"\p{N}{1,3}",
-        r" ?[^\s\p{L}\p{N}]{1,64}[\r\n]{0,8}",
-        r"\s{0,64}[\r\n]{1,16}",
-        r"\s{1,64}(?!\S)",
-        r"\s{1,64}",
+
+
+# How text is cut; no token crosses a cut. In this order: a run of Chinese or Japanese, which has no spaces, kept
+# apart from Latin words beside it; a word with the one mark or blank before it (" the", ".append", "_name",
+# "'s"); digits in short groups, so that numbers are spelt alike wherever they stand; marks, with a blank before
+# and line ends after; empty lines; blanks, of which the last stays with the next word; blanks at the end.
+# Every repetition is bounded, and with it the time to merge a piece: a million equal letters cost what a
+# million letters of prose cost, in every engine.
+def pattern(longest: int) -> str:
+    """The cuts, with at most `longest` letters, marks or blanks in a piece."""
+    return "|".join(
+        (
+            rf"[{_IDEOGRAPHS}]{{1,{longest // 2}}}",
+            rf"[^\r\n\p{{L}}\p{{N}}]?[\p{{L}}\p{{M}}&&[^{_IDEOGRAPHS}]]{{1,{longest}}}",
+            r"\p{N}{1,3}",
+            rf" ?[^\s\p{{L}}\p{{N}}]{{1,{longest}}}[\r\n]{{0,8}}",
+            rf"\s{{0,{longest}}}[\r\n]{{1,16}}",
+            rf"\s{{1,{longest}}}(?!\S)",
+            rf"\s{{1,{longest}}}",
+        )
     )
-)
+
+
+PATTERN = pattern(64)
+# WordPiece tries every length at every place of a piece, so its time grows with the cube of the piece.
+SHORT_PATTERN = pattern(24)
 _LONGEST_PIECE = (
-    4 * 2048
-)  # bytes; far above what PATTERN lets through, so WordPiece never gives up on a piece
+    1024  # bytes; far above what the patterns let through, so WordPiece never gives up on a piece
+)
 _LEAST_COUNT = 2  # a pair seen once teaches nothing
 
 
 def train(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
     """Learn a tokenizer from the first `spec.train_bytes` bytes of the texts, or load `spec.path`.
 
-    Deterministic. When the texts are too few to fill `spec.vocabulary`, the vocabulary is what could be learnt;
-    it is never larger. Raises RecipeError when the vocabulary is too small for the kind, TextmillError when
-    there is no text to learn from.
+    Deterministic. When the texts are too few to fill `spec.vocabulary`, the vocabulary is what could be
+    learnt; it is never larger. Raises RecipeError when the vocabulary is too small for the kind,
+    TextmillError when there is no text to learn from.
     """
     if spec.path is not None:
         return Tokenizer.load(Path(spec.path))
     least = len(SPECIAL) + (512 if spec.kind == "wordpiece" else 256)
     if spec.vocabulary < least:
         raise RecipeError(
-            f"{spec.vocabulary} ids are too few for {spec.kind}: its bytes and special tokens alone are {least}",
+            f"{spec.vocabulary} ids are too few for {spec.kind}: bytes and special tokens alone are {least}",
             where="tokenizer.vocabulary",
             advice=f"set it to {least} or more",
         )
@@ -135,18 +146,20 @@ def _merging(tokens: list[str], merges: list[list[str]], *, whole: bool = False)
     }
 
 
-def _learn(model: Any, trainer: Any, texts: Iterable[str]) -> dict[str, Any]:
-    """Run a trainer of `tokenizers` over texts cut by PATTERN; what it learnt, as plain data."""
+def _cutter(cuts: str) -> Any:
+    """The pre-tokenizer `splitter(cuts)` as an object of the `tokenizers` library."""
     from tokenizers import Regex, pre_tokenizers
+
+    spell = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(cuts), "isolated"), spell])
+
+
+def _learn(model: Any, trainer: Any, cuts: str, texts: Iterable[str]) -> dict[str, Any]:
+    """Run a trainer of the `tokenizers` library over texts; what it learnt, as plain data."""
     from tokenizers import Tokenizer as Reference
 
     learner = Reference(model)
-    learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PATTERN), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    learner.pre_tokenizer = _cutter(cuts)
     learner.train_from_iterator(texts, trainer)
     return json.loads(learner.to_str())["model"]
 
@@ -176,7 +189,7 @@ def _bpe(texts: Iterable[str], size: int) -> dict[str, Any]:
     trainer = trainers.BpeTrainer(
         vocab_size=size, min_frequency=_LEAST_COUNT, initial_alphabet=LETTER_OF_BYTE, show_progress=False
     )
-    merges = [list(pair) for pair in _learn(models.BPE(), trainer, texts)["merges"]]
+    merges = [list(pair) for pair in _learn(models.BPE(), trainer, PATTERN, texts)["merges"]]
     tokens = ["".join(pair) for pair in merges]
     return _document(_merging(tokens, merges), 256 + len(tokens), splitter(PATTERN))
 
@@ -199,7 +212,7 @@ def _wordpiece(texts: Iterable[str], size: int) -> dict[str, Any]:
         continuing_subword_prefix=CONTINUES,
         show_progress=False,
     )
-    learnt = _learn(models.WordPiece(), trainer, texts)["vocab"]
+    learnt = _learn(models.WordPiece(), trainer, SHORT_PATTERN, texts)["vocab"]
     model = {
         "type": "WordPiece",
         "unk_token": "<|unknown|>",  # the format wants a name; every byte is known, so it never comes up
@@ -208,23 +221,25 @@ def _wordpiece(texts: Iterable[str], size: int) -> dict[str, Any]:
         "vocab": dict(sorted(learnt.items(), key=lambda item: item[1])),
     }
     undo = {"type": "Replace", "pattern": {"String": CONTINUES}, "content": ""}
-    return _document(model, len(learnt), splitter(PATTERN), undo)
+    return _document(model, len(learnt), splitter(SHORT_PATTERN), undo)
 
 
 def _unigram(texts: Iterable[str], size: int) -> dict[str, Any]:
     """A unigram language model of pieces (Kudo 2018, section 3.2), over bytes."""
-    from tokenizers import models, trainers
+    from tokenizers import Regex, pre_tokenizers
 
-    trainer = trainers.UnigramTrainer(
-        vocab_size=size, initial_alphabet=LETTER_OF_BYTE, special_tokens=[], show_progress=False
-    )
-    scores = dict(_learn(models.Unigram(), trainer, texts)["vocab"])
-    single = [[letter, round(scores.pop(letter), 6)] for letter in LETTER_OF_BYTE]
-    pieces = sorted(
-        ([token, round(score, 6)] for token, score in scores.items()), key=lambda p: (-p[1], p[0])
-    )
-    model = {"type": "Unigram", "unk_id": None, "vocab": single + pieces, "byte_fallback": False}
-    return _document(model, 256 + len(pieces), splitter(PATTERN))
+    cutter = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(piece for piece, _ in cutter.pre_tokenize_str(text))
+    pieces = unigram.learn([(piece.encode("utf-8"), times) for piece, times in counts.items()], size)
+    model = {
+        "type": "Unigram",
+        "unk_id": None,
+        "vocab": [[letters(piece), score] for piece, score in pieces],
+        "byte_fallback": False,  # bytes are ordinary pieces here
+    }
+    return _document(model, len(pieces), splitter(PATTERN))
 
 
 LEARNERS: dict[str, Callable[[Iterable[str], int], dict[str, Any]]] = {
