@@ -4,7 +4,6 @@ The reference is the training path: one forward pass over one text. Every other 
 against it on the same tokens:
 
     cached decoding       a prompt, then one token at a time, as `generate` does
-    decoding weights      the same with the weights laid out for decoding (decoding/weights.py), float32
     batch with padding    all texts in one batch
     reload                the directory written anew by Textmill and read again; must be equal to the bit
     compiled              torch.compile of the forward pass; only on request, since it takes a minute
@@ -34,7 +33,6 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, write_json
 from textmill.data.batch import IGNORE, Batch
-from textmill.decoding.weights import prepare
 from textmill.interop import huggingface
 
 TOLERANCE = 1e-4
@@ -96,7 +94,6 @@ def verify(
         reference = forward(model, ids)
         checks = [
             compare("cached decoding", reference, lambda: cached(model, ids)),
-            compare("decoding weights", reference, lambda: cached(prepare(model), ids)),
             compare("batch with padding", reference, lambda: padded(model, ids)),
             compare("reload", reference, lambda: _reloaded(published, ids), tolerance=0.0),
         ]
