@@ -16,7 +16,22 @@ from textmill.base.spec import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.table import read
 
-endings = "txt py json jsonl csv tsv parquet zip tar gz tar.gz txz bz2 zst jsonl.gz".split()
+endings = [
+    "txt",
+    "py",
+    "json",
+    "jsonl",
+    "csv",
+    "tsv",
+    "parquet",
+    "zip",
+    "tar",
+    "gz",
+    "tar.gz",
+    "txz",
+    "bz2",
+    "zst",
+]
 names = st.sampled_from(["a", *(f"a.{ending}" for ending in endings)])
 
 

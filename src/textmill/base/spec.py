@@ -90,7 +90,7 @@ class SplitSpec:
 class LimitSpec:
     """Caps on what one input may cost; what exceeds one is set aside with its place and reason."""
 
-    file_bytes: Annotated[int, About("largest file or archive member read", "bytes", ge=1)] = 1 << 30
+    file_bytes: Annotated[int, About("largest text file, or record of a longer file, read", "bytes", ge=1)] = 1 << 30
     archive_bytes: Annotated[int, About("most bytes unpacked from one archive", "bytes", ge=1)] = 16 << 30
     ratio: Annotated[float, About("most bytes unpacked for one byte packed", ge=1)] = 200.0
     members: Annotated[int, About("most members read from one archive", ge=1)] = 1_000_000

@@ -91,7 +91,7 @@ def _refusal(name: str) -> str:
 
 
 def _zip(item: Input) -> Iterator[Input | Rejected]:
-    with zipfile.ZipFile(seekable(item)) as archive:
+    with seekable(item) as stream, zipfile.ZipFile(stream) as archive:
         for info in archive.infolist():
             item.budget.member()
             if info.is_dir():

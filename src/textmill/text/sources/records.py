@@ -286,33 +286,38 @@ def _sound(text: str) -> bool:
 # --- Parquet ------------------------------------------------------------------------------------------------------
 def parquet_rows(item: Input, text_field: str) -> Items:
     """The rows of a Parquet file; lists and structures in other columns are left out."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(seekable(item), pre_buffer=False)
-    schema = file.schema_arrow
+    with seekable(item) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
+        number = 0
+        for batch in file.iter_batches(
+            batch_size=_ROWS, columns=_columns_read(file.schema_arrow, text_field)
+        ):
+            item.budget.charge(batch.nbytes)
+            for row in _rows(batch):
+                number += 1
+                yield _parquet_row(row, f"{item.place}:row {number}", text_field, item.limits.file_bytes)
+
+
+def _columns_read(schema: Any, text_field: str) -> list[str]:
+    """The columns that are text or may be metadata. Raises SetAside when the text is not among them."""
+    from pyarrow import types
+
     if text_field not in schema.names:
         raise SetAside(f"has no column {text_field!r}", _columns(schema.names))
     kind = schema.field(text_field).type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if not (types.is_string(kind) or types.is_large_string(kind)):
         raise SetAside(f"field {text_field!r} is not text", str(kind))
-    columns = [field.name for field in schema if _plain(field.type)]
-    number = 0
-    for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
-        item.budget.charge(batch.nbytes)
-        for row in _rows(batch):
-            number += 1
-            place = f"{item.place}:row {number}"
-            if row is None:
-                yield Rejected(None, place, "read", "is not valid UTF-8")
-            else:
-                size = len(row[text_field] or "")
-                if size > item.limits.file_bytes:
-                    yield Rejected(
-                        None, place, "read", "is larger than limits.file_bytes", f"{size} characters"
-                    )
-                else:
-                    yield _document(row, place, text_field)
+    return [field.name for field in schema if _plain(field.type)]
+
+
+def _parquet_row(row: dict[str, Any] | None, place: str, text_field: str, limit: int) -> Document | Rejected:
+    if row is None:
+        return Rejected(None, place, "read", "is not valid UTF-8")
+    size = len(row[text_field] or "")
+    if size > limit:
+        return Rejected(None, place, "read", "is larger than limits.file_bytes", f"{size} characters")
+    return _document(row, place, text_field)
 
 
 def _plain(kind: Any) -> bool:

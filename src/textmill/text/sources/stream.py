@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
@@ -115,19 +116,20 @@ def read_whole(item: Input, head: bytes = b"") -> bytes:
     return b"".join(blocks)
 
 
-def seekable(item: Input) -> BinaryIO:
-    """The input as a stream that can seek: itself, or a temporary copy that is deleted when closed."""
+@contextlib.contextmanager
+def seekable(item: Input) -> Iterator[BinaryIO]:
+    """The input as a stream that can seek: itself, or a temporary copy, which is gone after the block.
+
+    The copy is no larger than the budget allows: only metered streams cannot seek.
+    """
     if item.stream.seekable():
-        return item.stream
-    limit, total = item.limits.archive_bytes, 0
-    copy = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115 (handed over)
-    while block := item.stream.read(BLOCK):
-        total += len(block)
-        if total > limit:
-            raise SetAside("is larger than limits.archive_bytes", f"{limit} bytes")
-        copy.write(block)
-    copy.seek(0)
-    return cast(BinaryIO, copy)
+        yield item.stream
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_SPOOL) as copy:
+        while block := item.stream.read(BLOCK):
+            copy.write(block)
+        copy.seek(0)
+        yield cast(BinaryIO, copy)
 
 
 class Xz(io.RawIOBase):
