@@ -17,7 +17,9 @@ def test_values_and_gradients_are_those_of_the_formula(bias, dtype):
     x = torch.randn(3, 5, 24, dtype=dtype, requires_grad=True)
     weights = torch.randn(3, 5, 40, dtype=dtype)
     ours = torch.autograd.grad((layer(x) * weights).sum(), [x, *layer.parameters()])
-    plain = torch.autograd.grad((F.linear(x, layer.weight, layer.bias) * weights).sum(), [x, *layer.parameters()])
+    plain = torch.autograd.grad(
+        (F.linear(x, layer.weight, layer.bias) * weights).sum(), [x, *layer.parameters()]
+    )
     torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
     for mine, theirs in zip(ours, plain, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)

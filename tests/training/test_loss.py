@@ -1,0 +1,74 @@
+"""The loss: sums and counts, whole or chunked, with exact gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from textmill.data.batch import IGNORE, Batch
+from textmill.training.loss import causal, count_targets, evaluate_loss
+
+
+class Table(nn.Module):
+    """A model whose logits are given."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.table = nn.Parameter(logits)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return self.table
+
+
+def test_by_hand():
+    logits = torch.tensor([[[math.log(3.0), 0.0], [0.0, math.log(7.0)], [5.0, 5.0]]])
+    batch = Batch(torch.zeros(1, 3, dtype=torch.long), torch.tensor([[0, 0, IGNORE]]))
+    nats, targets = causal(Table(logits), batch)
+    assert targets == 2
+    assert nats.item() == pytest.approx(-math.log(3 / 4) - math.log(1 / 8), rel=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"tied": False}, {"logit_softcap": 3.0}])
+@pytest.mark.parametrize("chunk", [1, 5, 7, 96, 1000])
+def test_chunks_change_nothing(make_model, loader, chunk, changes):
+    batch = loader.batch(3)
+    whole, pieces = make_model(**changes), make_model(**changes)
+    nats, targets = causal(whole, batch)
+    nats.backward()
+    some, number = causal(pieces, batch, chunk=chunk)
+    (some * 1.0).backward()
+    assert targets == number == count_targets(batch)
+    torch.testing.assert_close(some, nats, rtol=1e-12, atol=0)
+    for one, other in zip(whole.parameters(), pieces.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-10, atol=1e-13)
+
+
+def test_chunks_with_frozen_output_layer(make_model, loader):
+    model = make_model(tied=False)
+    model.output.requires_grad_(False)
+    causal(model, loader.batch(0), chunk=7)[0].backward()
+    assert model.output.weight.grad is None
+    assert model.embedding.weight.grad.abs().sum() > 0
+
+
+def test_chunked_logits_are_never_whole(make_model, loader):
+    model, sizes = make_model(), []
+    original = model.logits
+    model.logits = lambda hidden: sizes.append(hidden.shape[:-1].numel()) or original(hidden)
+    causal(model, loader.batch(0), chunk=10)[0].backward()
+    assert max(sizes) == 10
+
+
+@pytest.mark.parametrize("chunk", [None, 9])
+def test_evaluation_counts_all_and_gives_the_mode_back(make_model, loader, chunk):
+    model = make_model(dropout=0.5).train()
+    batches = [loader.batch(step) for step in range(3)]
+    first = evaluate_loss(model, batches, lambda m, b: causal(m, b, chunk))
+    second = evaluate_loss(model, batches)
+    assert model.training
+    assert first == pytest.approx(second, rel=1e-12)  # dropout is off
+    assert first[1] == sum(map(count_targets, batches))
+    assert all(parameter.grad is None for parameter in model.parameters())
