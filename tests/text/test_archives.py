@@ -199,6 +199,13 @@ def test_a_tar_header_cannot_fill_the_memory(tmp_path):
     assert "hostile" in aside["a.tar"].reason
 
 
+def test_an_xz_header_cannot_fill_the_memory(tmp_path):
+    data = bytearray(lzma.compress(b"some text " * 100, lzma.FORMAT_ALONE))
+    data[1:5] = b"\xff\xff\xff\xff"  # a dictionary of 4 GiB
+    _, aside = collect(tmp_path, "a.lzma", bytes(data))
+    assert "emory" in aside["a.lzma"].detail
+
+
 def test_damage_is_noticed_and_not_taken_for_the_end(tmp_path):
     members = [(f"{i}.txt", str(i).encode() * 2000) for i in range(4)]
     data = bytearray(tar(members))

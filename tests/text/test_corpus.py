@@ -232,6 +232,43 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
     }
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    files=st.lists(
+        st.tuples(
+            st.sampled_from(["txt", "jsonl", "csv", "json", "py", "gz", "zip", "parquet", "bin"]),
+            st.one_of(
+                st.binary(max_size=60),
+                st.text(max_size=60).map(lambda t: t.encode("utf-8", "surrogatepass")),
+                st.lists(
+                    st.sampled_from([b'{"text": "a"}', b'{"text": "b"}', b"{", b"text", b"a,b", b""])
+                ).map(b"\n".join),
+            ),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_read_is_kept_and_set_aside_whatever_the_files_hold(tmp_path_factory, files):
+    base = tmp_path_factory.mktemp("any")
+    (base / "corpus").mkdir()
+    for number, (kind, data) in enumerate(files):
+        (base / f"{number}.{kind}").write_bytes(data)
+    spec = CorpusSpec(sources=(FilesSource(paths=("[0-9].*",)),))
+    try:
+        report = corpus.build(base / "corpus", spec, base)
+    except TextmillError as error:
+        if "holds no document" not in str(error):
+            raise
+        return
+    stored = Corpus(base / "corpus")
+    aside = (base / "corpus" / "rejected.jsonl").read_text().splitlines()
+    kept = sum(stored.count(part) for part in PARTS)
+    assert report["read"]["documents"] == kept + len(aside) == report["kept"]["documents"] + len(aside)
+    assert all({"source", "step", "reason"} <= set(json.loads(line)) for line in aside)
+    assert all(document.text.encode("utf-8") for part in PARTS for document in stored.documents(part))
+
+
 def test_a_document_lost_on_the_way_is_noticed(tmp_path):
     read = corpus.Collected(documents(5))
     with pytest.raises(TextmillError, match="5 read, but 4 kept and 0 set aside"):

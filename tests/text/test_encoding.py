@@ -112,6 +112,11 @@ def test_binary_files_are_refused_with_what_they_are(data, detail):
         refuse_binary(data)
 
 
+def test_sound_in_sixteen_bits_is_not_utf16():
+    with pytest.raises(SetAside, match="control characters"):
+        decode(b"".join(bytes([n % 23 + 1, 0]) for n in range(500)))
+
+
 def test_what_cannot_be_told_is_set_aside_rather_than_guessed():
     with pytest.raises(SetAside, match="cannot be told"):
         decode("Ελληνικά γράμματα σε παλιά κωδικοποίηση".encode("iso-8859-7"))

@@ -39,6 +39,7 @@ _MAGIC = (
     (b"PAR1", "a Parquet file by another name"),
 )
 _CONTROLS = bytes(set(range(32)) - set(b"\b\t\n\f\r\x1a\x1b")) + b"\x7f"
+_CONTROL_CHARACTERS = re.compile(f"[{re.escape(_CONTROLS.decode('ascii'))}]")
 _MOST_CONTROLS = 0.01  # share of control bytes from which bytes are not text
 _SAMPLE = 1 << 16
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
@@ -81,6 +82,18 @@ def refuse_binary(head: bytes) -> None:
         raise SetAside("is not text", magic)
 
 
+def refuse_controls(text: str) -> None:
+    """Raises SetAside for what decoded well and is no text: sound in 16 bits passes for UTF-16, say."""
+    if "\0" in text:
+        raise SetAside("is not text", "holds zero bytes")
+    sample = text[:_SAMPLE]
+    controls = len(_CONTROL_CHARACTERS.findall(sample))
+    if controls > max(1, _MOST_CONTROLS * len(sample)):
+        raise SetAside(
+            "is not text", f"{controls} of its first {len(sample)} characters are control characters"
+        )
+
+
 def decode(data: bytes, name: str = "") -> tuple[str, str]:
     """The text of a whole file and the encoding it was in.
 
@@ -93,8 +106,7 @@ def decode(data: bytes, name: str = "") -> tuple[str, str]:
             text = data.decode(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
-        if "\0" in text:
-            raise SetAside("is not text", "holds zero bytes")
+        refuse_controls(text)
         return text, encoding
     if 0 in data:
         raise SetAside("is not text", "holds zero bytes")
