@@ -1,0 +1,179 @@
+"""What a training step needs in memory, what this machine has, and how many rows at once therefore fit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from textmill.base.count import block_matrices, parameters
+from textmill.base.errors import TextmillError
+from textmill.base.model_spec import ModelSpec
+from textmill.base.training_spec import MuonSpec, TrainingSpec
+from textmill.models import size
+from textmill.training.device import CGROUP, Compute
+
+_MEMINFO = Path("/proc/meminfo")
+_SHARE = 0.8  # of what is free: the rest is for kernels' working space, fragmentation and the neighbours
+_CPU_POSITIONS = 8192  # tokens at once from which a CPU gains nothing more by larger products
+_CHUNK_FROM = 1 << 29  # bytes of whole logits from which the loss is worked out in chunks
+_CHUNK_BYTES = 1 << 26  # of one such chunk
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes of one rank's training step at its peak, by what they hold."""
+
+    parameters: int
+    gradients: int
+    optimizer: int
+    average: int
+    activations: int  # logits included
+
+    @property
+    def total(self) -> int:
+        return self.parameters + self.gradients + self.optimizer + self.average + self.activations
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a step is cut up so that it fits."""
+
+    micro_batch: int  # rows computed at once
+    loss_chunk: int | None  # tokens whose logits exist at once; None: all
+    need: Need
+
+
+def predict(
+    model: ModelSpec,
+    training: TrainingSpec,
+    vocabulary: int,
+    sequence: int,
+    rows: int,
+    *,
+    loss_chunk: int | None = None,
+    precision: str = "fp32",
+    ranks: int = 1,
+) -> Need:
+    """The peak of a step on `rows` sequences of `sequence` tokens. Weights and optimiser are float32.
+
+    AdamW keeps two numbers a parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
+    parameters is shared out over `ranks`.
+    """
+    number = parameters(model, vocabulary)
+    shares = ranks if training.parallel == "fsdp2" else 1
+    weights = 4 * number // shares
+    moments = 2 * weights
+    if isinstance(training.optimizer, MuonSpec):
+        moments -= 4 * model.layers * block_matrices(model) // shares
+    activations = size.activation_bytes(
+        model,
+        vocabulary,
+        rows,
+        sequence,
+        element=2 if precision == "bf16" else 4,
+        checkpointing=training.gradient_checkpointing,
+        loss_chunk=loss_chunk or training.loss_chunk,
+    )
+    return Need(weights, weights, moments, weights if training.average else 0, activations)
+
+
+def fit(
+    model: ModelSpec,
+    training: TrainingSpec,
+    vocabulary: int,
+    sequence: int,
+    compute: Compute,
+    *,
+    ranks: int = 1,
+    free: int | None = None,
+) -> Fit:
+    """The micro-batch, and the chunk of the loss, that fit into what is free now; `training.micro_batch` and
+    `training.loss_chunk` are kept where they are given.
+
+    The largest cut of the rank's rows that fits is taken: all in 1, 2, 3, … parts. On a CPU
+    no more is computed at once than makes products quick, since larger ones only cost memory there.
+    Raises TextmillError when not even one row fits.
+    """
+    share = -(-training.batch // ranks)
+    room = int(_SHARE * (free_bytes(compute.device) if free is None else free))
+    most = share
+    if compute.device.type == "cpu":
+        most = min(share, max(1, _CPU_POSITIONS // sequence))
+    sizes = sorted({-(-share // parts) for parts in range(1, share + 1)}, reverse=True)
+    rows = [training.micro_batch] if training.micro_batch else [number for number in sizes if number <= most]
+    fits = [
+        _fit(model, training, vocabulary, sequence, min(number, share), compute, ranks) for number in rows
+    ]
+    for found in fits:
+        if found.need.total <= room or training.micro_batch:
+            return found
+    raise TextmillError(
+        f"one sequence of {sequence} tokens needs about {fits[-1].need.total / 1e9:.1f} GB, "
+        f"and {room / 1e9:.1f} GB may be used",
+        where="training",
+        advice="lower training.sequence, set training.gradient_checkpointing, or choose a smaller model",
+    )
+
+
+def _fit(
+    model: ModelSpec,
+    training: TrainingSpec,
+    vocabulary: int,
+    sequence: int,
+    rows: int,
+    compute: Compute,
+    ranks: int,
+) -> Fit:
+    chunk = training.loss_chunk or _chunk(vocabulary, rows * sequence)
+    options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks}
+    return Fit(rows, chunk, predict(model, training, vocabulary, sequence, rows, **options))
+
+
+def _chunk(vocabulary: int, tokens: int) -> int | None:
+    """Tokens a chunk of the loss, when whole logits would be large."""
+    if 4 * vocabulary * tokens < _CHUNK_FROM:
+        return None
+    return max(64, _CHUNK_BYTES // (4 * vocabulary))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes this process could still take: of the GPU, or of the machine and its control group."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    found = [_available()]
+    for limit, used, statistics, cache in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # no such group, or no limit ("max")
+            most, taken = int((CGROUP / limit).read_text()), int((CGROUP / used).read_text())
+            lines = (line.split() for line in (CGROUP / statistics).read_text().splitlines())
+            reclaimable = next((int(value) for name, value in lines if name == cache), 0)
+            found.append(max(0, most - taken + reclaimable))
+    return min(found)
+
+
+def _available() -> int:
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = (line.split() for line in _MEMINFO.read_text().splitlines())
+        return 1024 * next(int(line[1]) for line in lines if line[0] == "MemAvailable:")
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory this process has held: of the GPU, or resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
