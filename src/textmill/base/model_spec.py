@@ -44,9 +44,11 @@ class T5Positions:
 
     kind: Literal["t5"] = "t5"
     buckets: Annotated[int, About("number of distance buckets", ge=2)] = 32
-    max_distance: Annotated[int, About("distance from which all fall in the last bucket", "tokens", ge=2)] = (
-        128
-    )
+    max_distance: Annotated[int, About("distance from which all share the last bucket", "tokens", ge=2)] = 128
+
+    def __post_init__(self) -> None:
+        if self.max_distance <= self.buckets // 2:
+            raise RecipeError("must be more than buckets / 2", where="max_distance")
 
 
 @dataclass(frozen=True, kw_only=True)

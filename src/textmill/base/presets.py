@@ -144,9 +144,9 @@ def _dial(family: str, budget: float, vocabulary: int) -> dict[str, Any]:
         depth = abs(math.log(shape["layers"] / _depth(shape["d_model"])))
         return (0.0, depth) if off < 0.04 else (off, depth)
 
-    best = min(_shapes(family, budget, vocabulary), key=cost)
-    total = parameters(schema.read(DecoderSpec, best), vocabulary)
-    if abs(total / budget - 1) > 0.15:
+    best = min(_shapes(family, budget, vocabulary), key=cost, default=None)
+    total = parameters(schema.read(DecoderSpec, best), vocabulary) if best else 0
+    if best is None or abs(total / budget - 1) > 0.15:
         raise RecipeError(
             f"no {family} of {budget / 1e6:g}M parameters has a vocabulary of {vocabulary}",
             where="size",

@@ -72,6 +72,6 @@ def _kept(spec: DecoderSpec, sequence: int) -> float:
     if spec.dropout:
         total += 2 * spec.d_model / 4  # one byte a feature
     by_formula = spec.attention_softcap is not None or isinstance(spec.position, RelativePositions)
-    if by_formula:  # tables of T scores a head: after softmax, before it, and after tanh
-        total += heads * sequence * (2 + (spec.attention_softcap is not None))
+    if by_formula:  # keys and values of every head; T weights a head, and T scores after tanh
+        total += 2 * heads * width + heads * sequence * (1 + (spec.attention_softcap is not None))
     return total

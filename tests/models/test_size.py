@@ -1,0 +1,141 @@
+"""Counts from the spec against the built model and against what autograd really keeps."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textmill.base.model_spec import (
+    AlibiPositions,
+    DecoderSpec,
+    LearnedPositions,
+    RelativePositions,
+    RotaryPositions,
+    SinusoidalPositions,
+    T5Positions,
+)
+from textmill.data.batch import Batch
+from textmill.models import size
+from textmill.models.table import build, empty
+from textmill.nn import attention
+
+SPECS = st.builds(
+    DecoderSpec,
+    d_model=st.sampled_from([8, 24]),
+    layers=st.integers(1, 3),
+    heads=st.just(4),
+    kv_heads=st.sampled_from([None, 1, 2]),
+    head_dim=st.sampled_from([None, 6]),
+    d_ff=st.integers(1, 40),
+    context=st.integers(1, 40),
+    position=st.sampled_from(
+        [
+            LearnedPositions(),
+            RelativePositions(clip=5),
+            T5Positions(buckets=7),
+            RotaryPositions(),
+            AlibiPositions(),
+            SinusoidalPositions(),
+        ]
+    ),
+    norm=st.sampled_from(["rmsnorm", "layernorm", "batchnorm"]),
+    placement=st.sampled_from(["pre", "post", "sandwich"]),
+    activation=st.sampled_from(["relu", "relu2", "gelu", "gelu_tanh", "swiglu", "geglu"]),
+    bias=st.sampled_from(["none", "qkv", "all"]),
+    qk_norm=st.booleans(),
+    tied=st.booleans(),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SPECS, st.integers(1, 300))
+def test_parameters_are_exact(spec, vocabulary):
+    model = empty(spec, vocabulary)
+    assert size.parameters(spec, vocabulary) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("more", [{}, {"kv_heads": 2, "activation": "gelu"}, {"head_dim": 8, "tied": False}])
+def test_flops_are_three_times_those_of_the_products_that_run(more):
+    """Watched while running: rows times entries of each matrix, and the two products of each attention map."""
+    spec = DecoderSpec(d_model=32, layers=3, heads=4, d_ff=80, **more)
+    model, x = build(spec, 70), torch.zeros(2, 24, dtype=torch.long)
+    forward = 0
+
+    def watch(module, inputs, output):
+        nonlocal forward
+        forward += 2 * module.weight.numel() * (inputs[0].numel() // module.in_features)
+
+    for block in model.blocks:
+        for layer in block.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.register_forward_hook(watch)
+    with attention.capture() as maps:
+        logits = model(Batch(inputs=x, targets=x))
+    forward += sum(2 * 2 * weights.numel() * spec.head_width for weights in maps)
+    forward += 2 * logits.numel() * spec.d_model
+    assert 3 * forward == size.flops_per_token(spec, 70, 24) * 48
+
+
+def test_windows_bound_the_flops_of_attention():
+    full, windowed = (DecoderSpec(d_model=32, layers=3, heads=4, d_ff=80, window=w) for w in (None, 8))
+    saved = size.flops_per_token(full, 70, 24) - size.flops_per_token(windowed, 70, 24)
+    assert saved == 12 * 3 * 32 * (24 - 8)
+
+
+def test_cache_bytes_are_those_allocated():
+    spec = DecoderSpec(d_model=32, layers=3, heads=4, kv_heads=2, d_ff=80)
+    x = torch.zeros(2, 5, dtype=torch.long)
+    _, state = build(spec, 70).eval().begin(Batch(inputs=x, targets=x), capacity=9)
+    held = sum(part.nbytes for layer in state.layers for part in (layer.keys, layer.values))
+    assert held == size.cache_bytes(spec, 2, 9)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"kv_heads": 2},
+        {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu", "bias": "all"},
+        {"activation": "relu"},
+        {"activation": "relu2"},
+        {"qk_norm": True},
+        {"placement": "sandwich"},
+        {"placement": "post"},
+        {"dropout": 0.1},
+        {"attention_softcap": 5.0},
+        {"position": RelativePositions()},
+    ],
+)
+def test_activation_bytes_are_those_kept_for_the_backward_pass(more):
+    spec = DecoderSpec(d_model=64, layers=4, heads=4, d_ff=160, **more)
+    model, x = build(spec, 10), torch.zeros(4, 64, dtype=torch.long)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+    held = []
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        held.append(tensor)  # alive, so that no storage is counted under another's address
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.hidden(Batch(inputs=x, targets=x))
+    predicted = size.activation_bytes(spec, 0, 4, 64)
+    assert predicted == pytest.approx(sum(kept.values()), rel=0.15)
+
+
+def test_checkpointing_and_chunks_lower_the_peak():
+    spec = DecoderSpec()
+    plain = size.activation_bytes(spec, 8192, 8, 256)
+    assert size.activation_bytes(spec, 8192, 8, 256, checkpointing=True) < plain
+    assert size.activation_bytes(spec, 8192, 8, 256, loss_chunk=256) < plain
+
+
+def test_needs_no_torch():
+    code = "import sys, textmill.models.size, textmill.base.presets; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
