@@ -1,0 +1,58 @@
+"""One rank of the distributed tests: trains some steps and writes what it has as one ordinary checkpoint.
+
+Arguments: directory, first step, last step, parallel (ddp or fsdp2), optimizer (adamw or muon).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from conftest import SPEC, VOCABULARY, RandomLoader
+
+from textmill.base.training_spec import AdamWSpec, MuonSpec
+from textmill.models.table import build
+from textmill.training import checkpoint, distributed
+from textmill.training import optimizer as optimizers
+from textmill.training.average import WeightAverage
+from textmill.training.loop import train
+from textmill.training.loss import causal
+
+
+def main() -> None:
+    directory, first, last, parallel, rule = sys.argv[1:]
+    torch.set_num_threads(1)
+    with distributed.join(torch.device("cpu"), parallel) as world:
+        model = build(SPEC, VOCABULARY, seed=1, dtype=torch.float64)
+        if world.sharded:
+            distributed.shard(model, world, list(model.blocks))
+        optimizer = optimizers.build(model, AdamWSpec(lr=0.01) if rule == "adamw" else MuonSpec())
+        average = WeightAverage(model, 0.9)
+        if int(first):
+            saved = checkpoint.load(checkpoint.path_of(Path(directory), int(first)))
+            distributed.load_weights(model, saved.model)
+            optimizer.load_state(saved.optimizer)
+            average.load_state(saved.average)
+        results = []
+        steps = range(int(first), int(last))
+        options = {"rates": lambda step: 1.0, "micro_batch": 3, "clip": 0.5, "world": world}
+        for result in train(model, causal, RandomLoader(), optimizer, steps=steps, **options):
+            average.update()
+            results.append([result.step, result.nats, result.targets, result.grad_norm, result.tokens])
+        weights = world.whole(dict(model.named_parameters()))
+        state, averages = world.whole(optimizer.state()), world.whole(average.state())
+        if world.first:
+            checkpoint.save(
+                Path(directory),
+                int(last),
+                model=weights,
+                optimizer=state,
+                average=averages,
+                state={"results": results},
+            )
+        world.barrier()
+
+
+if __name__ == "__main__":
+    main()
