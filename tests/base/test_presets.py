@@ -25,7 +25,32 @@ PUBLISHED_COUNTS = {  # trained numbers of the published checkpoints
     "qwen3-4B": 4_022_468_096,
     "qwen3-8B": 8_190_735_360,
 }
-DIAL = "1M 2M 3M 5M 8M 10M 12M 17M 25M 35M 50M 80M 124M 200M 350M 500M 700M 1B 1.5B 2B 3B 4B 6B 8B".split()
+DIAL = [
+    "1M",
+    "2M",
+    "3M",
+    "5M",
+    "8M",
+    "10M",
+    "12M",
+    "17M",
+    "25M",
+    "35M",
+    "50M",
+    "80M",
+    "124M",
+    "200M",
+    "350M",
+    "500M",
+    "700M",
+    "1B",
+    "1.5B",
+    "2B",
+    "3B",
+    "4B",
+    "6B",
+    "8B",
+]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

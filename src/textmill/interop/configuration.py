@@ -190,6 +190,8 @@ def read(config: Mapping[str, Any], where: object) -> tuple[DecoderSpec, int]:
         raise DamagedError(
             f"{error.args[0]} is missing", where=where, advice="fetch the file again"
         ) from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise DamagedError(f"is not a configuration ({error})", where=where) from error
 
 
 def _refuse(where: object, key: str, value: Any) -> TextmillError:

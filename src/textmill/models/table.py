@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from textmill.base.model_spec import ModelSpec
 from textmill.models.decoder import Decoder
@@ -12,9 +15,20 @@ from textmill.models.initial import initialise
 MODELS = {"decoder": Decoder}
 
 
+class _NoInitialValues(TorchFunctionMode):
+    """Leaves out PyTorch's own initial values: they are replaced anyway, and drawing them without storage
+    imports torch._dynamo, which takes longer than reading a small model does."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
 def empty(spec: ModelSpec, vocabulary: int) -> nn.Module:
     """The model without storage (on the meta device), for weights to be assigned to; in eval mode."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NoInitialValues():
         return MODELS[spec.kind](spec, vocabulary).eval()
 
 

@@ -66,9 +66,7 @@ class Attention(nn.Module):
         self.heads, self.key_heads, self.head_width = spec.heads, spec.key_heads, spec.head_width
         self.softcap = spec.attention_softcap
         width = self.head_width
-        self.qkv = Linear(
-            spec.d_model, (self.heads + 2 * self.key_heads) * width, bias=spec.bias != "none"
-        )
+        self.qkv = Linear(spec.d_model, (self.heads + 2 * self.key_heads) * width, bias=spec.bias != "none")
         self.output = Linear(self.heads * width, spec.d_model, bias=spec.bias == "all")
         self.q_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
         self.k_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
