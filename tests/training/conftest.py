@@ -38,6 +38,11 @@ class RandomLoader:
 
 
 @pytest.fixture
+def make_loader():
+    return RandomLoader
+
+
+@pytest.fixture
 def loader() -> RandomLoader:
     return RandomLoader()
 

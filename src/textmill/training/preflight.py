@@ -1,0 +1,128 @@
+"""What training will cost, measured before anything is spent. Nothing here prints or changes the model given."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from textmill.base.errors import NonFiniteError
+from textmill.base.training_spec import TrainingSpec
+from textmill.training import optimizer as optimizers
+from textmill.training.device import Compute
+from textmill.training.loop import Batches, StepResult, train
+from textmill.training.loss import Loss
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Steps that were really made on a copy."""
+
+    seconds_per_step: float  # the median
+    tokens_per_second: float
+    steps: int  # measured
+    seconds: float  # of the whole run, validation and saving not counted
+    micro_batch: int
+
+
+def measure(
+    model: nn.Module,
+    loss: Loss,
+    loader: Batches,
+    training: TrainingSpec,
+    compute: Compute,
+    *,
+    micro_batch: int | None,
+    steps: int = 3,
+) -> Timing:
+    """Time `steps` steps, after one that warms up, on a copy of the model.
+
+    Everything a step costs is in it: batch, forward, backward, clipping, the optimiser's update.
+    """
+    results = list(
+        _steps(model, loss, loader, training, compute, range(steps + 1), [1e-8] * (steps + 1), micro_batch)
+    )
+    typical = statistics.median(result.seconds for result in results[1:])
+    return Timing(
+        seconds_per_step=typical,
+        tokens_per_second=results[-1].tokens / typical,
+        steps=steps,
+        seconds=typical * training.steps,
+        micro_batch=results[-1].micro_batch,
+    )
+
+
+def _steps(
+    model: nn.Module,
+    loss: Loss,
+    loader: Batches,
+    training: TrainingSpec,
+    compute: Compute,
+    steps: range,
+    rates: list[float],
+    micro_batch: int | None,
+) -> Iterator[StepResult]:
+    """Steps on a copy of the model with a fresh optimiser."""
+    trial = copy.deepcopy(model).to(compute.device)
+    optimizer = optimizers.build(trial, training.optimizer)
+    return train(
+        trial,
+        loss,
+        loader,
+        optimizer,
+        steps=steps,
+        rates=lambda step: rates[step],
+        micro_batch=micro_batch,
+        clip=training.clip,
+        autocast=compute.autocast,
+    )
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """A learning-rate range test."""
+
+    rates: tuple[float, ...]  # peak learning rates tried, rising
+    losses: tuple[float, ...]  # smoothed loss at each, nats a target; may end early, when it diverged
+    suggestion: float  # a peak learning rate
+    highest: float  # from here on the loss was no longer falling
+
+
+def learning_rate_range(
+    model: nn.Module,
+    loss: Loss,
+    loader: Batches,
+    training: TrainingSpec,
+    compute: Compute,
+    *,
+    micro_batch: int | None = None,
+    lowest: float = 1e-2,
+    highest: float = 1e2,
+    steps: int = 60,
+    smoothing: float = 0.8,
+) -> RangeTest:
+    """Raise the rate exponentially from `lowest` to `highest` times the recipe's, and watch the loss.
+
+    Smith 2017, section 3.3, with an exponential sweep. The suggestion is a tenth of the rate at which the
+    smoothed loss was lowest: there it was about to rise, and a whole run wants a margin. The sweep ends
+    when the loss has risen by half of what it had fallen, or is no longer finite. Rates are those of the
+    optimiser's first group (Muon: of the matrices inside blocks), the others keep their proportion.
+    """
+    multiples = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
+    peak = training.optimizer.lr
+    losses: list[float] = []
+    try:
+        for result in _steps(model, loss, loader, training, compute, range(steps), multiples, micro_batch):
+            smoothed = result.loss if not losses else smoothing * losses[-1] + (1 - smoothing) * result.loss
+            losses.append(smoothed)
+            if smoothed > min(losses) + 0.5 * max(losses[0] - min(losses), 0.1):
+                break
+    except NonFiniteError:
+        pass  # the end of the sweep
+    rates = tuple(peak * multiple for multiple in multiples[: len(losses)])
+    best = min(range(len(losses)), key=losses.__getitem__) if losses else 0
+    bottom = rates[best] if rates else peak * lowest
+    return RangeTest(rates, tuple(losses), bottom / 10, bottom)
