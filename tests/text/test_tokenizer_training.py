@@ -173,19 +173,24 @@ def test_hostile_texts_end(trained, kind):
 @pytest.mark.figures
 @pytest.mark.parametrize("kind", KINDS)
 def test_time_grows_with_the_length_and_no_faster(trained, kind):
-    tokenizer = trained[kind]
-    tokenizer.encode("x")
+    """Processor time of a million characters beside a hundred thousand; quadratic time would be 100 times.
+
+    The `tokenizers` library keeps some 100 bytes for each character of a text, which outgrow the caches on
+    the way from one to the other: it is allowed twice as much.
+    """
+    allowed = 30 if trained[kind].engine.name == "tokenizers" else 15
+    trained[kind].encode("x")
     small, large = hostile(100_000), hostile(1_000_000)
     for name in small:
         seconds = []
         for text in (small[name], large[name]):
             times = []
             for _ in range(3):
-                start = time.perf_counter()
-                tokenizer.encode(text)
-                times.append(time.perf_counter() - start)
+                start = time.process_time()
+                trained[kind].encode(text)
+                times.append(time.process_time() - start)
             seconds.append(min(times))
-        assert seconds[1] < 15 * seconds[0] + 0.05, (name, seconds)
+        assert seconds[1] < allowed * seconds[0] + 0.05, (name, seconds)
         assert seconds[1] < 5, (name, seconds)
 
 

@@ -50,7 +50,7 @@ def pattern(longest: int) -> str:
 
 PATTERN = pattern(64)
 # WordPiece tries every length at every place of a piece, so its time grows with the cube of the piece.
-SHORT_PATTERN = pattern(24)
+SHORT_PATTERN = pattern(16)
 _LONGEST_PIECE = (
     1024  # bytes; far above what the patterns let through, so WordPiece never gives up on a piece
 )
