@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 
@@ -46,8 +45,9 @@ def test_the_range_test_suggests_a_rate_that_learns(make_model, loader, optimize
 
     def trained(lr):
         trial = make_model(torch.float32)
-        built = optimizers.build(trial, dataclasses.replace(optimizer, lr=lr))
-        steps = train(trial, causal, loader, built, steps=range(40), rates=lambda step: 1.0, clip=1.0)
+        built = optimizers.build(trial, optimizer)
+        rate = lr / optimizer.lr
+        steps = train(trial, causal, loader, built, steps=range(40), rates=lambda step: rate, clip=1.0)
         return statistics.mean([result.loss for result in steps][-5:])
 
     assert trained(found.suggestion) < trained(found.suggestion / 100)
