@@ -51,7 +51,10 @@ def imports(path: Path, *, top_level: bool = False) -> set[str]:
     hidden = set()
     for node in ast.walk(tree):
         lazy = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test) in (
+            "TYPE_CHECKING",
+            "typing.TYPE_CHECKING",
+        )
         if lazy or typing_only:
             hidden |= set(ast.walk(node)) - {node}
     names = set()
@@ -77,7 +80,9 @@ def test_imports_go_down(path):
     here = room(module_name(path))
     for name in imports(path):
         if name.startswith("textmill.") and here and room(name) != here:
-            assert FLOORS[room(name)] < FLOORS[here], f"{module_name(path)} imports {name}, which is not below it"
+            assert FLOORS[room(name)] < FLOORS[here], (
+                f"{module_name(path)} imports {name}, which is not below it"
+            )
 
 
 def test_every_room_has_a_floor():
@@ -122,7 +127,9 @@ def test_no_pickle():
         text = path.read_text(encoding="utf-8")
         assert "torch.save(" not in text, path
         assert "torch.load(" not in text, path
-        assert not {"pickle", "marshal", "shelve", "dill"} & {name.split(".")[0] for name in imports(path)}, path
+        assert not {"pickle", "marshal", "shelve", "dill"} & {name.split(".")[0] for name in imports(path)}, (
+            path
+        )
         assert "allow_pickle=True" not in text, path
 
 

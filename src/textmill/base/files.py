@@ -152,9 +152,15 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             raise
 
 
-def remove_partial(directory: Path) -> None:
-    """Delete what an earlier, killed writer left half-made in `directory`. Call it with the lock held."""
-    for path in Path(directory).glob(f"{TEMPORARY}*"):
+def remove_partial(directory: Path, name: str = "") -> None:
+    """Delete what earlier, killed writers left half-made in `directory`: of anything, or of `name` alone.
+
+    Call it with the lock held.
+    """
+    for path in [
+        *Path(directory).glob(f"{TEMPORARY}{name}*"),
+        *Path(directory).glob(f"{TEMPORARY}old-{name}*"),
+    ]:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -50,7 +50,11 @@ def write(
     chosen = sorted(names) if names is not None else sorted(_files(directory))
     files = {name: sha256_file(directory / name) for name in chosen}
     above = [
-        {"kind": parent.kind, "id": parent.id, "path": os.path.relpath(parent.path.absolute(), home.absolute())}
+        {
+            "kind": parent.kind,
+            "id": parent.id,
+            "path": os.path.relpath(parent.path.absolute(), home.absolute()),
+        }
         for parent in parents
     ]
     record = {
@@ -73,9 +77,17 @@ def read(directory: Path) -> Artifact:
         raise TextmillError("is not an artifact of Textmill (it has no lineage.json)", where=directory)
     record = read_json(directory / NAME)
     try:
-        parents = tuple({key: str(parent[key]) for key in ("kind", "id", "path")} for parent in record["parents"])
+        parents = tuple(
+            {key: str(parent[key]) for key in ("kind", "id", "path")} for parent in record["parents"]
+        )
         return Artifact(
-            directory, record["kind"], record["id"], record["key"], record["spec"], parents, dict(record["files"])
+            directory,
+            record["kind"],
+            record["id"],
+            record["key"],
+            record["spec"],
+            parents,
+            dict(record["files"]),
         )
     except (KeyError, TypeError) as error:
         raise DamagedError(f"lacks {error}", where=directory / NAME) from error

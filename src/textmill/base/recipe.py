@@ -22,7 +22,9 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
     return build(_read(path), overrides, where=str(path), base=path.parent)
 
 
-def build(data: dict[str, Any], overrides: Iterable[str] = (), *, where: str = "", base: Path = Path()) -> Recipe:
+def build(
+    data: dict[str, Any], overrides: Iterable[str] = (), *, where: str = "", base: Path = Path()
+) -> Recipe:
     """A checked Recipe from plain data, with presets expanded and paths made absolute."""
     for override in overrides:
         data = _set(data, override)
@@ -40,7 +42,10 @@ def json_schema() -> dict[str, Any]:
     result = schema.json_schema(Recipe)
     model = result["properties"]["model"]
     model["properties"] |= {
-        "preset": {"enum": list(presets.FAMILIES), "description": "Family whose shape fills the keys left out."},
+        "preset": {
+            "enum": list(presets.FAMILIES),
+            "description": "Family whose shape fills the keys left out.",
+        },
         "size": {"type": "string", "description": "Size of the preset, such as 10M, 1B or a published name."},
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | result
@@ -60,7 +65,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError("there is no such recipe", where=path, advice="`textmill recipe new` makes one") from error
+        raise RecipeError(
+            "there is no such recipe", where=path, advice="`textmill recipe new` makes one"
+        ) from error
     except (IsADirectoryError, PermissionError) as error:
         raise RecipeError(f"cannot be read ({error.strerror.lower()})", where=path) from error
     except UnicodeDecodeError as error:

@@ -48,7 +48,9 @@ class Run:
     def recipe(self) -> Recipe:
         """The resolved recipe the run was begun with. Raises TextmillError when there is no such run."""
         if not self.exists:
-            raise TextmillError("there is no such run", where=self.path, advice="`textmill runs` lists what there is")
+            raise TextmillError(
+                "there is no such run", where=self.path, advice="`textmill runs` lists what there is"
+            )
         return recipes.load(self.recipe_file)
 
     def begin(self, recipe: Recipe, environment: dict[str, Any]) -> None:
@@ -61,7 +63,7 @@ class Run:
         """Append a line of figures to metrics.jsonl."""
         append_jsonl(self.path / "metrics.jsonl", record)
 
-    def event(self, what: str, **details: Any) -> None:
+    def event(self, what: str, /, **details: Any) -> None:
         """Append what happened, and when, to events.jsonl."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         append_jsonl(self.path / "events.jsonl", {"time": stamp, "event": what, **details})

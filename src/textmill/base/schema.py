@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class About:
     def allows(self, value: float) -> bool:
         """Whether a number lies in the range (NaN never does)."""
         return (
-            value == value
+            not math.isnan(value)
             and (self.ge is None or value >= self.ge)
             and (self.gt is None or value > self.gt)
             and (self.le is None or value <= self.le)
@@ -208,7 +209,12 @@ def json_schema(spec: type) -> dict[str, Any]:
         elif field.default is not None:
             entry["default"] = write(field.default)
         properties[name] = entry
-    schema = {"type": "object", "title": spec.__name__, "properties": properties, "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "title": spec.__name__,
+        "properties": properties,
+        "additionalProperties": False,
+    }
     return schema | ({"required": required} if required else {})
 
 
@@ -228,7 +234,12 @@ def _schema_of(kind: Any, about: About) -> dict[str, Any]:
     if origin is dict or kind is dict:
         return {"type": "object"}
     schema: dict[str, Any] = {"type": {str: "string", int: "integer", float: "number", bool: "boolean"}[kind]}
-    bounds = {"minimum": about.ge, "exclusiveMinimum": about.gt, "maximum": about.le, "exclusiveMaximum": about.lt}
+    bounds = {
+        "minimum": about.ge,
+        "exclusiveMinimum": about.gt,
+        "maximum": about.le,
+        "exclusiveMaximum": about.lt,
+    }
     if kind in (int, float):
         schema |= {key: bound for key, bound in bounds.items() if bound is not None}
     return schema

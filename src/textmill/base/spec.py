@@ -16,9 +16,13 @@ class FilesSource:
     """Files, folders and globs on this machine."""
 
     kind: Literal["files"] = "files"
-    paths: Annotated[tuple[str, ...], About("files, folders or globs; relative ones start at the recipe's folder")]
+    paths: Annotated[
+        tuple[str, ...], About("files, folders or globs; relative ones start at the recipe's folder")
+    ]
     exclude: Annotated[tuple[str, ...], About("globs of paths or names to leave out")] = ()
-    text_field: Annotated[str, About("column or key that holds the text in JSON, CSV, TSV and Parquet")] = "text"
+    text_field: Annotated[str, About("column or key that holds the text in JSON, CSV, TSV and Parquet")] = (
+        "text"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +94,9 @@ class SplitSpec:
 class LimitSpec:
     """Caps on what one input may cost; what exceeds one is set aside with its place and reason."""
 
-    file_bytes: Annotated[int, About("largest text file, or record of a longer file, read", "bytes", ge=1)] = 1 << 30
+    file_bytes: Annotated[
+        int, About("largest text file, or record of a longer file, read", "bytes", ge=1)
+    ] = 1 << 30
     archive_bytes: Annotated[int, About("most bytes unpacked from one archive", "bytes", ge=1)] = 16 << 30
     ratio: Annotated[float, About("most bytes unpacked for one byte packed", ge=1)] = 200.0
     members: Annotated[int, About("most members read from one archive", ge=1)] = 1_000_000
@@ -123,7 +129,9 @@ class TokenizerSpec:
     vocabulary: Annotated[
         int, About("number of ids, special ones included (characters and bytes: an upper bound)", ge=260)
     ] = 8192
-    train_bytes: Annotated[int, About("training text the vocabulary is learnt from, at most", "bytes", ge=1)] = 1 << 26
+    train_bytes: Annotated[
+        int, About("training text the vocabulary is learnt from, at most", "bytes", ge=1)
+    ] = 1 << 26
     path: Annotated[str | None, About("an existing tokenizer.json to use instead of training one")] = None
 
 
@@ -139,12 +147,22 @@ class GenerationSpec:
     """How text is generated; published with the model as its defaults."""
 
     tokens: Annotated[int, About("longest answer", "tokens", ge=1)] = 200
-    temperature: Annotated[float, About("logits are divided by this; 0 takes the likeliest token", ge=0)] = 0.8
+    temperature: Annotated[float, About("logits are divided by this; 0 takes the likeliest token", ge=0)] = (
+        0.8
+    )
     top_k: Annotated[int | None, About("keep the k likeliest tokens", ge=1)] = None
-    top_p: Annotated[float | None, About("keep the fewest likeliest tokens of this probability", gt=0, le=1)] = 0.95
-    min_p: Annotated[float | None, About("drop tokens under this share of the likeliest's", ge=0, le=1)] = None
-    typical_p: Annotated[float | None, About("locally typical sampling of this probability", gt=0, le=1)] = None
-    repetition_penalty: Annotated[float, About("logits of tokens already seen are divided by this", gt=0)] = 1.0
+    top_p: Annotated[
+        float | None, About("keep the fewest likeliest tokens of this probability", gt=0, le=1)
+    ] = 0.95
+    min_p: Annotated[float | None, About("drop tokens under this share of the likeliest's", ge=0, le=1)] = (
+        None
+    )
+    typical_p: Annotated[float | None, About("locally typical sampling of this probability", gt=0, le=1)] = (
+        None
+    )
+    repetition_penalty: Annotated[float, About("logits of tokens already seen are divided by this", gt=0)] = (
+        1.0
+    )
     presence_penalty: Annotated[float, About("taken off the logit of a token already generated")] = 0.0
     frequency_penalty: Annotated[float, About("taken off the logit for each time it was generated")] = 0.0
     stop: Annotated[tuple[str, ...], About("texts that end the answer; they are not part of it")] = ()
@@ -156,10 +174,13 @@ class EvaluationSpec:
     """How good the model is said to be."""
 
     part: Annotated[Literal["test", "validation"], About("part of the corpus that is scored")] = "test"
-    tokens: Annotated[int | None, About("tokens scored at most; left out: all of the part", "tokens", ge=1)] = None
+    tokens: Annotated[
+        int | None, About("tokens scored at most; left out: all of the part", "tokens", ge=1)
+    ] = None
     bootstrap: Annotated[int, About("resamplings of documents behind the interval", ge=1)] = 1000
     baselines: Annotated[
-        tuple[Literal["unigram", "xz", "zstd"], ...], About("what is scored beside the model, on the same text")
+        tuple[Literal["unigram", "xz", "zstd"], ...],
+        About("what is scored beside the model, on the same text"),
     ] = ("unigram", "xz", "zstd")
     baseline_bytes: Annotated[
         int, About("newest training text the compressors are conditioned on", "bytes", ge=0)

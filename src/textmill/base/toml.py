@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -72,12 +73,18 @@ def _key(name: str) -> str:
 
 def _string(text: str) -> str:
     """A basic string; what TOML forbids in one (control characters) is escaped."""
-    return '"' + "".join(_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text) + '"'
+    return (
+        '"'
+        + "".join(
+            _ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text
+        )
+        + '"'
+    )
 
 
 def _float(number: float) -> str:
-    if number != number or number in (float("inf"), float("-inf")):
-        return {"nan": "nan", "inf": "inf", "-inf": "-inf"}[str(number)]
+    if not math.isfinite(number):
+        return str(number)  # nan, inf and -inf are what TOML calls them too
     text = json.dumps(number)
     mantissa, _, exponent = text.partition("e")
     if "." not in mantissa and exponent:

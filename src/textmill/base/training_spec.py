@@ -28,7 +28,9 @@ class MuonSpec:
     momentum: Annotated[float, About("Nesterov momentum", ge=0, lt=1)] = 0.95
     iterations: Annotated[int, About("Newton-Schulz iterations a step", ge=1, le=12)] = 5
     weight_decay: Annotated[float, About("decay of the matrices inside blocks", ge=0)] = 0.0
-    rest: Annotated[AdamWSpec, About("AdamW for embeddings, norms, biases and the output layer")] = AdamWSpec(lr=3e-3)
+    rest: Annotated[AdamWSpec, About("AdamW for embeddings, norms, biases and the output layer")] = AdamWSpec(
+        lr=3e-3
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,9 @@ class SaveSpec:
 
     every: Annotated[int, About("steps between checkpoints", "steps", ge=1)] = 250
     keep: Annotated[int, About("newest checkpoints kept; the best one is kept besides", ge=1)] = 2
-    forever: Annotated[int | None, About("checkpoints at multiples of this are never removed", "steps", ge=1)] = None
+    forever: Annotated[
+        int | None, About("checkpoints at multiples of this are never removed", "steps", ge=1)
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +70,9 @@ class TrainingSpec:
 
     steps: Annotated[int, About("optimiser updates", "steps", ge=1)] = 1000
     batch: Annotated[int, About("sequences in one update, over all ranks and micro-batches", ge=1)] = 32
-    sequence: Annotated[int | None, About("length of a sequence; left out: the model's context", "tokens", ge=2)] = None
+    sequence: Annotated[
+        int | None, About("length of a sequence; left out: the model's context", "tokens", ge=2)
+    ] = None
     micro_batch: Annotated[
         int | None, About("sequences computed at once on one device; left out: found from memory", ge=1)
     ] = None
@@ -81,15 +87,20 @@ class TrainingSpec:
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], About("of the arithmetic; auto: bf16 on a GPU, fp32 on a CPU")
     ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda"], About("where to compute; auto: a GPU when there is one")] = "auto"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], About("where to compute; auto: a GPU when there is one")
+    ] = "auto"
     compile: Annotated[Literal["auto", "on", "off"], About("torch.compile; auto: on a GPU only")] = "auto"
-    gradient_checkpointing: Annotated[bool, About("recompute blocks in the backward pass to save memory")] = False
+    gradient_checkpointing: Annotated[bool, About("recompute blocks in the backward pass to save memory")] = (
+        False
+    )
     loss_chunk: Annotated[
         int | None, About("logits computed at once in the loss; left out: chosen by memory", "tokens", ge=1)
     ] = None
     parallel: Annotated[Literal["ddp", "fsdp2"], About("how ranks share the work under torchrun")] = "ddp"
     nonfinite: Annotated[
-        Literal["stop", "skip"], About("on NaN or infinity: stop, or go back to the last checkpoint and skip the step")
+        Literal["stop", "skip"],
+        About("on NaN or infinity: stop, or go back to the last checkpoint and skip the step"),
     ] = "stop"
     evaluate_every: Annotated[int, About("steps between looks at the validation part", "steps", ge=1)] = 250
     evaluate_tokens: Annotated[int, About("validation tokens read at such a look", "tokens", ge=1)] = 100_000

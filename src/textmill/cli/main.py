@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -54,8 +55,14 @@ app.add_typer(inspect.data, name="data", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(inspect.lineage)
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    """SIGTERM ends like Ctrl-C: whatever is half-made is taken away, and the exit code says so."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except TextmillError as error:

@@ -39,7 +39,10 @@ def prepared(result: Mapping[str, Any]) -> None:
     _OUT.print("\nread {:,} = kept {:,} + set aside {:,}".format(*counts))
     for row in corpus["reasons"]:
         first = escape(row["samples"][0])
-        _OUT.print(f"  {row['documents']:>6,}  {row['step']}: {escape(row['reason'])} [dim]({first})[/dim]", soft_wrap=True)
+        _OUT.print(
+            f"  {row['documents']:>6,}  {row['step']}: {escape(row['reason'])} [dim]({first})[/dim]",
+            soft_wrap=True,
+        )
     _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
     for kind, path in result["artifacts"].items():
         _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)

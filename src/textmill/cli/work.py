@@ -26,6 +26,9 @@ def quickstart(
             help="Your own files or folders; left out: Python's standard library.", show_default=False
         ),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
+    ] = None,
     work: Work = WORK,
     json: Json = False,
     quiet: Quiet = False,
@@ -35,7 +38,7 @@ def quickstart(
     from textmill.stages import quickstart as stage
 
     with opened(work, quiet) as space:
-        result = stage.quickstart(space, minutes=minutes, corpus=corpus or [])
+        result = stage.quickstart(space, minutes=minutes, corpus=corpus or [], name=name)
     print_json(result) if json else show.quickstart(result)
 
 

@@ -55,7 +55,9 @@ def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
     if (report := run.report()) and report.get("key") == key:
         space.reporter.stage("evaluate", "up to date")
         return report
-    space.reporter.stage("evaluate", "being made", "no report yet" if report is None else "its weights or spec changed")
+    space.reporter.stage(
+        "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
+    )
     part = recipe.evaluation.part
     corpus = prepared.open_corpus()
     model = weights.build(recipe, prepared)
@@ -122,13 +124,20 @@ def _scored(
 
     if not len(store):
         raise TextmillError(
-            f"the {spec.part} part is empty", where="corpus.split", advice="give it a larger share, or more text"
+            f"the {spec.part} part is empty",
+            where="corpus.split",
+            advice="give it a larger share, or more text",
         )
     overlap = int(sequence * _OVERLAP)
-    batches = evaluation_batches(store, sequence, max(1, _ROWS // sequence), overlap=overlap, tokens=spec.tokens)
+    batches = evaluation_batches(
+        store, sequence, max(1, _ROWS // sequence), overlap=overlap, tokens=spec.tokens
+    )
     total = min(store.tokens, spec.tokens or store.tokens)
     nats, targets = score_documents(
-        model, batches, len(store), progress=lambda done: space.reporter.progress("scoring", done, total, "tokens")
+        model,
+        batches,
+        len(store),
+        progress=lambda done: space.reporter.progress("scoring", done, total, "tokens"),
     )
     # A sample cuts its last document short: its bytes count in the share of its tokens that was scored.
     lengths = store.offsets[1:] - store.offsets[:-1]

@@ -108,11 +108,16 @@ def summary(prepared: Prepared) -> dict[str, Any]:
 
     report = prepared.open_corpus().report
     stores = {part: TokenStore(prepared.tokens.path / part) for part in PARTS}
-    size, tokens = sum(store.bytes.sum() for store in stores.values()), sum(store.tokens for store in stores.values())
+    size, tokens = (
+        sum(store.bytes.sum() for store in stores.values()),
+        sum(store.tokens for store in stores.values()),
+    )
     return {
         "corpus": report,
         "parts": {part: report["parts"][part] | {"tokens": stores[part].tokens} for part in PARTS},
         "vocabulary": stores["train"].vocabulary,
         "bytes_per_token": float(size / tokens),
-        "artifacts": {item.kind: str(item.path) for item in (prepared.corpus, prepared.tokenizer, prepared.tokens)},
+        "artifacts": {
+            item.kind: str(item.path) for item in (prepared.corpus, prepared.tokenizer, prepared.tokens)
+        },
     }

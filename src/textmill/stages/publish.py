@@ -34,13 +34,20 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     prepared = prepare(recipe, space)
     report = evaluate_run(run, space)
     weights = best_weights(run)
-    decided = {"version": 1, "weights": weights.id, "report": report["key"], "generation": schema.write(recipe.generation)}
+    decided = {
+        "version": 1,
+        "weights": weights.id,
+        "report": report["key"],
+        "generation": schema.write(recipe.generation),
+    }
     key = value_id(decided)
     result = {"run": run.name, "model": str(run.model), "scores": report}
     if lineage.find(run.model, key):
         space.reporter.stage("publish", "up to date")
         return result | {"parity": read_json(run.model / "parity.json")}
-    space.reporter.stage("publish", "being made", "not published yet" if not run.model.exists() else "it has changed")
+    space.reporter.stage(
+        "publish", "being made", "not published yet" if not run.model.exists() else "it has changed"
+    )
     info = _info(run, recipe, prepared, weights.step, weights.id)
     above = lineage.read(run.path)
     with files.atomic_directory(run.model) as partial:
@@ -77,7 +84,9 @@ def _info(run: Run, recipe: Recipe, prepared: Prepared, step: int, weights: str)
     }
 
 
-def _card(run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dict, info: dict, twin: bool) -> str:
+def _card(
+    run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dict, info: dict, twin: bool
+) -> str:
     """The model card, from what was measured and what was asked."""
     from textmill.audit import card
     from textmill.base import count
@@ -89,7 +98,9 @@ def _card(run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dic
         {"place": f"files ending in {kind}", **entry}
         for kind, entry in sorted(corpus["endings"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
     ]
-    asked = {key: value for key, value in schema.write(recipe.generation).items() if value not in ([], 0.0, 1.0)}
+    asked = {
+        key: value for key, value in schema.write(recipe.generation).items() if value not in ([], 0.0, 1.0)
+    }
     return card.render(
         {
             "name": run.name,
@@ -137,4 +148,3 @@ def _card(run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dic
             "lineage": info["lineage"],
         }
     )
-

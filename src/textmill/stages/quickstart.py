@@ -23,10 +23,12 @@ _SEQUENCE, _BATCH = 256, 16
 _MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
 
 
-def quickstart(space: Workspace, *, minutes: float, corpus: Sequence[Path] = ()) -> dict[str, Any]:
+def quickstart(
+    space: Workspace, *, minutes: float, corpus: Sequence[Path] = (), name: str | None = None
+) -> dict[str, Any]:
     """Collect, learn a tokenizer, train for about `minutes`, evaluate, generate, publish, verify."""
     started = time.monotonic()
-    name = _name(minutes, corpus)
+    name = name or _name(minutes, corpus)
     path = space.root / f"{name}.toml"
     if path.is_file():
         recipe = recipes.load(path)

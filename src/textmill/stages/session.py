@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from textmill.training import checkpoint, device, schedule
 from textmill.training.average import WeightAverage
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
-from textmill.training.loss import Loss, evaluate_loss
+from textmill.training.loss import causal, evaluate_loss
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
@@ -47,6 +48,7 @@ class Progress:
     best_step: int | None = None
     looks: int = 0  # validation looks since the best one
     micro_batch: int | None = None  # rows computed at once; kept, since it decides the order of additions
+    loss_chunk: int | None = None  # tokens whose logits exist at once; kept for the same reason
     skipped: list[int] = field(default_factory=list)  # steps passed over
 
     def plain(self) -> dict[str, Any]:
@@ -63,7 +65,6 @@ class Session:
     compute: device.Compute
     flops_per_token: float  # forward and backward
     model: nn.Module
-    loss: Loss
     optimizer: Optimizer
     average: WeightAverage | None
     loader: Loader
@@ -115,7 +116,7 @@ class Session:
         training = self.recipe.training
         results = train(
             self.model,
-            self.loss,
+            functools.partial(causal, chunk=self.progress.loss_chunk),
             self.loader,
             self.optimizer,
             steps=steps,

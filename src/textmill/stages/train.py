@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import Any
 
 from textmill.base import files, lineage, schema
@@ -55,7 +54,8 @@ def _session(
 ) -> None:
     session = open_session(run, recipe, prepared, world, compute, reporter, stop)
     if world.first:
-        files.remove_partial(run.checkpoints)
+        for folder in (run.path, run.checkpoints):
+            files.remove_partial(folder)
     resumed = session.restore()
     if world.first:
         _begin(run, recipe, prepared, resumed)
@@ -63,13 +63,22 @@ def _session(
         reporter.stage("train", f"{recipe.training.steps:,} steps", where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if not resumed:
-        session.progress.micro_batch = recipe.training.micro_batch
+        fit = fitting(recipe, prepared, compute, world.size)
+        session.progress.micro_batch, session.progress.loss_chunk = fit.micro_batch, fit.loss_chunk
     session.go()
     if world.first:
         run.event("finished", step=session.progress.step)
         reporter.stage(
             "train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}"
         )
+
+
+def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) -> Any:
+    """The micro-batch and the chunk of the loss that fit this machine's memory (training.memory.Fit)."""
+    from textmill.training import memory
+
+    vocabulary = prepared.open_tokenizer().vocabulary
+    return memory.fit(recipe.model, recipe.training, vocabulary, recipe.sequence, compute, ranks=ranks)
 
 
 def _loss(session: Session) -> str:
@@ -82,7 +91,7 @@ def open_session(
 ) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
     from textmill.models import size, table
-    from textmill.training import loss, optimizer
+    from textmill.training import optimizer
     from textmill.training.average import WeightAverage
 
     tokenizer = prepared.open_tokenizer()
@@ -96,7 +105,6 @@ def open_session(
         compute=compute,
         model=model,
         flops_per_token=size.flops_per_token(recipe.model, tokenizer.vocabulary, recipe.sequence),
-        loss=functools.partial(loss.causal, chunk=recipe.training.loss_chunk),
         optimizer=optimizer.build(model, recipe.training.optimizer),
         average=WeightAverage(model, average.decay) if average is not None else None,
         loader=inputs.loader_of(recipe, prepared),

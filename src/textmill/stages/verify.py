@@ -20,7 +20,9 @@ TEXTS = (
 _CHARACTERS = 2000  # of each file that is compared on
 
 
-def verify(space: Workspace, target: str, *, files: Sequence[Path] = (), compiled: bool = False) -> dict[str, Any]:
+def verify(
+    space: Workspace, target: str, *, files: Sequence[Path] = (), compiled: bool = False
+) -> dict[str, Any]:
     """The parity report of a published model, on files or on a built-in mix; also written beside it.
 
     Raises TextmillError when a file cannot be read.

@@ -7,6 +7,7 @@ takes its own only at the end.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,8 +57,9 @@ class Workspace:
             why = self._reason(memory, decided)
             self.reporter.stage(kind, "being made", why)
             with files.lock(self.root / kind / f".{key[:16]}", f"textmill making {kind}"):
+                files.remove_partial(directory.parent, directory.name)
                 found = lineage.find(directory, key) or self._make(directory, kind, key, spec, parents, make)
-        files.write_json(memory, decided)
+        _remember(memory, decided)
         return found
 
     def _make(
@@ -70,10 +72,20 @@ class Workspace:
 
     @staticmethod
     def _reason(memory: Path, decided: dict[str, Any]) -> str:
-        if not memory.is_file():
+        try:
+            before = json.loads(memory.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             return "nothing there yet"
-        changes = recipe.difference(files.read_json(memory), decided)
+        changes = recipe.difference(before, decided)
         return "; ".join(_change(*change) for change in changes[:3]) or "its files were gone or cut short"
+
+
+def _remember(memory: Path, decided: dict[str, Any]) -> None:
+    """Keep what decided an artifact, to say next time what changed. Nothing else reads it, so it may be lost."""
+    text = json.dumps(decided, ensure_ascii=False)
+    with files.disk_errors(memory):
+        if not memory.is_file() or memory.read_text(encoding="utf-8", errors="replace") != text:
+            memory.write_text(text, encoding="utf-8")
 
 
 def _change(path: str, old: Any, new: Any) -> str:

@@ -1,0 +1,105 @@
+"""What every test may use: small texts made here, a tiny recipe, and the command line as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+WORDS = (
+    "the mill turns water into flour and flour into bread while wind moves over grain by the river".split()
+)
+CHARACTERS = "磨坊流水面粉麦田风车石头河边村庄清晨黄昏"
+RECIPE = """
+name = "tiny"
+seed = 7
+
+[corpus]
+sources = [{{ kind = "files", paths = ["{texts}"] }}]
+split = {{ validation = 0.15, test = 0.15 }}
+
+[tokenizer]
+vocabulary = 320
+
+[model]
+d_model = 32
+layers = 2
+heads = 2
+d_ff = 64
+context = 32
+dropout = 0.1
+
+[training]
+steps = 24
+batch = 4
+micro_batch = 2
+evaluate_every = 6
+evaluate_tokens = 600
+average = {{ decay = 0.9 }}
+optimizer = {{ kind = "muon" }}
+save = {{ every = 4, keep = 2 }}
+
+[evaluation]
+samples = ["the mill"]
+bootstrap = 50
+
+[generation]
+tokens = 12
+"""
+
+
+def make_texts(folder: Path, documents: int = 60, seed: int = 1) -> Path:
+    """Small English and Chinese documents, the same for the same seed."""
+    rng = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(documents):
+        if index % 3:
+            text = " ".join(rng.choices(WORDS, k=rng.randrange(20, 60))) + ".\n"
+        else:
+            text = "".join(rng.choices(CHARACTERS, k=rng.randrange(20, 60))) + "。\n"
+        (folder / f"{index:03d}.txt").write_text(f"{index}\n{text}", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path):
+    return make_texts(tmp_path / "texts")
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path, texts):
+    """A recipe that trains in about a second."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE.format(texts=texts))
+    return path
+
+
+@pytest.fixture
+def textmill(tmp_path):
+    """Run the command line: `textmill("train", recipe)`; artifacts go to `tmp_path/work`."""
+
+    def run(
+        *arguments, check: bool = True, cwd: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess:
+        settings = {"TEXTMILL_WORK": str(tmp_path / "work"), "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(
+            [sys.executable, "-m", "textmill", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or tmp_path,
+            env=os.environ | settings | environment,
+            check=False,
+            timeout=300,
+        )
+        if check:
+            assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
+        return result
+
+    return run

@@ -1,0 +1,67 @@
+"""The commands of the tutorials and of the READMEs are true: they run, in order, in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TUTORIALS = sorted((ROOT / "docs").rglob("tutorials/*.md")) + sorted((ROOT / "docs").rglob("how-to/*.md"))
+BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def commands(path):
+    return BLOCK.findall(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorial_commands_run(path, tmp_path):
+    script = "set -eu -o pipefail\n" + "\n".join(commands(path))
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TEXTMILL_WORK": str(tmp_path / "work"),
+        "COLUMNS": "110",
+    }
+    result = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert result.returncode == 0, f"{result.stdout[-3000:]}\n{result.stderr[-5000:]}"
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.name
+)
+def test_links_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_every_verb_a_readme_names_exists(name):
+    listed = subprocess.run(
+        [sys.executable, "-m", "textmill", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    verbs = set(re.findall(r"`textmill ([a-z]+)", (ROOT / name).read_text(encoding="utf-8")))
+    assert verbs
+    for verb in verbs:
+        assert re.search(rf"\b{verb}\b", listed), verb
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda path: path.stem)
+def test_recipes_are_right(path):
+    from textmill.base import recipe
+
+    assert recipe.load(path).name == path.stem
