@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,8 @@ def generate(
         raise TextmillError(
             "stop strings need text", advice="use decoding.stream.generate_text, or pass `heard`"
         )
-    rules = _Rules(spec, strategies(spec), end, context or model.spec.context, heard)
+    reads: Any = model  # nn.Module declares none of the Generator protocol
+    rules = _Rules(spec, strategies(spec), end, context or reads.spec.context, heard)
     jobs = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
     was_training = model.training
     model.eval()
@@ -135,7 +136,7 @@ class _Rules:
 
 
 def _together(
-    model: nn.Module, rules: _Rules, prompts: dict[int, list[int]], jobs: list[tuple[int, int]]
+    model: Any, rules: _Rules, prompts: dict[int, list[int]], jobs: list[tuple[int, int]]
 ) -> Iterator[Piece]:
     """Generate for one batch of (row, sample) jobs. A prompt is read once, however many samples it has."""
     kept = {row: _fit(prompt, rules.spec.tokens, rules.context) for row, prompt in prompts.items()}
@@ -182,8 +183,8 @@ def _choose(
     changed = logits
     for strategy in chain:
         changed = strategy(changed, history)
-    sampling = live[0].generator is not None
-    tokens = draw(changed, [one.generator for one in live] if sampling else None)
+    generators = [one.generator for one in live if one.generator is not None]
+    tokens = draw(changed, generators or None)
     logprobs = logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
     return tokens, tokens.tolist(), logprobs.tolist()
 

@@ -7,15 +7,12 @@ nothing done to them: nn/linear.py multiplies them at that speed already.
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 class RoundedLinear(nn.Module):
@@ -40,7 +37,7 @@ class RoundedLinear(nn.Module):
         return y.to(x.dtype)
 
 
-def prepare(model: Module, dtype: torch.dtype = torch.float32) -> Module:
+def prepare(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """`model` for decoding with matrices in `dtype`, float32 or bfloat16; in evaluation mode.
 
     In bfloat16 it is a copy that shares everything but the matrices: embeddings, norms, the cache and what
@@ -64,6 +61,8 @@ def _rounded(module: nn.Module) -> nn.Module:
     new = copy.copy(module)
     children = {name: child if child is None else _rounded(child) for name, child in module._modules.items()}
     if "output" in children and children["output"] is None:  # tied: the embedding is the output layer too
-        children["output"] = RoundedLinear(module.embedding.weight, None)
+        embedding = children["embedding"]
+        assert isinstance(embedding, nn.Embedding)
+        children["output"] = RoundedLinear(embedding.weight, None)
     new._modules = children
     return new

@@ -84,7 +84,7 @@ def verify(
     directory = Path(directory)
     published = huggingface.read(directory)
     model, tokenizer = published.model.float().eval(), published.tokenizer
-    length = min(tokens, model.spec.context)
+    length = min(tokens, published.spec.context)
     ids = [[tokenizer.end, *tokenizer.encode(text).tolist()][:length] for text in texts]
     if not ids:
         raise TextmillError(
@@ -133,18 +133,18 @@ def compare(
     return Check(name, "failed" if why else "ok", delta, mean_kl, allowed, first, round(seconds, 3), why)
 
 
-def forward(model: nn.Module, ids: Ids) -> list[Tensor]:
+def forward(model: Any, ids: Ids) -> list[Tensor]:
     """The training path: each text alone, in one pass."""
     return [model(_batch([text]))[0].float() for text in ids]
 
 
-def padded(model: nn.Module, ids: Ids) -> list[Tensor]:
+def padded(model: Any, ids: Ids) -> list[Tensor]:
     """All texts in one batch, shorter ones padded behind."""
     logits = model(_batch(ids))
     return [logits[row, : len(text)].float() for row, text in enumerate(ids)]
 
 
-def cached(model: nn.Module, ids: Ids) -> list[Tensor]:
+def cached(model: Any, ids: Ids) -> list[Tensor]:
     """Each text's first token as a prompt, and the rest one by one."""
     found = []
     for text in ids:
@@ -181,7 +181,7 @@ def _transformers(
         return [model(torch.tensor([text])).logits[0] for text in ids]
 
     check = compare("transformers", reference, theirs)
-    auto = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    auto: Any = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
     for place, text in enumerate(texts):
         if auto(text, add_special_tokens=False)["input_ids"] != tokenizer.encode(text).tolist():
             return dataclasses.replace(check, state="failed", why=f"the ids of text {place} differ")

@@ -1,0 +1,136 @@
+"""`verify` says yes to a true model, and no to each thing that may be wrong with one."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+
+import pytest
+import torch
+
+from textmill.base.errors import TextmillError
+from textmill.base.files import read_json
+from textmill.base.model_spec import AlibiPositions, DecoderSpec
+from textmill.base.spec import GenerationSpec, TokenizerSpec
+from textmill.interop import huggingface, parity
+from textmill.models.table import build
+from textmill.text.tokenizer_training import train
+
+SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=64)
+TEXTS = ["def main():\n    return 中文", "x", "", "A longer text, so that the others want padding beside it."]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train(TokenizerSpec(kind="bpe", vocabulary=280), TEXTS * 5)
+
+
+def published(path, tokenizer, spec=SPEC):
+    huggingface.write(path, build(spec, tokenizer.vocabulary, seed=2), tokenizer, GenerationSpec(), {})
+    return path
+
+
+def state(report, name):
+    return next(check for check in report.checks if check.name == name)
+
+
+def test_a_true_model_agrees_everywhere(tmp_path, tokenizer):
+    report = parity.verify(published(tmp_path / "model", tokenizer), TEXTS)
+    assert report.ok
+    assert [check.name for check in report.checks] == [
+        "cached decoding",
+        "batch with padding",
+        "reload",
+        "compiled",
+        "transformers",
+    ]
+    assert state(report, "reload").max_difference == 0
+    assert state(report, "compiled").state == "skipped"
+    assert all(check.mean_kl < 1e-8 for check in report.checks if check.state == "ok")
+    assert report.texts == 4
+    assert report.tokens == sum(len(tokenizer.encode(text)) + 1 for text in TEXTS)
+    assert read_json(tmp_path / "model" / "parity.json")["ok"] is True
+
+
+@pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="transformers is not installed")
+def test_transformers_agrees(tmp_path, tokenizer):
+    report = parity.verify(published(tmp_path / "model", tokenizer), TEXTS)
+    assert state(report, "transformers").state == "ok"
+    assert state(report, "transformers").max_difference < 1e-4
+
+
+def test_without_transformers_that_row_is_skipped(tmp_path, tokenizer, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "transformers" else find(name, *a)
+    )
+    report = parity.verify(published(tmp_path / "model", tokenizer), ["x"])
+    assert (state(report, "transformers").state, report.ok) == ("skipped", True)
+    assert "not installed" in state(report, "transformers").why
+
+
+def test_an_architecture_without_a_twin_says_so(tmp_path, tokenizer):
+    spec = dataclasses.replace(SPEC, position=AlibiPositions())
+    report = parity.verify(published(tmp_path / "model", tokenizer, spec), TEXTS)
+    assert report.ok
+    assert "no twin" in state(report, "transformers").why
+
+
+def test_long_texts_are_cut_to_the_context(tmp_path, tokenizer):
+    report = parity.verify(published(tmp_path / "model", tokenizer), ["word " * 500, "y"], tokens=10_000)
+    assert report.tokens == SPEC.context + 2
+    assert report.ok
+
+
+def test_no_text_is_refused(tmp_path, tokenizer):
+    with pytest.raises(TextmillError, match="no text"):
+        parity.verify(published(tmp_path / "model", tokenizer), [])
+
+
+def logits(seed=0):
+    return [torch.randn(5, 11, generator=torch.Generator().manual_seed(seed + row)) for row in range(3)]
+
+
+def test_a_difference_is_measured_and_located():
+    reference, other = logits(), logits()
+    other[1][3, int(other[1][3].argmin())] += 8
+    check = parity.compare("x", reference, lambda: other)
+    assert (check.state, check.why) == ("failed", "the logits differ")
+    assert check.max_difference == pytest.approx(8, abs=1e-5)
+    assert check.first_disagreement == (1, 3)
+    p, q = (one[1][3].double().log_softmax(-1) for one in (reference, other))
+    assert check.mean_kl == pytest.approx(float((p.exp() * (p - q)).sum()) / 15, rel=1e-4)
+
+
+@pytest.mark.parametrize(("shift", "state"), [(5e-5, "ok"), (5e-4, "failed"), (float("nan"), "failed")])
+def test_the_tolerance_is_kept(shift, state):
+    other = logits()
+    other[2][0, 0] += shift
+    assert parity.compare("x", logits(), lambda: other).state == state
+
+
+def test_large_logits_have_a_larger_tolerance():
+    reference = [one * 100 for one in logits()]
+    largest = max(float(one.abs().max()) for one in reference)
+    check = parity.compare("x", reference, lambda: reference)
+    assert check.tolerance == pytest.approx(parity.TOLERANCE * largest / 32)
+
+
+def test_a_broken_cache_is_found(tmp_path, tokenizer, monkeypatch):
+    from textmill.nn.cache import LayerCache
+
+    write = LayerCache.write
+    monkeypatch.setattr(LayerCache, "write", lambda self, k, v, start: write(self, k, v * 1.5, start))
+    report = parity.verify(published(tmp_path / "model", tokenizer), TEXTS)
+    assert state(report, "cached decoding").state == "failed"
+    assert state(report, "batch with padding").state == "ok"
+    assert not report.ok
+    assert read_json(tmp_path / "model" / "parity.json")["ok"] is False
