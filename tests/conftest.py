@@ -13,9 +13,8 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-WORDS = (
-    "the mill turns water into flour and flour into bread while wind moves over grain by the river".split()
-)
+TEXT = "the mill turns water into flour and flour into bread while wind moves over grain by the river"
+WORDS = TEXT.split()
 CHARACTERS = "磨坊流水面粉麦田风车石头河边村庄清晨黄昏"
 RECIPE = """
 name = "tiny"

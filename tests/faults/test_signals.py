@@ -1,0 +1,98 @@
+"""Asked to stop in any phase, the command saves what it has and leaves; two at once do not mix."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PHASES = ("corpus", "tokenizer", "tokens", "train", "evaluate", "publish")
+
+
+def start(tmp_path, *arguments, work="work"):
+    return subprocess.Popen(
+        [sys.executable, "-m", "textmill", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"TEXTMILL_WORK": str(tmp_path / work), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for(process, pattern):
+    """Read the log until a line matches; what was read."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if re.match(pattern, line):
+            return "".join(lines)
+    return "".join(lines)
+
+
+def finish(process):
+    rest = process.stderr.read()
+    process.stderr.close()
+    return process.wait(60), rest
+
+
+def exact_files(root):
+    """Hashes of the artifacts, the last checkpoint and the published weights."""
+    chosen = [*root.glob("corpus/*/*"), *root.glob("tokens/*/*/*"), *root.glob("runs/*/checkpoints/*24/*")]
+    chosen += [*root.glob("runs/*/model/*.safetensors"), *root.glob("runs/*/model/*.json")]
+    kept = [path for path in chosen if path.is_file() and path.name not in (".lock", "parity.json", "lineage.json")]
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+
+
+def test_sigterm_in_every_phase(tmp_path, tiny_recipe, textmill):
+    for phase in PHASES:
+        process = start(tmp_path, "run", tiny_recipe)
+        log = wait_for(process, rf"{phase} +(being made|\d+ steps)")
+        process.send_signal(signal.SIGTERM)
+        code, rest = finish(process)
+        assert code in (0, 130), f"{phase}: {code}\n{log}{rest}"  # 0: the phase was over before the signal came
+        assert "Traceback" not in log + rest, f"{phase}\n{log}{rest}"
+        assert not list((tmp_path / "work").rglob(".partial-*")), phase
+    textmill("run", tiny_recipe)
+    textmill("run", tiny_recipe, TEXTMILL_WORK=str(tmp_path / "undisturbed"))
+    assert exact_files(tmp_path / "work") == exact_files(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_a_stopped_training_says_so_and_goes_on(tmp_path, tiny_recipe, textmill, number):
+    long = ("--set", "training.steps=100000", "--set", "training.evaluate_every=100000")
+    process = start(tmp_path, "train", tiny_recipe, *long)
+    wait_for(process, r"step +\d+/")
+    process.send_signal(number)
+    code, rest = finish(process)
+    assert code == 130
+    assert "all of it saved" in rest
+    assert "Traceback" not in rest
+    process = start(tmp_path, "train", tiny_recipe, *long)
+    log = wait_for(process, r"train +\d")
+    assert re.search(r"from step [1-9]", log + process.stderr.readline()), log
+    process.kill()
+    finish(process)
+
+
+def test_two_writers(tmp_path, tiny_recipe, textmill):
+    long = ("--set", "training.steps=100000", "--set", "training.evaluate_every=100000")
+    first = start(tmp_path, "train", tiny_recipe, *long)
+    wait_for(first, r"step +\d+/")
+    second = textmill("train", tiny_recipe, *long, check=False)
+    assert second.returncode == 1
+    assert f"process {first.pid}" in second.stderr
+    assert "Traceback" not in second.stderr
+    first.kill()
+    finish(first)
+    time.sleep(0.1)
+    third = start(tmp_path, "train", tiny_recipe, *long)
+    assert re.search(r"step +\d+/", wait_for(third, r"step +\d+/")), "the lock of a killed run is given back"
+    third.kill()
+    finish(third)
