@@ -290,3 +290,13 @@ def test_dropout_is_for_training_only():
     assert torch.equal(model(batch_of(x)), model(batch_of(x)))
     model.train()
     assert not torch.equal(model(batch_of(x)), model(batch_of(x)))
+
+
+@pytest.mark.parametrize("more", [{}, {"position": LearnedPositions(), "norm": "layernorm", "window": 4}])
+def test_compiles_as_one_graph(more):
+    """No step of the forward pass sends the compiler back to Python (traced only: no code is generated)."""
+    model, x = make(DecoderSpec(**SMALL, kv_heads=2, **more)), tokens(2, 10)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    documents = torch.tensor([[1] * 4 + [2] * 6] * 2)
+    for batch in (batch_of(x), batch_of(x, documents=documents), batch_of(x, mask=documents > 0)):
+        close(compiled(batch), model(batch))

@@ -19,11 +19,11 @@ from torch import Tensor
 def worthwhile(x: Tensor) -> bool:
     """Whether the functions of this module should be used on `x` rather than the plain formula."""
     return (
-        x.requires_grad
+        not torch.compiler.is_compiling()
+        and x.requires_grad
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)  # statistics of narrower numbers want a wider one
         and torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
     )
 
 
