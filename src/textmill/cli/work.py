@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -87,6 +88,8 @@ def train(
 
     with opened(work, quiet) as space:
         result = stage.summary(stage.train(read_recipe(recipe, set_), space, fork=fork))
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
+        return
     print_json(result) if json else show.trained(result)
 
 

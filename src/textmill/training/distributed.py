@@ -133,7 +133,9 @@ def shard(model: nn.Module, world: World, blocks: Sequence[nn.Module], *, bf16: 
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else None
     options: dict[str, Any] = {"mesh": mesh, **({"mp_policy": policy} if policy else {})}
     for part in (*blocks, model):
-        fully_shard(part, **options).set_gradient_divide_factor(1.0)
+        sharded = fully_shard(part, **options)
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
     for name in ("hidden", "logits"):
         register_fsdp_forward_method(model, name)
     return model

@@ -1,0 +1,64 @@
+"""Several ranks are one run: the same losses however many there are, and they may come and go."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from textmill.base.run import Run
+
+SCRIPT = Path(__file__).with_name("ranks.py")
+# Dropout is drawn by rank, so it is the one thing that differs between numbers of ranks.
+SAME = ("model.dropout=0.0", "training.micro_batch=2")
+
+
+def train(recipe, work, ranks, *, stop=0, more=()):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    result = subprocess.run(
+        [*command, str(SCRIPT), str(recipe), str(work), str(stop), *SAME, *more],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+        timeout=200,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def losses(work):
+    records = Run(work / "runs" / "tiny").metrics()
+    return [(row["step"], row["loss"]) for row in records if "loss" in row], [
+        row["validation"] for row in records if "validation" in row
+    ]
+
+
+def assert_same(first, second):
+    for one, other in zip(first, second, strict=True):
+        assert [step for step, *_ in map(_pair, one)] == [step for step, *_ in map(_pair, other)]
+        assert [v for _, v in map(_pair, one)] == pytest.approx([v for _, v in map(_pair, other)], rel=2e-4)
+
+
+def _pair(item):
+    return item if isinstance(item, tuple) else (0, item)
+
+
+def test_ranks_may_come_and_go(tmp_path, tiny_recipe):
+    train(tiny_recipe, tmp_path / "alone", 1)
+    assert "stopped" in train(tiny_recipe, tmp_path / "elastic", 1, stop=9)
+    assert "stopped" in train(tiny_recipe, tmp_path / "elastic", 2, stop=17)
+    train(tiny_recipe, tmp_path / "elastic", 1)
+    assert_same(losses(tmp_path / "alone"), losses(tmp_path / "elastic"))
+
+
+def test_sharded_weights_train_the_same(tmp_path, tiny_recipe):
+    sharded = ("training.parallel=fsdp2",)
+    train(tiny_recipe, tmp_path / "alone", 1)
+    assert "stopped" in train(tiny_recipe, tmp_path / "sharded", 2, stop=10, more=sharded)
+    train(tiny_recipe, tmp_path / "sharded", 2, more=sharded)
+    assert_same(losses(tmp_path / "alone"), losses(tmp_path / "sharded"))
