@@ -72,7 +72,8 @@ def imports(path: Path, *, top_level: bool = False) -> set[str]:
 
 
 def room(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
+    """The room a module is in; the package itself and `__main__` are in none."""
+    return module.split(".")[1] if module.count(".") and module != "textmill.__main__" else ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

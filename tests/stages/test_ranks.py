@@ -17,7 +17,15 @@ SAME = ("model.dropout=0.0", "training.micro_batch=2")
 
 
 def train(recipe, work, ranks, *, stop=0, more=()):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks), "--master-port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(ranks),
+        "--master-port",
+        "0",
+    ]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     result = subprocess.run(
         [*command, str(SCRIPT), str(recipe), str(work), str(stop), *SAME, *more],

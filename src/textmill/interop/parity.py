@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -73,12 +74,18 @@ class Report:
 
 
 def verify(
-    directory: Path | str, texts: Sequence[str], *, tokens: int = 128, compiled: bool = False
+    directory: Path | str,
+    texts: Sequence[str],
+    *,
+    tokens: int = 128,
+    compiled: bool = False,
+    trained: nn.Module | None = None,
 ) -> Report:
     """Hold every way to the logits of the model in `directory` against its training path, on `texts`.
 
-    At most `tokens` tokens of each text are read, the end-of-text token before each included. The report is
-    also written to `directory`/parity.json. Raises TextmillError when there is no text, or the directory is not
+    At most `tokens` tokens of each text are read, the end-of-text token before each included. `trained` is the
+    model that was to be written there, if it is at hand: it must be equal to the bit. The report is also written
+    to `directory`/parity.json. Raises TextmillError when there is no text, or the directory is not
     a model.
     """
     directory = Path(directory)
@@ -97,6 +104,8 @@ def verify(
             compare("batch with padding", reference, lambda: padded(model, ids)),
             compare("reload", reference, lambda: _reloaded(published, ids), tolerance=0.0),
         ]
+        if trained is not None:
+            checks.insert(0, compare("trained weights", reference, lambda: forward(trained, ids), tolerance=0.0))
         if compiled:
             checks.append(compare("compiled", reference, lambda: forward(torch.compile(model), ids)))
         else:
@@ -172,7 +181,7 @@ def _transformers(
         return Check("transformers", "skipped", why="not installed (pip install transformers)")
     if not huggingface.has_twin(read_json(directory / "config.json")):
         return Check("transformers", "skipped", why="no twin: transformers has no such architecture")
-    import transformers
+    transformers = _quiet_transformers()
 
     def theirs() -> list[Tensor]:
         model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -186,6 +195,17 @@ def _transformers(
         if auto(text, add_special_tokens=False)["input_ids"] != tokenizer.encode(text).tolist():
             return dataclasses.replace(check, state="failed", why=f"the ids of text {place} differ")
     return check
+
+
+def _quiet_transformers() -> Any:
+    """The library, without its progress bars and without what its optional parts say of themselves."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
 
 
 def _batch(ids: Ids) -> Batch:

@@ -54,7 +54,7 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
         model = weights.build(recipe, prepared)
         huggingface.write(partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info)
         twin = huggingface.has_twin(read_json(partial / "config.json"))
-        proof = parity.verify(partial, TEXTS)
+        proof = parity.verify(partial, TEXTS, trained=model)
         if not proof.ok:
             bad = ", ".join(check.name for check in proof.checks if check.state == "failed")
             raise TextmillError(
@@ -66,7 +66,7 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
         lineage.write(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
     run.event("published", step=weights.step, weights=weights.id)
     space.reporter.stage("publish", "done", str(run.model))
-    return result | {"parity": proof.plain()}
+    return result | {"parity": read_json(run.model / "parity.json")}
 
 
 def _info(run: Run, recipe: Recipe, prepared: Prepared, step: int, weights: str) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def _session(
     if not resumed:
         fit = fitting(recipe, prepared, compute, world.size)
         session.progress.micro_batch, session.progress.loss_chunk = fit.micro_batch, fit.loss_chunk
+        if recipe.training.nonfinite == "skip":  # there must be something to go back to
+            session.save()
     session.go()
     if world.first:
         run.event("finished", step=session.progress.step)
@@ -128,7 +130,7 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
 
 
 def _begin(run: Run, recipe: Recipe, prepared: Prepared, resumed: bool) -> None:
-    if not resumed or run.recipe() != recipe:
+    if not run.exists or run.recipe() != recipe:
         run.begin(recipe, doctor.environment())
     lineage.write(
         run.path,

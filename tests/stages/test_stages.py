@@ -1,0 +1,279 @@
+"""The stages together: nothing is done twice, a change remakes what depends on it, figures are what they say."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from textmill.base import lineage, recipe
+from textmill.base.console import Reporter
+from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
+from textmill.data.batch import IGNORE, Batch
+from textmill.interop import huggingface
+from textmill.stages import ancestry, check, evaluate, history, inputs, pipeline, prepare, session, train
+from textmill.stages.workspace import Workspace
+from textmill.training import checkpoint
+
+
+class Listener(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.notes, self.stages = [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def _stage(self, name, state, why):
+        self.stages.append((name, state, why))
+
+
+@pytest.fixture
+def space(tmp_path):
+    return Workspace(tmp_path / "work", Listener())
+
+
+@pytest.fixture
+def tiny(tiny_recipe):
+    return recipe.load(tiny_recipe)
+
+
+def changed(base, **training):
+    return dataclasses.replace(base, training=dataclasses.replace(base.training, **training))
+
+
+def test_nothing_is_done_twice(tiny, space):
+    first = pipeline.run(tiny, space)
+    before = {path: path.stat().st_mtime_ns for path in space.root.rglob("*.safetensors")}
+    again = Workspace(space.root, Listener())
+    assert pipeline.run(tiny, again) == first
+    assert {(name, state) for name, state, _ in again.reporter.stages} >= {
+        (name, "up to date") for name in ("corpus", "tokenizer", "tokens", "evaluate", "publish")
+    }
+    assert {path: path.stat().st_mtime_ns for path in space.root.rglob("*.safetensors")} == before
+
+
+def test_a_change_remakes_what_depends_on_it_and_says_why(tiny, space):
+    prepare.prepare(tiny, space)
+    other = dataclasses.replace(tiny, tokenizer=dataclasses.replace(tiny.tokenizer, vocabulary=330))
+    listener = Listener()
+    prepare.prepare(other, Workspace(space.root, listener))
+    assert listener.stages == [
+        ("corpus", "up to date", ""),
+        ("tokenizer", "being made", "vocabulary was 320, is 330"),
+        ("tokens", "being made", "what it is made from changed"),
+    ]
+
+
+def test_a_changed_file_remakes_the_corpus(tiny, space, texts):
+    first = prepare.collect(tiny, space)
+    (texts / "000.txt").write_text("something else")
+    second = prepare.collect(tiny, Workspace(space.root, Listener()))
+    assert second.id != first.id
+
+
+def test_a_changed_recipe_shows_its_difference_and_may_fork(tiny, space):
+    train.train(tiny, space)
+    other = changed(tiny, steps=30)
+    with pytest.raises(RecipeError, match=r"training\.steps: 24 -> 30") as caught:
+        train.train(other, space)
+    assert "--fork" in str(caught.value)
+    forked = train.train(other, space, fork="longer")
+    steps = [row["step"] for row in forked.metrics() if "loss" in row]
+    assert steps[0] == 25, "it goes on from the old run's last checkpoint"
+    assert steps[-1] == 30
+    assert len(space.run("tiny").metrics()) == len(
+        {(r["step"], "loss" in r) for r in space.run("tiny").metrics()}
+    )
+
+
+def test_what_does_not_touch_the_weights_may_change(tiny, space):
+    train.train(tiny, space)
+    save = dataclasses.replace(tiny.training.save, keep=5)
+    train.train(changed(tiny, save=save, nonfinite="skip"), space)
+
+
+def test_bits_per_byte_by_hand(tiny, space):
+    """The reported figure, recomputed document by document from the published model."""
+    report = pipeline.run(tiny, space)["scores"]
+    corpus = prepare.prepare(tiny, space).open_corpus()
+    published = huggingface.read(space.run("tiny").model)
+    nats, size, targets = 0.0, 0, 0
+    for document in corpus.documents("test"):
+        ids = [
+            published.tokenizer.end,
+            *published.tokenizer.encode(document.text).tolist(),
+            published.tokenizer.end,
+        ]
+        size += len(document.text.encode())
+        targets += len(ids) - 1
+        nats += _document_nats(published.model, ids, published.spec.context)
+    assert report["targets"] == targets
+    assert report["bytes"] == size
+    assert report["scores"]["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, rel=0.02)
+    low, high = report["table"][0]["low"], report["table"][0]["high"]
+    assert low < report["scores"]["bits_per_byte"] < high
+    assert [row["name"] for row in report["table"]] == ["this model", "unigram", "xz", "zstd"]
+
+
+def _document_nats(model, ids, context):
+    """Nats of a document's tokens, each read with at least half a context before it where there is one."""
+    total, done = 0.0, 0
+    with torch.inference_mode():
+        while done < len(ids) - 1:
+            start = max(0, done - context // 2)
+            piece = torch.tensor([ids[start : start + context + 1]])
+            batch = Batch(piece[:, :-1], torch.full_like(piece[:, 1:], IGNORE))
+            losses = F.cross_entropy(model(batch)[0], piece[0, 1:], reduction="none")
+            total += float(losses[done - start :].sum())
+            done = start + piece.shape[1] - 1
+    return total
+
+
+def test_a_directory_that_fails_is_not_published(tiny, space, monkeypatch):
+    pipeline.run(tiny, space)
+    weights = space.run("tiny").model / "model.safetensors"
+    before = weights.read_bytes()
+    honest = huggingface.write
+
+    def careless(directory, model, *arguments, **options):
+        """A writer that loses a little of one weight."""
+        damaged = copy.deepcopy(model)
+        with torch.no_grad():
+            next(damaged.parameters())[0, 0] += 1e-3
+        honest(directory, damaged, *arguments, **options)
+
+    monkeypatch.setattr(huggingface, "write", careless)
+    new = dataclasses.replace(tiny, generation=dataclasses.replace(tiny.generation, tokens=13))
+    with pytest.raises(TextmillError, match="does not give the training path's logits"):
+        pipeline.run(new, space)
+    assert weights.read_bytes() == before
+    assert not list(space.root.rglob(".partial-*"))
+
+
+def poisoned(monkeypatch, loader, step):
+    """Make the loss of one step's batch not a number."""
+    rows = {tuple(row.tolist()) for row in loader.batch(step).inputs}
+    whole = session.causal
+
+    def loss(model, batch, chunk=None):
+        nats, targets = whole(model, batch, chunk)
+        bad = any(tuple(row.tolist()) in rows for row in batch.inputs) and model.training
+        return (nats * float("nan") if bad else nats), targets
+
+    monkeypatch.setattr(session, "causal", loss)
+
+
+def test_a_loss_that_is_not_finite_names_its_documents(tiny, space, monkeypatch):
+    loader = inputs.loader_of(tiny, prepare.prepare(tiny, space))
+    poisoned(monkeypatch, loader, 10)
+    with pytest.raises(NonFiniteError) as caught:
+        train.train(tiny, space)
+    documents = [document for document, _ in loader.documents(10)]
+    assert documents[0] in str(caught.value)
+    assert "--step 10" in str(caught.value)
+    event = next(event for event in space.run("tiny").events() if event["event"] == "not finite")
+    assert event["documents"] == documents
+    assert checkpoint.listed(space.run("tiny").checkpoints)[-1].name == "step-00000008", (
+        "the weights before it are kept"
+    )
+
+
+def test_a_loss_that_is_not_finite_may_be_passed_over(tiny, space, monkeypatch):
+    loader = inputs.loader_of(tiny, prepare.prepare(tiny, space))
+    poisoned(monkeypatch, loader, 10)
+    run = train.train(changed(tiny, nonfinite="skip"), space)
+    saved = checkpoint.load(checkpoint.newest_whole(run.checkpoints).path)
+    assert saved.state["step"] == 24
+    assert saved.state["skipped"] == [10]
+    assert [row["step"] for row in run.metrics() if "loss" in row] == [s for s in range(1, 25) if s != 11]
+
+
+def test_early_stopping(tiny, space):
+    still = dataclasses.replace(
+        tiny.training.optimizer, lr=0.0, rest=dataclasses.replace(tiny.training.optimizer.rest, lr=0.0)
+    )
+    run = train.train(
+        changed(tiny, optimizer=still, average=None, patience=2, steps=600, evaluate_every=3), space
+    )
+    assert max(row["step"] for row in run.metrics()) == 9, (
+        "the first look is the best, two more are waited for"
+    )
+
+
+def test_the_documents_of_a_step(tiny, space):
+    run = train.train(tiny, space)
+    result = ancestry.batch_documents(space, run.name, 5)
+    loader = inputs.loader_of(tiny, prepare.prepare(tiny, space))
+    assert [(row["document"], row["tokens"]) for row in result["documents"]] == loader.documents(5)
+    assert all(row["source"].endswith(".txt") for row in result["documents"])
+    assert sum(row["tokens"] for row in result["documents"]) == 4 * 32
+
+
+def test_lineage_notices_a_changed_byte(tiny, space):
+    pipeline.run(tiny, space)
+    result = ancestry.tree(space, "tiny", verify=True)
+    assert result["ok"]
+    assert [row["kind"] for row in result["artifacts"]][:4] == ["model", "run", "tokens", "corpus"]
+    shard = next(space.root.glob("corpus/*/train-*.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"!")
+    assert not ancestry.tree(space, "tiny", verify=True)["ok"]
+    assert lineage.damage(lineage.read(shard.parent)) == [shard.name]
+
+
+def test_evaluating_files(tiny, space, tmp_path):
+    pipeline.run(tiny, space)
+    file = tmp_path / "new.txt"
+    file.write_text("the mill turns water into bread")
+    result = evaluate.evaluate(space, "tiny", files=[file])
+    assert result["documents"] == 1
+    assert result["bytes"] == 31
+    with pytest.raises(RecipeError):
+        evaluate.evaluate(space, "tiny", files=[tmp_path / "nowhere.txt"])
+
+
+def test_check_counts_and_predicts(tiny, space, texts):
+    copied = sorted(texts.glob("*.txt"))[0].read_text()
+    for index in range(
+        40
+    ):  # enough copies with another first line that some fall on either side of the split
+        (texts / f"copy{index}.txt").write_text(f"copy {index}\n{copied * 3}")
+    result = check.check(tiny, space)
+    assert result["parameters"] > 0
+    assert result["seconds"] == pytest.approx(result["seconds_per_step"] * 24)
+    assert result["memory_bytes"] == sum(result["memory"].values())
+    texts_of = {finding["text"] for finding in result["findings"]}
+    assert any("end-of-text token is trained" in text for text in texts_of)
+    overlap = next(finding for finding in result["findings"] if "runs of 13" in finding["text"])
+    assert overlap["level"] == "warning"
+
+
+def test_history_and_comparison(tiny, space):
+    train.train(tiny, space)
+    other = dataclasses.replace(changed(tiny, steps=12), name="other")
+    train.train(other, space)
+    rows = history.overview(space)
+    assert [(row["name"], row["state"], row["step"]) for row in rows] == [
+        ("other", "trained", 12),
+        ("tiny", "trained", 24),
+    ]
+    differences = history.compare(space, "tiny", "other")["differences"]
+    assert differences == [{"key": "training.steps", "first": 24, "second": 12}]
+    assert history.svg(space, ["tiny", "other"]).count("<polyline") == 6
+    with pytest.raises(TextmillError, match="did you mean tiny"):
+        history.details(space, "tinny")
+
+
+def test_published_files_hold_no_path_of_this_machine(tiny, space, tmp_path):
+    pipeline.run(tiny, space)
+    for path in space.run("tiny").model.iterdir():
+        if path.suffix in (".json", ".md"):
+            assert str(tmp_path) not in path.read_text(), path.name
+    assert json.loads((space.run("tiny").model / "textmill.json").read_text())["info"]["lineage"]["corpus"]
