@@ -46,7 +46,11 @@ def exact_files(root):
     """Hashes of the artifacts, the last checkpoint and the published weights."""
     chosen = [*root.glob("corpus/*/*"), *root.glob("tokens/*/*/*"), *root.glob("runs/*/checkpoints/*24/*")]
     chosen += [*root.glob("runs/*/model/*.safetensors"), *root.glob("runs/*/model/*.json")]
-    kept = [path for path in chosen if path.is_file() and path.name not in (".lock", "parity.json", "lineage.json")]
+    kept = [
+        path
+        for path in chosen
+        if path.is_file() and path.name not in (".lock", "parity.json", "lineage.json")
+    ]
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 
@@ -56,7 +60,9 @@ def test_sigterm_in_every_phase(tmp_path, tiny_recipe, textmill):
         log = wait_for(process, rf"{phase} +(being made|\d+ steps)")
         process.send_signal(signal.SIGTERM)
         code, rest = finish(process)
-        assert code in (0, 130), f"{phase}: {code}\n{log}{rest}"  # 0: the phase was over before the signal came
+        assert code in (0, 130), (
+            f"{phase}: {code}\n{log}{rest}"
+        )  # 0: the phase was over before the signal came
         assert "Traceback" not in log + rest, f"{phase}\n{log}{rest}"
         assert not list((tmp_path / "work").rglob(".partial-*")), phase
     textmill("run", tiny_recipe)

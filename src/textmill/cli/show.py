@@ -17,10 +17,12 @@ _OUT = Console(highlight=False, soft_wrap=False)
 _NONE = "–"
 
 
-def _table(*headers: str, title: str = "", right: Sequence[int] = ()) -> Table:
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+def _table(*headers: str, right: Sequence[int] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for index, header in enumerate(headers):
-        table.add_column(header, justify="right" if index in right else "left", overflow="fold")
+        table.add_column(
+            header, justify="right" if index in right else "left", overflow="fold", no_wrap=index == 0
+        )
     return table
 
 
@@ -56,9 +58,8 @@ def trained(result: Mapping[str, Any]) -> None:
 
 def scores(result: Mapping[str, Any]) -> None:
     """An evaluation: the model, and the baselines beside it."""
-    table = _table(
-        "", "bits per byte", "95 % interval", title=f"{result['model']} on {result['on']}", right=(1,)
-    )
+    _OUT.print(f"{escape(result['model'])} on {escape(result['on'])}\n", soft_wrap=True)
+    table = _table("", "bits per byte", "95 % interval", right=(1,))
     for row in result["table"]:
         low, high = row.get("low"), row.get("high")
         interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
@@ -82,7 +83,8 @@ def published(result: Mapping[str, Any]) -> None:
 
 def parity(result: Mapping[str, Any]) -> None:
     """What `verify` found."""
-    table = _table("way", "max |Δ logit|", "mean KL", "", title="\nthe same everywhere?", right=(1, 2))
+    _OUT.print("\nthe same everywhere?\n")
+    table = _table("way", "max |Δ logit|", "mean KL", "", right=(1, 2))
     colours = {"ok": "green", "failed": "bold red"}
     for row in result["checks"]:
         delta, kl = _number(row["max_difference"], ".1e"), _number(row["mean_kl"], ".1e")
@@ -130,7 +132,9 @@ def quickstart(result: Mapping[str, Any]) -> None:
 
 def check(result: Mapping[str, Any]) -> None:
     """What a recipe will cost, and which tokens bear loss."""
-    table = _table("", "", title=f"{result['name']} before anything is spent")
+    _OUT.print(f"{escape(result['name'])}, before anything is spent\n")
+    table = _table("", "")
+    table.show_header = False
     for label, text in (
         ("parameters", f"{result['parameters']:,}"),
         (
@@ -202,7 +206,8 @@ def comparison(result: Mapping[str, Any]) -> None:
     """Two runs side by side."""
     first, second = result["runs"]
     runs(result["runs"])
-    table = _table("key", first["name"], second["name"], title="\nrecipes differ in")
+    table = _table("key", first["name"], second["name"])
+    _OUT.print("\nrecipes differ in")
     for row in result["differences"]:
         table.add_row(row["key"], _said(row["first"]), _said(row["second"]))
     _OUT.print(table if result["differences"] else "\nthe recipes are the same")
@@ -255,7 +260,7 @@ def doctor(result: Mapping[str, Any]) -> None:
         ("compiler", result["compiler"] or "none"),
     ):
         _OUT.print(f"{label:<10} {escape(text)}", soft_wrap=True)
-    table = _table("extra", "state", "for", title="")
+    table = _table("extra", "state", "for")
     for row in result["extras"]:
         state = (
             Text("installed", style="green")

@@ -105,7 +105,9 @@ def verify(
             compare("reload", reference, lambda: _reloaded(published, ids), tolerance=0.0),
         ]
         if trained is not None:
-            checks.insert(0, compare("trained weights", reference, lambda: forward(trained, ids), tolerance=0.0))
+            checks.insert(
+                0, compare("trained weights", reference, lambda: forward(trained, ids), tolerance=0.0)
+            )
         if compiled:
             checks.append(compare("compiled", reference, lambda: forward(torch.compile(model), ids)))
         else:

@@ -68,7 +68,8 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: s
     parts = _axes(place, (x_low, x_high), (y_low, y_high), x_label, y_label)
     for index, line in enumerate(series):
         if line.points:
-            parts += _line(line, _COLOURS[index % len(_COLOURS)], index, place)
+            parts += _line(line, _COLOURS[index % len(_COLOURS)], place)
+    parts += _legend([line.name for line in series])
     return _frame(title, parts)
 
 
@@ -93,7 +94,7 @@ def _axes(place, x_range, y_range, x_label: str, y_label: str) -> list[str]:
     return parts
 
 
-def _line(line: Series, colour: str, index: int, place) -> list[str]:
+def _line(line: Series, colour: str, place) -> list[str]:
     def path(points: Sequence[tuple[float, float]], style: str) -> str:
         spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
         return f'<polyline points="{spots}" fill="none" stroke="{colour}" {style}/>'
@@ -108,9 +109,18 @@ def _line(line: Series, colour: str, index: int, place) -> list[str]:
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>'
             for x, y in (place(*point) for point in line.points)
         ]
-    x, y = WIDTH - _RIGHT - 190, _TOP + 14 + 18 * index
-    parts.append(f'<rect x="{x}" y="{y - 9}" width="12" height="12" fill="{colour}"/>')
-    parts.append(f'<text x="{x + 18}" y="{y + 2}">{escape(line.name)}</text>')
+    return parts
+
+
+def _legend(names: Sequence[str]) -> list[str]:
+    """Names with their colours, right-aligned at the top."""
+    column = WIDTH - _RIGHT - 24 - 7 * max(map(len, names))  # 7: about the width of a letter, in pixels
+    parts = []
+    for index, name in enumerate(names):
+        row = _TOP + 14 + 18 * index
+        colour = _COLOURS[index % len(_COLOURS)]
+        parts.append(f'<rect x="{column}" y="{row - 9}" width="12" height="12" fill="{colour}"/>')
+        parts.append(f'<text x="{column + 18}" y="{row + 2}">{escape(name)}</text>')
     return parts
 
 

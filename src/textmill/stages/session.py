@@ -24,6 +24,7 @@ from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.data.loader import Loader, evaluation_batches
 from textmill.data.tokens import TokenStore
+from textmill.stages.board import Board, NoBoard
 from textmill.stages.interrupt import Stop
 from textmill.training import checkpoint, device, schedule
 from textmill.training.average import WeightAverage
@@ -71,6 +72,7 @@ class Session:
     validation: TokenStore
     reporter: Reporter
     stop: Stop
+    board: Board = field(default_factory=NoBoard)
     progress: Progress = field(default_factory=Progress)
     _rates: list[float] = field(default_factory=list)  # seconds a step, for the time left
 
@@ -176,6 +178,15 @@ class Session:
                 "seconds": round(result.seconds, 4),
             }
         )
+        self.board.write(
+            progress.step,
+            {
+                "loss/training": result.loss,
+                "rate": result.rate,
+                "grad_norm": result.grad_norm,
+                "tokens_per_second": speed,
+            },
+        )
         left = sum(self._rates) / len(self._rates) * (steps - progress.step)
         smoothed = progress.smoothed if progress.smoothed is not None else math.nan
         self.reporter.training(
@@ -202,6 +213,7 @@ class Session:
         loss = nats / targets
         if self.world.first:
             self.run.log({"step": progress.step, "validation": loss})
+            self.board.write(progress.step, {"loss/validation": loss})
         improved = progress.best is None or loss < progress.best
         if improved:
             progress.best, progress.best_step, progress.looks = loss, progress.step, 0

@@ -12,6 +12,7 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.stages import doctor, inputs, interrupt
+from textmill.stages.board import board
 from textmill.stages.prepare import Prepared, prepare
 from textmill.stages.session import Session
 from textmill.stages.workspace import Workspace
@@ -67,7 +68,12 @@ def _session(
         session.progress.micro_batch, session.progress.loss_chunk = fit.micro_batch, fit.loss_chunk
         if recipe.training.nonfinite == "skip":  # there must be something to go back to
             session.save()
-    session.go()
+    if world.first:
+        session.board = board(run, session.progress.step)
+    try:
+        session.go()
+    finally:
+        session.board.close()
     if world.first:
         run.event("finished", step=session.progress.step)
         reporter.stage(
