@@ -11,7 +11,7 @@ demo: .venv/.core
 test: .venv/.all
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/pyrefly check
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not figures"
 	$(BIN)/python -m pytest -m "figures and not slow"
 
@@ -21,7 +21,7 @@ slow: .venv/.all
 lint: .venv/.all
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/pyrefly check
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

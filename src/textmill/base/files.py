@@ -58,7 +58,7 @@ def disk_errors(where: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise TextmillError(
-                f"cannot be written ({error.strerror.lower()})", where=where, advice="check its permissions"
+                f"cannot be written ({error.strerror})", where=where, advice="check its permissions"
             ) from error
         raise
 

@@ -69,7 +69,7 @@ def _read(path: Path) -> dict[str, Any]:
             "there is no such recipe", where=path, advice="`textmill recipe new` makes one"
         ) from error
     except (IsADirectoryError, PermissionError) as error:
-        raise RecipeError(f"cannot be read ({error.strerror.lower()})", where=path) from error
+        raise RecipeError(f"cannot be read ({error.strerror})", where=path) from error
     except UnicodeDecodeError as error:
         raise RecipeError("is not UTF-8 text", where=path, advice="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:

@@ -7,6 +7,7 @@ in a new recipe and the schema an editor loads all come from the one place where
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -170,14 +171,12 @@ def _union(choices: tuple, value: Any, about: About, where: str, path: str) -> A
         advice = f"did you mean {near[0]!r}?" if near else ""
         raise _wrong(where, _join(path, "kind"), f"{kind!r} is not one of {', '.join(specs)}", advice)
     plain = [choice for choice in choices if not dataclasses.is_dataclass(choice)]
-    for choice in plain:
-        try:
-            return _value(choice, value, about, where, path)
-        except RecipeError as error:
-            failed = error
     if len(plain) == 1:
-        raise failed
-    raise _wrong(where, path, f"must be {_type_name(Union[choices])}, not {_describe(value)}")  # noqa: UP007
+        return _value(plain[0], value, about, where, path)
+    for choice in plain:
+        with contextlib.suppress(RecipeError):
+            return _value(choice, value, about, where, path)
+    raise _wrong(where, path, f"must be {_either(choices)}, not {_describe(value)}")
 
 
 def kind_of(spec: type) -> str:
@@ -268,8 +267,7 @@ def _describe(value: Any) -> str:
     return "a table" if isinstance(value, Mapping) else repr(value)
 
 
-def _type_name(kind: Any) -> str:
-    choices = get_args(kind) or (kind,)
+def _either(choices: tuple) -> str:
     return " or ".join(_NAMES.get(choice, "a table") for choice in choices)
 
 

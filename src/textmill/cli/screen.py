@@ -10,6 +10,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -40,7 +41,7 @@ class Screen(Reporter):
         self.console = console or Console(stderr=True)
         self._live: Live | None = None
         self._progress: Progress | None = None
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._losses: list[float] = []
 
     def note(self, text: str) -> None:

@@ -20,7 +20,7 @@ def tree(space: Workspace, target: str, *, verify: bool = False) -> dict[str, An
             rows.append({"depth": depth, **item, "ok": False})
             ok = False
             continue
-        row = {
+        row: dict[str, Any] = {
             "depth": depth,
             "kind": item.kind,
             "id": item.id,

@@ -131,7 +131,8 @@ def _frame(title: str, parts: Sequence[str]) -> str:
     )
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
+            '<svg xmlns="http://www.w3.org/2000/svg" '
+            f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
             f"<title>{escape(title)}</title><style>{style}</style>",
             f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}"/>',
             f'<text x="{WIDTH / 2}" y="22" text-anchor="middle" style="font-size:15px">{escape(title)}</text>',

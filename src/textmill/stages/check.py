@@ -9,8 +9,6 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from textmill.base import count
 from textmill.base.console import amount
 from textmill.base.spec import Recipe
@@ -20,12 +18,11 @@ from textmill.stages.train import fitting
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:
-    from textmill.data.tokens import TokenStore
     from textmill.training.device import Compute
     from textmill.training.memory import Fit
 
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
-_OVERLAP_TOKENS = 13  # tokens in a row that count as overlap (Brown et al. 2020, appendix C)
+_MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
 
 
 def check(recipe: Recipe, space: Workspace, *, sweep: bool = False) -> dict[str, Any]:
@@ -96,7 +93,7 @@ def _model_and_loss(recipe: Recipe, prepared: Prepared, fit: Fit) -> tuple[Any, 
     from textmill.models import table
     from textmill.training.loss import causal
 
-    model = table.build(recipe.model, prepared.open_tokenizer().vocabulary, seed=recipe.seed)
+    model: Any = table.build(recipe.model, prepared.open_tokenizer().vocabulary, seed=recipe.seed)
     model.gradient_checkpointing = recipe.training.gradient_checkpointing
     return model, functools.partial(causal, chunk=fit.loss_chunk)
 
@@ -122,35 +119,40 @@ def _sweep(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> di
 
 
 def _mask(recipe: Recipe, prepared: Prepared) -> list[list[dict[str, Any]]]:
-    """The targets of the first rows of step 0, and whether each bears loss."""
-    from textmill.data.batch import IGNORE
+    """The first tokens of the first rows of step 0, and whether each bears loss."""
+    from textmill.training import inspection
 
     tokenizer = prepared.open_tokenizer()
-    batch = loader_of(recipe, prepared).batch(0)
-    rows = []
-    for inputs, targets in zip(
-        batch.inputs[:_SHOWN_ROWS].tolist(), batch.targets[:_SHOWN_ROWS].tolist(), strict=True
-    ):
-        row = [{"text": tokenizer.decode(inputs[:1]), "loss": False}]
-        for given, wanted in zip(inputs[1:], targets, strict=False):
-            bears = wanted != IGNORE
-            row.append({"text": tokenizer.decode([wanted if bears else given]), "loss": bears})
-        rows.append(row[:_SHOWN_TOKENS])
-    return rows
+    rows = inspection.shown(loader_of(recipe, prepared).batch(0), _SHOWN_ROWS)
+    return [
+        [{"text": tokenizer.decode([token.id]), "loss": token.bears_loss} for token in row[:_SHOWN_TOKENS]]
+        for row in rows
+    ]
 
 
 def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
-    found = [_end_of_text(recipe, prepared)]
-    documents, share = _overlap(part(prepared, "train"), part(prepared, "test"))
-    level = "warning" if documents or share > 0.2 else "ok"
-    found.append(
-        _finding(
-            level,
-            f"{documents} test documents are in the training part word for word; {share:.1%} of the test tokens "
-            f"lie in runs of {_OVERLAP_TOKENS} that it has too",
-        )
+    from textmill.training import inspection
+
+    train = part(prepared, "train")
+    step = inspection.end_is_trained(loader_of(recipe, prepared), train.end, min(recipe.training.steps, 200))
+    if step is None:
+        found = [
+            _finding(
+                "warning", "the end-of-text token is no target in the first steps: the model may never stop"
+            )
+        ]
+    else:
+        found = [_finding("ok", f"the end-of-text token is trained, first in step {step}")]
+    overlap = inspection.overlap(train, part(prepared, "test"))
+    level = "warning" if overlap.same or overlap.share > _MUCH_OVERLAP else "ok"
+    text = (
+        f"{overlap.same} of {overlap.documents} test documents are in the training part word for word; "
+        f"{overlap.share:.1%} of their runs of {inspection.WINDOW} tokens are there too"
     )
+    if level == "warning" and overlap.worst:
+        text += f", most in document {overlap.worst[0][0]} ({overlap.worst[0][1]:.0%})"
+    found.append(_finding(level, text))
     if result["memory_bytes"] > result["memory_free"]:
         found.append(_finding("warning", "more memory is needed than is free"))
     if result["epochs"] > 20:
@@ -170,42 +172,3 @@ def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> lis
 
 def _finding(level: str, text: str) -> dict[str, str]:
     return {"level": level, "text": text}
-
-
-def _end_of_text(recipe: Recipe, prepared: Prepared) -> dict[str, str]:
-    """Whether the end-of-text token is a target within the first epoch's batches."""
-    loader, end = loader_of(recipe, prepared), part(prepared, "train").end
-    for step in range(min(recipe.training.steps, 200)):
-        count_of_ends = int((loader.batch(step).targets == end).sum())
-        if count_of_ends:
-            return _finding("ok", f"the end-of-text token is trained ({count_of_ends} times in step {step})")
-    return _finding(
-        "warning", "the end-of-text token is not trained in the first steps: the model may never stop"
-    )
-
-
-def _overlap(train: TokenStore, test: TokenStore) -> tuple[int, float]:
-    """(test documents that are in the training part, share of test tokens inside a run that it has too)."""
-    known = {train.document(index).tobytes() for index in range(len(train))}
-    repeated = sum(test.document(index).tobytes() in known for index in range(len(test)))
-    if test.tokens < _OVERLAP_TOKENS or train.tokens < _OVERLAP_TOKENS:
-        return repeated, 0.0
-    hits = np.isin(_windows(test), _windows(train))
-    covered = np.zeros(test.tokens, dtype=np.int64)
-    starts = np.flatnonzero(hits)
-    np.add.at(covered, starts, 1)
-    ends = starts + _OVERLAP_TOKENS
-    np.add.at(covered, ends[ends < test.tokens], -1)
-    return repeated, float((np.cumsum(covered) > 0).mean())
-
-
-def _windows(store: TokenStore) -> np.ndarray:
-    """A 64-bit hash of every run of `_OVERLAP_TOKENS` tokens (polynomial, modulo 2^64, mixed per token)."""
-    length = store.tokens - _OVERLAP_TOKENS + 1
-    ids = np.asarray(store.ids).astype(np.uint64)
-    mixed = (ids + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= mixed >> np.uint64(29)
-    total = np.zeros(length, dtype=np.uint64)
-    for place in range(_OVERLAP_TOKENS):
-        total = total * np.uint64(0x100000001B3) + mixed[place : place + length]
-    return total

@@ -61,7 +61,12 @@ def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
     part = recipe.evaluation.part
     corpus = prepared.open_corpus()
     model = weights.build(recipe, prepared)
-    result = {"key": key, "model": run.name, "step": weights.step, "on": f"the {part} part of its corpus"}
+    result: dict[str, Any] = {
+        "key": key,
+        "model": run.name,
+        "step": weights.step,
+        "on": f"the {part} part of its corpus",
+    }
     result |= _scored(
         model,
         _store(prepared, part),

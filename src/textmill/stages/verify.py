@@ -14,7 +14,7 @@ from textmill.stages.workspace import Workspace
 TEXTS = (
     "The mill stood where the two streams met, and on quiet evenings one could hear the wheel from the road.",
     "磨坊在两条小溪交汇的地方，安静的傍晚，从路上就能听见水轮的声音。",
-    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / len(values)\n",
+    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / 2\n",
     "naïve café, 42 €, \t¬ \u2003 𝔘𝔫𝔦 👩‍🔬 e\u0301 <|endoftext|> \x7f\n\n\n",
 )
 _CHARACTERS = 2000  # of each file that is compared on

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from textmill.data.batch import IGNORE
 from textmill.data.loader import Scored
@@ -19,14 +18,14 @@ _MOST_LOGITS = 1 << 26  # logits computed at once: 256 MiB in float32
 
 @torch.inference_mode()
 def score_documents(
-    model: nn.Module,
+    model: Any,
     batches: Iterable[Scored],
     documents: int,
     *,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     progress: Callable[[int], None] = lambda targets: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(nats (D,), targets (D,)) of the documents of a store, each target counted once.
+    """(nats (D,), targets (D,)) of the documents of a store under a Generator, each target counted once.
 
     `progress` is told the number of targets scored so far. The model's mode is given back as it was.
     """
