@@ -102,3 +102,26 @@ def textmill(tmp_path):
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """A byte tokenizer, as small as one can be."""
+    from textmill.base.spec import TokenizerSpec
+    from textmill.text.tokenizer_training import train
+
+    return train(TokenizerSpec(kind="bytes"), ["a few words"])
+
+
+@pytest.fixture(autouse=True)
+def quiet(request):
+    """One thread (workers share the machine) and the same random state for every test that computes."""
+    torch = sys.modules.get("torch")
+    if torch is None or request.node.get_closest_marker("figures"):
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)

@@ -25,17 +25,8 @@ TEMPORARY = ".partial-"  # prefix of names that are not yet what they will be
 _BLOCK = 1 << 20
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable (a rename is only safe after this)."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_file(path: Path) -> None:
-    """Make the bytes of a file durable."""
+def sync(path: Path) -> None:
+    """Make the bytes of a file durable, or the names in a directory: a rename is only safe after this."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -88,7 +79,7 @@ def atomic_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(temporary, path)
-            sync_directory(path.parent)
+            sync(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -137,8 +128,8 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             for file in temporary.rglob("*"):
-                (sync_directory if file.is_dir() else sync_file)(file)
-            sync_directory(temporary)
+                sync(file)
+            sync(temporary)
             if path.exists():
                 old = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")
                 os.rename(path, old)
@@ -146,7 +137,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                 shutil.rmtree(old)
             else:
                 os.rename(temporary, path)
-            sync_directory(path.parent)
+            sync(path.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

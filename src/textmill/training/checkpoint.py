@@ -33,7 +33,7 @@ from textmill.base.files import (
     read_json,
     remove_partial,
     sha256_file,
-    sync_directory,
+    sync,
 )
 from textmill.base.training_spec import SaveSpec
 
@@ -218,7 +218,7 @@ def prune(directory: Path, spec: SaveSpec, best: int | None = None) -> list[Path
         doomed = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")
         with disk_errors(path):
             os.rename(path, doomed)
-            sync_directory(path.parent)
+            sync(path.parent)
             shutil.rmtree(doomed, ignore_errors=True)
         removed.append(path)
     return removed
