@@ -32,14 +32,6 @@ SAMPLED = GenerationSpec(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def made(spec: DecoderSpec = SPEC):
     """A model whose logits differ enough to have a will of its own."""
     model = build(spec, VOCABULARY, seed=4)

@@ -20,14 +20,6 @@ SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=6
 TEXTS = ["def main():\n    return 中文", "x", "", "A longer text, so that the others want padding beside it."]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def tokenizer():
     return train(TokenizerSpec(kind="bpe", vocabulary=280), TEXTS * 5)

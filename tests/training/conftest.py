@@ -13,14 +13,6 @@ VOCABULARY = 37
 SPEC = DecoderSpec(d_model=16, layers=2, heads=2, d_ff=32, context=12)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class RandomLoader:
     """Batches of a counting language with noise, a pure function of the step; some targets bear no loss."""
 
