@@ -30,7 +30,18 @@ FLOORS = {
     "cli": 8,
     "serving": 8,
 }
-CORE = {"torch", "numpy", "pyarrow", "safetensors", "tokenizers", "tiktoken", "typer", "rich", "jinja2"}
+CORE = {
+    "torch",
+    "numpy",
+    "pyarrow",
+    "safetensors",
+    "tokenizers",
+    "tiktoken",
+    "typer",
+    "rich",
+    "jinja2",
+    "pydivsufsort",
+}
 # Extras a module may import, always inside the function that needs them.
 OPTIONAL = {"transformers", "tensorboard"}
 TORCH_FREE = ("base", "text", "metrics", "tasks", "index")

@@ -1,0 +1,96 @@
+"""From a text to the documents it is in: the longest spans found word for word in the corpus.
+
+A span is maximal when it occurs and no longer one around it does. Spans that say nothing are left out, after the
+idea of OLMoTrace (Liu et al. 2025): those so short, or of such common tokens, that chance alone would have put them
+into a corpus of this size, and those so frequent that they are nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from textmill.index.search import Holder, Index
+
+SHORTEST, COMMON, HOLDERS = 8, 1000, 5
+_WINDOW = 64  # tokens looked up at once while a span is extended
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens [start, end) of the text, which occur word for word in the corpus."""
+
+    start: int
+    end: int
+    count: int  # occurrences
+    documents: int  # that hold it
+    holders: tuple[Holder, ...]  # the first of them
+    bits: float  # of surprise under the corpus' token frequencies; over log2(tokens): not there by chance
+
+
+def trace(
+    index: Index,
+    ids: Sequence[int] | np.ndarray,
+    *,
+    shortest: int = SHORTEST,
+    common: int = COMMON,
+    holders: int = HOLDERS,
+) -> list[Span]:
+    """The maximal spans of a text, in its order.
+
+    ids: (n,) token ids, without end-of-text at the ends. shortest: tokens a span has at least. common: occurrences a
+    span has at most. holders: documents named for each. Raises ValueError for ids of another vocabulary.
+    """
+    ids = np.asarray(ids, dtype=np.int64)
+    if len(ids) and not 0 <= ids.min() <= ids.max() < index.vocabulary:
+        raise ValueError(f"the text holds ids that are not below {index.vocabulary}")
+    frequency = np.maximum(index.unigrams, 1) / index.tokens
+    surprise = np.concatenate([[0.0], np.cumsum(-np.log2(frequency[ids]))])
+    chance = np.log2(index.tokens)
+    spans = []
+    for start, end in maximal(index, ids, shortest):
+        bits = float(surprise[end] - surprise[start])
+        if bits <= chance:
+            continue
+        count = index.count(ids[start:end])
+        if count <= common:
+            named, documents = index.holders(ids[start:end], holders)
+            spans.append(Span(start, end, count, documents, tuple(named), bits))
+    return spans
+
+
+def maximal(index: Index, ids: np.ndarray, shortest: int = 1) -> Iterator[tuple[int, int]]:
+    """(start, end) of every maximal span of `shortest` tokens and more, in order.
+
+    At each start one look-up asks whether a span there would reach past the last one; only then is it extended.
+    """
+    reached, total = 0, len(ids)
+    for start in range(total):
+        least = max(start + max(1, shortest), reached + 1)
+        if least > total:
+            return
+        if index.count(ids[start:least]):
+            reached = _extend(index, ids, start, least)
+            yield start, reached
+
+
+def _extend(index: Index, ids: np.ndarray, start: int, known: int) -> int:
+    """The end of the longest run from `start` that occurs, of which [start, known) is known to."""
+    window = _WINDOW
+    while True:
+        stop = min(len(ids), known + window)
+        found = start + max(common_length(index, ids[start:stop]), known - start)
+        if found < stop or stop == len(ids):
+            return found
+        known, window = found, window * 2
+
+
+def common_length(index: Index, ids: np.ndarray) -> int:
+    """How many of `ids`, from the first, occur together in a document."""
+    inner = np.flatnonzero(ids[1:] == index.end)
+    if len(inner):  # a span may end with end-of-text, and goes no further
+        ids = ids[: int(inner[0]) + 2]
+    pattern = index.pattern(ids)
+    return max(shard.common(pattern) for shard in index.shards) if pattern else 0
