@@ -1,6 +1,7 @@
 """One rank of the distributed tests: trains some steps and writes what it has as one ordinary checkpoint.
 
-Arguments: directory, first step, last step, parallel (ddp or fsdp2), optimizer (adamw or muon).
+Arguments: directory, first step, last step, parallel (ddp or fsdp2), optimizer (adamw or muon), and whether the
+last rank has little memory (tight or roomy).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from textmill.training.loss import causal
 
 
 def main() -> None:
-    directory, first, last, parallel, rule = sys.argv[1:]
+    directory, first, last, parallel, rule, memory = sys.argv[1:]
     torch.set_num_threads(1)
     with distributed.join(torch.device("cpu"), parallel) as world:
         model = build(SPEC, VOCABULARY, seed=1, dtype=torch.float64)
@@ -34,10 +35,16 @@ def main() -> None:
             distributed.load_weights(model, saved.model)
             optimizer.load_state(saved.optimizer)
             average.load_state(saved.average)
+
+        def loss(model, batch):
+            if memory == "tight" and world.rank == world.size - 1 and len(batch) > 1:
+                raise MemoryError
+            return causal(model, batch)
+
         results = []
         steps = range(int(first), int(last))
         options = {"rates": lambda step: 1.0, "micro_batch": 3, "clip": 0.5, "world": world}
-        for result in train(model, causal, RandomLoader(), optimizer, steps=steps, **options):
+        for result in train(model, loss, RandomLoader(), optimizer, steps=steps, **options):
             average.update()
             results.append([result.step, result.nats, result.targets, result.grad_norm, result.tokens])
         weights = world.whole(dict(model.named_parameters()))

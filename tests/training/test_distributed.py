@@ -16,11 +16,11 @@ from textmill.training import checkpoint
 SCRIPT = Path(__file__).with_name("ranks.py")
 
 
-def _run(directory, first, last, *, ranks, parallel="ddp", rule="adamw"):
+def _run(directory, first, last, *, ranks, parallel="ddp", rule="adamw", memory="roomy"):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, str(SCRIPT), str(directory), str(first), str(last), parallel, rule]
+    command = [sys.executable, str(SCRIPT), str(directory), str(first), str(last), parallel, rule, memory]
     base = {
         name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     }
@@ -85,6 +85,12 @@ def test_ranks_come_and_go(tmp_path, alone, parallel):
     assert [row[0] for row in seen] == [0, 1, 2, 3]
     for mine, theirs in zip(alone("adamw").state["results"], seen, strict=True):
         assert theirs == pytest.approx(mine, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_ranks_agree_on_a_smaller_micro_batch(tmp_path, alone):
+    """Memory runs out on one of them only; both begin the step again."""
+    _assert_same(alone("adamw"), _run(tmp_path, 0, 4, ranks=2, memory="tight"))
 
 
 @pytest.mark.slow

@@ -46,6 +46,25 @@ def test_chunks_change_nothing(make_model, loader, chunk, changes):
         torch.testing.assert_close(other.grad, one.grad, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("changes", [{}, {"tied": False}])
+@pytest.mark.parametrize("chunk", [None, 1, 7, 1000])
+def test_the_quick_way_on_a_cpu_is_the_formula(make_model, loader, chunk, changes):
+    """float32 takes its own road; the float64 model is the reference. Some targets bear no loss."""
+    batch = loader.batch(5)
+    assert (batch.targets == IGNORE).any()
+    exact, quick = make_model(**changes), make_model(torch.float32, **changes)
+    (causal(exact, batch)[0] / 3).backward()
+    nats, targets = causal(quick, batch, chunk)
+    (nats / 3).backward()
+    assert targets == count_targets(batch)
+    assert nats.item() == pytest.approx(causal(exact, batch)[0].item(), rel=1e-6)
+    for one, other in zip(exact.parameters(), quick.parameters(), strict=True):
+        torch.testing.assert_close(other.grad.double(), one.grad, rtol=2e-4, atol=2e-5)
+    quick.eval()
+    with torch.no_grad():
+        assert causal(quick, batch, chunk)[0].item() == pytest.approx(nats.item(), rel=1e-6)
+
+
 def test_chunks_with_frozen_output_layer(make_model, loader):
     model = make_model(tied=False)
     model.output.requires_grad_(False)

@@ -38,7 +38,9 @@ def test_weights_and_optimiser_state_are_counted_exactly(make_model, optimizer):
 
 
 def _need(rows, **changes):
-    return memory.predict(SPEC, dataclasses.replace(TRAINING, **changes), 1000, 32, rows).total
+    return memory.predict(
+        SPEC, dataclasses.replace(TRAINING, **changes), 1000, 32, rows, loss_chunk=512
+    ).total
 
 
 def test_the_largest_cut_that_fits_is_taken():
@@ -58,10 +60,12 @@ def test_what_the_recipe_gives_is_kept():
 
 
 def test_large_logits_are_cut():
-    assert memory.fit(SPEC, TRAINING, 1000, 32, CPU, free=1 << 34).loss_chunk is None
-    fit = memory.fit(SPEC, TRAINING, 250_000, 32, CPU, free=1 << 34)
+    gpu = Compute(torch.device("cuda"), "bf16", True)
+    assert memory.fit(SPEC, TRAINING, 1000, 32, gpu, free=1 << 34).loss_chunk is None
+    fit = memory.fit(SPEC, TRAINING, 250_000, 32, gpu, free=1 << 34)
     assert fit.loss_chunk is not None
     assert 4 * 250_000 * fit.loss_chunk <= 1 << 26
+    assert memory.fit(SPEC, TRAINING, 1000, 32, CPU, free=1 << 34).loss_chunk == 512
 
 
 def test_limits_of_a_control_group_count(tmp_path, monkeypatch):

@@ -68,6 +68,12 @@ class Decoder(nn.Module):
         cap = self.spec.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
+    def output_matrix(self) -> Tensor | None:
+        """(V, D), if logits are nothing but hidden · matrixᵀ: a loss may then make its products itself."""
+        if self.spec.logit_softcap is not None:
+            return None
+        return self.embedding.weight if self.output is None else self.output.weight
+
     @torch.no_grad()
     def begin(self, batch: Batch, capacity: int) -> tuple[Tensor, CacheState]:
         """Read the prompts `batch.inputs` (B, T): logits (B, V) after each one's last token, and the state.

@@ -25,35 +25,37 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _onednn(x, weight, bias)
+        return onednn(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (grad,) = grads
         x, weight = ctx.saved_tensors
-        grad_x = _onednn(grad, weight.t(), None) if ctx.needs_input_grad[0] else None
+        grad_x = onednn(grad, weight.t()) if ctx.needs_input_grad[0] else None
         grad_weight = grad.t() @ x if ctx.needs_input_grad[1] else None
         grad_bias = grad.sum(0) if ctx.needs_input_grad[2] else None
         return grad_x, grad_weight, grad_bias
 
 
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (N, I) · weight (O, I) transposed + bias by oneDNN, float32, without a gradient."""
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (…, I) · weight (O, I) transposed + bias (O,) -> (…, O), as `F.linear`."""
-    if not _onednn_serves(x, weight):
+    if not onednn_serves(x, weight):
         return F.linear(x, weight, bias)
     if not torch.is_grad_enabled():
-        return _onednn(x, weight, bias) if weight.numel() >= _WORTH_A_CALL else F.linear(x, weight, bias)
+        return onednn(x, weight, bias) if weight.numel() >= _WORTH_A_CALL else F.linear(x, weight, bias)
     if not fused.worthwhile(x):
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     return _Product.apply(rows, weight, bias).view(*x.shape[:-1], weight.shape[0])
 
 
-def _onednn_serves(x: Tensor, weight: Tensor) -> bool:
+def onednn_serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether `onednn` can make the product of x and weight: float32 on a CPU, not compiled."""
     return (
         not torch.compiler.is_compiling()  # asked first: the compiler cannot read the questions below
         and x.device.type == "cpu"

@@ -17,6 +17,7 @@ from textmill.base.model_spec import ModelSpec
 from textmill.base.training_spec import MuonSpec, TrainingSpec
 from textmill.models import size
 from textmill.training.device import CGROUP, Compute
+from textmill.training.loss import CPU_CHUNK
 
 _MEMINFO = Path("/proc/meminfo")
 _SHARE = 0.8  # of what is free: the rest is for kernels' working space, fragmentation and the neighbours
@@ -27,7 +28,8 @@ _CHUNK_BYTES = 1 << 26  # of one such chunk
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes of one rank's training step at its peak, by what they hold."""
+    """Bytes of one rank's training step at its peak, by what they hold; what the process takes before any
+    model is built (on a CPU some 300 MB) comes on top."""
 
     parameters: int
     gradients: int
@@ -130,13 +132,15 @@ def _fit(
     compute: Compute,
     ranks: int,
 ) -> Fit:
-    chunk = training.loss_chunk or _chunk(vocabulary, rows * sequence)
+    chunk = training.loss_chunk or _chunk(vocabulary, rows * sequence, compute)
     options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks}
     return Fit(rows, chunk, predict(model, training, vocabulary, sequence, rows, **options))
 
 
-def _chunk(vocabulary: int, tokens: int) -> int | None:
-    """Tokens a chunk of the loss, when whole logits would be large."""
+def _chunk(vocabulary: int, tokens: int, compute: Compute) -> int | None:
+    """Tokens a chunk of the loss: always the same on a CPU, on a GPU when whole logits would be large."""
+    if compute.device.type == "cpu":
+        return CPU_CHUNK
     if 4 * vocabulary * tokens < _CHUNK_FROM:
         return None
     return max(64, _CHUNK_BYTES // (4 * vocabulary))
