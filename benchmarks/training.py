@@ -7,7 +7,7 @@ Every contestant is a process of its own that takes turns with the others: so ma
 round after round, so that a change in the machine's speed hits all of them. All train the same model (learned
 positions, LayerNorm, tanh GELU, biases, tied output layer, no dropout) with AdamW in float32 on random
 tokens. `products` does the matrix products of linear layers and logits, forward and backward, and nothing
-else. Prints one JSON object; a ratio is of medians over rounds.
+else. Prints one JSON object; `ratio` is the median over rounds of (contestant's seconds / ours).
 """
 
 from __future__ import annotations
@@ -244,17 +244,18 @@ def race(shape_name: str, names: list[str], rounds: int, steps: int, threads: in
         memory[name] = int(rest.split()[-1])
     shape = SHAPES[shape_name]
     typical = {name: statistics.median(times) for name, times in seconds.items()}
-    ours = typical["textmill"]
+    ours = seconds["textmill"]
     return {
         "shape": shape_name,
         "threads": threads,
         "rounds": rounds,
         "tokens_per_second": {name: round(shape.tokens / value, 1) for name, value in typical.items()},
         "best_tokens_per_second": {n: round(shape.tokens / min(times), 1) for n, times in seconds.items()},
-        "ratio": {name: round(value / ours, 3) for name, value in typical.items()},
-        "ratio_of_best": {
-            name: round(min(times) / min(seconds["textmill"]), 3) for name, times in seconds.items()
+        "ratio": {
+            name: round(statistics.median(a / b for a, b in zip(times, ours, strict=True)), 3)
+            for name, times in seconds.items()
         },
+        "ratio_of_best": {name: round(min(times) / min(ours), 3) for name, times in seconds.items()},
         "peak_gigabytes": {
             name: round(value / 1e9, 2) for name, value in memory.items() if name != "products"
         },
