@@ -10,7 +10,7 @@ import typer
 
 from textmill import __version__
 from textmill.base.errors import INTERRUPTED, TextmillError
-from textmill.cli import inspect, models, recipes, runs, work
+from textmill.cli import index, inspect, models, recipes, runs, work
 
 app = typer.Typer(
     name="textmill",
@@ -53,6 +53,8 @@ app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(runs.compare)
 app.add_typer(inspect.data, name="data", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(inspect.lineage)
+app.add_typer(index.app, name="index", rich_help_panel=LOOK)
+app.command(rich_help_panel=LOOK)(index.trace)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -42,7 +42,7 @@ _GATHER = 1 << 16  # suffixes in a range that are read one by one; in longer ran
 
 
 class Shard:
-    """A shard opened for reading; its files are mapped, not loaded. Wrong bytes give wrong counts, never a fault of memory.
+    """A shard opened for reading; its files are mapped, not loaded. Wrong bytes may give wrong counts, no worse.
 
     ids           (n,) big-endian uint16 or uint32, the leading end-of-text included
     suffixes      (n,) uint32

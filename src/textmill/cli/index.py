@@ -1,0 +1,108 @@
+"""Verbs that ask the corpus: index build, count and search; trace."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from textmill.base.console import print_json
+from textmill.cli.options import WORK, Json, Quiet, Work, opened
+
+app = typer.Typer(help="Ask the corpus how often and where a text occurs in it.", no_args_is_help=True)
+Asked = Annotated[
+    str, typer.Argument(help="Name or path of a run, or a recipe (a TOML file).", show_default=False)
+]
+Part = Annotated[str, typer.Option(help="Part of the corpus: train, validation or test.")]
+_GB = 1_000_000_000
+
+
+@app.command()
+def build(
+    target: Asked,
+    part: Part = "train",
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.001, metavar="GB", help="What sorting may take; left out: about 1.6 GB."),
+    ] = None,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Build the index of what a run was trained on, or of a recipe's corpus."""
+    from textmill.cli import show_index
+    from textmill.stages import index as stage
+
+    with opened(work, quiet) as space:
+        result = stage.build(space, target, part=part, memory=None if memory is None else int(memory * _GB))
+    print_json(result) if json else show_index.built(result)
+
+
+@app.command()
+def count(
+    target: Asked,
+    text: Annotated[
+        list[str], typer.Argument(help="Text to count; several may be given.", show_default=False)
+    ],
+    part: Part = "train",
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how often a text occurs. Builds the index first where it is missing."""
+    from textmill.cli import show_index
+    from textmill.stages import index as stage
+
+    with opened(work, quiet) as space:
+        result = stage.count(space, target, text, part=part)
+    print_json(result) if json else show_index.counts(result)
+
+
+@app.command()
+def search(
+    target: Asked,
+    text: Annotated[str, typer.Argument(help="Text to look for.", show_default=False)],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Places shown.")] = 5,
+    context: Annotated[int, typer.Option(min=0, help="Tokens shown before and after.")] = 16,
+    part: Part = "train",
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show where a text occurs: the documents, and what stands around it."""
+    from textmill.cli import show_index
+    from textmill.stages import index as stage
+
+    with opened(work, quiet) as space:
+        result = stage.search(space, target, text, part=part, limit=limit, context=context)
+    print_json(result) if json else show_index.places(result)
+
+
+def trace(
+    target: Asked,
+    text: Annotated[
+        str | None,
+        typer.Argument(
+            help="Text to trace; `-` reads stdin; left out: the run's samples.", show_default=False
+        ),
+    ] = None,
+    shortest: Annotated[int, typer.Option(min=1, help="Tokens a span has at least.")] = 8,
+    common: Annotated[int, typer.Option(min=1, help="Spans that occur more often are nobody's.")] = 1000,
+    documents: Annotated[int, typer.Option(min=0, help="Documents named for each span.")] = 5,
+    part: Part = "train",
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show which spans of a text stand word for word in the corpus, and in which documents."""
+    from textmill.cli import show_index
+    from textmill.stages import trace as stage
+
+    if text == "-":
+        text = sys.stdin.read()
+    with opened(work, quiet) as space:
+        result = stage.trace(
+            space, target, text, part=part, shortest=shortest, common=common, documents=documents
+        )
+    print_json(result) if json else show_index.traces(result)

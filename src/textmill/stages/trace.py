@@ -1,0 +1,103 @@
+"""`textmill trace`: which documents a text has its words from."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from textmill.base.errors import TextmillError
+from textmill.index.trace import COMMON, HOLDERS, SHORTEST, Span
+from textmill.index.trace import trace as spans_of
+from textmill.stages.index import Opened, open_index
+from textmill.stages.locate import locate_run
+from textmill.stages.workspace import Workspace
+from textmill.text.tokenizer import without_surrogates
+
+
+def trace(
+    space: Workspace,
+    target: str,
+    text: str | None = None,
+    *,
+    part: str = "train",
+    shortest: int = SHORTEST,
+    common: int = COMMON,
+    documents: int = HOLDERS,
+) -> dict[str, Any]:
+    """The longest spans of a text found word for word in the corpus, each with its documents.
+
+    text: left out, the samples of the run's evaluation. Raises TextmillError when there are none.
+    """
+    texts = [text] if text is not None else _samples(space, target)
+    opened = open_index(space, target, part)
+    settings = {"shortest": shortest, "common": common, "documents": documents}
+    return {
+        "index": str(opened.artifact.path),
+        "part": part,
+        **settings,
+        "texts": [_traced(opened, item, **settings) for item in texts],
+    }
+
+
+def _samples(space: Workspace, target: str) -> list[str]:
+    advice = "give a text, or `-` to read one from stdin"
+    if target.endswith(".toml"):
+        raise TextmillError("there is no text to trace", where=target, advice=advice)
+    run = locate_run(space, target)
+    samples = (run.report() or {}).get("samples", [])
+    if not samples:
+        raise TextmillError("has no samples to trace", where=run.path, advice=advice)
+    return [sample["prompt"] + sample["text"] for sample in samples]
+
+
+def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents: int) -> dict[str, Any]:
+    begin = time.perf_counter()
+    text = without_surrogates(text)
+    ids = opened.tokenizer.encode(text)
+    spans = spans_of(opened.index, ids, shortest=shortest, common=common, holders=documents)
+    seconds = time.perf_counter() - begin
+    places = _Characters(text, opened.tokenizer.byte_counts()[ids])
+    covered = np.zeros(len(ids), dtype=bool)
+    for span in spans:
+        covered[span.start : span.end] = True
+    return {
+        "text": text,
+        "tokens": len(ids),
+        "covered": int(covered.sum()),
+        "seconds": seconds,
+        "spans": [_row(span, text, places) for span in spans],
+    }
+
+
+def _row(span: Span, text: str, places: _Characters) -> dict[str, Any]:
+    start, end = places.span(span.start, span.end)
+    return {
+        "start": start,
+        "end": end,
+        "text": text[start:end],
+        "tokens": span.end - span.start,
+        "bits": round(span.bits, 1),
+        "count": span.count,
+        "documents": span.documents,
+        "found_in": [
+            {"document": h.document, "source": h.source, "count": h.count, "token": h.first.token}
+            for h in span.holders
+        ],
+    }
+
+
+class _Characters:
+    """From tokens, which stand for bytes, to characters of the text."""
+
+    def __init__(self, text: str, lengths: np.ndarray) -> None:
+        data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+        self._bytes = np.concatenate([[0], np.cumsum(lengths)])
+        self._inside = np.append((data & 0xC0) == 0x80, False)  # a byte that goes on with a character
+        self._begun = np.concatenate([[0], np.cumsum(~self._inside[:-1])])
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """The whole characters of tokens [start, end)."""
+        first, last = int(self._bytes[start]), int(self._bytes[end])
+        return int(self._begun[first]), int(self._begun[last]) - int(self._inside[last])

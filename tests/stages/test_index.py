@@ -1,0 +1,190 @@
+"""The index of a run, and what it is asked: built once, kept with its lineage, true to the text."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from textmill.base import lineage, recipe
+from textmill.base.console import Reporter
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
+from textmill.index.search import Index
+from textmill.stages import ancestry, trace
+from textmill.stages import index as stage
+from textmill.stages.prepare import prepare
+from textmill.stages.workspace import Workspace
+
+
+class Listener(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def _stage(self, name, state, why):
+        self.heard.append((name, state))
+
+    def progress(self, label, done, total=None, unit=""):
+        pass
+
+
+@pytest.fixture
+def space(tmp_path):
+    return Workspace(tmp_path / "work", Listener())
+
+
+@pytest.fixture
+def parted(tiny_recipe, space):
+    """A recipe prepared, and the texts of its training part."""
+    prepared = prepare(recipe.load(tiny_recipe), space)
+    return str(tiny_recipe), list(prepared.open_corpus().documents("train"))
+
+
+def test_counts_are_those_of_the_text(parted, space):
+    target, documents = parted
+    texts = ["the mill", "turns water into", "river", "磨坊", "no such words here", " grain"]
+    found = stage.count(space, target, texts)
+    for row in found["counts"][3:5]:
+        assert row["count"] == sum(document.text.count(row["text"]) for document in documents)
+    opened = stage.open_index(space, target)
+    tokens = [f",{','.join(map(str, opened.tokenizer.encode(d.text)))}," for d in documents]
+    for row in found["counts"]:
+        runs = [f",{','.join(map(str, run))}," for run in stage.ways(opened.tokenizer, row["text"])]
+        assert row["count"] == sum(_overlapping(text, run) for text in tokens for run in runs)
+    assert found["counts"][0]["count"] > 0
+    assert found["of"] == opened.index.tokens
+
+
+def _overlapping(text, run):
+    return sum(text.startswith(run, place) for place in range(len(text)))
+
+
+def test_search_shows_places_and_what_is_around(parted, space):
+    target, documents = parted
+    result = stage.search(space, target, "water into", limit=3)
+    assert len(result["places"]) == 3 <= result["count"]
+    assert result["documents"] <= len({document.id for document in documents})
+    by_id = {document.id: document for document in documents}
+    for row in result["places"]:
+        document = by_id[row["document"]]
+        assert row["source"] == document.source
+        assert row["before"] + row["text"] + row["after"] in document.text
+    assert stage.search(space, target, "no such words here")["places"] == []
+
+
+def test_it_is_built_once_and_again_only_when_the_text_has_changed(parted, space, texts):
+    target, _ = parted
+    first = stage.build(space, target)
+    assert first["shards"] == 1
+    assert stage.build(space, target, memory=1000) == first  # memory decides no answer
+    again = Workspace(space.root, Listener())
+    stage.count(again, target, ["mill"])
+    assert ("index", "up to date") in again.reporter.heard
+    assert list((space.root / "index" / ".shards").glob("[!.]*")) == []
+    (texts / "new.txt").write_text("an unheard-of sentence about turbines\n")
+    other = Workspace(space.root, Listener())
+    assert stage.build(other, target)["id"] != first["id"]
+    assert ("index", "being made") in other.reporter.heard
+
+
+def test_a_run_is_indexed_without_its_sources(tiny_recipe, space, texts):
+    from textmill.stages import pipeline
+
+    asked = recipe.load(tiny_recipe)
+    pipeline.run(asked, space)
+    for path in texts.iterdir():
+        path.unlink()
+    built = stage.build(space, "tiny")
+    artifact = lineage.read(space.root / built["index"])
+    assert [parent["kind"] for parent in artifact.parents] == ["tokens"]
+    chain = ancestry.tree(space, built["index"], verify=True)
+    assert chain["ok"]
+    assert [row["kind"] for row in chain["artifacts"]] == ["index", "tokens", "corpus", "tokenizer", "corpus"]
+    samples = trace.trace(space, "tiny")["texts"]
+    assert [sample["text"].startswith("the mill") for sample in samples] == [True]
+
+
+def test_a_traced_text_names_its_documents(parted, space):
+    target, documents = parted
+    document = next(d for d in documents if not d.text.isascii())
+    other = next(d for d in documents if d.text.isascii())
+    copied, words = document.text[3:18], " ".join(other.text.split()[3:15])
+    text = f"Quoting: {copied} — and then: {words} zzz"
+    [result] = trace.trace(space, target, text)["texts"]
+    assert result["text"] == text
+    found = {row["text"]: row for row in result["spans"]}
+    for part, owner in ((copied, document), (words, other)):
+        span = max(found.values(), key=lambda row: len(_common(row["text"], part)))
+        assert len(_common(span["text"], part)) >= len(part) - 4
+        assert text[span["start"] : span["end"]] == span["text"]
+        assert owner.id in [row["document"] for row in span["found_in"]]
+        assert span["count"] >= 1
+    assert 0 < result["covered"] <= result["tokens"]
+
+
+def _common(text, part):
+    return max((part[:n] for n in range(len(part) + 1) if part[:n].strip() in text), key=len)
+
+
+def test_trace_is_quick(parted, space):
+    target, documents = parted
+    trace.trace(space, target, "warm")
+    begin = time.perf_counter()
+    trace.trace(Workspace(space.root, Listener()), target, documents[0].text * 5)
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_odd_texts_can_be_traced(parted, space):
+    target, _ = parted
+    for text in ("", "\ud800", "\x00", "😀" * 40, "磨"):
+        [result] = trace.trace(space, target, text)["texts"]
+        assert result["spans"] == []
+
+
+def test_mistakes_are_said(parted, space, texts):
+    target, _ = parted
+    for call, kind, message in (
+        (lambda: stage.build(space, target, part="exam"), RecipeError, "no part of a corpus"),
+        (lambda: stage.build(space, "nothing"), TextmillError, "no such run"),
+        (lambda: stage.build(space, "nothing.toml"), RecipeError, "no such recipe"),
+        (lambda: stage.count(space, target, [""]), TextmillError, "empty text"),
+        (lambda: trace.trace(space, target), TextmillError, "no text to trace"),
+    ):
+        with pytest.raises(kind, match=message):
+            call()
+
+
+def test_a_damaged_index_is_said(parted, space):
+    target, _ = parted
+    opened = stage.open_index(space, target)
+    path = opened.artifact.path / "shard-00000" / "suffixes.bin"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DamagedError, match="suffixes"):
+        stage.count(space, target, ["mill"])
+    path.unlink()  # a missing file is made again
+    assert stage.count(space, target, ["mill"])["counts"][0]["count"] > 0
+    Index(opened.artifact.path).verify()
+
+
+def test_from_the_command_line(tiny_recipe, textmill):
+    built = json.loads(textmill("index", "build", tiny_recipe, "--json").stdout)
+    assert built["tokens"] > 0
+    result = textmill("index", "count", tiny_recipe, "mill", "river", "-q")
+    assert "mill" in result.stdout
+    assert json.loads(textmill("index", "count", tiny_recipe, "mill", "--json", "-q").stdout)["counts"]
+    shown = textmill("index", "search", tiny_recipe, "water into", "--limit", 2, "-q").stdout
+    assert shown.count(".txt") == 2
+    place = json.loads(textmill("index", "search", tiny_recipe, "water into", "--json", "-q").stdout)[
+        "places"
+    ][0]
+    text = place["before"] + place["text"] + place["after"]
+    shown = textmill("trace", tiny_recipe, text, "-q").stdout
+    assert "[1]" in shown
+    assert place["document"] in shown
+    assert json.loads(textmill("trace", tiny_recipe, text, "--json", "-q").stdout)["texts"][0]["spans"]
+    refused = textmill("trace", "nothing", "text", check=False)
+    assert (refused.returncode, "no such run" in refused.stderr) == (1, True)
