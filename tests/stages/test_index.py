@@ -47,19 +47,23 @@ def test_counts_are_those_of_the_text(parted, space):
     target, documents = parted
     texts = ["the mill", "turns water into", "river", "磨坊", "no such words here", " grain"]
     found = stage.count(space, target, texts)
-    for row in found["counts"][3:5]:
-        assert row["count"] == sum(document.text.count(row["text"]) for document in documents)
-    opened = stage.open_index(space, target)
-    tokens = [f",{','.join(map(str, opened.tokenizer.encode(d.text)))}," for d in documents]
     for row in found["counts"]:
-        runs = [f",{','.join(map(str, run))}," for run in stage.ways(opened.tokenizer, row["text"])]
-        assert row["count"] == sum(_overlapping(text, run) for text in tokens for run in runs)
+        assert row["count"] == sum(document.text.count(row["text"]) for document in documents), row
     assert found["counts"][0]["count"] > 0
-    assert found["of"] == opened.index.tokens
+    assert found["tokens"] == stage.open_index(space, target).index.tokens
 
 
-def _overlapping(text, run):
-    return sum(text.startswith(run, place) for place in range(len(text)))
+def test_a_text_may_end_inside_a_token(parted, space):
+    target, documents = parted
+    opened = stage.open_index(space, target)
+    longest = max(range(opened.index.vocabulary), key=lambda token: len(opened.tokenizer.token_bytes(token)))
+    word = opened.tokenizer.token_bytes(longest).decode()
+    assert len(word) > 4
+    for text in (word[:-1], f"the{word[:-2]}", word):
+        counted = stage.count(space, target, [text])["counts"][0]["count"]
+        assert counted == sum(document.text.count(text) for document in documents)
+        rows = stage.search(space, target, text, limit=1000)["places"]
+        assert [row["text"] for row in rows] == [text] * counted
 
 
 def test_search_shows_places_and_what_is_around(parted, space):

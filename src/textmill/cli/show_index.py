@@ -28,10 +28,10 @@ def built(result: Mapping[str, Any]) -> None:
 def counts(result: Mapping[str, Any]) -> None:
     """How often each text occurs."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for header, side in (("count", "right"), ("tokens", "right"), ("text", "left")):
+    for header, side in (("count", "right"), ("text", "left")):
         table.add_column(header, justify=side)
     for row in result["counts"]:
-        table.add_row(f"{row['count']:,}", str(row["tokens"]), Text(_line(row["text"])))
+        table.add_row(f"{row['count']:,}", Text(_line(row["text"])))
     _OUT.print(table)
 
 

@@ -15,7 +15,7 @@ from textmill.base.errors import BusyError, DamagedError, RecipeError, TextmillE
 from textmill.base.lineage import Artifact
 from textmill.data.tokens import TokenStore
 from textmill.index import build as building
-from textmill.index.search import Index
+from textmill.index.search import Index, Place
 from textmill.stages.locate import locate_run
 from textmill.stages.prepare import PARTS, Prepared, prepare
 from textmill.stages.workspace import Workspace
@@ -131,19 +131,13 @@ def build(space: Workspace, target: str, *, part: str = "train", memory: int | N
 
 
 def count(space: Workspace, target: str, texts: Sequence[str], *, part: str = "train") -> dict[str, Any]:
-    """How often each text occurs."""
+    """How often each text occurs, as whole tokens: see `runs_of`."""
     opened = open_index(space, target, part)
-    rows = []
-    for text in texts:
-        runs = ways(opened.tokenizer, text)
-        rows.append(
-            {
-                "text": text,
-                "tokens": len(runs[0]),
-                "count": sum(opened.index.count(run) for run in runs),
-            }
-        )
-    return {"index": str(opened.artifact.path), "part": part, "of": opened.index.tokens, "counts": rows}
+    rows = [
+        {"text": text, "count": sum(opened.index.count(run) for run in runs_of(opened, text))}
+        for text in texts
+    ]
+    return {"index": str(opened.artifact.path), "part": part, "tokens": opened.index.tokens, "counts": rows}
 
 
 def search(
@@ -151,42 +145,67 @@ def search(
 ) -> dict[str, Any]:
     """Where a text occurs: the first `limit` places, with `context` tokens on either side, and their documents."""
     opened = open_index(space, target, part)
-    index, decode = opened.index, opened.tokenizer.decode
-    places, total, documents = [], 0, set()
-    for run in ways(opened.tokenizer, text):
+    index, places, total, documents = opened.index, [], 0, set()
+    for run in runs_of(opened, text):
         total += index.count(run)
         documents.update(index.document_numbers(run).tolist())
-        for place in index.locate(run, limit):
-            before, after = index.around(place, len(run), context, context)
-            row = {"document": place.document, "source": place.source, "token": place.token}
-            row |= {"before": decode(before), "text": decode(run), "after": decode(after)}
-            places.append(((place.shard, place.at), row))
-    rows = [_trimmed(row) for _, row in sorted(places, key=lambda pair: pair[0])[:limit]]
+        places += [(place.shard, place.at, place, run) for place in index.locate(run, limit)]
+    places = sorted(places, key=lambda item: item[:2])[:limit]
     return {
         "index": str(opened.artifact.path),
         "part": part,
         "text": text,
         "count": total,
         "documents": len(documents),
-        "places": rows,
+        "places": [_row(opened, text, place, run, context) for _, _, place, run in places],
     }
 
 
-def ways(tokenizer: Tokenizer, text: str) -> list[np.ndarray]:
-    """The runs of tokens a text may stand as: as it is, and after a space, which many tokenizers make part of a word.
+def runs_of(opened: Opened, text: str) -> list[np.ndarray]:
+    """The runs of tokens that hold a text: it begins with a token, or after a token's space, and ends anywhere.
 
-    No place is an occurrence of both. Raises TextmillError for a text without tokens.
+    Many tokenizers make a space part of the word after it, and the end of a text the beginning of a longer token. No
+    place is an occurrence of two runs. (A text that begins inside a word is found where the tokenizer cuts there.)
+    Raises TextmillError for a text without tokens.
     """
-    plain = tokenizer.encode(text)
+    encode = opened.tokenizer.encode
+    plain = encode(text)
     if not len(plain):
         raise TextmillError("there is nothing to look for in an empty text", where="TEXT")
-    if text[0].isspace():
-        return [plain]
-    spaced = tokenizer.encode(f" {text}")
-    same = len(spaced) > len(plain) and np.array_equal(spaced[-len(plain) :], plain)
-    return [plain] if same else [plain, spaced]
+    starts = [plain]
+    if not text[0].isspace():
+        spaced = encode(f" {text}")
+        if not np.array_equal(spaced[-len(plain) :], plain):
+            starts.append(spaced)
+    return [run for start in starts for run in (start, *_longer(opened, start))]
 
 
-def _trimmed(row: dict[str, Any]) -> dict[str, Any]:
-    """Without the halves of characters at the outer ends of a context."""
-    return row | {"before": row["before"].lstrip("\ufffd"), "after": row["after"].rstrip("\ufffd")}
+def _longer(opened: Opened, run: np.ndarray) -> Iterator[np.ndarray]:
+    """The runs in which one longer token stands in the place of the last tokens of `run`, and goes on after them."""
+    token_bytes = opened.tokenizer.token_bytes
+    widest, rest = int(opened.tokenizer.byte_counts().max()), b""
+    for keep in range(len(run) - 1, -1, -1):
+        rest = token_bytes(int(run[keep])) + rest
+        if len(rest) >= widest:
+            return
+        following, _ = opened.index.next_counts(run[:keep])
+        for token in following.tolist():
+            if (data := token_bytes(token)).startswith(rest) and len(data) > len(rest):
+                yield np.append(run[:keep], token)
+
+
+def _row(opened: Opened, text: str, place: Place, run: np.ndarray, context: int) -> dict[str, Any]:
+    """One place: the text as it was asked for, and what stands around it, without halves of characters."""
+    before, after = (
+        opened.tokenizer.decode(ids) for ids in opened.index.around(place, len(run), context, context)
+    )
+    here = opened.tokenizer.decode(run)
+    start = max(0, here.find(text))
+    return {
+        "document": place.document,
+        "source": place.source,
+        "token": place.token,
+        "before": before.lstrip("\ufffd") + here[:start],
+        "text": here[start : start + len(text)],
+        "after": here[start + len(text) :] + after.rstrip("\ufffd"),
+    }
