@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import time
 
 import pytest
@@ -22,7 +24,10 @@ class Listener(Reporter):
 
     def __init__(self):
         super().__init__()
-        self.heard = []
+        self.heard, self.notes = [], []
+
+    def note(self, text):
+        self.notes.append(text)
 
     def _stage(self, name, state, why):
         self.heard.append((name, state))
@@ -109,6 +114,19 @@ def test_a_run_is_indexed_without_its_sources(tiny_recipe, space, texts):
     assert [row["kind"] for row in chain["artifacts"]] == ["index", "tokens", "corpus", "tokenizer", "corpus"]
     samples = trace.trace(space, "tiny")["texts"]
     assert [sample["text"].startswith("the mill") for sample in samples] == [True]
+    assert not any("prepared again" in note for note in space.reporter.notes)
+
+
+def test_what_a_run_was_trained_on_may_be_made_again(tiny_recipe, space):
+    from textmill.stages import train
+
+    asked = recipe.load(tiny_recipe)
+    train.train(dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=1)), space)
+    before = stage.build(space, "tiny")
+    for kind in ("tokens", "index"):
+        shutil.rmtree(space.root / kind)
+    assert stage.build(space, "tiny") == before
+    assert any("prepared again" in note for note in space.reporter.notes)
 
 
 def test_a_traced_text_names_its_documents(parted, space):
@@ -133,6 +151,7 @@ def _common(text, part):
     return max((part[:n] for n in range(len(part) + 1) if part[:n].strip() in text), key=len)
 
 
+@pytest.mark.figures
 def test_trace_is_quick(parted, space):
     target, documents = parted
     trace.trace(space, target, "warm")

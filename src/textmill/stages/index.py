@@ -100,7 +100,8 @@ def prepared_of(space: Workspace, target: str) -> tuple[Prepared, str]:
         for _, item in lineage.walk(lineage.read(run.path))
         if isinstance(item, Artifact) and item.kind in ("corpus", "tokenizer", "tokens")
     }
-    if len(above) < 3:  # cleared away since: make them again
+    if len(above) < 3:
+        space.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
         return prepare(run.recipe(), space), run.name
     return Prepared(above["corpus"], above["tokenizer"], above["tokens"]), run.name
 
