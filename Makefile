@@ -13,10 +13,13 @@ test: .venv/.all
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not figures"
-	$(BIN)/python -m pytest -m "figures and not slow"
 
 slow: .venv/.all
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not figures"
+
+# Tests of speed and memory want a quiet machine, so they run alone.
+figures: .venv/.all
+	$(BIN)/python -m pytest -m figures
 
 lint: .venv/.all
 	$(BIN)/ruff format src tests benchmarks
