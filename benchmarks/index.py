@@ -101,7 +101,7 @@ def runs_of(corpus: Corpus, number: int, seed: int = 1) -> list[list[int]]:
 
 
 def build_ours(corpus: Corpus, folder: Path) -> dict:
-    """Build the index; seconds in all and in the suffix sort alone."""
+    """Build the index; its speed in all, and of the suffix sort alone, by the clock and by processor time."""
     import pydivsufsort
 
     from textmill.index import build
@@ -109,9 +109,9 @@ def build_ours(corpus: Corpus, folder: Path) -> dict:
     sorting, real = [], pydivsufsort.divsufsort
 
     def timed(data):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         result = real(data)
-        sorting.append(time.perf_counter() - start)
+        sorting.append((time.perf_counter() - start, time.process_time() - used))
         return result
 
     pydivsufsort.divsufsort = timed
@@ -126,7 +126,8 @@ def build_ours(corpus: Corpus, folder: Path) -> dict:
     return {
         "seconds": round(seconds, 2),
         "million_tokens_per_s": round(millions / seconds, 2),
-        "sort_million_tokens_per_s": round(millions / sum(sorting), 2),
+        "sort_million_tokens_per_s": round(millions / sum(wall for wall, _ in sorting), 2),
+        "sort_million_tokens_per_core_s": round(millions / sum(used for _, used in sorting), 2),
         "shards": len(manifest["shards"]),
     }
 

@@ -85,7 +85,7 @@ def test_runs_longer_than_the_samples_and_many_suffixes(corpus_of, fresh):
             assert index.count([*run[:-1], 5]) == 0
 
 
-def test_jumping_over_a_long_range_gives_the_same(corpus_of, fresh, monkeypatch):
+def test_halving_a_long_range_gives_the_same(corpus_of, fresh, monkeypatch):
     rng = np.random.default_rng(4)
     corpus = corpus_of([rng.integers(1, 6, size=50).tolist() for _ in range(40)])
     index = corpus.index(fresh(), 700)

@@ -38,7 +38,7 @@ FILES = (
     "sources.npy",
 )
 AGAIN = "delete the folder and build the index again"
-_GATHER = 1 << 16  # suffixes in a range that are read one by one; in longer ranges it pays to jump
+_GATHER = 1 << 10  # suffixes in a range that are all read; longer ranges are halved
 
 
 class Shard:
@@ -160,23 +160,37 @@ class Shard:
         """What comes after `pattern`: ids in rising order (K,), and how often each does (K,) int64."""
         low, high = self.find(pattern)
         length = len(pattern) // self.width
+        if (
+            low < high and self._order[low] + length >= self.size
+        ):  # the shard's last end-of-text: nothing follows
+            low += 1
+        starts = np.array([low, *self._changes(low, high, length)], dtype=np.int64)[: high - low]
+        return self._after(starts, length), np.diff(starts, append=high)
+
+    def _after(self, suffixes: np.ndarray, length: int) -> np.ndarray:
+        """(n,) int64: the token `length` places on from the beginning of each of these suffixes."""
+        return self.ids[self.suffixes[suffixes].astype(np.int64) + length].astype(np.int64)
+
+    def _changes(self, low: int, high: int, length: int) -> np.ndarray:
+        """Where in [low, high) the token after `length` tokens differs from that of the suffix before.
+
+        It only ever rises there, so a range with the same token at both ends is passed over, others are halved.
+        """
         if high - low <= _GATHER:
-            places = self.suffixes[low:high].astype(np.int64) + length
-            ids = self.ids[places[places < self.size]].astype(np.int64)
-            starts = np.flatnonzero(np.diff(ids, prepend=-1))
-            return ids[starts], np.diff(starts, append=len(ids))
-        ids, counts = [], []
-        while low < high:
-            place = self._order[low] + length
-            if place >= self.size:  # the last end-of-text of the shard: nothing follows
-                low += 1
-                continue
-            after = self._text[place * self.width : (place + 1) * self.width]
-            _, stop = self.find(pattern + after)
-            ids.append(int.from_bytes(after, "big"))
-            counts.append(max(stop, low + 1) - low)
-            low = max(stop, low + 1)
-        return np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64)
+            return low + 1 + np.flatnonzero(np.diff(self._after(np.arange(low, high), length)))
+        left, right = np.array([low]), np.array([high - 1])
+        first, last = self._after(left, length), self._after(right, length)
+        found = []
+        while len(left):
+            close = right - left == 1
+            found.append(right[close & (first != last)])
+            wide = ~close & (first != last)
+            left, right, first, last = left[wide], right[wide], first[wide], last[wide]
+            middle = (left + right) // 2
+            here = self._after(middle, length)
+            left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
+            first, last = np.concatenate([first, here]), np.concatenate([here, last])
+        return np.sort(np.concatenate(found))
 
     def documents_at(self, places: np.ndarray) -> np.ndarray:
         """The index of the document each place belongs to; -1 for the leading end-of-text."""
