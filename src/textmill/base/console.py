@@ -17,7 +17,8 @@ _QUIET_SECONDS = 5.0  # between two lines about the same work
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """Where a training run stands after a step. Losses in nats a token, rates per second, times in seconds."""
+    """Where a training run stands after a step. Losses in nats a token, `rate` the learning rate of the
+    optimiser's first group, times in seconds."""
 
     step: int
     steps: int

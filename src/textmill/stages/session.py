@@ -163,6 +163,7 @@ class Session:
     def _tell(self, result: StepResult) -> None:
         progress, steps = self.progress, self.recipe.training.steps
         speed = result.tokens / result.seconds
+        rate = result.rate * self.recipe.training.optimizer.lr
         peak = self.flops_per_token * speed / (device.peak_flops(self.compute) * self.world.size)
         self._rates = [*self._rates[-49:], result.seconds]
         self.run.log(
@@ -170,7 +171,7 @@ class Session:
                 "step": progress.step,
                 "loss": result.loss,
                 "smoothed": progress.smoothed,
-                "rate": result.rate,
+                "rate": rate,
                 "grad_norm": result.grad_norm,
                 "tokens": progress.tokens,
                 "tokens_per_second": round(speed, 1),
@@ -182,7 +183,7 @@ class Session:
             progress.step,
             {
                 "loss/training": result.loss,
-                "rate": result.rate,
+                "rate": rate,
                 "grad_norm": result.grad_norm,
                 "tokens_per_second": speed,
             },
@@ -195,7 +196,7 @@ class Session:
                 steps,
                 result.loss,
                 smoothed,
-                result.rate,
+                rate,
                 result.grad_norm,
                 speed,
                 peak,
