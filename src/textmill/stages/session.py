@@ -74,7 +74,7 @@ class Session:
     stop: Stop
     board: Board = field(default_factory=NoBoard)
     progress: Progress = field(default_factory=Progress)
-    _rates: list[float] = field(default_factory=list)  # seconds a step, for the time left
+    _durations: list[float] = field(default_factory=list)  # seconds of the last steps, for the time left
 
     def restore(self) -> bool:
         """Take up the newest whole checkpoint; damaged ones are reported. False: there is none yet."""
@@ -165,7 +165,7 @@ class Session:
         speed = result.tokens / result.seconds
         rate = result.rate * self.recipe.training.optimizer.lr
         peak = self.flops_per_token * speed / (device.peak_flops(self.compute) * self.world.size)
-        self._rates = [*self._rates[-49:], result.seconds]
+        self._durations = [*self._durations[-49:], result.seconds]
         self.run.log(
             {
                 "step": progress.step,
@@ -188,7 +188,7 @@ class Session:
                 "tokens_per_second": speed,
             },
         )
-        left = sum(self._rates) / len(self._rates) * (steps - progress.step)
+        left = sum(self._durations) / len(self._durations) * (steps - progress.step)
         smoothed = progress.smoothed if progress.smoothed is not None else math.nan
         self.reporter.training(
             TrainingStatus(
