@@ -1,8 +1,8 @@
 """Seconds from starting a process to the first token of a small model: Textmill beside transformers.
 
 A small model (6 layers of 384, vocabulary 8192) is published once; then fresh processes read it and write one
-token, in turns: `textmill generate`'s own path (interop.huggingface.read, decoding.stream.generate_text), the
-same through transformers, and a process that imports torch and nothing else, which is the limit.
+token, in turns: the command `textmill generate`, the same through transformers, and a process that imports torch
+and nothing else, which is the limit.
 
     python benchmarks/first_token.py [--turns 5] [--imports]
 
@@ -20,16 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 
-OURS = """
-import sys
-from textmill.base.spec import GenerationSpec
-from textmill.decoding.stream import generate_text
-from textmill.interop import huggingface
-published = huggingface.read(sys.argv[1])
-spec = GenerationSpec(tokens=1, temperature=0)
-for piece in generate_text(published.model, published.tokenizer, ["def "], spec):
-    print(repr(piece.text), flush=True)
-"""
 THEIRS = """
 import sys
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -39,7 +29,16 @@ ids = tokenizer("def ", return_tensors="pt")
 out = model.generate(ids["input_ids"], attention_mask=ids["attention_mask"], do_sample=False, max_new_tokens=1)
 print(repr(tokenizer.decode(out[0, ids["input_ids"].shape[1]:])), flush=True)
 """
-WAYS = {"textmill": OURS, "transformers": THEIRS, "import torch": "import torch"}
+
+
+def ways(directory: Path) -> dict[str, list[str]]:
+    """What each process is given to run."""
+    generate = ["-m", "textmill", "generate", str(directory), "def ", "--tokens", "1", "--temperature", "0"]
+    return {
+        "textmill generate": generate,
+        "transformers": ["-c", THEIRS, str(directory)],
+        "import torch": ["-c", "import torch"],
+    }
 
 
 def publish(directory: Path) -> None:
@@ -58,12 +57,10 @@ def publish(directory: Path) -> None:
     huggingface.write(directory, model, tokenizer, GenerationSpec(), {"task": "generation"})
 
 
-def seconds(code: str, directory: Path) -> float:
-    """Wall time of a fresh process that runs `code`, of which nothing but the last line may fail."""
+def seconds(arguments: list[str]) -> float:
+    """Wall time of a fresh Python process."""
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(directory)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
     return time.perf_counter() - started
@@ -71,7 +68,7 @@ def seconds(code: str, directory: Path) -> float:
 
 def slowest(directory: Path, count: int = 15) -> list[str]:
     """The modules whose own import takes longest, with milliseconds."""
-    command = [sys.executable, "-X", "importtime", "-c", OURS, str(directory)]
+    command = [sys.executable, "-X", "importtime", *ways(directory)["textmill generate"]]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
     rows = [line.removeprefix("import time:").split("|") for line in lines if line.startswith("import time:")]
     own = sorted(((int(row[0]), row[2].strip()) for row in rows if row[0].strip().isdigit()), reverse=True)
@@ -86,10 +83,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place) / "model"
         publish(directory)
-        times: dict[str, list[float]] = {name: [] for name in WAYS}
+        commands = ways(directory)
+        times: dict[str, list[float]] = {name: [] for name in commands}
         for turn in range(options.turns + 1):
-            for name, code in WAYS.items():
-                took = seconds(code, directory)
+            for name, arguments in commands.items():
+                took = seconds(arguments)
                 if turn:  # the first round fills the page cache
                     times[name].append(took)
         result = {
