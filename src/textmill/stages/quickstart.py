@@ -19,7 +19,7 @@ from textmill.stages import history, pipeline
 from textmill.stages.prepare import prepare
 from textmill.stages.workspace import Workspace
 
-_SEQUENCE, _BATCH = 256, 16
+_SEQUENCE, _BATCH = 256, 8
 _MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
 
 
@@ -69,15 +69,15 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
         "corpus": {"sources": [source]},
         "tokenizer": {"kind": "bpe", "vocabulary": 4096},
         "model": {
-            "d_model": 256,
-            "layers": 6,
-            "heads": 4,
-            "d_ff": 688,
+            "d_model": 192,
+            "layers": 4,
+            "heads": 3,
+            "d_ff": 512,
             "context": _SEQUENCE,
         },
         "training": {
             "batch": _BATCH,
-            "optimizer": {"kind": "muon"},
+            "optimizer": {"kind": "muon", "rest": {"lr": 0.01}},
             "schedule": {"kind": "linear", "warmup": 0.03, "floor": 0.0},
             "evaluate_every": 100,
             "evaluate_tokens": 50_000,
