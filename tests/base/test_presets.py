@@ -60,7 +60,7 @@ def test_published_shapes(family):
         assert parameters(spec, vocabulary) == PUBLISHED_COUNTS[name]
 
 
-@pytest.mark.parametrize(("family", "size"), itertools.product(FAMILIES, DIAL))
+@pytest.mark.parametrize(("family", "size"), list(itertools.product(FAMILIES, DIAL)))
 def test_the_dial_hits_its_budget(family, size):
     budget = float(size[:-1]) * {"M": 1e6, "B": 1e9}[size[-1]]
     for vocabulary in (8192, 16384) if budget > 5e6 else (8192,):

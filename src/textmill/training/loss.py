@@ -34,6 +34,8 @@ def causal(model: Any, batch: Batch, chunk: int | None = None) -> tuple[Tensor, 
     """
     targets = batch.targets.flatten()
     matrix = model.output_matrix() if hasattr(model, "output_matrix") else None
+    if hasattr(matrix, "full_tensor"):  # cut up over ranks: only the model's own methods gather it
+        matrix = None
     if matrix is not None and onednn_serves(matrix, matrix) and fused.worthwhile(matrix):
         hidden = model.hidden(batch).flatten(0, 1)
         return _LinearLoss.apply(hidden, matrix, targets, chunk or CPU_CHUNK), (targets != IGNORE).sum()
