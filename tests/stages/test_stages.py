@@ -94,6 +94,16 @@ def test_a_changed_recipe_shows_its_difference_and_may_fork(tiny, space):
     )
 
 
+def test_changed_sources_do_not_slip_into_a_run(tiny, space, texts):
+    """A run goes on with the text it was begun with, or says that it cannot; looking back never sees new text."""
+    train.train(tiny, space)
+    before = ancestry.batch_documents(space, "tiny", 3)
+    (texts / "000.txt").write_text("something else")
+    with pytest.raises(RecipeError, match="was begun with other text"):
+        train.train(tiny, space)
+    assert ancestry.batch_documents(space, "tiny", 3) == before
+
+
 def test_what_does_not_touch_the_weights_may_change(tiny, space):
     train.train(tiny, space)
     save = dataclasses.replace(tiny.training.save, keep=5)

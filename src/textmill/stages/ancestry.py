@@ -40,11 +40,11 @@ def tree(space: Workspace, target: str, *, verify: bool = False) -> dict[str, An
 def batch_documents(space: Workspace, target: str, step: int) -> dict[str, Any]:
     """The documents in the batch of a step: id, source and tokens. It is computed, not looked up in a log."""
     from textmill.stages.inputs import loader_of
-    from textmill.stages.prepare import prepare
+    from textmill.stages.prepare import trained_on
 
     run = locate_run(space, target)
     recipe = run.recipe()
-    prepared = prepare(recipe, space)
+    prepared = trained_on(run, space)
     corpus = prepared.open_corpus()
     rows = [
         {"document": document, "tokens": tokens, "source": corpus.get(document).source}

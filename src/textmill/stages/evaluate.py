@@ -17,7 +17,7 @@ from textmill.base.spec import EvaluationSpec, FilesSource, LimitSpec, Recipe
 from textmill.metrics import baselines, perplexity
 from textmill.metrics.score import Score
 from textmill.stages.locate import locate_model, locate_run
-from textmill.stages.prepare import Prepared, prepare
+from textmill.stages.prepare import Prepared, trained_on
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
     from textmill.stages.weights import best_weights
 
     recipe = run.recipe()
-    prepared = prepare(recipe, space)
+    prepared = trained_on(run, space)
     weights = best_weights(run)
     decided = {
         "version": 1,

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base import files, lineage, recipe
+from textmill.base import files, recipe
 from textmill.base.errors import BusyError, DamagedError, RecipeError, TextmillError
 from textmill.base.lineage import Artifact
 from textmill.data.tokens import TokenStore
 from textmill.index import build as building
 from textmill.index.search import Index, Place
 from textmill.stages.locate import locate_run
-from textmill.stages.prepare import PARTS, Prepared, prepare
+from textmill.stages.prepare import PARTS, Prepared, prepare, trained_on
 from textmill.stages.workspace import Workspace
 from textmill.text.corpus import Corpus
 from textmill.text.tokenizer import Tokenizer
@@ -95,15 +95,7 @@ def prepared_of(space: Workspace, target: str) -> tuple[Prepared, str]:
         asked = recipe.load(Path(target))
         return prepare(asked, space), asked.name
     run = locate_run(space, target)
-    above = {
-        item.kind: item
-        for _, item in lineage.walk(lineage.read(run.path))
-        if isinstance(item, Artifact) and item.kind in ("corpus", "tokenizer", "tokens")
-    }
-    if len(above) < 3:
-        space.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
-        return prepare(run.recipe(), space), run.name
-    return Prepared(above["corpus"], above["tokenizer"], above["tokens"]), run.name
+    return trained_on(run, space), run.name
 
 
 def open_index(space: Workspace, target: str, part: str = "train") -> Opened:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.base import schema
-from textmill.base.errors import RecipeError
+from textmill.base import lineage, schema
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import content_id, sha256_file, write_text
 from textmill.base.lineage import Artifact
+from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.stages.workspace import Workspace
 from textmill.text import clean
@@ -44,6 +45,26 @@ def prepare(recipe: Recipe, space: Workspace) -> Prepared:
     corpus = collect(recipe, space)
     tokenizer = learn_tokenizer(recipe, space, corpus)
     return Prepared(corpus, tokenizer, tokenise(recipe, space, corpus, tokenizer))
+
+
+def trained_on(run: Run, space: Workspace) -> Prepared:
+    """What a run was trained on, found through its lineage: its sources may be gone, or others by now.
+
+    Where the artifacts are gone too, its recipe is prepared again. Raises TextmillError when that gives other text.
+    """
+    record = lineage.read(run.path)
+    above = {item.kind: item for _, item in lineage.walk(record) if isinstance(item, Artifact)}
+    if {"corpus", "tokenizer", "tokens"} <= above.keys():
+        return Prepared(above["corpus"], above["tokenizer"], above["tokens"])
+    space.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
+    prepared = prepare(run.recipe(), space)
+    if prepared.tokens.id != record.spec["tokens"]:
+        raise TextmillError(
+            "was trained on text that is gone, and its sources have changed since",
+            where=f"run {run.name}",
+            advice="put the sources back as they were",
+        )
+    return prepared
 
 
 def collect(recipe: Recipe, space: Workspace) -> Artifact:

@@ -11,7 +11,7 @@ from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.stages.evaluate import evaluate_run
 from textmill.stages.locate import locate_run
-from textmill.stages.prepare import Prepared, prepare, summary
+from textmill.stages.prepare import Prepared, summary, trained_on
 from textmill.stages.verify import TEXTS
 from textmill.stages.workspace import Workspace
 
@@ -31,7 +31,7 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     from textmill.stages.weights import best_weights
 
     recipe = run.recipe()
-    prepared = prepare(recipe, space)
+    prepared = trained_on(run, space)
     report = evaluate_run(run, space)
     weights = best_weights(run)
     decided = {

@@ -43,6 +43,7 @@ def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
             run, recipe = _fork(run, recipe, fork, space, world.first)
         elif run.exists:
             _same_recipe(run, recipe)
+            _same_text(run, prepared)
         if world.first:
             world.barrier()
         with files.lock(run.path, f"textmill train {run.name}") if world.first else contextlib.nullcontext():
@@ -174,6 +175,16 @@ def _same_recipe(run: Run, recipe: Recipe) -> None:
             where=f"run {run.name}",
             advice="put the recipe back, give the new one another name, or go on from here as a new run "
             "with --fork NAME",
+        )
+
+
+def _same_text(run: Run, prepared: Prepared) -> None:
+    """Raises RecipeError when the sources have changed since the run was begun: it would go on with other batches."""
+    if (run.path / lineage.NAME).is_file() and lineage.read(run.path).spec["tokens"] != prepared.tokens.id:
+        raise RecipeError(
+            "was begun with other text: its sources have changed since",
+            where=f"run {run.name}",
+            advice="put them back, give the recipe another name, or go on with the new text by --fork NAME",
         )
 
 
