@@ -5,9 +5,10 @@
 
 Every contestant is a process of its own that takes turns with the others: so many steps, then the next one,
 round after round, so that a change in the machine's speed hits all of them. All train the same model (learned
-positions, LayerNorm, tanh GELU, biases, tied output layer, no dropout) with AdamW in float32 on random
-tokens. `products` does the matrix products of linear layers and logits, forward and backward, and nothing
-else. Prints one JSON object; `ratio` is the median over rounds of (contestant's seconds / ours).
+positions, LayerNorm, tanh GELU, biases, tied output layer, no dropout) with AdamW in float32 on random tokens.
+`sparing` is ours with training.gradient_checkpointing; `products` does the matrix products of linear layers and
+logits, forward and backward, and nothing else. Prints one JSON object; `ratio` is the median over rounds of
+(contestant's seconds / ours).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Shape:
 
 
 SHAPES = {"small": Shape(6, 6, 384, 256, 12, 8192), "124m": Shape(12, 12, 768, 512, 2, 50257)}
-CONTESTANTS = ("textmill", "transformers", "trainer", "products")
+CONTESTANTS = ("textmill", "sparing", "transformers", "trainer", "products")
 
 
 def tokens(shape: Shape, step: int):
@@ -60,7 +61,15 @@ def turns(step) -> None:
 
 
 def textmill(shape: Shape) -> None:
+    ours(shape, sparing=False)
 
+
+def sparing(shape: Shape) -> None:
+    ours(shape, sparing=True)
+
+
+def ours(shape: Shape, *, sparing: bool) -> None:
+    """Our loop; `sparing` as with training.gradient_checkpointing."""
     from textmill.base.model_spec import DecoderSpec, LearnedPositions
     from textmill.base.training_spec import TrainingSpec
     from textmill.data.batch import Batch
@@ -68,9 +77,9 @@ def textmill(shape: Shape) -> None:
     from textmill.training import device, loss, memory, optimizer
     from textmill.training.loop import train
 
-    training = TrainingSpec(batch=shape.batch, device="cpu", precision="fp32")
+    training = TrainingSpec(batch=shape.batch, device="cpu", precision="fp32", gradient_checkpointing=sparing)
     compute = device.choose(training)
-    device.prepare(compute)
+    device.prepare(compute, training)
     spec = DecoderSpec(
         d_model=shape.width,
         layers=shape.layers,
@@ -84,6 +93,7 @@ def textmill(shape: Shape) -> None:
     )
     model = build(spec, shape.vocabulary)
     fit = memory.fit(spec, training, shape.vocabulary, shape.block, compute)
+    model.recomputed_blocks = fit.recomputed_blocks
 
     class Random:
         def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:

@@ -68,8 +68,7 @@ def test_a_sweep_that_leaves_the_numbers_ends(make_model, loader):
 @pytest.mark.figures
 @pytest.mark.slow
 def test_time_is_foretold_within_a_quarter(make_loader):
-    device.keep_freed_memory()
-    torch.set_num_threads(device.usable_cores())
+    device.prepare(COMPUTE, TrainingSpec())
     spec = DecoderSpec(d_model=192, layers=4, heads=3, d_ff=512, context=128)
     loader = make_loader(16, 128)
     for optimizer in (AdamWSpec(), MuonSpec()):

@@ -5,117 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import RecipeError
 from textmill.base.model_spec import DecoderSpec, ModelSpec
 from textmill.base.schema import About
 from textmill.base.training_spec import TrainingSpec
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesSource:
-    """Files, folders and globs on this machine."""
-
-    kind: Literal["files"] = "files"
-    paths: Annotated[
-        tuple[str, ...], About("files, folders or globs; relative ones start at the recipe's folder")
-    ]
-    exclude: Annotated[tuple[str, ...], About("globs of paths or names to leave out")] = ()
-    text_field: Annotated[str, About("column or key that holds the text in JSON, CSV, TSV and Parquet")] = (
-        "text"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StdlibSource:
-    """The standard library of the running Python: real code and prose on every machine."""
-
-    kind: Literal["python-stdlib"] = "python-stdlib"
-    tests: Annotated[bool, About("include its test packages")] = False
-
-
-Source = FilesSource | StdlibSource
-
-
-@dataclass(frozen=True, kw_only=True)
-class RepairStep:
-    """Repair text that was decoded wrongly, and drop control characters."""
-
-    kind: Literal["repair"] = "repair"
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnicodeStep:
-    """Unicode normalisation (UAX #15)."""
-
-    kind: Literal["unicode"] = "unicode"
-    form: Annotated[Literal["NFC", "NFKC"], About("normal form; NFKC also folds full-width forms")] = "NFC"
-
-
-@dataclass(frozen=True, kw_only=True)
-class WhitespaceStep:
-    """One kind of line end, no trailing blanks, no long runs of empty lines."""
-
-    kind: Literal["whitespace"] = "whitespace"
-    blank_lines: Annotated[int, About("empty lines kept in a row", "lines", ge=0)] = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class LengthStep:
-    """Set aside documents that are too short or too long."""
-
-    kind: Literal["length"] = "length"
-    least: Annotated[int, About("shortest document kept", "characters", ge=0)] = 1
-    most: Annotated[int | None, About("longest document kept", "characters", ge=1)] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExactDuplicatesStep:
-    """Keep the first of documents whose cleaned text is the same to the byte."""
-
-    kind: Literal["exact-duplicates"] = "exact-duplicates"
-
-
-CleaningStep = RepairStep | UnicodeStep | WhitespaceStep | LengthStep | ExactDuplicatesStep
-
-
-@dataclass(frozen=True, kw_only=True)
-class SplitSpec:
-    """Parts of the corpus, chosen by a hash of each document, so a document never changes sides."""
-
-    validation: Annotated[float, About("share of documents looked at while training", ge=0, lt=1)] = 0.05
-    test: Annotated[float, About("share of documents only the evaluation reads", ge=0, lt=1)] = 0.05
-
-    def __post_init__(self) -> None:
-        if self.validation + self.test >= 1:
-            raise RecipeError("validation and test together leave nothing to train on", where="validation")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LimitSpec:
-    """Caps on what one input may cost; what exceeds one is set aside with its place and reason."""
-
-    file_bytes: Annotated[
-        int, About("largest text file, or record of a longer file, read", "bytes", ge=1)
-    ] = 1 << 30
-    archive_bytes: Annotated[int, About("most bytes unpacked from one archive", "bytes", ge=1)] = 16 << 30
-    ratio: Annotated[float, About("most bytes unpacked for one byte packed", ge=1)] = 200.0
-    members: Annotated[int, About("most members read from one archive", ge=1)] = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorpusSpec:
-    """Where the text comes from and how it is prepared."""
-
-    sources: Annotated[tuple[Source, ...], About("where the text comes from")]
-    steps: Annotated[tuple[CleaningStep, ...], About("cleaning, in this order")] = (
-        RepairStep(),
-        UnicodeStep(),
-        WhitespaceStep(),
-        LengthStep(),
-        ExactDuplicatesStep(),
-    )
-    split: Annotated[SplitSpec, About("parts of the corpus")] = SplitSpec()
-    limits: Annotated[LimitSpec, About("caps on what one input may cost")] = LimitSpec()
 
 
 @dataclass(frozen=True, kw_only=True)

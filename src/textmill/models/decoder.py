@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import DecoderSpec, LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.data.batch import Batch
-from textmill.nn import norm, position, reach
+from textmill.nn import fused, norm, position, reach
 from textmill.nn.block import Block
 from textmill.nn.cache import CacheState, LayerCache, allocate
 from textmill.nn.linear import Linear, product
@@ -24,14 +24,14 @@ from textmill.nn.reach import Reach
 class Decoder(nn.Module):
     """Embedding, blocks, a last norm (none in post-norm models), output layer.
 
-    `gradient_checkpointing` may be set at any time: blocks are then computed again in the backward pass
-    instead of keeping what they need.
+    `recomputed_blocks` may be set at any time: so many blocks, from the first, are computed again in the
+    backward pass instead of keeping what it needs of them (gradient checkpointing).
     """
 
     def __init__(self, spec: DecoderSpec, vocabulary: int) -> None:
         super().__init__()
         self.spec, self.vocabulary = spec, vocabulary
-        self.gradient_checkpointing = False
+        self.recomputed_blocks = 0
         learned = isinstance(spec.position, LearnedPositions)
         self.embedding = nn.Embedding(vocabulary, spec.d_model)
         self.position_embedding = nn.Embedding(spec.context, spec.d_model) if learned else None
@@ -50,9 +50,10 @@ class Decoder(nn.Module):
         """Logits (B, T, V) of the token after each of `batch.inputs`."""
         return self.logits(self.hidden(batch))
 
-    def hidden(self, batch: Batch) -> Tensor:
+    def hidden(self, batch: Batch, vectors: Tensor | None = None) -> Tensor:
         """What the output layer reads, (B, T, D): so that a loss can compute logits a piece at a time.
 
+        vectors: (B, T, D), the embedding's rows of the batch's tokens, where they were already looked up.
         Raises TextmillError when positions are learned and there are more tokens than were learned.
         """
         if batch.documents is None:  # packed rows may be longer: each document has its own positions
@@ -60,7 +61,7 @@ class Decoder(nn.Module):
         bounds = reach.whole(
             self.spec, batch.inputs, real=batch.mask, documents=batch.documents, table=self._bias_table()
         )
-        return self._run(batch.inputs, bounds)
+        return self._run(batch.inputs, bounds, vectors=vectors)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, V)."""
@@ -68,11 +69,18 @@ class Decoder(nn.Module):
         cap = self.spec.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
-    def output_matrix(self) -> Tensor | None:
-        """(V, D), if logits are nothing but hidden · matrixᵀ: a loss may then make its products itself."""
+    def factors(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """hidden (B, T, D) and a matrix (V, D), if logits are nothing but hidden · matrixᵀ.
+
+        A loss may then make that product itself. Where the matrix is also the embedding, both of its gradients
+        are made in one buffer.
+        """
         if self.spec.logit_softcap is not None:
             return None
-        return self.embedding.weight if self.output is None else self.output.weight
+        if self.output is not None:
+            return self.hidden(batch), self.output.weight
+        vectors, matrix = fused.tied_embedding(batch.inputs, self.embedding.weight)
+        return self.hidden(batch, vectors), matrix
 
     @torch.no_grad()
     def begin(self, batch: Batch, capacity: int) -> tuple[Tensor, CacheState]:
@@ -119,24 +127,30 @@ class Decoder(nn.Module):
         state.length += count
         return self.logits(hidden), state
 
-    def _run(self, tokens: Tensor, bounds: Reach, cache: list[LayerCache] | None = None) -> Tensor:
-        x = self._embed(tokens, bounds)
+    def _run(
+        self,
+        tokens: Tensor,
+        bounds: Reach,
+        cache: list[LayerCache] | None = None,
+        vectors: Tensor | None = None,
+    ) -> Tensor:
+        x = self._place(self.embedding(tokens) if vectors is None else vectors, bounds)
+        recomputed = self.recomputed_blocks if torch.is_grad_enabled() else 0
         for index, block in enumerate(self.blocks):
-            if self.gradient_checkpointing and torch.is_grad_enabled():
+            if index < recomputed:
                 x = checkpoint(block, x, bounds, use_reentrant=False)
             else:
                 x = block(x, bounds, None if cache is None else cache[index])
         return x if self.norm is None else self.norm(x, bounds.real)
 
-    def _embed(self, tokens: Tensor, bounds: Reach) -> Tensor:
-        """Token vectors, and position vectors where the model adds them.
+    def _place(self, x: Tensor, bounds: Reach) -> Tensor:
+        """Token vectors (B, T, D), and position vectors where the model adds them.
 
         With sinusoids token vectors are multiplied by sqrt(D) first (Vaswani et al. 2017, section 3.4).
         """
-        x = self.embedding(tokens)
         places = bounds.positions
         if places is None:
-            places = torch.arange(tokens.shape[1], device=tokens.device)
+            places = torch.arange(x.shape[1], device=x.device)
         if isinstance(self.spec.position, SinusoidalPositions):
             width = self.spec.d_model
             x = x * math.sqrt(width) + position.sinusoidal(places, width).to(x.dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from textmill.base.count import block_matrices, parameters
 from textmill.base.model_spec import DecoderSpec, RelativePositions
 
-__all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters"]
+__all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters", "recomputed_blocks"]
 
 
 def flops_per_token(spec: DecoderSpec, vocabulary: int, sequence: int) -> int:
@@ -44,7 +44,8 @@ def activation_bytes(
     For each token: what the blocks keep for the backward pass (`_kept`), the last norm and the output layer's
     input (2 D), and three rows of V where the loss is worked out (logits, their log-softmax and the gradient),
     for all tokens or for `loss_chunk` of them at once. With `checkpointing` a block keeps its input only, and
-    one block at a time keeps all. `element`: bytes of a number. Working space of kernels is not counted.
+    one block at a time keeps all; what `recomputed_blocks` lets the others keep is gone when the peak comes.
+    `element`: bytes of a number. Working space of kernels is not counted.
     """
     tokens = batch * sequence
     kept = _kept(spec, sequence)
@@ -52,6 +53,17 @@ def activation_bytes(
     body = tokens * (blocks + 2 * spec.d_model)
     head = 3 * vocabulary * min(tokens, loss_chunk or tokens)
     return int(element * (body + head))
+
+
+def recomputed_blocks(spec: DecoderSpec, tokens: int, *, element: int = 4) -> int:
+    """How many blocks, from the first, must be recomputed for the lowest peak of a step on so many tokens.
+
+    What the last blocks keep is let go before the gradients of the first ones are made, so blocks may keep as
+    much as the float32 gradients of all blocks take, and the peak, at the end of the backward pass, is no higher.
+    """
+    sequence = min(tokens, spec.context)
+    room = 4 * spec.layers * block_matrices(spec)
+    return spec.layers - min(spec.layers, int(room / (element * tokens * _kept(spec, sequence))))
 
 
 def _kept(spec: DecoderSpec, sequence: int) -> float:

@@ -93,6 +93,19 @@ class _Gate(torch.autograd.Function):
         return result, None
 
 
+class _TiedEmbedding(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(tokens)
+        return weight[tokens], weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        rows, whole = grads
+        (tokens,) = ctx.saved_tensors
+        return whole.index_add_(0, tokens.flatten(), rows.flatten(0, -2)), None
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x²) + eps) · weight over the last dimension."""
     return _RMSNorm.apply(x, weight, eps)
@@ -106,3 +119,13 @@ def rotate_(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
 def gate(both: Tensor, activation: str) -> Tensor:
     """act(first half) · second half: (B, T, 2F) -> (B, T, F); activation is `swiglu` or `geglu`."""
     return _Gate.apply(both, activation)
+
+
+def tied_embedding(tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of weight (V, D) for tokens (…) -> (…, D), and the weight again, for an output layer to read.
+
+    Autograd would make a second (V, D) gradient for the rows and add it to that of the output layer. Here the
+    rows are added to the output layer's, in place: so whoever reads the weight again must give back a gradient
+    that is its own to keep.
+    """
+    return _TiedEmbedding.apply(weight, tokens)

@@ -34,7 +34,7 @@ def check(recipe: Recipe, space: Workspace, *, sweep: bool = False) -> dict[str,
     from textmill.training import device, memory
 
     compute = device.choose(recipe.training)
-    device.prepare(compute)
+    device.prepare(compute, recipe.training)
     prepared = prepare(recipe, space)
     fit = fitting(recipe, prepared, compute)
     space.reporter.note("timing a few steps on a copy")
@@ -85,7 +85,7 @@ def seconds_per_step(recipe: Recipe, prepared: Prepared) -> float:
     from textmill.training import device
 
     compute = device.choose(recipe.training)
-    device.prepare(compute)
+    device.prepare(compute, recipe.training)
     return _timing(recipe, prepared, compute, fitting(recipe, prepared, compute)).seconds_per_step
 
 
@@ -94,7 +94,7 @@ def _model_and_loss(recipe: Recipe, prepared: Prepared, fit: Fit) -> tuple[Any, 
     from textmill.training.loss import causal
 
     model: Any = table.build(recipe.model, prepared.open_tokenizer().vocabulary, seed=recipe.seed)
-    model.gradient_checkpointing = recipe.training.gradient_checkpointing
+    model.recomputed_blocks = fit.recomputed_blocks
     return model, functools.partial(causal, chunk=fit.loss_chunk)
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textmill.base import files, schema
+from textmill.base.corpus_spec import FilesSource, LimitSpec
 from textmill.base.errors import TextmillError
 from textmill.base.run import Run
-from textmill.base.spec import EvaluationSpec, FilesSource, LimitSpec, Recipe
+from textmill.base.spec import EvaluationSpec, Recipe
 from textmill.metrics import baselines, perplexity
 from textmill.metrics.score import Score
 from textmill.stages.locate import locate_model, locate_run

@@ -26,7 +26,7 @@ from textmill.data.loader import Loader, evaluation_batches
 from textmill.data.tokens import TokenStore
 from textmill.stages.board import Board, NoBoard
 from textmill.stages.interrupt import Stop
-from textmill.training import checkpoint, device, schedule
+from textmill.training import checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
@@ -116,6 +116,11 @@ class Session:
 
     def _stretch(self, steps: range) -> None:
         training = self.recipe.training
+        rows = self.progress.micro_batch or training.batch
+        recomputed = memory.recomputed_blocks(
+            self.recipe.model, training, rows, self.recipe.sequence, self.compute, self.world.size
+        )
+        self.model.recomputed_blocks = recomputed  # type: ignore[assignment]
         results = train(
             self.model,
             functools.partial(causal, chunk=self.progress.loss_chunk),

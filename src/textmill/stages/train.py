@@ -31,7 +31,7 @@ def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
     from textmill.training import device, distributed
 
     compute = device.choose(recipe.training)
-    device.prepare(compute)
+    device.prepare(compute, recipe.training)
     with distributed.join(compute.device, recipe.training.parallel) as world, interrupt.listening() as stop:
         if not world.first:  # the first rank makes what is missing; the others then find it
             world.barrier()
@@ -128,7 +128,6 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
     from textmill.training import device, distributed
 
     model = model.to(world.device)
-    model.gradient_checkpointing = recipe.training.gradient_checkpointing
     if compute.compile:
         device.compile_blocks(model)
     if world.sharded:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal
 
 from textmill.base.errors import TextmillError
-from textmill.base.spec import (
+from textmill.base.step_spec import (
     CleaningStep,
     ExactDuplicatesStep,
     LengthStep,

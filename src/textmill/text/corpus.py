@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from textmill.base.corpus_spec import CorpusSpec, SplitSpec
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json
-from textmill.base.spec import CorpusSpec, SplitSpec
 from textmill.text import clean
 from textmill.text.document import Document, Item, Rejected, ending, reject
 from textmill.text.shards import ShardWriter, documents_in, ids_in, row_in

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
-from textmill.base.spec import SplitSpec
+from textmill.base.corpus_spec import SplitSpec
 from textmill.text.document import Document
 
 PARTS = ("train", "validation", "test")

@@ -33,18 +33,28 @@ def causal(model: Any, batch: Batch, chunk: int | None = None) -> tuple[Tensor, 
     that is also the quicker way there.
     """
     targets = batch.targets.flatten()
-    matrix = model.output_matrix() if hasattr(model, "output_matrix") else None
-    if hasattr(matrix, "full_tensor"):  # cut up over ranks: only the model's own methods gather it
-        matrix = None
-    if matrix is not None and onednn_serves(matrix, matrix) and fused.worthwhile(matrix):
-        hidden = model.hidden(batch).flatten(0, 1)
-        return _LinearLoss.apply(hidden, matrix, targets, chunk or CPU_CHUNK), (targets != IGNORE).sum()
+    factors = model.factors(batch) if _products_in_place(model) else None
+    if factors is not None:
+        hidden, matrix = factors
+        nats = _LinearLoss.apply(hidden.flatten(0, 1), matrix, targets, chunk or CPU_CHUNK)
+        return nats, (targets != IGNORE).sum()
     if chunk is None:
         nats = _nats(model(batch).flatten(0, 1), targets)
     else:
         hidden = model.hidden(batch).flatten(0, 1)
         nats = _chunked(model, hidden, targets, chunk)
     return nats, (targets != IGNORE).sum()
+
+
+def _products_in_place(model: Any) -> bool:
+    """Whether `_LinearLoss` serves a model: in float32 training on a CPU, its weights whole on this rank."""
+    weight = next(model.parameters(), None) if hasattr(model, "factors") else None
+    return (
+        weight is not None
+        and not hasattr(weight, "full_tensor")  # cut up over ranks: only the model's own methods gather it
+        and onednn_serves(weight, weight)
+        and fused.worthwhile(weight)
+    )
 
 
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ class Fit:
     micro_batch: int  # rows computed at once
     loss_chunk: int | None  # tokens whose logits exist at once; None: all
     need: Need
+    recomputed_blocks: int = 0  # so many, from the first, are computed again in the backward pass
 
 
 def predict(
@@ -134,7 +135,19 @@ def _fit(
 ) -> Fit:
     chunk = training.loss_chunk or _chunk(vocabulary, rows * sequence, compute)
     options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks}
-    return Fit(rows, chunk, predict(model, training, vocabulary, sequence, rows, **options))
+    need = predict(model, training, vocabulary, sequence, rows, **options)
+    return Fit(rows, chunk, need, recomputed_blocks(model, training, rows, sequence, compute, ranks))
+
+
+def recomputed_blocks(
+    model: ModelSpec, training: TrainingSpec, rows: int, sequence: int, compute: Compute, ranks: int
+) -> int:
+    """How many blocks a step of micro-batches of `rows` sequences computes again: none, or as few as spare memory."""
+    if not training.gradient_checkpointing:
+        return 0
+    if rows * ranks < training.batch or training.parallel == "fsdp2":  # gradients are there all the time
+        return model.layers
+    return size.recomputed_blocks(model, rows * sequence, element=2 if compute.precision == "bf16" else 4)
 
 
 def _chunk(vocabulary: int, tokens: int, compute: Compute) -> int | None:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from textmill.base.spec import LimitSpec
+from textmill.base.corpus_spec import LimitSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import archive, plain, records
 from textmill.text.sources.stream import Budget, Exhausted, Input, SetAside

@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from textmill.base.corpus_spec import FilesSource, LimitSpec
 from textmill.base.errors import RecipeError
-from textmill.base.spec import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources.formats import open_file
 
@@ -19,14 +19,11 @@ JUNK = frozenset({"__pycache__", "node_modules", "__MACOSX"})
 _MARKS = ("pyvenv.cfg", "lineage.json")
 
 
-def documents(source: FilesSource, limits: LimitSpec, base: Path) -> Iterator[Document | Rejected]:
-    """The documents of all files of a source. Raises RecipeError for a path that matches nothing."""
-    for found in files(source, base):
-        if isinstance(found, Rejected):
-            yield found
-        else:
-            path, place = found
-            yield from open_file(path, place, source.text_field, limits)
+def documents(
+    source: FilesSource, path: Path, place: str, limits: LimitSpec
+) -> Iterator[Document | Rejected]:
+    """The documents of one file."""
+    return open_file(path, place, source.text_field, limits)
 
 
 def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from textmill.base.corpus_spec import FilesSource, LimitSpec, StdlibSource
 from textmill.base.errors import TextmillError
-from textmill.base.spec import FilesSource, LimitSpec, StdlibSource
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources import local
 from textmill.text.sources.formats import open_file
@@ -53,8 +53,8 @@ def root() -> Path:
     return path
 
 
-def files(source: StdlibSource) -> Iterator[tuple[Path, str]]:
-    """(path, place) of every file, sorted."""
+def files(source: StdlibSource, base: Path) -> Iterator[tuple[Path, str]]:
+    """(path, place) of every file, sorted; `base` is not asked. Raises TextmillError when there are no sources."""
     exclude = _EXCLUDED if source.tests else _EXCLUDED + _TESTS
     folder = root()
     walk = local.files(FilesSource(paths=(str(folder),), exclude=exclude), folder)
@@ -68,17 +68,18 @@ def files(source: StdlibSource) -> Iterator[tuple[Path, str]]:
             yield path, f"{NAME}:{below}"
 
 
-def documents(source: StdlibSource, limits: LimitSpec) -> Iterator[Document | Rejected]:
-    """One document a file, and one a topic of `pydoc`. Raises TextmillError when there are no sources."""
+def documents(
+    source: StdlibSource, path: Path, place: str, limits: LimitSpec
+) -> Iterator[Document | Rejected]:
+    """One document a file, and one a topic of `pydoc`."""
     version = ".".join(platform.python_version_tuple()[:2])
-    for path, place in files(source):
-        topics = place.endswith(f":{TOPICS}")
-        for item in _topics(path, place) if topics else open_file(path, place, "text", limits):
-            if isinstance(item, Document):
-                more = {"library": f"Python {version}", "licence": "PSF-2.0"}
-                yield replace(item, metadata={**item.metadata, **more})
-            else:
-                yield item
+    topics = place.endswith(f":{TOPICS}")
+    for item in _topics(path, place) if topics else open_file(path, place, "text", limits):
+        if isinstance(item, Document):
+            more = {"library": f"Python {version}", "licence": "PSF-2.0"}
+            yield replace(item, metadata={**item.metadata, **more})
+        else:
+            yield item
 
 
 def _topics(path: Path, place: str) -> Iterator[Document | Rejected]:

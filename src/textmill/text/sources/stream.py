@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from textmill.base.spec import LimitSpec
+from textmill.base.corpus_spec import LimitSpec
 
 BLOCK = 1 << 18
 # Small files compress without meaning harm (a megabyte of spaces): the ratio counts from here on.

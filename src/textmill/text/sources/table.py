@@ -4,38 +4,60 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from textmill.base.spec import FilesSource, LimitSpec, Source, StdlibSource
+from textmill.base.corpus_spec import FilesSource, LimitSpec, Source, StdlibSource
 from textmill.text.document import Item, Rejected
 from textmill.text.sources import local, python_stdlib
 
-# kind -> (documents of it, files of it)
-SOURCES: dict[
-    type, tuple[Callable[..., Iterator[Item]], Callable[..., Iterator[tuple[Path, str] | Rejected]]]
-] = {
-    FilesSource: (local.documents, local.files),
-    StdlibSource: (
-        lambda source, limits, base: python_stdlib.documents(source, limits),
-        lambda source, base: python_stdlib.files(source),
-    ),
+
+@dataclass(frozen=True)
+class Reader:
+    """How a kind of source is read: first which files it has, then each of them.
+
+    files(source, base) yields (path, place) of every file in a fixed order, or Rejected for what cannot be
+    entered; documents(source, path, place, limits) yields what one of them holds and raises nothing. The files
+    of a source may so be read by several processes.
+    """
+
+    files: Callable[[Any, Path], Iterator[tuple[Path, str] | Rejected]]
+    documents: Callable[[Any, Path, str, LimitSpec], Iterator[Item]]
+
+
+SOURCES: dict[type, Reader] = {
+    FilesSource: Reader(local.files, local.documents),
+    StdlibSource: Reader(python_stdlib.files, python_stdlib.documents),
 }
 
 
-def read(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
-    """The documents of a source, in a fixed order, with what could not be read in its place as Rejected.
+def files(source: Source, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
+    """The files of a source, in a fixed order. base: the folder relative paths start at.
 
-    base: the folder relative paths start at. Raises RecipeError when a path matches nothing.
+    Raises RecipeError when a path matches nothing.
     """
-    documents, _ = SOURCES[type(source)]
-    yield from documents(source, limits, Path(base))
+    yield from SOURCES[type(source)].files(source, Path(base))
+
+
+def documents(source: Source, path: Path, place: str, limits: LimitSpec) -> Iterator[Item]:
+    """What one of a source's files holds, with what could not be read in its place as Rejected."""
+    yield from SOURCES[type(source)].documents(source, path, place, limits)
+
+
+def read(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
+    """All documents of a source, file by file."""
+    for found in files(source, base):
+        if isinstance(found, Rejected):
+            yield found
+        else:
+            yield from documents(source, *found, limits)
 
 
 def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
     """(place, BLAKE2b-128 of the content) of all inputs of a source, sorted: equal lists, equal documents."""
-    _, files = SOURCES[type(source)]
     found = []
-    for item in files(source, Path(base)):
+    for item in files(source, base):
         if isinstance(item, Rejected):
             found.append((item.source, item.reason))
         else:

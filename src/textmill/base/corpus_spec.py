@@ -1,0 +1,140 @@
+"""Where text comes from and how it is prepared, as frozen dataclasses of plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from textmill.base.errors import RecipeError
+from textmill.base.schema import About
+from textmill.base.step_spec import (
+    CleaningStep,
+    ExactDuplicatesStep,
+    LengthStep,
+    RepairStep,
+    UnicodeStep,
+    WhitespaceStep,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesSource:
+    """Files, folders and globs on this machine."""
+
+    kind: Literal["files"] = "files"
+    paths: Annotated[
+        tuple[str, ...], About("files, folders or globs; relative ones start at the recipe's folder")
+    ]
+    exclude: Annotated[tuple[str, ...], About("globs of paths or names to leave out")] = ()
+    text_field: Annotated[str, About("column or key that holds the text in JSON, CSV, TSV and Parquet")] = (
+        "text"
+    )
+    metadata_fields: Annotated[
+        tuple[str, ...],
+        About("columns or keys of records kept as metadata, such as language, licence, author or date"),
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StdlibSource:
+    """The standard library of the running Python: real code and prose on every machine."""
+
+    kind: Literal["python-stdlib"] = "python-stdlib"
+    tests: Annotated[bool, About("include its test packages")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSource:
+    """A Hugging Face data set on disk: a folder of its hub layout, or one written by `save_to_disk`."""
+
+    kind: Literal["dataset"] = "dataset"
+    path: Annotated[str, About("folder of the data set")]
+    split: Annotated[str | None, About("split to read; left out: all of them")] = None
+    text_field: Annotated[str, About("column that holds the text")] = "text"
+    metadata_fields: Annotated[tuple[str, ...], About("columns kept as metadata")] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSource:
+    """Pages of the web that the recipe names: nothing else ever touches the network."""
+
+    kind: Literal["web"] = "web"
+    urls: Annotated[tuple[str, ...], About("pages or files, http or https")] = ()
+    sitemaps: Annotated[tuple[str, ...], About("sitemaps (or their indexes) whose pages are read")] = ()
+    folder: Annotated[str, About("where fetched files are kept; what is there is not fetched again")] = "web"
+    pages: Annotated[int, About("most files fetched", ge=1)] = 10_000
+    seconds_between: Annotated[
+        float, About("least time between two requests to one host", "seconds", ge=0)
+    ] = 1.0
+    file_bytes: Annotated[int, About("largest file fetched", "bytes", ge=1)] = 1 << 26
+    content_types: Annotated[tuple[str, ...], About("what may be fetched")] = (
+        "text/html",
+        "application/xhtml+xml",
+        "text/plain",
+        "text/markdown",
+        "application/pdf",
+        "application/json",
+        "application/xml",
+        "text/xml",
+    )
+    private_addresses: Annotated[bool, About("allow addresses of this machine and of private networks")] = (
+        False
+    )
+
+
+Source = FilesSource | StdlibSource | DatasetSource | WebSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSpec:
+    """Parts of the corpus, chosen by a hash of each document, so a document never changes sides.
+
+    Documents that a near-duplicates step marked as one cluster always stay together.
+    """
+
+    validation: Annotated[float, About("share of documents looked at while training", ge=0, lt=1)] = 0.05
+    test: Annotated[float, About("share of documents only the evaluation reads", ge=0, lt=1)] = 0.05
+
+    by: Annotated[
+        Literal["document", "group", "time"],
+        About(
+            "deal single documents, whole groups (an author, a patient, a site), or the newest to the test part"
+        ),
+    ] = "document"
+    field: Annotated[
+        str | None, About("metadata that names the group, or the time (ISO 8601, so that text sorts as time)")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise RecipeError("validation and test together leave nothing to train on", where="validation")
+        if (self.by == "document") != (self.field is None):
+            raise RecipeError('goes with by = "group" or "time", and those need it', where="field")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSpec:
+    """Caps on what one input may cost; what exceeds one is set aside with its place and reason."""
+
+    file_bytes: Annotated[
+        int, About("largest text file, or record of a longer file, read", "bytes", ge=1)
+    ] = 1 << 30
+    archive_bytes: Annotated[int, About("most bytes unpacked from one archive", "bytes", ge=1)] = 16 << 30
+    ratio: Annotated[float, About("most bytes unpacked for one byte packed", ge=1)] = 200.0
+    members: Annotated[int, About("most members read from one archive", ge=1)] = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSpec:
+    """Where the text comes from and how it is prepared."""
+
+    sources: Annotated[tuple[Source, ...], About("where the text comes from")]
+    steps: Annotated[tuple[CleaningStep, ...], About("cleaning, in this order")] = (
+        RepairStep(),
+        UnicodeStep(),
+        WhitespaceStep(),
+        LengthStep(),
+        ExactDuplicatesStep(),
+    )
+    split: Annotated[SplitSpec, About("parts of the corpus")] = SplitSpec()
+    limits: Annotated[LimitSpec, About("caps on what one input may cost")] = LimitSpec()
