@@ -1,0 +1,87 @@
+"""What a step of preparing may be: over one document at a time, or over all of them.
+
+A document step (`text.document.Step`) takes items and gives one back for each, in the same order; it looks at
+nothing but the item at hand, so many processes may run it on parts of the corpus, and the result is the same.
+
+A corpus step must know every document. It works in three turns, of which only the second is made by one
+process: `sketch` says in few bytes what matters about each document, `decide` reads the sketches of all of
+them in the order of the corpus and gives verdicts, and `apply` carries those out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from textmill.text.document import Document, Item, reject
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The document is set aside."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Runs of the document's characters, [from, to) in rising order, give way to `fill`."""
+
+    spans: tuple[tuple[int, int], ...]
+    fill: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The document's metadata grows."""
+
+    metadata: Mapping[str, str]
+
+
+Verdict = Reject | Cut | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Sketched:
+    """What `decide` is told of a document."""
+
+    number: int  # its place among the documents that reached the step, from 0
+    id: str
+    characters: int
+    sketch: bytes
+
+
+class CorpusStep(Protocol):
+    """A step that must know every document."""
+
+    name: str
+
+    def sketch(self, documents: Sequence[Document]) -> list[bytes]:
+        """What matters about each, of a few megabytes of documents. Run by many processes."""
+        ...
+
+    def decide(
+        self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
+    ) -> Iterator[tuple[int, Verdict]]:
+        """(number, verdict), numbers rising, for the documents that do not simply stay as they are.
+
+        `sketches` may be called more than once, each time giving all of them in the order of the corpus.
+        `scratch` is an empty folder for what does not fit into memory; it is removed afterwards.
+        """
+        ...
+
+
+def carry_out(document: Document, verdict: Verdict, step: str) -> Item:
+    """The document after a verdict, or what is set aside for it."""
+    if isinstance(verdict, Reject):
+        return reject(document, step, verdict.reason, verdict.detail)
+    if isinstance(verdict, Mark):
+        return replace(document, metadata={**document.metadata, **verdict.metadata})
+    pieces, at = [], 0
+    for start, end in verdict.spans:
+        pieces += [document.text[at:start], verdict.fill]
+        at = end
+    return replace(document, text="".join([*pieces, document.text[at:]]))
