@@ -6,10 +6,12 @@ Every text step is idempotent: cleaning what is clean changes nothing.
 from __future__ import annotations
 
 import re
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from textmill.base.errors import TextmillError
@@ -22,15 +24,28 @@ from textmill.base.step_spec import (
     WhitespaceStep,
 )
 from textmill.text.document import Document, Item, Rejected, Step, reject
-from textmill.text.duplicates import exact_duplicates
+from textmill.text.duplicates import ExactDuplicates
+from textmill.text.step import CorpusStep, Sketched, carry_out
 
 
 def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[Item]:
     """Run the steps in their order over a stream; what is set aside passes on untouched.
 
+    Before a corpus step the whole stream is gathered in memory: for more text than that there is `text.engine`.
     Raises TextmillError when a step lost or invented an item (read = kept + set aside).
     """
-    given = 0
+    stream: Iterator[Item] = iter(items)
+    for spec in steps:
+        corpus_step = CORPUS_STEPS.get(type(spec))
+        stream = (
+            _whole(corpus_step(spec), stream) if corpus_step else conserved(STEPS[type(spec)](spec), stream)
+        )
+    yield from stream
+
+
+def conserved(step: Step, items: Iterable[Item]) -> Iterator[Item]:
+    """What a document step makes of a stream. Raises TextmillError when it is not one for one."""
+    given = made = 0
 
     def counted() -> Iterator[Item]:
         nonlocal given
@@ -38,17 +53,33 @@ def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[It
             given += 1
             yield item
 
-    stream: Iterator[Item] = counted()
-    for step in steps:
-        stream = STEPS[type(step)](step)(stream)
-    out = 0
-    for item in stream:
-        out += 1
+    for item in step(counted()):
+        made += 1
         yield item
-    if out != given:
+    if made != given:
         raise TextmillError(
-            f"{given} documents went in and {out} came out", where="cleaning", advice="report this"
+            f"{given} documents went in and {made} came out", where="cleaning", advice="report this"
         )
+
+
+def _whole(step: CorpusStep, items: Iterable[Item]) -> Iterator[Item]:
+    """What a corpus step makes of a stream, in memory."""
+    gathered = list(items)
+    documents = [item for item in gathered if isinstance(item, Document)]
+    sketched = [
+        Sketched(number, document.id, len(document.text), sketch)
+        for number, (document, sketch) in enumerate(zip(documents, step.sketch(documents), strict=True))
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        verdicts = dict(step.decide(lambda: sketched, Path(scratch)))
+    number = 0
+    for item in gathered:
+        if isinstance(item, Document):
+            verdict = verdicts.get(number)
+            number += 1
+            yield item if verdict is None else carry_out(item, verdict, step.name)
+        else:
+            yield item
 
 
 def _each(change: Callable[[str], str]) -> Step:
@@ -238,11 +269,14 @@ def _length(least: int, most: int | None) -> Step:
     return step
 
 
-# What each step of a recipe does: spec -> step.
+# What each step of a recipe does: spec -> step. A new step is one module and one line here.
 STEPS: dict[type, Callable[[Any], Step]] = {
     RepairStep: lambda spec: _each(repair),
     UnicodeStep: lambda spec: _each(partial(normalise, form=spec.form)),
     WhitespaceStep: lambda spec: _each(partial(whitespace, blank_lines=spec.blank_lines)),
     LengthStep: lambda spec: _length(spec.least, spec.most),
-    ExactDuplicatesStep: lambda spec: exact_duplicates,
+}
+# Steps that must know every document: spec -> step.
+CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
+    ExactDuplicatesStep: lambda spec: ExactDuplicates(),
 }

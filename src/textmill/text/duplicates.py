@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from textmill.text.document import Document, Item, reject
+from textmill.text.document import Document
+from textmill.text.step import Reject, Sketched, Verdict
 
 
-def exact_duplicates(items: Iterable[Item]) -> Iterator[Item]:
+class ExactDuplicates:
     """Keep the first of documents whose text is the same to the byte; the others name the id they repeat."""
-    seen = Seen()
-    for item in items:
-        if isinstance(item, Document):
-            data = item.text.encode("utf-8", "surrogatepass")
-            first = seen.add(hashlib.blake2b(data, digest_size=16).digest(), item.id)
+
+    name = "exact-duplicates"
+
+    def sketch(self, documents: Sequence[Document]) -> list[bytes]:
+        """The BLAKE2b-128 of each text."""
+        texts = (document.text.encode("utf-8", "surrogatepass") for document in documents)
+        return [hashlib.blake2b(text, digest_size=16).digest() for text in texts]
+
+    def decide(
+        self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
+    ) -> Iterator[tuple[int, Verdict]]:
+        """Reject what was met before. Memory: 32 bytes a document."""
+        seen = Seen()
+        for item in sketches():
+            first = seen.add(item.sketch, item.id)
             if first is not None:
-                yield reject(item, "exact-duplicates", "repeats an earlier document", f"id {first}")
-                continue
-        yield item
+                yield item.number, Reject("repeats an earlier document", f"id {first}")
 
 
 class Seen:
