@@ -1,0 +1,191 @@
+"""Where the words of many texts stand, and a 64-bit hash of each: numpy over a batch, no loop over words.
+
+Two ways of cutting a text:
+
+- `hashes`: words. A word is a longest run of letters, digits and the marks that belong to them (Unicode categories
+  L, N, Mn, Mc), but each hanzi and each kana is a word of its own; everything else only parts words.
+- `tokens`: those words and, between them, symbols: a symbol is a longest run of one and the same character that
+  is neither in a word nor a blank nor a control, so `--` is one and `?!` are two. Much like the tokens of spaCy's
+  rules, in which the quality filters of others count.
+
+A run longer than `LONGEST` characters counts as several words of that length, so that no text makes a hash cost
+more memory than another. The hash is a polynomial in the code points modulo 2**64, mixed at the end; it is the
+same in every process and on every machine (up to characters that only newer Unicode tables know), and two
+different words of everyday text share one with probability 2**-64.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+LONGEST = 4096  # characters of a word
+_CHUNK = 1 << 16  # characters looked at in one turn: what the turn needs then stays in the processor's cache
+_BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2**64
+_TABLE = 0x40000  # code points with an entry of their own; the planes above hold neither letters nor symbols
+_CASED = 0x20000  # no character from here on has a lower case
+_ALONE = 1 << 31  # set in the kind of a character that is a word of its own
+# Hanzi and kana; the marks of iteration and length are written like them.
+_ALONE_RANGES = (
+    (0x3005, 0x3007), (0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9D), (0x20000, 0x3FFFD),
+)  # fmt: skip
+_SELECTORS = range(0xFE00, 0xFE10)  # marks by category, but they choose between shapes of symbols
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The n words of D texts, in order; those of text d are [offsets[d], offsets[d + 1])."""
+
+    hash: NDArray[np.uint64]  # (n,)
+    start: NDArray[np.int64]  # (n,) first character, within its text
+    end: NDArray[np.int64]  # (n,) one past the last
+    offsets: NDArray[np.int64]  # (D + 1,)
+
+
+def hashes(texts: Sequence[str], lower: bool = True) -> Words:
+    """The words of each text, hashed with or without regard to case (simple case mapping, one to one).
+
+    The same text gives the same words whatever stands beside it in `texts`. Memory: 24 bytes a word.
+    """
+    return _cut(texts, symbols=False, lower=lower)
+
+
+def tokens(texts: Sequence[str]) -> Words:
+    """The words and symbols of each text; case counts."""
+    return _cut(texts, symbols=True, lower=False)
+
+
+def hash_of(word: str) -> int:
+    """The hash of one word or symbol, case counting."""
+    words = tokens([word])
+    if len(words.hash) != 1 or words.end[0] - words.start[0] != len(word):
+        raise ValueError(f"{word!r} is not one word")
+    return int(words.hash[0])
+
+
+def is_alone(character: str) -> bool:
+    """Whether a character is a word of its own: hanzi and kana."""
+    return any(low <= ord(character) <= high for low, high in _ALONE_RANGES)
+
+
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each bit of a value spread over all 64 (the finaliser of SplitMix64; Steele et al. 2014)."""
+    values = values ^ (values >> np.uint64(30))
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
+
+
+def _cut(texts: Sequence[str], *, symbols: bool, lower: bool) -> Words:
+    joined = texts[0] if len(texts) == 1 else "\n".join(texts)  # a line end is in no word
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    begins = np.cumsum(lengths + 1) - (lengths + 1)
+    found = list(_turns(joined, symbols, lower))
+    start = np.concatenate([np.empty(0, np.int64), *(turn[0] for turn in found)])
+    end = np.concatenate([np.empty(0, np.int64), *(turn[1] for turn in found)])
+    value = np.concatenate([np.empty(0, np.uint64), *(turn[2] for turn in found)])
+    offsets = np.append(np.searchsorted(start, begins), len(start))
+    shift = np.repeat(begins, np.diff(offsets))
+    return Words(mixed(value), start - shift, end - shift, offsets)
+
+
+def _turns(text: str, symbols: bool, lower: bool) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
+    """(start, end, unmixed hash) of the words of a text, turn by turn."""
+    powers, inverses = _powers()
+    at = 0
+    while at < len(text):
+        piece = text[at : at + _CHUNK]
+        codes, kinds = _kinds(piece, symbols)
+        edges = np.empty(len(piece) + 1, bool)
+        edges[0] = edges[-1] = True
+        np.not_equal(kinds[1:], kinds[:-1], out=edges[1:-1])
+        if codes.dtype != np.uint8:
+            edges[:-1] |= kinds >= _ALONE
+        bounds = np.flatnonzero(edges)
+        inside = kinds[bounds[:-1]] != 0
+        start, end = _shortened(bounds[:-1][inside], bounds[1:][inside])
+        step = len(piece)
+        if at + step < len(text) and len(end) and end[-1] == step:  # it may go on in the next turn
+            step = int(start[-1])
+            start, end = start[:-1], end[:-1]
+        if lower:
+            codes = _lowered(codes)
+        sums = np.empty(len(piece) + 1, np.uint64)
+        sums[0] = 0
+        np.cumsum(np.multiply(codes, powers[: len(piece)], dtype=np.uint64), out=sums[1:])
+        yield start + at, end + at, (sums[end] - sums[start]) * inverses[start]
+        at += step
+
+
+def _shortened(start: NDArray, end: NDArray) -> tuple[NDArray, NDArray]:
+    """Runs, those longer than LONGEST cut into several."""
+    if not len(start) or (end - start).max() <= LONGEST:
+        return start, end
+    parts = -(-(end - start) // LONGEST)
+    which = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    start = np.repeat(start, parts) + which * LONGEST
+    return start, np.minimum(start + LONGEST, np.repeat(end, parts))
+
+
+def _kinds(piece: str, symbols: bool) -> tuple[NDArray, NDArray]:
+    """Code points, and what each is: 0 parts words, equal neighbours belong together unless >= _ALONE."""
+    table = _kind_table(symbols)
+    if piece.isascii():
+        data = piece.encode("ascii")
+        narrow = data.translate(_narrow(symbols))
+        return np.frombuffer(data, np.uint8), np.frombuffer(narrow, np.uint8)
+    codes = np.frombuffer(piece.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return codes, table.take(codes, mode="clip")
+
+
+def _lowered(codes: NDArray) -> NDArray:
+    if codes.dtype == np.uint8:
+        return np.frombuffer(codes.tobytes().lower(), np.uint8)
+    return np.where(codes < _CASED, _lower_table().take(codes, mode="clip"), codes)
+
+
+@cache
+def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """BASE**i and BASE**-i modulo 2**64, i = 0 .. _CHUNK."""
+    tables = []
+    for base in (_BASE, pow(_BASE, -1, 1 << 64)):
+        factors = np.full(_CHUNK + 1, base, np.uint64)
+        factors[0] = 1
+        tables.append(np.multiply.accumulate(factors))
+    return tables[0], tables[1]
+
+
+@cache
+def _kind_table(symbols: bool) -> NDArray[np.uint32]:
+    """The kind of each code point: 0 (parts words), 1 (in a word), itself (a symbol), itself + _ALONE."""
+    kinds = np.zeros(_TABLE, np.uint32)
+    for code in range(_CASED):
+        character = chr(code)
+        category = unicodedata.category(character)
+        if (category[0] in "LN" or category in ("Mn", "Mc")) and code not in _SELECTORS:
+            kinds[code] = 1
+        elif symbols and category != "Cc" and not character.isspace() and code not in _SELECTORS:
+            kinds[code] = code
+    for low, high in _ALONE_RANGES:
+        kinds[low : high + 1] = np.arange(low, high + 1) + _ALONE
+    return kinds
+
+
+@cache
+def _narrow(symbols: bool) -> bytes:
+    return _kind_table(symbols)[:256].astype(np.uint8).tobytes()
+
+
+@cache
+def _lower_table() -> NDArray[np.uint32]:
+    """The lower case of each code point below _CASED, where it is one character."""
+    lowered = [chr(code).lower() for code in range(_CASED)]
+    return np.array([ord(c) if len(c) == 1 else code for code, c in enumerate(lowered)], np.uint32)
