@@ -19,12 +19,14 @@ from textmill.base.step_spec import (
     CleaningStep,
     ExactDuplicatesStep,
     LengthStep,
+    NearDuplicatesStep,
     RepairStep,
     UnicodeStep,
     WhitespaceStep,
 )
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.duplicates import ExactDuplicates
+from textmill.text.near_duplicates import NearDuplicates
 from textmill.text.step import CorpusStep, Sketched, carry_out
 
 
@@ -279,4 +281,5 @@ STEPS: dict[type, Callable[[Any], Step]] = {
 # Steps that must know every document: spec -> step.
 CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
     ExactDuplicatesStep: lambda spec: ExactDuplicates(),
+    NearDuplicatesStep: NearDuplicates,
 }
