@@ -93,7 +93,9 @@ def ours(shape: Shape, *, sparing: bool) -> None:
     )
     model = build(spec, shape.vocabulary)
     fit = memory.fit(spec, training, shape.vocabulary, shape.block, compute)
-    model.recomputed_blocks = fit.recomputed_blocks
+    model.recomputed_blocks = memory.recomputed_blocks(
+        spec, training, shape.vocabulary, shape.block, fit.micro_batch, loss_chunk=fit.loss_chunk
+    )
 
     class Random:
         def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:

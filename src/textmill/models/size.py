@@ -55,15 +55,20 @@ def activation_bytes(
     return int(element * (body + head))
 
 
-def recomputed_blocks(spec: DecoderSpec, tokens: int, *, element: int = 4) -> int:
-    """How many blocks, from the first, must be recomputed for the lowest peak of a step on so many tokens.
+def recomputed_blocks(
+    spec: DecoderSpec, vocabulary: int, batch: int, sequence: int, *, element: int = 4, loss_chunk: int | None
+) -> int:
+    """How many blocks, from the first, must be recomputed for the lowest peak of a training step.
 
-    What the last blocks keep is let go before the gradients of the first ones are made, so blocks may keep as
-    much as the float32 gradients of all blocks take, and the peak, at the end of the backward pass, is no higher.
+    What the last blocks keep is let go before the gradients of the first ones are made. So beside the logits (and
+    as much again to work out their sum) blocks may keep what the float32 gradients of all blocks and one recomputed
+    block take, and the peak, at the end of the backward pass, is no higher.
     """
-    sequence = min(tokens, spec.context)
-    room = 4 * spec.layers * block_matrices(spec)
-    return spec.layers - min(spec.layers, int(room / (element * tokens * _kept(spec, sequence))))
+    tokens = batch * sequence
+    kept = element * tokens * _kept(spec, sequence)
+    logits = 2 * element * vocabulary * min(tokens, loss_chunk or tokens)
+    room = 4 * spec.layers * block_matrices(spec) + kept - logits
+    return spec.layers - min(spec.layers, max(0, int(room / kept)))
 
 
 def _kept(spec: DecoderSpec, sequence: int) -> float:

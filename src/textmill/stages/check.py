@@ -89,19 +89,29 @@ def seconds_per_step(recipe: Recipe, prepared: Prepared) -> float:
     return _timing(recipe, prepared, compute, fitting(recipe, prepared, compute)).seconds_per_step
 
 
-def _model_and_loss(recipe: Recipe, prepared: Prepared, fit: Fit) -> tuple[Any, Any]:
+def _model_and_loss(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> tuple[Any, Any]:
     from textmill.models import table
+    from textmill.training import memory
     from textmill.training.loss import causal
 
-    model: Any = table.build(recipe.model, prepared.open_tokenizer().vocabulary, seed=recipe.seed)
-    model.recomputed_blocks = fit.recomputed_blocks
+    vocabulary = prepared.open_tokenizer().vocabulary
+    model: Any = table.build(recipe.model, vocabulary, seed=recipe.seed)
+    model.recomputed_blocks = memory.recomputed_blocks(
+        recipe.model,
+        recipe.training,
+        vocabulary,
+        recipe.sequence,
+        fit.micro_batch,
+        loss_chunk=fit.loss_chunk,
+        precision=compute.precision,
+    )
     return model, functools.partial(causal, chunk=fit.loss_chunk)
 
 
 def _timing(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> Any:
     from textmill.training import preflight
 
-    model, loss = _model_and_loss(recipe, prepared, fit)
+    model, loss = _model_and_loss(recipe, prepared, compute, fit)
     loader = loader_of(recipe, prepared)
     return preflight.measure(model, loss, loader, recipe.training, compute, micro_batch=fit.micro_batch)
 
@@ -109,7 +119,7 @@ def _timing(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> A
 def _sweep(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> dict[str, Any]:
     from textmill.training import preflight
 
-    model, loss = _model_and_loss(recipe, prepared, fit)
+    model, loss = _model_and_loss(recipe, prepared, compute, fit)
     loader = loader_of(recipe, prepared)
     found = preflight.learning_rate_range(
         model, loss, loader, recipe.training, compute, micro_batch=fit.micro_batch

@@ -118,7 +118,14 @@ class Session:
         training = self.recipe.training
         rows = self.progress.micro_batch or training.batch
         recomputed = memory.recomputed_blocks(
-            self.recipe.model, training, rows, self.recipe.sequence, self.compute, self.world.size
+            self.recipe.model,
+            training,
+            self.loader.packing.store.vocabulary,
+            self.recipe.sequence,
+            rows,
+            loss_chunk=self.progress.loss_chunk,
+            precision=self.compute.precision,
+            ranks=self.world.size,
         )
         self.model.recomputed_blocks = recomputed  # type: ignore[assignment]
         results = train(

@@ -49,7 +49,6 @@ class Fit:
     micro_batch: int  # rows computed at once
     loss_chunk: int | None  # tokens whose logits exist at once; None: all
     need: Need
-    recomputed_blocks: int = 0  # so many, from the first, are computed again in the backward pass
 
 
 def predict(
@@ -133,27 +132,36 @@ def _fit(
     compute: Compute,
     ranks: int,
 ) -> Fit:
-    chunk = training.loss_chunk or _chunk(vocabulary, rows * sequence, compute)
+    chunk = training.loss_chunk or _chunk(training, vocabulary, rows * sequence, compute)
     options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks}
     need = predict(model, training, vocabulary, sequence, rows, **options)
-    return Fit(rows, chunk, need, recomputed_blocks(model, training, rows, sequence, compute, ranks))
+    return Fit(rows, chunk, need)
 
 
 def recomputed_blocks(
-    model: ModelSpec, training: TrainingSpec, rows: int, sequence: int, compute: Compute, ranks: int
+    model: ModelSpec,
+    training: TrainingSpec,
+    vocabulary: int,
+    sequence: int,
+    rows: int,
+    *,
+    loss_chunk: int | None = None,
+    precision: str = "fp32",
+    ranks: int = 1,
 ) -> int:
     """How many blocks a step of micro-batches of `rows` sequences computes again: none, or as few as spare memory."""
     if not training.gradient_checkpointing:
         return 0
     if rows * ranks < training.batch or training.parallel == "fsdp2":  # gradients are there all the time
         return model.layers
-    return size.recomputed_blocks(model, rows * sequence, element=2 if compute.precision == "bf16" else 4)
+    element = 2 if precision == "bf16" else 4
+    return size.recomputed_blocks(model, vocabulary, rows, sequence, element=element, loss_chunk=loss_chunk)
 
 
-def _chunk(vocabulary: int, tokens: int, compute: Compute) -> int | None:
+def _chunk(training: TrainingSpec, vocabulary: int, tokens: int, compute: Compute) -> int | None:
     """Tokens a chunk of the loss: always the same on a CPU, on a GPU when whole logits would be large."""
     if compute.device.type == "cpu":
-        return CPU_CHUNK
+        return CPU_CHUNK // 2 if training.gradient_checkpointing else CPU_CHUNK
     if 4 * vocabulary * tokens < _CHUNK_FROM:
         return None
     return max(64, _CHUNK_BYTES // (4 * vocabulary))
