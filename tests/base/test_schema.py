@@ -137,7 +137,7 @@ def test_every_field_is_documented():
 
 
 def test_schema_accepts_what_the_reader_accepts():
-    entry = recipe.json_schema()["properties"]["model"]["properties"]["dropout"]
+    entry = recipe.json_schema()["properties"]["model"]["anyOf"][0]["properties"]["dropout"]
     assert entry["minimum"] == 0
     assert entry["exclusiveMaximum"] == 1
     assert entry["default"] == 0.0

@@ -185,4 +185,38 @@ class DecoderSpec:
         return self.activation in GATED
 
 
-ModelSpec = DecoderSpec  # a union, told apart by `kind`, as families are added
+@dataclass(frozen=True, kw_only=True)
+class NGramSpec:
+    """A statistical language model: what followed the last tokens in the training text, counted and smoothed."""
+
+    kind: Literal["ngram"] = "ngram"
+    order: Annotated[
+        int, About("longest n-gram, the predicted token included; beyond it only infinity looks", ge=1, le=32)
+    ] = 5
+    smoothing: Annotated[
+        Literal["add-k", "witten-bell", "katz", "kneser-ney", "modified-kneser-ney", "infinity"],
+        About(
+            "how unseen n-grams get their share; infinity: modified Kneser-Ney, and over it every longer context seen"
+        ),
+    ] = "modified-kneser-ney"
+    k: Annotated[float, About("add-k: added to every count", gt=0)] = 0.01
+    discount: Annotated[
+        float | None,
+        About("kneser-ney: taken off every count; left out: estimated for each order", gt=0, lt=1),
+    ] = None
+    cache: Annotated[
+        float, About("weight of the tokens read last (Kuhn & De Mori 1990); 0: none", ge=0, lt=1)
+    ] = 0.0
+    cache_window: Annotated[int, About("how many tokens read last the cache holds", "tokens", ge=1)] = 500
+    context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 1024
+
+    def __post_init__(self) -> None:
+        if self.order > self.context:
+            raise RecipeError(f"{self.order} is more than the model reads (context)", where="order")
+        if self.cache and self.cache_window > self.context:
+            raise RecipeError(
+                f"{self.cache_window} is more than the model reads (context)", where="cache_window"
+            )
+
+
+ModelSpec = DecoderSpec | NGramSpec  # told apart by `kind`; a table without one is a decoder's

@@ -40,8 +40,8 @@ def dumps(recipe: Recipe, *, comments: bool = True) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a recipe file, for editors."""
     result = schema.json_schema(Recipe)
-    model = result["properties"]["model"]
-    model["properties"] |= {
+    decoder = result["properties"]["model"]["anyOf"][0]
+    decoder["properties"] |= {
         "preset": {
             "enum": list(presets.FAMILIES),
             "description": "Family whose shape fills the keys left out.",

@@ -33,6 +33,7 @@ class About:
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
+    usual: str = ""  # of several specs: the kind of a table that does not say its own
 
     def range(self) -> str:
         """The allowed range as words, such as `>= 1 and < 2`; empty when anything goes."""
@@ -162,7 +163,7 @@ def _union(choices: tuple, value: Any, about: About, where: str, path: str) -> A
     choices = tuple(choice for choice in choices if choice is not type(None))
     specs = {kind_of(choice): choice for choice in choices if dataclasses.is_dataclass(choice)}
     if isinstance(value, Mapping) and specs:
-        kind = value.get("kind", next(iter(specs)) if len(specs) == 1 else None)
+        kind = value.get("kind", next(iter(specs)) if len(specs) == 1 else about.usual or None)
         if kind in specs:
             return read(specs[kind], value, where, path)
         if kind is None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import RecipeError
-from textmill.base.model_spec import DecoderSpec, ModelSpec
+from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec
 from textmill.base.schema import About
 from textmill.base.training_spec import TrainingSpec
 
@@ -90,7 +90,7 @@ class Recipe:
     task: Annotated[TaskSpec, About("what the model is for")] = TaskSpec()
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
-    model: Annotated[ModelSpec, About("what is trained")] = DecoderSpec()
+    model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
     training: Annotated[TrainingSpec, About("how it is trained")] = TrainingSpec()
     evaluation: Annotated[EvaluationSpec, About("how it is scored")] = EvaluationSpec()
     generation: Annotated[GenerationSpec, About("how it writes")] = GenerationSpec()
@@ -110,3 +110,8 @@ class Recipe:
     def sequence(self) -> int:
         """Tokens in a training sequence."""
         return self.training.sequence or self.model.context
+
+    @property
+    def steps(self) -> int:
+        """Updates of the whole training run: one, where the text is only counted."""
+        return 1 if isinstance(self.model, NGramSpec) else self.training.steps
