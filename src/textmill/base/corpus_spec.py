@@ -31,7 +31,9 @@ class FilesSource:
     )
     metadata_fields: Annotated[
         tuple[str, ...],
-        About("columns or keys of records kept as metadata, such as language, licence, author or date"),
+        About(
+            "columns or keys of records kept as metadata, such as date or licence=license; none: all that are short"
+        ),
     ] = ()
 
 
@@ -122,6 +124,9 @@ class LimitSpec:
     archive_bytes: Annotated[int, About("most bytes unpacked from one archive", "bytes", ge=1)] = 16 << 30
     ratio: Annotated[float, About("most bytes unpacked for one byte packed", ge=1)] = 200.0
     members: Annotated[int, About("most members read from one archive", ge=1)] = 1_000_000
+    file_seconds: Annotated[
+        float, About("most time spent on one page, book, message or sheet", "seconds", gt=0)
+    ] = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,13 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from tarfile import HeaderError
 from typing import BinaryIO, cast
 
 from textmill.text.document import Rejected, printable
-from textmill.text.sources.stream import RATIO_FLOOR, Input, SetAside, Xz, metered, seekable
+from textmill.text.sources.stream import RATIO_FLOOR, Fields, Input, SetAside, Xz, deeper, metered, seekable
 
-LAYERS = 4  # archives and compressions within one another, such as .tar.gz in .zip: 3
 _LONG_HEADER = 1 << 20  # bytes; tar keeps long names and pax records in memory whole
 _EXTENDED = (
     tarfile.XHDTYPE,
@@ -49,33 +49,12 @@ _PACKED: dict[str, tuple[Callable[[BinaryIO], BinaryIO], str]] = {
 }
 
 
-def unpacked(item: Input) -> Input | None:
-    """The input without its outermost compression, whose bytes are charged as they are read; None: it has none."""
-    for ending, (opener, inner) in _PACKED.items():
-        if item.name.lower().endswith(ending):
-            stream = metered(opener(item.stream), item.budget.charge)
-            name = item.name[: -len(ending)] + inner
-            return Input(item.place, name, stream, item.budget, None, _deeper(item), metered=True)
-    return None
-
-
-def members(item: Input) -> Iterator[Input | Rejected]:
-    """The files inside a .zip or .tar, in the archive's order. Each must be read before the next is asked for."""
-    _deeper(item)
-    yield from (_zip if item.name.lower().endswith(".zip") else _tar)(item)
-
-
-def is_archive(name: str) -> bool:
-    """Whether a name says that files are inside (compressions are taken off before)."""
-    return name.lower().endswith((".zip", ".tar"))
-
-
-def _deeper(item: Input) -> int:
-    if item.layers >= LAYERS:
-        raise SetAside(
-            "is nested too deep", f"more than {LAYERS} archives or compressions within one another"
-        )
-    return item.layers + 1
+def unpacked(item: Input, fields: Fields) -> Iterator[Input]:
+    """The input without its outermost compression, whose bytes are charged as they are read."""
+    stem, _, last = item.name.rpartition(".")
+    opener, inner = _PACKED[f".{last.lower()}"]
+    stream = metered(opener(item.stream), item.budget.charge)
+    yield replace(item, name=stem + inner, stream=stream, size=None, layers=deeper(item), metered=True)
 
 
 def _refusal(name: str) -> str:
@@ -90,7 +69,9 @@ def _refusal(name: str) -> str:
     return ""
 
 
-def _zip(item: Input) -> Iterator[Input | Rejected]:
+def zip_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
+    """The files inside a .zip, in the archive's order. Each must be read before the next is asked for."""
+    deeper(item)
     with seekable(item) as stream, zipfile.ZipFile(stream) as archive:
         for info in archive.infolist():
             item.budget.member()
@@ -115,6 +96,17 @@ def _zip(item: Input) -> Iterator[Input | Rejected]:
 def _zip_member(
     item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str
 ) -> Iterator[Input | Rejected]:
+    try:
+        stream = zip_stream(item, archive, info)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+        yield Rejected(None, place, "read", "cannot be unpacked", printable(str(error)))
+        return
+    with stream:
+        yield Input(place, info.filename, stream, item.budget, None, item.layers + 1, metered=True)
+
+
+def zip_stream(item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
+    """The unpacked bytes of a member, charged to the budget and held to the ratio. Raises what zipfile raises."""
     cap = max(RATIO_FLOOR, item.limits.ratio * min(info.compress_size, item.size or item.budget.packed))
     taken = 0
 
@@ -128,14 +120,7 @@ def _zip_member(
                 "unpacks to more than limits.ratio times its size", f"{info.compress_size} bytes packed"
             )
 
-    try:
-        raw = archive.open(info)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
-        yield Rejected(None, place, "read", "cannot be unpacked", printable(str(error)))
-        return
-    with raw:
-        stream = metered(cast(BinaryIO, raw), charge)
-        yield Input(place, info.filename, stream, item.budget, None, item.layers + 1, metered=True)
+    return metered(cast(BinaryIO, archive.open(info)), charge)
 
 
 class _Member(tarfile.TarInfo):
@@ -158,7 +143,9 @@ class _Member(tarfile.TarInfo):
             raise SetAside("has a damaged tar header; the rest is not read", str(error)) from error
 
 
-def _tar(item: Input) -> Iterator[Input | Rejected]:
+def tar_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
+    """The files inside a .tar, in the archive's order. Each must be read before the next is asked for."""
+    deeper(item)
     stream = item.stream if item.metered else metered(item.stream, item.budget.charge)
     with tarfile.open(fileobj=stream, mode="r|", bufsize=512 * 512, tarinfo=_Member) as archive:
         while (info := archive.next()) is not None:

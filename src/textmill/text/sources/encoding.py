@@ -43,6 +43,18 @@ _CONTROL_CHARACTERS = re.compile(f"[{re.escape(_CONTROLS.decode('ascii'))}]")
 _MOST_CONTROLS = 0.01  # share of control bytes from which bytes are not text
 _SAMPLE = 1 << 16
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
+# What senders mean by a name (WHATWG Encoding Standard §4.2: labels), where Python takes it to the letter.
+_MEANT = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "euc_kr": "cp949",
+    "big5": "big5hkscs",
+}
+_SEVEN_BITS = ("iso2022_jp", "iso2022_jp_2", "iso2022_kr", "hz", "utf-7")
 _MARKUP = re.compile(rb"""(?:encoding|charset)\s*=\s*["']?([-\w.]+)""", re.IGNORECASE)  # XML 1.0 §4.3.3, HTML
 
 
@@ -94,14 +106,15 @@ def refuse_controls(text: str) -> None:
         )
 
 
-def decode(data: bytes, name: str = "") -> tuple[str, str]:
+def decode(data: bytes, name: str = "", charset: str = "") -> tuple[str, str]:
     """The text of a whole file and the encoding it was in.
 
-    data: the file's bytes; name: its name, whose ending says which declarations to look for.
+    data: the file's bytes; name: its name, whose ending says which declarations to look for; charset: what
+    whoever sent it (a mail, a web server) said of it.
     Raises SetAside for binary data and for encodings that cannot be told.
     """
     refuse_binary(data)
-    for encoding in _claims(data, name):
+    for encoding in _claims(data, name, charset):
         try:
             text = data.decode(encoding)
         except (UnicodeDecodeError, LookupError):
@@ -122,7 +135,7 @@ def decode(data: bytes, name: str = "") -> tuple[str, str]:
     raise SetAside("is in an encoding that cannot be told", "save it as UTF-8")
 
 
-def _claims(data: bytes, name: str) -> Iterator[str]:
+def _claims(data: bytes, name: str, charset: str) -> Iterator[str]:
     """Encodings to try strictly, most trustworthy first."""
     if mark := marked(data[:4]):
         yield mark
@@ -132,24 +145,32 @@ def _claims(data: bytes, name: str) -> Iterator[str]:
     # Python itself believes the declaration before it tries UTF-8, and refuses unknown ones.
     if ending in ("py", "pyi", "pyw"):
         yield from _declared(_COOKIE, b"\n".join(data[:400].split(b"\n", 2)[:2]), each_line=True)
+    declared = _codec(charset.encode("ascii", "replace"))
+    if not declared and ending in ("xml", "html", "htm", "xhtml", "svg"):
+        declared = next(_declared(_MARKUP, data[:1024], each_line=False), "")
+    declared = _MEANT.get(declared, declared)
+    if declared in _SEVEN_BITS:  # such bytes are always good UTF-8 as well
+        yield declared
     yield "utf-8"
-    if ending in ("xml", "html", "htm", "xhtml", "svg"):
-        yield from _declared(_MARKUP, data[:1024], each_line=False)
+    if declared:
+        yield declared
 
 
 def _declared(pattern: re.Pattern[bytes], head: bytes, *, each_line: bool) -> Iterator[str]:
     places = head.split(b"\n") if each_line else [head]
     for place in places:
-        if found := pattern.search(place):
-            try:
-                codec = codecs.lookup(found[1].decode("ascii", "replace"))
-                text_codec = isinstance("".encode(codec.name), bytes) and isinstance(
-                    b"".decode(codec.name), str
-                )
-            except (LookupError, UnicodeError, TypeError, ValueError):
-                continue  # no such encoding, or not one of text (rot13, hex)
-            if text_codec:
-                yield codec.name
+        if (found := pattern.search(place)) and (codec := _codec(found[1])):
+            yield codec
+
+
+def _codec(name: bytes) -> str:
+    """Python's name for an encoding of text; empty when there is no such encoding, or it is not one of text (rot13)."""
+    try:
+        codec = codecs.lookup(name.decode("ascii", "replace"))
+        text_codec = isinstance("".encode(codec.name), bytes) and isinstance(b"".decode(codec.name), str)
+    except (LookupError, UnicodeError, TypeError, ValueError):
+        return ""
+    return codec.name if text_codec else ""
 
 
 # --- what bytes look like -----------------------------------------------------------------------------------------

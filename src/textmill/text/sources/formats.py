@@ -1,44 +1,61 @@
-"""From one input to its documents, through whatever it is wrapped in."""
+"""From one input to its documents, through whatever it is wrapped in.
+
+`READERS` is the one table of file formats. A new format is one module and one line here: a function of an
+Input and Fields that gives documents, what it sets aside, and further Inputs for what is inside.
+"""
 
 from __future__ import annotations
 
-import lzma
 import os
 import stat
-import struct
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from textmill.base.corpus_spec import LimitSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import archive, plain, records
-from textmill.text.sources.stream import Budget, Exhausted, Input, SetAside
+from textmill.text.sources.stream import Budget, Exhausted, Fields, Input, SetAside
 
-# What the readers of the standard library and pyarrow raise on damaged data. pyarrow's own errors are
-# ValueError, OSError, KeyError, TypeError or NotImplementedError by inheritance.
-_DAMAGE = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    lzma.LZMAError,
-    struct.error,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
+
+READERS: dict[str, Reader] = {
+    # files within files
+    ".zip": archive.zip_members,
+    ".tar": archive.tar_members,
+    ".tgz": archive.unpacked,
+    ".tbz": archive.unpacked,
+    ".tbz2": archive.unpacked,
+    ".txz": archive.unpacked,
+    ".gz": archive.unpacked,
+    ".bz2": archive.unpacked,
+    ".xz": archive.unpacked,
+    ".lzma": archive.unpacked,
+    ".zst": archive.unpacked,
+    # records
+    ".json": records.json_records,
+    ".jsonl": records.json_lines,
+    ".ndjson": records.json_lines,
+    ".csv": records.table_rows,
+    ".tsv": records.table_rows,
+    ".parquet": records.parquet_rows,
+}
 
 
-def open_file(path: Path, place: str, text_field: str, limits: LimitSpec) -> Iterator[Document | Rejected]:
-    """The documents of one file on disk; what cannot be read comes as Rejected, and nothing is raised."""
+def reader(name: str) -> Reader:
+    """What reads a file of this name: what its ending says, and otherwise it may be text."""
+    _, dot, last = name.rpartition(".")
+    return READERS.get(f".{last.lower()}" if dot else "", plain.documents)
+
+
+def open_file(
+    path: Path, place: str, text_field: str, limits: LimitSpec, metadata_fields: tuple[str, ...] = ()
+) -> Iterator[Document | Rejected]:
+    """The documents of one file on disk; what cannot be read comes as Rejected, and nothing is raised.
+
+    text_field: the column of records that is text; metadata_fields: the columns kept beside it, each as
+    `column` or `name=column`; none named: all that are short.
+    """
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
@@ -52,31 +69,33 @@ def open_file(path: Path, place: str, text_field: str, limits: LimitSpec) -> Ite
         return
     with stream:
         item = Input(place, path.name, stream, Budget(status.st_size, limits), status.st_size)
+        fields = Fields(text_field, tuple(_named(field) for field in metadata_fields))
         try:
-            yield from _documents(item, text_field)
+            yield from _documents(item, fields)
         except Exhausted as error:
             yield Rejected(None, place, "read", error.reason, error.detail)
 
 
-def _documents(item: Input, text_field: str) -> Iterator[Document | Rejected]:
+def _named(field: str) -> tuple[str, str]:
+    """The name of a piece of metadata, and the column it comes from."""
+    name, equals, column = field.partition("=")
+    return (name.strip(), column.strip()) if equals else (field, field)
+
+
+def _documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an input. Raises Exhausted only; the outermost file is then given up."""
     try:
-        if (inner := archive.unpacked(item)) is not None:
-            yield from _documents(inner, text_field)
-        elif archive.is_archive(item.name):
-            for member in archive.members(item):
-                if isinstance(member, Rejected):
-                    yield member
-                else:
-                    yield from _documents(member, text_field)
-        elif (read := records.reader(item.name)) is not None:
-            yield from read(item, text_field)
-        else:
-            yield from plain.documents(item)
+        for found in reader(item.name)(item, fields):
+            if isinstance(found, Input):
+                yield from _documents(found, fields)
+            elif isinstance(found, Document) and item.metadata:
+                yield replace(found, metadata={**item.metadata, **found.metadata})
+            else:
+                yield found
     except Exhausted:
         raise
     except SetAside as error:
         yield Rejected(None, item.place, "read", error.reason, error.detail)
-    except _DAMAGE as error:
+    except Exception as error:  # the parsers of two dozen formats raise anything over hostile bytes
         detail = printable(f"{type(error).__name__}: {error}")[:300]
         yield Rejected(None, item.place, "read", "is damaged or not what its name says", detail)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from textmill.text.document import Document, collected
 from textmill.text.sources.encoding import decode, refuse_binary
-from textmill.text.sources.stream import BLOCK, Input, read_whole
+from textmill.text.sources.stream import BLOCK, Fields, Input, read_whole
 
 
-def documents(item: Input) -> Iterator[Document]:
+def documents(item: Input, fields: Fields) -> Iterator[Document]:
     """The one document of a text file. Raises SetAside when it is not text, or too large."""
     head = item.stream.read(BLOCK)
     refuse_binary(head)  # a large film is refused before it is read to its end
-    text, encoding = decode(read_whole(item, head), item.name)
+    text, encoding = decode(read_whole(item, head), item.name, item.charset)
     metadata = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
     yield collected(text, item.place, metadata)

@@ -10,64 +10,77 @@ import codecs
 import csv
 import io
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.encoding import decode, marked, refuse_binary, wide
-from textmill.text.sources.stream import BLOCK, Input, SetAside, read_whole, seekable
+from textmill.text.sources.stream import BLOCK, Fields, Input, SetAside, read_whole, seekable
 
 _LONGEST_METADATA = 1000  # characters of a column that may still be metadata
 _COLUMNS_NAMED = 12  # in a message
 _ROWS = 256  # of a Parquet file in memory at once
+_WRONG_BYTE = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of it
 Items = Iterator[Document | Rejected]
 
 
-def reader(name: str) -> Callable[[Input, str], Items] | None:
-    """What reads a file of this name: called with the input and the name of its text column."""
-    ending = name.lower().rpartition(".")[2]
-    return {
-        "json": json_records,
-        "jsonl": json_lines,
-        "ndjson": json_lines,
-        "csv": table_rows,
-        "tsv": table_rows,
-        "parquet": parquet_rows,
-    }.get(ending)
-
-
-def _scalars(record: Mapping[str, Any], text_field: str) -> dict[str, str]:
-    """The columns small and plain enough to be metadata, as text."""
+def _metadata(record: Mapping[str, Any], fields: Fields) -> dict[str, str]:
+    """The columns that were asked for, or else those small and plain enough to be metadata, as text."""
+    if fields.metadata:
+        named = ((name, _said(_value(record, column))) for name, column in fields.metadata)
+        return {_utf8(name): _utf8(text) for name, text in named if text is not None}
     found = {}
     for key, value in record.items():
-        if key == text_field or value is None or not isinstance(value, (str, int, float)):
-            continue
-        if (
-            isinstance(value, int) and value.bit_length() > 1 << 10
-        ):  # slow to write out, and no one's metadata
-            continue
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        if len(text) <= _LONGEST_METADATA:
-            found[_utf8(str(key))] = _utf8(text)
+        if key != fields.text and not isinstance(value, list):
+            text = _said(value)
+            if text is not None and len(text) <= _LONGEST_METADATA:
+                found[_utf8(str(key))] = _utf8(text)
     return found
 
 
+def _value(record: Mapping[str, Any], column: str) -> Any:
+    """What a record holds under a key, or under a path of keys such as `meta.url`; None where it holds nothing."""
+    if column in record or "." not in column:
+        return record.get(column)
+    key, _, rest = column.partition(".")
+    below = record.get(key)
+    return _value(below, rest) if isinstance(below, dict) else None
+
+
+def _said(value: Any) -> str | None:
+    """A plain value, or a list of them, as text; None for anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):  # a long one is slow to write out, and no one's metadata
+        return str(value) if value.bit_length() <= 1 << 10 else None
+    if isinstance(value, float):
+        return str(value)
+    if isinstance(value, list):
+        return ", ".join(filter(None, (None if isinstance(part, list) else _said(part) for part in value)))
+    return None
+
+
 def _utf8(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _document(record: Any, place: str, text_field: str) -> Document | Rejected:
+def _document(record: Any, place: str, fields: Fields) -> Document | Rejected:
     if not isinstance(record, dict):
         return Rejected(
             None, place, "read", "is not a record", f"a JSON object was expected, not {_kind(record)}"
         )
-    if text_field not in record:
-        return Rejected(None, place, "read", f"has no field {text_field!r}", _columns(record))
-    text = record[text_field]
+    text = record.get(fields.text)
     if not isinstance(text, str):
-        return Rejected(None, place, "read", f"field {text_field!r} is not text", _kind(text))
-    return collected(text, place, _scalars(record, text_field))
+        text = _value(record, fields.text)
+    if text is None and fields.text not in record:
+        return Rejected(None, place, "read", f"has no field {fields.text!r}", _columns(record))
+    if not isinstance(text, str):
+        return Rejected(None, place, "read", f"field {fields.text!r} is not text", _kind(text))
+    return collected(text, place, _metadata(record, fields))
 
 
 def _kind(value: Any) -> str:
@@ -86,39 +99,39 @@ def _columns(names: Any) -> str:
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------
-def json_lines(item: Input, text_field: str) -> Items:
+def json_lines(item: Input, fields: Fields) -> Items:
     """One JSON object a line (RFC 8259 within each; empty lines pass)."""
     head = item.stream.read(BLOCK)
     refuse_binary(head)
-    yield from _json_lines(item, head, text_field)
+    yield from _json_lines(item, head, fields)
 
 
-def _json_lines(item: Input, head: bytes, text_field: str) -> Items:
+def _json_lines(item: Input, head: bytes, fields: Fields) -> Items:
     text = _text_stream(item, head, marked(head) or wide(head) or "utf-8", newline="\n")
     for number, line in _lines(text, item.limits.file_bytes):
         place = f"{item.place}:line {number}"
         if isinstance(line, SetAside):
             yield Rejected(None, place, "read", line.reason, line.detail)
         elif line.strip():
-            yield _json_line(line, place, text_field)
+            yield _json_line(line, place, fields)
 
 
-def _json_line(line: str, place: str, text_field: str) -> Document | Rejected:
+def _json_line(line: str, place: str, fields: Fields) -> Document | Rejected:
     if not _sound(line):
         return Rejected(None, place, "read", "is not valid UTF-8")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         return Rejected(None, place, "read", "is not valid JSON", str(error))
-    return _document(record, place, text_field)
+    return _document(record, place, fields)
 
 
-def json_records(item: Input, text_field: str) -> Items:
+def json_records(item: Input, fields: Fields) -> Items:
     """A JSON list of objects, one object, or, as many data sets name them, JSON lines."""
     head = item.stream.read(BLOCK)
     refuse_binary(head)
     if _looks_like_lines(head):
-        yield from _json_lines(item, head, text_field)
+        yield from _json_lines(item, head, fields)
         return
     text, _ = decode(read_whole(item, head), item.name)
     try:
@@ -126,10 +139,10 @@ def json_records(item: Input, text_field: str) -> Items:
     except (ValueError, RecursionError) as error:
         raise SetAside("is not valid JSON", str(error)) from error
     if not isinstance(value, list):
-        yield _document(value, item.place, text_field)
+        yield _document(value, item.place, fields)
         return
     for number, record in enumerate(value, 1):
-        yield _document(record, f"{item.place}:item {number}", text_field)
+        yield _document(record, f"{item.place}:item {number}", fields)
 
 
 def _looks_like_lines(head: bytes) -> bool:
@@ -141,7 +154,7 @@ def _looks_like_lines(head: bytes) -> bool:
 
 
 # --- CSV, TSV -----------------------------------------------------------------------------------------------------
-def table_rows(item: Input, text_field: str) -> Items:
+def table_rows(item: Input, fields: Fields) -> Items:
     """Comma- or tab-separated values with a header (RFC 4180); `;` and `|` are recognised by the header."""
     head = item.stream.read(BLOCK)
     refuse_binary(head)
@@ -150,23 +163,23 @@ def table_rows(item: Input, text_field: str) -> Items:
     csv.field_size_limit(min(item.limits.file_bytes, sys.maxsize, (1 << 31) - 1))
     lines = _CountedLines(_lines(text, item.limits.file_bytes))
     first = next(iter(lines), "")
-    delimiter = _delimiter(first, item.name, text_field)
+    delimiter = _delimiter(first, item.name, fields)
     lines.push(first)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     header = _next_row(rows)
-    if not isinstance(header, list) or text_field not in header:
+    if not isinstance(header, list) or fields.text not in header:
         detail = _columns(header) if isinstance(header, list) else str(header or "it is empty")
-        raise SetAside(f"has no column {text_field!r}", detail)
+        raise SetAside(f"has no column {fields.text!r}", detail)
     while True:
         start = lines.number + 1
         row = _next_row(rows)
         if row is None:
             return
         if row != []:
-            yield _row(row, header, f"{item.place}:line {start}", text_field)
+            yield _row(row, header, f"{item.place}:line {start}", fields)
 
 
-def _row(row: list[str] | Exception, header: list[str], place: str, text_field: str) -> Document | Rejected:
+def _row(row: list[str] | Exception, header: list[str], place: str, fields: Fields) -> Document | Rejected:
     if isinstance(row, SetAside):
         return Rejected(None, place, "read", row.reason, row.detail)
     if isinstance(row, Exception):
@@ -177,7 +190,7 @@ def _row(row: list[str] | Exception, header: list[str], place: str, text_field: 
         )
     if not all(map(_sound, row)):
         return Rejected(None, place, "read", "is not valid in the encoding of its file")
-    return _document(dict(zip(header, row, strict=True)), place, text_field)
+    return _document(dict(zip(header, row, strict=True)), place, fields)
 
 
 def _next_row(rows: Iterator[list[str]]) -> list[str] | Exception | None:
@@ -190,12 +203,12 @@ def _next_row(rows: Iterator[list[str]]) -> list[str] | Exception | None:
         return error
 
 
-def _delimiter(header: str, name: str, text_field: str) -> str:
+def _delimiter(header: str, name: str, fields: Fields) -> str:
     if name.lower().endswith(".tsv"):
         return "\t"
     for delimiter in ",;\t|":
         try:
-            if text_field in next(csv.reader([header], delimiter=delimiter), []):
+            if fields.text in next(csv.reader([header], delimiter=delimiter), []):
                 return delimiter
         except csv.Error:
             continue
@@ -280,44 +293,45 @@ class _CountedLines:
 
 def _sound(text: str) -> bool:
     """Whether decoding left no lone surrogate where a byte was wrong."""
-    return text.isascii() or not any("\udc80" <= c <= "\udcff" for c in text)
+    return text.isascii() or not _WRONG_BYTE.search(text)
 
 
 # --- Parquet ------------------------------------------------------------------------------------------------------
-def parquet_rows(item: Input, text_field: str) -> Items:
+def parquet_rows(item: Input, fields: Fields) -> Items:
     """The rows of a Parquet file; lists and structures in other columns are left out."""
     import pyarrow.parquet as pq
 
     with seekable(item) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
         number = 0
-        for batch in file.iter_batches(
-            batch_size=_ROWS, columns=_columns_read(file.schema_arrow, text_field)
-        ):
+        for batch in file.iter_batches(batch_size=_ROWS, columns=_columns_read(file.schema_arrow, fields)):
             item.budget.charge(batch.nbytes)
             for row in _rows(batch):
                 number += 1
-                yield _parquet_row(row, f"{item.place}:row {number}", text_field, item.limits.file_bytes)
+                yield _parquet_row(row, f"{item.place}:row {number}", fields, item.limits.file_bytes)
 
 
-def _columns_read(schema: Any, text_field: str) -> list[str]:
+def _columns_read(schema: Any, fields: Fields) -> list[str]:
     """The columns that are text or may be metadata. Raises SetAside when the text is not among them."""
     from pyarrow import types
 
-    if text_field not in schema.names:
-        raise SetAside(f"has no column {text_field!r}", _columns(schema.names))
-    kind = schema.field(text_field).type
+    if fields.text not in schema.names:
+        raise SetAside(f"has no column {fields.text!r}", _columns(schema.names))
+    kind = schema.field(fields.text).type
     if not (types.is_string(kind) or types.is_large_string(kind)):
-        raise SetAside(f"field {text_field!r} is not text", str(kind))
+        raise SetAside(f"field {fields.text!r} is not text", str(kind))
+    named = {column.partition(".")[0] for _, column in fields.metadata} | {fields.text}
+    if fields.metadata:
+        return [field.name for field in schema if field.name in named]
     return [field.name for field in schema if _plain(field.type)]
 
 
-def _parquet_row(row: dict[str, Any] | None, place: str, text_field: str, limit: int) -> Document | Rejected:
+def _parquet_row(row: dict[str, Any] | None, place: str, fields: Fields, limit: int) -> Document | Rejected:
     if row is None:
         return Rejected(None, place, "read", "is not valid UTF-8")
-    size = len(row[text_field] or "")
+    size = len(row[fields.text] or "")
     if size > limit:
         return Rejected(None, place, "read", "is larger than limits.file_bytes", f"{size} characters")
-    return _document(row, place, text_field)
+    return _document(row, place, fields)
 
 
 def _plain(kind: Any) -> bool:
@@ -346,7 +360,7 @@ def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
         if text:
             wide_text = pa.types.is_large_string(column.type)
             columns[name] = column.view(pa.large_binary() if wide_text else pa.binary()).to_pylist()
-        elif number or pa.types.is_boolean(column.type):
+        elif number or pa.types.is_boolean(column.type) or pa.types.is_nested(column.type):
             columns[name] = column.to_pylist()
         else:
             columns[name] = [None if value is None else str(value) for value in column]

@@ -6,7 +6,8 @@ import contextlib
 import io
 import lzma
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
@@ -17,6 +18,7 @@ BLOCK = 1 << 18
 RATIO_FLOOR = 1 << 20
 _XZ_MEMORY = 256 << 20  # bytes; `xz -9` asks for 65 MiB, a hostile header for 4 GiB
 _SPOOL = 16 << 20  # bytes kept in memory before a temporary file takes over
+LAYERS = 4  # archives, compressions and messages within one another, such as .tar.gz in .zip: 3
 
 
 class SetAside(Exception):
@@ -73,12 +75,64 @@ class Input:
     stream: BinaryIO
     budget: Budget
     size: int | None = None  # bytes, where the file system says so
-    layers: int = 0  # archives and compressions around it
+    layers: int = 0  # archives, compressions and messages around it
     metered: bool = False  # whether its bytes are already charged to the budget
+    charset: str = ""  # the encoding it was sent with, where somebody said so
+    metadata: Mapping[str, str] = field(default_factory=dict)  # what is known of it before it is read
 
     @property
     def limits(self) -> LimitSpec:
         return self.budget.limits
+
+    def inner(self, place: str, name: str, data: bytes, charset: str = "", **metadata: str) -> Input:
+        """A part of this input, already in memory. Raises SetAside where parts are nested too deep."""
+        return Input(
+            place,
+            name,
+            io.BytesIO(data),
+            self.budget,
+            len(data),
+            deeper(self),
+            metered=True,
+            charset=charset,
+            metadata=metadata,
+        )
+
+
+@dataclass(frozen=True)
+class Fields:
+    """How a file of records becomes documents: which of its columns is the text, and which are metadata.
+
+    `metadata` pairs the name a column gets with the column; none: every column small enough, under its own name.
+    """
+
+    text: str = "text"
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+class Deadline:
+    """How long one document may take.
+
+    It is asked between pages, parts, records and blocks; a single call into a library cannot be cut short.
+    """
+
+    def __init__(self, limits: LimitSpec) -> None:
+        self._seconds = limits.file_seconds
+        self._end = time.monotonic() + self._seconds
+
+    def check(self) -> None:
+        """Raises SetAside when the time is over."""
+        if time.monotonic() > self._end:
+            raise SetAside("takes longer than limits.file_seconds", f"{self._seconds:g} seconds")
+
+
+def deeper(item: Input) -> int:
+    """The layers around what is inside an input. Raises SetAside for more than LAYERS."""
+    if item.layers >= LAYERS:
+        raise SetAside(
+            "is nested too deep", f"more than {LAYERS} archives, compressions or messages within one another"
+        )
+    return item.layers + 1
 
 
 class _Metered(io.RawIOBase):
