@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,18 @@ def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
         data = {**data, "tokenizer": {**tokenizer, "path": absolute(tokenizer["path"])}}
     if not isinstance(corpus, Mapping) or not isinstance(corpus.get("sources"), list):
         return data
-    sources = [
-        {**source, "paths": [absolute(item) for item in source["paths"]]}
-        if isinstance(source, Mapping) and isinstance(source.get("paths"), list)
-        else source
-        for source in corpus["sources"]
-    ]
+    sources = [_absolute_source(source, absolute) for source in corpus["sources"]]
     return {**data, "corpus": {**corpus, "sources": sources}}
+
+
+def _absolute_source(source: Any, absolute: Callable[[Any], Any]) -> Any:
+    """A source with the folders and files it names made absolute; `folder` of the web has a default."""
+    if not isinstance(source, Mapping):
+        return source
+    if isinstance(source.get("paths"), list):
+        return {**source, "paths": [absolute(item) for item in source["paths"]]}
+    if source.get("kind") == "dataset" and "path" in source:
+        return {**source, "path": absolute(source["path"])}
+    if source.get("kind") == "web":
+        return {**source, "folder": absolute(source.get("folder", "web"))}
+    return source

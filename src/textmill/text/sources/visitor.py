@@ -1,0 +1,183 @@
+"""A reader of web pages with manners: asks robots.txt first, waits its turn at each host, follows few redirects."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from textmill.base.corpus_spec import WebSource
+from textmill.text.sources import fetch, robots
+from textmill.text.sources.fetch import Answer, Head, Unreachable
+from textmill.text.sources.stream import SetAside
+
+REDIRECTS = 5
+_TRIES = 3  # at an address that asks to come back later
+_LONGEST_DELAY = 300.0  # seconds; a site that asks for more between two pages is not read
+_GIVEN_UP = 3  # addresses of a host without an answer, one after the other
+_LATER = frozenset({429, 500, 502, 503, 504})
+_GONE = frozenset({404, 410})
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an address holds; `head.url` is where the redirects ended."""
+
+    url: str
+    head: Head
+    body: bytes
+
+
+class Visitor:
+    """Visits addresses one after the other. The clock, the pause and the resolver may be replaced by tests."""
+
+    def __init__(
+        self,
+        source: WebSource,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        resolver: fetch.Resolver = fetch.resolve,
+    ) -> None:
+        self._private, self._between = source.private_addresses, source.seconds_between
+        self._clock, self._sleep, self._resolver = clock, sleep, resolver
+        self._robots: dict[str, robots.Robots] = {}
+        self._next: dict[str, float] = {}  # host -> the earliest moment of its next request
+        self._silent: dict[str, int] = {}  # host -> addresses in a row it did not answer
+
+    def visit(self, url: str, types: frozenset[str], most: int, *, unnamed: bool = False) -> Page:
+        """The page at a normalised address.
+
+        types: content types that are taken; `unnamed` also takes bytes the server has no name for. most: bytes.
+        Raises SetAside for what a rule forbids or the site does not have, Unreachable where the network fails.
+        """
+        allowed = types | {"application/octet-stream", ""} if unnamed else types
+        host = fetch.host_of(url)
+        if self._silent.get(host, 0) >= _GIVEN_UP:
+            raise Unreachable("could not be fetched", f"{host} did not answer {_GIVEN_UP} times in a row")
+        try:
+            page = self._follow(url, allowed, most)
+        except Unreachable:
+            self._silent[host] = self._silent.get(host, 0) + 1
+            raise
+        except SetAside:
+            self._silent[host] = 0
+            raise
+        self._silent[host] = 0
+        return page
+
+    def _follow(self, url: str, types: frozenset[str], most: int) -> Page:
+        here, tries, hops = url, 0, 0
+        while True:
+            self._ask_robots(here)
+            with self._request(here) as answer:
+                head = answer.head
+                if not head.redirects and head.status not in _LATER:
+                    return Page(url, head, _body(answer, types, most))
+            if head.redirects:
+                hops += 1
+                if hops > REDIRECTS:
+                    raise SetAside("is redirected too often", f"more than {REDIRECTS} times")
+                here = _target(here, head.location)
+                continue
+            tries += 1
+            if tries >= _TRIES:
+                raise Unreachable("could not be fetched", f"status {head.status}, {tries} times")
+            self._back_off(here, head, tries)
+
+    def _ask_robots(self, url: str) -> None:
+        """Raises SetAside when the site does not want this address read."""
+        place = fetch.origin(url)
+        if place not in self._robots:
+            self._robots[place] = self._fetch_robots(place)
+        rules = self._robots[place]
+        if not rules.allows(url):
+            raise SetAside("is closed to us by robots.txt", f"{place}/robots.txt")
+        if rules.delay > _LONGEST_DELAY:
+            raise SetAside(
+                "asks for too long a pause between two pages",
+                f"{rules.delay:.0f} seconds, by {place}/robots.txt",
+            )
+
+    def _fetch_robots(self, place: str) -> robots.Robots:
+        """RFC 9309 §2.3.1: refused or missing, all is open; out of order, all is closed, for now."""
+        here = f"{place}/robots.txt"
+        for _ in range(REDIRECTS + 1):
+            with self._request(here) as answer:
+                if answer.head.redirects:
+                    here = _target(here, answer.head.location)
+                    continue
+                if answer.head.status >= 500 or answer.head.status == 429:
+                    raise Unreachable("could not be fetched", f"{here} answers {answer.head.status}")
+                if answer.head.status != 200:
+                    return robots.EVERYTHING
+                return robots.parse(_first(answer, robots.MOST_BYTES).decode("utf-8", "replace"), fetch.AGENT)
+        return robots.EVERYTHING
+
+    def _request(self, url: str):
+        """The request, once it is this host's turn."""
+        host = fetch.host_of(url)
+        if (pause := self._next.get(host, 0.0) - self._clock()) > 0:
+            self._sleep(pause)
+        rules = self._robots.get(fetch.origin(url), robots.EVERYTHING)
+        self._next[host] = self._clock() + max(self._between, rules.delay)
+        return fetch.request(url, private=self._private, resolver=self._resolver)
+
+    def _back_off(self, url: str, head: Head, tries: int) -> None:
+        asked = float(head.retry_after) if head.retry_after.isascii() and head.retry_after.isdigit() else 0.0
+        if asked > _LONGEST_DELAY:
+            raise Unreachable(
+                "could not be fetched", f"status {head.status}, come back in {asked:.0f} seconds"
+            )
+        host = fetch.host_of(url)
+        self._next[host] = max(self._next.get(host, 0.0), self._clock() + max(asked, 2.0**tries))
+
+
+def _target(here: str, location: str) -> str:
+    try:
+        return fetch.normalise(urljoin(here, location))
+    except ValueError as error:
+        raise SetAside("is not a usable address", str(error)[:100]) from error
+
+
+def _first(answer: Answer, most: int) -> bytes:
+    """The beginning of a body, at least `most` bytes where there are as many."""
+    data = bytearray()
+    for block in answer.blocks(1 << 30):
+        data += block
+        if len(data) >= most:
+            break
+    return bytes(data[:most])
+
+
+def _body(answer: Answer, types: frozenset[str], most: int) -> bytes:
+    head = answer.head
+    if head.status in _GONE:
+        raise SetAside("is not there", f"status {head.status}")
+    if head.status != 200:
+        raise SetAside("is refused by the site", f"status {head.status}")
+    if head.content_type not in types:
+        raise SetAside("is of a type that content_types does not list", head.content_type or "none given")
+    return _as_utf8(b"".join(answer.blocks(most)), head)
+
+
+def _as_utf8(body: bytes, head: Head) -> bytes:
+    """Text whose encoding only the server names, as UTF-8 with its mark, which outranks what a page says of itself.
+
+    (WHATWG HTML §13.2.3.2: mark, then header, then the page.) Anything else stays as it came.
+    """
+    text = head.content_type.startswith("text/") or head.content_type.endswith(("xml", "json"))
+    if not text or not head.charset or body.isascii():
+        return body
+    try:
+        name = codecs.lookup(head.charset).name
+        # A server's latin-1 is a habit more than a statement (WHATWG reads it as Windows-1252), and UTF-8 is told
+        # by itself. GB 2312 is read as its superset.
+        if name in ("utf-8", "iso8859-1", "ascii", "cp1252"):
+            return body
+        name = "gb18030" if name in ("gb2312", "gbk") else name
+        return codecs.BOM_UTF8 + body.decode(name).removeprefix("\ufeff").encode("utf-8")
+    except (LookupError, UnicodeError, ValueError):
+        return body
