@@ -267,8 +267,7 @@ def _runs_of_equals(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArra
     """The places of keys that occur more than once, equal ones together and rising; how many of each."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
-    bounds = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
-    sizes = np.diff(bounds)
+    sizes = np.diff(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, prepend=0, append=len(keys))
     return order[np.repeat(sizes > 1, sizes)], sizes[sizes > 1]
 
 
