@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from textmill.base.corpus_spec import CorpusSpec, FilesSource, SplitSpec
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import sha256_file
-from textmill.text import clean, corpus, shards
+from textmill.text import clean, corpus, engine, shards
 from textmill.text.corpus import Corpus
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.split import PARTS, part_of
@@ -78,9 +78,14 @@ def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metad
 def test_text_that_cannot_be_written_as_utf8_is_set_aside(tmp_path):
     report = write(tmp_path, [collected("fine", "a"), collected("lone \ud800", "b")])
     assert report["kept"]["documents"] == 1
-    assert report["reasons"] == [
-        {"step": "corpus", "reason": "holds lone surrogates", "documents": 1, "samples": ["b"]}
-    ]
+    (row,) = report["reasons"]
+    assert (row["step"], row["reason"], row["documents"], row["bytes"]) == (
+        "corpus",
+        "holds lone surrogates",
+        1,
+        8,
+    )
+    assert row["samples"][0]["source"] == "b"
 
 
 def test_the_same_documents_give_the_same_bytes(tmp_path):
@@ -216,15 +221,15 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
     spec = CorpusSpec(sources=(FilesSource(paths=("data",)),), split=SplitSpec(validation=0, test=0))
     out = tmp_path / "corpus"
     out.mkdir()
-    report = corpus.build(out, spec, tmp_path)
+    report = engine.build(out, spec, tmp_path, tmp_path / "parts")
     assert [d.text for d in Corpus(out).documents("train")] == ["déjà vu\n" * 30, "one"]
     assert report["read"] == {"documents": 6, "bytes": 30 * len("déjà vu\r\n".encode()) + 6}
     aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
     assert [(item["source"], item["step"], item["reason"]) for item in aside] == [
         ("data/b.jsonl:line 2", "read", "is not valid JSON"),
-        ("data/b.jsonl:line 3", "exact-duplicates", "repeats an earlier document"),
         ("data/b.jsonl:line 4", "length", "is shorter than 1 characters"),
         ("data/c.bin", "read", "is not text"),
+        ("data/b.jsonl:line 3", "exact-duplicates", "repeats an earlier document"),
     ]
     assert report["endings"] == {
         ".jsonl": {"documents": 1, "bytes": 3},
@@ -256,7 +261,7 @@ def test_read_is_kept_and_set_aside_whatever_the_files_hold(tmp_path_factory, fi
         (base / f"{number}.{kind}").write_bytes(data)
     spec = CorpusSpec(sources=(FilesSource(paths=("[0-9].*",)),))
     try:
-        report = corpus.build(base / "corpus", spec, base)
+        report = engine.build(base / "corpus", spec, base, base / "parts")
     except TextmillError as error:
         if "holds no document" not in str(error):
             raise
@@ -270,9 +275,10 @@ def test_read_is_kept_and_set_aside_whatever_the_files_hold(tmp_path_factory, fi
 
 
 def test_a_document_lost_on_the_way_is_noticed(tmp_path):
-    read = corpus.Collected(documents(5))
+    read = corpus.Count()
+    items = list(read.over(documents(5)))
     with pytest.raises(TextmillError, match="5 read, but 4 kept and 0 set aside"):
-        corpus.write(Path(tmp_path), list(read)[1:], SplitSpec(), read)
+        corpus.write(Path(tmp_path), items[1:], SplitSpec(), read)
 
 
 @pytest.mark.figures

@@ -62,6 +62,10 @@ class Reporter:
         if self._due(label) or done == total:
             self.note(f"{label}: {done:,}{f' of {total:,}' if total else ''} {unit}".rstrip())
 
+    def bytes(self, label: str, done: int, total: int) -> None:
+        """Work that is counted in bytes goes on."""
+        self.progress(label, done // 1000, total // 1000, "kB")
+
     def training(self, status: TrainingStatus) -> None:
         """A training step was made."""
         if self._due("training") or status.step == status.steps:

@@ -40,7 +40,7 @@ def prepared(result: Mapping[str, Any]) -> None:
     counts = [corpus[key]["documents"] for key in ("read", "kept", "set_aside")]
     _OUT.print("\nread {:,} = kept {:,} + set aside {:,}".format(*counts))
     for row in corpus["reasons"]:
-        first = escape(row["samples"][0])
+        first = escape(row["samples"][0]["source"])
         _OUT.print(
             f"  {row['documents']:>6,}  {row['step']}: {escape(row['reason'])} [dim]({first})[/dim]",
             soft_wrap=True,

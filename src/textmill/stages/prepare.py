@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from textmill.base import lineage, schema
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.files import content_id, sha256_file, write_text
+from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.base.lineage import Artifact
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.stages.workspace import Workspace
-from textmill.text import clean
-from textmill.text.corpus import Collected, Corpus
-from textmill.text.corpus import write as write_corpus
-from textmill.text.document import Item
+from textmill.text import engine
+from textmill.text.clean import STEP_FILES
+from textmill.text.corpus import Corpus
+from textmill.text.engine import Runner
 from textmill.text.sources import table
 from textmill.text.tokenizer import Tokenizer
 
 PARTS = ("train", "validation", "test")
+_PARTS_SECONDS = 7 * 24 * 3600  # how long what was half done is kept when another corpus is made
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,46 @@ def trained_on(run: Run, space: Workspace) -> Prepared:
     return prepared
 
 
-def collect(recipe: Recipe, space: Workspace) -> Artifact:
-    """Read the sources, clean, split, and write the corpus. What cannot be used is set aside with its reason."""
+def collect(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> Artifact:
+    """Read the sources, prepare them, split, and write the corpus. What cannot be used is set aside with its reason.
+
+    run: who makes the units of it; left out: as many processes as there are cores. Killed and called again, it
+    goes on with the units that were finished.
+    """
     spec, base = recipe.corpus, Path.cwd()
     inputs = [list(pair) for source in spec.sources for pair in table.fingerprint(source, base)]
-
-    def items() -> Iterator[Item]:
-        for source in spec.sources:
-            for number, item in enumerate(table.read(source, spec.limits, base), 1):
-                if number % 200 == 0:
-                    space.reporter.progress("collecting", number, unit="documents")
-                yield item
+    inputs += [[f"step {name}", digest] for name, digest in _step_files(recipe, base)]
+    decided = schema.write(spec) | {"inputs": content_id(json.dumps(inputs))}
+    parts = space.root / "corpus" / f".parts-{value_id(decided)[:16]}"
 
     def make(directory: Path) -> None:
-        collected = Collected(items())
-        write_corpus(directory, clean.apply(collected, spec.steps), spec.split, collected)
+        _remove_old_parts(parts)
+        engine.build(directory, spec, base, parts, run=run, progress=space.reporter.bytes)
         lines = (json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in inputs)
         write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
 
-    decided = schema.write(spec) | {"inputs": content_id(json.dumps(inputs))}
-    return space.artifact("corpus", version=1, spec=decided, parents=(), make=make, name=recipe.name)
+    made = space.artifact("corpus", version=2, spec=decided, parents=(), make=make, name=recipe.name)
+    engine.clear(parts)
+    return made
+
+
+def _step_files(recipe: Recipe, base: Path) -> list[tuple[str, str]]:
+    """(name, SHA-256) of the files that steps read. Raises RecipeError when one is missing."""
+    found = []
+    for step in recipe.corpus.steps:
+        for name in STEP_FILES.get(type(step), lambda spec: ())(step):
+            path = base / Path(name).expanduser()
+            if not path.is_file():
+                raise RecipeError("there is no such file", where=f"corpus.steps, {step.kind}: {name}")
+            found.append((name, sha256_file(path)))
+    return found
+
+
+def _remove_old_parts(mine: Path) -> None:
+    """Forget what other recipes left half done more than a week ago."""
+    for folder in mine.parent.glob(".parts-*"):
+        if folder != mine and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
+            engine.clear(folder)
 
 
 def learn_tokenizer(recipe: Recipe, space: Workspace, corpus: Artifact) -> Artifact:

@@ -283,3 +283,5 @@ CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
     ExactDuplicatesStep: lambda spec: ExactDuplicates(),
     NearDuplicatesStep: NearDuplicates,
 }
+# Files that a step reads, relative to the working folder: they decide the corpus too.
+STEP_FILES: dict[type, Callable[[Any], tuple[str, ...]]] = {}

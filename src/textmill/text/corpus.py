@@ -2,7 +2,8 @@
 
     corpus/  train-00000.parquet …  validation-00000.parquet …  test-00000.parquet …
              rejected.jsonl   one object for everything set aside: where, in which step, why
-             report.json      how much was read, kept, set aside and why, by part and by kind of file
+             report.json      how much was read, kept, set aside and why, by part, kind of file, language …
+             card.html        the same as a page: the data card
              manifest.json    SHA-256, bytes and documents of each shard; its hash is the corpus id
 
 The same documents give the same bytes, whenever and wherever they are written.
@@ -12,76 +13,78 @@ from __future__ import annotations
 
 import functools
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from textmill.base.corpus_spec import CorpusSpec, SplitSpec
+from textmill.base.corpus_spec import SplitSpec
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.files import read_json, sha256_file, value_id, write_json
-from textmill.text import clean
-from textmill.text.document import Document, Item, Rejected, ending, reject
+from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
+from textmill.text import data_card
+from textmill.text.document import Document, Item, Rejected, reject
 from textmill.text.shards import ShardWriter, documents_in, ids_in, row_in
-from textmill.text.sources import table
 from textmill.text.split import PARTS, Plan, Watch, pieces
+from textmill.text.tally import Aside, Tally
 
 FORMAT, VERSION = "textmill-corpus", 1
-_SAMPLES = 3  # places named for each reason in the report
-_REASONS = 200  # different reasons counted apart
+_OTHERS = ("rejected.jsonl", "report.json", "card.html")
+_EXCERPT = 200  # characters of a text that was set aside
 
 
-class Collected:
-    """Counts what a source hands over, before any step: the `read` of read = kept + set aside."""
+@dataclass
+class Count:
+    """How much was read before any step: the `read` of read = kept + set aside."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._items = items
-        self.items, self.bytes = 0, 0  # bytes: of the text as UTF-8
+    items: int = 0
+    bytes: int = 0  # of the text as UTF-8
 
-    def __iter__(self) -> Iterator[Item]:
-        for item in self._items:
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The same items, counted as they pass."""
+        for item in items:
             self.items += 1
             if isinstance(item, Document):
-                self.bytes += _size(item.text)
+                self.bytes += size(item.text)
             yield item
 
 
-def build(directory: Path, spec: CorpusSpec, base: Path) -> dict[str, Any]:
-    """Read the sources of a recipe, clean them and write the corpus; the report.
-
-    base: the folder relative paths start at. Raises RecipeError for a path that matches nothing, and
-    TextmillError when nothing is left to write.
-    """
-    read = Collected(item for source in spec.sources for item in table.read(source, spec.limits, base))
-    return write(directory, clean.apply(read, spec.steps), spec.split, read)
+def size(text: str) -> int:
+    """Bytes of a text as UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def write(
-    directory: Path, items: Iterable[Item], split: SplitSpec, collected: Collected | None = None
-) -> dict:
+def write(directory: Path, items: Iterable[Item], split: SplitSpec, read: Count | None = None) -> dict:
     """Write a corpus into an existing directory, which whoever calls makes whole or absent; the report.
 
-    items: documents and what was set aside. collected: where they came from, when it was counted, so that
-    the report can say how much was read before cleaning, and that nothing was lost.
+    items: documents and what was set aside. read: what they were before cleaning, when it was counted, so that
+    the report can say how much that was, and that nothing was lost.
     Raises TextmillError when no document is left, or when read is not kept + set aside.
     """
+    return write_records(directory, (_record(item) for item in items), split, read)
+
+
+def write_records(
+    directory: Path, items: Iterable[Document | Aside], split: SplitSpec, read: Count | None = None
+) -> dict:
+    """As `write`, where what was set aside is already told in the terms of rejected.jsonl."""
     directory = Path(directory)
-    tally, watch, writer = _Tally(), Watch(split), ShardWriter(directory)
+    tally, watch, writer = Tally(), Watch(split), ShardWriter(directory)
     with writer, open(directory / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as aside:
-        for item in map(_writable, items):
+        for item in items:
             if isinstance(item, Document):
                 tally.keep(item)
                 writer.add(watch.deal(item), item)
             else:
                 tally.set_aside(item)
-                aside.write(json.dumps(_aside(item), ensure_ascii=False) + "\n")
-    tally.check(collected)
+                aside.write(json.dumps(item, ensure_ascii=False) + "\n")
+    tally.check(None if read is None else read.items)
     plan = watch.plan()
     shards = _deal_again(directory, writer.shards, plan) if plan else writer.shards
-    report = tally.report(collected, shards, plan)
+    report = tally.report(None if read is None else read.bytes, shards, plan)
     write_json(directory / "report.json", report)
+    write_text(directory / "card.html", data_card.page(report))
     files = {
         shard["file"]: {
             "sha256": sha256_file(directory / shard["file"]),
@@ -89,14 +92,19 @@ def write(
         }
         for shard in shards
     }
-    others = {name: {"sha256": sha256_file(directory / name)} for name in ("rejected.jsonl", "report.json")}
+    others = {name: {"sha256": sha256_file(directory / name)} for name in _OTHERS}
     write_json(
         directory / "manifest.json", {"format": FORMAT, "version": VERSION, "shards": files, "files": others}
     )
     return report
 
 
-def _writable(item: Item) -> Item:
+def _record(item: Item) -> Document | Aside:
+    item = writable(item)
+    return item if isinstance(item, Document) else aside(item)
+
+
+def writable(item: Item) -> Item:
     """The item, or, when its text cannot be written as UTF-8, what is set aside for it."""
     if isinstance(item, Document) and not item.text.isascii():
         try:
@@ -106,21 +114,24 @@ def _writable(item: Item) -> Item:
     return item
 
 
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def _aside(item: Rejected) -> dict[str, str]:
-    record = {"source": item.source, "step": item.step, "reason": item.reason}
+def aside(item: Rejected) -> Aside:
+    """What rejected.jsonl says of something set aside; an excerpt too, unless personal data were the reason."""
+    record: Aside = {"source": item.source, "step": item.step, "reason": item.reason}
     if item.detail:
-        record["detail"] = item.detail.encode("utf-8", "backslashreplace").decode()
+        record["detail"] = _encodable(item.detail)
     if item.document is not None:
-        record["id"] = item.document.id
+        record |= {"id": item.document.id, "bytes": size(item.document.text)}
+        if item.step != "personal-data":
+            record["excerpt"] = _encodable(item.document.text[:_EXCERPT])
     return record
 
 
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _deal_again(directory: Path, shards: list[dict[str, Any]], plan: Plan) -> list[dict[str, Any]]:
-    """Write the shards once more with documents moved or cut; only ever done to a small number of documents."""
+    """Write the shards once more with documents moved or cut."""
     old = []
     for shard in shards:
         path = directory / f"dealt-{shard['file']}"
@@ -137,83 +148,6 @@ def _deal_again(directory: Path, shards: list[dict[str, Any]], plan: Plan) -> li
     for _, path in old:
         path.unlink()
     return writer.shards
-
-
-class _Tally:
-    """What the report counts."""
-
-    def __init__(self) -> None:
-        self.kept, self.kept_bytes, self.aside, self.aside_bytes = 0, 0, 0, 0
-        self.reasons: dict[tuple[str, str], dict[str, Any]] = {}
-        self.endings: Counter[str] = Counter()
-        self.ending_bytes: Counter[str] = Counter()
-
-    def keep(self, document: Document) -> None:
-        size = _size(document.text)
-        self.kept += 1
-        self.kept_bytes += size
-        kind = ending(document.source) or "(none)"
-        self.endings[kind] += 1
-        self.ending_bytes[kind] += size
-
-    def set_aside(self, item: Rejected) -> None:
-        self.aside += 1
-        self.aside_bytes += _size(item.document.text) if item.document else 0
-        key = (item.step, item.reason)
-        if key not in self.reasons and len(self.reasons) >= _REASONS:
-            key = (item.step, "(other reasons)")
-        entry = self.reasons.setdefault(key, {"documents": 0, "samples": []})
-        entry["documents"] += 1
-        if len(entry["samples"]) < _SAMPLES:
-            entry["samples"].append(item.source)
-
-    def check(self, collected: Collected | None) -> None:
-        """Raises TextmillError when nothing is left, or something was lost on the way."""
-        if collected is not None and collected.items != self.kept + self.aside:
-            raise TextmillError(
-                f"{collected.items} read, but {self.kept} kept and {self.aside} set aside",
-                where="corpus",
-                advice="a step lost documents: report this",
-            )
-        if self.kept:
-            return
-        if not self.aside:
-            raise TextmillError(
-                "holds no document", where="corpus", advice="its sources are empty; check the paths"
-            )
-        (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
-        raise TextmillError(
-            f"holds no document: all {self.aside} were set aside, most because each {reason}",
-            where="corpus",
-            advice=f"look at {entry['samples'][0]}",
-        )
-
-    def report(self, collected: Collected | None, shards: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
-        parts = {part: {"documents": 0, "bytes": 0, "characters": 0} for part in PARTS}
-        for shard in shards:
-            for key in ("documents", "bytes", "characters"):
-                parts[shard["part"]][key] += shard[key]
-        read: dict[str, Any] = {"documents": self.kept + self.aside}
-        if collected is not None:
-            read["bytes"] = collected.bytes
-        return {
-            "read": read,
-            "kept": {"documents": self.kept, "bytes": self.kept_bytes},
-            "set_aside": {"documents": self.aside, "bytes": self.aside_bytes},
-            "reasons": [
-                {"step": step, "reason": reason, **self.reasons[step, reason]}
-                for step, reason in sorted(self.reasons)
-            ],
-            "parts": parts,
-            "endings": {
-                kind: {"documents": self.endings[kind], "bytes": self.ending_bytes[kind]}
-                for kind in sorted(self.endings)
-            },
-            "moved": dict(sorted(plan.moves.items())),
-            "cut": {"id": plan.cut, **{part: list(span) for part, span in plan.at.items()}}
-            if plan.at
-            else {},
-        }
 
 
 class Corpus:

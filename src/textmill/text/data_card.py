@@ -1,0 +1,182 @@
+"""The data card: a corpus report as a page a person can read, whole in one file, with nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2733; --dim: #667; --line: #d5dae1; --bar: #3b7dd8; --paper: #fff }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e8ee; --dim: #98a2b3; --line: #38414e; --bar: #6ea8ff; --paper: #14181e }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+       max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.7rem; margin-bottom: 0 } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem }
+p.dim, td.dim, small { color: var(--dim) }
+table { border-collapse: collapse; width: 100% }
+th { text-align: left; font-weight: 600; color: var(--dim) }
+th, td { padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+td.text { overflow-wrap: anywhere }
+svg { width: 100%; height: auto } svg rect { fill: var(--bar) } svg text { fill: var(--ink); font-size: 12px }
+blockquote { margin: .15rem 0; padding-left: .6rem; border-left: 3px solid var(--line); overflow-wrap: anywhere }
+"""
+_ROWS = 20  # shown of a long table
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """The report of `text.corpus.write` as one HTML page. All that came from documents is escaped."""
+    read, kept, away = report["read"], report["kept"], report["set_aside"]
+    parts = report["parts"].items()
+    sections = [
+        f"<p>{read['documents']:,} read = {kept['documents']:,} kept + {away['documents']:,} set aside."
+        + (f" {_bytes(read['bytes'])} in, {_bytes(kept['bytes'])} out." if "bytes" in read else "")
+        + "</p>",
+        _section("Parts", _sums(dict(parts), "part")),
+        _section("Set aside", _reasons(report["reasons"]), "Nothing was set aside."),
+        _section("Lengths", _lengths(report["lengths"])),
+        _section("Languages", _sums(report["languages"], "language"), "No step told languages apart."),
+        _section("Personal data", _personal(report["personal"]), "No step looked for it, or none was found."),
+        _section("Duplicates", _duplicates(report)),
+        _section(
+            "Contamination", _sums(report["contaminated"], "set"), "None was looked for, or none found."
+        ),
+        _section("Licences", _sums(report["licences"], "licence"), "The sources name none."),
+        _section("Kinds of file", _sums(report["endings"], "ending")),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Data card</title><style>{_STYLE}</style></head>\n<body><h1>Data card</h1>\n"
+        + "\n".join(section for section in sections if section)
+        + "\n</body></html>\n"
+    )
+
+
+def _section(title: str, body: str, without: str = "") -> str:
+    if not body and not without:
+        return ""
+    return f"<h2>{title}</h2>\n{body or f'<p class=dim>{without}</p>'}"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Cells are HTML; those that begin with a digit stand to the right."""
+    titles = list(head)
+    body = [list(row) for row in rows]
+    right = [bool(body) and all(row[i][:1].isdigit() for row in body) for i in range(len(titles))]
+
+    def line(tag: str, cells: list[str]) -> str:
+        kinds = (" class=number" if aligned else " class=text" for aligned in right)
+        return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True))
+
+    lines = [f"<tr>{line('td', row)}</tr>" for row in body]
+    return f"<table><thead><tr>{line('th', titles)}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _sums(sums: Mapping[str, Mapping[str, int]], what: str) -> str:
+    """Documents and bytes by name, most first, with a bar for the share of bytes."""
+    if not sums:
+        return ""
+    total = max(1, sum(row["bytes"] for row in sums.values()))
+    ordered = sorted(sums.items(), key=lambda pair: (-pair[1]["bytes"], pair[0]))
+    rows = [
+        (escape(name), f"{row['documents']:,}", _bytes(row["bytes"]), _bar(row["bytes"] / total))
+        for name, row in ordered[:_ROWS]
+    ]
+    more = f"<p class=dim>and {len(ordered) - _ROWS} more</p>" if len(ordered) > _ROWS else ""
+    return _table((what, "documents", "bytes", "share"), rows) + more
+
+
+def _bar(share: float) -> str:
+    return (
+        f'<svg viewBox="0 0 200 14" style="width:12rem" role="img" aria-label="{share:.1%}">'
+        f'<rect width="{150 * share:.1f}" height="14" rx="2"></rect>'
+        f'<text x="{150 * share + 5:.1f}" y="11">{share:.1%}</text></svg>'
+    )
+
+
+def _reasons(reasons: Iterable[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            escape(row["step"]),
+            escape(row["reason"]) + "".join(_sample(sample) for sample in row["samples"]),
+            f"{row['documents']:,}",
+            _bytes(row["bytes"]),
+        )
+        for row in sorted(reasons, key=lambda row: -row["documents"])
+    ]
+    return _table(("step", "reason, and where", "documents", "bytes"), rows) if rows else ""
+
+
+def _sample(sample: Mapping[str, str]) -> str:
+    detail = f" ({escape(sample['detail'])})" if "detail" in sample else ""
+    excerpt = (
+        f"<blockquote><small>{escape(sample['excerpt'])}</small></blockquote>" if "excerpt" in sample else ""
+    )
+    return f"<br><small>{escape(sample['source'])}{detail}</small>{excerpt}"
+
+
+def _lengths(rows: list[Mapping[str, int]]) -> str:
+    """A histogram: a bar for each power of two of characters."""
+    if not rows:
+        return ""
+    counts = {row["from"]: row["documents"] for row in rows}
+    low, high = rows[0]["from"].bit_length(), rows[-1]["from"].bit_length()
+    starts = [1 << digits >> 1 for digits in range(low, high + 1)]
+    most, width = max(counts.values()), 720 / len(starts)
+    bars = []
+    for at, start in enumerate(starts):
+        count = counts.get(start, 0)
+        height = 120 * count / most
+        x = at * width
+        bars.append(
+            f'<rect x="{x + 1:.1f}" y="{140 - height:.1f}" width="{width - 2:.1f}" height="{height:.1f}">'
+            f"<title>{start:,} characters and more: {count:,} documents</title></rect>"
+            f'<text x="{x + width / 2:.1f}" y="155" text-anchor="middle">{_short(start)}</text>'
+        )
+        if count:
+            label = f'<text x="{x + width / 2:.1f}" y="{134 - height:.1f}" text-anchor="middle">{_short(count)}</text>'
+            bars.append(label)
+    described = "documents by length in characters, each bar twice as long as the one before"
+    chart = f'<svg viewBox="0 0 720 160" role="img" aria-label="{described}">{"".join(bars)}</svg>'
+    return f"{chart}<p class=dim>{described}</p>"
+
+
+def _personal(found: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [(escape(kind), f"{row['found']:,}", f"{row['documents']:,}") for kind, row in found.items()]
+    return _table(("kind", "found", "documents"), rows) if rows else ""
+
+
+def _duplicates(report: Mapping[str, Any]) -> str:
+    steps = ("exact-duplicates", "near-duplicates", "substrings")
+    rows = [
+        (escape(row["reason"]), f"{row['documents']:,}", _bytes(row["bytes"]))
+        for row in report["reasons"]
+        if row["step"] in steps
+    ]
+    clusters = report["clusters"]
+    if clusters["documents"]:
+        rows.append(
+            (
+                f"kept, but marked as near: {clusters['clusters']:,} clusters",
+                f"{clusters['documents']:,}",
+                "0 B",
+            )
+        )
+    return _table(("duplicates", "documents", "bytes"), rows) if rows else ""
+
+
+def _short(number: int) -> str:
+    for size, mark in ((1 << 30, "G"), (1 << 20, "M"), (1 << 10, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{mark}"
+    return str(number)
+
+
+def _bytes(number: int) -> str:
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number} B"

@@ -1,0 +1,193 @@
+"""From sources to a corpus: in parallel, in bounded memory, to be taken up where it was killed.
+
+Document steps run on units by as many processes as are given; what a corpus step decides is decided by one. A
+finished unit is never made again, and the corpus is the same whoever made the units.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from textmill.base.corpus_spec import CorpusSpec
+from textmill.base.errors import TextmillError
+from textmill.base.files import read_json, remove_partial
+from textmill.text import units
+from textmill.text.corpus import Count, aside, write_records
+from textmill.text.document import Document
+from textmill.text.tally import Aside
+from textmill.text.units import Plan
+
+Job = tuple[int, int]  # phase, unit
+# Makes the units of `jobs` in the folder `parts`, and names each as it is done.
+Runner = Callable[[Path, Sequence[Job]], Iterator[Job]]
+Progress = Callable[[str, int, int], None]  # what, bytes done, bytes in all
+_WORTH_A_PROCESS = 8 << 20  # bytes of input for each; starting one takes about as long as cleaning that
+
+
+def build(
+    directory: Path,
+    spec: CorpusSpec,
+    base: Path,
+    parts: Path,
+    *,
+    run: Runner | None = None,
+    forgotten: frozenset[str] = frozenset(),
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, Any]:
+    """Read the sources, prepare them and write the corpus into `directory`; the report.
+
+    base: the folder relative paths start at. parts: a folder for what is half done; found there by a later call
+    with the same inputs, and emptied by the caller when it wants to. run: who makes the units; left out: as many
+    processes here as there are cores, where the input is worth it.
+    Raises RecipeError for a path that matches nothing, and TextmillError when nothing is left to write.
+    """
+    plan = units.cut(spec, base, forgotten)
+    parts.mkdir(parents=True, exist_ok=True)
+    for folder in (parts, *parts.glob("phase-*")):
+        remove_partial(folder)
+    units.save(plan, parts)
+    total = sum(unit.bytes for unit in plan.units)
+    run = run or processes(min(cores(), 1 + total // _WORTH_A_PROCESS))
+    last = len(plan.phases) - 1
+    if last and not plan.phases[last].steps:  # nothing but verdicts: carried out while the corpus is written
+        last -= 1
+    for phase in range(last + 1):
+        _phase(parts, plan, phase, run, lambda done: progress("preparing", done, total))
+    read = Count()
+    return write_records(directory, _finished(parts, plan, last, read, progress), spec.split, read)
+
+
+def _phase(parts: Path, plan: Plan, phase: int, run: Runner, progress: Callable[[int], None]) -> None:
+    jobs = [(phase, unit) for unit in range(len(plan.units)) if not units.place(parts, phase, unit).exists()]
+    done = sum(unit.bytes for unit in plan.units) - sum(plan.units[unit].bytes for _, unit in jobs)
+    for _, unit in run(parts, jobs):
+        done += plan.units[unit].bytes
+        progress(done)
+    if phase:  # what the phase before wrote has been read by all
+        for unit in range(len(plan.units)):
+            for path in units.place(parts, phase - 1, unit).glob("*.parquet"):
+                path.unlink()
+    units.decide(parts, plan, phase)
+
+
+def _finished(
+    parts: Path, plan: Plan, last: int, read: Count, progress: Progress
+) -> Iterator[Document | Aside]:
+    """All documents and all that was set aside, unit by unit; counts what was read."""
+    done, total = 0, sum(unit.bytes for unit in plan.units)
+    for unit, planned in enumerate(plan.units):
+        counted = read_json(units.place(parts, 0, unit) / "read.json")
+        read.items += counted["items"]
+        read.bytes += counted["bytes"]
+        for phase in range(last + 1):
+            yield from units.asides(units.place(parts, phase, unit))
+        pending = last + 1 < len(plan.phases)
+        folder = units.place(parts, last, unit)
+        for item in units.judged(parts, plan, last + 1, unit) if pending else units.documents(folder):
+            yield item if isinstance(item, Document) else aside(item)
+        done += planned.bytes
+        progress("writing", done, total)
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def here(parts: Path, jobs: Sequence[Job]) -> Iterator[Job]:
+    """Make units in this process."""
+    plan = units.load(parts)
+    before = Path.cwd()
+    for job in jobs:
+        os.chdir(plan.base)
+        try:
+            units.make(parts, plan, *job)
+        finally:
+            os.chdir(before)
+        yield job
+
+
+def processes(number: int) -> Runner:
+    """A runner of so many processes on this machine."""
+    return here if number <= 1 else lambda parts, jobs: _shared_out(parts, jobs, number)
+
+
+def _shared_out(parts: Path, jobs: Sequence[Job], number: int) -> Iterator[Job]:
+    """Each process is told a job on its standard input and says when it is done; it ends when we do."""
+    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    done: queue.SimpleQueue[Job | Exception] = queue.SimpleQueue()
+    command = [sys.executable, "-m", "textmill.text.worker", str(parts.absolute())]
+    plan = units.load(parts)
+    settings = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    workers = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            cwd=plan.base,
+            env=settings,
+        )
+        for _ in range(min(number, len(jobs)))
+    ]
+    for worker in workers:
+        waiting.put(None)
+        threading.Thread(target=_serve, args=(worker, waiting, done), daemon=True).start()
+    try:
+        for _ in jobs:
+            result = done.get()
+            if isinstance(result, Exception):
+                raise result
+            yield result
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+            for stream in (worker.stdin, worker.stdout):
+                with contextlib.suppress(OSError):  # what was not yet sent to a process that is gone
+                    stream.close()  # type: ignore[union-attr]
+
+
+def _serve(worker: subprocess.Popen[str], waiting: Any, done: Any) -> None:
+    """Hand jobs to one process until there are none, and pass on what it says."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    while (job := waiting.get()) is not None:
+        try:
+            worker.stdin.write(json.dumps(job) + "\n")
+            worker.stdin.flush()
+            answer = worker.stdout.readline()
+        except (OSError, ValueError):  # it is gone, or we are being closed
+            answer = ""
+        if not answer:
+            done.put(_gone(worker))
+            return
+        result = json.loads(answer)
+        done.put(job if result is None else TextmillError(**result))
+
+
+def _gone(worker: subprocess.Popen[str]) -> TextmillError:
+    code = worker.wait()
+    return TextmillError(
+        f"a process that prepared text ended by itself (exit status {code})",
+        where="prepare",
+        advice="it may have run out of memory; run it again: what is finished is kept. Fewer --workers need less",
+    )
+
+
+def clear(parts: Path) -> None:
+    """Remove what was half done."""
+    shutil.rmtree(parts, ignore_errors=True)

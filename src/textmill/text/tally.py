@@ -1,0 +1,145 @@
+"""What a corpus report counts: read, kept, set aside and why, and what the steps learnt about the documents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from textmill.base.errors import TextmillError
+from textmill.text.document import Document, ending
+from textmill.text.split import PARTS, Plan
+
+Aside = dict[str, Any]  # source, step, reason, detail, id, bytes, excerpt of something set aside
+_SAMPLES = 3  # shown for each reason
+_NAMES = 200  # different reasons, languages, licences … counted apart
+_OTHER = "(other)"
+
+
+@dataclass
+class Sums:
+    """Documents and bytes by name; past many names, all others together."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, size: int) -> None:
+        if name not in self.documents and len(self.documents) >= _NAMES:
+            name = _OTHER
+        self.documents[name] += 1
+        self.bytes[name] += size
+
+    def plain(self) -> dict[str, dict[str, int]]:
+        return {
+            name: {"documents": self.documents[name], "bytes": self.bytes[name]}
+            for name in sorted(self.documents)
+        }
+
+
+class Tally:
+    """Follows a corpus as it is written."""
+
+    def __init__(self) -> None:
+        self.kept, self.kept_bytes, self.aside, self.aside_bytes = 0, 0, 0, 0
+        self.reasons: dict[tuple[str, str], dict[str, Any]] = {}
+        self.endings, self.languages, self.licences, self.contaminated = Sums(), Sums(), Sums(), Sums()
+        self.lengths: Counter[int] = Counter()  # by the number of binary digits of the length in characters
+        self.personal: dict[str, list[int]] = {}  # kind -> [documents, data]
+        self.clusters, self.clustered = 0, 0
+
+    def keep(self, document: Document) -> None:
+        """Count a document that stays."""
+        text, told = document.text, document.metadata
+        size = len(text) if text.isascii() else len(text.encode("utf-8"))
+        self.kept += 1
+        self.kept_bytes += size
+        self.endings.add(ending(document.source) or "(none)", size)
+        self.lengths[len(text).bit_length()] += 1
+        for key, sums in (
+            ("language", self.languages),
+            ("licence", self.licences),
+            ("contaminated", self.contaminated),
+        ):
+            if key in told:
+                sums.add(told[key], size)
+        for found in told.get("personal", "").split():
+            kind, _, number = found.partition(":")
+            entry = self.personal.setdefault(kind, [0, 0])
+            entry[0] += 1
+            entry[1] += int(number) if number.isdecimal() else 1
+        if "cluster" in told:
+            self.clustered += 1
+            self.clusters += told["cluster"] == document.id
+
+    def set_aside(self, item: Aside) -> None:
+        """Count what does not."""
+        self.aside += 1
+        self.aside_bytes += item.get("bytes", 0)
+        key = (item["step"], item["reason"])
+        if key not in self.reasons and len(self.reasons) >= _NAMES:
+            key = (item["step"], "(other reasons)")
+        entry = self.reasons.setdefault(key, {"documents": 0, "bytes": 0, "samples": []})
+        entry["documents"] += 1
+        entry["bytes"] += item.get("bytes", 0)
+        if len(entry["samples"]) < _SAMPLES:
+            entry["samples"].append(
+                {key: item[key] for key in ("source", "detail", "excerpt") if key in item}
+            )
+
+    def check(self, read: int | None) -> None:
+        """Raises TextmillError when nothing is left, or something was lost on the way."""
+        if read is not None and read != self.kept + self.aside:
+            raise TextmillError(
+                f"{read} read, but {self.kept} kept and {self.aside} set aside",
+                where="corpus",
+                advice="a step lost documents: report this",
+            )
+        if self.kept:
+            return
+        if not self.aside:
+            raise TextmillError(
+                "holds no document", where="corpus", advice="its sources are empty; check the paths"
+            )
+        (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
+        raise TextmillError(
+            f"holds no document: all {self.aside} were set aside, most because each {reason}",
+            where="corpus",
+            advice=f"look at {entry['samples'][0]['source']}",
+        )
+
+    def report(self, read_bytes: int | None, shards: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
+        """All of it as plain data."""
+        parts = {part: {"documents": 0, "bytes": 0, "characters": 0} for part in PARTS}
+        for shard in shards:
+            for key in ("documents", "bytes", "characters"):
+                parts[shard["part"]][key] += shard[key]
+        read: dict[str, Any] = {"documents": self.kept + self.aside}
+        if read_bytes is not None:
+            read["bytes"] = read_bytes
+        return {
+            "read": read,
+            "kept": {"documents": self.kept, "bytes": self.kept_bytes},
+            "set_aside": {"documents": self.aside, "bytes": self.aside_bytes},
+            "reasons": [
+                {"step": step, "reason": reason, **self.reasons[step, reason]}
+                for step, reason in sorted(self.reasons)
+            ],
+            "parts": parts,
+            "endings": self.endings.plain(),
+            "languages": self.languages.plain(),
+            "licences": self.licences.plain(),
+            "contaminated": self.contaminated.plain(),
+            "lengths": [
+                {"from": 1 << digits >> 1, "below": 1 << digits, "documents": self.lengths[digits]}
+                for digits in sorted(self.lengths)
+            ],
+            "personal": {
+                kind: {"documents": documents, "found": found}
+                for kind, (documents, found) in sorted(self.personal.items())
+            },
+            "clusters": {"clusters": self.clusters, "documents": self.clustered},
+            "moved": dict(sorted(plan.moves.items())),
+            "cut": {"id": plan.cut, **{part: list(span) for part, span in plan.at.items()}}
+            if plan.at
+            else {},
+        }
