@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.sampling import History, Strategy, draw, penalises, seeded, strategies
+
+if TYPE_CHECKING:
+    from textmill.decoding.speculate import Speculation
 
 Finish = Literal["end", "stop", "length"]
 
@@ -57,6 +60,7 @@ class _Row:
     room: int  # tokens it may write
     context: int  # tokens it could write before the model's context is full
     generator: torch.Generator | None
+    text: list[int]  # what it has read and written
     written: int = 0
     done: bool = False
 
@@ -75,6 +79,7 @@ def generate(
     rows: int = 32,
     context: int | None = None,
     heard: Heard | None = None,
+    speculation: Speculation | None = None,
 ) -> Iterator[Piece]:
     """Generate `samples` continuations of every prompt, yielding each token as it is made.
 
@@ -90,6 +95,8 @@ def generate(
         heard: called with (row, sample, id) for each token before it is yielded; when it answers True the
         row
             finishes with `stop`. This is how stop strings work: a token alone does not know its text.
+        speculation: reads drafted tokens ahead while a row is alone, which changes nothing but the time it
+            takes. States that cannot be shortened (`truncate`) are read plainly.
 
     Raises TextmillError when the spec has stop strings and nobody listens, NonFiniteError when the model's
     logits are not finite.
@@ -99,7 +106,7 @@ def generate(
             "stop strings need text", advice="use decoding.stream.generate_text, or pass `heard`"
         )
     reads: Any = model  # nn.Module declares none of the Generator protocol
-    rules = _Rules(spec, strategies(spec), end, context or reads.spec.context, heard)
+    rules = _Rules(spec, strategies(spec), end, context or reads.spec.context, heard, speculation)
     jobs = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
     was_training = model.training
     model.eval()
@@ -121,11 +128,13 @@ class _Rules:
     end: int
     context: int
     heard: Heard | None
+    speculation: Speculation | None
 
     def row(self, row: int, sample: int, prompt: list[int], kept: list[int]) -> _Row:
         left = self.context - len(kept) + 1  # the last token written is never read
         generator = seeded(self.spec.seed, sample, prompt) if self.spec.temperature > 0 else None
-        return _Row(row, sample, len(prompt) - len(kept), min(self.spec.tokens, left), left, generator)
+        cut, room = len(prompt) - len(kept), min(self.spec.tokens, left)
+        return _Row(row, sample, cut, room, left, generator, list(kept))
 
     def finish(self, one: _Row, token: int) -> Finish | None:
         if token == self.end:
@@ -151,9 +160,11 @@ def _together(
     if penalises(rules.spec):
         history = History.of([kept[one.row] for one in live], logits.shape[-1], logits.device)
     while True:
+        logits, state = _certain(model, rules, logits, state, history, live)
         tokens, ids, logprobs = _choose(logits, rules.chain, history, live)
         for one, token, logprob in zip(live, ids, logprobs, strict=True):
             one.written += 1
+            one.text.append(token)
             if one.done:
                 continue
             if not math.isfinite(logprob):
@@ -171,8 +182,24 @@ def _together(
             history = None if history is None else history.reorder(index)
         if history is not None:
             history.add(tokens)
-        logits, state = model.step(tokens[:, None], state)
-        logits = logits[:, -1]
+        if rules.speculation is not None and len(live) == 1:
+            room = live[0].room - live[0].written - 1
+            logits, state = rules.speculation.read(model, state, live[0], live[0].text, room)
+        else:
+            logits, state = model.step(tokens[:, None], state)
+            logits = logits[:, -1]
+
+
+def _certain(
+    model: Any, rules: _Rules, logits: Tensor, state: Any, history: History | None, live: list[_Row]
+) -> tuple[Tensor, Any]:
+    """The logits to choose from; read again where reading ahead may have turned a greedy choice round."""
+    ahead = rules.speculation
+    if ahead is None or rules.spec.temperature > 0 or len(live) > 1:
+        return logits, state
+    if ahead.unsure(live[0], state, _changed(logits, rules.chain, history)):
+        return ahead.settle(model, state, live[0].text, logits)
+    return logits, state
 
 
 def _choose(
@@ -180,13 +207,19 @@ def _choose(
 ) -> tuple[Tensor, list[int], list[float]]:
     """The next token of each row: as a tensor (B,), as numbers, and their log probabilities."""
     logits = logits.float()
-    changed = logits
-    for strategy in chain:
-        changed = strategy(changed, history)
+    changed = _changed(logits, chain, history)
     generators = [one.generator for one in live if one.generator is not None]
     tokens = draw(changed, generators or None)
     logprobs = logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
     return tokens, tokens.tolist(), logprobs.tolist()
+
+
+def _changed(logits: Tensor, chain: tuple[Strategy, ...], history: History | None) -> Tensor:
+    """Logits (B, V) after penalties and filters."""
+    changed = logits.float()
+    for strategy in chain:
+        changed = strategy(changed, history)
+    return changed
 
 
 def _crowded(live: list[_Row]) -> bool:

@@ -53,6 +53,11 @@ class CacheState:
                 advice="begin with a larger capacity",
             )
 
+    def truncate(self, length: int) -> CacheState:
+        """The state after its first `length` columns only: what was read later is written over. It is this one."""
+        self.length = min(self.length, length)
+        return self
+
     def reorder(self, rows: Tensor) -> CacheState:
         """The state whose row i is row rows[i] of this one: for beams, and for dropping finished rows.
 

@@ -1,0 +1,204 @@
+"""Speculative decoding: drafted tokens are read together with the last real one, and kept while the model agrees.
+
+The draft is a fixed guess, so the rule of Leviathan et al. 2023 (algorithm 1) accepts a drafted token x with the
+model's probability p(x), and after a rejection draws from p without x. Drawing from p as plain decoding does, and
+keeping the draft for as long as it is what was drawn, is that rule: the draw is x with probability p(x), and given
+that it is not x, it is distributed as p without x. It also takes one random number a token, as plain decoding does.
+So what is written does not depend on drafts at all; they only decide how many tokens one step of the model gives.
+
+Rounding is the one thing that does: reading n tokens at once sums in another order than reading them one by one.
+`unsure` finds the places where the likeliest two tokens are so close that this could turn them round, and `settle`
+reads the text since the last certain place again, token by token, as plain decoding does.
+
+Shapes: V vocabulary. One row at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textmill.decoding.pace import Pace
+from textmill.index.draft import Draft, Drafter
+
+MOST = 16  # tokens drafted at once
+_CLOSE = 4.0  # times the largest difference met so far between a token's logits read together and alone
+
+
+@dataclass
+class Report:
+    """What speculation did. Tokens are counted as the model reads them, so the last of an answer is not among them."""
+
+    tokens: int = 0
+    steps: int = 0  # of the model, those that settled a near tie included
+    speculated: int = 0  # steps that read drafted tokens
+    drafted: int = 0
+    accepted: int = 0
+    settled: int = 0  # near ties that were read again
+    seconds: float = 0.0  # in the model and in drafting
+    saved: float = 0.0  # estimated seconds against plain steps
+
+    def plain(self) -> dict[str, Any]:
+        """Figures for people and machines."""
+        return {
+            "tokens": self.tokens,
+            "steps": self.steps,
+            "tokens_per_step": round(self.tokens / self.steps, 3) if self.steps else None,
+            "speculated_share": round(self.speculated / self.steps, 3) if self.steps else 0.0,
+            "accepted_per_speculated_step": round(self.accepted / self.speculated, 3)
+            if self.speculated
+            else None,
+            "drafted": self.drafted,
+            "accepted": self.accepted,
+            "settled": self.settled,
+            "estimated_speedup": round(1 + self.saved / self.seconds, 3) if self.seconds else None,
+        }
+
+
+class Speculation:
+    """Reads one row at a time for `generate`, several tokens a step where that is expected to pay.
+
+    drafters: makes the guessers of a new text, as `Drafter`s by name.
+    `report` and what was learnt about the guesses are of all rows together.
+    """
+
+    def __init__(self, drafters: Callable[[], dict[str, Drafter]], pace: Pace | None = None) -> None:
+        self.report, self.pace = Report(), pace or Pace()
+        self._make, self._row = drafters, None
+        self._difference: float | None = None  # largest met between logits read together and alone
+        self._begin(None, 0)
+
+    def _begin(self, row: object, exact: int) -> None:
+        self._row, self._drafters = row, self._make()
+        self._known = dict.fromkeys(self._drafters, 0)
+        self._logits: Tensor | None = None  # (1, n, V) of the last step
+        self._draft: Draft | None = None
+        self._place = 0  # how many drafted tokens were kept
+        self._spent = 0.0
+        self._exact = exact  # columns of the cache that are to the bit those of plain decoding
+
+    def read(self, model: Any, state: Any, row: object, text: Sequence[int], room: int) -> tuple[Tensor, Any]:
+        """Logits (1, V) after the last of `text`, and the state; what was read ahead is not read again.
+
+        row: whose text it is (any object, the same for the same row). text: all tokens so far, of which the state
+        holds all but the last, or that and tokens drafted. room: tokens that may be written after the next one.
+        """
+        if row is not self._row:
+            self._begin(row, state.length)
+        self.report.tokens += 1
+        if self._draft is not None and self._logits is not None:
+            ids = self._draft.ids
+            if self._place < len(ids) and text[-1] == ids[self._place]:
+                self._place += 1
+                return self._logits[:, self._place], state
+            state = self._judged(state)
+        return self._ahead(model, state, text, room)
+
+    def _judged(self, state: Any) -> Any:
+        """Forget the draft that was read: the tokens that were wrong leave the state."""
+        assert self._draft is not None
+        wrong = len(self._draft.ids) - self._place
+        self.report.accepted += self._place
+        self.report.saved += self.pace.learn(self._draft, self._place, self._spent)
+        self._draft = self._logits = None
+        return state.truncate(state.length - wrong) if wrong else state
+
+    def _ahead(self, model: Any, state: Any, text: Sequence[int], room: int) -> tuple[Tensor, Any]:
+        """Read the last token, and with it a draft where one is worth it."""
+        begun = time.perf_counter()
+        draft = self._drafted(text, room) if hasattr(state, "truncate") else None
+        drafting = time.perf_counter() - begun
+        tokens = torch.tensor([[text[-1], *(draft.ids if draft else ())]], device=_device(model))
+        if draft is not None and self._difference is None:
+            state = self._compare(model, state, tokens)
+        begun = time.perf_counter()
+        logits, state = model.step(tokens, state)
+        if logits.is_cuda:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - begun
+        self.report.steps += 1
+        self.report.seconds += seconds + drafting
+        if draft is None:
+            self.pace.plain(seconds)
+            self.report.saved -= drafting
+            if self._exact == state.length - 1:
+                self._exact = state.length
+            return logits[:, -1], state
+        self.report.speculated += 1
+        self.report.drafted += len(draft.ids)
+        self.report.saved -= drafting
+        self._logits, self._draft, self._place, self._spent = logits, draft, 0, seconds
+        return logits[:, 0], state
+
+    def _drafted(self, text: Sequence[int], room: int) -> Draft | None:
+        """The guess that is expected to save most, as long as it is expected to pay; or None."""
+        most, found = min(MOST, room), {}
+        if most <= 0:
+            return None
+        for name, drafter in self._drafters.items():
+            if not self.pace.asks(name):
+                continue
+            begun = time.perf_counter()
+            drafter.extend(text[self._known[name] :])
+            self._known[name] = len(text)
+            found[name] = drafter.propose(most)
+            self.pace.asked(name, time.perf_counter() - begun)
+        return self.pace.choose(found)
+
+    def _compare(self, model: Any, state: Any, tokens: Tensor) -> Any:
+        """Once: how far the logits of one token are from its logits when more are read with it."""
+        alone, state = model.step(tokens[:, :1], state)
+        state = state.truncate(state.length - 1)
+        together, state = model.step(tokens, state)
+        self._met(alone[:, 0], together[:, 0])
+        self.report.steps += 1
+        return state.truncate(state.length - tokens.shape[1])
+
+    def _met(self, alone: Tensor, together: Tensor) -> None:
+        difference = float((alone.float() - together.float()).abs().max())
+        self._difference = max(self._difference or 0.0, difference)
+
+    def unsure(self, row: object, state: Any, logits: Tensor) -> bool:
+        """Whether rounding may have turned round which token of `logits` (1, V) is the likeliest."""
+        if row is not self._row or not self._difference:
+            return False
+        if self._exact == self._at(state):
+            return False
+        first, second = logits[0].topk(min(2, logits.shape[-1])).values[[0, -1]].tolist()
+        return first - second <= _CLOSE * self._difference
+
+    def _at(self, state: Any) -> int:
+        """Columns of the state that belong to the text whose next token is being chosen."""
+        return state.length - (len(self._draft.ids) - self._place if self._draft is not None else 0)
+
+    def settle(self, model: Any, state: Any, text: Sequence[int], logits: Tensor) -> tuple[Tensor, Any]:
+        """The logits (1, V) after `text` as plain decoding has them, and the state.
+
+        Whatever was read together is read again one by one. logits: what they seemed to be.
+        """
+        begun = time.perf_counter()
+        at = self._at(state)
+        if self._draft is not None:
+            state = self._judged(state)
+        state, result = state.truncate(self._exact), logits
+        for token in text[len(text) - (at - self._exact) :]:
+            read, state = model.step(torch.tensor([[token]], device=logits.device), state)
+            result = read[:, -1]
+            self.report.steps += 1
+        self._met(result, logits)
+        self._exact = state.length
+        self.report.settled += 1
+        seconds = time.perf_counter() - begun
+        self.report.seconds += seconds
+        self.report.saved -= seconds
+        self.pace.lost(seconds)
+        return result, state
+
+
+def _device(model: Any) -> torch.device:
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
