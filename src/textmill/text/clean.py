@@ -21,6 +21,7 @@ from textmill.base.step_spec import (
     LengthStep,
     NearDuplicatesStep,
     RepairStep,
+    SubstringsStep,
     UnicodeStep,
     WhitespaceStep,
 )
@@ -28,6 +29,7 @@ from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.duplicates import ExactDuplicates
 from textmill.text.near_duplicates import NearDuplicates
 from textmill.text.step import CorpusStep, Sketched, carry_out
+from textmill.text.substrings import Substrings
 
 
 def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[Item]:
@@ -282,6 +284,7 @@ STEPS: dict[type, Callable[[Any], Step]] = {
 CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
     ExactDuplicatesStep: lambda spec: ExactDuplicates(),
     NearDuplicatesStep: NearDuplicates,
+    SubstringsStep: Substrings,
 }
 # Files that a step reads, relative to the working folder: they decide the corpus too.
 STEP_FILES: dict[type, Callable[[Any], tuple[str, ...]]] = {}
