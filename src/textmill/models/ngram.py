@@ -1,0 +1,292 @@
+"""The n-gram: a language model that was counted, not trained. It has the protocol of every other.
+
+What the output reads of a position is not a vector but where its contexts stand in the tables: whole numbers, the
+number of the context of 1, 2, … tokens or -1 where it was never seen, then what the ∞-gram and the cache need.
+
+Shapes: B rows, T positions, N positions in one row of numbers, V vocabulary, W tokens in the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from textmill.base.model_spec import NGramSpec
+from textmill.data.batch import Batch
+from textmill.models.ngram_stream import FIELDS, SLOTS, Stream
+from textmill.models.tables import Tables, first_not_under, ragged
+
+_LOGITS = 1 << 24  # probabilities worked out at once: 64 MiB in float32
+
+
+class Level(Tables):
+    """The n-grams of one length: those that go on from one context stand together, by rising last token.
+
+    tokens (N,) the last token; starts (M + 1,) where each of the M contexts' n-grams begin; alpha (N,), gamma (M,)
+    as in models/ngram_smoothing.py.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("tokens", "starts", "alpha", "gamma")
+
+    def child(self, contexts: Tensor, tokens: Tensor) -> Tensor:
+        """The number of each n-gram (…): context and last token; -1 where it, or its context, was never seen."""
+        found = torch.full_like(contexts, -1)
+        if not len(self.tokens):
+            return found
+        seen = contexts >= 0
+        context, token = contexts[seen], tokens[seen]
+        low, high = self.starts[context].long(), self.starts[context + 1].long()
+        place = first_not_under(low, high, token, lambda places, _: self.tokens[places].long())
+        there = (place < high) & (self.tokens[place.clamp(max=len(self.tokens) - 1)] == token)
+        found[seen] = torch.where(there, place, -1)
+        return found
+
+
+@dataclass(slots=True)
+class NGramState:
+    """What is remembered of the rows so far: the contexts of their last token."""
+
+    nodes: Tensor  # (B, order - 1): of 1, 2, … tokens
+    reach: Tensor  # (B,): tokens since the row, or its document, began
+    recent: Tensor  # (B, W): tokens read last, -1 where there are none
+    ranges: Tensor | None  # (B, L, 2): stretches of the contexts of 1, 2, … tokens
+
+    def reorder(self, rows: Tensor) -> NGramState:
+        """The state whose row i is row rows[i] of this one; this state is left as it was."""
+        ranges = None if self.ranges is None else self.ranges[rows]
+        return NGramState(self.nodes[rows], self.reach[rows], self.recent[rows], ranges)
+
+
+class NGram(Tables):
+    """Tables and how they are read: `unigram` (V,) P(w), `levels`, and for the ∞-gram the text as a `stream`."""
+
+    def __init__(self, spec: NGramSpec, vocabulary: int) -> None:
+        super().__init__("unigram", "end")
+        self.spec, self.vocabulary = spec, vocabulary
+        self.levels = nn.ModuleList(Level() for _ in range(spec.order - 1))
+        self.stream = Stream() if spec.smoothing == "infinity" else None
+        self._window = spec.cache_window if spec.cache else 0
+        self._nodes = spec.order - 1
+        self._slots = SLOTS * FIELDS if self.stream is not None else 0
+
+    @property
+    def hidden_width(self) -> int:
+        """Whole numbers `hidden` gives for a position."""
+        return self._nodes + self._slots + self._window
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Log probabilities (B, T, V) of the token after each of `batch.inputs`."""
+        return self.logits(self.hidden(batch))
+
+    @torch.no_grad()
+    def hidden(self, batch: Batch) -> Tensor:
+        """Where the contexts of each position stand: (B, T, `hidden_width`) int64."""
+        inputs = batch.inputs
+        real = torch.ones_like(inputs, dtype=torch.bool) if batch.mask is None else batch.mask
+        return self._read(inputs, real, batch.documents)[0]
+
+    @torch.no_grad()
+    def begin(self, batch: Batch, capacity: int) -> tuple[Tensor, NGramState]:
+        """Read the prompts (B, T): log probabilities (B, V) after each one's last token, and the state.
+
+        Padding may stand on either side. A state grows as it must; `capacity` bounds nothing here.
+        """
+        inputs, real = batch.inputs, batch.mask
+        if real is None:
+            real = torch.ones_like(inputs, dtype=torch.bool)
+        order = real.long().argsort(dim=1, stable=True)
+        hidden, state = self._read(inputs.gather(1, order), real.gather(1, order), None)
+        return self.logits(hidden[:, -1]), state
+
+    @torch.no_grad()
+    def step(self, tokens: Tensor, state: NGramState) -> tuple[Tensor, NGramState]:
+        """Read `tokens` (B, n) after what `state` holds: log probabilities (B, n, V), and the new state."""
+        rows = []
+        for token in tokens.unbind(1):
+            state = self._next(token, state)
+            found = None
+            if self.stream is not None:
+                assert state.ranges is not None
+                found = [
+                    (at, *state.ranges[at, length].unbind(-1))
+                    for length in range(state.ranges.shape[1])
+                    for at in [(state.ranges[:, length, 1] > state.ranges[:, length, 0]).nonzero().squeeze(1)]
+                ]
+            rows.append(self._hidden(state.nodes, state.reach, state.recent, found))
+        return self.logits(torch.stack(rows, 1)), state
+
+    @torch.no_grad()
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, `hidden_width`) -> log probabilities (…, V)."""
+        flat = hidden.flatten(0, -2)
+        found = flat.new_empty(len(flat), self.vocabulary, dtype=self.unigram.dtype)
+        rows = max(1, _LOGITS // self.vocabulary)
+        for start in range(0, len(flat), rows):
+            found[start : start + rows] = self._probabilities(flat[start : start + rows]).log_()
+        return found.view(*hidden.shape[:-1], self.vocabulary)
+
+    @torch.no_grad()
+    def log_probs(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Log probabilities (N,) of one token after each position (N, `hidden_width`): all that scoring needs."""
+        nodes, slots, recent = self._parts(hidden)
+        found = self.unigram[tokens]
+        for place, level in enumerate(self._levels()):
+            contexts = nodes[:, place]
+            child = level.child(contexts, tokens)
+            if len(level.gamma):
+                found = torch.where(contexts >= 0, level.gamma[contexts.clamp(min=0)], 1) * found
+            if len(level.alpha):
+                found = found + torch.where(child >= 0, level.alpha[child.clamp(min=0)], 0)
+        if self.stream is not None:
+            found = self.stream.log_probs(slots, tokens, found)
+        if self._window:
+            size, times = (recent >= 0).sum(1), (recent == tokens[:, None]).sum(1)
+            found = torch.where(size > 0, self._cached(found, times / size.clamp(min=1)), found)
+        return found.log()
+
+    def clues(self, hidden: Tensor) -> Tensor:
+        """(N, C) float32: what is known of a position before its token is: how long its longest context is, and how
+        much that context leaves to shorter ones. A learned mixture weighs models by it."""
+        nodes, slots, _ = self._parts(hidden)
+        length = (nodes >= 0).long().cumprod(1).sum(1)
+        clues = [nn.functional.one_hot(length, self._nodes + 1).float()]
+        for place, level in enumerate(self._levels()):
+            top = length == place + 1
+            left = level.gamma[nodes[:, place].clamp(min=0)] if len(level.gamma) else self.unigram.new_ones(1)
+            clues.append(torch.where(top, left.float().clamp(min=1e-6).log(), 0)[:, None])
+        if self.stream is not None:
+            low, high, tokens, followers = slots.view(-1, SLOTS, FIELDS)[:, 0].float().unbind(-1)
+            clues.append(torch.stack([tokens.log1p(), (high - low).log1p(), followers.log1p()], -1))
+        return torch.cat(clues, 1)
+
+    def _levels(self) -> list[Level]:
+        return [level for level in self.levels if isinstance(level, Level)]
+
+    def _parts(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        return hidden.split([self._nodes, self._slots, self._window], -1)
+
+    def _probabilities(self, hidden: Tensor) -> Tensor:
+        """(N, `hidden_width`) -> (N, V). The shortest context's weight is the product of what the longer ones leave."""
+        nodes, slots, recent = self._parts(hidden)
+        weight = self.unigram.new_ones(len(hidden))
+        parts = []
+        for place in range(self._nodes - 1, -1, -1):
+            level, contexts = self._levels()[place], nodes[:, place]
+            seen = (contexts >= 0).nonzero().squeeze(1)
+            if len(level.gamma) and len(seen):
+                low, high = (level.starts[contexts[seen] + side].long() for side in (0, 1))
+                which, places = ragged(low, high)
+                rows = seen[which]
+                index = rows * self.vocabulary + level.tokens[places]
+                parts.append((index, level.alpha[places] * weight[rows]))
+                weight[seen] *= level.gamma[contexts[seen]]
+        found = weight[:, None] * self.unigram
+        for index, values in reversed(parts):
+            found.view(-1).index_add_(0, index, values)
+        if self.stream is not None:
+            self.stream.mix(slots, found)
+        if self._window:
+            there = recent >= 0
+            size = there.sum(1, keepdim=True)
+            times = torch.zeros_like(found).scatter_add_(1, recent.clamp(min=0), there.to(found.dtype))
+            found = torch.where(size > 0, self._cached(found, times / size.clamp(min=1)), found)
+        return found
+
+    def _cached(self, found: Tensor, share: Tensor) -> Tensor:
+        return (1 - self.spec.cache) * found + self.spec.cache * share
+
+    def _read(self, inputs: Tensor, real: Tensor, documents: Tensor | None) -> tuple[Tensor, NGramState]:
+        """`hidden` of every position, and the state after the last."""
+        rows, length = inputs.shape
+        linked = torch.zeros_like(real)
+        linked[:, 1:] = real[:, 1:] & real[:, :-1]
+        if documents is not None:
+            linked[:, 1:] &= documents[:, 1:] == documents[:, :-1]
+        at = torch.arange(length, device=inputs.device)
+        begins = torch.where(~linked | (inputs == self.end), at, 0).cummax(1).values
+        reach = torch.where(real, at - begins + 1, 0)
+        node = torch.where(real, inputs, -1)
+        nodes = [node][: self._nodes]
+        for level in self._levels()[:-1]:
+            before = torch.full_like(node, -1)
+            before[:, 1:] = torch.where(linked[:, 1:], node[:, :-1], -1)
+            node = level.child(before, inputs)
+            nodes.append(node)
+        stacked = torch.stack(nodes, -1) if nodes else inputs.new_zeros(rows, length, 0)
+        recent = self._recent(inputs, reach)
+        found = self._follow(inputs, linked, real)
+        hidden = self._hidden(stacked.flatten(0, 1), reach.flatten(), recent.flatten(0, 1), found).view(
+            rows, length, -1
+        )
+        return hidden, NGramState(
+            stacked[:, -1], reach[:, -1], recent[:, -1], self._last(found, rows, length)
+        )
+
+    def _recent(self, inputs: Tensor, reach: Tensor) -> Tensor:
+        """(B, T, W): the tokens read last at each position, as far as its document has any."""
+        rows, length = inputs.shape
+        if not self._window:
+            return inputs.new_zeros(rows, length, 0)
+        padded = nn.functional.pad(
+            torch.where(inputs == self.end, -1, inputs), (self._window - 1, 0), value=-1
+        )
+        back = torch.arange(self._window - 1, -1, -1, device=inputs.device)
+        return torch.where(back < reach[..., None], padded.unfold(1, self._window, 1), -1)
+
+    def _follow(
+        self, inputs: Tensor, linked: Tensor, real: Tensor
+    ) -> list[tuple[Tensor, Tensor, Tensor]] | None:
+        if self.stream is None:
+            return None
+        return self.stream.follow(inputs, linked, real, self.spec.context)
+
+    @staticmethod
+    def _last(found: list[tuple[Tensor, Tensor, Tensor]] | None, rows: int, length: int) -> Tensor | None:
+        """(B, L, 2): the stretches of each row's last position."""
+        if found is None:
+            return None
+        ranges = found[0][0].new_zeros(rows, len(found), 2)
+        for place, (at, low, high) in enumerate(found):
+            last = at % length == length - 1
+            ranges[at[last] // length, place] = torch.stack([low[last], high[last]], -1)
+        return ranges
+
+    def _hidden(
+        self,
+        nodes: Tensor,
+        reach: Tensor,
+        recent: Tensor,
+        found: list[tuple[Tensor, Tensor, Tensor]] | None,
+    ) -> Tensor:
+        """(N, `hidden_width`). Add-k reads the longest context alone, seen or not."""
+        if self.spec.smoothing == "add-k" and self._nodes:
+            longest = (
+                torch.arange(1, self._nodes + 1, device=nodes.device) == reach.clamp(max=self._nodes)[:, None]
+            )
+            nodes = torch.where(longest, nodes, -1)
+        parts = [nodes]
+        if self.stream is not None:
+            assert found is not None
+            parts.append(self.stream.slots(found, len(nodes), self._nodes + 1))
+        return torch.cat([*parts, recent], -1)
+
+    def _next(self, token: Tensor, state: NGramState) -> NGramState:
+        """The state after one more token (B,)."""
+        nodes = [token][: self._nodes]
+        for place, level in enumerate(self._levels()[:-1]):
+            nodes.append(level.child(state.nodes[:, place], token))
+        ended = token == self.end
+        reach = torch.where(ended, 1, state.reach + 1)
+        recent = state.recent
+        if self._window:
+            fresh = torch.where(ended, -1, token)[:, None]
+            recent = torch.cat([torch.where(ended[:, None], -1, recent[:, 1:]), fresh], 1)
+        ranges = state.ranges
+        if self.stream is not None:
+            assert ranges is not None
+            ranges = self.stream.step(ranges, token, self.spec.context)
+        stacked = torch.stack(nodes, -1) if nodes else state.nodes
+        return NGramState(stacked, reach, recent, ranges)

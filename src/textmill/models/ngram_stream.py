@@ -1,0 +1,150 @@
+"""The training text itself, in the order of its suffixes: contexts of any length, for the ∞-gram.
+
+A context of n tokens is a stretch low <= i < high of that order; reading one more token halves it down.
+
+Shapes: B rows, T positions, N positions in one row of numbers, S slots.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from textmill.models.tables import Tables, first_not_under, ragged
+
+SLOTS, FIELDS = 8, 4  # contexts kept of a position; what is kept of each: low, high, tokens, followers
+_FOLLOWERS = 32  # different next tokens are counted up to here
+Found = list[tuple[Tensor, Tensor, Tensor]]  # by length, from 1: positions (rising), low, high
+
+
+class Stream(Tables):
+    """What followed every context, however long, that stands in the training text.
+
+    ids (n,); order (n,) the places of its suffixes; first (V + 1,) where those that begin with each id begin; escape
+    (L,): how much a context of 0, 1, … tokens leaves to the one shorter, for each different token after it; end (1,).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("ids", "order", "first", "escape", "end")
+
+    def follow(self, inputs: Tensor, linked: Tensor, real: Tensor, longest: int) -> Found:
+        """The stretches of all contexts that end at each of (B, T) positions.
+
+        linked: (B, T) bool, whether a position goes on from the one before; real: (B, T) bool.
+        """
+        tokens, joined = inputs.flatten(), linked.flatten()
+        at = real.flatten().nonzero().squeeze(1)
+        low, high = self._begin(tokens[at])
+        alive = high > low
+        at, low, high = at[alive], low[alive], high[alive]
+        found = [(at, low, high)]
+        while len(at) and len(found) < longest:
+            after = at + 1
+            goes = after < len(tokens)
+            goes &= joined[after.clamp(max=len(tokens) - 1)]
+            at, low, high = after[goes], low[goes], high[goes]
+            length = torch.full_like(at, len(found))
+            low, high = self.after(low, high, length, tokens[at])
+            alive = (high > low) & (tokens[at] != self.end)
+            at, low, high = at[alive], low[alive], high[alive]
+            found.append((at, low, high))
+        return found
+
+    def step(self, ranges: Tensor, tokens: Tensor, longest: int) -> Tensor:
+        """Stretches (B, L, 2) of a row's contexts of 1, 2, … tokens, after one more token (B,): (B, L + 1, 2)."""
+        rows, lengths, _ = ranges.shape
+        start = torch.stack(self._begin(tokens), -1)
+        offsets = torch.arange(1, lengths + 1, device=tokens.device).expand(rows, lengths)
+        token = tokens[:, None].expand(rows, lengths)
+        low, high = (side.flatten() for side in ranges.unbind(-1))
+        low, high = self.after(low, high, offsets.flatten(), token.flatten())
+        ended = (token == self.end).flatten()
+        longer = torch.stack([low, torch.where(ended, low, high)], -1).view(rows, lengths, 2)
+        whole = torch.cat([start[:, None], longer], 1)[:, :longest]
+        used = int((whole[..., 1] > whole[..., 0]).any(0).sum())
+        return whole[:, : max(used, 1)]
+
+    def _begin(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The stretch of each token alone. The text's last end-of-text, the first of its kind, begins nothing."""
+        return self.first[tokens].long() + (tokens == self.end), self.first[tokens + 1].long()
+
+    def after(self, low: Tensor, high: Tensor, length: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+        """The part of each stretch (n,), of contexts of `length` tokens, in which `token` comes next."""
+
+        def read(places: Tensor, which: Tensor) -> Tensor:
+            return self.next(places, length[which])
+
+        lower = first_not_under(low, high, token, read)
+        return lower, first_not_under(lower, high, token + 1, read)
+
+    def next(self, places: Tensor, length: Tensor) -> Tensor:
+        """The token `length` places on from the beginning of each of these suffixes; -1 past the text's end."""
+        at = self.order[places].long() + length
+        inside = at < len(self.ids)
+        return torch.where(inside, self.ids[torch.where(inside, at, 0)].long(), -1)
+
+    def slots(self, found: Found, positions: int, shortest: int) -> Tensor:
+        """(N, S · 4): the longest contexts of each position, those of `shortest` tokens and more.
+
+        A context that stands wherever a longer one does, and nowhere else, says the same: only the longer is kept.
+        """
+        device = self.ids.device
+        slots = torch.zeros(positions, SLOTS, FIELDS, dtype=torch.int64, device=device)
+        longer = torch.zeros(positions, dtype=torch.int64, device=device)
+        used = torch.zeros(positions, dtype=torch.int64, device=device)
+        for length in range(len(found), shortest - 1, -1):
+            at, low, high = found[length - 1]
+            new = (high - low > longer[at]) & (used[at] < SLOTS)
+            longer[at] = high - low
+            at, low, high = at[new], low[new], high[new]
+            slots[at, used[at], :3] = torch.stack([low, high, torch.full_like(low, length)], -1)
+            used[at] += 1
+        here = slots[..., 1] > slots[..., 0]
+        slots[..., 3][here] = self.followers(*slots[..., :3][here].unbind(-1))
+        return slots.flatten(1)
+
+    def followers(self, low: Tensor, high: Tensor, length: Tensor) -> Tensor:
+        """(n,): how many different tokens come after each context, up to 32."""
+        count = torch.ones_like(low)
+        which = (high - low > 1).nonzero().squeeze(1)
+        place, stop = low[which], high[which]
+        for _ in range(_FOLLOWERS - 1):
+            if not len(which):
+                break
+            tokens = self.next(place, length[which])
+            place = self.after(place, stop, length[which], tokens)[1]
+            alive = place < stop
+            which, place, stop = which[alive], place[alive], stop[alive]
+            count[which] += 1
+        return count
+
+    def log_probs(self, slots: Tensor, tokens: Tensor, lower: Tensor) -> Tensor:
+        """P of (N,) tokens, mixed into `lower` (N,) from the shortest kept context to the longest."""
+        slots = slots.view(-1, SLOTS, FIELDS)
+        found = lower.clone()
+        for slot in range(SLOTS - 1, -1, -1):
+            rows = (slots[:, slot, 1] > slots[:, slot, 0]).nonzero().squeeze(1)
+            low, high, length, followers = slots[rows, slot].unbind(-1)
+            start, stop = self.after(low, high, length, tokens[rows])
+            left = self._left(length, followers, found)
+            found[rows] = (stop - start + left * found[rows]) / (high - low + left)
+        return found
+
+    def mix(self, slots: Tensor, lower: Tensor) -> None:
+        """The same for every token: `lower` (N, V) is changed in place."""
+        slots = slots.view(-1, SLOTS, FIELDS)
+        vocabulary = lower.shape[1]
+        for slot in range(SLOTS - 1, -1, -1):
+            rows = (slots[:, slot, 1] > slots[:, slot, 0]).nonzero().squeeze(1)
+            if not len(rows):
+                continue
+            low, high, length, followers = slots[rows, slot].unbind(-1)
+            left = self._left(length, followers, lower)
+            total = high - low + left
+            lower[rows] *= (left / total)[:, None]
+            which, places = ragged(low, high)
+            tokens = self.next(places, length[which])
+            lower.view(-1).index_add_(0, rows[which] * vocabulary + tokens, (1 / total)[which])
+
+    def _left(self, length: Tensor, followers: Tensor, like: Tensor) -> Tensor:
+        return (self.escape[length.clamp(max=len(self.escape) - 1)] * followers).to(like.dtype)
