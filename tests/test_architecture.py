@@ -43,7 +43,7 @@ CORE = {
     "pydivsufsort",
 }
 # Extras a module may import, always inside the function that needs them.
-OPTIONAL = {"transformers", "tensorboard"}
+OPTIONAL = {"ray", "transformers", "tensorboard"}
 TORCH_FREE = ("base", "text", "metrics", "tasks", "index")
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -46,7 +46,7 @@ def prepared(result: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
-    for kind, path in result["artifacts"].items():
+    for kind, path in {**result["artifacts"], "data card": result["card"]}.items():
         _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)
 
 

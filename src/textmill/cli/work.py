@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,14 @@ import typer
 
 from textmill.base.console import print_json
 from textmill.cli.options import WORK, Json, Quiet, RecipeFile, Set, Work, opened, read_recipe
+
+
+class Engine(enum.StrEnum):
+    """Who prepares."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
 
 Fork = Annotated[
     str | None,
@@ -63,14 +72,29 @@ def check(
 
 
 def prepare(
-    recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False, quiet: Quiet = False
+    recipe: RecipeFile,
+    set_: Set = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that prepare; left out: one a core.", show_default=False),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="This machine, or a Ray cluster that sees the same folders.")
+    ] = Engine.LOCAL,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Collect and clean the text, learn the tokenizer, and encode every part."""
+    """Collect and clean the text, write its data card, learn the tokenizer, and encode every part.
+
+    Killed and run again, it goes on with what was finished; the result is the same whoever made it.
+    """
     from textmill.cli import show
     from textmill.stages import prepare as stage
 
     with opened(work, quiet) as space:
-        result = stage.summary(stage.prepare(read_recipe(recipe, set_), space))
+        run = stage.runner(engine.value, workers)
+        result = stage.summary(stage.prepare(read_recipe(recipe, set_), space, run=run))
     print_json(result) if json else show.prepared(result)
 
 

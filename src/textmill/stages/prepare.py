@@ -14,6 +14,7 @@ from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.base.lineage import Artifact
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
+from textmill.stages.forget import forgotten
 from textmill.stages.workspace import Workspace
 from textmill.text import engine
 from textmill.text.clean import STEP_FILES
@@ -41,9 +42,9 @@ class Prepared:
         return Corpus(self.corpus.path)
 
 
-def prepare(recipe: Recipe, space: Workspace) -> Prepared:
-    """Whatever is out of date of corpus, tokenizer and tokens is made; the rest is found."""
-    corpus = collect(recipe, space)
+def prepare(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> Prepared:
+    """Whatever is out of date of corpus, tokenizer and tokens is made; the rest is found. `run`: as `collect`."""
+    corpus = collect(recipe, space, run=run)
     tokenizer = learn_tokenizer(recipe, space, corpus)
     return Prepared(corpus, tokenizer, tokenise(recipe, space, corpus, tokenizer))
 
@@ -77,18 +78,33 @@ def collect(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> A
     spec, base = recipe.corpus, Path.cwd()
     inputs = [list(pair) for source in spec.sources for pair in table.fingerprint(source, base)]
     inputs += [[f"step {name}", digest] for name, digest in _step_files(recipe, base)]
+    gone = forgotten(space)
     decided = schema.write(spec) | {"inputs": content_id(json.dumps(inputs))}
+    if gone:
+        decided["forgotten"] = value_id(sorted(gone))
     parts = space.root / "corpus" / f".parts-{value_id(decided)[:16]}"
 
     def make(directory: Path) -> None:
         _remove_old_parts(parts)
-        engine.build(directory, spec, base, parts, run=run, progress=space.reporter.bytes)
+        engine.build(directory, spec, base, parts, run=run, forgotten=gone, progress=space.reporter.bytes)
         lines = (json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in inputs)
         write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
 
     made = space.artifact("corpus", version=2, spec=decided, parents=(), make=make, name=recipe.name)
     engine.clear(parts)
     return made
+
+
+def runner(kind: str, workers: int | None) -> Runner | None:
+    """Who makes the units: `local` processes or `ray` tasks, so many at a time; None: as many as are worth it.
+
+    Raises TextmillError when Ray is asked for and not installed.
+    """
+    if kind == "ray":
+        from textmill.text import cluster
+
+        return cluster.ray(workers or engine.cores())
+    return engine.processes(workers) if workers else None
 
 
 def _step_files(recipe: Recipe, base: Path) -> list[tuple[str, str]]:
@@ -157,6 +173,7 @@ def summary(prepared: Prepared) -> dict[str, Any]:
     return {
         "corpus": report,
         "parts": {part: report["parts"][part] | {"tokens": stores[part].tokens} for part in PARTS},
+        "card": str(prepared.corpus.path / "card.html"),
         "vocabulary": stores["train"].vocabulary,
         "bytes_per_token": float(size / tokens),
         "artifacts": {

@@ -20,7 +20,7 @@ def ray(workers: int) -> Runner:
     Raises TextmillError when Ray is not installed.
     """
     try:
-        import ray.data as data
+        from ray import data
     except ImportError as error:
         raise TextmillError(
             "Ray is not installed", where="--engine ray", advice="pip install 'textmill[cluster]'"

@@ -25,7 +25,8 @@ from textmill.base.files import atomic_directory, read_json, read_jsonl, write_j
 from textmill.base.step_spec import CleaningStep
 from textmill.text.clean import CORPUS_STEPS, STEPS, conserved
 from textmill.text.corpus import Count, aside, writable
-from textmill.text.document import Document, Item, Rejected, Step, reject
+from textmill.text.document import Document, Item, Rejected, Step
+from textmill.text.forgotten import Forget
 from textmill.text.shards import ShardWriter, documents_in
 from textmill.text.sources import table
 from textmill.text.step import CorpusStep, Cut, Mark, Reject, Sketched, Verdict, carry_out
@@ -142,7 +143,7 @@ def make(parts: Path, plan: Plan, phase: int, unit: int) -> None:
     arriving = _from_sources(plan, unit) if phase == 0 else judged(parts, plan, phase, unit)
     stream: Iterator[Item] = read.over(arriving) if phase == 0 else iter(arriving)
     if phase == 0 and plan.forgotten:
-        stream = conserved(functools.partial(_forget, plan.forgotten), stream)
+        stream = conserved(Forget(plan.forgotten), stream)
     for spec in wanted.steps:
         stream = conserved(_document_step(spec), stream)
     with atomic_directory(target) as folder:
@@ -168,19 +169,6 @@ def _from_sources(plan: Plan, unit: int) -> Iterator[Item]:
         else:
             source = plan.spec.sources[entry["source"]]
             yield from table.documents(source, Path(entry["path"]), entry["place"], plan.spec.limits)
-
-
-def _forget(forgotten: frozenset[str], items: Iterable[Item]) -> Iterator[Item]:
-    for item in items:
-        if isinstance(item, Document) and item.id in forgotten:
-            yield reject(replace_text(item), "forget", "is forgotten on request")
-        else:
-            yield item
-
-
-def replace_text(document: Document) -> Document:
-    """The document without its text: what is to be forgotten leaves no excerpt behind."""
-    return Document(document.id, "", document.source, {})
 
 
 def _write(folder: Path, items: Iterator[Item], step: CorpusStep | None) -> None:
