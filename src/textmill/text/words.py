@@ -31,10 +31,12 @@ _TABLE = 0x40000  # code points with an entry of their own; the planes above hol
 _CASED = 0x20000  # no character from here on has a lower case
 _ALONE = 1 << 31  # set in the kind of a character that is a word of its own
 # Hanzi and kana; the marks of iteration and length are written like them.
-_ALONE_RANGES = (
+ALONE_RANGES = (
     (0x3005, 0x3007), (0x3041, 0x3096), (0x309D, 0x309F), (0x30A1, 0x30FA), (0x30FC, 0x30FF), (0x31F0, 0x31FF),
     (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9D), (0x20000, 0x3FFFD),
 )  # fmt: skip
+# The same as the inside of a character class of regular expressions.
+ALONE_CHARACTERS = "".join(f"{chr(low)}-{chr(high)}" for low, high in ALONE_RANGES)
 _SELECTORS = range(0xFE00, 0xFE10)  # marks by category, but they choose between shapes of symbols
 
 
@@ -48,17 +50,44 @@ class Words:
     offsets: NDArray[np.int64]  # (D + 1,)
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens(Words):
+    """The words and symbols of D texts, and what each is: SYMBOL, NUMBER, ASCII, OTHER or ALONE."""
+
+    kind: NDArray[np.uint8]  # (n,)
+
+
+# Kinds of tokens. A word is of the highest kind among its characters.
+SYMBOL = 0
+NUMBER = 1  # no letter in it
+ASCII = 2  # its letters are those of ASCII
+OTHER = 3
+ALONE = 4  # a hanzi or a kana
+
+
 def hashes(texts: Sequence[str], lower: bool = True) -> Words:
     """The words of each text, hashed with or without regard to case (simple case mapping, one to one).
 
     The same text gives the same words whatever stands beside it in `texts`. Memory: 24 bytes a word.
     """
-    return _cut(texts, symbols=False, lower=lower)
+    joined, begins = _joined(texts)
+    found = [
+        (start, end, _hashed(_lowered(codes) if lower else codes, start - at, end - at))
+        for codes, at, start, end in _turns(joined, symbols=False)
+    ]
+    value, start, end, offsets = _assembled(found, begins)
+    return Words(value, start, end, offsets)
 
 
-def tokens(texts: Sequence[str]) -> Words:
-    """The words and symbols of each text; case counts."""
-    return _cut(texts, symbols=True, lower=False)
+def tokens(texts: Sequence[str]) -> Tokens:
+    """The words and symbols of each text; case counts. Memory: 25 bytes a token."""
+    joined, begins = _joined(texts)
+    found, kinds = [], [np.empty(0, np.uint8)]
+    for codes, at, start, end in _turns(joined, symbols=True):
+        found.append((start, end, _hashed(codes, start - at, end - at)))
+        kinds.append(_classed(codes, start - at, end - at))
+    value, start, end, offsets = _assembled(found, begins)
+    return Tokens(value, start, end, offsets, np.concatenate(kinds))
 
 
 def hash_of(word: str) -> int:
@@ -71,7 +100,7 @@ def hash_of(word: str) -> int:
 
 def is_alone(character: str) -> bool:
     """Whether a character is a word of its own: hanzi and kana."""
-    return any(low <= ord(character) <= high for low, high in _ALONE_RANGES)
+    return any(low <= ord(character) <= high for low, high in ALONE_RANGES)
 
 
 def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -84,22 +113,29 @@ def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values
 
 
-def _cut(texts: Sequence[str], *, symbols: bool, lower: bool) -> Words:
-    joined = texts[0] if len(texts) == 1 else "\n".join(texts)  # a line end is in no word
+def _joined(texts: Sequence[str]) -> tuple[str, NDArray[np.int64]]:
+    """The texts as one, and where each begins in it."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     begins = np.cumsum(lengths + 1) - (lengths + 1)
-    found = list(_turns(joined, symbols, lower))
+    return texts[0] if len(texts) == 1 else "\n".join(texts), begins  # a line end is in no word
+
+
+def _assembled(
+    found: list[tuple[NDArray, NDArray, NDArray]], begins: NDArray
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Hashes, starts, ends within their texts, and offsets, from those of the turns."""
     start = np.concatenate([np.empty(0, np.int64), *(turn[0] for turn in found)])
     end = np.concatenate([np.empty(0, np.int64), *(turn[1] for turn in found)])
     value = np.concatenate([np.empty(0, np.uint64), *(turn[2] for turn in found)])
     offsets = np.append(np.searchsorted(start, begins), len(start))
     shift = np.repeat(begins, np.diff(offsets))
-    return Words(mixed(value), start - shift, end - shift, offsets)
+    start -= shift
+    end -= shift
+    return value, start, end, offsets
 
 
-def _turns(text: str, symbols: bool, lower: bool) -> Iterator[tuple[NDArray, NDArray, NDArray]]:
-    """(start, end, unmixed hash) of the words of a text, turn by turn."""
-    powers, inverses = _powers()
+def _turns(text: str, *, symbols: bool) -> Iterator[tuple[NDArray, int, NDArray, NDArray]]:
+    """(code points of a piece, where it begins, starts of its words in the text, ends), turn by turn."""
     at = 0
     while at < len(text):
         piece = text[at : at + _CHUNK]
@@ -116,13 +152,36 @@ def _turns(text: str, symbols: bool, lower: bool) -> Iterator[tuple[NDArray, NDA
         if at + step < len(text) and len(end) and end[-1] == step:  # it may go on in the next turn
             step = int(start[-1])
             start, end = start[:-1], end[:-1]
-        if lower:
-            codes = _lowered(codes)
-        sums = np.empty(len(piece) + 1, np.uint64)
-        sums[0] = 0
-        np.cumsum(np.multiply(codes, powers[: len(piece)], dtype=np.uint64), out=sums[1:])
-        yield start + at, end + at, (sums[end] - sums[start]) * inverses[start]
+        yield codes, at, start + at, end + at
         at += step
+
+
+def _hashed(codes: NDArray, start: NDArray, end: NDArray) -> NDArray[np.uint64]:
+    """The hash of each word [start, end) of a piece: the sum of code * BASE**(place in the word), mixed."""
+    powers, inverses = _powers()
+    sums = np.empty(len(codes) + 1, np.uint64)
+    sums[0] = 0
+    np.cumsum(np.multiply(codes, powers[: len(codes)], dtype=np.uint64), out=sums[1:])
+    return mixed((sums[end] - sums[start]) * inverses[start])
+
+
+def _classed(codes: NDArray, start: NDArray, end: NDArray) -> NDArray[np.uint8]:
+    """The kind of each token of a piece."""
+    table = _class_table()
+    kinds = table.take(codes[start], mode="clip")
+    # Most words begin with the highest kind they hold: only those need a look inside that begin with a digit,
+    # or with an ASCII letter where others may follow.
+    doubtful = kinds == NUMBER
+    if codes.dtype != np.uint8:
+        doubtful |= kinds == ASCII
+    doubtful &= end - start > 1
+    which = np.flatnonzero(doubtful)
+    if len(which):
+        lengths = (end - start)[which]
+        begins = np.cumsum(lengths) - lengths
+        places = np.arange(lengths.sum()) + np.repeat(start[which] - begins, lengths)
+        kinds[which] = np.maximum.reduceat(table.take(codes[places], mode="clip"), begins)
+    return kinds
 
 
 def _shortened(start: NDArray, end: NDArray) -> tuple[NDArray, NDArray]:
@@ -144,6 +203,18 @@ def _kinds(piece: str, symbols: bool) -> tuple[NDArray, NDArray]:
         return np.frombuffer(data, np.uint8), np.frombuffer(narrow, np.uint8)
     codes = np.frombuffer(piece.encode("utf-32-le", "surrogatepass"), np.uint32)
     return codes, table.take(codes, mode="clip")
+
+
+@cache
+def _class_table() -> NDArray[np.uint8]:
+    """The kind of token each code point would be alone."""
+    classes = np.full(_TABLE, SYMBOL, np.uint8)
+    for code in np.flatnonzero(_kind_table(False) == 1).tolist():
+        character = chr(code)
+        letter = character.isalpha()
+        classes[code] = (ASCII if code < 128 else OTHER) if letter else NUMBER
+    classes[_kind_table(False) >= _ALONE] = ALONE
+    return classes
 
 
 def _lowered(codes: NDArray) -> NDArray:
@@ -174,7 +245,7 @@ def _kind_table(symbols: bool) -> NDArray[np.uint32]:
             kinds[code] = 1
         elif symbols and category != "Cc" and not character.isspace() and code not in _SELECTORS:
             kinds[code] = code
-    for low, high in _ALONE_RANGES:
+    for low, high in ALONE_RANGES:
         kinds[low : high + 1] = np.arange(low, high + 1) + _ALONE
     return kinds
 

@@ -1,0 +1,107 @@
+"""The rules of C4 (Raffel et al. 2020, section 2.2, and what its published code adds to it).
+
+Line by line, and a line that fails is dropped:
+- reference marks such as `[12]`, `[edit]`, `[citation needed]` go, and blanks at the ends;
+- a line with a word of over 1000 characters goes;
+- a line that does not end in a terminal mark or a closing quotation mark goes (`terminal`), and so does one that
+  ends in `...` or in a single `…`, which is how teasers end; the Chinese `……` ends a sentence;
+- a line of too few words goes (`line_words`); hanzi and kana count as words each;
+- a line with `javascript` or with a phrase about terms, privacy or cookies goes.
+
+Of the lines that came so far, one with `lorem ipsum` (`lorem_ipsum`) or with `{` (`curly`) sets the whole document
+aside, and so does it when they hold too few sentences (`sentences`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from textmill.base.step_spec import C4Step
+from textmill.text.document import Document, Item, Rejected, Step, reject
+from textmill.text.lines import TERMINAL
+from textmill.text.step import Reject
+from textmill.text.words import ALONE_CHARACTERS
+
+LONGEST_WORD = 1000  # characters
+POLICY = (
+    "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies",
+    "使用条款", "服务条款", "隐私政策", "隐私条款", "使用條款", "服務條款", "隱私政策", "隱私權政策",
+)  # fmt: skip
+_ENDS = TERMINAL | frozenset("\"'”’」』")
+_REFERENCE = re.compile(r"\[(?:\d*|edit|citation needed)\]")
+_WORD = re.compile(f"[{ALONE_CHARACTERS}]|[^\\s{ALONE_CHARACTERS}]+")
+# A full stop is no end of a sentence behind an initial or a title; Chinese marks need no blank behind them.
+_SENTENCE = re.compile(
+    r"(?:(?<!\b[A-Z])(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\bMrs)\.|[!?])[.!?]*[\"'”’)\]]*(?=\s|$)"
+    r"|[。！？｡；][。！？｡；]*[”’」』）]*|……[”’」』）]*"
+)
+
+
+def step(spec: C4Step) -> Step:
+    """Drop lines that are no prose; set aside documents that fail a rule, with the reason."""
+
+    def each(items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            yield item if isinstance(item, Rejected) else _cleaned(item, spec)
+
+    return each
+
+
+def _cleaned(document: Document, spec: C4Step) -> Item:
+    text = clean(document.text, spec)
+    if isinstance(text, Reject):
+        return reject(document, "c4", text.reason, text.detail)
+    return document if text == document.text else replace(document, text=text)
+
+
+def clean(text: str, spec: C4Step) -> str | Reject:
+    """The lines of a text that are prose, or why it is set aside as a whole."""
+    lowered = text.lower()
+    policy = tuple(phrase for phrase in POLICY if phrase in lowered)
+    if "javascript" in lowered:
+        policy += ("javascript",)
+    lorem = spec.lorem_ipsum and "lorem ipsum" in lowered
+    curly = spec.curly and "{" in text
+    references = "[" in text
+    kept = []
+    for raw in text.splitlines():
+        line = raw.strip()
+        if references:
+            line = _REFERENCE.sub("", line).strip()
+            if _REFERENCE.search(line):  # marks within marks: nobody writes that
+                continue
+        if not _is_prose(line, spec):
+            continue
+        if lorem and "lorem ipsum" in line.lower():
+            return Reject("holds lorem ipsum")
+        if curly and "{" in line and not (policy and "javascript" in line.lower()):
+            return Reject("holds a curly bracket")
+        if policy:
+            small = line.lower()
+            if any(phrase in small for phrase in policy):
+                continue
+        kept.append(line)
+    if not kept:
+        return Reject("has no line of prose")
+    if len(kept) < spec.sentences and (many := sum(map(sentences, kept))) < spec.sentences:
+        return Reject("has too few sentences", f"{many} < {spec.sentences}")
+    return "\n".join(kept)
+
+
+def _is_prose(line: str, spec: C4Step) -> bool:
+    """Whether a line ends as a sentence does, and has enough words, none of them endless."""
+    if spec.terminal and line[-1:] not in _ENDS and not line.endswith("……"):
+        return False
+    if spec.terminal and line.endswith("..."):
+        return False
+    words = line.split() if line.isascii() else _WORD.findall(line)
+    return len(words) >= spec.line_words and (
+        len(line) <= LONGEST_WORD or max(map(len, words), default=0) <= LONGEST_WORD
+    )
+
+
+def sentences(line: str) -> int:
+    """How many sentences a line holds, at least one; quicker and rougher than a tokenizer's rules."""
+    return max(1, len(_SENTENCE.findall(line)))
