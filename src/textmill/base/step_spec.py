@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 
 
@@ -161,7 +162,20 @@ class PersonalDataStep:
             "replace by [EMAIL] and the like, by consistent made-up values, set the document aside, or only count"
         ),
     ] = "redact"
-    secret: Annotated[str, About("pseudonyms are keyed by this; keep it, and they stay the same")] = ""
+    secret: Annotated[
+        str,
+        About(
+            "pseudonyms are keyed by this; env:NAME takes it from the environment, so that no recipe holds it"
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        if self.action == "pseudonymise" and not self.secret:
+            raise RecipeError(
+                "is needed for pseudonyms, or anybody could compute them from a list of all numbers",
+                where="secret",
+                advice='set it to a long random text, or to "env:NAME"',
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,10 @@ from textmill.base.step_spec import (
     ExactDuplicatesStep,
     LengthStep,
     NearDuplicatesStep,
+    PersonalDataStep,
     RepairStep,
+    SegmentStep,
+    StopWordsStep,
     SubstringsStep,
     UnicodeStep,
     WhitespaceStep,
@@ -28,7 +31,10 @@ from textmill.base.step_spec import (
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.duplicates import ExactDuplicates
 from textmill.text.near_duplicates import NearDuplicates
+from textmill.text.privacy import personal_data
+from textmill.text.segmentation import segment
 from textmill.text.step import CorpusStep, Sketched, carry_out
+from textmill.text.stop_words import stop_words
 from textmill.text.substrings import Substrings
 
 
@@ -279,6 +285,9 @@ STEPS: dict[type, Callable[[Any], Step]] = {
     UnicodeStep: lambda spec: _each(partial(normalise, form=spec.form)),
     WhitespaceStep: lambda spec: _each(partial(whitespace, blank_lines=spec.blank_lines)),
     LengthStep: lambda spec: _length(spec.least, spec.most),
+    PersonalDataStep: personal_data,
+    SegmentStep: segment,
+    StopWordsStep: stop_words,
 }
 # Steps that must know every document: spec -> step.
 CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {

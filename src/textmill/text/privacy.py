@@ -1,0 +1,114 @@
+"""The step that looks for personal data: redact, pseudonymise, reject, or only report.
+
+What was found is counted in the document's metadata, `personal`, such as `email:2 phone:1`. Kinds, forms and what
+is not looked for (names and postal addresses of people): `text/privacy_patterns.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from textmill.base.errors import RecipeError
+from textmill.base.step_spec import PersonalDataStep
+from textmill.text.document import Document, Item, Step, reject
+from textmill.text.privacy_patterns import Found, find
+from textmill.text.pseudonyms import pseudonym
+
+_ENVIRONMENT = "env:"
+
+
+def personal_data(spec: PersonalDataStep) -> Step:
+    """The step a recipe asks for. Raises RecipeError when the secret's environment variable is not set."""
+    kinds = frozenset(spec.find)
+    change = _change(spec)
+
+    def step(items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            if not isinstance(item, Document) or not (found := _wanted(item.text, kinds)):
+                yield item
+                continue
+            counts = count(found)
+            if spec.action == "reject":
+                yield reject(item, spec.kind, "holds personal data", write_counts(counts))
+                continue
+            metadata = _merge(item.metadata, counts)
+            yield replace(item, text=change(item.text, found), metadata=metadata)
+
+    return step
+
+
+def redact(text: str, kinds: frozenset[str]) -> str:
+    """The text with every datum of these kinds replaced by its kind: [EMAIL]. A second time changes nothing."""
+    while found := _wanted(text, kinds):
+        text = _replace(text, found, lambda item: f"[{item.kind.upper()}]")
+    return text
+
+
+def pseudonymise(text: str, kinds: frozenset[str], secret: str) -> str:
+    """The text with every datum of these kinds replaced by a made-up one (see `pseudonyms`)."""
+    return _replace(
+        text, _wanted(text, kinds), lambda item: pseudonym(item.kind, text[item.start : item.end], secret)
+    )
+
+
+def count(found: Iterable[Found]) -> dict[str, int]:
+    """How many of each kind."""
+    return dict(Counter(item.kind for item in found))
+
+
+def write_counts(counts: Mapping[str, int]) -> str:
+    """Counts as metadata: `email:2 phone:1`, sorted by kind."""
+    return " ".join([f"{kind}:{number}" for kind, number in sorted(counts.items())])
+
+
+def read_counts(text: str) -> dict[str, int]:
+    """Counts from metadata."""
+    pairs = (pair.partition(":") for pair in text.split())
+    return {kind: int(number) for kind, _, number in pairs if number.isdecimal()}
+
+
+def _wanted(text: str, kinds: frozenset[str]) -> list[Found]:
+    # All kinds are looked for even if few are wanted, so that part of a card number is never taken for a telephone.
+    return [item for item in find(text) if item.kind in kinds]
+
+
+def _merge(metadata: Mapping[str, str], counts: dict[str, int]) -> dict[str, str]:
+    """Metadata with these counts; of what an earlier step found, the larger number stays."""
+    before = read_counts(metadata.get("personal", ""))
+    merged = {kind: max(before.get(kind, 0), counts.get(kind, 0)) for kind in before.keys() | counts.keys()}
+    return {**metadata, "personal": write_counts(merged)}
+
+
+def _replace(text: str, found: list[Found], by: Callable[[Found], str]) -> str:
+    pieces, at = [], 0
+    for item in found:
+        pieces += [text[at : item.start], by(item)]
+        at = item.end
+    return "".join([*pieces, text[at:]])
+
+
+def _change(spec: PersonalDataStep) -> Callable[[str, list[Found]], str]:
+    """What happens to a text in which something was found."""
+    kinds = frozenset(spec.find)
+    if spec.action == "redact":
+        return lambda text, found: redact(_replace(text, found, lambda item: f"[{item.kind.upper()}]"), kinds)
+    if spec.action == "pseudonymise":
+        secret = _secret(spec.secret)
+        return lambda text, found: _replace(
+            text, found, lambda item: pseudonym(item.kind, text[item.start : item.end], secret)
+        )
+    return lambda text, found: text
+
+
+def _secret(secret: str) -> str:
+    if not secret.startswith(_ENVIRONMENT):
+        return secret
+    name = secret.removeprefix(_ENVIRONMENT)
+    if not os.environ.get(name):
+        raise RecipeError(
+            f"the environment variable {name} is not set", where="secret", advice=f"export {name}=..."
+        )
+    return os.environ[name]

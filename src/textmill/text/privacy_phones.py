@@ -1,0 +1,172 @@
+"""Which runs of digits are telephone numbers.
+
+A number is taken for a telephone number by its form (a country code after `+`; the groups of North America; the
+mobile and area codes of China) or, where the form alone would take too many dates, order numbers and prices, only
+after a word that announces one, such as `tel`, `call` or 电话. A word that announces something else, such as
+`order no.` or 订单号, speaks against it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# One separator between groups of digits.
+S = r"[ .\-/\u00a0\u2007\u2009\u202f\u2010-\u2013\u2212\uff0d\u3000]"
+_GAP = r"[ .\-\u00a0\u2007\u2009\u202f\u2010-\u2013\u2212\uff0d\u3000]"
+_OPEN, _CLOSE = r"[(（]", r"[)）]"
+_BEFORE = r"(?<![0-9A-Za-z_])(?<![0-9][-.,:/=])"
+_AFTER = r"(?![0-9A-Za-z_])(?![.,:/=][0-9])(?!-[0-9]{6})"
+_EXTENSION = (
+    r"(?:[ ,，]{0,2}(?:ext|extn|extension|Ext|EXT|x|转|轉|分机|分機|内线)[.:： ]{0,2}[0-9]{1,6}(?![0-9]))?"
+)
+
+# ITU-T E.164: country codes in use.
+_CODES_TEXT = (
+    "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 "
+    "86 90 91 92 93 94 95 98 211 212 213 216 218 220 221 222 223 224 225 226 227 228 229 230 231 232 233 234 235 236 "
+    "237 238 239 240 241 242 243 244 245 246 247 248 249 250 251 252 253 254 255 256 257 258 260 261 262 263 264 265 "
+    "266 267 268 269 290 291 297 298 299 350 351 352 353 354 355 356 357 358 359 370 371 372 373 374 375 376 377 378 "
+    "380 381 382 383 385 386 387 389 420 421 423 500 501 502 503 504 505 506 507 508 509 590 591 592 593 594 595 596 "
+    "597 598 599 670 672 673 674 675 676 677 678 679 680 681 682 683 685 686 687 688 689 690 691 692 800 808 850 852 "
+    "853 855 856 870 878 880 881 882 883 886 888 960 961 962 963 964 965 966 967 968 970 971 972 973 974 975 976 977 "
+    "979 992 993 994 995 996 998"
+)
+_CODES = frozenset(_CODES_TEXT.split())
+# Digits behind the country code, fewest and most, where a narrower range than the usual one is known.
+_USUAL = (7, 11)
+_NATIONAL: dict[str, tuple[int, int]] = {
+    "1": (10, 10), "7": (10, 10), "20": (8, 10), "27": (9, 9), "30": (10, 10), "31": (9, 9), "32": (8, 9),
+    "33": (9, 9), "34": (9, 9), "36": (8, 9), "39": (8, 11), "40": (9, 9), "41": (9, 9), "43": (7, 12),
+    "44": (9, 10), "45": (8, 8), "46": (7, 9), "47": (8, 8), "48": (9, 9), "49": (7, 11), "52": (10, 11),
+    "54": (10, 11), "55": (10, 11), "60": (8, 10), "61": (9, 9), "62": (8, 12), "64": (8, 10), "65": (8, 8),
+    "66": (8, 9), "81": (9, 10), "82": (8, 10), "84": (9, 10), "86": (10, 12), "90": (10, 10), "91": (10, 10),
+    "351": (9, 9), "353": (7, 9), "852": (8, 8), "853": (8, 8), "886": (8, 9), "966": (8, 9), "971": (8, 9),
+}  # fmt: skip
+
+_MORE = re.compile(_EXTENSION)
+_TRUNK_ZERO = re.compile(r"[(（]0[)）]")
+_LAST_GROUP = re.compile(r"[^0-9]+[0-9]+\Z")
+
+INTERNATIONAL = re.compile(
+    rf"(?:(?<![0-9A-Za-z_+)\]])[+＋] ?|(?<![0-9A-Za-z_.,])00(?=[1-9]){S}?)"
+    rf"{_OPEN}?[1-9](?:[0-9]|(?:{_GAP}|[()（）/]){{1,3}}[0-9]){{6,17}}(?![0-9A-Za-z_])"
+)
+# Area codes and exchanges of North America begin with 2 to 9, and neither is x11 (NANPA).
+NORTH_AMERICAN = re.compile(
+    rf"(?:{_BEFORE}1{_GAP}{{0,2}})?(?:{_BEFORE}|(?<=[0-9]{_GAP})|(?<=[0-9]))"
+    rf"(?:{_OPEN}[2-9][0-8][0-9]{_CLOSE}{_GAP}{{0,2}}|[2-9][0-8][0-9](?P<gap>{_GAP}))"
+    rf"[2-9](?!11)[0-9]{{2}}(?(gap)(?P=gap)|{_GAP})[0-9]{{4}}{_AFTER}(?!-[0-9]){_EXTENSION}"
+)
+CHINESE_MOBILE = re.compile(
+    rf"{_BEFORE}(?:{_OPEN}?86{_CLOSE}?{_GAP}{{0,2}})?1[3-9][0-9]"
+    rf"(?:[0-9]{{8}}|(?P<gap>{_GAP})[0-9]{{4}}(?P=gap)[0-9]{{4}}|{_GAP}[0-9]{{8}}"
+    rf"|{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}|[0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}){_AFTER}(?!-[0-9])"
+)
+_AREA = r"(?:010|02[0-57-9]|0[3-9][0-9]{2})"
+CHINESE_LANDLINE = re.compile(
+    rf"{_BEFORE}(?:{_OPEN}{_AREA}{_CLOSE}{_GAP}?|{_AREA}{_GAP})[2-8][0-9]{{2,3}}{_GAP}?[0-9]{{4}}{_AFTER}"
+    rf"(?:-[0-9]{{2,5}}(?![0-9A-Za-z_-])|{_EXTENSION})"
+)
+CHINESE_SERVICE = re.compile(
+    rf"{_BEFORE}[48]00(?:{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}|{_GAP}[0-9]{{4}}{_GAP}[0-9]{{3}}|{_GAP}[0-9]{{7}}){_AFTER}(?!-[0-9])"
+)
+ANNOUNCED = re.compile(
+    rf"(?<![0-9A-Za-z_+])(?:{_OPEN}{_GAP}?)?[0-9](?:[0-9]|(?:{_GAP}|[()（）/]){{1,3}}[0-9]){{6,17}}(?![0-9A-Za-z_]){_EXTENSION}"
+)
+
+# --- words before a number ----------------------------------------------------------------------------------------
+_WINDOW, _REACH = 40, 16  # characters looked back at; most characters between the word and the number
+_PHONE_WORDS = (
+    "phone", "tel", "mobile", "cell", "fax", "call", "dial", "whatsapp", "sms", "hotline", "helpline", "text me",
+    "ring me", "reach me at", "reached at", "reached on", "contact", "voicemail", "pager",
+    "电话", "電話", "手机", "手機", "联系", "聯絡", "致电", "致電", "拨打", "撥打", "热线", "熱線", "传真", "傳真",
+    "座机", "座機", "打给", "微信", "号码是", "分机",
+)  # fmt: skip
+_OTHER_WORDS = (
+    "order", "invoice", "tracking", "serial", "reference", "isbn", "issn", "doi", "pmid", "sku", "barcode", "part no",
+    "part number", "item no", "model no", "case no", "ticket", "batch", "lot no", "patent", "version",
+    "transaction", "parcel", "postcode", "receipt", "user id", "uid", "checksum", "timestamp", "grid", "population",
+    "订单", "訂單", "单号", "單號", "编号", "編號", "序列号", "流水号", "货号", "批号", "条码", "条形码",
+    "型号", "版本", "专利", "发票", "运单", "文号", "qq", "邮编", "学号", "工号", "时间戳",
+)  # fmt: skip
+_EITHER = re.compile(
+    "|".join(
+        f"(?P<{name}>{'|'.join(re.escape(word) for word in words)})"
+        for name, words in (("phone", _PHONE_WORDS), ("other", _OTHER_WORDS))
+    )
+)
+
+
+def announced(text: str, start: int) -> str:
+    """What the words just before a number announce: `phone`, `other` (an order number and the like), or ``."""
+    before = text[max(0, start - _WINDOW) : start].lower()
+    line = before.rpartition("\n")[2]
+    if not any(word in line for word in _PHONE_WORDS) and not any(word in line for word in _OTHER_WORDS):
+        return ""
+    last = None
+    for last in _EITHER.finditer(line):  # noqa: B007  the last one counts
+        pass
+    if last is None or (last.lastgroup == "phone" and last[0] == "tel" and _inside_word(line, last.start())):
+        return ""
+    gap = line[last.end() :]
+    return str(last.lastgroup) if len(gap) <= _REACH and not any(c.isdecimal() for c in gap) else ""
+
+
+def _inside_word(line: str, at: int) -> bool:
+    """Whether a Latin letter stands right before, as in `hotel`."""
+    return at > 0 and line[at - 1].isascii() and line[at - 1].isalpha()
+
+
+# --- finding ------------------------------------------------------------------------------------------------------
+def phones(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where in `text[start:end]`, a run of digits and separators, telephone numbers stand."""
+    start, end = max(0, start - 2), min(len(text), end + 24)
+    for match in INTERNATIONAL.finditer(text, start, end):
+        if length := _international(match[0]):
+            more = _MORE.match(text, match.start() + length)
+            yield match.start(), more.end() if more else match.start() + length
+    for pattern in (NORTH_AMERICAN, CHINESE_LANDLINE, CHINESE_MOBILE, CHINESE_SERVICE):
+        for match in pattern.finditer(text, start, end):
+            if announced(text, match.start()) != "other":
+                yield match.span()
+    for match in ANNOUNCED.finditer(text, start, end):
+        if _digits(match[0]) >= 7 and announced(text, match.start()) == "phone":
+            yield match.span()
+
+
+def _digits(text: str) -> int:
+    return sum(c.isdecimal() for c in text)
+
+
+def _international(text: str) -> int:
+    """How many characters of a number after `+` or `00` are a telephone number: all, or all but the last groups."""
+    while text:
+        if _is_international(text):
+            return len(text)
+        group = _LAST_GROUP.search(text)
+        text = text[: group.start()] if group else ""
+    return 0
+
+
+def _is_international(text: str) -> bool:
+    code, national = split_code(text)
+    least, most = _NATIONAL.get(code, _USUAL)
+    if not code or not least <= len(national) <= most:
+        return False
+    if code == "1":
+        return bool(re.match(r"[2-9][0-8][0-9][2-9](?!11)", national))
+    if code == "86":
+        return bool(re.match(r"1[3-9][0-9]{9}\Z|(?:10|2[0-57-9]|[3-9][0-9]{2})[2-8][0-9]{6,7}\Z", national))
+    return national[0] != "0" or (code == "39" and national[1] != "0")  # only Italy keeps its trunk zero
+
+
+def split_code(text: str) -> tuple[str, str]:
+    """(country code, the digits behind it) of a number written with `+` or `00`; ("", "") when no country has it."""
+    digits = "".join([c for c in _TRUNK_ZERO.sub("", text) if c.isdecimal()]).removeprefix("00")
+    for length in (1, 2, 3):  # no code begins another
+        code, national = digits[:length], digits[length:]
+        if code in _CODES:
+            trunk = code != "39" and national[:1] == "0" and national[1:2] != "0"
+            return code, national[1:] if trunk else national
+    return "", ""
