@@ -16,8 +16,12 @@ from typing import Any, Literal
 
 from textmill.base.errors import TextmillError
 from textmill.base.step_spec import (
+    BoilerplateStep,
+    ChineseStep,
     CleaningStep,
     ExactDuplicatesStep,
+    FtfyStep,
+    LanguageStep,
     LengthStep,
     NearDuplicatesStep,
     PersonalDataStep,
@@ -28,10 +32,14 @@ from textmill.base.step_spec import (
     UnicodeStep,
     WhitespaceStep,
 )
+from textmill.text.boilerplate import boilerplate
+from textmill.text.chinese import chinese
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.duplicates import ExactDuplicates
+from textmill.text.language import language
 from textmill.text.near_duplicates import NearDuplicates
 from textmill.text.privacy import personal_data
+from textmill.text.repairs import ftfy_repair
 from textmill.text.segmentation import segment
 from textmill.text.step import CorpusStep, Sketched, carry_out
 from textmill.text.stop_words import stop_words
@@ -285,6 +293,10 @@ STEPS: dict[type, Callable[[Any], Step]] = {
     UnicodeStep: lambda spec: _each(partial(normalise, form=spec.form)),
     WhitespaceStep: lambda spec: _each(partial(whitespace, blank_lines=spec.blank_lines)),
     LengthStep: lambda spec: _length(spec.least, spec.most),
+    FtfyStep: lambda spec: _each(ftfy_repair),
+    ChineseStep: lambda spec: _each(chinese(spec)),
+    BoilerplateStep: lambda spec: _each(partial(boilerplate, repeats=spec.repeats)),
+    LanguageStep: language,
     PersonalDataStep: personal_data,
     SegmentStep: segment,
     StopWordsStep: stop_words,

@@ -1,0 +1,208 @@
+"""Chinese text in one shape: widths, blanks, punctuation and, where asked, one script.
+
+Japanese is left alone: its full-width forms and its characters follow other rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+from textmill.base.errors import TextmillError
+from textmill.base.step_spec import ChineseStep
+from textmill.text.scripts import HANZI, is_chinese
+
+Punctuation = Literal["keep", "full", "half"]
+Script = Literal["keep", "simplified", "traditional"]
+
+
+def chinese(spec: ChineseStep) -> Callable[[str], str]:
+    """What the step does to a text. Raises TextmillError when a script is asked for and opencc is missing."""
+    if spec.script != "keep":
+        _converter("t2s")
+
+    def change(text: str) -> str:
+        if not is_chinese(text):
+            return text
+        if spec.width:
+            text = width(text)
+        if spec.punctuation == "full":
+            text = full_punctuation(text)
+        elif spec.punctuation == "half":
+            text = text.translate(_TO_HALF)
+        if spec.width:
+            text = close_up(text)
+        return convert(text, spec.script)
+
+    return change
+
+
+# --- width --------------------------------------------------------------------------------------------------------
+_LETTERS = "".join(map(chr, [*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B)]))
+_TO_ASCII = {ord(letter): ord(letter) - 0xFEE0 for letter in _LETTERS}
+_WIDE = re.compile(f"[{_LETTERS}]")
+# Marks that are part of a number: 3．14, 50％, 12：30.
+_IN_NUMBER = re.compile(r"(?<=[0-9])(?:[．：／－](?=[0-9])|％)")
+_NUMBER_MARKS = {"．": ".", "：": ":", "／": "/", "－": "-", "％": "%"}
+
+
+def width(text: str) -> str:
+    """Full-width letters and digits as ASCII, and the marks inside numbers with them.
+
+    >>> width("ＧＰＴ－４在２０２３．５％")
+    'GPT－4在2023.5%'
+    """
+    if _WIDE.search(text):
+        text = text.translate(_TO_ASCII)
+    return _IN_NUMBER.sub(lambda mark: _NUMBER_MARKS[mark[0]], text)
+
+
+_BESIDE = f"{HANZI}，。！？；：、（）《》「」『』【】〔〕“”…—"
+_GAP = re.compile(f"(?<=[{_BESIDE}])[ \u00a0\u3000]+(?=[{_BESIDE}])")
+
+
+def close_up(text: str) -> str:
+    """Text without the blanks between hanzi (and Chinese marks); those at line ends and beside Latin letters stay.
+
+    >>> close_up("今 天 天 气 ， 很 好 OK 吗")
+    '今天天气，很好 OK 吗'
+    """
+    return _GAP.sub("", text)
+
+
+# --- punctuation --------------------------------------------------------------------------------------------------
+_FULL = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。", "．": "。", "(": "（", ")": "）"}
+_TO_HALF = {ord(full): half for half, full in {k: v for k, v in _FULL.items() if k != "．"}.items()}
+_URL = r"(?:[A-Za-z][A-Za-z0-9+.-]*://|www\.)[!-~]+"
+_MARKS = ",;:!?，；：！？"
+# A run of marks and the blanks after it. What stands on both sides decides, and those are no marks, so converting
+# one run never changes what is decided about another.
+_RUN = re.compile(rf"{_URL}|(?P<run>[{_MARKS}]*[,;:!?][{_MARKS}]*)(?P<blanks>[ \u00a0]*)")
+_STOP = re.compile(rf"(?<=[{HANZI}])\.(?=[\s\u3000”’」』）]|$)(?!\.)", re.MULTILINE)
+_WIDE_STOP = re.compile(f"(?<=[{HANZI}A-Za-z0-9”’」』）])．(?![0-9A-Za-z])")
+_PAIR = re.compile(r"\(([^()（）\n]{1,200})\)")
+_HAN = re.compile(f"[{HANZI}]")
+
+
+def full_punctuation(text: str) -> str:
+    """Marks beside hanzi in their full-width form; numbers, addresses, file names and English stay as they are.
+
+    >>> full_punctuation("你好, 世界!见 http://a.cn/x,y?z=1 和 3.14,对吗?")
+    '你好，世界！见 http://a.cn/x,y?z=1 和 3.14，对吗？'
+    """
+    if "．" in text and "。" not in text and len(_WIDE_STOP.findall(text)) >= 3:
+        text = _WIDE_STOP.sub("。", text)  # how some old digital texts write the full stop
+    if not _HALF.search(text):
+        return text
+    text = _STOP.sub("。", text)
+    text = _RUN.sub(_full_run, text)
+    return _full_pairs(text)
+
+
+_HALF = re.compile(r"[,;:!?.(]")
+
+
+def _full_run(found: re.Match[str]) -> str:
+    run = found["run"]
+    if run is None:  # an address
+        return found[0]
+    text, start, end = found.string, found.start(), found.end()
+    before, after = text[start - 1 : start], text[end : end + 1]
+    # Between hanzi and anything; or after a letter or digit and close before a hanzi.
+    if not (
+        _HAN.match(before)
+        or (before.isascii() and before.isalnum() and _HAN.match(text[found.end("run") :][:1]))
+    ):
+        return found[0]
+    if before.isascii() and run[:1] in ":：":  # `key:值`, `12:三`
+        return found[0]
+    full = run.translate(_TO_FULL)
+    # A full-width mark brings its own blank.
+    return full if after and not after.isspace() else full + found["blanks"]
+
+
+_TO_FULL = {ord(half): full for half, full in _FULL.items() if half in _MARKS}
+
+
+def _full_pairs(text: str) -> str:
+    """Round brackets of a Chinese sentence, from the inside out."""
+    while True:
+        changed = _PAIR.sub(_full_pair, text)
+        if changed == text:
+            return text
+        text = changed
+
+
+def _full_pair(found: re.Match[str]) -> str:
+    text, inner = found.string, found[1]
+    before, after = (
+        text[found.start() - 1 : found.start()] if found.start() else "",
+        text[found.end() : found.end() + 1],
+    )
+    chinese_before, chinese_after = bool(_HAN.match(before)), bool(_HAN.match(after))
+    if chinese_before or (chinese_after and _HAN.search(inner)):
+        return f"（{inner}）"
+    return found[0]
+
+
+# --- script -------------------------------------------------------------------------------------------------------
+@cache
+def _converter(direction: Literal["s2t", "t2s"]):
+    """OpenCC's conversion, by phrases and by characters. Raises TextmillError when opencc is missing."""
+    try:
+        import opencc
+    except ImportError as error:
+        raise TextmillError(
+            "needs opencc", where="corpus.steps: chinese, script", advice="pip install 'textmill[zh]'"
+        ) from error
+    return opencc.OpenCC(direction).convert
+
+
+@cache
+def _only_simplified() -> dict[int, str]:
+    """Characters that no traditional text holds, and what each becomes.
+
+    OpenCC would change them, and Big5, the character set of traditional Chinese, lacks them: 国, but not 里.
+    """
+    to_traditional = _converter("s2t")
+    found = {}
+    for code in (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000)):
+        character = chr(code)
+        try:
+            character.encode("big5hkscs")
+        except UnicodeEncodeError:
+            if (other := to_traditional(character)) != character:
+                found[code] = other
+    return {code: other for code, other in found.items() if not any(ord(c) in found for c in other)}
+
+
+@cache
+def _simplified_pattern() -> re.Pattern[str]:
+    return re.compile(f"[{''.join(map(chr, _only_simplified()))}]")
+
+
+def convert(text: str, script: Script) -> str:
+    """Text in one script, by OpenCC.
+
+    To traditional, the phrases are looked up only in text that is simplified (头发 and 发现 differ); in text that is
+    traditional already, only stray simplified characters are changed, since its 里 and 后 may be meant.
+    """
+    if script == "keep":
+        return text
+    to_simplified = _converter("t2s")
+    if script == "simplified":
+        for _ in range(4):
+            changed = to_simplified(text)
+            if changed == text:
+                break
+            text = changed
+        return text
+    stray = len(_simplified_pattern().findall(text))
+    if not stray:
+        return text
+    traditional = sum(a != b for a, b in zip(text, to_simplified(text), strict=False))
+    if stray > traditional:
+        text = _converter("s2t")(text)
+    return text.translate(_only_simplified())
