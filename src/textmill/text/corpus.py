@@ -144,7 +144,7 @@ def _deal_again(directory: Path, shards: list[dict[str, Any]], plan: Plan) -> li
                     for piece_part, piece in pieces(document, plan.at):
                         writer.add(piece_part, piece)
                 else:
-                    writer.add(plan.moves.get(document.id, part), document)
+                    writer.add(plan.part(document, part), document)
     for _, path in old:
         path.unlink()
     return writer.shards

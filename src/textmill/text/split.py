@@ -1,4 +1,8 @@
-"""Which part of the corpus a document belongs to: by a hash of its id, so it never changes sides.
+"""Which part of the corpus a document belongs to: by a hash, so it never changes sides, or by its time.
+
+Hashed is the id of a document, or the name of its group; near-duplicates that were marked as a cluster are dealt
+as one, and groups that share such a cluster as well. What can only be said once all documents are known is in the
+`Plan`: groups that were joined, and, by time, every part.
 
 A corpus of a few documents may leave a part empty that way. Then, and only then, documents are moved, or the
 end of the longest one is cut off for the part; the report says so.
@@ -7,7 +11,12 @@ end of the longest one is cut off for the part; the report says so.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from textmill.base.corpus_spec import SplitSpec
 from textmill.text.document import Document
@@ -17,6 +26,9 @@ _SALT = b"textmill split 1\0"  # never change: every corpus would be dealt anew
 _WATCHED = 1000  # documents; of more, no part of 1 % or above stays empty (0.99 ^ 1000 = 4e-5)
 _MOVABLE = 20  # documents from which giving one away costs training at most a twentieth
 _SHORTEST_CUT = 400  # characters of a part that is cut off a document
+_TIME_BYTES = 32  # compared of a time; 2026-11-22T09:15:35.123456+01:00 is as long
+_AGE = np.dtype([("time", f"S{_TIME_BYTES}"), ("share", "f8")])
+_WAITING = 1 << 16  # documents between two packings of their times
 
 
 def share(name: str) -> float:
@@ -33,58 +45,143 @@ def part_of(name: str, split: SplitSpec) -> str:
     return "validation" if at < split.test + split.validation else "train"
 
 
+def unit_of(document: Document, split: SplitSpec) -> str:
+    """What a document is dealt with: its group, the cluster of its near-duplicates, or else itself alone."""
+    if split.by == "group" and (group := document.metadata.get(split.field or "")):
+        return f"{split.field}={group}"
+    return document.metadata.get("cluster") or document.id
+
+
 @dataclass
 class Plan:
-    """What must change once all documents are dealt, so that no part that was asked for is empty."""
+    """What must change once all documents are dealt; usually nothing."""
 
-    moves: dict[str, str] = field(default_factory=dict)  # document id -> part it moves to
+    split: SplitSpec
+    moves: dict[str, str] = field(default_factory=dict)  # unit, mostly a document id -> part it moves to
     cut: str = ""  # id of the document whose end is cut off
     at: dict[str, tuple[int, int]] = field(
         default_factory=dict
     )  # part -> characters [from, to) of that document
+    notes: dict[str, int] = field(default_factory=dict)  # counts a person should see beside the parts
+    ages: Ages | None = None  # by time: where each part begins
 
     def __bool__(self) -> bool:
-        return bool(self.moves or self.at)
+        return bool(self.moves or self.at or self.ages)
+
+    def part(self, document: Document, dealt: str) -> str:
+        """Where a document that was dealt to a part belongs in the end."""
+        if self.ages:
+            return self.ages.part(document)
+        return self.moves.get(unit_of(document, self.split), dealt)
+
+
+@dataclass
+class _Unit:
+    """Documents that stay together, in a corpus of few."""
+
+    share: float
+    part: str
+    documents: int = 0
+    characters: int = 0
+    id: str = ""  # of the document, where there is only one
 
 
 class Watch:
-    """Follows how a small corpus is dealt. Rows: (share, id, part, characters)."""
+    """Deals documents one by one; `plan` then says what must change, now that all are known."""
 
     def __init__(self, split: SplitSpec) -> None:
-        self.split, self._rows = split, []
-        self._seen = dict.fromkeys(PARTS, 0)
+        self.split = split
+        self._units: dict[str, _Unit] = {}  # the first _WATCHED
+        self._seen = dict.fromkeys(PARTS, 0)  # documents
+        self._without = 0  # documents that lack the field of the split
+        self._links = Links()
+        self._ages = Ages(split) if split.by == "time" else None
 
     def deal(self, document: Document) -> str:
-        """The part of the next document."""
-        part = part_of(document.id, self.split)
+        """The part of the next document, as far as can be said."""
+        metadata, named = document.metadata, self.split.field
+        if named and not metadata.get(named):
+            self._without += 1
+        if self._ages:
+            self._ages.add(document)
+            return "train"
+        unit = unit_of(document, self.split)
+        if "cluster" in metadata and unit != metadata["cluster"]:
+            self._links.join(unit, metadata["cluster"])
+        part = part_of(unit, self.split)
         self._seen[part] += 1
-        if len(self._rows) <= _WATCHED:
-            self._rows.append((share(document.id), document.id, part, len(document.text)))
+        if unit in self._units or len(self._units) <= _WATCHED:
+            row = self._units.setdefault(unit, _Unit(share(unit), part))
+            row.id = "" if row.documents else document.id
+            row.documents += 1
+            row.characters += len(document.text)
         return part
 
     def plan(self) -> Plan:
-        """What to change; usually nothing."""
-        plan = Plan()
-        if not self._seen["train"]:  # the document nearest to it goes there
-            _, name, part, _ = max(self._rows)
-            plan.moves[name] = "train"
-            self._rows = [row if row[1] != name else (*row[:2], "train", row[3]) for row in self._rows]
-            self._seen["train"] += sum(row[2] == "train" for row in self._rows)
-            self._seen[part] -= self._seen["train"]
+        """What to change once the last document is dealt."""
+        plan = Plan(self.split)
+        if self.split.field:
+            plan.notes["without_field"] = self._without
+        if self._ages:
+            self._ages.close()
+            plan.ages = self._ages
+            return plan
+        self._keep_together(plan)
+        if self._units and len(self._units) <= _WATCHED:
+            self._fill(plan)
+        return plan
+
+    def _keep_together(self, plan: Plan) -> None:
+        """Groups that share a near-duplicate all go where the first of them, by its share, went."""
+        groups: Counter[str] = Counter()
+        for unit, leader in self._links.items():
+            groups[leader] += unit.startswith(f"{self.split.field}=")
+            part = part_of(leader, self.split)
+            if part != part_of(unit, self.split):
+                self._move(plan, [unit], part)
+        if self.split.by == "group":
+            plan.notes["joined_groups"] = sum(number for number in groups.values() if number > 1)
+
+    def _move(self, plan: Plan, units: Iterable[str], part: str) -> None:
+        for unit in units:
+            plan.moves[unit] = part
+            if unit in self._units:
+                row = self._units[unit]
+                self._seen[row.part] -= row.documents
+                self._seen[part] += row.documents
+                row.part = part
+
+    def _fill(self, plan: Plan) -> None:
+        """See to it that no part that was asked for is empty, where documents can be spared."""
+        if not self._seen["train"]:  # what is nearest to it goes there
+            _, unit = max((row.share, unit) for unit, row in self._units.items())
+            self._move(plan, self._links.with_(unit), "train")
+        for part in ("validation", "test"):
+            if getattr(self.split, part) and not self._seen[part]:
+                self._give(plan, part)
         empty = [
             part for part in ("validation", "test") if getattr(self.split, part) and not self._seen[part]
         ]
-        if empty and len(self._rows) <= _WATCHED:
-            train = sorted(row for row in self._rows if row[2] == "train")
-            if len(self._rows) >= _MOVABLE:
-                plan.moves.update({row[1]: part for part, row in zip(empty, train, strict=False)})
-            else:
-                self._cut(plan, empty, train)
-        return plan
+        if empty and sum(self._seen.values()) < _MOVABLE and self.split.by == "document":
+            self._cut(plan, empty)
 
-    def _cut(self, plan: Plan, empty: list[str], train: list[tuple[float, str, str, int]]) -> None:
-        length, name = max((row[3], row[1]) for row in train)
-        total = sum(row[3] for row in self._rows)
+    def _give(self, plan: Plan, part: str) -> None:
+        """Move the smallest unit of the training part: of many documents, or of several groups."""
+        spare = sorted(
+            (row.documents, row.share, unit)
+            for unit, row in self._units.items()
+            if row.part == "train" and unit not in self._links
+        )
+        few = self.split.by == "document" and sum(self._seen.values()) < _MOVABLE
+        if spare and not few and self._seen["train"] > spare[0][0]:
+            self._move(plan, [spare[0][2]], part)
+
+    def _cut(self, plan: Plan, empty: list[str]) -> None:
+        rows = [row for row in self._units.values() if row.part == "train" and row.id]
+        if not rows:
+            return
+        length, name = max((row.characters, row.id) for row in rows)
+        total = sum(row.characters for row in self._units.values())
         end = length
         for part in reversed(empty):
             size = int(min(getattr(self.split, part) * total, length / 4))
@@ -93,6 +190,107 @@ class Watch:
                 end -= size
         if plan.at:
             plan.at["train"] = (0, end)
+
+
+class Links:
+    """Units that must stay together: union-find over names. A set's leader is the one of the lowest share."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, str] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._above
+
+    def join(self, one: str, other: str) -> None:
+        """These two, and all that each was joined with, become one set."""
+        first, second = sorted(map(self._leader, (one, other)), key=lambda name: (share(name), name))
+        self._above[second] = first
+
+    def items(self) -> Iterator[tuple[str, str]]:
+        """(name, leader of its set)."""
+        for name in self._above:
+            yield name, self._leader(name)
+
+    def with_(self, name: str) -> list[str]:
+        """All names of a set; a name that was never joined stands alone."""
+        if name not in self._above:
+            return [name]
+        leader = self._leader(name)
+        return [other for other, above in self.items() if above == leader]
+
+    def _leader(self, name: str) -> str:
+        path = [name]
+        while (above := self._above.setdefault(path[-1], path[-1])) != path[-1]:
+            path.append(above)
+        for passed in path:
+            self._above[passed] = path[-1]
+        return path[-1]
+
+
+class Ages:
+    """By time: the newest documents are for the test, those before them for validation.
+
+    Near-duplicates go together, by the newest of them. Of one time, the order is that of `share`. A document
+    without a time, and without a near-duplicate that has one, is for training. Memory: 40 bytes a document.
+    """
+
+    def __init__(self, split: SplitSpec) -> None:
+        self._split, self._documents = split, 0
+        self._waiting: list[tuple[bytes, float]] = []
+        self._blocks: list[np.ndarray] = []
+        self._clusters: dict[str, list[Any]] = {}  # cluster -> [newest time, documents]
+        self._from: list[tuple[tuple[bytes, float], str]] = []  # where the parts begin, newest first
+
+    def add(self, document: Document) -> None:
+        """The next document."""
+        self._documents += 1
+        time, cluster = self._time(document), document.metadata.get("cluster")
+        if cluster:
+            row = self._clusters.setdefault(cluster, [b"", 0])
+            row[:] = max(row[0], time), row[1] + 1
+        elif time:
+            self._waiting.append((time, share(document.id)))
+            if len(self._waiting) == _WAITING:
+                self._pack()
+
+    def close(self) -> None:
+        """All documents are known: find where each part begins."""
+        self._pack()
+        times = np.concatenate(self._blocks)
+        clusters = [(time, share(name), count) for name, (time, count) in self._clusters.items() if time]
+        grouped = np.array([row[:2] for row in clusters], _AGE)
+        counts = np.concatenate([np.ones(len(times), np.int64), np.array([c[2] for c in clusters], np.int64)])
+        times = np.concatenate([times, grouped])
+        order = np.lexsort((times["share"], times["time"]))[::-1]
+        wanted = [part for part in ("test", "validation") if getattr(self._split, part)]
+        undated = self._documents > counts.sum()
+        taken, ends = 0, np.cumsum(counts[order])
+        for at, part in enumerate(wanted):
+            most = len(order) - (len(wanted) - at) + undated  # so that those that come after get one each
+            before = int(ends[taken - 1]) if taken else 0
+            target = before + max(1, round(getattr(self._split, part) * self._documents))
+            last = min(int(np.searchsorted(ends, target)) + 1, most)
+            if last > taken:
+                row = times[order[last - 1]]
+                self._from.append(((bytes(row["time"]), float(row["share"])), part))
+                taken = last
+
+    def part(self, document: Document) -> str:
+        """The part of a document, once `close` was called."""
+        cluster = document.metadata.get("cluster")
+        if cluster in self._clusters:
+            age = (self._clusters[cluster][0], share(cluster))
+        else:
+            age = (self._time(document), share(document.id))
+        return next((part for begin, part in self._from if age[0] and age >= begin), "train")
+
+    def _time(self, document: Document) -> bytes:
+        time = document.metadata.get(self._split.field or "", "")
+        return time.encode("utf-8", "replace")[:_TIME_BYTES].rstrip(b"\0")
+
+    def _pack(self) -> None:
+        self._blocks.append(np.array(self._waiting, _AGE))
+        self._waiting = []
 
 
 def pieces(document: Document, at: dict[str, tuple[int, int]]) -> list[tuple[str, Document]]:
