@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,3 +178,32 @@ def test_killed_at_any_write_it_ends_in_the_same_files(corpus_of, tmp_path, afte
     assert hashes(killed / "index") == hashes(whole / "index")
     keys = {row["key"] for row in json.loads((whole / "index" / "manifest.json").read_text())["shards"]}
     assert kept <= keys
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(corpus_of, tmp_path):
+    corpus = corpus_of([[1 + (n * k) % 7 for k in range(4000)] for n in range(300)])
+    np.save(tmp_path / "ids.npy", corpus.ids)
+    np.save(tmp_path / "offsets.npy", corpus.offsets)
+    code = KILLED.replace("shard_bytes=100", "shard_bytes=100_000")
+
+    def start(folder):
+        folder.mkdir(exist_ok=True)
+        files = (tmp_path / "ids.npy", tmp_path / "offsets.npy", folder, str(1 << 30))
+        return subprocess.Popen([sys.executable, "-c", code, *files])
+
+    assert start(tmp_path / "whole").wait() == 0
+    whole, draw, kills = hashes(tmp_path / "whole" / "index"), random.Random(20), 0
+    while kills < 20:
+        process = start(tmp_path / "killed")
+        try:
+            process.wait(timeout=draw.uniform(0.2, 1.5))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            continue
+        assert hashes(tmp_path / "killed" / "index") == whole
+        shutil.rmtree(tmp_path / "killed")  # from the beginning, so that there is something to kill
+    assert start(tmp_path / "killed").wait() == 0
+    assert hashes(tmp_path / "killed" / "index") == whole

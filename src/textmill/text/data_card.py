@@ -19,7 +19,7 @@ table { border-collapse: collapse; width: 100% }
 th { text-align: left; font-weight: 600; color: var(--dim) }
 th, td { padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-td.text { overflow-wrap: anywhere }
+td.text { overflow-wrap: break-word }
 svg { width: 100%; height: auto } svg rect { fill: var(--bar) } svg text { fill: var(--ink); font-size: 12px }
 blockquote { margin: .15rem 0; padding-left: .6rem; border-left: 3px solid var(--line); overflow-wrap: anywhere }
 """
@@ -139,7 +139,7 @@ def _lengths(rows: list[Mapping[str, int]]) -> str:
         if count:
             label = f'<text x="{x + width / 2:.1f}" y="{134 - height:.1f}" text-anchor="middle">{_short(count)}</text>'
             bars.append(label)
-    described = "documents by length in characters, each bar twice as long as the one before"
+    described = "documents by length: each bar begins at so many characters"
     chart = f'<svg viewBox="0 0 720 160" role="img" aria-label="{described}">{"".join(bars)}</svg>'
     return f"{chart}<p class=dim>{described}</p>"
 
