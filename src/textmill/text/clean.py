@@ -17,10 +17,14 @@ from typing import Any, Literal
 from textmill.base.errors import TextmillError
 from textmill.base.step_spec import (
     BoilerplateStep,
+    C4Step,
     ChineseStep,
+    ClassifierStep,
     CleaningStep,
     ExactDuplicatesStep,
+    FineWebStep,
     FtfyStep,
+    GopherStep,
     LanguageStep,
     LengthStep,
     NearDuplicatesStep,
@@ -32,6 +36,7 @@ from textmill.base.step_spec import (
     UnicodeStep,
     WhitespaceStep,
 )
+from textmill.text import c4, classifier, fineweb, gopher
 from textmill.text.boilerplate import boilerplate
 from textmill.text.chinese import chinese
 from textmill.text.document import Document, Item, Rejected, Step, reject
@@ -300,6 +305,10 @@ STEPS: dict[type, Callable[[Any], Step]] = {
     PersonalDataStep: personal_data,
     SegmentStep: segment,
     StopWordsStep: stop_words,
+    GopherStep: gopher.step,
+    C4Step: c4.step,
+    FineWebStep: fineweb.step,
+    ClassifierStep: classifier.step,
 }
 # Steps that must know every document: spec -> step.
 CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
@@ -308,4 +317,4 @@ CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
     SubstringsStep: Substrings,
 }
 # Files that a step reads, relative to the working folder: they decide the corpus too.
-STEP_FILES: dict[type, Callable[[Any], tuple[str, ...]]] = {}
+STEP_FILES: dict[type, Callable[[Any], tuple[str, ...]]] = {ClassifierStep: classifier.files}

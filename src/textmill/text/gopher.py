@@ -1,16 +1,16 @@
 """The quality rules of Gopher (Rae et al. 2021, appendix A.1.1, table A2), and the step that applies both tables.
 
-Words are those of `words.tokens`: longest runs of letters and digits, and single hanzi and kana; symbols between
-words count as tokens where a share is of tokens. The thresholds are the paper's where the recipe does not change
-them. What the paper leaves open is decided so:
+Words are those of `words.tokens`: longest runs of letters and digits, and single hanzi and kana; punctuation is
+none. The thresholds are the paper's where the recipe does not change them. What it leaves open is decided so:
 
 - The mean length is that of words of letters and digits. Where half of the words or more are hanzi and kana, which
   are words of one character, the rule is left out.
+- `#` and ellipses are counted against words. `……`, the Chinese ellipsis, is one.
+- The share of words with a letter is that of what stands between blanks, so that `--` and `|` count where they stand
+  alone. Punctuation at a word is part of it: others who count each mark as a word set novels full of dialogue aside.
 - The stop words are English, so the rule is for English documents: those whose metadata says `en`, and where no
   language step has run, those with mostly words of ASCII letters. Put a language step before this one, or German
   falls under it.
-- `#` and ellipses are held against all tokens, as is the share of tokens with a letter in them. `……`, the Chinese
-  ellipsis, is one.
 - Line rules look at all lines, empty ones too.
 """
 
@@ -86,13 +86,24 @@ class _Counts:
         kinds = np.bincount(document * 5 + tokens.kind, minlength=many * 5).reshape(many, 5)
         spelt = (tokens.kind != words.SYMBOL) & (tokens.kind != words.ALONE)
         lengths = np.bincount(document, weights=(tokens.end - tokens.start) * spelt, minlength=many)
-        self.tokens: list[int] = kinds.sum(1).tolist()
         self.words: list[int] = kinds[:, words.NUMBER :].sum(1).tolist()
-        self.alphabetic: list[int] = kinds[:, words.ASCII :].sum(1).tolist()
         self.ascii: list[int] = kinds[:, words.ASCII].tolist()
         self.alone: list[int] = kinds[:, words.ALONE].tolist()
         self.characters: list[int] = lengths.astype(np.int64).tolist()  # of the words that are spelt
+        self.alphabetic = _alphabetic(tokens, document, many)
         self.stop_words = _different(tokens.hash, document, many)
+
+
+def _alphabetic(tokens: words.Tokens, document: NDArray[np.int64], many: int) -> list[float]:
+    """The share, of what stands between blanks in each document, that has a letter in it."""
+    if not len(document):
+        return [0.0] * many
+    apart = np.ones(len(document), bool)  # whether a token begins behind a blank
+    apart[1:] = (tokens.start[1:] != tokens.end[:-1]) | (document[1:] != document[:-1])
+    first = np.flatnonzero(apart)
+    letters = np.logical_or.reduceat(tokens.kind >= words.ASCII, first)
+    count = np.bincount(document[first], minlength=many)
+    return (np.bincount(document[first], weights=letters, minlength=many) / np.maximum(count, 1)).tolist()
 
 
 @cache
@@ -127,13 +138,13 @@ def _words(counts: _Counts, d: int, spec: GopherStep) -> Reject | None:
 
 def _marks(counts: _Counts, d: int, text: str, spec: GopherStep) -> Reject | None:
     """Symbols among the words, and at the ends of lines."""
-    tokens = max(counts.tokens[d], 1)
+    many = max(counts.words[d], 1)
     most = spec.most_symbols
-    if (hashes := text.count("#")) / tokens > most:
-        return Reject("has too many hash signs", f"{hashes / tokens:.3f} > {most}")
+    if (hashes := text.count("#")) / many > most:
+        return Reject("has too many hash signs", f"{hashes / many:.3f} > {most}")
     dots = count_any(text, ELLIPSES)
-    if (dots := dots - text.count("……") if dots else 0) / tokens > most:
-        return Reject("has too many ellipses", f"{dots / tokens:.3f} > {most}")
+    if (dots := dots - text.count("……") if dots else 0) / many > most:
+        return Reject("has too many ellipses", f"{dots / many:.3f} > {most}")
     bullets = count_any(text, BULLETS)
     if not bullets and not dots:
         return None
@@ -153,7 +164,7 @@ def _marks(counts: _Counts, d: int, text: str, spec: GopherStep) -> Reject | Non
 
 def _english(counts: _Counts, d: int, document: Document, spec: GopherStep) -> Reject | None:
     """Words with letters in them, and in English, stop words."""
-    share = counts.alphabetic[d] / max(counts.tokens[d], 1)
+    share = counts.alphabetic[d]
     if share < spec.least_alphabetic:
         return Reject("has too few words with letters", f"{share:.3f} < {spec.least_alphabetic}")
     language = document.metadata.get("language")
