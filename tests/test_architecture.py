@@ -43,7 +43,7 @@ CORE = {
     "pydivsufsort",
 }
 # Extras a module may import, always inside the function that needs them.
-OPTIONAL = {"ray", "transformers", "tensorboard", "ftfy", "opencc", "py3langid"}
+OPTIONAL = {"ray", "pypdfium2", "resiliparse", "transformers", "tensorboard", "ftfy", "opencc", "py3langid"}
 TORCH_FREE = ("base", "text", "metrics", "tasks", "index")
 FILES = sorted(SOURCE.rglob("*.py"))
 

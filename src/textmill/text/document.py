@@ -60,11 +60,19 @@ def printable(name: str) -> str:
     return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
+# What a place may end in after its file: a part of it, by number or name.
+_PLACES = ("line ", "row ", "item ", "topic ", "page ", "sheet ", "message ", "record ")
+_COMPRESSED = ("gz", "bz2", "xz", "lzma", "zst")
+
+
 def ending(source: str) -> str:
     """The file ending a source place speaks of, such as `.jsonl` for `a.zip!b.jsonl:line 3`; `` for none."""
     name = source.rsplit("!", 1)[-1].rsplit("/", 1)[-1]
     name, mark, rest = name.rpartition(":")
-    if not mark or not rest.startswith(("line ", "row ", "item ", "topic ")):
+    inside = bool(mark) and rest.startswith(_PLACES)
+    if not inside:
         name = f"{name}{mark}{rest}"
     stem, dot, last = name.rpartition(".")
+    if inside and last.lower() in _COMPRESSED and "." in stem:  # pages of x.warc.gz, lines of x.jsonl.zst
+        stem, dot, last = stem.rpartition(".")
     return f".{last.lower()}" if dot and stem and last.isalnum() and len(last) <= 10 else ""

@@ -14,7 +14,20 @@ from pathlib import Path
 
 from textmill.base.corpus_spec import LimitSpec
 from textmill.text.document import Document, Rejected, printable
-from textmill.text.sources import archive, plain, records
+from textmill.text.sources import (
+    archive,
+    epub,
+    html,
+    mail,
+    notebook,
+    office,
+    pdf,
+    plain,
+    records,
+    spreadsheet,
+    subtitles,
+    warc,
+)
 from textmill.text.sources.stream import Budget, Exhausted, Fields, Input, SetAside
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
@@ -39,6 +52,34 @@ READERS: dict[str, Reader] = {
     ".csv": records.table_rows,
     ".tsv": records.table_rows,
     ".parquet": records.parquet_rows,
+    # pages and books
+    ".html": html.documents,
+    ".htm": html.documents,
+    ".xhtml": html.documents,
+    ".mhtml": mail.saved_page,
+    ".mht": mail.saved_page,
+    ".warc": warc.records,
+    ".wet": warc.records,
+    ".pdf": pdf.documents,
+    ".epub": epub.documents,
+    # office
+    ".docx": office.word,
+    ".docm": office.word,
+    ".dotx": office.word,
+    ".pptx": office.slides,
+    ".pptm": office.slides,
+    ".ppsx": office.slides,
+    ".xlsx": spreadsheet.sheets,
+    ".xlsm": spreadsheet.sheets,
+    # mail
+    ".eml": mail.message,
+    ".mbox": mail.mailbox,
+    # others
+    ".ipynb": notebook.documents,
+    ".srt": subtitles.timed_blocks,
+    ".vtt": subtitles.timed_blocks,
+    ".ass": subtitles.scripts,
+    ".ssa": subtitles.scripts,
 }
 
 

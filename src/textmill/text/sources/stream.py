@@ -84,19 +84,10 @@ class Input:
     def limits(self) -> LimitSpec:
         return self.budget.limits
 
-    def inner(self, place: str, name: str, data: bytes, charset: str = "", **metadata: str) -> Input:
-        """A part of this input, already in memory. Raises SetAside where parts are nested too deep."""
-        return Input(
-            place,
-            name,
-            io.BytesIO(data),
-            self.budget,
-            len(data),
-            deeper(self),
-            metered=True,
-            charset=charset,
-            metadata=metadata,
-        )
+    def part(self, place: str, name: str, data: bytes, layers: int, charset: str = "", **known: str) -> Input:
+        """Something in this input, already in memory, `layers` archives and messages deep; `known` is metadata."""
+        inside = {"charset": charset, "metadata": known}
+        return Input(place, name, io.BytesIO(data), self.budget, len(data), layers, metered=True, **inside)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""Documents that are zip files of parts: Office Open XML and EPUB. Every part is held to the archive's caps."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import zipfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from textmill.text.sources.archive import zip_stream
+from textmill.text.sources.facts import facts
+from textmill.text.sources.stream import BLOCK, Deadline, Input, SetAside, deeper, seekable
+from textmill.text.sources.xml_events import Element, elements
+
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # [MS-CFB] §2.2, which also wraps what has a password
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # [MS-OFFCRYPTO] §1.3.2
+
+
+class Package:
+    """The parts of a document, by name."""
+
+    def __init__(self, item: Input, archive: zipfile.ZipFile) -> None:
+        self.item, self._archive = item, archive
+        self.deadline = Deadline(item.limits)
+        self._parts: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            item.budget.member()
+            self._parts[info.filename.lower()] = info  # part names know no case: OPC §6.2.2.3
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._parts
+
+    def open(self, name: str) -> BinaryIO:
+        """The bytes of a part. Raises SetAside when it is missing or encrypted."""
+        info = self._parts.get(name.lower())
+        if info is None:
+            raise SetAside("is damaged or not what its name says", f"it has no {name[:100]}")
+        if info.flag_bits & 1:
+            raise SetAside("is encrypted")
+        return zip_stream(self.item, self._archive, info)
+
+    def whole(self, name: str) -> bytes:
+        """All bytes of a part. Raises SetAside past `limits.file_bytes`."""
+        limit = self.item.limits.file_bytes
+        with self.open(name) as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise SetAside("is larger than limits.file_bytes", f"{limit} bytes")
+        return data
+
+    def elements(self, name: str) -> list[Element]:
+        """The elements of a small part; none when it is missing."""
+        if name not in self:
+            return []
+        with self.open(name) as stream:
+            return elements(stream, self.deadline)
+
+    def related(self, name: str) -> dict[str, tuple[str, str]]:
+        """What a part points to: id -> (the last word of the relation's type, part). OPC §6.5"""
+        folder, file = posixpath.split(name)
+        found = {}
+        for element in self.elements(f"{folder}/_rels/{file}.rels".lstrip("/")):
+            if element.name == "Relationship" and element.attributes.get("TargetMode") != "External":
+                kind = element.attributes.get("Type", "").rpartition("/")[2]
+                target = element.attributes.get("Target", "")
+                path = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
+                found[element.attributes.get("Id", "")] = (kind, posixpath.normpath(path))
+        return found
+
+    def start(self, usual: str) -> str:
+        """The part an Office document begins with, and by its own account not another."""
+        found = self.related("")
+        return next((part for kind, part in found.values() if kind == "officeDocument"), usual)
+
+    def facts(self) -> dict[str, str]:
+        """What the core properties say (OPC §8)."""
+        said = {element.name: element.text for element in self.elements("docProps/core.xml")}
+        return facts(
+            said.get("title", ""),
+            said.get("creator", ""),
+            said.get("created", "") or said.get("modified", ""),
+            said.get("language", ""),
+        )
+
+
+@contextlib.contextmanager
+def package(item: Input) -> Iterator[Package]:
+    """The package an input is. Raises SetAside when it is nested too deep, encrypted or an old Office file."""
+    deeper(item)
+    with seekable(item) as stream:
+        if stream.read(len(_OLD_OFFICE)) == _OLD_OFFICE:
+            raise _old(stream)
+        stream.seek(0)
+        with zipfile.ZipFile(stream) as archive:
+            yield Package(item, archive)
+
+
+def _old(stream: BinaryIO) -> SetAside:
+    """Why a compound file is not read; the names of its streams lie anywhere in it."""
+    last = b""
+    while block := stream.read(BLOCK):
+        if _ENCRYPTED in last + block:
+            return SetAside("is encrypted", "it has a password")
+        last = block[-len(_ENCRYPTED) :]
+    return SetAside("is not in a format that is read", "an old Office document; save it in the new format")

@@ -1,0 +1,94 @@
+"""XML as a stream of events, in memory that does not grow with the file; entities are refused.
+
+Straight on expat, the parser under every other of Python's: a tree of a large sheet would take gigabytes, and
+names alone matter here. Documents of the formats read here declare no entities, so one that does is hostile
+(a few hundred bytes of them can stand for gigabytes) and is set aside before it expands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+from xml.parsers import expat
+
+from textmill.text.sources.stream import Deadline, SetAside
+
+_READ = 1 << 16  # bytes between two looks at the clock
+_DEEPEST = 10_000  # elements within one another
+
+Event = tuple[Literal["start", "end", "text"], str, Mapping[str, str]]
+_NOTHING: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element of a small file: its name without its prefix, and the text directly in it."""
+
+    name: str
+    attributes: Mapping[str, str]
+    text: str
+
+
+def events(stream: BinaryIO, deadline: Deadline) -> Iterator[Event]:
+    """("start", name, attributes), ("end", name, {}) and ("text", characters, {}), names without their prefixes.
+
+    Raises SetAside for what is not XML or declares entities, and past the deadline.
+    """
+    parser = expat.ParserCreate(namespace_separator="\n")
+    parser.buffer_text = True
+    found: list[Event] = []
+    names: dict[str, str] = {}
+    depth = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
+        short = names.get(name) or names.setdefault(name, name.rpartition("\n")[2])
+        found.append(("start", short, attributes))
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        found.append(("end", names[name], _NOTHING))
+
+    def refuse(*_: object) -> None:
+        raise SetAside("declares XML entities", "which may expand without bound")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = lambda text: found.append(("text", text, _NOTHING))
+    parser.EntityDeclHandler = refuse
+    try:
+        while block := stream.read(_READ):
+            deadline.check()
+            parser.Parse(block, False)
+            yield from found
+            found.clear()
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise SetAside("is not valid XML", str(error)) from error
+    yield from found
+
+
+def elements(stream: BinaryIO, deadline: Deadline) -> list[Element]:
+    """All elements of a small file, in the order they begin. Raises SetAside as `events` does."""
+    found: list[tuple[str, Mapping[str, str], list[str]]] = []
+    open_ones: list[list[str]] = []
+    for event, name, attributes in events(stream, deadline):
+        if event == "start":
+            open_ones.append([])
+            found.append((name, attributes, open_ones[-1]))
+        elif event == "end":
+            open_ones.pop()
+        elif open_ones:
+            open_ones[-1].append(name)
+    return [Element(name, attributes, "".join(text)) for name, attributes, text in found]
+
+
+def attribute(attributes: Mapping[str, str], name: str) -> str:
+    """An attribute by its name, with whatever prefix; empty when it is not there."""
+    if name in attributes:
+        return attributes[name]
+    return next((value for key, value in attributes.items() if key.endswith(f"\n{name}")), "")
