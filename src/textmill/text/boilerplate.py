@@ -49,8 +49,8 @@ _CHINESE = """
 高级搜索|热门搜索|联系我们|关于我们|关于本站|网站地图|版权声明|免责声明|隐私政策|隐私声明|隐私条款|服务条款|使用条款|用户协议
 法律声明|广告服务|广告合作|商务合作|友情链接|加入我们|诚聘英才|人才招聘|招贤纳士|意见反馈|帮助中心|在线客服|客服中心|设为首页
 加入收藏|收藏本站|收藏|分享|分享到|分享到微信|分享到微博|分享到朋友圈|分享到qq空间|转发|点赞|评论|发表评论|我要评论|查看评论
-全部评论|最新评论|热门评论|写评论|回复|举报|打印|打印本页|打印本文|关闭|关闭窗口|关闭本页|字体|大|中|小|大 中 小|查看更多|更多
-更多>>|阅读全文|查看全文|展开全文|展开|收起|点击查看|点击加载更多|加载更多|加载中|加载中...|加载中…|正在加载|相关阅读|相关文章
+全部评论|最新评论|热门评论|写评论|回复|举报|打印|打印本页|打印本文|关闭|关闭窗口|关闭本页|字体|大|中|小|大 中 小
+查看更多|更多|更多>>|阅读全文|查看全文|展开全文|展开|收起|点击查看|点击加载更多|加载更多|加载中|加载中...|加载中…|正在加载|相关阅读|相关文章
 相关推荐|相关新闻|推荐阅读|热门推荐|为您推荐|猜你喜欢|热门文章|最新文章|热点新闻|点击排行|阅读排行|广告|责任编辑|扫一扫
 扫码下载|扫描二维码|扫码关注|微信扫一扫|关注我们|关注公众号|官方微博|官方微信|微信|微博|新浪微博|腾讯微博|qq空间|朋友圈|豆瓣
 下载app|手机版|电脑版|触屏版|客户端|移动版|网页版|简体中文|繁體中文|繁体中文|简体|繁体|中文版|英文版|接受|全部接受|同意|不同意
@@ -63,10 +63,13 @@ _PHRASES = frozenset(
 # phrase goes only when the line before or after it (blank ones aside) is furniture too, as in a menu.
 _UNMISTAKABLE = re.compile(
     r"(accept|reject|manage) (all )?cookies|accept all|reject all|skip (to|navigation).*|jump to.*|toggle .*"
-    r"|share (on|via|this) .*|share this|follow us( on)? .*|sign up for our .*|subscribe to our .*|(back|go|return) to top"
+    r"|share (on|via|this) .*|share this|follow us( on)? .*|sign up for our .*|subscribe to our .*"
+    r"|(back|go|return) to top"
     r"|click here|please enable .*|javascript is .*|powered by .*|pin it|tweet this|add to cart|view cart|copy link"
-    r"|all rights reserved|(create|forgot) .*(account|password)|leave a (comment|reply)|post (a )?comment|you (may|might) also like"
-    r"|(follow|like) us|continue reading|设为首页|加入收藏|收藏本站|(返回|回到)(首页|顶部|列表)|关闭(窗口|本页)|打印(本页|本文)|跳.+"
+    r"|all rights reserved|(create|forgot) .*(account|password)|leave a (comment|reply)|post (a )?comment"
+    r"|you (may|might) also like"
+    r"|(follow|like) us|continue reading|设为首页|加入收藏|收藏本站|(返回|回到)(首页|顶部|列表)|关闭(窗口|本页)"
+    r"|打印(本页|本文)|跳.+"
     r"|点击.+|扫.+|正在加载|加载.+|分享到.+|发表评论|我要评论|免费注册|立即注册|忘记密码|找回密码|保留所有权利|.*cookie.*|下载app|微信扫一扫"
 )
 _NOTICE = re.compile(
@@ -77,22 +80,28 @@ _NOTICE = re.compile(
             r"第 ?\d{1,5} ?页( ?[,，/|]? ?共 ?\d{1,5} ?页)?",
             r"共 ?\d{1,5} ?页",
             # Rights, at the beginning of a short line.
-            r"(copyright|©|\(c\)|版权所有)[^.。!?！？]{0,80}(all rights reserved|版权所有|保留所有权利|\d{4})[^!?！？。]{0,30}",
+            r"(copyright|©|\(c\)|版权所有)[^.。!?！？]{0,80}"
+            r"(all rights reserved|版权所有|保留所有权利|\d{4})[^!?！？。]{0,30}",
             r"[^.。]{0,20}icp[备证]?[ 0-9号-]{6,20}(号?-?\d{0,3})?",
             # Cookie notices: they name cookies and speak for the site.
-            r"(we|this (web ?)?site|our (web ?)?site)( and our partners)? uses? cookies (to|for|on|and|that|which|so)\b.{0,90}",
+            r"(we|this (web ?)?site|our (web ?)?site)( and our partners)? uses? cookies"
+            r" (to|for|on|and|that|which|so)\b.{0,90}",
             r"by (continuing|using|clicking|browsing)\b.{0,60}\b(you|agree|accept|consent)\b.{0,60}\bcookies\b.{0,40}",
             r"(本网站|本站|我们)使用 ?cookies?.{0,60}",
             # Counters of buttons: `Share 12`, `12 comments`, `阅读(123)`.
-            r"(share|shares|tweet|like|likes|comments?|views?|阅读|评论|点赞|浏览|转发|分享|收藏)[ :：]?[(（\[]?\d{1,7}[)）\]]?",
+            r"(shares?|tweet|likes?|comments?|views?|阅读|评论|点赞|浏览|转发|分享|收藏)"
+            r"[ :：]?[(（\[]?\d{1,7}[)）\]]?",
             r"\d{1,7} (shares|likes|comments|views|followers|retweets)",
         )
     ),
     re.IGNORECASE,
 )
-_PAGE_NUMBER = re.compile(r"\s*[-–—] ?\d{1,5} ?[-–—]\s*")
+_PAGE_NUMBER = re.compile(r"[-–—] ?\d{1,5} ?[-–—]")
 _ENDS = " \t\u3000\u00a0|·•>»›<«‹→←↑↓:：,，.。!！?？*-–—…/\\[]【】()（）"
 _PARTS = re.compile(r"\s*(?:[|｜·•»›→]|\s/\s|\s[>＞]+\s|\t|\u3000| {2,}|\s-\s)\s*")
+# Without one of these a line is no chain, no notice and no page number.
+_HINT = re.compile(r"[\d|｜·•»›→\t\u3000©]| [-/>＞] |  |[Cc]ookie|COOKIE|版权")
+_LONGEST_PHRASE = max(map(len, _PHRASES)) + 8  # and some marks around it
 _BLANKS = re.compile(r"\s+")
 _WORDS = re.compile(r"[a-zA-Z\u00c0-\u024f\u0370-\u052f]{2,}|[\u3400-\u9fff]{2}")
 _CODE = re.compile(r"[{}();=<>\[\]`$\\|]|^\s{4,}|^\t")  # what lines of code, tables and markup look like
@@ -118,16 +127,25 @@ def boilerplate(text: str, repeats: int) -> str:
 
 def kind(line: str) -> int:
     """Whether a line is blank, prose, a phrase that may be a heading or furniture, or surely furniture."""
-    if len(line) > _LONGEST:
+    size = len(line)
+    if size > _LONGEST:
         return _PROSE
-    bare = _BLANKS.sub(" ", line.strip(_ENDS)).lower()
+    # Nearly every line of prose leaves here: too long for a phrase, and without a mark or a word of a notice.
+    line = line.strip()
+    hinted = _HINT.search(line) is not None
+    if size > _LONGEST_PHRASE and not hinted:
+        return _PROSE
+    bare = line.strip(_ENDS)
     if not bare:
-        return _FURNITURE if _PAGE_NUMBER.fullmatch(line) else _PROSE if line.strip() else _BLANK
+        return _FURNITURE if _PAGE_NUMBER.fullmatch(line) else _PROSE if line else _BLANK
+    bare = _BLANKS.sub(" ", bare).lower() if "  " in bare or "\t" in bare else bare.lower()
     if bare in _PHRASES:
         return _FURNITURE if _UNMISTAKABLE.fullmatch(bare) else _PHRASE
+    if not hinted:
+        return _PROSE
     if _PAGE_NUMBER.fullmatch(line) or _NOTICE.fullmatch(bare):
         return _FURNITURE
-    parts = [part.strip(_ENDS).lower() for part in _PARTS.split(line.strip())]
+    parts = [part.strip(_ENDS).lower() for part in _PARTS.split(line)]
     return _FURNITURE if len(parts) > 1 and all(part in _PHRASES or not part for part in parts) else _PROSE
 
 

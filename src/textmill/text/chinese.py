@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
+import numpy as np
+
 from textmill.base.errors import TextmillError
 from textmill.base.step_spec import ChineseStep
 from textmill.text.scripts import HANZI, is_chinese
@@ -79,7 +81,8 @@ _URL = r"(?:[A-Za-z][A-Za-z0-9+.-]*://|www\.)[!-~]+"
 _MARKS = ",;:!?，；：！？"
 # A run of marks and the blanks after it. What stands on both sides decides, and those are no marks, so converting
 # one run never changes what is decided about another.
-_RUN = re.compile(rf"{_URL}|(?P<run>[{_MARKS}]*[,;:!?][{_MARKS}]*)(?P<blanks>[ \u00a0]*)")
+_ENTITY = r"&\#?[A-Za-z0-9]{1,31};"
+_RUN = re.compile(rf"{_URL}|{_ENTITY}|(?P<run>[{_MARKS}]*[,;:!?][{_MARKS}]*)(?P<blanks>[ \u00a0]*)")
 _STOP = re.compile(rf"(?<=[{HANZI}])\.(?=[\s\u3000”’」』）]|$)(?!\.)", re.MULTILINE)
 _WIDE_STOP = re.compile(f"(?<=[{HANZI}A-Za-z0-9”’」』）])．(?![0-9A-Za-z])")
 _PAIR = re.compile(r"\(([^()（）\n]{1,200})\)")
@@ -92,13 +95,14 @@ def full_punctuation(text: str) -> str:
     >>> full_punctuation("你好, 世界!见 http://a.cn/x,y?z=1 和 3.14,对吗?")
     '你好，世界！见 http://a.cn/x,y?z=1 和 3.14，对吗？'
     """
-    if "．" in text and "。" not in text and len(_WIDE_STOP.findall(text)) >= 3:
-        text = _WIDE_STOP.sub("。", text)  # how some old digital texts write the full stop
-    if not _HALF.search(text):
-        return text
-    text = _STOP.sub("。", text)
-    text = _RUN.sub(_full_run, text)
-    return _full_pairs(text)
+    if _HALF.search(text):
+        text = _STOP.sub("。", text)
+        text = _RUN.sub(_full_run, text)
+        text = _full_pairs(text)
+    # How many older digital texts write the full stop; here and there it may also part the names of a foreigner.
+    if "．" in text and len(_WIDE_STOP.findall(text)) > max(2, text.count("。")):
+        text = _WIDE_STOP.sub("。", text)
+    return text
 
 
 _HALF = re.compile(r"[,;:!?.(]")
@@ -106,7 +110,7 @@ _HALF = re.compile(r"[,;:!?.(]")
 
 def _full_run(found: re.Match[str]) -> str:
     run = found["run"]
-    if run is None:  # an address
+    if run is None:  # an address or an entity
         return found[0]
     text, start, end = found.string, found.start(), found.end()
     before, after = text[start - 1 : start], text[end : end + 1]
@@ -160,6 +164,9 @@ def _converter(direction: Literal["s2t", "t2s"]):
     return opencc.OpenCC(direction).convert
 
 
+_URO = (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000))  # the hanzi of the basic plane
+
+
 @cache
 def _only_simplified() -> dict[int, str]:
     """Characters that no traditional text holds, and what each becomes.
@@ -168,7 +175,7 @@ def _only_simplified() -> dict[int, str]:
     """
     to_traditional = _converter("s2t")
     found = {}
-    for code in (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000)):
+    for code in _URO:
         character = chr(code)
         try:
             character.encode("big5hkscs")
@@ -179,8 +186,19 @@ def _only_simplified() -> dict[int, str]:
 
 
 @cache
-def _simplified_pattern() -> re.Pattern[str]:
-    return re.compile(f"[{''.join(map(chr, _only_simplified()))}]")
+def _telling() -> np.ndarray:
+    """Of each code point of the basic plane: 1 where only simplified text has it, 2 only traditional, else 0."""
+    to_simplified, table = _converter("t2s"), np.zeros(0x10000, np.uint8)
+    table[[code for code in _URO if to_simplified(chr(code)) != chr(code)]] = 2
+    table[list(_only_simplified())] = 1
+    return table
+
+
+def _tell(text: str) -> tuple[int, int]:
+    """How many characters of a text only simplified Chinese has, and how many only traditional Chinese."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    counts = np.bincount(_telling()[codes[codes < 0x10000]], minlength=3)
+    return int(counts[1]), int(counts[2])
 
 
 def convert(text: str, script: Script) -> str:
@@ -191,7 +209,7 @@ def convert(text: str, script: Script) -> str:
     """
     if script == "keep":
         return text
-    to_simplified = _converter("t2s")
+    to_simplified, to_traditional = _converter("t2s"), _converter("s2t")
     if script == "simplified":
         for _ in range(4):
             changed = to_simplified(text)
@@ -199,10 +217,8 @@ def convert(text: str, script: Script) -> str:
                 break
             text = changed
         return text
-    stray = len(_simplified_pattern().findall(text))
-    if not stray:
-        return text
-    traditional = sum(a != b for a, b in zip(text, to_simplified(text), strict=False))
-    if stray > traditional:
-        text = _converter("s2t")(text)
-    return text.translate(_only_simplified())
+    simplified, traditional = _tell(text)
+    if simplified > traditional:
+        text = to_traditional(text)
+        simplified, _ = _tell(text)
+    return text.translate(_only_simplified()) if simplified else text

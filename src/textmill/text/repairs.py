@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
 from textmill.base.errors import TextmillError
 
-_ROUNDS = 8  # one repair may uncover another: an entity inside an entity, text misread again and again
+_ROUNDS = 8  # one repair may uncover another: text misread again and again
+_ODD = re.compile(r"[^\t -~]|&")  # without one of these a line has nothing that ftfy changes
 
 
 def ftfy_repair(text: str) -> str:
     """Text repaired by ftfy until nothing changes: entities, wrong encodings, ligatures, line ends, controls.
 
     Quotation marks stay as they are written, full-width forms too (the `chinese` step knows about those), and
-    the text stays in the normal form it is in. Lone surrogates go, since ftfy cannot encode them.
-    Raises TextmillError when ftfy is missing.
+    the text stays in the normal form it is in. Entities are left alone in a document that holds a `<`, where they
+    may be markup. Raises TextmillError when ftfy is missing.
     """
-    fix, config = _ftfy()
+    fix, markup, plain = _ftfy()
+    config = markup if "<" in text else plain
+    text = text.replace("\r\n", "\n")
     for _ in range(_ROUNDS):
-        repaired = fix(text, config)
+        # ftfy goes line by line too, and most lines need no look.
+        lines = text.split("\n")
+        repaired = "\n".join([fix(line, config) if _ODD.search(line) else line for line in lines])
         if repaired == text:
             break
         text = repaired
@@ -27,19 +33,15 @@ def ftfy_repair(text: str) -> str:
 
 
 @cache
-def _ftfy() -> tuple[Any, Any]:
+def _ftfy() -> tuple[Any, Any, Any]:
+    """ftfy's function, and how it is to treat text with markup and without."""
     try:
         import ftfy
     except ImportError as error:
         raise TextmillError(
             "needs ftfy", where="corpus.steps: ftfy", advice="pip install 'textmill[web]'"
         ) from error
-    # `unescape_html=True`, since "auto" keeps entities in lines that hold a `<`, so that cutting a line elsewhere
-    # would change the result; `max_decode_length` bounds one line, not the document.
-    config = ftfy.TextFixerConfig(
-        uncurl_quotes=False,
-        fix_character_width=False,
-        normalization=None,
-        explain=False,
+    markup = ftfy.TextFixerConfig(
+        unescape_html=False, uncurl_quotes=False, fix_character_width=False, normalization=None, explain=False
     )
-    return ftfy.fix_text, config
+    return ftfy.fix_text, markup, markup._replace(unescape_html=True)
