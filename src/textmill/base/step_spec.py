@@ -229,6 +229,7 @@ class ContaminationStep:
 
     kind: Literal["contamination"] = "contamination"
     files: Annotated[tuple[str, ...], About("evaluation sets: JSON lines, CSV, Parquet or text")]
+    fields: Annotated[tuple[str, ...], About("columns of records that make up an example")] = ("text",)
     ngram: Annotated[int, About("words of a run that counts as overlap", ge=5)] = 13
     near: Annotated[
         float, About("Jaccard similarity from which a document nearly repeats an example", gt=0, le=1)

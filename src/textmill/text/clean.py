@@ -21,6 +21,7 @@ from textmill.base.step_spec import (
     ChineseStep,
     ClassifierStep,
     CleaningStep,
+    ContaminationStep,
     ExactDuplicatesStep,
     FineWebStep,
     FtfyStep,
@@ -39,6 +40,7 @@ from textmill.base.step_spec import (
 from textmill.text import c4, classifier, fineweb, gopher
 from textmill.text.boilerplate import boilerplate
 from textmill.text.chinese import chinese
+from textmill.text.contamination import contamination
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.duplicates import ExactDuplicates
 from textmill.text.language import language
@@ -305,6 +307,7 @@ STEPS: dict[type, Callable[[Any], Step]] = {
     PersonalDataStep: personal_data,
     SegmentStep: segment,
     StopWordsStep: stop_words,
+    ContaminationStep: contamination,
     GopherStep: gopher.step,
     C4Step: c4.step,
     FineWebStep: fineweb.step,
@@ -317,4 +320,7 @@ CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
     SubstringsStep: Substrings,
 }
 # Files that a step reads, relative to the working folder: they decide the corpus too.
-STEP_FILES: dict[type, Callable[[Any], tuple[str, ...]]] = {ClassifierStep: classifier.files}
+STEP_FILES: dict[type, Callable[[Any], tuple[str, ...]]] = {
+    ClassifierStep: classifier.files,
+    ContaminationStep: lambda spec: spec.files,
+}

@@ -1,0 +1,209 @@
+"""Which documents hold examples of evaluation sets, so that a score is not one of memory.
+
+A document touches an example in one of three ways, the first that is true:
+
+- `exact`: all words of the example stand in it, in a row;
+- `run`: so many of them in a row (13 in GPT-3, Brown et al. 2020, appendix C). An example of fewer words, down to
+  8, must stand there whole; one of fewer still must be the whole document. Runs that more than ten examples
+  share are the set's own phrases, such as its instructions, and count for nothing;
+- `near`: a passage of it has the Jaccard similarity asked for with the example, as sets of runs of 5 words.
+
+Words are compared without regard to case and punctuation; hanzi are words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from textmill.base.corpus_spec import FilesSource, LimitSpec
+from textmill.base.errors import RecipeError
+from textmill.base.step_spec import ContaminationStep
+from textmill.text.batches import in_batches
+from textmill.text.document import Document, Item, Rejected, Step, reject
+from textmill.text.passages import Passages
+from textmill.text.run_table import Found, RunTable
+from textmill.text.shingles import run_hashes
+from textmill.text.sources import local
+from textmill.text.sources.formats import open_file
+from textmill.text.words import Words, hashes
+
+_SHORTEST = 8  # words of an example that is looked for inside documents (GPT-3's least N)
+_SAMPLES = 20  # places named for each set in a report
+_BATCH = 1 << 20  # characters looked at together
+_KINDS = ("exact", "run", "near")
+Kind = Literal["exact", "run", "near"]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One record of an evaluation set, or one of its fields."""
+
+    set: str  # the file it is from
+    place: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A document and an example have this in common."""
+
+    example: int
+    kind: Kind
+    similarity: float  # Jaccard, where near; else 1
+    at: int  # character of the document
+
+
+def read_examples(spec: ContaminationStep, base: Path) -> list[Example]:
+    """The examples of all files, field by field. base: the folder relative paths start at.
+
+    Raises RecipeError for a path that matches nothing, or a file without an example in it.
+    """
+    found: list[Example] = []
+    first = spec.fields[0]
+    for item in local.files(FilesSource(paths=spec.files), base):
+        if isinstance(item, Rejected):
+            raise RecipeError(item.reason, where=item.source, advice=item.detail)
+        path, place = item
+        before, trouble = len(found), Rejected(None, place, "read", "holds no example")
+        for document in open_file(path, place, first, LimitSpec(), spec.fields):
+            if isinstance(document, Rejected):
+                trouble = document
+                continue
+            texts = [document.metadata.get(field, "") for field in spec.fields]
+            texts = texts if any(texts) else [document.text]  # a plain text has no fields
+            found += [Example(place, document.source, text) for text in texts if text.strip()]
+        if len(found) == before:
+            advice = f"{trouble.detail}; corpus.steps: fields says which columns make up an example"
+            raise RecipeError(trouble.reason, where=trouble.source, advice=advice)
+    return found
+
+
+class Evaluation:
+    """Examples, ready to be looked for in many documents."""
+
+    def __init__(self, examples: Sequence[Example], ngram: int, near: float) -> None:
+        self.examples = examples
+        words = hashes([example.text for example in examples])
+        counts = np.diff(words.offsets)
+        lengths = [length for length in range(_SHORTEST, ngram) if (counts == length).any()]
+        self._tables = [RunTable(words, np.flatnonzero(counts == length), length) for length in lengths] + [
+            RunTable(words, np.flatnonzero(counts >= ngram), ngram)
+        ]
+        self._whole = {
+            int(run_hashes(words.hash[start:end], end - start)[0]): example
+            for example, (start, end) in enumerate(zip(words.offsets, words.offsets[1:], strict=False))
+            if 0 < end - start < _SHORTEST
+        }
+        self._passages = Passages(words, np.flatnonzero(counts >= ngram), near)
+
+    def touches(self, documents: Sequence[Document]) -> list[list[Touch]]:
+        """For each document: the examples it touches, each once, by their number."""
+        words = hashes([document.text for document in documents])
+        found: list[dict[int, Touch]] = [{} for _ in documents]
+        for table in self._tables:
+            for hit in table.find(words):
+                self._note(found, words, hit, "exact" if hit.whole else "run")
+        for hit in self._passages.find(words):
+            self._note(found, words, hit, "near")
+        for document, (start, end) in enumerate(zip(words.offsets, words.offsets[1:], strict=False)):
+            if 0 < end - start < _SHORTEST:
+                example = self._whole.get(int(run_hashes(words.hash[start:end], end - start)[0]))
+                if example is not None:
+                    found[document][example] = Touch(example, "exact", 1.0, 0)
+        return [[touched[example] for example in sorted(touched)] for touched in found]
+
+    def _note(self, found: list[dict[int, Touch]], words: Words, hit: Found, kind: Kind) -> None:
+        known = found[hit.document].get(hit.example)
+        if known is None or _KINDS.index(kind) < _KINDS.index(known.kind):
+            at = int(words.start[hit.word])
+            found[hit.document][hit.example] = Touch(hit.example, kind, hit.similarity, at)
+
+
+def contamination(spec: ContaminationStep) -> Step:
+    """Set aside documents that hold an example, or note in `contaminated` of which sets they do.
+
+    Relative paths start at the working folder. Raises RecipeError when an evaluation set cannot be read.
+    """
+    evaluation = Evaluation(read_examples(spec, Path()), spec.ngram, spec.near)
+
+    def work(documents: Sequence[Document]) -> list[Item]:
+        return [
+            _judged(document, touches, evaluation.examples, spec) if touches else document
+            for document, touches in zip(documents, evaluation.touches(documents), strict=True)
+        ]
+
+    return in_batches(work)
+
+
+def _judged(
+    document: Document, touches: list[Touch], examples: Sequence[Example], spec: ContaminationStep
+) -> Item:
+    if spec.action == "report":
+        sets = sorted({examples[touch.example].set for touch in touches})
+        return replace(document, metadata={**document.metadata, "contaminated": ", ".join(sets)})
+    worst = min(touches, key=lambda touch: (_KINDS.index(touch.kind), -touch.similarity, touch.example))
+    said = {"exact": "whole", "run": f"{spec.ngram} words", "near": f"similarity {worst.similarity:.2f}"}
+    detail = f"{examples[worst.example].place}, {said[worst.kind]}"
+    return reject(document, "contamination", "holds an evaluation example", detail)
+
+
+def overlap(documents: Iterable[Document], spec: ContaminationStep, base: Path) -> dict[str, Any]:
+    """How much of each evaluation set is found in these documents.
+
+    Of each set: its `examples` (records), how many of them were touched, by the strongest way (`exact`, `run`,
+    `near`), the number of `documents` that touch any, and sample places. base: where relative paths start.
+    Raises RecipeError when a set cannot be read.
+    """
+    examples = read_examples(spec, base)
+    evaluation = Evaluation(examples, spec.ngram, spec.near)
+    report: dict[str, Any] = {}
+    records: dict[str, set[str]] = {}
+    for example in examples:
+        report.setdefault(example.set, dict.fromkeys(("examples", *_KINDS, "documents"), 0) | {"samples": []})
+        records.setdefault(example.set, set()).add(example.place)
+    strongest: dict[tuple[str, str], Kind] = {}
+    for batch in _batches(documents):
+        for document, touches in zip(batch, evaluation.touches(batch), strict=True):
+            for name in {examples[touch.example].set for touch in touches}:
+                report[name]["documents"] += 1
+            for touch in touches:
+                example = examples[touch.example]
+                key = (example.set, example.place)
+                strongest[key] = min(strongest.get(key, touch.kind), touch.kind, key=_KINDS.index)
+                samples = report[example.set]["samples"]
+                if len(samples) < _SAMPLES:
+                    samples.append(_sample(document, touch, example))
+    for name, places in records.items():
+        report[name]["examples"] = len(places)
+    for (name, _), kind in strongest.items():
+        report[name][kind] += 1
+    return report
+
+
+def _sample(document: Document, touch: Touch, example: Example) -> dict[str, Any]:
+    return {
+        "example": example.place,
+        "kind": touch.kind,
+        "similarity": round(touch.similarity, 3),
+        "document": document.id,
+        "source": document.source,
+        "character": touch.at,
+    }
+
+
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    waiting: list[Document] = []
+    size = 0
+    for document in documents:
+        waiting.append(document)
+        size += len(document.text)
+        if size >= _BATCH:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting
