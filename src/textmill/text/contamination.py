@@ -64,23 +64,30 @@ def read_examples(spec: ContaminationStep, base: Path) -> list[Example]:
     Raises RecipeError for a path that matches nothing, or a file without an example in it.
     """
     found: list[Example] = []
-    first = spec.fields[0]
     for item in local.files(FilesSource(paths=spec.files), base):
         if isinstance(item, Rejected):
             raise RecipeError(item.reason, where=item.source, advice=item.detail)
-        path, place = item
-        before, trouble = len(found), Rejected(None, place, "read", "holds no example")
-        for document in open_file(path, place, first, LimitSpec(), spec.fields):
+        found += _examples_in(*item, spec.fields)
+    return found
+
+
+def _examples_in(path: Path, place: str, fields: tuple[str, ...]) -> list[Example]:
+    """The examples of one file, whose records may have only some of the fields."""
+    trouble = Rejected(None, place, "read", "holds no example")
+    for first in fields:
+        found: list[Example] = []
+        for document in open_file(path, place, first, LimitSpec(), fields):
             if isinstance(document, Rejected):
                 trouble = document
                 continue
-            texts = [document.metadata.get(field, "") for field in spec.fields]
+            texts = [document.metadata.get(field, "") for field in fields]
             texts = texts if any(texts) else [document.text]  # a plain text has no fields
             found += [Example(place, document.source, text) for text in texts if text.strip()]
-        if len(found) == before:
-            advice = f"{trouble.detail}; corpus.steps: fields says which columns make up an example"
-            raise RecipeError(trouble.reason, where=trouble.source, advice=advice)
-    return found
+        if found:
+            return found
+    there = trouble.detail.partition(";")[0]
+    advice = f"{there}; name the columns of an example in fields" if there else ""
+    raise RecipeError(trouble.reason, where=trouble.source, advice=advice)
 
 
 class Evaluation:
