@@ -11,6 +11,7 @@ from collections import Counter
 from itertools import pairwise
 
 _LONGEST = 120  # characters of a line that may be furniture
+_SECTION = 20  # characters of the name of a section in a menu
 _LONGEST_REPEATED = 80  # characters of a line that may be a running header
 _FEWEST_WORDS = 2  # of a repeated line (two hanzi count as one): `***`, `}` and `end` are no headers
 _APART = 10  # lines between two headers at least
@@ -80,8 +81,8 @@ _NOTICE = re.compile(
             r"第 ?\d{1,5} ?页( ?[,，/|]? ?共 ?\d{1,5} ?页)?",
             r"共 ?\d{1,5} ?页",
             # Rights, at the beginning of a short line.
-            r"(copyright|©|\(c\)|版权所有)[^.。!?！？]{0,80}"
-            r"(all rights reserved|版权所有|保留所有权利|\d{4})[^!?！？。]{0,30}",
+            r"(copyright|©|\(c\)|版权所有)[^。!?！？]{0,60}"
+            r"(all rights reserved|版权所有|保留所有权利|\d{4})[^!?！？。]{0,50}",
             r"[^.。]{0,20}icp[备证]?[ 0-9号-]{6,20}(号?-?\d{0,3})?",
             # Cookie notices: they name cookies and speak for the site.
             r"(we|this (web ?)?site|our (web ?)?site)( and our partners)? uses? cookies"
@@ -98,9 +99,13 @@ _NOTICE = re.compile(
 )
 _PAGE_NUMBER = re.compile(r"[-–—] ?\d{1,5} ?[-–—]")
 _ENDS = " \t\u3000\u00a0|·•>»›<«‹→←↑↓:：,，.。!！?？*-–—…/\\[]【】()（）"
-_PARTS = re.compile(r"\s*(?:[|｜·•»›→]|\s/\s|\s[>＞]+\s|\t|\u3000| {2,}|\s-\s)\s*")
+_PARTS = re.compile(
+    r"\s*(?:[|｜·•»›→：]|(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])|\s/\s|\s[>＞]+\s|\t|\u3000| {2,}|\s-\s)\s*"
+)
 # Without one of these a line is no chain, no notice and no page number.
-_HINT = re.compile(r"[\d|｜·•»›→\t\u3000©]| [-/>＞] |  |[Cc]ookie|COOKIE|版权")
+_HINT = re.compile(
+    r"[\d|｜·•»›→：\t\u3000©]|[\u4e00-\u9fff] (?=[\u4e00-\u9fff])| [-/>＞] |  |[Cc]ookie|COOKIE|版权"
+)
 _LONGEST_PHRASE = max(map(len, _PHRASES)) + 8  # and some marks around it
 _BLANKS = re.compile(r"\s+")
 _WORDS = re.compile(r"[a-zA-Z\u00c0-\u024f\u0370-\u052f]{2,}|[\u3400-\u9fff]{2}")
@@ -145,13 +150,26 @@ def kind(line: str) -> int:
         return _PROSE
     if _PAGE_NUMBER.fullmatch(line) or _NOTICE.fullmatch(bare):
         return _FURNITURE
-    parts = [part.strip(_ENDS).lower() for part in _PARTS.split(line)]
-    return _FURNITURE if len(parts) > 1 and all(part in _PHRASES or not part for part in parts) else _PROSE
+    return _FURNITURE if _is_chain(line) else _PROSE
+
+
+def _is_chain(line: str) -> bool:
+    """Whether a line is a menu: phrases side by side, among them perhaps the names of a site's own sections.
+
+    Not where it begins with a bar, as rows of tables do.
+    """
+    parts = [part for part in (part.strip(_ENDS).lower() for part in _PARTS.split(line)) if part]
+    known = sum(part in _PHRASES for part in parts)
+    if len(parts) < 2 or line.startswith("|"):
+        return False
+    return known == len(parts) or (
+        known >= 2 and 2 * known >= len(parts) and max(map(len, parts)) <= _SECTION
+    )
 
 
 def _menus(kinds: list[int]) -> set[int]:
     """The lines that are furniture, by themselves or by their neighbours."""
-    if max(kinds) < _PHRASE:
+    if max(kinds, default=_BLANK) < _PHRASE:
         return set()
     filled = [number for number, what in enumerate(kinds) if what != _BLANK]
     likely = [kinds[number] >= _PHRASE for number in filled]

@@ -178,7 +178,7 @@ def _only_simplified() -> dict[int, str]:
     for code in _URO:
         character = chr(code)
         try:
-            character.encode("big5hkscs")
+            character.encode("big5")
         except UnicodeEncodeError:
             if (other := to_traditional(character)) != character:
                 found[code] = other
