@@ -31,7 +31,8 @@ POLICY = (
 )  # fmt: skip
 _ENDS = TERMINAL | frozenset("\"'”’」』")
 _REFERENCE = re.compile(r"\[(?:\d*|edit|citation needed)\]")
-_WORD = re.compile(f"[{ALONE_CHARACTERS}]|[^\\s{ALONE_CHARACTERS}]+")
+_HANZI = re.compile(f"[{ALONE_CHARACTERS}]")
+_WORD = re.compile(f"[{ALONE_CHARACTERS}]|[^\\W{ALONE_CHARACTERS}]+")  # beside hanzi, punctuation is no word
 # A full stop is no end of a sentence behind an initial or a title; Chinese marks need no blank behind them.
 _SENTENCE = re.compile(
     r"(?:(?<!\b[A-Z])(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\bMrs)\.|[!?])[.!?]*[\"'”’)\]]*(?=\s|$)"
@@ -96,10 +97,14 @@ def _is_prose(line: str, spec: C4Step) -> bool:
         return False
     if spec.terminal and line.endswith("..."):
         return False
-    words = line.split() if line.isascii() else _WORD.findall(line)
-    return len(words) >= spec.line_words and (
-        len(line) <= LONGEST_WORD or max(map(len, words), default=0) <= LONGEST_WORD
-    )
+    words = line.split()
+    long = len(line) > LONGEST_WORD
+    if not line.isascii() and _HANZI.search(line):
+        long = long and any(len(part) > LONGEST_WORD for part in _HANZI.sub(" ", line).split())
+        words = _WORD.findall(line)
+    else:
+        long = long and any(len(word) > LONGEST_WORD for word in words)
+    return len(words) >= spec.line_words and not long
 
 
 def sentences(line: str) -> int:

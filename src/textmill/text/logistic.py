@@ -34,7 +34,8 @@ class Rows:
 
     def gathered(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
         """(width,) the sum of the rows, each times its factor (n,)."""
-        return np.bincount(self.column, weights=(factors * self.scale)[self.row], minlength=self.width)
+        values = (factors * self.scale)[self.row]
+        return np.asarray(np.bincount(self.column, weights=values, minlength=self.width), np.float64)
 
 
 def fit(
