@@ -29,12 +29,11 @@ _ROWS = 20  # shown of a long table
 def page(report: Mapping[str, Any]) -> str:
     """The report of `text.corpus.write` as one HTML page. All that came from documents is escaped."""
     read, kept, away = report["read"], report["kept"], report["set_aside"]
-    parts = report["parts"].items()
     sections = [
         f"<p>{read['documents']:,} read = {kept['documents']:,} kept + {away['documents']:,} set aside."
         + (f" {_bytes(read['bytes'])} in, {_bytes(kept['bytes'])} out." if "bytes" in read else "")
         + "</p>",
-        _section("Parts", _sums(dict(parts), "part")),
+        _section("Parts", _sums(report["parts"], "part")),
         _section("Set aside", _reasons(report["reasons"]), "Nothing was set aside."),
         _section("Lengths", _lengths(report["lengths"])),
         _section("Languages", _sums(report["languages"], "language"), "No step told languages apart."),
@@ -76,11 +75,13 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _sums(sums: Mapping[str, Mapping[str, int]], what: str) -> str:
-    """Documents and bytes by name, most first, with a bar for the share of bytes."""
+    """Documents and bytes by name, with a bar for the share of bytes; the parts in their order, others most first."""
     if not sums:
         return ""
     total = max(1, sum(row["bytes"] for row in sums.values()))
-    ordered = sorted(sums.items(), key=lambda pair: (-pair[1]["bytes"], pair[0]))
+    ordered = list(sums.items())
+    if what != "part":
+        ordered.sort(key=lambda pair: (-pair[1]["bytes"], pair[0]))
     rows = [
         (escape(name), f"{row['documents']:,}", _bytes(row["bytes"]), _bar(row["bytes"] / total))
         for name, row in ordered[:_ROWS]
