@@ -61,6 +61,10 @@ class GenerationSpec:
     frequency_penalty: Annotated[float, About("taken off the logit for each time it was generated")] = 0.0
     stop: Annotated[tuple[str, ...], About("texts that end the answer; they are not part of it")] = ()
     seed: Annotated[int, About("seed of the draws", ge=0)] = 0
+    speculate: Annotated[
+        Literal["off", "prompt", "corpus", "both"],
+        About("where guesses of the next tokens come from; they change the speed and nothing else"),
+    ] = "off"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +114,12 @@ class Recipe:
     def sequence(self) -> int:
         """Tokens in a training sequence."""
         return self.training.sequence or self.model.context
+
+    @property
+    def decoder(self) -> DecoderSpec:
+        """The model, for whom only one that is trained by steps will do."""
+        assert isinstance(self.model, DecoderSpec)
+        return self.model
 
     @property
     def steps(self) -> int:

@@ -135,24 +135,9 @@ def check(result: Mapping[str, Any]) -> None:
     _OUT.print(f"{escape(result['name'])}, before anything is spent\n")
     table = _table("", "")
     table.show_header = False
-    for label, text in (
-        ("parameters", f"{result['parameters']:,}"),
-        (
-            "arithmetic",
-            f"{amount(result['flops'], 'FLOP')} in all, {amount(result['flops_per_token'], 'FLOP')} a token",
-        ),
-        (
-            "memory",
-            f"{amount(result['memory_bytes'], 'B')} at most, of {amount(result['memory_free'], 'B')} free",
-        ),
-        (
-            "time",
-            f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s",
-        ),
-        ("data", f"{result['train_tokens']:,} tokens, read {result['epochs']:.2f} times"),
-        ("micro-batch", f"{result['micro_batch']} of {result['batch']} sequences"),
-    ):
+    for label, text in _costs(result) if "parameters" in result else ():
         table.add_row(label, text)
+    table.add_row("data", f"{result['train_tokens']:,} tokens, read {result['epochs']:.2f} times")
     _OUT.print(table)
     _OUT.print("\ntokens that bear loss are [green]green[/green], others [dim]dim[/dim]:")
     for row in result["mask"]:
@@ -166,6 +151,26 @@ def check(result: Mapping[str, Any]) -> None:
     if sweep := result.get("sweep"):
         _OUT.print(f"\nrate sweep  {sparkline([loss for _, loss in sweep['curve']], 60)}")
         _OUT.print(f"suggested learning rate {sweep['suggestion']:.2e}")
+
+
+def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What a recipe's steps will cost."""
+    return (
+        ("parameters", f"{result['parameters']:,}"),
+        (
+            "arithmetic",
+            f"{amount(result['flops'], 'FLOP')} in all, {amount(result['flops_per_token'], 'FLOP')} a token",
+        ),
+        (
+            "memory",
+            f"{amount(result['memory_bytes'], 'B')} at most, of {amount(result['memory_free'], 'B')} free",
+        ),
+        (
+            "time",
+            f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s",
+        ),
+        ("micro-batch", f"{result['micro_batch']} of {result['batch']} sequences"),
+    )
 
 
 def runs(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,6 +11,8 @@ from textmill.base.model_spec import (
     DecoderSpec,
     LearnedPositions,
     LinearScaling,
+    ModelSpec,
+    NGramSpec,
     RotaryPositions,
 )
 
@@ -21,7 +23,9 @@ CLASSES = {
     "qwen3": "Qwen3ForCausalLM",
     "gpt2": "GPT2LMHeadModel",
 }
-OWN = "textmill"  # the model_type of what no published architecture can say
+OWN = "textmill"  # the model_type of a decoder that no published architecture can say
+NGRAM = "textmill-ngram"
+OURS = (OWN, NGRAM)  # what only Textmill reads
 _GPT2_ACTIVATIONS = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu", "relu2": "relu2"}
 _GATED_ACTIVATIONS = {"swiglu": "silu", "geglu": "gelu"}
 _ACTIVATIONS = {
@@ -33,8 +37,10 @@ _ACTIVATIONS = {
 }
 
 
-def twin(spec: DecoderSpec) -> tuple[str, str]:
-    """(model_type, reason): the published architecture that computes the same, or `textmill` and why."""
+def twin(spec: ModelSpec) -> tuple[str, str]:
+    """(model_type, reason): the published architecture that computes the same, or one of `OURS` and why."""
+    if isinstance(spec, NGramSpec):
+        return NGRAM, "no published architecture is an n-gram model"
     why = _common(spec)
     if why:
         return OWN, why
@@ -90,14 +96,13 @@ def _llama_like(spec: DecoderSpec) -> tuple[str, str]:
     )
 
 
-def write(spec: DecoderSpec, vocabulary: int, *, dtype: str, end: int, pad: int) -> dict[str, Any]:
+def write(spec: ModelSpec, vocabulary: int, *, dtype: str, end: int, pad: int) -> dict[str, Any]:
     """The config.json of a model. `dtype` as PyTorch calls it, such as `float32`; end and pad are ids."""
     kind, _ = twin(spec)
     common = {
         "architectures": [CLASSES.get(kind, "TextmillForCausalLM")],
         "model_type": kind,
         "vocab_size": vocabulary,
-        "tie_word_embeddings": spec.tied,
         "bos_token_id": end,
         "eos_token_id": end,
         "pad_token_id": pad,
@@ -105,7 +110,9 @@ def write(spec: DecoderSpec, vocabulary: int, *, dtype: str, end: int, pad: int)
         "torch_dtype": dtype,
         "use_cache": True,
     }
-    if kind == OWN:
+    if not isinstance(spec, NGramSpec):
+        common["tie_word_embeddings"] = spec.tied
+    if isinstance(spec, NGramSpec) or kind == OWN:
         return common | {"max_position_embeddings": spec.context, "textmill": schema.write(spec)}
     return common | (_gpt2_fields(spec) if kind == "gpt2" else _llama_fields(spec, kind))
 
@@ -167,7 +174,7 @@ def _scaling_fields(position: RotaryPositions) -> dict[str, Any] | None:
     }
 
 
-def read(config: Mapping[str, Any], where: object) -> tuple[DecoderSpec, int]:
+def read(config: Mapping[str, Any], where: object) -> tuple[ModelSpec, int]:
     """(spec, vocabulary) of a config.json that any tool may have written.
 
     Raises TextmillError for an architecture, or a setting of one, that is not supported, and DamagedError
@@ -177,6 +184,8 @@ def read(config: Mapping[str, Any], where: object) -> tuple[DecoderSpec, int]:
     try:
         if kind == OWN:
             spec = schema.read(DecoderSpec, config["textmill"], str(where), "textmill")
+        elif kind == NGRAM:
+            spec = schema.read(NGramSpec, config["textmill"], str(where), "textmill")
         elif kind == "gpt2":
             spec = _read_gpt2(config, where)
         elif kind in CLASSES:

@@ -45,7 +45,7 @@ class Published:
 
 def has_twin(config: Mapping[str, Any]) -> bool:
     """Whether transformers has the architecture a config.json names."""
-    return config.get("model_type") != configuration.OWN
+    return config.get("model_type") not in configuration.OURS
 
 
 def write(
@@ -68,18 +68,19 @@ def write(
     Returns the contents of textmill.json; `twin` is the published architecture, or None with `reason`.
     """
     spec = model.spec
-    assert isinstance(spec, DecoderSpec)
+    assert isinstance(spec, ModelSpec)
     kind, reason = configuration.twin(spec)
     state = model.state_dict()
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    vocabulary = state["embedding.weight"].shape[0]
+    vocabulary = model.vocabulary
+    assert isinstance(vocabulary, int)
     about = {
         "format": FORMAT,
         "textmill": textmill.__version__,
         "task": info.get("task"),
         "model": schema.write(spec),
         "vocabulary": vocabulary,
-        "twin": None if kind == configuration.OWN else kind,
+        "twin": None if kind in configuration.OURS else kind,
         "reason": reason or None,
         "generation": schema.write(generation),
         "info": dict(info),
@@ -161,10 +162,10 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
     )
 
 
-def _own_spec(about: Mapping[str, Any], found: DecoderSpec, where: Path) -> DecoderSpec:
+def _own_spec(about: Mapping[str, Any], found: ModelSpec, where: Path) -> ModelSpec:
     """Our own spec says more than config.json can (dropout, µP); they must agree on what can be computed."""
     try:
-        spec = schema.read(DecoderSpec, about["model"], str(where), "model")
+        spec = schema.read(type(found), about["model"], str(where), "model")
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no model ({error})", where=where) from error
     ends = {"dtype": "", "end": 0, "pad": 0}
@@ -175,11 +176,11 @@ def _own_spec(about: Mapping[str, Any], found: DecoderSpec, where: Path) -> Deco
     return spec
 
 
-def _dropout(spec: DecoderSpec) -> dict[str, float]:
+def _dropout(spec: ModelSpec) -> dict[str, float]:
     """GPT-2's configuration repeats the dropout; it may be changed there without changing the model."""
     return (
         {"resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout}
-        if configuration.twin(spec)[0] == "gpt2"
+        if isinstance(spec, DecoderSpec) and configuration.twin(spec)[0] == "gpt2"
         else {}
     )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import DamagedError
-from textmill.base.model_spec import DecoderSpec
+from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec
 
 LAYER = "{i}"  # stands for the number of a block in names
 
@@ -100,8 +100,10 @@ def rules(kind: str, spec: DecoderSpec, names: Mapping[str, object]) -> Iterator
         yield Rule(name, theirs, rule.rows, rule.transposed)
 
 
-def published(kind: str, spec: DecoderSpec, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def published(kind: str, spec: ModelSpec, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our weights under the published names, each contiguous and with storage of its own."""
+    if isinstance(spec, NGramSpec):
+        return {name: table.detach().clone().contiguous() for name, table in weights.items()}
     result = {}
     for rule in rules(kind, spec, weights):
         tensor = weights[rule.ours].detach()
@@ -114,7 +116,7 @@ def published(kind: str, spec: DecoderSpec, weights: Mapping[str, Tensor]) -> di
 
 def ours(
     kind: str,
-    spec: DecoderSpec,
+    spec: ModelSpec,
     shapes: Mapping[str, torch.Size],
     load: Callable[[str], Tensor],
     *,
@@ -125,6 +127,11 @@ def ours(
     shapes: what the model holds, by our names. load: the published tensor of a name; raises DamagedError.
     Raises DamagedError where a published tensor has another shape than the model asks for.
     """
+    if isinstance(spec, NGramSpec):  # how long a table is, the file alone knows
+        tables = {name: load(name) for name in shapes}
+        return {
+            name: table.to(dtype) if table.is_floating_point() else table for name, table in tables.items()
+        }
     result = {}
     for rule in rules(kind, spec, shapes):
         parts = [load(name).to(dtype) for name in rule.theirs]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import Batch
-from textmill.models.ngram_stream import FIELDS, SLOTS, Stream
+from textmill.models.ngram_stream import FIELDS, SLOTS, Found, Stream
 from textmill.models.tables import Tables, first_not_under, ragged
 
 _LOGITS = 1 << 24  # probabilities worked out at once: 64 MiB in float32
@@ -27,6 +27,11 @@ class Level(Tables):
     tokens (N,) the last token; starts (M + 1,) where each of the M contexts' n-grams begin; alpha (N,), gamma (M,)
     as in models/ngram_smoothing.py.
     """
+
+    tokens: nn.Parameter
+    starts: nn.Parameter
+    alpha: nn.Parameter
+    gamma: nn.Parameter
 
     def __init__(self) -> None:
         super().__init__("tokens", "starts", "alpha", "gamma")
@@ -62,6 +67,9 @@ class NGramState:
 
 class NGram(Tables):
     """Tables and how they are read: `unigram` (V,) P(w), `levels`, and for the ∞-gram the text as a `stream`."""
+
+    unigram: nn.Parameter
+    end: nn.Parameter
 
     def __init__(self, spec: NGramSpec, vocabulary: int) -> None:
         super().__init__("unigram", "end")
@@ -107,14 +115,7 @@ class NGram(Tables):
         rows = []
         for token in tokens.unbind(1):
             state = self._next(token, state)
-            found = None
-            if self.stream is not None:
-                assert state.ranges is not None
-                found = [
-                    (at, *state.ranges[at, length].unbind(-1))
-                    for length in range(state.ranges.shape[1])
-                    for at in [(state.ranges[:, length, 1] > state.ranges[:, length, 0]).nonzero().squeeze(1)]
-                ]
+            found = None if state.ranges is None else _stretches(state.ranges)
             rows.append(self._hidden(state.nodes, state.reach, state.recent, found))
         return self.logits(torch.stack(rows, 1)), state
 
@@ -236,15 +237,13 @@ class NGram(Tables):
         back = torch.arange(self._window - 1, -1, -1, device=inputs.device)
         return torch.where(back < reach[..., None], padded.unfold(1, self._window, 1), -1)
 
-    def _follow(
-        self, inputs: Tensor, linked: Tensor, real: Tensor
-    ) -> list[tuple[Tensor, Tensor, Tensor]] | None:
+    def _follow(self, inputs: Tensor, linked: Tensor, real: Tensor) -> Found | None:
         if self.stream is None:
             return None
         return self.stream.follow(inputs, linked, real, self.spec.context)
 
     @staticmethod
-    def _last(found: list[tuple[Tensor, Tensor, Tensor]] | None, rows: int, length: int) -> Tensor | None:
+    def _last(found: Found | None, rows: int, length: int) -> Tensor | None:
         """(B, L, 2): the stretches of each row's last position."""
         if found is None:
             return None
@@ -259,7 +258,7 @@ class NGram(Tables):
         nodes: Tensor,
         reach: Tensor,
         recent: Tensor,
-        found: list[tuple[Tensor, Tensor, Tensor]] | None,
+        found: Found | None,
     ) -> Tensor:
         """(N, `hidden_width`). Add-k reads the longest context alone, seen or not."""
         if self.spec.smoothing == "add-k" and self._nodes:
@@ -290,3 +289,12 @@ class NGram(Tables):
             ranges = self.stream.step(ranges, token, self.spec.context)
         stacked = torch.stack(nodes, -1) if nodes else state.nodes
         return NGramState(stacked, reach, recent, ranges)
+
+
+def _stretches(ranges: Tensor) -> Found:
+    """The stretches (B, L, 2) of a state, as they are found when a whole text is read."""
+    found = []
+    for low, high in (pair.unbind(-1) for pair in ranges.unbind(1)):
+        at = (high > low).nonzero().squeeze(1)
+        found.append((at, low[at], high[at]))
+    return found

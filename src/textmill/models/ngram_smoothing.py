@@ -2,10 +2,11 @@
 
 Every method here comes out in one form. With h a context and h' the same without its first token,
 
-    P(w | h) = alpha(h, w) + gamma(h) · P(w | h')        alpha = 0 for an n-gram not seen, gamma = 1 for a context not seen
+    P(w | h) = alpha(h, w) + gamma(h) · P(w | h')
 
-down to P(w), a number for each id of the vocabulary, none of them 0. (A method that backs off instead of
-interpolating has alpha(h, w) = P(w | h) - gamma(h) · P(w | h') for what was seen.)
+with alpha = 0 for an n-gram that was not seen and gamma = 1 for a context that was not, down to P(w), a number for
+each id of the vocabulary, none of them 0. (A method that backs off instead of interpolating has alpha(h, w) =
+P(w | h) - gamma(h) · P(w | h') for what was seen.)
 """
 
 from __future__ import annotations

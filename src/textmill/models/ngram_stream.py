@@ -8,7 +8,7 @@ Shapes: B rows, T positions, N positions in one row of numbers, S slots.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from textmill.models.tables import Tables, first_not_under, ragged
 
@@ -23,6 +23,12 @@ class Stream(Tables):
     ids (n,); order (n,) the places of its suffixes; first (V + 1,) where those that begin with each id begin; escape
     (L,): how much a context of 0, 1, … tokens leaves to the one shorter, for each different token after it; end (1,).
     """
+
+    ids: nn.Parameter
+    order: nn.Parameter
+    first: nn.Parameter
+    escape: nn.Parameter
+    end: nn.Parameter
 
     def __init__(self) -> None:
         super().__init__("ids", "order", "first", "escape", "end")

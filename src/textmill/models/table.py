@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from torch.overrides import TorchFunctionMode
 from textmill.base.model_spec import ModelSpec
 from textmill.models.decoder import Decoder
 from textmill.models.initial import initialise
+from textmill.models.ngram import NGram
 
-MODELS = {"decoder": Decoder}
+MODELS: dict[str, Callable[..., nn.Module]] = {"decoder": Decoder, "ngram": NGram}
 
 
 class _NoInitialValues(TorchFunctionMode):
@@ -37,7 +39,8 @@ def build(
 ) -> nn.Module:
     """A fresh model on the CPU, in training mode, its weights a function of (spec, vocabulary, seed) only.
 
-    Weights are drawn in float32 and then rounded to `dtype`. The global random state is not touched.
+    Weights are drawn in float32 and then rounded to `dtype`. The global random state is not touched. An n-gram has
+    no weights to begin with: models/ngram_fit.py makes one from a text.
     """
     model = empty(spec, vocabulary).to_empty(device="cpu").train()
     initialise(model, seed)

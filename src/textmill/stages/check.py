@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.base import count
 from textmill.base.console import amount
 from textmill.base.spec import Recipe
-from textmill.stages.inputs import loader_of, part
+from textmill.stages.inputs import loader_of, not_empty, part
 from textmill.stages.prepare import Prepared, prepare
 from textmill.stages.train import fitting
 from textmill.stages.workspace import Workspace
@@ -30,6 +30,26 @@ def check(recipe: Recipe, space: Workspace, *, sweep: bool = False) -> dict[str,
 
     `sweep` adds a learning-rate range test. Raises RecipeError or TextmillError as training would.
     """
+    return _CHECKS[recipe.model.kind](recipe, space, sweep)
+
+
+def _counted(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
+    """What there is to check of a model that is counted: the data."""
+    prepared = prepare(recipe, space)
+    what = "no parameters, arithmetic or time are foretold: the text is counted once, in seconds"
+    if sweep:
+        what += "; there is no learning rate to sweep"
+    return {
+        "name": recipe.name,
+        "steps": recipe.steps,
+        "train_tokens": not_empty(part(prepared, "train")).tokens,
+        "epochs": 1.0,
+        "mask": _mask(recipe, prepared),
+        "findings": [_finding("ok", what), *_data_findings(recipe, prepared)],
+    }
+
+
+def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
     from textmill.models import size
     from textmill.training import device, memory
 
@@ -40,12 +60,12 @@ def check(recipe: Recipe, space: Workspace, *, sweep: bool = False) -> dict[str,
     space.reporter.note("timing a few steps on a copy")
     timing = _timing(recipe, prepared, compute, fit)
     train, loader = part(prepared, "train"), loader_of(recipe, prepared)
-    flops = size.flops_per_token(recipe.model, train.vocabulary, recipe.sequence)
+    flops = size.flops_per_token(recipe.decoder, train.vocabulary, recipe.sequence)
     tokens = recipe.training.steps * recipe.training.batch * recipe.sequence
     free = memory.free_bytes(compute.device)
     result = {
         "name": recipe.name,
-        "parameters": count.parameters(recipe.model, train.vocabulary),
+        "parameters": count.parameters(recipe.decoder, train.vocabulary),
         "flops_per_token": flops,
         "flops": flops * tokens,
         "memory_bytes": fit.need.total,
@@ -66,6 +86,10 @@ def check(recipe: Recipe, space: Workspace, *, sweep: bool = False) -> dict[str,
         space.reporter.note("sweeping the learning rate on a copy")
         result["sweep"] = _sweep(recipe, prepared, compute, fit)
     return result
+
+
+# What is checked of each kind of model.
+_CHECKS = {"decoder": _trained, "ngram": _counted}
 
 
 def vars_of(fit: Fit) -> dict[str, int]:
@@ -97,7 +121,7 @@ def _model_and_loss(recipe: Recipe, prepared: Prepared, compute: Compute, fit: F
     vocabulary = prepared.open_tokenizer().vocabulary
     model: Any = table.build(recipe.model, vocabulary, seed=recipe.seed)
     model.recomputed_blocks = memory.recomputed_blocks(
-        recipe.model,
+        recipe.decoder,
         recipe.training,
         vocabulary,
         recipe.sequence,
@@ -142,6 +166,24 @@ def _mask(recipe: Recipe, prepared: Prepared) -> list[list[dict[str, Any]]]:
 
 def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
+    found = _data_findings(recipe, prepared)
+    if result["memory_bytes"] > result["memory_free"]:
+        found.append(_finding("warning", "more memory is needed than is free"))
+    if result["epochs"] > 20:
+        found.append(
+            _finding("warning", f"the text is read {result['epochs']:.0f} times: it will be memorised")
+        )
+    read = result["train_tokens"] * min(
+        result["epochs"], 4
+    )  # more readings teach little (Muennighoff et al. 2023)
+    if read < result["parameters"]:
+        text = f"{amount(read)} tokens are read for {amount(result['parameters'])} parameters: train longer, or smaller"
+        found.append(_finding("warning", text))
+    return found
+
+
+def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
+    """The same of the data alone."""
     from textmill.training import inspection
 
     train = part(prepared, "train")
@@ -163,18 +205,6 @@ def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> lis
     if level == "warning" and overlap.worst:
         text += f", most in document {overlap.worst[0][0]} ({overlap.worst[0][1]:.0%})"
     found.append(_finding(level, text))
-    if result["memory_bytes"] > result["memory_free"]:
-        found.append(_finding("warning", "more memory is needed than is free"))
-    if result["epochs"] > 20:
-        found.append(
-            _finding("warning", f"the text is read {result['epochs']:.0f} times: it will be memorised")
-        )
-    read = result["train_tokens"] * min(
-        result["epochs"], 4
-    )  # more readings teach little (Muennighoff et al. 2023)
-    if read < result["parameters"]:
-        text = f"{amount(read)} tokens are read for {amount(result['parameters'])} parameters: train longer, or smaller"
-        found.append(_finding("warning", text))
     if not len(part(prepared, "validation")):
         found.append(_finding("warning", "there is no validation part: the last weights count as the best"))
     return found

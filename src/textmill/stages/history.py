@@ -70,7 +70,7 @@ def _row(run: Run) -> dict[str, Any]:
         "name": run.name,
         "state": state,
         "step": done,
-        "steps": recipe.training.steps,
+        "steps": recipe.steps,
         "loss": training[-1]["loss"] if training else None,
         "best_validation": min(looks) if looks else None,
         "bits_per_byte": report.get("scores", {}).get("bits_per_byte"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from textmill.base import files, lineage, schema
+from textmill.base import count, files, lineage, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id, write_text
+from textmill.base.model_spec import NGramSpec
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.stages.evaluate import evaluate_run
@@ -89,9 +90,8 @@ def _card(
 ) -> str:
     """The model card, from what was measured and what was asked."""
     from textmill.audit import card
-    from textmill.base import count
 
-    data, training, machine = summary(prepared), recipe.training, read_json(run.path / "environment.json")
+    data, machine = summary(prepared), read_json(run.path / "environment.json")
     corpus, records = data["corpus"], run.metrics()
     vocabulary = data["vocabulary"]
     sources = [
@@ -105,17 +105,7 @@ def _card(
         {
             "name": run.name,
             "transformers": twin,
-            "model": {
-                "family": recipe.model.kind,
-                "parameters": count.parameters(recipe.model, vocabulary),
-                "layers": recipe.model.layers,
-                "width": recipe.model.d_model,
-                "heads": recipe.model.heads,
-                "context, tokens": recipe.model.context,
-                "positions": recipe.model.position.kind,
-                "vocabulary": vocabulary,
-                "tokenizer": recipe.tokenizer.kind,
-            },
+            "model": _architecture(recipe, vocabulary) | {"tokenizer": recipe.tokenizer.kind},
             "data": {
                 "documents": corpus["kept"]["documents"],
                 "bytes": corpus["kept"]["bytes"],
@@ -125,14 +115,8 @@ def _card(
                 "set_aside": {row["reason"]: row["documents"] for row in corpus["reasons"]},
             },
             "training": {
-                "updates": info["step"],
-                "sequences an update": training.batch,
-                "tokens a sequence": recipe.sequence,
                 "tokens trained on": max((row.get("tokens", 0) for row in records), default=0),
-                "optimiser": training.optimizer.kind,
-                "peak rate": training.optimizer.lr,
-                "schedule": training.schedule.kind,
-                "seed": recipe.seed,
+                **_method(recipe, info["step"]),
                 "minutes": round(sum(row.get("seconds", 0.0) for row in records) / 60, 1),
                 "machine": f"{machine['cpu']}, {machine['threads']} threads, {', '.join(machine['gpus']) or 'no GPU'}",
                 "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
@@ -148,3 +132,38 @@ def _card(
             "lineage": info["lineage"],
         }
     )
+
+
+def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
+    """What the card says of the model."""
+    model = recipe.model
+    facts: dict[str, Any] = {"family": model.kind}
+    if isinstance(model, NGramSpec):
+        facts |= {"longest n-gram": model.order, "smoothing": model.smoothing}
+        if model.cache:
+            facts |= {"weight of the cache": model.cache, "cache, tokens": model.cache_window}
+    else:
+        facts |= {
+            "parameters": count.parameters(model, vocabulary),
+            "layers": model.layers,
+            "width": model.d_model,
+            "heads": model.heads,
+            "positions": model.position.kind,
+        }
+    return facts | {"context, tokens": model.context, "vocabulary": vocabulary}
+
+
+def _method(recipe: Recipe, step: int) -> dict[str, Any]:
+    """What the card says of how it was trained."""
+    if isinstance(recipe.model, NGramSpec):
+        return {"method": "counted in one pass"}
+    training = recipe.training
+    return {
+        "updates": step,
+        "sequences an update": training.batch,
+        "tokens a sequence": recipe.sequence,
+        "optimiser": training.optimizer.kind,
+        "peak rate": training.optimizer.lr,
+        "schedule": training.schedule.kind,
+        "seed": recipe.seed,
+    }

@@ -118,7 +118,7 @@ class Session:
         training = self.recipe.training
         rows = self.progress.micro_batch or training.batch
         recomputed = memory.recomputed_blocks(
-            self.recipe.model,
+            self.recipe.decoder,
             training,
             self.loader.packing.store.vocabulary,
             self.recipe.sequence,

@@ -47,13 +47,37 @@ def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
         if world.first:
             world.barrier()
         with files.lock(run.path, f"textmill train {run.name}") if world.first else contextlib.nullcontext():
-            _session(run, recipe, prepared, world, compute, reporter, stop)
+            _SESSIONS[recipe.model.kind](run, recipe, prepared, world, compute, space, stop)
     return run
 
 
-def _session(
-    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any
+def _counted(
+    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, space: Workspace, stop: Any
 ) -> None:
+    """One step on one rank: there is nothing to go on with, it is done or it is not."""
+    from textmill.stages.counting import count_run
+    from textmill.training import checkpoint
+
+    if not world.first:
+        return
+    for folder in (run.path, run.checkpoints):
+        files.remove_partial(folder)
+    done = checkpoint.newest_whole(run.checkpoints).path is not None
+    _begin(run, recipe, prepared, done)
+    if done:
+        space.reporter.stage("train", "up to date")
+        return
+    space.reporter.stage("train", "being counted", "a single pass over the text")
+    run.event("started", step=0)
+    count_run(run, recipe, prepared, space)
+    run.event("finished", step=1)
+    space.reporter.stage("train", "done")
+
+
+def _trained(
+    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, space: Workspace, stop: Any
+) -> None:
+    reporter = space.reporter
     session = open_session(run, recipe, prepared, world, compute, reporter, stop)
     if world.first:
         for folder in (run.path, run.checkpoints):
@@ -82,12 +106,16 @@ def _session(
         )
 
 
+# How a run of each kind of model is trained.
+_SESSIONS = {"decoder": _trained, "ngram": _counted}
+
+
 def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) -> Any:
     """The micro-batch and the chunk of the loss that fit this machine's memory (training.memory.Fit)."""
     from textmill.training import memory
 
     vocabulary = prepared.open_tokenizer().vocabulary
-    return memory.fit(recipe.model, recipe.training, vocabulary, recipe.sequence, compute, ranks=ranks)
+    return memory.fit(recipe.decoder, recipe.training, vocabulary, recipe.sequence, compute, ranks=ranks)
 
 
 def _loss(session: Session) -> str:
@@ -113,7 +141,7 @@ def open_session(
         world=world,
         compute=compute,
         model=model,
-        flops_per_token=size.flops_per_token(recipe.model, tokenizer.vocabulary, recipe.sequence),
+        flops_per_token=size.flops_per_token(recipe.decoder, tokenizer.vocabulary, recipe.sequence),
         optimizer=optimizer.build(model, recipe.training.optimizer),
         average=WeightAverage(model, average.decay) if average is not None else None,
         loader=inputs.loader_of(recipe, prepared),

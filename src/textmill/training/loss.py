@@ -33,6 +33,10 @@ def causal(model: Any, batch: Batch, chunk: int | None = None) -> tuple[Tensor, 
     that is also the quicker way there.
     """
     targets = batch.targets.flatten()
+    if hasattr(model, "log_probs"):
+        real = targets != IGNORE
+        nats = token_nats(model, model.hidden(batch).flatten(0, 1)[real], targets[real])
+        return nats.double().sum(), real.sum()
     factors = model.factors(batch) if _products_in_place(model) else None
     if factors is not None:
         hidden, matrix = factors
@@ -44,6 +48,16 @@ def causal(model: Any, batch: Batch, chunk: int | None = None) -> tuple[Tensor, 
         hidden = model.hidden(batch).flatten(0, 1)
         nats = _chunked(model, hidden, targets, chunk)
     return nats, (targets != IGNORE).sum()
+
+
+def token_nats(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
+    """-log p of each target: hidden (N, …) as the model's `hidden` gives it, (N,) -> (N,), in float32 or more.
+
+    A model that has `log_probs` (counted ones, mixtures) is not asked for the rest of its vocabulary.
+    """
+    if hasattr(model, "log_probs"):
+        return -model.log_probs(hidden, targets)
+    return F.cross_entropy(model.logits(hidden).float(), targets, reduction="none")
 
 
 def _products_in_place(model: Any) -> bool:

@@ -13,7 +13,7 @@ import torch
 
 from textmill.base.count import block_matrices, parameters
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import ModelSpec
+from textmill.base.model_spec import DecoderSpec
 from textmill.base.training_spec import MuonSpec, TrainingSpec
 from textmill.models import size
 from textmill.training.device import CGROUP, Compute
@@ -52,7 +52,7 @@ class Fit:
 
 
 def predict(
-    model: ModelSpec,
+    model: DecoderSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,
@@ -86,7 +86,7 @@ def predict(
 
 
 def fit(
-    model: ModelSpec,
+    model: DecoderSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,
@@ -124,7 +124,7 @@ def fit(
 
 
 def _fit(
-    model: ModelSpec,
+    model: DecoderSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,
@@ -139,7 +139,7 @@ def _fit(
 
 
 def recomputed_blocks(
-    model: ModelSpec,
+    model: DecoderSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,

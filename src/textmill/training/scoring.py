@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from textmill.data.batch import IGNORE
 from textmill.data.loader import Scored
+from textmill.training.loss import token_nats
 
 _MOST_LOGITS = 1 << 26  # logits computed at once: 256 MiB in float32
 
@@ -45,8 +45,7 @@ def score_documents(
         rows = max(1, _MOST_LOGITS // model.vocabulary)
         for start in range(0, len(wanted), rows):
             with autocast():
-                logits = model.logits(hidden[start : start + rows])
-            losses = F.cross_entropy(logits.float(), wanted[start : start + rows], reduction="none")
+                losses = token_nats(model, hidden[start : start + rows], wanted[start : start + rows])
             nats.index_add_(0, owner[start : start + rows], losses.double().cpu())
         targets.index_add_(0, owner, torch.ones_like(owner))
         seen += len(owner)

@@ -1,0 +1,76 @@
+"""The training of a model that is counted: one pass over the text, then it is done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textmill.base.model_spec import NGramSpec
+from textmill.base.run import Run
+from textmill.base.spec import Recipe
+from textmill.data.loader import evaluation_batches
+from textmill.data.tokens import TokenStore
+from textmill.index.search import Index
+from textmill.stages import inputs
+from textmill.stages.index import index
+from textmill.stages.prepare import Prepared
+from textmill.stages.workspace import Workspace
+
+if TYPE_CHECKING:
+    from textmill.models.ngram import NGram
+
+_POSITIONS = 8192  # scored at once
+
+
+def count_model(spec: NGramSpec, prepared: Prepared, space: Workspace, *, name: str) -> NGram:
+    """The model of a prepared corpus' training part, from its index, which is built where it is missing.
+
+    Raises RecipeError or TextmillError when there is nothing to count.
+    """
+    from textmill.models.ngram_fit import fit, text_of
+
+    inputs.not_empty(inputs.part(prepared, "train"))
+    found = Index(index(prepared, space, name=name).path)
+    order = None
+    if len(found.shards) == 1:
+        [shard] = found.shards
+        ids, order = np.asarray(shard.ids, dtype=np.int32), np.asarray(shard.suffixes)
+    else:  # the orders of several shards do not add up to one
+        ids = text_of(inputs.part(prepared, "train").ids, found.end)
+    return fit(spec, ids, found.vocabulary, found.end, order=order)
+
+
+def count_run(run: Run, recipe: Recipe, prepared: Prepared, space: Workspace) -> None:
+    """Count, look at the validation part, and save: the whole training of such a run, its first step and last."""
+    from textmill.stages.session import Progress
+    from textmill.training import checkpoint
+
+    assert isinstance(recipe.model, NGramSpec)
+    started = time.perf_counter()
+    model = count_model(recipe.model, prepared, space, name=recipe.name)
+    seconds = time.perf_counter() - started
+    train = inputs.part(prepared, "train")
+    losses = {part: _loss(model, recipe, inputs.part(prepared, part)) for part in ("train", "validation")}
+    known = {"step": 1, "tokens": train.tokens, "seconds": round(seconds, 4)}
+    run.log({**known, "loss": losses["train"], "tokens_per_second": round(train.tokens / seconds, 1)})
+    progress = Progress(step=1, tokens=train.tokens)
+    if losses["validation"] is not None:
+        run.log({"step": 1, "validation": losses["validation"]})
+        progress.best, progress.best_step = losses["validation"], 1
+    checkpoint.save(run.checkpoints, 1, model=model.state_dict(), optimizer={}, state=progress.plain())
+    run.event("saved", step=1)
+
+
+def _loss(model: Any, recipe: Recipe, store: TokenStore) -> float | None:
+    """Nats a token of a part, or of a sample of `training.evaluate_tokens`; None where it is empty."""
+    from textmill.training.loss import evaluate_loss
+
+    if not len(store):
+        return None
+    sequence = recipe.sequence
+    rows = max(1, _POSITIONS // sequence)
+    batches = evaluation_batches(store, sequence, rows, tokens=recipe.training.evaluate_tokens)
+    nats, targets = evaluate_loss(model, (item.batch for item in batches))
+    return nats / targets
