@@ -64,6 +64,13 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
     samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Answers a prompt.")] = 1,
     weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32 or bf16.")] = "fp32",
+    speculate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|prompt|corpus|both",
+            help="Guess tokens ahead, from the prompt, the training corpus or both: the same text, sooner.",
+        ),
+    ] = None,
     work: Work = WORK,
     json: Json = False,
 ) -> None:
@@ -82,6 +89,7 @@ def generate(
         "frequency_penalty": frequency_penalty,
         "stop": stop,
         "seed": seed,
+        "speculate": speculate,
     }
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     answers = stage.Answers(prompts, samples)
@@ -101,7 +109,8 @@ def generate(
         if alone:
             print(piece.text, end="", flush=True)
     if json:
-        print_json(answers.plain())
+        told = pieces.report()
+        print_json(answers.plain() | ({} if told is None else {"speculation": told}))
     elif alone:
         print()
     else:

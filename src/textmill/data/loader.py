@@ -16,7 +16,7 @@ from torch import Tensor
 
 from textmill.base.errors import RecipeError
 from textmill.data.batch import Batch
-from textmill.data.order import key, permute_many
+from textmill.data.order import invert_many, key, permute_many
 from textmill.data.packing import BestFitPacking, Packing, Rows
 from textmill.data.tokens import TokenStore
 
@@ -71,6 +71,26 @@ class Loader:
         for index, count in zip(found, times, strict=True):
             counts[store.document_id(int(index))] += int(count)  # pieces of one document share its id
         return counts.most_common()
+
+    def steps_of(self, document: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """In which of the first `steps` steps a document is read: (S,) steps, rising, and (S,) its tokens in each.
+
+        Tokens that bear loss are counted, those of all pieces of this content id. Nothing is walked through: the
+        rows the document stands in are looked up, and the order of each epoch is asked backwards.
+        """
+        store, total = self.packing.store, len(self.packing)
+        wanted = np.frombuffer(bytes.fromhex(document), dtype=np.uint8)
+        places = [np.zeros(0, dtype=np.int64)]
+        counts = [np.zeros(0, dtype=np.int64)]
+        for index in np.flatnonzero((store.document_ids == wanted).all(axis=1)):
+            rows, tokens = self.packing.rows_of(int(store.offsets[index]), int(store.offsets[index + 1]))
+            for epoch in range(-(-steps * self.size // total)):
+                order = invert_many(rows, total, key("epoch", self.seed, epoch))
+                places.append((epoch * total + order) // self.size)
+                counts.append(tokens)
+        found, which = np.unique(np.concatenate(places), return_inverse=True)
+        sums = np.bincount(which, np.concatenate(counts), len(found)).astype(np.int64)
+        return found[found < steps], sums[found < steps]
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,27 +27,41 @@ def permute(index: int, size: int, key: int) -> int:
 
 def permute_many(indices: np.ndarray, size: int, key: int) -> np.ndarray:
     """`permute` of each of (n,) integers, as (n,) int64."""
+    return _walk(indices, size, key, 1)
+
+
+def _walk(indices: np.ndarray, size: int, key: int, turn: int) -> np.ndarray:
+    """The network over each index, again for as long as it lands outside: backwards where turn is -1."""
     indices = np.asarray(indices)
     if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= size):
         raise IndexError(f"an index is outside range({size})")
     bits = max(size - 1, 0).bit_length()
     stretched = hashlib.shake_128(key.to_bytes(8, "little")).digest(8 * _ROUNDS)
     rounds = np.frombuffer(stretched, dtype="<u8")
-    values = _feistel(indices.astype(np.uint64), bits, rounds)
+    values = _feistel(indices.astype(np.uint64), bits, rounds, turn)
     outside = np.flatnonzero(values >= size)
     while outside.size:
-        values[outside] = _feistel(values[outside], bits, rounds)
+        values[outside] = _feistel(values[outside], bits, rounds, turn)
         outside = outside[values[outside] >= size]
     return values.astype(np.int64)
 
 
-def _feistel(values: np.ndarray, bits: int, rounds: np.ndarray) -> np.ndarray:
-    """One pass over range(2 ** bits): each half is changed by a mix of the other, in turn."""
+def invert_many(values: np.ndarray, size: int, key: int) -> np.ndarray:
+    """The indices that `permute_many` sends to `values`: (n,) integers to (n,) int64.
+
+    Raises IndexError for a value outside range(size).
+    """
+    return _walk(values, size, key, -1)
+
+
+def _feistel(values: np.ndarray, bits: int, rounds: np.ndarray, turn: int) -> np.ndarray:
+    """One pass over range(2 ** bits): each half is changed by a mix of the other, in turn; turn -1: undone."""
     low_bits = np.uint64(bits // 2)
     low_mask = np.uint64((1 << (bits // 2)) - 1)
     high_mask = np.uint64((1 << (bits - bits // 2)) - 1)
     low, high = values & low_mask, values >> low_bits
-    for place, part in enumerate(rounds):
+    for place in range(len(rounds))[::turn]:
+        part = rounds[place]
         if place % 2:
             low = low ^ (_mix(high, part) & low_mask)
         else:

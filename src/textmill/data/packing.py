@@ -77,6 +77,13 @@ class RunningPacking:
         scored = (places >= regular) & (places < self.store.tokens)
         return Rows(np.where(places < self.store.tokens, places, NOWHERE), scored, None)
 
+    def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""
+        first, last = start // self.sequence, -(-stop // self.sequence)
+        rows = np.arange(first, last, dtype=np.int64)
+        low, high = np.maximum(rows * self.sequence, start), np.minimum((rows + 1) * self.sequence, stop)
+        return rows, high - low
+
 
 class BestFitPacking:
     """Documents fitted whole into rows, best fit decreasing (Ding et al. 2024, "Fewer Truncations Improve
@@ -136,6 +143,14 @@ class BestFitPacking:
                 position = after
             documents[row, position:] = last - first  # padding keeps to itself
         return Rows(places, scored, documents)
+
+    def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""
+        low = np.maximum(self._begins + self._context, start)
+        counts = np.maximum(np.minimum(self._begins + self._sizes, stop) - low, 0)
+        pieces = np.flatnonzero(counts)
+        rows, which = np.unique(np.searchsorted(self._rows, pieces, side="right") - 1, return_inverse=True)
+        return rows, np.bincount(which, counts[pieces], len(rows)).astype(np.int64)
 
 
 Packing = RunningPacking | BestFitPacking

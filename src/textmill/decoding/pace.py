@@ -7,7 +7,7 @@ known of them fades, so that they are tried again later; a guesser that only cos
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 from textmill.index.draft import Draft
@@ -93,8 +93,13 @@ class Pace:
         guesser.questions += 1
         guesser.balance -= seconds
 
-    def choose(self, drafts: Mapping[str, Draft | None]) -> Draft | None:
-        """The draft, cut to the best length, that is expected to give most; None where a plain step does."""
+    def choose(
+        self, drafts: Mapping[str, Draft | None], may: Callable[[int], bool] = lambda _: True
+    ) -> Draft | None:
+        """The draft, cut to the best length, that is expected to give most; None where a plain step does.
+
+        may: whether drafts of a length may be read.
+        """
         best, gain, chosen = None, _GAIN, ""
         for name, draft in drafts.items():
             if draft is None:
@@ -103,6 +108,8 @@ class Pace:
             for length in LADDER:
                 if length > len(draft.ids):
                     break
+                if not may(length):
+                    continue
                 expected = sum(kind.rate**place for place in range(length + 1)) / self._cost(length)
                 if expected > gain:
                     best, gain, chosen = Draft(draft.ids[:length], draft.evidence), expected, name

@@ -27,7 +27,8 @@ from textmill.decoding.pace import Pace
 from textmill.index.draft import Draft, Drafter
 
 MOST = 16  # tokens drafted at once
-_CLOSE = 4.0  # times the largest difference met so far between a token's logits read together and alone
+_CLOSE = 8.0  # times the difference measured between a token's logits read together and alone
+_TOO_FAR = 8.0  # times the least such difference: a length of drafts that rounds so much worse is not used
 
 
 @dataclass
@@ -70,7 +71,8 @@ class Speculation:
     def __init__(self, drafters: Callable[[], dict[str, Drafter]], pace: Pace | None = None) -> None:
         self.report, self.pace = Report(), pace or Pace()
         self._make, self._row = drafters, None
-        self._difference: float | None = None  # largest met between logits read together and alone
+        # Largest difference between a token's logits read alone and with so many drafted ones.
+        self._differences: dict[int, float] = {}
         self._begin(None, 0)
 
     def _begin(self, row: object, exact: int) -> None:
@@ -80,7 +82,8 @@ class Speculation:
         self._draft: Draft | None = None
         self._place = 0  # how many drafted tokens were kept
         self._spent = 0.0
-        self._exact = exact  # columns of the cache that are to the bit those of plain decoding
+        self._exact = exact  # columns of the state that are to the bit those of plain decoding
+        self._loose = 0.0  # largest difference of what was read together after those
 
     def read(self, model: Any, state: Any, row: object, text: Sequence[int], room: int) -> tuple[Tensor, Any]:
         """Logits (1, V) after the last of `text`, and the state; what was read ahead is not read again.
@@ -114,8 +117,10 @@ class Speculation:
         draft = self._drafted(text, room) if hasattr(state, "truncate") else None
         drafting = time.perf_counter() - begun
         tokens = torch.tensor([[text[-1], *(draft.ids if draft else ())]], device=_device(model))
-        if draft is not None and self._difference is None:
+        if draft is not None and len(draft.ids) not in self._differences:
             state = self._compare(model, state, tokens)
+            if not self._near(len(draft.ids)):
+                draft, tokens = None, tokens[:, :1]
         begun = time.perf_counter()
         logits, state = model.step(tokens, state)
         if logits.is_cuda:
@@ -129,6 +134,7 @@ class Speculation:
             if self._exact == state.length - 1:
                 self._exact = state.length
             return logits[:, -1], state
+        self._loose = max(self._loose, self._differences[len(draft.ids)])
         self.report.speculated += 1
         self.report.drafted += len(draft.ids)
         self.report.saved -= drafting
@@ -148,29 +154,29 @@ class Speculation:
             self._known[name] = len(text)
             found[name] = drafter.propose(most)
             self.pace.asked(name, time.perf_counter() - begun)
-        return self.pace.choose(found)
+        return self.pace.choose(found, self._near)
+
+    def _near(self, length: int) -> bool:
+        """Whether drafts of this length may be used: rounding is about the same as for the others, or not yet known."""
+        known = self._differences
+        return length not in known or known[length] <= _TOO_FAR * min(known.values())
 
     def _compare(self, model: Any, state: Any, tokens: Tensor) -> Any:
-        """Once: how far the logits of one token are from its logits when more are read with it."""
+        """Once for each length: how far the logits of a token are from its logits when more are read with it."""
         alone, state = model.step(tokens[:, :1], state)
         state = state.truncate(state.length - 1)
         together, state = model.step(tokens, state)
-        self._met(alone[:, 0], together[:, 0])
-        self.report.steps += 1
+        difference = float((alone[:, 0].float() - together[:, 0].float()).abs().max())
+        self._differences[tokens.shape[1] - 1] = difference
+        self.report.steps += 2
         return state.truncate(state.length - tokens.shape[1])
-
-    def _met(self, alone: Tensor, together: Tensor) -> None:
-        difference = float((alone.float() - together.float()).abs().max())
-        self._difference = max(self._difference or 0.0, difference)
 
     def unsure(self, row: object, state: Any, logits: Tensor) -> bool:
         """Whether rounding may have turned round which token of `logits` (1, V) is the likeliest."""
-        if row is not self._row or not self._difference:
-            return False
-        if self._exact == self._at(state):
+        if row is not self._row or not self._loose:
             return False
         first, second = logits[0].topk(min(2, logits.shape[-1])).values[[0, -1]].tolist()
-        return first - second <= _CLOSE * self._difference
+        return first - second <= _CLOSE * self._loose
 
     def _at(self, state: Any) -> int:
         """Columns of the state that belong to the text whose next token is being chosen."""
@@ -190,8 +196,7 @@ class Speculation:
             read, state = model.step(torch.tensor([[token]], device=logits.device), state)
             result = read[:, -1]
             self.report.steps += 1
-        self._met(result, logits)
-        self._exact = state.length
+        self._exact, self._loose = state.length, 0.0
         self.report.settled += 1
         seconds = time.perf_counter() - begun
         self.report.seconds += seconds

@@ -17,6 +17,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import Finish, generate
 
 if TYPE_CHECKING:
+    from textmill.decoding.speculate import Speculation
     from textmill.text.tokenizer import Tokenizer
 
 
@@ -98,6 +99,7 @@ def generate_text(
     samples: int = 1,
     rows: int = 32,
     context: int | None = None,
+    speculation: Speculation | None = None,
 ) -> Iterator[TextPiece]:
     """Continue each prompt `samples` times, yielding text as soon as it is certain.
 
@@ -118,7 +120,7 @@ def generate_text(
         return stream.stopped
 
     ids = [tokenizer.encode(prompt).tolist() for prompt in prompts]
-    options = {"samples": samples, "rows": rows, "context": context}
+    options = {"samples": samples, "rows": rows, "context": context, "speculation": speculation}
     for piece in generate(model, ids, spec, end=tokenizer.end, heard=heard, **options):
         key = (piece.row, piece.sample)
         count, logprob = sums[key]

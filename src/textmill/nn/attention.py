@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -59,10 +60,14 @@ class Attention(nn.Module):
 
     Each key head serves H/K neighbouring query heads (Ainslie et al. 2023). Queries, keys and values come
     from one matrix, in that order: one large product is quicker than three.
+
+    `one_by_one` may be set: of several tokens read after a cache, each is then worked out by itself. Attention
+    rounds otherwise over several tokens than over one, which matters to who rounds its result to few bits.
     """
 
     def __init__(self, spec: DecoderSpec) -> None:
         super().__init__()
+        self.one_by_one = False
         self.heads, self.key_heads, self.head_width = spec.heads, spec.key_heads, spec.head_width
         self.softcap = spec.attention_softcap
         width = self.head_width
@@ -82,9 +87,27 @@ class Attention(nn.Module):
             cache.write(k, v, reach.start)
             stop = reach.start + x.shape[1]
             k, v = cache.keys[:, :, reach.first : stop], cache.values[:, :, reach.first : stop]
-        special = self.softcap is not None or self.relative_keys is not None
-        mixed = self._by_formula(q, k, v, reach) if special or _Mode.eager else self._fused(q, k, v, reach)
+        one_by_one = self.one_by_one and 1 < q.shape[2] < k.shape[2]
+        mixed = self._one_by_one(q, k, v, reach) if one_by_one else self._mixed(q, k, v, reach)
         return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+        """What each query takes from the values, (B, H, T, E)."""
+        special = self.softcap is not None or self.relative_keys is not None
+        return self._by_formula(q, k, v, reach) if special or _Mode.eager else self._fused(q, k, v, reach)
+
+    def _one_by_one(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+        """The last T of S tokens, each by itself, so that it gets to the bit what it gets when it is read alone."""
+        mixed = []
+        for place in range(q.shape[2]):
+            stop = k.shape[2] - q.shape[2] + place + 1
+            mask = None if reach.mask is None else reach.mask[:, :, place : place + 1, :stop]
+            if mask is not None and mask.dtype is torch.bool and bool(mask.all()):
+                mask = None
+            back = None if reach.back is None else reach.back[place : place + 1, :stop]
+            alone = replace(reach, mask=mask, back=back)
+            mixed.append(self._mixed(q[:, :, place : place + 1], k[:, :, :stop], v[:, :, :stop], alone))
+        return torch.cat(mixed, dim=2)
 
     def _project(self, x: Tensor, reach: Reach) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, T, E), keys and values (B, K, T, E), normed and rotated as the model says."""

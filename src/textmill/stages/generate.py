@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import schema
-from textmill.base.errors import RecipeError
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.run import Run
 from textmill.base.spec import GenerationSpec
-from textmill.stages.locate import locate_model
+from textmill.stages.index import open_index
+from textmill.stages.locate import locate_model, locate_run
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:
+    from textmill.decoding.speculate import Speculation
     from textmill.decoding.stream import TextPiece
+    from textmill.index.draft import Drafter
+
+
+@dataclass
+class Generation:
+    """A generation under way; iterating over it writes it.
+
+    Where it speculated, `report` tells afterwards what that came to, and the run, if there is one, notes it.
+    """
+
+    pieces: Iterator[TextPiece]
+    speculation: Speculation | None = None
+    run: Run | None = None
+    _tokens: dict[tuple[int, int], int] = field(default_factory=dict)
+    _seconds: float = 0.0
+
+    def __iter__(self) -> Iterator[TextPiece]:
+        begun = time.perf_counter()
+        for piece in self.pieces:
+            self._tokens[piece.row, piece.sample] = piece.tokens
+            yield piece
+        self._seconds = time.perf_counter() - begun
+        if self.run is not None and self.speculation is not None:
+            with contextlib.suppress(TextmillError):  # somebody else's run may not be written to
+                self.run.event("generated", speculation=self.report())
+
+    def report(self) -> dict[str, Any] | None:
+        """Accepted tokens a step, share of steps speculated, speed; None when nothing was speculated on."""
+        if self.speculation is None:
+            return None
+        speed = sum(self._tokens.values()) / self._seconds if self._seconds else None
+        return self.speculation.report.plain() | {
+            "tokens_per_second": None if speed is None else round(speed, 1)
+        }
 
 
 def generate(
@@ -24,10 +63,11 @@ def generate(
     changes: Mapping[str, Any],
     samples: int = 1,
     weights: str = "fp32",
-) -> Iterator[TextPiece]:
+) -> Generation:
     """Stream the continuations of prompts; `changes` override the model's own generation defaults.
 
-    Raises RecipeError when an option is out of range, TextmillError when there is no such model.
+    Raises RecipeError when an option is out of range, TextmillError when there is no such model, or when it is to
+    draw guesses from a corpus that cannot be found.
     """
     import torch
 
@@ -41,8 +81,47 @@ def generate(
     published = huggingface.read(locate_model(space, target))
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     spec = schema.read(GenerationSpec, plain, "options")
+    run = _run(space, target)
+    ahead = speculation(space, run, spec.speculate)
     model = prepare(published.model, formats[weights])
-    return stream.generate_text(model, published.tokenizer, prompts, spec, samples=samples)
+    pieces = stream.generate_text(
+        model, published.tokenizer, prompts, spec, samples=samples, speculation=ahead
+    )
+    return Generation(pieces, ahead, run)
+
+
+def _run(space: Workspace, target: str) -> Run | None:
+    """The run a model belongs to; None for a directory on its own."""
+    try:
+        return locate_run(space, target)
+    except TextmillError:
+        return None
+
+
+def speculation(space: Workspace, run: Run | None, kind: str) -> Speculation | None:
+    """Speculative decoding as a GenerationSpec asks for it: None when it is off.
+
+    Guesses from the corpus need its index, which is built where it is missing. Raises TextmillError when the model
+    belongs to no run, so that nobody knows its corpus.
+    """
+    if kind == "off":
+        return None
+    from textmill.decoding.speculate import Speculation
+    from textmill.index.draft import ContextDrafter, CorpusDrafter
+
+    makers: dict[str, Callable[[], Drafter]] = {}
+    if kind in ("prompt", "both"):
+        makers["prompt"] = ContextDrafter
+    if kind in ("corpus", "both"):
+        if run is None:
+            raise TextmillError(
+                "belongs to no run here, so its corpus is not known",
+                where="--speculate",
+                advice="`--speculate prompt` draws its guesses from the prompt",
+            )
+        corpus = open_index(space, str(run.path)).index
+        makers["corpus"] = lambda: CorpusDrafter(corpus)
+    return Speculation(lambda: {name: make() for name, make in makers.items()})
 
 
 @dataclass
