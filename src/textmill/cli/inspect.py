@@ -9,7 +9,7 @@ import typer
 
 from textmill.base.console import print_json
 from textmill.base.errors import FAILED
-from textmill.cli.options import WORK, Json, Target, Work, workspace
+from textmill.cli.options import WORK, Json, Quiet, Target, Work, opened, workspace
 
 data = typer.Typer(help="Look into the training data.", no_args_is_help=True)
 
@@ -52,3 +52,27 @@ def where(
 
     result = ancestry.batch_documents(workspace(work, quiet=True), target, step)
     print_json(result) if json else show.documents(result)
+
+
+@data.command()
+def contamination(
+    target: Annotated[
+        str, typer.Argument(help="Recipe or run whose corpus is looked at.", show_default=False)
+    ],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Evaluation sets: JSON lines, CSV, Parquet or text.", show_default=False),
+    ],
+    part: Annotated[str, typer.Option(help="Part of the corpus.")] = "train",
+    ngram: Annotated[int, typer.Option(min=5, help="Words in a row that count as found.")] = 13,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the examples of evaluation sets that a corpus holds: whole, by a run of words, or nearly."""
+    from textmill.cli import show_index
+    from textmill.stages import contamination as stage
+
+    with opened(work, quiet) as space:
+        result = stage.overlap(space, target, files, part=part, ngram=ngram)
+    print_json(result) if json else show_index.contamination(result)

@@ -14,6 +14,7 @@ from textmill.base.console import amount
 
 _OUT = Console(highlight=False, soft_wrap=False)
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+_SHOWN = 3  # places named of each evaluation set
 
 
 def built(result: Mapping[str, Any]) -> None:
@@ -75,6 +76,22 @@ def _trace(result: Mapping[str, Any]) -> None:
             _OUT.print(f"    [dim]{found['document']}[/dim]  {escape(found['source'])}", soft_wrap=True)
         if (more := span["documents"] - len(span["found_in"])) > 0:
             _OUT.print(f"    [dim]and {more:,} more[/dim]")
+
+
+def contamination(result: Mapping[str, Any]) -> None:
+    """How much of each evaluation set a corpus holds."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in ("set", "examples", "found whole", f"{result['ngram']} words", "nearly", "documents"):
+        table.add_column(header, justify="left" if header == "set" else "right")
+    for name, row in result["sets"].items():
+        figures = (row[key] for key in ("examples", "exact", "run", "near", "documents"))
+        table.add_row(escape(name), *(f"{figure:,}" for figure in figures))
+    _OUT.print(f"examples found in the {result['part']} part of {escape(result['name'])}\n", soft_wrap=True)
+    _OUT.print(table)
+    for row in result["sets"].values():
+        for sample in row["samples"][:_SHOWN]:
+            line = f"{sample['example']} ({sample['kind']}) in {sample['source']}, character {sample['character']:,}"
+            _OUT.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
 
 
 def _coloured(text: str, spans: list[Mapping[str, Any]]) -> Text:

@@ -177,8 +177,8 @@ _HIGH_PAIR = re.compile(rb"[\x81-\xfe][\x40-\x7e\x80-\xfe]")
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _FREQUENT = frozenset(
     character.encode("gb2312")
-    for character in "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可里后小么心多"
-    "天而能好都然没日于起还发成事只作当想看文无开手十用主行方又如前所本见经头面公同三已老从动两长知明"
+    for character in "的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过"
+    "家学对可里后小么心多天而能好都然没日于起还发成事只作当想看文无开手十用主行方又如前所本见经头面公同三已老从动两长知明"
 )
 _LETTERS_1252 = frozenset(b"\x8a\x8c\x8e\x9a\x9c\x9e\x9f" + bytes(set(range(0xC0, 0x100)) - {0xD7, 0xF7}))
 

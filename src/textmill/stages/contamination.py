@@ -1,0 +1,33 @@
+"""`textmill data contamination`: how much of an evaluation set a corpus holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from textmill.base.errors import RecipeError
+from textmill.base.step_spec import ContaminationStep
+from textmill.stages.index import prepared_of
+from textmill.stages.prepare import PARTS
+from textmill.stages.workspace import Workspace
+from textmill.text import contamination
+
+
+def overlap(
+    space: Workspace, target: str, files: Sequence[Path], *, part: str = "train", ngram: int = 13
+) -> dict[str, Any]:
+    """Of each evaluation set: its examples, and how many are found in a part of a corpus, in which way and where.
+
+    target: a recipe or a run. ngram: words in a row that count as found.
+    Raises RecipeError for an unknown part and for a set that cannot be read.
+    """
+    if part not in PARTS:
+        raise RecipeError(
+            f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
+        )
+    prepared, name = prepared_of(space, target)
+    spec = ContaminationStep(files=tuple(map(str, files)), ngram=ngram, action="report")
+    documents = prepared.open_corpus().documents(part)
+    sets = contamination.overlap(documents, spec, Path.cwd())
+    return {"corpus": str(prepared.corpus.path), "name": name, "part": part, "ngram": ngram, "sets": sets}
