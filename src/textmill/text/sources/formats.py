@@ -52,6 +52,7 @@ READERS: dict[str, Reader] = {
     ".csv": records.table_rows,
     ".tsv": records.table_rows,
     ".parquet": records.parquet_rows,
+    ".arrow": records.arrow_rows,
     # pages and books
     ".html": html.documents,
     ".htm": html.documents,

@@ -1,4 +1,4 @@
-"""Files of records: JSON, JSON lines, CSV, TSV and Parquet. One record, one document.
+"""Files of records: JSON, JSON lines, CSV, TSV, Parquet and Arrow. One record, one document.
 
 A record without text is set aside with its line; the other scalar columns become the document's metadata.
 Lines are streamed, so such a file may be larger than memory; `limits.file_bytes` caps each record.
@@ -302,12 +302,36 @@ def parquet_rows(item: Input, fields: Fields) -> Items:
     import pyarrow.parquet as pq
 
     with seekable(item) as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
-        number = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=_columns_read(file.schema_arrow, fields)):
-            item.budget.charge(batch.nbytes)
-            for row in _rows(batch):
-                number += 1
-                yield _parquet_row(row, f"{item.place}:row {number}", fields, item.limits.file_bytes)
+        columns = _columns_read(file.schema_arrow, fields)
+        yield from _batches(item, file.iter_batches(batch_size=_ROWS, columns=columns), fields)
+
+
+def arrow_rows(item: Input, fields: Fields) -> Items:
+    """The rows of an Arrow IPC stream, as Hugging Face's `datasets` writes it, or of an Arrow file."""
+    import pyarrow as pa
+
+    with seekable(item) as stream:
+        whole = stream.read(6) == b"ARROW1"
+        stream.seek(0)
+        with pa.ipc.open_file(stream) if whole else pa.ipc.open_stream(stream) as file:
+            columns = _columns_read(file.schema, fields)
+            found = (file.get_batch(at) for at in range(file.num_record_batches)) if whole else file
+            yield from _batches(item, (part for batch in found for part in _slices(batch, columns)), fields)
+
+
+def _slices(batch: Any, columns: list[str]) -> Iterator[Any]:
+    batch.validate(full=True)  # offsets that point outside the memory would be followed
+    batch = batch.select(columns)
+    return (batch.slice(start, _ROWS) for start in range(0, batch.num_rows, _ROWS))
+
+
+def _batches(item: Input, batches: Any, fields: Fields) -> Items:
+    number = 0
+    for batch in batches:
+        item.budget.charge(batch.nbytes)
+        for row in _rows(batch):
+            number += 1
+            yield _parquet_row(row, f"{item.place}:row {number}", fields, item.limits.file_bytes)
 
 
 def _columns_read(schema: Any, fields: Fields) -> list[str]:

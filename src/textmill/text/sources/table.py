@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec, Source, StdlibSource, WebSource
+from textmill.base.corpus_spec import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
 from textmill.text.document import Item, Rejected
-from textmill.text.sources import local, python_stdlib, web
+from textmill.text.sources import dataset, local, python_stdlib, web
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Reader:
 SOURCES: dict[type, Reader] = {
     FilesSource: Reader(local.files, local.documents),
     StdlibSource: Reader(python_stdlib.files, python_stdlib.documents),
+    DatasetSource: Reader(dataset.files, dataset.documents),
     WebSource: Reader(web.files, web.documents),
 }
 
