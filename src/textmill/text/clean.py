@@ -46,7 +46,7 @@ from textmill.text.duplicates import ExactDuplicates
 from textmill.text.language import language
 from textmill.text.near_duplicates import NearDuplicates
 from textmill.text.privacy import personal_data
-from textmill.text.repairs import ftfy_repair
+from textmill.text.repairs import ftfy_step
 from textmill.text.segmentation import segment
 from textmill.text.step import CorpusStep, Sketched, carry_out
 from textmill.text.stop_words import stop_words
@@ -300,7 +300,7 @@ STEPS: dict[type, Callable[[Any], Step]] = {
     UnicodeStep: lambda spec: _each(partial(normalise, form=spec.form)),
     WhitespaceStep: lambda spec: _each(partial(whitespace, blank_lines=spec.blank_lines)),
     LengthStep: lambda spec: _length(spec.least, spec.most),
-    FtfyStep: lambda spec: _each(ftfy_repair),
+    FtfyStep: lambda spec: _each(ftfy_step()),
     ChineseStep: lambda spec: _each(chinese(spec)),
     BoilerplateStep: lambda spec: _each(partial(boilerplate, repeats=spec.repeats)),
     LanguageStep: language,

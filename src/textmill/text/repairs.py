@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,12 @@ from textmill.base.errors import TextmillError
 
 _ROUNDS = 8  # one repair may uncover another: text misread again and again
 _ODD = re.compile(r"[^\t -~]|&")  # without one of these a line has nothing that ftfy changes
+
+
+def ftfy_step() -> Callable[[str], str]:
+    """What the step does to a text. Raises TextmillError when ftfy is missing."""
+    _ftfy()
+    return ftfy_repair
 
 
 def ftfy_repair(text: str) -> str:
