@@ -26,10 +26,14 @@ class Clusters:
         for one, other in zip(self.roots(left).tolist(), self.roots(right).tolist(), strict=True):
             low, high = sorted((self._root(one), self._root(other)))
             self._parents[high] = low
+
+    def flatten(self) -> None:
+        """Shorten all ways to the roots; takes a look at every thing."""
         self._parents = self.roots(self._parents)
 
     def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(things, roots) of clusters with more than one member, things rising."""
+        self.flatten()
         sizes = np.bincount(self._parents, minlength=len(self._parents))
         things = np.flatnonzero(sizes[self._parents] > 1)
         return things, self._parents[things]

@@ -167,6 +167,7 @@ class NearDuplicates:
         for band in range(self._bands):
             keys = np.fromfile(scratch / f"band-{band}", "<u8")
             self._join(clusters, seen.samples, keys)
+            clusters.flatten()
         members, roots = clusters.shared()
         best = _longest(members, roots, seen.characters[members])
         numbers = seen.numbers[members].tolist()
