@@ -29,6 +29,7 @@ def luhn_digit(digits: str) -> str:
 # First and last value of the leading digits, and the lengths issued with them. Maestro's and UnionPay's ranges hold
 # more than what is used today; the check digit has to do the rest.
 _SIXTEEN_ON = (16, 17, 18, 19)
+_TWELVE_ON = tuple(range(12, 20))
 ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("4", "4", (13, 16, 19)),  # Visa
     ("51", "55", (16,)),  # Mastercard
@@ -39,19 +40,22 @@ ISSUERS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("3095", "3095", (14, 16)),
     ("36", "36", (14, 16)),
     ("38", "39", (14, 16)),
-    ("3528", "3589", _SIXTEEN_ON),  # JCB
+    ("35", "35", _SIXTEEN_ON),  # JCB
+    ("2131", "2131", (15,)),
+    ("1800", "1800", (15,)),
     ("6011", "6011", _SIXTEEN_ON),  # Discover
     ("644", "659", _SIXTEEN_ON),
     ("62", "62", _SIXTEEN_ON),  # UnionPay
     ("81", "81", _SIXTEEN_ON),
     ("9558", "9558", (19,)),  # Chinese debit cards from before UnionPay
     ("2200", "2204", _SIXTEEN_ON),  # Mir
-    ("5018", "5018", (16, 18, 19)),  # Maestro
-    ("5020", "5020", (16, 18, 19)),
-    ("5038", "5038", (16, 18, 19)),
-    ("5893", "5893", (16, 18, 19)),
-    ("6304", "6304", (16, 18, 19)),
-    ("6759", "6763", (16, 18, 19)),
+    ("5018", "5018", _TWELVE_ON),  # Maestro
+    ("5020", "5020", _TWELVE_ON),
+    ("5038", "5038", _TWELVE_ON),
+    ("5893", "5893", _TWELVE_ON),
+    ("6304", "6304", _TWELVE_ON),
+    ("6390", "6390", _TWELVE_ON),
+    ("6759", "6763", _TWELVE_ON),
 )
 
 

@@ -42,8 +42,9 @@ _CANDIDATE = re.compile(
 )
 # Full-width letters, digits and signs, which Chinese keyboards type, in place of ASCII: same length, same places.
 _WIDE = re.compile("[０-９Ａ-Ｚａ-ｚ＠]")
+_WIDE_RUN = re.compile("[０-９Ａ-Ｚａ-ｚ＠．－＋（）／＿＝＃]+")
 _FOLD = {
-    code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1B), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
+    code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
 }
 _FOLD |= {ord(wide): ord(wide) - 0xFEE0 for wide in "＠．－＋（）／＿＝＃"}
 _MASK = "\x00"
@@ -68,7 +69,9 @@ def find(text: str) -> list[Found]:
 
 def fold(text: str) -> str:
     """The text with full-width letters, digits and signs as ASCII, where it holds letters or digits of them."""
-    return text if text.isascii() or not _WIDE.search(text) else text.translate(_FOLD)
+    if text.isascii() or not _WIDE.search(text):
+        return text
+    return _WIDE_RUN.sub(lambda run: run[0].translate(_FOLD), text)
 
 
 def _masked(text: str, found: list[Found]) -> str:
@@ -102,6 +105,8 @@ def _candidates(text: str) -> Iterator[Found]:
         yield from (Found("key", *span) for span in privacy_keys.private_keys(text))
     if "::" in text or text.count(":") >= 7:
         yield from (Found("ip", *span) for span in _ipv6(text))
+    if any(start in text for start in privacy_keys.LETTERS_ALONE):
+        yield from (Found("key", *match.span()) for match in privacy_keys.WITHOUT_DIGITS.finditer(text))
     token_end = 0
     for match in _CANDIDATE.finditer(text):
         start, end = match.span()
@@ -139,7 +144,7 @@ _EDGE = r"(?<![0-9A-Za-z_])(?<![0-9][.,])"
 _END = r"(?![0-9A-Za-z_])(?![.,][0-9])"
 _GAP = r"[ .\-\u00a0\u2007\u2009\u202f\u2010-\u2013\u2212\uff0d\u3000]"
 _CARD = re.compile(
-    rf"{_EDGE}(?:[0-9]{{13,19}}"
+    rf"{_EDGE}(?:[0-9]{{12,19}}"
     rf"|[0-9]{{4}}(?P<a>{_GAP})[0-9]{{4}}(?P=a)[0-9]{{4}}(?P=a)[0-9]{{4}}(?:(?P=a)?[0-9]{{1,3}})?"
     rf"|[0-9]{{4}}(?P<b>{_GAP})[0-9]{{6}}(?P=b)[0-9]{{4,5}}"
     rf"|[0-9]{{4}}(?P<c>{_GAP})[0-9]{{3}}(?P=c)[0-9]{{3}}(?P=c)[0-9]{{3}}"
@@ -148,13 +153,13 @@ _CARD = re.compile(
 _ID_CN = re.compile(rf"{_EDGE}[1-9][0-9]{{5}}{_GAP}?[12][0-9]{{7}}{_GAP}?[0-9]{{3}}[0-9Xx]{_END}")
 _OLD_ID_CN = re.compile(rf"{_EDGE}[1-9][0-9]{{14}}{_END}")
 _OLD_ID_WORDS = re.compile(
-    r"身份证|身份證|证件|證件|identity (?:card|number|no)|ID (?:card|number|no)|resident ID|\bID\b"
+    r"(?:身份证|身份證|证件|證件|identity|(?<![A-Za-z])ID(?![A-Za-z]))[^0-9\n。\x00]{0,16}\Z"
 )
 _SSN = re.compile(
     rf"{_EDGE}(?<![0-9]-)(?!000|666|9)[0-9]{{3}}(?P<gap>[ \-\u2010-\u2013]?)(?!00)[0-9]{{2}}(?P=gap)(?!0000)[0-9]{{4}}"
     rf"{_END}(?!-[0-9])"
 )
-_SSN_WORDS = re.compile(r"\bSSN|[Ss]ocial.{0,3}[Ss]ecurity|社会安全|社安")
+_SSN_WORDS = re.compile(r"(?:SSN|social.{0,3}security|社会安全|社安)[^0-9\n。\x00]{0,16}\Z", re.IGNORECASE)
 _NOT_DIGITS = re.compile("[^0-9Xx]")
 
 
@@ -166,7 +171,7 @@ def bare(text: str) -> str:
 def _numbers(text: str, start: int, end: int) -> Iterator[Found]:
     """Personal numbers in a run of at least seven digits with their separators."""
     size, stop = end - start, min(len(text), end + 2)  # an X may follow, and what follows must be seen
-    if size >= 13:
+    if size >= 12:
         for match in _CARD.finditer(text, start, stop):
             if _is_card(text, match):
                 yield Found("card", *match.span())
@@ -190,11 +195,18 @@ def _numbers(text: str, start: int, end: int) -> Iterator[Found]:
 
 def _is_card(text: str, match: re.Match[str]) -> bool:
     digits = bare(match[0])
-    if not checksums.is_card(digits):
+    if not checksums.is_card(digits) or _IBAN_BEFORE.search(text, max(0, match.start() - 40), match.start()):
         return False
-    # Written in groups it is a card. Bare, 13 digits are rather an article number (EAN-13), since no cards of that
-    # length are issued any more, and one in ten numbers that somebody labelled as an order's passes the check.
-    return len(match[0]) > len(digits) or (len(digits) > 13 and announced(text, match.start()) != "other")
+    if len(digits) == 18 and digits[:2] in checksums.PROVINCES and checksums.is_date(digits[6:14]):
+        return False  # an identity number with a slip in it
+    if len(match[0]) > len(digits):  # written in groups
+        return True
+    # Bare, 13 digits are rather an article number (EAN-13), since no cards of that length are issued any more, and
+    # one in ten numbers that somebody labelled as an order's passes the check.
+    before = text[max(0, match.start() - _LOOK_BACK) : match.start()]
+    return bool(_CARD_WORDS.search(before)) or (
+        len(digits) > 13 and announced(text, match.start()) != "other"
+    )
 
 
 def _iban(text: str, start: int) -> int:
@@ -216,18 +228,21 @@ def _iban(text: str, start: int) -> int:
     return at + 1 - start if checksums.is_iban("".join(bare_text)) else 0
 
 
+_CARD_WORDS = re.compile(r"(?:card|visa|credit|debit|maestro|卡)[^0-9\n。\x00]{0,16}\Z", re.IGNORECASE)
+_IBAN_BEFORE = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2} (?:[A-Z0-9]{4} ){0,6}\Z")  # four by four
 _IBAN_GAPS = " -\u00a0\u202f\u2009.\u3000"
 
 # --- Internet addresses -------------------------------------------------------------------------------------------
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_])(?!\.[0-9]|-[A-Za-z])")
 _VERSION = re.compile(
-    r"(?:\b(?:v|ver|versions?|release|rev|build|firmware|section|chapter|figure|table|clause|rule|article|appendix"
-    r"|requires?|upgraded?(?: to)?|update(?: to)?|Chrome|Firefox|Safari|kernel)\.?|版本号?|升级到|更新到|章节?|节|§"
+    r"(?:(?<![a-z])(?:v|ver|versions?|release|rev|build|firmware|section|chapter|figure|table|clause|rule|article|appendix"
+    r"|requires?|upgraded?(?: to)?|update(?: to)?|Chrome|Firefox|Safari|kernel)\.?|版本号?|升级到|更新到|第|章节?|节|§"
     r"|[=<>~^]=|[A-Za-z][/\-])[ :：(]{0,3}(?:[0-9.]{3,20} ?(?:to|and|-|到|至|,) ?)?\Z",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(
-    r"\bip|addr|host|server|gateway|proxy|ping|dns|client|login|logged|://|\bfrom\b|地址|服务器|主机|网关|登录|来自",
+    r"(?<![a-z])ip|addr|host|server|gateway|proxy|ping|dns|client|login|logged|://|(?<![a-z])from "
+    r"|地址|服务器|主机|网关|登录|来自",
     re.IGNORECASE,
 )
 _LOOK_BACK = 32

@@ -18,8 +18,9 @@ _OPEN, _CLOSE = r"[(（]", r"[)）]"
 _BEFORE = r"(?<![0-9A-Za-z_])(?<![0-9][-.,:/=])"
 _AFTER = r"(?![0-9A-Za-z_])(?![.,:/=][0-9])(?!-[0-9]{6})"
 _EXTENSION = (
-    r"(?:[ ,，]{0,2}(?:ext|extn|extension|Ext|EXT|x|转|轉|分机|分機|内线)[.:： ]{0,2}[0-9]{1,6}(?![0-9]))?"
+    r"(?:[ ,，]{0,2}(?:ext|extn|extension|Ext|EXT|x|转|轉|分机|分機|内线)[.:： ]{0,2}[0-9]{1,6}(?![0-9]))"
 )
+_CLOSED = rf"(?:{_EXTENSION}|{_AFTER})"
 
 # ITU-T E.164: country codes in use.
 _CODES_TEXT = (
@@ -44,39 +45,52 @@ _NATIONAL: dict[str, tuple[int, int]] = {
     "351": (9, 9), "353": (7, 9), "852": (8, 8), "853": (8, 8), "886": (8, 9), "966": (8, 9), "971": (8, 9),
 }  # fmt: skip
 
+_OPENING, _CLOSING = re.compile(_OPEN), re.compile(_CLOSE)
 _MORE = re.compile(_EXTENSION)
 _TRUNK_ZERO = re.compile(r"[(（]0[)）]")
 _LAST_GROUP = re.compile(r"[^0-9]+[0-9]+\Z")
 
-INTERNATIONAL = re.compile(
-    rf"(?:(?<![0-9A-Za-z_+)\]])[+＋] ?|(?<![0-9A-Za-z_.,])00(?=[1-9]){S}?)"
-    rf"{_OPEN}?[1-9](?:[0-9]|(?:{_GAP}|[()（）/]){{1,3}}[0-9]){{6,17}}(?![0-9A-Za-z_])"
+_CHAIN = (
+    rf"[0-9](?:(?:{_GAP}{{0,2}}|/)[0-9])"  # digits with at most two blanks or hyphens, or a slash, between
 )
-# Area codes and exchanges of North America begin with 2 to 9, and neither is x11 (NANPA).
+INTERNATIONAL = re.compile(
+    rf"(?:(?<![0-9A-Za-z_+)\]])(?:{_OPEN}(?=[+＋]))?[+＋](?: (?<![0-9)] [+＋] ))?{_OPEN}?"
+    rf"|(?<![0-9A-Za-z_.,/:])(?<![0-9]{_GAP})00(?=[1-9]))"
+    rf"[1-9][0-9]{{0,3}}{_CLOSE}?{_GAP}{{0,2}}(?:{_OPEN}[0-9]{{1,5}}{_CLOSE}{_GAP}{{0,2}})?"
+    rf"{_CHAIN}{{4,14}}(?:(?=x[0-9])|(?![0-9A-Za-z_]))"
+)
+# Area codes and exchanges of North America begin with 2 to 9 (NANPA); which of them are given out changes.
 NORTH_AMERICAN = re.compile(
-    rf"(?:{_BEFORE}1{_GAP}{{0,2}})?(?:{_BEFORE}|(?<=[0-9]{_GAP})|(?<=[0-9]))"
-    rf"(?:{_OPEN}[2-9][0-8][0-9]{_CLOSE}{_GAP}{{0,2}}|[2-9][0-8][0-9](?P<gap>{_GAP}))"
-    rf"[2-9](?!11)[0-9]{{2}}(?(gap)(?P=gap)|{_GAP})[0-9]{{4}}{_AFTER}(?!-[0-9]){_EXTENSION}"
+    rf"(?:{_BEFORE}(?:(?<![0-9]{_GAP})|(?=[0-9]{{3}}[-.]))(?:1{_GAP}{{0,2}})?|(?<![A-Za-z_])(?={_OPEN}))"
+    rf"(?:{_OPEN}[2-9][0-9]{{2}}{_CLOSE}{_GAP}{{0,2}}|[2-9][0-9]{{2}}(?P<gap>{_GAP}))"
+    rf"[2-9][0-9]{{2}}(?(gap)(?P=gap)|{_GAP})[0-9]{{4}}(?!-[0-9]){_CLOSED}"
 )
 CHINESE_MOBILE = re.compile(
-    rf"{_BEFORE}(?:{_OPEN}?86{_CLOSE}?{_GAP}{{0,2}})?1[3-9][0-9]"
+    rf"{_BEFORE}(?<!= -)(?:(?:{_OPEN}86{_CLOSE}|86){_GAP}{{0,2}})?1[3-9][0-9]"
     rf"(?:[0-9]{{8}}|(?P<gap>{_GAP})[0-9]{{4}}(?P=gap)[0-9]{{4}}|{_GAP}[0-9]{{8}}"
     rf"|{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}|[0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}){_AFTER}(?!-[0-9])"
 )
 _AREA = r"(?:010|02[0-57-9]|0[3-9][0-9]{2})"
 CHINESE_LANDLINE = re.compile(
-    rf"{_BEFORE}(?:{_OPEN}{_AREA}{_CLOSE}{_GAP}?|{_AREA}{_GAP})[2-8][0-9]{{2,3}}{_GAP}?[0-9]{{4}}{_AFTER}"
-    rf"(?:-[0-9]{{2,5}}(?![0-9A-Za-z_-])|{_EXTENSION})"
+    rf"(?:(?<![A-Za-z_]){_OPEN}{_AREA}{_CLOSE}{_GAP}?|{_BEFORE}(?<![0-9]{_GAP}){_AREA}{_GAP})[2-8][0-9]{{2,3}}{_GAP}?[0-9]{{4}}"
+    rf"(?:-[0-9]{{2,5}}(?![0-9A-Za-z_-])|{_CLOSED})"
+)
+# Other countries' own way: a zero, the area, and 10 or 11 digits in all; or two by two, as in France.
+TRUNK_ZERO = re.compile(
+    rf"(?:(?<![A-Za-z_]){_OPEN}0[1-9][0-9]{{1,4}}{_CLOSE} ?|{_BEFORE}(?<![0-9]{_GAP})0[1-9][0-9]{{1,4}} )"
+    rf"[0-9]{{3,8}}(?: [0-9]{{3,4}})?{_CLOSED}"
+    rf"|{_BEFORE}(?<![0-9]{_GAP})0[1-9](?P<gap>[ .\-])(?:[0-9]{{2}}(?P=gap)){{3}}[0-9]{{2}}{_AFTER}"
 )
 CHINESE_SERVICE = re.compile(
     rf"{_BEFORE}[48]00(?:{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}|{_GAP}[0-9]{{4}}{_GAP}[0-9]{{3}}|{_GAP}[0-9]{{7}}){_AFTER}(?!-[0-9])"
 )
 ANNOUNCED = re.compile(
-    rf"(?<![0-9A-Za-z_+])(?:{_OPEN}{_GAP}?)?[0-9](?:[0-9]|(?:{_GAP}|[()（）/]){{1,3}}[0-9]){{6,17}}(?![0-9A-Za-z_]){_EXTENSION}"
+    rf"(?<![0-9A-Za-z_+])(?:{_OPEN}[0-9]{{2,5}}{_CLOSE}{_GAP}{{0,2}})?{_CHAIN}{{4,14}}"
+    rf"(?:{_EXTENSION}|(?![0-9A-Za-z_]| ?[=×*^%]| ?[+] ))"
 )
 
 # --- words before a number ----------------------------------------------------------------------------------------
-_WINDOW, _REACH = 40, 16  # characters looked back at; most characters between the word and the number
+_WINDOW, _REACH = 28, 16  # characters looked back at; most characters between the word and the number
 _PHONE_WORDS = (
     "phone", "tel", "mobile", "cell", "fax", "call", "dial", "whatsapp", "sms", "hotline", "helpline", "text me",
     "ring me", "reach me at", "reached at", "reached on", "contact", "voicemail", "pager",
@@ -100,17 +114,18 @@ _EITHER = re.compile(
 
 def announced(text: str, start: int) -> str:
     """What the words just before a number announce: `phone`, `other` (an order number and the like), or ``."""
-    before = text[max(0, start - _WINDOW) : start].lower()
-    line = before.rpartition("\n")[2]
-    if not any(word in line for word in _PHONE_WORDS) and not any(word in line for word in _OTHER_WORDS):
-        return ""
-    last = None
-    for last in _EITHER.finditer(line):  # noqa: B007  the last one counts
+    line = text[max(0, start - _WINDOW) : start].rpartition("\n")[2].lower()
+    word = None
+    for word in _EITHER.finditer(line):  # noqa: B007  the last one counts
         pass
-    if last is None or (last.lastgroup == "phone" and last[0] == "tel" and _inside_word(line, last.start())):
+    if word is None or (word[0] == "tel" and _inside_word(line, word.start())):
         return ""
-    gap = line[last.end() :]
-    return str(last.lastgroup) if len(gap) <= _REACH and not any(c.isdecimal() for c in gap) else ""
+    gap = line[word.end() :]
+    return str(word.lastgroup) if len(gap) <= _REACH and not _STOPS.search(gap) else ""
+
+
+# What may not stand between a word and the number it announces; NUL is where something was found before.
+_STOPS = re.compile(r"[0-9$€£¥=<。！？；\x00]|[?#*/]\s*\Z")
 
 
 def _inside_word(line: str, at: int) -> bool:
@@ -120,19 +135,51 @@ def _inside_word(line: str, at: int) -> bool:
 
 # --- finding ------------------------------------------------------------------------------------------------------
 def phones(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where in `text[start:end]`, a run of digits and separators, telephone numbers stand."""
-    start, end = max(0, start - 2), min(len(text), end + 24)
-    for match in INTERNATIONAL.finditer(text, start, end):
-        if length := _international(match[0]):
-            more = _MORE.match(text, match.start() + length)
-            yield match.start(), more.end() if more else match.start() + length
-    for pattern in (NORTH_AMERICAN, CHINESE_LANDLINE, CHINESE_MOBILE, CHINESE_SERVICE):
-        for match in pattern.finditer(text, start, end):
-            if announced(text, match.start()) != "other":
-                yield match.span()
-    for match in ANNOUNCED.finditer(text, start, end):
-        if _digits(match[0]) >= 7 and announced(text, match.start()) == "phone":
+    """Where telephone numbers stand in `text[start:end]`, a run of at least seven digits with their separators."""
+    begin, stop = max(0, start - 3), min(len(text), end + _TAIL)
+    if _ABROAD.search(text, begin, end):
+        yield from _abroad(text, begin, end, stop)
+    if end - start >= _SHORTEST_FORM:
+        for pattern in (NORTH_AMERICAN, CHINESE_LANDLINE, CHINESE_MOBILE, CHINESE_SERVICE, TRUNK_ZERO):
+            for match in pattern.finditer(text, begin, stop):
+                if match.start() >= end or (pattern is TRUNK_ZERO and not 10 <= _digits(match[0]) <= 11):
+                    continue
+                if announced(text, match.start()) != "other":
+                    yield match.span()
+    if announced(text, start) == "phone":
+        match = ANNOUNCED.search(text, begin, stop)
+        if (
+            match
+            and match.start() <= start
+            and _digits(match[0]) >= 7
+            and not _DATE_OR_ADDRESS.match(match[0])
+        ):
             yield match.span()
+
+
+_SHORTEST_FORM = 11
+_ABROAD = re.compile("[+＋]|00[1-9]")
+
+
+def _abroad(text: str, begin: int, end: int, stop: int) -> Iterator[tuple[int, int]]:
+    for match in INTERNATIONAL.finditer(text, begin, stop):
+        if match.start() >= end or not (length := _international(match[0])):
+            continue
+        written = match[0][:length]
+        if "+" not in written and "＋" not in written and announced(text, match.start()) == "other":
+            continue
+        stray = written[0] in "(（" and len(_OPENING.findall(written)) > len(_CLOSING.findall(written))
+        more = _MORE.match(text, match.start() + length)
+        yield match.start() + stray, more.end() if more else match.start() + length
+
+
+_YEAR, _MARK = "(?:1[5-9]|20)[0-9]{2}", r"[ \-./\u2010-\u2013]"
+_DATE_OR_ADDRESS = re.compile(
+    rf"{_YEAR}{_MARK}[01]?[0-9]{_MARK}[0-3]?[0-9](?![0-9])|{_YEAR}[-/\u2013]{_YEAR}(?![0-9])"
+    rf"|[0-3]?[0-9]{_MARK}[0-3]?[0-9]{_MARK}{_YEAR}(?![0-9])|{_YEAR}(?:0[1-9]|1[0-2])[0-3][0-9](?![0-9])"
+    r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])"
+)
+_TAIL = 24  # characters behind a number that may hold its extension
 
 
 def _digits(text: str) -> int:
@@ -155,7 +202,7 @@ def _is_international(text: str) -> bool:
     if not code or not least <= len(national) <= most:
         return False
     if code == "1":
-        return bool(re.match(r"[2-9][0-8][0-9][2-9](?!11)", national))
+        return bool(re.match(r"[2-9][0-9]{2}[2-9]", national))
     if code == "86":
         return bool(re.match(r"1[3-9][0-9]{9}\Z|(?:10|2[0-57-9]|[3-9][0-9]{2})[2-8][0-9]{6,7}\Z", national))
     return national[0] != "0" or (code == "39" and national[1] != "0")  # only Italy keeps its trunk zero

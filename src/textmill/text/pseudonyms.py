@@ -217,7 +217,14 @@ def _nobodys_start(number: _Number, chance: Chance) -> str:
     return "00" if number.code else "000"
 
 
+_MADE_UP_SSN = re.compile(r"(?:000|666)(?P<gap>[- ]?)[0-9]{2}(?P=gap)[0-9]{4}\Z")
+
+
 def _is_made_up_phone(value: str) -> bool:
+    if _MADE_UP_SSN.match(
+        value
+    ):  # which looks like a telephone number once it is no more a social security number
+        return True
     number = _take_apart(value)
     if number.code == "1":
         return number.national[3:8] == "55501"
