@@ -14,7 +14,7 @@ from textmill.base.step_spec import ExactDuplicatesStep, NearDuplicatesStep
 from textmill.text import clean, corpus, split
 from textmill.text.corpus import Corpus
 from textmill.text.document import Document, collected
-from textmill.text.split import PARTS, Links, Watch, part_of, share
+from textmill.text.split import PARTS, Links, Watch, part_of
 
 BY_AUTHOR = SplitSpec(validation=0.2, test=0.2, by="group", field="author")
 BY_DATE = SplitSpec(validation=0.1, test=0.2, by="time", field="date")
@@ -124,6 +124,19 @@ def test_groups_that_share_a_cluster_stay_together(rows):
     assert not plan.at, "no document of a group is cut in pieces"
 
 
+def test_groups_in_one_chain_are_for_training():
+    documents = [document(n, author=f"a{n % 100}") for n in range(1000)]
+    for n in range(50):  # authors 0 to 49 share a document with their neighbour
+        best = document(f"shared {n}").id
+        for author in (n, n + 1):
+            documents.append(document(f"{n} {author}", author=f"a{author}", cluster=best))
+    sides, plan = deal(documents, BY_AUTHOR)
+    assert plan.notes["joined_groups"] == 51
+    parts = parts_of(sides, "author")
+    assert all(parts[f"a{n}"] == {"train"} for n in range(51))
+    assert all(parts[f"a{n}"] == {part_of(f"author=a{n}", BY_AUTHOR)} for n in range(51, 100))
+
+
 def test_clusters_are_dealt_by_the_id_of_their_best():
     documents = [document(n) for n in range(3000)]
     marked = [
@@ -215,5 +228,5 @@ def test_links_are_connected_components(pairs):
         for name in union:
             reach[name] = union
     for name, leader in links.items():
-        assert leader == min(reach[name], key=lambda n: (share(n), n))
+        assert leader == min(reach[name])
         assert sorted(links.with_(name)) == sorted(reach[name])

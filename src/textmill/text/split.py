@@ -11,7 +11,6 @@ end of the longest one is cut off for the part; the report says so.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -132,15 +131,21 @@ class Watch:
         return plan
 
     def _keep_together(self, plan: Plan) -> None:
-        """Groups that share a near-duplicate all go where the first of them, by its share, went."""
-        groups: Counter[str] = Counter()
+        """Groups that share a near-duplicate are all for training, lest a chain of them swallows another part.
+
+        Documents without a group that nearly repeat one of a single group go where that group goes.
+        """
+        groups: dict[str, list[str]] = {}  # leader of a set -> the groups in it
         for unit, leader in self._links.items():
-            groups[leader] += unit.startswith(f"{self.split.field}=")
-            part = part_of(leader, self.split)
+            if unit.startswith(f"{self.split.field}="):
+                groups.setdefault(leader, []).append(unit)
+        for unit, leader in self._links.items():
+            joined = groups[leader]
+            part = "train" if len(joined) > 1 else part_of(joined[0], self.split)
             if part != part_of(unit, self.split):
                 self._move(plan, [unit], part)
         if self.split.by == "group":
-            plan.notes["joined_groups"] = sum(number for number in groups.values() if number > 1)
+            plan.notes["joined_groups"] = sum(len(joined) for joined in groups.values() if len(joined) > 1)
 
     def _move(self, plan: Plan, units: Iterable[str], part: str) -> None:
         for unit in units:
@@ -193,7 +198,7 @@ class Watch:
 
 
 class Links:
-    """Units that must stay together: union-find over names. A set's leader is the one of the lowest share."""
+    """Units that must stay together: union-find over names. The first name of a set, in order, is its leader."""
 
     def __init__(self) -> None:
         self._above: dict[str, str] = {}
@@ -203,7 +208,7 @@ class Links:
 
     def join(self, one: str, other: str) -> None:
         """These two, and all that each was joined with, become one set."""
-        first, second = sorted(map(self._leader, (one, other)), key=lambda name: (share(name), name))
+        first, second = sorted(map(self._leader, (one, other)))
         self._above[second] = first
 
     def items(self) -> Iterator[tuple[str, str]]:
