@@ -53,7 +53,9 @@ class DatasetSource:
     path: Annotated[str, About("folder of the data set")]
     split: Annotated[str | None, About("split to read; left out: all of them")] = None
     text_field: Annotated[str, About("column that holds the text")] = "text"
-    metadata_fields: Annotated[tuple[str, ...], About("columns kept as metadata")] = ()
+    metadata_fields: Annotated[
+        tuple[str, ...], About("columns kept as metadata, such as date; none: all that are short")
+    ] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ class ChineseStep:
         About("punctuation beside hanzi: as it is, full-width (，。), or half-width"),
     ] = "full"
     script: Annotated[
-        Literal["keep", "simplified", "traditional"], About("script the hanzi are converted to, one by one")
+        Literal["keep", "simplified", "traditional"], About("script that is written, by OpenCC (extra `zh`)")
     ] = "keep"
 
 
