@@ -186,6 +186,11 @@ def test_the_newest_are_for_the_test(rows, validation, test):
         assert sides["train"] or units < 3
 
 
+def test_the_report_says_how_many_lack_the_field(tmp_path):
+    documents = [document(n, author=f"a{n % 5}") for n in range(50)] + [document(-n) for n in range(1, 8)]
+    assert corpus.write(tmp_path, documents, BY_AUTHOR)["split"] == {"without_field": 7, "joined_groups": 0}
+
+
 def test_shares_by_time_are_exact():
     rng = random.Random(1)
     documents = [document(n, date=f"{rng.randrange(1990, 2026)}") for n in range(1000)]

@@ -138,6 +138,7 @@ class Tally:
                 for kind, (documents, found) in sorted(self.personal.items())
             },
             "clusters": {"clusters": self.clusters, "documents": self.clustered},
+            "split": dict(plan.notes),
             "moved": dict(sorted(plan.moves.items())),
             "cut": {"id": plan.cut, **{part: list(span) for part, span in plan.at.items()}}
             if plan.at
