@@ -108,7 +108,7 @@ def test_phrases_that_all_examples_share_count_for_nothing():
     assert kinds(found, f"{english(rng, 50)} {examples[3][len(phrase) :]}") == {3: "run"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 2), min_size=8, max_size=20), min_size=1, max_size=4),
     st.lists(st.lists(st.integers(0, 2), max_size=40), min_size=1, max_size=4),

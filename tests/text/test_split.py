@@ -106,7 +106,7 @@ def test_a_document_without_the_field_is_a_group_of_its_own():
         assert all(part_of(d.id, BY_AUTHOR) == part for d in sides[part] if "author" not in d.metadata)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 8)), min_size=1, max_size=60))
 def test_groups_that_share_a_cluster_stay_together(rows):
     """Author 0: none; cluster 0: none. Chains of groups and clusters must all land on one side."""
@@ -148,7 +148,7 @@ def test_clusters_are_dealt_by_the_id_of_their_best():
     assert all(part_of(d.metadata["cluster"], SplitSpec()) == part for part in PARTS for d in sides[part])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)), max_size=80),
     st.sampled_from([0, 0.1, 0.3]),

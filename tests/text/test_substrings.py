@@ -61,7 +61,7 @@ def check(texts, scratch, least):
     assert not verdicts
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 2), max_size=40), max_size=6),
     st.integers(5, 9),
