@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from textmill.base.console import print_json
+from textmill.base.errors import RecipeError
 from textmill.cli.options import WORK, Json, Quiet, Work, opened
 
 app = typer.Typer(help="Ask the corpus how often and where a text occurs in it.", no_args_is_help=True)
@@ -80,7 +81,13 @@ def search(
 
 
 def trace(
-    target: Asked,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name or path of a run, or a recipe (a TOML file); with --document: one run instead of all.",
+            show_default=False,
+        ),
+    ] = None,
     text: Annotated[
         str | None,
         typer.Argument(
@@ -90,15 +97,35 @@ def trace(
     shortest: Annotated[int, typer.Option(min=1, help="Tokens a span has at least.")] = 8,
     common: Annotated[int, typer.Option(min=1, help="Spans that occur more often are nobody's.")] = 1000,
     documents: Annotated[int, typer.Option(min=0, help="Documents named for each span.")] = 5,
+    document: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DOC",
+            help="The other way: which checkpoints saw this document (its id, place, file or folder).",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --document: one run instead of all.")
+    ] = None,
     part: Part = "train",
     work: Work = WORK,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show which spans of a text stand word for word in the corpus, and in which documents."""
-    from textmill.cli import show_index
+    """Show which spans of a text stand word for word in the corpus, and in which documents; or, with --document,
+    which runs and checkpoints saw a document, at which steps and how often."""
+    from textmill.cli import show_account, show_index
+    from textmill.stages import sightings
     from textmill.stages import trace as stage
 
+    if document is not None:
+        with opened(work, quiet) as space:
+            result = sightings.sightings(space, document, run=run or target)
+        print_json(result) if json else show_account.sightings(result)
+        return
+    if target is None:
+        raise RecipeError("there is nothing to trace", where="TARGET", advice="name a run, or a --document")
     if text == "-":
         text = sys.stdin.read()
     with opened(work, quiet) as space:
@@ -106,3 +133,23 @@ def trace(
             space, target, text, part=part, shortest=shortest, common=common, documents=documents
         )
     print_json(result) if json else show_index.traces(result)
+
+
+def forget(
+    documents: Annotated[
+        list[str],
+        typer.Argument(
+            help="Ids or beginnings of ids, places, files or folders of documents.", show_default=False
+        ),
+    ],
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Leave documents out of every corpus from now on, and list what was made from them. Deletes nothing."""
+    from textmill.cli import show_account
+    from textmill.stages import forget as stage
+
+    with opened(work, quiet) as space:
+        result = stage.forget(space, documents)
+    print_json(result) if json else show_account.forgotten(result)

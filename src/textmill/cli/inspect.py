@@ -26,13 +26,23 @@ def doctor(work: Work = WORK, json: Json = False) -> None:
 def lineage(
     path: Target,
     verify: Annotated[bool, typer.Option("--verify", help="Hash every file again and compare.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OTHER", help="Show how its corpus differs from another artifact's.", show_default=False
+        ),
+    ] = None,
     work: Work = WORK,
     json: Json = False,
 ) -> None:
     """Walk an artifact back to the sources it was made from."""
-    from textmill.cli import show
+    from textmill.cli import show, show_account
     from textmill.stages import ancestry
 
+    if against is not None:
+        result = ancestry.difference(workspace(work, quiet=True), against, path)
+        print_json(result) if json else show_account.difference(result)
+        return
     result = ancestry.tree(workspace(work, quiet=True), path, verify=verify)
     print_json(result) if json else show.lineage(result)
     if not result["ok"]:

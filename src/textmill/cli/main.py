@@ -55,6 +55,7 @@ app.add_typer(inspect.data, name="data", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(inspect.lineage)
 app.add_typer(index.app, name="index", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(index.trace)
+app.command(rich_help_panel=LOOK)(index.forget)
 
 
 def _interrupt(_number: int, _frame: object) -> None:

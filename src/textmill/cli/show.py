@@ -231,6 +231,8 @@ def lineage(result: Mapping[str, Any]) -> None:
             line.append(f"  {row['state']}", style="bold red")
         if "inputs" in row:
             line.append(f"  from {row['inputs']:,} source files", style="dim")
+        if row.get("forgotten"):
+            line.append(f", {row['forgotten']:,} documents forgotten on request", style="dim")
         if result["verified"] and "damaged" in row:
             bad = row["damaged"]
             line.append(
@@ -238,6 +240,19 @@ def lineage(result: Mapping[str, Any]) -> None:
                 style="bold red" if bad else "green",
             )
         _OUT.print(line, soft_wrap=True)
+        if found := row.get("sources"):
+            _OUT.print(_sources(found, "   " * (row["depth"] + 1)), soft_wrap=True)
+
+
+def _sources(found: Mapping[str, Any], indent: str) -> Text:
+    """What became of the files a corpus was read from."""
+    said = [f"{found['same']:,} source files are as they were"]
+    for state, words in (("changed", "changed since"), ("gone", "gone"), ("new", "new")):
+        if names := found[state]:
+            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+            said.append(f"{len(names):,} {words} ({', '.join(names[:3])}{more})")
+    style = "yellow" if found["changed"] or found["gone"] else "green"
+    return Text(indent + "; ".join(said), style=style)
 
 
 def documents(result: Mapping[str, Any]) -> None:

@@ -99,7 +99,9 @@ class CorpusDrafter:
         """(n, length) int64, -1 past the end of a shard; and (n,) how many occurrences each row stands for."""
         pattern = self._index.pattern(run)
         rows, weights = [], []
-        for shard in self._index.shards if pattern is not None else ():
+        for shard in self._index.shards:
+            if pattern is None:
+                break
             low, high = shard.find(pattern)
             count = min(high - low, self._places)
             if not count:

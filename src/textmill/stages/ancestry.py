@@ -1,19 +1,27 @@
-"""Where an artifact comes from, and which documents a training step read."""
+"""Where an artifact comes from, how two corpora differ, and which documents a training step read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from textmill.base import lineage
+from textmill.base import lineage, schema
+from textmill.base import recipe as recipes
+from textmill.base.corpus_spec import CorpusSpec, Source, WebSource
+from textmill.base.errors import TextmillError
+from textmill.base.files import read_json, read_jsonl
 from textmill.base.lineage import Artifact
 from textmill.base.run import Run
 from textmill.stages.locate import locate_run
 from textmill.stages.workspace import Workspace
+from textmill.text.forgotten import STEP
 
 
 def tree(space: Workspace, target: str, *, verify: bool = False) -> dict[str, Any]:
-    """The chain from an artifact back to the sources; `verify` hashes every file on the way again."""
+    """The chain from an artifact back to the sources; `verify` hashes every file on the way again.
+
+    Source files that changed or went since are told too. They are no damage: a corpus holds its own copy.
+    """
     rows, ok = [], True
     for depth, item in lineage.walk(lineage.read(_directory(space, target))):
         if not isinstance(item, Artifact):
@@ -30,11 +38,88 @@ def tree(space: Workspace, target: str, *, verify: bool = False) -> dict[str, An
         if verify:
             row["damaged"] = lineage.damage(item)
             ok = ok and not row["damaged"]
-        if (inputs := item.path / "inputs.jsonl").is_file():
-            with open(inputs, encoding="utf-8") as lines:
-                row["inputs"] = sum(1 for _ in lines)
+        if item.kind == "corpus":
+            row |= _corpus(item, verify=verify and not row["damaged"])
         rows.append(row)
     return {"ok": ok, "verified": verify, "artifacts": rows}
+
+
+def _corpus(item: Artifact, *, verify: bool) -> dict[str, Any]:
+    """How many inputs a corpus was read from, what was left out on request, and what became of the inputs."""
+    inputs = {row["place"]: row["hash"] for row in read_jsonl(item.path / "inputs.jsonl")}
+    row: dict[str, Any] = {"inputs": len(inputs)}
+    if "forgotten" in item.spec:
+        row["forgotten"] = sum(one.get("step") == STEP for one in read_jsonl(item.path / "rejected.jsonl"))
+    return row | {"sources": _sources(item, inputs)} if verify else row
+
+
+def _sources(item: Artifact, inputs: dict[str, str]) -> dict[str, Any]:
+    """The inputs of a corpus against the files that are there now. Pages of the web are not asked again."""
+    from textmill.text.sources import table
+
+    inputs = {place: digest for place, digest in inputs.items() if not place.startswith("step ")}
+    now: dict[str, str] = {}
+    for source in _asked(item):
+        try:
+            now |= dict(table.fingerprint(source, Path.cwd()))
+        except (TextmillError, OSError):  # its path matches nothing any more
+            continue
+    return {
+        "same": sum(now.get(place) == digest for place, digest in inputs.items()),
+        "changed": sorted(place for place in inputs if place in now and now[place] != inputs[place]),
+        "gone": sorted(place for place in inputs if place not in now),
+        "new": sorted(place for place in now if place not in inputs),
+    }
+
+
+def _asked(item: Artifact) -> list[Source]:
+    """The sources of a corpus on this machine, as its lineage names them."""
+    known = schema.fields(CorpusSpec)
+    spec = {name: value for name, value in item.spec.items() if name in known}
+    return [one for one in schema.read(CorpusSpec, spec).sources if not isinstance(one, WebSource)]
+
+
+def difference(space: Workspace, first: str, second: str) -> dict[str, Any]:
+    """How the corpora behind two artifacts differ: what decided them, and which documents only one of them holds.
+
+    Raises TextmillError for an artifact that came from no corpus.
+    """
+    old, new = (_behind(space, target) for target in (first, second))
+    before, after = (_documents(item) for item in (old, new))
+    forgotten = {row["id"] for row in read_jsonl(new.path / "rejected.jsonl") if row.get("step") == STEP}
+    return {
+        "first": {"id": old.id, "path": str(old.path.resolve()), "documents": len(before)},
+        "second": {"id": new.id, "path": str(new.path.resolve()), "documents": len(after)},
+        "decided": [
+            {"key": key, "first": was, "second": now}
+            for key, was, now in recipes.difference(old.spec, new.spec)
+        ],
+        "removed": [
+            {"document": name, "source": before[name], "forgotten": name in forgotten}
+            for name in before
+            if name not in after
+        ],
+        "added": [{"document": name, "source": after[name]} for name in after if name not in before],
+    }
+
+
+def _behind(space: Workspace, target: str) -> Artifact:
+    for _, item in lineage.walk(lineage.read(_directory(space, target))):
+        if isinstance(item, Artifact) and item.kind == "corpus":
+            return item
+    raise TextmillError("came from no corpus that is still there", where=target)
+
+
+def _documents(corpus: Artifact) -> dict[str, str]:
+    """id -> place of every document of a corpus."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, str] = {}
+    for name in read_json(corpus.path / "manifest.json")["shards"]:
+        with pq.ParquetFile(corpus.path / name) as file:
+            rows = file.read(columns=["id", "source"])
+        found |= dict(zip(rows["id"].to_pylist(), rows["source"].to_pylist(), strict=True))
+    return found
 
 
 def batch_documents(space: Workspace, target: str, step: int) -> dict[str, Any]:

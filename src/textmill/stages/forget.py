@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from textmill.base import files
-from textmill.base.errors import DamagedError
+from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.run import Run
+from textmill.stages import descent, holdings
+from textmill.stages.descent import Descendant
+from textmill.stages.holdings import Holding
 from textmill.stages.workspace import Workspace
 
 NAME = "forget.jsonl"
@@ -67,3 +72,58 @@ def add(space: Workspace, documents: Iterable[Mapping[str, str]]) -> list[str]:
         if new:
             files.sync(path)
     return list(new)
+
+
+def forget(space: Workspace, names: Sequence[str]) -> dict[str, Any]:
+    """Put documents on the list, and say what was made from corpora that hold them. Nothing is deleted.
+
+    names: ids, beginnings of ids, places, files or folders, as `holdings.find` reads them. What a corpus set aside for
+    repeating one of them to the byte is forgotten with it, else that would take its place in the next version. A whole
+    id, or a file that is there, is put on the list even where no corpus holds it yet.
+    Raises TextmillError, and puts nothing on the list, when a name means nothing or several things.
+    """
+    corpora = holdings.corpora(space)
+    found: dict[str, Holding] = {}
+    for name in names:
+        try:
+            found |= {one.document: one for one in holdings.find(space, name, corpora)}
+        except TextmillError:
+            if not (ids := holdings.ids_of(name)):
+                raise
+            found |= {one: Holding(one, name) for one in ids}
+    same, near = holdings.alike(corpora, set(found))
+    for one, source in same.items():
+        again = holdings.find(space, one, corpora)
+        found |= {item.document: item for item in again} or {one: Holding(one, source)}
+    new = add(space, [{"document": one.document, "source": one.source} for one in found.values()])
+    return {
+        "list": str(list_of(space)),
+        "documents": [holdings.plain(one) | {"new": one.document in new} for one in found.values()],
+        "near": [{"document": one, "source": source} for one, source in near.items()],
+        "made_from": _made_from(space, found.values()),
+        "left_over": [str(path) for path in sorted((space.root / "corpus").glob(".parts-*"))],
+    }
+
+
+def _made_from(space: Workspace, found: Iterable[Holding]) -> list[dict[str, Any]]:
+    """Every artifact that came from a corpus with one of the documents: where it is, and why it is out of date."""
+    trained, only = set(), set()
+    for one in found:
+        for corpus, parts in one.parts.items():
+            (trained if "train" in parts else only).add(corpus)
+    return [_stale(one, trained) for one in descent.descendants(space, trained | only)]
+
+
+def _stale(one: Descendant, trained: set[str]) -> dict[str, Any]:
+    item, learnt = one.artifact, bool(one.roots & trained)
+    row: dict[str, Any] = {
+        "kind": item.kind,
+        "id": item.id,
+        "path": str(item.path.resolve()),
+        "bytes": sum(path.stat().st_size for path in item.path.rglob("*") if path.is_file()),
+        "why": "made from it" if learnt else "it is in the validation or test part only",
+        "trained_on": learnt,
+    }
+    if item.kind == "run":
+        row |= {"run": item.path.name, "recipe": str(Run(item.path).recipe_file.resolve())}
+    return row

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from textmill.base.errors import TextmillError
+from textmill.base.run import Run
+from textmill.index.search import Index
 from textmill.index.trace import COMMON, HOLDERS, SHORTEST, Span
 from textmill.index.trace import trace as spans_of
-from textmill.stages.index import Opened, open_index
+from textmill.stages.index import Opened, index, open_index
 from textmill.stages.locate import locate_run
+from textmill.stages.prepare import trained_on
 from textmill.stages.workspace import Workspace
 from textmill.text.tokenizer import without_surrogates
 
@@ -39,6 +43,26 @@ def trace(
         **settings,
         "texts": [_traced(opened, item, **settings) for item in texts],
     }
+
+
+def of_samples(
+    run: Run, space: Workspace, samples: Sequence[Mapping[str, Any]], *, spans: int = 3, documents: int = 2
+) -> list[dict[str, Any]]:
+    """The trace of each sample's own text (its `text`, without its `prompt`), short: the longest spans, in their order.
+
+    The index of what the run was trained on is built where it is missing. Each sample comes with how many of its
+    tokens stand in the corpus word for word (`covered` of `tokens`), and with its longest spans and their documents;
+    `start` and `end` are characters of `text`.
+    """
+    prepared = trained_on(run, space)
+    artifact = index(prepared, space, name=run.name)
+    opened = Opened(Index(artifact.path), prepared.open_tokenizer(), artifact)
+    rows = []
+    for sample in samples:
+        row = _traced(opened, sample["text"], shortest=SHORTEST, common=COMMON, documents=documents)
+        longest = sorted(row["spans"], key=lambda span: -span["tokens"])[:spans]
+        rows.append(row | {"spans": sorted(longest, key=lambda span: span["start"])})
+    return rows
 
 
 def _samples(space: Workspace, target: str) -> list[str]:

@@ -1,0 +1,60 @@
+"""What was made from a corpus: every artifact of a workspace, walked forward along its lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from textmill.base import lineage
+from textmill.base.lineage import Artifact
+from textmill.base.run import Run
+from textmill.stages.workspace import Workspace
+
+_ORDER = ("corpus", "tokenizer", "tokens", "index", "run", "model")
+
+
+@dataclass(frozen=True)
+class Descendant:
+    """An artifact, and the first ones it came from."""
+
+    artifact: Artifact
+    roots: frozenset[str]  # ids
+
+
+def everything(space: Workspace) -> Iterator[Artifact]:
+    """Every artifact of a workspace: those made for recipes, the runs, and the models they published."""
+    for path in sorted(space.root.glob(f"*/[!.]*/{lineage.NAME}")):
+        yield lineage.read(path.parent)
+    for path in sorted(space.root.glob(f"runs/*/model/{lineage.NAME}")):
+        yield lineage.read(path.parent)
+
+
+def forks(run: Run) -> list[str]:
+    """The names of the runs whose weights a run went on from."""
+    return [event["run"] for event in run.events() if event.get("event") == "forked"]
+
+
+def descendants(space: Workspace, roots: Iterable[str]) -> list[Descendant]:
+    """Everything made from the artifacts of these ids, themselves included, in the order it was made.
+
+    A run that went on from another's weights came from what that one came from.
+    """
+    reached: dict[str, frozenset[str]] = {name: frozenset((name,)) for name in roots}
+    items = list(everything(space))
+    runs = {item.path.name: item.id for item in items if item.kind == "run"}
+    grown = True
+    while grown:
+        grown = False
+        for item in items:
+            above = [item.id, *(parent["id"] for parent in item.parents)]
+            if item.kind == "run":
+                above += [runs[name] for name in forks(Run(item.path)) if name in runs]
+            found = frozenset().union(*(reached.get(name, frozenset()) for name in above))
+            if found and found != reached.get(item.id):
+                reached[item.id], grown = found, True
+    found = [Descendant(item, reached[item.id]) for item in items if item.id in reached]
+    return sorted(found, key=lambda one: (_rank(one.artifact.kind), str(one.artifact.path)))
+
+
+def _rank(kind: str) -> int:
+    return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)

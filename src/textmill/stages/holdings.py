@@ -1,0 +1,218 @@
+"""Which corpora of a workspace hold a document, named as a person would name it.
+
+A document has an id (the hash of its text as collected), and a place: the file, the member or the line it came from. A
+person may give the id or the beginning of one, the place, the end of a place that only one file has, or the path of a
+file or folder. A file that is still there is read again, so that its text is found under whatever place it stood.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from textmill.base import lineage
+from textmill.base.corpus_spec import FilesSource, LimitSpec
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.files import read_json, read_jsonl
+from textmill.base.lineage import Artifact
+from textmill.stages.workspace import Workspace
+from textmill.text.document import Document
+
+_BEGINNING = re.compile(r"[0-9a-f]{6,32}\Z")  # of an id
+_ID = 32
+_INSIDE = ("!", ":")  # what may follow a file's place in a document's: a member, a line, a page
+_NAMED = 10  # candidates an error names
+
+
+@dataclass
+class Holding:
+    """A document, and where it is."""
+
+    document: str
+    source: str
+    parts: dict[str, list[str]] = field(default_factory=dict)  # corpus id -> parts that hold it, in its order
+    repeats: str = ""  # it was set aside for repeating this document
+    aside: str = ""  # why it was set aside, when no corpus holds it
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Names as they are looked up: any of these will do."""
+
+    ids: tuple[str, ...] = ()
+    beginning: str = ""
+    places: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()
+
+    def mask(self, ids: pa.ChunkedArray, sources: pa.ChunkedArray) -> pa.ChunkedArray:
+        """(n,) bool: which of n documents are meant."""
+        found = pc.is_in(ids, value_set=pa.array(self.ids, pa.string()))
+        if self.beginning:
+            found = pc.or_(found, pc.starts_with(ids, self.beginning))
+        for place in self.places:
+            for start in (place.rstrip("/") + "/", *(place + mark for mark in _INSIDE)):
+                found = pc.or_(found, pc.starts_with(sources, start))
+            found = pc.or_(found, pc.equal(sources, place))
+        for ending in self.endings:
+            pattern = f"(^|[/:!]){re.escape(ending)}($|[!:])"
+            found = pc.or_(found, pc.match_substring_regex(sources, pattern))
+        return found
+
+
+def corpora(space: Workspace) -> list[Artifact]:
+    """Every corpus made in this workspace."""
+    found = []
+    for path in sorted((space.root / "corpus").glob("[!.]*")):
+        if (path / lineage.NAME).is_file() and (path / "manifest.json").is_file():
+            found.append(lineage.read(path))
+    return found
+
+
+def find(space: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:
+    """The documents a name means, in the corpora of the workspace, or only `within` these.
+
+    Documents that were set aside are found too. Raises TextmillError when there is none, and when an end of a place
+    or the beginning of an id means several things.
+    """
+    chosen = corpora(space) if within is None else list(within)
+    ids, places = _read(name)
+    exact = _Wanted(ids=ids, places=places)
+    found = _matching(chosen, exact)
+    if not found and _BEGINNING.match(name):
+        found = _matching(chosen, _Wanted(beginning=name))
+        _one(name, sorted(found), "ids")
+    if not found:
+        found = _matching(chosen, _Wanted(endings=(name,)))
+        _one(name, sorted({_file(holding.source, name) for holding in found.values()}), "files")
+    if not found:
+        raise TextmillError(
+            "is in no corpus here",
+            where=name,
+            advice=f"name it by its id, its place or its path (looked in {space.root})",
+        )
+    return list(found.values())
+
+
+def ids_of(name: str) -> tuple[str, ...]:
+    """The ids a name gives by itself: a whole id, or those of the texts of a file that is there."""
+    return _read(name)[0]
+
+
+def _read(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(ids, places) a name means before any corpus is asked."""
+    ids = [name] if _BEGINNING.match(name) and len(name) == _ID else []
+    places, path = [name], Path(name).expanduser()
+    if path.exists():
+        places += [str(path.absolute()), str(path.resolve())]
+        if path.is_file():
+            ids += _texts(path)
+    return tuple(ids), tuple(dict.fromkeys(places))
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """The ids of the texts a file holds now."""
+    from textmill.text.sources import table
+
+    try:
+        for item in table.read(FilesSource(paths=(str(path.absolute()),)), LimitSpec(), Path.cwd()):
+            if isinstance(item, Document):
+                yield item.id
+    except RecipeError:
+        return
+
+
+def _one(name: str, candidates: list[str], what: str) -> None:
+    """Raises TextmillError unless a name means one thing at most."""
+    if len(candidates) > 1:
+        named = "".join(f"\n  {candidate}" for candidate in candidates[:_NAMED])
+        raise TextmillError(
+            f"means {len(candidates)} {what}:{named}\n", where=name, advice="say more of the one you mean"
+        )
+
+
+def _file(source: str, ending: str) -> str:
+    """A place up to and with the end that was asked for."""
+    return source[: source.rindex(ending) + len(ending)]
+
+
+def _matching(chosen: Sequence[Artifact], wanted: _Wanted) -> dict[str, Holding]:
+    found: dict[str, Holding] = {}
+    for corpus in chosen:
+        for part, path in _shards(corpus):
+            with pq.ParquetFile(path) as file:
+                rows = file.read(columns=["id", "source"])
+            rows = rows.filter(wanted.mask(rows["id"], rows["source"]))
+            for document, source in zip(rows["id"].to_pylist(), rows["source"].to_pylist(), strict=True):
+                holding = found.setdefault(document, Holding(document, source))
+                parts = holding.parts.setdefault(corpus.id, [])
+                if part not in parts:
+                    parts.append(part)
+        _set_aside(corpus, wanted, found)
+    return found
+
+
+def _shards(corpus: Artifact) -> Iterator[tuple[str, Path]]:
+    """(part, path) of each shard."""
+    for name, shard in read_json(corpus.path / "manifest.json")["shards"].items():
+        yield shard["part"], corpus.path / name
+
+
+def _set_aside(corpus: Artifact, wanted: _Wanted, found: dict[str, Holding]) -> None:
+    """Add what a corpus set aside of what is wanted, and the id each of those repeats."""
+    rows = [row for row in read_jsonl(corpus.path / "rejected.jsonl") if "id" in row]
+    if not rows:
+        return
+    ids = pa.chunked_array([pa.array([row["id"] for row in rows], pa.string())])
+    sources = pa.chunked_array([pa.array([row["source"] for row in rows], pa.string())])
+    for index in pc.indices_nonzero(wanted.mask(ids, sources)).to_pylist():
+        row = rows[index]
+        holding = found.setdefault(row["id"], Holding(row["id"], row["source"]))
+        holding.repeats = holding.repeats or _repeated(row, "exact-duplicates")
+        holding.aside = holding.aside or f"{row['step']}: {row['reason']}"
+
+
+def _repeated(row: dict[str, Any], step: str) -> str:
+    """The id a document was set aside for repeating, or nothing."""
+    words = str(row.get("detail", "")).replace(",", " ").split()
+    return words[1] if row["step"] == step and len(words) > 1 and words[0] == "id" else ""
+
+
+def alike(chosen: Sequence[Artifact], ids: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What was set aside for repeating documents: (exactly, nearly), each id -> its place.
+
+    Exact repeats are followed to the end in both directions: what holds the same text is the same to a reader.
+    """
+    same, pairs, near = dict.fromkeys(ids, ""), [], {}
+    for corpus in chosen:
+        for row in read_jsonl(corpus.path / "rejected.jsonl"):
+            if other := _repeated(row, "exact-duplicates"):
+                pairs.append((row["id"], other, row["source"]))
+            elif other := _repeated(row, "near-duplicates"):
+                near[row["id"]] = (other, row["source"])
+    grown = True
+    while grown:
+        grown = False
+        for name, other, source in pairs:
+            if (name in same) != (other in same):
+                same |= {name: source} if other in same else {other: ""}
+                grown = True
+    exact = {name: source for name, source in same.items() if name not in ids}
+    return exact, {name: source for name, (other, source) in near.items() if other in same or name in same}
+
+
+def plain(holding: Holding) -> dict[str, Any]:
+    """A holding as plain data."""
+    result: dict[str, Any] = {"document": holding.document, "source": holding.source}
+    result["corpora"] = [{"corpus": corpus, "parts": parts} for corpus, parts in holding.parts.items()]
+    if holding.repeats:
+        result["repeats"] = holding.repeats
+    if holding.aside and not holding.parts:
+        result["set_aside"] = holding.aside
+    return result

@@ -1,0 +1,164 @@
+"""From a document to the models that saw it: which checkpoints, at which steps, how often.
+
+It is computed from lineage alone. The batch of a step is a function of the tokens, the packing, the batch size and the
+seed, all of which a run's lineage and recipe name; so the steps that read a document are found by asking the order of
+training backwards, and no log is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from textmill.base import lineage
+from textmill.base.errors import TextmillError
+from textmill.base.files import read_json
+from textmill.base.lineage import Artifact
+from textmill.base.run import Run
+from textmill.data.tokens import TokenStore
+from textmill.stages import holdings
+from textmill.stages.holdings import Holding
+from textmill.stages.inputs import loader_of
+from textmill.stages.locate import locate_run
+from textmill.stages.prepare import PARTS, Prepared
+from textmill.stages.workspace import Workspace
+
+_STEPS = 1000  # steps named one by one for a document, at most
+
+
+def sightings(space: Workspace, name: str, *, run: str | None = None) -> dict[str, Any]:
+    """Which runs, or only `run`, were trained on the documents a name means, and which of their checkpoints saw them.
+
+    Raises TextmillError when no corpus here holds such a document, or when there is no such run.
+    """
+    runs = [locate_run(space, run)] if run is not None else space.runs()
+    found = holdings.find(space, name)
+    return {
+        "name": name,
+        "documents": [holdings.plain(holding) for holding in found],
+        "runs": [_of_run(space, one, found) for one in runs],
+    }
+
+
+def _of_run(space: Workspace, run: Run, found: Sequence[Holding]) -> dict[str, Any]:
+    result: dict[str, Any] = {"run": run.name, "seen": [], "checkpoints": []}
+    forked = _forked(run)
+    if forked is not None:
+        result["forked"] = _before(space, *forked, found)
+    seen = _seen(run, found)
+    if seen is None:
+        return result | {"unknown": "what it was trained on is gone"}
+    result["checkpoints"] = [_checkpoint(*saved, seen) for saved in _saved(run)]
+    for row in seen:  # all steps are in the figures; a person is shown the first
+        row["times"] = len(row["steps"])
+        row["steps"] = row["steps"][:_STEPS].tolist()
+        del row["read"]
+    return result | {"seen": seen}
+
+
+def _seen(run: Run, found: Sequence[Holding]) -> list[dict[str, Any]] | None:
+    """The documents that are in what a run was trained on, and the steps that read them; None: that is gone."""
+    prepared = _trained_on(run)
+    if prepared is None:
+        return None
+    stores = {part: TokenStore(prepared.tokens.path / part) for part in PARTS}
+    return [row for holding in found if (row := _row(run, prepared, stores, holding))]
+
+
+def _trained_on(run: Run) -> Prepared | None:
+    """What lineage says a run was trained on; None where that is gone."""
+    above = {i.kind: i for _, i in lineage.walk(lineage.read(run.path)) if isinstance(i, Artifact)}
+    if not {"corpus", "tokenizer", "tokens"} <= above.keys():
+        return None
+    return Prepared(above["corpus"], above["tokenizer"], above["tokens"])
+
+
+def _row(
+    run: Run, prepared: Prepared, stores: dict[str, TokenStore], holding: Holding
+) -> dict[str, Any] | None:
+    """A document in one run: the parts that hold it, its tokens, the steps that read it; None: it is not there."""
+    wanted = np.frombuffer(bytes.fromhex(holding.document), dtype=np.uint8)
+    sizes = {}
+    for part, store in stores.items():
+        at = np.flatnonzero((store.document_ids == wanted).all(axis=1))
+        if len(at):
+            sizes[part] = int((store.offsets[at + 1] - store.offsets[at]).sum())
+    if not sizes:
+        return None
+    recipe = run.recipe()
+    steps, tokens = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    if "train" in sizes and recipe.model.kind == "ngram":  # counted whole, in what is its only step
+        steps, tokens = np.array([0]), np.array([sizes["train"]])
+    elif "train" in sizes:
+        last = max((step for _, step, _ in _saved(run)), default=0)
+        steps, tokens = loader_of(recipe, prepared).steps_of(holding.document, last)
+        own = steps >= (_forked(run) or ("", 0))[1]  # what came before, another run read
+        steps, tokens = steps[own], tokens[own]
+    return {
+        "document": holding.document,
+        "source": holding.source,
+        "parts": list(sizes),
+        "tokens": sizes.get("train", 0),  # that an epoch reads
+        "steps": steps,
+        "read": tokens,
+    }
+
+
+def _saved(run: Run) -> list[tuple[str, int, list[int]]]:
+    """(place, step, steps passed over) of each whole checkpoint, and of the published model."""
+    found = []
+    for path in sorted(run.checkpoints.glob("step-*")):
+        if (path / "MANIFEST.json").is_file():
+            state = read_json(path / "state.json")
+            found.append((f"checkpoints/{path.name}", int(state["step"]), list(state.get("skipped", []))))
+    about = run.model / "textmill.json"
+    if about.is_file():
+        step = int(read_json(about).get("info", {}).get("step", 0))
+        skipped = next((skipped for _, at, skipped in found if at == step), [])
+        found.append(("model", step, skipped))
+    return found
+
+
+def _checkpoint(place: str, step: int, skipped: list[int], seen: list[dict[str, Any]]) -> dict[str, Any]:
+    """How much of each document a checkpoint had learnt from: one of step s was written after steps 0 … s - 1."""
+    rows = []
+    for row in seen:
+        made = (row["steps"] < step) & ~np.isin(row["steps"], skipped)
+        if made.any():
+            tokens, at = int(row["read"][made].sum()), row["steps"][made]
+            rows.append(
+                {
+                    "document": row["document"],
+                    "tokens": tokens,
+                    "epochs": round(tokens / row["tokens"], 4),
+                    "steps": int(made.sum()),
+                    "first": int(at[0]),
+                    "last": int(at[-1]),
+                }
+            )
+    return {"checkpoint": place, "step": step, "saw": rows}
+
+
+def _forked(run: Run) -> tuple[str, int] | None:
+    """(run, step) whose weights a run began with."""
+    for event in run.events():
+        if event.get("event") == "forked":
+            return event["run"], int(str(event["checkpoint"]).rpartition("-")[2])
+    return None
+
+
+def _before(space: Workspace, name: str, step: int, found: Sequence[Holding]) -> dict[str, Any]:
+    """What the run whose weights another began with had seen by then."""
+    result: dict[str, Any] = {"run": name, "step": step}
+    try:
+        old = locate_run(space, name)
+        seen = _seen(old, found)
+    except TextmillError:
+        return result | {"unknown": "that run is gone"}
+    if seen is None:
+        return result | {"unknown": "what it was trained on is gone"}
+    result |= {"saw": _checkpoint("", step, [], seen)["saw"]}
+    further = _forked(old)
+    return result if further is None else result | {"forked": _before(space, *further, found)}
