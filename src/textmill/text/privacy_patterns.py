@@ -235,9 +235,10 @@ _IBAN_GAPS = " -\u00a0\u202f\u2009.\u3000"
 # --- Internet addresses -------------------------------------------------------------------------------------------
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_])(?!\.[0-9]|-[A-Za-z])")
 _VERSION = re.compile(
-    r"(?:(?<![a-z])(?:v|ver|versions?|release|rev|build|firmware|section|chapter|figure|table|clause|rule|article|appendix"
-    r"|requires?|upgraded?(?: to)?|update(?: to)?|Chrome|Firefox|Safari|kernel)\.?|版本号?|升级到|更新到|第|章节?|节|§"
-    r"|[=<>~^]=|[A-Za-z][/\-])[ :：(]{0,3}(?:[0-9.]{3,20} ?(?:to|and|-|到|至|,) ?)?\Z",
+    r"(?:(?:(?<![a-z])(?:v|ver|versions?|release|rev|build|firmware|sections?|chapter|figure|table|clause|rule|article"
+    r"|appendix|requires?|upgraded?(?: to)?|update(?: to)?|Chrome|Firefox|Safari|kernel)\.?"
+    r"|版本号?|升级到|更新到|第|章节?|节|§)"
+    r"[ :：(\"']{0,3}(?:[0-9.]{3,20}[\"']? ?(?:to|and|-|到|至|,) ?[\"']?)?|[=<>~^]= ?|[A-Za-z][/\-])\Z",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(
@@ -265,6 +266,8 @@ def _ipv4(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         small = all(
             len(part) == 1 for part in match[0].split(".")
         )  # 1.2.3.4 is a section, unless said otherwise
+        if match[0].endswith(".0") and text[match.end() : match.end() + 1] == "/":
+            continue  # a network
         if is_somebodys(match[0]) and not _VERSION.search(before) and (not small or _ADDRESS.search(before)):
             yield match.span()
 
@@ -305,6 +308,8 @@ def _run(text: str, at: int, least: int) -> tuple[int, int]:
 def _is_ipv6(text: str, start: int, end: int) -> bool:
     run = text[start:end]
     if (start and text[start - 1] in _LETTERS) or text[end : end + 1] in _LETTERS or not is_somebodys(run):
+        return False
+    if run.endswith("::"):  # a network
         return False
     groups = [group for group in run.split(":") if group]
     # `a::b` is a name in some programming languages, and `aa:bb:...` an identifier of hardware.

@@ -92,8 +92,9 @@ ANNOUNCED = re.compile(
 # --- words before a number ----------------------------------------------------------------------------------------
 _WINDOW, _REACH = 28, 16  # characters looked back at; most characters between the word and the number
 _PHONE_WORDS = (
-    "phone", "tel", "mobile", "cell", "fax", "call", "dial", "whatsapp", "sms", "hotline", "helpline", "text me",
-    "ring me", "reach me at", "reached at", "reached on", "contact", "voicemail", "pager",
+    "phone", "phones", "telephone", "cellphone", "tel", "mobile", "cell", "fax", "call", "dial", "whatsapp", "sms",
+    "hotline", "helpline", "text me", "ring me", "reach me at", "reached at", "reached on", "contact", "voicemail",
+    "pager", "telefon", "téléphone", "teléfono", "handy",
     "电话", "電話", "手机", "手機", "联系", "聯絡", "致电", "致電", "拨打", "撥打", "热线", "熱線", "传真", "傳真",
     "座机", "座機", "打给", "微信", "号码是", "分机",
 )  # fmt: skip
@@ -104,9 +105,15 @@ _OTHER_WORDS = (
     "订单", "訂單", "单号", "單號", "编号", "編號", "序列号", "流水号", "货号", "批号", "条码", "条形码",
     "型号", "版本", "专利", "发票", "运单", "文号", "qq", "邮编", "学号", "工号", "时间戳",
 )  # fmt: skip
+
+
+def _word(word: str) -> str:
+    return rf"(?<![a-z]){re.escape(word)}(?![a-z])" if word.isascii() else word
+
+
 _EITHER = re.compile(
     "|".join(
-        f"(?P<{name}>{'|'.join(re.escape(word) for word in words)})"
+        f"(?P<{name}>{'|'.join(map(_word, words))})"
         for name, words in (("phone", _PHONE_WORDS), ("other", _OTHER_WORDS))
     )
 )
@@ -118,7 +125,7 @@ def announced(text: str, start: int) -> str:
     word = None
     for word in _EITHER.finditer(line):  # noqa: B007  the last one counts
         pass
-    if word is None or (word[0] == "tel" and _inside_word(line, word.start())):
+    if word is None:
         return ""
     gap = line[word.end() :]
     return str(word.lastgroup) if len(gap) <= _REACH and not _STOPS.search(gap) else ""
@@ -126,11 +133,6 @@ def announced(text: str, start: int) -> str:
 
 # What may not stand between a word and the number it announces; NUL is where something was found before.
 _STOPS = re.compile(r"[0-9$€£¥=<。！？；\x00]|[?#*/]\s*\Z")
-
-
-def _inside_word(line: str, at: int) -> bool:
-    """Whether a Latin letter stands right before, as in `hotel`."""
-    return at > 0 and line[at - 1].isascii() and line[at - 1].isalpha()
 
 
 # --- finding ------------------------------------------------------------------------------------------------------
@@ -158,6 +160,7 @@ def phones(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 _SHORTEST_FORM = 11
+_FRACTION = re.compile(r"[.,][0-9]{1,2}(?![0-9.\-])")
 _ABROAD = re.compile("[+＋]|00[1-9]")
 
 
@@ -167,6 +170,8 @@ def _abroad(text: str, begin: int, end: int, stop: int) -> Iterator[tuple[int, i
             continue
         written = match[0][:length]
         if "+" not in written and "＋" not in written and announced(text, match.start()) == "other":
+            continue
+        if _FRACTION.match(text, match.start() + length):
             continue
         stray = written[0] in "(（" and len(_OPENING.findall(written)) > len(_CLOSING.findall(written))
         more = _MORE.match(text, match.start() + length)
