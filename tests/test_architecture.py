@@ -43,7 +43,19 @@ CORE = {
     "pydivsufsort",
 }
 # Extras a module may import, always inside the function that needs them.
-OPTIONAL = {"ray", "pypdfium2", "resiliparse", "transformers", "tensorboard", "ftfy", "opencc", "py3langid"}
+OPTIONAL = {
+    "ftfy",
+    "nltk",
+    "opencc",
+    "py3langid",
+    "pypdfium2",
+    "ray",
+    "resiliparse",
+    "rjieba",
+    "spacy",
+    "tensorboard",
+    "transformers",
+}
 TORCH_FREE = ("base", "text", "metrics", "tasks", "index")
 FILES = sorted(SOURCE.rglob("*.py"))
 

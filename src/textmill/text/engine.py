@@ -31,6 +31,9 @@ Job = tuple[int, int]  # phase, unit
 # Makes the units of `jobs` in the folder `parts`, and names each as it is done.
 Runner = Callable[[Path, Sequence[Job]], Iterator[Job]]
 Progress = Callable[[str, int, int], None]  # what, bytes done, bytes in all
+_ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)  # each process
 _WORTH_A_PROCESS = 8 << 20  # bytes of input for each; starting one takes about as long as cleaning that
 
 
@@ -130,7 +133,7 @@ def _shared_out(parts: Path, jobs: Sequence[Job], number: int) -> Iterator[Job]:
     done: queue.SimpleQueue[Job | Exception] = queue.SimpleQueue()
     command = [sys.executable, "-m", "textmill.text.worker", str(parts.absolute())]
     plan = units.load(parts)
-    settings = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    settings = dict(os.environ, **_ONE_THREAD, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     workers = [
         subprocess.Popen(
             command,
