@@ -80,9 +80,9 @@ def signatures(values: NDArray[np.uint32], offsets: NDArray[np.int64], number: i
 
 @dataclass(frozen=True, slots=True)
 class _Samples:
-    """The lowest hashes of each set, rising, and how many the set has."""
+    """The lowest hashes of each set, rising, in a file, and how many the set has."""
 
-    values: NDArray[np.uint32]
+    path: Path  # (offsets[-1],) uint32
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
 
@@ -100,28 +100,33 @@ class _Samples:
         return found[0], found[1]
 
     def _compare(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
-        ceilings = np.minimum(self._ceilings(left), self._ceilings(right))
-        keys = np.sort(np.concatenate([self._below(left, ceilings), self._below(right, ceilings)]))
+        # Mapped anew for each block, so that the pages of those before count as memory no longer.
+        values = np.memmap(self.path, "<u4", "r")
+        ceilings = np.minimum(self._ceilings(values, left), self._ceilings(values, right))
+        below = [self._below(values, sets, ceilings) for sets in (left, right)]
+        keys = np.sort(np.concatenate(below))
         pairs, number = (keys >> np.uint64(32)).astype(np.int64), len(left)
         kept = np.bincount(pairs, minlength=number)
         common = np.bincount(pairs[1:][keys[1:] == keys[:-1]], minlength=number)
         union = kept - common
         return np.stack([common / union, np.sqrt((1 - ceilings / _ALL) / union)])
 
-    def _ceilings(self, sets: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _ceilings(self, values: NDArray[np.uint32], sets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Below this hash all of a set was kept."""
         ends = self.offsets[sets + 1]
         whole = ends - self.offsets[sets] == self.sizes[sets]
-        return np.where(whole, _ALL, self.values[ends - 1].astype(np.int64) + 1)
+        return np.where(whole, _ALL, values[ends - 1].astype(np.int64) + 1)
 
-    def _below(self, sets: NDArray[np.int64], ceilings: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def _below(
+        self, values: NDArray[np.uint32], sets: NDArray[np.int64], ceilings: NDArray[np.int64]
+    ) -> NDArray[np.uint64]:
         """pair << 32 | hash, of the hashes below each pair's ceiling."""
         sizes = self.offsets[sets + 1] - self.offsets[sets]
         pairs = np.repeat(np.arange(len(sets)), sizes)
         within = np.arange(len(pairs)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        values = self.values[within + self.offsets[sets][pairs]].astype(np.int64)
-        low = values < ceilings[pairs]
-        return ((pairs[low] << 32) | values[low]).astype(np.uint64)
+        hashes = values[within + self.offsets[sets][pairs]].astype(np.int64)
+        low = hashes < ceilings[pairs]
+        return ((pairs[low] << 32) | hashes[low]).astype(np.uint64)
 
 
 class NearDuplicates:
@@ -250,10 +255,8 @@ class _Gathered:
             for file in (*files, samples):
                 file.close()
         self.numbers, self.characters, counts, lengths = columns
-        self._names = bytes(names)
-        path, total = scratch / "samples", int(lengths.sum())
-        values = np.memmap(path, "<u4", "r") if total else np.empty(0, np.uint32)
-        self.samples = _Samples(values, np.concatenate([[0], np.cumsum(lengths)]), counts)
+        self._names = names
+        self.samples = _Samples(scratch / "samples", np.concatenate([[0], np.cumsum(lengths)]), counts)
 
     def id(self, at: int) -> str:
         """The id of a document, by its place among those that have words."""
