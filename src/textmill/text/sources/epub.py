@@ -38,7 +38,7 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         ]
         if not roots:
             raise SetAside("is damaged or not what its name says", "it has no META-INF/container.xml")
-        book = parts.elements(roots[0])
+        book = parts.elements(parts.present(roots[0]))
         chapters = []
         for path in _chapters(book, posixpath.dirname(roots[0])):
             parts.deadline.check()

@@ -8,7 +8,9 @@ from email.utils import parsedate_to_datetime
 
 _LONGEST = 500  # characters of a title or a name
 _ISO = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")
-_PDF_DATE = re.compile(r"D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-])(\d\d)'?(\d\d)?|(Z))?")
+_PDF_DATE = re.compile(
+    r"D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:([+-])(\d\d)'?(?:(\d\d)'?)?|(Z)[\d']*)?"
+)
 _LANGUAGE = re.compile(r"[a-z]{2,3}(?=$|[-_])", re.IGNORECASE)
 
 

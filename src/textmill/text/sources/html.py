@@ -45,7 +45,8 @@ _DATES = (
 )
 _HIDDEN = ", ".join(
     (
-        "nav, footer, aside, template, noscript, dialog, img, [hidden], [aria-hidden=true]",
+        "nav, footer, aside, template, noscript, dialog, img, svg, iframe, object, audio, video, canvas",
+        "[hidden], [aria-hidden=true]",
         "[style*='display:none'], [style*='display: none']",
         "[style*='visibility:hidden'], [style*='visibility: hidden']",
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from textmill.text.sources.stream import Deadline
 
 _READ = 1 << 16  # characters between two looks at the clock
+_UNFINISHED = 1 << 12
 VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 )
@@ -90,6 +92,10 @@ def read(source: str, deadline: Deadline) -> Read:
     for at in range(0, len(source), _READ):
         reader.feed(source[at : at + _READ])
         deadline.check()
+    if len(reader.rawdata) > _UNFINISHED and reader.rawdata.startswith("<"):
+        reader.rawdata = (
+            ""  # a tag that never ends is no text (HTML §13.2.5); to look for one in it takes for ever
+        )
     reader.close()
     reader.found.text = reader.text()
     return reader.found
@@ -102,6 +108,7 @@ class _Reader(HTMLParser):
         self._open: list[
             tuple[str, bool]
         ] = []  # names of open elements, and whether each silences its content
+        self._names: Counter[str] = Counter()  # how many of each are open
         self._silent = 0
         self._title: list[str] | None = None
         self._lists: list[int | None] = []  # the number of the last item, or None for bullets
@@ -127,7 +134,7 @@ class _Reader(HTMLParser):
             self._leave("head")
         if tag in VOID:
             if not self._silent and tag in ("br", "hr"):
-                self._out.append(_LINE if tag == "br" else _GAP)
+                self._mark(_LINE if tag == "br" else _GAP)
             return
         silent = (
             tag in _SILENT
@@ -136,6 +143,7 @@ class _Reader(HTMLParser):
             or bool(_HIDING_STYLE.search(said.get("style", "")))
         )
         self._open.append((tag, silent))
+        self._names[tag] += 1
         self._silent += silent
         if not self._silent:
             self._begin(tag)
@@ -154,11 +162,13 @@ class _Reader(HTMLParser):
             self._title.append(data)
         elif not self._silent:
             data = data.translate(_NONE)
-            self._out.append(data.translate(_KEEP) if self._preformatted else _SPACES.sub(" ", data))
+            data = data.translate(_KEEP) if self._preformatted else _SPACES.sub(" ", data)
+            if data != " " or (self._out and self._out[-1] not in (" ", _LINE, _GAP)):
+                self._out.append(data)
 
     # --- open elements ---
     def _begin(self, tag: str) -> None:
-        self._out.append(self._around(tag))
+        self._mark(self._around(tag))
         if tag in ("ul", "ol"):
             self._lists.append(0 if tag == "ol" else None)
         elif tag == "pre":
@@ -170,12 +180,13 @@ class _Reader(HTMLParser):
 
     def _leave(self, tag: str) -> None:
         """Close an element and those left open in it; an end without a beginning is passed over."""
-        if any(name == tag for name, _ in reversed(self._open)):
+        if self._names[tag]:
             while self._close() != tag:
                 pass
 
     def _close(self) -> str:
         tag, silent = self._open.pop()
+        self._names[tag] -= 1
         if not self._silent:
             if tag in ("ul", "ol") and self._lists:
                 self._lists.pop()
@@ -184,9 +195,16 @@ class _Reader(HTMLParser):
             elif tag == "main":
                 self._mains.append((self._main_start, len(self._out)))
             cell, row = tag in ("td", "th"), tag == "tr"
-            self._out.append(_CELL if cell else _ROW if row else self._around(tag))
+            self._mark(_CELL if cell else _ROW if row else self._around(tag))
         self._silent -= silent
         return tag
+
+    def _mark(self, mark: str) -> None:
+        """Say what stands between two texts: of several spaces, lines and gaps in a row, the widest."""
+        if mark in (_LINE, _GAP) and self._out and self._out[-1] in (" ", _LINE, _GAP):
+            self._out[-1] = max(mark, self._out[-1])  # their order as characters
+        elif mark:
+            self._out.append(mark)
 
     def _around(self, tag: str) -> str:
         if tag in _PARAGRAPHS or (tag in ("ul", "ol") and not self._lists):

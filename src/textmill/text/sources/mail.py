@@ -10,10 +10,10 @@ read as a file of its own, `mail.eml!report.docx`, within the same caps on nesti
 from __future__ import annotations
 
 import contextlib
-import email
 import re
 from collections import Counter
 from collections.abc import Iterator
+from email.feedparser import BytesFeedParser
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import parseaddr
@@ -35,9 +35,8 @@ Items = Iterator[Document | Rejected | Input]
 
 def message(item: Input, fields: Fields) -> Items:
     """The document of an .eml file, and its attachments. Raises SetAside for what is no message."""
-    data = read_whole(item)
-    parsed = _parsed(data)
     deadline = Deadline(item.limits)
+    parsed = _parsed(read_whole(item), deadline)
     text, attachments, sealed = _split(parsed, deadline)
     known = facts(
         _header(parsed, "Subject"),
@@ -67,13 +66,14 @@ def mailbox(item: Input, fields: Fields) -> Items:
 
 def saved_page(item: Input, fields: Fields) -> Items:
     """The one document of an .mhtml file (RFC 2557): its page, without the pictures and frames saved with it."""
-    parsed = _parsed(read_whole(item))
+    deadline = Deadline(item.limits)
+    parsed = _parsed(read_whole(item), deadline)
     pages = [
         part for part in parsed.walk() if part.get_content_type() in ("text/html", "application/xhtml+xml")
     ]
     if not pages:
         raise SetAside("holds no text", "no part of it is a page")
-    page = html.extract(_decoded(pages[0]), Deadline(item.limits))
+    page = html.extract(_decoded(pages[0]), deadline)
     if not page.text:
         raise SetAside("holds no text")
     known = facts(_header(parsed, "Subject"), "", _header(parsed, "Date"))
@@ -82,9 +82,13 @@ def saved_page(item: Input, fields: Fields) -> Items:
 
 
 # --- one message --------------------------------------------------------------------------------------------------
-def _parsed(data: bytes) -> Message:
+def _parsed(data: bytes, deadline: Deadline) -> Message:
+    parser = BytesFeedParser()
     try:
-        parsed = email.message_from_bytes(data)
+        for at in range(0, len(data), BLOCK):
+            deadline.check()
+            parser.feed(data[at : at + BLOCK])
+        parsed = parser.close()
     except RecursionError as error:
         raise SetAside("is nested too deep", "parts of a message within one another") from error
     if not parsed.keys():

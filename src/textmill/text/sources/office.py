@@ -15,7 +15,7 @@ from typing import BinaryIO
 from textmill.text.document import Document, collected
 from textmill.text.sources.package import Package, package
 from textmill.text.sources.stream import Deadline, Fields, Input, SetAside
-from textmill.text.sources.xml_events import attribute, events
+from textmill.text.sources.xml_events import attribute, events, related
 
 # What is no text of the document: properties, the older twin of a drawing, text moved elsewhere.
 _PASSED = frozenset(("tabs", "Fallback", "moveFrom", "sectPr"))
@@ -41,11 +41,11 @@ def slides(item: Input, fields: Fields) -> Iterator[Document]:
     """The one document of a .pptx file, slide by slide, each with its notes; where slides begin is metadata."""
     with package(item) as parts:
         main = parts.start("ppt/presentation.xml")
-        related = parts.related(main)
-        order = [attribute(element.attributes, "id") for element in _listed(parts, main)]
+        targets = parts.related(main)
+        order = [related(element.attributes) for element in parts.elements(main) if element.name == "sldId"]
         pieces = []
         for name in order:
-            kind, part = related.get(name, ("", ""))
+            kind, part = targets.get(name, ("", ""))
             if kind == "slide":
                 notes = [
                     note
@@ -64,11 +64,6 @@ def joined(pieces: list[str]) -> tuple[str, str]:
         starts.append(at)
         at += len(piece) + 2 if piece else 0
     return "\n\n".join(filter(None, pieces)), " ".join(map(str, starts))
-
-
-def _listed(parts: Package, main: str) -> list:
-    """The slides of a presentation in the order they are shown."""
-    return [element for element in parts.elements(main) if element.name == "sldId"]
 
 
 def _document(item: Input, text: str, metadata: dict[str, str]) -> Document:

@@ -33,9 +33,7 @@ class Package:
 
     def open(self, name: str) -> BinaryIO:
         """The bytes of a part. Raises SetAside when it is missing or encrypted."""
-        info = self._parts.get(name.lower())
-        if info is None:
-            raise SetAside("is damaged or not what its name says", f"it has no {name[:100]}")
+        info = self._parts[self.present(name).lower()]
         if info.flag_bits & 1:
             raise SetAside("is encrypted")
         return zip_stream(self.item, self._archive, info)
@@ -69,9 +67,15 @@ class Package:
         return found
 
     def start(self, usual: str) -> str:
-        """The part an Office document begins with, and by its own account not another."""
+        """The part an Office document begins with by its own account. Raises SetAside when it is not there."""
         found = self.related("")
-        return next((part for kind, part in found.values() if kind == "officeDocument"), usual)
+        return self.present(next((part for kind, part in found.values() if kind == "officeDocument"), usual))
+
+    def present(self, name: str) -> str:
+        """The name of a part that must be there. Raises SetAside when it is not."""
+        if name not in self:
+            raise SetAside("is damaged or not what its name says", f"it has no {name[:100]}")
+        return name
 
     def facts(self) -> dict[str, str]:
         """What the core properties say (OPC §8)."""

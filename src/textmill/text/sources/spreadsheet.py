@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.package import Package, package
 from textmill.text.sources.stream import Deadline, Fields, Input
-from textmill.text.sources.xml_events import attribute, events
+from textmill.text.sources.xml_events import events, related
 
 _WIDEST_GAP = 100  # empty cells kept in a row: a sheet of cells in its last column would be a bomb of tabs
 _LONGEST_TEXT = 32_767  # characters of a cell (Excel's own limit)
@@ -37,7 +37,7 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an .xlsx file, one a sheet, in the workbook's order."""
     with package(item) as parts:
         main = parts.start("xl/workbook.xml")
-        related = parts.related(main)
+        targets = parts.related(main)
         workbook = parts.elements(main)
         old = any(
             element.name == "workbookPr" and element.attributes.get("date1904") in ("1", "true")
@@ -45,13 +45,13 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         )
         # Day 60 is a 29 February 1900 that never was; from day 61 on this epoch is right (§18.17.4.1).
         epoch = datetime(1904, 1, 1) if old else datetime(1899, 12, 30)
-        others = dict(related.values())
+        others = dict(targets.values())
         book = _Book(
             _strings(parts, others.get("sharedStrings", "")), _dates(parts, others.get("styles", "")), epoch
         )
         facts = parts.facts()
         for element in workbook:
-            kind, part = related.get(attribute(element.attributes, "id"), ("", ""))
+            kind, part = targets.get(related(element.attributes), ("", ""))
             if element.name == "sheet" and kind in _SHEETS:
                 name = printable(element.attributes.get("name", "")).translate({47: "_", 33: "_"})[:100]
                 place = f"{item.place}:sheet {name}"

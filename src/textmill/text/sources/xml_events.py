@@ -87,6 +87,11 @@ def elements(stream: BinaryIO, deadline: Deadline) -> list[Element]:
     return [Element(name, attributes, "".join(text)) for name, attributes, text in found]
 
 
+def related(attributes: Mapping[str, str]) -> str:
+    """The id of the relation an element speaks of, such as `r:id`; elements may have an `id` of their own beside it."""
+    return next((value for key, value in attributes.items() if key.endswith("/relationships\nid")), "")
+
+
 def attribute(attributes: Mapping[str, str], name: str) -> str:
     """An attribute by its name, with whatever prefix; empty when it is not there."""
     if name in attributes:
