@@ -77,6 +77,17 @@ def test_words_are_those_of_a_loop_over_characters(texts):
         assert len(set(hashed.values())) == len(hashed)  # different words, different hashes
 
 
+@pytest.mark.parametrize("beside", ["", " 中"])  # texts of ASCII alone take a way of their own
+def test_what_a_token_is(beside):
+    text = f"The 2nd mill, 1,024 x2y _{beside}"
+    kinds = [words.ASCII, words.ASCII, words.ASCII, words.SYMBOL, words.NUMBER, words.SYMBOL, words.NUMBER]
+    kinds += [words.ASCII, words.SYMBOL]
+    assert words.tokens([text]).kind.tolist() == kinds + [words.ALONE] * bool(beside)
+    others = "café 2é éa नहीं あ१२Ⅳ—"
+    kinds = [words.OTHER] * 4 + [words.ALONE, words.NUMBER, words.SYMBOL]
+    assert words.tokens([others]).kind.tolist() == kinds
+
+
 @pytest.mark.parametrize("filler", ["a", "é", "中", "-", "a ", "a b-", "ab" * 3000 + " "])
 def test_long_texts_are_cut_as_short_ones(filler):
     """Turns of the loop inside never show: not in long words, and not where a word lies across two turns."""

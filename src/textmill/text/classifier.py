@@ -45,7 +45,11 @@ def step(spec: ClassifierStep) -> Step:
 
     Raises RecipeError when a file of examples is missing, empty or cannot be read.
     """
-    model = train(examples(spec.good, "good"), examples(spec.bad, "bad"))
+    return judging(train(examples(spec.good, "good"), examples(spec.bad, "bad")), spec)
+
+
+def judging(model: Classifier, spec: ClassifierStep) -> Step:
+    """The step of a classifier that is fitted already."""
 
     def work(documents: Sequence[Document]) -> list[Item]:
         chances = probabilities(model, [document.text for document in documents])
@@ -99,7 +103,9 @@ def features(texts: Sequence[str]) -> Rows:
     inside = document[1:] == document[:-1]
     pairs = words.mixed(found.hash[:-1] * _STEP + found.hash[1:])[inside]
     places = (np.concatenate([found.hash, pairs]) >> np.uint64(64 - BITS)).astype(np.int64)
-    keys = np.unique(np.concatenate([document, document[1:][inside]]) << BITS | places)
+    keys = np.concatenate([document, document[1:][inside]]) << BITS | places
+    keys.sort()
+    keys = keys[np.diff(keys, prepend=-1) != 0]
     return Rows(keys >> BITS, keys & ((1 << BITS) - 1), len(texts), 1 << BITS)
 
 

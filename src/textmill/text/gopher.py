@@ -12,11 +12,14 @@ none. The thresholds are the paper's where the recipe does not change them. What
   language step has run, those with mostly words of ASCII letters. Put a language step before this one, or German
   falls under it.
 - Line rules look at all lines, empty ones too.
+- A document of more than 2**23 characters is judged by those, apart from the number of its words: so no document
+  costs more than some hundred megabytes of memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -31,7 +34,7 @@ from textmill.text.repetition import judge_lines, judge_ngrams
 from textmill.text.step import Reject
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # table A2
-_PIECE = 1 << 22  # characters of a long document that are counted before the whole of it
+BEGINNING = 1 << 23  # characters of a document that are judged; what is longer counts its words only
 
 
 def step(spec: GopherStep) -> Step:
@@ -41,22 +44,25 @@ def step(spec: GopherStep) -> Step:
 
 def judge(documents: Sequence[Document], spec: GopherStep) -> list[Reject | None]:
     """The verdict on each document, None for those that pass."""
-    verdicts = [_too_long(document.text, spec.most_words) for document in documents]
-    waiting = [d for d, verdict in enumerate(verdicts) if verdict is None]
+    verdicts: list[Reject | None] = [None] * len(documents)
+    waiting, beginnings = [], []
+    for d, document in enumerate(documents):
+        if len(document.text) > BEGINNING:
+            if words.count(document.text, spec.most_words) > spec.most_words:
+                verdicts[d] = _too_many(spec)
+                continue
+            beginnings.append(replace(document, text=document.text[:BEGINNING]))
+        else:
+            beginnings.append(document)
+        waiting.append(d)
     if waiting:
-        kept = [documents[d] for d in waiting]
-        for d, verdict in zip(waiting, _judge(kept, spec), strict=True):
+        for d, verdict in zip(waiting, _judge(beginnings, spec), strict=True):
             verdicts[d] = verdict
     return verdicts
 
 
-def _too_long(text: str, most: int) -> Reject | None:
-    """A very long document is looked at as a whole only when its beginning does not say enough."""
-    if len(text) > _PIECE:
-        found = int((words.tokens([text[:_PIECE]]).kind != words.SYMBOL).sum())
-        if found > most + 1:  # the last of them may have been cut in two
-            return Reject("has too many words", f"over {most}")
-    return None
+def _too_many(spec: GopherStep) -> Reject:
+    return Reject("has too many words", f"over {spec.most_words}")
 
 
 def _judge(documents: Sequence[Document], spec: GopherStep) -> list[Reject | None]:
@@ -125,7 +131,7 @@ def _words(counts: _Counts, d: int, spec: GopherStep) -> Reject | None:
     if many < spec.least_words:
         return Reject("has too few words", f"{many} < {spec.least_words}")
     if many > spec.most_words:
-        return Reject("has too many words", f"over {spec.most_words}")
+        return _too_many(spec)
     spelt = many - counts.alone[d]
     if spelt * 2 > many:
         mean = counts.characters[d] / spelt

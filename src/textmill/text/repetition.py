@@ -103,15 +103,7 @@ class _Repeats:
         self.hash, self.offsets, self.sizes = tokens.hash, tokens.offsets, np.maximum(sizes, 1)
         self.before = np.concatenate([[0], np.cumsum(tokens.end - tokens.start)])  # characters before a token
         self.document = np.repeat(np.arange(len(sizes)), np.diff(tokens.offsets))
-        self.often = self._at_most()
-
-    def _at_most(self) -> NDArray[np.int64]:
-        """(N,) for each token, a number its document holds it no oftener than; mostly exact, never too low."""
-        bits = max(10, int(np.ceil(np.log2(len(self.hash) * 4 + 1))))
-        bucket = self.hash ^ (self.document.astype(np.uint64) * _GOLDEN)
-        bucket >>= np.uint64(64 - bits)
-        bucket = bucket.astype(np.int64)
-        return np.bincount(bucket, minlength=1 << bits)[bucket]
+        self.often = _at_most(self.hash, self.document)
 
     def perhaps_top(self, n: int, most: float) -> list[int]:
         """Documents in which some n-gram might hold more than its share; few hold what they are suspected of."""
@@ -162,6 +154,8 @@ class _Repeats:
             if grams is None:
                 places = places[stays]
                 grams = self._ngrams(places, n)
+                stays = _at_most(grams, self.document[places]) >= 2
+                places, grams = places[stays], grams[stays]
             else:
                 places = places[stays]
                 grams = grams[stays] * _STEP + self.hash[places + n - 1]
@@ -194,6 +188,15 @@ class _Repeats:
             else:
                 seen.add(group)
         return characters / int(self.sizes[d])
+
+
+def _at_most(hashes: NDArray[np.uint64], document: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each of several hashes a number its document holds it no oftener than; mostly exact, never too low."""
+    bits = max(10, int(np.ceil(np.log2(len(hashes) * 4 + 1))))
+    bucket = hashes ^ (document.astype(np.uint64) * _GOLDEN)
+    bucket >>= np.uint64(64 - bits)
+    bucket = bucket.astype(np.int64)
+    return np.bincount(bucket, minlength=1 << bits)[bucket]
 
 
 def _grouped(document: NDArray[np.int64], grams: NDArray[np.uint64]) -> tuple[NDArray, NDArray, NDArray]:
