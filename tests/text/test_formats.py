@@ -178,7 +178,8 @@ def test_a_page_by_either_reader(samples, extract):
         "def f():",
         "\t\treturn 1",
     ]
-    assert "A heading\n\n" in page.text
+    assert f"A heading\n\n{ENGLISH}" in page.text
+    assert f"A new line.\n\n磨坊\n\n{CHINESE}\n\n  •" in page.text
     facts = FACTS | {"title": "On & about mills"}
     assert {name: page.metadata[name] for name in facts} == facts
 

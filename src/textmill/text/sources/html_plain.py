@@ -202,7 +202,7 @@ class _Reader(HTMLParser):
     def _mark(self, mark: str) -> None:
         """Say what stands between two texts: of several spaces, lines and gaps in a row, the widest."""
         if mark in (_LINE, _GAP) and self._out and self._out[-1] in (" ", _LINE, _GAP):
-            self._out[-1] = max(mark, self._out[-1])  # their order as characters
+            self._out[-1] = _GAP if _GAP in (mark, self._out[-1]) else _LINE
         elif mark:
             self._out.append(mark)
 

@@ -1,6 +1,6 @@
 """PDF: one document a file, its pages one after another; where each begins is metadata.
 
-Read by pypdfium2 (extra `documents`): PDFium is the reader of Chrome, fuzzed for years, some fifty times as fast as
+Read by pypdfium2 (extra `documents`): PDFium is the reader of Chrome, fuzzed for years, a dozen times as fast as
 pypdf, and right about fonts, columns and Chinese where pypdf often is not; its licence is BSD and Apache, where
 PyMuPDF's is AGPL. A PDF holds no paragraphs: lines are those of the page. Words broken at a line's end are joined.
 """
