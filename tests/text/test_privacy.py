@@ -424,3 +424,13 @@ def test_a_megabyte_is_read_in_seconds(name):
     start = time.process_time()
     find(HOSTILE[name] * (1_000_000 // len(HOSTILE[name])))
     assert time.process_time() - start < 20
+
+
+def test_metadata_is_searched_too():
+    document = collected(
+        "Nothing here.", "letters.mbox:message 1", {"author": "miller@example.com", "date": "2026-11-22"}
+    )
+    (item,) = list(personal_data(PersonalDataStep())([document]))
+    assert item.metadata == {"author": "[EMAIL]", "date": "2026-11-22", "personal": "email:1"}
+    (item,) = list(personal_data(PersonalDataStep(action="reject"))([document]))
+    assert isinstance(item, Rejected)

@@ -14,12 +14,14 @@ from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.base.lineage import Artifact
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
+from textmill.base.step_spec import PersonalDataStep
 from textmill.stages.forget import forgotten
 from textmill.stages.workspace import Workspace
 from textmill.text import engine
 from textmill.text.clean import STEP_FILES
 from textmill.text.corpus import Corpus
 from textmill.text.engine import Runner
+from textmill.text.privacy import secret_id
 from textmill.text.sources import table
 from textmill.text.tokenizer import Tokenizer
 
@@ -108,7 +110,7 @@ def runner(kind: str, workers: int | None) -> Runner | None:
 
 
 def _step_files(recipe: Recipe, base: Path) -> list[tuple[str, str]]:
-    """(name, SHA-256) of the files that steps read. Raises RecipeError when one is missing."""
+    """(name, hash) of what steps read beside documents: files, a secret. Raises RecipeError when one is missing."""
     found = []
     for step in recipe.corpus.steps:
         for name in STEP_FILES.get(type(step), lambda spec: ())(step):
@@ -116,6 +118,8 @@ def _step_files(recipe: Recipe, base: Path) -> list[tuple[str, str]]:
             if not path.is_file():
                 raise RecipeError("there is no such file", where=f"corpus.steps, {step.kind}: {name}")
             found.append((name, sha256_file(path)))
+        if isinstance(step, PersonalDataStep) and (told := secret_id(step)):
+            found.append(("secret", told))
     return found
 
 

@@ -1,11 +1,14 @@
 """The step that looks for personal data: redact, pseudonymise, reject, or only report.
 
+It looks into the text and into metadata (the author of a mail, a column of a record), not into the names of files.
 What was found is counted in the document's metadata, `personal`, such as `email:2 phone:1`. Kinds, forms and what
 is not looked for (names and postal addresses of people): `text/privacy_patterns.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +21,24 @@ from textmill.text.privacy_patterns import Found, find
 from textmill.text.pseudonyms import pseudonym
 
 _ENVIRONMENT = "env:"
+# Metadata that readers and steps write themselves; in all other, personal data are looked for as in the text.
+_OURS = frozenset(
+    (
+        "cluster",
+        "contaminated",
+        "date",
+        "encoding",
+        "language",
+        "library",
+        "licence",
+        "pages",
+        "personal",
+        "piece",
+        "quality",
+        "sheets",
+        "slides",
+    )
+)
 
 
 def personal_data(spec: PersonalDataStep) -> Step:
@@ -27,15 +48,20 @@ def personal_data(spec: PersonalDataStep) -> Step:
 
     def step(items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
-            if not isinstance(item, Document) or not (found := _wanted(item.text, kinds)):
+            if not isinstance(item, Document):
                 yield item
                 continue
-            counts = count(found)
-            if spec.action == "reject":
+            found = _wanted(item.text, kinds)
+            told = {key: _wanted(text, kinds) for key, text in item.metadata.items() if key not in _OURS}
+            counts = count([*found, *itertools.chain.from_iterable(told.values())])
+            if not counts:
+                yield item
+            elif spec.action == "reject":
                 yield reject(item, spec.kind, "holds personal data", write_counts(counts))
-                continue
-            metadata = _merge(item.metadata, counts)
-            yield replace(item, text=change(item.text, found), metadata=metadata)
+            else:
+                changed = {key: change(item.metadata[key], some) for key, some in told.items() if some}
+                metadata = _merge({**item.metadata, **changed}, counts)
+                yield replace(item, text=change(item.text, found), metadata=metadata)
 
     return step
 
@@ -101,6 +127,13 @@ def _change(spec: PersonalDataStep) -> Callable[[str, list[Found]], str]:
             text, found, lambda item: pseudonym(item.kind, text[item.start : item.end], secret)
         )
     return lambda text, found: text
+
+
+def secret_id(spec: PersonalDataStep) -> str:
+    """What tells one secret from another without giving it away; empty where none is used. Raises as the step does."""
+    if spec.action != "pseudonymise":
+        return ""
+    return hashlib.blake2b(_secret(spec.secret).encode(), digest_size=8, person=b"textmill").hexdigest()
 
 
 def _secret(secret: str) -> str:
