@@ -233,7 +233,22 @@ def test_pages_nested_beyond_reason(opened, reason):
 
 
 @pytest.mark.parametrize(
-    "piece", ["<br>", "<p>", "</p>", "<td><p>", "<td>", "<li>", "<pre>\t", "<a b=c ", "&", "<!", "</x>", "<ul>", "<main>"]
+    "piece",
+    [
+        "<br>",
+        "<p>",
+        "</p>",
+        "<td><p>",
+        "<td>",
+        "<li>",
+        "<pre>\t",
+        "<a b=c ",
+        "&",
+        "<!",
+        "</x>",
+        "<ul>",
+        "<main>",
+    ],
 )
 @pytest.mark.parametrize("reader", [True, False])
 def test_pages_that_repeat_themselves_take_no_long(monkeypatch, opened, piece, reader):
