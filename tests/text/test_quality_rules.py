@@ -87,6 +87,12 @@ def test_rules_of_english_are_for_english():
     assert gophers(russian, repetition=False) is None
 
 
+def test_marks_between_hanzi_are_no_words_without_letters():
+    text = CHINESE.replace("，", " - ").replace("。", " 。 ")
+    assert gophers(text) is None
+    assert gophers(text.replace(" - ", " - 12 " * 12)) == "has too few words with letters"
+
+
 def test_of_a_very_long_document_the_beginning_is_judged():
     """And all of its words are counted."""
     rest = gopher.BEGINNING // len(PROSE) + 1
