@@ -1,0 +1,164 @@
+"""Speculative decoding: tokens a step and speed on code and on free text, beside plain decoding in the same run.
+
+    python benchmarks/speculate.py [--work DIR] [--steps 500] [--tokens 120] [--prompts 8] [--rounds 2]
+
+A model of quickstart size is trained on Python's standard library for `--steps` steps (some minutes; a run that is in
+`--work` already is used again), and its corpus is indexed. Prompts are beginnings of files it was not trained on: code,
+and free text, which is English prose put together from words of the vocabulary's own comments by no grammar, so that
+nothing of it stands in the corpus. Plain decoding and every way of speculating take turns on each prompt, in an order
+that turns round; the greedy answers must be the same. Prints one JSON object. Speeds are of a machine as it is: the
+median over prompts and rounds of each way's time against plain decoding's just before or after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+RECIPE = """
+name = "speculate"
+[corpus]
+sources = [{{ kind = "python-stdlib" }}]
+[tokenizer]
+vocabulary = 4096
+[model]
+d_model = 192
+layers = 4
+heads = 3
+d_ff = 512
+context = 512
+[training]
+steps = {steps}
+batch = 8
+sequence = 256
+optimizer = {{ kind = "muon", rest = {{ lr = 0.01 }} }}
+schedule = {{ kind = "linear", warmup = 0.03, floor = 0.0 }}
+evaluate_every = 1000
+evaluate_tokens = 20000
+save = {{ every = 100 }}
+"""
+PROMPT = 200  # tokens
+
+
+def trained(folder: Path, steps: int):
+    """(model, tokenizer, index, held-out texts) of a run in `folder`, made where it is missing."""
+    from textmill.base import recipe
+    from textmill.base.console import Reporter
+    from textmill.stages.index import open_index
+    from textmill.stages.prepare import trained_on
+    from textmill.stages.train import train
+    from textmill.stages.weights import best_weights
+    from textmill.stages.workspace import Workspace
+
+    path = folder / "speculate.toml"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(RECIPE.format(steps=steps), encoding="utf-8")
+    space = Workspace(folder, Reporter())
+    run = space.run("speculate")
+    asked = recipe.load(path)
+    if not run.exists or not any(run.checkpoints.glob(f"step-{asked.training.steps:08d}")):
+        run = train(asked, space)
+    prepared = trained_on(run, space)
+    model = best_weights(run).build(run.recipe(), prepared)
+    opened = open_index(space, "speculate")
+    texts = [document.text for document in prepared.open_corpus().documents("test")]
+    return model, opened.tokenizer, opened.index, texts
+
+
+def prompts(tokenizer, texts: list[str], number: int) -> dict[str, list[list[int]]]:
+    """Beginnings of held-out files, and free text."""
+    random_words = random.Random(1)
+    words = sorted({word for text in texts for word in text.split() if word.isalpha() and len(word) > 2})
+    code = [ids for text in texts if len(ids := tokenizer.encode(text).tolist()) > PROMPT]
+    free = [" ".join(random_words.choices(words, k=PROMPT)) for _ in range(number)]
+    return {
+        "code": [ids[:PROMPT] for ids in random_words.sample(code, min(number, len(code)))],
+        "free text": [tokenizer.encode(text).tolist()[:PROMPT] for text in free],
+    }
+
+
+def measured(model, asked: list[list[int]], spec, end: int, makers: dict, rounds: int) -> dict:
+    """Each way's report and its speed against plain decoding, in turns."""
+    from textmill.decoding.generate import generate
+    from textmill.decoding.speculate import Speculation
+
+    def answer(prompt, ahead):
+        begun = time.perf_counter()
+        ids = [piece.id for piece in generate(model, [prompt], spec, end=end, speculation=ahead)]
+        return ids, time.perf_counter() - begun
+
+    result = {}
+    for name, make in makers.items():
+        ratios, speeds, same, ahead = [], [], True, Speculation(make)
+        answer(asked[0], None)
+        for turn in range(rounds):
+            for number, prompt in enumerate(asked):
+                ways = [None, ahead] if (turn + number) % 2 else [ahead, None]
+                found = {way is not None: answer(prompt, way) for way in ways}
+                same &= found[True][0] == found[False][0]
+                ratios.append(found[False][1] / found[True][1])
+                speeds.append(len(found[True][0]) / found[True][1])
+        result[name] = {
+            "same_tokens": same,
+            "speedup": round(statistics.median(ratios), 3),
+            "speedup_quartiles": [round(value, 3) for value in statistics.quantiles(ratios, n=4)[::2]],
+            "tokens_per_second": round(statistics.median(speeds), 1),
+            **ahead.report.plain(),
+        }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", help="where the run is kept; left out: a temporary folder")
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--tokens", type=int, default=120)
+    parser.add_argument("--prompts", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bf16", action="store_true", help="also with weights rounded to bfloat16")
+    options = parser.parse_args()
+    import torch
+
+    from textmill.base.spec import GenerationSpec
+    from textmill.decoding.weights import prepare
+    from textmill.index.draft import ContextDrafter, CorpusDrafter
+
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as temporary:
+        model, tokenizer, index, texts = trained(Path(options.work or temporary), options.steps)
+        makers = {
+            "prompt": lambda: {"prompt": ContextDrafter()},
+            "corpus": lambda: {"corpus": CorpusDrafter(index)},
+            "both": lambda: {"prompt": ContextDrafter(), "corpus": CorpusDrafter(index)},
+        }
+        asked = prompts(tokenizer, texts, options.prompts)
+        models = {"fp32": model} | ({"bf16": prepare(model, torch.bfloat16)} if options.bf16 else {})
+        result = {
+            "what": "speculative decoding of one row against plain decoding, in turns",
+            "tokens": options.tokens,
+            "prompts": options.prompts,
+            "rounds": options.rounds,
+            "threads": options.threads,
+            "index_tokens": index.tokens,
+            "load_average": round(os.getloadavg()[0], 2),
+        }
+        for weights, ready in models.items():
+            for temperature in (0.0, 0.8):
+                spec = GenerationSpec(tokens=options.tokens, temperature=temperature)
+                for text, ids in asked.items():
+                    key = f"{text}, {weights}, temperature {temperature}"
+                    result[key] = measured(ready, ids, spec, tokenizer.end, makers, options.rounds)
+    result["torch"] = torch.__version__
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
