@@ -219,4 +219,13 @@ class NGramSpec:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class MixtureSpec:
+    """Several models of one tokenizer whose probabilities are added up. It is made of models, never by a recipe."""
+
+    kind: Literal["mixture"] = "mixture"
+    parts: Annotated[int, About("models in it", ge=1)] = 2
+    context: Annotated[int, About("longest sequence all of them read", "tokens", ge=1)] = 512
+
+
 ModelSpec = DecoderSpec | NGramSpec  # told apart by `kind`; a table without one is a decoder's

@@ -22,10 +22,11 @@ import textmill
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, write_json, write_text
-from textmill.base.model_spec import DecoderSpec, ModelSpec
+from textmill.base.model_spec import DecoderSpec, MixtureSpec, ModelSpec
 from textmill.base.spec import GenerationSpec
-from textmill.interop import configuration, weights
+from textmill.interop import configuration, mixtures, weights
 from textmill.models import table
+from textmill.models.mixture import Mixture
 from textmill.text.tokenizer import Tokenizer
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -38,14 +39,14 @@ class Published:
 
     model: nn.Module  # in eval mode, on the CPU
     tokenizer: Tokenizer
-    spec: ModelSpec
+    spec: ModelSpec | MixtureSpec
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
 
 
 def has_twin(config: Mapping[str, Any]) -> bool:
     """Whether transformers has the architecture a config.json names."""
-    return config.get("model_type") not in configuration.OURS
+    return config.get("model_type") not in (*configuration.OURS, mixtures.MODEL_TYPE)
 
 
 def write(
@@ -144,6 +145,8 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
     if not directory.is_dir():
         raise TextmillError("is not a directory", where=directory, advice="give a model's directory")
     config = read_json(directory / "config.json")
+    if config.get("model_type") == mixtures.MODEL_TYPE:
+        return _mixture(directory, dtype)
     spec, vocabulary = configuration.read(config, directory / "config.json")
     about = read_json(directory / "textmill.json") if (directory / "textmill.json").exists() else {}
     if about:
@@ -157,6 +160,20 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
         model=model.eval(),
         tokenizer=Tokenizer.load(directory / "tokenizer.json"),
         spec=spec,
+        generation=_read_generation(directory, about),
+        info=about.get("info", {}),
+    )
+
+
+def _mixture(directory: Path, dtype: torch.dtype) -> Published:
+    """A mixture, its parts read from where they are."""
+    parts = [read(part, dtype) for part in mixtures.parts_of(directory)]
+    model = Mixture([part.model for part in parts], mixtures.gate_of(directory))
+    about = read_json(directory / "textmill.json")
+    return Published(
+        model=model.eval(),
+        tokenizer=Tokenizer.load(directory / "tokenizer.json"),
+        spec=model.spec,
         generation=_read_generation(directory, about),
         info=about.get("info", {}),
     )

@@ -102,22 +102,34 @@ class NGram(Tables):
 
         Padding may stand on either side. A state grows as it must; `capacity` bounds nothing here.
         """
+        hidden, state = self.start(batch)
+        return self.logits(hidden), state
+
+    @torch.no_grad()
+    def start(self, batch: Batch) -> tuple[Tensor, NGramState]:
+        """The same, but what the output reads: (B, `hidden_width`)."""
         inputs, real = batch.inputs, batch.mask
         if real is None:
             real = torch.ones_like(inputs, dtype=torch.bool)
         order = real.long().argsort(dim=1, stable=True)
         hidden, state = self._read(inputs.gather(1, order), real.gather(1, order), None)
-        return self.logits(hidden[:, -1]), state
+        return hidden[:, -1], state
 
     @torch.no_grad()
     def step(self, tokens: Tensor, state: NGramState) -> tuple[Tensor, NGramState]:
         """Read `tokens` (B, n) after what `state` holds: log probabilities (B, n, V), and the new state."""
+        hidden, state = self.go_on(tokens, state)
+        return self.logits(hidden), state
+
+    @torch.no_grad()
+    def go_on(self, tokens: Tensor, state: NGramState) -> tuple[Tensor, NGramState]:
+        """The same, but what the output reads: (B, n, `hidden_width`)."""
         rows = []
         for token in tokens.unbind(1):
             state = self._next(token, state)
             found = None if state.ranges is None else _stretches(state.ranges)
             rows.append(self._hidden(state.nodes, state.reach, state.recent, found))
-        return self.logits(torch.stack(rows, 1)), state
+        return torch.stack(rows, 1), state
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
@@ -223,7 +235,7 @@ class NGram(Tables):
             rows, length, -1
         )
         return hidden, NGramState(
-            stacked[:, -1], reach[:, -1], recent[:, -1], self._last(found, rows, length)
+            stacked[:, -1], reach[:, -1], recent[:, -1], self._last(found, rows, length, inputs.device)
         )
 
     def _recent(self, inputs: Tensor, reach: Tensor) -> Tensor:
@@ -243,14 +255,14 @@ class NGram(Tables):
         return self.stream.follow(inputs, linked, real, self.spec.context)
 
     @staticmethod
-    def _last(found: Found | None, rows: int, length: int) -> Tensor | None:
+    def _last(found: Found | None, rows: int, length: int, device: torch.device) -> Tensor | None:
         """(B, L, 2): the stretches of each row's last position."""
         if found is None:
             return None
-        ranges = found[0][0].new_zeros(rows, len(found), 2)
-        for place, (at, low, high) in enumerate(found):
+        ranges = torch.zeros(rows, found[-1][0] if found else 1, 2, dtype=torch.int64, device=device)
+        for size, at, low, high in found:
             last = at % length == length - 1
-            ranges[at[last] // length, place] = torch.stack([low[last], high[last]], -1)
+            ranges[at[last] // length, size - 1] = torch.stack([low[last], high[last]], -1)
         return ranges
 
     def _hidden(
@@ -293,8 +305,10 @@ class NGram(Tables):
 
 def _stretches(ranges: Tensor) -> Found:
     """The stretches (B, L, 2) of a state, as they are found when a whole text is read."""
-    found = []
-    for low, high in (pair.unbind(-1) for pair in ranges.unbind(1)):
-        at = (high > low).nonzero().squeeze(1)
-        found.append((at, low[at], high[at]))
+    alive = ranges[..., 1] > ranges[..., 0]
+    found: Found = []
+    for place in alive.any(0).nonzero().squeeze(1).tolist():
+        at = alive[:, place].nonzero().squeeze(1)
+        low, high = ranges[at, place].unbind(-1)
+        found.append((place + 1, at, low, high))
     return found

@@ -14,7 +14,9 @@ from textmill.models.tables import Tables, first_not_under, ragged
 
 SLOTS, FIELDS = 8, 4  # contexts kept of a position; what is kept of each: low, high, tokens, followers
 _FOLLOWERS = 32  # different next tokens are counted up to here
-Found = list[tuple[Tensor, Tensor, Tensor]]  # by length, from 1: positions (rising), low, high
+Found = list[
+    tuple[int, Tensor, Tensor, Tensor]
+]  # by rising length: the length, positions (rising), low, high
 
 
 class Stream(Tables):
@@ -36,24 +38,32 @@ class Stream(Tables):
     def follow(self, inputs: Tensor, linked: Tensor, real: Tensor, longest: int) -> Found:
         """The stretches of all contexts that end at each of (B, T) positions.
 
-        linked: (B, T) bool, whether a position goes on from the one before; real: (B, T) bool.
+        linked: (B, T) bool, whether a position goes on from the one before; real: (B, T) bool. A context that stands
+        wherever a longer one does, and nowhere else, is not followed further: it and the longer one will always say
+        the same. So reading a copy of a document costs no more than reading another one.
         """
         tokens, joined = inputs.flatten(), linked.flatten()
+        sizes = torch.zeros_like(tokens)  # of the stretches of one length, by position
         at = real.flatten().nonzero().squeeze(1)
         low, high = self._begin(tokens[at])
-        alive = high > low
-        at, low, high = at[alive], low[alive], high[alive]
-        found = [(at, low, high)]
-        while len(at) and len(found) < longest:
+        found: Found = []
+        for length in range(1, longest + 1):
+            alive = high > low
+            at, low, high = at[alive], low[alive], high[alive]
+            if not len(at):
+                break
+            found.append((length, at, low, high))
             after = at + 1
             goes = after < len(tokens)
             goes &= joined[after.clamp(max=len(tokens) - 1)]
-            at, low, high = after[goes], low[goes], high[goes]
-            length = torch.full_like(at, len(found))
-            low, high = self.after(low, high, length, tokens[at])
-            alive = (high > low) & (tokens[at] != self.end)
-            at, low, high = at[alive], low[alive], high[alive]
-            found.append((at, low, high))
+            before, (after, first, last) = at[goes], (one[goes] for one in (after, low, high))
+            first, last = self.after(first, last, torch.full_like(after, length), tokens[after])
+            last = torch.where(tokens[after] == self.end, first, last)
+            sizes[at] = high - low
+            longer = torch.zeros_like(sizes)
+            longer[after] = last - first
+            new = longer[before] != sizes[before]
+            at, low, high = after[new], first[new], last[new]
         return found
 
     def step(self, ranges: Tensor, tokens: Tensor, longest: int) -> Tensor:
@@ -67,8 +77,8 @@ class Stream(Tables):
         ended = (token == self.end).flatten()
         longer = torch.stack([low, torch.where(ended, low, high)], -1).view(rows, lengths, 2)
         whole = torch.cat([start[:, None], longer], 1)[:, :longest]
-        used = int((whole[..., 1] > whole[..., 0]).any(0).sum())
-        return whole[:, : max(used, 1)]
+        used = (whole[..., 1] > whole[..., 0]).any(0).nonzero()
+        return whole[:, : int(used[-1]) + 1 if len(used) else 1]
 
     def _begin(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """The stretch of each token alone. The text's last end-of-text, the first of its kind, begins nothing."""
@@ -98,8 +108,9 @@ class Stream(Tables):
         slots = torch.zeros(positions, SLOTS, FIELDS, dtype=torch.int64, device=device)
         longer = torch.zeros(positions, dtype=torch.int64, device=device)
         used = torch.zeros(positions, dtype=torch.int64, device=device)
-        for length in range(len(found), shortest - 1, -1):
-            at, low, high = found[length - 1]
+        for length, at, low, high in reversed(found):
+            if length < shortest:
+                break
             new = (high - low > longer[at]) & (used[at] < SLOTS)
             longer[at] = high - low
             at, low, high = at[new], low[new], high[new]

@@ -52,13 +52,13 @@ def count_run(run: Run, recipe: Recipe, prepared: Prepared, space: Workspace) ->
     model = count_model(recipe.model, prepared, space, name=recipe.name)
     seconds = time.perf_counter() - started
     train = inputs.part(prepared, "train")
-    losses = {part: _loss(model, recipe, inputs.part(prepared, part)) for part in ("train", "validation")}
-    known = {"step": 1, "tokens": train.tokens, "seconds": round(seconds, 4)}
-    run.log({**known, "loss": losses["train"], "tokens_per_second": round(train.tokens / seconds, 1)})
+    speed = round(train.tokens / seconds, 1)
+    run.log({"step": 1, "tokens": train.tokens, "tokens_per_second": speed, "seconds": round(seconds, 4)})
     progress = Progress(step=1, tokens=train.tokens)
-    if losses["validation"] is not None:
-        run.log({"step": 1, "validation": losses["validation"]})
-        progress.best, progress.best_step = losses["validation"], 1
+    loss = _loss(model, recipe, inputs.part(prepared, "validation"))
+    if loss is not None:
+        run.log({"step": 1, "validation": loss})
+        progress.best, progress.best_step = loss, 1
     checkpoint.save(run.checkpoints, 1, model=model.state_dict(), optimizer={}, state=progress.plain())
     run.event("saved", step=1)
 

@@ -64,7 +64,7 @@ def _row(run: Run) -> dict[str, Any]:
     looks = [record["validation"] for record in records if "validation" in record]
     report = run.report() or {}
     events = [event["event"] for event in run.events()]
-    done = training[-1]["step"] if training else 0
+    done = max((record["step"] for record in records if "seconds" in record), default=0)
     state = "published" if "published" in events else "trained" if "finished" in events else "unfinished"
     return {
         "name": run.name,
@@ -74,6 +74,6 @@ def _row(run: Run) -> dict[str, Any]:
         "loss": training[-1]["loss"] if training else None,
         "best_validation": min(looks) if looks else None,
         "bits_per_byte": report.get("scores", {}).get("bits_per_byte"),
-        "seconds": sum(record.get("seconds", 0.0) for record in training),
+        "seconds": sum(record.get("seconds", 0.0) for record in records),
         "path": str(run.path),
     }

@@ -1,0 +1,237 @@
+"""`textmill mix`: several models of one tokenizer as one, weighed on the validation part, judged on the test part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from textmill.base import files
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.model_spec import NGramSpec
+from textmill.base.run import Run
+from textmill.metrics import perplexity
+from textmill.metrics.score import Score, percentiles, resample
+from textmill.stages import inputs
+from textmill.stages.counting import count_model
+from textmill.stages.locate import locate_model, locate_run
+from textmill.stages.prepare import Prepared, trained_on
+from textmill.stages.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from textmill.models.mixture import Mixture
+    from textmill.training.mixing import Evidence
+
+FIT_TOKENS, TEST_TOKENS = 50_000, 200_000
+_POSITIONS = 8192  # read at once
+LINEAR, LEARNED = "linear mixture", "learned mixture"
+OWN = "this model"  # the run that others are set beside
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """Mixtures of the same parts, and what all of them score: rows of plain figures, the parts' first."""
+
+    linear: Mixture
+    learned: Mixture
+    rows: list[dict[str, Any]]
+    details: dict[str, Any]
+
+
+def mix(
+    space: Workspace,
+    targets: Sequence[str],
+    *,
+    out: Path | None = None,
+    fit_tokens: int = FIT_TOKENS,
+    test_tokens: int = TEST_TOKENS,
+) -> dict[str, Any]:
+    """Mix published models; the first is a run, on whose validation and test parts they are weighed and judged.
+
+    Writes the better mixture (by the validation part) with report.json to `out`, or to mixtures/ in the workspace.
+    Raises RecipeError when there are fewer than two, TextmillError when they do not share the tokenizer.
+    """
+    from textmill.interop import huggingface, mixtures
+
+    if len(targets) < 2:
+        raise RecipeError("a mixture is made of two models or more", where="MODEL")
+    run = locate_run(space, targets[0])
+    prepared = trained_on(run, space)
+    tokenizer = prepared.open_tokenizer()
+    places = [locate_model(space, target) for target in targets]
+    published = [huggingface.read(place) for place in places]
+    for target, one in zip(targets, published, strict=True):
+        if one.tokenizer.id != tokenizer.id:
+            raise TextmillError(
+                "has another tokenizer than the first model",
+                where=target,
+                advice="train it on the same recipe's corpus and tokenizer",
+            )
+        if one.info.get("lineage", {}).get("tokens", prepared.tokens.id) != prepared.tokens.id:
+            space.reporter.warn(
+                f"{target} was trained on other text: what it is judged on here may have been in it"
+            )
+    names = [str(one.info.get("name", target)) for target, one in zip(targets, published, strict=True)]
+    mixed = mix_models(
+        dict(zip(_distinct(names), (one.model for one in published), strict=True)),
+        prepared,
+        space,
+        fit_tokens=fit_tokens,
+        test_tokens=test_tokens,
+    )
+    best = mixed.learned if mixed.details["better"] == LEARNED else mixed.linear
+    ids = [mixtures.identity(place) for place in places]
+    home = out or space.root / "mixtures" / files.value_id([ids, prepared.tokens.id])[:16]
+    report = {
+        "models": [str(place) for place in places],
+        "on": f"the test part of {run.name}",
+        "table": mixed.rows,
+        **mixed.details,
+        "mixture": str(home),
+    }
+    info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": prepared.tokens.id}}
+    with files.atomic_directory(home) as partial:
+        mixtures.write(partial, best, places, tokenizer, published[0].generation, home=home, info=info)
+        files.write_json(partial / "report.json", report)
+    return report
+
+
+def beside(
+    run: Run,
+    space: Workspace,
+    *,
+    fit_tokens: int = 20_000,
+    test_tokens: int = 40_000,
+    order: int = 5,
+) -> list[dict[str, Any]]:
+    """What an n-gram model, the ∞-gram and the best mixture of them with a run's own model score: rows of a table.
+
+    Each row is a Score's plain fields and a `name`. The n-grams are counted on the tokens the run was trained on; the
+    mixture is weighed on `fit_tokens` of its validation part. All are judged on the same `test_tokens` of the test
+    part, the run's model (`OWN`) among them. Empty where a part is missing.
+    """
+    from textmill.models.ngram import NGram
+    from textmill.stages.weights import best_weights
+
+    recipe, prepared = run.recipe(), trained_on(run, space)
+    if not all(len(inputs.part(prepared, part)) for part in ("train", "validation", "test")):
+        return []
+    endless = count_model(NGramSpec(order=order, smoothing="infinity"), prepared, space, name=recipe.name)
+    plain = NGram(NGramSpec(order=order), endless.vocabulary)
+    kept = {name: table for name, table in endless.state_dict().items() if not name.startswith("stream.")}
+    plain.load_state_dict(kept)
+    parts: dict[str, nn.Module] = {
+        OWN: best_weights(run).build(recipe, prepared),
+        f"{order}-gram, modified Kneser-Ney": plain.eval(),
+        "∞-gram": endless,
+    }
+    mixed = mix_models(parts, prepared, space, fit_tokens=fit_tokens, test_tokens=test_tokens)
+    chosen = mixed.details["better"]
+    return [row for row in mixed.rows if row["name"] not in (LINEAR, LEARNED) or row["name"] == chosen]
+
+
+def mix_models(
+    parts: Mapping[str, nn.Module],
+    prepared: Prepared,
+    space: Workspace,
+    *,
+    fit_tokens: int = FIT_TOKENS,
+    test_tokens: int = TEST_TOKENS,
+    resamples: int = 1000,
+) -> Mixed:
+    """Weigh models on a sample of the validation part, and judge them and both mixtures on one of the test part."""
+    from textmill.models.mixture import Mixture
+    from textmill.training import mixing
+
+    models = list(parts.values())
+    base = Mixture(models).eval()
+    held = _evidence(base, prepared, "validation", fit_tokens, space)
+    gate = mixing.linear(held)
+    linear = Mixture(models, gate).eval()
+    learned = Mixture(models, mixing.learned(held, gate)).eval()
+    validation = {name: float(held.nats(one).mean()) for name, one in ((LINEAR, linear), (LEARNED, learned))}
+    judged = _evidence(base, prepared, "test", test_tokens, space)
+    nats = {name: -judged.costs[:, place].double().numpy() for place, name in enumerate(parts)}
+    nats |= {LINEAR: judged.nats(linear), LEARNED: judged.nats(learned)}
+    rows, gains = _scores(nats, judged.documents, prepared, len(parts), resamples)
+    shares = linear.bias.softmax(-1).tolist()
+    return Mixed(
+        linear,
+        learned,
+        rows,
+        {
+            "better": min(validation, key=lambda name: validation[name]),
+            "weights": dict(zip(parts, shares, strict=True)),
+            "validation_nats_per_token": validation,
+            "gain": gains,
+            "fitted_on_tokens": len(held.documents),
+            "judged_on_tokens": len(judged.documents),
+        },
+    )
+
+
+def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, space: Workspace) -> Evidence:
+    from textmill.data.loader import evaluation_batches
+    from textmill.training.mixing import gather
+
+    store = inputs.part(prepared, part)
+    if not len(store):
+        raise TextmillError(
+            f"the {part} part is empty", where="corpus.split", advice="give it a larger share"
+        )
+    sequence = mixture.spec.context
+    total = min(store.tokens, tokens)
+    batches = evaluation_batches(
+        store, sequence, max(1, _POSITIONS // sequence), overlap=sequence // 2, tokens=tokens
+    )
+    return gather(
+        mixture,
+        batches,
+        progress=lambda done: space.reporter.progress(f"scoring {part}", done, total, "tokens"),
+    )
+
+
+def _scores(
+    nats: Mapping[str, np.ndarray], owners: np.ndarray, prepared: Prepared, parts: int, resamples: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """A row for each model and mixture, and what each mixture gains over the best part, paired by document."""
+    store = inputs.part(prepared, "test")
+    read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
+    sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share
+    by_document = {name: np.bincount(index, weights=one) for name, one in nats.items()}
+    rows = []
+    for name, one in by_document.items():
+        scores = perplexity.language_model(one, targets, sizes, resamples=resamples)
+        row = scores["bits per byte"].plain()
+        rows.append({"name": name, **row, "perplexity": scores["perplexity"].value})
+    best = min(list(by_document)[:parts], key=lambda name: by_document[name].sum())
+    gains = {
+        name: _gain(by_document[best], by_document[name], sizes, resamples).plain() | {"over": best}
+        for name in (LINEAR, LEARNED)
+    }
+    return rows, gains
+
+
+def _gain(before: np.ndarray, after: np.ndarray, sizes: np.ndarray, resamples: int) -> Score:
+    """Bits per byte saved, with the bootstrap over documents of the difference."""
+    table = np.stack([(before - after) / np.log(2), sizes], 1)
+    bits, size = table.sum(0)
+    low = high = None
+    if len(table) > 1:
+        sums = resample(table, resamples, 0)
+        sums = sums[sums[:, 1] > 0]
+        low, high = percentiles(sums[:, 0] / sums[:, 1])
+    signature = f"gain|paired bootstrap over documents, {resamples} resamples, seed 0"
+    return Score(float(bits / size), low, high, "bits/byte", len(table), signature)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The same names; one that comes again gets its number."""
+    return [
+        name if name not in names[:place] else f"{name} ({place + 1})" for place, name in enumerate(names)
+    ]
