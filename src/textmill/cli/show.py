@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textmill.base.console import amount, duration
+from textmill.cli import show_index
 from textmill.cli.screen import sparkline
 
 _OUT = Console(highlight=False, soft_wrap=False)
@@ -59,17 +60,22 @@ def trained(result: Mapping[str, Any]) -> None:
 def scores(result: Mapping[str, Any]) -> None:
     """An evaluation: the model, and the baselines beside it."""
     _OUT.print(f"{escape(result['model'])} on {escape(result['on'])}\n", soft_wrap=True)
-    table = _table("", "bits per byte", "95 % interval", right=(1,))
-    for row in result["table"]:
-        low, high = row.get("low"), row.get("high")
-        interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
-        table.add_row(row["name"], f"{row['value']:.3f}", interval)
-    _OUT.print(table)
+    _scored(result["table"])
     more = result["scores"]
     _OUT.print(
         f"{_number(more['nats_per_token'])} nats a token, perplexity {more['perplexity']:.2f}, "
         f"{result['documents']:,} documents, {result['targets']:,} tokens, {amount(result['bytes'], 'B')}"
     )
+
+
+def _scored(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Bits per byte with their intervals."""
+    table = _table("", "bits per byte", "95 % interval", right=(1,))
+    for row in rows:
+        low, high = row.get("low"), row.get("high")
+        interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
+        table.add_row(row["name"], f"{row['value']:.3f}", interval)
+    _OUT.print(table)
 
 
 def published(result: Mapping[str, Any]) -> None:
@@ -100,9 +106,9 @@ def parity(result: Mapping[str, Any]) -> None:
 def quickstart(result: Mapping[str, Any]) -> None:
     """The end of a quickstart: table, samples, curve, what next."""
     scores(result["scores"])
-    for sample in result["scores"]["samples"]:
+    for sample, traced in zip(result["scores"]["samples"], result["traces"], strict=True):
         _OUT.rule(style="dim")
-        _OUT.print(Text.assemble((sample["prompt"], "bold"), sample["text"]))
+        show_index.sample(sample["prompt"], traced)
     _OUT.rule(style="dim")
     parity(result["parity"])
     name = result["run"]

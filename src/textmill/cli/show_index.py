@@ -57,6 +57,22 @@ def traces(result: Mapping[str, Any]) -> None:
         _trace(row)
 
 
+def sample(prompt: str, traced: Mapping[str, Any]) -> None:
+    """A generated text after its prompt, its longest spans coloured, and below it the documents they stand in."""
+    _OUT.print(Text.assemble((prompt, "bold"), _coloured(traced["text"], traced["spans"])), soft_wrap=True)
+    _OUT.print(
+        f"[dim]{traced['covered'] / max(1, traced['tokens']):.0%} of it stands in the corpus word for word[/dim]"
+    )
+    for number, span in enumerate(traced["spans"]):
+        found = ", ".join(place["source"] for place in span["found_in"])
+        more = span["documents"] - len(span["found_in"])
+        line = Text(f"[{number + 1}] ", style=f"bold {_colour(number)}")
+        line.append(
+            f"{span['tokens']} tokens from {found}" + (f" and {more:,} more" if more > 0 else ""), style="dim"
+        )
+        _OUT.print(line, soft_wrap=True)
+
+
 def _trace(result: Mapping[str, Any]) -> None:
     spans = result["spans"]
     _OUT.print(_coloured(result["text"], spans))

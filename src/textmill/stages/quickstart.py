@@ -15,7 +15,7 @@ from textmill.base import files, schema
 from textmill.base import recipe as recipes
 from textmill.base.errors import RecipeError
 from textmill.base.spec import Recipe
-from textmill.stages import history, pipeline
+from textmill.stages import history, mix, pipeline, trace
 from textmill.stages.prepare import prepare
 from textmill.stages.workspace import Workspace
 
@@ -26,7 +26,7 @@ _MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
 def quickstart(
     space: Workspace, *, minutes: float, corpus: Sequence[Path] = (), name: str | None = None
 ) -> dict[str, Any]:
-    """Collect, learn a tokenizer, train for about `minutes`, evaluate, generate, publish, verify."""
+    """Collect, learn a tokenizer, train for about `minutes`, evaluate, generate, publish, verify, trace, mix."""
     started = time.monotonic()
     name = name or _name(minutes, corpus)
     path = space.root / f"{name}.toml"
@@ -38,13 +38,24 @@ def quickstart(
         recipe = _fit_to_time(recipe, space, minutes)
         files.write_text(path, recipes.dumps(recipe))
     result = pipeline.run(recipe, space)
-    curve = space.run(name).path / "loss.svg"
+    run = space.run(name)
+    curve = run.path / "loss.svg"
     files.write_text(curve, history.svg(space, [name]))
+    space.reporter.note("tracing the samples to their documents, and weighing the model with n-grams")
+    scores = result["scores"]
     return result | {
+        "scores": scores
+        | {"table": _beside(scores["table"], mix.beside(run, space, test_tokens=scores["targets"]))},
+        "traces": trace.of_samples(run, space, scores["samples"]),
         "recipe": str(path),
         "loss_curve": str(curve),
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _beside(table: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The evaluation's table with other models after the run's own, which is scored already, and before baselines."""
+    return [*table[:1], *(row for row in rows if row["name"] != mix.OWN), *table[1:]]
 
 
 def _name(minutes: float, corpus: Sequence[Path]) -> str:

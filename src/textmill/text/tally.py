@@ -58,6 +58,7 @@ class Tally:
         for key, sums in (
             ("language", self.languages),
             ("licence", self.licences),
+            ("license", self.licences),  # as data sets spell it
             ("contaminated", self.contaminated),
         ):
             if key in told:
