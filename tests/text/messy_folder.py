@@ -13,10 +13,34 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_WORDS = (
-    "the river mill stands below a hill and its wheel turns slowly while people bring corn from every farm "
-    "around to have it ground into flour for bread that feeds towns along old roads where carts once went"
-).split()
+_WORDS = [
+    "river",
+    "mill",
+    "stands",
+    "below",
+    "hill",
+    "wheel",
+    "turns",
+    "slowly",
+    "people",
+    "bring",
+    "corn",
+    "from",
+]
+_WORDS += [
+    "every",
+    "farm",
+    "around",
+    "ground",
+    "into",
+    "flour",
+    "for",
+    "bread",
+    "that",
+    "feeds",
+    "towns",
+    "roads",
+]
 _HANZI = "磨坊在河边山下水车慢慢地转动人们从各个农场带来谷物磨成面粉做面包供应沿路的城镇过去马车常常经过这里"
 
 
@@ -125,7 +149,7 @@ def _tsv(*arguments):
 def _files(folder: Path, planted: Planted) -> None:
     """Sound files in several encodings, and files that cannot be read."""
     sound = {
-        "notes.txt": "Notes of the miller.\n".encode(),
+        "notes.txt": b"Notes of the miller.\n",
         "bom.txt": "\ufeffWith a byte order mark.\n".encode(),
         "utf16.txt": "Sixteen bits wide: 磨坊。\n".encode("utf-16"),
         "windows.txt": ("Café crème à la carte, déjà vu. " * 8).encode("cp1252"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,13 @@ import numpy as np
 
 from textmill.base.errors import DamagedError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
+from textmill.text.batches import by_size
 from textmill.text.document import Document
 from textmill.text.tokenizer import Tokenizer, without_surrogates
 
 FORMAT = 1
 FILES = ("tokens.bin", "offsets.npy", "bytes.npy", "documents.bin")
 _CHUNK = 1 << 23  # characters encoded at once: bounds memory, keeps all threads busy
-
-
-def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    chunk: list[Document] = []
-    size = 0
-    for document in documents:
-        chunk.append(document)
-        size += len(document.text)
-        if size >= _CHUNK:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
 
 
 def _bytes(text: str) -> int:
@@ -59,7 +47,7 @@ def write(directory: Path | str, documents: Iterable[Document], tokenizer: Token
     digest = hashlib.sha256()
     with atomic_directory(Path(directory)) as temporary:
         with open(temporary / "tokens.bin", "wb") as handle:
-            for chunk in _chunks(documents):
+            for chunk in by_size(documents, _CHUNK):
                 encoded = tokenizer.encode_many([document.text for document in chunk])
                 for document, ids in zip(chunk, encoded, strict=True):
                     data = ids.astype(dtype).tobytes() + end

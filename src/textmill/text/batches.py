@@ -55,3 +55,17 @@ def _worked(held: list[Item], work: Callable[[Sequence[Document]], Sequence[Item
         return held
     done = iter(work(documents))
     return [next(done) if isinstance(item, Document) else item for item in held]
+
+
+def by_size(documents: Iterable[Document], characters: int) -> Iterator[list[Document]]:
+    """The documents in lists, each closed by the one that brings it to so many characters."""
+    waiting: list[Document] = []
+    size = 0
+    for document in documents:
+        waiting.append(document)
+        size += len(document.text)
+        if size >= characters:
+            yield waiting
+            waiting, size = [], 0
+    if waiting:
+        yield waiting

@@ -36,9 +36,8 @@ def ray(workers: int) -> Runner:
         if not jobs:
             return
         rows = [{"parts": str(parts.absolute()), "phase": phase, "unit": unit} for phase, unit in jobs]
-        made = data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            make, batch_size=1, concurrency=workers
-        )
+        units_of: Any = data.from_items(rows, override_num_blocks=len(rows))
+        made = units_of.map_batches(make, batch_size=1, concurrency=workers)
         for row in made.iter_rows():
             yield int(row["phase"]), int(row["unit"])
 

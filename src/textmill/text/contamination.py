@@ -13,7 +13,7 @@ Words are compared without regard to case and punctuation; hanzi are words.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ import numpy as np
 from textmill.base.corpus_spec import FilesSource, LimitSpec
 from textmill.base.errors import RecipeError
 from textmill.base.step_spec import ContaminationStep
-from textmill.text.batches import in_batches
+from textmill.text.batches import by_size, in_batches
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.passages import Passages
 from textmill.text.run_table import Found, RunTable
@@ -174,7 +174,7 @@ def overlap(documents: Iterable[Document], spec: ContaminationStep, base: Path) 
         report.setdefault(example.set, dict.fromkeys(("examples", *_KINDS, "documents"), 0) | {"samples": []})
         records.setdefault(example.set, set()).add(example.place)
     strongest: dict[tuple[str, str], Kind] = {}
-    for batch in _batches(documents):
+    for batch in by_size(documents, _BATCH):
         for document, touches in zip(batch, evaluation.touches(batch), strict=True):
             for name in {examples[touch.example].set for touch in touches}:
                 report[name]["documents"] += 1
@@ -201,16 +201,3 @@ def _sample(document: Document, touch: Touch, example: Example) -> dict[str, Any
         "source": document.source,
         "character": touch.at,
     }
-
-
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    waiting: list[Document] = []
-    size = 0
-    for document in documents:
-        waiting.append(document)
-        size += len(document.text)
-        if size >= _BATCH:
-            yield waiting
-            waiting, size = [], 0
-    if waiting:
-        yield waiting

@@ -60,7 +60,7 @@ def _nltk() -> Callable[[str], Words]:
 def _spacy() -> Callable[[str], Words]:
     """The rules of the document's language (metadata `language`), English where it is not known: no model is needed."""
     try:
-        import spacy
+        import spacy  # type: ignore[import-not-found]  # no extra brings it
     except ImportError as error:
         raise _missing("spacy", "spacy") from error
 

@@ -37,6 +37,7 @@ _SKETCH_CHARACTERS, _SKETCH_DOCUMENTS = 4 << 20, 4096  # sketched at once
 _SKETCHES = pa.schema(
     [pa.field("id", pa.string()), pa.field("characters", pa.int64()), pa.field("sketch", pa.large_binary())]
 )
+_NONE_LEFT: tuple[int, dict[str, Any]] = (-1, {})
 _VERDICTS: dict[str, type] = {"reject": Reject, "cut": Cut, "mark": Mark}
 
 
@@ -270,14 +271,15 @@ def _verdict(plain: Mapping[str, Any]) -> Verdict:
 
 def judged(parts: Path, plan: Plan, phase: int, unit: int) -> Iterator[Item]:
     """The documents a phase begins with: those of the phase before, after the verdicts on them."""
-    lines = open(parts / f"verdicts-{phase - 1}" / f"unit-{unit:05d}.jsonl", encoding="utf-8")  # noqa: SIM115
-    name = CORPUS_STEPS[type(plan.phases[phase].verdicts)](plan.phases[phase].verdicts).name
-    with lines:
+    spec = plan.phases[phase].verdicts
+    assert spec is not None
+    name = _corpus_step(spec).name
+    with open(parts / f"verdicts-{phase - 1}" / f"unit-{unit:05d}.jsonl", encoding="utf-8") as lines:
         verdicts = map(json.loads, lines)
-        row, plain = next(verdicts, (None, None))
+        row, plain = next(verdicts, _NONE_LEFT)
         for number, document in enumerate(documents(place(parts, phase - 1, unit))):
             if number == row:
                 yield carry_out(document, _verdict(plain), name)
-                row, plain = next(verdicts, (None, None))
+                row, plain = next(verdicts, _NONE_LEFT)
             else:
                 yield document

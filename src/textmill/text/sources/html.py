@@ -113,7 +113,7 @@ def _parsed(source: str) -> tuple[str, str, str, list[tuple[str, str]]]:
     root = tree.document
     html = root.query_selector("html") if root else None
     metas = [
-        (meta.getattr("name", "") or meta.getattr("property", ""), meta.getattr("content", ""))
+        (meta.getattr("name", "") or meta.getattr("property", "") or "", meta.getattr("content", "") or "")
         for meta in (tree.head.get_elements_by_tag_name("meta") if tree.head else ())
     ]
     mains = root.get_elements_by_tag_name("main") if root else ()
@@ -125,7 +125,7 @@ def _parsed(source: str) -> tuple[str, str, str, list[tuple[str, str]]]:
     return (
         _GAPS.sub("\n\n", text).strip("\n"),
         tree.title or "",
-        html.getattr("lang", "") if html else "",
+        (html.getattr("lang", "") or "") if html else "",
         metas,
     )
 
