@@ -184,7 +184,7 @@ def _together(
             history.add(tokens)
         if rules.speculation is not None and len(live) == 1:
             room = live[0].room - live[0].written - 1
-            logits, state = rules.speculation.read(model, state, live[0], live[0].text, room)
+            logits, state = rules.speculation.read(model, state, live[0], tokens[:, None], live[0].text, room)
         else:
             logits, state = model.step(tokens[:, None], state)
             logits = logits[:, -1]

@@ -85,11 +85,14 @@ class Speculation:
         self._exact = exact  # columns of the state that are to the bit those of plain decoding
         self._loose = 0.0  # largest difference of what was read together after those
 
-    def read(self, model: Any, state: Any, row: object, text: Sequence[int], room: int) -> tuple[Tensor, Any]:
+    def read(
+        self, model: Any, state: Any, row: object, tokens: Tensor, text: Sequence[int], room: int
+    ) -> tuple[Tensor, Any]:
         """Logits (1, V) after the last of `text`, and the state; what was read ahead is not read again.
 
-        row: whose text it is (any object, the same for the same row). text: all tokens so far, of which the state
-        holds all but the last, or that and tokens drafted. room: tokens that may be written after the next one.
+        row: whose text it is (any object, the same for the same row). tokens: (1, 1), the last of `text`, where the
+        model is. text: all tokens so far, of which the state holds all but the last, or that and tokens drafted.
+        room: tokens that may be written after the next one.
         """
         if row is not self._row:
             self._begin(row, state.length)
@@ -98,25 +101,28 @@ class Speculation:
             ids = self._draft.ids
             if self._place < len(ids) and text[-1] == ids[self._place]:
                 self._place += 1
+                self.report.accepted += 1
                 return self._logits[:, self._place], state
             state = self._judged(state)
-        return self._ahead(model, state, text, room)
+        return self._ahead(model, state, tokens, text, room)
 
     def _judged(self, state: Any) -> Any:
         """Forget the draft that was read: the tokens that were wrong leave the state."""
         assert self._draft is not None
         wrong = len(self._draft.ids) - self._place
-        self.report.accepted += self._place
         self.report.saved += self.pace.learn(self._draft, self._place, self._spent)
         self._draft = self._logits = None
         return state.truncate(state.length - wrong) if wrong else state
 
-    def _ahead(self, model: Any, state: Any, text: Sequence[int], room: int) -> tuple[Tensor, Any]:
+    def _ahead(
+        self, model: Any, state: Any, tokens: Tensor, text: Sequence[int], room: int
+    ) -> tuple[Tensor, Any]:
         """Read the last token, and with it a draft where one is worth it."""
         begun = time.perf_counter()
         draft = self._drafted(text, room) if hasattr(state, "truncate") else None
         drafting = time.perf_counter() - begun
-        tokens = torch.tensor([[text[-1], *(draft.ids if draft else ())]], device=_device(model))
+        if draft is not None:
+            tokens = torch.tensor([[text[-1], *draft.ids]], device=tokens.device)
         if draft is not None and len(draft.ids) not in self._differences:
             state = self._compare(model, state, tokens)
             if not self._near(len(draft.ids)):
@@ -203,7 +209,3 @@ class Speculation:
         self.report.saved -= seconds
         self.pace.lost(seconds)
         return result, state
-
-
-def _device(model: Any) -> torch.device:
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
