@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import Batch
-from textmill.models.ngram_stream import FIELDS, SLOTS, Found, Stream
+from textmill.models.ngram_stream import FIELDS, Found, Stream
 from textmill.models.tables import Tables, first_not_under, ragged
 
 _LOGITS = 1 << 24  # probabilities worked out at once: 64 MiB in float32
@@ -78,12 +78,12 @@ class NGram(Tables):
         self.stream = Stream() if spec.smoothing == "infinity" else None
         self._window = spec.cache_window if spec.cache else 0
         self._nodes = spec.order - 1
-        self._slots = SLOTS * FIELDS if self.stream is not None else 0
+        self._kept = FIELDS if self.stream is not None else 0
 
     @property
     def hidden_width(self) -> int:
         """Whole numbers `hidden` gives for a position."""
-        return self._nodes + self._slots + self._window
+        return self._nodes + self._kept + self._window
 
     def forward(self, batch: Batch) -> Tensor:
         """Log probabilities (B, T, V) of the token after each of `batch.inputs`."""
@@ -144,7 +144,7 @@ class NGram(Tables):
     @torch.no_grad()
     def log_probs(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """Log probabilities (N,) of one token after each position (N, `hidden_width`): all that scoring needs."""
-        nodes, slots, recent = self._parts(hidden)
+        nodes, kept, recent = self._parts(hidden)
         found = self.unigram[tokens]
         for place, level in enumerate(self._levels()):
             contexts = nodes[:, place]
@@ -154,7 +154,7 @@ class NGram(Tables):
             if len(level.alpha):
                 found = found + torch.where(child >= 0, level.alpha[child.clamp(min=0)], 0)
         if self.stream is not None:
-            found = self.stream.log_probs(slots, tokens, found)
+            found = self.stream.mix_one(kept, tokens, found)
         if self._window:
             size, times = (recent >= 0).sum(1), (recent == tokens[:, None]).sum(1)
             found = torch.where(size > 0, self._cached(found, times / size.clamp(min=1)), found)
@@ -163,7 +163,7 @@ class NGram(Tables):
     def clues(self, hidden: Tensor) -> Tensor:
         """(N, C) float32: what is known of a position before its token is: how long its longest context is, and how
         much that context leaves to shorter ones. A learned mixture weighs models by it."""
-        nodes, slots, _ = self._parts(hidden)
+        nodes, kept, _ = self._parts(hidden)
         length = (nodes >= 0).long().cumprod(1).sum(1)
         clues = [nn.functional.one_hot(length, self._nodes + 1).float()]
         for place, level in enumerate(self._levels()):
@@ -171,7 +171,7 @@ class NGram(Tables):
             left = level.gamma[nodes[:, place].clamp(min=0)] if len(level.gamma) else self.unigram.new_ones(1)
             clues.append(torch.where(top, left.float().clamp(min=1e-6).log(), 0)[:, None])
         if self.stream is not None:
-            low, high, tokens, followers = slots.view(-1, SLOTS, FIELDS)[:, 0].float().unbind(-1)
+            low, high, tokens, followers = kept.float().unbind(-1)
             clues.append(torch.stack([tokens.log1p(), (high - low).log1p(), followers.log1p()], -1))
         return torch.cat(clues, 1)
 
@@ -179,11 +179,11 @@ class NGram(Tables):
         return [level for level in self.levels if isinstance(level, Level)]
 
     def _parts(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        return hidden.split([self._nodes, self._slots, self._window], -1)
+        return hidden.split([self._nodes, self._kept, self._window], -1)
 
     def _probabilities(self, hidden: Tensor) -> Tensor:
         """(N, `hidden_width`) -> (N, V). The shortest context's weight is the product of what the longer ones leave."""
-        nodes, slots, recent = self._parts(hidden)
+        nodes, kept, recent = self._parts(hidden)
         weight = self.unigram.new_ones(len(hidden))
         parts = []
         for place in range(self._nodes - 1, -1, -1):
@@ -200,7 +200,7 @@ class NGram(Tables):
         for index, values in reversed(parts):
             found.view(-1).index_add_(0, index, values)
         if self.stream is not None:
-            self.stream.mix(slots, found)
+            self.stream.mix(kept, found)
         if self._window:
             there = recent >= 0
             size = there.sum(1, keepdim=True)
@@ -281,7 +281,7 @@ class NGram(Tables):
         parts = [nodes]
         if self.stream is not None:
             assert found is not None
-            parts.append(self.stream.slots(found, len(nodes), self._nodes + 1))
+            parts.append(self.stream.longest(found, len(nodes), self._nodes + 1))
         return torch.cat([*parts, recent], -1)
 
     def _next(self, token: Tensor, state: NGramState) -> NGramState:

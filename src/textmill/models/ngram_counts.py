@@ -129,16 +129,18 @@ def _to_next_end(ids: np.ndarray, end: int, most: int) -> np.ndarray:
 def agreement(ids: np.ndarray, order: np.ndarray, shared: np.ndarray, end: int, most: int) -> np.ndarray:
     """(most + 1,) float64: how often two lone occurrences of an n-gram, in different documents, go on alike, by n.
 
-    This is leaving one out: had the text only one of the two, it would have foretold the other's next token. One
-    success and one failure are added to what is counted. `shared` from `common` with more than `most`.
+    This is leaving one out: had the text only one of the two, it would have foretold the other's next token. Only
+    pairs that differ in the token before count, as a new text differs there from the longest context it shares with
+    this one; else one long copy would speak for all of its places. One success and one failure are added to what is
+    counted. `shared` from `common` with more than `most`.
     """
     ahead = np.append(shared[1:], 0)
     behind = np.insert(shared[:-1], 0, 0)
     lonely = np.maximum(ahead, behind)  # a third occurrence shares that much with one of the two
     document = np.cumsum(ids == end)
     pairs = np.flatnonzero(shared > lonely)
-    apart = document[order[pairs]] != document[order[pairs - 1]]
-    pairs = pairs[apart]
+    one, other = order[pairs], order[pairs - 1]
+    pairs = pairs[(document[one] != document[other]) & (ids[one - 1] != ids[other - 1])]
     found = np.empty(most + 1)
     for length in range(most + 1):
         both = pairs[(shared[pairs] >= length) & (lonely[pairs] < length)]

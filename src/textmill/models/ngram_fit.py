@@ -10,6 +10,7 @@ from textmill.models import ngram_counts
 from textmill.models.ngram import NGram
 from textmill.models.ngram_smoothing import smooth
 
+_MOST_ESCAPE = 64.0
 _ESCAPES = 32  # lengths of contexts whose escape is estimated; longer ones share the last
 
 
@@ -48,12 +49,22 @@ def fit(
             "stream.ids": torch.from_numpy(ids),
             "stream.order": torch.from_numpy(order.astype(np.int32)),
             "stream.first": torch.from_numpy(firsts.astype(np.int32)),
-            "stream.escape": _floats((1 - alike) / alike, dtype),
+            "stream.escape": _floats(escapes(alike, spec.order), dtype),
             "stream.end": torch.tensor([end]),
         }
     model = NGram(spec, vocabulary)
     model.load_state_dict(tables)
     return model.eval()
+
+
+def escapes(alike: np.ndarray, order: int) -> np.ndarray:
+    """How much a context leaves to shorter ones, by its length, from how often lone contexts foretell rightly.
+
+    A context that was seen once should say its token with probability a. The n-gram beneath says it already with
+    about q, what contexts of order - 1 tokens reach. (1 + e·q) / (1 + e) = a gives e = (1 - a) / (a - q).
+    """
+    known = alike[order - 1] if order > 1 else 0.0
+    return np.minimum((1 - alike) / np.maximum(alike - known, 1e-9), _MOST_ESCAPE)
 
 
 def text_of(ids: np.ndarray, end: int) -> np.ndarray:

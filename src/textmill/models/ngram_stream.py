@@ -2,7 +2,7 @@
 
 A context of n tokens is a stretch low <= i < high of that order; reading one more token halves it down.
 
-Shapes: B rows, T positions, N positions in one row of numbers, S slots.
+Shapes: B rows, T positions, N positions in one row of numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from textmill.models.tables import Tables, first_not_under, ragged
 
-SLOTS, FIELDS = 8, 4  # contexts kept of a position; what is kept of each: low, high, tokens, followers
+FIELDS = 4  # what is kept of a position's longest context: low, high, tokens, followers
 _FOLLOWERS = 32  # different next tokens are counted up to here
 Found = list[
     tuple[int, Tensor, Tensor, Tensor]
@@ -22,8 +22,12 @@ Found = list[
 class Stream(Tables):
     """What followed every context, however long, that stands in the training text.
 
+    The ∞-gram takes the longest context that was seen (Liu et al. 2024). With c(w) of its C occurrences followed by w
+    and by T different tokens in all, P(w) = (c(w) + e·T·P'(w)) / (C + e·T), P' being what shorter contexts say: the
+    form of Witten and Bell, with an escape e for each length, by which no probability is 0.
+
     ids (n,); order (n,) the places of its suffixes; first (V + 1,) where those that begin with each id begin; escape
-    (L,): how much a context of 0, 1, … tokens leaves to the one shorter, for each different token after it; end (1,).
+    (L,): e of contexts of 0, 1, … tokens, longer ones as the last; end (1,).
     """
 
     ids: nn.Parameter
@@ -99,26 +103,15 @@ class Stream(Tables):
         inside = at < len(self.ids)
         return torch.where(inside, self.ids[torch.where(inside, at, 0)].long(), -1)
 
-    def slots(self, found: Found, positions: int, shortest: int) -> Tensor:
-        """(N, S · 4): the longest contexts of each position, those of `shortest` tokens and more.
-
-        A context that stands wherever a longer one does, and nowhere else, says the same: only the longer is kept.
-        """
-        device = self.ids.device
-        slots = torch.zeros(positions, SLOTS, FIELDS, dtype=torch.int64, device=device)
-        longer = torch.zeros(positions, dtype=torch.int64, device=device)
-        used = torch.zeros(positions, dtype=torch.int64, device=device)
-        for length, at, low, high in reversed(found):
-            if length < shortest:
-                break
-            new = (high - low > longer[at]) & (used[at] < SLOTS)
-            longer[at] = high - low
-            at, low, high = at[new], low[new], high[new]
-            slots[at, used[at], :3] = torch.stack([low, high, torch.full_like(low, length)], -1)
-            used[at] += 1
-        here = slots[..., 1] > slots[..., 0]
-        slots[..., 3][here] = self.followers(*slots[..., :3][here].unbind(-1))
-        return slots.flatten(1)
+    def longest(self, found: Found, positions: int, shortest: int) -> Tensor:
+        """(N, 4): the longest context of each position, if it has `shortest` tokens or more; else zeros."""
+        kept = torch.zeros(positions, FIELDS, dtype=torch.int64, device=self.ids.device)
+        for length, at, low, high in found:
+            if length >= shortest:
+                kept[at, :3] = torch.stack([low, high, torch.full_like(low, length)], -1)
+        here = kept[:, 1] > 0
+        kept[here, 3] = self.followers(*kept[here, :3].unbind(-1))
+        return kept
 
     def followers(self, low: Tensor, high: Tensor, length: Tensor) -> Tensor:
         """(n,): how many different tokens come after each context, up to 32."""
@@ -135,33 +128,24 @@ class Stream(Tables):
             count[which] += 1
         return count
 
-    def log_probs(self, slots: Tensor, tokens: Tensor, lower: Tensor) -> Tensor:
-        """P of (N,) tokens, mixed into `lower` (N,) from the shortest kept context to the longest."""
-        slots = slots.view(-1, SLOTS, FIELDS)
-        found = lower.clone()
-        for slot in range(SLOTS - 1, -1, -1):
-            rows = (slots[:, slot, 1] > slots[:, slot, 0]).nonzero().squeeze(1)
-            low, high, length, followers = slots[rows, slot].unbind(-1)
-            start, stop = self.after(low, high, length, tokens[rows])
-            left = self._left(length, followers, found)
-            found[rows] = (stop - start + left * found[rows]) / (high - low + left)
-        return found
+    def mix_one(self, kept: Tensor, tokens: Tensor, lower: Tensor) -> Tensor:
+        """P of (N,) tokens: what followed the longest context (N, 4), over the shorter contexts' `lower` (N,)."""
+        rows = (kept[:, 1] > 0).nonzero().squeeze(1)
+        low, high, length, followers = kept[rows].unbind(-1)
+        start, stop = self.after(low, high, length, tokens[rows])
+        left = self._left(length, followers, lower)
+        return lower.index_put((rows,), (stop - start + left * lower[rows]) / (high - low + left))
 
-    def mix(self, slots: Tensor, lower: Tensor) -> None:
+    def mix(self, kept: Tensor, lower: Tensor) -> None:
         """The same for every token: `lower` (N, V) is changed in place."""
-        slots = slots.view(-1, SLOTS, FIELDS)
-        vocabulary = lower.shape[1]
-        for slot in range(SLOTS - 1, -1, -1):
-            rows = (slots[:, slot, 1] > slots[:, slot, 0]).nonzero().squeeze(1)
-            if not len(rows):
-                continue
-            low, high, length, followers = slots[rows, slot].unbind(-1)
-            left = self._left(length, followers, lower)
-            total = high - low + left
-            lower[rows] *= (left / total)[:, None]
-            which, places = ragged(low, high)
-            tokens = self.next(places, length[which])
-            lower.view(-1).index_add_(0, rows[which] * vocabulary + tokens, (1 / total)[which])
+        rows = (kept[:, 1] > 0).nonzero().squeeze(1)
+        low, high, length, followers = kept[rows].unbind(-1)
+        left = self._left(length, followers, lower)
+        total = high - low + left
+        lower[rows] *= (left / total)[:, None]
+        which, places = ragged(low, high)
+        tokens = self.next(places, length[which])
+        lower.view(-1).index_add_(0, rows[which] * lower.shape[1] + tokens, (1 / total)[which])
 
     def _left(self, length: Tensor, followers: Tensor, like: Tensor) -> Tensor:
         return (self.escape[length.clamp(max=len(self.escape) - 1)] * followers).to(like.dtype)
