@@ -65,17 +65,22 @@ def write(folder: Path, size: int) -> int:
     return count
 
 
-def resident(process: int) -> int:
-    """Bytes of memory of a process and those it started; pages shared between them count for each."""
-    total = 0
+def memory(process: int) -> tuple[int, int]:
+    """Bytes of a process and those it started: (all that is resident, what only they can give back).
+
+    Of the first, pages of files and libraries count, once for each process that shares them, though the system may
+    drop them whenever it wants; the second is what must fit.
+    """
+    resident = own = 0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
             if int(status.parent.name) == process or int(lines["PPid"]) == process:
-                total += 1024 * int(lines["VmRSS"].split()[0])
+                resident += 1024 * int(lines["VmRSS"].split()[0])
+                own += 1024 * int(lines["RssAnon"].split()[0])
         except (OSError, KeyError, ValueError):
             continue
-    return total
+    return resident, own
 
 
 def main() -> None:
@@ -90,12 +95,13 @@ def main() -> None:
         for name in ("in", "corpus"):
             (base / name).mkdir()
         documents = write(base / "in", int(chosen.gigabytes * 1e9))
-        started, most = time.monotonic(), 0
+        started, resident, own = time.monotonic(), 0, 0
         process = subprocess.Popen(
             [sys.executable, "-c", WORK, str(base)], stdout=subprocess.PIPE, env=dict(os.environ)
         )
         while process.poll() is None:
-            most = max(most, resident(process.pid))
+            now = memory(process.pid)
+            resident, own = max(resident, now[0]), max(own, now[1])
             time.sleep(0.25)
         seconds = time.monotonic() - started
         assert process.stdout is not None
@@ -104,7 +110,8 @@ def main() -> None:
             "documents": documents,
             "seconds": round(seconds, 1),
             "mb_per_second": round(chosen.gigabytes * 1000 / seconds, 2),
-            "peak_resident_gb": round(most / 1e9, 2),
+            "peak_own_gb": round(own / 1e9, 2),
+            "peak_resident_gb": round(resident / 1e9, 2),
             "report": json.loads(process.stdout.read()),
         }
         print(json.dumps(result, indent=2))
