@@ -3,9 +3,9 @@
     python benchmarks/speculate.py [--work DIR] [--steps 500] [--tokens 120] [--prompts 8] [--rounds 2]
 
 A model of quickstart size is trained on Python's standard library for `--steps` steps (some minutes; a run that is in
-`--work` already is used again), and its corpus is indexed. Prompts are beginnings of files it was not trained on: code,
-and free text, which is English prose put together from words of the vocabulary's own comments by no grammar, so that
-nothing of it stands in the corpus. Plain decoding, plain decoding again and every way of speculating take turns on each prompt, and the turn to go first
+`--work` already is used again), and its corpus is indexed. Prompts are beginnings of files it was not trained on, and
+free text: words of those files in no order, so that the text itself gives nothing to guess from.
+Plain decoding, plain decoding again and every way of speculating take turns on each prompt, and the turn to go first
 goes round; the tokens must be the same, sampled ones too. Prints one JSON object. Speeds are medians over prompts and
 rounds, by the clock and, for a machine that does other work as well, by processor time (`--threads 1` makes that the
 clock of a quiet machine).
