@@ -1,0 +1,46 @@
+"""`textmill ngram`: n-gram models to and from ARPA files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textmill.base.errors import TextmillError
+from textmill.base.files import sha256_file
+from textmill.base.spec import GenerationSpec
+from textmill.stages.locate import locate_model
+from textmill.stages.workspace import Workspace
+
+
+def export(space: Workspace, target: str, path: Path) -> dict[str, Any]:
+    """Write a published n-gram model as an ARPA file; how many n-grams it holds.
+
+    Raises TextmillError for another kind of model, and for what such a file cannot say.
+    """
+    from textmill.interop import arpa, huggingface
+    from textmill.models.ngram import NGram
+
+    published = huggingface.read(locate_model(space, target))
+    if not isinstance(published.model, NGram):
+        raise TextmillError("is no n-gram model", where=target, advice='export one of kind = "ngram"')
+    sizes = arpa.write(path, published.model, published.tokenizer)
+    return {"file": str(path), "bytes": path.stat().st_size, "ngrams": sizes}
+
+
+def take_in(space: Workspace, path: Path, like: str, out: Path) -> dict[str, Any]:
+    """Write the standard directory of an ARPA file's model, with the tokenizer of another model (`like`).
+
+    Raises TextmillError when `out` is there already, or when the file holds words that are no tokens.
+    """
+    from textmill.interop import arpa, huggingface
+    from textmill.text.tokenizer import Tokenizer
+
+    if out.exists():
+        raise TextmillError("is there already", where=out, advice="choose another place")
+    if not path.is_file():
+        raise TextmillError("there is no such file", where=path)
+    tokenizer = Tokenizer.load(locate_model(space, like))
+    model = arpa.read(path, tokenizer).float()
+    info = {"name": path.stem, "task": "generation", "lineage": {"arpa": sha256_file(path)}}
+    huggingface.write(out, model, tokenizer, GenerationSpec(), info)
+    return {"model": str(out), "order": model.spec.order, "vocabulary": model.vocabulary}
