@@ -70,13 +70,14 @@ class Speculation:
 
     def __init__(self, drafters: Callable[[], dict[str, Drafter]], pace: Pace | None = None) -> None:
         self.report, self.pace = Report(), pace or Pace()
-        self._make, self._row = drafters, None
+        self._make = drafters
         # Largest difference between a token's logits read alone and with so many drafted ones.
         self._differences: dict[int, float] = {}
         self._begin(None, 0)
 
     def _begin(self, row: object, exact: int) -> None:
-        self._row, self._drafters = row, self._make()
+        self._row: object = row
+        self._drafters = self._make()
         self._known = dict.fromkeys(self._drafters, 0)
         self._logits: Tensor | None = None  # (1, n, V) of the last step
         self._draft: Draft | None = None

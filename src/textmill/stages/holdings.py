@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import compute
 
 from textmill.base import lineage
 from textmill.base.corpus_spec import FilesSource, LimitSpec
@@ -25,6 +25,7 @@ from textmill.base.lineage import Artifact
 from textmill.stages.workspace import Workspace
 from textmill.text.document import Document
 
+pc: Any = compute  # its functions are made when it is imported, so nobody can know their types
 _BEGINNING = re.compile(r"[0-9a-f]{6,32}\Z")  # of an id
 _ID = 32
 _INSIDE = ("!", ":")  # what may follow a file's place in a document's: a member, a line, a page
