@@ -10,7 +10,7 @@ from textmill.base.model_spec import DecoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
-from textmill.decoding.weights import prepare
+from textmill.decoding.weights import RoundedLinear, prepare
 from textmill.models.table import build
 
 SPEC = DecoderSpec(d_model=64, layers=2, heads=4, kv_heads=2, d_ff=128, context=32, bias="all", qk_norm=True)
@@ -38,6 +38,8 @@ def test_bfloat16_weights_give_nearly_the_same_logits(tied):
     assert 1e-5 < float(error) < 2e-2  # bfloat16 keeps 8 bits: half a percent a product
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert model.blocks[0].attention.qkv.weight.dtype is torch.float32
+    assert isinstance(ready.output, RoundedLinear)  # a tied model's too: it is the largest of all
+    assert (model.output is None) == tied
     assert ready.blocks[0].attention_norm.weight is model.blocks[0].attention_norm.weight
 
 

@@ -44,7 +44,8 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
         bare = spec.placement == "post"
         self.norm = None if bare else norm.build(spec.norm, spec.d_model, spec.norm_eps, spec.bias == "all")
-        self.output = None if spec.tied else Linear(spec.d_model, vocabulary, bias=False)
+        # Registered where it is None too, so that whoever changes a model's layers finds that it has one to change.
+        self.register_module("output", None if spec.tied else Linear(spec.d_model, vocabulary, bias=False))
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, T, V) of the token after each of `batch.inputs`."""
