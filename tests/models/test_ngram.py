@@ -155,8 +155,9 @@ def test_longer_contexts_serve_where_the_text_repeats_itself():
 
 def test_infinity_knows_a_long_repetition_by_heart():
     rng = np.random.default_rng(3)
-    verse = rng.integers(1, 5, size=40).tolist()
-    docs = [*sample(200), verse, [1, 2, *verse], [3, *verse]]
+    verses = [rng.integers(1, 5, size=40).tolist() for _ in range(12)]
+    docs = [*sample(200), *([1, 2, *verse] for verse in verses), *([3, *verse] for verse in verses)]
+    verse = verses[0]
     batch, wanted = read([[END, *verse[:-1]]]), torch.tensor(verse)
 
     def nats(smoothing):

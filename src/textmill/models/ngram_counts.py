@@ -131,8 +131,8 @@ def agreement(ids: np.ndarray, order: np.ndarray, shared: np.ndarray, end: int, 
 
     This is leaving one out: had the text only one of the two, it would have foretold the other's next token. Only
     pairs that differ in the token before count, as a new text differs there from the longest context it shares with
-    this one; else one long copy would speak for all of its places. One success and one failure are added to what is
-    counted. `shared` from `common` with more than `most`.
+    this one; else one long copy would speak for all of its places. Two pairs that go on as often as those one token
+    shorter are added to what is counted. `shared` from `common` with more than `most`.
     """
     ahead = np.append(shared[1:], 0)
     behind = np.insert(shared[:-1], 0, 0)
@@ -141,9 +141,9 @@ def agreement(ids: np.ndarray, order: np.ndarray, shared: np.ndarray, end: int, 
     pairs = np.flatnonzero(shared > lonely)
     one, other = order[pairs], order[pairs - 1]
     pairs = pairs[(document[one] != document[other]) & (ids[one - 1] != ids[other - 1])]
-    found = np.empty(most + 1)
+    found, known = np.empty(most + 1), 0.5
     for length in range(most + 1):
         both = pairs[(shared[pairs] >= length) & (lonely[pairs] < length)]
         alike = np.count_nonzero(shared[both] > length)
-        found[length] = (alike + 1) / (len(both) + 2)
+        found[length] = known = (alike + 2 * known) / (len(both) + 2)
     return found
