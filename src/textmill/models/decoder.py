@@ -28,6 +28,8 @@ class Decoder(nn.Module):
     backward pass instead of keeping what it needs of them (gradient checkpointing).
     """
 
+    output: Linear | None
+
     def __init__(self, spec: DecoderSpec, vocabulary: int) -> None:
         super().__init__()
         self.spec, self.vocabulary = spec, vocabulary
