@@ -206,3 +206,14 @@ def test_specs_that_cannot_be_are_refused():
         NGramSpec(order=9, context=8)
     with pytest.raises(RecipeError, match="cache_window"):
         NGramSpec(cache=0.1, cache_window=20, context=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(docs=documents)
+def test_the_order_of_suffixes_may_come_in_unsigned_numbers(docs):
+    """As the corpus index keeps it."""
+    ids, spec = text(docs), NGramSpec(order=3, smoothing="infinity")
+    order = ngram_counts.sort(ids, 6)
+    plain, unsigned = (fit(spec, ids, 6, END, order=order.astype(kind)) for kind in (np.int64, np.uint32))
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(unsigned.state_dict()[name], tensor, rtol=0, atol=0, msg=name)

@@ -139,7 +139,9 @@ def agreement(ids: np.ndarray, order: np.ndarray, shared: np.ndarray, end: int, 
     lonely = np.maximum(ahead, behind)  # a third occurrence shares that much with one of the two
     document = np.cumsum(ids == end)
     pairs = np.flatnonzero(shared > lonely)
-    one, other = order[pairs], order[pairs - 1]
+    one, other = (
+        order[at].astype(np.int64) for at in (pairs, pairs - 1)
+    )  # signed: before the first comes the last
     pairs = pairs[(document[one] != document[other]) & (ids[one - 1] != ids[other - 1])]
     found, known = np.empty(most + 1), 0.5
     for length in range(most + 1):
