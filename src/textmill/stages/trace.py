@@ -19,6 +19,8 @@ from textmill.stages.prepare import trained_on
 from textmill.stages.workspace import Workspace
 from textmill.text.tokenizer import without_surrogates
 
+_SAMPLE_SPAN = 5  # tokens of a span in a sample, at least
+
 
 def trace(
     space: Workspace,
@@ -52,14 +54,14 @@ def of_samples(
 
     The index of what the run was trained on is built where it is missing. Each sample comes with how many of its
     tokens stand in the corpus word for word (`covered` of `tokens`), and with its longest spans and their documents;
-    `start` and `end` are characters of `text`.
+    `start` and `end` are characters of `text`. Spans are shorter than a trace's own: a sample is short itself.
     """
     prepared = trained_on(run, space)
     artifact = index(prepared, space, name=run.name)
     opened = Opened(Index(artifact.path), prepared.open_tokenizer(), artifact)
     rows = []
     for sample in samples:
-        row = _traced(opened, sample["text"], shortest=SHORTEST, common=COMMON, documents=documents)
+        row = _traced(opened, sample["text"], shortest=_SAMPLE_SPAN, common=COMMON, documents=documents)
         longest = sorted(row["spans"], key=lambda span: -span["tokens"])[:spans]
         rows.append(row | {"spans": sorted(longest, key=lambda span: span["start"])})
     return rows
