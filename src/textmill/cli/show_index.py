@@ -61,7 +61,9 @@ def sample(prompt: str, traced: Mapping[str, Any]) -> None:
     """A generated text after its prompt, its longest spans coloured, and below it the documents they stand in."""
     _OUT.print(Text.assemble((prompt, "bold"), _coloured(traced["text"], traced["spans"])), soft_wrap=True)
     share = traced["covered"] / max(1, traced["tokens"])
-    _OUT.print(f"[dim]{share:.0%} of it stands in the corpus word for word; the longest spans are marked[/dim]")
+    _OUT.print(
+        f"[dim]{share:.0%} of it stands in the corpus word for word; the longest spans are marked[/dim]"
+    )
     for number, span in enumerate(traced["spans"]):
         found = ", ".join(place["source"] for place in span["found_in"])
         more = span["documents"] - len(span["found_in"])
