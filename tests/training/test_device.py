@@ -36,21 +36,6 @@ def test_a_gpu_that_is_not_there():
         device.choose(TrainingSpec(device="cuda"))
 
 
-def test_quota_of_a_control_group(tmp_path, monkeypatch):
-    monkeypatch.setattr(device, "CGROUP", tmp_path)
-    cores = device.usable_cores()
-    assert cores >= 1
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert device.usable_cores() == min(cores, 2)
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert device.usable_cores() == cores
-    (tmp_path / "cpu.max").unlink()
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert device.usable_cores() == 1
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc")
 def test_the_allocator_takes_its_settings():
     assert all(device._set_malloc(settings) for settings in (device._SPARE, device._KEEP))

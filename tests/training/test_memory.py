@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from textmill.base import machine
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.training_spec import AverageSpec, MuonSpec, TrainingSpec
@@ -74,7 +75,7 @@ def test_limits_of_a_control_group_count(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("3000000\n")
     (tmp_path / "memory.current").write_text("2500000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 400000\n")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     assert memory.free_bytes(torch.device("cpu")) == 900_000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_bytes(torch.device("cpu")) > 900_000

@@ -12,6 +12,7 @@ from textmill.base import lineage, schema
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.base.lineage import Artifact
+from textmill.base.machine import usable_cores
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.base.step_spec import PersonalDataStep
@@ -105,7 +106,7 @@ def runner(kind: str, workers: int | None) -> Runner | None:
     if kind == "ray":
         from textmill.text import cluster
 
-        return cluster.ray(workers or engine.cores())
+        return cluster.ray(workers or usable_cores())
     return engine.processes(workers) if workers else None
 
 

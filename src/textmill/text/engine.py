@@ -21,6 +21,7 @@ from typing import Any
 from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, remove_partial
+from textmill.base.machine import usable_cores
 from textmill.text import units
 from textmill.text.corpus import Count, aside, write_records
 from textmill.text.document import Document
@@ -60,7 +61,7 @@ def build(
         remove_partial(folder)
     units.save(plan, parts)
     total = sum(unit.bytes for unit in plan.units)
-    run = run or processes(min(cores(), 1 + total // _WORTH_A_PROCESS))
+    run = run or processes(min(usable_cores(), 1 + total // _WORTH_A_PROCESS))
     last = len(plan.phases) - 1
     if last and not plan.phases[last].steps:  # nothing but verdicts: carried out while the corpus is written
         last -= 1
@@ -100,11 +101,6 @@ def _finished(
             yield item if isinstance(item, Document) else aside(item)
         done += planned.bytes
         progress("writing", done, total)
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def here(parts: Path, jobs: Sequence[Job]) -> Iterator[Job]:

@@ -9,17 +9,16 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from textmill.base import machine
 from textmill.base.errors import RecipeError
 from textmill.base.training_spec import TrainingSpec
 from textmill.nn.linear import onednn, onednn_serves
 
-CGROUP = Path("/sys/fs/cgroup")
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # glibc's malloc.h
 # Every page given back is zeroed and mapped again at the next step, which costs up to a fifth of it.
 _KEEP = ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
@@ -88,7 +87,7 @@ def prepare(compute: Compute, spec: TrainingSpec) -> None:
     if compute.device.type == "cpu":
         _set_malloc(_SPARE if spec.gradient_checkpointing else _KEEP)
         if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(usable_cores())
+            torch.set_num_threads(machine.usable_cores())
 
 
 def _set_malloc(settings: tuple[tuple[int, int], ...]) -> bool:
@@ -98,24 +97,6 @@ def _set_malloc(settings: tuple[tuple[int, int], ...]) -> bool:
     except (OSError, AttributeError):  # not glibc
         return False
     return min(mallopt(option, value) for option, value in settings) == 1
-
-
-def usable_cores() -> int:
-    """Processors this process may use: its affinity, and the quota of its control group if that is less."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cpu_quota()
-    return max(1, min(cores, math.ceil(quota) if quota else cores))
-
-
-def _cpu_quota() -> float | None:
-    """Processors the control group allows, as a number; None without a limit."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (CGROUP / "cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    with contextlib.suppress(OSError, ValueError):
-        quota = int((CGROUP / "cpu/cpu.cfs_quota_us").read_text())
-        return None if quota <= 0 else quota / int((CGROUP / "cpu/cpu.cfs_period_us").read_text())
-    return None
 
 
 def compile_blocks(model: nn.Module) -> None:

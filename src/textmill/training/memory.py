@@ -11,12 +11,13 @@ from pathlib import Path
 
 import torch
 
+from textmill.base import machine
 from textmill.base.count import block_matrices, parameters
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.training_spec import MuonSpec, TrainingSpec
 from textmill.models import size
-from textmill.training.device import CGROUP, Compute
+from textmill.training.device import Compute
 from textmill.training.loss import CPU_CHUNK
 
 _MEMINFO = Path("/proc/meminfo")
@@ -182,8 +183,8 @@ def free_bytes(device: torch.device) -> int:
         ),
     ):
         with contextlib.suppress(OSError, ValueError):  # no such group, or no limit ("max")
-            most, taken = int((CGROUP / limit).read_text()), int((CGROUP / used).read_text())
-            lines = (line.split() for line in (CGROUP / statistics).read_text().splitlines())
+            most, taken = int((machine.CGROUP / limit).read_text()), int((machine.CGROUP / used).read_text())
+            lines = (line.split() for line in (machine.CGROUP / statistics).read_text().splitlines())
             reclaimable = next((int(value) for name, value in lines if name == cache), 0)
             found.append(max(0, most - taken + reclaimable))
     return min(found)
