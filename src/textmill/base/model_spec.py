@@ -103,14 +103,17 @@ Positions = (
     | RotaryPositions
     | AlibiPositions
 )
-GATED = ("swiglu", "geglu")  # activations whose feed-forward has a third matrix
+GATED = ("swiglu", "geglu", "geglu_tanh")  # activations whose feed-forward has a third matrix
+Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "swiglu", "geglu", "geglu_tanh"]
+Norm = Literal["rmsnorm", "layernorm", "batchnorm"]
+Placement = Literal["pre", "post", "sandwich"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderSpec:
-    """A GPT-type decoder. The defaults are exactly a Hugging Face `llama`."""
+class TransformerSpec:
+    """The shape of Transformer blocks, whatever they are stacked into. The defaults are those of a llama."""
 
-    kind: Literal["decoder"] = "decoder"
+    kind: str = ""
     d_model: Annotated[int, About("width of the residual stream", "features", ge=1)] = 256
     layers: Annotated[int, About("number of blocks", ge=1)] = 6
     heads: Annotated[int, About("number of query heads", ge=1)] = 4
@@ -123,15 +126,12 @@ class DecoderSpec:
     d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 688
     context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 512
     position: Annotated[Positions, About("how positions are told apart")] = RotaryPositions()
-    norm: Annotated[Literal["rmsnorm", "layernorm", "batchnorm"], About("normalisation")] = "rmsnorm"
+    norm: Annotated[Norm, About("normalisation")] = "rmsnorm"
     norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-6
     placement: Annotated[
-        Literal["pre", "post", "sandwich"],
-        About("norm before each sublayer, after its residual sum, or both sides"),
+        Placement, About("norm before each sublayer, after its residual sum, or both sides")
     ] = "pre"
-    activation: Annotated[
-        Literal["relu", "relu2", "gelu", "gelu_tanh", "swiglu", "geglu"], About("feed-forward non-linearity")
-    ] = "swiglu"
+    activation: Annotated[Activation, About("feed-forward non-linearity")] = "swiglu"
     bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "none"
     qk_norm: Annotated[bool, About("RMS-normalise queries and keys by head (Qwen3)")] = False
     tied: Annotated[bool, About("input embedding and output layer share one matrix")] = True
@@ -141,10 +141,29 @@ class DecoderSpec:
     window: Annotated[
         int | None, About("each token sees this many tokens, itself included", "tokens", ge=1)
     ] = None
+    full_every: Annotated[
+        int | None, About("with a window: every so-manieth block sees everything (Gemma 3: 6)", ge=1)
+    ] = None
+    window_theta: Annotated[
+        float | None, About("with a window: rotary base of the blocks that have it (Gemma 3)", gt=1)
+    ] = None
+    attention_scale: Annotated[
+        float | None, About("attention scores are multiplied by this; left out: 1 / sqrt(head_dim)", gt=0)
+    ] = None
     attention_softcap: Annotated[float | None, About("attention scores s become cap·tanh(s/cap)", gt=0)] = (
         None
     )
     logit_softcap: Annotated[float | None, About("logits x become cap·tanh(x/cap)", gt=0)] = None
+    logit_scale: Annotated[float | None, About("logits are multiplied by this (T5, tied)", gt=0)] = None
+    output_bias: Annotated[bool, About("the output layer has a bias (BART, BERT)")] = False
+    scaled_embedding: Annotated[
+        bool,
+        About("token vectors are multiplied by sqrt(d_model); with sinusoidal positions they always are"),
+    ] = False
+    embedding_norm: Annotated[bool, About("a norm after the embeddings (BERT, BART)")] = False
+    final_norm: Annotated[
+        bool | None, About("a norm after the last block; left out: unless placement is post")
+    ] = None
     base_width: Annotated[
         int | None,
         About("µP: width at which the learning rate was tuned; initial scale and rates follow d_model", ge=1),
@@ -168,6 +187,9 @@ class DecoderSpec:
             if width % 2:
                 name = "head_dim" if self.position.kind == "rotary" else "d_model"
                 raise RecipeError(f"{width} is odd: {self.position.kind} positions need pairs", where=name)
+        for name in ("full_every", "window_theta"):
+            if getattr(self, name) is not None and self.window is None:
+                raise RecipeError("goes with a window", where=name, advice="give window too")
 
     @property
     def key_heads(self) -> int:
@@ -183,6 +205,146 @@ class DecoderSpec:
     def gated(self) -> bool:
         """Whether the feed-forward layer has a gate."""
         return self.activation in GATED
+
+    @property
+    def last_norm(self) -> bool:
+        """Whether a norm follows the last block."""
+        return self.placement != "post" if self.final_norm is None else self.final_norm
+
+    def windowed(self, layer: int) -> bool:
+        """Whether a block, counted from 0, sees its window only."""
+        return self.window is not None and (self.full_every is None or (layer + 1) % self.full_every != 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderSpec(TransformerSpec):
+    """A GPT-type decoder. The defaults are exactly a Hugging Face `llama`."""
+
+    kind: Literal["decoder"] = "decoder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(TransformerSpec):
+    """A BERT-type encoder: every token sees every token. The defaults are those of BERT, but small."""
+
+    kind: Literal["encoder"] = "encoder"
+    d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 1024
+    position: Annotated[Positions, About("how positions are told apart")] = LearnedPositions()
+    norm: Annotated[Norm, About("normalisation")] = "layernorm"
+    norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-12
+    placement: Annotated[
+        Placement, About("norm before each sublayer, after its residual sum, or both sides")
+    ] = "post"
+    activation: Annotated[Activation, About("feed-forward non-linearity")] = "gelu"
+    bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "all"
+    dropout: Annotated[
+        float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)
+    ] = 0.1
+    output_bias: Annotated[bool, About("the output layer has a bias (BART, BERT)")] = True
+    embedding_norm: Annotated[bool, About("a norm after the embeddings (BERT, BART)")] = True
+    segments: Annotated[int, About("kinds of segments told apart by a vector; 0: none", ge=0)] = 2
+    pooler: Annotated[bool, About("a tanh layer over the first token, which stands for the whole text")] = (
+        True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderDecoderSpec(TransformerSpec):
+    """An encoder-decoder Transformer. The defaults are those of Vaswani et al. 2017, but small."""
+
+    kind: Literal["encoder-decoder"] = "encoder-decoder"
+    layers: Annotated[int, About("number of blocks of the encoder", ge=1)] = 3
+    decoder_layers: Annotated[
+        int | None, About("number of blocks of the decoder; left out: as many as the encoder", ge=1)
+    ] = None
+    d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 1024
+    position: Annotated[Positions, About("how positions are told apart")] = SinusoidalPositions()
+    norm: Annotated[Norm, About("normalisation")] = "layernorm"
+    norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-5
+    placement: Annotated[
+        Placement, About("norm before each sublayer, after its residual sum, or both sides")
+    ] = "post"
+    activation: Annotated[Activation, About("feed-forward non-linearity")] = "relu"
+    bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "all"
+    dropout: Annotated[
+        float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)
+    ] = 0.1
+    start: Annotated[int | None, About("id a target begins with; left out: the tokenizer's start", ge=0)] = (
+        None
+    )
+
+    @property
+    def decoder_depth(self) -> int:
+        """Number of blocks of the decoder."""
+        return self.decoder_layers or self.layers
+
+
+Cell = Literal["gru", "lstm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentSpec:
+    """A recurrent language model: a GRU or an LSTM, with self-attention over its states if wanted."""
+
+    kind: Literal["recurrent"] = "recurrent"
+    cell: Annotated[Cell, About("gated recurrent unit, or long short-term memory")] = "gru"
+    d_model: Annotated[int, About("width of the token vectors", "features", ge=1)] = 256
+    hidden: Annotated[int | None, About("width of a state; left out: d_model", "features", ge=1)] = None
+    layers: Annotated[int, About("number of recurrent layers", ge=1)] = 2
+    context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 512
+    attention: Annotated[
+        bool, About("causal self-attention over the states, added to them before the output layer")
+    ] = False
+    heads: Annotated[int, About("number of heads of that attention", ge=1)] = 4
+    tied: Annotated[
+        bool, About("input embedding and output layer share one matrix (a projection fits the widths)")
+    ] = True
+    dropout: Annotated[float, About("probability of dropping inputs and outputs of layers", ge=0, lt=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.attention and self.width % self.heads:
+            raise RecipeError(f"{self.width} cannot be shared out over {self.heads} heads", where="heads")
+
+    @property
+    def width(self) -> int:
+        """Width of a state."""
+        return self.hidden or self.d_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentEncoderDecoderSpec:
+    """A recurrent sequence-to-sequence model with attention (Bahdanau et al. 2015; Luong et al. 2015)."""
+
+    kind: Literal["recurrent-encoder-decoder"] = "recurrent-encoder-decoder"
+    cell: Annotated[Cell, About("gated recurrent unit, or long short-term memory")] = "lstm"
+    d_model: Annotated[int, About("width of the token vectors", "features", ge=1)] = 256
+    hidden: Annotated[int | None, About("width of a state; left out: d_model", "features", ge=1)] = None
+    layers: Annotated[int, About("recurrent layers of the encoder, and of the decoder", ge=1)] = 2
+    context: Annotated[int, About("longest sequence the model reads or writes", "tokens", ge=1)] = 512
+    bidirectional: Annotated[bool, About("the encoder reads both ways, half of the width each")] = True
+    attention: Annotated[
+        Literal["additive", "dot", "general", "none"],
+        About("additive (Bahdanau), or a product with (general) or without (dot) a matrix (Luong)"),
+    ] = "general"
+    input_feeding: Annotated[
+        bool, About("the last attentional state is read beside the token (Luong et al. 2015, section 3.3)")
+    ] = True
+    bridge: Annotated[
+        bool, About("a trained layer between the encoder's last states and the decoder's first")
+    ] = True
+    tied: Annotated[bool, About("source, target and output embeddings share one matrix")] = True
+    dropout: Annotated[float, About("probability of dropping inputs and outputs of layers", ge=0, lt=1)] = 0.1
+
+    def __post_init__(self) -> None:
+        if self.bidirectional and self.width % 2:
+            raise RecipeError(
+                f"{self.width} is odd: each direction has half of it", where="hidden", advice="make it even"
+            )
+
+    @property
+    def width(self) -> int:
+        """Width of a state."""
+        return self.hidden or self.d_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,4 +390,11 @@ class MixtureSpec:
     context: Annotated[int, About("longest sequence all of them read", "tokens", ge=1)] = 512
 
 
-ModelSpec = DecoderSpec | NGramSpec  # told apart by `kind`; a table without one is a decoder's
+ModelSpec = (  # told apart by `kind`; a table without one is a decoder's
+    DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec | NGramSpec
+)
+TrainedSpec = DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec
+READ_AND_WRITE = (
+    "encoder-decoder",
+    "recurrent-encoder-decoder",
+)  # kinds that read a source and write a target

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import RecipeError
 from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec
+from textmill.base.objective_spec import OBJECTIVES, ObjectiveSpec, usual
 from textmill.base.schema import About
 from textmill.base.training_spec import TrainingSpec
 
@@ -26,6 +27,9 @@ class TokenizerSpec:
     train_bytes: Annotated[
         int, About("training text the vocabulary is learnt from, at most", "bytes", ge=1)
     ] = 1 << 26
+    sentinels: Annotated[
+        int, About("special tokens that stand for hidden spans (objective spans needs one a span)", ge=0)
+    ] = 0
     path: Annotated[str | None, About("an existing tokenizer.json to use instead of training one")] = None
 
 
@@ -95,6 +99,9 @@ class Recipe:
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
+    objective: Annotated[
+        ObjectiveSpec | None, About("what it is trained to say; left out: what is usual for the model")
+    ] = None
     training: Annotated[TrainingSpec, About("how it is trained")] = TrainingSpec()
     evaluation: Annotated[EvaluationSpec, About("how it is scored")] = EvaluationSpec()
     generation: Annotated[GenerationSpec, About("how it writes")] = GenerationSpec()
@@ -109,6 +116,19 @@ class Recipe:
                 where="training.sequence",
                 advice="raise model.context or lower training.sequence",
             )
+
+        possible = OBJECTIVES[self.model.kind]
+        if self.goal.kind not in possible:
+            raise RecipeError(
+                f"{self.goal.kind!r} is nothing a model of kind {self.model.kind!r} is trained by",
+                where="objective.kind",
+                advice=f"there is {', '.join(possible)}",
+            )
+
+    @property
+    def goal(self) -> ObjectiveSpec:
+        """What the model is trained to say."""
+        return usual(self.model.kind) if self.objective is None else self.objective
 
     @property
     def sequence(self) -> int:

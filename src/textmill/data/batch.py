@@ -18,12 +18,15 @@ class Batch:
     B rows, T positions, S positions on the encoder side.
 
     inputs       (B, T) int64
-    targets      (B, T) or (B,) int64; `IGNORE` bears no loss
+    targets      (B, T) or (B,) int64; `IGNORE` bears no loss. Several labels at once, or numbers: (B, C) float32,
+                 NaN bears no loss. Spans: (B, 2) int64, first and last token
     mask         (B, T) bool, True = real token; None: every token is real
     documents    (B, T) int64, which packed document a token belongs to: attention stays inside it.
                  None: attention is bounded by the row only
     source       (B, S) int64, encoder side
     source_mask  (B, S) bool, as `mask`
+    segments     (B, T) int64, which segment of its row a token belongs to (encoders)
+    labels       (B,) int64, a label of the whole row beside its targets: 0, the second segment follows the first, or 1
     """
 
     inputs: Tensor
@@ -32,6 +35,8 @@ class Batch:
     documents: Tensor | None = None
     source: Tensor | None = None
     source_mask: Tensor | None = None
+    segments: Tensor | None = None
+    labels: Tensor | None = None
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
