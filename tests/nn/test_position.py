@@ -89,7 +89,7 @@ def test_alibi_bias_is_minus_slope_times_distance():
     for h, slope in enumerate((2.0**-4, 2.0**-8)):
         for i in range(3):
             for j in range(5):
-                assert bias[h, i, j].item() == pytest.approx(-slope * max(0, i + 2 - j))
+                assert bias[h, i, j].item() == pytest.approx(-slope * abs(i + 2 - j))
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,55 +1,82 @@
-"""One layer of a decoder: attention and feed-forward, each with its norm and its residual sum.
+"""One layer of a Transformer: attention and feed-forward, each with its norm and its residual sum.
 
-Shapes: B sequences, T tokens, D features.
+Shapes: B sequences, T tokens, S tokens of the source, D features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
-from textmill.base.model_spec import DecoderSpec
+from textmill.base.model_spec import TransformerSpec
 from textmill.nn import norm
-from textmill.nn.attention import Attention
+from textmill.nn.attention import Attention, CrossAttention
 from textmill.nn.cache import LayerCache
 from textmill.nn.feedforward import FeedForward
 from textmill.nn.reach import Reach
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a block of a decoder sees of the source."""
+
+    cache: LayerCache  # its keys and values
+    reach: Reach
+
+
 class Block(nn.Module):
-    """A decoder block.
+    """Self-attention, attention over a source where there is one, feed-forward; around each of them:
 
     pre:      x + f(norm(x))               (Xiong et al. 2020; GPT-2, Llama)
     post:     norm(x + f(x))               (Vaswani et al. 2017)
     sandwich: x + norm(f(norm(x)))         (Ding et al. 2021; Gemma 2)
     """
 
-    def __init__(self, spec: DecoderSpec) -> None:
+    def __init__(self, spec: TransformerSpec, *, causal: bool = True, crossed: bool = False) -> None:
         super().__init__()
         self.placement = spec.placement
 
         def build_norm() -> nn.Module:
             return norm.build(spec.norm, spec.d_model, spec.norm_eps, spec.bias == "all")
 
-        sandwich = spec.placement == "sandwich"
+        def build_after() -> nn.Module | None:
+            return build_norm() if spec.placement == "sandwich" else None
+
         self.attention_norm = build_norm()
-        self.attention = Attention(spec)
-        self.attention_norm_after = build_norm() if sandwich else None
+        self.attention = Attention(spec, causal=causal)
+        self.attention_norm_after = build_after()
+        self.cross_attention_norm = build_norm() if crossed else None
+        self.cross_attention = CrossAttention(spec) if crossed else None
+        self.cross_attention_norm_after = build_after() if crossed else None
         self.feedforward_norm = build_norm()
         self.feedforward = FeedForward(spec)
-        self.feedforward_norm_after = build_norm() if sandwich else None
+        self.feedforward_norm_after = build_after()
         self.dropout = nn.Dropout(spec.dropout)
 
-    def forward(self, x: Tensor, reach: Reach, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, reach: Reach, cache: LayerCache | None = None, source: Source | None = None
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        real = reach.real
+        norms = self.attention_norm, self.attention_norm_after
+        x = self._add(x, lambda y: self.attention(y, reach, cache), *norms, reach.real)
+        if self.cross_attention is not None and source is not None:
+            crossed = self.cross_attention
+            norms = self.cross_attention_norm, self.cross_attention_norm_after
+            x = self._add(x, lambda y: crossed(y, source.cache, source.reach), *norms, reach.real)
+        return self._add(x, self.feedforward, self.feedforward_norm, self.feedforward_norm_after, reach.real)
+
+    def _add(
+        self,
+        x: Tensor,
+        sublayer: Callable[[Tensor], Tensor],
+        before: nn.Module | None,
+        after: nn.Module | None,
+        real: Tensor | None,
+    ) -> Tensor:
+        assert before is not None
         if self.placement == "post":
-            x = self.attention_norm(x + self.dropout(self.attention(x, reach, cache)), real)
-            return self.feedforward_norm(x + self.dropout(self.feedforward(x)), real)
-        y = self.attention(self.attention_norm(x, real), reach, cache)
-        if self.attention_norm_after is not None:
-            y = self.attention_norm_after(y, real)
-        x = x + self.dropout(y)
-        y = self.feedforward(self.feedforward_norm(x, real))
-        if self.feedforward_norm_after is not None:
-            y = self.feedforward_norm_after(y, real)
-        return x + self.dropout(y)
+            return before(x + self.dropout(sublayer(x)), real)
+        y = sublayer(before(x, real))
+        return x + self.dropout(y if after is None else after(y, real))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textmill.base.model_spec import DecoderSpec
+from textmill.base.model_spec import TransformerSpec
 from textmill.nn import fused
 from textmill.nn.linear import Linear
 
@@ -21,7 +21,7 @@ class FeedForward(nn.Module):
     2016).
     """
 
-    def __init__(self, spec: DecoderSpec) -> None:
+    def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
         self.activation, self.gated = spec.activation, spec.gated
         inner = 2 * spec.d_ff if spec.gated else spec.d_ff
@@ -35,8 +35,8 @@ class FeedForward(nn.Module):
             if fused.worthwhile(x):
                 return self.down(fused.gate(x, self.activation))
             gate, x = x.chunk(2, dim=-1)
-            return self.down(_ACTIVATIONS[self.activation](gate) * x)
-        return self.down(_ACTIVATIONS[self.activation](x))
+            return self.down(ACTIVATIONS[self.activation](gate) * x)
+        return self.down(ACTIVATIONS[self.activation](x))
 
 
 def _relu2(x: Tensor) -> Tensor:
@@ -47,11 +47,12 @@ def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-_ACTIVATIONS = {
+ACTIVATIONS = {  # of gated layers: the gate's
     "relu": F.relu,
     "relu2": _relu2,
     "gelu": F.gelu,
     "gelu_tanh": _gelu_tanh,
     "swiglu": F.silu,
     "geglu": F.gelu,
+    "geglu_tanh": _gelu_tanh,
 }

@@ -77,7 +77,7 @@ class _Gate(torch.autograd.Function):
         ctx.save_for_backward(both)
         ctx.activation = activation
         gate, up = both.chunk(2, dim=-1)
-        return (F.silu(gate) if activation == "swiglu" else F.gelu(gate)).mul_(up)
+        return _gated(gate, activation).mul_(up)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -86,11 +86,20 @@ class _Gate(torch.autograd.Function):
         gate, up = both.chunk(2, dim=-1)
         result = torch.empty_like(both)
         grad_gate, grad_up = result.chunk(2, dim=-1)
-        swiglu = ctx.activation == "swiglu"
-        torch.mul(grad, F.silu(gate) if swiglu else F.gelu(gate), out=grad_up)
-        backward = torch.ops.aten.silu_backward if swiglu else torch.ops.aten.gelu_backward
-        grad_gate.copy_(backward(grad * up, gate))
+        torch.mul(grad, _gated(gate, ctx.activation), out=grad_up)
+        if ctx.activation == "swiglu":
+            grad_gate.copy_(torch.ops.aten.silu_backward(grad * up, gate))
+        else:
+            form = _GELU[ctx.activation]
+            grad_gate.copy_(torch.ops.aten.gelu_backward(grad * up, gate, approximate=form))
         return result, None
+
+
+_GELU = {"geglu": "none", "geglu_tanh": "tanh"}
+
+
+def _gated(gate: Tensor, activation: str) -> Tensor:
+    return F.silu(gate) if activation == "swiglu" else F.gelu(gate, approximate=_GELU[activation])
 
 
 class _TiedEmbedding(torch.autograd.Function):
@@ -117,7 +126,7 @@ def rotate_(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
 
 
 def gate(both: Tensor, activation: str) -> Tensor:
-    """act(first half) · second half: (B, T, 2F) -> (B, T, F); activation is `swiglu` or `geglu`."""
+    """act(first half) · second half: (B, T, 2F) -> (B, T, F); activation is `swiglu`, `geglu` or `geglu_tanh`."""
     return _Gate.apply(both, activation)
 
 

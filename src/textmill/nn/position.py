@@ -105,16 +105,20 @@ def alibi_slopes(heads: int) -> list[float]:
 
 
 def alibi_bias(distance: Tensor, heads: int) -> Tensor:
-    """-slope · distance, (H, T, S) float32 (Press et al. 2022, section 3)."""
+    """-slope · |distance|, (H, T, S) float32 (Press et al. 2022, section 3; both ways alike in an encoder)."""
     slopes = torch.tensor(alibi_slopes(heads), dtype=torch.float32, device=distance.device)
-    return -slopes[:, None, None] * distance.clamp(min=0)
+    return -slopes[:, None, None] * distance.abs()
 
 
-def t5_bucket(distance: Tensor, spec: T5Positions) -> Tensor:
-    """The bucket of each distance back (Raffel et al. 2020, section 2.1, one-directional).
+def t5_bucket(distance: Tensor, spec: T5Positions, *, causal: bool = True) -> Tensor:
+    """The bucket of each distance back (Raffel et al. 2020, section 2.1).
 
-    Half of the buckets are one distance each, the rest grow logarithmically up to `max_distance`.
+    Half of the buckets are one distance each, the rest grow logarithmically up to `max_distance`. Where a
+    token also sees what follows it (not causal), the lower half is for the past, the upper for the future.
     """
+    if not causal:
+        half = T5Positions(buckets=spec.buckets // 2, max_distance=spec.max_distance)
+        return t5_bucket(distance.abs(), half) + half.buckets * (distance < 0)
     back = distance.clamp(min=0)
     exact = spec.buckets // 2
     ratio = torch.log(back.clamp(min=1).float() / exact) / math.log(spec.max_distance / exact)

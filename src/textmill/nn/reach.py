@@ -13,10 +13,10 @@ from torch import Tensor
 
 from textmill.base.model_spec import (
     AlibiPositions,
-    DecoderSpec,
     RelativePositions,
     RotaryPositions,
     T5Positions,
+    TransformerSpec,
 )
 from textmill.nn import position
 
@@ -25,16 +25,20 @@ from textmill.nn import position
 class Reach:
     """Who sees whom, and where everybody stands.
 
-    With `mask` None a query sees itself and every key before it, which the fused kernel does fastest.
+    With `mask` None a query sees every key; or, if `causal`, itself and the keys before it. The fused kernel
+    does both fastest.
     """
 
-    mask: Tensor | None = None  # (B or 1, H or 1, T, S): bool, True = may see; or float, added to the scores
+    mask: Tensor | None = (
+        None  # (B or 1, H or 1, T or 1, S): bool, True = may see; or float, added to the scores
+    )
     positions: Tensor | None = None  # (B or 1, T) int64; None: 0 … T-1 in every row
     rotation: tuple[Tensor, Tensor] | None = None  # cosines and sines, (B or 1, T, 1, E/2)
-    back: Tensor | None = None  # (T, S) int64: clipped distance from query to key, for relative positions
+    back: Tensor | None = None  # (T, S) int64: row of the table of relative positions from query to key
     real: Tensor | None = None  # (B, T) bool: False at padding
     start: int = 0  # column of the first query in the cache
     first: int = 0  # first column of the cache that any query sees
+    causal: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class _Grid:
     queries: int
     keys: int
     device: torch.device
+    causal: bool = True
 
     def distance(self) -> Tensor:
         """How far back each key lies, (T, S)."""
@@ -51,9 +56,10 @@ class _Grid:
 
 
 def whole(
-    spec: DecoderSpec,
+    spec: TransformerSpec,
     tokens: Tensor,
     *,
+    causal: bool = True,
     real: Tensor | None = None,
     documents: Tensor | None = None,
     table: Tensor | None = None,
@@ -61,19 +67,21 @@ def whole(
     """The reach of whole sequences: tokens (B, T), real (B, T) bool, documents (B, T).
 
     In packed rows a token sees its own document only, and positions start again with each document, so a
-    packed document gives what it gives alone. `table` (buckets, H) holds the biases of T5 positions.
+    packed document gives what it gives alone. `table` (buckets, H) holds the biases of T5 positions. Where it is
+    not `causal`, a token also sees what follows it.
     """
-    grid = _Grid(tokens.shape[1], tokens.shape[1], tokens.device)
+    grid = _Grid(tokens.shape[1], tokens.shape[1], tokens.device, causal)
     padding = real
     if real is not None and documents is None and _only_after(real):
         padding = None  # causal order already keeps padding at the end out of sight
-    mask = _mask(spec, grid, padding, documents, table)
+    mask = _mask(spec, grid, padding if causal else real, documents, table)
     positions = position.count(padding, documents)
-    return Reach(mask, positions, _rotation(spec, grid, positions), _back(spec, grid), real)
+    rotation = _rotation(spec, grid, positions)
+    return Reach(mask, positions, rotation, _back(spec, grid), real, causal=causal)
 
 
 def next_tokens(
-    spec: DecoderSpec,
+    spec: TransformerSpec,
     count: int,
     length: int,
     *,
@@ -97,6 +105,18 @@ def next_tokens(
     return Reach(mask, positions, rotation, _back(spec, grid), start=length, first=first)
 
 
+def across(real: Tensor | None) -> Reach:
+    """The reach into a source: every real token of it, (B, S) bool; None when all are."""
+    if real is None or (real.device.type == "cpu" and bool(real.all())):
+        return Reach(causal=False)
+    return Reach(_seen(real), causal=False)
+
+
+def _seen(real: Tensor) -> Tensor:
+    """(B, 1, 1, S): what is no padding. A row that is nothing but padding sees it all, so that no row is empty."""
+    return (real | ~real.any(1, keepdim=True))[:, None, None, :]
+
+
 def _only_after(real: Tensor) -> bool:
     """Whether padding only follows real tokens. Not asked of a GPU, which would have to be waited for."""
     if torch.compiler.is_compiling() or real.device.type != "cpu":
@@ -105,41 +125,47 @@ def _only_after(real: Tensor) -> bool:
 
 
 def _mask(
-    spec: DecoderSpec, grid: _Grid, real: Tensor | None, documents: Tensor | None, table: Tensor | None
+    spec: TransformerSpec,
+    grid: _Grid,
+    real: Tensor | None,
+    documents: Tensor | None,
+    table: Tensor | None,
 ) -> Tensor | None:
-    """The mask, or None where causal order says it all. A token always sees itself, so no row is empty.
+    """The mask, or None where causal order, or none, says it all. No query is left without a key.
 
     real: (B, S); documents: (B, S), given for whole sequences only.
     """
     biased = isinstance(spec.position, (AlibiPositions, T5Positions))
-    simple = grid.queries in (1, grid.keys)  # what the kernel can say by itself
-    if spec.window is not None and spec.window < grid.keys:
-        simple = False
-    if simple and not biased and real is None and documents is None:
-        return None
+    windowed = spec.window is not None and spec.window < grid.keys
+    simple = not grid.causal or grid.queries in (1, grid.keys)  # what the kernel can say by itself
+    if simple and not windowed and not biased and documents is None:
+        if real is None:
+            return None
+        if not grid.causal:
+            return _seen(real)
     distance = grid.distance()
-    allowed = distance >= 0
+    allowed = distance >= 0 if grid.causal else torch.ones_like(distance, dtype=torch.bool)
     if spec.window is not None:
-        allowed = allowed & (distance < spec.window)
+        allowed = allowed & (distance.abs() < spec.window)
     allowed = allowed[None, None]
     if documents is not None:
         allowed = allowed & (documents[:, None, :, None] == documents[:, None, None, :])
-    if real is not None:
+    if real is not None:  # a token always sees itself
         allowed = (allowed & real[:, None, None, :]) | (distance == 0)
-    bias = _bias(spec, distance, table)
+    bias = _bias(spec, distance, table, grid.causal)
     return allowed if bias is None else bias[None].masked_fill(~allowed, -math.inf)
 
 
-def _bias(spec: DecoderSpec, distance: Tensor, table: Tensor | None) -> Tensor | None:
+def _bias(spec: TransformerSpec, distance: Tensor, table: Tensor | None, causal: bool) -> Tensor | None:
     """What is added to the scores for their distance, (H, T, S); None where positions work otherwise."""
     if isinstance(spec.position, AlibiPositions):
         return position.alibi_bias(distance, spec.heads)
     if isinstance(spec.position, T5Positions) and table is not None:
-        return table[position.t5_bucket(distance, spec.position)].permute(2, 0, 1)
+        return table[position.t5_bucket(distance, spec.position, causal=causal)].permute(2, 0, 1)
     return None
 
 
-def _rotation(spec: DecoderSpec, grid: _Grid, positions: Tensor | None) -> tuple[Tensor, Tensor] | None:
+def _rotation(spec: TransformerSpec, grid: _Grid, positions: Tensor | None) -> tuple[Tensor, Tensor] | None:
     if not isinstance(spec.position, RotaryPositions):
         return None
     rates = position.rotary_frequencies(
@@ -149,7 +175,11 @@ def _rotation(spec: DecoderSpec, grid: _Grid, positions: Tensor | None) -> tuple
     return position.rotation(places, rates)
 
 
-def _back(spec: DecoderSpec, grid: _Grid) -> Tensor | None:
+def _back(spec: TransformerSpec, grid: _Grid) -> Tensor | None:
+    """Rows of Shaw et al.'s table: distance back 0 … clip, then, where they are seen, clip … 1 ahead."""
     if not isinstance(spec.position, RelativePositions):
         return None
-    return grid.distance().clamp(0, spec.position.clip)
+    clip = spec.position.clip
+    if grid.causal:
+        return grid.distance().clamp(0, clip)
+    return grid.distance().clamp(-clip, clip) % (2 * clip + 1)
