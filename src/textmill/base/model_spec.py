@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
@@ -21,6 +22,10 @@ class SinusoidalPositions:
     """Fixed sines and cosines added to the embeddings (Vaswani et al. 2017, section 3.5)."""
 
     kind: Literal["sinusoidal"] = "sinusoidal"
+    layout: Annotated[
+        Literal["interleaved", "halves"],
+        About("sine and cosine in turns, or all sines before all cosines (Marian)"),
+    ] = "interleaved"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,7 @@ Positions = (
     | AlibiPositions
 )
 GATED = ("swiglu", "geglu", "geglu_tanh")  # activations whose feed-forward has a third matrix
-Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "swiglu", "geglu", "geglu_tanh"]
+Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu", "geglu", "geglu_tanh"]
 Norm = Literal["rmsnorm", "layernorm", "batchnorm"]
 Placement = Literal["pre", "post", "sandwich"]
 
@@ -211,9 +216,17 @@ class TransformerSpec:
         """Whether a norm follows the last block."""
         return self.placement != "post" if self.final_norm is None else self.final_norm
 
-    def windowed(self, layer: int) -> bool:
-        """Whether a block, counted from 0, sees its window only."""
-        return self.window is not None and (self.full_every is None or (layer + 1) % self.full_every != 0)
+    def of_block(self, layer: int) -> Self:
+        """The spec as a block, counted from 0, has it: with its own window and rotary base."""
+        if self.full_every is None and self.window_theta is None:
+            return self
+        common = {"full_every": None, "window_theta": None}
+        if self.full_every is not None and (layer + 1) % self.full_every == 0:
+            return dataclasses.replace(self, window=None, **common)
+        position = self.position
+        if self.window_theta is not None:
+            position = RotaryPositions(theta=self.window_theta)
+        return dataclasses.replace(self, position=position, **common)
 
 
 @dataclass(frozen=True, kw_only=True)
