@@ -52,6 +52,7 @@ ACTIVATIONS = {  # of gated layers: the gate's
     "relu2": _relu2,
     "gelu": F.gelu,
     "gelu_tanh": _gelu_tanh,
+    "silu": F.silu,
     "swiglu": F.silu,
     "geglu": F.gelu,
     "geglu_tanh": _gelu_tanh,

@@ -45,14 +45,17 @@ def count(real: Tensor | None, documents: Tensor | None) -> Tensor | None:
     return before.clamp(min=0)
 
 
-def sinusoidal(positions: Tensor, width: int) -> Tensor:
+def sinusoidal(positions: Tensor, width: int, layout: str = "interleaved") -> Tensor:
     """sin(p / 10000^(2i/D)) in even features, the cosine in odd ones (Vaswani et al. 2017, section 3.5).
 
-    positions (…,) int64 -> (…, width) float32.
+    With `layout` "halves" the sines fill the first half of the features, the cosines the second (Marian).
+    positions (…,) int64 -> (…, width) float32, worked out in float64 so that it is the same to the last bit as
+    published tables are.
     """
-    rates = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32, device=positions.device) / width)
-    angles = positions.float()[..., None] * rates
-    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+    places = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
+    angles = positions.double()[..., None] / 10000.0 ** (places / width)
+    pair = (angles.sin().float(), angles.cos().float())
+    return torch.cat(pair, dim=-1) if layout == "halves" else torch.stack(pair, dim=-1).flatten(-2)
 
 
 def rotary_frequencies(
