@@ -105,13 +105,14 @@ def initialise(model: nn.Module, seed: int) -> None:
             std = _STD * (math.sqrt(scale) if _kind(name, parameter) == "hidden" else 1.0)
             if name.endswith(("attention.output.weight", "feedforward.down.weight")):
                 std /= math.sqrt(2 * spec.layers)
-            parameter.data.normal_(0.0, std, generator=_generator(seed, name))
+            parameter.data.normal_(0.0, std, generator=generator(seed, name))
     for module in model.modules():
         if isinstance(module, BatchNorm):
             module.running_mean.zero_()
             module.running_var.fill_(1.0)
 
 
-def _generator(seed: int, name: str) -> torch.Generator:
+def generator(seed: int, name: str) -> torch.Generator:
+    """The generator one parameter is drawn from."""
     digest = hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest, "little") >> 1)

@@ -11,10 +11,17 @@ from torch.overrides import TorchFunctionMode
 
 from textmill.base.model_spec import ModelSpec
 from textmill.models.decoder import Decoder
+from textmill.models.encoder import Encoder
+from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.initial import initialise
 from textmill.models.ngram import NGram
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"decoder": Decoder, "ngram": NGram}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "decoder": Decoder,
+    "encoder": Encoder,
+    "encoder-decoder": EncoderDecoder,
+    "ngram": NGram,
+}
 
 
 class _NoInitialValues(TorchFunctionMode):

@@ -6,24 +6,15 @@ Shapes: B sequences, T tokens, S tokens of the source, D features.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from textmill.base.model_spec import TransformerSpec
 from textmill.nn import norm
 from textmill.nn.attention import Attention, CrossAttention
-from textmill.nn.cache import LayerCache
+from textmill.nn.cache import LayerCache, Source
 from textmill.nn.feedforward import FeedForward
 from textmill.nn.reach import Reach
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a block of a decoder sees of the source."""
-
-    cache: LayerCache  # its keys and values
-    reach: Reach
 
 
 class Block(nn.Module):

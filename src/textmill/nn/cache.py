@@ -5,12 +5,13 @@ Shapes: B sequences, K key heads, C capacity in tokens, E features of a head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
+from textmill.nn.reach import Reach
 
 
 @dataclass(slots=True)
@@ -27,13 +28,26 @@ class LayerCache:
         self.values[:, :, start:stop] = values
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a block of a decoder sees of a source."""
+
+    cache: LayerCache  # its keys and values
+    reach: Reach
+
+
 @dataclass(slots=True)
 class CacheState:
-    """What a decoder remembers of the sequences so far. Rows of different lengths begin with padding."""
+    """What a decoder remembers of the sequences so far. Rows of different lengths begin with padding.
+
+    The keys and values of a source are kept once for all rows that read it, where those stand together and are
+    equally many (`nn.attention.CrossAttention`): beams share them, and reordering beams does not touch them.
+    """
 
     layers: list[LayerCache]
     length: int  # columns written so far
     real: Tensor | None  # (B, C) bool, False at padding; None when no row has any
+    sources: list[Source] | None = None  # one a layer; None where nothing is read but the sequence
 
     @property
     def capacity(self) -> int:
@@ -64,7 +78,26 @@ class CacheState:
         rows: (n,) int64; rows may repeat and be left out. This state is left as it was.
         """
         layers = [LayerCache(layer.keys[rows], layer.values[rows]) for layer in self.layers]
-        return CacheState(layers, self.length, None if self.real is None else self.real[rows])
+        real = None if self.real is None else self.real[rows]
+        return CacheState(layers, self.length, real, self._sources(rows))
+
+    def _sources(self, rows: Tensor) -> list[Source] | None:
+        """What these rows see of their sources, each once for those that stand together."""
+        if self.sources is None:
+            return None
+        number = self.sources[0].cache.keys.shape[0]
+        owner = rows // (self.rows // number)
+        first, counts = torch.unique_consecutive(owner, return_counts=True)
+        kept = first if bool((counts == counts[0]).all()) else owner
+        if len(kept) == number and bool((kept == torch.arange(number, device=kept.device)).all()):
+            return self.sources
+        return [_chosen(source, kept) for source in self.sources]
+
+
+def _chosen(source: Source, rows: Tensor) -> Source:
+    cache, mask = source.cache, source.reach.mask
+    reach = source.reach if mask is None else replace(source.reach, mask=mask[rows])
+    return Source(LayerCache(cache.keys[rows], cache.values[rows]), reach)
 
 
 def allocate(

@@ -1,0 +1,70 @@
+"""The encoder: a BERT-type model, in which every token sees every token.
+
+Shapes: B sequences, T tokens, D features, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from textmill.base.errors import TextmillError
+from textmill.base.model_spec import EncoderSpec
+from textmill.data.batch import Batch
+from textmill.models.decoder import OutputLayer
+from textmill.models.stack import Stack
+from textmill.nn import norm
+from textmill.nn.feedforward import ACTIVATIONS
+from textmill.nn.linear import Linear
+
+
+class Encoder(Stack, OutputLayer):
+    """Token, position and segment embeddings, blocks, and what the two objectives of BERT read
+    (Devlin et al. 2019, section 3.1 and appendix A).
+
+    A hidden token is guessed from norm(act(transform(state))), whose product with the embedding gives the logits.
+    The whole text is stood for by tanh(pooler(state of the first token)), which `next_sentence` reads.
+    """
+
+    def __init__(self, spec: EncoderSpec, vocabulary: int) -> None:
+        super().__init__(spec, spec.layers, causal=False)
+        self.vocabulary = vocabulary
+        width, biased = spec.d_model, spec.bias == "all"
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.segment_embedding = nn.Embedding(spec.segments, width) if spec.segments else None
+        self.transform = Linear(width, width, bias=biased)
+        self.transform_norm = norm.build(spec.norm, width, spec.norm_eps, biased)
+        self.pooler = Linear(width, width, bias=biased) if spec.pooler else None
+        self.sentences = Linear(width, 2, bias=biased) if spec.pooler else None
+        self.act = ACTIVATIONS[spec.activation]
+        self.add_output(spec, vocabulary)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, T, V) of the token that stands, or stood, at each place."""
+        return self.logits(self.hidden(batch))
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """The states of the last block, (B, T, D). Raises TextmillError when there are more tokens than positions."""
+        extra = None
+        if self.segment_embedding is not None:
+            segments = torch.zeros_like(batch.inputs) if batch.segments is None else batch.segments
+            extra = self.segment_embedding(segments)
+        return self.read(self.embedding(batch.inputs), batch, extra=extra)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """States (…, D) -> (…, V)."""
+        return super().logits(self.transform_norm(self.act(self.transform(hidden))))
+
+    def pooled(self, hidden: Tensor) -> Tensor:
+        """States (B, T, D) -> (B, D), what stands for each whole text. Raises TextmillError without a pooler."""
+        if self.pooler is None:
+            raise TextmillError(
+                "has no pooler", advice="set model.pooler = true, or take the mean of the states"
+            )
+        return torch.tanh(self.pooler(hidden[:, 0]))
+
+    def next_sentence(self, hidden: Tensor) -> Tensor:
+        """States (B, T, D) -> logits (B, 2): the second segment follows the first, or does not."""
+        pooled = self.pooled(hidden)
+        assert self.sentences is not None
+        return self.sentences(pooled)

@@ -1,0 +1,208 @@
+"""A model of any family with a head in place of its output layer: labels, numbers, tags, spans.
+
+Shapes: B sequences, T tokens, D features, C labels, tags or numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from textmill.base.errors import RecipeError
+from textmill.base.head_spec import READ_ONE_WAY, ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
+from textmill.data.batch import IGNORE, Batch
+from textmill.models.initial import generator
+from textmill.nn.crf import CRF
+from textmill.nn.linear import Linear, product
+
+_STD = 0.02
+_REPLACED = ("output", "transform", "transform_norm", "output_bias", "next_sentence")  # by a head
+LONGEST_SPAN = 30  # tokens of an answer (the BERT authors' max_answer_length)
+
+
+class Head(Linear):
+    """States -> logits: `weight` (C, D), `bias` (C,), and before them a `dense` layer, after them a `crf`, if any."""
+
+    def __init__(self, spec: HeadSpec, width: int) -> None:
+        super().__init__(width, outputs(spec), bias=spec.bias)
+        self.spec = spec
+        kind = spec.dense if isinstance(spec, (ClassifyHead, RegressHead)) else "none"
+        self.activation = {"none": None, "tanh": torch.tanh, "relu": F.relu}[kind]
+        self.dense = None if self.activation is None else Linear(width, width)
+        self.crf = CRF(outputs(spec)) if isinstance(spec, TagHead) and spec.crf else None
+        self.dropout = nn.Dropout(spec.dropout)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(…, D) -> (…, C). With a CRF these are the scores of each tag alone."""
+        x = self.dropout(input)
+        if self.dense is not None and self.activation is not None:
+            x = self.dropout(self.activation(self.dense(x)))
+        return product(x, self.weight, self.bias)
+
+
+class Headed(nn.Module):
+    """A body that has `hidden(batch)`, and a head. Parameters are named body.… and head.…
+
+    The body loses what the head replaces, its output layer (unless that is also its embedding), and its pooler
+    where the head does not read it, so that every parameter left is trained and published.
+    """
+
+    def __init__(self, body: nn.Module, head: HeadSpec) -> None:
+        super().__init__()
+        kind = body.spec.kind
+        if isinstance(head, (ClassifyHead, RegressHead)) and head.pooling == "first" and kind in READ_ONE_WAY:
+            raise RecipeError(
+                f"a {kind} has read one token only where its first state stands",
+                where="head.pooling",
+                advice='pool the "last" state, or the "mean"',
+            )
+        self.pooled = _reads_pooler(body, head)
+        for name in (*_REPLACED, *(() if self.pooled else ("pooler",))):
+            if getattr(body, name, None) is not None:
+                setattr(body, name, None)
+        self.body, self.head = body, Head(head, body.spec.d_model)
+
+    @property
+    def spec(self) -> Any:
+        """The body's spec."""
+        return self.body.spec
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids the body reads."""
+        return self.body.vocabulary
+
+    @property
+    def blocks(self) -> Any:
+        """The body's blocks, for who compiles or shards a model block by block."""
+        return self.body.blocks
+
+    @property
+    def recomputed_blocks(self) -> int:
+        """As the body's."""
+        return self.body.recomputed_blocks
+
+    @recomputed_blocks.setter
+    def recomputed_blocks(self, number: int) -> None:
+        self.body.recomputed_blocks = number
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits: (B, C) for the whole text, (B, T, C) of tags, (B, T, 2) of a span's first and last token.
+
+        What stands at padding means nothing. With a CRF these are each tag's scores alone.
+        """
+        return self.logits(self.hidden(batch))
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """What the head reads: (B, D) for the whole text, else (B, T, D)."""
+        states = self.body.hidden(batch)
+        if not isinstance(self.head.spec, (ClassifyHead, RegressHead)):
+            return states
+        state = POOLED[self.head.spec.pooling](states, batch.mask)
+        return self.body.pooled(state[:, None]) if self.pooled else state
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(…, D) -> (…, C)."""
+        return self.head(hidden)
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> Tensor:
+        """What the model says of a batch, with dropout as it is set.
+
+        classify            (B,) int64, the likeliest label; `multiple`: (B, C) bool, likelier than not
+        regress             (B, C), the numbers
+        tag                 (B, T) int64; IGNORE where `batch.targets` is IGNORE: at padding, and at all but the
+                            first piece of a word. With a CRF the likeliest sequence (Viterbi)
+        answer              (B, 2) int64, the likeliest first and last token
+        """
+        logits, spec = self(batch), self.head.spec
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        if isinstance(spec, ClassifyHead):
+            return logits > 0 if spec.multiple else logits.argmax(-1)
+        if isinstance(spec, RegressHead):
+            return logits
+        if isinstance(spec, SpanHead):
+            return best_span(logits, batch.mask)
+        asked = batch.targets != IGNORE
+        if self.head.crf is not None:
+            return self.head.crf.best(logits, asked)
+        return torch.where(asked, logits.argmax(-1), IGNORE)
+
+
+def outputs(spec: HeadSpec) -> int:
+    """How many logits a head gives, C."""
+    if isinstance(spec, (ClassifyHead, TagHead)):
+        return len(spec.labels)
+    return spec.outputs if isinstance(spec, RegressHead) else 2
+
+
+def attach(body: nn.Module, head: HeadSpec, *, seed: int = 0) -> Headed:
+    """A body, trained or not, with a fresh head in its dtype and on its device; see `Headed` for what it loses.
+
+    Matrices begin normal with deviation 0.02, biases and the scores of a CRF at 0: a function of (head, seed) only.
+    """
+    like = next(body.parameters())
+    with torch.device("meta"):  # PyTorch's own initial values would be drawn from the global random state
+        model = Headed(body, head)
+    model.head = model.head.to_empty(device=like.device).to(like.dtype)
+    with torch.no_grad():
+        for name, parameter in model.head.named_parameters():
+            drawn = torch.zeros(parameter.shape)
+            if name.endswith("weight"):
+                drawn.normal_(0.0, _STD, generator=generator(seed, f"head.{name}"))
+            parameter.copy_(drawn)
+    return model.train(body.training)
+
+
+def _reads_pooler(body: nn.Module, head: HeadSpec) -> bool:
+    """Whether a head reads what the body's own pooler makes of the first state (BERT)."""
+    if not isinstance(head, (ClassifyHead, RegressHead)) or getattr(body, "pooler", None) is None:
+        return False
+    return head.pooling == "first" and head.dense == "none"
+
+
+def first_state(states: Tensor, real: Tensor | None) -> Tensor:
+    """The state of each row's first real token: (B, T, D), (B, T) bool -> (B, D)."""
+    if real is None:
+        return states[:, 0]
+    return states[torch.arange(len(states), device=states.device), real.int().argmax(1)]
+
+
+def last_state(states: Tensor, real: Tensor | None) -> Tensor:
+    """The state of each row's last real token, with padding on either side: (B, T, D), (B, T) bool -> (B, D)."""
+    if real is None:
+        return states[:, -1]
+    places = states.shape[1] - 1 - real.flip(1).int().argmax(1)
+    return states[torch.arange(len(states), device=states.device), places]
+
+
+def mean_state(states: Tensor, real: Tensor | None) -> Tensor:
+    """The mean of each row's real tokens: (B, T, D), (B, T) bool -> (B, D); zeros where a row has none."""
+    if real is None:
+        return states.mean(1)
+    kept = states.masked_fill(~real[..., None], 0.0)
+    return kept.sum(1) / real.sum(1, keepdim=True).clamp(min=1).to(states.dtype)
+
+
+POOLED = {"first": first_state, "mean": mean_state, "last": last_state}
+
+
+def best_span(logits: Tensor, real: Tensor | None, longest: int = LONGEST_SPAN) -> Tensor:
+    """The first and last token of the likeliest span (Devlin et al. 2019, section 4.2): (B, T, 2) -> (B, 2) int64.
+
+    The score of a span is start[i] + end[j]; it holds at most `longest` tokens, all between real ones.
+    """
+    rows, length, _ = logits.shape
+    if real is not None:
+        logits = logits.masked_fill(~real[..., None], -torch.inf)
+    start, end = logits.unbind(-1)
+    # The best start for each end lies among the `longest` places up to it: a sliding maximum.
+    reach = min(longest, length)
+    before = F.pad(start, (reach - 1, 0), value=-torch.inf).unfold(1, reach, 1)
+    best, offset = before.max(-1)
+    last = (best + end).argmax(1)
+    picked = torch.arange(rows, device=logits.device)
+    return torch.stack((last - (reach - 1) + offset[picked, last], last), dim=1)

@@ -1,0 +1,199 @@
+"""Blocks one on the other, with the embeddings beneath and the norm above: what every Transformer is made of.
+
+Shapes: B sequences, T tokens, S tokens of a source, D features, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from textmill.base.errors import TextmillError
+from textmill.base.model_spec import LearnedPositions, SinusoidalPositions, T5Positions, TransformerSpec
+from textmill.data.batch import Batch
+from textmill.nn import norm, position, reach
+from textmill.nn.block import Block
+from textmill.nn.cache import CacheState, LayerCache, Source, allocate
+from textmill.nn.reach import Reach
+
+
+class Stack(nn.Module):
+    """Blocks, and what is trained around them, but for the token embedding.
+
+    `recomputed_blocks` may be set at any time: so many blocks, from the first, are computed again in the
+    backward pass instead of keeping what it needs of them (gradient checkpointing).
+    """
+
+    def __init__(
+        self, spec: TransformerSpec, layers: int, *, causal: bool = True, crossed: bool = False
+    ) -> None:
+        super().__init__()
+        self.spec, self.causal = spec, causal
+        self.recomputed_blocks = 0
+        learned = isinstance(spec.position, LearnedPositions)
+        self.position_embedding = nn.Embedding(spec.context, spec.d_model) if learned else None
+        self.position_bias = (
+            nn.Embedding(spec.position.buckets, spec.heads)
+            if isinstance(spec.position, T5Positions)
+            else None
+        )
+        biased = spec.bias == "all"
+        self.embedding_norm = (
+            norm.build(spec.norm, spec.d_model, spec.norm_eps, biased) if spec.embedding_norm else None
+        )
+        self.dropout = nn.Dropout(spec.dropout)
+        self.blocks = nn.ModuleList(Block(spec, causal=causal, crossed=crossed) for _ in range(layers))
+        self.norm = norm.build(spec.norm, spec.d_model, spec.norm_eps, biased) if spec.last_norm else None
+        # Blocks may differ in window and rotary base: the different ones there are, and which each block is.
+        self._views = list(dict.fromkeys(spec.of_block(layer) for layer in range(layers)))
+        self._view_of = [self._views.index(spec.of_block(layer)) for layer in range(layers)]
+
+    def read(
+        self,
+        vectors: Tensor,
+        batch: Batch,
+        *,
+        extra: Tensor | None = None,
+        memory: Tensor | None = None,
+        seen: Reach | None = None,
+    ) -> Tensor:
+        """The states (B, T, D) of whole sequences: the batch's inputs, whose token vectors (B, T, D) are given.
+
+        extra: (B, T, D) added to them beside the positions. memory: (B, S, D), the states of a source, and what of
+        it is `seen`. Raises TextmillError when positions are learned and there are more tokens than were learned.
+        """
+        if batch.documents is None:  # packed rows may be longer: each document has its own positions
+            self.fits(vectors.shape[1])
+
+        def view(spec: TransformerSpec) -> Reach:
+            return reach.whole(
+                spec,
+                batch.inputs,
+                causal=self.causal,
+                real=batch.mask,
+                documents=batch.documents,
+                table=self._table(),
+            )
+
+        return self._run(vectors, self._reaches(view), extra=extra, sources=self._sources(memory, seen))
+
+    def start(
+        self,
+        embed: Callable[[Tensor], Tensor],
+        batch: Batch,
+        capacity: int,
+        *,
+        memory: Tensor | None = None,
+        seen: Reach | None = None,
+    ) -> tuple[Tensor, CacheState]:
+        """Read the prompts `batch.inputs` (B, T): the state (B, D) of each one's last token, and the cache.
+
+        embed: (B, T) ids -> (B, T, D). capacity: tokens a row may hold in all, padding included. Where `batch.mask`
+        marks padding, on whichever side, it is moved to the left, so that all rows end together. Raises
+        TextmillError when capacity is under T, or, where no row is padded, over the context of a model with
+        learned positions.
+        """
+        inputs, real = batch.inputs, batch.mask
+        if real is not None and bool(real.all()):
+            real = None
+        if real is not None:
+            order = real.long().argsort(dim=1, stable=True)
+            inputs, real = inputs.gather(1, order), real.gather(1, order)
+        rows, length = inputs.shape
+        # A row that begins with padding may outlast the longest one, in columns past the last position.
+        self.fits(capacity if real is None else length)
+        spec, vectors = self.spec, embed(inputs)
+        layers = allocate(len(self.blocks), rows, spec.key_heads, capacity, spec.head_width, like=vectors)
+        columns = None
+        if real is not None:
+            columns = torch.ones(rows, capacity, dtype=torch.bool, device=real.device)
+            columns[:, :length] = real[:, :capacity]
+        sources = self._sources(memory, seen)
+        state = CacheState(layers, 0, columns, sources)
+        state.room(length)
+        bounds = self._reaches(lambda view: reach.whole(view, inputs, real=real, table=self._table()))
+        states = self._run(vectors, bounds, layers, sources=sources)
+        state.length = length
+        return states[:, -1], state
+
+    def go_on(self, vectors: Tensor, state: CacheState) -> Tensor:
+        """Read n tokens, as vectors (B, n, D), after what `state` holds; (B, n, D). The state is written in place.
+
+        Raises TextmillError when the capacity is used up.
+        """
+        count = vectors.shape[1]
+        state.room(count)
+        bounds = self._reaches(
+            lambda view: reach.next_tokens(
+                view, count, state.length, device=vectors.device, real=state.real, table=self._table()
+            )
+        )
+        states = self._run(vectors, bounds, state.layers, sources=state.sources)
+        state.length += count
+        return states
+
+    def fits(self, tokens: int) -> None:
+        """Raise TextmillError where positions are learned and `tokens` are more than were learned."""
+        if self.spec.position.kind == "learned" and tokens > self.spec.context:
+            raise TextmillError(
+                f"{tokens} tokens are more than the {self.spec.context} positions this model learned",
+                advice="shorten the text, or train with a larger model.context",
+            )
+
+    def _reaches(self, view: Callable[[TransformerSpec], Reach]) -> list[Reach]:
+        """The reach of each block."""
+        made = [view(spec) for spec in self._views]
+        return [made[number] for number in self._view_of]
+
+    def _sources(self, memory: Tensor | None, seen: Reach | None) -> list[Source] | None:
+        if memory is None or seen is None:
+            return None
+        return [Source(block.cross_attention.remember(memory), seen) for block in self.blocks]  # type: ignore
+
+    def _run(
+        self,
+        vectors: Tensor,
+        bounds: list[Reach],
+        cache: list[LayerCache] | None = None,
+        *,
+        extra: Tensor | None = None,
+        sources: list[Source] | None = None,
+    ) -> Tensor:
+        x = self._place(vectors, bounds[0], extra)
+        recomputed = self.recomputed_blocks if torch.is_grad_enabled() else 0
+        for index, block in enumerate(self.blocks):
+            source = None if sources is None else sources[index]
+            if index < recomputed:
+                x = checkpoint(block, x, bounds[index], None, source, use_reentrant=False)
+            else:
+                x = block(x, bounds[index], None if cache is None else cache[index], source)
+        return x if self.norm is None else self.norm(x, bounds[0].real)
+
+    def _place(self, x: Tensor, bounds: Reach, extra: Tensor | None) -> Tensor:
+        """Token vectors (B, T, D), and position vectors where the model adds them.
+
+        With sinusoids token vectors are multiplied by sqrt(D) first (Vaswani et al. 2017, section 3.4).
+        """
+        places = bounds.positions
+        if places is None:
+            places = torch.arange(x.shape[1], device=x.device)
+        spec, sinusoidal = self.spec, isinstance(self.spec.position, SinusoidalPositions)
+        if spec.scaled_embedding or sinusoidal:
+            x = x * math.sqrt(spec.d_model)
+        if sinusoidal:
+            x = x + position.sinusoidal(places, spec.d_model).to(x.dtype)
+        if extra is not None:
+            x = x + extra
+        learned = self.position_embedding
+        if learned is not None:
+            x = x + learned(places)
+        if self.embedding_norm is not None:
+            x = self.embedding_norm(x, bounds.real)
+        return self.dropout(x)
+
+    def _table(self) -> Tensor | None:
+        return None if self.position_bias is None else self.position_bias.weight

@@ -1,0 +1,90 @@
+"""A linear-chain conditional random field (Lafferty et al. 2001): tags scored as a sequence.
+
+Shapes: B sequences, T positions, C tags.
+
+The score of tags y over positions 1 … n is start[y1] + Σ scores[t, yt] + Σ transitions[yt, yt+1] + end[yn], and
+their probability is exp(score) over the sum of it for all Cⁿ sequences. Positions that are not to be tagged
+(padding, all but the first piece of a word) are skipped as if they were not there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from textmill.data.batch import IGNORE
+
+
+class CRF(nn.Module):
+    """Scores of moving from tag to tag; those of a tag at a position are given by whoever stands below."""
+
+    def __init__(self, tags: int) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.zeros(tags))
+        self.end = nn.Parameter(torch.zeros(tags))
+        self.transitions = nn.Parameter(torch.zeros(tags, tags))  # from, to
+
+    def nats(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """-log p of each sequence of tags: scores (B, T, C), targets (B, T) int64 -> (B,).
+
+        Positions whose target is IGNORE are skipped; a row of nothing else costs 0.
+        """
+        real = targets != IGNORE
+        return self.log_partition(scores, real) - self.score(scores, targets)
+
+    def score(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """The score of each sequence of tags: (B, T, C), (B, T) -> (B,); 0 where all are IGNORE."""
+        order, lengths = _front(targets != IGNORE)
+        tags = targets.gather(1, order)
+        there = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]
+        tags = torch.where(there, tags, 0)
+        picked = _rows(scores, order).gather(2, tags[..., None])[..., 0]
+        moves = self.transitions[tags[:, :-1], tags[:, 1:]]
+        last = tags.gather(1, (lengths - 1).clamp(min=0)[:, None])[:, 0]
+        inside = torch.where(there, picked, 0).sum(1) + torch.where(there[:, 1:], moves, 0).sum(1)
+        return torch.where(lengths > 0, inside + self.start[tags[:, 0]] + self.end[last], 0)
+
+    def log_partition(self, scores: Tensor, real: Tensor) -> Tensor:
+        """The log of the summed exponentials of all sequences' scores, by the forward recursion in log space.
+
+        scores (B, T, C), real (B, T) bool -> (B,); 0 for a row with nothing real, whose only sequence is empty.
+        """
+        order, lengths = _front(real)
+        scores = _rows(scores, order)
+        alpha = self.start + scores[:, 0]
+        for place in range(1, int(lengths.max())):
+            onwards = (alpha[:, :, None] + self.transitions).logsumexp(1) + scores[:, place]
+            alpha = torch.where((place < lengths)[:, None], onwards, alpha)
+        return torch.where(lengths > 0, (alpha + self.end).logsumexp(1), 0)
+
+    @torch.no_grad()
+    def best(self, scores: Tensor, real: Tensor) -> Tensor:
+        """The likeliest sequence of tags of each row (Viterbi 1967): (B, T, C), (B, T) bool -> (B, T) int64.
+
+        IGNORE stands where `real` is False.
+        """
+        order, lengths = _front(real)
+        scores = _rows(scores, order)
+        rows, places, _ = scores.shape
+        alpha, back = self.start + scores[:, 0], []
+        for place in range(1, int(lengths.max())):
+            best, previous = (alpha[:, :, None] + self.transitions).max(1)
+            alpha = torch.where((place < lengths)[:, None], best + scores[:, place], alpha)
+            back.append(previous)
+        found = torch.full((rows, places), IGNORE, device=scores.device)
+        tag = (alpha + self.end).argmax(1)
+        for place in range(len(back), -1, -1):
+            found[:, place] = torch.where(place < lengths, tag, IGNORE)
+            if place:
+                previous = back[place - 1].gather(1, tag[:, None])[:, 0]
+                tag = torch.where(place < lengths, previous, tag)
+        return torch.full_like(found, IGNORE).scatter(1, order, found)
+
+
+def _front(real: Tensor) -> tuple[Tensor, Tensor]:
+    """The order of places that puts the real ones first, (B, T), and how many there are, (B,)."""
+    return (~real).long().argsort(dim=1, stable=True), real.sum(1)
+
+
+def _rows(scores: Tensor, order: Tensor) -> Tensor:
+    return scores.gather(1, order[..., None].expand(-1, -1, scores.shape[2]))
