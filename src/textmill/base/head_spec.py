@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from textmill.base.errors import RecipeError
+from textmill.base.objective_spec import (
+    ClassifyObjective,
+    ObjectiveSpec,
+    RegressObjective,
+    SpanObjective,
+    TagObjective,
+)
 from textmill.base.schema import About
 
 Pooling = Literal["first", "mean", "last"]
+Dense = Literal["none", "tanh", "relu"]
+_DROPOUT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +29,11 @@ class ClassifyHead:
     labels: Annotated[tuple[str, ...], About("the labels, in the order of the logits")]
     multiple: Annotated[bool, About("several labels may hold at once")] = False
     pooling: Annotated[Pooling, About("which states stand for the text")] = "first"
+    dense: Annotated[
+        Dense, About("a layer of that non-linearity before the logits: RoBERTa (tanh), DistilBERT (relu)")
+    ] = "none"
+    bias: Annotated[bool, About("the logits have a bias")] = True
+    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = _DROPOUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +43,11 @@ class RegressHead:
     kind: Literal["regress"] = "regress"
     outputs: Annotated[int, About("how many numbers", ge=1)] = 1
     pooling: Annotated[Pooling, About("which states stand for the text")] = "first"
+    dense: Annotated[
+        Dense, About("a layer of that non-linearity before the numbers: RoBERTa (tanh), DistilBERT (relu)")
+    ] = "none"
+    bias: Annotated[bool, About("the numbers have a bias")] = True
+    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = _DROPOUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +57,8 @@ class TagHead:
     kind: Literal["tag"] = "tag"
     labels: Annotated[tuple[str, ...], About("the tags, in the order of the logits")]
     crf: Annotated[bool, About("transitions between tags are scored too (Lafferty et al. 2001)")] = False
+    bias: Annotated[bool, About("the logits have a bias")] = True
+    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = _DROPOUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +66,41 @@ class SpanHead:
     """Logits of the first and of the last token of a span."""
 
     kind: Literal["answer"] = "answer"
+    bias: Annotated[bool, About("the logits have a bias")] = True
+    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = 0.0
 
 
 HeadSpec = ClassifyHead | RegressHead | TagHead | SpanHead
+READ_ONE_WAY = ("decoder", "recurrent")  # kinds whose first state knows the first token only
+
+
+def head_for(
+    objective: ObjectiveSpec, kind: str, labels: Sequence[str] = (), outputs: int = 1
+) -> HeadSpec | None:
+    """The head an objective is trained with on a model of a kind; None where its own output layer serves.
+
+    `labels` are those of the data, in order; `outputs` how many numbers a record holds.
+    Raises RecipeError where a model that reads one way should pool its first state, which has read nothing yet.
+    """
+    if isinstance(objective, (ClassifyObjective, RegressObjective)):
+        pooling = pooling_for(objective.pooling, kind)
+        if isinstance(objective, ClassifyObjective):
+            return ClassifyHead(labels=tuple(labels), multiple=objective.multiple, pooling=pooling)
+        return RegressHead(outputs=outputs, pooling=pooling)
+    if isinstance(objective, TagObjective):
+        return TagHead(labels=tuple(labels), crf=objective.crf)
+    return SpanHead() if isinstance(objective, SpanObjective) else None
+
+
+def pooling_for(asked: Pooling | None, kind: str) -> Pooling:
+    """Which states stand for a text: what was asked for, or what a kind of model is pooled by where nothing was.
+
+    Raises RecipeError where that is the first state of a model that reads one way.
+    """
+    if asked == "first" and kind in READ_ONE_WAY:
+        raise RecipeError(
+            f"a {kind} has read one token only where its first state stands",
+            where="objective.pooling",
+            advice='set it to "last" or "mean", or leave it out',
+        )
+    return asked or ("last" if kind in READ_ONE_WAY else "first")

@@ -116,7 +116,10 @@ class ClassifyObjective:
     kind: Literal["classify"] = "classify"
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("several labels may hold at once")] = False
-    pooling: Annotated[Literal["first", "mean", "last"], About("which states stand for the text")] = "first"
+    pooling: Annotated[
+        Literal["first", "mean", "last"] | None,
+        About("which states stand for the text; left out: the first, or the last of a model that reads one way"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +128,10 @@ class RegressObjective:
 
     kind: Literal["regress"] = "regress"
     label: Annotated[str, About("metadata of a record that holds the number")] = "label"
-    pooling: Annotated[Literal["first", "mean", "last"], About("which states stand for the text")] = "first"
+    pooling: Annotated[
+        Literal["first", "mean", "last"] | None,
+        About("which states stand for the text; left out: the first, or the last of a model that reads one way"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from textmill.nn.crf import CRF
 from textmill.nn.linear import Linear, product
 
 _STD = 0.02
-_REPLACED = ("output", "transform", "transform_norm", "output_bias", "next_sentence")  # by a head
+_REPLACED = ("output", "transform", "transform_norm", "output_bias", "sentences")  # by a head
 LONGEST_SPAN = 30  # tokens of an answer (the BERT authors' max_answer_length)
 
 
