@@ -323,6 +323,16 @@ class RecurrentSpec:
         """Width of a state."""
         return self.hidden or self.d_model
 
+    @property
+    def key_heads(self) -> int:
+        """Number of key and value heads of the self-attention."""
+        return self.heads
+
+    @property
+    def head_width(self) -> int:
+        """Width of one head of the self-attention."""
+        return self.width // self.heads
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentEncoderDecoderSpec:
@@ -358,6 +368,11 @@ class RecurrentEncoderDecoderSpec:
     def width(self) -> int:
         """Width of a state."""
         return self.hidden or self.d_model
+
+    @property
+    def fed_width(self) -> int:
+        """Width of what the decoder reads beside a token; 0 without input feeding, or attention to feed it from."""
+        return self.width if self.input_feeding and self.attention != "none" else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from textmill.base.model_spec import DecoderSpec
+from textmill.nn import recurrent
 from textmill.nn.norm import BatchNorm
 
 Kind = Literal["embedding", "hidden", "vector", "output"]
 _STD = 0.02
+# Kinds of models with initial values of their own, made by (name, parameter, spec, generator).
+INITIAL: dict[str, Callable[[str, Tensor, Any, torch.Generator], None]] = {
+    "recurrent": recurrent.initial_values,
+    "recurrent-encoder-decoder": recurrent.initial_values,
+}
 
 
 def spec_of(model: nn.Module) -> DecoderSpec:
@@ -39,7 +46,7 @@ def kind_of_parameter(model: nn.Module) -> dict[str, Kind]:
 
 
 def _kind(name: str, parameter: torch.Tensor) -> Kind:
-    if name in ("embedding.weight", "position_embedding.weight"):
+    if name.endswith("embedding.weight"):
         return "embedding"
     if name == "output.weight":
         return "output"
@@ -63,6 +70,8 @@ def learning_rate_scale(model: nn.Module) -> dict[str, float]:
     embedding, vector       1
     output                  1
     """
+    if model.spec.kind in INITIAL:  # no µP
+        return {name: 1.0 for name, _ in model.named_parameters()}
     spec = spec_of(model)
     scale, last = 1 / width_multiplier(spec), last_norm(spec)
     return {
@@ -93,6 +102,11 @@ def initialise(model: nn.Module, seed: int) -> None:
     which is the same trajectory under Adam, tied or not, and leaves `forward`, and every export, as it was.
     Heads keep their width when d_model grows, so scores stay divided by sqrt(head_dim).
     """
+    own = INITIAL.get(model.spec.kind)
+    if own is not None:
+        for name, parameter in model.named_parameters():
+            own(name, parameter, model.spec, generator(seed, name))
+        return
     spec = spec_of(model)
     scale = 1 / width_multiplier(spec)
     last = last_norm(spec)

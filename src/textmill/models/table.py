@@ -15,12 +15,16 @@ from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.initial import initialise
 from textmill.models.ngram import NGram
+from textmill.models.recurrent import RecurrentModel
+from textmill.models.recurrent_encoder_decoder import RecurrentEncoderDecoder
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "decoder": Decoder,
     "encoder": Encoder,
     "encoder-decoder": EncoderDecoder,
     "ngram": NGram,
+    "recurrent": RecurrentModel,
+    "recurrent-encoder-decoder": RecurrentEncoderDecoder,
 }
 
 

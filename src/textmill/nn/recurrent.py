@@ -28,6 +28,11 @@ class Runs:
     rows: Tensor  # (R,) int64: which row each run lies in
     last: Tensor  # (≤ B,) int64: the runs that are the last of their row
 
+    def real(self, rows: int, length: int) -> Tensor:
+        """(B, T) bool: the tokens that are not padding."""
+        found = torch.zeros(rows * length, dtype=torch.bool, device=self.places.device)
+        return found.index_fill(0, self.places, True).view(rows, length)
+
 
 def cut(real: Tensor | None, documents: Tensor | None, *, exact: bool = True) -> Runs | None:
     """The runs of rows, real (B, T) bool and documents (B, T) int64; None: each row is one, from its first column on.
