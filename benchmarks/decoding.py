@@ -45,7 +45,7 @@ def ours(model, prompt: list[int], tokens: int) -> tuple[float, list[int]]:
     """Tokens a second after the first one, and the tokens."""
     spec = GenerationSpec(tokens=tokens, temperature=0)
     ids, started = [], 0.0
-    for piece in generate(model, [prompt], spec, end=-1):
+    for piece in generate(model, [prompt], spec, ends=-1):
         started = started or time.perf_counter()
         ids.append(piece.id)
     return (len(ids) - 1) / (time.perf_counter() - started), ids

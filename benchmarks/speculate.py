@@ -92,7 +92,7 @@ def measured(model, asked: list[list[int]], spec, end: int, makers: dict, rounds
 
     def answer(prompt, way):
         begun, used = time.perf_counter(), time.process_time()
-        ids = [piece.id for piece in generate(model, [prompt], spec, end=end, speculation=way)]
+        ids = [piece.id for piece in generate(model, [prompt], spec, ends=end, speculation=way)]
         return ids, (time.perf_counter() - begun) / len(ids), (time.process_time() - used) / len(ids)
 
     ways = {"plain": None, "plain again": None} | {name: Speculation(make) for name, make in makers.items()}

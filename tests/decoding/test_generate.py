@@ -63,7 +63,7 @@ def plainly(model, prompt: list[int], spec: GenerationSpec, sample: int = 0) -> 
     from textmill.decoding.sampling import History
 
     ids, chain = list(prompt) or [END], strategies(spec)
-    history = History.of([ids], VOCABULARY)
+    history = History.of([ids])
     generator = seeded(spec.seed, sample, ids)
     written = []
     model.eval()
@@ -74,7 +74,7 @@ def plainly(model, prompt: list[int], spec: GenerationSpec, sample: int = 0) -> 
         for strategy in chain:
             logits = strategy(logits, history)
         token = draw(logits, [generator] if spec.temperature else None)
-        history.add(token)
+        history = history.add(token)
         ids.append(int(token))
         written.append(int(token))
         if written[-1] == END:
@@ -85,7 +85,7 @@ def plainly(model, prompt: list[int], spec: GenerationSpec, sample: int = 0) -> 
 @pytest.mark.parametrize("spec", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 def test_cached_generation_equals_reading_everything_anew(model, spec):
     prompts = [[5, 6, 7], [], [40] * 20, [9]]
-    found = tokens(generate(model, prompts, spec, end=END, samples=2))
+    found = tokens(generate(model, prompts, spec, ends=END, samples=2))
     for row, prompt in enumerate(prompts):
         for sample in range(2):
             assert [token for token, _ in found[row, sample]] == plainly(model, prompt, spec, sample)
@@ -102,10 +102,10 @@ def test_a_row_is_the_same_alone_and_in_any_batch(prompts, spec, position, rows)
     model = MODELS.get(position) or MODELS.setdefault(
         position, made(SPEC if position is None else dataclasses.replace(SPEC, position=position))
     )
-    together = tokens(generate(model, prompts, spec, end=END, samples=2))
-    turned = tokens(generate(model, prompts[::-1], spec, end=END, samples=2, rows=rows))
+    together = tokens(generate(model, prompts, spec, ends=END, samples=2))
+    turned = tokens(generate(model, prompts[::-1], spec, ends=END, samples=2, rows=rows))
     for row, prompt in enumerate(prompts):
-        alone = tokens(generate(model, [prompt], spec, end=END, samples=2))
+        alone = tokens(generate(model, [prompt], spec, ends=END, samples=2))
         for sample in range(2):
             assert together[row, sample] == alone[0, sample] == turned[len(prompts) - 1 - row, sample]
 
@@ -114,8 +114,8 @@ MODELS: dict = {}
 
 
 def test_more_samples_leave_the_first_as_they_were(model):
-    few = tokens(generate(model, [[1, 2]], SAMPLED, end=END, samples=2))
-    many = tokens(generate(model, [[1, 2]], SAMPLED, end=END, samples=5, rows=3))
+    few = tokens(generate(model, [[1, 2]], SAMPLED, ends=END, samples=2))
+    many = tokens(generate(model, [[1, 2]], SAMPLED, ends=END, samples=5, rows=3))
     assert {key: many[key] for key in few} == few
     assert len({tuple(row) for row in many.values()}) > 1
 
@@ -123,17 +123,17 @@ def test_more_samples_leave_the_first_as_they_were(model):
 def test_seeds_change_samples_and_not_greedy_answers(model):
     prompt = [[3, 4, 5]]
     other = dataclasses.replace(SAMPLED, seed=4)
-    assert tokens(generate(model, prompt, SAMPLED, end=END)) != tokens(
-        generate(model, prompt, other, end=END)
+    assert tokens(generate(model, prompt, SAMPLED, ends=END)) != tokens(
+        generate(model, prompt, other, ends=END)
     )
     greedy = dataclasses.replace(GREEDY, seed=4)
-    assert tokens(generate(model, prompt, GREEDY, end=END)) == tokens(
-        generate(model, prompt, greedy, end=END)
+    assert tokens(generate(model, prompt, GREEDY, ends=END)) == tokens(
+        generate(model, prompt, greedy, ends=END)
     )
 
 
 def test_the_logprob_is_the_models_own(model):
-    pieces = answers(generate(model, [[5, 6]], SAMPLED, end=END))[0, 0]
+    pieces = answers(generate(model, [[5, 6]], SAMPLED, ends=END))[0, 0]
     ids = [5, 6, *(piece.id for piece in pieces)]
     inputs = torch.tensor([ids])
     with torch.inference_mode():
@@ -143,7 +143,7 @@ def test_the_logprob_is_the_models_own(model):
 
 
 def test_every_row_finishes_once_and_says_why(model):
-    found = answers(generate(model, [[i] for i in range(1, 30)], SAMPLED, end=END))
+    found = answers(generate(model, [[i] for i in range(1, 30)], SAMPLED, ends=END))
     for row in found.values():
         assert [piece.finish for piece in row[:-1]] == [None] * (len(row) - 1)
         assert row[-1].finish == ("end" if row[-1].id == END else "length")
@@ -155,7 +155,7 @@ def test_the_context_is_the_limit_and_a_long_prompt_keeps_its_end(position):
     model = made(dataclasses.replace(SPEC, position=position))
     full, long = [7] * CONTEXT, list(range(1, 60)) + [8] * 20
     spec = GenerationSpec(tokens=100, temperature=0)
-    found = answers(generate(model, [full, long, [1, 2]], spec, end=-1))
+    found = answers(generate(model, [full, long, [1, 2]], spec, ends=-1))
     assert len(found[0, 0]) == 1
     assert found[0, 0][0].cut == 0
     assert found[0, 0][0].finish == "length"
@@ -163,9 +163,9 @@ def test_the_context_is_the_limit_and_a_long_prompt_keeps_its_end(position):
     assert {piece.cut for piece in found[1, 0]} == {len(long) - kept}
     assert len(found[1, 0]) == CONTEXT - kept + 1
     assert len(found[2, 0]) == CONTEXT - 2 + 1
-    same = answers(generate(model, [long[-kept:]], spec, end=-1))
+    same = answers(generate(model, [long[-kept:]], spec, ends=-1))
     assert [piece.id for piece in same[0, 0]] == [piece.id for piece in found[1, 0]]
-    short = answers(generate(model, [long], dataclasses.replace(spec, tokens=5), end=-1))
+    short = answers(generate(model, [long], dataclasses.replace(spec, tokens=5), ends=-1))
     assert short[0, 0][0].cut == len(long) - (CONTEXT - 4)
     assert len(short[0, 0]) == 5
 
@@ -177,7 +177,7 @@ def test_a_caller_who_hears_enough_stops_a_row(model):
         heard.append((row, token))
         return row == 1 and len([one for one in heard if one[0] == 1]) == 3
 
-    found = answers(generate(model, [[5], [6]], GREEDY, end=-1, heard=enough))
+    found = answers(generate(model, [[5], [6]], GREEDY, ends=-1, heard=enough))
     assert len(found[1, 0]) == 3
     assert found[1, 0][-1].finish == "stop"
     assert len(found[0, 0]) == GREEDY.tokens
@@ -185,24 +185,24 @@ def test_a_caller_who_hears_enough_stops_a_row(model):
 
 
 def test_the_cache_is_allocated_once(model, monkeypatch):
-    from textmill.models import decoder
+    from textmill.models import stack
 
     calls = []
-    allocate = decoder.allocate
-    monkeypatch.setattr(decoder, "allocate", lambda *a, **k: calls.append(a) or allocate(*a, **k))
-    list(generate(model, [[5, 6], [7]], GREEDY, end=-1))
+    allocate = stack.allocate
+    monkeypatch.setattr(stack, "allocate", lambda *a, **k: calls.append(a) or allocate(*a, **k))
+    list(generate(model, [[5, 6], [7]], GREEDY, ends=-1))
     assert len(calls) == 1
 
 
 def test_the_model_is_left_in_the_mode_it_was_in_even_when_nobody_reads_on():
     model = made(dataclasses.replace(SPEC, dropout=0.5)).train()
-    pieces = generate(model, [[1]], GREEDY, end=-1)
+    pieces = generate(model, [[1]], GREEDY, ends=-1)
     next(pieces)
     assert not model.training
     assert not torch.is_inference_mode_enabled()
     pieces.close()
     assert model.training
-    assert tokens(generate(model, [[1]], GREEDY, end=-1)) == tokens(generate(model, [[1]], GREEDY, end=-1))
+    assert tokens(generate(model, [[1]], GREEDY, ends=-1)) == tokens(generate(model, [[1]], GREEDY, ends=-1))
 
 
 def test_damaged_weights_are_said_to_be():
@@ -211,8 +211,8 @@ def test_damaged_weights_are_said_to_be():
         model.output.weight[3] = float("nan")
     for spec in (GREEDY, SAMPLED):
         with pytest.raises(NonFiniteError, match="not finite"):
-            list(generate(model, [[1]], spec, end=END))
+            list(generate(model, [[1]], spec, ends=END))
 
 
 def test_no_prompts_no_pieces(model):
-    assert list(generate(model, [], GREEDY, end=END)) == []
+    assert list(generate(model, [], GREEDY, ends=END)) == []

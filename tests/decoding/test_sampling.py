@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.sampling import (
+    Bans,
     CountPenalty,
     History,
     MinP,
@@ -19,8 +20,8 @@ from textmill.decoding.sampling import (
     TopK,
     TopP,
     Typical,
+    constraints,
     draw,
-    penalises,
     seeded,
     strategies,
 )
@@ -66,9 +67,9 @@ def test_filters_equal_those_of_transformers(theirs, scale):
 def test_repetition_penalty_equals_that_of_transformers(theirs):
     x = logits(vocabulary=60)
     ids = torch.randint(60, (4, 12), generator=torch.Generator().manual_seed(1))
-    history = History.of(ids[:, :7].tolist(), 60)
+    history = History.of(ids[:, :7].tolist())
     for column in ids[:, 7:].T:
-        history.add(column)
+        history = history.add(column)
     for penalty in (0.8, 1.3):
         ours = RepetitionPenalty(penalty)(x, history)
         assert torch.allclose(
@@ -96,7 +97,7 @@ def test_the_whole_chain_is_in_the_order_of_transformers(theirs):
     x = logits(vocabulary=400, scale=2.0)
     ids = torch.randint(400, (4, 9), generator=torch.Generator().manual_seed(2))
     chain = tiny._get_logits_processor(config, input_ids_seq_length=9)
-    ours, history = x, History.of(ids.tolist(), 400)
+    ours, history = x, History.of(ids.tolist())
     for strategy in strategies(spec):
         ours = strategy(ours, history)
     same(ours, chain(ids, x.clone()))
@@ -111,19 +112,18 @@ def test_the_whole_chain_is_in_the_order_of_transformers(theirs):
 
 
 def test_presence_and_frequency_count_what_was_generated_not_the_prompt():
-    history = History.of([[0, 0, 1]], 4)
+    history = History.of([[0, 0, 1]])
     for token in (2, 2, 3):
-        history.add(torch.tensor([token]))
+        history = history.add(torch.tensor([token]))
     changed = CountPenalty(0.5, 0.25)(torch.zeros(1, 4), history)
     assert changed.tolist() == [[0.0, 0.0, -1.0, -0.75]]
 
 
 def test_a_history_can_be_reordered():
-    history = History.of([[0], [1], []], 3)
-    history.add(torch.tensor([2, 2, 0]))
+    history = History.of([[0], [1], []]).add(torch.tensor([2, 2, 0]))
     chosen = history.reorder(torch.tensor([2, 0]))
-    assert chosen.seen.tolist() == [[True, False, False], [True, False, True]]
-    assert chosen.counts.tolist() == [[1, 0, 0], [0, 0, 1]]
+    assert chosen.text.tolist() == [[-1, 0], [0, 2]]
+    assert chosen.generated.tolist() == [[0], [2]]
 
 
 def test_only_what_changes_something_is_in_the_chain():
@@ -131,9 +131,10 @@ def test_only_what_changes_something_is_in_the_chain():
     assert strategies(GenerationSpec(temperature=1, top_p=1.0, min_p=0.0, typical_p=1.0)) == ()
     greedy = GenerationSpec(temperature=0, top_k=5, repetition_penalty=1.1)
     assert strategies(greedy) == (RepetitionPenalty(1.1),)
-    assert penalises(greedy)
-    assert not penalises(GenerationSpec())
-    assert penalises(GenerationSpec(frequency_penalty=-0.1))
+    assert constraints(GenerationSpec()) == ()
+    assert constraints(GenerationSpec(frequency_penalty=-0.1)) == (CountPenalty(0.0, -0.1),)
+    assert constraints(GenerationSpec(min_tokens=3)) == ()  # nothing ends a row
+    assert constraints(GenerationSpec(min_tokens=3), (5,)) == (Bans(least=3, ends=(5,)),)
 
 
 def test_tied_tokens_stay_or_go_together():

@@ -107,7 +107,7 @@ class Oracle:
 
 
 def tokens(model, prompt, spec, speculation=None, **options):
-    pieces = generate(model, [prompt], spec, end=END, speculation=speculation, **options)
+    pieces = generate(model, [prompt], spec, ends=END, speculation=speculation, **options)
     return [(piece.id, piece.finish, piece.logprob) for piece in pieces]
 
 
@@ -182,10 +182,10 @@ def test_several_rows_are_read_plainly_until_one_is_left():
         return row < 2 and counts[row] == 4
 
     counts: Counter[int] = Counter()
-    plain = [(p.row, p.id) for p in generate(model, prompts, GREEDY, end=-1, heard=heard)]
+    plain = [(p.row, p.id) for p in generate(model, prompts, GREEDY, ends=-1, heard=heard)]
     counts.clear()
     ahead = Speculation(lambda: {"prompt": ContextDrafter()}, Always())
-    found = [(p.row, p.id) for p in generate(model, prompts, GREEDY, end=-1, heard=heard, speculation=ahead)]
+    found = [(p.row, p.id) for p in generate(model, prompts, GREEDY, ends=-1, heard=heard, speculation=ahead)]
     assert found == plain
     assert ahead.report.speculated > 0
     assert ahead.report.tokens < len(plain)
@@ -312,9 +312,9 @@ def exact(model, prompt, spec):
             return
         ids = torch.tensor([[*prompt, *written]])
         logits = model(Batch(ids, torch.full_like(ids, IGNORE)))[:, -1]
-        history = History.of([prompt], LETTERS)
+        history = History.of([prompt])
         for token in written:
-            history.add(torch.tensor([token]))
+            history = history.add(torch.tensor([token]))
         for strategy in chain:
             logits = strategy(logits, history)
         for token, share in enumerate(logits.double().softmax(-1)[0].tolist()):
@@ -353,7 +353,7 @@ def chi_squared(model, ids):
     for seed in range(DRAWS):
         ahead = Speculation(lambda: {"fixed": Fixed(ids)}, Whole())
         spec = dataclasses.replace(RULE, seed=seed)
-        answer = generate(model, [prompt], spec, end=-1, speculation=ahead)
+        answer = generate(model, [prompt], spec, ends=-1, speculation=ahead)
         counts[tuple(piece.id for piece in answer)] += 1
     assert set(counts) <= set(probabilities)
     common = {key: share * DRAWS for key, share in probabilities.items() if share * DRAWS >= 5}
@@ -385,7 +385,7 @@ def test_wrong_rules_are_found_out(tiny, monkeypatch, rule):
         tokens, ids, logprobs = real(logits, chain, history, live)
         drafted = {1: 3, 2: 4}.get(live[0].written)
         if drafted is not None:
-            share = float(generating._changed(logits, chain, history).softmax(-1)[0, drafted])
+            share = float(generating.changed(logits, chain, history).softmax(-1)[0, drafted])
             if share > 0.3 if rule == "accept what is likely" else rng.random() < share:
                 tokens, ids = torch.tensor([drafted]), [drafted]
             # Otherwise the draw stays as it is; the drafted token should be left out of it.

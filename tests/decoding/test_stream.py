@@ -79,7 +79,7 @@ def test_what_has_come_out_is_never_taken_back_and_never_held_too_long(text, sto
 class Bytes:
     """A tokenizer of one id a byte; 256 ends a text, 257 stands for three bytes that cross characters."""
 
-    end = END
+    end, ends = END, (END,)
     odd = "é!".encode()[1:] + "中".encode()[:1]
 
     def encode(self, text: str) -> np.ndarray:
@@ -167,4 +167,4 @@ def test_complete_gives_a_text_for_each_sample():
 
 def test_stop_strings_without_text_are_refused():
     with pytest.raises(TextmillError, match="stop strings need text"):
-        list(generate(spoken("a"), [[1]], GenerationSpec(stop=("a",)), end=END, context=8))
+        list(generate(spoken("a"), [[1]], GenerationSpec(stop=("a",)), ends=END, context=8))

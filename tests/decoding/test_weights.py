@@ -47,7 +47,7 @@ def test_bfloat16_weights_give_nearly_the_same_logits(tied):
 def test_it_generates():
     model = build(SPEC, 200, seed=1)
     ready = prepare(model, torch.bfloat16)
-    pieces = list(generate(ready, [[1, 2, 3], [4]], GenerationSpec(tokens=6, temperature=0), end=-1))
+    pieces = list(generate(ready, [[1, 2, 3], [4]], GenerationSpec(tokens=6, temperature=0), ends=-1))
     assert len(pieces) == 12
     assert model.training
 

@@ -11,8 +11,9 @@ Shapes: B rows, V vocabulary.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.base.spec import GenerationSpec
-from textmill.data.batch import IGNORE, Batch
-from textmill.decoding.sampling import History, Strategy, draw, penalises, seeded, strategies
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
+from textmill.decoding.sampling import History, Strategy, changed, constraints, draw, seeded, strategies
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
@@ -39,7 +40,7 @@ class Piece:
     `finish` is None until the row's last piece: `end` (the end-of-text token, which is this piece),
     `stop` (the caller heard a stop string) or `length` (the tokens asked for, or the model's context, are
     used up). `cut` is how many tokens at the start of the prompt were left out because the model's
-    context is shorter.
+    context is shorter, or at the end of its source.
     """
 
     row: int
@@ -68,13 +69,24 @@ class _Row:
 Heard = Callable[[int, int, int], bool]  # (row, sample, id) -> whether the row is to stop here
 
 
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode; it is left in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 @torch.inference_mode()
 def generate(
     model: nn.Module,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Sequence[int] | Prompt],
     spec: GenerationSpec,
     *,
-    end: int,
+    ends: int | Collection[int],
     samples: int = 1,
     rows: int = 32,
     context: int | None = None,
@@ -83,11 +95,13 @@ def generate(
 ) -> Iterator[Piece]:
     """Generate `samples` continuations of every prompt, yielding each token as it is made.
 
+    Of the spec this reads what says how a token is drawn; decoding.answer also knows its searches.
+
     Args:
         model: any Generator (DESIGN §4); it is put in evaluation mode while this runs.
-        prompts: token ids; an empty prompt starts from the end-of-text token.
+        prompts: token ids, or Prompts; empty ids start from the first of `ends`.
         spec: how to choose. Draws are seeded by (spec.seed, sample, prompt), never by a place in the batch.
-        end: the end-of-text id, which ends a row.
+        ends: the id, or the ids, that end a row.
         rows: most rows computed together; prompts beyond that follow when these are done.
         context: longest sequence the model reads; left out: `model.spec.context`. Of a longer prompt the
         end
@@ -105,18 +119,16 @@ def generate(
         raise TextmillError(
             "stop strings need text", advice="use decoding.stream.generate_text, or pass `heard`"
         )
-    reads: Any = model  # nn.Module declares none of the Generator protocol
-    rules = _Rules(spec, strategies(spec), end, context or reads.spec.context, heard, speculation)
+    last = ending(ends)
+    chain = strategies(spec, last)
+    kept = fitted(
+        prompts, tokens=spec.tokens, context=context_of(model, context), start=last[0] if last else None
+    )
+    rules = _Rules(spec, chain, last, heard, speculation)
     jobs = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for start in range(0, len(jobs), rows):
-            chosen = jobs[start : start + rows]
-            read = {row: list(prompts[row]) or [end] for row, _ in chosen}
-            yield from _together(model, rules, read, chosen)
-    finally:
-        model.train(was_training)
+            yield from _together(model, rules, prompts, kept, jobs[start : start + rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,40 +137,49 @@ class _Rules:
 
     spec: GenerationSpec
     chain: tuple[Strategy, ...]
-    end: int
-    context: int
+    ends: tuple[int, ...]
     heard: Heard | None
     speculation: Speculation | None
 
-    def row(self, row: int, sample: int, prompt: list[int], kept: list[int]) -> _Row:
-        left = self.context - len(kept) + 1  # the last token written is never read
-        generator = seeded(self.spec.seed, sample, prompt) if self.spec.temperature > 0 else None
-        cut, room = len(prompt) - len(kept), min(self.spec.tokens, left)
-        return _Row(row, sample, cut, room, left, generator, list(kept))
+    def row(self, row: int, sample: int, prompt: Sequence[int] | Prompt, kept: Fitted) -> _Row:
+        generator = None
+        if self.spec.temperature > 0:
+            generator = seeded(self.spec.seed, sample, _seed(prompt, kept))
+        return _Row(row, sample, kept.cut, kept.room, kept.context, generator, list(kept.ids))
 
     def finish(self, one: _Row, token: int) -> Finish | None:
-        if token == self.end:
+        if token in self.ends:
             return "end"
         if self.heard is not None and self.heard(one.row, one.sample, token):
             return "stop"
         return "length" if one.written >= one.room else None
 
 
+def _seed(prompt: Sequence[int] | Prompt, kept: Fitted) -> list[int]:
+    """The ids that take part in a row's seed: all it was given, source first."""
+    given = prompt if isinstance(prompt, Prompt) else Prompt(prompt)
+    return [*(given.source or ()), *(given.ids or kept.ids)]
+
+
 def _together(
-    model: Any, rules: _Rules, prompts: dict[int, list[int]], jobs: list[tuple[int, int]]
+    model: Any,
+    rules: _Rules,
+    prompts: Sequence[Sequence[int] | Prompt],
+    fits: list[Fitted],
+    jobs: list[tuple[int, int]],
 ) -> Iterator[Piece]:
     """Generate for one batch of (row, sample) jobs. A prompt is read once, however many samples it has."""
-    kept = {row: _fit(prompt, rules.spec.tokens, rules.context) for row, prompt in prompts.items()}
+    kept = {row: fits[row] for row, _ in jobs}
     live = [rules.row(row, sample, prompts[row], kept[row]) for row, sample in jobs]
-    capacity = max(map(len, kept.values())) + max(one.room for one in live) - 1
-    logits, state = model.begin(_batch(list(kept.values()), _device(model)), capacity)
+    capacity = max(len(one.ids) for one in kept.values()) + max(one.room for one in live) - 1
+    logits, state = model.begin(batch_of(list(kept.values()), device_of(model)), capacity)
     if len(jobs) > len(kept):
         place = {row: index for index, row in enumerate(kept)}
         copies = torch.tensor([place[row] for row, _ in jobs], device=logits.device)
         logits, state = logits[copies], state.reorder(copies)
     history = None
-    if penalises(rules.spec):
-        history = History.of([kept[one.row] for one in live], logits.shape[-1], logits.device)
+    if constraints(rules.spec, rules.ends):
+        history = History.of([kept[one.row].ids for one in live], logits.device)
     while True:
         logits, state = _certain(model, rules, logits, state, history, live)
         tokens, ids, logprobs = _choose(logits, rules.chain, history, live)
@@ -181,7 +202,7 @@ def _together(
             tokens, state = tokens[index], state.reorder(index)
             history = None if history is None else history.reorder(index)
         if history is not None:
-            history.add(tokens)
+            history = history.add(tokens)
         if rules.speculation is not None and len(live) == 1:
             room = live[0].room - live[0].written - 1
             logits, state = rules.speculation.read(model, state, live[0], tokens[:, None], live[0].text, room)
@@ -197,7 +218,7 @@ def _certain(
     ahead = rules.speculation
     if ahead is None or rules.spec.temperature > 0 or len(live) > 1:
         return logits, state
-    if ahead.unsure(live[0], state, _changed(logits, rules.chain, history)):
+    if ahead.unsure(live[0], state, changed(logits, rules.chain, history)):
         return ahead.settle(model, state, live[0].text, logits)
     return logits, state
 
@@ -206,20 +227,11 @@ def _choose(
     logits: Tensor, chain: tuple[Strategy, ...], history: History | None, live: list[_Row]
 ) -> tuple[Tensor, list[int], list[float]]:
     """The next token of each row: as a tensor (B,), as numbers, and their log probabilities."""
-    logits = logits.float()
-    changed = _changed(logits, chain, history)
     generators = [one.generator for one in live if one.generator is not None]
-    tokens = draw(changed, generators or None)
+    tokens = draw(changed(logits, chain, history), generators or None)
+    logits = logits.float()
     logprobs = logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
     return tokens, tokens.tolist(), logprobs.tolist()
-
-
-def _changed(logits: Tensor, chain: tuple[Strategy, ...], history: History | None) -> Tensor:
-    """Logits (B, V) after penalties and filters."""
-    changed = logits.float()
-    for strategy in chain:
-        changed = strategy(changed, history)
-    return changed
 
 
 def _crowded(live: list[_Row]) -> bool:
@@ -230,26 +242,3 @@ def _crowded(live: list[_Row]) -> bool:
     """
     done = [one for one in live if one.done]
     return 2 * len(done) >= len(live) or any(one.written >= one.context for one in done)
-
-
-def _fit(prompt: list[int], tokens: int, context: int) -> list[int]:
-    """The end of a prompt that is longer than the context, with room for the answer in up to half of it."""
-    if len(prompt) <= context:
-        return prompt
-    return prompt[-max(context - tokens + 1, (context + 1) // 2) :]
-
-
-def _batch(prompts: list[list[int]], device: torch.device) -> Batch:
-    """Prompts as one batch, padding in front, so that every row's last token stands in the last column."""
-    width = max(map(len, prompts))
-    inputs = torch.zeros(len(prompts), width, dtype=torch.int64)  # any id serves as padding
-    mask = torch.zeros(len(prompts), width, dtype=torch.bool)
-    for row, prompt in enumerate(prompts):
-        inputs[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = True
-    batch = Batch(inputs, torch.full_like(inputs, IGNORE), None if bool(mask.all()) else mask)
-    return batch.to(device)
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

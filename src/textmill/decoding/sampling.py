@@ -4,11 +4,12 @@ A strategy is a tiny frozen dataclass, called with logits (B, V) and the rows' h
 logits (B, V); a dropped token gets -inf. `strategies` puts them in the order transformers uses, so one
 set of settings means the same in both:
 
-    repetition  ->  presence and frequency  ->  temperature  ->  top-k  ->  top-p  ->  min-p  ->  typical
+    repetition  ->  presence and frequency  ->  bans  ->  temperature  ->  top-k  ->  top-p  ->  min-p  ->  typical
 
-(transformers has no presence and frequency penalties; theirs is the place vLLM gives them.) A strategy that
-would change nothing is left out. All of them are functions of a row alone, and ties at a threshold are kept
-together, so a row's result does not depend on its neighbours or on the order of equal logits.
+(Bans are of repeated n-grams, of ends that come too early and of ids that never come. transformers has no
+presence and frequency penalties; theirs is the place vLLM gives them.) A strategy that would change nothing
+is left out. All of them are functions of a row alone, and ties at a threshold are kept together, so a row's
+result does not depend on its neighbours or on the order of equal logits.
 
 Shapes: B rows, V vocabulary.
 """
@@ -30,30 +31,32 @@ _HEAD = 512  # likeliest tokens looked at before a whole vocabulary is sorted
 
 @dataclass(frozen=True)
 class History:
-    """What each row has read and written so far, as far as penalties need it."""
+    """What each row has read and written so far. All rows have written as many tokens."""
 
-    seen: Tensor  # (B, V) bool: in the prompt or generated
-    counts: Tensor  # (B, V) float32: how often generated
+    text: Tensor  # (B, L) int64, -1 before the shorter ones
+    written: int  # how many of the last columns were generated
 
     @classmethod
-    def of(
-        cls, prompts: Sequence[Sequence[int]], vocabulary: int, device: torch.device | str = "cpu"
-    ) -> History:
+    def of(cls, prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> History:
         """The history of rows that have read their prompts and written nothing."""
-        seen = torch.zeros(len(prompts), vocabulary, dtype=torch.bool, device=device)
+        width = max(map(len, prompts), default=0)
+        text = torch.full((len(prompts), width), -1, dtype=torch.int64)
         for row, prompt in enumerate(prompts):
-            seen[row, torch.as_tensor(list(prompt), dtype=torch.int64, device=device)] = True
-        return cls(seen, torch.zeros(len(prompts), vocabulary, device=device))
+            text[row, width - len(prompt) :] = torch.as_tensor(list(prompt), dtype=torch.int64)
+        return cls(text.to(device), 0)
 
-    def add(self, tokens: Tensor) -> None:
-        """Take in the token (B,) each row has just generated."""
-        rows = torch.arange(len(tokens), device=tokens.device)
-        self.seen[rows, tokens] = True
-        self.counts[rows, tokens] += 1
+    def add(self, tokens: Tensor) -> History:
+        """The history once each row has generated a token (B,)."""
+        return History(torch.cat([self.text, tokens[:, None]], 1), self.written + 1)
 
     def reorder(self, rows: Tensor) -> History:
         """The history of the given rows, in that order."""
-        return History(self.seen[rows], self.counts[rows])
+        return History(self.text[rows], self.written)
+
+    @property
+    def generated(self) -> Tensor:
+        """(B, written): the tokens that were generated."""
+        return self.text[:, self.text.shape[1] - self.written :]
 
 
 Strategy = Callable[[Tensor, "History | None"], Tensor]
@@ -70,8 +73,14 @@ class RepetitionPenalty:
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         assert history is not None
-        penalised = torch.where(logits < 0, logits * self.penalty, logits / self.penalty)
-        return torch.where(history.seen, penalised, logits)
+        text = history.text
+        if not text.shape[1]:
+            return logits
+        # Columns before a shorter row point at its last token once more.
+        text = torch.where(text < 0, text[:, -1:], text).clamp(min=0)
+        seen = logits.gather(1, text)
+        penalised = torch.where(seen < 0, seen * self.penalty, seen / self.penalty)
+        return logits.scatter(1, text, penalised)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,41 @@ class CountPenalty:
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         assert history is not None
-        return logits - self.presence * (history.counts > 0) - self.frequency * history.counts
+        written = history.generated
+        counts = torch.zeros_like(logits).scatter_add_(
+            1, written, torch.ones_like(written, dtype=logits.dtype)
+        )
+        return logits - self.presence * (counts > 0) - self.frequency * counts
+
+
+@dataclass(frozen=True)
+class Bans:
+    """Tokens that may not come next are dropped. A row for which nothing would be left keeps what it has.
+
+    ngram: over 0, no run of so many tokens may come twice, prompt included (Paulus et al. 2018, section 2.5).
+    least: so many tokens are written before any of `ends`.
+    never: ids that are never written.
+    """
+
+    ngram: int = 0
+    least: int = 0
+    ends: tuple[int, ...] = ()
+    never: tuple[int, ...] = ()
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        banned = torch.zeros_like(logits, dtype=torch.bool)
+        if self.ngram and history.text.shape[1] >= self.ngram:
+            runs = history.text.unfold(1, self.ngram, 1)  # (B, W, n)
+            last = history.text[:, history.text.shape[1] - self.ngram + 1 :]
+            again = (runs[..., :-1] == last[:, None]).all(-1) & (runs[..., :1] >= 0).squeeze(-1)
+            row, place = again.nonzero(as_tuple=True)
+            banned[row, runs[row, place, -1]] = True
+        if history.written < self.least:
+            banned[:, list(self.ends)] = True
+        banned[:, list(self.never)] = True
+        left = logits.masked_fill(banned, -math.inf)
+        return torch.where(left.amax(-1, keepdim=True) == -math.inf, logits, left)
 
 
 @dataclass(frozen=True)
@@ -152,13 +195,25 @@ class Typical:
         return logits.masked_fill(distance > nearest.gather(-1, kept), -math.inf)
 
 
-def strategies(spec: GenerationSpec) -> tuple[Strategy, ...]:
-    """The strategies a spec asks for, in the documented order. At temperature 0 only penalties matter."""
+def constraints(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strategy, ...]:
+    """The penalties and bans a spec asks for: what holds however the next token is chosen."""
     chain: list[Strategy] = []
     if spec.repetition_penalty != 1:
         chain.append(RepetitionPenalty(spec.repetition_penalty))
     if spec.presence_penalty or spec.frequency_penalty:
         chain.append(CountPenalty(spec.presence_penalty, spec.frequency_penalty))
+    least = spec.min_tokens if ends else 0
+    if spec.no_repeat_ngram or least or spec.forbidden:
+        chain.append(Bans(spec.no_repeat_ngram, least, tuple(ends) if least else (), spec.forbidden))
+    return tuple(chain)
+
+
+def strategies(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strategy, ...]:
+    """The strategies a spec asks for, in the documented order. At temperature 0 only constraints matter.
+
+    ends: the ids that end a row, for `spec.min_tokens`.
+    """
+    chain = list(constraints(spec, ends))
     if spec.temperature == 0:
         return tuple(chain)
     if spec.temperature != 1:
@@ -174,9 +229,12 @@ def strategies(spec: GenerationSpec) -> tuple[Strategy, ...]:
     return tuple(chain)
 
 
-def penalises(spec: GenerationSpec) -> bool:
-    """Whether the spec needs a History."""
-    return spec.repetition_penalty != 1 or bool(spec.presence_penalty or spec.frequency_penalty)
+def changed(logits: Tensor, chain: Sequence[Strategy], history: History | None) -> Tensor:
+    """Logits (B, V) in float32 after penalties, bans and filters."""
+    result = logits.float()
+    for strategy in chain:
+        result = strategy(result, history)
+    return result
 
 
 def seeded(seed: int, sample: int, prompt: Sequence[int]) -> torch.Generator:

@@ -121,7 +121,7 @@ def generate_text(
 
     ids = [tokenizer.encode(prompt).tolist() for prompt in prompts]
     options = {"samples": samples, "rows": rows, "context": context, "speculation": speculation}
-    for piece in generate(model, ids, spec, end=tokenizer.end, heard=heard, **options):
+    for piece in generate(model, ids, spec, ends=tokenizer.ends, heard=heard, **options):
         key = (piece.row, piece.sample)
         count, logprob = sums[key]
         sums[key] = (count + 1, logprob + piece.logprob)

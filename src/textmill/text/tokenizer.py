@@ -64,6 +64,7 @@ class Tokenizer:
             )
         self.end: int = ends[0]
         self.pad: int = next((self.special[name] for name in _PADS if name in self.special), self.end)
+        self.ends: tuple[int, ...] = (self.end,)  # whatever ends an answer
 
     def _check_decoder(self, where: object) -> None:
         decoder = self._document.get("decoder") or {}

@@ -1,0 +1,108 @@
+"""What a row begins from, and how rows become the batch a model begins with.
+
+Shapes: B rows, T tokens, S source tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from textmill.base.errors import TextmillError
+from textmill.data.batch import IGNORE, Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids to go on from, and for a model that reads a source, the ids of that.
+
+    With a source, `ids` are the target so far: the start id, or the start id and words that are forced.
+    """
+
+    ids: Sequence[int]
+    source: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A prompt as a model with a limited context reads it."""
+
+    ids: list[int]
+    source: list[int] | None
+    cut: int  # tokens left out: of the beginning of `ids`, of the end of `source`
+    room: int  # tokens that may be written: as many as were asked for, or until the context is full
+    context: int  # tokens that could be written before the context is full
+
+
+def fitted(
+    prompts: Sequence[Sequence[int] | Prompt], *, tokens: int, context: int, start: int | None
+) -> list[Fitted]:
+    """Prompts cut to a context of so many tokens, when `tokens` are to be written.
+
+    Of ids that are too long the end is kept, with room for the answer in up to half of the context; of a source
+    the beginning. Empty ids without a source begin with `start`.
+
+    Raises TextmillError where ids are empty and there is a source (which id a target starts with is the caller's
+    to say) or no `start`, and where some prompts have a source and some have not.
+    """
+    given = [one if isinstance(one, Prompt) else Prompt(one) for one in prompts]
+    if len({one.source is None for one in given}) > 1:
+        raise TextmillError("some prompts have a source and some have none", advice="pass them apart")
+    return [_fit(one, tokens, context, start) for one in given]
+
+
+def _fit(prompt: Prompt, tokens: int, context: int, start: int | None) -> Fitted:
+    ids = list(prompt.ids)
+    if not ids:
+        if prompt.source is not None or start is None:
+            raise TextmillError("a target has no tokens yet", advice="put its start id into Prompt.ids")
+        ids = [start]
+    kept = ids if len(ids) <= context else ids[-max(context - tokens + 1, (context + 1) // 2) :]
+    source = None if prompt.source is None else list(prompt.source[:context])
+    cut = len(ids) - len(kept) + (0 if prompt.source is None else len(prompt.source) - len(source or ()))
+    left = context - len(kept) + 1  # the last token written is never read
+    return Fitted(kept, source, cut, min(tokens, left), left)
+
+
+def batch_of(prompts: Sequence[Fitted], device: torch.device | str = "cpu") -> Batch:
+    """Prompts as one batch. Padding stands before the ids, so that every row's last token is in the last column,
+    and after the sources."""
+    inputs, mask = _padded([one.ids for one in prompts], front=True)
+    source = source_mask = None
+    if prompts[0].source is not None:
+        source, source_mask = _padded([one.source or [] for one in prompts], front=False)
+    batch = Batch(inputs, torch.full_like(inputs, IGNORE), mask, source=source, source_mask=source_mask)
+    return batch.to(device)
+
+
+def _padded(rows: Sequence[list[int]], *, front: bool) -> tuple[Tensor, Tensor | None]:
+    """Ids (B, T), any id serving as padding, and which are real (B, T); None where all are."""
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    real = torch.zeros(len(rows), width, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        columns = slice(width - len(row), width) if front else slice(0, len(row))
+        ids[place, columns] = torch.tensor(row, dtype=torch.int64)
+        real[place, columns] = True
+    return ids, None if bool(real.all()) else real
+
+
+def ending(ends: int | Collection[int]) -> tuple[int, ...]:
+    """The ids that end a row, of one id or several. An id under 0 is none."""
+    given = (ends,) if isinstance(ends, int) else tuple(ends)
+    return tuple(dict.fromkeys(one for one in given if one >= 0))
+
+
+def context_of(model: nn.Module, context: int | None) -> int:
+    """The longest sequence that is read: what the caller says, or what the model was made for."""
+    reads: Any = model
+    return context or reads.spec.context
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model computes."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
