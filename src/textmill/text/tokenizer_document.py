@@ -1,0 +1,394 @@
+"""A tokenizer.json from the lists other formats keep: tokens by id, merges, scores, types.
+
+GGUF files and SentencePiece models say the same in other words; here they become the document that the
+`tokenizers` library, and with it everybody else, reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from textmill.base.errors import DamagedError, TextmillError
+from textmill.text.tokenizer_engine import splitter
+
+# Types of pieces in a SentencePiece model (and in GGUF's tokenizer.ggml.token_type).
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+BLANK = "▁"  # how SentencePiece spells a blank
+MOST = 1 << 22  # ids of a tokenizer; far above the largest there is
+_LONGEST_PIECE = 1 << 10  # characters of a piece that merges are looked for in
+
+_LETTERS = r"\p{L}"
+_GPT4 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?{letters}+|\p{{N}}{digits}| ?[^\s{letter}\p{{N}}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_CASED = (
+    r"[^\r\n\p{{L}}\p{{N}}]?{up}*{low}+{end}|[^\r\n\p{{L}}\p{{N}}]?{up}+{low}*{end}|\p{{N}}{digits}"
+    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def _byte_level(regex: bool) -> dict[str, Any]:
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": regex}
+
+
+def _digits_apart() -> dict[str, Any]:
+    digits = {"type": "Digits", "individual_digits": True}
+    return {"type": "Sequence", "pretokenizers": [digits, _byte_level(True)]}
+
+
+def _gpt4(digits: str) -> dict[str, Any]:
+    return splitter(_GPT4.format(letters=_LETTERS, letter=_LETTERS, digits=digits))
+
+
+def _cased(digits: str, end: str = "") -> dict[str, Any]:
+    return splitter(_CASED.format(up=_UPPER, low=_LOWER, digits=digits, end=end))
+
+
+_CONTRACTED = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+# How text is cut before merging, by the name GGUF gives it: (pre-tokenizer, normaliser, whole pieces first).
+PRE: Mapping[str, tuple[dict[str, Any], dict[str, Any] | None, bool]] = {
+    "gpt-2": (_byte_level(True), None, False),
+    "smollm": (_digits_apart(), None, False),
+    "starcoder": (_digits_apart(), None, False),
+    "refact": (_digits_apart(), None, False),
+    "command-r": (_digits_apart(), None, False),
+    "llama-bpe": (_gpt4("{1,3}"), None, True),
+    "qwen2": (_gpt4(""), {"type": "NFC"}, False),
+    "tekken": (_cased(""), None, True),
+    "gpt-4o": (_cased("{1,3}", _CONTRACTED), None, False),
+}
+_ALIASES = {
+    "gpt2": "gpt-2",
+    "phi-2": "gpt-2",
+    "olmo": "gpt-2",
+    "roberta-bpe": "gpt-2",
+    "llama3": "llama-bpe",
+    "llama-v3": "llama-bpe",
+    "llama4": "gpt-4o",
+    "deepseek-r1-qwen": "qwen2",
+    "smollm2": "smollm",
+}
+
+
+def byte_level_bpe(
+    tokens: Sequence[str],
+    merges: Sequence[str],
+    special: Collection[int],
+    pre: str,
+    *,
+    added: Collection[int] = (),
+    prefix: Sequence[int] = (),
+    suffix: Sequence[int] = (),
+) -> bytes:
+    """A byte-level BPE tokenizer.json.
+
+    Args:
+        tokens: by id, spelt in GPT-2's byte-level alphabet; special and added ones as they are written.
+        merges: "left right", the first one first.
+        special: ids that no text can produce.
+        pre: name of the cuts before merging (`PRE`), as GGUF's tokenizer.ggml.pre says it.
+        added: ids found whole in a text before it is cut.
+        prefix, suffix: ids the model expects around a text.
+
+    Raises TextmillError when `pre` is not known, DamagedError when the lists do not belong to each other.
+    """
+    known = _ALIASES.get(pre, pre)
+    if known not in PRE:
+        raise TextmillError(
+            f"its text is cut in a way called {pre!r}, which Textmill does not know",
+            where="tokenizer",
+            advice=f"it knows {', '.join(PRE)}",
+        )
+    cutter, normalizer, whole = PRE[known]
+    vocabulary = _numbered(tokens)
+    pairs = [merge.split(" ") for merge in merges]
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] not in vocabulary or pair[1] not in vocabulary:
+            raise DamagedError(f"a merge is not of two tokens: {' '.join(pair)[:80]!r}", where="tokenizer")
+        if pair[0] + pair[1] not in vocabulary:
+            raise DamagedError(f"a merge makes no token: {' '.join(pair)[:80]!r}", where="tokenizer")
+    model = bpe_model(vocabulary, pairs, whole=whole)
+    decoder = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+    return document(
+        model,
+        added=_added(tokens, special, added, normalized=False),
+        normalizer=normalizer,
+        pre_tokenizer=cutter,
+        decoder=decoder,
+        around=template(tokens, prefix, suffix),
+    )
+
+
+def sentencepiece_bpe(
+    tokens: Sequence[str],
+    scores: Sequence[float],
+    types: Sequence[int],
+    *,
+    add_prefix: bool = True,
+    squeeze: bool = False,
+    normalizer: Sequence[dict[str, Any]] = (),
+    unknown: int | None = None,
+    prefix: Sequence[int] = (),
+    suffix: Sequence[int] = (),
+) -> bytes:
+    """A tokenizer.json of SentencePiece's BPE (Llama 2, Gemma): merges are recovered from the scores.
+
+    SentencePiece joins the neighbours whose join scores highest, leftmost first; the merges are all ways to
+    make a piece of two others, best score first.
+
+    Args:
+        tokens, scores, types: by id; types as NORMAL … BYTE above.
+        add_prefix: a blank is put before the text (add_dummy_prefix; GGUF's add_space_prefix).
+        squeeze: blanks at the ends go, and several become one (remove_extra_whitespaces).
+        normalizer: steps before that, as tokenizer.json has them.
+        unknown: id of what is in no other token; left out: the one of type UNKNOWN.
+        prefix, suffix: ids the model expects around a text.
+
+    Raises DamagedError when the lists do not belong to each other.
+    """
+    _check_lists(tokens, scores, types)
+    vocabulary = _numbered(tokens)
+    unknown = _unknown(types, unknown)
+    model = bpe_model(vocabulary, recovered_merges(tokens, scores, types, vocabulary)) | {
+        "unk_token": None if unknown is None else tokens[unknown],
+        "fuse_unk": True,
+        "byte_fallback": BYTE in types,
+    }
+    return _sentencepiece(model, tokens, types, add_prefix, squeeze, normalizer, prefix, suffix)
+
+
+def sentencepiece_unigram(
+    tokens: Sequence[str],
+    scores: Sequence[float],
+    types: Sequence[int],
+    *,
+    add_prefix: bool = True,
+    squeeze: bool = True,
+    normalizer: Sequence[dict[str, Any]] = (),
+    prefix: Sequence[int] = (),
+    suffix: Sequence[int] = (),
+) -> bytes:
+    """A tokenizer.json of SentencePiece's unigram model (T5, XLM-R); arguments as `sentencepiece_bpe`."""
+    _check_lists(tokens, scores, types)
+    _numbered(tokens)
+    model = {
+        "type": "Unigram",
+        "unk_id": _unknown(types, None),
+        "vocab": [[token, float(score)] for token, score in zip(tokens, scores, strict=True)],
+        "byte_fallback": BYTE in types,
+    }
+    return _sentencepiece(model, tokens, types, add_prefix, squeeze, normalizer, prefix, suffix)
+
+
+def wordpiece(
+    tokens: Sequence[str], *, lower: bool, accents: bool | None = None, chinese: bool = True
+) -> bytes:
+    """A tokenizer.json of BERT's WordPiece, from the lines of a vocab.txt.
+
+    lower: do_lower_case. accents: strip_accents (None: as lower). chinese: tokenize_chinese_chars. Raises
+    DamagedError when [CLS], [SEP] or [UNK] is missing.
+    """
+    vocabulary = _numbered(tokens)
+    for name in ("[UNK]", "[CLS]", "[SEP]"):
+        if name not in vocabulary:
+            raise DamagedError(f"holds no {name}", where="vocab.txt")
+    model = {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": vocabulary,
+    }
+    names = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    special = [vocabulary[name] for name in names if name in vocabulary]
+    cleaning = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": chinese}
+    return document(
+        model,
+        added=_added(tokens, special, (), normalized=False),
+        normalizer=cleaning | {"strip_accents": accents, "lowercase": lower},
+        pre_tokenizer={"type": "BertPreTokenizer"},
+        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
+        around=template(tokens, [vocabulary["[CLS]"]], [vocabulary["[SEP]"]]),
+    )
+
+
+def document(
+    model: Mapping[str, Any],
+    *,
+    added: Sequence[Mapping[str, Any]],
+    normalizer: Mapping[str, Any] | None,
+    pre_tokenizer: Mapping[str, Any] | None,
+    decoder: Mapping[str, Any],
+    around: Mapping[str, Any] | None,
+) -> bytes:
+    """The bytes of a tokenizer.json of these parts."""
+    whole = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": list(added),
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": around,
+        "decoder": decoder,
+        "model": model,
+    }
+    return json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def bpe_model(
+    vocabulary: Mapping[str, int], merges: Sequence[Sequence[str]], *, whole: bool = False
+) -> dict[str, Any]:
+    """The model of a BPE document. whole: a piece that is a token is taken without merging."""
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": whole,
+        "vocab": vocabulary,
+        "merges": merges,
+    }
+
+
+def template(tokens: Sequence[str], prefix: Sequence[int], suffix: Sequence[int]) -> dict[str, Any] | None:
+    """The post-processor that puts ids around a text; None where there are none."""
+    if not prefix and not suffix:
+        return None
+    for token in (*prefix, *suffix):
+        if not 0 <= token < len(tokens):
+            raise DamagedError(
+                f"puts id {token} around a text, and has {len(tokens)} tokens", where="tokenizer"
+            )
+
+    def piece(token: int, segment: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": tokens[token], "type_id": segment}}
+
+    def sequence(name: str, segment: int) -> dict[str, Any]:
+        return {"Sequence": {"id": name, "type_id": segment}}
+
+    single = [*(piece(t, 0) for t in prefix), sequence("A", 0), *(piece(t, 0) for t in suffix)]
+    second = [sequence("B", 1), *(piece(t, 1) for t in suffix)]
+    names = {
+        tokens[token]: {"id": tokens[token], "ids": [token], "tokens": [tokens[token]]}
+        for token in (*prefix, *suffix)
+    }
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, *second],
+        "special_tokens": names,
+    }
+
+
+def recovered_merges(
+    tokens: Sequence[str], scores: Sequence[float], types: Sequence[int], vocabulary: Mapping[str, int]
+) -> list[tuple[str, str]]:
+    """All ways to make a piece of two others, those of the best score first."""
+    mergeable = {
+        token: place for token, place in vocabulary.items() if types[place] in (NORMAL, USER_DEFINED, UNUSED)
+    }
+    found = []
+    for token, place in mergeable.items():
+        if len(token) > _LONGEST_PIECE or types[place] == UNUSED:
+            continue
+        for cut in range(1, len(token)):
+            left = mergeable.get(token[:cut])
+            if left is not None:
+                right = mergeable.get(token[cut:])
+                if right is not None:
+                    found.append((-scores[place], left, right))
+    found.sort()
+    return [(tokens[left], tokens[right]) for _, left, right in found]
+
+
+def _sentencepiece(
+    model: Mapping[str, Any],
+    tokens: Sequence[str],
+    types: Sequence[int],
+    add_prefix: bool,
+    squeeze: bool,
+    normalizer: Sequence[dict[str, Any]],
+    prefix: Sequence[int],
+    suffix: Sequence[int],
+) -> bytes:
+    """What both kinds of SentencePiece models share: blanks, special tokens, decoding."""
+    steps = list(normalizer)
+    if squeeze:
+        steps += [_replace({"Regex": r"\A +| +\z"}, ""), _replace({"Regex": " {2,}"}, " ")]
+    if add_prefix:
+        steps.append({"type": "Prepend", "prepend": BLANK})
+    steps.append(_replace({"String": " "}, BLANK))
+    undo: list[dict[str, Any]] = [
+        _replace({"String": BLANK}, " "),
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    if add_prefix or squeeze:
+        undo.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    special = [place for place, kind in enumerate(types) if kind in (UNKNOWN, CONTROL)]
+    whole = [place for place, kind in enumerate(types) if kind == USER_DEFINED]
+    return document(
+        model,
+        # With a blank before each stretch of text, the name of a token would get one too if it were normalised.
+        added=_added(tokens, special, whole, normalized=not add_prefix),
+        normalizer={"type": "Sequence", "normalizers": steps} if len(steps) > 1 else steps[0],
+        pre_tokenizer=None,
+        decoder={"type": "Sequence", "decoders": undo},
+        around=template(tokens, prefix, suffix),
+    )
+
+
+def _replace(pattern: Mapping[str, str], content: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+def _added(
+    tokens: Sequence[str], special: Collection[int], added: Collection[int], *, normalized: bool
+) -> list[dict[str, Any]]:
+    """The added tokens: special ones as they are written, the others perhaps as normalised text has them."""
+    alone = set(special)
+    return [
+        {
+            "id": place,
+            "content": tokens[place],
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": normalized and place not in alone,
+            "special": place in alone,
+        }
+        for place in sorted({*special, *added})
+        if tokens[place]
+    ]
+
+
+def _numbered(tokens: Sequence[str]) -> dict[str, int]:
+    """Token to id. Raises DamagedError when there are too many, or one stands twice."""
+    if not 0 < len(tokens) <= MOST:
+        raise DamagedError(f"has {len(tokens)} tokens", where="tokenizer")
+    vocabulary = {token: place for place, token in enumerate(tokens)}
+    if len(vocabulary) != len(tokens):
+        twice = next(token for place, token in enumerate(tokens) if vocabulary[token] != place)
+        raise DamagedError(f"the token {twice[:40]!r} stands twice", where="tokenizer")
+    return vocabulary
+
+
+def _unknown(types: Sequence[int], given: int | None) -> int | None:
+    if given is not None and not 0 <= given < len(types):
+        raise DamagedError(f"calls id {given} unknown, and has {len(types)} tokens", where="tokenizer")
+    return next((place for place, kind in enumerate(types) if kind == UNKNOWN), given)
+
+
+def _check_lists(tokens: Sequence[str], scores: Sequence[float], types: Sequence[int]) -> None:
+    if not len(tokens) == len(scores) == len(types):
+        raise DamagedError(
+            f"has {len(tokens)} tokens, {len(scores)} scores and {len(types)} types", where="tokenizer"
+        )
