@@ -5,45 +5,105 @@ Letters in the formulas: V vocabulary, D d_model, L layers, H heads, K key heads
 
 from __future__ import annotations
 
-from textmill.base.model_spec import DecoderSpec, LearnedPositions, RelativePositions, T5Positions
+from collections.abc import Callable
+from typing import Any
+
+from textmill.base.model_spec import (
+    DecoderSpec,
+    EncoderDecoderSpec,
+    EncoderSpec,
+    LearnedPositions,
+    RelativePositions,
+    T5Positions,
+    TrainedSpec,
+    TransformerSpec,
+)
 
 
-def block_matrices(spec: DecoderSpec) -> int:
-    """Entries of the matrices in one block: D·(H + 2K)·E + H·E·D + 2·D·F, or 3·D·F when gated."""
+def block_matrices(spec: TransformerSpec, *, crossed: bool = False) -> int:
+    """Entries of the matrices in one block: D·(H + 2K)·E + H·E·D + 2·D·F, or 3·D·F when gated.
+
+    A block that also attends to a source (crossed) has the matrices of attention twice.
+    """
     width, inner = spec.d_model, spec.heads * spec.head_width
-    qkv = width * (spec.heads + 2 * spec.key_heads) * spec.head_width
-    return qkv + inner * width + (3 if spec.gated else 2) * width * spec.d_ff
+    attention = width * (spec.heads + 2 * spec.key_heads) * spec.head_width + inner * width
+    return (2 if crossed else 1) * attention + (3 if spec.gated else 2) * width * spec.d_ff
 
 
-def _norm(spec: DecoderSpec) -> int:
+def blocks(spec: TransformerSpec) -> tuple[tuple[int, bool], ...]:
+    """How many blocks there are, and whether they attend to a source: the encoder's and the decoder's."""
+    if isinstance(spec, EncoderDecoderSpec):
+        return (spec.layers, False), (spec.decoder_depth, True)
+    return ((spec.layers, False),)
+
+
+def matrices(spec: TransformerSpec) -> int:
+    """Entries of the matrices in all blocks."""
+    return sum(number * block_matrices(spec, crossed=crossed) for number, crossed in blocks(spec))
+
+
+def _norm(spec: TransformerSpec) -> int:
     return spec.d_model * (2 if spec.bias == "all" and spec.norm != "rmsnorm" else 1)
 
 
-def _block(spec: DecoderSpec) -> int:
-    width = spec.head_width
-    total = block_matrices(spec) + _norm(spec) * (4 if spec.placement == "sandwich" else 2)
+def _block(spec: TransformerSpec, causal: bool, crossed: bool) -> int:
+    width, attentions = spec.head_width, 2 if crossed else 1
+    total = block_matrices(spec, crossed=crossed)
+    total += _norm(spec) * (2 if spec.placement == "sandwich" else 1) * (attentions + 1)
     if spec.bias != "none":
-        total += (spec.heads + 2 * spec.key_heads) * width
+        total += attentions * (spec.heads + 2 * spec.key_heads) * width
     if spec.bias == "all":
-        total += 2 * spec.d_model + spec.d_ff * (2 if spec.gated else 1)
+        total += (attentions + 1) * spec.d_model + spec.d_ff * (2 if spec.gated else 1)
     if spec.qk_norm:
         total += 2 * width
     if isinstance(spec.position, RelativePositions):
-        total += 2 * (spec.position.clip + 1) * width
+        total += 2 * ((1 if causal else 2) * spec.position.clip + 1) * width
     return total
 
 
-def parameters(spec: DecoderSpec, vocabulary: int) -> int:
-    """Trained numbers of the model: exact, for every variant.
-
-    >>> parameters(DecoderSpec(d_model=8, layers=1, heads=2, d_ff=16), 10)  # 80 + 256 + 384 + 3 norms of 8
-    744
-    """
-    total = vocabulary * spec.d_model * (1 if spec.tied else 2) + spec.layers * _block(spec)
-    if spec.placement != "post":
-        total += _norm(spec)
+def _stack(spec: TransformerSpec, layers: int, *, causal: bool = True, crossed: bool = False) -> int:
+    total = layers * _block(spec, causal, crossed)
+    total += _norm(spec) * (spec.last_norm + spec.embedding_norm)
     if isinstance(spec.position, LearnedPositions):
         total += spec.context * spec.d_model
     if isinstance(spec.position, T5Positions):
         total += spec.position.buckets * spec.heads
     return total
+
+
+def _embedding(spec: TransformerSpec, vocabulary: int) -> int:
+    return vocabulary * (spec.d_model * (1 if spec.tied else 2) + spec.output_bias)
+
+
+def _decoder(spec: DecoderSpec, vocabulary: int) -> int:
+    return _embedding(spec, vocabulary) + _stack(spec, spec.layers)
+
+
+def _encoder(spec: EncoderSpec, vocabulary: int) -> int:
+    width, biased = spec.d_model, spec.bias == "all"
+    layer = width * width + width * biased
+    head = layer + _norm(spec)
+    pooler = layer + 2 * width + 2 * biased if spec.pooler else 0
+    stack = _stack(spec, spec.layers, causal=False)
+    return _embedding(spec, vocabulary) + stack + spec.segments * width + head + pooler
+
+
+def _encoder_decoder(spec: EncoderDecoderSpec, vocabulary: int) -> int:
+    read, written = _stack(spec, spec.layers, causal=False), _stack(spec, spec.decoder_depth, crossed=True)
+    return _embedding(spec, vocabulary) + read + written
+
+
+_PARAMETERS: dict[str, Callable[[Any, int], int]] = {
+    "decoder": _decoder,
+    "encoder": _encoder,
+    "encoder-decoder": _encoder_decoder,
+}
+
+
+def parameters(spec: TrainedSpec, vocabulary: int) -> int:
+    """Trained numbers of the model: exact, for every variant.
+
+    >>> parameters(DecoderSpec(d_model=8, layers=1, heads=2, d_ff=16), 10)  # 80 + 256 + 384 + 3 norms of 8
+    744
+    """
+    return _PARAMETERS[spec.kind](spec, vocabulary)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from textmill.base.model_spec import DecoderSpec
+from textmill.base.model_spec import EncoderDecoderSpec, EncoderSpec, TrainedSpec, TransformerSpec
 from textmill.nn import recurrent
 from textmill.nn.norm import BatchNorm
 
@@ -27,17 +27,17 @@ INITIAL: dict[str, Callable[[str, Tensor, Any, torch.Generator], None]] = {
 }
 
 
-def spec_of(model: nn.Module) -> DecoderSpec:
+def spec_of(model: nn.Module) -> TrainedSpec:
     """The spec a model was built from."""
     spec = model.spec
-    assert isinstance(spec, DecoderSpec)
+    assert isinstance(spec, TrainedSpec)
     return spec
 
 
 def kind_of_parameter(model: nn.Module) -> dict[str, Kind]:
     """What each parameter is, by name.
 
-    embedding  a row is looked up by a token or a position (the output layer too, when tied)
+    embedding  a row is looked up by a token, a position or a segment (the output layer too, when tied)
     hidden     a matrix inside a block
     vector     norms, biases, and the small tables of relative positions
     output     the untied output layer
@@ -54,9 +54,9 @@ def _kind(name: str, parameter: torch.Tensor) -> Kind:
     return "vector" if parameter.ndim < 2 or table else "hidden"
 
 
-def width_multiplier(spec: DecoderSpec) -> float:
+def width_multiplier(spec: TrainedSpec) -> float:
     """How many times wider the model is than the one its learning rate was tuned on; 1 without µP."""
-    return spec.d_model / spec.base_width if spec.base_width else 1.0
+    return spec.d_model / spec.base_width if isinstance(spec, TransformerSpec) and spec.base_width else 1.0
 
 
 def learning_rate_scale(model: nn.Module) -> dict[str, float]:
@@ -80,18 +80,24 @@ def learning_rate_scale(model: nn.Module) -> dict[str, float]:
     }
 
 
-def last_norm(spec: DecoderSpec) -> str:
-    """The name of the norm whose output the output layer reads."""
-    return f"blocks.{spec.layers - 1}.feedforward_norm" if spec.placement == "post" else "norm"
+def last_norm(spec: TrainedSpec) -> str:
+    """The name of the norm whose output the output layer reads; empty where there is none."""
+    if isinstance(spec, EncoderSpec):
+        return "transform_norm"
+    if not isinstance(spec, TransformerSpec):
+        return ""
+    stack = "decoder." if isinstance(spec, EncoderDecoderSpec) else ""
+    layers = spec.decoder_depth if isinstance(spec, EncoderDecoderSpec) else spec.layers
+    return stack + ("norm" if spec.last_norm else f"blocks.{layers - 1}.feedforward_norm")
 
 
 def initialise(model: nn.Module, seed: int) -> None:
     """Fill all parameters. With m = `width_multiplier` (1 without µP):
 
     parameter                                     begins as
-    embedding, position_embedding                 normal, 0.02
+    embeddings of tokens, positions, segments     normal, 0.02
     qkv, up (gate and up)                         normal, 0.02 / sqrt(m)
-    attention.output, down (end of a residual)    normal, 0.02 / sqrt(m) / sqrt(2 · layers)  (GPT-2)
+    attention.output, down (end of a residual)    normal, 0.02 / sqrt(m) / sqrt(residual sums)  (GPT-2)
     relative keys and values, T5 biases           normal, 0.02
     output (untied)                               normal, 0.02
     biases                                        0
@@ -111,19 +117,26 @@ def initialise(model: nn.Module, seed: int) -> None:
     scale = 1 / width_multiplier(spec)
     last = last_norm(spec)
     for name, parameter in model.named_parameters():
-        if name.endswith(".bias") and parameter.ndim == 1:
+        if name.endswith("bias") and parameter.ndim == 1:
             parameter.data.zero_()
         elif parameter.ndim == 1:
             parameter.data.fill_(scale if name.startswith(last + ".") else 1.0)
         else:
             std = _STD * (math.sqrt(scale) if _kind(name, parameter) == "hidden" else 1.0)
             if name.endswith(("attention.output.weight", "feedforward.down.weight")):
-                std /= math.sqrt(2 * spec.layers)
+                std /= math.sqrt(_sums(spec, name))
             parameter.data.normal_(0.0, std, generator=generator(seed, name))
     for module in model.modules():
         if isinstance(module, BatchNorm):
             module.running_mean.zero_()
             module.running_var.fill_(1.0)
+
+
+def _sums(spec: TrainedSpec, name: str) -> int:
+    """Residual sums in the stack a parameter belongs to: two a block, three where it attends to a source."""
+    if isinstance(spec, EncoderDecoderSpec) and name.startswith("decoder."):
+        return 3 * spec.decoder_depth
+    return 2 * spec.layers
 
 
 def generator(seed: int, name: str) -> torch.Generator:

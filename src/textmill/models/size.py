@@ -5,32 +5,36 @@ Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a h
 
 from __future__ import annotations
 
-from textmill.base.count import block_matrices, parameters
-from textmill.base.model_spec import DecoderSpec, RelativePositions
+from textmill.base.count import blocks, matrices, parameters
+from textmill.base.model_spec import RelativePositions, TransformerSpec
 
 __all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters", "recomputed_blocks"]
 
 
-def flops_per_token(spec: DecoderSpec, vocabulary: int, sequence: int) -> int:
+def flops_per_token(spec: TransformerSpec, vocabulary: int, sequence: int) -> int:
     """Floating-point operations of one token's forward and backward pass.
 
     6 · (matrix entries: blocks and output layer) + 12 · L · H · E · T, T no more than the window. A product
     of matrices takes 2 operations an entry forward and 4 backward; embedding look-ups, norms and activations
     are left out, and attention is counted as if nothing were masked: the convention of Chowdhery et al. 2022
     (PaLM), appendix B, in which published shares of a device's peak are given.
+
+    An encoder's output layer, which few tokens reach, is left out. Of an encoder-decoder, a token is one of the
+    target, and the source is as long as the target.
     """
-    matrices = spec.layers * block_matrices(spec) + vocabulary * spec.d_model
+    products = matrices(spec) + (0 if spec.kind == "encoder" else vocabulary * spec.d_model)
     seen = min(sequence, spec.window or sequence)
-    return 6 * matrices + 12 * spec.layers * spec.heads * spec.head_width * seen
+    attentions = sum(number * (2 if crossed else 1) for number, crossed in blocks(spec))
+    return 6 * products + 12 * attentions * spec.heads * spec.head_width * seen
 
 
-def cache_bytes(spec: DecoderSpec, rows: int, capacity: int, element: int = 4) -> int:
+def cache_bytes(spec: TransformerSpec, rows: int, capacity: int, element: int = 4) -> int:
     """Bytes of the key-value cache: 2 · L · rows · K · E · capacity numbers of `element` bytes."""
     return 2 * spec.layers * rows * spec.key_heads * spec.head_width * capacity * element
 
 
 def activation_bytes(
-    spec: DecoderSpec,
+    spec: TransformerSpec,
     vocabulary: int,
     batch: int,
     sequence: int,
@@ -48,15 +52,18 @@ def activation_bytes(
     `element`: bytes of a number. Working space of kernels is not counted.
     """
     tokens = batch * sequence
-    kept = _kept(spec, sequence)
-    blocks = (spec.layers * spec.d_model + kept) if checkpointing else spec.layers * kept
-    body = tokens * (blocks + 2 * spec.d_model)
+    stacks = [(number, _kept(spec, sequence, crossed)) for number, crossed in blocks(spec)]
+    if checkpointing:
+        kept = sum(number for number, _ in stacks) * spec.d_model + max(each for _, each in stacks)
+    else:
+        kept = sum(number * each for number, each in stacks)
+    body = tokens * (kept + 2 * spec.d_model * len(stacks))
     head = 3 * vocabulary * min(tokens, loss_chunk or tokens)
     return int(element * (body + head))
 
 
 def recomputed_blocks(
-    spec: DecoderSpec, vocabulary: int, batch: int, sequence: int, *, element: int = 4, loss_chunk: int | None
+    spec: TransformerSpec, vocabulary: int, batch: int, sequence: int, *, element: int = 4, loss_chunk: int | None
 ) -> int:
     """How many blocks, from the first, must be recomputed for the lowest peak of a training step.
 
@@ -65,21 +72,25 @@ def recomputed_blocks(
     block take, and the peak, at the end of the backward pass, is no higher.
     """
     tokens = batch * sequence
-    kept = element * tokens * _kept(spec, sequence)
+    number, crossed = sum(count for count, _ in blocks(spec)), any(crossed for _, crossed in blocks(spec))
+    kept = element * tokens * _kept(spec, sequence, crossed)
     logits = 2 * element * vocabulary * min(tokens, loss_chunk or tokens)
-    room = 4 * spec.layers * block_matrices(spec) + kept - logits
-    return spec.layers - min(spec.layers, max(0, int(room / kept)))
+    room = 4 * matrices(spec) + kept - logits
+    return number - min(number, max(0, int(room / kept)))
 
 
-def _kept(spec: DecoderSpec, sequence: int) -> float:
+def _kept(spec: TransformerSpec, sequence: int, crossed: bool = False) -> float:
     """Numbers a token's passage through one block keeps for the backward pass (training on a CPU).
 
     4 D: the input and output of both norms. (H + 2K)·E: queries, keys and values. H·E: what attention mixed.
     Feed-forward: its inside before and after the activation, 2 F, or 3 F when gated (ReLU keeps one F).
+    Attention to a source (crossed) keeps 2 D, its queries, keys and values and what it mixed once more.
     """
     heads, width = spec.heads, spec.head_width
     qkv = (heads + 2 * spec.key_heads) * width
     total = 4.0 * spec.d_model + qkv + heads * width + (3 if spec.gated else 2) * spec.d_ff
+    if crossed:
+        total += 2.0 * spec.d_model + qkv + heads * width
     if spec.activation == "relu":
         total -= spec.d_ff
     if spec.qk_norm:

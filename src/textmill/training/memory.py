@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from textmill.base import machine
-from textmill.base.count import block_matrices, parameters
+from textmill.base.count import blocks, matrices, parameters
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec
+from textmill.base.model_spec import TrainedSpec, TransformerSpec
 from textmill.base.training_spec import MuonSpec, TrainingSpec
 from textmill.models import size
 from textmill.training.device import Compute
@@ -53,7 +53,7 @@ class Fit:
 
 
 def predict(
-    model: DecoderSpec,
+    model: TrainedSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,
@@ -72,8 +72,8 @@ def predict(
     shares = ranks if training.parallel == "fsdp2" else 1
     weights = 4 * number // shares
     moments = 2 * weights
-    if isinstance(training.optimizer, MuonSpec):
-        moments -= 4 * model.layers * block_matrices(model) // shares
+    if isinstance(training.optimizer, MuonSpec) and isinstance(model, TransformerSpec):
+        moments -= 4 * matrices(model) // shares
     activations = size.activation_bytes(
         model,
         vocabulary,
@@ -87,7 +87,7 @@ def predict(
 
 
 def fit(
-    model: DecoderSpec,
+    model: TrainedSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,
@@ -125,7 +125,7 @@ def fit(
 
 
 def _fit(
-    model: DecoderSpec,
+    model: TrainedSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,
@@ -140,7 +140,7 @@ def _fit(
 
 
 def recomputed_blocks(
-    model: DecoderSpec,
+    model: TrainedSpec,
     training: TrainingSpec,
     vocabulary: int,
     sequence: int,
@@ -151,10 +151,10 @@ def recomputed_blocks(
     ranks: int = 1,
 ) -> int:
     """How many blocks a step of micro-batches of `rows` sequences computes again: none, or as few as spare memory."""
-    if not training.gradient_checkpointing:
+    if not (training.gradient_checkpointing and isinstance(model, TransformerSpec)):
         return 0
     if rows * ranks < training.batch or training.parallel == "fsdp2":  # gradients are there all the time
-        return model.layers
+        return sum(number for number, _ in blocks(model))
     element = 2 if precision == "bf16" else 4
     return size.recomputed_blocks(model, vocabulary, rows, sequence, element=element, loss_chunk=loss_chunk)
 
