@@ -19,8 +19,11 @@ class Table(nn.Module):
         super().__init__()
         self.table = nn.Parameter(logits)
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def hidden(self, batch: Batch) -> torch.Tensor:
         return self.table
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden
 
 
 def test_by_hand():

@@ -25,29 +25,43 @@ def count_targets(batch: Batch) -> int:
     return int((batch.targets != IGNORE).sum())
 
 
-def causal(model: Any, batch: Batch, chunk: int | None = None) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of each next token: (sum of nats, number of targets), two scalar tensors.
+def causal(
+    model: Any, batch: Batch, chunk: int | None = None, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each target token: (sum of nats, number of targets), two scalar tensors.
 
-    With `chunk` the logits of at most that many tokens exist at a time: exactly the same gradients and, up to
-    the order of additions, the same sum. In float32 training on a CPU they are always made in chunks, since
-    that is also the quicker way there.
+    Logits are made of those positions alone that bear loss. With `chunk` those of at most that many tokens exist at a
+    time: exactly the same gradients and, up to the order of additions, the same sum. In float32 training on a CPU they
+    are always made in chunks, since that is also the quicker way there.
+
+    smoothing: the share ε of the probability that every id gets alike, the target's own included (Szegedy et al. 2016,
+    section 7): a target costs (1 - ε) · -log p(target) + ε / V · Σ -log p(id). That is `F.cross_entropy`'s
+    label_smoothing; fairseq's spreads ε over the V - 1 other ids, so its ε is V / (V - 1) of this one.
     """
     targets = batch.targets.flatten()
     if hasattr(model, "log_probs"):
         real = targets != IGNORE
         nats = token_nats(model, model.hidden(batch).flatten(0, 1)[real], targets[real])
         return nats.double().sum(), real.sum()
+    number = (targets != IGNORE).sum()
     factors = model.factors(batch) if _products_in_place(model) else None
-    if factors is not None:
-        hidden, matrix = factors
-        nats = _LinearLoss.apply(hidden.flatten(0, 1), matrix, targets, chunk or CPU_CHUNK)
-        return nats, (targets != IGNORE).sum()
-    if chunk is None:
-        nats = _nats(model(batch).flatten(0, 1), targets)
-    else:
-        hidden = model.hidden(batch).flatten(0, 1)
-        nats = _chunked(model, hidden, targets, chunk)
-    return nats, (targets != IGNORE).sum()
+    if factors is None:
+        return sum_of_nats(model, model.hidden(batch), batch.targets, chunk, smoothing), number
+    hidden, matrix = factors
+    return _LinearLoss.apply(hidden.flatten(0, 1), matrix, targets, chunk or CPU_CHUNK, smoothing), number
+
+
+def sum_of_nats(
+    model: Any, hidden: Tensor, targets: Tensor, chunk: int | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """The same sum from states (…, D) that are there already, and their targets (…,)."""
+    hidden, targets = hidden.flatten(0, -2), targets.flatten()
+    rows = (targets != IGNORE).nonzero().squeeze(1)
+    if len(rows) < len(targets):
+        hidden, targets = hidden.index_select(0, rows), targets[rows]
+    if chunk is None or len(targets) == 0:
+        return _nats(model.logits(hidden), targets, smoothing)
+    return _chunked(model, hidden, targets, chunk, smoothing)
 
 
 def token_nats(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -57,7 +71,7 @@ def token_nats(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     """
     if hasattr(model, "log_probs"):
         return -model.log_probs(hidden, targets)
-    return F.cross_entropy(model.logits(hidden).float(), targets, reduction="none")
+    return F.cross_entropy(widened(model.logits(hidden)), targets, reduction="none")
 
 
 def _products_in_place(model: Any) -> bool:
@@ -71,18 +85,22 @@ def _products_in_place(model: Any) -> bool:
     )
 
 
-def _nats(logits: Tensor, targets: Tensor) -> Tensor:
+def widened(logits: Tensor) -> Tensor:
+    """Logits in float32 or more: a sum of exponentials wants it."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _nats(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """Sum of -log softmax(logits)[target] in float32: (N, V), (N,) -> ()."""
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    return F.cross_entropy(wide, targets, ignore_index=IGNORE, reduction="sum")
+    return F.cross_entropy(widened(logits), targets, reduction="sum", label_smoothing=smoothing)
 
 
-def _chunked(model: Any, hidden: Tensor, targets: Tensor, chunk: int) -> Tensor:
+def _chunked(model: Any, hidden: Tensor, targets: Tensor, chunk: int, smoothing: float) -> Tensor:
+    if torch.is_grad_enabled() and hidden.requires_grad:
+        weights = _head_parameters(model, hidden)
+        return _Chunked.apply(model, chunk, smoothing, targets, hidden, *weights)
     pairs = zip(hidden.split(chunk), targets.split(chunk), strict=True)
-    if not (torch.is_grad_enabled() and hidden.requires_grad):
-        return torch.stack([_nats(model.logits(part), wanted) for part, wanted in pairs]).sum()
-    weights = _head_parameters(model, hidden)
-    return _Chunked.apply(model, chunk, targets, hidden, *weights)
+    return torch.stack([_nats(model.logits(part), wanted, smoothing) for part, wanted in pairs]).sum()
 
 
 def _head_parameters(model: Any, hidden: Tensor) -> list[Tensor]:
@@ -104,7 +122,13 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, model: Any, chunk: int, targets: Tensor, hidden: Tensor, *weights: Tensor
+        ctx: Any,
+        model: Any,
+        chunk: int,
+        smoothing: float,
+        targets: Tensor,
+        hidden: Tensor,
+        *weights: Tensor,
     ) -> Tensor:  # type: ignore[override]
         total = hidden.new_zeros((), dtype=torch.float64 if hidden.dtype == torch.float64 else torch.float32)
         back = torch.empty_like(hidden)
@@ -112,7 +136,7 @@ class _Chunked(torch.autograd.Function):
         for start in range(0, len(hidden), chunk):
             part = hidden[start : start + chunk].detach().requires_grad_()
             with torch.enable_grad():
-                nats = _nats(model.logits(part), targets[start : start + chunk])
+                nats = _nats(model.logits(part), targets[start : start + chunk], smoothing)
             first, *rest = torch.autograd.grad(nats, [part, *weights])
             back[start : start + chunk] = first
             torch._foreach_add_(sums, rest) if sums else None
@@ -122,38 +146,54 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:  # type: ignore[override]
-        return None, None, None, *(tensor.mul_(scale.to(tensor.dtype)) for tensor in ctx.saved_tensors)
+        return None, None, None, None, *(tensor.mul_(scale.to(tensor.dtype)) for tensor in ctx.saved_tensors)
 
 
 class _LinearLoss(torch.autograd.Function):
     """Cross-entropy of logits = hidden · matrixᵀ, and its gradients, with one buffer of logits.
 
-    d nats / d logits = softmax(logits) - onehot(target), made in place and used up before the next chunk.
+    With e = exp(logits - their maximum), made in place, and s the sum of e:
+
+        d nats / d logits = e / s - (1 - ε) · onehot(target) - ε / V
+
+    Only e goes through the large products. 1 / s is a factor of their rows, and the rest are rows of the matrix and of
+    hidden that are added where they belong, so the logits are gone over no more often than the formula needs.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, matrix: Tensor, targets: Tensor, chunk: int) -> Tensor:
-        back, slope = torch.empty_like(hidden), torch.zeros_like(matrix)
+    def forward(
+        ctx: Any, hidden: Tensor, matrix: Tensor, targets: Tensor, chunk: int, smoothing: float
+    ) -> Tensor:
+        rows = (targets != IGNORE).nonzero().squeeze(1)
+        every = len(rows) == len(targets)
+        back = torch.empty_like(hidden) if every else torch.zeros_like(hidden)
+        slope = torch.zeros_like(matrix)
         total = torch.zeros((), dtype=torch.float64)
-        for rows, wanted in zip(range(0, len(hidden), chunk), targets.split(chunk), strict=True):
-            part = hidden[rows : rows + chunk]
+        mean = matrix.mean(0) if smoothing else None
+        for some in rows.split(chunk):
+            part = hidden[some[0] : some[-1] + 1] if every else hidden[some]
+            wanted = targets[some]
             logits = onednn(part, matrix)
-            real = wanted != IGNORE
-            places = torch.where(real, wanted, 0)[:, None]
-            scale = torch.logsumexp(logits, dim=-1, keepdim=True)
-            total += (scale - logits.gather(1, places))[real].sum(dtype=torch.float64)
-            logits.sub_(scale).exp_()
-            logits.scatter_add_(1, places, logits.new_full((1, 1), -1.0).expand_as(places))
-            logits.mul_(real[:, None]) if not bool(real.all()) else None
-            back[rows : rows + chunk] = onednn(logits, matrix.t())
-            slope.addmm_(logits.t(), part)
+            top = logits.amax(dim=-1, keepdim=True)
+            nats = top - logits.gather(1, wanted[:, None]) * (1 - smoothing)
+            sums = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
+            nats.add_(sums.log())
+            gradient = onednn(logits, matrix.t()).div_(sums).sub_(matrix[wanted], alpha=1 - smoothing)
+            slope.addmm_(logits.t(), part / sums)
+            slope.index_add_(0, wanted, part, alpha=smoothing - 1)
+            if mean is not None:
+                nats.sub_((part @ mean)[:, None], alpha=smoothing)
+                gradient.sub_(mean, alpha=smoothing)
+                slope.sub_(part.sum(0), alpha=smoothing / len(matrix))
+            total += nats.sum(dtype=torch.float64)
+            back.index_copy_(0, some, gradient)
         ctx.save_for_backward(back, slope)
         return total.to(hidden.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         back, slope = ctx.saved_tensors
-        return back.mul_(scales[0]), slope.mul_(scales[0]), None, None
+        return back.mul_(scales[0]), slope.mul_(scales[0]), None, None, None
 
 
 @torch.no_grad()
