@@ -40,7 +40,7 @@ def kind_of_parameter(model: nn.Module) -> dict[str, Kind]:
     embedding  a row is looked up by a token, a position or a segment (the output layer too, when tied)
     hidden     a matrix inside a block
     vector     norms, biases, and the small tables of relative positions
-    output     the untied output layer
+    output     the untied output layer, or the head that stands in its place
     """
     return {name: _kind(name, parameter) for name, parameter in model.named_parameters()}
 
@@ -48,9 +48,9 @@ def kind_of_parameter(model: nn.Module) -> dict[str, Kind]:
 def _kind(name: str, parameter: torch.Tensor) -> Kind:
     if name.endswith("embedding.weight"):
         return "embedding"
-    if name == "output.weight":
+    if name in ("output.weight", "head.weight"):
         return "output"
-    table = name.endswith(("position_bias.weight", "relative_keys", "relative_values"))
+    table = name.endswith(("position_bias.weight", "relative_keys", "relative_values", "crf.transitions"))
     return "vector" if parameter.ndim < 2 or table else "hidden"
 
 
@@ -75,7 +75,7 @@ def learning_rate_scale(model: nn.Module) -> dict[str, float]:
     spec = spec_of(model)
     scale, last = 1 / width_multiplier(spec), last_norm(spec)
     return {
-        name: scale if kind == "hidden" or name.startswith(last + ".") else 1.0
+        name: scale if kind == "hidden" or name.removeprefix("body.").startswith(last + ".") else 1.0
         for name, kind in kind_of_parameter(model).items()
     }
 

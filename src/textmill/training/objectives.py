@@ -9,7 +9,7 @@ pairs                                  a token                               the
 masked                                 a hidden token                        -log p; next sentence: see `masked`
 classify                               a text                                -log p(label)
 classify, multiple                     a label of a text, held or not        -log p of that (a sigmoid each)
-regress                                a number                              (prediction - number)²: no nats, but summed alike
+regress                                a number                              (prediction - number)²: summed as nats are
 tag                                    a tagged token                        -log p(tag)
 tag, crf                               a tagged token                        its share of -log p(tags of the row)
 answer                                 a span                                mean of -log p(first) and -log p(last)
