@@ -239,4 +239,4 @@ def _kept(real: Tensor, after: TranslationState, before: TranslationState) -> Tr
 def _record(weights: Tensor | None) -> None:
     """Show weights (B, T, S) to who captures them; there is one head."""
     if weights is not None:
-        record(weights[:, None])
+        record(weights[:, None], source=True)

@@ -31,6 +31,7 @@ class _Mode:
 
     eager = False
     maps: list[Tensor] | None = None
+    over_sources: list[Tensor] | None = None
 
 
 @contextlib.contextmanager
@@ -55,10 +56,25 @@ def capture() -> Iterator[list[Tensor]]:
         _Mode.maps = before
 
 
-def record(weights: Tensor) -> None:
-    """Give attention weights (B, H, T, S) to who wants to see them just now."""
+@contextlib.contextmanager
+def capture_sources() -> Iterator[list[Tensor]]:
+    """The same, but only of layers that read a source: (B, H, T, S) over its S tokens, or (B / G, H, G · T, S)
+    where G rows share a source. It stays empty with a model that reads none."""
+    before, maps = _Mode.over_sources, []
+    _Mode.over_sources = maps
+    try:
+        with eager():
+            yield maps
+    finally:
+        _Mode.over_sources = before
+
+
+def record(weights: Tensor, *, source: bool = False) -> None:
+    """Give attention weights (B, H, T, S) to who wants to see them just now. `source`: they are over a source."""
     if _Mode.maps is not None:
         _Mode.maps.append(weights.detach())
+    if source and _Mode.over_sources is not None:
+        _Mode.over_sources.append(weights.detach())
 
 
 class _Heads(nn.Module):
@@ -66,6 +82,8 @@ class _Heads(nn.Module):
 
     Each key head serves H/K neighbouring query heads (Ainslie et al. 2023).
     """
+
+    over_source = False
 
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
@@ -110,7 +128,7 @@ class _Heads(nn.Module):
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         weights = torch.softmax(_masked(scores, reach), dim=-1)
-        record(weights)
+        record(weights, source=self.over_source)
         mixed = weights @ v
         if self.relative_values is not None and reach.back is not None:  # equation 3: weights · (v + a)
             rows = self.relative_values.shape[0]
@@ -190,6 +208,8 @@ class CrossAttention(_Heads):
 
     Positions play no part: those of the source are in its states already, and the two sequences share no scale.
     """
+
+    over_source = True
 
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__(spec)
