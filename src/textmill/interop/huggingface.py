@@ -42,6 +42,7 @@ class Published:
     spec: ModelSpec | MixtureSpec
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
+    template: str | None = None  # of conversations, in Jinja
 
 
 def has_twin(config: Mapping[str, Any]) -> bool:
@@ -162,7 +163,22 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
         spec=spec,
         generation=_read_generation(directory, about),
         info=about.get("info", {}),
+        template=_template(directory),
     )
+
+
+def _template(directory: Path) -> str | None:
+    """The chat template: a file of its own, or a text in tokenizer_config.json (of several, the default)."""
+    path = directory / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8", errors="replace")
+    path = directory / "tokenizer_config.json"
+    config = read_json(path) if path.is_file() else {}
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) else None
 
 
 def _mixture(directory: Path, dtype: torch.dtype) -> Published:
