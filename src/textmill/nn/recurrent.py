@@ -118,17 +118,17 @@ class Recurrent(nn.Module):
             outputs, last = self.core(x, self._given(states))
             return outputs, self._taken(last)
         rows, length, _ = x.shape
+        before = states or (x.new_zeros(self.layers, rows, self.width),) * self.kinds
+        if not len(runs.places):  # PyTorch's kernels want one token at least
+            return x.new_zeros(rows, length, self.width), before
         first = None if states is None else tuple(state[:, runs.rows] for state in states)
         packed = PackedSequence(x.flatten(0, 1)[runs.places], runs.sizes)
         outputs, last = self.core(packed, self._given(first))
         spread = outputs.data.new_zeros(rows * length, self.width)
         spread = spread.index_copy(0, runs.places, outputs.data).view(rows, length, -1)
-        return spread, tuple(self._by_row(one, runs, rows) for one in self._taken(last))
-
-    def _by_row(self, last: Tensor, runs: Runs, rows: int) -> Tensor:
-        """The states (L, R, W) after each run -> (L, B, W) after each row; zeros in rows that have no token."""
-        found = last.new_zeros(last.shape[0], rows, last.shape[2])
-        return found.index_copy(1, runs.rows[runs.last], last[:, runs.last])
+        after = zip(before, self._taken(last), strict=True)
+        ends = runs.rows[runs.last]  # rows that have no token stay as they were
+        return spread, tuple(old.to(new.dtype).index_copy(1, ends, new[:, runs.last]) for old, new in after)
 
     def _given(self, states: States | None) -> Tensor | States | None:
         """As PyTorch wants them: a tensor for a GRU, a pair for an LSTM."""

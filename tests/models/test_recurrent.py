@@ -1,0 +1,222 @@
+"""Recurrent language models: reading step by step as at once, padding, packed documents, batches, gradients."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.model_spec import RecurrentSpec
+from textmill.data.batch import IGNORE, Batch
+from textmill.models.initial import kind_of_parameter
+from textmill.models.table import build
+from textmill.nn import attention
+from textmill.training.loss import causal
+
+VOCABULARY = 50
+SMALL = {"d_model": 12, "layers": 2, "heads": 2, "context": 32}
+ALL = [
+    pytest.param(RecurrentSpec(**SMALL, cell=cell, attention=seen, **more), id=f"{cell}-{seen}-{name}")
+    for cell, seen, (name, more) in itertools.product(
+        ("gru", "lstm"),
+        (False, True),
+        {"plain": {}, "wide": {"hidden": 16}, "untied": {"tied": False}}.items(),
+    )
+]
+
+
+def make(spec, dtype=torch.float32):
+    """A model whose weights are large enough for every part to matter, in eval mode."""
+    model = build(spec, VOCABULARY, seed=1, dtype=dtype).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, 0.0, 0.4)
+    return model
+
+
+def tokens(*shape):
+    return torch.randint(0, VOCABULARY, shape, generator=torch.Generator().manual_seed(3))
+
+
+def batch_of(inputs, **more):
+    return Batch(inputs=inputs, targets=inputs, **more)
+
+
+def close(a, b, tolerance=1e-5):
+    torch.testing.assert_close(a, b, rtol=0, atol=tolerance)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ALL)
+def test_step_by_step_equals_at_once(spec):
+    model, x = make(spec), tokens(2, 14)
+    whole = model(batch_of(x))
+    assert whole.shape == (2, 14, VOCABULARY)
+    last, state = model.begin(batch_of(x[:, :5]), capacity=14)
+    close(last, whole[:, 4])
+    place = 5
+    for count in (1, 3, 1, 2, 1, 1):
+        logits, state = model.step(x[:, place : place + count], state)
+        close(logits, whole[:, place : place + count])
+        place += count
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ALL)
+def test_rows_of_different_lengths_decode_as_alone(spec):
+    """Prompts padded on either side, in one batch, against each prompt in a batch of one."""
+    model, x, lengths = make(spec), tokens(3, 12), (3, 7, 5)
+    alone = [model(batch_of(row[None, : n + 4]))[0] for row, n in zip(x, lengths, strict=True)]
+    for side in ("left", "right"):
+        prompts, real = torch.zeros(3, 7, dtype=torch.long), torch.zeros(3, 7, dtype=torch.bool)
+        for i, n in enumerate(lengths):
+            place = slice(7 - n, 7) if side == "left" else slice(0, n)
+            prompts[i, place], real[i, place] = x[i, :n], True
+        whole = model(batch_of(prompts, mask=real))
+        for i, n in enumerate(lengths):
+            close(whole[i][real[i]], alone[i][:n])
+        last, state = model.begin(batch_of(prompts, mask=real), capacity=11)
+        for i, n in enumerate(lengths):
+            close(last[i], alone[i][n - 1])
+        for k, count in ((0, 1), (1, 2), (3, 1)):
+            new = torch.stack([x[i, n + k : n + k + count] for i, n in enumerate(lengths)])
+            logits, state = model.step(new, state)
+            for i, n in enumerate(lengths):
+                close(logits[i], alone[i][n + k : n + k + count])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ALL)
+def test_packed_documents_give_what_they_give_alone(spec):
+    model, x = make(spec), tokens(1, 16)
+    documents = torch.tensor([[4] * 6 + [2] * 1 + [9] * 6 + [0] * 3])
+    real = torch.tensor([[True] * 13 + [False] * 3])
+    packed = model(batch_of(x, documents=documents))
+    padded = model(batch_of(x, documents=documents, mask=real))
+    close(packed[:, :13], padded[:, :13])
+    for start, stop in ((0, 6), (6, 7), (7, 13)):
+        close(packed[:, start:stop], model(batch_of(x[:, start:stop])))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ALL)
+def test_no_token_sees_the_future_or_its_neighbours(spec):
+    model, x = make(spec), tokens(3, 9)
+    whole = model(batch_of(x))
+    changed = x.clone()
+    changed[:, 6:] = (changed[:, 6:] + 1) % VOCABULARY
+    close(model(batch_of(changed))[:, :6], whole[:, :6])
+    assert (model(batch_of(changed))[:, 6:] - whole[:, 6:]).abs().max() > 0.01
+    for row in range(3):
+        close(model(batch_of(x[row : row + 1]))[0], whole[row])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ALL)
+def test_states_are_reordered(spec):
+    model, x = make(spec), tokens(2, 9)
+    whole = model(batch_of(x))
+    _, state = model.begin(batch_of(x[:, :6]), capacity=9)
+    rows = torch.tensor([1, 0, 1])
+    other = state.reorder(rows)
+    model.step(x[:, 6:7] * 0, state)  # goes on by itself, without touching the other
+    logits, _ = model.step(x[rows, 6:], other)
+    close(logits, whole[rows, 6:])
+
+
+@pytest.mark.parametrize("spec", ALL)
+def test_the_loss_makes_the_logits_itself(spec):
+    """`factors` give the logits, and the chunked loss their gradients: to the embedding from both of its ends."""
+    model, x = make(spec).train(), tokens(2, 9)
+    real = torch.ones(2, 8, dtype=torch.bool)
+    real[1, 5:] = False
+    batch = Batch(x[:, :-1], torch.where(real, x[:, 1:], IGNORE), mask=real)
+    hidden, matrix = model.factors(batch)
+    close(hidden @ matrix.T, model(batch), 1e-6)
+    nats, count = causal(model, batch)
+    nats.backward()
+    found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    logits = model(batch)
+    wanted = nn.functional.cross_entropy(logits[real], batch.targets[real], reduction="sum")
+    wanted.backward()
+    assert int(count) == int(real.sum())
+    torch.testing.assert_close(nats, wanted)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_attention_over_states_is_captured():
+    model, x = make(RecurrentSpec(**SMALL, attention=True)), tokens(2, 6)
+    with attention.capture() as maps:
+        seen = model(batch_of(x))
+    close(seen, model(batch_of(x)))
+    (weights,) = maps
+    assert weights.shape == (2, 2, 6, 6)
+    close(weights.sum(-1), torch.ones(2, 2, 6))
+    assert weights.triu(1).eq(0).all()
+
+
+def test_initial_values_are_a_function_of_the_seed():
+    spec = RecurrentSpec(**SMALL, cell="lstm", attention=True, hidden=16)
+    one, other = build(spec, 30, seed=1), build(spec, 30, seed=1)
+    for (name, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert not torch.equal(one.embedding.weight, build(spec, 30, seed=2).embedding.weight)
+    logits = one(batch_of(tokens(4, 12) % 30))
+    assert logits.abs().max() < 1  # a fresh model finds everything about as likely
+
+
+def test_kinds_of_parameters():
+    model = build(RecurrentSpec(**SMALL, attention=True, hidden=16, tied=False), 30)
+    kinds = kind_of_parameter(model)
+    assert kinds["embedding.weight"] == "embedding"
+    assert kinds["output.weight"] == "output"
+    assert {kinds[name] for name in kinds if ".bias" in name} == {"vector"}
+    assert kinds["recurrent.core.weight_hh_l1"] == kinds["attention.qkv.weight"] == "hidden"
+
+
+def test_dropout_falls_in_training_only():
+    spec = RecurrentSpec(**SMALL, dropout=0.5)
+    model, batch = make(spec), batch_of(tokens(2, 5))
+    close(model(batch), model(batch))
+    assert (model.train()(batch) - model(batch)).abs().max() > 0.01
+
+
+def test_capacity_binds_attention():
+    model, x = make(RecurrentSpec(**SMALL, attention=True)), tokens(2, 6)
+    with pytest.raises(TextmillError, match="holds 5 tokens"):
+        model.begin(batch_of(x), capacity=5)
+    _, state = model.begin(batch_of(x), capacity=6)
+    with pytest.raises(TextmillError, match="holds 6 tokens"):
+        model.step(x[:, :1], state)
+    with pytest.raises(RecipeError, match="shared out"):
+        RecurrentSpec(d_model=10, attention=True, heads=4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_bfloat16_runs(cell):
+    model = build(RecurrentSpec(**SMALL, cell=cell, attention=True), VOCABULARY, dtype=torch.bfloat16).eval()
+    x = tokens(2, 6)
+    assert model(batch_of(x)).dtype is torch.bfloat16
+    _, state = model.begin(batch_of(x), capacity=7)
+    assert model.step(x[:, :1], state)[0].isfinite().all()
+
+
+def test_a_model_learns_to_count():
+    """0 1 2 … again and again, from any place: the loss goes to nothing."""
+    model = build(dataclasses.replace(RecurrentSpec(**SMALL), layers=1, tied=False), 7).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    x = (torch.arange(13) + torch.arange(7)[:, None]) % 7
+    batch = Batch(x[:, :-1], x[:, 1:])
+    for _ in range(120):
+        nats, count = causal(model, batch)
+        optimizer.zero_grad()
+        (nats / count).backward()
+        optimizer.step()
+    assert (nats / count).item() < 0.05
