@@ -22,7 +22,7 @@ class TokenizerSpec:
         About("byte-level BPE, unigram, WordPiece, one id a character, or one id a byte"),
     ] = "bpe"
     vocabulary: Annotated[
-        int, About("number of ids, special ones included (characters and bytes: an upper bound)", ge=262)
+        int, About("number of ids, special ones included (characters and bytes: an upper bound)", ge=265)
     ] = 8192
     train_bytes: Annotated[
         int, About("training text the vocabulary is learnt from, at most", "bytes", ge=1)

@@ -9,7 +9,6 @@ text can produce them.
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,62 +16,58 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import TextmillError
 from textmill.base.files import content_id, write_bytes
+from textmill.text import tokenizer_file
 from textmill.text.tokenizer_engine import BYTE_OF_LETTER, Engine, choose, threads_here
+from textmill.text.tokenizer_file import Roles, Settings
 
 END, PAD = "<|endoftext|>", "<|pad|>"
-# The rest is for conversations: who speaks, and the end of a turn.
-SPECIAL = (END, PAD, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+# The next four are for conversations: who speaks, and the end of a turn. The last are for what hides tokens, for
+# what a decoder begins with, and for what stands between two texts.
+SPECIAL = (
+    *(END, PAD, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
+    *("<|mask|>", tokenizer_file.OUR_START, "<|separator|>"),
+)
 CONTINUES = "‿"  # WordPiece: begins a token that goes on inside a word; not in the byte-level alphabet
 
-# What other people's files call the same two.
-_ENDS = (END, "<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "[SEP]")
-_PADS = (PAD, "<|padding|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>")
+
+def sentinel(number: int) -> str:
+    """The special token that stands for hidden span `number`, from 0."""
+    return f"<|hidden_{number}|>"
 
 
 class Tokenizer:
-    """A loaded tokenizer.json. Cheap to make; the engine behind `encode` is built when first needed."""
+    """A loaded tokenizer.json. Cheap to make; the engine behind `encode` is built when first needed.
 
-    def __init__(self, data: bytes, where: object = "tokenizer.json") -> None:
-        """data: the bytes of a tokenizer.json, read from `where`.
+    Which ids play a part: `end` (of a text) and `ends` (all that end what a model writes), `start` (what a
+    decoder begins with; `end` where nothing else does), `pad`, `mask` and `separator` (None where there is
+    none), `sentinels` (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
+    """
+
+    def __init__(self, data: bytes, where: object = "tokenizer.json", said: Settings | None = None) -> None:
+        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say.
 
         Raises DamagedError when they are not one, TextmillError when its tokens do not stand for bytes.
         """
-        self.data = data
-        try:
-            self._document: dict[str, Any] = json.loads(data)
-            added = self._document["added_tokens"]
-            vocabulary = self._document["model"]["vocab"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedError(f"is not a tokenizer.json ({error!r})", where=where) from error
-        if isinstance(vocabulary, list):  # unigram: [[token, score], ...]
-            vocabulary = {token: place for place, (token, _) in enumerate(vocabulary)}
+        self.data, self._where, self._said = data, where, said or Settings()
+        self._parsed = tokenizer_file.parse(data, where)
+        self._document: dict[str, Any] = self._parsed.document
         self._check_decoder(where)
         self.id = content_id(data)
-        self.special: Mapping[str, int] = {
-            token["content"]: token["id"] for token in added if token["special"]
-        }
-        self._tokens: dict[str, int] = {**vocabulary, **{token["content"]: token["id"] for token in added}}
-        self.vocabulary = max(self._tokens.values()) + 1
-        ends = [self.special[name] for name in _ENDS if name in self.special]
-        if not ends:
-            raise TextmillError(
-                "has no special token for the end of a text",
-                where=where,
-                advice=f"add one of {', '.join(_ENDS)} to its added_tokens, with special = true",
-            )
-        self.end: int = ends[0]
-        self.pad: int = next((self.special[name] for name in _PADS if name in self.special), self.end)
-        self.ends: tuple[int, ...] = (self.end,)  # whatever ends an answer
+        self.special: Mapping[str, int] = self._parsed.special
+        self._tokens = self._parsed.tokens
+        self.vocabulary = self._parsed.vocabulary
+        self.roles: Roles = tokenizer_file.roles(self._parsed, self._said, where)
+        self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
+        self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
+        self.sentinels = self.roles.sentinels
 
     def _check_decoder(self, where: object) -> None:
-        decoder = self._document.get("decoder") or {}
-        steps = decoder.get("decoders", [decoder])
-        if not steps or steps[-1].get("type") != "ByteLevel":
+        kind = decoder_kind(self._document)
+        if kind != "ByteLevel":
             raise TextmillError(
-                f"its decoder is {decoder.get('type', 'missing')}: its tokens do not stand for bytes, "
-                "so text would not come back as it was",
+                f"its decoder is {kind}: its tokens do not stand for bytes, so text would not come back as it was",
                 where=where,
                 advice="use a byte-level tokenizer, or let Textmill train one",
             )
@@ -83,24 +78,46 @@ class Tokenizer:
         path = Path(path)
         if path.is_dir():
             path = path / "tokenizer.json"
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise DamagedError("is missing", where=path) from error
-        return cls(data, path)
+        return cls(tokenizer_file.read_file(path), path)
 
     def save(self, path: Path | str) -> None:
         """Write the same bytes that were read or trained, whole or not at all."""
         write_bytes(Path(path), self.data)
 
+    @property
+    def lossless(self) -> bool:
+        """Whether `decode(encode(text)) == text` for every text: nothing is normalised, no blank is put before."""
+        cutter = self._document.get("pre_tokenizer") or {}
+        steps = cutter.get("pretokenizers", [cutter])
+        return self._document.get("normalizer") is None and not any(
+            step.get("add_prefix_space") for step in steps
+        )
+
+    @cached_property
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if self._document.get("post_processor") is None and self._said.add_bos is self._said.add_eos is None:
+            return (), ()
+        return tokenizer_file.surroundings(self.reference, self._parsed, self._said, self._where)
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Ids the model expects before a text; none for those trained here."""
+        return self._around[0]
+
+    @property
+    def suffix(self) -> tuple[int, ...]:
+        """Ids the model expects after a text."""
+        return self._around[1]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Spellings a chat template may ask for: bos_token, eos_token, pad_token, …"""
+        return tokenizer_file.names(self._parsed, self._said, self.roles)
+
     @cached_property
     def reference(self) -> Any:
         """The `tokenizers.Tokenizer` of this file, told to read special tokens in a text as plain text."""
-        from tokenizers import Tokenizer as Reference
-
-        reference = Reference.from_str(self.data.decode("utf-8"))
-        reference.encode_special_tokens = True
-        return reference
+        return tokenizer_file.reference(self.data, self._where)
 
     @cached_property
     def engine(self) -> Engine:
@@ -113,6 +130,10 @@ class Tokenizer:
             return self.engine.encode(text)
         except UnicodeEncodeError:
             return self.engine.encode(without_surrogates(text))
+
+    def encode_next(self, text: str) -> np.ndarray:
+        """`encode` of a text that goes on after other ids: here the same."""
+        return self.encode(text)
 
     def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
         """`encode` of each text, on all processors this process may use unless told otherwise."""
@@ -128,7 +149,7 @@ class Tokenizer:
     def _bytes(self) -> list[bytes]:
         table = [b""] * self.vocabulary
         special = set(self.special.values())
-        added = {token["id"]: token["content"] for token in self._document["added_tokens"]}
+        added = {token["id"]: name for name, token in self._parsed.added.items()}
         for token, place in self._tokens.items():
             if place in special:
                 continue
@@ -157,6 +178,15 @@ class Tokenizer:
 
     def __len__(self) -> int:
         return self.vocabulary
+
+
+def decoder_kind(document: Mapping[str, Any]) -> str:
+    """The type of a tokenizer.json's decoder; of several, the last one's."""
+    try:
+        decoder = document.get("decoder") or {"type": "missing"}
+        return str((decoder.get("decoders") or [decoder])[-1]["type"])
+    except (AttributeError, KeyError, TypeError, IndexError):
+        return "damaged"
 
 
 class StreamDecoder:

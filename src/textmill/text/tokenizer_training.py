@@ -21,7 +21,7 @@ import numpy as np
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.spec import TokenizerSpec
 from textmill.text import unigram
-from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, without_surrogates
+from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel, without_surrogates
 from textmill.text.tokenizer_engine import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
 
 _IDEOGRAPHS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
@@ -66,7 +66,8 @@ def train(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
     """
     if spec.path is not None:
         return Tokenizer.load(Path(spec.path))
-    least = len(SPECIAL) + (512 if spec.kind == "wordpiece" else 256)
+    special = (*SPECIAL, *map(sentinel, range(spec.sentinels)))
+    least = len(special) + (512 if spec.kind == "wordpiece" else 256)
     if spec.vocabulary < least:
         raise RecipeError(
             f"{spec.vocabulary} ids are too few for {spec.kind}: bytes and special tokens alone are {least}",
@@ -74,7 +75,9 @@ def train(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
             advice=f"set it to {least} or more",
         )
     sample = () if spec.kind == "bytes" else _sample(texts, spec.train_bytes)
-    document = LEARNERS[spec.kind](sample, spec.vocabulary - len(SPECIAL))
+    document = LEARNERS[spec.kind](sample, spec.vocabulary - len(special))
+    size = len(document["model"]["vocab"])
+    document["added_tokens"] = [_special(size + place, name) for place, name in enumerate(special)]
     return Tokenizer(json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8"))
 
 
@@ -101,32 +104,31 @@ def _sample(texts: Iterable[str], limit: int) -> Iterator[str]:
         )
 
 
-def _document(
-    model: dict[str, Any], size: int, pre_tokenizer: dict[str, Any], *undo: dict[str, Any]
-) -> dict[str, Any]:
-    """A tokenizer.json. size: ids of the model, before the special ones. undo: decoding before the bytes."""
+def _document(model: dict[str, Any], pre_tokenizer: dict[str, Any], *undo: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer.json without its special tokens. undo: decoding before the bytes."""
     to_bytes = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {
-                "id": size + place,
-                "content": content,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for place, content in enumerate(SPECIAL)
-        ],
+        "added_tokens": [],
         "normalizer": None,
         "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
         "decoder": {"type": "Sequence", "decoders": [*undo, to_bytes]} if undo else to_bytes,
         "model": model,
+    }
+
+
+def _special(number: int, content: str) -> dict[str, Any]:
+    return {
+        "id": number,
+        "content": content,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
     }
 
 
@@ -165,7 +167,7 @@ def _learn(model: Any, trainer: Any, cuts: str, texts: Iterable[str]) -> dict[st
 
 
 def _bytes(_: Iterable[str], __: int) -> dict[str, Any]:
-    return _document(_merging([], []), 256, byte_level())
+    return _document(_merging([], []), byte_level())
 
 
 def _characters(texts: Iterable[str], size: int) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def _characters(texts: Iterable[str], size: int) -> dict[str, Any]:
     found = np.flatnonzero(counts)
     commonest = found[np.argsort(-counts[found], kind="stable")][: size - 256]
     tokens = [letters(chr(code).encode("utf-8")) for code in commonest]
-    return _document(_merging(tokens, [], whole=True), 256 + len(tokens), splitter(ANY))
+    return _document(_merging(tokens, [], whole=True), splitter(ANY))
 
 
 def _bpe(texts: Iterable[str], size: int) -> dict[str, Any]:
@@ -191,7 +193,7 @@ def _bpe(texts: Iterable[str], size: int) -> dict[str, Any]:
     )
     merges = [list(pair) for pair in _learn(models.BPE(), trainer, PATTERN, texts)["merges"]]
     tokens = ["".join(pair) for pair in merges]
-    return _document(_merging(tokens, merges), 256 + len(tokens), splitter(PATTERN))
+    return _document(_merging(tokens, merges), splitter(PATTERN))
 
 
 def _wordpiece(texts: Iterable[str], size: int) -> dict[str, Any]:
@@ -221,7 +223,7 @@ def _wordpiece(texts: Iterable[str], size: int) -> dict[str, Any]:
         "vocab": dict(sorted(learnt.items(), key=lambda item: item[1])),
     }
     undo = {"type": "Replace", "pattern": {"String": CONTINUES}, "content": ""}
-    return _document(model, len(learnt), splitter(SHORT_PATTERN), undo)
+    return _document(model, splitter(SHORT_PATTERN), undo)
 
 
 def _unigram(texts: Iterable[str], size: int) -> dict[str, Any]:
@@ -239,7 +241,7 @@ def _unigram(texts: Iterable[str], size: int) -> dict[str, Any]:
         "vocab": [[letters(piece), score] for piece, score in pieces],
         "byte_fallback": False,  # bytes are ordinary pieces here
     }
-    return _document(model, len(pieces), splitter(PATTERN))
+    return _document(model, splitter(PATTERN))
 
 
 LEARNERS: dict[str, Callable[[Iterable[str], int], dict[str, Any]]] = {
