@@ -1,13 +1,13 @@
 """Does the published model say the same everywhere? What `textmill verify` works out.
 
 The reference is the training path: one forward pass over one text. Every other way to the same logits is held
-against it on the same tokens:
+against it on the same tokens (interop/readings.py):
 
-    cached decoding       a prompt, then one token at a time, as `generate` does
+    cached decoding       a prompt, then one token at a time, as `generate` does; not of models that write nothing
     batch with padding    all texts in one batch
     reload                the directory written anew by Textmill and read again; must be equal to the bit
     compiled              torch.compile of the forward pass; only on request, since it takes a minute
-    transformers          AutoModelForCausalLM on the directory, and AutoTokenizer's ids
+    transformers          its own class for the directory, and AutoTokenizer's ids
 
 With logits r of the reference and l of the other way, per token: the largest |l - r|; the mean over tokens of
 KL(softmax r ‖ softmax l) in nats; and the first token where their likeliest tokens differ. A way passes when the
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -34,11 +33,11 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, write_json
 from textmill.base.model_spec import MixtureSpec
-from textmill.data.batch import IGNORE, Batch
-from textmill.interop import huggingface
+from textmill.data.batch import Batch
+from textmill.interop import huggingface, readings
 
 TOLERANCE = 1e-4
-Ids = list[list[int]]
+Cases = Sequence[Batch]
 
 
 @dataclass(frozen=True)
@@ -84,37 +83,38 @@ def verify(
 ) -> Report:
     """Hold every way to the logits of the model in `directory` against its training path, on `texts`.
 
-    At most `tokens` tokens of each text are read, the end-of-text token before each included. `trained` is the
-    model that was to be written there, if it is at hand: it must be equal to the bit. The report is also written
-    to `directory`/parity.json. Raises TextmillError when there is no text, or the directory is not
-    a model.
+    At most `tokens` tokens of each text are read, special ones around it included. `trained` is the model that was
+    to be written there, if it is at hand: it must be equal to the bit. The report is also written to
+    `directory`/parity.json. Raises TextmillError when there is no text, or the directory is not a model.
     """
     directory = Path(directory)
     published = huggingface.read(directory)
-    model, tokenizer = published.model.float().eval(), published.tokenizer
-    length = min(tokens, published.spec.context)
-    ids = [[tokenizer.end, *tokenizer.encode(text).tolist()][:length] for text in texts]
-    if not ids:
+    model = published.model.float().eval()
+    if not texts:
         raise TextmillError(
             "there is no text to compare on", where=directory, advice="give at least one text"
         )
+    given = readings.cases(published, texts, tokens)
     with torch.inference_mode():
-        reference = forward(model, ids)
+        reference = readings.forward(model, given)
         checks = [
-            compare("cached decoding", reference, lambda: cached(model, ids)),
-            compare("batch with padding", reference, lambda: padded(model, ids)),
-            _reload(published, reference, ids),
+            _cached(model, reference, given),
+            compare("batch with padding", reference, lambda: readings.padded(model, given)),
+            _reload(published, reference, given),
         ]
         if trained is not None:
-            checks.insert(
-                0, compare("trained weights", reference, lambda: forward(trained, ids), tolerance=0.0)
+            exact = compare(
+                "trained weights", reference, lambda: readings.forward(trained, given), tolerance=0.0
             )
+            checks.insert(0, exact)
         if compiled:
-            checks.append(compare("compiled", reference, lambda: forward(torch.compile(model), ids)))
+            checks.append(
+                compare("compiled", reference, lambda: readings.forward(torch.compile(model), given))
+            )
         else:
             checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
-        checks.append(_transformers(directory, tokenizer, texts, reference, ids))
-    report = Report(tuple(checks), len(ids), sum(map(len, ids)), _versions())
+        checks.append(_transformers(directory, published, texts, reference, given))
+    report = Report(tuple(checks), len(given), sum(map(readings.tokens_of, given)), _versions())
     write_json(directory / "parity.json", report.plain())
     return report
 
@@ -145,86 +145,44 @@ def compare(
     return Check(name, "failed" if why else "ok", delta, mean_kl, allowed, first, round(seconds, 3), why)
 
 
-def forward(model: Any, ids: Ids) -> list[Tensor]:
-    """The training path: each text alone, in one pass."""
-    return [model(_batch([text]))[0].float() for text in ids]
+def _cached(model: Any, reference: list[Tensor], given: Cases) -> Check:
+    if not hasattr(model, "begin"):
+        return Check("cached decoding", "skipped", why="it writes nothing")
+    return compare("cached decoding", reference, lambda: readings.cached(model, given))
 
 
-def padded(model: Any, ids: Ids) -> list[Tensor]:
-    """All texts in one batch, shorter ones padded behind."""
-    logits = model(_batch(ids))
-    return [logits[row, : len(text)].float() for row, text in enumerate(ids)]
-
-
-def cached(model: Any, ids: Ids) -> list[Tensor]:
-    """Each text's first token as a prompt, and the rest one by one."""
-    found = []
-    for text in ids:
-        logits, state = model.begin(_batch([text[:1]]), len(text))
-        rows = [logits]
-        for token in text[1:]:
-            logits, state = model.step(torch.tensor([[token]]), state)
-            rows.append(logits[:, -1])
-        found.append(torch.cat(rows).float())
-    return found
-
-
-def _reload(published: huggingface.Published, reference: list[Tensor], ids: Ids) -> Check:
+def _reload(published: huggingface.Published, reference: list[Tensor], given: Cases) -> Check:
     if isinstance(published.spec, MixtureSpec):
         return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
-    return compare("reload", reference, lambda: _reloaded(published, ids), tolerance=0.0)
+    return compare("reload", reference, lambda: _reloaded(published, given), tolerance=0.0)
 
 
-def _reloaded(published: huggingface.Published, ids: Ids) -> list[Tensor]:
+def _reloaded(published: huggingface.Published, given: Cases) -> list[Tensor]:
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "model"
         huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
-        return forward(huggingface.read(copy).model.float().eval(), ids)
+        return readings.forward(huggingface.read(copy).model.float().eval(), given)
 
 
 def _transformers(
-    directory: Path, tokenizer: Any, texts: Sequence[str], reference: list[Tensor], ids: Ids
+    directory: Path,
+    published: huggingface.Published,
+    texts: Sequence[str],
+    reference: list[Tensor],
+    given: Cases,
 ) -> Check:
     """What transformers makes of the directory: logits, and ids."""
     if importlib.util.find_spec("transformers") is None:
         return Check("transformers", "skipped", why="not installed (pip install transformers)")
     if not huggingface.has_twin(read_json(directory / "config.json")):
         return Check("transformers", "skipped", why="no twin: transformers has no such architecture")
-    transformers = _quiet_transformers()
-
-    def theirs() -> list[Tensor]:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True
-        ).eval()
-        return [model(torch.tensor([text])).logits[0] for text in ids]
-
-    check = compare("transformers", reference, theirs)
+    check = compare("transformers", reference, lambda: readings.by_transformers(directory, published, given))
+    transformers = readings.quiet_transformers()
     auto: Any = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
     for place, text in enumerate(texts):
-        if auto(text, add_special_tokens=False)["input_ids"] != tokenizer.encode(text).tolist():
+        if auto(text, add_special_tokens=False)["input_ids"] != published.tokenizer.encode(text).tolist():
             return dataclasses.replace(check, state="failed", why=f"the ids of text {place} differ")
     return check
-
-
-def _quiet_transformers() -> Any:
-    """The library, without its progress bars and without what its optional parts say of themselves."""
-    for name in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
-
-
-def _batch(ids: Ids) -> Batch:
-    width = max(map(len, ids))
-    inputs = torch.zeros(len(ids), width, dtype=torch.int64)
-    mask = torch.zeros(len(ids), width, dtype=torch.bool)
-    for row, text in enumerate(ids):
-        inputs[row, : len(text)] = torch.tensor(text)
-        mask[row, : len(text)] = True
-    return Batch(inputs, torch.full_like(inputs, IGNORE), None if bool(mask.all()) else mask)
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,148 @@
+"""The ways one model can be made to read a text, whatever its family: alone, padded, token by token, by others.
+
+A case is one text as a batch of one row. Every way gives its logits as (N, C): a token each, or the text as a whole.
+
+Shapes: T tokens, S tokens of a source, V vocabulary, C labels.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from textmill.base.model_spec import READ_AND_WRITE
+from textmill.data.batch import IGNORE, Batch
+from textmill.interop.huggingface import Published
+from textmill.models.heads import Headed
+
+# What transformers calls a model of each kind, and of each head in place of its output layer.
+_AUTO = {
+    "decoder": "AutoModelForCausalLM",
+    "encoder": "AutoModelForMaskedLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "classify": "AutoModelForSequenceClassification",
+    "regress": "AutoModelForSequenceClassification",
+    "tag": "AutoModelForTokenClassification",
+    "answer": "AutoModelForQuestionAnswering",
+}
+
+
+def cases(published: Published, texts: Sequence[str], tokens: int) -> list[Batch]:
+    """Each text as its model would read it, at most `tokens` tokens of it.
+
+    A model that writes begins with the end-of-text token or what its tokenizer puts before a text; an encoder reads
+    the text in its frame. Of one that reads a source, the first half is the source, the rest what is written.
+    """
+    tokenizer, length = published.tokenizer, min(tokens, published.spec.context)
+    before = tuple(tokenizer.prefix) or (tokenizer.start,)
+    found = []
+    for text in texts:
+        ids = tokenizer.encode(text).tolist()[:length]
+        if published.spec.kind in READ_AND_WRITE:
+            middle = len(ids) // 2
+            start = getattr(published.spec, "start", None)
+            begin = tokenizer.start if start is None else start
+            source = [*ids[:middle], *(tokenizer.suffix or (tokenizer.end,))]
+            found.append(_case([begin, *ids[middle:]][:length], source[:length]))
+        elif published.spec.kind == "encoder":
+            room = length - len(before) - len(tokenizer.suffix)
+            found.append(_case([*before, *ids[: max(room, 1)], *tokenizer.suffix]))
+        else:
+            found.append(_case([*(tuple(tokenizer.prefix) or (tokenizer.end,)), *ids][:length]))
+    return found
+
+
+def _case(ids: list[int], source: list[int] | None = None) -> Batch:
+    inputs = torch.tensor([ids])
+    read = None if source is None else torch.tensor([source])
+    return Batch(inputs, torch.full_like(inputs, IGNORE), source=read)
+
+
+def forward(model: Any, given: Sequence[Batch]) -> list[Tensor]:
+    """The training path: each text alone, in one pass."""
+    return [_rows(model(case)[0]) for case in given]
+
+
+def padded(model: Any, given: Sequence[Batch]) -> list[Tensor]:
+    """All texts in one batch, shorter ones padded behind."""
+    inputs, mask = _together([case.inputs[0] for case in given])
+    source, source_mask = None, None
+    if given[0].source is not None:
+        source, source_mask = _together([case.source[0] for case in given if case.source is not None])
+    batch = Batch(inputs, torch.full_like(inputs, IGNORE), mask, source=source, source_mask=source_mask)
+    logits = model(batch)
+    if logits.ndim == 2:  # one row a text
+        return [_rows(one) for one in logits]
+    return [_rows(one[: case.inputs.shape[1]]) for one, case in zip(logits, given, strict=True)]
+
+
+def cached(model: Any, given: Sequence[Batch]) -> list[Tensor]:
+    """Each text's first token as a prompt, and the rest one by one."""
+    found = []
+    for case in given:
+        ids = case.inputs
+        first = Batch(ids[:, :1], ids[:, :1], source=case.source)
+        logits, state = model.begin(first, ids.shape[1])
+        rows = [logits]
+        for place in range(1, ids.shape[1]):
+            logits, state = model.step(ids[:, place : place + 1], state)
+            rows.append(logits[:, -1])
+        found.append(torch.cat(rows).float())
+    return found
+
+
+def by_transformers(directory: Path, published: Published, given: Sequence[Batch]) -> list[Tensor]:
+    """What transformers makes of the directory: the logits of its own class."""
+    transformers = quiet_transformers()
+    kind = published.model.head.spec.kind if isinstance(published.model, Headed) else published.spec.kind
+    auto = getattr(transformers, _AUTO[str(kind)])
+    model = auto.from_pretrained(directory, dtype=torch.float32, local_files_only=True).eval()
+
+    def read(case: Batch) -> Tensor:
+        if case.source is not None:
+            return model(input_ids=case.source, decoder_input_ids=case.inputs).logits[0]
+        answer = model(case.inputs)
+        if kind == "answer":
+            return torch.stack((answer.start_logits[0], answer.end_logits[0]), dim=-1)
+        return answer.logits[0]
+
+    return [_rows(read(case)) for case in given]
+
+
+def tokens_of(case: Batch) -> int:
+    """Tokens a case holds, those of its source included."""
+    return case.inputs.shape[1] + (0 if case.source is None else case.source.shape[1])
+
+
+def quiet_transformers() -> Any:
+    """The library, without its progress bars and without what its optional parts say of themselves."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def _rows(logits: Tensor) -> Tensor:
+    """(C,) or (T, C) -> (N, C), float32."""
+    return (logits if logits.ndim == 2 else logits[None]).float()
+
+
+def _together(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.int64)
+    mask = torch.zeros(len(rows), width, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = row
+        mask[place, : len(row)] = True
+    return ids, None if bool(mask.all()) else mask
+
+
+Way = Callable[[Any, Sequence[Batch]], list[Tensor]]
