@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.sampling import (
-    Bans,
     CountPenalty,
+    Forbidden,
     History,
     MinP,
+    MinTokens,
+    NoRepeat,
     RepetitionPenalty,
     Temperature,
     TopK,
@@ -126,6 +128,38 @@ def test_a_history_can_be_reordered():
     assert chosen.generated.tolist() == [[0], [2]]
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_bans_equal_those_of_transformers(theirs, n):
+    generator = torch.Generator().manual_seed(n)
+    x, ids = logits(vocabulary=9), torch.randint(9, (4, 14), generator=generator)
+    history = History.of(ids[:, :10].tolist())
+    for column in ids[:, 10:].T:
+        history = history.add(column)
+    reference = theirs.NoRepeatNGramLogitsProcessor(n)(ids, x.clone())
+    emptied = reference.isinf().all(-1)
+    ours = NoRepeat(n)(x, history)
+    assert torch.equal(ours[~emptied], reference[~emptied])
+    assert torch.equal(ours[emptied], x[emptied])
+    for least in (4, 5):
+        reference = theirs.MinNewTokensLengthLogitsProcessor(10, least, [2, 7])(ids, x.clone())
+        assert torch.equal(MinTokens(least, (2, 7))(x, history), reference)
+
+
+def test_padding_before_a_short_row_repeats_nothing():
+    history = History.of([[1], [3, 4, 3]])
+    assert NoRepeat(2)(torch.zeros(2, 6), history).isinf().nonzero().tolist() == [[1, 4]]
+    assert NoRepeat(3)(torch.zeros(2, 6), history).isinf().nonzero().tolist() == []
+
+
+def test_what_would_leave_nothing_gives_way_the_n_gram_first():
+    chain = constraints(GenerationSpec(forbidden=(2,), min_tokens=3, no_repeat_ngram=1), (0,))
+    assert chain == (Forbidden((2,)), MinTokens(3, (0,)), NoRepeat(1))
+    history, left = History.of([[1, 2]]), torch.zeros(1, 3)
+    for strategy in chain:
+        left = strategy(left, history)
+    assert left.tolist() == [[-math.inf, 0.0, -math.inf]]
+
+
 def test_only_what_changes_something_is_in_the_chain():
     assert strategies(GenerationSpec(**PLAIN)) == ()
     assert strategies(GenerationSpec(temperature=1, top_p=1.0, min_p=0.0, typical_p=1.0)) == ()
@@ -134,7 +168,7 @@ def test_only_what_changes_something_is_in_the_chain():
     assert constraints(GenerationSpec()) == ()
     assert constraints(GenerationSpec(frequency_penalty=-0.1)) == (CountPenalty(0.0, -0.1),)
     assert constraints(GenerationSpec(min_tokens=3)) == ()  # nothing ends a row
-    assert constraints(GenerationSpec(min_tokens=3), (5,)) == (Bans(least=3, ends=(5,)),)
+    assert constraints(GenerationSpec(min_tokens=3), (5,)) == (MinTokens(3, (5,)),)
 
 
 def test_tied_tokens_stay_or_go_together():

@@ -15,20 +15,19 @@ import contextlib
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.base.spec import GenerationSpec
+from textmill.decoding.hypothesis import Finish
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
 from textmill.decoding.sampling import History, Strategy, changed, constraints, draw, seeded, strategies
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
-
-Finish = Literal["end", "stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ set of settings means the same in both:
 
     repetition  ->  presence and frequency  ->  bans  ->  temperature  ->  top-k  ->  top-p  ->  min-p  ->  typical
 
-(Bans are of repeated n-grams, of ends that come too early and of ids that never come. transformers has no
+(Bans are of ids that never come, of ends that come too early and of repeated n-grams. transformers has no
 presence and frequency penalties; theirs is the place vLLM gives them.) A strategy that would change nothing
 is left out. All of them are functions of a row alone, and ties at a threshold are kept together, so a row's
 result does not depend on its neighbours or on the order of equal logits.
@@ -100,33 +100,53 @@ class CountPenalty:
 
 
 @dataclass(frozen=True)
-class Bans:
-    """Tokens that may not come next are dropped. A row for which nothing would be left keeps what it has.
+class Forbidden:
+    """Ids that are never written."""
 
-    ngram: over 0, no run of so many tokens may come twice, prompt included (Paulus et al. 2018, section 2.5).
-    least: so many tokens are written before any of `ends`.
-    never: ids that are never written.
-    """
+    ids: tuple[int, ...]
 
-    ngram: int = 0
-    least: int = 0
-    ends: tuple[int, ...] = ()
-    never: tuple[int, ...] = ()
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        banned = torch.zeros(1, logits.shape[-1], dtype=torch.bool, device=logits.device)
+        banned[:, list(self.ids)] = True
+        return _without(logits, banned)
+
+
+@dataclass(frozen=True)
+class MinTokens:
+    """So many tokens are written before any of `ends`."""
+
+    least: int
+    ends: tuple[int, ...]
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         assert history is not None
+        return logits if history.written >= self.least else Forbidden(self.ends)(logits, history)
+
+
+@dataclass(frozen=True)
+class NoRepeat:
+    """No run of `n` tokens comes twice, prompt included (Paulus et al. 2018, section 2.5)."""
+
+    n: int
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        text = history.text
+        if text.shape[1] < self.n:
+            return logits
+        runs = text.unfold(1, self.n, 1)  # (B, W, n)
+        last = text[:, text.shape[1] - self.n + 1 :]
+        again = (runs[..., :-1] == last[:, None]).all(-1) & (runs[..., 0] >= 0)
+        row, place = again.nonzero(as_tuple=True)
         banned = torch.zeros_like(logits, dtype=torch.bool)
-        if self.ngram and history.text.shape[1] >= self.ngram:
-            runs = history.text.unfold(1, self.ngram, 1)  # (B, W, n)
-            last = history.text[:, history.text.shape[1] - self.ngram + 1 :]
-            again = (runs[..., :-1] == last[:, None]).all(-1) & (runs[..., :1] >= 0).squeeze(-1)
-            row, place = again.nonzero(as_tuple=True)
-            banned[row, runs[row, place, -1]] = True
-        if history.written < self.least:
-            banned[:, list(self.ends)] = True
-        banned[:, list(self.never)] = True
-        left = logits.masked_fill(banned, -math.inf)
-        return torch.where(left.amax(-1, keepdim=True) == -math.inf, logits, left)
+        banned[row, runs[row, place, -1]] = True
+        return _without(logits, banned)
+
+
+def _without(logits: Tensor, banned: Tensor) -> Tensor:
+    """Logits (B, V) without banned tokens. A row for which nothing would be left keeps what it has."""
+    left = logits.masked_fill(banned, -math.inf)
+    return torch.where(left.amax(-1, keepdim=True) == -math.inf, logits, left)
 
 
 @dataclass(frozen=True)
@@ -202,9 +222,12 @@ def constraints(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strateg
         chain.append(RepetitionPenalty(spec.repetition_penalty))
     if spec.presence_penalty or spec.frequency_penalty:
         chain.append(CountPenalty(spec.presence_penalty, spec.frequency_penalty))
-    least = spec.min_tokens if ends else 0
-    if spec.no_repeat_ngram or least or spec.forbidden:
-        chain.append(Bans(spec.no_repeat_ngram, least, tuple(ends) if least else (), spec.forbidden))
+    if spec.forbidden:
+        chain.append(Forbidden(spec.forbidden))
+    if spec.min_tokens and ends:
+        chain.append(MinTokens(spec.min_tokens, tuple(ends)))
+    if spec.no_repeat_ngram:  # last, so that it is the first to give way
+        chain.append(NoRepeat(spec.no_repeat_ngram))
     return tuple(chain)
 
 

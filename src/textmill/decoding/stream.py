@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from textmill.base.spec import GenerationSpec
-from textmill.decoding.generate import Finish, generate
+from textmill.decoding.generate import generate
+from textmill.decoding.hypothesis import Finish
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
