@@ -10,6 +10,7 @@ Bits of a byte are written here from the highest to the lowest.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 from textmill.base.errors import TextmillError
 from textmill.interop.gguf import TensorType
 
-_PIECE = 1 << 20  # numbers unpacked at once: 4 MB of float32
+_PIECE = 1 << 17  # numbers unpacked at once: 512 kB of float32
 _F16_MOST = 65504.0
 
 
@@ -63,20 +64,37 @@ def _half(blocks: Tensor, at: int) -> Tensor:
     return blocks[:, at : at + 2].contiguous().view(torch.float16).float()
 
 
+# Shifting and masking go over four bytes at once: PyTorch has quick loops for int32, and none for shifts of uint8.
+
+
 def _nibbles(packed: Tensor) -> Tensor:
     """(…, m) bytes to (…, 2, m): the low halves, then the high ones."""
-    return torch.stack((packed & 15, packed >> 4), dim=-2)
+    words = packed.contiguous().view(torch.int32)
+    return torch.stack((words & 0x0F0F0F0F, (words >> 4) & 0x0F0F0F0F), dim=-2).view(torch.uint8)
 
 
-def _fields(packed: Tensor, bits: int) -> Tensor:
-    """(…, m) bytes to (…, 8 / bits, m): each byte's fields of so many bits, the lowest first."""
-    return torch.stack([(packed >> shift) & ((1 << bits) - 1) for shift in range(0, 8, bits)], dim=-2)
+def _quarters(packed: Tensor) -> Tensor:
+    """(…, m) bytes to (…, 4, m): each byte's pairs of bits, the lowest first."""
+    words = packed.contiguous().view(torch.int32)
+    return torch.stack([(words >> shift) & 0x03030303 for shift in (0, 2, 4, 6)], dim=-2).view(torch.uint8)
+
+
+def _bits(packed: Tensor) -> Tensor:
+    """(…, m) bytes to (…, 8, m): each byte's bits, the lowest first."""
+    words = packed.contiguous().view(torch.int32)
+    return torch.stack([(words >> shift) & 0x01010101 for shift in range(8)], dim=-2).view(torch.uint8)
+
+
+@functools.cache
+def _spread_bits() -> Tensor:
+    """(256,) int64: for each byte eight bytes, 16 where its bit is set, the lowest bit first."""
+    bits = torch.tensor([[16 * (byte >> bit & 1) for bit in range(8)] for byte in range(256)])
+    return bits.to(torch.uint8).view(torch.int64).flatten()
 
 
 def _fifth_bits(packed: Tensor) -> Tensor:
     """(n, 4) bytes to (n, 32): bit j of them all, worth 16, belongs to number j."""
-    shifts = torch.arange(8, dtype=torch.uint8)
-    return ((packed.unsqueeze(-1) >> shifts) & 1).flatten(1) << 4
+    return _spread_bits()[packed.long()].view(torch.uint8)
 
 
 def _q8_0(blocks: Tensor, out: Tensor) -> None:
@@ -109,7 +127,7 @@ def _q5_1(blocks: Tensor, out: Tensor) -> None:
 def _q2_k(blocks: Tensor, out: Tensor) -> None:
     """16 bytes of (minimum, scale) halves, 64 bytes of quarters q, d, dmin; 16 numbers share a scale."""
     scales, parts = blocks[:, :16], out.view(-1, 16, 16)
-    numbers = _fields(blocks[:, 16:80].unflatten(1, (2, 32)), 2)  # (n, 2, 4, 32)
+    numbers = _quarters(blocks[:, 16:80].unflatten(1, (2, 32)))  # (n, 2, 4, 32)
     parts.copy_(numbers.reshape(-1, 16, 16))
     parts.mul_((_half(blocks, 80) * (scales & 15)).unsqueeze(-1))
     parts.sub_((_half(blocks, 82) * (scales >> 4)).unsqueeze(-1))
@@ -118,10 +136,10 @@ def _q2_k(blocks: Tensor, out: Tensor) -> None:
 def _q3_k(blocks: Tensor, out: Tensor) -> None:
     """32 bytes of third bits (0 means minus 4), 64 bytes of quarters, 16 scales of 6 bits less 32, d."""
     low, high = blocks[:, 96:104], blocks[:, 104:108]
-    scales = _nibbles(low).flatten(1) | (_fields(high, 2).flatten(1) << 4)
-    numbers = _fields(blocks[:, 32:96].unflatten(1, (2, 32)), 2).reshape(-1, 256)
-    third = _fields(blocks[:, :32], 1).flatten(1) << 2
-    parts = out.copy_(numbers | third).sub_(4).view(-1, 16, 16)
+    scales = _nibbles(low).flatten(1) | (_quarters(high).flatten(1) << 4)
+    numbers = _quarters(blocks[:, 32:96].unflatten(1, (2, 32))).flatten(1)
+    third = _bits(blocks[:, :32]).flatten(1) * 4
+    parts = out.copy_(numbers + third).sub_(4).view(-1, 16, 16)
     parts.mul_((_half(blocks, 108) * (scales.float() - 32)).unsqueeze(-1))
 
 
@@ -153,15 +171,15 @@ def _q4_k(blocks: Tensor, out: Tensor) -> None:
 def _q5_k(blocks: Tensor, out: Tensor) -> None:
     """d, dmin, 12 bytes of scales, 32 bytes of fifth bits, 128 bytes of halves."""
     low = _nibbles(blocks[:, 48:].unflatten(1, (4, 32))).flatten(1, 2)
-    _scaled(blocks, low | (_fields(blocks[:, 16:48], 1) << 4), out)
+    _scaled(blocks, low.add_(_bits(blocks[:, 16:48]), alpha=16), out)
 
 
 def _q6_k(blocks: Tensor, out: Tensor) -> None:
     """128 bytes of halves, 64 bytes of quarters above them, 16 signed scales, d: d·scale·(q - 32)."""
-    low = _nibbles(blocks[:, :128].unflatten(1, (2, 64))).reshape(-1, 256)
-    high = _fields(blocks[:, 128:192].unflatten(1, (2, 32)), 2).reshape(-1, 256)
+    low = _nibbles(blocks[:, :128].unflatten(1, (2, 64))).flatten(1)
+    high = _quarters(blocks[:, 128:192].unflatten(1, (2, 32))).flatten(1)
     scales = blocks[:, 192:208].view(torch.int8)
-    parts = out.copy_(low | (high << 4)).sub_(32).view(-1, 16, 16)
+    parts = out.copy_(low.add_(high, alpha=16)).sub_(32).view(-1, 16, 16)
     parts.mul_((_half(blocks, 208) * scales).unsqueeze(-1))
 
 

@@ -1,0 +1,113 @@
+"""The weights of a GGUF file as ours, and ours as the tensors of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textmill.base.errors import DamagedError
+from textmill.base.machine import usable_cores
+from textmill.base.model_spec import DecoderSpec
+from textmill.interop.gguf import Gguf
+from textmill.interop.gguf_quants import unpack
+from textmill.interop.gguf_rules import FREQUENCIES, Architecture, rules
+
+
+def ours(
+    file: Gguf,
+    architecture: Architecture,
+    spec: DecoderSpec,
+    shapes: Mapping[str, torch.Size],
+    dtype: torch.dtype,
+) -> dict[str, Tensor]:
+    """The file's tensors under our names, each unpacked straight into its rows of ours.
+
+    shapes: what the model holds. Raises DamagedError where a tensor is missing or has another shape than the metadata
+    ask for, and where there are tensors the model has no use for: it would be another model then.
+    """
+    plan = list(rules(architecture, spec, shapes))
+    used = {name for rule in plan for name in rule.theirs} | {FREQUENCIES}
+    unused = [name for name in file.tensors if name not in used]
+    if unused:
+        raise DamagedError(
+            f"holds {len(unused)} tensors that a {architecture.name} of this shape has not, such as {unused[0]}",
+            where=file.path,
+            advice="the model is of another kind than its metadata say; choose another file",
+        )
+    for rule in plan:  # before any memory is taken
+        for name, shape in zip(rule.theirs, _shapes(shapes[rule.ours], rule.rows), strict=True):
+            file.bytes_of(name)
+            found = file.tensors[name].shape
+            if found != shape:
+                raise DamagedError(
+                    f"{name} has the shape {found}, and the metadata ask for {shape}",
+                    where=file.path,
+                    advice="the file is damaged; fetch it again",
+                )
+    weights = {rule.ours: torch.empty(shapes[rule.ours], dtype=dtype) for rule in plan}
+
+    def fill(job: tuple[str, Tensor, int | None]) -> None:
+        name, part, heads = job
+        kind = file.tensors[name].type
+        if heads is None:
+            unpack(file.bytes_of(name), kind, part, file.path)
+        else:
+            laid = unpack(file.bytes_of(name), kind, torch.empty_like(part), file.path)
+            _paired(part, heads).copy_(laid.unflatten(0, (heads, -1, 2)))
+
+    jobs = []
+    for rule in plan:
+        weight = weights[rule.ours]
+        parts = weight.split(rule.rows or (weight.shape[0],))
+        jobs += zip(rule.theirs, parts, rule.heads, strict=True)
+    with _one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(fill, jobs))
+    return weights
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """PyTorch's operations take one thread inside: ours work on a tensor each, which needs no waiting for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _shapes(whole: torch.Size, rows: tuple[int, ...] | None) -> Iterator[tuple[int, ...]]:
+    for count in rows or (whole[0],):
+        yield (count, *whole[1:])
+
+
+def _paired(part: Tensor, heads: int) -> Tensor:
+    """Rows of ours (heads · E, …) as theirs are laid: (heads, E/2, 2, …), a view.
+
+    We turn features i and i + E/2 of a head together; a llama file has each such pair side by side.
+    """
+    return part.unflatten(0, (heads, 2, -1)).transpose(1, 2)
+
+
+def theirs(
+    architecture: Architecture, spec: DecoderSpec, weights: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Our weights as the file has them: names and tensors, in the order of ours."""
+    for rule in rules(architecture, spec, weights):
+        weight = weights[rule.ours].detach()
+        parts = weight.split(rule.rows) if rule.rows else (weight,)
+        for name, part, heads in zip(rule.theirs, parts, rule.heads, strict=True):
+            yield name, part if heads is None else _paired(part, heads).flatten(0, 2)
+
+
+def frequencies(file: Gguf) -> Tensor:
+    """The float32 table that stretches rotary frequencies. Raises DamagedError when it cannot be one."""
+    entry = file.tensors[FREQUENCIES]
+    if len(entry.shape) != 1 or entry.shape[0] > 1 << 16 or entry.type.name != "F32":
+        raise DamagedError(f"{FREQUENCIES} is no row of numbers", where=file.path)
+    return unpack(np.asarray(file.bytes_of(FREQUENCIES)), entry.type, torch.empty(entry.shape))
