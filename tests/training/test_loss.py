@@ -51,21 +51,36 @@ def test_chunks_change_nothing(make_model, loader, chunk, changes):
 
 @pytest.mark.parametrize("changes", [{}, {"tied": False}])
 @pytest.mark.parametrize("chunk", [None, 1, 7, 1000])
-def test_the_quick_way_on_a_cpu_is_the_formula(make_model, loader, chunk, changes):
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_quick_way_on_a_cpu_is_the_formula(make_model, loader, chunk, changes, smoothing):
     """float32 takes its own road; the float64 model is the reference. Some targets bear no loss."""
     batch = loader.batch(5)
     assert (batch.targets == IGNORE).any()
     exact, quick = make_model(**changes), make_model(torch.float32, **changes)
-    (causal(exact, batch)[0] / 3).backward()
-    nats, targets = causal(quick, batch, chunk)
+    expected, _ = causal(exact, batch, None, smoothing)
+    (expected / 3).backward()
+    nats, targets = causal(quick, batch, chunk, smoothing)
+    assert type(nats.grad_fn).__name__ == "_LinearLossBackward"
     (nats / 3).backward()
     assert targets == count_targets(batch)
-    assert nats.item() == pytest.approx(causal(exact, batch)[0].item(), rel=1e-6)
+    assert nats.item() == pytest.approx(expected.item(), rel=1e-6)
     for one, other in zip(exact.parameters(), quick.parameters(), strict=True):
         torch.testing.assert_close(other.grad.double(), one.grad, rtol=2e-4, atol=2e-5)
     quick.eval()
     with torch.no_grad():
-        assert causal(quick, batch, chunk)[0].item() == pytest.approx(nats.item(), rel=1e-6)
+        assert causal(quick, batch, chunk, smoothing)[0].item() == pytest.approx(nats.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("chunk", [None, 5])
+def test_a_batch_that_bears_no_loss(make_model, loader, dtype, chunk):
+    """As a micro-batch may be: nothing is lost and nothing learnt, and ranks still have a gradient to add up."""
+    model, batch = make_model(dtype), loader.batch(0)
+    empty = Batch(batch.inputs, torch.full_like(batch.targets, IGNORE))
+    nats, targets = causal(model, empty, chunk, 0.1)
+    nats.backward()
+    assert (nats.item(), targets.item()) == (0.0, 0)
+    assert all(float(weight.grad.abs().max()) == 0.0 for weight in model.parameters())
 
 
 def test_chunks_with_frozen_output_layer(make_model, loader):

@@ -36,7 +36,7 @@ def causal(
 
     smoothing: the share ε of the probability that every id gets alike, the target's own included (Szegedy et al. 2016,
     section 7): a target costs (1 - ε) · -log p(target) + ε / V · Σ -log p(id). That is `F.cross_entropy`'s
-    label_smoothing; fairseq's spreads ε over the V - 1 other ids, so its ε is V / (V - 1) of this one.
+    label_smoothing. fairseq spreads its ε over the V - 1 other ids: as much as ε · V / (V - 1) does here.
     """
     targets = batch.targets.flatten()
     if hasattr(model, "log_probs"):
