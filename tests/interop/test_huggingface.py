@@ -44,15 +44,16 @@ ORPHANS = {
     "t5 positions": {"position": T5Positions()},
     "relative positions": {"position": RelativePositions()},
     "none positions": {"position": NoPositions()},
-    "no placement = sandwich": {"placement": "sandwich"},
+    "has qk_norm and no biases": {"placement": "sandwich"},
+    "no placement = post": {"placement": "post"},
     "no norm = batchnorm": {"norm": "batchnorm"},
-    "no logit_softcap": {"logit_softcap": 5.0},
+    "no logit_softcap with": {"logit_softcap": 5.0},
     "no attention_softcap": {"attention_softcap": 5.0},
     "rmsnorm and a gated activation": {"activation": "gelu"},
     "bias = all, qk_norm = True": {"qk_norm": True, "bias": "all"},
     "no gate": GPT2 | {"activation": "swiglu"},
     "biases everywhere": GPT2 | {"bias": "qkv"},
-    "as many key heads": GPT2 | {"kv_heads": 2},
+    "has no fewer key heads": GPT2 | {"kv_heads": 2},
 }
 
 

@@ -6,30 +6,29 @@ none, `config.json` says `model_type: textmill`, and why is told in `textmill.js
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 import textmill
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, write_json, write_text
-from textmill.base.model_spec import DecoderSpec, MixtureSpec, ModelSpec
+from textmill.base.model_spec import READ_AND_WRITE, MixtureSpec, ModelSpec
 from textmill.base.spec import GenerationSpec
 from textmill.interop import configuration, mixtures, weights
+from textmill.interop.stored import INDEX, WEIGHTS, Stored, opened, read_table
 from textmill.models import table
 from textmill.models.mixture import Mixture
 from textmill.text.tokenizer import Tokenizer
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+__all__ = ["INDEX", "WEIGHTS", "Published", "has_twin", "read", "write"]
 FORMAT = 1  # of textmill.json
 
 
@@ -43,6 +42,8 @@ class Published:
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
     template: str | None = None  # of conversations, in Jinja
+    missing: tuple[str, ...] = ()  # parts of heads that the weights leave out, and the model then does not have
+    ignored: tuple[str, ...] = ()  # what the directory holds and no part of the model is
 
 
 def has_twin(config: Mapping[str, Any]) -> bool:
@@ -58,6 +59,7 @@ def write(
     info: Mapping[str, Any],
     *,
     extra: Mapping[str, str] | None = None,
+    template: str | None = None,
 ) -> dict[str, Any]:
     """Write the standard directory, whole or not at all; an older one of that name is replaced.
 
@@ -66,6 +68,7 @@ def write(
         generation: the defaults published with it.
         info: plain data kept in textmill.json: task, lineage, figures.
         extra: other text files to put beside, by name, such as README.md.
+        template: of conversations, in Jinja.
 
     Returns the contents of textmill.json; `twin` is the published architecture, or None with `reason`.
     """
@@ -88,27 +91,33 @@ def write(
         "info": dict(info),
     }
     ends = {"end": tokenizer.end, "pad": tokenizer.pad}
+    config = configuration.write(spec, vocabulary, dtype=dtype, **ends, start=_start(spec, tokenizer))
     with atomic_directory(Path(directory)) as place:
-        save_file(weights.published(kind, spec, state), place / WEIGHTS, metadata={"format": "pt"})
-        write_json(place / "config.json", configuration.write(spec, vocabulary, dtype=dtype, **ends))
-        write_json(place / "generation_config.json", _generation(generation, **ends))
+        save_file(weights.published(kind, spec, state, config), place / WEIGHTS, metadata={"format": "pt"})
+        write_json(place / "config.json", config)
+        write_json(place / "generation_config.json", _generation(generation, config))
         tokenizer.save(place / "tokenizer.json")
         write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
         write_json(place / "textmill.json", about)
-        for name, text in (extra or {}).items():
+        named = {"chat_template.jinja": template} if template is not None else {}
+        for name, text in (named | dict(extra or {})).items():
             write_text(place / name, text)
     return about
 
 
-def _generation(spec: GenerationSpec, *, end: int, pad: int) -> dict[str, Any]:
+def _start(spec: ModelSpec, tokenizer: Any) -> int:
+    """What begins a target; of other models, what a text begins with: the end of the one before, if nothing else."""
+    if spec.kind in READ_AND_WRITE:
+        return getattr(tokenizer, "start", tokenizer.end)
+    prefix = getattr(tokenizer, "prefix", ())
+    return int(prefix[0]) if len(prefix) else tokenizer.end
+
+
+def _generation(spec: GenerationSpec, model: Mapping[str, Any]) -> dict[str, Any]:
     """generation_config.json: what transformers can say of a GenerationSpec. A top_k of 0 is none there."""
-    config: dict[str, Any] = {
-        "bos_token_id": end,
-        "eos_token_id": end,
-        "pad_token_id": pad,
-        "max_new_tokens": spec.tokens,
-        "do_sample": spec.temperature > 0,
-    }
+    ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+    config: dict[str, Any] = {name: model[name] for name in ids if name in model}
+    config |= {"max_new_tokens": spec.tokens, "do_sample": spec.temperature > 0}
     if spec.repetition_penalty != 1.0:
         config["repetition_penalty"] = spec.repetition_penalty
     if spec.temperature > 0:
@@ -135,7 +144,8 @@ def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
 
 
 def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published:
-    """Load a standard directory: ours, or one of llama, mistral, qwen2, qwen3 or gpt2 that others wrote.
+    """Load a standard directory: ours, or one of `configuration.READ` that others wrote. Code that lies beside the
+    weights is never run: what a model_type computes is written here.
 
     Weights are mapped from the file and copied only where dtype or layout asks for it.
 
@@ -145,18 +155,27 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
     directory = Path(directory)
     if not directory.is_dir():
         raise TextmillError("is not a directory", where=directory, advice="give a model's directory")
-    config = read_json(directory / "config.json")
+    where = directory / "config.json"
+    config = read_table(where)
     if config.get("model_type") == mixtures.MODEL_TYPE:
         return _mixture(directory, dtype)
-    spec, vocabulary = configuration.read(config, directory / "config.json")
-    about = read_json(directory / "textmill.json") if (directory / "textmill.json").exists() else {}
-    if about:
-        spec = _own_spec(about, spec, directory / "textmill.json")
-    model = table.empty(spec, vocabulary)
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    with _tensors(directory) as load:
-        state = weights.ours(config["model_type"], spec, shapes, load, dtype=dtype)
-    model.load_state_dict(state, assign=True)
+    config = configuration.normal(config, where)
+    kind = {"mt5": "t5"}.get(config.get("model_type", ""), config.get("model_type"))
+    if kind not in (*configuration.CLASSES, *configuration.OURS):
+        configuration.read(config, where)  # says what there is, before it is asked where the weights are
+    about = read_table(directory / "textmill.json") if (directory / "textmill.json").exists() else {}
+    with opened(directory) as stored:
+        spec, vocabulary = configuration.read(config, where, stored.entries)
+        if about:
+            spec = _own_spec(about, spec, directory / "textmill.json")
+        elif weights.apart(kind, spec, stored):
+            spec = dataclasses.replace(spec, tied=False)  # type: ignore
+        model = _empty(spec, vocabulary, stored, where)
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype)
+    for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
+        setattr(model, part, None)
+    model.load_state_dict(taken.state, assign=True)
     return Published(
         model=model.eval(),
         tokenizer=Tokenizer.load(directory / "tokenizer.json"),
@@ -164,7 +183,21 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
         generation=_read_generation(directory, about),
         info=about.get("info", {}),
         template=_template(directory),
+        missing=taken.missing,
+        ignored=taken.ignored,
     )
+
+
+def _empty(spec: ModelSpec, vocabulary: int, stored: Stored, where: Path) -> nn.Module:
+    """The model without storage. Raises DamagedError where it would have more blocks than there are tensors, or sizes
+    that cannot be."""
+    blocks = getattr(spec, "layers", 0) + (getattr(spec, "decoder_layers", None) or 0)
+    if blocks > len(stored.entries):
+        raise DamagedError(f"asks for {blocks} blocks; there are {len(stored.entries)} tensors", where=where)
+    try:
+        return table.empty(spec, vocabulary)
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise DamagedError(f"asks for sizes no model has ({str(error)[:200]})", where=where) from error
 
 
 def _template(directory: Path) -> str | None:
@@ -201,21 +234,14 @@ def _own_spec(about: Mapping[str, Any], found: ModelSpec, where: Path) -> ModelS
         spec = schema.read(type(found), about["model"], str(where), "model")
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no model ({error})", where=where) from error
+    if hasattr(found, "dropout"):  # some configurations repeat it; it may be changed there without changing the model
+        found = dataclasses.replace(found, dropout=spec.dropout)  # type: ignore
     ends = {"dtype": "", "end": 0, "pad": 0}
-    if configuration.write(spec, 1, **ends) != configuration.write(found, 1, **ends) | _dropout(spec):
+    if configuration.write(spec, 1, **ends) != configuration.write(found, 1, **ends):
         raise DamagedError(
             "describes another model than config.json does", where=where, advice="publish the model again"
         )
     return spec
-
-
-def _dropout(spec: ModelSpec) -> dict[str, float]:
-    """GPT-2's configuration repeats the dropout; it may be changed there without changing the model."""
-    return (
-        {"resid_pdrop": spec.dropout, "embd_pdrop": spec.dropout}
-        if isinstance(spec, DecoderSpec) and configuration.twin(spec)[0] == "gpt2"
-        else {}
-    )
 
 
 def _read_generation(directory: Path, about: Mapping[str, Any]) -> GenerationSpec:
@@ -234,56 +260,3 @@ def _read_generation(directory: Path, about: Mapping[str, Any]) -> GenerationSpe
     if not config.get("do_sample", False):
         given["temperature"] = 0.0
     return schema.read(GenerationSpec, given, str(path))
-
-
-@contextmanager
-def _tensors(directory: Path) -> Iterator[Callable[[str], Tensor]]:
-    """A function from a published name to its tensor, over one weights file or several."""
-    files = _weight_files(directory)
-    with ExitStack() as stack:
-        place: dict[str, Any] = {}
-        for path in files:
-            try:
-                handle = stack.enter_context(safetensors.safe_open(path, framework="pt"))
-            except (safetensors.SafetensorError, OSError) as error:
-                raise DamagedError(
-                    f"is not a whole safetensors file ({error})",
-                    where=path,
-                    advice="copy or publish it again",
-                ) from error
-            place.update(dict.fromkeys(handle.keys(), handle))
-
-        def load(name: str) -> Tensor:
-            for spelling in (name, name.removeprefix("transformer.")):  # GPT-2's first files have no prefix
-                if spelling in place:
-                    return place[spelling].get_tensor(spelling)
-            raise DamagedError(
-                f"holds no tensor {name}",
-                where=files[0],
-                advice="the file is incomplete; fetch or publish it again",
-            )
-
-        yield load
-
-
-def _weight_files(directory: Path) -> list[Path]:
-    if (directory / WEIGHTS).exists():
-        return [directory / WEIGHTS]
-    if (directory / INDEX).exists():
-        try:
-            names = sorted(set(read_json(directory / INDEX)["weight_map"].values()))
-        except (KeyError, AttributeError, TypeError) as error:
-            raise DamagedError("holds no weight_map", where=directory / INDEX) from error
-        if not names or any(Path(name).name != name for name in names):
-            raise DamagedError(
-                f"names files outside its directory: {json.dumps(names)}", where=directory / INDEX
-            )
-        return [directory / name for name in names]
-    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
-    if pickles:
-        raise TextmillError(
-            f"{pickles[0]} is a pickle, which can run any program when read; Textmill reads none",
-            where=directory,
-            advice="fetch the model's .safetensors files, or convert it where it may be trusted",
-        )
-    raise DamagedError(f"holds no {WEIGHTS}", where=directory, advice="copy or publish the model again")

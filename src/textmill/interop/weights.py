@@ -1,151 +1,162 @@
-"""How weights are called, and how they lie, in the files of each published architecture.
-
-A rule turns one matrix of ours into the published ones and back. Ours are wider: queries, keys and values are
-one matrix, and so are gate and up. Rows of ours that belong together are named by `Part`.
-"""
+"""Our weights under the published names, and back, by the rules of each published architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from textmill.base.errors import DamagedError
-from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec
+from textmill.base.model_spec import ModelSpec, NGramSpec
+from textmill.interop.configurations.common import OWN
+from textmill.interop.headers import FLOATS
+from textmill.interop.rules.rule import LAYER, Rule
+from textmill.interop.rules.table import rules, spellings
+from textmill.interop.stored import Stored
 
-LAYER = "{i}"  # stands for the number of a block in names
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One parameter of ours and what the published file holds for it."""
-
-    ours: str
-    theirs: tuple[str, ...]  # several: rows of ours shared out in this order, as `rows` says
-    rows: Callable[[DecoderSpec], tuple[int, ...]] | None = None
-    transposed: bool = False  # GPT-2's Conv1D keeps matrices as (in, out)
+_BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
+_ADVICE = "the configuration and the weights belong to different models; fetch both again"
 
 
-def _qkv_rows(spec: DecoderSpec) -> tuple[int, ...]:
-    width = spec.head_width
-    return spec.heads * width, spec.key_heads * width, spec.key_heads * width
+@dataclass(frozen=True)
+class Taken:
+    """What was read: `missing` are parameters of heads that the file leaves out, by our names; `ignored` are tensors
+    that the model does not have, by theirs."""
+
+    state: dict[str, Tensor]
+    missing: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
-def _gate_rows(spec: DecoderSpec) -> tuple[int, ...]:
-    return spec.d_ff, spec.d_ff
-
-
-def _both(ours: str, *theirs: str, **more) -> tuple[Rule, Rule]:
-    """The rule of a matrix and that of its bias, which is never transposed."""
-    bias = {name: value for name, value in more.items() if name != "transposed"}
-    return (
-        Rule(ours + ".weight", tuple(name + ".weight" for name in theirs), **more),
-        Rule(ours + ".bias", tuple(name + ".bias" for name in theirs), **bias),
-    )
-
-
-_A, _F, _T = "blocks.{i}.attention.", "blocks.{i}.feedforward.", "model.layers.{i}."
-LLAMA = (  # also Mistral, Qwen2 (biases of queries, keys and values) and Qwen3 (their norms)
-    Rule("embedding.weight", ("model.embed_tokens.weight",)),
-    Rule("blocks.{i}.attention_norm.weight", (_T + "input_layernorm.weight",)),
-    *_both(_A + "qkv", *(_T + f"self_attn.{name}_proj" for name in "qkv"), rows=_qkv_rows),
-    Rule(_A + "q_norm.weight", (_T + "self_attn.q_norm.weight",)),
-    Rule(_A + "k_norm.weight", (_T + "self_attn.k_norm.weight",)),
-    *_both(_A + "output", _T + "self_attn.o_proj"),
-    Rule("blocks.{i}.feedforward_norm.weight", (_T + "post_attention_layernorm.weight",)),
-    *_both(_F + "up", _T + "mlp.gate_proj", _T + "mlp.up_proj", rows=_gate_rows),
-    *_both(_F + "down", _T + "mlp.down_proj"),
-    Rule("norm.weight", ("model.norm.weight",)),
-    Rule("output.weight", ("lm_head.weight",)),
-)
-_H = "transformer.h.{i}."
-GPT2 = (
-    Rule("embedding.weight", ("transformer.wte.weight",)),
-    Rule("position_embedding.weight", ("transformer.wpe.weight",)),
-    *_both("blocks.{i}.attention_norm", _H + "ln_1"),
-    *_both(_A + "qkv", _H + "attn.c_attn", transposed=True),
-    *_both(_A + "output", _H + "attn.c_proj", transposed=True),
-    *_both("blocks.{i}.feedforward_norm", _H + "ln_2"),
-    *_both(_F + "up", _H + "mlp.c_fc", transposed=True),
-    *_both(_F + "down", _H + "mlp.c_proj", transposed=True),
-    *_both("norm", "transformer.ln_f"),
-    Rule("output.weight", ("lm_head.weight",)),
-)
-RULES: Mapping[str, tuple[Rule, ...]] = {
-    "llama": LLAMA,
-    "mistral": LLAMA,
-    "qwen2": LLAMA,
-    "qwen3": LLAMA,
-    "gpt2": GPT2,
-}
-
-
-def rules(kind: str, spec: DecoderSpec, names: Mapping[str, object]) -> Iterator[Rule]:
+def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object]) -> Iterator[Rule]:
     """The rules of a published kind that concern parameters of these names, one for each.
 
     `textmill`, the kind of what nobody else publishes, keeps our names.
     """
-    if kind == "textmill":
+    if kind == OWN or isinstance(spec, NGramSpec):
         yield from (Rule(name, (name,)) for name in names)
         return
-    known = RULES[kind]
+    known = {rule.ours: rule for rule in rules(kind, spec)}
     for name in names:
-        pieces = name.split(".")
-        block = pieces[1] if pieces[0] == "blocks" else ""
-        pattern = ".".join(["blocks", LAYER, *pieces[2:]]) if block else name
-        rule = next(rule for rule in known if rule.ours == pattern)
-        theirs = tuple(theirs.replace(LAYER, block) for theirs in rule.theirs)
-        yield Rule(name, theirs, rule.rows, rule.transposed)
+        found = _BLOCK.match(name)
+        block = found.group(2) if found else ""
+        pattern = f"{found.group(1)}.{LAYER}.{name[found.end() :]}" if found else name
+        yield known[pattern].named(name, block)
 
 
-def published(kind: str, spec: ModelSpec, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our weights under the published names, each contiguous and with storage of its own."""
-    if isinstance(spec, NGramSpec):
-        return {name: table.detach().clone().contiguous() for name, table in weights.items()}
-    result = {}
-    for rule in rules(kind, spec, weights):
-        tensor = weights[rule.ours].detach()
-        parts = tensor.split(rule.rows(spec)) if rule.rows else (tensor,)
-        for name, part in zip(rule.theirs, parts, strict=True):
-            laid = part.T if rule.transposed else part
-            result[name] = laid.clone(memory_format=torch.contiguous_format)
+def published(
+    kind: str, spec: ModelSpec, weights: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
+) -> dict[str, Tensor]:
+    """Our weights under the published names, each contiguous and with storage of its own; `config` is the config.json
+    they are written beside."""
+    result: dict[str, Tensor] = {}
+    for rule in _rules(kind, spec, weights):
+        result |= rule.publish(spec, weights[rule.ours], config or {})
     return result
+
+
+def apart(kind: str, spec: Any, stored: Stored) -> bool:
+    """Whether a file holds an output layer of its own, though its configuration says that it is the embedding.
+
+    Where they differ the file is believed, as transformers 5 does; old files hold the same twice.
+    """
+    if kind == OWN or isinstance(spec, NGramSpec) or not spec.tied:
+        return False
+    by_name = {rule.ours: rule for rule in rules(kind, spec)}
+    pair = [_find(kind, by_name[f"{name}.weight"], 0, stored) for name in ("embedding", "output")]
+    if pair[0] is None or pair[1] is None or stored.entries[pair[0]].shape != stored.entries[pair[1]].shape:
+        return False
+    embedding, output = (stored.load(name) for name in pair if name is not None)
+    return not torch.equal(embedding.to(output.dtype), output)
+
+
+def _find(kind: str, rule: Rule, part: int, stored: Stored) -> str | None:
+    """What a part of a rule is called in the file; None where it is not there."""
+    for name in (rule.theirs[part], *rule.also):
+        for spelling in spellings(kind, name):
+            if spelling in stored.entries:
+                return spelling
+    return None
 
 
 def ours(
     kind: str,
     spec: ModelSpec,
     shapes: Mapping[str, torch.Size],
-    load: Callable[[str], Tensor],
+    stored: Stored,
     *,
+    config: Mapping[str, Any],
     dtype: torch.dtype,
-) -> dict[str, Tensor]:
-    """Published weights under our names.
+) -> Taken:
+    """Published weights under our names. shapes: what the model holds, by our names.
 
-    shapes: what the model holds, by our names. load: the published tensor of a name; raises DamagedError.
-    Raises DamagedError where a published tensor has another shape than the model asks for.
+    Raises DamagedError where a tensor is missing, or has another shape or another kind of numbers than the model asks
+    for; all are looked at before the first is read.
     """
-    if isinstance(spec, NGramSpec):  # how long a table is, the file alone knows
-        tables = {name: load(name) for name in shapes}
-        return {
-            name: table.to(dtype) if table.is_floating_point() else table for name, table in tables.items()
-        }
-    result = {}
-    for rule in rules(kind, spec, shapes):
-        parts = [load(name).to(dtype) for name in rule.theirs]
-        parts = [part.T.contiguous() if rule.transposed else part for part in parts]
-        wanted = shapes[rule.ours]
-        rows = rule.rows(spec) if rule.rows else (wanted[0],) if wanted else ()
-        for name, part, count in zip(rule.theirs, parts, rows or (0,), strict=True):
-            shape = torch.Size((count, *wanted[1:])) if rows else wanted
-            if part.shape != shape:
-                stored = tuple(reversed(part.shape)) if rule.transposed else tuple(part.shape)
-                asked = tuple(reversed(shape)) if rule.transposed else tuple(shape)
+    found: list[tuple[Rule, list[str]]] = []
+    missing: list[str] = []
+    for rule in _rules(kind, spec, shapes):
+        names = [_find(kind, rule, part, stored) for part in range(len(rule.theirs))]
+        if rule.head and not any(names):
+            missing.append(rule.ours)
+            continue
+        for name, asked in zip(names, rule.theirs, strict=True):
+            if name is None:
                 raise DamagedError(
-                    f"{name} has the shape {stored}, and config.json asks for {asked}",
-                    advice="the configuration and the weights belong to different models; fetch both again",
+                    f"holds no tensor {asked}",
+                    where=stored.first,
+                    advice="the file is incomplete; fetch or publish it again",
                 )
-        result[rule.ours] = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return result
+        present = [name for name in names if name is not None]
+        if not isinstance(spec, NGramSpec):  # how long a table is, the file alone knows
+            _check(rule, spec, shapes[rule.ours], present, stored, config)
+        found.append((rule, present))
+    _check_heads(missing, shapes, stored)
+    state = {
+        rule.ours: _take(rule, [stored.load(name) for name in names], config, dtype) for rule, names in found
+    }
+    used = {name for _, names in found for name in names}
+    twins = {spelling for rule, _ in found for one in rule.also for spelling in spellings(kind, one)}
+    ignored = tuple(sorted(set(stored.entries) - used - twins))
+    return Taken(state, tuple(missing), ignored)
+
+
+def _take(rule: Rule, parts: list[Tensor], config: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+    """Whole numbers, such as an n-gram's tables, stay what they are."""
+    return rule.take(parts, config, dtype if parts[0].is_floating_point() else parts[0].dtype)
+
+
+def _check(
+    rule: Rule, spec: Any, shape: torch.Size, names: list[str], stored: Stored, config: Mapping[str, Any]
+) -> None:
+    wanted = rule.stored_shapes(spec, tuple(shape), config)
+    for name, asked in zip(names, wanted, strict=True):
+        entry = stored.entries[name]
+        if entry.shape != asked:
+            raise DamagedError(
+                f"{name} has the shape {entry.shape}, and config.json asks for {asked}",
+                where=stored.first,
+                advice=_ADVICE,
+            )
+        if entry.dtype not in FLOATS:
+            raise DamagedError(
+                f"{name} is stored as {entry.dtype}; weights are {', '.join(FLOATS)}",
+                where=stored.first,
+                advice="fetch the weights that are not quantised",
+            )
+
+
+def _check_heads(missing: list[str], shapes: Mapping[str, object], stored: Stored) -> None:
+    """Of a part of a head either everything is missing, or nothing."""
+    parts = {name.split(".")[0] for name in missing}
+    half = [name for name in shapes if name.split(".")[0] in parts and name not in missing]
+    if half:
+        raise DamagedError(
+            f"holds {half[0]} and not {next(n for n in missing if n.split('.')[0] == half[0].split('.')[0])}",
+            where=stored.first,
+            advice="the file is incomplete; fetch or publish it again",
+        )

@@ -52,7 +52,11 @@ class Encoder(Stack, OutputLayer):
         return self.read(self.embedding(batch.inputs), batch, extra=extra)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """States (…, D) -> (…, V)."""
+        """States (…, D) -> (…, V). Raises TextmillError where the model was published without that layer."""
+        if self.transform is None:
+            raise TextmillError(
+                "has no layer that guesses hidden tokens", advice="embed texts with it, or train a head on it"
+            )
         return super().logits(self.transform_norm(self.act(self.transform(hidden))))
 
     def pooled(self, hidden: Tensor) -> Tensor:

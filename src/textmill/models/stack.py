@@ -181,11 +181,11 @@ class Stack(nn.Module):
         places = bounds.positions
         if places is None:
             places = torch.arange(x.shape[1], device=x.device)
-        spec, sinusoidal = self.spec, isinstance(self.spec.position, SinusoidalPositions)
-        if spec.scaled_embedding or sinusoidal:
+        spec, scheme = self.spec, self.spec.position
+        if spec.scaled_embedding or isinstance(scheme, SinusoidalPositions):
             x = x * math.sqrt(spec.d_model)
-        if sinusoidal:
-            x = x + position.sinusoidal(places, spec.d_model).to(x.dtype)
+        if isinstance(scheme, SinusoidalPositions):
+            x = x + position.sinusoidal(places, spec.d_model, scheme.layout).to(x.dtype)
         if extra is not None:
             x = x + extra
         learned = self.position_embedding

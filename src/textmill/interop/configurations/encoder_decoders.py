@@ -1,0 +1,200 @@
+"""Encoder-decoders as config.json says them: t5, mt5, bart, marian."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from textmill.base import schema
+from textmill.base.model_spec import (
+    EncoderDecoderSpec,
+    LearnedPositions,
+    SinusoidalPositions,
+    T5Positions,
+)
+from textmill.interop.configurations.common import (
+    OWN,
+    PLAIN,
+    activation,
+    only,
+    plain_attention,
+    refuse,
+    usual_scores,
+)
+
+CLASSES = {
+    "t5": "T5ForConditionalGeneration",
+    "bart": "BartForConditionalGeneration",
+    "marian": "MarianMTModel",
+}
+_EPS = 1e-5  # of every norm of BART and Marian
+_T5_ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "gelu_tanh": "gelu_new",
+    "geglu_tanh": "gated-gelu",
+    "swiglu": "gated-silu",
+}
+_T5_BACK = {name: ours for ours, name in _T5_ACTIVATIONS.items()}
+
+
+def twin(spec: EncoderDecoderSpec) -> tuple[str, str]:
+    """(model_type, ""), or (`OWN`, why no published encoder-decoder computes the same). mT5 is a T5."""
+    why = plain_attention(spec)
+    if why:
+        return OWN, f"no published encoder-decoder supported departs from this: it {why}"
+    if isinstance(spec.position, T5Positions):
+        why = _t5_reason(spec)
+        return (OWN, f"t5, whose positions these are, {why}") if why else ("t5", "")
+    why = _bart_reason(spec)
+    if isinstance(spec.position, LearnedPositions):
+        why = why or ("" if spec.embedding_norm else "has a norm after the embeddings")
+        return (OWN, f"bart, which learns positions, {why}") if why else ("bart", "")
+    if isinstance(spec.position, SinusoidalPositions):
+        if spec.position.layout != "halves":
+            return OWN, "marian, which has sinusoids, has all sines before all cosines (layout = halves)"
+        why = why or ("has no norm after the embeddings" if spec.embedding_norm else "")
+        return (OWN, f"marian, which has sinusoids, {why}") if why else ("marian", "")
+    return OWN, f"no published encoder-decoder has {spec.position.kind} positions"
+
+
+def _t5_reason(spec: EncoderDecoderSpec) -> str:
+    if spec.norm != "rmsnorm" or spec.placement != "pre" or not spec.last_norm or spec.embedding_norm:
+        return "has rmsnorm before sublayers and after the last, and none after the embeddings"
+    if spec.bias != "none" or spec.output_bias or spec.scaled_embedding:
+        return "has no biases, and vectors as they are"
+    if spec.attention_scale != 1.0:
+        return "does not scale scores (attention_scale = 1)"
+    if spec.activation not in _T5_ACTIVATIONS:
+        return f"has another activation than {spec.activation}"
+    if spec.logit_scale != (spec.d_model**-0.5 if spec.tied else None):
+        return "scales the logits by 1 / sqrt(d_model) where the output layer is the embedding, and only there"
+    return ""
+
+
+def _bart_reason(spec: EncoderDecoderSpec) -> str:
+    if spec.norm != "layernorm" or spec.norm_eps != _EPS:
+        return f"has layernorm with norm_eps = {_EPS:g}"
+    if spec.placement != "post" or spec.last_norm:
+        return "has norms after sublayers"
+    if spec.bias != "all" or not spec.tied or spec.logit_scale is not None:
+        return "has biases everywhere and its embedding for an output layer"
+    if spec.activation not in PLAIN:
+        return f"has another activation than {spec.activation}"
+    return usual_scores(spec)
+
+
+def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
+    """The fields of config.json that are the architecture's own; `start` is the id a target begins with."""
+    fields = {"is_encoder_decoder": True, "decoder_start_token_id": start if spec.start is None else spec.start}
+    if isinstance(spec.position, T5Positions):
+        return fields | {
+            "d_model": spec.d_model,
+            "d_kv": spec.head_width,
+            "d_ff": spec.d_ff,
+            "num_layers": spec.layers,
+            "num_decoder_layers": spec.decoder_depth,
+            "num_heads": spec.heads,
+            "relative_attention_num_buckets": spec.position.buckets,
+            "relative_attention_max_distance": spec.position.max_distance,
+            "layer_norm_epsilon": spec.norm_eps,
+            "feed_forward_proj": _T5_ACTIVATIONS[spec.activation],
+            "dropout_rate": spec.dropout,
+            "n_positions": spec.context,
+        }
+    fields |= {"d_model": spec.d_model, "max_position_embeddings": spec.context}
+    for side, layers in (("encoder", spec.layers), ("decoder", spec.decoder_depth)):
+        fields |= {
+            f"{side}_layers": layers,
+            f"{side}_attention_heads": spec.heads,
+            f"{side}_ffn_dim": spec.d_ff,
+            f"{side}_layerdrop": 0.0,
+        }
+    return fields | {
+        "activation_function": PLAIN[spec.activation],
+        "dropout": spec.dropout,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "scale_embedding": spec.scaled_embedding or kind == "marian",
+        "forced_bos_token_id": None,
+        "forced_eos_token_id": None,
+        "add_bias_logits": False,
+        "add_final_layer_norm": False,
+        "normalize_before": False,
+        "normalize_embedding": spec.embedding_norm,
+        "static_position_embeddings": kind == "marian",
+        "share_encoder_decoder_embeddings": True,
+    }
+
+
+def read(config: Mapping[str, Any], where: object, names: Collection[str]) -> EncoderDecoderSpec:
+    """The spec of a config.json of one of `CLASSES`, or mt5; `names` are the tensors beside it."""
+    fields = _read_t5(config, where) if config["model_type"] in ("t5", "mt5") else _read_bart(config, where, names)
+    return schema.read(EncoderDecoderSpec, fields | {"start": config.get("decoder_start_token_id")}, str(where))
+
+
+def _read_t5(config: Mapping[str, Any], where: object) -> dict[str, Any]:
+    """T5 scales the logits where the output layer is the embedding; mT5, as transformers 5 reads it, never."""
+    kind = config["model_type"]
+    name = config.get("feed_forward_proj", "relu" if kind == "t5" else "gated-gelu")
+    if name not in _T5_BACK:
+        raise refuse(where, "feed_forward_proj", name)
+    tied = config.get("tie_word_embeddings", kind == "t5") is not False
+    scaled = kind == "t5" and config.get("scale_decoder_outputs", tied)
+    return {
+        "d_model": config["d_model"],
+        "layers": config["num_layers"],
+        "decoder_layers": config.get("num_decoder_layers"),
+        "heads": config["num_heads"],
+        "head_dim": config["d_kv"],
+        "d_ff": config["d_ff"],
+        "context": config.get("n_positions", 512),
+        "position": {
+            "kind": "t5",
+            "buckets": config.get("relative_attention_num_buckets", 32),
+            "max_distance": config.get("relative_attention_max_distance", 128),
+        },
+        "norm": "rmsnorm",
+        "norm_eps": config.get("layer_norm_epsilon", 1e-6),
+        "placement": "pre",
+        "activation": _T5_BACK[name],
+        "bias": "none",
+        "tied": tied,
+        "logit_scale": config["d_model"] ** -0.5 if scaled else None,
+        "attention_scale": 1.0,
+        "dropout": config.get("dropout_rate", 0.1),
+    }
+
+
+def _read_bart(config: Mapping[str, Any], where: object, names: Collection[str]) -> dict[str, Any]:
+    kind = config["model_type"]
+    only(config, where, normalize_before=False, add_final_layer_norm=False, share_encoder_decoder_embeddings=True)
+    only(config, where, normalize_embedding=kind == "bart", decoder_vocab_size=config["vocab_size"])
+    sides = ("attention_heads", "ffn_dim")
+    if any(config[f"encoder_{name}"] != config[f"decoder_{name}"] for name in sides):
+        raise refuse(where, "decoder_attention_heads, decoder_ffn_dim unlike the encoder's", "")
+    if kind == "marian":
+        only(config, where, scale_embedding=True)
+        if not config.get("scale_embedding", False):
+            raise refuse(where, "scale_embedding", False)
+    position = {"kind": "learned"} if kind == "bart" else {"kind": "sinusoidal", "layout": "halves"}
+    return {
+        "d_model": config["d_model"],
+        "layers": config["encoder_layers"],
+        "decoder_layers": config["decoder_layers"],
+        "heads": config["encoder_attention_heads"],
+        "d_ff": config["encoder_ffn_dim"],
+        "context": config.get("max_position_embeddings", 1024),
+        "position": position,
+        "norm": "layernorm",
+        "norm_eps": _EPS,
+        "placement": "post",
+        "activation": activation(config, "activation_function", "gelu", where),
+        "bias": "all",
+        "tied": config.get("tie_word_embeddings", True),
+        "dropout": config.get("dropout", 0.1),
+        "output_bias": "final_logits_bias" in names,
+        "embedding_norm": kind == "bart",
+        "scaled_embedding": kind == "bart" and config.get("scale_embedding", False),
+    }
