@@ -1,0 +1,68 @@
+"""Verbs that hand models over: import, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from textmill.base.console import print_json
+from textmill.base.errors import RecipeError
+from textmill.cli.options import WORK, Json, Quiet, Work, opened
+
+List = Annotated[bool, typer.Option("--list", help="Show what is supported, and do nothing.")]
+
+
+def bring_in(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="A model's directory or .gguf file; with --remote a name on the hub."),
+    ] = None,
+    target: Annotated[Path | None, typer.Argument(help="Directory to write.")] = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Fetch SOURCE from the Hugging Face hub: this uses the network.")
+    ] = False,
+    convert_pickle: Annotated[
+        bool, typer.Option("--convert-pickle", help="Read weights kept as a pickle, in a process shut in.")
+    ] = False,
+    list_: List = False,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read a model made by others and write it as a standard directory. Nothing is fetched without --remote."""
+    from textmill.cli import show_exchange as show
+    from textmill.stages import exchange
+
+    if list_:
+        return print_json(exchange.supported()) if json else show.supported(exchange.supported())
+    if source is None or target is None:
+        raise RecipeError("takes a SOURCE and a TARGET", where="textmill import", advice="or --list")
+    with opened(work, quiet) as space:
+        result = exchange.bring_in(space, source, target, remote=remote, convert_pickle=convert_pickle)
+    return print_json(result) if json else show.brought_in(result)
+
+
+def send_out(
+    target: Annotated[
+        str | None, typer.Argument(help="Name of a run, or path of a run, model directory or .gguf file.")
+    ] = None,
+    form: Annotated[str | None, typer.Argument(metavar="FORMAT", help="One of those --list shows.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="File or directory to write.")] = None,
+    list_: List = False,
+    work: Work = WORK,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model in a format that other programs read."""
+    from textmill.cli import show_exchange as show
+    from textmill.stages import exchange
+
+    if list_:
+        return print_json(exchange.supported()) if json else show.supported(exchange.supported())
+    if target is None or form is None or path is None:
+        raise RecipeError("takes a MODEL, a FORMAT and a PATH", where="textmill export", advice="or --list")
+    with opened(work, quiet) as space:
+        result = exchange.send_out(space, target, form, path)
+    return print_json(result) if json else show.sent_out(result)

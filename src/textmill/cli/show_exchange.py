@@ -1,0 +1,56 @@
+"""What import and export did, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from textmill.base.console import amount
+
+_OUT = Console(highlight=False, soft_wrap=False)
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, header in enumerate(headers):
+        table.add_column(header, no_wrap=place == 0, overflow="fold")
+    return table
+
+
+def supported(result: Mapping[str, Any]) -> None:
+    """What can be read and written."""
+    table = _table("import", "")
+    for name, about in result["read"].items():
+        table.add_row(name, about)
+    table.add_row("its model_type", ", ".join(result["model_types"]))
+    _OUT.print(table)
+    table = _table("\nexport", "")
+    for name, row in result["write"].items():
+        needs = f" (pip install 'textmill[{row['needs']}]')" if row["needs"] else ""
+        table.add_row(name, escape(row["about"] + needs))
+    _OUT.print(table)
+
+
+def brought_in(result: Mapping[str, Any]) -> None:
+    """A model that was imported."""
+    _facts(result)
+    _OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
+    _OUT.print(f"next       textmill verify {escape(result['model'])}", soft_wrap=True)
+
+
+def sent_out(result: Mapping[str, Any]) -> None:
+    """A model that was exported."""
+    _facts(result)
+    _OUT.print(
+        f"{result['format']:<10} {escape(result['path'])}, {amount(result['bytes'], 'B')}", soft_wrap=True
+    )
+
+
+def _facts(result: Mapping[str, Any]) -> None:
+    _OUT.print(
+        f"{result['kind']} of {amount(result['parameters'])} parameters, vocabulary {result['vocabulary']:,}"
+    )

@@ -1,0 +1,67 @@
+"""What is read and what is written of other people's formats: one line a format, one line a kind of model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textmill.interop import huggingface
+from textmill.interop.configuration import CLASSES
+from textmill.interop.huggingface import Published
+
+Write = Callable[[Published, Path], Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to hand a model over. `write` raises TextmillError for models the format cannot hold."""
+
+    about: str
+    write: Write
+    needs: str = ""  # the extra whose packages it takes
+    file: bool = False  # one file, not a directory
+
+
+def _huggingface(published: Published, path: Path) -> Any:
+    return huggingface.write(path, published.model, published.tokenizer, published.generation, published.info)
+
+
+def _gguf(kind: str) -> Write:
+    def write(published: Published, path: Path) -> Any:
+        from textmill.interop import gguf_write
+
+        return gguf_write.write(path, published, kind=kind)
+
+    return write
+
+
+def _onnx(published: Published, path: Path) -> Any:
+    from textmill.interop import onnx
+
+    return onnx.write(published, path)
+
+
+def _ctranslate2(published: Published, path: Path) -> Any:
+    from textmill.interop import ctranslate2
+
+    return ctranslate2.write(published, path)
+
+
+FORMATS: dict[str, Format] = {
+    "huggingface": Format("the standard directory: safetensors, tokenizer.json, config.json", _huggingface),
+    "gguf": Format("one file for llama.cpp, numbers of 16 bits", _gguf("f16"), file=True),
+    "gguf-q8_0": Format("one file for llama.cpp, numbers of 8 bits in blocks", _gguf("q8_0"), file=True),
+    "onnx": Format("graphs with a cache, any batch and length", _onnx, needs="export"),
+    "ctranslate2": Format("CTranslate2's own directory", _ctranslate2, needs="ct2"),
+}
+READ = {
+    "Hugging Face directory": "safetensors with one of the types below; ours too",
+    "GGUF file": "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, with tokenizer and template",
+}
+
+
+def model_types() -> list[str]:
+    """The `model_type`s of Hugging Face directories that are read, and written where a model is one."""
+    return sorted(CLASSES)

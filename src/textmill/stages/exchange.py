@@ -1,0 +1,110 @@
+"""`textmill import` and `textmill export`: other people's models in, ours out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.stages.locate import locate_model
+from textmill.stages.workspace import Workspace
+
+# What a model's directory on a hub holds that is of use here; never code, never pickles.
+_WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "*.spm")
+
+
+def supported() -> dict[str, Any]:
+    """What can be read and what can be written, as plain data."""
+    from textmill.interop import table
+
+    return {
+        "read": dict(table.READ),
+        "model_types": table.model_types(),
+        "write": {name: {"about": one.about, "needs": one.needs} for name, one in table.FORMATS.items()},
+    }
+
+
+def bring_in(
+    space: Workspace, source: str, target: Path, *, remote: bool = False, convert_pickle: bool = False
+) -> dict[str, Any]:
+    """Read a model of others and write it as a standard directory; what it is, and where it came from.
+
+    source: a directory or a .gguf file, or with `remote` the name of a repository on the Hugging Face hub, the only
+    case in which anything is fetched. convert_pickle: weights kept as a pickle are read first, apart from this process.
+    Raises TextmillError where it cannot be read, or where `target` is there already.
+    """
+    from textmill.base.files import sha256_file
+    from textmill.interop import huggingface, load
+
+    if target.exists():
+        raise RecipeError("is there already", where=target, advice="choose another name, or move it away")
+    path = _fetched(space, source) if remote else Path(source).expanduser()
+    if not remote and not path.exists():
+        raise TextmillError(
+            "there is no such file or directory",
+            where=source,
+            advice="a name on the Hugging Face hub is fetched only with --remote",
+        )
+    if convert_pickle:
+        from textmill.interop import pickles
+
+        path = pickles.converted(path, space.root / "converted")
+    published = load.load(path)
+    origin = {"source": source, "remote": remote}
+    if path.is_file():
+        origin["sha256"] = sha256_file(path)
+    huggingface.write(
+        target,
+        published.model,
+        published.tokenizer,
+        published.generation,
+        {**published.info, "origin": origin},
+    )
+    return {"model": str(target), **_facts(published), "origin": origin}
+
+
+def send_out(space: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
+    """Write a model in another format. Raises RecipeError for an unknown one, TextmillError where it cannot hold
+    this model or where something stands at `path` already."""
+    from textmill.interop import load, table
+
+    if form not in table.FORMATS:
+        raise RecipeError(
+            f"{form!r} is no format here", where="format", advice=f"there is {', '.join(table.FORMATS)}"
+        )
+    if path.exists():
+        raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+    published = load.load(locate_model(space, target))
+    table.FORMATS[form].write(published, path)
+    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    return {
+        "path": str(path),
+        "format": form,
+        "bytes": sum(item.stat().st_size for item in files),
+        **_facts(published),
+    }
+
+
+def _facts(published: Any) -> dict[str, Any]:
+    number = sum(parameter.numel() for parameter in published.model.parameters())
+    return {"kind": published.spec.kind, "parameters": number, "vocabulary": published.tokenizer.vocabulary}
+
+
+def _fetched(space: Workspace, name: str) -> Path:
+    """A repository of the Hugging Face hub, in the cache huggingface_hub keeps under the workspace."""
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise TextmillError(
+            "fetching from a hub takes huggingface_hub",
+            where="--remote",
+            advice="pip install 'textmill[hub]'",
+        ) from None
+    space.reporter.note(f"fetching {name} from the Hugging Face hub")
+    try:
+        found = huggingface_hub.snapshot_download(
+            name, cache_dir=space.root / "hub", allow_patterns=list(_WANTED)
+        )
+    except Exception as error:  # whatever the library raises: no network, no such name, no right to it
+        raise TextmillError(f"could not be fetched ({type(error).__name__}: {error})", where=name) from error
+    return Path(found)
