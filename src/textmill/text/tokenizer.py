@@ -20,7 +20,7 @@ from textmill.base.errors import TextmillError
 from textmill.base.files import content_id, write_bytes
 from textmill.text import tokenizer_file
 from textmill.text.tokenizer_engine import BYTE_OF_LETTER, Engine, choose, threads_here
-from textmill.text.tokenizer_file import Roles, Settings
+from textmill.text.tokenizer_file import Parsed, Roles, Settings
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 # The next four are for conversations: who speaks, and the end of a turn. The last are for what hides tokens, for
@@ -45,13 +45,20 @@ class Tokenizer:
     none), `sentinels` (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
     """
 
-    def __init__(self, data: bytes, where: object = "tokenizer.json", said: Settings | None = None) -> None:
-        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say.
+    def __init__(
+        self,
+        data: bytes,
+        where: object = "tokenizer.json",
+        said: Settings | None = None,
+        parsed: Parsed | None = None,
+    ) -> None:
+        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say;
+        parsed: its contents, where they are known.
 
         Raises DamagedError when they are not one, TextmillError when its tokens do not stand for bytes.
         """
         self.data, self._where, self._said = data, where, said or Settings()
-        self._parsed = tokenizer_file.parse(data, where)
+        self._parsed = parsed or tokenizer_file.parse(data, where)
         self._document: dict[str, Any] = self._parsed.document
         self._check_decoder(where)
         self.id = content_id(data)
