@@ -1,0 +1,121 @@
+"""Beam search against transformers' own on the same weights: the same n best, their scores to 1e-4."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import pytest
+import torch
+
+from textmill.base.model_spec import DecoderSpec, LearnedPositions
+from textmill.base.spec import GenerationSpec
+from textmill.decoding import beam
+from textmill.interop import huggingface
+from textmill.models.table import build
+
+transformers = pytest.importorskip("transformers")
+
+SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 96}
+GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
+SPECS = {"llama": DecoderSpec(**SMALL, kv_heads=2), "gpt2": DecoderSpec(**SMALL, **GPT2)}
+CASES = {
+    "plain": {"beams": 4},
+    "five": {"beams": 5, "early_stopping": "yes"},
+    "long": {"beams": 3, "length_penalty": 1.8, "tokens": 30},
+    "short": {"beams": 3, "length_penalty": -0.7},
+    "none": {"beams": 4, "length_penalty": 0.0, "early_stopping": "never"},
+    "never": {"beams": 4, "length_penalty": 0.8, "early_stopping": "never"},
+    "no-repeat": {"beams": 4, "no_repeat_ngram": 2, "early_stopping": "yes"},
+    "no-repeat-3": {"beams": 3, "no_repeat_ngram": 3, "repetition_penalty": 1.3},
+    "least": {"beams": 4, "min_tokens": 7, "length_penalty": 0.6},
+    "forbidden": {"beams": 4, "forbidden": (3, 90), "no_repeat_ngram": 1},
+}
+EARLY = {"yes": True, "no": False, "never": "never"}
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def pair(request, tmp_path_factory, tokenizer):
+    """One random model with a will of its own, ours and theirs, which ends an answer now and then."""
+    torch.manual_seed(3)
+    ours = build(SPECS[request.param], tokenizer.vocabulary).eval()
+    for parameter in ours.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 2 else 0.0))
+    directory = tmp_path_factory.mktemp("beam") / request.param
+    huggingface.write(directory, ours, tokenizer, GenerationSpec(temperature=0.0), {})
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, local_files_only=True
+    ).eval()
+    return ours, theirs
+
+
+def reference(theirs, prompts: list[list[int]], spec: GenerationSpec, ends, pad: int, more=None):
+    """[[(ids, score)]] of transformers, without the padding after an answer."""
+    width = max(map(len, prompts))
+    ids = torch.tensor([[pad] * (width - len(one)) + one for one in prompts])
+    real = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts])
+    out = theirs.generate(
+        ids,
+        attention_mask=real,
+        do_sample=False,
+        num_beams=spec.beams,
+        num_return_sequences=spec.beams,
+        max_new_tokens=spec.tokens,
+        length_penalty=spec.length_penalty,
+        early_stopping=EARLY[spec.early_stopping],
+        no_repeat_ngram_size=spec.no_repeat_ngram,
+        repetition_penalty=spec.repetition_penalty,
+        min_new_tokens=spec.min_tokens or None,
+        bad_words_ids=[[one] for one in spec.forbidden] or None,
+        eos_token_id=list(ends),
+        pad_token_id=pad,
+        output_scores=True,
+        return_dict_in_generate=True,
+        **(more or {}),
+    )
+    found = []
+    for row, score in zip(out.sequences[:, width:].tolist(), out.sequences_scores.tolist(), strict=True):
+        stop = next((place + 1 for place, one in enumerate(row) if one in ends), len(row))
+        found.append((tuple(row[:stop]), score))
+    return [found[start : start + spec.beams] for start in range(0, len(found), spec.beams)]
+
+
+def likely(model, prompts: list[list[int]], number: int) -> tuple[int, ...]:
+    """The tokens the model writes most after these prompts, so that answers do end in them."""
+    free = beam.search(model, prompts, GenerationSpec(tokens=12, beams=4), ends=())
+    written = Counter(token for answers in free for one in answers for token in one.ids[2:])
+    return tuple(token for token, _ in written.most_common(number))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("number", [1, 4])
+def test_the_same_answers_and_scores(pair, case, number, tokenizer):
+    ours, theirs = pair
+    spec = dataclasses.replace(GenerationSpec(tokens=12, temperature=0), **CASES[case])
+    generator = torch.Generator().manual_seed(len(case))
+    prompts = torch.randint(30, 200, (6, 9), generator=generator).tolist()
+    ends = likely(ours, prompts, number)
+    found = beam.search(ours, prompts, spec, ends=ends)
+    for answers, theirs_best in zip(
+        found, reference(theirs, prompts, spec, ends, tokenizer.pad), strict=True
+    ):
+        assert [one.ids for one in answers] == [ids for ids, _ in theirs_best]
+        scores = torch.tensor([one.score for one in answers])
+        torch.testing.assert_close(
+            scores, torch.tensor([score for _, score in theirs_best]), rtol=0, atol=1e-4
+        )
+    finishes = {one.finish for answers in found for one in answers}
+    assert "end" in finishes or case == "long"  # or little would be compared
+
+
+def test_prompts_of_different_lengths(pair, tokenizer):
+    """transformers counts the length of an answer from the end of the longest prompt, and so do we."""
+    ours, theirs = pair
+    spec = GenerationSpec(tokens=10, temperature=0, beams=3, length_penalty=0.9)
+    generator = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(30, 200, (size,), generator=generator).tolist() for size in (3, 9, 5, 1)]
+    ends = likely(ours, prompts, 2)
+    found = beam.search(ours, prompts, spec, ends=ends)
+    for answers, best in zip(found, reference(theirs, prompts, spec, ends, tokenizer.pad), strict=True):
+        assert [one.ids for one in answers] == [ids for ids, _ in best]
+        assert [one.score for one in answers] == pytest.approx([score for _, score in best], abs=1e-4)
