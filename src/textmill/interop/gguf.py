@@ -194,7 +194,7 @@ class _Header:
         try:
             name = data.decode("utf-8")
         except UnicodeDecodeError:
-            name = ""
+            name = "\0"
         if not name.isprintable() or not 0 < len(data) <= _NAME:
             self.fail(f"has a {what} that is no name: {data[:40]!r}")
         return name
