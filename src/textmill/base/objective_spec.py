@@ -41,7 +41,7 @@ class InfillingObjective:
     kind: Literal["infilling"] = "infilling"
     share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.3
     span: Annotated[
-        float, About("mean length of a hidden run (Poisson; 0 inserts a mask)", "tokens", gt=0)
+        float, About("mean length of a hidden run (Poisson; 0 inserts a mask)", "tokens", ge=1)
     ] = 3.0
 
 
@@ -118,7 +118,9 @@ class ClassifyObjective:
     multiple: Annotated[bool, About("several labels may hold at once")] = False
     pooling: Annotated[
         Literal["first", "mean", "last"] | None,
-        About("which states stand for the text; left out: the first, or the last of a model that reads one way"),
+        About(
+            "which states stand for the text; left out: the first, or the last of a model that reads one way"
+        ),
     ] = None
 
 
@@ -130,7 +132,9 @@ class RegressObjective:
     label: Annotated[str, About("metadata of a record that holds the number")] = "label"
     pooling: Annotated[
         Literal["first", "mean", "last"] | None,
-        About("which states stand for the text; left out: the first, or the last of a model that reads one way"),
+        About(
+            "which states stand for the text; left out: the first, or the last of a model that reads one way"
+        ),
     ] = None
 
 

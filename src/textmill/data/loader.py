@@ -21,47 +21,81 @@ from textmill.data.packing import BestFitPacking, Packing, Rows
 from textmill.data.tokens import TokenStore
 
 
-class Loader:
-    """Batches of `batch` rows, every epoch in a new order.
+class Epochs:
+    """Which rows a step reads: `size` of `count` rows, every epoch in a new order.
 
-    Row b of step s is sample g = s * batch + b of the run; its epoch is g // len(packing), and its row of the
-    packing is the permutation of that epoch at g % len(packing). So an epoch reads every row exactly once, and
-    a batch may hold the end of one epoch and the start of the next.
+    Row b of step s is sample g = s * size + b of the run; its epoch is g // count, and its row is the permutation
+    of that epoch at g % count. So an epoch reads every row exactly once, and a batch may hold the end of one epoch
+    and the start of the next.
     """
 
-    def __init__(self, packing: Packing, batch: int, seed: int) -> None:
-        """batch: rows in one update, over all ranks."""
-        if batch < 1:
+    def __init__(self, count: int, size: int, seed: int) -> None:
+        """size: rows in one update, over all ranks."""
+        if size < 1:
             raise ValueError("a batch has at least one row")
-        self.packing, self.size, self.seed = packing, batch, seed
+        self.count, self.size, self.seed = count, size, seed
 
     @property
     def steps_per_epoch(self) -> float:
         """Steps in which every row is read once."""
-        return len(self.packing) / self.size
+        return self.count / self.size
 
-    def _rows(self, step: int, rank: int = 0, world: int = 1) -> Rows:
+    def share(self, rank: int = 0, world: int = 1) -> slice:
+        """Which rows of a batch are a rank's. Raises RecipeError when the ranks cannot share it evenly."""
         if self.size % world:
             raise RecipeError(
                 f"a batch of {self.size} sequences cannot be shared evenly by {world} ranks",
                 where="training.batch",
                 advice="choose a multiple of the number of ranks",
             )
-        if not (0 <= rank < world and step >= 0):
-            raise IndexError(f"step {step}, rank {rank} of {world}")
-        share = self.size // world
-        samples = step * self.size + rank * share + np.arange(share, dtype=np.int64)
-        epochs, places = np.divmod(samples, len(self.packing))
+        if not 0 <= rank < world:
+            raise IndexError(f"rank {rank} of {world}")
+        part = self.size // world
+        return slice(rank * part, (rank + 1) * part)
+
+    def order(self, step: int, share: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) epochs and (n,) rows of a share of a step's batch."""
+        if step < 0:
+            raise IndexError(f"step {step}")
+        samples = step * self.size + np.arange(self.size, dtype=np.int64)[share]
+        epochs, places = np.divmod(samples, self.count)
         rows = np.empty_like(places)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            rows[here] = permute_many(places[here], len(self.packing), key("epoch", self.seed, int(epoch)))
-        return self.packing.rows(rows)
+            rows[here] = permute_many(places[here], self.count, self._key(int(epoch)))
+        return epochs, rows
+
+    def steps_at(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """In which steps an epoch reads rows: (n,) to (n,)."""
+        return (epoch * self.count + invert_many(rows, self.count, self._key(epoch))) // self.size
+
+    def epochs_of(self, steps: int) -> range:
+        """The epochs that the first `steps` steps begin."""
+        return range(-(-steps * self.size // self.count))
+
+    def _key(self, epoch: int) -> int:
+        return key("epoch", self.seed, epoch)
+
+
+class Loader(Epochs):
+    """Batches of `batch` rows of a packing."""
+
+    def __init__(self, packing: Packing, batch: int, seed: int) -> None:
+        """batch: rows in one update, over all ranks."""
+        super().__init__(len(packing), batch, seed)
+        self.packing, self.store = packing, packing.store
+
+    def _rows(self, step: int, rank: int = 0, world: int = 1) -> Rows:
+        return self.packing.rows(self.order(step, self.share(rank, world))[1])
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """The rank's share of the batch of a step: contiguous rows, so that the shares of all ranks, one under
         the other, are the batch of one rank. Raises RecipeError when the ranks cannot share it evenly."""
-        return self._rows(step, rank, world).batch(self.packing.store)
+        return self._rows(step, rank, world).batch(self.store)
+
+    def evaluation(self, batch: int, *, tokens: int | None = None) -> Iterator[Scored]:
+        """`evaluation_batches` of the same store, `batch` rows at a time."""
+        return evaluation_batches(self.store, self.packing.sequence, batch, tokens=tokens)
 
     def documents(self, step: int) -> list[tuple[str, int]]:
         """The documents of a step's whole batch: (content id, tokens of it that bear loss), most tokens first."""
@@ -78,15 +112,14 @@ class Loader:
         Tokens that bear loss are counted, those of all pieces of this content id. Nothing is walked through: the
         rows the document stands in are looked up, and the order of each epoch is asked backwards.
         """
-        store, total = self.packing.store, len(self.packing)
+        store = self.store
         wanted = np.frombuffer(bytes.fromhex(document), dtype=np.uint8)
         places = [np.zeros(0, dtype=np.int64)]
         counts = [np.zeros(0, dtype=np.int64)]
         for index in np.flatnonzero((store.document_ids == wanted).all(axis=1)):
             rows, tokens = self.packing.rows_of(int(store.offsets[index]), int(store.offsets[index + 1]))
-            for epoch in range(-(-steps * self.size // total)):
-                order = invert_many(rows, total, key("epoch", self.seed, epoch))
-                places.append((epoch * total + order) // self.size)
+            for epoch in self.epochs_of(steps):
+                places.append(self.steps_at(rows, epoch))
                 counts.append(tokens)
         found, which = np.unique(np.concatenate(places), return_inverse=True)
         sums = np.bincount(which, np.concatenate(counts), len(found)).astype(np.int64)

@@ -21,13 +21,14 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.tokens import TokenStore
 
 NOWHERE = -1  # the place of padding
+LEAD = -2  # the place of a token that is put before a text and stands in no store
 
 
 @dataclass(frozen=True)
 class Rows:
     """What rows are made of, before any token is read. B rows, T positions.
 
-    places     (B, T) int64: place in the store of each target, NOWHERE for padding
+    places     (B, T) int64: place in the store of each target, NOWHERE for padding, LEAD for what is put before
     scored     (B, T) bool: whether the target bears loss (padding and repeated context do not)
     documents  (B, T) int64: which part of the row attention stays in, or None
     """
@@ -57,31 +58,36 @@ class RunningPacking:
     """Documents one after the other, cut every `sequence` tokens; attention crosses documents.
 
     The last row starts early enough to be full, and what it repeats bears no loss. A store shorter than one
-    row gives a single padded row.
+    row gives a single padded row. `lead` positions before each row are left for the tokens a view puts there.
     """
 
-    def __init__(self, store: TokenStore, sequence: int) -> None:
-        """Raises TextmillError when the store is empty."""
+    def __init__(self, store: TokenStore, sequence: int, lead: int = 0) -> None:
+        """Raises TextmillError when the store is empty, ValueError unless 0 <= lead < sequence."""
+        _inside(lead, sequence, "lead")
         _not_empty(store)
-        self.store, self.sequence = store, sequence
+        self.store, self.sequence, self.lead = store, sequence, lead
+        self._stretch = sequence - lead  # tokens of the store in a row
 
     def __len__(self) -> int:
         """Number of rows in an epoch."""
-        return math.ceil(self.store.tokens / self.sequence)
+        return math.ceil(self.store.tokens / self._stretch)
 
     def rows(self, indices: np.ndarray) -> Rows:
         """The rows of these numbers."""
-        regular = np.asarray(indices, dtype=np.int64)[:, None] * self.sequence
-        starts = np.minimum(regular, max(self.store.tokens - self.sequence, 0))
-        places = starts + np.arange(self.sequence)
+        regular = np.asarray(indices, dtype=np.int64)[:, None] * self._stretch
+        starts = np.minimum(regular, max(self.store.tokens - self._stretch, 0))
+        places = starts + np.arange(self._stretch)
         scored = (places >= regular) & (places < self.store.tokens)
-        return Rows(np.where(places < self.store.tokens, places, NOWHERE), scored, None)
+        places = np.where(places < self.store.tokens, places, NOWHERE)
+        before = np.full((len(places), self.lead), LEAD)
+        scored = np.hstack([np.zeros(before.shape, dtype=bool), scored])
+        return Rows(np.hstack([before, places]), scored, None)
 
     def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""
-        first, last = start // self.sequence, -(-stop // self.sequence)
+        first, last = start // self._stretch, -(-stop // self._stretch)
         rows = np.arange(first, last, dtype=np.int64)
-        low, high = np.maximum(rows * self.sequence, start), np.minimum((rows + 1) * self.sequence, stop)
+        low, high = np.maximum(rows * self._stretch, start), np.minimum((rows + 1) * self._stretch, stop)
         return rows, high - low
 
 
@@ -100,18 +106,21 @@ class BestFitPacking:
         sequence: int,
         overlap: int = 0,
         spans: tuple[np.ndarray, np.ndarray] | None = None,
+        lead: int = 0,
     ) -> None:
         """spans: (K,) starts and (K,) lengths of the stretches of the store to pack; left out: every document.
+        lead: positions before each piece, left for the tokens a view puts there.
 
-        Raises TextmillError when there is nothing to pack, ValueError unless 0 <= overlap < sequence.
+        Raises TextmillError when there is nothing to pack, ValueError unless 0 <= lead < sequence and
+        0 <= overlap < sequence - lead.
         """
-        if not 0 <= overlap < sequence:
-            raise ValueError(f"overlap is {overlap}, but must be at least 0 and under sequence = {sequence}")
+        _inside(lead, sequence, "lead")
+        _inside(overlap, sequence - lead, "overlap")
         _not_empty(store)
-        self.store, self.sequence = store, sequence
+        self.store, self.sequence, self.lead = store, sequence, lead
         starts, lengths = spans or (store.offsets[:-1], np.diff(store.offsets))
-        begins, sizes, context = _cut(np.asarray(starts), np.asarray(lengths), sequence, overlap)
-        order, self._rows = _best_fit(sizes, sequence)
+        begins, sizes, context = _cut(np.asarray(starts), np.asarray(lengths), sequence - lead, overlap)
+        order, self._rows = _best_fit(sizes + lead, sequence)
         # Pieces in the order of their rows: row r holds pieces _rows[r] to _rows[r + 1].
         self._begins, self._sizes, self._context = begins[order], sizes[order], context[order]
 
@@ -122,7 +131,7 @@ class BestFitPacking:
     @property
     def filled(self) -> float:
         """Share of positions that are no padding."""
-        return float(self._sizes.sum() / (len(self) * self.sequence))
+        return float((self._sizes + self.lead).sum() / (len(self) * self.sequence))
 
     def rows(self, indices: np.ndarray) -> Rows:
         """The rows of these numbers."""
@@ -136,9 +145,11 @@ class BestFitPacking:
             first, last = int(self._rows[index]), int(self._rows[index + 1])
             for number, piece in enumerate(range(first, last)):
                 begin, size = int(self._begins[piece]), int(self._sizes[piece])
-                after = position + size
-                places[row, position:after] = np.arange(begin, begin + size)
-                scored[row, position + int(self._context[piece]) : after] = True
+                text = position + self.lead
+                after = text + size
+                places[row, position:text] = LEAD
+                places[row, text:after] = np.arange(begin, begin + size)
+                scored[row, text + int(self._context[piece]) : after] = True
                 documents[row, position:after] = number
                 position = after
             documents[row, position:] = last - first  # padding keeps to itself
@@ -154,6 +165,11 @@ class BestFitPacking:
 
 
 Packing = RunningPacking | BestFitPacking
+
+
+def _inside(number: int, room: int, name: str) -> None:
+    if not 0 <= number < room:
+        raise ValueError(f"{name} is {number}, but must be at least 0 and under {room}")
 
 
 def _not_empty(store: TokenStore) -> None:

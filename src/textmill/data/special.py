@@ -1,0 +1,122 @@
+"""The few ids and tables of a tokenizer that the views of the data need."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from textmill.base.errors import RecipeError
+from textmill.text.scripts import HANZI
+
+_HANZI = re.compile(f"[{HANZI}]")
+_RETRAIN = "let Textmill train the tokenizer, or use one that has it"
+
+
+@dataclass(frozen=True, eq=False)
+class SpecialTokens:
+    """What a view puts around and in place of a text's tokens. None: the tokenizer has no such token.
+
+    lead and tail stand around whatever an encoder, or a model with a head, reads: what the tokenizer's own model
+    expects there, or `start` before it and nothing after it.
+    """
+
+    start: int  # what a target begins with on the decoder's side
+    end: int
+    pad: int
+    mask: int | None
+    separator: int | None
+    sentinels: tuple[int, ...]
+    lead: tuple[int, ...]
+    tail: tuple[int, ...]
+    special: np.ndarray  # (V,) bool: stands for no text
+    token_bytes: Callable[[int], bytes] = field(repr=False)
+
+    @classmethod
+    def of(cls, tokenizer: Any, *, start: int | None = None) -> SpecialTokens:
+        """start: the id a target begins with, where the model says one (`model.start`); else the tokenizer's."""
+        end = tokenizer.end
+        begin = getattr(tokenizer, "start", None)
+        begin = end if begin is None else begin
+        prefix, suffix = (_ids(tokenizer, name) for name in ("prefix", "suffix"))
+        special = np.zeros(tokenizer.vocabulary, dtype=bool)
+        named = [
+            tokenizer.pad,
+            end,
+            begin,
+            *prefix,
+            *suffix,
+            *getattr(tokenizer, "special", {}).values(),
+            *_ids(tokenizer, "sentinels"),
+        ]
+        special[[token for token in named if token is not None]] = True
+        return cls(
+            start=begin if start is None else start,
+            end=end,
+            pad=end if tokenizer.pad is None else tokenizer.pad,
+            mask=getattr(tokenizer, "mask", None),
+            separator=getattr(tokenizer, "separator", None),
+            sentinels=_ids(tokenizer, "sentinels"),
+            lead=prefix if prefix or suffix else (begin,),
+            tail=suffix,
+            special=special,
+            token_bytes=tokenizer.token_bytes,
+        )
+
+    @cached_property
+    def ordinary(self) -> np.ndarray:
+        """Ids that stand for text, rising, int64."""
+        return np.flatnonzero(~self.special)
+
+    @cached_property
+    def word_starts(self) -> np.ndarray:
+        """(V,) bool: tokens a word begins with. Punctuation and digits begin one each time, as do hanzi."""
+        starts = self.special.copy()
+        starts[self.ordinary] = [begins_word(self.token_bytes(token)) for token in self.ordinary.tolist()]
+        return starts
+
+    @property
+    def frame(self) -> int:
+        """Tokens of `lead` and `tail` together."""
+        return len(self.lead) + len(self.tail)
+
+    def need_mask(self) -> int:
+        """The mask. Raises RecipeError when the tokenizer has none."""
+        return _need(self.mask, "mask")
+
+    def need_separator(self) -> int:
+        """The separator. Raises RecipeError when the tokenizer has none."""
+        return _need(self.separator, "separator")
+
+
+def begins_word(data: bytes) -> bool:
+    """Whether a token of these bytes begins a word: unless its first character is a letter (hanzi apart), a mark
+    on one, or the rest of a character begun by the token before. A special token, of no bytes, begins one."""
+    if not data:
+        return True
+    first = data[0]
+    if 0x80 <= first < 0xC0:
+        return False
+    length = 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+    try:
+        character = data[:length].decode("utf-8")
+    except UnicodeDecodeError:  # a character in pieces: hanzi, symbols and emoji begin with these bytes
+        return first in (0xE2, 0xEF) or 0xE3 <= first <= 0xE9 or first >= 0xF0
+    return bool(_HANZI.match(character)) or unicodedata.category(character)[0] not in "LM"
+
+
+def _ids(tokenizer: Any, name: str) -> tuple[int, ...]:
+    return tuple(int(token) for token in getattr(tokenizer, name, ()) or ())
+
+
+def _need(token: int | None, name: str) -> int:
+    if token is None:
+        raise RecipeError(
+            f"has no {name} token, which this objective needs", where="tokenizer", advice=_RETRAIN
+        )
+    return token
