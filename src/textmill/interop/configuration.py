@@ -22,7 +22,11 @@ from textmill.interop.configurations.common import OWN
 NGRAM = "textmill-ngram"
 OURS = (OWN, NGRAM)  # what only Textmill reads
 CLASSES = decoders.CLASSES | encoders.CLASSES | encoder_decoders.CLASSES
-READ = (*CLASSES, "gemma3", "mt5")  # model types that are read; the last two are written as what they are: others
+READ = (
+    *CLASSES,
+    "gemma3",
+    "mt5",
+)  # model types that are read; the last two are written as what they are: others
 _OWN_SPECS: dict[str, type] = {
     "decoder": DecoderSpec,
     "encoder": EncoderSpec,
@@ -53,8 +57,11 @@ def write(
     what a text begins with, where it is not the end of the one before."""
     kind, _ = twin(spec)
     begin = end if start is None else start
+    pooled = not isinstance(spec, EncoderSpec) or spec.pooler
     common = {
-        "architectures": [CLASSES.get(kind, "TextmillModel")],
+        "architectures": [
+            CLASSES.get(kind, "TextmillModel") if pooled else encoders.UNPOOLED.get(kind, "TextmillModel")
+        ],
         "model_type": kind,
         "vocab_size": vocabulary,
         "bos_token_id": begin,

@@ -42,7 +42,9 @@ class Published:
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
     template: str | None = None  # of conversations, in Jinja
-    missing: tuple[str, ...] = ()  # parts of heads that the weights leave out, and the model then does not have
+    missing: tuple[
+        str, ...
+    ] = ()  # parts of heads that the weights leave out, and the model then does not have
     ignored: tuple[str, ...] = ()  # what the directory holds and no part of the model is
 
 
@@ -234,8 +236,9 @@ def _own_spec(about: Mapping[str, Any], found: ModelSpec, where: Path) -> ModelS
         spec = schema.read(type(found), about["model"], str(where), "model")
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no model ({error})", where=where) from error
-    if hasattr(found, "dropout"):  # some configurations repeat it; it may be changed there without changing the model
-        found = dataclasses.replace(found, dropout=spec.dropout)  # type: ignore
+    # Some configurations repeat these, which do not change what is computed: they may be changed there.
+    free = {name: getattr(spec, name) for name in ("dropout", "start") if hasattr(found, name)}
+    found = dataclasses.replace(found, **free)
     ends = {"dtype": "", "end": 0, "pad": 0}
     if configuration.write(spec, 1, **ends) != configuration.write(found, 1, **ends):
         raise DamagedError(

@@ -69,7 +69,9 @@ def read_table(path: Path) -> dict[str, Any]:
             raise DamagedError("is no file", where=path)
         if path.exists() and path.stat().st_size > _LONGEST_JSON:
             raise DamagedError(
-                f"is {path.stat().st_size} bytes long: no configuration is", where=path, advice="fetch it again"
+                f"is {path.stat().st_size} bytes long: no configuration is",
+                where=path,
+                advice="fetch it again",
             )
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -69,7 +69,9 @@ def _t5_reason(spec: EncoderDecoderSpec) -> str:
     if spec.activation not in _T5_ACTIVATIONS:
         return f"has another activation than {spec.activation}"
     if spec.logit_scale != (spec.d_model**-0.5 if spec.tied else None):
-        return "scales the logits by 1 / sqrt(d_model) where the output layer is the embedding, and only there"
+        return (
+            "scales the logits by 1 / sqrt(d_model) where the output layer is the embedding, and only there"
+        )
     return ""
 
 
@@ -87,7 +89,10 @@ def _bart_reason(spec: EncoderDecoderSpec) -> str:
 
 def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
     """The fields of config.json that are the architecture's own; `start` is the id a target begins with."""
-    fields = {"is_encoder_decoder": True, "decoder_start_token_id": start if spec.start is None else spec.start}
+    fields = {
+        "is_encoder_decoder": True,
+        "decoder_start_token_id": start if spec.start is None else spec.start,
+    }
     if isinstance(spec.position, T5Positions):
         return fields | {
             "d_model": spec.d_model,
@@ -130,8 +135,12 @@ def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
 
 def read(config: Mapping[str, Any], where: object, names: Collection[str]) -> EncoderDecoderSpec:
     """The spec of a config.json of one of `CLASSES`, or mt5; `names` are the tensors beside it."""
-    fields = _read_t5(config, where) if config["model_type"] in ("t5", "mt5") else _read_bart(config, where, names)
-    return schema.read(EncoderDecoderSpec, fields | {"start": config.get("decoder_start_token_id")}, str(where))
+    fields = (
+        _read_t5(config, where) if config["model_type"] in ("t5", "mt5") else _read_bart(config, where, names)
+    )
+    return schema.read(
+        EncoderDecoderSpec, fields | {"start": config.get("decoder_start_token_id")}, str(where)
+    )
 
 
 def _read_t5(config: Mapping[str, Any], where: object) -> dict[str, Any]:
@@ -169,7 +178,13 @@ def _read_t5(config: Mapping[str, Any], where: object) -> dict[str, Any]:
 
 def _read_bart(config: Mapping[str, Any], where: object, names: Collection[str]) -> dict[str, Any]:
     kind = config["model_type"]
-    only(config, where, normalize_before=False, add_final_layer_norm=False, share_encoder_decoder_embeddings=True)
+    only(
+        config,
+        where,
+        normalize_before=False,
+        add_final_layer_norm=False,
+        share_encoder_decoder_embeddings=True,
+    )
     only(config, where, normalize_embedding=kind == "bart", decoder_vocab_size=config["vocab_size"])
     sides = ("attention_heads", "ffn_dim")
     if any(config[f"encoder_{name}"] != config[f"decoder_{name}"] for name in sides):

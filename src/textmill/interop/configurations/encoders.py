@@ -18,7 +18,12 @@ from textmill.interop.configurations.common import (
 )
 from textmill.interop.rules.encoders import after_padding
 
-CLASSES = {"bert": "BertForPreTraining", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM"}
+CLASSES = {
+    "bert": "BertForPreTraining",
+    "roberta": "RobertaForMaskedLM",
+    "distilbert": "DistilBertForMaskedLM",
+}
+UNPOOLED = CLASSES | {"bert": "BertForMaskedLM"}  # which has no pooler, and no layer that reads it
 _DISTILBERT_EPS = 1e-12
 
 

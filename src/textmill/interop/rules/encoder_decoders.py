@@ -23,9 +23,7 @@ def _bart_side(side: str) -> tuple[Rule, ...]:
     attention, published = ours + "attention.", theirs + "self_attn."
     crossed, crossing = _crossed(side)
     return (
-        Rule(
-            f"{side}.position_embedding.weight", (f"model.{side}.embed_positions.weight",), front=_before
-        ),
+        Rule(f"{side}.position_embedding.weight", (f"model.{side}.embed_positions.weight",), front=_before),
         *both(f"{side}.embedding_norm", f"model.{side}.layernorm_embedding"),
         *both(attention + "qkv", *(published + f"{part}_proj" for part in "qkv"), rows=qkv_rows),
         *both(attention + "output", published + "out_proj"),

@@ -24,7 +24,9 @@ def _body(name: str, front: Any = None) -> tuple[Rule, ...]:
         Rule("segment_embedding.weight", (embeddings + "token_type_embeddings.weight",)),
         *both("embedding_norm", embeddings + "LayerNorm"),
         *both(
-            _A + "qkv", *(layer + f"attention.self.{part}" for part in ("query", "key", "value")), rows=qkv_rows
+            _A + "qkv",
+            *(layer + f"attention.self.{part}" for part in ("query", "key", "value")),
+            rows=qkv_rows,
         ),
         *both(_A + "output", layer + "attention.output.dense"),
         *both("blocks.{i}.attention_norm", layer + "attention.output.LayerNorm"),
@@ -43,7 +45,11 @@ BERT = (
     *both("transform_norm", "cls.predictions.transform.LayerNorm", head=True),
     Rule("output.weight", ("cls.predictions.decoder.weight",), head=True),
     Rule(
-        "output_bias", ("cls.predictions.decoder.bias",), also=("cls.predictions.bias",), copied=True, head=True
+        "output_bias",
+        ("cls.predictions.decoder.bias",),
+        also=("cls.predictions.bias",),
+        copied=True,
+        head=True,
     ),
 )
 ROBERTA = (
