@@ -96,4 +96,10 @@ class Decoder(Stack, OutputLayer):
 
         Raises TextmillError when the capacity is used up.
         """
-        return self.logits(self.go_on(self.embedding(tokens), state)), state
+        hidden, state = self.hidden_step(tokens, state)
+        return self.logits(hidden), state
+
+    @torch.no_grad()
+    def hidden_step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
+        """The same, but what the output layer reads: (B, n, D)."""
+        return self.go_on(self.embedding(tokens), state), state

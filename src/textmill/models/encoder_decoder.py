@@ -86,7 +86,13 @@ class EncoderDecoder(OutputLayer):
 
         Raises TextmillError when the capacity is used up.
         """
-        return self.logits(self.decoder.go_on(self.embedding(tokens), state)), state
+        hidden, state = self.hidden_step(tokens, state)
+        return self.logits(hidden), state
+
+    @torch.no_grad()
+    def hidden_step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
+        """The same, but what the output layer reads: (B, n, D)."""
+        return self.decoder.go_on(self.embedding(tokens), state), state
 
     def _encode(self, source: Tensor, mask: Tensor | None, vectors: Tensor) -> Tensor:
         whole = Batch(source, torch.full_like(source[:, :1], IGNORE), mask)

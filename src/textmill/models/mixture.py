@@ -103,7 +103,7 @@ class Mixture(Tables):
         """Read the prompts (B, T): log probabilities (B, V) after each one's last token, and the state."""
         pairs, states = [], []
         for part in self._all():
-            if hasattr(part, "start"):
+            if hasattr(part, "clues"):
                 hidden, state = part.start(batch)
                 pairs.append(self._read(part, hidden))
             else:
@@ -117,7 +117,7 @@ class Mixture(Tables):
         """Read `tokens` (B, n) after what `state` holds: log probabilities (B, n, V), and the new state."""
         pairs, states = [], []
         for part, known in zip(self._all(), state.parts, strict=True):
-            if hasattr(part, "start"):
+            if hasattr(part, "clues"):
                 hidden, after = part.go_on(tokens, known)
                 pairs.append(self._read(part, hidden.flatten(0, 1)))
             else:

@@ -118,14 +118,19 @@ class RecurrentModel(nn.Module):
 
         Raises TextmillError when the capacity of a self-attention is used up.
         """
+        hidden, state = self.hidden_step(tokens, state)
+        return self.logits(hidden), state
+
+    @torch.no_grad()
+    def hidden_step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """The same, but what the output layer reads: (B, n, D)."""
         states, last = self.recurrent(self.dropout(self.embedding(tokens)), None, state.states)
         cache, bounds = state.cache, None
         if cache is not None:
             cache.room(tokens.shape[1])
             spec, device = attention_spec(self.spec), tokens.device
             bounds = reach.next_tokens(spec, tokens.shape[1], cache.length, device=device, real=cache.real)
-        hidden = self._read(states, bounds, cache)
-        return self.logits(hidden), RecurrentState(last, cache)
+        return self._read(states, bounds, cache), RecurrentState(last, cache)
 
     def _read(self, states: Tensor, bounds: reach.Reach | None, cache: CacheState | None = None) -> Tensor:
         """What the output layer reads of the states (B, T, W); new columns of the cache are then used up."""

@@ -135,8 +135,13 @@ class RecurrentEncoderDecoder(nn.Module):
     @torch.no_grad()
     def step(self, tokens: Tensor, state: TranslationState) -> tuple[Tensor, TranslationState]:
         """Read `tokens` (B, n) after what `state` holds: logits (B, n, V), and the state after them."""
-        hidden, state = self._write(self.dropout(self.embedding(tokens)), state, None)
+        hidden, state = self.hidden_step(tokens, state)
         return self.logits(hidden), state
+
+    @torch.no_grad()
+    def hidden_step(self, tokens: Tensor, state: TranslationState) -> tuple[Tensor, TranslationState]:
+        """The same, but what the output layer reads: (B, n, D)."""
+        return self._write(self.dropout(self.embedding(tokens)), state, None)
 
     def _source_vectors(self, batch: Batch) -> Tensor:
         return (self.source_embedding or self.embedding)(_source(batch))
