@@ -25,6 +25,7 @@ from textmill.base.files import atomic_directory, read_json, sha256_file, write_
 from textmill.base.objective_spec import ObjectiveSpec
 from textmill.data import records
 from textmill.data.records import Record
+from textmill.data.tokens import Texts
 from textmill.text.batches import by_size
 from textmill.text.document import Document
 
@@ -237,3 +238,7 @@ class ExampleStore:
     def document_id(self, record: int) -> str:
         """Content id of one record's document, 32 hex digits."""
         return self.document_ids[record].tobytes().hex()
+
+    def texts(self) -> Texts:
+        """What is read of each record, the source of pairs: to be compared with other texts."""
+        return Texts(*self.fields["source" if self.kind == "pairs" else "text"], self.document_ids)

@@ -80,7 +80,40 @@ def write(directory: Path | str, documents: Iterable[Document], tokenizer: Token
     return manifest
 
 
-class TokenStore:
+class Texts:
+    """Texts as ids one after the other.
+
+    ids           (N,) unsigned integers
+    offsets       (D + 1,) int64: text d is ids[offsets[d] : offsets[d + 1]]
+    document_ids  (D, 16) uint8; `document_id(d)` gives 32 hex digits
+    """
+
+    def __init__(self, ids: np.ndarray, offsets: np.ndarray, document_ids: np.ndarray) -> None:
+        self.ids, self.offsets, self.document_ids = ids, offsets, document_ids
+
+    def __len__(self) -> int:
+        """Number of documents, D."""
+        return len(self.offsets) - 1
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens, ends of text included, N."""
+        return int(self.offsets[-1])
+
+    def document(self, index: int) -> np.ndarray:
+        """Ids of one document, its end-of-text included."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def document_id(self, index: int) -> str:
+        """Content id of one document, 32 hex digits."""
+        return self.document_ids[index].tobytes().hex()
+
+    def documents_at(self, places: np.ndarray) -> np.ndarray:
+        """The index of the document each place of `ids` belongs to, in the shape of `places`."""
+        return np.searchsorted(self.offsets, places, side="right") - 1
+
+
+class TokenStore(Texts):
     """A store opened for reading; its files are mapped, not loaded.
 
     ids           (N,) uint16 or uint32
@@ -105,9 +138,11 @@ class TokenStore:
                 f"is not the manifest of a token store ({error!r})", where=self.directory / "manifest.json"
             ) from error
         self.manifest = manifest
-        self.ids = self._map("tokens.bin", dtype, (tokens,))
-        self.document_ids = self._map("documents.bin", np.dtype("u1"), (documents, 16))
-        self.offsets = self._load("offsets.npy", documents + 1)
+        super().__init__(
+            self._map("tokens.bin", dtype, (tokens,)),
+            self._load("offsets.npy", documents + 1),
+            self._map("documents.bin", np.dtype("u1"), (documents, 16)),
+        )
         self.bytes = self._load("bytes.npy", documents)
         if self.offsets[0] != 0 or self.offsets[-1] != tokens:
             raise DamagedError("does not fit tokens.bin", where=self.directory / "offsets.npy", advice=_AGAIN)
@@ -151,27 +186,6 @@ class TokenStore:
                 raise DamagedError(
                     "is not what was written (wrong SHA-256)", where=self.directory / name, advice=_AGAIN
                 )
-
-    def __len__(self) -> int:
-        """Number of documents, D."""
-        return len(self.offsets) - 1
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens, ends of text included, N."""
-        return int(self.offsets[-1])
-
-    def document(self, index: int) -> np.ndarray:
-        """Ids of one document, its end-of-text included."""
-        return self.ids[self.offsets[index] : self.offsets[index + 1]]
-
-    def document_id(self, index: int) -> str:
-        """Content id of one document, 32 hex digits."""
-        return self.document_ids[index].tobytes().hex()
-
-    def documents_at(self, places: np.ndarray) -> np.ndarray:
-        """The index of the document each place of `ids` belongs to, in the shape of `places`."""
-        return np.searchsorted(self.offsets, places, side="right") - 1
 
 
 _AGAIN = "delete the folder and prepare the data again"
