@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,17 @@ import numpy as np
 from textmill.base.errors import TextmillError
 from textmill.base.files import content_id, write_bytes, write_json
 from textmill.text import tokenizer_file
+from textmill.text.classic import LAYOUTS
+from textmill.text.marian import FILES as MARIAN_FILES
+from textmill.text.marian import MarianTokenizer
 from textmill.text.tokenizer import Tokenizer, decoder_kind, without_surrogates
 from textmill.text.tokenizer_file import SETTINGS, Parsed, Roles, Settings
-from textmill.text.tokenizer_spelling import Spelling, Stream, spelling, understood
+from textmill.text.tokenizer_spelling import Spelled, Spelling, spelling, understood
 
 _HIDDEN = " \uffff"  # before the name of a token that no text may produce: a blank is never part of a piece
 
 
-class PretrainedTokenizer:
+class PretrainedTokenizer(Spelled):
     """Any tokenizer.json that is not byte-level. The roles of ids are named as in `Tokenizer`.
 
     Ids come from the `tokenizers` library; special tokens spelt in a text are plain text, always.
@@ -35,18 +38,21 @@ class PretrainedTokenizer:
 
     def __init__(
         self,
-        data: bytes,
+        data: bytes | Callable[[], bytes],
         where: object = "tokenizer.json",
         said: Settings | None = None,
         parsed: Parsed | None = None,
+        reference: Any = None,
     ) -> None:
         """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say;
-        parsed: its contents, where they are known.
+        parsed: its contents, where they are known. Who has made it from other files (interop/gguf_tokenizer.py) also
+        gives the library's tokenizer, and `data` as a function: writing a large tokenizer.json takes a second.
 
         Raises DamagedError when they are not one, TextmillError when nobody could say what its ids spell.
         """
-        self.data, self._where, self._said = data, where, said or Settings()
-        self._parsed = parsed or tokenizer_file.parse(data, where)
+        self._data, self._where, self._said = data, where, said or Settings()
+        self._parsed = parsed or tokenizer_file.parse(self.data, where)
+        self._reference = reference
         self._document: dict[str, Any] = self._parsed.document
         with tokenizer_file.guarded(where):
             understood(self._document.get("decoder"), where)
@@ -56,6 +62,11 @@ class PretrainedTokenizer:
         self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
         self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
         self.sentinels = self.roles.sentinels
+
+    @cached_property
+    def data(self) -> bytes:
+        """The bytes of the tokenizer.json."""
+        return self._data() if callable(self._data) else self._data
 
     @cached_property
     def id(self) -> str:
@@ -85,7 +96,7 @@ class PretrainedTokenizer:
     @cached_property
     def reference(self) -> Any:
         """The `tokenizers.Tokenizer` of this file as it is, told to read special tokens in a text as plain text."""
-        return tokenizer_file.reference(self.data, self._where)
+        return self._reference or tokenizer_file.reference(self.data, self._where)
 
     @cached_property
     def _encoder(self) -> Any:
@@ -111,6 +122,11 @@ class PretrainedTokenizer:
     def encode_next(self, text: str) -> np.ndarray:
         """`encode` of a text that goes on after other ids."""
         return self._encoded(self._next_encoder, [text])[0]
+
+    def pieces(self, text: str) -> list[str]:
+        """The pieces of a text as the model spells them; what is unknown stands as it is written."""
+        with tokenizer_file.guarded(self._where):
+            return self._encoder.encode(text, add_special_tokens=False).tokens
 
     def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
         """`encode` of each text; the library decides on threads."""
@@ -146,34 +162,13 @@ class PretrainedTokenizer:
         """The bytes of every id, inside a text and at its beginning."""
         return spelling(self._document.get("decoder"), self._parsed.tokens, self.vocabulary, self._where)
 
-    @cached_property
-    def _silent(self) -> frozenset[int]:
-        return frozenset(self.special.values())
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes an id stands for inside a text, a blank before a word included; none for a special token."""
-        return b"" if token in self._silent else self.spelling.inside[token]
-
-    def byte_counts(self) -> np.ndarray:
-        """(vocabulary,) int64: how many bytes each id stands for."""
-        return np.array([len(self.token_bytes(token)) for token in range(self.vocabulary)], dtype=np.int64)
-
-    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of ids. Special tokens vanish; bytes that are no UTF-8 become U+FFFD."""
-        return self.spelling.text(ids.tolist() if isinstance(ids, np.ndarray) else ids, self._silent)
-
-    def stream(self) -> Stream:
-        """A decoder for ids that come one at a time."""
-        return Stream(self.spelling, self._silent)
-
-    def __len__(self) -> int:
-        return self.vocabulary
+AnyTokenizer = Tokenizer | PretrainedTokenizer | MarianTokenizer
 
 
-AnyTokenizer = Tokenizer | PretrainedTokenizer
-
-
-def of(data: bytes, where: object = "tokenizer.json", said: Settings | None = None) -> AnyTokenizer:
+def of(
+    data: bytes, where: object = "tokenizer.json", said: Settings | None = None
+) -> Tokenizer | PretrainedTokenizer:
     """The tokenizer of a tokenizer.json's bytes, and of what is said beside it. Raises as the classes do."""
     parsed = tokenizer_file.parse(data, where)
     kind = Tokenizer if decoder_kind(parsed.document) == "ByteLevel" else PretrainedTokenizer
@@ -183,13 +178,27 @@ def of(data: bytes, where: object = "tokenizer.json", said: Settings | None = No
 def load(path: Path | str) -> AnyTokenizer:
     """The tokenizer of a model directory, or of a tokenizer.json and what lies beside it.
 
-    Raises DamagedError when a file is damaged, TextmillError when there is none Textmill can read.
+    Where there is no tokenizer.json it is made from the files that came before: SentencePiece models, Marian's
+    pair of them, vocab.txt, or vocab.json and merges.txt. Raises DamagedError when a file is damaged, TextmillError
+    when there is none that Textmill can read.
     """
     path = Path(path)
-    directory, file = (path, path / "tokenizer.json") if path.is_dir() else (path.parent, path)
-    if not file.exists() and path.is_dir():
-        raise TextmillError("holds no tokenizer.json", where=directory)
-    return of(tokenizer_file.read_file(file), file, tokenizer_file.settings(directory))
+    if not path.is_dir():
+        return of(tokenizer_file.read_file(path), path, tokenizer_file.settings(path.parent))
+    if (path / "tokenizer.json").is_file():
+        return load(path / "tokenizer.json")
+    said = tokenizer_file.settings(path)
+    if all((path / name).is_file() for name in MARIAN_FILES):
+        return MarianTokenizer.load(path)
+    for names, read in LAYOUTS:
+        if all((path / name).is_file() for name in names):
+            data, said = read(path, said)
+            return of(data, path / names[0], said)
+    raise TextmillError(
+        "holds no tokenizer",
+        where=path,
+        advice=f"there should be tokenizer.json, or {', '.join(' and '.join(names) for names, _ in LAYOUTS)}",
+    )
 
 
 def _hidden(document: Mapping[str, Any], special: Mapping[str, int]) -> dict[str, Any] | None:
