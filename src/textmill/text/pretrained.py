@@ -1,167 +1,19 @@
-"""Other people's tokenizers: WordPiece, Unigram, SentencePiece BPE, in whichever files they come.
-
-They have the interface of `Tokenizer`, with one difference: what they read is normalised (lower case, blanks,
-Unicode forms), so a text need not come back as it was, and `lossless` says so.
-"""
+"""The tokenizer of a directory, whichever files it comes in."""
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from textmill.base.errors import TextmillError
-from textmill.base.files import content_id, write_bytes, write_json
 from textmill.text import tokenizer_file
 from textmill.text.classic import LAYOUTS
 from textmill.text.marian import FILES as MARIAN_FILES
 from textmill.text.marian import MarianTokenizer
-from textmill.text.tokenizer import Tokenizer, decoder_kind, without_surrogates
-from textmill.text.tokenizer_file import SETTINGS, Parsed, Roles, Settings
-from textmill.text.tokenizer_spelling import Spelled, Spelling, spelling, understood
+from textmill.text.pretrained_tokenizer import PretrainedTokenizer
+from textmill.text.tokenizer import Tokenizer, decoder_kind
+from textmill.text.tokenizer_file import Settings
 
-_HIDDEN = " \uffff"  # before the name of a token that no text may produce: a blank is never part of a piece
-
-
-class PretrainedTokenizer(Spelled):
-    """Any tokenizer.json that is not byte-level. The roles of ids are named as in `Tokenizer`.
-
-    Ids come from the `tokenizers` library; special tokens spelt in a text are plain text, always.
-    """
-
-    lossless = False
-
-    def __init__(
-        self,
-        data: bytes | Callable[[], bytes],
-        where: object = "tokenizer.json",
-        said: Settings | None = None,
-        parsed: Parsed | None = None,
-        reference: Any = None,
-    ) -> None:
-        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say;
-        parsed: its contents, where they are known. Who has made it from other files (interop/gguf_tokenizer.py) also
-        gives the library's tokenizer, and `data` as a function: writing a large tokenizer.json takes a second.
-
-        Raises DamagedError when they are not one, TextmillError when nobody could say what its ids spell.
-        """
-        self._data, self._where, self._said = data, where, said or Settings()
-        self._parsed = parsed or tokenizer_file.parse(self.data, where)
-        self._reference = reference
-        self._document: dict[str, Any] = self._parsed.document
-        with tokenizer_file.guarded(where):
-            understood(self._document.get("decoder"), where)
-        self.special: Mapping[str, int] = self._parsed.special
-        self.vocabulary = self._parsed.vocabulary
-        self.roles: Roles = tokenizer_file.roles(self._parsed, self._said, where)
-        self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
-        self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
-        self.sentinels = self.roles.sentinels
-
-    @cached_property
-    def data(self) -> bytes:
-        """The bytes of the tokenizer.json."""
-        return self._data() if callable(self._data) else self._data
-
-    @cached_property
-    def id(self) -> str:
-        """Content id of the file and of what was said beside it."""
-        return content_id(self.data + json.dumps(self._settings(), sort_keys=True).encode())
-
-    def save(self, path: Path | str) -> None:
-        """Write tokenizer.json (or into that directory) and, beside it, what is said of it."""
-        path = Path(path)
-        path = path if path.suffix == ".json" else path / "tokenizer.json"
-        write_bytes(path, self.data)
-        write_json(path.with_name(SETTINGS), self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        """A tokenizer_config.json from which all roles are found again."""
-        flags = {"add_bos_token": self._said.add_bos, "add_eos_token": self._said.add_eos}
-        return {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            **self.names,
-            **{name: value for name, value in flags.items() if value is not None},
-            "eos_token_id": list(self.ends),
-            "decoder_start_token_id": self.start,
-            "clean_up_tokenization_spaces": False,
-            "split_special_tokens": True,
-        }
-
-    @cached_property
-    def reference(self) -> Any:
-        """The `tokenizers.Tokenizer` of this file as it is, told to read special tokens in a text as plain text."""
-        return self._reference or tokenizer_file.reference(self.data, self._where)
-
-    @cached_property
-    def _encoder(self) -> Any:
-        """The same, of which no piece is a special token: a Unigram or WordPiece model would find them in a text."""
-        document = _hidden(self._document, self._parsed.special)
-        if document is None:
-            return self.reference
-        return tokenizer_file.reference(json.dumps(document).encode(), self._where)
-
-    @cached_property
-    def _next_encoder(self) -> Any:
-        """The same for text that goes on: without the blank that some put before the first word only."""
-        document = _without_first_blank(self._document)
-        if document is None:
-            return self._encoder
-        document = _hidden(document, self._parsed.special) or document
-        return tokenizer_file.reference(json.dumps(document).encode(), self._where)
-
-    def encode(self, text: str) -> np.ndarray:
-        """(n,) uint32 ids of a text; none is special, except the unknown one where there are no byte tokens."""
-        return self._encoded(self._encoder, [text])[0]
-
-    def encode_next(self, text: str) -> np.ndarray:
-        """`encode` of a text that goes on after other ids."""
-        return self._encoded(self._next_encoder, [text])[0]
-
-    def pieces(self, text: str) -> list[str]:
-        """The pieces of a text as the model spells them; what is unknown stands as it is written."""
-        with tokenizer_file.guarded(self._where):
-            return self._encoder.encode(text, add_special_tokens=False).tokens
-
-    def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
-        """`encode` of each text; the library decides on threads."""
-        return self._encoded(self._encoder, list(texts))
-
-    def _encoded(self, encoder: Any, texts: list[str]) -> list[np.ndarray]:
-        texts = [text if text.isascii() else without_surrogates(text) for text in texts]
-        with tokenizer_file.guarded(self._where):
-            found = encoder.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.uint32) for encoding in found]
-
-    @cached_property
-    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return tokenizer_file.surroundings(self.reference, self._parsed, self._said, self._where)
-
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """Ids the model expects before a text."""
-        return self._around[0]
-
-    @property
-    def suffix(self) -> tuple[int, ...]:
-        """Ids the model expects after a text."""
-        return self._around[1]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Spellings a chat template may ask for: bos_token, eos_token, pad_token, …"""
-        return tokenizer_file.names(self._parsed, self._said, self.roles)
-
-    @cached_property
-    def spelling(self) -> Spelling:
-        """The bytes of every id, inside a text and at its beginning."""
-        return spelling(self._document.get("decoder"), self._parsed.tokens, self.vocabulary, self._where)
-
+__all__ = ["AnyTokenizer", "MarianTokenizer", "PretrainedTokenizer", "Settings", "Tokenizer", "load", "of"]
 
 AnyTokenizer = Tokenizer | PretrainedTokenizer | MarianTokenizer
 
@@ -199,51 +51,3 @@ def load(path: Path | str) -> AnyTokenizer:
         where=path,
         advice=f"there should be tokenizer.json, or {', '.join(' and '.join(names) for names, _ in LAYOUTS)}",
     )
-
-
-def _hidden(document: Mapping[str, Any], special: Mapping[str, int]) -> dict[str, Any] | None:
-    """A document whose special tokens are called what no text can be; None where no text can be them anyway.
-
-    The unknown token keeps its name where the model knows it by that.
-    """
-    model = document["model"]
-    if model.get("type") == "BPE" and not model.get("ignore_merges"):
-        merges = model.get("merges") or ()
-        made = [_joined(pair) for pair in merges]
-        if special.keys().isdisjoint(made) and all(len(name) > 1 for name in special):
-            return None
-        # The parts of a merge must be tokens, so none may be one that is about to lose its name.
-        kept = [pair for pair in merges if special.keys().isdisjoint((_joined(pair), *_parts(pair)))]
-        model = model | {"merges": kept}
-    names = {name: _HIDDEN + name for name in special if name != model.get("unk_token")}
-    vocabulary = model["vocab"]
-    if isinstance(vocabulary, list):
-        renamed: Any = [[names.get(token, token), score] for token, score in vocabulary]
-    else:
-        renamed = {names.get(token, token): number for token, number in vocabulary.items()}
-    added = [
-        token | {"content": names.get(token["content"], token["content"])}
-        for token in document.get("added_tokens") or ()
-    ]
-    return {**document, "model": model | {"vocab": renamed}, "added_tokens": added, "post_processor": None}
-
-
-def _parts(pair: Any) -> Sequence[str]:
-    return pair if isinstance(pair, list) else pair.split(" ", 1)
-
-
-def _joined(pair: Any) -> str:
-    return "".join(_parts(pair))
-
-
-def _without_first_blank(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A document whose Metaspace puts a blank nowhere; None where it does not do so at the beginning only."""
-    changed = copy.deepcopy(document.get("pre_tokenizer"))
-    if not isinstance(changed, dict):
-        return None
-    parts = [
-        part for part in changed.get("pretokenizers", [changed]) if part.get("prepend_scheme") == "first"
-    ]
-    for part in parts:
-        part["prepend_scheme"] = "never"
-    return {**document, "pre_tokenizer": changed} if parts else None

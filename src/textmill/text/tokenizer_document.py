@@ -11,67 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.text.tokenizer_engine import splitter
+from textmill.text.tokenizer_cuts import ALIASES, PRE
+from textmill.text.tokenizer_file import MOST_IDS
 
 # Types of pieces in a SentencePiece model (and in GGUF's tokenizer.ggml.token_type).
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 BLANK = "▁"  # how SentencePiece spells a blank
-MOST = 1 << 22  # ids of a tokenizer; far above the largest there is
+_SPELLING = 8  # more characters than <0x00> has
 _LONGEST_PIECE = 1 << 10  # characters of a piece that merges are looked for in
-
-_LETTERS = r"\p{L}"
-_GPT4 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?{letters}+|\p{{N}}{digits}| ?[^\s{letter}\p{{N}}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-_CASED = (
-    r"[^\r\n\p{{L}}\p{{N}}]?{up}*{low}+{end}|[^\r\n\p{{L}}\p{{N}}]?{up}+{low}*{end}|\p{{N}}{digits}"
-    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def _byte_level(regex: bool) -> dict[str, Any]:
-    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": regex}
-
-
-def _digits_apart() -> dict[str, Any]:
-    digits = {"type": "Digits", "individual_digits": True}
-    return {"type": "Sequence", "pretokenizers": [digits, _byte_level(True)]}
-
-
-def _gpt4(digits: str) -> dict[str, Any]:
-    return splitter(_GPT4.format(letters=_LETTERS, letter=_LETTERS, digits=digits))
-
-
-def _cased(digits: str, end: str = "") -> dict[str, Any]:
-    return splitter(_CASED.format(up=_UPPER, low=_LOWER, digits=digits, end=end))
-
-
-_CONTRACTED = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-# How text is cut before merging, by the name GGUF gives it: (pre-tokenizer, normaliser, whole pieces first).
-PRE: Mapping[str, tuple[dict[str, Any], dict[str, Any] | None, bool]] = {
-    "gpt-2": (_byte_level(True), None, False),
-    "smollm": (_digits_apart(), None, False),
-    "starcoder": (_digits_apart(), None, False),
-    "refact": (_digits_apart(), None, False),
-    "command-r": (_digits_apart(), None, False),
-    "llama-bpe": (_gpt4("{1,3}"), None, True),
-    "qwen2": (_gpt4(""), {"type": "NFC"}, False),
-    "tekken": (_cased(""), None, True),
-    "gpt-4o": (_cased("{1,3}", _CONTRACTED), None, False),
-}
-_ALIASES = {
-    "gpt2": "gpt-2",
-    "phi-2": "gpt-2",
-    "olmo": "gpt-2",
-    "roberta-bpe": "gpt-2",
-    "llama3": "llama-bpe",
-    "llama-v3": "llama-bpe",
-    "llama4": "gpt-4o",
-    "deepseek-r1-qwen": "qwen2",
-    "smollm2": "smollm",
-}
 
 
 def byte_level_bpe(
@@ -96,7 +43,7 @@ def byte_level_bpe(
 
     Raises TextmillError when `pre` is not known, DamagedError when the lists do not belong to each other.
     """
-    known = _ALIASES.get(pre, pre)
+    known = ALIASES.get(pre, pre)
     if known not in PRE:
         raise TextmillError(
             f"its text is cut in a way called {pre!r}, which Textmill does not know",
@@ -169,16 +116,24 @@ def sentencepiece_unigram(
     add_prefix: bool = True,
     squeeze: bool = True,
     normalizer: Sequence[dict[str, Any]] = (),
+    unknown: int | None = None,
     prefix: Sequence[int] = (),
     suffix: Sequence[int] = (),
 ) -> bytes:
     """A tokenizer.json of SentencePiece's unigram model (T5, XLM-R); arguments as `sentencepiece_bpe`."""
     _check_lists(tokens, scores, types)
     _numbered(tokens)
+    # The library looks for pieces of bytes in a text, too, where SentencePiece does not: under these scores they lose.
+    lowest = _SPELLING * min(
+        -1.0, *(score for score, kind in zip(scores, types, strict=True) if kind == NORMAL), -1.0
+    )
     model = {
         "type": "Unigram",
-        "unk_id": _unknown(types, None),
-        "vocab": [[token, float(score)] for token, score in zip(tokens, scores, strict=True)],
+        "unk_id": _unknown(types, unknown),
+        "vocab": [
+            [token, lowest if kind == BYTE else float(score)]
+            for token, score, kind in zip(tokens, scores, types, strict=True)
+        ],
         "byte_fallback": BYTE in types,
     }
     return _sentencepiece(model, tokens, types, add_prefix, squeeze, normalizer, prefix, suffix)
@@ -372,7 +327,7 @@ def _added(
 
 def _numbered(tokens: Sequence[str]) -> dict[str, int]:
     """Token to id. Raises DamagedError when there are too many, or one stands twice."""
-    if not 0 < len(tokens) <= MOST:
+    if not 0 < len(tokens) <= MOST_IDS:
         raise DamagedError(f"has {len(tokens)} tokens", where="tokenizer")
     vocabulary = {token: place for place, token in enumerate(tokens)}
     if len(vocabulary) != len(tokens):

@@ -11,7 +11,10 @@ import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from textmill.base.errors import TextmillError
 
@@ -68,6 +71,37 @@ class Stream:
         self._decoder.reset()
         self._begin()
         return text
+
+
+class Spelled:
+    """What every tokenizer can do whose ids have a `Spelling`."""
+
+    vocabulary: int
+    special: Mapping[str, int]
+    spelling: Any  # a Spelling; classes make it when it is first asked for
+
+    @cached_property
+    def _silent(self) -> frozenset[int]:
+        return frozenset(self.special.values())
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes an id stands for inside a text, a blank before a word included; none for a special token."""
+        return b"" if token in self._silent else self.spelling.inside[token]
+
+    def byte_counts(self) -> np.ndarray:
+        """(vocabulary,) int64: how many bytes each id stands for."""
+        return np.array([len(self.token_bytes(token)) for token in range(self.vocabulary)], dtype=np.int64)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of ids. Special tokens vanish; bytes that are no UTF-8 become U+FFFD."""
+        return self.spelling.text(ids.tolist() if isinstance(ids, np.ndarray) else ids, self._silent)
+
+    def stream(self) -> Stream:
+        """A decoder for ids that come one at a time."""
+        return Stream(self.spelling, self._silent)
+
+    def __len__(self) -> int:
+        return self.vocabulary
 
 
 def spelling(

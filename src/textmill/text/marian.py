@@ -1,0 +1,119 @@
+"""Marian's tokenizer: one SentencePiece model cuts sources, another targets, and vocab.json numbers the pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from textmill.base.errors import DamagedError
+from textmill.base.files import content_id, write_bytes
+from textmill.text import sentencepiece_file, tokenizer_file
+from textmill.text.pretrained_tokenizer import PretrainedTokenizer
+from textmill.text.tokenizer import without_surrogates
+from textmill.text.tokenizer_document import BLANK
+from textmill.text.tokenizer_spelling import Spelled, Spelling
+
+FILES = ("source.spm", "target.spm", "vocab.json")
+_END, _PAD, _UNKNOWN = "</s>", "<pad>", "<unk>"
+_LANGUAGE = re.compile(r">>[^<>\s]{1,64}<<")  # the language to translate into, where a model knows several
+_ALL = 1 << 16  # blanks taken off the beginning
+
+
+class MarianTokenizer(Spelled):
+    """The interface of `Tokenizer`, with `encode` for sources and `encode_target` for targets; one set of ids."""
+
+    lossless = False
+    prefix: tuple[int, ...] = ()
+    mask = separator = None
+    sentinels: tuple[int, ...] = ()
+
+    def __init__(self, source: bytes, target: bytes, vocabulary: bytes, where: Path | str = "") -> None:
+        """The bytes of the three files, read from the directory `where`. Raises DamagedError."""
+        self._files = dict(zip(FILES, (source, target, vocabulary), strict=True))
+        self._where = Path(where)
+        place = self._where / "vocab.json"
+        numbers = tokenizer_file.plain_json(vocabulary, place)
+        if not isinstance(numbers, dict) or not all(type(value) is int for value in numbers.values()):
+            raise DamagedError("is not a table of ids", where=place)
+        if not numbers or not 0 <= min(numbers.values()) <= max(numbers.values()) < tokenizer_file.MOST_IDS:
+            raise DamagedError("has no ids, or absurd ones", where=place)
+        self._numbers: dict[str, int] = numbers
+        missing = [name for name in (_END, _PAD, _UNKNOWN) if name not in numbers]
+        if missing:
+            raise DamagedError(f"holds no {missing[0]}", where=place)
+        self.vocabulary = max(numbers.values()) + 1
+        languages = {name: number for name, number in numbers.items() if _LANGUAGE.fullmatch(name)}
+        self.special: Mapping[str, int] = {name: numbers[name] for name in (_END, _PAD, _UNKNOWN)} | languages
+        self.end, self.pad = numbers[_END], numbers[_PAD]
+        self.ends, self.suffix = (self.end,), (self.end,)
+        self.start = self.pad  # what Marian's decoders begin with
+        self.names = {"eos_token": _END, "pad_token": _PAD, "unk_token": _UNKNOWN}
+        self.id = content_id(b"".join(content_id(data).encode() for data in self._files.values()))
+
+    @classmethod
+    def load(cls, directory: Path | str) -> MarianTokenizer:
+        """Read source.spm, target.spm and vocab.json. Raises DamagedError."""
+        directory = Path(directory)
+        source, target, vocabulary = (tokenizer_file.read_file(directory / name) for name in FILES)
+        return cls(source, target, vocabulary, directory)
+
+    def save(self, path: Path | str) -> None:
+        """Write the three files into a directory, or beside the file that is named."""
+        path = Path(path)
+        for name, data in self._files.items():
+            write_bytes((path.parent if path.suffix == ".json" else path) / name, data)
+
+    @cached_property
+    def _source(self) -> Any:
+        return self._cutter("source.spm")
+
+    @cached_property
+    def _target(self) -> Any:
+        return self._cutter("target.spm")
+
+    def _cutter(self, name: str) -> Any:
+        where = self._where / name
+        document = sentencepiece_file.read(self._files[name], where).document()
+        said = tokenizer_file.Settings(tokens={"eos_token": _END})
+        return PretrainedTokenizer(document, where, said)
+
+    def encode(self, text: str) -> np.ndarray:
+        """(n,) uint32 ids of a source, without its end; a language (`>>fr<<`) may stand at its beginning."""
+        return self._encoded(self._source, text, languages=True)
+
+    def encode_next(self, text: str) -> np.ndarray:
+        """`encode` of a text that goes on after other ids: here the same."""
+        return self.encode(text)
+
+    def encode_target(self, text: str) -> np.ndarray:
+        """(n,) uint32 ids of a target, without its end."""
+        return self._encoded(self._target, text, languages=False)
+
+    def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode` of each text."""
+        return [self.encode(text) for text in texts]
+
+    def _encoded(self, cutter: Any, text: str, *, languages: bool) -> np.ndarray:
+        text = without_surrogates(text)
+        unknown = self._numbers[_UNKNOWN]
+        ids = []
+        found = _LANGUAGE.match(text) if languages else None
+        if found and found[0] in self._numbers:
+            ids.append(self._numbers[found[0]])
+            text = text[found.end() :]
+        for piece in cutter.pieces(text):
+            ids.append(unknown if piece in self.special else self._numbers.get(piece, unknown))
+        return np.array(ids, dtype=np.uint32)
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """The bytes of every id; blanks at the beginning of a text go."""
+        table = [b""] * self.vocabulary
+        for piece, number in self._numbers.items():
+            table[number] = piece.replace(BLANK, " ").encode("utf-8", "replace")
+        return Spelling(table, table, _ALL)
