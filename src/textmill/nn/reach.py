@@ -94,7 +94,11 @@ def next_tokens(
     real: (B, capacity) bool, False at the padding some rows begin with; None when none does. With no padding
     and one token nothing need be masked, and a window only makes the kernel read fewer columns.
     """
-    first = max(0, length + 1 - spec.window) if spec.window is not None else 0
+    first = 0
+    if (
+        spec.window is not None and not torch.compiler.is_exporting()
+    ):  # a graph serves every length: it asks for none
+        first = max(0, length + 1 - spec.window)
     stop = length + count
     grid = _Grid(count, stop - first, device)
     mask = _mask(spec, grid, None if real is None else real[:, first:stop], None, table)
@@ -107,7 +111,8 @@ def next_tokens(
 
 def across(real: Tensor | None) -> Reach:
     """The reach into a source: every real token of it, (B, S) bool; None when all are."""
-    if real is None or (real.device.type == "cpu" and bool(real.all())):
+    asked = real is not None and real.device.type == "cpu" and not torch.compiler.is_compiling()
+    if real is None or (asked and bool(real.all())):
         return Reach(causal=False)
     return Reach(_seen(real), causal=False)
 
@@ -136,13 +141,11 @@ def _mask(
     real: (B, S); documents: (B, S), given for whole sequences only.
     """
     biased = isinstance(spec.position, (AlibiPositions, T5Positions))
-    windowed = spec.window is not None and spec.window < grid.keys
-    simple = not grid.causal or grid.queries in (1, grid.keys)  # what the kernel can say by itself
-    if simple and not windowed and not biased and documents is None:
-        if real is None:
-            return None
-        if not grid.causal:
-            return _seen(real)
+    if documents is None and not biased and (real is None or not grid.causal):
+        windowed = spec.window is not None and (torch.compiler.is_exporting() or spec.window < grid.keys)
+        simple = not grid.causal or grid.queries in (1, grid.keys)  # what the kernel can say by itself
+        if simple and not windowed:
+            return None if real is None else _seen(real)
     distance = grid.distance()
     allowed = distance >= 0 if grid.causal else torch.ones_like(distance, dtype=torch.bool)
     if spec.window is not None:
