@@ -72,7 +72,7 @@ def ours(
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """PyTorch's operations take one thread inside: ours work on a tensor each, which needs no waiting for each other."""
+    """PyTorch's operations take one thread inside: ours work on a tensor each, and need not wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

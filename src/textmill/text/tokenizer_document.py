@@ -10,7 +10,10 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from textmill.base.errors import DamagedError, TextmillError
+from textmill.text import tokenizer_merges
 from textmill.text.tokenizer_cuts import ALIASES, PRE
 from textmill.text.tokenizer_file import MOST_IDS
 
@@ -100,7 +103,7 @@ def sentencepiece_bpe(
     _check_lists(tokens, scores, types)
     vocabulary = _numbered(tokens)
     unknown = _unknown(types, unknown)
-    model = bpe_model(vocabulary, recovered_merges(tokens, scores, types, vocabulary)) | {
+    model = bpe_model(vocabulary, recovered_merges(tokens, scores, types)) | {
         "unk_token": None if unknown is None else tokens[unknown],
         "fuse_unk": True,
         "byte_fallback": BYTE in types,
@@ -244,24 +247,13 @@ def template(tokens: Sequence[str], prefix: Sequence[int], suffix: Sequence[int]
 
 
 def recovered_merges(
-    tokens: Sequence[str], scores: Sequence[float], types: Sequence[int], vocabulary: Mapping[str, int]
+    tokens: Sequence[str], scores: Sequence[float], types: Sequence[int]
 ) -> list[tuple[str, str]]:
     """All ways to make a piece of two others, those of the best score first."""
-    mergeable = {
-        token: place for token, place in vocabulary.items() if types[place] in (NORMAL, USER_DEFINED, UNUSED)
-    }
-    found = []
-    for token, place in mergeable.items():
-        if len(token) > _LONGEST_PIECE or types[place] == UNUSED:
-            continue
-        for cut in range(1, len(token)):
-            left = mergeable.get(token[:cut])
-            if left is not None:
-                right = mergeable.get(token[cut:])
-                if right is not None:
-                    found.append((-scores[place], left, right))
-    found.sort()
-    return [(tokens[left], tokens[right]) for _, left, right in found]
+    kinds = np.asarray(types)
+    usable = np.isin(kinds, (NORMAL, USER_DEFINED, UNUSED))
+    short = np.fromiter((len(token) <= _LONGEST_PIECE for token in tokens), dtype=bool, count=len(tokens))
+    return tokenizer_merges.recovered(tokens, scores, usable, usable & (kinds != UNUSED) & short)
 
 
 def _sentencepiece(
