@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ class MarianTokenizer(Spelled):
     prefix: tuple[int, ...] = ()
     mask = separator = None
     sentinels: tuple[int, ...] = ()
+    added: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, source: bytes, target: bytes, vocabulary: bytes, where: Path | str = "") -> None:
         """The bytes of the three files, read from the directory `where`. Raises DamagedError."""
@@ -67,6 +69,10 @@ class MarianTokenizer(Spelled):
         path = Path(path)
         for name, data in self._files.items():
             write_bytes((path.parent if path.suffix == ".json" else path) / name, data)
+
+    def trims(self, name: str) -> tuple[bool, bool]:
+        """Whether an added token takes away the blanks before or after it: none does."""
+        return False, False
 
     @cached_property
     def _source(self) -> Any:

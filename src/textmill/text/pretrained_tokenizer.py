@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ import numpy as np
 from textmill.base.files import content_id, write_bytes, write_json
 from textmill.text import tokenizer_file
 from textmill.text.tokenizer import without_surrogates
-from textmill.text.tokenizer_file import SETTINGS, Parsed, Roles, Settings
+from textmill.text.tokenizer_base import FileTokenizer
+from textmill.text.tokenizer_file import SETTINGS
 from textmill.text.tokenizer_spelling import Spelled, Spelling, spelling, understood
 
 _HIDDEN = " \uffff"  # before the name of a token that no text may produce: a blank is never part of a piece
 
 
-class PretrainedTokenizer(Spelled):
+class PretrainedTokenizer(Spelled, FileTokenizer):
     """Any tokenizer.json that is not byte-level. The roles of ids are named as in `Tokenizer`.
 
     Ids come from the `tokenizers` library; special tokens spelt in a text are plain text, always.
@@ -32,37 +33,9 @@ class PretrainedTokenizer(Spelled):
 
     lossless = False
 
-    def __init__(
-        self,
-        data: bytes | Callable[[], bytes],
-        where: object = "tokenizer.json",
-        said: Settings | None = None,
-        parsed: Parsed | None = None,
-        reference: Any = None,
-    ) -> None:
-        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say;
-        parsed: its contents, where they are known. Who has made it from other files (interop/gguf_tokenizer.py) also
-        gives the library's tokenizer, and `data` as a function: writing a large tokenizer.json takes a second.
-
-        Raises DamagedError when they are not one, TextmillError when nobody could say what its ids spell.
-        """
-        self._data, self._where, self._said = data, where, said or Settings()
-        self._parsed = parsed or tokenizer_file.parse(self.data, where)
-        self._reference = reference
-        self._document: dict[str, Any] = self._parsed.document
-        with tokenizer_file.guarded(where):
-            understood(self._document.get("decoder"), where)
-        self.special: Mapping[str, int] = self._parsed.special
-        self.vocabulary = self._parsed.vocabulary
-        self.roles: Roles = tokenizer_file.roles(self._parsed, self._said, where)
-        self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
-        self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
-        self.sentinels = self.roles.sentinels
-
-    @cached_property
-    def data(self) -> bytes:
-        """The bytes of the tokenizer.json."""
-        return self._data() if callable(self._data) else self._data
+    def _check_decoder(self) -> None:
+        with tokenizer_file.guarded(self._where):
+            understood(self._document.get("decoder"), self._where)
 
     @cached_property
     def id(self) -> str:
@@ -88,11 +61,6 @@ class PretrainedTokenizer(Spelled):
             "clean_up_tokenization_spaces": False,
             "split_special_tokens": True,
         }
-
-    @cached_property
-    def reference(self) -> Any:
-        """The `tokenizers.Tokenizer` of this file as it is, told to read special tokens in a text as plain text."""
-        return self._reference or tokenizer_file.reference(self.data, self._where)
 
     @cached_property
     def _encoder(self) -> Any:
@@ -133,25 +101,6 @@ class PretrainedTokenizer(Spelled):
         with tokenizer_file.guarded(self._where):
             found = encoder.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in found]
-
-    @cached_property
-    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return tokenizer_file.surroundings(self.reference, self._parsed, self._said, self._where)
-
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """Ids the model expects before a text."""
-        return self._around[0]
-
-    @property
-    def suffix(self) -> tuple[int, ...]:
-        """Ids the model expects after a text."""
-        return self._around[1]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Spellings a chat template may ask for: bos_token, eos_token, pad_token, …"""
-        return tokenizer_file.names(self._parsed, self._said, self.roles)
 
     @cached_property
     def spelling(self) -> Spelling:

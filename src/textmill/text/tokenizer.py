@@ -19,8 +19,8 @@ import numpy as np
 from textmill.base.errors import TextmillError
 from textmill.base.files import content_id, write_bytes
 from textmill.text import tokenizer_file
+from textmill.text.tokenizer_base import FileTokenizer
 from textmill.text.tokenizer_engine import BYTE_OF_LETTER, Engine, choose, threads_here
-from textmill.text.tokenizer_file import Parsed, Roles, Settings
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 # The next four are for conversations: who speaks, and the end of a turn. The last are for what hides tokens, for
@@ -37,47 +37,22 @@ def sentinel(number: int) -> str:
     return f"<|hidden_{number}|>"
 
 
-class Tokenizer:
-    """A loaded tokenizer.json. Cheap to make; the engine behind `encode` is built when first needed.
+class Tokenizer(FileTokenizer):
+    """A loaded tokenizer.json. Cheap to make; the engine behind `encode` is built when first needed."""
 
-    Which ids play a part: `end` (of a text) and `ends` (all that end what a model writes), `start` (what a
-    decoder begins with; `end` where nothing else does), `pad`, `mask` and `separator` (None where there is
-    none), `sentinels` (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
-    """
-
-    def __init__(
-        self,
-        data: bytes,
-        where: object = "tokenizer.json",
-        said: Settings | None = None,
-        parsed: Parsed | None = None,
-    ) -> None:
-        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say;
-        parsed: its contents, where they are known.
-
-        Raises DamagedError when they are not one, TextmillError when its tokens do not stand for bytes.
-        """
-        self.data, self._where, self._said = data, where, said or Settings()
-        self._parsed = parsed or tokenizer_file.parse(data, where)
-        self._document: dict[str, Any] = self._parsed.document
-        self._check_decoder(where)
-        self.id = content_id(data)
-        self.special: Mapping[str, int] = self._parsed.special
-        self._tokens = self._parsed.tokens
-        self.vocabulary = self._parsed.vocabulary
-        self.roles: Roles = tokenizer_file.roles(self._parsed, self._said, where)
-        self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
-        self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
-        self.sentinels = self.roles.sentinels
-
-    def _check_decoder(self, where: object) -> None:
+    def _check_decoder(self) -> None:
         kind = decoder_kind(self._document)
         if kind != "ByteLevel":
             raise TextmillError(
                 f"its decoder is {kind}: its tokens do not stand for bytes, so text would not come back as it was",
-                where=where,
+                where=self._where,
                 advice="use a byte-level tokenizer, or let Textmill train one",
             )
+
+    @cached_property
+    def id(self) -> str:
+        """Content id of the file."""
+        return content_id(self.data)
 
     @classmethod
     def load(cls, path: Path | str) -> Tokenizer:
@@ -99,32 +74,6 @@ class Tokenizer:
         return self._document.get("normalizer") is None and not any(
             step.get("add_prefix_space") for step in steps
         )
-
-    @cached_property
-    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        if self._document.get("post_processor") is None and self._said.add_bos is self._said.add_eos is None:
-            return (), ()
-        return tokenizer_file.surroundings(self.reference, self._parsed, self._said, self._where)
-
-    @property
-    def prefix(self) -> tuple[int, ...]:
-        """Ids the model expects before a text; none for those trained here."""
-        return self._around[0]
-
-    @property
-    def suffix(self) -> tuple[int, ...]:
-        """Ids the model expects after a text."""
-        return self._around[1]
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Spellings a chat template may ask for: bos_token, eos_token, pad_token, …"""
-        return tokenizer_file.names(self._parsed, self._said, self.roles)
-
-    @cached_property
-    def reference(self) -> Any:
-        """The `tokenizers.Tokenizer` of this file, told to read special tokens in a text as plain text."""
-        return tokenizer_file.reference(self.data, self._where)
 
     @cached_property
     def engine(self) -> Engine:
@@ -157,7 +106,7 @@ class Tokenizer:
         table = [b""] * self.vocabulary
         special = set(self.special.values())
         added = {token["id"]: name for name, token in self._parsed.added.items()}
-        for token, place in self._tokens.items():
+        for token, place in self._parsed.tokens.items():
             if place in special:
                 continue
             if place in added:

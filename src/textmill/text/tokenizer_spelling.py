@@ -78,7 +78,11 @@ class Spelled:
 
     vocabulary: int
     special: Mapping[str, int]
-    spelling: Any  # a Spelling; classes make it when it is first asked for
+
+    @property
+    def spelling(self) -> Spelling:
+        """The bytes of every id, inside a text and at its beginning."""
+        raise NotImplementedError
 
     @cached_property
     def _silent(self) -> frozenset[int]:

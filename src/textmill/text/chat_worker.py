@@ -1,0 +1,158 @@
+"""A process that renders one chat template: `python chat_worker.py`, requests as JSON lines on standard input.
+
+A template is a program out of a model's directory. Jinja's sandbox keeps it from attributes and from changing what
+it is given; nothing inside Python keeps it from time and memory, so it runs here, where the system does: this
+process may open no file, write none, and use so much memory and so many seconds for one rendering. It imports
+nothing of Textmill and knows nothing of the person but the messages.
+
+The first line is {"source", "seconds", "memory", "characters"}, each further one {"variables"}; each is answered by
+a line, {"text"} or {"error", "kind"}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import resource
+import sys
+from datetime import datetime
+
+from jinja2 import TemplateError, nodes
+from jinja2.exceptions import TemplateSyntaxError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+
+class Refused(Exception):
+    """The template itself refuses the messages (`raise_exception`)."""
+
+
+class TooLong(Exception):
+    """The text has become longer than a prompt may be."""
+
+
+class Generation(Extension):
+    """`{% generation %} … {% endgeneration %}` marks what an assistant wrote; here it changes nothing."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser):
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
+        return nodes.Scope(body).set_lineno(line)
+
+
+def environment() -> ImmutableSandboxedEnvironment:
+    """The environment templates are written for: what transformers gives them, and no more."""
+    made = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+
+    def raise_exception(message: object) -> None:
+        raise Refused(str(message)[:1000])
+
+    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(
+            value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
+
+    def strftime_now(form: str) -> str:
+        return datetime.now().strftime(form)
+
+    made.filters["tojson"] = tojson
+    more: dict = {"raise_exception": raise_exception, "strftime_now": strftime_now}
+    made.globals.update(more)
+    return made
+
+
+def warm(made: ImmutableSandboxedEnvironment) -> None:
+    """Import what Jinja and Python import late, before no file can be opened any more."""
+    for source in (
+        "{% for a in ['\\n'] %}{{ a | trim | wordwrap | tojson | urlize }}{{ strftime_now('%d %b %Y') }}{% endfor %}",
+        "{{ {'a': 1} | dictsort | pprint }}{{ 'a'.encode('latin-1').decode('ascii') }}{{ lipsum(1) | random }}",
+        "{{ a.b.c }}",
+        "{% a",
+    ):
+        with contextlib.suppress(TemplateError):
+            made.from_string(source).render()
+
+
+def confine(memory: int) -> None:
+    """No more files, no longer ones, no other process, and so many bytes of memory in all."""
+    for what, limit in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 3),
+        (resource.RLIMIT_NPROC, 0),
+    ):
+        try:
+            resource.setrlimit(what, (limit, limit))
+        except (ValueError, OSError):  # not on every system
+            continue
+
+
+def allow(seconds: float) -> None:
+    """Processor time for one more rendering; the process dies of more, should nobody be there to end it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+
+
+def rendered(template, variables: dict, characters: int) -> str:
+    """The text, made piece by piece, so that one without end is left early."""
+    pieces, length = [], 0
+    for piece in template.generate(**variables):
+        length += len(piece)
+        if length > characters:
+            raise TooLong
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def answer(work) -> dict:
+    """What `work` returns, or what went wrong in words."""
+    try:
+        return {"text": work()}
+    except Refused as error:
+        return {"error": str(error), "kind": "refused"}
+    except TooLong:
+        return {"error": "writes more than a prompt may hold", "kind": "limit"}
+    except (MemoryError, OverflowError, RecursionError) as error:
+        return {"error": f"takes more than a template may ({type(error).__name__})", "kind": "limit"}
+    except TemplateSyntaxError as error:
+        return {"error": f"line {error.lineno}: {error.message}"[:500], "kind": "template"}
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"[:500], "kind": "template"}
+
+
+def main() -> None:
+    asked = json.loads(sys.stdin.readline())
+    made = environment()
+    warm(made)
+    confine(asked["memory"])
+    allow(asked["seconds"])
+    kept = {}
+
+    def compiled() -> str:
+        kept["template"] = made.from_string(asked["source"])
+        return ""
+
+    tell(answer(compiled))
+    for line in sys.stdin:
+        variables = json.loads(line)["variables"]
+        allow(asked["seconds"])
+        tell(answer(lambda: rendered(kept["template"], variables, asked["characters"])))  # noqa: B023
+    os._exit(0)
+
+
+def tell(value: dict) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

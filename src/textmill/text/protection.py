@@ -1,0 +1,111 @@
+"""What people wrote stays text: inside a conversation nobody can spell a special token.
+
+Where a message spells one, or begins or ends with a part of one, a mark is put into it before the template is
+rendered; special tokens are then looked for in what the template made, and the marks are taken out of the rest. The
+mark is of characters that no message holds. Templates see it only in such messages, and blanks at the ends of a
+message stay at the ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textmill.text.pretrained import AnyTokenizer
+
+_NONCHARACTER = "\ufdd0"  # Unicode promises never to give it a meaning
+_WRITER = "assistant"
+
+
+@functools.lru_cache(maxsize=8)
+def _parts(names: frozenset[str]) -> tuple[set[str], set[str], int]:
+    """All beginnings and all ends of names, the whole ones left out, and the length of the longest name."""
+    beginnings = {name[:at] for name in names for at in range(1, len(name))}
+    ends = {name[at:] for name in names for at in range(1, len(name))}
+    return beginnings, ends, max(map(len, names), default=0)
+
+
+class Protection:
+    """The messages of one conversation, marked, and the ids of what a template made of them."""
+
+    def __init__(self, tokenizer: AnyTokenizer, source: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        """source: the template. Added tokens that are not special count as special where it writes them, except in
+        what an assistant wrote: a template may look for `</think>` there."""
+        self._tokenizer = tokenizer
+        self._special = {name: token for name, token in tokenizer.special.items() if len(name) > 1}
+        self._control = {
+            name: token for name, token in tokenizer.added.items() if len(name.strip()) > 1 and name in source
+        }
+        whole = json.dumps(messages, default=str, ensure_ascii=False)
+        self._mark = next(mark for size in itertools.count(1) if (mark := _NONCHARACTER * size) not in whole)
+        self.messages = [self._message(message) for message in messages]
+
+    def shielded(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Other variables of a template, such as tools, marked likewise."""
+        names = frozenset(self._special | self._control)
+        return {key: self._marked(value, names) for key, value in variables.items()}
+
+    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        names = frozenset(self._special)
+        if message.get("role") != _WRITER:
+            names = names.union(self._control)
+        return {key: value if key == "role" else self._marked(value, names) for key, value in message.items()}
+
+    def _marked(self, value: Any, names: frozenset[str]) -> Any:
+        if isinstance(value, str):
+            return self._shield(value, names)
+        if isinstance(value, Mapping):
+            return {self._shield(str(key), names): self._marked(part, names) for key, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._marked(part, names) for part in value]
+        return value
+
+    def _shield(self, text: str, names: frozenset[str]) -> str:
+        """A mark after the first character of each special token spelt in it, and where it begins or ends in one."""
+        for name in names:
+            while name in text:  # more than once where it overlaps itself
+                text = text.replace(name, name[0] + self._mark + name[1:])
+        bare = text.strip()
+        if not bare:
+            return text
+        start = text.index(bare)
+        beginnings, ends, longest = _parts(names)
+        front = any(bare[:size] in ends for size in range(1, longest))
+        back = any(bare[-size:] in beginnings for size in range(1, longest))
+        marked = (self._mark if front else "") + bare + (self._mark if back else "")
+        return text[:start] + marked + text[start + len(bare) :]
+
+    def ids(self, text: str) -> list[int]:
+        """The ids of a rendered conversation."""
+        known = self._special | self._control
+        names = sorted((name for name in known if name in text), key=len, reverse=True)
+        if not names:
+            return self._plain(text, first=True)
+        ids: list[int] = []
+        parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text)
+        for place, part in enumerate(parts):
+            if place % 2:
+                ids.append(known[part])
+                continue
+            if place and self._tokenizer.trims(parts[place - 1])[1]:
+                part = part.lstrip()  # noqa: PLW2901
+            if place + 1 < len(parts) and self._tokenizer.trims(parts[place + 1])[0]:
+                part = part.rstrip()  # noqa: PLW2901
+            ids += self._plain(part, first=place == 0)
+        return ids
+
+    def _plain(self, text: str, *, first: bool) -> list[int]:
+        """The ids of text that is only text. Where it spells a control token that is not special to the tokenizer,
+        it is encoded in pieces, so that none of them is that token."""
+        ids: list[int] = []
+        clean = text.replace(self._mark, "")
+        cuts = {match.start() + 1 for name in self._control for match in re.finditer(re.escape(name), clean)}
+        for start, stop in itertools.pairwise(sorted({0, *cuts, len(clean)})):
+            piece = clean[start:stop]
+            encode = self._tokenizer.encode if first and start == 0 else self._tokenizer.encode_next
+            ids += encode(piece).tolist()
+        return ids

@@ -1,0 +1,87 @@
+"""What every tokenizer out of a tokenizer.json shares: its ids, which of them play a part, what goes around a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from textmill.text import tokenizer_file
+from textmill.text.tokenizer_file import Parsed, Roles, Settings
+
+
+class FileTokenizer:
+    """Which ids play a part: `end` (of a text) and `ends` (all that end what a model writes), `start` (what a decoder
+    begins with; `end` where nothing else does), `pad`, `mask` and `separator` (None where there is none), `sentinels`
+    (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
+    """
+
+    def __init__(
+        self,
+        data: bytes | Callable[[], bytes],
+        where: object = "tokenizer.json",
+        said: Settings | None = None,
+        parsed: Parsed | None = None,
+        reference: Any = None,
+    ) -> None:
+        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say; parsed: its
+        contents, where they are known. Who has made it from other files (interop/gguf_tokenizer.py) also gives the
+        library's tokenizer, and `data` as a function: writing a large tokenizer.json takes a second.
+
+        Raises DamagedError when they are not one, TextmillError when its ids do not say what they stand for.
+        """
+        self._data, self._where, self._said = data, where, said or Settings()
+        self._parsed = parsed or tokenizer_file.parse(self.data, where)
+        self._reference = reference
+        self._document: dict[str, Any] = self._parsed.document
+        self._check_decoder()
+        self.special: Mapping[str, int] = self._parsed.special
+        self.vocabulary: int = self._parsed.vocabulary
+        self.roles: Roles = tokenizer_file.roles(self._parsed, self._said, where)
+        self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
+        self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
+        self.sentinels = self.roles.sentinels
+
+    @cached_property
+    def data(self) -> bytes:
+        """The bytes of the tokenizer.json."""
+        return self._data() if callable(self._data) else self._data
+
+    def _check_decoder(self) -> None:
+        raise NotImplementedError
+
+    @cached_property
+    def reference(self) -> Any:
+        """The `tokenizers.Tokenizer` of this file, told to read special tokens in a text as plain text."""
+        return self._reference or tokenizer_file.reference(self.data, self._where)
+
+    @cached_property
+    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        if self._document.get("post_processor") is None and self._said.add_bos is self._said.add_eos is None:
+            return (), ()
+        return tokenizer_file.surroundings(self.reference, self._parsed, self._said, self._where)
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """Ids the model expects before a text; none for those trained here."""
+        return self._around[0]
+
+    @property
+    def suffix(self) -> tuple[int, ...]:
+        """Ids the model expects after a text."""
+        return self._around[1]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Spellings a chat template may ask for: bos_token, eos_token, pad_token, …"""
+        return tokenizer_file.names(self._parsed, self._said, self.roles)
+
+    @cached_property
+    def added(self) -> dict[str, int]:
+        """Tokens that are found whole in a text, and are not special."""
+        return {name: token["id"] for name, token in self._parsed.added.items() if not token["special"]}
+
+    def trims(self, name: str) -> tuple[bool, bool]:
+        """Whether an added token takes away the blanks before it, and those after it."""
+        token = self._parsed.added.get(name, {})
+        return bool(token.get("lstrip")), bool(token.get("rstrip"))
