@@ -24,6 +24,16 @@ _PIECE = 1 << 17  # numbers unpacked at once: 512 kB of float32
 _F16_MOST = 65504.0
 
 
+def check(kind: TensorType, where: object) -> None:
+    """Raise TextmillError for a type that is not unpacked here."""
+    if kind.name not in _PLAIN and kind.name not in _BLOCKS:
+        raise TextmillError(
+            f"has tensors of the type {kind.name}, which is not read here",
+            where=where,
+            advice=f"fetch the file in another type: {', '.join((*_PLAIN, *_BLOCKS))} are read",
+        )
+
+
 def unpack(packed: np.ndarray, kind: TensorType, out: Tensor, where: object = "") -> Tensor:
     """Fill `out`, contiguous, of any shape and floating dtype, from the packed bytes of as many numbers; and return it.
 
@@ -31,12 +41,7 @@ def unpack(packed: np.ndarray, kind: TensorType, out: Tensor, where: object = ""
     """
     if kind.name in _PLAIN:
         return _plain(packed, _PLAIN[kind.name], out)
-    if kind.name not in _BLOCKS:
-        raise TextmillError(
-            f"has tensors of the type {kind.name}, which is not read here",
-            where=where,
-            advice=f"fetch the file in another type: {', '.join((*_PLAIN, *_BLOCKS))} are read",
-        )
+    check(kind, where)
     function = _BLOCKS[kind.name]
     blocks = torch.from_numpy(packed).view(-1, kind.bytes)
     flat = out.view(-1, kind.elements)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,24 +14,28 @@ from textmill.base.errors import DamagedError
 from textmill.base.machine import usable_cores
 from textmill.base.model_spec import DecoderSpec
 from textmill.interop.gguf import Gguf
-from textmill.interop.gguf_quants import unpack
-from textmill.interop.gguf_rules import FREQUENCIES, Architecture, rules
+from textmill.interop.gguf_quants import check, unpack
+from textmill.interop.gguf_rules import FREQUENCIES, Architecture, Rule, rules
+
+EMBEDDING = "token_embd.weight"
 
 
-def ours(
-    file: Gguf,
-    architecture: Architecture,
-    spec: DecoderSpec,
-    shapes: Mapping[str, torch.Size],
-    dtype: torch.dtype,
-) -> dict[str, Tensor]:
-    """The file's tensors under our names, each unpacked straight into its rows of ours.
+def vocabulary(file: Gguf) -> int:
+    """How many ids the embedding knows. Raises DamagedError when there is none."""
+    file.bytes_of(EMBEDDING)
+    return file.tensors[EMBEDDING].shape[0]
 
-    shapes: what the model holds. Raises DamagedError where a tensor is missing or has another shape than the metadata
-    ask for, and where there are tensors the model has no use for: it would be another model then.
+
+def plan(
+    file: Gguf, architecture: Architecture, spec: DecoderSpec, shapes: Mapping[str, torch.Size]
+) -> list[Rule]:
+    """Which tensors become which of ours; shapes: what the model holds.
+
+    Raises DamagedError where a tensor is missing or has another shape than the metadata ask for, and where there are
+    tensors the model has no use for: it would be another model then.
     """
-    plan = list(rules(architecture, spec, shapes))
-    used = {name for rule in plan for name in rule.theirs} | {FREQUENCIES}
+    found = list(rules(architecture, spec, shapes))
+    used = {name for rule in found for name in rule.theirs} | {FREQUENCIES}
     unused = [name for name in file.tensors if name not in used]
     if unused:
         raise DamagedError(
@@ -39,16 +43,24 @@ def ours(
             where=file.path,
             advice="the model is of another kind than its metadata say; choose another file",
         )
-    for rule in plan:  # before any memory is taken
+    for rule in found:
         for name, shape in zip(rule.theirs, _shapes(shapes[rule.ours], rule.rows), strict=True):
             file.bytes_of(name)
-            found = file.tensors[name].shape
-            if found != shape:
+            entry = file.tensors[name]
+            if entry.shape != shape:
                 raise DamagedError(
-                    f"{name} has the shape {found}, and the metadata ask for {shape}",
+                    f"{name} has the shape {entry.shape}, and the metadata ask for {shape}",
                     where=file.path,
                     advice="the file is damaged; fetch it again",
                 )
+            check(entry.type, file.path)
+    return found
+
+
+def ours(
+    file: Gguf, plan: Sequence[Rule], shapes: Mapping[str, torch.Size], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """The file's tensors under our names, each unpacked straight into its rows of ours."""
     weights = {rule.ours: torch.empty(shapes[rule.ours], dtype=dtype) for rule in plan}
 
     def fill(job: tuple[str, Tensor, int | None]) -> None:
