@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
+
 import pytest
+import torch
 
 from textmill.base.spec import TokenizerSpec
+from textmill.data.batch import Batch
+from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore, write
 from textmill.text.document import Document, collected
 from textmill.text.tokenizer import Tokenizer
@@ -31,3 +37,33 @@ def numbered(number: int, length: int) -> Document:
     """A document whose text tells its number and place apart as well as bytes can."""
     text = "".join(chr((number * 37 + place * 11) % 96 + 32) for place in range(length))
     return collected(text, f"{number}.txt", {"number": str(number)})
+
+
+@pytest.fixture(scope="session")
+def marked(tokenizer) -> SpecialTokens:
+    """Special tokens of the tokenizer whose ids are bytes, and as many sentinels as any test hides runs."""
+    full = train(TokenizerSpec(kind="bytes", vocabulary=1024, sentinels=500), ())
+    assert (full.end, full.pad) == (tokenizer.end, tokenizer.pad)
+    return SpecialTokens.of(full)
+
+
+def same(one: Batch, two: Batch) -> bool:
+    """Whether two batches are equal to the bit."""
+    pairs = [(getattr(one, field.name), getattr(two, field.name)) for field in fields(Batch)]
+    return all((a is None) == (b is None) and (a is None or torch.equal(a, b)) for a, b in pairs)
+
+
+@pytest.fixture(scope="session")
+def equal() -> Callable[[Batch, Batch], bool]:
+    return same
+
+
+@pytest.fixture(scope="session")
+def stacked() -> Callable[[list[Batch]], Batch]:
+    """Batches one under the other."""
+
+    def stack(parts: list[Batch]) -> Batch:
+        values = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Batch)}
+        return Batch(**{name: None if some[0] is None else torch.cat(some) for name, some in values.items()})
+
+    return stack

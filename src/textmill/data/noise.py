@@ -85,7 +85,9 @@ def hidden_count(length: int, share: float, mean: float) -> tuple[int, int]:
 
 def runs_hidden(length: int, share: float, mean: float, key: np.ndarray) -> np.ndarray:
     """(length,) bool: runs of tokens whose lengths, and the gaps between them, are a random partition (Raffel et
-    al. 2020, section 3.1.4). Runs never touch; a text may begin or end with one. key: (1,) uint64."""
+    al. 2020, section 3.1.4). Runs never touch; a text may begin or end with one, which it does somewhat less often
+    than its other tokens are hidden (T5's own code never hides the first token and always the last). key: (1,)
+    uint64."""
     tokens, runs = hidden_count(length, share, mean)
     if not runs:
         return np.zeros(length, dtype=bool)
