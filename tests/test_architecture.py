@@ -52,6 +52,7 @@ OPTIONAL = {
     "ray",
     "resiliparse",
     "rjieba",
+    "sacrebleu",
     "spacy",
     "tensorboard",
     "transformers",

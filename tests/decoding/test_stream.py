@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 
 import numpy as np
@@ -15,7 +16,9 @@ from textmill.base.errors import TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import generate
-from textmill.decoding.stream import TextStream, complete, generate_text
+from textmill.decoding.stream import complete, generate_text
+from textmill.decoding.text import TextStream
+from textmill.text.tokenizer import StreamDecoder
 
 END = 256
 GREEDY = GenerationSpec(tokens=100, temperature=0)
@@ -36,6 +39,19 @@ def pieces(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(bounds)]
 
 
+class Utf8:
+    """Whole characters out of bytes that come in pieces."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, data: bytes) -> str:
+        return self._decoder.decode(data)
+
+    def finish(self) -> str:
+        return self._decoder.decode(b"", final=True)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     LETTERS,
@@ -43,7 +59,7 @@ def pieces(data: bytes, places: list[int]) -> list[bytes]:
     st.lists(st.integers(0, 99), max_size=9),
 )
 def test_the_stream_is_the_whole_text_cut(text, stops, places):
-    stream = TextStream(tuple(stops))
+    stream = TextStream(Utf8(), tuple(stops))
     out = "".join(stream.push(piece) for piece in pieces(text.encode(), places)) + stream.finish()
     assert out == cut(text, tuple(stops))
     assert stream.stopped == (cut(text, tuple(stops)) != text)
@@ -56,7 +72,7 @@ def test_the_stream_is_the_whole_text_cut(text, stops, places):
     st.lists(st.integers(0, 99), max_size=9),
 )
 def test_bytes_that_are_no_text_come_out_as_in_one_piece(data, stops, places):
-    stream = TextStream(tuple(stops))
+    stream = TextStream(Utf8(), tuple(stops))
     out = "".join(stream.push(piece) for piece in pieces(data, places)) + stream.finish()
     assert out == cut(data.decode("utf-8", "replace"), tuple(stops))
 
@@ -64,7 +80,7 @@ def test_bytes_that_are_no_text_come_out_as_in_one_piece(data, stops, places):
 @settings(max_examples=200, deadline=None)
 @given(LETTERS, st.lists(st.text(alphabet="ab<", min_size=1, max_size=4), min_size=1, max_size=3))
 def test_what_has_come_out_is_never_taken_back_and_never_held_too_long(text, stops):
-    stream = TextStream(tuple(stops))
+    stream = TextStream(Utf8(), tuple(stops))
     out = ""
     for place, character in enumerate(text):
         out += stream.push(character.encode())
@@ -79,7 +95,7 @@ def test_what_has_come_out_is_never_taken_back_and_never_held_too_long(text, sto
 class Bytes:
     """A tokenizer of one id a byte; 256 ends a text, 257 stands for three bytes that cross characters."""
 
-    end, ends = END, (END,)
+    end, ends, prefix, suffix = END, (END,), (), (END,)
     odd = "é!".encode()[1:] + "中".encode()[:1]
 
     def encode(self, text: str) -> np.ndarray:
@@ -87,6 +103,9 @@ class Bytes:
 
     def token_bytes(self, token: int) -> bytes:
         return {256: b"", 257: self.odd}.get(token, bytes([token % 256]))
+
+    def stream(self) -> StreamDecoder:
+        return StreamDecoder(self)
 
 
 class Script(nn.Module):

@@ -83,7 +83,7 @@ class _Running:
     scores: Tensor  # (B, K): log probabilities after penalties
     logprobs: Tensor  # (B, K): under the model itself
     ids: Tensor  # (B, K, L)
-    coverage: Tensor | None  # (B, K, S): attention each source token got so far
+    coverage: Tensor  # (B, K, S): attention each source token got so far; S = 0 where nobody asks
 
     @property
     def width(self) -> int:
@@ -188,8 +188,7 @@ class _Search:
             with self._watching() as maps:
                 logits, state = self.model.step(tokens[:, None], state)
             logits = logits[:, -1]
-            if running.coverage is not None:
-                running.coverage = running.coverage + self._attended(maps, running.scores)
+            running.coverage = running.coverage + self._attended(maps, running.scores)
 
     def _extended(self, logits: Tensor, running: _Running, history: History | None) -> _Candidates:
         """The best continuations, N of them where there are so many. The best of each row are among those of all."""
@@ -217,7 +216,7 @@ class _Search:
         counts = ended[:, : self.spec.beams] & ~self.done[:, None]
         if bool(counts.any()):
             scores = first.scores / self._norm(length)
-            if running.coverage is not None:
+            if self.spec.coverage_penalty:
                 scores = scores + self._coverage(running.coverage).gather(1, first.parents)
             finished.take_in(scores.masked_fill(~counts, -math.inf), first.logprobs, _written(running, first))
         return ended
@@ -269,12 +268,9 @@ class _Search:
 
     @staticmethod
     def _advanced(running: _Running, best: _Candidates, keep: Tensor | None) -> _Running:
-        coverage = running.coverage
-        if coverage is not None:
-            index = best.parents[..., None].expand(-1, -1, coverage.shape[2])
-            coverage = coverage.gather(1, index)
+        coverage = _chosen(running.coverage, best.parents)
         after = (best.scores, best.logprobs, _written(running, best), coverage)
-        return _Running(*(one if one is None or keep is None else one[keep] for one in after))
+        return _Running(*(one if keep is None else one[keep] for one in after))
 
     def _norm(self, length: int | Tensor) -> float | Tensor:
         """What a log probability is divided by."""
@@ -290,10 +286,10 @@ class _Search:
         with attention.capture_sources() as maps:
             yield maps
 
-    def _attended(self, maps: list[Tensor], like: Tensor) -> Tensor | None:
+    def _attended(self, maps: list[Tensor], like: Tensor) -> Tensor:
         """(B, K, S): the attention to the source when the last token was read, mean over layers and heads."""
         if not self.spec.coverage_penalty:
-            return None
+            return like.new_empty(*like.shape, 0)
         if not maps:
             raise TextmillError(
                 "a coverage penalty needs a model that pays attention to a source",
@@ -312,10 +308,14 @@ class _Search:
         return self.spec.coverage_penalty * logs.sum(-1)
 
 
+def _chosen(each: Tensor, parents: Tensor) -> Tensor:
+    """(B, n, …) of the running answers' (B, K, …)."""
+    return each.gather(1, parents[..., None].expand(-1, -1, each.shape[2]))
+
+
 def _written(running: _Running, chosen: _Candidates) -> Tensor:
     """(B, n, L + 1): the tokens of candidates."""
-    index = chosen.parents[..., None].expand(-1, -1, running.ids.shape[2])
-    return torch.cat([running.ids.gather(1, index), chosen.tokens[..., None]], 2)
+    return torch.cat([_chosen(running.ids, chosen.parents), chosen.tokens[..., None]], 2)
 
 
 def _settled(parents: Tensor) -> Tensor:

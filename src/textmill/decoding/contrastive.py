@@ -83,6 +83,10 @@ class _Row:
     logprob: float = 0.0
     done: bool = False
 
+    def write(self, token: int, score: float, logprob: float) -> None:
+        self.ids.append(token)
+        self.score, self.logprob = self.score + score, self.logprob + logprob
+
     def hypothesis(self, ends: tuple[int, ...]) -> Hypothesis:
         finish = "end" if self.ids[-1] in ends else "length"
         return Hypothesis(tuple(self.ids), self.score / len(self.ids), self.logprob, finish, self.prompt.cut)
@@ -111,7 +115,8 @@ def _together(
         token = tokens.gather(1, best[:, None]).squeeze(1)
         cost = logprobs.gather(1, token[:, None]).squeeze(1)
         for one, *written in zip(live, token.tolist(), score.tolist(), cost.tolist(), strict=True):
-            _write(one, *written, ends)
+            one.write(*written)
+            one.done = one.ids[-1] in ends or len(one.ids) >= one.prompt.room
         keep = torch.tensor([place for place, one in enumerate(live) if not one.done], device=token.device)
         live = [one for one in live if not one.done]
         if not live:
@@ -120,21 +125,14 @@ def _together(
         history = history.add(token).reorder(keep.long())
 
 
-def _write(row: _Row, token: int, score: float, logprob: float, ends: tuple[int, ...]) -> None:
-    row.ids.append(token)
-    row.score, row.logprob = row.score + score, row.logprob + logprob
-    row.done = token in ends or len(row.ids) >= row.prompt.room
-
-
 class _Reading:
     """The logits to choose from, and the states of what was read, whichever way a model gives them."""
 
     def __init__(self, model: Any, prompts: list[Fitted], width: int) -> None:
         self.model = model
         self.batch = batch_of(prompts, device_of(model))
-        self.real = self.batch.mask
-        if self.real is None:
-            self.real = torch.ones_like(self.batch.inputs, dtype=torch.bool)
+        mask = self.batch.mask
+        self.real = torch.ones_like(self.batch.inputs, dtype=torch.bool) if mask is None else mask
         states = model.hidden(self.batch)
         self.states = F.normalize(states.float(), dim=-1)  # (B, L, D)
         self.logits = model.logits(states[:, -1])

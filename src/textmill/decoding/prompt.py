@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
+
+if TYPE_CHECKING:
+    from textmill.text.pretrained import AnyTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,19 @@ class Prompt:
 
     ids: Sequence[int]
     source: Sequence[int] | None = None
+
+
+def of_text(tokenizer: AnyTokenizer, text: str, *, start: int | Sequence[int] | None = None) -> Prompt:
+    """The prompt of a text: to go on from, or where `start` is given, a source to be read.
+
+    start: the id, or ids, a target begins with. What a model expects before a text (`prefix`) is put there, and after
+    a source what it expects there (`suffix`).
+    """
+    ids = [*tokenizer.prefix, *tokenizer.encode(text).tolist()]
+    if start is None:
+        return Prompt(ids)
+    begun = [start] if isinstance(start, int) else list(start)
+    return Prompt(begun, source=[*ids, *tokenizer.suffix])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,77 +1,23 @@
-"""From tokens to text as it is written: whole characters only, and never a part of a stop string.
-
-A token may hold part of a character and a stop string may begin in one token and end in another, so text is
-held back for as long as it could still turn out otherwise, and no longer.
-"""
+"""Text from a model, piece by piece as it becomes certain, or whole where answers are searched for."""
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from textmill.base.spec import GenerationSpec
+from textmill.decoding.answer import answers, searches
 from textmill.decoding.generate import generate
 from textmill.decoding.hypothesis import Finish
+from textmill.decoding.prompt import Prompt, of_text
+from textmill.decoding.text import TextStream
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
-    from textmill.text.tokenizer import Tokenizer
-
-
-class TextStream:
-    """Bytes in, text out.
-
-    What comes out, put together, is the decoded text (bytes that are not UTF-8 become U+FFFD) up to the
-    first stop string that becomes complete; of several that become complete with the same character, the
-    longest.
-
-    >>> stream = TextStream(("<end>",))
-    >>> stream.push("né<".encode()), stream.push(b"e"), stream.push(b"nd>no more"), stream.stopped
-    ('né', '', '', True)
-    """
-
-    def __init__(self, stop: Sequence[str] = ()) -> None:
-        self._stop = tuple(sorted((text for text in stop if text), key=len, reverse=True))
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._held = ""
-        self.stopped = False
-
-    def push(self, data: bytes) -> str:
-        """Take in the next bytes; return the text that is now certain."""
-        return self._take(self._decoder.decode(data))
-
-    def finish(self) -> str:
-        """The text still held back, when nothing more will come."""
-        text = self._take(self._decoder.decode(b"", final=True))
-        rest, self._held = self._held, ""
-        return text + rest
-
-    def _take(self, text: str) -> str:
-        if self.stopped:
-            return ""
-        if not self._stop:
-            return text
-        for character in text:
-            self._held += character
-            for stop in self._stop:
-                if self._held.endswith(stop):
-                    certain, self._held, self.stopped = self._held[: -len(stop)], "", True
-                    return certain
-        keep = self._beginning()
-        certain, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
-        return certain
-
-    def _beginning(self) -> int:
-        """Length of the longest end of the held text that a stop string begins with."""
-        longest = min(len(self._held), len(self._stop[0]) - 1)
-        for length in range(longest, 0, -1):
-            if any(stop.startswith(self._held[-length:]) for stop in self._stop):
-                return length
-        return 0
+    from textmill.text.pretrained import AnyTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +25,7 @@ class TextPiece:
     """Text that has become certain. `finish` and `cut` as in decoding.generate.Piece.
 
     `tokens` and `logprob` are the number of tokens the row has written so far, end-of-text included, and
-    the sum of their log probabilities.
+    the sum of their log probabilities. `score` is what answers were ranked by, where they were.
     """
 
     row: int
@@ -89,12 +35,13 @@ class TextPiece:
     tokens: int
     logprob: float
     cut: int = 0
+    score: float | None = None
 
 
 def generate_text(
     model: nn.Module,
-    tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    tokenizer: AnyTokenizer,
+    prompts: Sequence[str | Prompt],
     spec: GenerationSpec,
     *,
     samples: int = 1,
@@ -102,14 +49,32 @@ def generate_text(
     context: int | None = None,
     speculation: Speculation | None = None,
 ) -> Iterator[TextPiece]:
-    """Continue each prompt `samples` times, yielding text as soon as it is certain.
+    """Answer each prompt `samples` times, the way the spec says, yielding text as soon as it is certain.
 
-    The texts of one (row, sample) put together are its continuation, without the prompt, the end-of-text
-    token and the stop string. Each (row, sample) ends with exactly one piece whose `finish` is not None;
-    its text may be empty. Arguments and errors as in decoding.generate.generate.
+    A prompt is a text to go on from, or a Prompt. The texts of one (row, sample) put together are its answer, without
+    the prompt, the end-of-text token and the stop string. Each (row, sample) ends with exactly one piece whose `finish`
+    is not None; its text may be empty. Where answers are searched for (beams, contrastive, mbr), that is its only
+    piece. Arguments and errors as in decoding.answer.answers.
     """
+    given = [one if isinstance(one, Prompt) else of_text(tokenizer, one) for one in prompts]
+    options = {"ends": tokenizer.ends, "samples": samples, "rows": rows, "context": context}
+    if searches(spec):
+        yield from _searched(model, tokenizer, given, spec, options)
+    else:
+        yield from _streamed(model, tokenizer, given, spec, options | {"speculation": speculation})
+
+
+def _streamed(
+    model: nn.Module,
+    tokenizer: AnyTokenizer,
+    prompts: list[Prompt],
+    spec: GenerationSpec,
+    options: dict[str, Any],
+) -> Iterator[TextPiece]:
     streams = {
-        (row, sample): TextStream(spec.stop) for row in range(len(prompts)) for sample in range(samples)
+        (row, sample): TextStream(tokenizer.stream(), spec.stop, before=prompt.ids)
+        for row, prompt in enumerate(prompts)
+        for sample in range(options["samples"])
     }
     sums = dict.fromkeys(streams, (0, 0.0))
     certain = ""
@@ -117,12 +82,10 @@ def generate_text(
     def heard(row: int, sample: int, token: int) -> bool:
         nonlocal certain
         stream = streams[row, sample]
-        certain = stream.push(tokenizer.token_bytes(token))
+        certain = stream.push(token)
         return stream.stopped
 
-    ids = [tokenizer.encode(prompt).tolist() for prompt in prompts]
-    options = {"samples": samples, "rows": rows, "context": context, "speculation": speculation}
-    for piece in generate(model, ids, spec, ends=tokenizer.ends, heard=heard, **options):
+    for piece in generate(model, prompts, spec, heard=heard, **options):
         key = (piece.row, piece.sample)
         count, logprob = sums[key]
         sums[key] = (count + 1, logprob + piece.logprob)
@@ -136,8 +99,30 @@ def generate_text(
             yield TextPiece(*key, text, finish, *sums[key], piece.cut)
 
 
+def _searched(
+    model: nn.Module,
+    tokenizer: AnyTokenizer,
+    prompts: list[Prompt],
+    spec: GenerationSpec,
+    options: dict[str, Any],
+) -> Iterator[TextPiece]:
+    found = answers(model, prompts, spec, decoder=tokenizer.stream, **options)
+    for row, best in enumerate(found):
+        for sample, one in enumerate(best):
+            stream = TextStream(tokenizer.stream(), spec.stop, before=prompts[row].ids)
+            ids = one.ids[:-1] if one.finish == "end" else one.ids
+            text = "".join(stream.push(token) for token in ids) + stream.finish()
+            finish = "stop" if stream.stopped else one.finish
+            yield TextPiece(row, sample, text, finish, len(one.ids), one.logprob, one.cut, one.score)
+
+
 def complete(
-    model: nn.Module, tokenizer: Tokenizer, prompts: Sequence[str], spec: GenerationSpec, *, samples: int = 1
+    model: nn.Module,
+    tokenizer: AnyTokenizer,
+    prompts: Sequence[str | Prompt],
+    spec: GenerationSpec,
+    *,
+    samples: int = 1,
 ) -> list[list[str]]:
     """The whole continuations: one list of `samples` texts for each prompt."""
     texts = [[""] * samples for _ in prompts]

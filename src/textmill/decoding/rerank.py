@@ -1,0 +1,48 @@
+"""Minimum-Bayes-risk decoding: of many draws, the one that is most like all the others.
+
+The expected utility of an answer under the model is estimated from the same draws (Eikema & Aziz 2022, "Sampling-Based
+Approximations to Minimum Bayes Risk Decoding", section 3): the mean of utility(answer, other) over the other draws.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
+
+from textmill.base.errors import TextmillError
+
+T = TypeVar("T", bound=Hashable)
+Utility = Callable[[T, T], float]  # (answer, what it is compared with) -> how like it is; more is better
+
+
+def expected(draws: Sequence[T], utility: Utility[T]) -> list[float]:
+    """The mean utility of each draw, compared with all the others. Draws that are equal are compared once."""
+    counts = Counter(draws)
+    others = max(len(draws) - 1, 1)
+    means = {}
+    for one in counts:
+        total = sum(count * utility(one, other) for other, count in counts.items() if other != one)
+        if counts[one] > 1:
+            total += (counts[one] - 1) * utility(one, one)
+        means[one] = total / others
+    return [means[one] for one in draws]
+
+
+def utility(name: str) -> Utility[str]:
+    """A score of sentences by its name: `chrf` (Popović 2015) or `bleu` (Papineni et al. 2002, over the n-grams a
+    short sentence has), 0 to 100, by sacrebleu.
+
+    Raises TextmillError when sacrebleu is missing.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError as error:
+        raise TextmillError(
+            "sacrebleu is missing, which says how like two answers are",
+            where="mbr",
+            advice="pip install 'textmill[eval]'",
+        ) from error
+    metric = {"chrf": CHRF, "bleu": lambda: BLEU(effective_order=True)}[name]()
+    return lambda answer, other: metric.sentence_score(answer, [other]).score
