@@ -1,4 +1,4 @@
-"""Every published architecture but the llamas, both ways: made by transformers and read, written and read by transformers.
+"""Every published architecture but the llamas, written by us and read by transformers.
 
 Logits, hidden states, gradients, padding on either side, one row as in many, cached decoding; float64 to 1e-10.
 """

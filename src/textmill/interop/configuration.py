@@ -7,6 +7,7 @@ from typing import Any
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import (
     DecoderSpec,
     EncoderDecoderSpec,
@@ -16,17 +17,14 @@ from textmill.base.model_spec import (
     RecurrentEncoderDecoderSpec,
     RecurrentSpec,
 )
-from textmill.interop.configurations import decoders, encoder_decoders, encoders
+from textmill.interop.configurations import decoders, encoder_decoders, encoders, heads
 from textmill.interop.configurations.common import OWN
 
 NGRAM = "textmill-ngram"
 OURS = (OWN, NGRAM)  # what only Textmill reads
 CLASSES = decoders.CLASSES | encoders.CLASSES | encoder_decoders.CLASSES
-READ = (
-    *CLASSES,
-    "gemma3",
-    "mt5",
-)  # model types that are read; the last two are written as what they are: others
+_SAME: Mapping[Any, str] = {"mt5": "t5"}  # model types that are another one, with another name
+READ = (*CLASSES, "gemma3", *_SAME)  # model types that are read
 _OWN_SPECS: dict[str, type] = {
     "decoder": DecoderSpec,
     "encoder": EncoderSpec,
@@ -42,26 +40,34 @@ _TWINS: dict[type, Callable[[Any], tuple[str, str]]] = {
 _LONGEST = 10_000_000  # of any size in a configuration: far above what is trained, far under what overflows
 
 
-def twin(spec: ModelSpec) -> tuple[str, str]:
+def twin(spec: ModelSpec, head: HeadSpec | None = None) -> tuple[str, str]:
     """(model_type, reason): the published architecture that computes the same, or one of `OURS` and why."""
     if isinstance(spec, NGramSpec):
         return NGRAM, "no published architecture is an n-gram model"
-    found = _TWINS.get(type(spec))
-    return found(spec) if found else (OWN, f"no published architecture is a {spec.kind} model")
+    if type(spec) not in _TWINS:
+        return OWN, f"no published architecture is a {spec.kind} model"
+    kind, why = _TWINS[type(spec)](spec)
+    if head is not None and kind != OWN:
+        why = heads.reason(kind, spec, head)
+    return (OWN, why) if why else (kind, "")
 
 
 def write(
-    spec: ModelSpec, vocabulary: int, *, dtype: str, end: int, pad: int, start: int | None = None
+    spec: ModelSpec,
+    vocabulary: int,
+    *,
+    dtype: str,
+    end: int,
+    pad: int,
+    start: int | None = None,
+    head: HeadSpec | None = None,
 ) -> dict[str, Any]:
     """The config.json of a model. `dtype` as PyTorch calls it, such as `float32`; end, pad and start are ids, the last
     what a text begins with, where it is not the end of the one before."""
-    kind, _ = twin(spec)
+    kind, _ = twin(spec, head)
     begin = end if start is None else start
-    pooled = not isinstance(spec, EncoderSpec) or spec.pooler
-    common = {
-        "architectures": [
-            CLASSES.get(kind, "TextmillModel") if pooled else encoders.UNPOOLED.get(kind, "TextmillModel")
-        ],
+    config = {
+        "architectures": [_architecture(spec, kind)],
         "model_type": kind,
         "vocab_size": vocabulary,
         "bos_token_id": begin,
@@ -72,25 +78,41 @@ def write(
         "use_cache": True,
     }
     if not isinstance(spec, NGramSpec):
-        common["tie_word_embeddings"] = spec.tied
+        config["tie_word_embeddings"] = spec.tied
     if kind in OURS:
-        return common | {"max_position_embeddings": spec.context, "textmill": schema.write(spec)}
+        config |= {"max_position_embeddings": spec.context, "textmill": schema.write(spec)}
+        return config if head is None else config | {heads.OWN_KEY: schema.write(head)}
     if isinstance(spec, EncoderSpec):
-        return common | encoders.write(spec, kind, pad)
-    if isinstance(spec, EncoderDecoderSpec):
-        return common | encoder_decoders.write(spec, kind, begin)
-    assert isinstance(spec, DecoderSpec)
-    return common | decoders.write(spec, kind)
+        config |= encoders.write(spec, kind, pad)
+    elif isinstance(spec, EncoderDecoderSpec):
+        config |= encoder_decoders.write(spec, kind, begin)
+    elif isinstance(spec, DecoderSpec):
+        config |= decoders.write(spec, kind)
+    return config if head is None else config | heads.write(kind, head)
 
 
-def normal(config: Any, where: object) -> Mapping[str, Any]:
-    """A config.json as one of a language model alone. Raises DamagedError where it is no table."""
-    if not isinstance(config, Mapping):
-        raise DamagedError("is not a configuration: it holds no table", where=where)
+def _architecture(spec: ModelSpec, kind: str) -> str:
+    """The class of transformers that is the whole of a model without a head."""
+    bare = isinstance(spec, EncoderSpec) and not spec.pooler
+    return (encoders.UNPOOLED if bare else CLASSES).get(kind, "TextmillModel")
+
+
+def normal(config: dict[str, Any], where: object) -> dict[str, Any]:
+    """A config.json as one of a language model alone. Raises DamagedError where there is none in it."""
     try:
         return decoders.text_of(config)
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no text_config ({error!r})", where=where) from error
+
+
+def kind_of(config: Mapping[str, Any], where: object) -> str:
+    """By whose rules the weights beside a configuration go. Raises TextmillError where nobody's are known."""
+    kind = _SAME.get(config.get("model_type"), config.get("model_type"))
+    if kind not in (*CLASSES, *OURS):
+        raise TextmillError(
+            f"model_type {kind!r} is not supported", where=where, advice=f"there is {', '.join(READ)}"
+        )
+    return kind
 
 
 def read(config: Mapping[str, Any], where: object, names: Collection[str] = ()) -> tuple[ModelSpec, int]:
@@ -116,8 +138,13 @@ def read(config: Mapping[str, Any], where: object, names: Collection[str] = ()) 
         raise DamagedError(f"is not a configuration ({error})", where=where) from error
 
 
+def read_head(config: Mapping[str, Any], where: object) -> HeadSpec | None:
+    """What stands on the model in place of its output layer, if anything does; `config` as for `read`."""
+    return heads.read(config, kind_of(config, where), where)
+
+
 def _spec(config: Mapping[str, Any], where: object, names: Collection[str]) -> ModelSpec:
-    kind = config.get("model_type")
+    kind = kind_of(config, where)
     if kind == NGRAM:
         return schema.read(NGramSpec, config["textmill"], str(where), "textmill")
     if kind == OWN:
@@ -130,11 +157,8 @@ def _spec(config: Mapping[str, Any], where: object, names: Collection[str]) -> M
         return decoders.read(config, where)
     if kind in encoders.CLASSES:
         return encoders.read(config, where, names)
-    if kind == "mt5" or kind in encoder_decoders.CLASSES:
-        return encoder_decoders.read(config, where, names)
-    raise TextmillError(
-        f"model_type {kind!r} is not supported", where=where, advice=f"there is {', '.join(READ)}"
-    )
+    assert kind in encoder_decoders.CLASSES
+    return encoder_decoders.read(config, where, names)
 
 
 def _sane(spec: ModelSpec) -> None:

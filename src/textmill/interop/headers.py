@@ -1,7 +1,7 @@
 """What a safetensors file says it holds, checked before any of it is believed: nothing is taken from a file that lies.
 
     8 bytes   n, little endian
-    n bytes   JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ..., "__metadata__": {...}}
+    n bytes   JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, "__metadata__": {}}
     the rest  the tensors' bytes; offsets count from here
 
 Every byte belongs to exactly one tensor, and a tensor has as many as its shape and dtype ask for.

@@ -20,16 +20,26 @@ import textmill
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, write_json, write_text
+from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import READ_AND_WRITE, MixtureSpec, ModelSpec
 from textmill.base.spec import GenerationSpec
 from textmill.interop import configuration, mixtures, weights
 from textmill.interop.stored import INDEX, WEIGHTS, Stored, opened, read_table
 from textmill.models import table
+from textmill.models.encoder import Encoder
+from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
+from textmill.text import pretrained
+from textmill.text.pretrained import AnyTokenizer
 from textmill.text.tokenizer import Tokenizer
 
 __all__ = ["INDEX", "WEIGHTS", "Published", "has_twin", "read", "write"]
 FORMAT = 1  # of textmill.json
+_BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
+    "bert": "BertModel",
+    "roberta": "RobertaModel",
+    "distilbert": "DistilBertModel",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Published:
     """A directory read: ready to generate with, to score, or to train on."""
 
     model: nn.Module  # in eval mode, on the CPU
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     spec: ModelSpec | MixtureSpec
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
@@ -56,7 +66,7 @@ def has_twin(config: Mapping[str, Any]) -> bool:
 def write(
     directory: Path | str,
     model: nn.Module,
-    tokenizer: Tokenizer,
+    tokenizer: AnyTokenizer,
     generation: GenerationSpec,
     info: Mapping[str, Any],
     *,
@@ -76,7 +86,8 @@ def write(
     """
     spec = model.spec
     assert isinstance(spec, ModelSpec)
-    kind, reason = configuration.twin(spec)
+    head = head_of(model)
+    kind, reason = configuration.twin(spec, head)
     state = model.state_dict()
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     vocabulary = model.vocabulary
@@ -86,6 +97,7 @@ def write(
         "textmill": textmill.__version__,
         "task": info.get("task"),
         "model": schema.write(spec),
+        "head": None if head is None else schema.write(head),
         "vocabulary": vocabulary,
         "twin": None if kind in configuration.OURS else kind,
         "reason": reason or None,
@@ -93,13 +105,20 @@ def write(
         "info": dict(info),
     }
     ends = {"end": tokenizer.end, "pad": tokenizer.pad}
-    config = configuration.write(spec, vocabulary, dtype=dtype, **ends, start=_start(spec, tokenizer))
+    config = configuration.write(
+        spec, vocabulary, dtype=dtype, **ends, start=_start(spec, tokenizer), head=head
+    )
+    if _bare(model):
+        config["architectures"] = [_BARE[kind]]
     with atomic_directory(Path(directory)) as place:
-        save_file(weights.published(kind, spec, state, config), place / WEIGHTS, metadata={"format": "pt"})
+        save_file(
+            weights.published(kind, spec, state, config, head), place / WEIGHTS, metadata={"format": "pt"}
+        )
         write_json(place / "config.json", config)
         write_json(place / "generation_config.json", _generation(generation, config))
         tokenizer.save(place / "tokenizer.json")
-        write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
+        if isinstance(tokenizer, Tokenizer):  # others say themselves what there is to say
+            write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
         write_json(place / "textmill.json", about)
         named = {"chat_template.jinja": template} if template is not None else {}
         for name, text in (named | dict(extra or {})).items():
@@ -107,12 +126,21 @@ def write(
     return about
 
 
-def _start(spec: ModelSpec, tokenizer: Any) -> int:
+def head_of(model: Any) -> HeadSpec | None:
+    """What stands on a model in place of its output layer."""
+    return model.head.spec if isinstance(model, Headed) else None
+
+
+def _bare(model: Any) -> bool:
+    """Whether an encoder is its body alone: no layer guesses hidden tokens, and no head stands on it."""
+    return isinstance(model, Encoder) and model.transform is None
+
+
+def _start(spec: ModelSpec, tokenizer: AnyTokenizer) -> int:
     """What begins a target; of other models, what a text begins with: the end of the one before, if nothing else."""
     if spec.kind in READ_AND_WRITE:
-        return getattr(tokenizer, "start", tokenizer.end)
-    prefix = getattr(tokenizer, "prefix", ())
-    return int(prefix[0]) if len(prefix) else tokenizer.end
+        return tokenizer.start
+    return tokenizer.prefix[0] if tokenizer.prefix else tokenizer.end
 
 
 def _generation(spec: GenerationSpec, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,9 +163,8 @@ def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": context,
-        "bos_token": names[tokenizer.end],
-        "eos_token": names[tokenizer.end],
-        "pad_token": names[tokenizer.pad],
+        "bos_token": names.get(tokenizer.end),
+        **tokenizer.names,
         "padding_side": "left",
         "split_special_tokens": True,
         "clean_up_tokenization_spaces": False,
@@ -162,25 +189,26 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
     if config.get("model_type") == mixtures.MODEL_TYPE:
         return _mixture(directory, dtype)
     config = configuration.normal(config, where)
-    kind = {"mt5": "t5"}.get(config.get("model_type", ""), config.get("model_type"))
-    if kind not in (*configuration.CLASSES, *configuration.OURS):
-        configuration.read(config, where)  # says what there is, before it is asked where the weights are
+    kind = configuration.kind_of(config, where)
     about = read_table(directory / "textmill.json") if (directory / "textmill.json").exists() else {}
     with opened(directory) as stored:
         spec, vocabulary = configuration.read(config, where, stored.entries)
+        head = configuration.read_head(config, where)
         if about:
-            spec = _own_spec(about, spec, directory / "textmill.json")
-        elif weights.apart(kind, spec, stored):
+            spec, head = _own_specs(about, spec, head, directory / "textmill.json")
+        elif head is None and weights.apart(kind, spec, stored):
             spec = dataclasses.replace(spec, tied=False)  # type: ignore
-        model = _empty(spec, vocabulary, stored, where)
+        if head is not None and configuration.twin(spec, head)[0] != kind:
+            raise TextmillError(configuration.twin(spec, head)[1], where=where, advice="choose another model")
+        model = _empty(spec, vocabulary, head, stored, where)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype)
+        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head)
     for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
         setattr(model, part, None)
     model.load_state_dict(taken.state, assign=True)
     return Published(
         model=model.eval(),
-        tokenizer=Tokenizer.load(directory / "tokenizer.json"),
+        tokenizer=pretrained.load(directory),
         spec=spec,
         generation=_read_generation(directory, about),
         info=about.get("info", {}),
@@ -190,14 +218,14 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
     )
 
 
-def _empty(spec: ModelSpec, vocabulary: int, stored: Stored, where: Path) -> nn.Module:
+def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> nn.Module:
     """The model without storage. Raises DamagedError where it would have more blocks than there are tensors, or sizes
     that cannot be."""
     blocks = getattr(spec, "layers", 0) + (getattr(spec, "decoder_layers", None) or 0)
     if blocks > len(stored.entries):
         raise DamagedError(f"asks for {blocks} blocks; there are {len(stored.entries)} tensors", where=where)
     try:
-        return table.empty(spec, vocabulary)
+        return table.empty(spec, vocabulary, head)
     except (RuntimeError, OverflowError, TypeError) as error:
         raise DamagedError(f"asks for sizes no model has ({str(error)[:200]})", where=where) from error
 
@@ -230,21 +258,30 @@ def _mixture(directory: Path, dtype: torch.dtype) -> Published:
     )
 
 
-def _own_spec(about: Mapping[str, Any], found: ModelSpec, where: Path) -> ModelSpec:
-    """Our own spec says more than config.json can (dropout, µP); they must agree on what can be computed."""
+def _own_specs(
+    about: Mapping[str, Any], found: ModelSpec, head: HeadSpec | None, where: Path
+) -> tuple[ModelSpec, HeadSpec | None]:
+    """Our own specs say more than config.json can (dropout, µP); they must agree on what can be computed."""
     try:
         spec = schema.read(type(found), about["model"], str(where), "model")
+        own = None if head is None else schema.read(type(head), about["head"], str(where), "head")
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no model ({error})", where=where) from error
-    # Some configurations repeat these, which do not change what is computed: they may be changed there.
-    free = {name: getattr(spec, name) for name in ("dropout", "start") if hasattr(found, name)}
-    found = dataclasses.replace(found, **free)
-    ends = {"dtype": "", "end": 0, "pad": 0}
-    if configuration.write(spec, 1, **ends) != configuration.write(found, 1, **ends):
+    described = [
+        configuration.write(one, 1, dtype="", end=0, pad=0, head=its)
+        for one, its in ((spec, own), (_with(found, spec), _with(head, own)))
+    ]
+    if described[0] != described[1]:
         raise DamagedError(
             "describes another model than config.json does", where=where, advice="publish the model again"
         )
-    return spec
+    return spec, own
+
+
+def _with(found: Any, own: Any) -> Any:
+    """A spec with those fields of our own that change nothing computed: config.json may say them otherwise."""
+    free = {name: getattr(own, name) for name in ("dropout", "start") if hasattr(found, name)}
+    return dataclasses.replace(found, **free) if free else found
 
 
 def _read_generation(directory: Path, about: Mapping[str, Any]) -> GenerationSpec:

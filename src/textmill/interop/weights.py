@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import DamagedError
+from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import ModelSpec, NGramSpec
 from textmill.interop.configurations.common import OWN
 from textmill.interop.headers import FLOATS
+from textmill.interop.rules.heads import head_rules
 from textmill.interop.rules.rule import LAYER, Rule
 from textmill.interop.rules.table import rules, spellings
 from textmill.interop.stored import Stored
 
+_BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
 _ADVICE = "the configuration and the weights belong to different models; fetch both again"
 
@@ -32,7 +35,7 @@ class Taken:
     ignored: tuple[str, ...]
 
 
-def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object]) -> Iterator[Rule]:
+def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object], head: HeadSpec | None) -> Iterator[Rule]:
     """The rules of a published kind that concern parameters of these names, one for each.
 
     `textmill`, the kind of what nobody else publishes, keeps our names.
@@ -41,20 +44,27 @@ def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object]) -> Iterator[
         yield from (Rule(name, (name,)) for name in names)
         return
     known = {rule.ours: rule for rule in rules(kind, spec)}
+    if head is not None:
+        known |= {rule.ours: rule for rule in head_rules(kind, head.kind)}
     for name in names:
-        found = _BLOCK.match(name)
+        inner = name if head is None else name.removeprefix(_BODY)
+        found = _BLOCK.match(inner)
         block = found.group(2) if found else ""
-        pattern = f"{found.group(1)}.{LAYER}.{name[found.end() :]}" if found else name
+        pattern = f"{found.group(1)}.{LAYER}.{inner[found.end() :]}" if found else inner
         yield known[pattern].named(name, block)
 
 
 def published(
-    kind: str, spec: ModelSpec, weights: Mapping[str, Tensor], config: Mapping[str, Any] | None = None
+    kind: str,
+    spec: ModelSpec,
+    weights: Mapping[str, Tensor],
+    config: Mapping[str, Any] | None = None,
+    head: HeadSpec | None = None,
 ) -> dict[str, Tensor]:
     """Our weights under the published names, each contiguous and with storage of its own; `config` is the config.json
     they are written beside."""
     result: dict[str, Tensor] = {}
-    for rule in _rules(kind, spec, weights):
+    for rule in _rules(kind, spec, weights, head):
         result |= rule.publish(spec, weights[rule.ours], config or {})
     return result
 
@@ -91,6 +101,7 @@ def ours(
     *,
     config: Mapping[str, Any],
     dtype: torch.dtype,
+    head: HeadSpec | None = None,
 ) -> Taken:
     """Published weights under our names. shapes: what the model holds, by our names.
 
@@ -99,7 +110,7 @@ def ours(
     """
     found: list[tuple[Rule, list[str]]] = []
     missing: list[str] = []
-    for rule in _rules(kind, spec, shapes):
+    for rule in _rules(kind, spec, shapes, head):
         names = [_find(kind, rule, part, stored) for part in range(len(rule.theirs))]
         if rule.head and not any(names):
             missing.append(rule.ours)

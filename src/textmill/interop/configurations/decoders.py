@@ -225,12 +225,11 @@ def _scaling_fields(position: RotaryPositions) -> dict[str, Any] | None:
     }
 
 
-def text_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def text_of(config: dict[str, Any]) -> dict[str, Any]:
     """Gemma 3 with eyes holds the language model's configuration in one of its own."""
     if config.get("model_type") == "gemma3":
-        inner = config["text_config"]
-        config = {"tie_word_embeddings": config.get("tie_word_embeddings", True)} | inner
-        config["model_type"] = "gemma3_text"
+        outer = {"tie_word_embeddings": config.get("tie_word_embeddings", True)}
+        config = outer | config["text_config"] | {"model_type": "gemma3_text"}
     return _GEMMA | config if config.get("model_type") == "gemma3_text" else config
 
 

@@ -92,7 +92,7 @@ def write(spec: EncoderSpec, kind: str, pad: int) -> dict[str, Any]:
 
 
 def read(config: Mapping[str, Any], where: object, names: Collection[str]) -> EncoderSpec:
-    """The spec of a config.json of one of `CLASSES`; `names` are the tensors beside it, which say if there is a pooler."""
+    """The spec of a config.json of one of `CLASSES`; `names`, of the tensors beside it, say if there is a pooler."""
     kind = config["model_type"]
     common = {
         "norm_eps": config.get("layer_norm_eps", 1e-12),

@@ -52,7 +52,7 @@ BART = (  # also Marian, whose positions are sinusoids
 
 
 def _t5_side(side: str, last: int, feedforward: tuple[str, ...]) -> tuple[Rule, ...]:
-    """`last` is the place of the feed-forward layer among the sublayers, `feedforward` what its first part is called."""
+    """`last`: place of the feed-forward layer among the sublayers; `feedforward`: what its first part is called."""
     ours, theirs = f"{side}.blocks.{{i}}.", f"{side}.block.{{i}}.layer."
     return (
         Rule(

@@ -54,7 +54,9 @@ class Rule:
     ) -> list[tuple[int, ...]]:
         """The shapes of what is stored for a parameter of ours of this shape."""
         rows = self.rows(spec) if self.rows else None
-        shapes = [tuple(shape)] if rows is None else [(count, *shape[1:]) for count in rows]
+        shapes: list[tuple[int, ...]] = [tuple(shape)]
+        if rows is not None:
+            shapes = [(count, *shape[1:]) for count in rows]
         if self.front is not None:
             shapes = [(one[0] + self.front(config), *one[1:]) for one in shapes]
         if self.flat:

@@ -23,7 +23,7 @@ _RULES: Mapping[str, tuple[Rule, ...]] = {
     "t5": encoder_decoders.T5,
 }
 _GATED: Mapping[str, tuple[Rule, ...]] = {"t5": encoder_decoders.T5_GATED}
-# The body alone is saved without its prefix; Gemma 3 with eyes has another one; BERT's first files call norms otherwise.
+# A body alone is saved without its prefix, and Gemma 3 with eyes has another one.
 _PREFIXES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "llama": (("model.", ""),),
     "mistral": (("model.", ""),),
@@ -42,6 +42,7 @@ _PREFIXES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "bart": (("model.", ""),),
     "marian": (("model.", ""),),
 }
+# BERT's first files call the parts of norms otherwise.
 _ENDINGS = ((".LayerNorm.weight", ".LayerNorm.gamma"), (".LayerNorm.bias", ".LayerNorm.beta"))
 
 

@@ -1,0 +1,135 @@
+"""Heads as config.json says them: labels, and what kind of problem they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from textmill.base import schema
+from textmill.base.errors import DamagedError
+from textmill.base.head_spec import ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
+from textmill.base.model_spec import DecoderSpec, ModelSpec
+from textmill.interop.rules.heads import head_rules
+
+_ENDINGS = {
+    "classify": "ForSequenceClassification",
+    "regress": "ForSequenceClassification",
+    "tag": "ForTokenClassification",
+    "answer": "ForQuestionAnswering",
+}
+_STEMS = {
+    "bert": "Bert",
+    "roberta": "Roberta",
+    "distilbert": "DistilBert",
+    "gpt2": "GPT2",
+    "llama": "Llama",
+    "mistral": "Mistral",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+}
+_DENSE = {"roberta": "tanh", "distilbert": "relu"}  # before the logits of a whole text
+_SPECS: dict[str, type] = {
+    "classify": ClassifyHead,
+    "regress": RegressHead,
+    "tag": TagHead,
+    "answer": SpanHead,
+}
+_MOST_LABELS = 1_000_000
+OWN_KEY = "textmill_head"  # where a configuration of ours holds one
+
+
+def reason(kind: str, spec: ModelSpec, head: HeadSpec) -> str:
+    """Why the published architecture has no such head; empty where it has."""
+    if not head_rules(kind, head.kind):
+        return f"{kind} is published with no head of the kind {head.kind}"
+    if isinstance(head, TagHead) and head.crf:
+        return "published heads score each tag alone, without a CRF"
+    whole = isinstance(head, (ClassifyHead, RegressHead))
+    if head.bias != (not whole or not isinstance(spec, DecoderSpec)):
+        return f"the head {head.kind} of {kind} has {'no ' if head.bias else 'a '}bias"
+    if not isinstance(head, (ClassifyHead, RegressHead)):
+        return ""
+    if isinstance(spec, DecoderSpec):
+        fits = head.pooling == "last" and head.dense == "none"
+        return (
+            ""
+            if fits
+            else f'{kind} is classified by its last state (pooling = "last"), without a layer before'
+        )
+    if head.pooling != "first":
+        return f'{kind} is classified by its first state (pooling = "first")'
+    if head.dense != _DENSE.get(kind, "none"):
+        return f"the head of {kind} has a layer before it: dense = {_DENSE.get(kind, 'none')}"
+    return "" if kind != "bert" or getattr(spec, "pooler", False) else "bert is classified by its pooler"
+
+
+def write(kind: str, head: HeadSpec) -> dict[str, Any]:
+    """The fields of config.json that are the head's own."""
+    fields: dict[str, Any] = {"architectures": [_STEMS[kind] + _ENDINGS[head.kind]]}
+    if isinstance(head, (ClassifyHead, TagHead)):
+        labels: tuple[str, ...] = head.labels
+    else:
+        labels = tuple(
+            f"LABEL_{place}" for place in range(head.outputs if isinstance(head, RegressHead) else 2)
+        )
+    fields["id2label"] = {str(place): label for place, label in enumerate(labels)}
+    fields["label2id"] = {label: place for place, label in enumerate(labels)}
+    if isinstance(head, RegressHead):
+        fields["problem_type"] = "regression"
+    elif isinstance(head, ClassifyHead):
+        fields["problem_type"] = f"{'multi' if head.multiple else 'single'}_label_classification"
+    dropouts = ("seq_classif_dropout", "qa_dropout") if kind == "distilbert" else ("classifier_dropout",)
+    return fields | dict.fromkeys(dropouts, head.dropout)
+
+
+def read(config: Mapping[str, Any], kind: str, where: object) -> HeadSpec | None:
+    """The head a config.json names by its class; None where it is a model without one.
+
+    Raises DamagedError when its labels are none.
+    """
+    own = config.get(OWN_KEY)
+    if own is not None:
+        if not isinstance(own, Mapping) or own.get("kind") not in _SPECS:
+            raise DamagedError(f"{OWN_KEY} is no head", where=where)
+        return schema.read(_SPECS[own["kind"]], own, str(where), OWN_KEY)
+    named = config.get("architectures") or [""]
+    name = str(named[0]) if isinstance(named, list) and named else ""
+    found = next((head for head, ending in _ENDINGS.items() if name.endswith(ending)), None)
+    if found is None or not head_rules(kind, found):
+        return None
+    fields: dict[str, Any] = {"kind": found, "dropout": _dropout(config, kind, found)}
+    if found == "answer":
+        return schema.read(SpanHead, fields, str(where))
+    labels = _labels(config, where)
+    decoder = kind in ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+    if found == "tag":
+        return schema.read(TagHead, fields | {"labels": labels}, str(where))
+    fields |= {"bias": not decoder, "pooling": "last" if decoder else "first"}
+    fields |= {"dense": _DENSE.get(kind, "none")}
+    problem = config.get("problem_type")
+    if problem == "regression" or (problem is None and len(labels) == 1):
+        return schema.read(RegressHead, fields | {"kind": "regress", "outputs": len(labels)}, str(where))
+    multiple = problem == "multi_label_classification"
+    return schema.read(ClassifyHead, fields | {"labels": labels, "multiple": multiple}, str(where))
+
+
+def _labels(config: Mapping[str, Any], where: object) -> list[str]:
+    """The labels in the order of the logits. A configuration that names none means two."""
+    named = config.get("id2label")
+    if named is None:
+        return ["LABEL_0", "LABEL_1"]
+    try:
+        by_place = {int(place): str(label) for place, label in named.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DamagedError(f"id2label is no table of labels ({error})", where=where) from error
+    if not by_place or len(by_place) > _MOST_LABELS or set(by_place) != set(range(len(by_place))):
+        raise DamagedError("id2label does not number its labels from 0 on", where=where)
+    return [by_place[place] for place in range(len(by_place))]
+
+
+def _dropout(config: Mapping[str, Any], kind: str, head: str) -> float:
+    if kind == "distilbert":
+        usual = 0.2 if head in ("classify", "regress") else 0.1
+        return config.get("qa_dropout" if head == "answer" else "seq_classif_dropout", usual)
+    given = config.get("classifier_dropout")
+    return given if given is not None else 0.0 if head == "answer" else config.get("hidden_dropout_prob", 0.1)
