@@ -41,6 +41,7 @@ CORE = {
     "rich",
     "jinja2",
     "pydivsufsort",
+    "sacrebleu",
 }
 # Extras a module may import, always inside the function that needs them.
 OPTIONAL = {

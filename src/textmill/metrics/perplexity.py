@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from textmill.base.errors import TextmillError
-from textmill.metrics.score import Score, percentiles, resample
+from textmill.metrics.score import Score, interval_words, percentiles, resample
 
 
 def language_model(
@@ -49,7 +49,7 @@ def language_model(
     sums = resample(table, resamples, seed) if documents > 1 else None
     if sums is not None:  # a sample of empty documents only says nothing
         sums = sums[(sums[:, 1] > 0) & (sums[:, 2] > 0)]
-    tail = f"end:scored|documents:{documents}|{_bootstrap(documents, resamples, seed)}" + (
+    tail = f"end:scored|documents:{documents}|{interval_words(documents, resamples, seed)}" + (
         f"|{how}" if how else ""
     )
 
@@ -85,11 +85,3 @@ def _columns(nats: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> np.ndarra
 
 def _exp(values: np.ndarray) -> np.ndarray:
     return np.exp(np.minimum(values, 700.0))  # e^700 is near the end of float64; no vocabulary reaches it
-
-
-def _bootstrap(documents: int, resamples: int, seed: int) -> str:
-    return (
-        f"interval:95% percentile bootstrap, {resamples} resamples, seed {seed}"
-        if documents > 1
-        else "interval:none"
-    )

@@ -1,0 +1,70 @@
+"""How well questions are answered: exact match and F1 of words, as SQuAD counts them.
+
+Both sides are normalised first: small letters, no punctuation, no English article, single blanks (Rajpurkar et al.
+2016, section 6.1, and the authors' evaluation script). F1 compares the words of both as bags. Hanzi and kana are words
+of one character each, and the punctuation of Chinese is left out like that of ASCII, so one rule serves both languages:
+for English text it gives what the SQuAD script gives.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from textmill.metrics.guesses import proportion
+from textmill.metrics.score import RESAMPLES, Score
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+# Marks of CJK text and full-width forms. Quotes and dashes of Western typography stay, as in SQuAD's script.
+_CJK_MARKS = "".join(
+    map(chr, [*range(0x3001, 0x3004), *range(0x3008, 0x3020), 0x30FB, *range(0xFF01, 0xFF10)])
+)
+_CJK_MARKS += "：；＜＝＞？＠［＼］＾＿｀｛｜｝～｟｠｡｢｣､･"
+_GONE = str.maketrans("", "", string.punctuation + _CJK_MARKS)
+_ONE_EACH = re.compile(r"([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])")
+
+
+def normalised(text: str) -> str:
+    """A text as answers are compared.
+
+    >>> normalised("The  Eiffel-Tower, 1889。")
+    'eiffeltower 1889'
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_GONE)).split())
+
+
+def words(text: str) -> list[str]:
+    """The words of a normalised text; a hanzi or kana is one."""
+    return _ONE_EACH.sub(r" \1 ", normalised(text)).split()
+
+
+def exact(answer: str, given: str) -> bool:
+    """Whether both are the same once normalised."""
+    return normalised(answer) == normalised(given)
+
+
+def f1(answer: str, given: str) -> float:
+    """F1 of the words of both; of two answers without words 1 (SQuAD 2.0's script; that of 1.1 says 0)."""
+    one, two = words(answer), words(given)
+    if not one or not two:
+        return float(one == two)
+    common = sum((Counter(one) & Counter(two)).values())
+    return 2 * common / (len(one) + len(two))
+
+
+def answered(
+    truth: Sequence[str], given: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
+) -> dict[str, Score]:
+    """`answer F1` and `exact match` of answers, one a question. Raises TextmillError when there is none."""
+    pairs = list(zip(truth, given, strict=True))
+    wholes = np.array([exact(*pair) for pair in pairs])
+    parts = np.array([f1(*pair) for pair in pairs])
+    options = {"resamples": resamples, "seed": seed, "how": how}
+    return {
+        "answer F1": proportion("F1|words, SQuAD 1.1 normalisation, hanzi one each", parts, **options),
+        "exact match": proportion("exact-match|SQuAD 1.1 normalisation", wholes, **options),
+    }

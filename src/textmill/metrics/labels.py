@@ -1,0 +1,142 @@
+"""How well labels are guessed: accuracy, F1, and what is taken for what.
+
+Of one label, with h how often it was rightly said, m how often missed and f how often falsely said:
+
+    precision  =  h / (h + f)        recall  =  h / (h + m)        F1  =  2h / (2h + m + f)
+
+Micro F1 is that of the sums over labels; macro F1 the mean over labels (van Rijsbergen 1979; Sebastiani 2002, section
+7.1.1). A label that nobody said and that is nobody's has no F1, and is left out of the mean, as scikit-learn does
+with zero_division=nan. Texts are resampled for the intervals.
+
+Shapes: D texts, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from textmill.metrics.guesses import proportion
+from textmill.metrics.score import RESAMPLES, Score, Sums
+
+
+def one_label(
+    truth: np.ndarray,
+    guess: np.ndarray,
+    labels: int,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    how: str = "",
+) -> dict[str, Score]:
+    """`accuracy` and `macro F1` of one label a text: (D,), (D,) numbers of `labels` labels.
+
+    Raises TextmillError when there is no text.
+    """
+    right = truth == guess
+    wrong = np.flatnonzero(~right)
+    sums = _sums(
+        len(truth), labels,
+        hit=(np.flatnonzero(right), truth[right]),
+        missed=(wrong, truth[wrong]),
+        false=(wrong, guess[wrong]),
+        resamples=resamples, seed=seed,
+    )  # fmt: skip
+    return {
+        "accuracy": proportion("accuracy|right/texts", right, resamples=resamples, seed=seed, how=how),
+        "macro F1": sums.score("macro-F1|mean over labels that occur", macro_f1, how=how),
+    }
+
+
+def several_labels(
+    truth: np.ndarray, guess: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
+) -> dict[str, Score]:
+    """`micro F1`, `macro F1` and `subset accuracy` (no label missed, none falsely said): (D, C), (D, C) bool.
+
+    Where no label is anybody's or said at all there is no F1, and both are left out.
+    """
+    parts = {"hit": truth & guess, "missed": truth & ~guess, "false": ~truth & guess}
+    places = {name: np.nonzero(part) for name, part in parts.items()}
+    sums = _sums(len(truth), truth.shape[1], resamples=resamples, seed=seed, **places)
+    exact = proportion(
+        "subset-accuracy|texts all right/texts",
+        (truth == guess).all(1),
+        resamples=resamples,
+        seed=seed,
+        how=how,
+    )
+    if not sums.total.any():
+        return {"subset accuracy": exact}
+    return {
+        "micro F1": sums.score("micro-F1|2h/(2h+m+f)", micro_f1, how=how),
+        "macro F1": sums.score("macro-F1|mean over labels that occur", macro_f1, how=how),
+        "subset accuracy": exact,
+    }
+
+
+def _sums(documents: int, labels: int, *, resamples: int, seed: int, **events: Any) -> Sums:
+    """Sums in 3 · C columns: hits of each label, misses, and where it was falsely said."""
+    owners = np.concatenate([events[name][0] for name in ("hit", "missed", "false")])
+    kinds = [events[name][1] + number * labels for number, name in enumerate(("hit", "missed", "false"))]
+    return Sums.of_events(
+        documents, owners, np.concatenate(kinds), 3 * labels, resamples=resamples, seed=seed
+    )
+
+
+def _thirds(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    hit, missed, false = np.split(sums, 3, axis=1)
+    return hit, missed, false
+
+
+def macro_f1(sums: np.ndarray) -> np.ndarray:
+    """(S, 3 · C) hits, misses, false ones -> (S,); NaN where nothing occurs."""
+    hit, missed, false = _thirds(sums)
+    there = hit + missed + false > 0
+    each = 2 * hit / np.where(there, 2 * hit + missed + false, 1)
+    return each.sum(1) / there.sum(1)
+
+
+def micro_f1(sums: np.ndarray) -> np.ndarray:
+    """(S, 3 · C) hits, misses, false ones -> (S,); NaN where nothing occurs."""
+    hit, missed, false = (part.sum(1) for part in _thirds(sums))
+    return 2 * hit / (2 * hit + missed + false)
+
+
+def by_label(
+    labels: Sequence[str], hit: np.ndarray, missed: np.ndarray, false: np.ndarray
+) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each label that occurs, from (C,) counts; None where a ratio has no bottom."""
+
+    def ratio(top: float, bottom: float) -> float | None:
+        return float(top / bottom) if bottom else None
+
+    return [
+        {
+            "label": label,
+            "precision": ratio(h, h + f),
+            "recall": ratio(h, h + m),
+            "F1": ratio(2 * h, 2 * h + m + f),
+            "texts": int(h + m),
+        }
+        for label, h, m, f in zip(labels, hit.tolist(), missed.tolist(), false.tolist(), strict=True)
+        if h + m + f
+    ]
+
+
+def counts_of_one(
+    truth: np.ndarray, guess: np.ndarray, labels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(C,) hits, misses and false ones of one label a text: (D,), (D,)."""
+    hit = np.bincount(truth[truth == guess], minlength=labels)
+    return hit, np.bincount(truth, minlength=labels) - hit, np.bincount(guess, minlength=labels) - hit
+
+
+def confusion(truth: np.ndarray, guess: np.ndarray, labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    """What was taken for what, and how often: label -> guess -> number. Pairs that never occur are left out."""
+    pairs, times = np.unique(np.stack([truth, guess], axis=1), axis=0, return_counts=True)
+    table: dict[str, dict[str, int]] = {}
+    for (true, said), number in zip(pairs.tolist(), times.tolist(), strict=True):
+        table.setdefault(labels[true], {})[labels[said]] = number
+    return table
