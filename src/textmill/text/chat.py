@@ -129,6 +129,7 @@ class ChatTemplate:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for an answer, not for this process
             text=True,
             encoding="utf-8",
         )
