@@ -48,7 +48,7 @@ class Architecture:
 
     name: str
     fixed: Mapping[str, Any]  # spec fields that its files do not say
-    biases: tuple[str, ...] = ("none",)
+    biases: tuple[str, ...] = ("none",)  # what is written under this name
     epsilon: str = _RMS
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _PARTS)
     permuted: tuple[str, ...] = ()  # parts whose rows are laid for a rotation of neighbouring features
@@ -63,7 +63,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
         Architecture(  # also Mistral, SmolLM2 and whatever else is a llama in another name
-            name="llama", fixed={}, biases=("none", "qkv", "all"), permuted=("attn_q", "attn_k")
+            name="llama", fixed={}, biases=("none", "all"), permuted=("attn_q", "attn_k")
         ),
         Architecture(name="qwen2", fixed={}, biases=("qkv",)),
         Architecture(name="qwen3", fixed={"qk_norm": True}),
@@ -100,6 +100,7 @@ _FIELDS = {  # spec field -> metadata key, after the architecture's name
     "d_ff": "feed_forward_length",
     "context": "context_length",
 }
+_SIZE, _CONTEXT = 1 << 20, 1 << 31  # largest width or number of anything, and longest context
 _SOFTCAPS = {"attention_softcap": "attn_logit_softcapping", "logit_softcap": "final_logit_softcapping"}
 _REFUSED = {
     "expert_count": 0,
@@ -167,6 +168,7 @@ def read(
     missing += [architecture.epsilon] if "norm_eps" not in fields else []
     if missing:
         raise DamagedError(f"does not say {architecture.name}.{missing[0]}", where=where)
+    _check_sizes(fields, names, where)
     fields["bias"] = _bias(names)
     fields["tied"] = "output.weight" not in names
     try:
@@ -180,6 +182,18 @@ def read(
         return schema.read(DecoderSpec, schema.write(dataclasses.replace(spec, **more)), str(where))
     except RecipeError as error:
         raise DamagedError(f"describes no model: {error}", where=where) from error
+
+
+def _check_sizes(fields: Mapping[str, Any], names: Collection[str], where: object) -> None:
+    """Raise DamagedError for sizes no model has, and for layers that are not there: building it would never end."""
+    for name, key in _FIELDS.items():
+        most = _CONTEXT if name == "context" else _SIZE
+        value = fields.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+            raise DamagedError(f"{key} = {str(value)[:80]} is no size", where=where)
+    there = len({name.split(".")[1] for name in names if name.startswith("blk.")})
+    if there != fields["layers"]:
+        raise DamagedError(f"says it has {fields['layers']} blocks, and has {there}", where=where)
 
 
 def _bias(names: Collection[str]) -> str:

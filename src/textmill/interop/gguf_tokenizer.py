@@ -106,7 +106,8 @@ def _settings(
     named = {role: token(key) for role, key in ROLES.items()}
     known = {name: place for place, name in enumerate(tokens) if name in _TURN_ENDS}
     ends = [number for number in map(token, _ENDS) if number is not None]
-    ends += [known[name] for name in _TURN_ENDS if name in known and types[known[name]] == CONTROL]
+    if DOCUMENT not in metadata:
+        ends += [known[name] for name in _TURN_ENDS if name in known and types[known[name]] == CONTROL]
     begins = metadata.get(PREFIX + "add_bos_token")
     if not isinstance(begins, bool):
         begins = kind == "llama" or metadata.get(PREFIX + "pre") in _BEGIN_USUALLY

@@ -1,0 +1,96 @@
+"""A model as one GGUF file that llama.cpp reads: F16 or Q8_0 matrices, its tokenizer and its chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.model_spec import DecoderSpec, Llama3Scaling, RotaryPositions
+from textmill.interop import gguf_file, gguf_rules, gguf_tokenizer_write, gguf_weights
+from textmill.interop.gguf_file import Outgoing
+from textmill.interop.gguf_quants import pack
+from textmill.interop.huggingface import Published
+
+Kind = Literal["f16", "q8_0"]
+KINDS: Mapping[str, tuple[str, int]] = {  # type of matrices, and general.file_type
+    "f16": ("F16", 1),
+    "q8_0": ("Q8_0", 7),
+}
+_ALWAYS_F32 = ("position_embd.weight", gguf_rules.FREQUENCIES)
+
+
+def write(path: Path | str, published: Published, kind: str = "f16", *, name: str = "") -> dict[str, Any]:
+    """Write a model's GGUF file, whole or not at all; an older one of that name is replaced.
+
+    Args:
+        kind: of matrices, one of `KINDS`; what has one dimension stays float32. A matrix whose rows are no multiple
+            of 32 long is written as F16 where Q8_0 is asked for.
+        name: what the model is called; left out, what its info calls it.
+
+    Returns what was written: architecture, kind, bytes, tensors, and `notes` for a person.
+    Raises RecipeError for an unknown kind, TextmillError for a model or a tokenizer that no GGUF architecture has.
+    """
+    path = Path(path)
+    if kind not in KINDS:
+        raise RecipeError(f"{kind!r} is not one of {', '.join(KINDS)}", where="kind")
+    spec = published.spec
+    if not isinstance(spec, DecoderSpec):
+        raise TextmillError(
+            f"a model of kind {spec.kind} has no GGUF architecture here", where=path, advice="decoders have"
+        )
+    state = published.model.state_dict()
+    architecture, metadata = gguf_rules.write(spec, state)
+    notes = []
+    if spec.window is not None and architecture.name == "llama" and spec.context > spec.window:
+        # llama.cpp gives a llama no window; up to the window's length both compute the same.
+        metadata["llama.context_length"] = spec.window
+        notes.append(f"llama.cpp knows no window here, so the context is its length, {spec.window} tokens")
+    rows = state["embedding.weight"].shape[0]
+    tokenizer = gguf_tokenizer_write.write(published.tokenizer, rows, published.template)
+    notes += [tokenizer.note] if tokenizer.note else []
+    tensors = list(_tensors(architecture, spec, state, kind, path))
+    about = {
+        "general.type": "model",
+        "general.name": name or str(published.info.get("name") or path.stem),
+        "general.file_type": KINDS[kind][1],
+        "general.quantization_version": 2,
+        f"{architecture.name}.vocab_size": rows,
+    }
+    size = gguf_file.write(path, metadata | about | dict(tokenizer.metadata), tensors)
+    return {
+        "path": str(path),
+        "architecture": architecture.name,
+        "kind": kind,
+        "bytes": size,
+        "tensors": len(tensors),
+        "notes": notes,
+    }
+
+
+def _tensors(
+    architecture: gguf_rules.Architecture,
+    spec: DecoderSpec,
+    state: Mapping[str, Tensor],
+    kind: str,
+    path: Path,
+) -> list[Outgoing]:
+    found = dict(gguf_weights.theirs(architecture, spec, state))
+    if isinstance(spec.position, RotaryPositions) and isinstance(spec.position.scaling, Llama3Scaling):
+        found[gguf_rules.FREQUENCIES] = gguf_rules.frequencies_of(spec)
+    return [
+        Outgoing(name, tuple(tensor.shape), packing, partial(pack, tensor, packing, path))
+        for name, tensor in found.items()
+        for packing in [_packing(name, tensor, KINDS[kind][0])]
+    ]
+
+
+def _packing(name: str, tensor: torch.Tensor, matrices: str) -> str:
+    if tensor.dim() < 2 or name in _ALWAYS_F32:
+        return "F32"
+    return "F16" if matrices == "Q8_0" and tensor.shape[-1] % 32 else matrices

@@ -1,0 +1,266 @@
+"""Whole models as GGUF files: out and in again, every architecture; and files that are no such model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.model_spec import (
+    DecoderSpec,
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    RotaryPositions,
+)
+from textmill.base.spec import GenerationSpec, TokenizerSpec
+from textmill.data.batch import IGNORE, Batch
+from textmill.interop import gguf, gguf_file, gguf_read, gguf_rules, gguf_write, load
+from textmill.interop.huggingface import Published
+from textmill.models import table
+from textmill.text.tokenizer_training import train
+
+SIZES = {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 96, "context": 64}
+GEMMA = {"activation": "geglu_tanh", "scaled_embedding": True, "head_dim": 32}
+SPECS = {
+    "llama": DecoderSpec(**SIZES),
+    "llama, untied, biased": DecoderSpec(**SIZES, tied=False, bias="all"),
+    "llama, stretched": DecoderSpec(
+        **SIZES, position=RotaryPositions(theta=500000.0, scaling=Llama3Scaling(factor=32.0))
+    ),
+    "llama, linear": DecoderSpec(**SIZES, position=RotaryPositions(scaling=LinearScaling(factor=4.0))),
+    "mistral": DecoderSpec(**SIZES, tied=False, window=64, head_dim=24),
+    "qwen2": DecoderSpec(**SIZES, bias="qkv", position=RotaryPositions(theta=1e6)),
+    "qwen3": DecoderSpec(**SIZES, qk_norm=True, head_dim=32),
+    "gemma": DecoderSpec(**SIZES, **GEMMA),
+    "gemma2": DecoderSpec(
+        **SIZES,
+        **GEMMA,
+        placement="sandwich",
+        window=8,
+        full_every=2,
+        attention_softcap=50.0,
+        logit_softcap=30.0,
+    ),
+    "gemma3": DecoderSpec(
+        **SIZES | {"layers": 7},
+        **GEMMA,
+        placement="sandwich",
+        window=8,
+        full_every=6,
+        window_theta=10000.0,
+        qk_norm=True,
+        position=RotaryPositions(theta=1e6, scaling=LinearScaling(factor=8.0)),
+    ),
+    "gpt2": DecoderSpec(
+        **SIZES | {"kv_heads": 4},
+        norm="layernorm",
+        norm_eps=1e-5,
+        activation="gelu_tanh",
+        bias="all",
+        position=LearnedPositions(),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def words():
+    """A small byte-level BPE tokenizer."""
+    text = (
+        "the mill turns water into flour and flour into bread while wind moves over grain. 磨坊流水面粉 " * 30
+    )
+    return train(TokenizerSpec(vocabulary=320), [text])
+
+
+def published(spec, tokenizer, seed=0, template=None):
+    """A model of random weights, its norms and biases random too, in bfloat16's numbers."""
+    model = table.build(spec, tokenizer.vocabulary + 3, seed=seed).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+            parameter.copy_(parameter.bfloat16())
+    return Published(model, tokenizer, spec, GenerationSpec(), {"name": "tiny"}, template)
+
+
+def logits(model, ids):
+    with torch.inference_mode():
+        inputs = torch.tensor(ids)
+        return model(Batch(inputs, torch.full_like(inputs, IGNORE)))
+
+
+IDS = [[1, 5, 300, 7, 42, 200, 31, 9, 77, 5, 2, 8, 100, 101, 102, 103]]
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_out_and_in_again(tmp_path, words, case):
+    one = published(SPECS[case], words, template="{{ messages }}")
+    report = gguf_write.write(tmp_path / "m.gguf", one, "f16")
+    assert report["architecture"] == ("llama" if case == "mistral" else case.split(",")[0])
+    found = load.load(tmp_path / "m.gguf")
+    assert gguf_rules.plain(found.spec) == gguf_rules.plain(one.spec)
+    assert found.template == "{{ messages }}"
+    assert found.info["name"] == "tiny"
+    for name, weight in one.model.state_dict().items():
+        wanted = weight.half().float() if weight.dim() > 1 and name != "position_embedding.weight" else weight
+        assert torch.equal(found.model.state_dict()[name], wanted), name
+    close = logits(found.model, IDS) - logits(one.model, IDS)
+    assert float(close.abs().max()) < 5e-3
+
+
+@pytest.mark.parametrize("case", ["llama", "gemma3", "gpt2"])
+def test_eight_bits(tmp_path, words, case):
+    one = published(SPECS[case], words)
+    small = gguf_write.write(tmp_path / "small.gguf", one, "q8_0")["bytes"]
+    large = gguf_write.write(tmp_path / "large.gguf", one, "f16")["bytes"]
+    assert small < large
+    found = load.load(tmp_path / "small.gguf").model.state_dict()
+    for name, weight in one.model.state_dict().items():
+        if weight.dim() == 1 or name == "position_embedding.weight":
+            assert torch.equal(found[name], weight)
+            continue
+        step = weight.view(-1, 32).abs().amax(1, keepdim=True) / 127
+        assert ((found[name] - weight).view(-1, 32).abs() <= step * (0.5 + 127 * 2**-11) + 1e-9).all(), name
+
+
+def test_rows_that_are_no_blocks_stay_f16(tmp_path, words):
+    spec = DecoderSpec(**SIZES | {"d_ff": 90})
+    gguf_write.write(tmp_path / "m.gguf", published(spec, words), "q8_0")
+    file = gguf.read(tmp_path / "m.gguf")
+    assert file.tensors["blk.0.ffn_down.weight"].type.name == "F16"
+    assert file.tensors["blk.0.ffn_up.weight"].type.name == "Q8_0"
+
+
+def test_a_window_beyond_llama_cpp_shortens_the_context(tmp_path, words):
+    spec = DecoderSpec(**SIZES, window=16)
+    report = gguf_write.write(tmp_path / "m.gguf", published(spec, words))
+    assert "window" in report["notes"][0]
+    found = load.load(tmp_path / "m.gguf").spec
+    assert (found.context, found.window) == (16, 16)
+
+
+def test_other_dtypes(tmp_path, words):
+    one = published(SPECS["llama"], words)
+    gguf_write.write(tmp_path / "m.gguf", one)
+    found = load.load(tmp_path / "m.gguf", torch.bfloat16).model.state_dict()
+    for name, weight in one.model.state_dict().items():
+        assert found[name].dtype is torch.bfloat16
+        assert torch.equal(found[name], weight.half().bfloat16() if weight.dim() > 1 else weight.bfloat16())
+
+
+def test_the_tokenizer_comes_back(tmp_path, words):
+    report = gguf_write.write(tmp_path / "m.gguf", published(SPECS["llama"], words))
+    found = load.load(tmp_path / "m.gguf").tokenizer
+    text = "the mill 磨坊 12345 isn't\n\n  <|endoftext|> \U0001f600"
+    assert found.encode(text).tolist() == words.encode(text).tolist()
+    assert found.decode(found.encode(text)) == text
+    assert (found.end, found.pad, found.ends) == (words.end, words.pad, (words.end,))
+    assert found.prefix == ()
+    assert "llama-bpe" in report["notes"][0]
+
+
+def test_what_no_architecture_says_is_refused(tmp_path, words):
+    for change in ({"norm": "layernorm"}, {"activation": "relu"}, {"placement": "post"}):
+        spec = dataclasses.replace(SPECS["llama"], **change)
+        with pytest.raises(TextmillError, match="no GGUF architecture"):
+            gguf_write.write(tmp_path / "m.gguf", published(spec, words))
+    with pytest.raises(TextmillError, match="f16, q8_0"):
+        gguf_write.write(tmp_path / "m.gguf", published(SPECS["llama"], words), "q4_0")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tokenizer_llama_cpp_cannot_have_is_refused(tmp_path):
+    unigram = train(TokenizerSpec(kind="unigram", vocabulary=320), ["the mill turns water into flour " * 50])
+    with pytest.raises(TextmillError, match="Unigram"):
+        gguf_write.write(tmp_path / "m.gguf", published(SPECS["llama"], unigram))
+
+
+@pytest.fixture
+def rewritten(tmp_path, words):
+    """A llama's file with other metadata, tensors taken away or added: `rewritten({key: value}, ...)`."""
+    source = tmp_path / "source.gguf"
+    gguf_write.write(source, published(SPECS["llama"], words))
+
+    def make(metadata=None, without=(), extra=None):
+        file = gguf.read(source)
+        known = {key: value for key, value in file.metadata.items() if key not in (metadata or {})}
+        for key, value in known.items():
+            known[key] = value.tolist() if hasattr(value, "tolist") else value
+        known |= {key: value for key, value in (metadata or {}).items() if value is not None}
+        tensors = [
+            gguf_file.Outgoing(name, entry.shape, entry.type.name, lambda name=name: file.bytes_of(name))
+            for name, entry in file.tensors.items()
+            if name not in without
+        ]
+        path = tmp_path / "changed.gguf"
+        gguf_file.write(path, known, [*tensors, *(extra or [])])
+        return path
+
+    return make
+
+
+WRONG = {
+    "an unknown architecture": ({"general.architecture": "rwkv7"}, "rwkv7.*llama"),
+    "no architecture": ({"general.architecture": None}, "not supported"),
+    "no width": ({"llama.embedding_length": None}, "embedding_length"),
+    "a width that is none": ({"llama.embedding_length": 0}, "no size"),
+    "an absurd width": ({"llama.feed_forward_length": 2**31}, "no size"),
+    "a text for a width": ({"llama.embedding_length": "wide"}, "no size"),
+    "another width": ({"llama.embedding_length": 128}, "shape"),
+    "endless layers": ({"llama.block_count": 10**6}, "blocks"),
+    "too few layers": ({"llama.block_count": 1}, "blocks"),
+    "heads that do not divide": ({"llama.attention.head_count_kv": 3}, "no model"),
+    "heads layer by layer": ({"llama.attention.head_count_kv": [2, 2]}, "no size"),
+    "experts": ({"llama.expert_count": 8}, "expert_count"),
+    "half a rotation": ({"llama.rope.dimension_count": 8}, "dimension_count"),
+    "another stretching": ({"llama.rope.scaling.type": "yarn"}, "yarn"),
+    "no tokens": ({"tokenizer.ggml.tokens": None}, "tokens"),
+    "another kind of tokenizer": (
+        {"tokenizer.ggml.model": "plamo2", "tokenizer.huggingface.json": None},
+        "plamo2",
+    ),
+    "an unknown way to cut": ({"tokenizer.ggml.pre": "xyz", "tokenizer.huggingface.json": None}, "xyz"),
+    "an end that is no id": ({"tokenizer.ggml.eos_token_id": 10**6}, "no id"),
+    "types of other tokens": ({"tokenizer.ggml.token_type": [1, 1]}, "one number a token"),
+    "a tokenizer.json that is none": ({"tokenizer.huggingface.json": "{}"}, "tokenizer"),
+    "more tokens than rows": ({"tokenizer.ggml.tokens": ["x"] * 400}, "one number a token"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_metadata_that_are_no_model_s(rewritten, case):
+    metadata, message = WRONG[case]
+    path = rewritten(metadata)
+    with pytest.raises(TextmillError, match=message) as caught:
+        gguf_read.read(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 800
+
+
+def test_a_missing_tensor(rewritten):
+    with pytest.raises(DamagedError, match=r"blk\.1\.ffn_up\.weight"):
+        gguf_read.read(rewritten(without=["blk.1.ffn_up.weight"]))
+
+
+def test_a_tensor_too_many(rewritten):
+    extra = gguf_file.Outgoing(
+        "blk.0.attn_sub_norm.weight", (4,), "F32", lambda: torch.zeros(16).byte().numpy()
+    )
+    with pytest.raises(DamagedError, match="attn_sub_norm"):
+        gguf_read.read(rewritten(extra=[extra]))
+
+
+def test_a_packing_that_is_not_read(rewritten):
+    packed = gguf_file.Outgoing("output_norm.weight", (64,), "I32", lambda: torch.zeros(256).byte().numpy())
+    with pytest.raises(TextmillError, match="I32"):
+        gguf_read.read(rewritten(without=["output_norm.weight"], extra=[packed]))
+
+
+def test_other_endings_are_directories(tmp_path):
+    with pytest.raises(TextmillError, match="not a directory"):
+        load.load(tmp_path / "nothing")
+    with pytest.raises(TextmillError, match="cannot be read"):
+        load.load(tmp_path / "nothing.gguf")
