@@ -45,8 +45,10 @@ CORE = {
 }
 # Extras a module may import, always inside the function that needs them.
 OPTIONAL = {
+    "ctranslate2",
     "ftfy",
     "nltk",
+    "onnxruntime",
     "opencc",
     "py3langid",
     "pypdfium2",
@@ -152,7 +154,12 @@ def test_no_pickle():
     for path in FILES:
         text = path.read_text(encoding="utf-8")
         assert "torch.save(" not in text, path
-        assert "torch.load(" not in text, path
+        calls = text.count("torch.load(")
+        if path.name == "pickle_worker.py":  # a program of its own, run shut in and only when a person asks for it
+            assert calls == text.count("weights_only=True") == 1
+            assert not {name for name in imports(path) if name.startswith("textmill")}
+        else:
+            assert calls == 0, path
         assert not {"pickle", "marshal", "shelve", "dill"} & {name.split(".")[0] for name in imports(path)}, (
             path
         )
