@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from textmill.base.count_recurrent import recurrent_encoder_decoder_parameters, recurrent_parameters
 from textmill.base.model_spec import (
     DecoderSpec,
     EncoderDecoderSpec,
@@ -97,6 +98,8 @@ _PARAMETERS: dict[str, Callable[[Any, int], int]] = {
     "decoder": _decoder,
     "encoder": _encoder,
     "encoder-decoder": _encoder_decoder,
+    "recurrent": recurrent_parameters,
+    "recurrent-encoder-decoder": recurrent_encoder_decoder_parameters,
 }
 
 

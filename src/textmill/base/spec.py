@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import RecipeError
-from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec
+from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.base.objective_spec import OBJECTIVES, ObjectiveSpec, usual
 from textmill.base.schema import About
 from textmill.base.training_spec import TrainingSpec
@@ -180,9 +180,9 @@ class Recipe:
         return self.training.sequence or self.model.context
 
     @property
-    def decoder(self) -> DecoderSpec:
+    def trained(self) -> TrainedSpec:
         """The model, for whom only one that is trained by steps will do."""
-        assert isinstance(self.model, DecoderSpec)
+        assert isinstance(self.model, TrainedSpec)
         return self.model
 
     @property

@@ -147,16 +147,27 @@ def check(result: Mapping[str, Any]) -> None:
     _OUT.print(table)
     _OUT.print("\ntokens that bear loss are [green]green[/green], others [dim]dim[/dim]:")
     for row in result["mask"]:
-        line = Text("  ")
-        for token in row:
-            line.append(token["text"], style="green" if token["loss"] else "dim")
-        _OUT.print(line)
+        _mask(row)
     for finding in result["findings"]:
         colour = {"ok": "green", "warning": "yellow"}[finding["level"]]
         _OUT.print(Text.assemble((f"{finding['level']:<8} ", colour), finding["text"]))
     if sweep := result.get("sweep"):
         _OUT.print(f"\nrate sweep  {sparkline([loss for _, loss in sweep['curve']], 60)}")
         _OUT.print(f"suggested learning rate {sweep['suggestion']:.2e}")
+
+
+def _mask(row: Mapping[str, Any]) -> None:
+    """A row as it is read: its source, its tokens with what is to be said in place of them, its label."""
+    if row["source"]:
+        _OUT.print(Text("  " + "".join(row["source"]), style="dim"))
+    line = Text("  → " if row["source"] else "  ")
+    for token in row["tokens"]:
+        line.append(token["text"], style="green" if token["loss"] else "dim")
+        if "target" in token:
+            line.append(f"[{token['target']}]", style="bold green")
+    _OUT.print(line)
+    if row["label"] is not None:
+        _OUT.print(Text(f"  = {row['label']}", style="bold green"))
 
 
 def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import ModelSpec
 from textmill.models.decoder import Decoder
 from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
+from textmill.models.heads import Headed, attach
 from textmill.models.initial import initialise
 from textmill.models.ngram import NGram
 from textmill.models.recurrent import RecurrentModel
@@ -39,14 +41,23 @@ class _NoInitialValues(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def empty(spec: ModelSpec, vocabulary: int) -> nn.Module:
-    """The model without storage (on the meta device), for weights to be assigned to; in eval mode."""
+def empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None = None) -> nn.Module:
+    """The model without storage (on the meta device), for weights to be assigned to; in eval mode.
+
+    head: what stands in place of its output layer.
+    """
     with torch.device("meta"), _NoInitialValues():
-        return MODELS[spec.kind](spec, vocabulary).eval()
+        model = MODELS[spec.kind](spec, vocabulary)
+        return (model if head is None else Headed(model, head)).eval()
 
 
 def build(
-    spec: ModelSpec, vocabulary: int, *, seed: int = 0, dtype: torch.dtype = torch.float32
+    spec: ModelSpec,
+    vocabulary: int,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    head: HeadSpec | None = None,
 ) -> nn.Module:
     """A fresh model on the CPU, in training mode, its weights a function of (spec, vocabulary, seed) only.
 
@@ -55,4 +66,4 @@ def build(
     """
     model = empty(spec, vocabulary).to_empty(device="cpu").train()
     initialise(model, seed)
-    return model.to(dtype)
+    return (model if head is None else attach(model, head, seed=seed)).to(dtype)

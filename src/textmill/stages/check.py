@@ -6,14 +6,13 @@ Preparing is part of it, since the answer needs the data; what is prepared is wh
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import count
 from textmill.base.console import amount
 from textmill.base.spec import Recipe
-from textmill.stages.inputs import loader_of, not_empty, part
-from textmill.stages.prepare import Prepared, prepare
+from textmill.stages.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
+from textmill.stages.prepare import PARTS, Prepared, prepare
 from textmill.stages.train import fitting
 from textmill.stages.workspace import Workspace
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from textmill.training.memory import Fit
 
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
+_WRITES = ("causal", "infilling", "spans", "continue", "pairs")  # objectives after which a model writes
 _MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
 
 
@@ -59,13 +59,13 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
     fit = fitting(recipe, prepared, compute)
     space.reporter.note("timing a few steps on a copy")
     timing = _timing(recipe, prepared, compute, fit)
-    train, loader = part(prepared, "train"), loader_of(recipe, prepared)
-    flops = size.flops_per_token(recipe.decoder, train.vocabulary, recipe.sequence)
+    loader, vocabulary = loader_of(recipe, prepared), prepared.open_tokenizer().vocabulary
+    flops = size.flops_per_token(recipe.trained, vocabulary, recipe.sequence)
     tokens = recipe.training.steps * recipe.training.batch * recipe.sequence
     free = memory.free_bytes(compute.device)
     result = {
         "name": recipe.name,
-        "parameters": count.parameters(recipe.decoder, train.vocabulary),
+        "parameters": count.parameters(recipe.trained, vocabulary),
         "flops_per_token": flops,
         "flops": flops * tokens,
         "memory_bytes": fit.need.total,
@@ -77,7 +77,7 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
         "tokens_per_second": timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
-        "train_tokens": train.tokens,
+        "train_tokens": texts_of(loader.store).tokens,
         "epochs": recipe.training.steps / loader.steps_per_epoch,
         "mask": _mask(recipe, prepared),
     }
@@ -89,7 +89,14 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
 
 
 # What is checked of each kind of model.
-_CHECKS = {"decoder": _trained, "ngram": _counted}
+_CHECKS = {
+    "decoder": _trained,
+    "encoder": _trained,
+    "encoder-decoder": _trained,
+    "recurrent": _trained,
+    "recurrent-encoder-decoder": _trained,
+    "ngram": _counted,
+}
 
 
 def vars_of(fit: Fit) -> dict[str, int]:
@@ -113,15 +120,14 @@ def seconds_per_step(recipe: Recipe, prepared: Prepared) -> float:
     return _timing(recipe, prepared, compute, fitting(recipe, prepared, compute)).seconds_per_step
 
 
-def _model_and_loss(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> tuple[Any, Any]:
-    from textmill.models import table
+def _model_and_losses(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> tuple[Any, Any]:
     from textmill.training import memory
-    from textmill.training.loss import causal
+    from textmill.training.objectives import losses
 
     vocabulary = prepared.open_tokenizer().vocabulary
-    model: Any = table.build(recipe.model, vocabulary, seed=recipe.seed)
+    model: Any = model_of(recipe, prepared)
     model.recomputed_blocks = memory.recomputed_blocks(
-        recipe.decoder,
+        recipe.trained,
         recipe.training,
         vocabulary,
         recipe.sequence,
@@ -129,38 +135,71 @@ def _model_and_loss(recipe: Recipe, prepared: Prepared, compute: Compute, fit: F
         loss_chunk=fit.loss_chunk,
         precision=compute.precision,
     )
-    return model, functools.partial(causal, chunk=fit.loss_chunk)
+    return model, losses(recipe.goal, sequence=recipe.sequence, chunk=fit.loss_chunk)
 
 
 def _timing(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> Any:
     from textmill.training import preflight
 
-    model, loss = _model_and_loss(recipe, prepared, compute, fit)
-    loader = loader_of(recipe, prepared)
-    return preflight.measure(model, loss, loader, recipe.training, compute, micro_batch=fit.micro_batch)
+    model, losses = _model_and_losses(recipe, prepared, compute, fit)
+    return preflight.measure(
+        model,
+        losses.training,
+        loader_of(recipe, prepared),
+        recipe.training,
+        compute,
+        micro_batch=fit.micro_batch,
+        count=losses.count,
+    )
 
 
 def _sweep(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> dict[str, Any]:
     from textmill.training import preflight
 
-    model, loss = _model_and_loss(recipe, prepared, compute, fit)
-    loader = loader_of(recipe, prepared)
+    model, losses = _model_and_losses(recipe, prepared, compute, fit)
     found = preflight.learning_rate_range(
-        model, loss, loader, recipe.training, compute, micro_batch=fit.micro_batch
+        model,
+        losses.training,
+        loader_of(recipe, prepared),
+        recipe.training,
+        compute,
+        micro_batch=fit.micro_batch,
+        count=losses.count,
     )
     curve = list(zip(found.rates, found.losses, strict=True))
     return {"curve": curve, "suggestion": found.suggestion, "highest": found.highest}
 
 
-def _mask(recipe: Recipe, prepared: Prepared) -> list[list[dict[str, Any]]]:
-    """The first tokens of the first rows of step 0, and whether each bears loss."""
+def _mask(recipe: Recipe, prepared: Prepared) -> list[dict[str, Any]]:
+    """The first tokens of the first rows of step 0: what is read, and what is to be said of it."""
     from textmill.training import inspection
 
-    tokenizer = prepared.open_tokenizer()
-    rows = inspection.shown(loader_of(recipe, prepared).batch(0), _SHOWN_ROWS)
+    tokenizer, loader = prepared.open_tokenizer(), loader_of(recipe, prepared)
+    names = {number: name for name, number in tokenizer.special.items()}
+    labels = getattr(loader.store, "labels", None)
+
+    def spelt(token: int) -> str:
+        return names.get(token) or tokenizer.decode([token])
+
+    def said(token: inspection.ShownToken) -> dict[str, Any]:
+        shown: dict[str, Any] = {"text": spelt(token.id), "loss": token.bears_loss}
+        if token.target is not None:
+            shown["target"] = labels[token.target] if labels else spelt(token.target)
+        return shown
+
+    def label(row: inspection.ShownRow) -> Any:
+        if row.label is None or labels is None:
+            return row.label
+        held = row.label if isinstance(row.label, tuple) else (row.label,)
+        return [labels[int(number)] for number in held]
+
     return [
-        [{"text": tokenizer.decode([token.id]), "loss": token.bears_loss} for token in row[:_SHOWN_TOKENS]]
-        for row in rows
+        {
+            "tokens": [said(token) for token in row.tokens[:_SHOWN_TOKENS]],
+            "source": [spelt(token.id) for token in (row.source or ())[:_SHOWN_TOKENS]],
+            "label": label(row),
+        }
+        for row in inspection.shown_rows(loader.batch(0), recipe.goal.kind, _SHOWN_ROWS)
     ]
 
 
@@ -186,17 +225,9 @@ def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
     """The same of the data alone."""
     from textmill.training import inspection
 
-    train = part(prepared, "train")
-    step = inspection.end_is_trained(loader_of(recipe, prepared), train.end, min(recipe.training.steps, 200))
-    if step is None:
-        found = [
-            _finding(
-                "warning", "the end-of-text token is no target in the first steps: the model may never stop"
-            )
-        ]
-    else:
-        found = [_finding("ok", f"the end-of-text token is trained, first in step {step}")]
-    overlap = inspection.overlap(train, part(prepared, "test"))
+    found = _end_finding(recipe, prepared) if recipe.goal.kind in _WRITES else []
+    stores = {name: store_of(recipe, prepared, name) for name in PARTS}
+    overlap = inspection.overlap(texts_of(stores["train"]), texts_of(stores["test"]))
     level = "warning" if overlap.same or overlap.share > _MUCH_OVERLAP else "ok"
     text = (
         f"{overlap.same} of {overlap.documents} test documents are in the training part word for word; "
@@ -205,9 +236,21 @@ def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
     if level == "warning" and overlap.worst:
         text += f", most in document {overlap.worst[0][0]} ({overlap.worst[0][1]:.0%})"
     found.append(_finding(level, text))
-    if not len(part(prepared, "validation")):
+    if empty(stores["validation"]):
         found.append(_finding("warning", "there is no validation part: the last weights count as the best"))
     return found
+
+
+def _end_finding(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
+    """Whether a model that writes learns to stop."""
+    from textmill.training import inspection
+
+    end = prepared.open_tokenizer().end
+    step = inspection.end_is_trained(loader_of(recipe, prepared), end, min(recipe.training.steps, 200))
+    if step is None:
+        text = "the end-of-text token is no target in the first steps: the model may never stop"
+        return [_finding("warning", text)]
+    return [_finding("ok", f"the end-of-text token is trained, first in step {step}")]
 
 
 def _finding(level: str, text: str) -> dict[str, str]:

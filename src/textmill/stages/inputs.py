@@ -1,35 +1,80 @@
-"""What a training run reads, put together from its recipe: the packing, the loader, the evaluation batches."""
+"""What a run reads, put together from its recipe: stores, loaders, the model that reads them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from textmill.base.errors import RecipeError
+from textmill.base.head_spec import HeadSpec, head_for
 from textmill.base.spec import Recipe
-from textmill.data.loader import Loader
-from textmill.data.packing import BestFitPacking, RunningPacking
-from textmill.data.tokens import TokenStore
+from textmill.data import views
+from textmill.data.examples import ExampleStore
+from textmill.data.special import SpecialTokens
+from textmill.data.tokens import Texts, TokenStore
 from textmill.stages.prepare import Prepared
 
-_PACKINGS = {"running": RunningPacking, "best-fit": BestFitPacking}
+Store = TokenStore | ExampleStore
 
 
-def loader_of(recipe: Recipe, prepared: Prepared) -> Loader:
-    """The loader of a recipe's training part: `batch(step)` is a pure function of data, seed and step."""
-    store = not_empty(part(prepared, "train"))
-    packing = _PACKINGS[recipe.training.packing](store, recipe.sequence)
-    return Loader(packing, recipe.training.batch, recipe.seed)
+def loader_of(recipe: Recipe, prepared: Prepared, name: str = "train") -> views.AnyLoader:
+    """The loader of one part: `batch(step)` is a pure function of data, seed and step. Raises RecipeError when the
+    part is empty."""
+    return views.loader(
+        recipe.goal,
+        not_empty(store_of(recipe, prepared, name), name),
+        sequence=recipe.sequence,
+        batch=recipe.training.batch,
+        seed=recipe.seed,
+        packing=recipe.training.packing,
+        tokens=SpecialTokens.of(prepared.open_tokenizer(), start=getattr(recipe.model, "start", None)),
+    )
+
+
+def store_of(recipe: Recipe, prepared: Prepared, name: str) -> Store:
+    """What one part of the corpus holds for a recipe's objective: plain text as tokens, or records."""
+    path = prepared.tokens.path / name
+    return ExampleStore(path) if recipe.goal.kind in views.SUPERVISED else TokenStore(path)
 
 
 def part(prepared: Prepared, name: str) -> TokenStore:
-    """The token store of one part of the corpus."""
+    """The token store of one part of a corpus of plain text."""
     return TokenStore(prepared.tokens.path / name)
 
 
-def not_empty(store: TokenStore) -> TokenStore:
-    """The training part. Raises RecipeError when it holds nothing."""
-    if not len(store.ids):
+def texts_of(store: Store) -> Texts:
+    """What is read of each document or record."""
+    return store.texts() if isinstance(store, ExampleStore) else store
+
+
+def empty(store: Store) -> bool:
+    """Whether there is nothing in a store."""
+    return not len(store)
+
+
+def not_empty(store: Any, name: str = "train") -> Any:
+    """A store that holds something. Raises RecipeError when it does not."""
+    if empty(store):
         raise RecipeError(
-            "the training part is empty",
+            f"the {'training' if name == 'train' else name} part is empty",
             where="corpus",
             advice="add text, or lower split.test and split.validation",
         )
     return store
+
+
+def head_of(recipe: Recipe, prepared: Prepared) -> HeadSpec | None:
+    """What stands in place of the model's output layer, for objectives whose answer is no token."""
+    if recipe.goal.kind not in views.SUPERVISED or recipe.goal.kind == "pairs":
+        return None
+    store = store_of(recipe, prepared, "train")
+    assert isinstance(store, ExampleStore)
+    outputs = int(store.lengths("value")[0]) if recipe.goal.kind == "regress" and len(store) else 1
+    return head_for(recipe.goal, recipe.model.kind, store.labels or (), outputs)
+
+
+def model_of(recipe: Recipe, prepared: Prepared) -> Any:
+    """The model of a recipe with its first weights, its head included."""
+    from textmill.models import table
+
+    vocabulary = prepared.open_tokenizer().vocabulary
+    return table.build(recipe.model, vocabulary, seed=recipe.seed, head=head_of(recipe, prepared))

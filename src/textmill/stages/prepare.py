@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from textmill.base import lineage, schema
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.files import content_id, sha256_file, value_id, write_text
+from textmill.base.files import content_id, read_json, sha256_file, value_id, write_text
 from textmill.base.lineage import Artifact
 from textmill.base.machine import usable_cores
+from textmill.base.objective_spec import PairsObjective
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.base.step_spec import PersonalDataStep
 from textmill.stages.forget import forgotten
 from textmill.stages.workspace import Workspace
-from textmill.text import engine
+from textmill.text import engine, pretrained
 from textmill.text.clean import STEP_FILES
 from textmill.text.corpus import Corpus
+from textmill.text.document import Document
 from textmill.text.engine import Runner
 from textmill.text.privacy import secret_id
 from textmill.text.sources import table
-from textmill.text.tokenizer import Tokenizer
 
 PARTS = ("train", "validation", "test")
+_DECIDE = (
+    "kind",
+    "target",
+    "label",
+    "multiple",
+    "tags",
+    "question",
+    "answer",
+)  # of an objective: what records hold
 _PARTS_SECONDS = 7 * 24 * 3600  # how long what was half done is kept when another corpus is made
 
 
@@ -38,8 +50,8 @@ class Prepared:
     tokenizer: Artifact
     tokens: Artifact
 
-    def open_tokenizer(self) -> Tokenizer:
-        return Tokenizer.load(self.tokenizer.path / "tokenizer.json")
+    def open_tokenizer(self) -> Any:
+        return pretrained.load(self.tokenizer.path)
 
     def open_corpus(self) -> Corpus:
         return Corpus(self.corpus.path)
@@ -143,45 +155,73 @@ def learn_tokenizer(recipe: Recipe, space: Workspace, corpus: Artifact) -> Artif
         spec |= {"file": sha256_file(path)}
 
     def make(directory: Path) -> None:
-        texts = (document.text for document in Corpus(corpus.path).documents("train"))
+        texts = _said(recipe, Corpus(corpus.path).documents("train"))
         tokenizer_training.train(recipe.tokenizer, texts).save(directory / "tokenizer.json")
 
+    if isinstance(recipe.goal, PairsObjective):
+        spec |= {"target": recipe.goal.target}
     parents = () if recipe.tokenizer.path is not None else (corpus,)
     return space.artifact("tokenizer", version=1, spec=spec, parents=parents, make=make, name=recipe.name)
 
 
+def _said(recipe: Recipe, documents: Iterable[Document]) -> Iterator[str]:
+    """Every text a model of this recipe will read or write."""
+    for document in documents:
+        yield document.text
+        if isinstance(recipe.goal, PairsObjective):
+            yield document.metadata.get(recipe.goal.target, "")
+
+
 def tokenise(recipe: Recipe, space: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:
-    """Encode every part of the corpus into a token store."""
-    from textmill.data import tokens
+    """Encode every part of the corpus: plain text into a token store, records into an example store."""
+    from textmill.data import examples, tokens, views
+
+    objective = recipe.goal
+    records = objective.kind in views.SUPERVISED
 
     def make(directory: Path) -> None:
-        encoder = Tokenizer.load(tokenizer.path / "tokenizer.json")
-        source = Corpus(corpus.path)
+        encoder, source = pretrained.load(tokenizer.path), Corpus(corpus.path)
+        labels = None
         for part in PARTS:
-            tokens.write(directory / part, source.documents(part), encoder)
+            if not records:
+                tokens.write(directory / part, source.documents(part), encoder)
+                continue
+            made = examples.write(directory / part, source.documents(part), objective, encoder, labels=labels)
+            if part == "train" and made["labels"] is not None:
+                labels = tuple(made["labels"])
 
+    read = (
+        {name: value for name, value in schema.write(objective).items() if name in _DECIDE} if records else {}
+    )
     return space.artifact(
-        "tokens", version=1, spec={}, parents=(corpus, tokenizer), make=make, name=recipe.name
+        "tokens", version=1, spec=read, parents=(corpus, tokenizer), make=make, name=recipe.name
     )
 
 
 def summary(prepared: Prepared) -> dict[str, Any]:
     """What was prepared: counts by part, what was set aside and why, and where the artifacts are."""
-    from textmill.data.tokens import TokenStore
-
     report = prepared.open_corpus().report
-    stores = {part: TokenStore(prepared.tokens.path / part) for part in PARTS}
-    size, tokens = (
-        sum(store.bytes.sum() for store in stores.values()),
-        sum(store.tokens for store in stores.values()),
-    )
+    manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
+    counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
+    size, tokens = sum(manifest["bytes"] for manifest in manifests.values()), sum(counts.values())
+    aside = Counter()
+    for manifest in manifests.values():
+        aside.update(manifest.get("set_aside", {}))
     return {
         "corpus": report,
-        "parts": {part: report["parts"][part] | {"tokens": stores[part].tokens} for part in PARTS},
+        "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
+        "records_set_aside": dict(aside),
         "card": str(prepared.corpus.path / "card.html"),
-        "vocabulary": stores["train"].vocabulary,
-        "bytes_per_token": float(size / tokens),
+        "vocabulary": manifests["train"]["vocabulary"],
+        "bytes_per_token": size / max(tokens, 1),
         "artifacts": {
             item.kind: str(item.path) for item in (prepared.corpus, prepared.tokenizer, prepared.tokens)
         },
     }
+
+
+def _tokens(manifest: Mapping[str, Any]) -> int:
+    """Ids in a store of either kind."""
+    if "fields" not in manifest:
+        return manifest["tokens"]
+    return sum(field["values"] for name, field in manifest["fields"].items() if name != "value")

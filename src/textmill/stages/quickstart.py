@@ -108,7 +108,7 @@ def _fit_to_time(recipe: Recipe, space: Workspace, minutes: float) -> Recipe:
     prepared = prepare(recipe, space)
     space.reporter.note("measuring this machine's speed")
     seconds = seconds_per_step(recipe, prepared)
-    epoch = len(loader_of(recipe, prepared).packing) / recipe.training.batch
+    epoch = loader_of(recipe, prepared).steps_per_epoch
     steps = int(max(10, min(minutes * 60 / seconds, _MOST_EPOCHS * max(epoch, 1))))
     changes = {"steps": steps, "evaluate_every": max(5, steps // 12), "save": {"every": max(5, steps // 12)}}
     plain = schema.write(recipe)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,15 +21,15 @@ from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
-from textmill.data.loader import Loader, evaluation_batches
-from textmill.data.tokens import TokenStore
+from textmill.data.views import AnyLoader
 from textmill.stages.board import Board, NoBoard
 from textmill.stages.interrupt import Stop
 from textmill.training import checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
-from textmill.training.loss import causal, evaluate_loss
+from textmill.training.loss import evaluate_loss
+from textmill.training.objectives import Losses, before_step, losses
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
@@ -68,8 +67,9 @@ class Session:
     model: nn.Module
     optimizer: Optimizer
     average: WeightAverage | None
-    loader: Loader
-    validation: TokenStore
+    loader: AnyLoader
+    validation: AnyLoader | None  # None: the part is empty
+    vocabulary: int
     reporter: Reporter
     stop: Stop
     board: Board = field(default_factory=NoBoard)
@@ -118,9 +118,9 @@ class Session:
         training = self.recipe.training
         rows = self.progress.micro_batch or training.batch
         recomputed = memory.recomputed_blocks(
-            self.recipe.decoder,
+            self.recipe.trained,
             training,
-            self.loader.packing.store.vocabulary,
+            self.vocabulary,
             self.recipe.sequence,
             rows,
             loss_chunk=self.progress.loss_chunk,
@@ -130,7 +130,7 @@ class Session:
         self.model.recomputed_blocks = recomputed  # type: ignore[assignment]
         results = train(
             self.model,
-            functools.partial(causal, chunk=self.progress.loss_chunk),
+            self._losses().training,
             self.loader,
             self.optimizer,
             steps=steps,
@@ -140,6 +140,8 @@ class Session:
             seed=self.recipe.seed,
             world=self.world,
             autocast=self.compute.autocast,
+            count=self._losses().count,
+            before=before_step(self.model, self.recipe.goal, training.steps),
         )
         for result in results:
             self._account(result)
@@ -159,6 +161,9 @@ class Session:
                 )
             if self._patience_lost():
                 return
+
+    def _losses(self) -> Losses:
+        return losses(self.recipe.goal, sequence=self.recipe.sequence, chunk=self.progress.loss_chunk)
 
     def _account(self, result: StepResult) -> None:
         progress = self.progress
@@ -238,14 +243,13 @@ class Session:
         """(nats, targets) of the first `training.evaluate_tokens` of the validation part, averaged weights if any."""
         averaged = self.average.applied() if self.average is not None else contextlib.nullcontext()
         with averaged, self.compute.autocast():
-            return evaluate_loss(self.model, self._validation_batches())
+            return evaluate_loss(self.model, self._validation_batches(), self._losses().validation)
 
     def _validation_batches(self) -> Iterator[Any]:
-        if not len(self.validation):
+        if self.validation is None:
             return
-        training, sequence = self.recipe.training, self.recipe.sequence
-        rows = max(1, _LOOK_POSITIONS // sequence)
-        for item in evaluation_batches(self.validation, sequence, rows, tokens=training.evaluate_tokens):
+        rows = max(1, _LOOK_POSITIONS // self.recipe.sequence)
+        for item in self.validation.evaluation(rows, tokens=self.recipe.training.evaluate_tokens):
             yield item.batch.to(self.compute.device)
 
     def _patience_lost(self) -> bool:

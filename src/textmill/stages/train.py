@@ -107,7 +107,14 @@ def _trained(
 
 
 # How a run of each kind of model is trained.
-_SESSIONS = {"decoder": _trained, "ngram": _counted}
+_SESSIONS = {
+    "decoder": _trained,
+    "encoder": _trained,
+    "encoder-decoder": _trained,
+    "recurrent": _trained,
+    "recurrent-encoder-decoder": _trained,
+    "ngram": _counted,
+}
 
 
 def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) -> Any:
@@ -115,7 +122,7 @@ def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) ->
     from textmill.training import memory
 
     vocabulary = prepared.open_tokenizer().vocabulary
-    return memory.fit(recipe.decoder, recipe.training, vocabulary, recipe.sequence, compute, ranks=ranks)
+    return memory.fit(recipe.trained, recipe.training, vocabulary, recipe.sequence, compute, ranks=ranks)
 
 
 def _loss(session: Session) -> str:
@@ -127,25 +134,26 @@ def open_session(
     run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any
 ) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
-    from textmill.models import size, table
+    from textmill.models import size
     from textmill.training import optimizer
     from textmill.training.average import WeightAverage
 
     tokenizer = prepared.open_tokenizer()
-    model = table.build(recipe.model, tokenizer.vocabulary, seed=recipe.seed)
-    model = _placed(model, recipe, world, compute)
+    model = _placed(inputs.model_of(recipe, prepared), recipe, world, compute)
     average = recipe.training.average
+    unseen = inputs.empty(inputs.store_of(recipe, prepared, "validation"))
     return Session(
         run=run,
         recipe=recipe,
         world=world,
         compute=compute,
         model=model,
-        flops_per_token=size.flops_per_token(recipe.decoder, tokenizer.vocabulary, recipe.sequence),
+        flops_per_token=size.flops_per_token(recipe.trained, tokenizer.vocabulary, recipe.sequence),
         optimizer=optimizer.build(model, recipe.training.optimizer),
         average=WeightAverage(model, average.decay) if average is not None else None,
         loader=inputs.loader_of(recipe, prepared),
-        validation=inputs.part(prepared, "validation"),
+        validation=None if unseen else inputs.loader_of(recipe, prepared, "validation"),
+        vocabulary=tokenizer.vocabulary,
         reporter=reporter,
         stop=stop,
     )

@@ -27,8 +27,10 @@ class Weights:
 
     def build(self, recipe: Recipe, prepared: Prepared) -> nn.Module:
         """The model with these weights, in evaluation mode. Raises DamagedError when they are not as written."""
+        from textmill.stages.inputs import head_of
+
         saved = checkpoint.load(self.path)
-        model = table.empty(recipe.model, prepared.open_tokenizer().vocabulary)
+        model = table.empty(recipe.model, prepared.open_tokenizer().vocabulary, head_of(recipe, prepared))
         tensors: dict[str, Any] = {**saved.model, **(saved.average or {})}
         model.load_state_dict(tensors, assign=True)
         return model.eval()

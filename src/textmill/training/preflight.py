@@ -14,7 +14,7 @@ from textmill.base.training_spec import TrainingSpec
 from textmill.training import optimizer as optimizers
 from textmill.training.device import Compute
 from textmill.training.loop import Batches, StepResult, train
-from textmill.training.loss import Loss
+from textmill.training.loss import Count, Loss, count_targets
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,16 @@ def measure(
     *,
     micro_batch: int | None,
     steps: int = 3,
+    count: Count = count_targets,
 ) -> Timing:
     """Time `steps` steps, after one that warms up, on a copy of the model.
 
     Everything a step costs is in it: batch, forward, backward, clipping, the optimiser's update.
     """
     results = list(
-        _steps(model, loss, loader, training, compute, range(steps + 1), [1e-8] * (steps + 1), micro_batch)
+        _steps(
+            model, loss, loader, training, compute, range(steps + 1), [1e-8] * (steps + 1), micro_batch, count
+        )
     )
     typical = statistics.median(result.seconds for result in results[1:])
     return Timing(
@@ -64,6 +67,7 @@ def _steps(
     steps: range,
     rates: list[float],
     micro_batch: int | None,
+    count: Count,
 ) -> Iterator[StepResult]:
     """Steps on a copy of the model with a fresh optimiser."""
     trial = copy.deepcopy(model).to(compute.device)
@@ -78,6 +82,7 @@ def _steps(
         micro_batch=micro_batch,
         clip=training.clip,
         autocast=compute.autocast,
+        count=count,
     )
 
 
@@ -103,6 +108,7 @@ def learning_rate_range(
     highest: float = 1e2,
     steps: int = 60,
     smoothing: float = 0.8,
+    count: Count = count_targets,
 ) -> RangeTest:
     """Raise the rate exponentially from `lowest` to `highest` times the recipe's, and watch the loss.
 
@@ -115,7 +121,9 @@ def learning_rate_range(
     peak = training.optimizer.lr
     losses: list[float] = []
     try:
-        for result in _steps(model, loss, loader, training, compute, range(steps), multiples, micro_batch):
+        for result in _steps(
+            model, loss, loader, training, compute, range(steps), multiples, micro_batch, count
+        ):
             smoothed = result.loss if not losses else smoothing * losses[-1] + (1 - smoothing) * result.loss
             losses.append(smoothed)
             if smoothed > min(losses) + 0.5 * max(losses[0] - min(losses), 0.1):
