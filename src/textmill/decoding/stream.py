@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +48,19 @@ def generate_text(
     rows: int = 32,
     context: int | None = None,
     speculation: Speculation | None = None,
+    ends: Collection[int] | None = None,
 ) -> Iterator[TextPiece]:
     """Answer each prompt `samples` times, the way the spec says, yielding text as soon as it is certain.
 
     A prompt is a text to go on from, or a Prompt. The texts of one (row, sample) put together are its answer, without
     the prompt, the end-of-text token and the stop string. Each (row, sample) ends with exactly one piece whose `finish`
     is not None; its text may be empty. Where answers are searched for (beams, contrastive, mbr), that is its only
-    piece. Arguments and errors as in decoding.answer.answers.
+    piece. `ends`: ids that end an answer; left out: the tokenizer's. Other arguments and errors as in
+    decoding.answer.answers.
     """
     given = [one if isinstance(one, Prompt) else of_text(tokenizer, one) for one in prompts]
-    options = {"ends": tokenizer.ends, "samples": samples, "rows": rows, "context": context}
+    last = tokenizer.ends if ends is None else tuple(ends)
+    options = {"ends": last, "samples": samples, "rows": rows, "context": context}
     if searches(spec):
         yield from _searched(model, tokenizer, given, spec, options)
     else:
