@@ -23,7 +23,7 @@ SPECS = {"infilling": InfillingObjective(), "spans": SpansObjective(), "continue
 VIEWS = {"infilling": InfillingView, "spans": SpansView, "continue": ContinueView}
 KINDS = pytest.mark.parametrize("kind", list(SPECS))
 PACKINGS = pytest.mark.parametrize("packing", ["running", "best-fit"])
-quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def loader_of(kind, store, marked, *, packing="running", sequence=24, batch=4, seed=3):
@@ -212,7 +212,7 @@ def test_an_epoch_reads_every_row_once_and_with_new_noise_the_next(make_store, m
     assert (sources[0] == sources[1]) == (kind == "continue")
 
 
-@quick
+@settings(quick, max_examples=12)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=10), st.sampled_from(list(SPECS)), st.booleans())
 def test_steps_are_those_of_the_walk(make_store, marked, lengths, kind, running):
     loader = loader_of(kind, make_store(lengths), marked, packing="running" if running else "best-fit")

@@ -21,7 +21,7 @@ from textmill.data.views import LOADERS
 from textmill.text.document import collected
 
 LENGTHS = [5, 40, 0, 17, 100, 3, 3, 64, 9]
-quick = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PACKINGS = pytest.mark.parametrize("packing", ["running", "best-fit"])
 
 
@@ -101,7 +101,7 @@ def test_ranks_stacked_are_the_batch_of_one_and_nothing_else_matters(
         loader.batch(0, 0, 3)
 
 
-@quick
+@settings(quick, max_examples=12)
 @given(st.lists(st.integers(0, 40), min_size=8, max_size=16), st.sampled_from([0, 1, 2]), st.booleans())
 def test_steps_are_those_of_the_walk(make_store, marked, lengths, way, running):
     keys = [{}, {"whole_words": True}, {"next_sentence": True}][way]
@@ -113,14 +113,14 @@ def test_steps_are_those_of_the_walk(make_store, marked, lengths, way, running):
         assert way == 2
         return
     walked: dict[str, Counter[int]] = {}
-    for step in range(20):
+    for step in range(10):
         found = loader.documents(step)
         assert sum(count for _, count in found) == int((loader.batch(step).targets != IGNORE).sum())
         for document, tokens in found:
             walked.setdefault(document, Counter())[step] += tokens
     for index in range(len(loader.store)):
         name = loader.store.document_id(index)
-        steps, tokens = loader.steps_of(name, 20)
+        steps, tokens = loader.steps_of(name, 10)
         assert dict(zip(steps.tolist(), tokens.tolist(), strict=True)) == walked.get(name, {})
 
 

@@ -113,3 +113,90 @@ def test_pieces_of_a_large_store_meet(make_store, monkeypatch):
     monkeypatch.setattr(inspection, "_PIECE", 17)
     assert inspection.overlap(train, other) == whole
     assert whole.share == 1.0
+
+
+def test_a_hidden_token_is_shown_with_what_stood_there():
+    batch = Batch(
+        torch.tensor([[7, 50, 2, 9, 8, 3, 0]]),
+        torch.tensor([[IGNORE, 1, 2, IGNORE, IGNORE, IGNORE, IGNORE]]),
+        mask=torch.tensor([[True] * 6 + [False]]),
+        segments=torch.tensor([[0, 0, 0, 0, 0, 1, 0]]),
+        labels=torch.tensor([1]),
+    )
+    (row,) = inspection.shown_rows(batch, "masked")
+    assert [(token.id, token.bears_loss, token.target, token.segment) for token in row.tokens] == [
+        (7, False, None, 0), (50, True, 1, 0), (2, True, 2, 0),
+        (9, False, None, 0), (8, False, None, 0), (3, False, None, 1),
+    ]  # fmt: skip
+    assert row.label == 1
+    assert row.source is None
+    assert inspection.shown_rows(batch, "tag")[0].tokens == row.tokens
+
+
+def test_a_pair_is_shown_as_source_and_target():
+    batch = Batch(
+        torch.tensor([[1, 5, 6, 7], [1, 5, 0, 0]]),
+        torch.tensor([[5, 6, 7, 2], [5, 2, IGNORE, IGNORE]]),
+        mask=torch.tensor([[True] * 4, [True, True, False, False]]),
+        source=torch.tensor([[3, 4, 0], [3, 4, 8]]),
+        source_mask=torch.tensor([[True, True, False], [True, True, True]]),
+    )
+    for kind in ("pairs", "infilling", "spans", "continue"):
+        one, two = inspection.shown_rows(batch, kind)
+        assert [(token.id, token.bears_loss) for token in one.tokens] == [
+            (1, False), (5, True), (6, True), (7, True), (2, True)
+        ]  # fmt: skip
+        assert [(token.id, token.bears_loss) for token in two.tokens] == [(1, False), (5, True), (2, True)]
+        assert [token.id for token in one.source] == [3, 4]
+        assert [token.id for token in two.source] == [3, 4, 8]
+    silent = Batch(batch.inputs, torch.full_like(batch.targets, IGNORE), source=batch.source)
+    shown = inspection.shown_rows(silent, "pairs", rows=1)
+    assert [(token.id, token.bears_loss) for token in shown[0].tokens] == [
+        (token, False) for token in (1, 5, 6, 7)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets", "label"),
+    [
+        ("classify", torch.tensor([2]), 2),
+        ("classify", torch.tensor([IGNORE]), None),
+        ("classify", torch.tensor([[1.0, 0.0, 1.0]]), (0, 2)),
+        ("regress", torch.tensor([[0.5]]), (0.5,)),
+    ],
+)
+def test_labels_of_whole_rows_are_shown(kind, targets, label):
+    batch = Batch(torch.tensor([[0, 4, 5]]), targets, mask=torch.tensor([[False, True, True]]))
+    (row,) = inspection.shown_rows(batch, kind)
+    assert [(token.id, token.bears_loss) for token in row.tokens] == [(4, False), (5, False)]
+    assert row.label == label
+
+
+def test_an_answer_is_shown_in_its_text():
+    batch = Batch(
+        torch.tensor([[0, 4, 5, 6, 7]]),
+        torch.tensor([[2, 3]]),
+        mask=torch.tensor([[False, True, True, True, True]]),
+    )
+    (row,) = inspection.shown_rows(batch, "answer")
+    assert [(token.id, token.bears_loss) for token in row.tokens] == [
+        (4, False),
+        (5, True),
+        (6, True),
+        (7, False),
+    ]
+    assert row.label == (1, 2)
+    nothing = Batch(batch.inputs, torch.full((1, 2), IGNORE))
+    assert inspection.shown_rows(nothing, "answer")[0].label is None
+
+
+def test_causal_rows_are_shown_as_ever(make_store):
+    batch = Loader(RunningPacking(make_store("part", ["hello there"]), 8), 2, 0).batch(0)
+    rows = inspection.shown_rows(batch, "causal")
+    assert [row.tokens for row in rows] == inspection.shown(batch)
+
+
+def test_every_objective_can_be_shown():
+    from textmill.data.views import LOADERS
+
+    assert inspection._SHOWN.keys() == LOADERS.keys()

@@ -132,11 +132,13 @@ class BucketLoader:
         return key("epoch", self.seed, epoch)
 
     def _sorted(self, epoch: int) -> np.ndarray:
-        """All rows in the order that `_cuts` cuts: by target, then by source give or take a little."""
+        """All rows in the order that `_cuts` cuts: by target, then by source give or take a little; rising and
+        falling in turns, so that where one length of target ends and the next begins sources are alike."""
         numbers = np.arange(len(self._targets))
         words = noise.row_keys(np.array([noise_key(self.seed, epoch)], dtype=np.uint64), numbers)
         draws = noise.uniform(words, 2, 7)
         source = self._sources * (1 + _NEAR * draws[:, 0])
+        source = np.where(self._targets % 2, -source, source)
         return np.lexsort((draws[:, 1], source, self._targets))
 
 
