@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import RecipeError
+from textmill.base.generation_spec import GenerationSpec
 from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.base.objective_spec import OBJECTIVES, ObjectiveSpec, usual
 from textmill.base.schema import About
@@ -38,81 +39,6 @@ class TaskSpec:
     """What the model is for."""
 
     name: Annotated[Literal["generation"], About("the task")] = "generation"
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerationSpec:
-    """How text is generated; published with the model as its defaults."""
-
-    tokens: Annotated[int, About("longest answer", "tokens", ge=1)] = 200
-    temperature: Annotated[float, About("logits are divided by this; 0 takes the likeliest token", ge=0)] = (
-        0.8
-    )
-    top_k: Annotated[int | None, About("keep the k likeliest tokens", ge=1)] = None
-    top_p: Annotated[
-        float | None, About("keep the fewest likeliest tokens of this probability", gt=0, le=1)
-    ] = 0.95
-    min_p: Annotated[float | None, About("drop tokens under this share of the likeliest's", ge=0, le=1)] = (
-        None
-    )
-    typical_p: Annotated[float | None, About("locally typical sampling of this probability", gt=0, le=1)] = (
-        None
-    )
-    repetition_penalty: Annotated[float, About("logits of tokens already seen are divided by this", gt=0)] = (
-        1.0
-    )
-    presence_penalty: Annotated[float, About("taken off the logit of a token already generated")] = 0.0
-    frequency_penalty: Annotated[float, About("taken off the logit for each time it was generated")] = 0.0
-    no_repeat_ngram: Annotated[
-        int, About("no run of so many tokens is written twice; 0: they may be", "tokens", ge=0)
-    ] = 0
-    min_tokens: Annotated[int, About("the answer does not end before so many", "tokens", ge=0)] = 0
-    forbidden: Annotated[tuple[int, ...], About("ids that are never written", ge=0)] = ()
-    beams: Annotated[
-        int, About("answers searched for side by side, without draws; 1: no search", ge=1, le=1024)
-    ] = 1
-    length_penalty: Annotated[
-        float, About("beams: power of the length an answer's log probability is divided by; more: longer")
-    ] = 1.0
-    length_formula: Annotated[
-        Literal["power", "gnmt"],
-        About("beams: length counts as n (transformers), or as (5 + n) / 6 (Wu et al. 2016)"),
-    ] = "power"
-    coverage_penalty: Annotated[
-        float, About("beams: weight of source tokens the answer paid no attention to", ge=0)
-    ] = 0.0
-    early_stopping: Annotated[
-        Literal["yes", "no", "never"],
-        About("beams: stop at as many answers as beams, when a better one is unlikely, or impossible"),
-    ] = "no"
-    contrastive: Annotated[
-        float | None,
-        About("contrastive search over top_k tokens: weight of not being like the text so far", ge=0, le=1),
-    ] = None
-    mbr: Annotated[
-        Literal["chrf", "bleu"] | None,
-        About("of several draws take the one most like the others by this score"),
-    ] = None
-    candidates: Annotated[int, About("mbr: draws that are compared", ge=2, le=1024)] = 16
-    stop: Annotated[tuple[str, ...], About("texts that end the answer; they are not part of it")] = ()
-    seed: Annotated[int, About("seed of the draws", ge=0)] = 0
-    speculate: Annotated[
-        Literal["off", "prompt", "corpus", "both"],
-        About("where guesses of the next tokens come from; they change the speed and nothing else"),
-    ] = "off"
-
-    def __post_init__(self) -> None:
-        searches = [self.beams > 1, self.contrastive is not None, self.mbr is not None]
-        if sum(searches) > 1:
-            raise RecipeError(
-                "beams, contrastive and mbr are different ways to search",
-                where="beams" if self.beams > 1 else "contrastive",
-                advice="keep one of them",
-            )
-        if self.contrastive is not None and self.top_k is None:
-            raise RecipeError("contrastive search needs it", where="top_k", advice="4 to 10 are usual")
-        if self.mbr is not None and self.temperature == 0:
-            raise RecipeError("mbr compares draws: at 0 they are all the same", where="temperature")
 
 
 @dataclass(frozen=True, kw_only=True)

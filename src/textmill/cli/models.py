@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from textmill.base.console import print_json
 from textmill.base.errors import FAILED
+from textmill.cli.generation import options
 from textmill.cli.options import WORK, Json, Quiet, Target, Work, opened, workspace
 
 
@@ -32,78 +33,35 @@ def evaluate(
     print_json(result) if json else show.scores(result)
 
 
+@options()
 def generate(
     target: Target,
     prompt: Annotated[
-        list[str] | None, typer.Argument(help="Text to go on from; `-` reads stdin.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Text to go on from, or to translate; `-` reads stdin.", show_default=False),
     ] = None,
-    tokens: Annotated[
-        int | None, typer.Option("--tokens", "-n", min=1, help="Longest answer, in tokens.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", "-t", help="0: the likeliest token.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Keep the k likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Keep the likeliest tokens of this probability.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens under this share of the likeliest's.")
-    ] = None,
-    typical_p: Annotated[float | None, typer.Option(help="Locally typical sampling.")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Over 1: fewer repetitions.")] = None,
-    presence_penalty: Annotated[
-        float | None, typer.Option(help="Taken off tokens already generated.")
-    ] = None,
-    frequency_penalty: Annotated[
-        float | None, typer.Option(help="Taken off for each time generated.")
-    ] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="Text that ends the answer.", show_default=False)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
     samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Answers a prompt.")] = 1,
     weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32 or bf16.")] = "fp32",
-    speculate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="off|prompt|corpus|both",
-            help="Guess tokens ahead, from the prompt, the training corpus or both: the same text, sooner.",
-        ),
-    ] = None,
     work: Work = WORK,
     json: Json = False,
+    *,
+    changes: dict[str, Any],
 ) -> None:
-    """Write on from a prompt, streaming to the terminal. Several prompts go through in one batch."""
+    """Write on from a prompt, streaming to the terminal. Several prompts go through in one batch.
+
+    A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
+    """
     from textmill.stages import generate as stage
 
-    changes = {
-        "tokens": tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "typical_p": typical_p,
-        "repetition_penalty": repetition_penalty,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "stop": stop,
-        "seed": seed,
-        "speculate": speculate,
-    }
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     answers = stage.Answers(prompts, samples)
     pieces = stage.generate(
-        workspace(work, quiet=True),
-        target,
-        prompts,
-        changes={name: value for name, value in changes.items() if value is not None},
-        samples=samples,
-        weights=weights,
+        workspace(work, quiet=True), target, prompts, changes=changes, samples=samples, weights=weights
     )
+    begun = [""] * len(prompts) if pieces.reads else prompts  # a source is no part of the answer
     alone = len(prompts) * samples == 1 and not json
     if alone:
-        print(prompts[0], end="", flush=True)
+        print(begun[0], end="", flush=True)
     for piece in pieces:
         answers.add(piece)
         if alone:
@@ -114,8 +72,9 @@ def generate(
     elif alone:
         print()
     else:
-        for entry in answers.plain()["answers"]:
-            print(f"--- {entry['prompt']!r}, sample {entry['sample'] + 1}\n{entry['prompt']}{entry['text']}")
+        for place, entry in enumerate(answers.plain()["answers"]):
+            before = begun[place // samples]
+            print(f"--- {entry['prompt']!r}, sample {entry['sample'] + 1}\n{before}{entry['text']}")
 
 
 def publish(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.model_spec import READ_AND_WRITE
 from textmill.base.run import Run
 from textmill.base.spec import GenerationSpec
 from textmill.stages.index import open_index
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
     from textmill.decoding.stream import TextPiece
     from textmill.index.draft import Drafter
+    from textmill.interop.huggingface import Published
 
 
 @dataclass
 class Generation:
-    """A generation under way; iterating over it writes it.
+    """A generation under way; iterating over it writes it. `reads`: the prompts are sources, which answers do not go on
+    from.
 
     Where it speculated, `report` tells afterwards what that came to, and the run, if there is one, notes it.
     """
@@ -32,6 +35,7 @@ class Generation:
     pieces: Iterator[TextPiece]
     speculation: Speculation | None = None
     run: Run | None = None
+    reads: bool = False
     _tokens: dict[tuple[int, int], int] = field(default_factory=dict)
     _seconds: float = 0.0
 
@@ -72,22 +76,37 @@ def generate(
     import torch
 
     from textmill.decoding import stream
+    from textmill.decoding.prompt import of_text
     from textmill.decoding.weights import prepare
-    from textmill.interop import huggingface
+    from textmill.interop.load import load
 
     formats = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if weights not in formats:
         raise RecipeError(f"{weights!r} is neither fp32 nor bf16", where="--weights")
-    published = huggingface.read(locate_model(space, target))
+    published = load(locate_model(space, target))
+    if not hasattr(published.model, "begin"):
+        raise TextmillError(
+            f"a model of kind {published.spec.kind!r} writes no text",
+            where=target,
+            advice="`textmill embed` and the tasks use it",
+        )
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     spec = schema.read(GenerationSpec, plain, "options")
     run = _run(space, target)
     ahead = speculation(space, run, spec.speculate)
     model = prepare(published.model, formats[weights])
-    pieces = stream.generate_text(
-        model, published.tokenizer, prompts, spec, samples=samples, speculation=ahead
-    )
-    return Generation(pieces, ahead, run)
+    start = target_start(published)
+    asked = [of_text(published.tokenizer, text, start=start) for text in prompts]
+    pieces = stream.generate_text(model, published.tokenizer, asked, spec, samples=samples, speculation=ahead)
+    return Generation(pieces, ahead, run, reads=start is not None)
+
+
+def target_start(published: Published) -> int | None:
+    """The id a target begins with, of a model that reads a source; None of one that goes on from its prompt."""
+    if published.spec.kind not in READ_AND_WRITE:
+        return None
+    start = getattr(published.spec, "start", None)
+    return published.tokenizer.start if start is None else start
 
 
 def _run(space: Workspace, target: str) -> Run | None:
@@ -133,17 +152,20 @@ class Answers:
     _texts: dict[tuple[int, int], list[str]] = field(default_factory=dict)
     _ends: dict[tuple[int, int], str] = field(default_factory=dict)
     _tokens: dict[tuple[int, int], int] = field(default_factory=dict)
+    _scores: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def add(self, piece: TextPiece) -> None:
         """Take in one piece."""
         key = (piece.row, piece.sample)
         self._texts.setdefault(key, []).append(piece.text)
         self._tokens[key] = piece.tokens
+        if piece.score is not None:
+            self._scores[key] = piece.score
         if piece.finish:
             self._ends[key] = piece.finish
 
     def plain(self) -> dict[str, Any]:
-        """Every answer with its prompt, how it ended and its length in tokens."""
+        """Every answer with its prompt, how it ended, its length in tokens, and what it was ranked by, if it was."""
         keys = [(row, sample) for row in range(len(self.prompts)) for sample in range(self.samples)]
         return {
             "answers": [
@@ -154,6 +176,7 @@ class Answers:
                     "finish": self._ends.get((row, sample)),
                     "tokens": self._tokens.get((row, sample), 0),
                 }
+                | ({"score": self._scores[row, sample]} if (row, sample) in self._scores else {})
                 for row, sample in keys
             ]
         }

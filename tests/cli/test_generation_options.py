@@ -1,0 +1,70 @@
+"""Every field of a GenerationSpec is an option, and what a person gives, and only that, reaches the stage."""
+
+from __future__ import annotations
+
+import typer
+from typer.testing import CliRunner
+
+from textmill.base import schema
+from textmill.base.spec import GenerationSpec
+from textmill.cli import generation
+
+
+def told(*arguments: str, left_out: tuple[str, ...] = ()) -> tuple[int, list, str]:
+    """Exit code, what the verb was told, and what was printed."""
+    heard: list = []
+
+    @generation.options(*left_out)
+    def verb(name: str, times: int = 1, *, changes: dict) -> None:
+        """A verb."""
+        heard.append((name, times, changes))
+
+    app = typer.Typer()
+    app.command()(verb)
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, heard, result.output
+
+
+def test_only_what_is_given_changes():
+    assert told("a") == (0, [("a", 1, {})], "")
+    code, heard, _ = told("a", "--times", "3", "-n", "5", "-t", "0.5", "--stop", "x", "--stop", "y")
+    assert code == 0
+    assert heard == [("a", 3, {"tokens": 5, "temperature": 0.5, "stop": ["x", "y"]})]
+
+
+def test_every_field_is_an_option_that_a_spec_can_be_read_from():
+    given = {
+        "beams": "4",
+        "length_penalty": "0.6",
+        "length_formula": "gnmt",
+        "coverage_penalty": "0.2",
+        "early_stopping": "never",
+        "no_repeat_ngram": "3",
+        "min_tokens": "2",
+        "forbidden": "7",
+        "top_k": "5",
+        "speculate": "prompt",
+    }
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    _, ((_, _, changes),), _ = told("a", *words)
+    spec = schema.read(GenerationSpec, schema.write(GenerationSpec()) | changes)
+    assert spec == GenerationSpec(
+        beams=4,
+        length_penalty=0.6,
+        length_formula="gnmt",
+        coverage_penalty=0.2,
+        early_stopping="never",
+        no_repeat_ngram=3,
+        min_tokens=2,
+        forbidden=(7,),
+        top_k=5,
+        speculate="prompt",
+    )
+    _, _, text = told("--help")
+    for name in schema.fields(GenerationSpec):
+        assert f"--{name.replace('_', '-')}"[:20] in text
+
+
+def test_a_wrong_kind_of_value_is_wrong_use():
+    assert told("a", "--beams", "many")[0] == 2
+    assert told("a", "--speculate", "off", left_out=("speculate",))[0] == 2
