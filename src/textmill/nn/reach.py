@@ -91,8 +91,8 @@ def next_tokens(
 ) -> Reach:
     """The reach of `count` tokens that follow `length` columns of a cache.
 
-    real: (B, capacity) bool, False at the padding some rows begin with; None when none does. With no padding
-    and one token nothing need be masked, and a window only makes the kernel read fewer columns.
+    real: (B, capacity) bool, False at padding, which rows usually begin with; None when none has any. With no
+    padding and one token nothing need be masked, and a window only makes the kernel read fewer columns.
     """
     first = 0
     if (
@@ -102,9 +102,8 @@ def next_tokens(
     stop = length + count
     grid = _Grid(count, stop - first, device)
     mask = _mask(spec, grid, None if real is None else real[:, first:stop], None, table)
-    positions = torch.arange(length, stop, device=device)[None]
-    if real is not None:
-        positions = positions - (length - real[:, :length].sum(1, keepdim=True))
+    before = None if real is None else position.count(real[:, :stop], None)
+    positions = torch.arange(length, stop, device=device)[None] if before is None else before[:, length:]
     rotation = _rotation(spec, grid, positions)
     return Reach(mask, positions, rotation, _back(spec, grid), start=length, first=first)
 
