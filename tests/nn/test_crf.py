@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.data.batch import IGNORE
 from textmill.nn.crf import CRF
 
 
@@ -50,9 +49,13 @@ def test_against_every_sequence(problem):
     tags, real, seed = problem
     crf, draw = make(tags, seed), torch.Generator().manual_seed(seed)
     scores = 3 * torch.randn(*real.shape, tags, generator=draw, dtype=torch.float64)
-    targets = torch.randint(0, tags, real.shape, generator=draw).masked_fill(~real, IGNORE)
-    partition, nats, best = crf.log_partition(scores, real), crf.nats(scores, targets), crf.best(scores, real)
-    assert (best[~real] == IGNORE).all()
+    targets = torch.randint(0, tags, real.shape, generator=draw)
+    partition, nats, best = (
+        crf.log_partition(scores, real),
+        crf.nats(scores, targets, real),
+        crf.best(scores, real),
+    )
+    assert (best[~real] == 0).all()
     for row, chosen in enumerate(real):
         every = all_scores(crf, scores[row][chosen])
         exact = torch.stack(list(every.values())).logsumexp(0)
@@ -66,12 +69,13 @@ def test_against_every_sequence(problem):
 def test_gradients():
     crf = make(3, 1)
     scores = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
-    targets = torch.tensor([[0, IGNORE, 2, 1], [1, 1, IGNORE, IGNORE]])
+    targets = torch.tensor([[0, 1, 2, 1], [1, 1, 0, 0]])
+    real = torch.tensor([[True, False, True, True], [True, True, False, False]])
     weights = tuple(crf.parameters())
 
     def nats(scores, *weights):
         return torch.func.functional_call(
-            crf, dict(zip(dict(crf.named_parameters()), weights, strict=True)), (scores, targets)
+            crf, dict(zip(dict(crf.named_parameters()), weights, strict=True)), (scores, targets, real)
         )
 
     crf.forward = crf.nats
@@ -99,11 +103,12 @@ def test_skipped_positions_are_as_if_not_there():
     places = torch.tensor([1, 2, 4, 5, 7])
     wide[:, places] = scores
     tags = torch.tensor([[3, 0, 1, 1, 2]])
-    targets = torch.full((1, 8), IGNORE)
+    every, real = torch.ones(1, 5, dtype=torch.bool), torch.zeros(1, 8, dtype=torch.bool)
+    real[:, places] = True
+    targets = torch.full((1, 8), -100)
     targets[:, places] = tags
-    torch.testing.assert_close(crf.nats(wide, targets), crf.nats(scores, tags))
-    found = crf.best(wide, targets != IGNORE)
-    assert torch.equal(found[:, places], crf.best(scores, torch.ones(1, 5, dtype=torch.bool)))
+    torch.testing.assert_close(crf.nats(wide, targets, real), crf.nats(scores, tags, every))
+    assert torch.equal(crf.best(wide, real)[:, places], crf.best(scores, every))
 
 
 def test_impossible_moves_are_never_made():
@@ -120,6 +125,7 @@ def test_impossible_moves_are_never_made():
 def test_long_rows_stay_finite_in_float32():
     crf = make(5, 5).float()
     scores = 50 * torch.randn(2, 400, 5)
-    nats = crf.nats(scores, torch.zeros(2, 400, dtype=torch.long))
-    exact = crf.double().nats(scores.double(), torch.zeros(2, 400, dtype=torch.long))
+    tags, real = torch.zeros(2, 400, dtype=torch.long), torch.ones(2, 400, dtype=torch.bool)
+    nats = crf.nats(scores, tags, real)
+    exact = crf.double().nats(scores.double(), tags, real)
     torch.testing.assert_close(nats.double(), exact, rtol=1e-5, atol=0)

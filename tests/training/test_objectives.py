@@ -114,7 +114,7 @@ def by_hand(case: str, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tens
                 ]
         return sum(terms) / 2, len(terms) // 2
     if case == "crf":
-        nats = model.head.crf.nats(logits, targets)  # itself tested against all sequences
+        nats = model.head.crf.nats(logits, targets, targets != IGNORE)  # itself tested against all sequences
         return nats.sum(), int((targets != IGNORE).sum())
     smoothing = getattr(CASES[case][2], "label_smoothing", 0.0)
     rows, wanted = logits.reshape(-1, logits.shape[-1]), targets.flatten()

@@ -127,9 +127,8 @@ class Headed(nn.Module):
         if isinstance(spec, SpanHead):
             return best_span(logits, batch.mask)
         asked = batch.targets != IGNORE
-        if self.head.crf is not None:
-            return self.head.crf.best(logits, asked)
-        return torch.where(asked, logits.argmax(-1), IGNORE)
+        said = logits.argmax(-1) if self.head.crf is None else self.head.crf.best(logits, asked)
+        return torch.where(asked, said, IGNORE)
 
 
 def outputs(spec: HeadSpec) -> int:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from textmill.data.batch import IGNORE
-
 
 class CRF(nn.Module):
     """Scores of moving from tag to tag; those of a tag at a position are given by whoever stands below."""
@@ -24,18 +22,17 @@ class CRF(nn.Module):
         self.end = nn.Parameter(torch.zeros(tags))
         self.transitions = nn.Parameter(torch.zeros(tags, tags))  # from, to
 
-    def nats(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """-log p of each sequence of tags: scores (B, T, C), targets (B, T) int64 -> (B,).
+    def nats(self, scores: Tensor, tags: Tensor, real: Tensor) -> Tensor:
+        """-log p of each sequence of tags: scores (B, T, C), tags (B, T) int64, real (B, T) bool -> (B,).
 
-        Positions whose target is IGNORE are skipped; a row of nothing else costs 0.
+        Positions that are not real are skipped, whatever their tag; a row of nothing else costs 0.
         """
-        real = targets != IGNORE
-        return self.log_partition(scores, real) - self.score(scores, targets)
+        return self.log_partition(scores, real) - self.score(scores, tags, real)
 
-    def score(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """The score of each sequence of tags: (B, T, C), (B, T) -> (B,); 0 where all are IGNORE."""
-        order, lengths = _front(targets != IGNORE)
-        tags = targets.gather(1, order)
+    def score(self, scores: Tensor, tags: Tensor, real: Tensor) -> Tensor:
+        """The score of each sequence of tags, -> (B,); 0 where nothing is real."""
+        order, lengths = _front(real)
+        tags = tags.gather(1, order)
         there = torch.arange(tags.shape[1], device=tags.device) < lengths[:, None]
         tags = torch.where(there, tags, 0)
         picked = _rows(scores, order).gather(2, tags[..., None])[..., 0]
@@ -61,7 +58,7 @@ class CRF(nn.Module):
     def best(self, scores: Tensor, real: Tensor) -> Tensor:
         """The likeliest sequence of tags of each row (Viterbi 1967): (B, T, C), (B, T) bool -> (B, T) int64.
 
-        IGNORE stands where `real` is False.
+        0 stands where `real` is False.
         """
         order, lengths = _front(real)
         scores = _rows(scores, order)
@@ -71,14 +68,14 @@ class CRF(nn.Module):
             best, previous = (alpha[:, :, None] + self.transitions).max(1)
             alpha = torch.where((place < lengths)[:, None], best + scores[:, place], alpha)
             back.append(previous)
-        found = torch.full((rows, places), IGNORE, device=scores.device)
+        found = torch.zeros(rows, places, dtype=torch.int64, device=scores.device)
         tag = (alpha + self.end).argmax(1)
         for place in range(len(back), -1, -1):
-            found[:, place] = torch.where(place < lengths, tag, IGNORE)
+            found[:, place] = torch.where(place < lengths, tag, 0)
             if place:
                 previous = back[place - 1].gather(1, tag[:, None])[:, 0]
                 tag = torch.where(place < lengths, previous, tag)
-        return torch.full_like(found, IGNORE).scatter(1, order, found)
+        return torch.zeros_like(found).scatter(1, order, found)
 
 
 def _front(real: Tensor) -> tuple[Tensor, Tensor]:

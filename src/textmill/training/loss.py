@@ -18,6 +18,7 @@ from textmill.nn.linear import onednn, onednn_serves
 
 CPU_CHUNK = 512  # tokens: their logits stay near the processor, and the matrix is not read too often
 Loss = Callable[[Any, Batch], tuple[Tensor, Tensor]]
+Count = Callable[[Batch], int]
 
 
 def count_targets(batch: Batch) -> int:

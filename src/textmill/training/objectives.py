@@ -37,9 +37,7 @@ from textmill.base.objective_spec import (
     PairsObjective,
 )
 from textmill.data.batch import IGNORE, Batch
-from textmill.training.loss import Loss, causal, count_targets, sum_of_nats, widened
-
-Count = Callable[[Batch], int]
+from textmill.training.loss import Count, Loss, causal, count_targets, sum_of_nats, widened
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,10 @@ def regress(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def tag(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Targets (B, T): cross-entropy of each tag or, with a CRF, -log p of each row's tags together."""
-    number = (batch.targets != IGNORE).sum()
+    bears = batch.targets != IGNORE
     if model.head.crf is None:
-        return sum_of_nats(model, model.hidden(batch), batch.targets), number
-    return model.head.crf.nats(widened(model(batch)), batch.targets).sum(), number
+        return sum_of_nats(model, model.hidden(batch), batch.targets), bears.sum()
+    return model.head.crf.nats(widened(model(batch)), batch.targets, bears).sum(), bears.sum()
 
 
 def answer(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
