@@ -23,7 +23,7 @@ from textmill.interop.configurations.common import OWN
 NGRAM = "textmill-ngram"
 OURS = (OWN, NGRAM)  # what only Textmill reads
 CLASSES = decoders.CLASSES | encoders.CLASSES | encoder_decoders.CLASSES
-_SAME: Mapping[Any, str] = {"mt5": "t5"}  # model types that are another one, with another name
+_SAME: Mapping[str, str] = {"mt5": "t5"}  # model types that are another one, with another name
 READ = (*CLASSES, "gemma3", *_SAME)  # model types that are read
 _OWN_SPECS: dict[str, type] = {
     "decoder": DecoderSpec,
@@ -107,10 +107,13 @@ def normal(config: dict[str, Any], where: object) -> dict[str, Any]:
 
 def kind_of(config: Mapping[str, Any], where: object) -> str:
     """By whose rules the weights beside a configuration go. Raises TextmillError where nobody's are known."""
-    kind = _SAME.get(config.get("model_type"), config.get("model_type"))
-    if kind not in (*CLASSES, *OURS):
+    kind = config.get("model_type")
+    kind = _SAME.get(kind, kind) if isinstance(kind, str) else None
+    if kind is None or kind not in (*CLASSES, *OURS):
         raise TextmillError(
-            f"model_type {kind!r} is not supported", where=where, advice=f"there is {', '.join(READ)}"
+            f"model_type {config.get('model_type')!r} is not supported",
+            where=where,
+            advice=f"there is {', '.join(READ)}",
         )
     return kind
 
