@@ -38,11 +38,9 @@ class _Denoising:
         own = noise.row_keys(keys, rows)
         pairs = [self.pair(int(row), own[place : place + 1]) for place, row in enumerate(rows)]
         batch, owners = pair_batch(pairs, self.tokens.start, self.tokens.pad, share)
-        read = [
-            np.unique([(place, document) for document in self._documents(row)], axis=0)
-            for place, row in enumerate(rows[share].tolist())
-        ]
-        return Viewed(batch, owners, np.concatenate(read) if read else np.zeros((0, 2), dtype=np.int64))
+        found = [self._documents(row) for row in rows[share].tolist()]
+        places = np.repeat(np.arange(len(found)), [len(documents) for documents in found])
+        return Viewed(batch, owners, np.stack([places, np.concatenate(found)], axis=1))
 
     def pair(self, row: int, key: np.ndarray) -> Pair:
         """Source and target of a row. key: (1,) uint64, of this row in this epoch."""

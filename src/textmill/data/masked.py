@@ -211,8 +211,9 @@ _PACKINGS = {"running": RunningPacking, "best-fit": BestFitPacking}
 
 def read_pairs(documents: np.ndarray, which: np.ndarray) -> np.ndarray:
     """(n, 2) pairs of a row and a document of it, without repeats, at the places (B, T) `which` marks."""
-    rows = np.nonzero(which)[0]
-    return np.unique(np.stack([rows, documents[which]], axis=1), axis=0)
+    first = which.copy()  # of each run of places of one document
+    first[:, 1:] &= ~(which[:, :-1] & (documents[:, 1:] == documents[:, :-1]))
+    return np.unique(np.stack([np.nonzero(first)[0], documents[first]], axis=1), axis=0)
 
 
 def _room(sequence: int, taken: int) -> None:

@@ -108,7 +108,8 @@ def poisson_hidden(length: int, share: float, mean: float, key: np.ndarray) -> t
     lengths: list[int] = []
     empty, drawn, purpose = 0, 0, 16
     while drawn < tokens:  # as many numbers at once as will nearly always do
-        for size in np.searchsorted(chances, uniform(key, 2 * tokens + 8, purpose)[0], side="right").tolist():
+        draws = uniform(key, int(1.5 * tokens / mean) + 16, purpose)[0]
+        for size in np.searchsorted(chances, draws, side="right").tolist():
             if drawn >= tokens:
                 break
             empty += size == 0

@@ -43,14 +43,14 @@ class SpecialTokens:
         end = tokenizer.end
         begin = getattr(tokenizer, "start", None)
         begin = end if begin is None else begin
-        prefix, suffix = (_ids(tokenizer, name) for name in ("prefix", "suffix"))
+        lead, tail = frame(tokenizer)
         special = np.zeros(tokenizer.vocabulary, dtype=bool)
         named = [
             tokenizer.pad,
             end,
             begin,
-            *prefix,
-            *suffix,
+            *lead,
+            *tail,
             *getattr(tokenizer, "special", {}).values(),
             *_ids(tokenizer, "sentinels"),
         ]
@@ -62,8 +62,8 @@ class SpecialTokens:
             mask=getattr(tokenizer, "mask", None),
             separator=getattr(tokenizer, "separator", None),
             sentinels=_ids(tokenizer, "sentinels"),
-            lead=prefix if prefix or suffix else (begin,),
-            tail=suffix,
+            lead=lead,
+            tail=tail,
             special=special,
             token_bytes=tokenizer.token_bytes,
         )
@@ -92,6 +92,13 @@ class SpecialTokens:
     def need_separator(self) -> int:
         """The separator. Raises RecipeError when the tokenizer has none."""
         return _need(self.separator, "separator")
+
+
+def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What stands before and after whatever an encoder, or a model with a head, reads, in training as in use."""
+    prefix, suffix = _ids(tokenizer, "prefix"), _ids(tokenizer, "suffix")
+    begin = getattr(tokenizer, "start", None)
+    return (prefix if prefix or suffix else (tokenizer.end if begin is None else begin,)), suffix
 
 
 def begins_word(data: bytes) -> bool:
