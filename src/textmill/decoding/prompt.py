@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
+from textmill.data.special import frame
 
 if TYPE_CHECKING:
     from textmill.text.pretrained import AnyTokenizer
@@ -33,14 +34,15 @@ class Prompt:
 def of_text(tokenizer: AnyTokenizer, text: str, *, start: int | Sequence[int] | None = None) -> Prompt:
     """The prompt of a text: to go on from, or where `start` is given, a source to be read.
 
-    start: the id, or ids, a target begins with. What a model expects before a text (`prefix`) is put there, and after
-    a source what it expects there (`suffix`).
+    start: the id, or ids, a target begins with. What a model expects before a text (`prefix`) is put there, and around
+    a source what stood there in training.
     """
-    ids = [*tokenizer.prefix, *tokenizer.encode(text).tolist()]
+    ids = tokenizer.encode(text).tolist()
     if start is None:
-        return Prompt(ids)
+        return Prompt([*tokenizer.prefix, *ids])
     begun = [start] if isinstance(start, int) else list(start)
-    return Prompt(begun, source=[*ids, *tokenizer.suffix])
+    lead, tail = frame(tokenizer)
+    return Prompt(begun, source=[*lead, *ids, *tail])
 
 
 @dataclass(frozen=True, slots=True)
