@@ -30,12 +30,13 @@ from textmill.text.tokenizer_document import (
 )
 
 _LEAST_ALIKE = 0.9  # share of a text's ids that must stay the same
+_USUAL = "llama-bpe"  # of equally near ways to cut
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>\Z")
 _SAMPLES = (  # what is rare and what is common, to compare ids on
     "The mill stood where the two streams met, and on quiet evenings one could hear the wheel from the road. "
     "It didn't turn on Sundays; nobody knew why. In 1897 the owner, a Mrs. O'Brien, sold it for $12,500.00.",
     "磨坊在两条小溪交汇的地方，安静的傍晚，从路上就能听见水轮的声音。2024年，GPT模型很流行。",
-    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / len(values)\n",
+    "def mean(values):\n    total = 0.0\n    for value in values:\n        total += value\n    return total / 2\n",
     "naïve café, 42 €, \t¬ \u2003 𝔘𝔫𝔦 👩‍🔬 e\u0301   three blanks \x7f\n\n\nEnd of it.",
 )
 
@@ -138,7 +139,9 @@ def _byte_level(
             _ids(tokenizer_document.byte_level_bpe(tokens, merges, special, name, added=added, **around)),
         )
 
-    share, best = max((alike(name), name) for name in PRE)
+    shares = {name: alike(name) for name in PRE}
+    best = max(PRE, key=lambda name: (shares[name], name == _USUAL))
+    share = shares[best]
     if share < _LEAST_ALIKE:
         raise _refused("a tokenizer that cuts text as this one does")
     if share == 1 and not merges:  # single bytes: nothing to cut

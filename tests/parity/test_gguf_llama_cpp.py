@@ -1,0 +1,193 @@
+"""llama.cpp reads what is written here, and computes what is computed here: every architecture, both packings."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from textmill.base.model_spec import (
+    DecoderSpec,
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    RotaryPositions,
+)
+from textmill.base.spec import GenerationSpec, TokenizerSpec
+from textmill.data.batch import IGNORE, Batch
+from textmill.interop import gguf_write, load
+from textmill.interop.huggingface import Published
+from textmill.models import table
+from textmill.text import pretrained
+from textmill.text.tokenizer_training import train
+
+_HERE = Path(__file__).parent / "llama_cpp.py"
+_SPEC = importlib.util.spec_from_file_location("llama_cpp_driver", _HERE)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+llama_cpp = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(llama_cpp)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(llama_cpp.python() is None, reason="llama.cpp is not here (pip install xllamacpp)"),
+]
+SIZES = {"d_model": 64, "layers": 3, "heads": 4, "kv_heads": 2, "d_ff": 96, "context": 128}
+GEMMA = {"activation": "geglu_tanh", "scaled_embedding": True, "head_dim": 32}
+SPECS = {
+    "llama": DecoderSpec(**SIZES),
+    "llama, untied, biased": DecoderSpec(**SIZES, tied=False, bias="all", norm_eps=1e-5),
+    "llama, stretched": DecoderSpec(
+        **SIZES, position=RotaryPositions(theta=500000.0, scaling=Llama3Scaling(original_context=8192))
+    ),
+    "llama, linear": DecoderSpec(**SIZES, position=RotaryPositions(scaling=LinearScaling(factor=4.0))),
+    "mistral": DecoderSpec(**SIZES, tied=False, window=64, head_dim=32),
+    "qwen2": DecoderSpec(**SIZES, bias="qkv", position=RotaryPositions(theta=1e6)),
+    "qwen3": DecoderSpec(**SIZES, qk_norm=True, head_dim=32),
+    "gemma": DecoderSpec(**SIZES, **GEMMA),
+    "gemma2": DecoderSpec(
+        **SIZES,
+        **GEMMA,
+        placement="sandwich",
+        window=8,
+        full_every=2,
+        attention_softcap=50.0,
+        logit_softcap=30.0,
+    ),
+    "gemma3": DecoderSpec(
+        **SIZES | {"layers": 7},
+        **GEMMA,
+        placement="sandwich",
+        window=8,
+        full_every=6,
+        window_theta=10000.0,
+        qk_norm=True,
+        position=RotaryPositions(theta=1e6),
+    ),
+    "gpt2": DecoderSpec(
+        **SIZES | {"kv_heads": 4},
+        norm="layernorm",
+        norm_eps=1e-5,
+        activation="gelu_tanh",
+        bias="all",
+        position=LearnedPositions(),
+    ),
+}
+TEXTS = [
+    "the mill turns water into flour and flour into bread",
+    "It didn't turn on Sundays, in 1897 or 2024; why?\n\n  Nobody knew.",
+    "磨坊流水面粉 and bread\t\n",
+    "naïve café 42 € 👩‍🔬 <|endoftext|> end",
+]
+
+
+@pytest.fixture(scope="module")
+def words():
+    text = (
+        "the mill turns water into flour and flour into bread while wind moves over grain. 磨坊流水面粉 " * 30
+    )
+    return train(TokenizerSpec(vocabulary=320), [text])
+
+
+def published(spec, tokenizer):
+    """Random weights, large enough that attention and gates matter."""
+    model = table.build(spec, tokenizer.vocabulary, seed=1).eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+            elif not name.startswith(("embedding", "output")):
+                parameter.mul_(2)
+    return Published(model, tokenizer, spec, GenerationSpec(), {})
+
+
+def log_probabilities(model, ids):
+    with torch.inference_mode():
+        inputs = torch.tensor([ids])
+        return model(Batch(inputs, torch.full_like(inputs, IGNORE)))[0].float().log_softmax(-1)
+
+
+@pytest.mark.parametrize("kind", ["f16", "q8_0"])
+@pytest.mark.parametrize("case", SPECS)
+def test_the_same_probabilities(tmp_path, words, case, kind):
+    path = tmp_path / "m.gguf"
+    gguf_write.write(path, published(SPECS[case], words), kind)
+    ids = words.encode("the mill turns water into flour while wind moves over grain and bread 磨坊").tolist()
+    answer = llama_cpp.ask(
+        path, prompts=[ids, ids[:5]], tokens=6, probabilities=words.vocabulary, texts=TEXTS
+    )
+    model = load.load(path).model
+    for prompt, found in zip([ids, ids[:5]], answer["prompts"], strict=True):
+        theirs = torch.full((words.vocabulary,), float("nan"))
+        for number, value in found["first"].items():
+            theirs[int(number)] = value
+        ours = log_probabilities(model, prompt)[-1]
+        # llama.cpp rounds what it multiplies with: to float16, or to 8 bits.
+        assert float((theirs - ours).abs().max()) < (0.02 if kind == "f16" else 0.15)
+    for text, found in zip(TEXTS, answer["texts"], strict=True):
+        assert words.decode(found) == text
+    assert answer["texts"][0] == words.encode(TEXTS[0]).tolist()
+
+
+def sentencepiece_tokenizer(prefix):
+    """A small Llama 2: byte tokens, and pieces that are made of others."""
+    pieces = [
+        "▁",
+        *"abcdefghijklmnopqrstuvwxyz磨坊",
+        "th",
+        "▁th",
+        "▁the",
+        "in",
+        "▁m",
+        "ill",
+        "il",
+        "▁mill",
+        "er",
+    ]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    types = [2, 3, 3, *[6] * 256, *[1] * len(pieces)]
+    scores = [0.0] * 259 + [-float(number) for number in range(len(pieces))]
+    from textmill.text.tokenizer_document import sentencepiece_bpe
+
+    data = sentencepiece_bpe(tokens, scores, types, add_prefix=prefix, prefix=[1])
+    said = pretrained.Settings(tokens={"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    return pretrained.of(data, "made", said)
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_the_same_ids_of_sentencepiece(tmp_path, prefix):
+    tokenizer = sentencepiece_tokenizer(prefix)
+    path = tmp_path / "m.gguf"
+    report = gguf_write.write(path, published(SPECS["llama"], tokenizer))
+    assert report["notes"] == []
+    texts = ["the mill thinner", " the  mill", "磨坊 é\n<s> </s>", "there"]
+    found = llama_cpp.ask(path, texts=texts)["texts"]
+    assert found == [tokenizer.encode(text).tolist() for text in texts]
+    again = load.load(path).tokenizer
+    assert again.prefix == (1,)
+    assert again.end == tokenizer.end
+    assert [again.encode(text).tolist() for text in texts] == found
+
+
+def test_the_same_ids_of_known_cuts(tmp_path):
+    """Each way to cut that has a name: nothing to note, and llama.cpp's ids are ours."""
+    base = train(TokenizerSpec(vocabulary=330), [" ".join(TEXTS) * 20])
+    model = json.loads(base.data)["model"]
+    tokens = [token for token, _ in sorted(model["vocab"].items(), key=lambda item: item[1])]
+    merges = [" ".join(merge) for merge in model["merges"]]
+    from textmill.text.tokenizer_document import PRE, byte_level_bpe
+
+    tokens += ["<|endoftext|>"]
+    for pre in PRE:
+        data = byte_level_bpe(tokens, merges, [len(tokens) - 1], pre)
+        tokenizer = pretrained.of(data, "made")
+        path = tmp_path / f"{pre}.gguf"
+        report = gguf_write.write(path, published(SPECS["llama"], tokenizer))
+        assert report["notes"] == []
+        plain = [text for text in TEXTS if "<|" not in text]
+        found = llama_cpp.ask(path, texts=plain)["texts"]
+        assert found == [tokenizer.encode(text).tolist() for text in plain], pre
