@@ -8,9 +8,16 @@ from collections import Counter
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec, LearnedPositions
+from textmill.base.model_spec import (
+    DecoderSpec,
+    EncoderDecoderSpec,
+    LearnedPositions,
+    SinusoidalPositions,
+    T5Positions,
+)
 from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
+from textmill.decoding.prompt import Prompt
 from textmill.interop import huggingface
 from textmill.models.table import build
 
@@ -19,6 +26,21 @@ transformers = pytest.importorskip("transformers")
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 96}
 GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
 SPECS = {"llama": DecoderSpec(**SMALL, kv_heads=2), "gpt2": DecoderSpec(**SMALL, **GPT2)}
+BARTLIKE = {"position": LearnedPositions(), "activation": "gelu", "output_bias": True, "embedding_norm": True}
+T5LIKE = {
+    "position": T5Positions(buckets=8, max_distance=20),
+    "norm": "rmsnorm",
+    "norm_eps": 1e-6,
+    "placement": "pre",
+    "bias": "none",
+    "attention_scale": 1.0,
+}
+MARIANLIKE = {"position": SinusoidalPositions(layout="halves"), "activation": "silu", "output_bias": True}
+TRANSLATORS = {
+    "marian": EncoderDecoderSpec(**SMALL, **MARIANLIKE, dropout=0.0),
+    "bart": EncoderDecoderSpec(**SMALL, **BARTLIKE, dropout=0.0),
+    "t5": EncoderDecoderSpec(**SMALL, **T5LIKE, dropout=0.0, logit_scale=32**-0.5),
+}
 CASES = {
     "plain": {"beams": 4},
     "five": {"beams": 5, "early_stopping": "yes"},
@@ -34,29 +56,39 @@ CASES = {
 EARLY = {"yes": True, "no": False, "never": "never"}
 
 
-@pytest.fixture(scope="module", params=SPECS)
-def pair(request, tmp_path_factory, tokenizer):
-    """One random model with a will of its own, ours and theirs, which ends an answer now and then."""
+def both(spec, directory, tokenizer, family):
+    """One random model with a will of its own, ours and theirs."""
     torch.manual_seed(3)
-    ours = build(SPECS[request.param], tokenizer.vocabulary).eval()
+    ours = build(spec, tokenizer.vocabulary).eval()
     for parameter in ours.parameters():
         parameter.data.add_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 2 else 0.0))
-    directory = tmp_path_factory.mktemp("beam") / request.param
     huggingface.write(directory, ours, tokenizer, GenerationSpec(temperature=0.0), {})
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.float32, local_files_only=True
-    ).eval()
-    return ours, theirs
+    return ours, family.from_pretrained(directory, dtype=torch.float32, local_files_only=True).eval()
 
 
-def reference(theirs, prompts: list[list[int]], spec: GenerationSpec, ends, pad: int, more=None):
+@pytest.fixture(scope="module", params=SPECS)
+def pair(request, tmp_path_factory, tokenizer):
+    directory = tmp_path_factory.mktemp("beam") / request.param
+    return both(SPECS[request.param], directory, tokenizer, transformers.AutoModelForCausalLM)
+
+
+@pytest.fixture(scope="module", params=TRANSLATORS)
+def translators(request, tmp_path_factory, tokenizer):
+    directory = tmp_path_factory.mktemp("beam") / request.param
+    return both(TRANSLATORS[request.param], directory, tokenizer, transformers.AutoModelForSeq2SeqLM)
+
+
+def reference(theirs, prompts: list[list[int]], spec: GenerationSpec, ends, pad: int):
     """[[(ids, score)]] of transformers, without the padding after an answer."""
     width = max(map(len, prompts))
     ids = torch.tensor([[pad] * (width - len(one)) + one for one in prompts])
     real = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts])
+    return _theirs(theirs, {"input_ids": ids, "attention_mask": real}, width, spec, ends, pad)
+
+
+def _theirs(theirs, given: dict, width: int, spec: GenerationSpec, ends, pad: int):
     out = theirs.generate(
-        ids,
-        attention_mask=real,
+        **given,
         do_sample=False,
         num_beams=spec.beams,
         num_return_sequences=spec.beams,
@@ -71,7 +103,6 @@ def reference(theirs, prompts: list[list[int]], spec: GenerationSpec, ends, pad:
         pad_token_id=pad,
         output_scores=True,
         return_dict_in_generate=True,
-        **(more or {}),
     )
     found = []
     for row, score in zip(out.sequences[:, width:].tolist(), out.sequences_scores.tolist(), strict=True):
@@ -119,3 +150,27 @@ def test_prompts_of_different_lengths(pair, tokenizer):
     for answers, best in zip(found, reference(theirs, prompts, spec, ends, tokenizer.pad), strict=True):
         assert [one.ids for one in answers] == [ids for ids, _ in best]
         assert [one.score for one in answers] == pytest.approx([score for _, score in best], abs=1e-4)
+
+
+@pytest.mark.parametrize("case", ["plain", "five", "never", "no-repeat", "least"])
+def test_translations_of_sources_of_different_lengths(translators, case, tokenizer):
+    ours, theirs = translators
+    spec = dataclasses.replace(GenerationSpec(tokens=12, temperature=0), **CASES[case])
+    generator = torch.Generator().manual_seed(7)
+    sources = [torch.randint(30, 200, (size,), generator=generator).tolist() for size in (4, 11, 7, 11, 2)]
+    start = theirs.config.decoder_start_token_id
+    prompts = [Prompt([start], source=one) for one in sources]
+    free = beam.search(ours, prompts, GenerationSpec(tokens=12, beams=4), ends=())
+    written = Counter(token for answers in free for one in answers for token in one.ids[2:])
+    ends = tuple(token for token, _ in written.most_common(2))
+    width = max(map(len, sources))
+    given = {
+        "input_ids": torch.tensor([one + [tokenizer.pad] * (width - len(one)) for one in sources]),
+        "attention_mask": torch.tensor([[1] * len(one) + [0] * (width - len(one)) for one in sources]),
+        "decoder_input_ids": torch.full((len(sources), 1), start),
+    }
+    found = beam.search(ours, prompts, spec, ends=ends)
+    for answers, best in zip(found, _theirs(theirs, given, 1, spec, ends, tokenizer.pad), strict=True):
+        assert [one.ids for one in answers] == [ids for ids, _ in best]
+        assert [one.score for one in answers] == pytest.approx([score for _, score in best], abs=1e-4)
+    assert any(one.finish == "end" for answers in found for one in answers)

@@ -81,6 +81,20 @@ class CacheState:
         real = None if self.real is None else self.real[rows]
         return CacheState(layers, self.length, real, self._sources(rows))
 
+    def rearrange(self, rows: Tensor) -> CacheState:
+        """`reorder` in place, for as many rows as there are: only rows that change are copied, and of them only what
+        has been written. It is this one."""
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero().squeeze(1)
+        origin = rows[moved]
+        for layer in self.layers:
+            for whole in (layer.keys, layer.values):
+                written = whole[:, :, : self.length]
+                written.index_copy_(0, moved, written.index_select(0, origin))
+        if self.real is not None:
+            self.real[moved] = self.real[origin]
+        self.sources = self._sources(rows)
+        return self
+
     def _sources(self, rows: Tensor) -> list[Source] | None:
         """What these rows see of their sources, each once for those that stand together."""
         if self.sources is None:
