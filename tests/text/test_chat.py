@@ -176,28 +176,9 @@ def test_ids_spell_the_rendered_text(templates, tokenizers_of_templates, name):
     assert set(ids) & set(tokenizer.special.values())
 
 
-PARTS = st.sampled_from(
-    [
-        *{part for parts in CONTROL.values() for part in parts},
-        "<think>",
-        "</think>",
-        "<|im_",
-        "start|>",
-        "<|",
-        "|>",
-        "<",
-        ">",
-        "[INS",
-        "T]",
-        "_of_turn>",
-        " ",
-        "\n",
-        "a",
-        "中",
-        "\ufdd0",
-        "\ufdd0\ufdd0",
-    ]
-)
+PIECES = ("<|im_", "start|>", "<|", "|>", "<", ">", "[INS", "T]", "_of_turn>", " ", "\n", "a", "中")
+MARKS = ("<think>", "</think>", "\ufdd0", "\ufdd0\ufdd0")
+PARTS = st.sampled_from(sorted({*(part for parts in CONTROL.values() for part in parts), *PIECES, *MARKS}))
 CONTENTS = st.lists(PARTS, min_size=1, max_size=6).map("".join)
 
 

@@ -109,8 +109,8 @@ class MarianTokenizer(Spelled):
         unknown = self._numbers[_UNKNOWN]
         ids = []
         found = _LANGUAGE.match(text) if languages else None
-        if found and found[0] in self._numbers:
-            ids.append(self._numbers[found[0]])
+        if found:
+            ids.append(self._numbers.get(found[0], unknown))
             text = text[found.end() :]
         for piece in cutter.pieces(text):
             ids.append(unknown if piece in self.special else self._numbers.get(piece, unknown))

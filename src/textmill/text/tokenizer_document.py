@@ -20,6 +20,7 @@ from textmill.text.tokenizer_file import MOST_IDS
 # Types of pieces in a SentencePiece model (and in GGUF's tokenizer.ggml.token_type).
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 BLANK = "▁"  # how SentencePiece spells a blank
+_ALL = 1 << 10  # blanks at the beginning of a decoded text
 _SPELLING = 8  # more characters than <0x00> has
 _LONGEST_PIECE = 1 << 10  # characters of a piece that merges are looked for in
 
@@ -269,7 +270,7 @@ def _sentencepiece(
     """What both kinds of SentencePiece models share: blanks, special tokens, decoding."""
     steps = list(normalizer)
     if squeeze:
-        steps += [_replace({"Regex": r"\A +| +\z"}, ""), _replace({"Regex": " {2,}"}, " ")]
+        steps += [_replace({"Regex": r"\A +|[ ▁]+\z"}, ""), _replace({"Regex": " {2,}"}, " ")]
     if add_prefix:
         steps.append({"type": "Prepend", "prepend": BLANK})
     steps.append(_replace({"String": " "}, BLANK))
@@ -279,7 +280,7 @@ def _sentencepiece(
         {"type": "Fuse"},
     ]
     if add_prefix or squeeze:
-        undo.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+        undo.append({"type": "Strip", "content": " ", "start": _ALL if squeeze else 1, "stop": 0})
     special = [place for place, kind in enumerate(types) if kind in (UNKNOWN, CONTROL)]
     whole = [place for place, kind in enumerate(types) if kind == USER_DEFINED]
     return document(
