@@ -13,6 +13,7 @@ from rich.text import Text
 from textmill.base.console import amount, duration
 from textmill.cli import show_index
 from textmill.cli.screen import sparkline
+from textmill.cli.show_scores import of_run, scores
 
 _OUT = Console(highlight=False, soft_wrap=False)
 _NONE = "–"
@@ -55,27 +56,6 @@ def trained(result: Mapping[str, Any]) -> None:
     """Where a run stands after training."""
     run(result)
     _OUT.print(f"\nnext: textmill evaluate {result['name']}; textmill publish {result['name']}")
-
-
-def scores(result: Mapping[str, Any]) -> None:
-    """An evaluation: the model, and the baselines beside it."""
-    _OUT.print(f"{escape(result['model'])} on {escape(result['on'])}\n", soft_wrap=True)
-    _scored(result["table"])
-    more = result["scores"]
-    _OUT.print(
-        f"{_number(more['nats_per_token'])} nats a token, perplexity {more['perplexity']:.2f}, "
-        f"{result['documents']:,} documents, {result['targets']:,} tokens, {amount(result['bytes'], 'B')}"
-    )
-
-
-def _scored(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Bits per byte with their intervals."""
-    table = _table("", "bits per byte", "95 % interval", right=(1,))
-    for row in rows:
-        low, high = row.get("low"), row.get("high")
-        interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
-        table.add_row(row["name"], f"{row['value']:.3f}", interval)
-    _OUT.print(table)
 
 
 def published(result: Mapping[str, Any]) -> None:
@@ -195,9 +175,9 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         _OUT.print("there are no runs yet; `textmill quickstart` makes one")
         return
-    table = _table(
-        "run", "state", "step", "loss", "validation", "bits per byte", "time", right=(2, 3, 4, 5, 6)
-    )
+    headlines = {row["headline"] for row in rows} - {None}
+    header = headlines.pop() if len(headlines) == 1 else "score"
+    table = _table("run", "state", "step", "loss", "validation", header, "time", right=(2, 3, 4, 5, 6))
     for row in rows:
         table.add_row(
             row["name"],
@@ -205,7 +185,7 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
             f"{row['step']:,}/{row['steps']:,}",
             _number(row["loss"]),
             _number(row["best_validation"]),
-            _number(row["bits_per_byte"], ".3f"),
+            of_run(row, named=header == "score"),
             duration(row["seconds"]),
         )
     _OUT.print(table)
