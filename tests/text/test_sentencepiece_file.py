@@ -236,7 +236,7 @@ def test_marian_beside_transformers(marian):
         "",
         ">>de<< The fox",
         ">>fr<< The fox",
-        *LEARNT_FROM[:60],
+        *(text for text in LEARNT_FROM[:60] if "<" not in text),  # there, `</s>` in a text is the end
     ]
     for text in texts:
         ids = [*ours.prefix, *ours.encode(text).tolist(), *ours.suffix]

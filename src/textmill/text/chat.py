@@ -135,7 +135,8 @@ class ChatTemplate:
         )
         weakref.finalize(self, _kill, self._worker)
         limits = {"seconds": self._seconds, "memory": _MEMORY, "characters": _CHARACTERS}
-        self._exchange(json.dumps({"source": self.source, **limits}), patience=10.0)
+        self._exchange(json.dumps(limits), patience=30.0)  # Python itself may take its time to begin
+        self._exchange(json.dumps({"source": self.source}))
 
     def _exchange(self, request: str, patience: float = 0.0) -> str:
         """One line to the process and one back; the process is ended when it fails. Raises TextmillError."""

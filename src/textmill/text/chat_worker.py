@@ -5,8 +5,8 @@ it is given; nothing inside Python keeps it from time and memory, so it runs her
 process may open no file, write none, and use so much memory and so many seconds for one rendering. It imports
 nothing of Textmill and knows nothing of the person but the messages.
 
-The first line is {"source", "seconds", "memory", "characters"}, each further one {"variables"}; each is answered by
-a line, {"text"} or {"error", "kind"}.
+The first line is {"seconds", "memory", "characters"}, the second {"source"}, each further one {"variables"}; each is
+answered by a line, {"text"} or {"error", "kind"}.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ def rendered(template, variables: dict, characters: int) -> str:
     return "".join(pieces)
 
 
-def answer(work) -> dict:
-    """What `work` returns, or what went wrong in words."""
+def answer(work, request: dict) -> dict:
+    """What `work` makes of a request, or what went wrong in words."""
     try:
-        return {"text": work()}
+        return {"text": work(request)}
     except Refused as error:
         return {"error": str(error), "kind": "refused"}
     except TooLong:
@@ -134,18 +134,18 @@ def main() -> None:
     made = environment()
     warm(made)
     confine(asked["memory"])
-    allow(asked["seconds"])
+    tell({"text": ""})
     kept = {}
 
-    def compiled() -> str:
-        kept["template"] = made.from_string(asked["source"])
-        return ""
+    def work(request: dict) -> str:
+        if "source" in request:
+            kept["template"] = made.from_string(request["source"])  # constants are computed here already
+            return ""
+        return rendered(kept["template"], request["variables"], asked["characters"])
 
-    tell(answer(compiled))
     for line in sys.stdin:
-        variables = json.loads(line)["variables"]
         allow(asked["seconds"])
-        tell(answer(lambda: rendered(kept["template"], variables, asked["characters"])))  # noqa: B023
+        tell(answer(work, json.loads(line)))
     os._exit(0)
 
 
