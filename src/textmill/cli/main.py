@@ -10,7 +10,7 @@ import typer
 
 from textmill import __version__
 from textmill.base.errors import INTERRUPTED, TextmillError
-from textmill.cli import chat, exchange, index, inspect, mix, models, ngram, recipes, runs, work
+from textmill.cli import chat, embed, exchange, index, inspect, mix, models, ngram, recipes, runs, work
 
 app = typer.Typer(
     name="textmill",
@@ -49,6 +49,7 @@ app.command(rich_help_panel=WORK)(models.evaluate)
 app.command(rich_help_panel=WORK)(models.publish)
 app.command(rich_help_panel=MODELS)(models.generate)
 app.command(rich_help_panel=MODELS)(chat.chat)
+app.command(rich_help_panel=MODELS)(embed.embed)
 app.command(rich_help_panel=MODELS)(models.verify)
 app.command("import", rich_help_panel=MODELS)(exchange.bring_in)
 app.command("export", rich_help_panel=MODELS)(exchange.send_out)

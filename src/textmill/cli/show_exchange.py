@@ -38,6 +38,10 @@ def supported(result: Mapping[str, Any]) -> None:
 def brought_in(result: Mapping[str, Any]) -> None:
     """A model that was imported."""
     _facts(result)
+    for said, names in (("left out", result["missing"]), ("passed over", result["ignored"])):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            _OUT.print(f"{said:<11}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
     _OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
     _OUT.print(f"next       textmill verify {escape(result['model'])}", soft_wrap=True)
 

@@ -62,8 +62,9 @@ def opened(directory: Path) -> Iterator[Stored]:
         yield Stored(entries, files[0], handles)
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a table. Raises DamagedError when it is missing, absurdly long, or something else."""
+def read_table(path: Path, kind: type = dict) -> Any:
+    """A JSON file that holds a table (or a list). Raises DamagedError when it is missing, absurdly long, or something
+    else."""
     try:
         if path.exists() and not path.is_file():
             raise DamagedError("is no file", where=path)
@@ -78,8 +79,9 @@ def read_table(path: Path) -> dict[str, Any]:
         raise DamagedError("is missing", where=path) from error
     except (ValueError, RecursionError, OSError) as error:
         raise DamagedError(f"is not readable JSON ({str(error)[:200]})", where=path) from error
-    if not isinstance(table, dict):
-        raise DamagedError("is not a configuration: it holds no table", where=path)
+    if not isinstance(table, kind):
+        what = "table" if kind is dict else "list"
+        raise DamagedError(f"is not a configuration: it holds no {what}", where=path)
     return table
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.interop import huggingface
-from textmill.interop.configuration import CLASSES
+from textmill.interop.configuration import READ as TYPES
 from textmill.interop.huggingface import Published
 
 Write = Callable[[Published, Path], Any]
@@ -25,7 +25,14 @@ class Format:
 
 
 def _huggingface(published: Published, path: Path) -> Any:
-    return huggingface.write(path, published.model, published.tokenizer, published.generation, published.info)
+    return huggingface.write(
+        path,
+        published.model,
+        published.tokenizer,
+        published.generation,
+        published.info,
+        template=published.template,
+    )
 
 
 def _gguf(kind: str) -> Write:
@@ -64,4 +71,4 @@ READ = {
 
 def model_types() -> list[str]:
     """The `model_type`s of Hugging Face directories that are read, and written where a model is one."""
-    return sorted(CLASSES)
+    return sorted(TYPES)

@@ -17,7 +17,7 @@ from textmill.interop.configurations.common import OWN
 from textmill.interop.headers import FLOATS
 from textmill.interop.rules.heads import head_rules
 from textmill.interop.rules.rule import LAYER, Rule
-from textmill.interop.rules.table import rules, spellings
+from textmill.interop.rules.table import computed, rules, spellings
 from textmill.interop.stored import Stored
 
 _BODY = "body."  # begins the names of a model under a head
@@ -132,7 +132,8 @@ def ours(
     }
     used = {name for _, names in found for name in names}
     twins = {spelling for rule, _ in found for one in rule.also for spelling in spellings(kind, one)}
-    ignored = tuple(sorted(set(stored.entries) - used - twins))
+    left = set(stored.entries) - used - twins
+    ignored = tuple(sorted(name for name in left if not computed(kind, name)))
     return Taken(state, tuple(missing), ignored)
 
 

@@ -34,7 +34,7 @@ def bring_in(
     Raises TextmillError where it cannot be read, or where `target` is there already.
     """
     from textmill.base.files import sha256_file
-    from textmill.interop import huggingface, load
+    from textmill.interop import huggingface, load, sentences
 
     if target.exists():
         raise RecipeError("is there already", where=target, advice="choose another name, or move it away")
@@ -59,8 +59,11 @@ def bring_in(
         published.tokenizer,
         published.generation,
         {**published.info, "origin": origin},
+        template=published.template,
+        extra=sentences.files(path) if path.is_dir() else None,
     )
-    return {"model": str(target), **_facts(published), "origin": origin}
+    left = {"missing": list(published.missing), "ignored": list(published.ignored)}
+    return {"model": str(target), **_facts(published), "origin": origin, **left}
 
 
 def send_out(space: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:

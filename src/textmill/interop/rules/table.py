@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,6 +45,14 @@ _PREFIXES: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 # BERT's first files call the parts of norms otherwise.
 _ENDINGS = ((".LayerNorm.weight", ".LayerNorm.gamma"), (".LayerNorm.bias", ".LayerNorm.beta"))
+# What some files hold though it follows from the configuration: counts, masks, frequencies, sinusoids.
+_COMPUTED = re.compile(r"(?:^|\.)(?:position_ids|inv_freq|masked_bias|attn\.bias)$")
+_SINUSOIDS = re.compile(r"(?:^|\.)embed_positions\.weight$")
+
+
+def computed(kind: str, name: str) -> bool:
+    """Whether a stored tensor of this name follows from the configuration."""
+    return bool(_COMPUTED.search(name)) or (kind == "marian" and bool(_SINUSOIDS.search(name)))
 
 
 def rules(kind: str, spec: Any) -> tuple[Rule, ...]:
