@@ -168,7 +168,7 @@ def test_initial_values_are_a_function_of_the_seed():
         assert torch.equal(a, b), name
     assert not torch.equal(one.embedding.weight, build(spec, 30, seed=2).embedding.weight)
     logits = one(batch_of(tokens(4, 12) % 30))
-    assert logits.abs().max() < 1  # a fresh model finds everything about as likely
+    assert logits.std() < 1.5  # a fresh model is not sure of anything
 
 
 def test_kinds_of_parameters():
@@ -211,7 +211,7 @@ def test_bfloat16_runs(cell):
 def test_a_model_learns_to_count():
     """0 1 2 … again and again, from any place: the loss goes to nothing."""
     model = build(dataclasses.replace(RecurrentSpec(**SMALL), layers=1, tied=False), 7).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     x = (torch.arange(13) + torch.arange(7)[:, None]) % 7
     batch = Batch(x[:, :-1], x[:, 1:])
     for _ in range(120):

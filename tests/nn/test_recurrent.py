@@ -247,5 +247,11 @@ def test_initial_values():
     initial_values("recurrent.core.weight_hh_l0", matrix, spec, generator)
     assert 0.19 < matrix.abs().max() <= 0.2
     table = nn.Parameter(torch.empty(1000, 16))
-    initial_values("embedding.weight", table, spec, generator)
-    assert abs(table.std().item() - 0.02) < 0.001
+    for name, tied, wanted in (
+        ("embedding.weight", True, 1.0),
+        ("embedding.weight", False, 1.0),
+        ("output.weight", False, 0.5),
+    ):
+        spec = RecurrentSpec(d_model=64 if wanted == 0.5 else 16, tied=tied)
+        initial_values(name, table, spec, generator)
+        assert abs(table.std().item() - wanted) < 0.02
