@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.audit.card import cell, fenced, render, size, write
+from textmill.base.objective_spec import OBJECTIVES
 
 FULL = {
     "name": "mill",
@@ -99,6 +100,40 @@ def test_the_front_is_what_hugging_face_reads():
     read = huggingface.ModelCard(card)
     assert read.data.license == "apache-2.0"
     assert read.data.eval_results[0].metric_value == 1.5
+
+
+def test_the_card_of_a_tagger_is_not_that_of_a_language_model():
+    scores = {
+        "on": "the test part",
+        "headline": "entity F1",
+        "better": "higher",
+        "table": FULL["evaluation"]["table"],
+    }
+    more = [{"name": "word accuracy", "value": 0.9, "low": 0.8, "high": 1.0, "signature": "word-accuracy|y"}]
+    card = render(
+        {**FULL, "objective": "tag", "use": None, "samples": [], "evaluation": scores | {"more": more}}
+    )
+    for text in (
+        "Scored on the test part. Entity F1; higher is better.",
+        "| | entity F1 | 95 % interval |",
+        "| word accuracy | 0.900 | 0.800 to 1.000 |",
+        "- word accuracy: `word-accuracy|y`",
+        "entity F1 为 1.500，数值越高越好",
+        'pipeline("token-classification"',
+    ):
+        assert text in card
+    for text in ("bits per byte", "Perplexity", "continu", "textmill generate", "续写"):
+        assert text not in card.replace("not been taught", "")
+    assert front(card)["pipeline_tag"] == "token-classification"
+    metric = front(card)["model-index"][0]["results"][0]["metrics"][0]
+    assert (metric["type"], metric["name"]) == ("entity_f1", "entity F1")
+
+
+@pytest.mark.parametrize("objective", sorted(kind for kinds in OBJECTIVES.values() for kind in kinds))
+def test_every_objective_has_a_purpose(objective):
+    card = render({"name": "some", "objective": objective})
+    assert headings(card) == ["# some", "## Intended use", "## Limits", "## How to load it"]
+    assert "None" not in card
 
 
 def test_a_bare_card_has_no_empty_headings():

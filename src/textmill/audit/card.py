@@ -14,10 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from textmill.audit.purposes import purpose
 from textmill.base.files import write_text
 
 _KEYS = (
     "name",
+    "objective",
     "summary",
     "transformers",
     "model",
@@ -40,6 +42,7 @@ def render(info: Mapping[str, Any]) -> str:
     """The card as Markdown. Keys of `info`; all but `name` may be left out:
 
     name            the model's name
+    objective       what it was trained to say, by the kind of the objective; that of a language model when left out
     summary         one or two sentences
     license         SPDX name of the licence the owner gives the model
     language        language codes, as a list
@@ -48,7 +51,9 @@ def render(info: Mapping[str, Any]) -> str:
     data            {"documents": n, "bytes": n, "tokens": n, "sources": [text or {"place", "documents", "bytes"}],
                     "parts": {part: documents}, "set_aside": {reason: n}}
     training        facts: {label: value} (steps, tokens, batch, rates, hardware, time, versions)
-    evaluation      {"on": what was scored, "table": [{"name", and a Score's plain fields}], "perplexity": x}
+    evaluation      {"on": what was scored, "table": [{"name", and a Score's plain fields}], "perplexity": x or None,
+                    "headline": the name of the score in the table, "better": "lower" or "higher", "more": a table of
+                    the other scores}; bits per byte when there is no headline
     samples         [{"prompt", "text"}]
     generation      the defaults text is generated with: {label: value}
     parity          {"ok": bool, "checks": [a Check's plain fields]} of interop/parity.py
@@ -60,13 +65,15 @@ def render(info: Mapping[str, Any]) -> str:
 
 
 def _prepared(info: Mapping[str, Any]) -> dict[str, Any]:
-    known = {key: info.get(key) for key in _KEYS}
-    rows = [_row(row) for row in (info.get("evaluation") or {}).get("table", ())]
+    known = {key: info.get(key) for key in _KEYS} | {"purpose": purpose(info.get("objective"))}
+    evaluation = {"headline": "bits per byte", "better": "lower", **(info.get("evaluation") or {})}
+    known["evaluation"] = evaluation
+    rows, more = ([_row(row) for row in evaluation.get(key, ())] for key in ("table", "more"))
     data = dict(info.get("data") or {})
     data["sources"] = [
         source if isinstance(source, Mapping) else {"place": source} for source in data.get("sources") or ()
     ]
-    return {**known, "rows": rows, "data": data if info.get("data") else None}
+    return {**known, "rows": rows, "more": more, "data": data if info.get("data") else None}
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +88,7 @@ def _front(info: Mapping[str, Any]) -> str:
         "license": info.get("license"),
         "language": info.get("language"),
         "library_name": "transformers" if info.get("transformers") else "textmill",
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": purpose(info.get("objective")).pipeline,
         "tags": ["textmill", *info.get("tags", ())],
         "model-index": _index(info),
     }
@@ -94,14 +101,19 @@ def _index(info: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     if not table or not math.isfinite(table[0]["value"]):
         return None
     on = str(evaluation.get("on", "held-out text"))
-    metric = {"type": "bits_per_byte", "name": "bits per byte", "value": round(table[0]["value"], 6)}
-    task = {"type": "text-generation", "name": "language modelling"}
+    headline, meant = evaluation.get("headline", "bits per byte"), purpose(info.get("objective"))
+    metric = {
+        "type": headline.lower().replace(" ", "_").replace("-", "_"),
+        "name": headline,
+        "value": round(table[0]["value"], 6),
+    }
+    task = {"type": meant.pipeline, "name": meant.task}
     result = {"task": task, "dataset": {"type": "private", "name": on}, "metrics": [metric]}
     return [{"name": str(info["name"]), "results": [result]}]
 
 
 def cell(value: Any) -> str:
-    """A value inside a table or a line: no line ends, bars, tags or links of its own."""
+    """A value inside a table or a line: no line ends, bars, tags, links or headings of its own."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -113,7 +125,7 @@ def cell(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(cell, value))
     text = " ".join(str(value).split())
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", text)
+    return re.sub(r"([\\|`*_<>\[\]#])", r"\\\1", text)
 
 
 def size(number: float) -> str:

@@ -104,6 +104,7 @@ def _card(
     return card.render(
         {
             "name": run.name,
+            "objective": recipe.goal.kind,
             "transformers": twin,
             "model": _architecture(recipe, vocabulary) | {"tokenizer": recipe.tokenizer.kind},
             "data": {
@@ -121,17 +122,25 @@ def _card(
                 "machine": f"{machine['cpu']}, {machine['threads']} threads, {', '.join(machine['gpus']) or 'no GPU'}",
                 "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
             },
-            "evaluation": {
-                "on": report["on"],
-                "table": report["table"],
-                "perplexity": report["scores"]["perplexity"],
-            },
+            "evaluation": _evaluation(report),
             "samples": report["samples"],
             "generation": asked,
             "parity": proof,
             "lineage": info["lineage"],
         }
     )
+
+
+def _evaluation(report: dict[str, Any]) -> dict[str, Any]:
+    """What the card says of how good it is. Perplexity and nats are the same figure said otherwise."""
+    language = "perplexity" in report["scores"]
+    others = [
+        {"name": name, **score} for name, score in report["details"].items() if name != report["headline"]
+    ]
+    return {key: report[key] for key in ("on", "table", "headline", "better")} | {
+        "perplexity": report["scores"].get("perplexity"),
+        "more": [] if language else others,
+    }
 
 
 def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
