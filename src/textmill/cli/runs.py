@@ -50,6 +50,19 @@ def show_run(
     print_json(result) if json else show.run(result)
 
 
+@app.command("draw")
+def draw_runs(
+    names: Annotated[list[str], typer.Argument(help="Names of runs.", show_default=False)],
+    svg: Annotated[Path, typer.Option(help="SVG file to write.", show_default=False)],
+    work: Work = WORK,
+) -> None:
+    """Draw the loss curves of several runs into one picture."""
+    from textmill.base.files import write_text
+    from textmill.stages import history
+
+    write_text(svg, history.svg(workspace(work, quiet=True), names))
+
+
 def compare(
     first: Name,
     second: Name,

@@ -6,12 +6,13 @@ Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a h
 from __future__ import annotations
 
 from textmill.base.count import blocks, matrices, parameters
-from textmill.base.model_spec import RelativePositions, TransformerSpec
+from textmill.base.model_spec import RelativePositions, TrainedSpec, TransformerSpec
+from textmill.models import size_recurrent
 
 __all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters", "recomputed_blocks"]
 
 
-def flops_per_token(spec: TransformerSpec, vocabulary: int, sequence: int) -> int:
+def flops_per_token(spec: TrainedSpec, vocabulary: int, sequence: int) -> int:
     """Floating-point operations of one token's forward and backward pass.
 
     6 · (matrix entries: blocks and output layer) + 12 · L · H · E · T, T no more than the window. A product
@@ -22,6 +23,8 @@ def flops_per_token(spec: TransformerSpec, vocabulary: int, sequence: int) -> in
     An encoder's output layer, which few tokens reach, is left out. Of an encoder-decoder, a token is one of the
     target, and the source is as long as the target.
     """
+    if not isinstance(spec, TransformerSpec):
+        return size_recurrent.flops_per_token(spec, vocabulary, sequence)
     products = matrices(spec) + (0 if spec.kind == "encoder" else vocabulary * spec.d_model)
     seen = min(sequence, spec.window or sequence)
     attentions = sum(number * (2 if crossed else 1) for number, crossed in blocks(spec))
@@ -34,7 +37,7 @@ def cache_bytes(spec: TransformerSpec, rows: int, capacity: int, element: int = 
 
 
 def activation_bytes(
-    spec: TransformerSpec,
+    spec: TrainedSpec,
     vocabulary: int,
     batch: int,
     sequence: int,
@@ -51,6 +54,16 @@ def activation_bytes(
     one block at a time keeps all; what `recomputed_blocks` lets the others keep is gone when the peak comes.
     `element`: bytes of a number. Working space of kernels is not counted.
     """
+    if not isinstance(spec, TransformerSpec):
+        return size_recurrent.activation_bytes(
+            spec,
+            vocabulary,
+            batch,
+            sequence,
+            element=element,
+            checkpointing=checkpointing,
+            loss_chunk=loss_chunk,
+        )
     tokens = batch * sequence
     stacks = [(number, _kept(spec, sequence, crossed)) for number, crossed in blocks(spec)]
     if checkpointing:
