@@ -13,6 +13,7 @@ import typer
 
 from textmill.base.console import print_json
 from textmill.base.errors import Interrupted, TextmillError
+from textmill.cli import generation
 from textmill.cli.options import WORK, Json, Target, Work, workspace
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _HELP = (
 )
 
 
+@generation.options("speculate")
 def chat(
     target: Target,
     message: Annotated[
@@ -33,56 +35,20 @@ def chat(
     template: Annotated[
         Path | None, typer.Option(help="Chat template (Jinja) instead of the model's.", show_default=False)
     ] = None,
-    tokens: Annotated[
-        int | None, typer.Option("--tokens", "-n", min=1, help="Longest answer, in tokens.")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option("--temperature", "-t", help="0: the likeliest token.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Keep the k likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Keep the likeliest tokens of this probability.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens under this share of the likeliest's.")
-    ] = None,
-    typical_p: Annotated[float | None, typer.Option(help="Locally typical sampling.")] = None,
-    repetition_penalty: Annotated[float | None, typer.Option(help="Over 1: fewer repetitions.")] = None,
-    presence_penalty: Annotated[
-        float | None, typer.Option(help="Taken off tokens already generated.")
-    ] = None,
-    frequency_penalty: Annotated[
-        float | None, typer.Option(help="Taken off for each time generated.")
-    ] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="Text that ends an answer.", show_default=False)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
     weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32 or bf16.")] = "fp32",
     work: Work = WORK,
     json: Json = False,
+    *,
+    changes: dict[str, Any],
 ) -> None:
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
     from textmill.stages import chat as stage
 
-    changes = {
-        "tokens": tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "typical_p": typical_p,
-        "repetition_penalty": repetition_penalty,
-        "presence_penalty": presence_penalty,
-        "frequency_penalty": frequency_penalty,
-        "stop": stop,
-        "seed": seed,
-    }
     signal.signal(signal.SIGTERM, _ended)
     conversation = stage.begin(
         workspace(work, quiet=True),
         target,
-        changes={name: value for name, value in changes.items() if value is not None},
+        changes=changes,
         weights=weights,
         system=system,
         template=template,
