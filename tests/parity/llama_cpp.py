@@ -61,8 +61,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
                 "ignore_eos": True,
             }
         )
-        steps = found["choices"][0]["logprobs"]["content"]
-        first = {str(one["id"]): one["logprob"] for one in steps[0]["top_logprobs"]}
+        # Where all that was written is half a character, the server reports no steps.
+        steps = (found["choices"][0]["logprobs"] or {"content": []})["content"]
+        first = {str(one["id"]): one["logprob"] for one in steps[0]["top_logprobs"]} if steps else {}
         answers.append({"ids": [step["id"] for step in steps], "first": first})
     texts = [_tokens(server.listening_address, text) for text in request.get("texts", ())]
     return {"prompts": answers, "texts": texts}

@@ -117,11 +117,12 @@ def test_the_same_probabilities(tmp_path, words, case, kind):
     path = tmp_path / "m.gguf"
     gguf_write.write(path, published(SPECS[case], words), kind)
     ids = words.encode("the mill turns water into flour while wind moves over grain and bread 磨坊").tolist()
-    answer = llama_cpp.ask(
-        path, prompts=[ids, ids[:5]], tokens=6, probabilities=words.vocabulary, texts=TEXTS
-    )
+    prompts = [ids, ids[:5], ids[3:17], ids[8:]]
+    answer = llama_cpp.ask(path, prompts=prompts, tokens=4, probabilities=words.vocabulary, texts=TEXTS)
     model = load.load(path).model
-    for prompt, found in zip([ids, ids[:5]], answer["prompts"], strict=True):
+    pairs = [pair for pair in zip(prompts, answer["prompts"], strict=True) if pair[1]["first"]]
+    assert pairs
+    for prompt, found in pairs:
         theirs = torch.full((words.vocabulary,), float("nan"))
         for number, value in found["first"].items():
             theirs[int(number)] = value

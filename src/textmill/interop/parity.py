@@ -35,6 +35,7 @@ from textmill.base.files import read_json, write_json
 from textmill.base.model_spec import MixtureSpec
 from textmill.data.batch import Batch
 from textmill.interop import huggingface, readings
+from textmill.interop.load import load
 
 TOLERANCE = 1e-4
 Cases = Sequence[Batch]
@@ -81,14 +82,15 @@ def verify(
     compiled: bool = False,
     trained: nn.Module | None = None,
 ) -> Report:
-    """Hold every way to the logits of the model in `directory` against its training path, on `texts`.
+    """Hold every way to the logits of the model in `directory`, or in one file, against its training path, on `texts`.
 
     At most `tokens` tokens of each text are read, special ones around it included. `trained` is the model that was
     to be written there, if it is at hand: it must be equal to the bit. The report is also written to
-    `directory`/parity.json. Raises TextmillError when there is no text, or the directory is not a model.
+    `directory`/parity.json, or beside the file. Raises TextmillError when there is no text, or what is there is not
+    a model.
     """
     directory = Path(directory)
-    published = huggingface.read(directory)
+    published = load(directory)
     model = published.model.float().eval()
     if not texts:
         raise TextmillError(
@@ -113,9 +115,10 @@ def verify(
             )
         else:
             checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
-        checks.append(_transformers(directory, published, texts, reference, given))
+        checks.append(_by_transformers(directory, published, texts, reference, given))
     report = Report(tuple(checks), len(given), sum(map(readings.tokens_of, given)), _versions())
-    write_json(directory / "parity.json", report.plain())
+    beside = directory / "parity.json" if directory.is_dir() else directory.with_suffix(".parity.json")
+    write_json(beside, report.plain())
     return report
 
 
@@ -162,6 +165,18 @@ def _reloaded(published: huggingface.Published, given: Cases) -> list[Tensor]:
         copy = Path(place) / "model"
         huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
         return readings.forward(huggingface.read(copy).model.float().eval(), given)
+
+
+def _by_transformers(
+    path: Path, published: huggingface.Published, texts: Sequence[str], reference: list[Tensor], given: Cases
+) -> Check:
+    """As `_transformers`, of a file by way of the directory that Textmill makes of it."""
+    if path.is_dir():
+        return _transformers(path, published, texts, reference, given)
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / "model"
+        huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
+        return _transformers(copy, published, texts, reference, given)
 
 
 def _transformers(

@@ -29,12 +29,12 @@ def locate_run(space: Workspace, target: str) -> Run:
 
 
 def locate_model(space: Workspace, target: str) -> Path:
-    """The standard directory meant by a path, or by a run's name or folder.
+    """The standard directory meant by a path, or by a run's name or folder; or a .gguf file.
 
     Raises TextmillError when there is none, or when the run has not been published.
     """
     path = Path(target)
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or (path.is_file() and path.suffix.lower() == ".gguf"):
         return path
     if path.is_dir() and not Run(path).exists:
         raise TextmillError("holds no model (no config.json) and is no run", where=path)
