@@ -52,6 +52,8 @@ def sent_out(result: Mapping[str, Any]) -> None:
     _OUT.print(
         f"{result['format']:<10} {escape(result['path'])}, {amount(result['bytes'], 'B')}", soft_wrap=True
     )
+    for note in result["notes"]:
+        _OUT.print(f"note       {escape(note)}", soft_wrap=True)
 
 
 def _facts(result: Mapping[str, Any]) -> None:

@@ -78,12 +78,13 @@ def send_out(space: Workspace, target: str, form: str, path: Path) -> dict[str, 
     if path.exists():
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
     published = load.load(locate_model(space, target))
-    table.FORMATS[form].write(published, path)
+    written = table.FORMATS[form].write(published, path)
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
         "path": str(path),
         "format": form,
         "bytes": sum(item.stat().st_size for item in files),
+        "notes": written.get("notes", []) if isinstance(written, dict) else [],
         **_facts(published),
     }
 
