@@ -73,7 +73,7 @@ def _row(run: Run) -> dict[str, Any]:
         "steps": recipe.steps,
         "loss": training[-1]["loss"] if training else None,
         "best_validation": min(looks) if looks else None,
-        "headline": report.get("headline"),
+        "headline": report.get("headline", "bits per byte") if report else None,
         "score": report["table"][0]["value"] if report else None,
         "bits_per_byte": report.get("scores", {}).get("bits_per_byte"),
         "seconds": sum(record.get("seconds", 0.0) for record in records),
