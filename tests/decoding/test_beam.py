@@ -271,3 +271,64 @@ def test_what_cannot_be_done_is_said(toy):
     with pytest.raises(NonFiniteError):
         beam.search(Broken(5), [[1]], SPEC, ends=END)
     assert beam.search(model, [], SPEC, ends=END) == []
+
+
+@pytest.mark.parametrize("kind", ["encoder-decoder", "recurrent-encoder-decoder"])
+def test_coverage_is_that_of_wu_et_al(kind):
+    """Equation 14 from the attention of the training path, with sources of different lengths."""
+    from textmill.base.model_spec import EncoderDecoderSpec, RecurrentEncoderDecoderSpec
+    from textmill.data.batch import IGNORE, Batch
+    from textmill.nn import attention
+
+    spec = {
+        "encoder-decoder": EncoderDecoderSpec(
+            d_model=32, layers=2, heads=4, d_ff=48, context=32, dropout=0.0
+        ),
+        "recurrent-encoder-decoder": RecurrentEncoderDecoderSpec(
+            d_model=32, layers=1, context=32, dropout=0.0
+        ),
+    }[kind]
+    model = build(spec, 40, seed=5).eval()
+    for parameter in model.parameters():
+        parameter.data.mul_(2.5 if parameter.ndim == 2 else 1)
+    asked = GenerationSpec(
+        tokens=7, beams=3, coverage_penalty=0.4, length_penalty=0.6, length_formula="gnmt", min_tokens=2
+    )
+    sources = [[5, 6, 7, 8, 9], [3, 11], [12, 13, 14, 15, 16, 17, 18, 19]]
+    found = beam.search(model, [Prompt([1], source=one) for one in sources], asked, ends=END)
+    plain = beam.search(
+        model,
+        [Prompt([1], source=one) for one in sources],
+        dataclasses.replace(asked, coverage_penalty=0.0),
+        ends=END,
+    )
+    assert [row[0].score for row in found] != [row[0].score for row in plain]
+    for source, answers in zip(sources, found, strict=True):
+        for one in answers:
+            inputs = torch.tensor([[1, *one.ids[:-1]]])
+            batch = Batch(inputs, torch.full_like(inputs, IGNORE), source=torch.tensor([source]))
+            with torch.inference_mode(), attention.capture_sources() as maps:
+                logprobs = model(batch)[0].log_softmax(-1)
+            logprob = float(logprobs.gather(1, torch.tensor(one.ids)[:, None]).sum())
+            attended = torch.stack([layer.mean(1)[0] for layer in maps]).mean(0).sum(0)  # (S,)
+            coverage = 0.4 * float(attended.clamp(max=1).log().sum())
+            assert one.logprob == pytest.approx(logprob, abs=1e-3)
+            assert one.score == pytest.approx(logprob / ((5 + len(one.ids)) / 6) ** 0.6 + coverage, abs=1e-3)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_rearranging_a_cache_is_reordering_it(padded):
+    from textmill.data.batch import IGNORE, Batch
+
+    model = build(DecoderSpec(**SMALL), 60, seed=2).eval()
+    inputs = torch.randint(1, 60, (5, 6))
+    mask = torch.ones(5, 6, dtype=torch.bool)
+    if padded:
+        mask[1, :3] = mask[3, :5] = False
+    batch = Batch(inputs, torch.full_like(inputs, IGNORE), mask)
+    tokens, rows = torch.randint(60, (5, 1)), torch.tensor([0, 1, 1, 0, 3])
+    with torch.inference_mode():
+        state = model.begin(batch, 10)[1]
+        want = model.step(tokens, state.reorder(rows))[0]
+        found = model.step(tokens, state.rearrange(rows))[0]
+    assert torch.equal(found, want)

@@ -1,0 +1,134 @@
+"""Sentences a second of an encoder-decoder, greedy and by beams: Textmill beside transformers' Marian.
+
+The same weights in both (drawn at random; speed does not depend on them), written by us and read by transformers, in
+the shape of the opus-mt models (6 + 6 blocks of 512, 58,101 ids) or another. Every sentence is answered with exactly
+`--tokens` tokens, so that both do the same work. They take turns: A B A B. `best` is the quickest turn of each, the one
+others on the machine disturbed least; `median` is over all turns. `same` says whether both gave the same tokens.
+
+    python benchmarks/translation.py [--batch 32] [--tokens 24] [--beams 1 5] [--turns 5] [--threads 2]
+
+Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from textmill.base.generation_spec import GenerationSpec
+from textmill.base.model_spec import EncoderDecoderSpec, SinusoidalPositions
+from textmill.base.spec import TokenizerSpec
+from textmill.decoding.answer import answers
+from textmill.decoding.prompt import Prompt
+from textmill.interop import huggingface
+from textmill.models.table import build
+from textmill.text.tokenizer_training import train
+
+
+def model_of(options: argparse.Namespace) -> Any:
+    """A random Marian whose next token depends on what was read."""
+    spec = EncoderDecoderSpec(
+        d_model=options.width,
+        layers=options.layers,
+        heads=options.width // 64,
+        d_ff=4 * options.width,
+        position=SinusoidalPositions(layout="halves"),
+        activation="silu",
+        output_bias=True,
+        dropout=0.0,
+        start=options.vocabulary - 1,
+    )
+    return build(spec, options.vocabulary, seed=1).eval()
+
+
+def ours(model: Any, sources: list[list[int]], beams: int, tokens: int) -> list[list[int]]:
+    """The tokens of each answer."""
+    prompts = [Prompt([model.spec.start], source=one) for one in sources]
+    spec = GenerationSpec(tokens=tokens, temperature=0, beams=beams)
+    return [list(best.ids) for (best,) in answers(model, prompts, spec, ends=(), rows=len(sources))]
+
+
+def theirs(model: Any, sources: list[list[int]], beams: int, tokens: int) -> list[list[int]]:
+    """The same of transformers."""
+    ids = torch.tensor(sources)
+    with torch.inference_mode():
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            num_beams=beams,
+            max_new_tokens=tokens,
+            eos_token_id=None,
+            forced_eos_token_id=None,
+        )
+    return out[:, 1:].tolist()
+
+
+def compared(
+    ways: dict[str, Callable[[], list[list[int]]]], turns: int
+) -> tuple[dict[str, list[float]], bool]:
+    """Seconds of every turn of each way, one after the other; and whether all gave the same."""
+    told = {name: way() for name, way in ways.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns):
+        for name, way in ways.items():
+            begun = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds, len({json.dumps(one) for one in told.values()}) == 1
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--source", type=int, default=24)
+    parser.add_argument("--beams", type=int, nargs="*", default=[1, 5])
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--vocabulary", type=int, default=58101)
+    options = parser.parse_args()
+    import transformers
+
+    torch.set_num_threads(options.threads)
+    model = model_of(options)
+    with tempfile.TemporaryDirectory() as folder:
+        huggingface.write(
+            f"{folder}/m", model, train(TokenizerSpec(kind="bytes"), ["a"]), GenerationSpec(), {}
+        )
+        twin = transformers.MarianMTModel.from_pretrained(f"{folder}/m", dtype=torch.float32).eval()
+    generator = torch.Generator().manual_seed(2)
+    shape = (options.batch, options.source)
+    sources = torch.randint(300, options.vocabulary - 1, shape, generator=generator).tolist()
+    report: dict[str, Any] = {"options": vars(options), "torch": torch.__version__, "beams": {}}
+    for beams in options.beams:
+        ways = {
+            "textmill": lambda beams=beams: ours(model, sources, beams, options.tokens),
+            "transformers": lambda beams=beams: theirs(twin, sources, beams, options.tokens),
+        }
+        seconds, same = compared(ways, options.turns)
+        best = {name: round(options.batch / min(all_), 1) for name, all_ in seconds.items()}
+        median = {name: round(options.batch / statistics.median(all_), 1) for name, all_ in seconds.items()}
+        report["beams"][beams] = {
+            "sentences_per_second": {"best": best, "median": median},
+            "ratio": {
+                "best": round(best["textmill"] / best["transformers"], 2),
+                "median": round(median["textmill"] / median["transformers"], 2),
+            },
+            "same": same,
+        }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
