@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.model_spec import (
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import (
     AlibiPositions,
-    DecoderSpec,
     LearnedPositions,
     LinearScaling,
     Llama3Scaling,
@@ -264,3 +264,32 @@ def test_a_copy_is_the_model(directory, tmp_path):
     assert torch.equal(
         huggingface.read(tmp_path / "copy").model(batch()), huggingface.read(directory).model(batch())
     )
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        GenerationSpec(temperature=0.0, tokens=7),
+        GenerationSpec(tokens=9, temperature=0.5, top_k=4, top_p=0.5, min_p=0.1, repetition_penalty=1.2),
+        GenerationSpec(
+            temperature=0.0,
+            beams=4,
+            length_penalty=0.6,
+            early_stopping="yes",
+            no_repeat_ngram=3,
+            min_tokens=2,
+            forbidden=(7, 9),
+        ),
+        GenerationSpec(temperature=0.0, beams=2, early_stopping="never"),
+    ],
+)
+def test_generation_defaults_come_back_without_our_own_file(directory, tokenizer, spec):
+    huggingface.write(directory, make(tokenizer), tokenizer, spec, {})
+    (directory / "textmill.json").unlink()
+    back = huggingface.read(directory).generation
+    assert back == (spec if spec.temperature else dataclasses.replace(spec, top_p=GenerationSpec().top_p))
+
+
+def test_a_template_is_kept(directory, tokenizer):
+    huggingface.write(directory, make(tokenizer), tokenizer, GenerationSpec(), {}, template="{{ messages }}")
+    assert huggingface.read(directory).template == "{{ messages }}"

@@ -46,6 +46,17 @@ def test_a_pickle_is_converted_apart(directory, tmp_path):
     assert pickles.converted(place, tmp_path / "made") == made
 
 
+def test_the_command_the_refusal_names(directory, tmp_path, textmill):
+    place, model, _ = directory
+    refused = textmill("import", place, "new", check=False)
+    assert refused.returncode == 1
+    assert f"textmill import {place} NEW_DIRECTORY --convert-pickle" in refused.stderr
+    textmill("import", place, "new", "--convert-pickle")
+    x = torch.arange(20).view(2, 10)
+    with torch.no_grad():
+        assert torch.equal(huggingface.read(tmp_path / "new").model(Batch(x, x)), model(Batch(x, x)))
+
+
 def test_several_pickles_and_what_is_no_weights(directory, tmp_path):
     place, model, state = directory
     (place / "pytorch_model.bin").unlink()

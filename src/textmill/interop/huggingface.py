@@ -24,6 +24,7 @@ from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import READ_AND_WRITE, MixtureSpec, ModelSpec
 from textmill.base.spec import GenerationSpec
 from textmill.interop import configuration, mixtures, weights
+from textmill.interop import generation as generations
 from textmill.interop.stored import INDEX, WEIGHTS, Stored, opened, read_table
 from textmill.models import table
 from textmill.models.encoder import Encoder
@@ -115,7 +116,7 @@ def write(
             weights.published(kind, spec, state, config, head), place / WEIGHTS, metadata={"format": "pt"}
         )
         write_json(place / "config.json", config)
-        write_json(place / "generation_config.json", _generation(generation, config))
+        write_json(place / generations.NAME, generations.write(generation, config, tokenizer.ends))
         tokenizer.save(place / "tokenizer.json")
         if isinstance(tokenizer, Tokenizer):  # others say themselves what there is to say
             write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
@@ -141,20 +142,6 @@ def _start(spec: ModelSpec, tokenizer: AnyTokenizer) -> int:
     if spec.kind in READ_AND_WRITE:
         return tokenizer.start
     return tokenizer.prefix[0] if tokenizer.prefix else tokenizer.end
-
-
-def _generation(spec: GenerationSpec, model: Mapping[str, Any]) -> dict[str, Any]:
-    """generation_config.json: what transformers can say of a GenerationSpec. A top_k of 0 is none there."""
-    ids = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-    config: dict[str, Any] = {name: model[name] for name in ids if name in model}
-    config |= {"max_new_tokens": spec.tokens, "do_sample": spec.temperature > 0}
-    if spec.repetition_penalty != 1.0:
-        config["repetition_penalty"] = spec.repetition_penalty
-    if spec.temperature > 0:
-        config |= {"temperature": spec.temperature, "top_k": spec.top_k or 0}
-        options = {"top_p": spec.top_p, "min_p": spec.min_p, "typical_p": spec.typical_p}
-        config |= {name: value for name, value in options.items() if value is not None}
-    return config
 
 
 def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
@@ -210,7 +197,7 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
         model=model.eval(),
         tokenizer=pretrained.load(directory),
         spec=spec,
-        generation=_read_generation(directory, about),
+        generation=_read_generation(directory, about, config),
         info=about.get("info", {}),
         template=_template(directory),
         missing=taken.missing,
@@ -236,7 +223,7 @@ def _template(directory: Path) -> str | None:
     if path.is_file():
         return path.read_text(encoding="utf-8", errors="replace")
     path = directory / "tokenizer_config.json"
-    config = read_json(path) if path.is_file() else {}
+    config = read_table(path) if path.is_file() else {}
     found = config.get("chat_template")
     if isinstance(found, list):
         named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
@@ -253,7 +240,7 @@ def _mixture(directory: Path, dtype: torch.dtype) -> Published:
         model=model.eval(),
         tokenizer=Tokenizer.load(directory / "tokenizer.json"),
         spec=model.spec,
-        generation=_read_generation(directory, about),
+        generation=_read_generation(directory, about, {}),
         info=about.get("info", {}),
     )
 
@@ -284,19 +271,8 @@ def _with(found: Any, own: Any) -> Any:
     return dataclasses.replace(found, **free) if free else found
 
 
-def _read_generation(directory: Path, about: Mapping[str, Any]) -> GenerationSpec:
-    if "generation" in about:
-        return schema.read(
-            GenerationSpec, about["generation"], str(directory / "textmill.json"), "generation"
-        )
-    path = directory / "generation_config.json"
-    config = read_json(path) if path.exists() else {}
-    names = {"max_new_tokens": "tokens"} | {
-        name: name for name in ("temperature", "top_p", "min_p", "typical_p", "repetition_penalty")
-    }
-    given = {ours: config[theirs] for theirs, ours in names.items() if config.get(theirs) is not None}
-    if config.get("top_k"):
-        given["top_k"] = config["top_k"]
-    if not config.get("do_sample", False):
-        given["temperature"] = 0.0
-    return schema.read(GenerationSpec, given, str(path))
+def _read_generation(directory: Path, about: Mapping[str, Any], config: Mapping[str, Any]) -> GenerationSpec:
+    """Our own file says all of it."""
+    if "generation" not in about:
+        return generations.read(directory, config)
+    return schema.read(GenerationSpec, about["generation"], str(directory / "textmill.json"), "generation")
