@@ -20,7 +20,8 @@ import time
 
 import torch
 
-from textmill.base.model_spec import DecoderSpec, LearnedPositions
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import generate
 from textmill.decoding.weights import prepare

@@ -23,7 +23,8 @@ from typing import Any
 import torch
 
 from textmill.base.generation_spec import GenerationSpec
-from textmill.base.model_spec import EncoderDecoderSpec, SinusoidalPositions
+from textmill.base.model_spec import EncoderDecoderSpec
+from textmill.base.position_spec import SinusoidalPositions
 from textmill.base.spec import TokenizerSpec
 from textmill.decoding.answer import answers
 from textmill.decoding.prompt import Prompt

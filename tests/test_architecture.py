@@ -47,6 +47,7 @@ CORE = {
 OPTIONAL = {
     "ctranslate2",
     "ftfy",
+    "huggingface_hub",
     "nltk",
     "onnxruntime",
     "opencc",

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
-from textmill.base.model_spec import AlibiPositions, DecoderSpec
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import AlibiPositions
 from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
 from textmill.decoding.generate import generate

@@ -8,13 +8,8 @@ import pytest
 import torch
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import (
-    DecoderSpec,
-    EncoderDecoderSpec,
-    LearnedPositions,
-    NGramSpec,
-    RecurrentSpec,
-)
+from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, NGramSpec, RecurrentSpec
+from textmill.base.position_spec import LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding import contrastive

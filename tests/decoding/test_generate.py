@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import NonFiniteError
-from textmill.base.model_spec import AlibiPositions, DecoderSpec, LearnedPositions
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import AlibiPositions, LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import Piece, generate

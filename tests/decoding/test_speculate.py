@@ -12,13 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.model_spec import (
-    AlibiPositions,
-    DecoderSpec,
-    LearnedPositions,
-    RelativePositions,
-    T5Positions,
-)
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding import generate as generating

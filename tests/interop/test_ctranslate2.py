@@ -10,13 +10,10 @@ import torch
 
 from textmill.base.errors import TextmillError
 from textmill.base.head_spec import TagHead
-from textmill.base.model_spec import (
-    DecoderSpec,
-    EncoderDecoderSpec,
-    EncoderSpec,
+from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
+from textmill.base.position_spec import (
     LearnedPositions,
     Llama3Scaling,
-    RecurrentSpec,
     RotaryPositions,
     SinusoidalPositions,
     T5Positions,

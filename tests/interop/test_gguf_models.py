@@ -8,13 +8,8 @@ import pytest
 import torch
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.model_spec import (
-    DecoderSpec,
-    LearnedPositions,
-    LinearScaling,
-    Llama3Scaling,
-    RotaryPositions,
-)
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import gguf, gguf_file, gguf_read, gguf_rules, gguf_write, load

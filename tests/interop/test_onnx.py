@@ -9,16 +9,8 @@ import torch
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.head_spec import ClassifyHead, TagHead
-from textmill.base.model_spec import (
-    AlibiPositions,
-    DecoderSpec,
-    EncoderDecoderSpec,
-    EncoderSpec,
-    LearnedPositions,
-    RecurrentSpec,
-    RelativePositions,
-    T5Positions,
-)
+from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
+from textmill.base.position_spec import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import onnx

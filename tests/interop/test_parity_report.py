@@ -10,7 +10,8 @@ import torch
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json
-from textmill.base.model_spec import AlibiPositions, DecoderSpec
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import AlibiPositions
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.interop import huggingface, parity
 from textmill.models.table import build

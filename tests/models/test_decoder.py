@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import (
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import (
     AlibiPositions,
-    DecoderSpec,
     LearnedPositions,
     LinearScaling,
     Llama3Scaling,

@@ -9,11 +9,9 @@ import torch
 
 from textmill.base.count import parameters
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import (
+from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec
+from textmill.base.position_spec import (
     AlibiPositions,
-    DecoderSpec,
-    EncoderDecoderSpec,
-    EncoderSpec,
     LearnedPositions,
     NoPositions,
     RelativePositions,

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec, LearnedPositions, RelativePositions, T5Positions
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LearnedPositions, RelativePositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.models import initial
 from textmill.models.table import build, empty

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.model_spec import (
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import (
     AlibiPositions,
-    DecoderSpec,
     LearnedPositions,
     RelativePositions,
     RotaryPositions,

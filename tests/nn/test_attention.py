@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from textmill.base.model_spec import (
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import (
     AlibiPositions,
-    DecoderSpec,
     NoPositions,
     RelativePositions,
     RotaryPositions,

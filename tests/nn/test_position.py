@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.model_spec import LinearScaling, Llama3Scaling, T5Positions
+from textmill.base.position_spec import LinearScaling, Llama3Scaling, T5Positions
 from textmill.nn import position
 
 CPU = torch.device("cpu")

@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from textmill.base.model_spec import (
-    DecoderSpec,
-    LearnedPositions,
-    LinearScaling,
-    Llama3Scaling,
-    RotaryPositions,
-)
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import gguf_write, load

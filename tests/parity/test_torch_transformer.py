@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from textmill.base.model_spec import EncoderDecoderSpec, EncoderSpec, SinusoidalPositions
+from textmill.base.model_spec import EncoderDecoderSpec, EncoderSpec
+from textmill.base.position_spec import SinusoidalPositions
 from textmill.data.batch import Batch
 from textmill.models.table import build
 from textmill.nn.position import sinusoidal

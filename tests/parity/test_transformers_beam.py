@@ -8,13 +8,8 @@ from collections import Counter
 import pytest
 import torch
 
-from textmill.base.model_spec import (
-    DecoderSpec,
-    EncoderDecoderSpec,
-    LearnedPositions,
-    SinusoidalPositions,
-    T5Positions,
-)
+from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec
+from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
 from textmill.decoding.prompt import Prompt

@@ -3,13 +3,8 @@
 import pytest
 import torch
 
-from textmill.base.model_spec import (
-    DecoderSpec,
-    LearnedPositions,
-    LinearScaling,
-    Llama3Scaling,
-    RotaryPositions,
-)
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import huggingface

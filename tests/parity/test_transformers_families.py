@@ -8,15 +8,8 @@ import dataclasses
 import pytest
 import torch
 
-from textmill.base.model_spec import (
-    DecoderSpec,
-    EncoderDecoderSpec,
-    EncoderSpec,
-    LearnedPositions,
-    RotaryPositions,
-    SinusoidalPositions,
-    T5Positions,
-)
+from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec
+from textmill.base.position_spec import LearnedPositions, RotaryPositions, SinusoidalPositions, T5Positions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import configuration, huggingface

@@ -7,7 +7,8 @@ import torch
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.head_spec import ClassifyHead, RegressHead, SpanHead, TagHead
-from textmill.base.model_spec import DecoderSpec, EncoderSpec, LearnedPositions
+from textmill.base.model_spec import DecoderSpec, EncoderSpec
+from textmill.base.position_spec import LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import huggingface

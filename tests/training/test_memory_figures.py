@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from textmill.base import schema
-from textmill.base.model_spec import DecoderSpec, LearnedPositions
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LearnedPositions
 from textmill.base.training_spec import TrainingSpec
 from textmill.training import device, memory
 

@@ -13,12 +13,10 @@ from textmill.base.model_spec import (
     DecoderSpec,
     EncoderDecoderSpec,
     EncoderSpec,
-    LearnedPositions,
-    RelativePositions,
-    T5Positions,
     TrainedSpec,
     TransformerSpec,
 )
+from textmill.base.position_spec import LearnedPositions, RelativePositions, T5Positions
 
 
 def block_matrices(spec: TransformerSpec, *, crossed: bool = False) -> int:

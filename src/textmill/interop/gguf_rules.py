@@ -17,7 +17,8 @@ from torch import Tensor
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec, LinearScaling, Llama3Scaling, RotaryPositions
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LinearScaling, Llama3Scaling, RotaryPositions
 from textmill.nn.position import rotary_frequencies
 
 _PARTS: Mapping[str, tuple[str, ...]] = {  # our module -> theirs, the rows of ours shared out in this order

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec, Llama3Scaling, RotaryPositions
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import Llama3Scaling, RotaryPositions
 from textmill.interop import gguf_file, gguf_rules, gguf_tokenizer_write, gguf_weights
 from textmill.interop.gguf_file import Outgoing
 from textmill.interop.gguf_quants import pack

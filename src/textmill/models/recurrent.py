@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from textmill.base.model_spec import NoPositions, RecurrentSpec, TransformerSpec
+from textmill.base.model_spec import RecurrentSpec, TransformerSpec
+from textmill.base.position_spec import NoPositions
 from textmill.data.batch import Batch
 from textmill.nn import fused, reach, recurrent
 from textmill.nn.attention import Attention

@@ -6,7 +6,8 @@ Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a h
 from __future__ import annotations
 
 from textmill.base.count import blocks, matrices, parameters
-from textmill.base.model_spec import RelativePositions, TrainedSpec, TransformerSpec
+from textmill.base.model_spec import TrainedSpec, TransformerSpec
+from textmill.base.position_spec import RelativePositions
 from textmill.models import size_recurrent
 
 __all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters", "recomputed_blocks"]

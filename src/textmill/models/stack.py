@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import LearnedPositions, SinusoidalPositions, T5Positions, TransformerSpec
+from textmill.base.model_spec import TransformerSpec
+from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.nn import norm, position, reach
 from textmill.nn.block import Block

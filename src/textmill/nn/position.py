@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from textmill.base.model_spec import LinearScaling, Llama3Scaling, T5Positions
+from textmill.base.position_spec import LinearScaling, Llama3Scaling, T5Positions
 
 
 def count(real: Tensor | None, documents: Tensor | None) -> Tensor | None:

@@ -11,13 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from textmill.base.model_spec import (
-    AlibiPositions,
-    RelativePositions,
-    RotaryPositions,
-    T5Positions,
-    TransformerSpec,
-)
+from textmill.base.model_spec import TransformerSpec
+from textmill.base.position_spec import AlibiPositions, RelativePositions, RotaryPositions, T5Positions
 from textmill.nn import position
 
 

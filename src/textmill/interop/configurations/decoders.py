@@ -6,13 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.model_spec import (
-    DecoderSpec,
-    LearnedPositions,
-    LinearScaling,
-    Llama3Scaling,
-    RotaryPositions,
-)
+from textmill.base.model_spec import DecoderSpec
+from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
 from textmill.interop.configurations.common import (
     OWN,
     PLAIN,

@@ -6,12 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.model_spec import (
-    EncoderDecoderSpec,
-    LearnedPositions,
-    SinusoidalPositions,
-    T5Positions,
-)
+from textmill.base.model_spec import EncoderDecoderSpec
+from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.interop.configurations.common import (
     OWN,
     PLAIN,

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.model_spec import EncoderSpec, LearnedPositions
+from textmill.base.model_spec import EncoderSpec
+from textmill.base.position_spec import LearnedPositions
 from textmill.interop.configurations.common import (
     OWN,
     PLAIN,
