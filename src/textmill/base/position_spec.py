@@ -1,0 +1,109 @@
+"""How a model tells positions apart, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from textmill.base.errors import RecipeError
+from textmill.base.schema import About
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPositions:
+    """No position information but the causal mask (NoPE; Kazemnejad et al. 2023)."""
+
+    kind: Literal["none"] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinusoidalPositions:
+    """Fixed sines and cosines added to the embeddings (Vaswani et al. 2017, section 3.5)."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+    layout: Annotated[
+        Literal["interleaved", "halves"],
+        About("sine and cosine in turns, or all sines before all cosines (Marian)"),
+    ] = "interleaved"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedPositions:
+    """One trained vector a position, added to the embeddings (GPT-2, BERT)."""
+
+    kind: Literal["learned"] = "learned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativePositions:
+    """Clipped relative positions with key and value terms (Shaw et al. 2018, equations 3 and 4)."""
+
+    kind: Literal["relative"] = "relative"
+    clip: Annotated[int, About("distance at which relative positions are clipped", "tokens", ge=1)] = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class T5Positions:
+    """A trained bias a head for each bucket of distance, shared by all layers (Raffel et al. 2020)."""
+
+    kind: Literal["t5"] = "t5"
+    buckets: Annotated[int, About("number of distance buckets", ge=2)] = 32
+    max_distance: Annotated[int, About("distance from which all share the last bucket", "tokens", ge=2)] = 128
+
+    def __post_init__(self) -> None:
+        if self.max_distance <= self.buckets // 2:
+            raise RecipeError("must be more than buckets / 2", where="max_distance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearScaling:
+    """All rotary frequencies divided by one factor (Chen et al. 2023)."""
+
+    kind: Literal["linear"] = "linear"
+    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llama3Scaling:
+    """Slow rotary frequencies divided, fast ones kept, those between in between (Llama 3.1)."""
+
+    kind: Literal["llama3"] = "llama3"
+    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 8.0
+    low_freq_factor: Annotated[
+        float, About("wavelengths over original_context / this are stretched", gt=0)
+    ] = 1.0
+    high_freq_factor: Annotated[float, About("wavelengths under original_context / this are kept", gt=0)] = (
+        4.0
+    )
+    original_context: Annotated[int, About("context before stretching", "tokens", ge=1)] = 8192
+
+    def __post_init__(self) -> None:
+        if self.high_freq_factor <= self.low_freq_factor:
+            raise RecipeError("must be more than low_freq_factor", where="high_freq_factor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotaryPositions:
+    """Queries and keys rotated by their position (Su et al. 2021)."""
+
+    kind: Literal["rotary"] = "rotary"
+    theta: Annotated[float, About("base of the geometric row of wavelengths", gt=1)] = 10000.0
+    scaling: Annotated[LinearScaling | Llama3Scaling | None, About("stretching for longer contexts")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlibiPositions:
+    """A fixed linear penalty on distance, one slope a head (Press et al. 2022)."""
+
+    kind: Literal["alibi"] = "alibi"
+
+
+Positions = (
+    NoPositions
+    | SinusoidalPositions
+    | LearnedPositions
+    | RelativePositions
+    | T5Positions
+    | RotaryPositions
+    | AlibiPositions
+)
