@@ -293,6 +293,17 @@ def test_a_byte_level_file_with_something_around_a_text(tmp_path):
     found = load(write(tmp_path / "a", json.dumps(document).encode()))
     assert isinstance(found, Tokenizer)
     assert (found.prefix, found.suffix, found.encode("a").tolist()) == ((263,), (), [97])
+    beside = {"eos_token": "<|end|>", "add_bos_token": False, "bos_token": "<|start|>"}
+    found = load(write(tmp_path / "b", json.dumps(document).encode(), tokenizer_config=beside))
+    found.save(tmp_path / "c")
+    again = load(tmp_path / "c")
+    assert (again.end, again.prefix, again.roles) == (261, (), found.roles)
+
+
+def test_a_recipe_may_use_any_of_them(ours, tmp_path):
+    ours["bert"].save(tmp_path)
+    found = train(TokenizerSpec(path=str(tmp_path)), ["text that nobody reads"])
+    assert (found.roles, found.prefix) == (ours["bert"].roles, (2,))
 
 
 @pytest.mark.parametrize("kind", ["bert", "t5", "llama"])

@@ -10,16 +10,14 @@ import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from textmill.base.files import content_id, write_bytes, write_json
+from textmill.base.files import content_id
 from textmill.text import tokenizer_file
 from textmill.text.tokenizer import without_surrogates
 from textmill.text.tokenizer_base import FileTokenizer
-from textmill.text.tokenizer_file import SETTINGS
 from textmill.text.tokenizer_spelling import Spelled, Spelling, spelling, understood
 
 _HIDDEN = " \uffff"  # before the name of a token that no text may produce: a blank is never part of a piece
@@ -32,6 +30,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
     """
 
     lossless = False
+    _tells = True
 
     def _check_decoder(self) -> None:
         with tokenizer_file.guarded(self._where):
@@ -40,27 +39,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
     @cached_property
     def id(self) -> str:
         """Content id of the file and of what was said beside it."""
-        return content_id(self.data + json.dumps(self._settings(), sort_keys=True).encode())
-
-    def save(self, path: Path | str) -> None:
-        """Write tokenizer.json (or into that directory) and, beside it, what is said of it."""
-        path = Path(path)
-        path = path if path.suffix == ".json" else path / "tokenizer.json"
-        write_bytes(path, self.data)
-        write_json(path.with_name(SETTINGS), self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        """A tokenizer_config.json from which all roles are found again."""
-        flags = {"add_bos_token": self._said.add_bos, "add_eos_token": self._said.add_eos}
-        return {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            **self.names,
-            **{name: value for name, value in flags.items() if value is not None},
-            "eos_token_id": list(self.ends),
-            "decoder_start_token_id": self.start,
-            "clean_up_tokenization_spaces": False,
-            "split_special_tokens": True,
-        }
+        return content_id(self.data + json.dumps(self.settings, sort_keys=True).encode())
 
     @cached_property
     def _encoder(self) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from textmill.base.errors import TextmillError
-from textmill.base.files import content_id, write_bytes
+from textmill.base.files import content_id
 from textmill.text import tokenizer_file
 from textmill.text.tokenizer_base import FileTokenizer
 from textmill.text.tokenizer_engine import BYTE_OF_LETTER, Engine, choose, threads_here
@@ -61,10 +61,6 @@ class Tokenizer(FileTokenizer):
         if path.is_dir():
             path = path / "tokenizer.json"
         return cls(tokenizer_file.read_file(path), path)
-
-    def save(self, path: Path | str) -> None:
-        """Write the same bytes that were read or trained, whole or not at all."""
-        write_bytes(Path(path), self.data)
 
     @property
     def lossless(self) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from textmill.base.files import write_bytes, write_json
 from textmill.text import tokenizer_file
-from textmill.text.tokenizer_file import Parsed, Roles, Settings
+from textmill.text.tokenizer_file import SETTINGS, Parsed, Roles, Settings
 
 
 class FileTokenizer:
@@ -15,6 +17,8 @@ class FileTokenizer:
     begins with; `end` where nothing else does), `pad`, `mask` and `separator` (None where there is none), `sentinels`
     (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
     """
+
+    _tells = False  # whether a tokenizer_config.json is written although nothing was said
 
     def __init__(
         self,
@@ -49,6 +53,31 @@ class FileTokenizer:
 
     def _check_decoder(self) -> None:
         raise NotImplementedError
+
+    def save(self, path: Path | str) -> None:
+        """Write the tokenizer.json, the same bytes that were read or trained; a directory gets one of that name.
+
+        Where more is known than the file says, it is written beside, as tokenizer_config.json.
+        """
+        path = Path(path)
+        path = path if path.suffix == ".json" else path / "tokenizer.json"
+        write_bytes(path, self.data)
+        if self._tells or self._said != Settings():
+            write_json(path.with_name(SETTINGS), self.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """A tokenizer_config.json from which all roles are found again."""
+        flags = {"add_bos_token": self._said.add_bos, "add_eos_token": self._said.add_eos}
+        return {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **self.names,
+            **{name: value for name, value in flags.items() if value is not None},
+            "eos_token_id": list(self.ends),
+            "decoder_start_token_id": self.start,
+            "clean_up_tokenization_spaces": False,
+            "split_special_tokens": True,
+        }
 
     @cached_property
     def reference(self) -> Any:

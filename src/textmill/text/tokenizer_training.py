@@ -20,7 +20,8 @@ import numpy as np
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.spec import TokenizerSpec
-from textmill.text import unigram
+from textmill.text import pretrained, unigram
+from textmill.text.pretrained import AnyTokenizer
 from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel, without_surrogates
 from textmill.text.tokenizer_engine import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
 
@@ -57,7 +58,7 @@ _LONGEST_PIECE = (
 _LEAST_COUNT = 2  # a pair seen once teaches nothing
 
 
-def train(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
+def train(spec: TokenizerSpec, texts: Iterable[str]) -> AnyTokenizer:
     """Learn a tokenizer from the first `spec.train_bytes` bytes of the texts, or load `spec.path`.
 
     Deterministic. When the texts are too few to fill `spec.vocabulary`, the vocabulary is what could be
@@ -65,7 +66,7 @@ def train(spec: TokenizerSpec, texts: Iterable[str]) -> Tokenizer:
     TextmillError when there is no text to learn from.
     """
     if spec.path is not None:
-        return Tokenizer.load(Path(spec.path))
+        return pretrained.load(Path(spec.path))
     special = (*SPECIAL, *map(sentinel, range(spec.sentinels)))
     least = len(special) + (512 if spec.kind == "wordpiece" else 256)
     if spec.vocabulary < least:
