@@ -1,6 +1,6 @@
 """What a recurrent model costs, from its spec alone: arithmetic and memory. No tensor library needed.
 
-Letters: V vocabulary, D d_model, W width of a state, L layers, G gates of a cell (3, or 4 of an LSTM), T sequence.
+Letters: V vocabulary, D d_model, W width of a state, L layers, T sequence.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from textmill.base.count_recurrent import (
     decoder_matrices,
     encoder_matrices,
-    gates,
     language_model_matrices,
 )
 from textmill.base.model_spec import RecurrentEncoderDecoderSpec, RecurrentSpec
@@ -51,21 +50,19 @@ def activation_bytes(
     tokens, width = batch * sequence, spec.width
     head = 3 * vocabulary * min(tokens, loss_chunk or tokens)
     if isinstance(spec, RecurrentSpec):
-        kept = _layers(spec) + 3 * spec.d_model + (5 * width + spec.heads * sequence if spec.attention else 0)
+        kept = _layers(spec) + 3 * spec.d_model + (6 * width if spec.attention else 0)
         return int(element * (tokens * kept + head))
-    kept = 2 * _layers(spec) + 5 * spec.d_model + 2 * width
-    if spec.fed_width:  # token by token: what is read beside each, and each layer's gates once more
-        kept += spec.d_model + width + spec.layers * gates(spec.cell) * width
+    kept = _layers(spec) + _layers(spec, by_token=bool(spec.fed_width)) + 5 * spec.d_model
     if spec.attention != "none":
-        kept += 4 * width + 3 * sequence + (2 * width * sequence if spec.attention == "additive" else 0)
+        kept += 5 * width + 3 * sequence + (width * sequence if spec.attention == "additive" else 0)
     return int(element * (tokens * kept + head))
 
 
-def _layers(spec: Spec) -> float:
-    """Numbers a token's passage through all layers keeps.
+def _layers(spec: Spec, *, by_token: bool = False) -> float:
+    """Numbers a token's passage through all layers of one side keeps, as PyTorch's kernels do on a CPU.
 
-    GRU: its three gates from the input and from the state, and five things made of them, each W. LSTM: four gates, the
-    cell and the state, and what oneDNN keeps beside them. Dropout keeps a mask and its result.
+    GRU 8 W: three gates, the new state's two parts, the state. LSTM 17 W: oneDNN keeps its gates and its working space;
+    14 W where a cell is called for each token. Dropout keeps a mask and its result.
     """
-    per_layer = {"gru": 11, "lstm": 8}[spec.cell] * spec.width
-    return spec.layers * (per_layer + (1.25 * spec.width if spec.dropout else 0))
+    per_layer = 8 if spec.cell == "gru" else 14 if by_token else 17
+    return spec.layers * spec.width * (per_layer + (1.25 if spec.dropout else 0))
