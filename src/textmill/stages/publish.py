@@ -7,7 +7,7 @@ from typing import Any
 from textmill.base import count, files, lineage, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id, write_text
-from textmill.base.model_spec import NGramSpec
+from textmill.base.model_spec import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.stages.evaluate import evaluate_run
@@ -143,22 +143,32 @@ def _evaluation(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# What the card says of a kind of model: words for a person, and the field of the spec.
+_FACTS: dict[str, dict[str, str]] = {
+    "ngram": {"longest n-gram": "order", "smoothing": "smoothing"},
+    "recurrent": {"cell": "cell", "layers": "layers", "width": "width", "self-attention": "attention"},
+    "recurrent-encoder-decoder": {
+        "cell": "cell",
+        "layers": "layers",
+        "width": "width",
+        "attention": "attention",
+    },
+}
+_TRANSFORMER = {"layers": "layers", "width": "d_model", "heads": "heads"}
+
+
 def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
     """What the card says of the model."""
     model = recipe.model
-    facts: dict[str, Any] = {"family": model.kind}
-    if isinstance(model, NGramSpec):
-        facts |= {"longest n-gram": model.order, "smoothing": model.smoothing}
-        if model.cache:
-            facts |= {"weight of the cache": model.cache, "cache, tokens": model.cache_window}
-    else:
-        facts |= {
-            "parameters": count.parameters(model, vocabulary),
-            "layers": model.layers,
-            "width": model.d_model,
-            "heads": model.heads,
-            "positions": model.position.kind,
-        }
+    facts: dict[str, Any] = {"family": model.kind, "trained to say": recipe.goal.kind}
+    if isinstance(model, TrainedSpec):
+        facts["parameters"] = count.parameters(model, vocabulary)
+    names = _FACTS.get(model.kind, _TRANSFORMER)
+    facts |= {words: getattr(model, field) for words, field in names.items()}
+    if isinstance(model, TransformerSpec):
+        facts["positions"] = model.position.kind
+    if isinstance(model, NGramSpec) and model.cache:
+        facts |= {"weight of the cache": model.cache, "cache, tokens": model.cache_window}
     return facts | {"context, tokens": model.context, "vocabulary": vocabulary}
 
 
