@@ -65,7 +65,7 @@ FORMATS: dict[str, Format] = {
 }
 READ = {
     "Hugging Face directory": "safetensors with one of the types below; ours too",
-    "GGUF file": "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, with tokenizer and template",
+    "GGUF file": "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, with tokenizer and template",
 }
 
 
