@@ -52,8 +52,6 @@ Names = tuple[str, ...]
 class _Grown(LayerCache):
     """A cache that gets longer, since a graph cannot write in place."""
 
-    __slots__ = ()
-
     def write(self, keys: Tensor, values: Tensor, start: int) -> None:
         self.keys = torch.cat((self.keys, keys), dim=2)
         self.values = torch.cat((self.values, values), dim=2)
@@ -62,8 +60,6 @@ class _Grown(LayerCache):
 class _Endless(CacheState):
     """A state whose room is never asked for: a graph that is drawn once serves every length."""
 
-    __slots__ = ()
-
     def room(self, tokens: int) -> None:
         pass
 
@@ -71,9 +67,9 @@ class _Endless(CacheState):
 class _Step(nn.Module):
     """Tokens after a cache -> logits, and the cache with them in it."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
     def forward(self, ids: Tensor, mask: Tensor, past: list[Tensor]) -> tuple[Tensor, ...]:
         return self._step(ids, mask, past, None)
@@ -102,7 +98,7 @@ class _ReadSource(nn.Module):
 
     def __init__(self, model: EncoderDecoder) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         memory = self.model.encode(ids, mask.bool())
@@ -182,7 +178,8 @@ def _decoder(model: Decoder) -> list[_Graph]:
 
 
 def _encoder_decoder(model: EncoderDecoder) -> list[_Graph]:
-    spec, layers = model.spec, model.spec.decoder_depth
+    spec: Any = model.spec
+    layers = spec.decoder_depth
     source = (_ids("input_ids", _READ, "source"), _ids("attention_mask", _READ, "source"))
     inputs = (
         _ids("input_ids", _NEW, "tokens"),
@@ -252,7 +249,8 @@ def write(published: Published, path: Path | str) -> dict[str, Any]:
 
 
 def _about(published: Published, graphs: list[_Graph]) -> dict[str, Any]:
-    tokenizer, spec = published.tokenizer, published.model.spec
+    tokenizer = published.tokenizer
+    spec: Any = published.model.spec
     about = {
         "format": FORMAT,
         "kind": spec.kind,
@@ -331,8 +329,9 @@ def _result(model: Any, batch: Batch) -> Tensor:
 
 
 def _distance(expected: Tensor, found: Tensor) -> float:
-    """The largest difference, with that of logits beyond ±32 scaled down: float32 has 7 digits."""
-    scale = max(1.0, float(expected.abs().max()) / 32)
+    """The largest difference, that of logits beyond ±8 scaled down: float32 has 7 digits, and thirty layers of it
+    leave SmolLM2's own logits, up to 36, 2e-4 from those of float64."""
+    scale = max(1.0, float(expected.abs().max()) / 8)
     return float((expected - found).abs().max()) / scale
 
 

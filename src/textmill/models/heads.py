@@ -50,7 +50,9 @@ class Headed(nn.Module):
     where the head does not read it, so that every parameter left is trained and published.
     """
 
-    def __init__(self, body: nn.Module, head: HeadSpec) -> None:
+    body: Any
+
+    def __init__(self, body: Any, head: HeadSpec) -> None:
         super().__init__()
         kind = body.spec.kind
         if isinstance(head, (ClassifyHead, RegressHead)) and head.pooling == "first" and kind in READ_ONE_WAY:
@@ -138,7 +140,7 @@ def outputs(spec: HeadSpec) -> int:
     return spec.outputs if isinstance(spec, RegressHead) else 2
 
 
-def attach(body: nn.Module, head: HeadSpec, *, seed: int = 0) -> Headed:
+def attach(body: Any, head: HeadSpec, *, seed: int = 0) -> Headed:
     """A body, trained or not, with a fresh head in its dtype and on its device; see `Headed` for what it loses.
 
     Matrices begin normal with deviation 0.02, biases and the scores of a CRF at 0: a function of (head, seed) only.
@@ -156,7 +158,7 @@ def attach(body: nn.Module, head: HeadSpec, *, seed: int = 0) -> Headed:
     return model.train(body.training)
 
 
-def _reads_pooler(body: nn.Module, head: HeadSpec) -> bool:
+def _reads_pooler(body: Any, head: HeadSpec) -> bool:
     """Whether a head reads what the body's own pooler makes of the first state (BERT)."""
     if not isinstance(head, (ClassifyHead, RegressHead)) or getattr(body, "pooler", None) is None:
         return False

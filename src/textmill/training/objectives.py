@@ -172,12 +172,11 @@ def before_step(model: Any, objective: ObjectiveSpec, steps: int) -> Callable[[i
     """What the loop calls with each step before it: sets `model.teacher_forcing`, a function of the step alone, so
     that a resumed run goes on with the ratio it would have had. Models that have no such thing are left alone."""
 
-    def nothing(step: int) -> None:
-        pass
+    if not isinstance(objective, PairsObjective) or not hasattr(model, "teacher_forcing"):
+        return lambda step: None
+    forcing = objective.forcing
 
     def set_ratio(step: int) -> None:
-        model.teacher_forcing = teacher_forcing(objective.forcing, step, steps)
+        model.teacher_forcing = teacher_forcing(forcing, step, steps)
 
-    return (
-        set_ratio if isinstance(objective, PairsObjective) and hasattr(model, "teacher_forcing") else nothing
-    )
+    return set_ratio
