@@ -28,6 +28,7 @@ from textmill.base.position_spec import SinusoidalPositions
 from textmill.base.spec import TokenizerSpec
 from textmill.decoding.answer import answers
 from textmill.decoding.prompt import Prompt
+from textmill.decoding.weights import prepare
 from textmill.interop import huggingface
 from textmill.models.table import build
 from textmill.text.tokenizer_training import train
@@ -113,8 +114,9 @@ def main() -> None:
     sources = torch.randint(300, options.vocabulary - 1, shape, generator=generator).tolist()
     report: dict[str, Any] = {"options": vars(options), "torch": torch.__version__, "beams": {}}
     for beams in options.beams:
+        ready = prepare(model, rows=options.batch * beams)
         ways = {
-            "textmill": lambda beams=beams: ours(model, sources, beams, options.tokens),
+            "textmill": lambda beams=beams, ready=ready: ours(ready, sources, beams, options.tokens),
             "transformers": lambda beams=beams: theirs(twin, sources, beams, options.tokens),
         }
         seconds, same = compared(ways, options.turns)

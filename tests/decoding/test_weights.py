@@ -10,7 +10,7 @@ from textmill.base.model_spec import DecoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
-from textmill.decoding.weights import RoundedLinear, prepare
+from textmill.decoding.weights import PackedLinear, RoundedLinear, prepare
 from textmill.models.table import build
 
 SPEC = DecoderSpec(d_model=64, layers=2, heads=4, kv_heads=2, d_ff=128, context=32, bias="all", qk_norm=True)
@@ -56,6 +56,22 @@ def test_float32_needs_nothing():
     model = build(SPEC, 200, seed=1)
     assert prepare(model) is model
     assert not model.training
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
+@pytest.mark.parametrize("tied", [True, False])
+def test_float32_for_many_rows_gives_the_same(tied):
+    spec = DecoderSpec(**{**SPEC.__dict__, "tied": tied})
+    model = build(spec, 200, seed=1)
+    ready = prepare(model, rows=32)
+    with torch.inference_mode():
+        torch.testing.assert_close(ready(batch()), model.eval()(batch()), rtol=0, atol=1e-5)
+    assert isinstance(ready.output, PackedLinear)
+    assert (model.output is None) == tied
+    spec = GenerationSpec(tokens=6, temperature=0)
+    prompts = [[1, 2, 3], [4], [5, 6]]
+    told = [[piece.id for piece in generate(one, prompts, spec, ends=-1)] for one in (model, ready)]
+    assert told[0] == told[1]
 
 
 def test_a_processor_without_bfloat16_refuses(monkeypatch):

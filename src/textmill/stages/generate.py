@@ -94,7 +94,8 @@ def generate(
     spec = schema.read(GenerationSpec, plain, "options")
     run = _run(space, target)
     ahead = speculation(space, run, spec.speculate)
-    model = prepare(published.model, formats[weights])
+    together = len(prompts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
+    model = prepare(published.model, formats[weights], rows=min(together, 32 * spec.beams))
     start = target_start(published)
     asked = [of_text(published.tokenizer, text, start=start) for text in prompts]
     pieces = stream.generate_text(model, published.tokenizer, asked, spec, samples=samples, speculation=ahead)
