@@ -24,7 +24,7 @@ def evaluate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model in bits per byte, with interval and baselines, on its test part or on any file."""
+    """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
     from textmill.cli import show
     from textmill.stages import evaluate as stage
 
