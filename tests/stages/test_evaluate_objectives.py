@@ -407,3 +407,25 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     )
     with pytest.raises(TextmillError, match="does not go on with text"):
         evaluate.evaluate_files(space, str(tmp_path / "model"), [tmp_path / "new.txt"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "temperature", "said"),
+    [
+        ({"temperature": 0.7}, 0.0, "greedy|tokens:200"),
+        ({"beams": 5, "length_penalty": 0.6, "tokens": 9}, 0.0, "beams:5|length:power^0.6|tokens:9"),
+        ({"contrastive": 0.6, "top_k": 4}, 0.0, "contrastive:0.6|top_k:4|tokens:200"),
+        (
+            {"mbr": "chrf", "temperature": 0.9},
+            0.9,
+            "mbr:chrf of 16|temperature:0.9|seed:0|tokens:200",
+        ),
+    ],
+)
+def test_chance_plays_no_part_unless_it_is_asked_for(spec, temperature, said):
+    from textmill.base.spec import GenerationSpec
+    from textmill.stages import scoring_pairs
+
+    settled = scoring_pairs.settled(GenerationSpec(**spec))
+    assert settled.temperature == temperature
+    assert scoring_pairs.described(settled) == said
