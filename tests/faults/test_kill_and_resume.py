@@ -2,82 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-TRIALS = Path(__file__).with_name("trials.py")
 CHECKPOINTS = Path("runs") / "tiny" / "checkpoints"
 
 
-class Trials:
-    """A warm process that trains in forks of itself."""
-
-    def __init__(self, root: Path, recipe: Path) -> None:
-        self.root = root
-        self._process = subprocess.Popen(
-            [sys.executable, str(TRIALS), str(root), str(recipe)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-
-    def __call__(self, **trial) -> dict:
-        self._process.stdin.write(json.dumps(trial) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(30)
-
-    def forget(self) -> None:
-        """Begin again from nothing."""
-        shutil.rmtree(self.root, ignore_errors=True)
-
-    def forget_run(self) -> None:
-        """Keep what was prepared, forget what was trained."""
-        shutil.rmtree(self.root / "runs", ignore_errors=True)
-
-
-@pytest.fixture
-def trials(tmp_path, tiny_recipe):
-    process = Trials(tmp_path / "work", tiny_recipe)
-    yield process
-    process.close()
-
-
-@pytest.fixture
-def undisturbed(trials):
-    """How an undisturbed run ends: its digest, its number of writes, its seconds. What it left is forgotten."""
-    end = trials()
-    assert end["ended"] == "done", end
-    found = trials(digest=True)
-    trials.forget()
-    return found | end
-
-
-def resume(trials, undisturbed):
-    """Train on to the end, and compare every byte."""
-    end = trials()
-    assert end["ended"] == "done", end
-    found = trials(digest=True)
-    assert found["digest"] == undisturbed["digest"]
-    assert not list(trials.root.rglob(".partial-*")), "what was half-made was left behind"
-
-
-def test_the_same_run_twice_is_the_same_to_the_byte(trials, undisturbed):
+def test_the_same_run_twice_is_the_same_to_the_byte(trials, undisturbed, resume):
     resume(trials, undisturbed)
 
 
-def kill_at_random_moments(trials, undisturbed, kills, seed):
+def kill_at_random_moments(trials, undisturbed, resume, kills, seed):
     """SIGKILL after a random time, again and again, until the run got through by itself; count the kills."""
     rng = random.Random(seed)
     done = 0
@@ -92,16 +32,16 @@ def kill_at_random_moments(trials, undisturbed, kills, seed):
     resume(trials, undisturbed)
 
 
-def test_twenty_kills_at_random_moments(trials, undisturbed):
-    kill_at_random_moments(trials, undisturbed, kills=20, seed=3)
+def test_twenty_kills_at_random_moments(trials, undisturbed, resume):
+    kill_at_random_moments(trials, undisturbed, resume, kills=20, seed=3)
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_at_random_moments(trials, undisturbed):
-    kill_at_random_moments(trials, undisturbed, kills=200, seed=4)
+def test_two_hundred_kills_at_random_moments(trials, undisturbed, resume):
+    kill_at_random_moments(trials, undisturbed, resume, kills=200, seed=4)
 
 
-def kill_at_calls(trials, undisturbed, calls):
+def kill_at_calls(trials, undisturbed, resume, calls):
     for call in calls:
         trials.forget_run()
         end = trials(kill="call", at=call)
@@ -110,24 +50,24 @@ def kill_at_calls(trials, undisturbed, calls):
         resume(trials, undisturbed)
 
 
-def test_kills_at_every_write_of_a_save(trials, undisturbed):
+def test_kills_at_every_write_of_a_save(trials, undisturbed, resume):
     """Every write, fsync and rename of a whole save in the middle of the run, one kill each."""
     trials()  # what is prepared stays, so that calls are counted from the same place in every trial
     trials.forget_run()
     calls = trials()["calls"]
     assert calls > 40
     middle = calls // 2
-    kill_at_calls(trials, undisturbed, range(middle, middle + 30))
+    kill_at_calls(trials, undisturbed, resume, range(middle, middle + 30))
 
 
 @pytest.mark.slow
-def test_kills_at_every_write_of_a_run(trials, undisturbed):
+def test_kills_at_every_write_of_a_run(trials, undisturbed, resume):
     trials()
     trials.forget_run()
-    kill_at_calls(trials, undisturbed, range(1, trials()["calls"] + 1))
+    kill_at_calls(trials, undisturbed, resume, range(1, trials()["calls"] + 1))
 
 
-def test_kills_while_preparing(trials, undisturbed):
+def test_kills_while_preparing(trials, undisturbed, resume):
     """Kills at writes spread over collecting, learning the tokenizer and encoding."""
     calls = undisturbed["calls"]
     for call in range(1, calls // 3, max(1, calls // 40)):
@@ -156,7 +96,7 @@ def test_flipped_bytes_are_noticed_and_the_newest_whole_checkpoint_is_used(trial
         assert trials(digest=True)["digest"] == undisturbed["digest"], f"after a flipped bit in {name}"
 
 
-def test_no_room_for_a_checkpoint(trials, undisturbed):
+def test_no_room_for_a_checkpoint(trials, undisturbed, resume):
     """A quota that the model's file exceeds: an error for people, nothing damaged, and the run goes on after."""
     trials(kill="time", after=undisturbed["seconds"] * 2)
     trials.forget_run()
