@@ -56,7 +56,6 @@ OPTIONAL = {
     "ray",
     "resiliparse",
     "rjieba",
-    "sacrebleu",
     "spacy",
     "tensorboard",
     "transformers",

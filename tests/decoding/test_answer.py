@@ -78,6 +78,10 @@ def test_utilities_are_those_of_sacrebleu():
     assert rerank.utility("chrf")(*pair) == pytest.approx(sacrebleu.sentence_chrf(pair[0], [pair[1]]).score)
     assert rerank.utility("bleu")(*pair) == pytest.approx(sacrebleu.sentence_bleu(pair[0], [pair[1]]).score)
     assert rerank.utility("chrf")("", "a") == 0.0
+    hanzi = "磨坊把麦子磨成面粉", "磨坊把麦子磨成了面粉"
+    assert rerank.utility("bleu", hanzi)(*hanzi) == pytest.approx(
+        sacrebleu.sentence_bleu(hanzi[0], [hanzi[1]], tokenize="zh").score
+    )
 
 
 def test_the_draw_most_like_the_others_comes_first(model):

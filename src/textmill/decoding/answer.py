@@ -120,7 +120,7 @@ def _ranked(draws: list[Hypothesis], spec: GenerationSpec, make: Callable[[], De
     """Draws by their expected utility, then by their probability."""
     assert spec.mbr is not None
     texts = [whole(make(), one.ids, spec.stop) for one in draws]
-    scores = rerank.expected(texts, rerank.utility(spec.mbr))
+    scores = rerank.expected(texts, rerank.utility(spec.mbr, texts))
     found = [replace(one, score=score) for one, score in zip(draws, scores, strict=True)]
     return sorted(found, key=lambda one: (-one.score, -one.logprob))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
 from textmill.base.errors import TextmillError
+from textmill.metrics.overlap import tokenisation
 
 T = TypeVar("T", bound=Hashable)
 Utility = Callable[[T, T], float]  # (answer, what it is compared with) -> how like it is; more is better
@@ -29,9 +30,9 @@ def expected(draws: Sequence[T], utility: Utility[T]) -> list[float]:
     return [means[one] for one in draws]
 
 
-def utility(name: str) -> Utility[str]:
+def utility(name: str, draws: Sequence[str] = ()) -> Utility[str]:
     """A score of sentences by its name: `chrf` (Popović 2015) or `bleu` (Papineni et al. 2002, over the n-grams a
-    short sentence has), 0 to 100, by sacrebleu.
+    short sentence has), 0 to 100, by sacrebleu. BLEU cuts words as the script of `draws` asks for.
 
     Raises TextmillError when sacrebleu is missing.
     """
@@ -42,7 +43,7 @@ def utility(name: str) -> Utility[str]:
         raise TextmillError(
             "sacrebleu is missing, which says how like two answers are",
             where="mbr",
-            advice="pip install 'textmill[eval]'",
+            advice="`pip install sacrebleu`",
         ) from error
-    metric = {"chrf": CHRF, "bleu": lambda: BLEU(effective_order=True)}[name]()
+    metric = CHRF() if name == "chrf" else BLEU(effective_order=True, tokenize=tokenisation(draws))
     return lambda answer, other: metric.sentence_score(answer, [other]).score
