@@ -7,7 +7,8 @@ Two kinds are read: byte-level BPE ("gpt2") and SentencePiece's BPE ("llama"). F
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.text import pretrained, tokenizer_document, tokenizer_file
 from textmill.text.pretrained import AnyTokenizer, PretrainedTokenizer
 from textmill.text.tokenizer_document import CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
-from textmill.text.tokenizer_file import Settings
+from textmill.text.tokenizer_file import Parsed, Settings
 
 PREFIX = "tokenizer.ggml."
 DOCUMENT, TEMPLATE = "tokenizer.huggingface.json", "tokenizer.chat_template"
@@ -32,6 +33,7 @@ ROLES = {  # what a role is called in tokenizer_config.json, and in a GGUF
 _ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 # Ends of a turn that many files do not name by id; llama.cpp stops at them too.
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
+_HOW = ("single_word", "lstrip", "rstrip", "normalized", "special")  # an added token is found in a text
 _BEGIN_USUALLY = (
     "llama-bpe",
     "llama3",
@@ -135,10 +137,17 @@ def _byte_level(
     special |= {place for place, name in enumerate(tokens) if name in named}
     added = [place for place, kind in enumerate(types) if kind == USER_DEFINED and place not in special]
     pre = metadata.get(PREFIX + "pre", "gpt-2")
-    try:
+    with _placed(where):
         return tokenizer_document.byte_level_bpe(
             tokens, merges, special, str(pre)[:80], added=added, **_around(said, tokens)
         )
+
+
+@contextmanager
+def _placed(where: object) -> Iterator[None]:
+    """Errors of the lists are errors of the file."""
+    try:
+        yield
     except TextmillError as error:
         raise type(error)(error.what, where=where, advice=error.advice) from error
 
@@ -147,27 +156,46 @@ def _sentencepiece(
     metadata: Mapping[str, Any], tokens: list[str], types: list[int], said: Settings, where: object
 ) -> PretrainedTokenizer:
     """The library's tokenizer is made from the lists themselves: through JSON, Gemma's would take some seconds."""
-    from tokenizers.models import BPE
-
     numbers = _numbers(metadata, "scores", len(tokens), where)
     if numbers is None:
         raise DamagedError(f"holds no {PREFIX}scores", where=where)
+    scores = numbers.tolist()
     options: dict[str, Any] = {
         "add_prefix": metadata.get(PREFIX + "add_space_prefix", True) is not False,
         "squeeze": metadata.get(PREFIX + "remove_extra_whitespaces", False) is True,
+        "normalizer": (),
         **_around(said, tokens),
     }
-    scores = numbers.tolist()
-    # Unused tokens have no merges: a document in which all are, but for those found whole, has everything else.
-    frame = [UNUSED if kind == NORMAL else kind for kind in types]
-    parsed = tokenizer_file.parse(
-        tokenizer_document.sentencepiece_bpe(tokens, scores, frame, **options), where
-    )
-    model = parsed.document["model"]
-    merges = tokenizer_document.recovered_merges(tokens, scores, types)
-    reference = tokenizer_file.reference(json.dumps(parsed.document).encode(), where)
-    with tokenizer_file.guarded(where):
-        kept = {name: model[name] for name in ("unk_token", "fuse_unk", "byte_fallback")}
-        reference.model = BPE(model["vocab"], merges, **kept)
+    with _placed(where):
+        model = tokenizer_document.sentencepiece_bpe_model(tokens, types)
+        frame = tokenizer_document.sentencepiece_document(
+            model | {"vocab": {}, "unk_token": None}, tokens, types, **options
+        )
+        merges = tokenizer_document.recovered_merges(tokens, scores, types)
+    document = json.loads(frame)
+    made = _library(document, model, merges, where)
+    vocabulary = model["vocab"]
+    added = {token["content"]: token for token in document["added_tokens"]}
+    special = {name: token["id"] for name, token in added.items() if token["special"]}
+    parsed = Parsed(document | {"model": model}, vocabulary, added, special, len(tokens))
     whole = partial(tokenizer_document.sentencepiece_bpe, tokens, scores, types, **options)
-    return PretrainedTokenizer(whole, where, said, parsed, reference)
+    return PretrainedTokenizer(whole, where, said, parsed, made)
+
+
+def _library(
+    frame: Mapping[str, Any], model: Mapping[str, Any], merges: list[tuple[str, str]], where: object
+) -> Any:
+    """The `tokenizers.Tokenizer` of a document whose model is given apart from it."""
+    from tokenizers import AddedToken
+    from tokenizers.models import BPE
+
+    added = frame["added_tokens"]
+    made = tokenizer_file.reference(json.dumps({**frame, "added_tokens": []}).encode(), where)
+    settings = {name: model[name] for name in ("unk_token", "fuse_unk", "byte_fallback")}
+    with tokenizer_file.guarded(where):
+        made.model = BPE(model["vocab"], merges, **settings)
+        # All at once: each call makes the matcher of all of them anew.
+        made.add_tokens(
+            [AddedToken(token["content"], **{name: token[name] for name in _HOW}) for token in added]
+        )
+    return made

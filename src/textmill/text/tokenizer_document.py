@@ -102,14 +102,22 @@ def sentencepiece_bpe(
     Raises DamagedError when the lists do not belong to each other.
     """
     _check_lists(tokens, scores, types)
+    model = sentencepiece_bpe_model(tokens, types, unknown)
+    model["merges"] = recovered_merges(tokens, scores, types)
+    return sentencepiece_document(model, tokens, types, add_prefix, squeeze, normalizer, prefix, suffix)
+
+
+def sentencepiece_bpe_model(
+    tokens: Sequence[str], types: Sequence[int], unknown: int | None = None
+) -> dict[str, Any]:
+    """The model of such a document, but for its merges. Raises DamagedError as `sentencepiece_bpe`."""
     vocabulary = _numbered(tokens)
     unknown = _unknown(types, unknown)
-    model = bpe_model(vocabulary, recovered_merges(tokens, scores, types)) | {
+    return bpe_model(vocabulary, []) | {
         "unk_token": None if unknown is None else tokens[unknown],
         "fuse_unk": True,
         "byte_fallback": BYTE in types,
     }
-    return _sentencepiece(model, tokens, types, add_prefix, squeeze, normalizer, prefix, suffix)
 
 
 def sentencepiece_unigram(
@@ -140,7 +148,7 @@ def sentencepiece_unigram(
         ],
         "byte_fallback": BYTE in types,
     }
-    return _sentencepiece(model, tokens, types, add_prefix, squeeze, normalizer, prefix, suffix)
+    return sentencepiece_document(model, tokens, types, add_prefix, squeeze, normalizer, prefix, suffix)
 
 
 def wordpiece(
@@ -257,7 +265,7 @@ def recovered_merges(
     return tokenizer_merges.recovered(tokens, scores, usable, usable & (kinds != UNUSED) & short)
 
 
-def _sentencepiece(
+def sentencepiece_document(
     model: Mapping[str, Any],
     tokens: Sequence[str],
     types: Sequence[int],
