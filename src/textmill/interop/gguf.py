@@ -151,7 +151,7 @@ class _Header:
     """A place in the file, moving forward. Nothing is taken before it is known to be there."""
 
     def __init__(self, path: Path, data: np.ndarray) -> None:
-        self.path, self.bytes, self.at = path, memoryview(data), 0
+        self.path, self.bytes, self.at = path, memoryview(data), 0  # pyrefly: ignore[bad-argument-type]
         self.items = 0  # of all arrays so far
 
     def fail(self, what: str) -> NoReturn:

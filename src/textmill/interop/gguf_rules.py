@@ -87,7 +87,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             fixed={"norm": "layernorm", "activation": "gelu_tanh", "position": {"kind": "learned"}},
             biases=("all",),
             epsilon=_LAYER,
-            parts=_PARTS | _FUSED,
+            parts={**_PARTS, **_FUSED},
             rotary=False,
         ),
     )

@@ -167,7 +167,7 @@ def _sentencepiece(
             rank -= 1
             scores[numbers[made]] = float(rank)
             last = made
-    options = {"add_prefix": _adds_blank(document), **around}
+    options: dict[str, Any] = {"add_prefix": _adds_blank(document), **around}
     again = tokenizer_document.sentencepiece_bpe(tokens, scores, types, **options)
     same = {tuple(merge) for merge in json.loads(again)["model"]["merges"]} == set(merges)
     if not same or _ids(again) != _ids(json.dumps(document).encode()):
