@@ -149,7 +149,7 @@ def main() -> None:
         "textmill float32": lambda p, n: ours(model, p, n),
     }
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        rounded, other_rounded = prepare(model, torch.bfloat16), twin(model).bfloat16()
+        rounded, other_rounded = prepare(model, "bf16"), twin(model).bfloat16()
         ways["textmill bfloat16 weights"] = lambda p, n: ours(rounded, p, n)
         ways["transformers bfloat16"] = lambda p, n: theirs(other_rounded, p, n)
     prompt = list(range(100, 116))

@@ -141,7 +141,7 @@ def main() -> None:
             "both": lambda: {"prompt": ContextDrafter(), "corpus": CorpusDrafter(index)},
         }
         asked = prompts(tokenizer, texts, options.prompts)
-        models = {"fp32": model} | ({"bf16": prepare(model, torch.bfloat16)} if options.bf16 else {})
+        models = {"fp32": model} | ({"bf16": prepare(model, "bf16")} if options.bf16 else {})
         result = {
             "what": "speculative decoding of one row against plain decoding, in turns",
             "tokens": options.tokens,

@@ -159,7 +159,7 @@ def test_right_guesses_save_steps():
 def test_rounded_weights_write_the_same(kind):
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         pytest.skip("no bfloat16 products here")
-    model, rng = prepare(made(kind), torch.bfloat16), random.Random(3)
+    model, rng = prepare(made(kind), "bf16"), random.Random(3)
     for _ in range(6):
         prompt = rng.choices(range(1, VOCABULARY), k=rng.randrange(1, 30))
         plain = tokens(model, prompt, GREEDY)

@@ -5,17 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
-from textmill.decoding.weights import PackedLinear, RoundedLinear, prepare
+from textmill.decoding.weights import PackedLinear, QuantizedLinear, RoundedLinear, prepare
 from textmill.models.table import build
 
 SPEC = DecoderSpec(d_model=64, layers=2, heads=4, kv_heads=2, d_ff=128, context=32, bias="all", qk_norm=True)
 needs_bf16 = pytest.mark.skipif(
     not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this processor has no bfloat16 products"
+)
+
+
+needs_int8 = pytest.mark.skipif(
+    torch.backends.quantized.engine not in ("x86", "fbgemm"), reason="no products of 8 bits here"
 )
 
 
@@ -30,7 +35,7 @@ def test_bfloat16_weights_give_nearly_the_same_logits(tied):
     spec = DecoderSpec(**{**SPEC.__dict__, "tied": tied})
     model = build(spec, 200, seed=1).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    ready = prepare(model, torch.bfloat16)
+    ready = prepare(model, "bf16")
     with torch.inference_mode():
         exact, near = model(batch()), ready(batch())
     assert near.dtype is torch.float32
@@ -46,7 +51,7 @@ def test_bfloat16_weights_give_nearly_the_same_logits(tied):
 @needs_bf16
 def test_it_generates():
     model = build(SPEC, 200, seed=1)
-    ready = prepare(model, torch.bfloat16)
+    ready = prepare(model, "bf16")
     pieces = list(generate(ready, [[1, 2, 3], [4]], GenerationSpec(tokens=6, temperature=0), ends=-1))
     assert len(pieces) == 12
     assert model.training
@@ -74,7 +79,40 @@ def test_float32_for_many_rows_gives_the_same(tied):
     assert told[0] == told[1]
 
 
+@needs_int8
+def test_whole_numbers_give_nearly_the_same_and_each_row_what_it_gets_alone():
+    model = build(SPEC, 200, seed=1).eval()
+    ready = prepare(model, "int8")
+    assert isinstance(ready.output, QuantizedLinear)
+    with torch.inference_mode():
+        exact, near = model(batch()), ready(batch())
+        assert 1e-4 < float((near - exact).norm() / exact.norm()) < 5e-2
+        x = torch.randn(3, 5, 64) * torch.tensor([1.0, 100.0, 1e-6])[:, None, None]
+        layer, weight = ready.blocks[0].feedforward.up, model.blocks[0].feedforward.up
+        together = layer(x)
+        for row in range(3):
+            for place in range(5):
+                assert torch.equal(layer(x[row, place]), together[row, place])
+        wanted = weight(x) - weight.bias
+        error = (together - layer.bias - wanted).norm(dim=-1) / wanted.norm(dim=-1)
+        assert float(error.max()) < 0.03
+        assert torch.equal(layer(torch.zeros(2, 64)), layer.bias.expand(2, -1))
+
+
+@needs_int8
+def test_eight_bits_by_hand():
+    weight, x = torch.tensor([[1.0, -0.5], [0.002, 0.001]]), torch.tensor([[0.3, -1.2]])
+    whole = torch.tensor([[127, -64], [127, 64]]) * (torch.tensor([[1.0], [0.002]]) / 127)
+    rounded = torch.tensor([[32, -127]]) * (1.2 / 127)
+    torch.testing.assert_close(QuantizedLinear(weight, None)(x), rounded @ whole.T, rtol=1e-5, atol=0)
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(RecipeError, match="'int4' is none of fp32, bf16, int8"):
+        prepare(build(SPEC, 200), "int4")
+
+
 def test_a_processor_without_bfloat16_refuses(monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    with pytest.raises(TextmillError, match="no bfloat16 products.*decode in float32"):
-        prepare(build(SPEC, 200), torch.bfloat16)
+    with pytest.raises(TextmillError, match="no bf16 products.*decode in float32"):
+        prepare(build(SPEC, 200), "bf16")

@@ -35,7 +35,7 @@ def chat(
     template: Annotated[
         Path | None, typer.Option(help="Chat template (Jinja) instead of the model's.", show_default=False)
     ] = None,
-    weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32 or bf16.")] = "fp32",
+    weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")] = "fp32",
     work: Work = WORK,
     json: Json = False,
     *,

@@ -41,7 +41,7 @@ def generate(
         typer.Argument(help="Text to go on from, or to translate; `-` reads stdin.", show_default=False),
     ] = None,
     samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Answers a prompt.")] = 1,
-    weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32 or bf16.")] = "fp32",
+    weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")] = "fp32",
     work: Work = WORK,
     json: Json = False,
     *,

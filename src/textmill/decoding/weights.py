@@ -1,24 +1,26 @@
-"""A model made ready for decoding: its matrices rounded to bfloat16, or laid out for many rows.
+"""A model made ready for decoding: its matrices rounded to fewer bits, or laid out for many rows.
 
 Decoding one row reads every weight once a token, so it goes as fast as memory is read: in bfloat16 half as much
-is. Float32 weights need nothing done to them for one row, since nn/linear.py multiplies them at that speed already;
-for some dozens of rows, as in translation, the order in which oneDNN reads them makes products up to a quarter
-quicker (benchmarks/translation.py).
+is, in 8 bits a quarter. Float32 weights need nothing done to them for one row, since nn/linear.py multiplies them at
+that speed already; for some dozens of rows, as in translation, the order in which oneDNN reads them makes products up
+to a quarter quicker (benchmarks/translation.py).
 """
 
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.nn.attention import Attention
 from textmill.nn.linear import onednn, onednn_serves
 
+KINDS = ("fp32", "bf16", "int8")
 _MANY = 8  # rows decoded together from which on a layout of their own pays
 
 
@@ -59,28 +61,75 @@ class PackedLinear(nn.Module):
         return onednn(x, self.weight, self.bias)
 
 
-def prepare(model: nn.Module, dtype: torch.dtype = torch.float32, *, rows: int = 1) -> nn.Module:
-    """`model` for decoding with matrices in `dtype`, float32 or bfloat16; in evaluation mode.
+class QuantizedLinear(nn.Module):
+    """x · weightᵀ + bias with both as whole numbers of 8 bits, sums exact: (…, I) -> (…, O) float32, on a processor.
+
+    Each output's weights have a scale of their own, largest magnitude 127, and so has each row of x. So a row gets
+    to the bit what it gets alone, whatever is multiplied beside it (dynamic quantisation by FBGEMM has one scale for
+    all rows of x, and no such promise).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        weight = weight.detach().float()
+        scales = (weight.abs().amax(1) / 127).clamp(min=1e-12)
+        whole = (weight / scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+        with (
+            warnings.catch_warnings()
+        ):  # quantised tensors will leave PyTorch; its packed products have no other door
+            warnings.simplefilter("ignore")
+            zeros = torch.zeros(len(scales), dtype=torch.int64)
+            packed = torch._make_per_channel_quantized_tensor(whole, scales.double(), zeros, 0)
+            self.packed = torch.ops.quantized.linear_prepack(packed, None)
+        self.bias = None if bias is None else bias.detach().float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1]).float()
+        largest = rows.abs().amax(1, keepdim=True).clamp_(min=1e-30)
+        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        y = product(rows / largest, 1 / 127, 127, self.packed).mul_(largest)
+        if self.bias is not None:
+            y += self.bias
+        return y.view(*x.shape[:-1], -1).to(x.dtype)
+
+
+def prepare(model: nn.Module, kind: str = "fp32", *, rows: int = 1) -> nn.Module:
+    """`model` for decoding with matrices in float32, bfloat16 or whole numbers of 8 bits; in evaluation mode.
 
     rows: how many rows are decoded together. From 8 on, float32 matrices on a processor are laid out for them, in a
     copy that shares everything else, and takes as much memory again as they do.
 
-    In bfloat16 it is a copy that shares everything but the matrices: embeddings, norms, the cache and what
+    In bfloat16 and int8 it is a copy that shares everything but the matrices: embeddings, norms, the cache and what
     passes between the matrices keep their own dtype. Its attention works out tokens one by one: a last bit lost
     there would become 0.02 in the logits by rounding. `model` is left as it was; in float32, for few rows, it is the
     result.
-    Raises TextmillError when this processor has no bfloat16 products.
+    Raises RecipeError for a kind there is not, TextmillError when this processor cannot multiply in it.
     """
-    if dtype is torch.float32:
-        if rows < _MANY or not onednn_serves(first := next(model.parameters(), torch.zeros(0)), first):
+    first = next(model.parameters(), torch.zeros(0))
+    if kind == "fp32":
+        if rows < _MANY or not onednn_serves(first, first):
             return model.eval()
         return _changed(model, lambda weight, bias: PackedLinear(weight, bias, rows)).eval()
-    if next(model.parameters()).device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise TextmillError(
-            "this processor has no bfloat16 products, and doing without them is slower than float32",
-            advice="decode in float32",
-        )
-    return _one_by_one(_changed(model, RoundedLinear)).eval()
+    if kind not in _LAYERS:
+        raise RecipeError(f"{kind!r} is none of {', '.join(KINDS)}", where="--weights")
+    layer, works = _LAYERS[kind]
+    if not works(first):
+        raise TextmillError(f"this machine has no {kind} products here", advice="decode in float32")
+    return _one_by_one(_changed(model, layer)).eval()
+
+
+def _rounds(weight: Tensor) -> bool:
+    return weight.device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _quantises(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and torch.backends.quantized.engine in ("x86", "fbgemm")
+
+
+_LAYERS: dict[str, tuple[Callable[[Tensor, Tensor | None], nn.Module], Callable[[Tensor], bool]]] = {
+    "bf16": (RoundedLinear, _rounds),
+    "int8": (QuantizedLinear, _quantises),
+}
 
 
 def _changed(module: nn.Module, layer: Callable[[Tensor, Tensor | None], nn.Module]) -> nn.Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import schema
-from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.errors import TextmillError
 from textmill.base.model_spec import READ_AND_WRITE
 from textmill.base.spec import GenerationSpec
 from textmill.stages.locate import locate_model
@@ -117,21 +117,16 @@ def begin(
     Raises RecipeError when an option is out of range, TextmillError when there is no such model, or when it cannot
     hold a conversation.
     """
-    import torch
-
     from textmill.decoding.weights import prepare
     from textmill.interop.load import load
 
-    formats = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    if weights not in formats:
-        raise RecipeError(f"{weights!r} is neither fp32 nor bf16", where="--weights")
     place = Path(target) if Path(target).is_file() else locate_model(space, target)
     published = load(place)
     if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
         raise TextmillError(f"a model of kind {published.spec.kind!r} holds no conversations", where=place)
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     conversation = Conversation(
-        model=prepare(published.model, formats[weights]),
+        model=prepare(published.model, weights),
         tokenizer=published.tokenizer,
         template=_template(published, place, template),
         spec=schema.read(GenerationSpec, plain, "options"),

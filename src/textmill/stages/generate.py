@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import schema
-from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.errors import TextmillError
 from textmill.base.model_spec import READ_AND_WRITE
 from textmill.base.run import Run
 from textmill.base.spec import GenerationSpec
@@ -73,16 +73,11 @@ def generate(
     Raises RecipeError when an option is out of range, TextmillError when there is no such model, or when it is to
     draw guesses from a corpus that cannot be found.
     """
-    import torch
-
     from textmill.decoding import stream
     from textmill.decoding.prompt import of_text
     from textmill.decoding.weights import prepare
     from textmill.interop.load import load
 
-    formats = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    if weights not in formats:
-        raise RecipeError(f"{weights!r} is neither fp32 nor bf16", where="--weights")
     published = load(locate_model(space, target))
     if not hasattr(published.model, "begin"):
         raise TextmillError(
@@ -95,7 +90,7 @@ def generate(
     run = _run(space, target)
     ahead = speculation(space, run, spec.speculate)
     together = len(prompts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
-    model = prepare(published.model, formats[weights], rows=min(together, 32 * spec.beams))
+    model = prepare(published.model, weights, rows=min(together, 32 * spec.beams))
     start = target_start(published)
     asked = [of_text(published.tokenizer, text, start=start) for text in prompts]
     pieces = stream.generate_text(model, published.tokenizer, asked, spec, samples=samples, speculation=ahead)
