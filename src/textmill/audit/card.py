@@ -66,7 +66,11 @@ def render(info: Mapping[str, Any]) -> str:
 
 def _prepared(info: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: info.get(key) for key in _KEYS} | {"purpose": purpose(info.get("objective"))}
-    evaluation = {"headline": "bits per byte", "better": "lower", **(info.get("evaluation") or {})}
+    evaluation: dict[str, Any] = {
+        "headline": "bits per byte",
+        "better": "lower",
+        **(info.get("evaluation") or {}),
+    }
     known["evaluation"] = evaluation
     rows, more = ([_row(row) for row in evaluation.get(key, ())] for key in ("table", "more"))
     data = dict(info.get("data") or {})
