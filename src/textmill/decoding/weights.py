@@ -21,6 +21,7 @@ from textmill.nn.attention import Attention
 from textmill.nn.linear import onednn, onednn_serves
 
 KINDS = ("fp32", "bf16", "int8")
+_FINER = 254  # what rounding to 1/127 leaves over is at most half of that: times this, at most 1
 _MANY = 8  # rows decoded together from which on a layout of their own pays
 
 
@@ -62,16 +63,22 @@ class PackedLinear(nn.Module):
 
 
 class QuantizedLinear(nn.Module):
-    """x · weightᵀ + bias with both as whole numbers of 8 bits, sums exact: (…, I) -> (…, O) float32, on a processor.
+    """x · weightᵀ + bias in whole numbers, sums exact: (…, I) -> (…, O) float32, on a processor.
 
-    Each output's weights have a scale of their own, largest magnitude 127, and so has each row of x. So a row gets
-    to the bit what it gets alone, whatever is multiplied beside it (dynamic quantisation by FBGEMM has one scale for
-    all rows of x, and no such promise).
+    Weights have 8 bits and a scale for each output, largest magnitude 127. A row of x has a scale of its own too, and
+    16 bits: as two rows of 8 bits, the second of which holds what rounding the first left over. Reading the weights is
+    what takes the time, and they are read once for both; with 8 bits alone, a few large features leave too little to
+    the others (Dettmers et al. 2022, "LLM.int8()", section 3). A row gets to the bit what it gets alone, whatever is
+    multiplied beside it.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         weight = weight.detach().float()
+        # A feature whose weights are large for all outputs would leave few of the 8 bits to the others: its size goes
+        # to x, which has 16 (Xiao et al. 2023, "SmoothQuant", move it the other way).
+        self.sizes = weight.square().mean(0).sqrt_().clamp_(min=1e-12)
+        weight = weight / self.sizes
         scales = (weight.abs().amax(1) / 127).clamp(min=1e-12)
         whole = (weight / scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
         with (
@@ -84,10 +91,15 @@ class QuantizedLinear(nn.Module):
         self.bias = None if bias is None else bias.detach().float()
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1]).float()
+        rows = x.reshape(-1, x.shape[-1]) * self.sizes
         largest = rows.abs().amax(1, keepdim=True).clamp_(min=1e-30)
+        parts = torch.empty(2, *rows.shape, dtype=torch.float32)
+        torch.div(rows, largest, out=parts[1])
+        torch.mul(parts[1], 127, out=parts[0]).round_().div_(127)
+        parts[1].sub_(parts[0]).mul_(_FINER)
         product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
-        y = product(rows / largest, 1 / 127, 127, self.packed).mul_(largest)
+        coarse, fine = product(parts.flatten(0, 1), 1 / 127, 127, self.packed).chunk(2)
+        y = coarse.add_(fine, alpha=1 / _FINER).mul_(largest)
         if self.bias is not None:
             y += self.bias
         return y.view(*x.shape[:-1], -1).to(x.dtype)
