@@ -17,6 +17,7 @@ from torch import Tensor
 
 from textmill.base.model_spec import READ_AND_WRITE
 from textmill.data.batch import IGNORE, Batch
+from textmill.data.special import frame
 from textmill.interop.huggingface import Published
 from textmill.models.heads import Headed
 
@@ -35,23 +36,23 @@ _AUTO = {
 def cases(published: Published, texts: Sequence[str], tokens: int) -> list[Batch]:
     """Each text as its model would read it, at most `tokens` tokens of it.
 
-    A model that writes begins with the end-of-text token or what its tokenizer puts before a text; an encoder reads
-    the text in its frame. Of one that reads a source, the first half is the source, the rest what is written.
+    A model that writes begins with the end-of-text token or what its tokenizer puts before a text; an encoder, or a
+    model with a head, reads the text in its frame. Of one that reads a source, the first half is the source, the rest
+    what is written.
     """
     tokenizer, length = published.tokenizer, min(tokens, published.spec.context)
-    before = tuple(tokenizer.prefix) or (tokenizer.start,)
+    lead, tail = frame(tokenizer)
+    room = max(1, length - len(lead) - len(tail))
     found = []
     for text in texts:
-        ids = tokenizer.encode(text).tolist()[:length]
+        ids = tokenizer.encode(text).tolist()
         if published.spec.kind in READ_AND_WRITE:
-            middle = len(ids) // 2
+            ids = ids[: 2 * room]
             start = getattr(published.spec, "start", None)
-            begin = tokenizer.start if start is None else start
-            source = [*ids[:middle], *(tokenizer.suffix or (tokenizer.end,))]
-            found.append(_case([begin, *ids[middle:]][:length], source[:length]))
-        elif published.spec.kind == "encoder":
-            room = length - len(before) - len(tokenizer.suffix)
-            found.append(_case([*before, *ids[: max(room, 1)], *tokenizer.suffix]))
+            begin, middle = tokenizer.start if start is None else start, len(ids) // 2
+            found.append(_case([begin, *ids[middle:]][:length], [*lead, *ids[:middle], *tail]))
+        elif published.spec.kind == "encoder" or isinstance(published.model, Headed):
+            found.append(_case([*lead, *ids[:room], *tail]))
         else:
             found.append(_case([*(tuple(tokenizer.prefix) or (tokenizer.end,)), *ids][:length]))
     return found
