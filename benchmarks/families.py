@@ -82,7 +82,9 @@ def table(rows: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--work", type=Path, default=Path("work-families"))
     parser.add_argument("--only", default=",".join(ORDER))
@@ -106,7 +108,9 @@ def main() -> None:
 
     space = Workspace(options.work.absolute(), Silent())
     options.into.mkdir(parents=True, exist_ok=True)
-    (options.into / "families.json").write_text(json.dumps({"minutes": options.minutes, "rows": rows}, indent=1))
+    (options.into / "families.json").write_text(
+        json.dumps({"minutes": options.minutes, "rows": rows}, indent=1)
+    )
     (options.into / "families.md").write_text(table(rows))
     drawn = [row["family"] for row in rows if row["parameters"] is not None]
     (options.into / "families.svg").write_text(history.svg(space, drawn))

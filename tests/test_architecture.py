@@ -155,7 +155,9 @@ def test_no_pickle():
         text = path.read_text(encoding="utf-8")
         assert "torch.save(" not in text, path
         calls = text.count("torch.load(")
-        if path.name == "pickle_worker.py":  # a program of its own, run shut in and only when a person asks for it
+        if (
+            path.name == "pickle_worker.py"
+        ):  # a program of its own, run shut in and only when a person asks for it
             assert calls == text.count("weights_only=True") == 1
             assert not {name for name in imports(path) if name.startswith("textmill")}
         else:

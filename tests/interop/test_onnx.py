@@ -95,7 +95,7 @@ def test_the_graphs_are_the_model(name, tokenizer, tmp_path):
             found, ours = exported.step(tokens, ours)
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
     for parameter in model.parameters():  # and graphs of another model would have been refused
-        parameter += 0.01
+        parameter.add_(0.01)
     with pytest.raises(TextmillError, match="differ from the model by"):
         onnx._check(model, tmp_path / "out")
 

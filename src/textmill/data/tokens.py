@@ -21,7 +21,8 @@ from textmill.base.errors import DamagedError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
 from textmill.text.batches import by_size
 from textmill.text.document import Document
-from textmill.text.tokenizer import Tokenizer, without_surrogates
+from textmill.text.pretrained import AnyTokenizer
+from textmill.text.tokenizer import without_surrogates
 
 FORMAT = 1
 FILES = ("tokens.bin", "offsets.npy", "bytes.npy", "documents.bin")
@@ -36,7 +37,7 @@ def _bytes(text: str) -> int:
         return len(without_surrogates(text).encode("utf-8"))
 
 
-def write(directory: Path | str, documents: Iterable[Document], tokenizer: Tokenizer) -> dict[str, Any]:
+def write(directory: Path | str, documents: Iterable[Document], tokenizer: AnyTokenizer) -> dict[str, Any]:
     """Encode documents, in their order, into a store that appears whole or not at all; returns its manifest.
 
     Streams: memory holds one chunk of documents, and 32 bytes a document for the boundaries.

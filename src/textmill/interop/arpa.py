@@ -23,14 +23,14 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_file
 from textmill.base.model_spec import NGramSpec
 from textmill.models.ngram import Level, NGram
-from textmill.text.tokenizer import Tokenizer
+from textmill.text.pretrained import AnyTokenizer
 
 BEGIN, FINISH = "<s>", "</s>"
 _NEVER = -99.0  # the format's word for a probability of 0: of <s>, which is never foretold
 _PLAIN = frozenset(range(0x21, 0x7F)) - frozenset(b"%<>")
 
 
-def words(tokenizer: Tokenizer) -> list[str]:
+def words(tokenizer: AnyTokenizer) -> list[str]:
     """The word each id is written as; no two are the same."""
     special = {number: name for name, number in tokenizer.special.items()}
     found = []
@@ -43,7 +43,7 @@ def words(tokenizer: Tokenizer) -> list[str]:
     return [word if times[word] == 1 else f"{word}%#{token}" for token, word in enumerate(found)]
 
 
-def write(path: Path, model: NGram, tokenizer: Tokenizer) -> dict[str, int]:
+def write(path: Path, model: NGram, tokenizer: AnyTokenizer) -> dict[str, int]:
     """Write a model, whole or not at all; returns how many n-grams it has of each length.
 
     Raises TextmillError for what such a file cannot say: contexts of any length, a cache, and add-k over more than
@@ -122,7 +122,7 @@ def _numbers(model: NGram, grams: Tensor) -> Tensor:
     return node
 
 
-def read(path: Path, tokenizer: Tokenizer) -> NGram:
+def read(path: Path, tokenizer: AnyTokenizer) -> NGram:
     """The model of an ARPA file whose words are this tokenizer's, spelt as above; float64, in eval mode.
 
     Tokens the file does not have share what its single words leave, <unk> among it. Raises DamagedError where the
@@ -159,7 +159,7 @@ def _starts(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
 
 
-def _model(tables: list[dict[str, Tensor]], unigram: Tensor, tokenizer: Tokenizer, *, order: int) -> NGram:
+def _model(tables: list[dict[str, Tensor]], unigram: Tensor, tokenizer: AnyTokenizer, *, order: int) -> NGram:
     model = NGram(NGramSpec(order=order, context=max(1024, order)), tokenizer.vocabulary)
     state = {
         f"levels.{place}.{name}": table for place, one in enumerate(tables) for name, table in one.items()
@@ -169,7 +169,7 @@ def _model(tables: list[dict[str, Tensor]], unigram: Tensor, tokenizer: Tokenize
 
 
 def _unigrams(
-    tokens: np.ndarray, logs: np.ndarray, backs: np.ndarray, tokenizer: Tokenizer, path: Path
+    tokens: np.ndarray, logs: np.ndarray, backs: np.ndarray, tokenizer: AnyTokenizer, path: Path
 ) -> tuple[Tensor, Tensor]:
     """P (V,) and the weights (V,) of single tokens. <s>, which stands in no sum, gives end-of-text its weight."""
     begins = logs <= _NEVER

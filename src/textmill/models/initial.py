@@ -70,7 +70,7 @@ def learning_rate_scale(model: nn.Module) -> dict[str, float]:
     embedding, vector       1
     output                  1
     """
-    if model.spec.kind in INITIAL:  # no µP
+    if spec_of(model).kind in INITIAL:  # no µP
         return {name: 1.0 for name, _ in model.named_parameters()}
     spec = spec_of(model)
     scale, last = 1 / width_multiplier(spec), last_norm(spec)
@@ -108,7 +108,7 @@ def initialise(model: nn.Module, seed: int) -> None:
     which is the same trajectory under Adam, tied or not, and leaves `forward`, and every export, as it was.
     Heads keep their width when d_model grows, so scores stay divided by sqrt(head_dim).
     """
-    own = INITIAL.get(model.spec.kind)
+    own = INITIAL.get(spec_of(model).kind)
     if own is not None:
         for name, parameter in model.named_parameters():
             own(name, parameter, model.spec, generator(seed, name))

@@ -77,7 +77,13 @@ def activation_bytes(
 
 
 def recomputed_blocks(
-    spec: TransformerSpec, vocabulary: int, batch: int, sequence: int, *, element: int = 4, loss_chunk: int | None
+    spec: TransformerSpec,
+    vocabulary: int,
+    batch: int,
+    sequence: int,
+    *,
+    element: int = 4,
+    loss_chunk: int | None,
 ) -> int:
     """How many blocks, from the first, must be recomputed for the lowest peak of a training step.
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from textmill.interop.huggingface import Published
-    from textmill.interop.sentences import Sentences
+    from textmill.interop.sentences import Pooling, Sentences
 
 _BATCH_TOKENS = 8192  # read at once, padding included
-POOLINGS = {"cls": "first", "mean": "mean", "last": "last", "max": "max"}
+POOLINGS: dict[str, Pooling] = {"cls": "first", "mean": "mean", "last": "last", "max": "max"}
 
 
 def embed(
