@@ -271,10 +271,10 @@ def test_reversing_is_learned_without_a_mistake(cell, score, feeding):
         cell=cell, d_model=64, layers=1, attention=score, input_feeding=feeding, dropout=0.0
     )
     model = build(spec, LETTERS + 2, seed=1).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    generator, steps = torch.Generator().manual_seed(1), 600
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
+    generator, steps = torch.Generator().manual_seed(1), 700
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 0.01 * min(1.0, 2 * (1 - step / steps))
+        optimizer.param_groups[0]["lr"] = 0.005 * min(1.0, (step + 1) / 50) * (1 - step / steps)
         nats, count = causal(model, reversing(64, generator))
         optimizer.zero_grad()
         (nats / count).backward()
