@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="steps of one turn")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(chosen.threads)  # so that our own preparation leaves them alone
     torch.set_num_threads(chosen.threads)
     shape = {name: value for name, value in vars(chosen).items() if name != "cell"}
     print(json.dumps(shape | {cell: race(cell, chosen) for cell in chosen.cell}, indent=2))

@@ -70,7 +70,8 @@ def sparing(shape: Shape) -> None:
 
 def ours(shape: Shape, *, sparing: bool) -> None:
     """Our loop; `sparing` as with training.gradient_checkpointing."""
-    from textmill.base.model_spec import DecoderSpec, LearnedPositions
+    from textmill.base.model_spec import DecoderSpec
+    from textmill.base.position_spec import LearnedPositions
     from textmill.base.training_spec import TrainingSpec
     from textmill.data.batch import Batch
     from textmill.models.table import build

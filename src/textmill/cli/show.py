@@ -164,6 +164,18 @@ def _mask(row: Mapping[str, Any]) -> None:
         _OUT.print(Text(f"  = {row['label']}", style="bold green"))
 
 
+def _cut(result: Mapping[str, Any]) -> str:
+    """How an update is cut up."""
+    rows = result["micro_batch"]
+    if (tokens := result["batch_tokens"]) is None:
+        return f"{min(rows, result['batch'])} of {result['batch']} sequences"
+    return (
+        f"all of {tokens:,} target tokens"
+        if rows >= tokens
+        else f"{rows} sequences of {tokens:,} target tokens"
+    )
+
+
 def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """What a recipe's steps will cost."""
     return (
@@ -180,7 +192,7 @@ def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             "time",
             f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s",
         ),
-        ("micro-batch", f"{result['micro_batch']} of {result['batch']} sequences"),
+        ("micro-batch", _cut(result)),
     )
 
 

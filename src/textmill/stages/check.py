@@ -61,13 +61,13 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
     timing = _timing(recipe, prepared, compute, fit)
     loader, vocabulary = loader_of(recipe, prepared), prepared.open_tokenizer().vocabulary
     flops = size.flops_per_token(recipe.trained, vocabulary, recipe.sequence)
-    tokens = recipe.training.steps * recipe.training.batch * recipe.sequence
+    tokens = timing.tokens_per_second * timing.seconds
     free = memory.free_bytes(compute.device)
     result = {
         "name": recipe.name,
         "parameters": count.parameters(recipe.trained, vocabulary),
         "flops_per_token": flops,
-        "flops": flops * tokens,
+        "flops": round(flops * tokens),
         "memory_bytes": fit.need.total,
         "memory_free": free,
         "memory": dataclasses.asdict(fit.need),
@@ -77,6 +77,7 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
         "tokens_per_second": timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
+        "batch_tokens": getattr(recipe.goal, "batch_tokens", None),
         "train_tokens": texts_of(loader.store).tokens,
         "epochs": recipe.training.steps / loader.steps_per_epoch,
         "mask": _mask(recipe, prepared),

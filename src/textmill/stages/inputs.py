@@ -46,6 +46,16 @@ def texts_of(store: Store) -> Texts:
     return store.texts() if isinstance(store, ExampleStore) else store
 
 
+def longest(recipe: Recipe, prepared: Prepared) -> int:
+    """The longest row a recipe trains on, at most its sequence: of records, what they really hold."""
+    store = store_of(recipe, prepared, "train")
+    if isinstance(store, TokenStore) or empty(store):
+        return recipe.sequence
+    sides = [int(store.lengths(name).max()) for name in store.fields if name != "value"]
+    most = sum(sides) if recipe.goal.kind == "answer" else max(sides)  # question and text share a row
+    return min(recipe.sequence, most + 4)  # and what stands around it
+
+
 def empty(store: Store) -> bool:
     """Whether there is nothing in a store."""
     return not len(store)

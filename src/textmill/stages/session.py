@@ -116,7 +116,7 @@ class Session:
 
     def _stretch(self, steps: range) -> None:
         training = self.recipe.training
-        rows = self.progress.micro_batch or training.batch
+        rows = min(self.progress.micro_batch or training.batch, training.batch)
         recomputed = memory.recomputed_blocks(
             self.recipe.trained,
             training,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any
 
 from textmill.base import files, lineage, schema
@@ -122,7 +123,15 @@ def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) ->
     from textmill.training import memory
 
     vocabulary = prepared.open_tokenizer().vocabulary
-    return memory.fit(recipe.trained, recipe.training, vocabulary, recipe.sequence, compute, ranks=ranks)
+    longest = inputs.longest(recipe, prepared)
+    training, most = recipe.training, getattr(recipe.goal, "batch_tokens", None)
+    if most is None:
+        return memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
+    # A batch of so many tokens is at its largest as rows of the longest; where those fit, any of its batches does.
+    rows = max(1, most // longest)
+    training = dataclasses.replace(training, batch=rows * ranks)
+    fit = memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
+    return fit if fit.micro_batch < rows else dataclasses.replace(fit, micro_batch=most)
 
 
 def _loss(session: Session) -> str:
@@ -229,7 +238,6 @@ def _said(value: Any) -> str:
 
 def _fork(old: Run, recipe: Recipe, name: str, space: Workspace, first: bool) -> tuple[Run, Recipe]:
     """A new run of the changed recipe; its first weights are the old run's newest, if they fit."""
-    import dataclasses
     import shutil
 
     from textmill.training import checkpoint

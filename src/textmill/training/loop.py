@@ -37,7 +37,7 @@ class StepResult:
     rate: float  # share of the peak learning rate
     seconds: float  # wall time of the step, waiting for the caller not counted
     tokens: int  # positions computed, padding included
-    micro_batch: int  # rows computed at once on this rank
+    micro_batch: int  # most rows computed at once on a rank: batches of fewer leave it as it was
 
     @property
     def loss(self) -> float:
@@ -93,7 +93,9 @@ def train(
         optimizer.step(rate)
         optimizer.zero_grad()
         seconds = time.perf_counter() - started
-        yield StepResult(step, nats, int(targets), norm, rate, seconds, int(tokens), work.rows(batch))
+        yield StepResult(
+            step, nats, int(targets), norm, rate, seconds, int(tokens), work.micro_batch or len(batch)
+        )
 
 
 def _check_finite(step: int, nats: float, norm: float, optimizer: Optimizer) -> None:
