@@ -24,8 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from textmill.base.model_spec import RecurrentSpec
-from textmill.base.training_spec import TrainingSpec
+from textmill.base.model_spec import Cell, RecurrentSpec
+from textmill.base.training_spec import AdamWSpec, TrainingSpec
 from textmill.data.batch import Batch
 from textmill.models.table import build
 from textmill.training import device, loss, optimizer
@@ -51,9 +51,9 @@ class Rows:
         return Batch(ids[:, :-1], ids[:, 1:], documents=documents)
 
 
-def ours(cell: str, chosen: argparse.Namespace, documents: int | None = None) -> tuple[Turn, nn.Module]:
+def ours(cell: Cell, chosen: argparse.Namespace, documents: int | None = None) -> tuple[Turn, nn.Module]:
     """Our loop."""
-    training = TrainingSpec(batch=chosen.batch, device="cpu", precision="fp32")
+    training = TrainingSpec(batch=chosen.batch, device="cpu", precision="fp32", optimizer=AdamWSpec())
     device.prepare(device.choose(training), training)
     spec = RecurrentSpec(cell=cell, d_model=chosen.width, layers=chosen.layers, context=chosen.block)
     model = build(spec, chosen.vocabulary)
@@ -73,7 +73,7 @@ def ours(cell: str, chosen: argparse.Namespace, documents: int | None = None) ->
 class Plain(nn.Module):
     """The peer's model: what a tutorial writes."""
 
-    def __init__(self, cell: str, like: nn.Module, chosen: argparse.Namespace) -> None:
+    def __init__(self, cell: Cell, like: nn.Module, chosen: argparse.Namespace) -> None:
         super().__init__()
         kind = {"gru": nn.GRU, "lstm": nn.LSTM}[cell]
         self.embedding = nn.Embedding(chosen.vocabulary, chosen.width)
@@ -85,10 +85,10 @@ class Plain(nn.Module):
         return F.linear(self.core(self.embedding(x))[0], self.embedding.weight)
 
 
-def plain(cell: str, chosen: argparse.Namespace, like: nn.Module) -> Turn:
+def plain(cell: Cell, chosen: argparse.Namespace, like: nn.Module) -> Turn:
     """The peer's loop, from the weights `like` has now."""
     model = Plain(cell, like, chosen)
-    spec = TrainingSpec().optimizer
+    spec = AdamWSpec()
     adam = torch.optim.AdamW(
         model.parameters(), lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True
     )
@@ -110,7 +110,7 @@ def plain(cell: str, chosen: argparse.Namespace, like: nn.Module) -> Turn:
     return lambda: next(turns)
 
 
-def race(cell: str, chosen: argparse.Namespace) -> dict:
+def race(cell: Cell, chosen: argparse.Namespace) -> dict:
     """Let them take turns, after two steps each to warm up."""
     mine, model = ours(cell, chosen)
     contestants: dict[str, Turn] = {"peer": plain(cell, chosen, model), "textmill": mine}

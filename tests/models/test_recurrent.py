@@ -16,6 +16,7 @@ from textmill.models.initial import kind_of_parameter
 from textmill.models.table import build
 from textmill.nn import attention
 from textmill.training.loss import causal
+from textmill.training.optimizer import fused_rows
 
 VOCABULARY = 50
 SMALL = {"d_model": 12, "layers": 2, "heads": 2, "context": 32}
@@ -178,6 +179,12 @@ def test_kinds_of_parameters():
     assert kinds["output.weight"] == "output"
     assert {kinds[name] for name in kinds if ".bias" in name} == {"vector"}
     assert kinds["recurrent.core.weight_hh_l1"] == kinds["attention.qkv.weight"] == "hidden"
+
+
+def test_muon_sees_each_gate_by_itself():
+    model = build(RecurrentSpec(**SMALL, cell="lstm", hidden=16, attention=True), 30)
+    assert fused_rows(model, "recurrent.core.weight_ih_l0") == (16, 16, 16, 16)
+    assert fused_rows(model, "attention.qkv.weight") == (16, 16, 16)
 
 
 def test_dropout_falls_in_training_only():

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textmill.base.count_recurrent import gates
 from textmill.base.errors import DamagedError
 from textmill.base.training_spec import AdamWSpec, MuonSpec
 from textmill.models.initial import kind_of_parameter, learning_rate_scale
@@ -105,7 +106,7 @@ def build(model: nn.Module, spec: AdamWSpec | MuonSpec, model_spec: Any = None) 
 
 
 def fused_rows(model: nn.Module, name: str) -> tuple[int, ...]:
-    """Rows of each matrix that a parameter holds: queries, keys and values, or gate and up, stand in one.
+    """Rows of each matrix that a parameter holds: queries, keys and values, gate and up, or a cell's gates.
 
     Muon orthogonalises each of them on its own, since one spectrum over all would couple their scales.
     """
@@ -115,4 +116,6 @@ def fused_rows(model: nn.Module, name: str) -> tuple[int, ...]:
         return (spec.heads * spec.head_width, *(2 * (spec.key_heads * spec.head_width,)))
     if spec is not None and name.endswith("feedforward.up.weight") and spec.gated:
         return (rows // 2, rows // 2)
+    if spec is not None and ".core.weight_" in name:  # recurrent layers
+        return gates(spec.cell) * (rows // gates(spec.cell),)
     return (rows,)
