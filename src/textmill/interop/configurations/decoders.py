@@ -174,7 +174,7 @@ def _llama_fields(spec: DecoderSpec, kind: str) -> dict[str, Any]:
     if kind == "mistral":
         fields |= {"sliding_window": spec.window}
     if kind in ("qwen2", "qwen3"):
-        fields |= {"use_sliding_window": False}
+        fields |= {"use_sliding_window": False, "sliding_window": None}
     if kind == "qwen3":
         fields |= {"attention_bias": False}
     return fields

@@ -104,7 +104,11 @@ def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
             "dropout_rate": spec.dropout,
             "n_positions": spec.context,
         }
-    fields |= {"d_model": spec.d_model, "max_position_embeddings": spec.context}
+    fields |= {
+        "d_model": spec.d_model,
+        "max_position_embeddings": spec.context,
+        "num_hidden_layers": spec.layers,  # transformers has it say the encoder's again, and keras-hub reads it
+    }
     for side, layers in (("encoder", spec.layers), ("decoder", spec.decoder_depth)):
         fields |= {
             f"{side}_layers": layers,
