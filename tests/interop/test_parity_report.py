@@ -138,3 +138,32 @@ def test_weights_are_compared_to_the_bit(tokenizer):
     assert (check.state, check.why) == ("failed", "blocks.1.feedforward.down.weight differs")
     assert check.max_difference == pytest.approx(1e-7, rel=0.1)
     assert parity.same_weights("x", one, build(dataclasses.replace(SPEC, layers=1), 280)).state == "failed"
+
+
+def test_weights_of_fewer_bits_and_exports_are_run(tmp_path, tokenizer):
+    place = published(tmp_path / "model", tokenizer)
+    report = parity.verify(place, TEXTS, weights=["int8"], exports=["gguf", "huggingface"])
+    assert report.ok
+    rounded, exact = state(report, "weights int8"), state(report, "export huggingface")
+    assert 1e-4 < rounded.max_difference < 1
+    assert rounded.mean_kl < parity.QUALITY
+    assert state(report, "export gguf").mean_kl < 1e-3
+    assert exact.max_difference < 1e-4
+    with pytest.raises(TextmillError, match="'tar' is no format here"):
+        parity.verify(place, TEXTS, exports=["tar"])
+
+
+def test_fewer_bits_are_judged_by_their_divergence():
+    reference = logits()
+    near = parity.judged(parity.compare("x", reference, lambda: [one + 0.01 for one in reference]))
+    assert (near.state, near.why) == ("ok", "")  # a shift of all logits changes no probability
+    far = parity.judged(parity.compare("x", reference, lambda: [one * 2 for one in reference]))
+    assert far.state == "failed"
+    assert "mean KL" in far.why
+
+
+def test_an_export_that_cannot_be_made_has_failed(tmp_path, tokenizer):
+    spec = dataclasses.replace(SPEC, position=AlibiPositions())
+    report = parity.verify(published(tmp_path / "model", tokenizer, spec), ["x"], exports=["gguf"])
+    assert not report.ok
+    assert state(report, "export gguf").why

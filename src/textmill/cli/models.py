@@ -101,6 +101,15 @@ def verify(
     compiled: Annotated[
         bool, typer.Option("--compiled", help="Also the compiled model (a minute more).")
     ] = False,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="Also with such weights: bf16, int8.", show_default=False)
+    ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT", help="Also by way of a format of `export --list`.", show_default=False
+        ),
+    ] = None,
     work: Work = WORK,
     json: Json = False,
 ) -> None:
@@ -108,7 +117,14 @@ def verify(
     from textmill.cli import show
     from textmill.stages import verify as stage
 
-    result = stage.verify(workspace(work, quiet=True), target, files=file or [], compiled=compiled)
+    result = stage.verify(
+        workspace(work, quiet=True),
+        target,
+        files=file or [],
+        compiled=compiled,
+        weights=weights or (),
+        exports=export or (),
+    )
     print_json(result) if json else show.parity(result)
     if not result["ok"]:
         raise typer.Exit(FAILED)

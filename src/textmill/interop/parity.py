@@ -7,6 +7,8 @@ against it on the same tokens (interop/readings.py):
     batch with padding    all texts in one batch
     reload                the directory written anew by Textmill and read again; its weights equal to the bit
     compiled              torch.compile of the forward pass; only on request, since it takes a minute
+    weights of fewer bits as `generate --weights` takes them; on request. Their mean KL decides: at most `QUALITY`
+    exports               each format asked for, written, loaded and run; those of fewer bits by their mean KL too
     transformers          its own class for the directory, and AutoTokenizer's ids
 
 With logits r of the reference and l of the other way, per token: the largest |l - r|; the mean over tokens of
@@ -31,14 +33,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, write_json
 from textmill.base.model_spec import MixtureSpec
 from textmill.data.batch import Batch
-from textmill.interop import huggingface, readings
+from textmill.interop import huggingface, readings, table
 from textmill.interop.load import load
 
 TOLERANCE = 1e-4
+QUALITY = 0.02  # nats a token: the mean KL from which on numbers of fewer bits have cost too much
 _USUAL = 8.0  # logits up to here are held to the tolerance itself
 Cases = Sequence[Batch]
 
@@ -83,14 +86,19 @@ def verify(
     tokens: int = 128,
     compiled: bool = False,
     trained: nn.Module | None = None,
+    weights: Sequence[str] = (),
+    exports: Sequence[str] = (),
 ) -> Report:
     """Hold every way to the logits of the model in `directory`, or in one file, against its training path, on `texts`.
 
     At most `tokens` tokens of each text are read, special ones around it included. `trained` is the model that was
     to be written there, if it is at hand: it must be equal to the bit. The report is also written to
-    `directory`/parity.json, or beside the file. Raises TextmillError when there is no text, or what is there is not
-    a model.
+    `directory`/parity.json, or beside the file. `weights`: also decode with such weights (bf16, int8). `exports`:
+    formats of interop/table.py to be written and read as well. Raises TextmillError when there is no text, or what
+    is there is not a model, RecipeError for a format there is not.
     """
+    if unknown := [name for name in exports if name not in table.FORMATS]:
+        raise RecipeError(f"{unknown[0]!r} is no format here", advice=f"there is {', '.join(table.FORMATS)}")
     directory = Path(directory)
     published = load(directory)
     model = published.model.float().eval()
@@ -114,6 +122,8 @@ def verify(
             )
         else:
             checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
+        checks += [_by_weights(kind, model, reference, given) for kind in weights]
+        checks += [_exported(name, published, reference, given) for name in exports]
         checks.append(_by_transformers(directory, published, texts, reference, given))
     report = Report(tuple(checks), len(given), sum(map(readings.tokens_of, given)), _versions())
     beside = directory / "parity.json" if directory.is_dir() else directory.with_suffix(".parity.json")
@@ -168,6 +178,38 @@ def _cached(model: Any, reference: list[Tensor], given: Cases) -> Check:
     if not hasattr(model, "begin"):
         return Check("cached decoding", "skipped", why="it writes nothing")
     return compare("cached decoding", reference, lambda: readings.cached(model, given))
+
+
+def _by_weights(kind: str, model: nn.Module, reference: list[Tensor], given: Cases) -> Check:
+    from textmill.decoding.weights import prepare
+
+    ready = prepare(model, kind)
+    return judged(compare(f"weights {kind}", reference, lambda: readings.forward(ready, given)))
+
+
+def judged(check: Check) -> Check:
+    """The same check of numbers of fewer bits: passed where their mean KL is small, whatever single logits do."""
+    good = check.mean_kl is not None and check.mean_kl <= QUALITY
+    why = "" if good else f"its mean KL is over {QUALITY} nats a token"
+    return dataclasses.replace(check, state="ok" if good else "failed", tolerance=None, why=why)
+
+
+def _exported(name: str, published: huggingface.Published, reference: list[Tensor], given: Cases) -> Check:
+    """A format written, loaded and run; where it writes text, token by token."""
+    form, title = table.FORMATS[name], f"export {name}"
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / f"model{form.ending}"
+        try:
+            with torch.inference_mode(False):  # files are read by several threads, and that mode is each one's own
+                form.write(published, path)
+                if form.read is None:
+                    return Check(title, "ok", why="compared while it was written")
+                model = form.read(path)
+        except TextmillError as error:
+            return Check(title, "failed", why=error.what)
+        way = readings.cached if hasattr(model, "begin") else readings.forward
+        check = compare(title, reference, lambda: way(model, given))
+    return judged(check) if form.rounded else check
 
 
 def _reload(published: huggingface.Published, reference: list[Tensor], given: Cases) -> Check:

@@ -21,7 +21,11 @@ class Format:
     about: str
     write: Write
     needs: str = ""  # the extra whose packages it takes
-    file: bool = False  # one file, not a directory
+    ending: str = ""  # of a format that is one file, not a directory
+    read: Callable[[Path], Any] | None = (
+        None  # a model that runs what was written; None: `write` has compared it
+    )
+    rounded: bool = False  # its numbers have fewer bits: only nearly the same logits can be asked of it
 
 
 def _huggingface(published: Published, path: Path) -> Any:
@@ -56,11 +60,33 @@ def _ctranslate2(published: Published, path: Path) -> Any:
     return ctranslate2.write(published, path)
 
 
+def _loaded(path: Path) -> Any:
+    from textmill.interop.load import load
+
+    return load(path).model.float().eval()
+
+
+def _graphs(path: Path) -> Any:
+    from textmill.interop.onnx_runtime import OnnxModel
+
+    return OnnxModel.load(path)
+
+
 FORMATS: dict[str, Format] = {
-    "huggingface": Format("the standard directory: safetensors, tokenizer.json, config.json", _huggingface),
-    "gguf": Format("one file for llama.cpp, numbers of 16 bits", _gguf("f16"), file=True),
-    "gguf-q8_0": Format("one file for llama.cpp, numbers of 8 bits in blocks", _gguf("q8_0"), file=True),
-    "onnx": Format("graphs with a cache, any batch and length", _onnx, needs="export"),
+    "huggingface": Format(
+        "the standard directory: safetensors, tokenizer.json, config.json", _huggingface, read=_loaded
+    ),
+    "gguf": Format(
+        "one file for llama.cpp, numbers of 16 bits", _gguf("f16"), ending=".gguf", read=_loaded, rounded=True
+    ),
+    "gguf-q8_0": Format(
+        "one file for llama.cpp, numbers of 8 bits in blocks",
+        _gguf("q8_0"),
+        ending=".gguf",
+        read=_loaded,
+        rounded=True,
+    ),
+    "onnx": Format("graphs with a cache, any batch and length", _onnx, needs="export", read=_graphs),
     "ctranslate2": Format("CTranslate2's own directory", _ctranslate2, needs="ct2"),
 }
 READ = {

@@ -186,7 +186,7 @@ def initial_values(
 
     Fresh states are around 0.2, so 4 / sqrt(D) lets logits begin with a spread of about one. With the 0.02 of
     Transformers, which have norms to make up for it, neither the gates nor the states get a signal at first: a
-    character model of 256 features stood still for its first 150 steps.
+    character model of 128 features stood still for its first 150 steps.
     """
     values = parameter.data
     if "embedding" in name or name == "output.weight":

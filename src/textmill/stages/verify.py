@@ -21,16 +21,24 @@ _CHARACTERS = 2000  # of each file that is compared on
 
 
 def verify(
-    space: Workspace, target: str, *, files: Sequence[Path] = (), compiled: bool = False
+    space: Workspace,
+    target: str,
+    *,
+    files: Sequence[Path] = (),
+    compiled: bool = False,
+    weights: Sequence[str] = (),
+    exports: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The parity report of a published model, on files or on a built-in mix; also written beside it.
 
+    weights: also with such weights. exports: also by way of these formats.
     Raises TextmillError when a file cannot be read.
     """
     from textmill.interop import parity
 
     texts = [_read(path) for path in files] or TEXTS
-    return parity.verify(locate_model(space, target), texts, compiled=compiled).plain()
+    place = locate_model(space, target)
+    return parity.verify(place, texts, compiled=compiled, weights=weights, exports=exports).plain()
 
 
 def _read(path: Path) -> str:
