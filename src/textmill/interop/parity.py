@@ -200,7 +200,9 @@ def _exported(name: str, published: huggingface.Published, reference: list[Tenso
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / f"model{form.ending}"
         try:
-            with torch.inference_mode(False):  # files are read by several threads, and that mode is each one's own
+            with torch.inference_mode(
+                False
+            ):  # files are read by several threads, and that mode is each one's own
                 form.write(published, path)
                 if form.read is None:
                     return Check(title, "ok", why="compared while it was written")

@@ -9,7 +9,20 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 720, 400  # pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 40, 48
-_COLOURS = ("#2f6fde", "#d9542b", "#2a9d62", "#8a4fc7", "#b8860b", "#0f8b8d")
+_LETTER = 7  # about the width of one
+_COLOURS = (
+    "#2f6fde",
+    "#d9542b",
+    "#2a9d62",
+    "#8a4fc7",
+    "#b8860b",
+    "#0f8b8d",
+    "#d6336c",
+    "#5c7080",
+    "#7cb518",
+    "#9c6644",
+)
+_LEGEND_INSIDE = 4  # lines whose names find room over the curves; more stand beside them
 
 
 @dataclass(frozen=True)
@@ -69,8 +82,11 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: s
     for index, line in enumerate(series):
         if line.points:
             parts += _line(line, _COLOURS[index % len(_COLOURS)], place)
-    parts += _legend([line.name for line in series])
-    return _frame(title, parts)
+    names = [line.name for line in series]
+    inside = len(names) <= _LEGEND_INSIDE
+    room = 0 if inside else 40 + _LETTER * max(map(len, names))
+    column = WIDTH - _RIGHT - 24 - _LETTER * max(map(len, names)) if inside else WIDTH
+    return _frame(title, parts + _legend(names, column), WIDTH + room)
 
 
 def _axes(place, x_range, y_range, x_label: str, y_label: str) -> list[str]:
@@ -112,9 +128,8 @@ def _line(line: Series, colour: str, place) -> list[str]:
     return parts
 
 
-def _legend(names: Sequence[str]) -> list[str]:
-    """Names with their colours, right-aligned at the top."""
-    column = WIDTH - _RIGHT - 24 - 7 * max(map(len, names))  # 7: about the width of a letter, in pixels
+def _legend(names: Sequence[str], column: int) -> list[str]:
+    """Names with their colours, one under the other from the top."""
     parts = []
     for index, name in enumerate(names):
         row = _TOP + 14 + 18 * index
@@ -124,7 +139,7 @@ def _legend(names: Sequence[str]) -> list[str]:
     return parts
 
 
-def _frame(title: str, parts: Sequence[str]) -> str:
+def _frame(title: str, parts: Sequence[str], width: int = WIDTH) -> str:
     style = (
         "text{font:12px sans-serif;fill:#333}.grid{stroke:#ddd}.ground{fill:#fff}"
         "@media(prefers-color-scheme:dark){text{fill:#ddd}.grid{stroke:#444}.ground{fill:#181818}}"
@@ -132,9 +147,9 @@ def _frame(title: str, parts: Sequence[str]) -> str:
     return "\n".join(
         [
             '<svg xmlns="http://www.w3.org/2000/svg" '
-            f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
+            f'viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}">',
             f"<title>{escape(title)}</title><style>{style}</style>",
-            f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}"/>',
+            f'<rect class="ground" width="{width}" height="{HEIGHT}"/>',
             f'<text x="{WIDTH / 2}" y="22" text-anchor="middle" style="font-size:15px">{escape(title)}</text>',
             *parts,
             "</svg>",

@@ -48,12 +48,16 @@ def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 
 def svg(space: Workspace, names: Sequence[str]) -> str:
-    """The loss curves of runs as one SVG picture."""
-    series = []
-    for name in names:
-        run = locate_run(space, name)
-        for kind, points in curves(run).items():
-            series.append(chart.Series(f"{run.name} {kind}", points, smooth=kind == "training"))
+    """The loss curves of runs as one SVG picture: of more than two, those of the validation part only."""
+    runs = [locate_run(space, name) for name in names]
+    if len(runs) > 2:
+        series = [chart.Series(run.name, curves(run)["validation"]) for run in runs]
+        return chart.line_chart(series, title="Validation loss", x_label="step", y_label="nats a token")
+    series = [
+        chart.Series(f"{run.name} {kind}", points, smooth=kind == "training")
+        for run in runs
+        for kind, points in curves(run).items()
+    ]
     return chart.line_chart(series, title="Loss", x_label="step", y_label="nats a token")
 
 
