@@ -167,3 +167,16 @@ def test_an_export_that_cannot_be_made_has_failed(tmp_path, tokenizer):
     report = parity.verify(published(tmp_path / "model", tokenizer, spec), ["x"], exports=["gguf"])
     assert not report.ok
     assert state(report, "export gguf").why
+
+
+def test_an_encoder_that_is_its_body_alone_is_compared_by_its_states(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
+    place = tmp_path / "bare"
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    transformers.BertModel(transformers.BertConfig(vocab_size=len(words), **shape)).save_pretrained(place)
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(place)
+    report = parity.verify(place, ["a b c", "x y"])
+    assert report.ok, report
+    assert state(report, "transformers").max_difference < 1e-4

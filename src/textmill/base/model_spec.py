@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from textmill.base.errors import RecipeError
 from textmill.base.position_spec import LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
@@ -324,6 +324,7 @@ ModelSpec = (  # told apart by `kind`; a table without one is a decoder's
     DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec | NGramSpec
 )
 TrainedSpec = DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec
+TRAINED = tuple(spec.kind for spec in get_args(TrainedSpec))  # the kinds of it: all but what is counted
 READ_AND_WRITE = (
     "encoder-decoder",
     "recurrent-encoder-decoder",

@@ -85,35 +85,23 @@ def write(
 
     Returns the contents of textmill.json; `twin` is the published architecture, or None with `reason`.
     """
-    spec = model.spec
+    spec, head, vocabulary = model.spec, head_of(model), model.vocabulary
     assert isinstance(spec, ModelSpec)
-    head = head_of(model)
-    kind, reason = configuration.twin(spec, head)
-    state = model.state_dict()
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    vocabulary = model.vocabulary
     assert isinstance(vocabulary, int)
-    about = {
-        "format": FORMAT,
-        "textmill": textmill.__version__,
-        "task": info.get("task"),
-        "model": schema.write(spec),
-        "head": None if head is None else schema.write(head),
-        "vocabulary": vocabulary,
-        "twin": None if kind in configuration.OURS else kind,
-        "reason": reason or None,
-        "generation": schema.write(generation),
-        "info": dict(info),
-    }
+    kind, _ = configuration.twin(spec, head)
+    about = _about(spec, head, vocabulary, generation, info)
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     ends = {"end": tokenizer.end, "pad": tokenizer.pad}
     config = configuration.write(
         spec, vocabulary, dtype=dtype, **ends, start=_start(spec, tokenizer), head=head
     )
-    if _bare(model):
+    if bare(model):
         config["architectures"] = [_BARE[kind]]
     with atomic_directory(Path(directory)) as place:
         save_file(
-            weights.published(kind, spec, state, config, head), place / WEIGHTS, metadata={"format": "pt"}
+            weights.published(kind, spec, model.state_dict(), config, head),
+            place / WEIGHTS,
+            metadata={"format": "pt"},
         )
         write_json(place / "config.json", config)
         write_json(place / generations.NAME, generations.write(generation, config, tokenizer.ends))
@@ -127,12 +115,35 @@ def write(
     return about
 
 
+def _about(
+    spec: ModelSpec,
+    head: HeadSpec | None,
+    vocabulary: int,
+    generation: GenerationSpec,
+    info: Mapping[str, Any],
+) -> dict[str, Any]:
+    """textmill.json."""
+    kind, reason = configuration.twin(spec, head)
+    return {
+        "format": FORMAT,
+        "textmill": textmill.__version__,
+        "task": info.get("task"),
+        "model": schema.write(spec),
+        "head": None if head is None else schema.write(head),
+        "vocabulary": vocabulary,
+        "twin": None if kind in configuration.OURS else kind,
+        "reason": reason or None,
+        "generation": schema.write(generation),
+        "info": dict(info),
+    }
+
+
 def head_of(model: Any) -> HeadSpec | None:
     """What stands on a model in place of its output layer."""
     return model.head.spec if isinstance(model, Headed) else None
 
 
-def _bare(model: Any) -> bool:
+def bare(model: Any) -> bool:
     """Whether an encoder is its body alone: no layer guesses hidden tokens, and no head stands on it."""
     return isinstance(model, Encoder) and model.transform is None
 

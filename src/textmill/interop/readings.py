@@ -8,7 +8,7 @@ Shapes: T tokens, S tokens of a source, V vocabulary, C labels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from textmill.base.model_spec import READ_AND_WRITE
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.special import frame
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface import Published, bare
 from textmill.models.heads import Headed
 
 # What transformers calls a model of each kind, and of each head in place of its output layer.
@@ -66,7 +66,12 @@ def _case(ids: list[int], source: list[int] | None = None) -> Batch:
 
 def forward(model: Any, given: Sequence[Batch]) -> list[Tensor]:
     """The training path: each text alone, in one pass."""
-    return [_rows(model(case)[0]) for case in given]
+    return [_rows(_said(model, case)[0]) for case in given]
+
+
+def _said(model: Any, batch: Batch) -> Tensor:
+    """Logits; of an encoder that is its body alone, which has none, its states."""
+    return model.hidden(batch) if bare(model) else model(batch)
 
 
 def padded(model: Any, given: Sequence[Batch]) -> list[Tensor]:
@@ -76,7 +81,7 @@ def padded(model: Any, given: Sequence[Batch]) -> list[Tensor]:
     if given[0].source is not None:
         source, source_mask = _together([case.source[0] for case in given if case.source is not None])
     batch = Batch(inputs, torch.full_like(inputs, IGNORE), mask, source=source, source_mask=source_mask)
-    logits = model(batch)
+    logits = _said(model, batch)
     if logits.ndim == 2:  # one row a text
         return [_rows(one) for one in logits]
     return [_rows(one[: case.inputs.shape[1]]) for one, case in zip(logits, given, strict=True)]
@@ -101,13 +106,16 @@ def by_transformers(directory: Path, published: Published, given: Sequence[Batch
     """What transformers makes of the directory: the logits of its own class."""
     transformers = quiet_transformers()
     kind = published.model.head.spec.kind if isinstance(published.model, Headed) else published.spec.kind
-    auto = getattr(transformers, _AUTO[str(kind)])
+    body = bare(published.model)
+    auto = getattr(transformers, "AutoModel" if body else _AUTO[str(kind)])
     model = auto.from_pretrained(directory, dtype=torch.float32, local_files_only=True).eval()
 
     def read(case: Batch) -> Tensor:
         if case.source is not None:
             return model(input_ids=case.source, decoder_input_ids=case.inputs).logits[0]
         answer = model(case.inputs)
+        if body:
+            return answer.last_hidden_state[0]
         if kind == "answer":
             return torch.stack((answer.start_logits[0], answer.end_logits[0]), dim=-1)
         return answer.logits[0]
@@ -144,6 +152,3 @@ def _together(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         ids[place, : len(row)] = row
         mask[place, : len(row)] = True
     return ids, None if bool(mask.all()) else mask
-
-
-Way = Callable[[Any, Sequence[Batch]], list[Tensor]]

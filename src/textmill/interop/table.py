@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from textmill.interop import huggingface
 from textmill.interop.configuration import READ as TYPES
-from textmill.interop.huggingface import Published
 
-Write = Callable[[Published, Path], Any]
+if TYPE_CHECKING:
+    from textmill.interop.huggingface import Published
+
+Write = Callable[["Published", Path], Any]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Format:
 
 
 def _huggingface(published: Published, path: Path) -> Any:
+    from textmill.interop import huggingface
+
     return huggingface.write(
         path,
         published.model,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import count
 from textmill.base.console import amount
+from textmill.base.model_spec import TRAINED
 from textmill.base.spec import Recipe
 from textmill.stages.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
 from textmill.stages.prepare import PARTS, Prepared, prepare
@@ -90,14 +91,7 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
 
 
 # What is checked of each kind of model.
-_CHECKS = {
-    "decoder": _trained,
-    "encoder": _trained,
-    "encoder-decoder": _trained,
-    "recurrent": _trained,
-    "recurrent-encoder-decoder": _trained,
-    "ngram": _counted,
-}
+_CHECKS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
 
 
 def vars_of(fit: Fit) -> dict[str, int]:

@@ -83,7 +83,7 @@ def generate(
         raise TextmillError(
             f"a model of kind {published.spec.kind!r} writes no text",
             where=target,
-            advice="`textmill embed` and the tasks use it",
+            advice="`textmill embed` makes vectors with it",
         )
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     spec = schema.read(GenerationSpec, plain, "options")

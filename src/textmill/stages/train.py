@@ -10,6 +10,7 @@ from textmill.base import files, lineage, schema
 from textmill.base import recipe as recipes
 from textmill.base.console import Reporter, Silent
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.model_spec import TRAINED
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
 from textmill.stages import doctor, inputs, interrupt
@@ -108,14 +109,7 @@ def _trained(
 
 
 # How a run of each kind of model is trained.
-_SESSIONS = {
-    "decoder": _trained,
-    "encoder": _trained,
-    "encoder-decoder": _trained,
-    "recurrent": _trained,
-    "recurrent-encoder-decoder": _trained,
-    "ngram": _counted,
-}
+_SESSIONS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
 
 
 def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) -> Any:
@@ -176,7 +170,7 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
     if compute.compile:
         device.compile_blocks(model)
     if world.sharded:
-        distributed.shard(model, world, list(model.blocks), bf16=compute.precision == "bf16")
+        distributed.shard(model, world, list(getattr(model, "blocks", ())), bf16=compute.precision == "bf16")
     return model
 
 

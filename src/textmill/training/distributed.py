@@ -124,7 +124,7 @@ def shard(model: nn.Module, world: World, blocks: Sequence[nn.Module], *, bf16: 
     """Cut a model up over the ranks, each block on its own and the rest together (fsdp2), in place.
 
     Gradients are summed, not averaged: the loss is divided by the global number of targets already.
-    `hidden` and `logits` gather the weights as `forward` does, so every loss works as on one rank.
+    What losses call beside `forward` gathers the weights as that does, so every loss works as on one rank.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
@@ -136,8 +136,9 @@ def shard(model: nn.Module, world: World, blocks: Sequence[nn.Module], *, bf16: 
         sharded = fully_shard(part, **options)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
-    for name in ("hidden", "logits"):
-        register_fsdp_forward_method(model, name)
+    for name in ("hidden", "logits", "next_sentence"):
+        if hasattr(model, name):
+            register_fsdp_forward_method(model, name)
     return model
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # what types there are is told without a tensor library: `textmill import --list`
+    import torch
+    from torch import Tensor
 
 LAYER = "{i}"  # stands for the number of a block in names
 
@@ -65,6 +66,8 @@ class Rule:
 
     def publish(self, spec: Any, tensor: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
         """A tensor of ours as it is stored, by name; each contiguous and with storage of its own."""
+        import torch
+
         parts = tensor.detach().split(self.rows(spec)) if self.rows else (tensor.detach(),)
         result = {}
         for name, part in zip(self.theirs, parts, strict=True):
@@ -84,6 +87,8 @@ class Rule:
         return self._whole([self._one(part, config, dtype) for part in parts])
 
     def _one(self, part: Tensor, config: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+        import torch
+
         if self.added:
             part = part.to(torch.promote_types(part.dtype, dtype)) + self.added
         part = part.to(dtype)
@@ -94,11 +99,15 @@ class Rule:
         return part.T.contiguous() if self.transposed else part
 
     def _whole(self, parts: list[Tensor]) -> Tensor:
+        import torch
+
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _less(tensor: Tensor, number: float) -> Tensor:
     """tensor - number, in the narrowest format from which adding the number gives the tensor back to the bit."""
+    import torch
+
     for dtype in dict.fromkeys((tensor.dtype, torch.float32, torch.float64)):
         part = tensor.to(dtype) - number
         if torch.equal((part + number).to(tensor.dtype), tensor):
