@@ -70,3 +70,18 @@ def test_sharded_weights_train_the_same(tmp_path, tiny_recipe):
     assert "stopped" in train(tiny_recipe, tmp_path / "sharded", 2, stop=10, more=sharded)
     train(tiny_recipe, tmp_path / "sharded", 2, more=sharded)
     assert_same(losses(tmp_path / "alone"), losses(tmp_path / "sharded"))
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        ("model.kind=encoder-decoder", "objective.kind=continue"),
+        ("model.kind=encoder", "objective.kind=masked", "objective.next_sentence=true"),
+    ],
+    ids=["encoder-decoder", "encoder"],
+)
+def test_sharded_families_train_the_same(tmp_path, tiny_recipe, family):
+    few = (*family, "training.steps=6", "training.evaluate_every=3")
+    train(tiny_recipe, tmp_path / "alone", 1, more=few)
+    train(tiny_recipe, tmp_path / "sharded", 2, more=(*few, "training.parallel=fsdp2"))
+    assert_same(losses(tmp_path / "alone"), losses(tmp_path / "sharded"))

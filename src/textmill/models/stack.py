@@ -153,7 +153,7 @@ class Stack(nn.Module):
     def _sources(self, memory: Tensor | None, seen: Reach | None) -> list[Source] | None:
         if memory is None or seen is None:
             return None
-        return [Source(block.cross_attention.remember(memory), seen) for block in self.blocks]  # type: ignore
+        return [Source(block.remember(memory), seen) for block in self.blocks]  # type: ignore
 
     def _run(
         self,

@@ -58,6 +58,11 @@ class Block(nn.Module):
             x = self._add(x, lambda y: crossed(y, source.cache, source.reach), *norms, reach.real)
         return self._add(x, self.feedforward, self.feedforward_norm, self.feedforward_norm_after, reach.real)
 
+    def remember(self, source: Tensor) -> LayerCache:
+        """The keys and values this block will read of a source (B, S, D)."""
+        assert self.cross_attention is not None
+        return self.cross_attention.remember(source)
+
     def _add(
         self,
         x: Tensor,

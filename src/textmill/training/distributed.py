@@ -136,9 +136,10 @@ def shard(model: nn.Module, world: World, blocks: Sequence[nn.Module], *, bf16: 
         sharded = fully_shard(part, **options)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
-    for name in ("hidden", "logits", "next_sentence"):
-        if hasattr(model, name):
-            register_fsdp_forward_method(model, name)
+    for part in (*blocks, model):
+        for name in ("hidden", "logits", "next_sentence", "remember"):
+            if hasattr(part, name):
+                register_fsdp_forward_method(part, name)
     return model
 
 
