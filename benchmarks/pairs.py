@@ -4,10 +4,11 @@
 target tokens, padding included, label smoothing 0.1, AdamW, float32. Pairs are random ids with lengths like those of
 sentences (log-normal, median 12, source and target alike but for a fifth). Only real target tokens count. Ours reads
 them as a run does, in sorted buckets; the Trainer gets as many pairs an update as make 4096 tokens on average, in
-random order as it comes (`trainer`), or grouped by length as it offers to. Each contestant is a process of its own;
+random order as it comes (`trainer`), or grouped by length as it offers to. eole reads them from files, in buckets of
+like length as it always does; it wants an interpreter it is installed for. Each contestant is a process of its own;
 they take turns.
 
-    python benchmarks/pairs.py [--rounds 4] [--steps 4] [--threads 2]
+    python benchmarks/pairs.py [--rounds 4] [--steps 4] [--threads 2] [--eole PYTHON]
 
 Prints one JSON object; `ratio` is the median over rounds of ours by theirs.
 """
@@ -216,7 +217,89 @@ def marian(order: str) -> None:
         ).train()
 
 
-CONTESTANTS = {"textmill": textmill, "trainer": trainer, "grouped": grouped}
+def eole() -> None:
+    """Its own training command, in this process, its step wrapped as its trainer allows."""
+    from eole import train_single
+    from eole.config.run import TrainConfig
+    from eole.trainer import Trainer
+
+    sizes = lengths()
+    asked = {"left": 0, "targets": 0, "started": 0.0}
+    plain = Trainer._train_step
+
+    def step(self, batches, *more, **named) -> None:
+        if asked["left"] == 0:
+            line = sys.stdin.readline()
+            if not line:
+                os._exit(0)
+            asked.update(left=int(line), targets=0, started=time.perf_counter())
+        plain(self, batches, *more, **named)
+        real = (batch["tgt"][:, 1:].ne(self.train_loss.padding_idx).sum() for batch in batches)
+        asked["left"] -= 1
+        asked["targets"] += int(sum(real))
+        if asked["left"] == 0:
+            print(json.dumps([time.perf_counter() - asked["started"], asked["targets"]]), flush=True)
+
+    Trainer._train_step = step
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        drawn = [pair(number, sizes) for number in range(PAIRS)]
+        for side, name in enumerate(("source", "target")):
+            lines = (" ".join(map(str, both[side])) for both in drawn)
+            (folder / name).write_text("\n".join(lines) + "\n")
+        words = [f"{word}\t1" for word in range(10, VOCABULARY)]
+        (folder / "words").write_text("\n".join(words) + "\n")
+        train_single.main(
+            TrainConfig(
+                src_vocab=str(folder / "words"),
+                tgt_vocab=str(folder / "words"),
+                share_vocab=True,
+                src_vocab_size=VOCABULARY,
+                tgt_vocab_size=VOCABULARY,
+                data={
+                    "drawn": {"path_src": str(folder / "source"), "path_tgt": str(folder / "target")},
+                },
+                model={
+                    "architecture": "transformer",
+                    "layers": SHAPE["layers"],
+                    "hidden_size": SHAPE["d_model"],
+                    "heads": SHAPE["heads"],
+                    "transformer_ff": SHAPE["d_ff"],
+                    "mlp_activation_fn": "relu",
+                    "share_embeddings": True,
+                    "share_decoder_embeddings": True,
+                    "embeddings": {
+                        "word_vec_size": SHAPE["d_model"],
+                        "position_encoding_type": "SinusoidalInterleaved",
+                    },
+                },
+                training={
+                    "batch_type": "tokens",
+                    "batch_size": TOKENS,
+                    "batch_size_multiple": 1,
+                    "bucket_size": PAIRS,
+                    "num_workers": 0,
+                    "accum_count": [1],
+                    "compute_dtype": "fp32",
+                    "dropout": [0.1],
+                    "attention_dropout": [0.0],
+                    "label_smoothing": 0.1,
+                    "normalization": "tokens",
+                    "optim": "adamw",
+                    "learning_rate": 1e-5,
+                    "max_grad_norm": 1.0,
+                    "train_steps": 1_000_000,
+                    "save_checkpoint_steps": 0,
+                    "model_path": str(folder / "model"),
+                    "gpu_ranks": [],
+                    "world_size": 0,
+                },
+            ),
+            -1,
+        )
+
+
+CONTESTANTS = {"textmill": textmill, "trainer": trainer, "grouped": grouped, "eole": eole}
 
 
 def main() -> None:
@@ -226,6 +309,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--eole", metavar="PYTHON", help="an interpreter that eole is installed for")
     parser.add_argument("--as", dest="role", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
@@ -235,16 +319,18 @@ def main() -> None:
         CONTESTANTS[options.role]()
         return
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+    interpreters = dict.fromkeys(CONTESTANTS, sys.executable) | {"eole": options.eole}
     processes = {
         name: subprocess.Popen(
-            [sys.executable, str(Path(__file__)), "--as", name, "--threads", str(options.threads)],
+            [interpreter, str(Path(__file__)), "--as", name, "--threads", str(options.threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             env=environment,
         )
-        for name in CONTESTANTS
+        for name, interpreter in interpreters.items()
+        if interpreter
     }
 
     def ask(name: str, steps: int) -> float:

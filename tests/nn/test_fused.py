@@ -36,6 +36,34 @@ def test_rotate_in_place(rows):
     assert torch.autograd.gradcheck(lambda x: fused.rotate_(x.clone(), cos, sin, 3), (x,))
 
 
+@pytest.mark.parametrize("shape", [(7,), (3, 5, 129), (200, 500)])
+@pytest.mark.parametrize("probability", [0.1, 0.5, 0.999])
+def test_dropout_scales_what_it_keeps(shape, probability):
+    torch.manual_seed(0)
+    x = torch.ones(shape, requires_grad=True)
+    y = fused.dropout(x, probability)
+    kept = y > 0
+    torch.testing.assert_close(y[kept], torch.full_like(y[kept], 1 / (1 - probability)), rtol=1e-2, atol=0)
+    y.backward(torch.full(shape, 3.0))
+    torch.testing.assert_close(x.grad, 3 * y)
+    torch.manual_seed(0)
+    assert torch.equal(fused.dropout(x, probability), y)
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.3])
+def test_dropout_is_fair_and_independent(probability):
+    torch.manual_seed(1)
+    rows = 40_000
+    left_out = (fused.dropout(torch.ones(rows, 16, requires_grad=True), probability) == 0).double()
+    spread = (probability * (1 - probability) / rows) ** 0.5
+    assert (left_out.mean(0) - probability).abs().max() < 5 * spread  # each place by itself
+    together = torch.corrcoef(left_out.T).fill_diagonal_(0)  # places that share a draw, and those that do not
+    assert together.abs().max() < 5 / rows**0.5
+    along = left_out.flatten()
+    for lag in (1, 3, 4, 16):
+        assert torch.corrcoef(torch.stack([along[:-lag], along[lag:]]))[0, 1].abs() < 5 / len(along) ** 0.5
+
+
 def test_left_alone_where_it_does_not_help():
     assert fused.worthwhile(double(2))
     assert not fused.worthwhile(torch.randn(2))

@@ -16,6 +16,7 @@ from textmill.base.head_spec import READ_ONE_WAY, ClassifyHead, HeadSpec, Regres
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.initial import generator
 from textmill.nn.crf import CRF
+from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
 
 _STD = 0.02
@@ -33,7 +34,7 @@ class Head(Linear):
         self.activation = {"none": None, "tanh": torch.tanh, "relu": F.relu}[kind]
         self.dense = None if self.activation is None else Linear(width, width)
         self.crf = CRF(outputs(spec)) if isinstance(spec, TagHead) and spec.crf else None
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, D) -> (…, C). With a CRF these are the scores of each tag alone."""

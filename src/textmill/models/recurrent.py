@@ -16,6 +16,7 @@ from textmill.data.batch import Batch
 from textmill.nn import fused, reach, recurrent
 from textmill.nn.attention import Attention
 from textmill.nn.cache import CacheState, allocate
+from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
 from textmill.nn.recurrent import States
 
@@ -54,7 +55,7 @@ class RecurrentModel(nn.Module):
         super().__init__()
         self.spec, self.vocabulary = spec, vocabulary
         self.embedding = nn.Embedding(vocabulary, spec.d_model)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.recurrent = recurrent.Recurrent(
             spec.cell, spec.d_model, spec.width, spec.layers, dropout=spec.dropout
         )

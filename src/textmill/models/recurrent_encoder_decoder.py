@@ -17,6 +17,7 @@ from textmill.data.batch import Batch
 from textmill.nn import fused, recurrent
 from textmill.nn.alignment import Alignment, Memory
 from textmill.nn.attention import record
+from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
 from textmill.nn.recurrent import Runs, States
 
@@ -63,7 +64,7 @@ class RecurrentEncoderDecoder(nn.Module):
         width, layers = spec.width, spec.layers
         self.embedding = nn.Embedding(vocabulary, spec.d_model)
         self.source_embedding = None if spec.tied else nn.Embedding(vocabulary, spec.d_model)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.encoder = recurrent.Recurrent(
             spec.cell, spec.d_model, width, layers, dropout=spec.dropout, bidirectional=spec.bidirectional
         )

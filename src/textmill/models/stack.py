@@ -19,6 +19,7 @@ from textmill.data.batch import Batch
 from textmill.nn import norm, position, reach
 from textmill.nn.block import Block
 from textmill.nn.cache import CacheState, LayerCache, Source, allocate
+from textmill.nn.dropout import Dropout
 from textmill.nn.reach import Reach
 
 
@@ -46,7 +47,7 @@ class Stack(nn.Module):
         self.embedding_norm = (
             norm.build(spec.norm, spec.d_model, spec.norm_eps, biased) if spec.embedding_norm else None
         )
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         self.blocks = nn.ModuleList(Block(spec, causal=causal, crossed=crossed) for _ in range(layers))
         self.norm = norm.build(spec.norm, spec.d_model, spec.norm_eps, biased) if spec.last_norm else None
         # Blocks may differ in window and rotary base: the different ones there are, and which each block is.

@@ -13,6 +13,7 @@ from textmill.base.model_spec import TransformerSpec
 from textmill.nn import norm
 from textmill.nn.attention import Attention, CrossAttention
 from textmill.nn.cache import LayerCache, Source
+from textmill.nn.dropout import Dropout
 from textmill.nn.feedforward import FeedForward
 from textmill.nn.reach import Reach
 
@@ -44,7 +45,7 @@ class Block(nn.Module):
         self.feedforward_norm = build_norm()
         self.feedforward = FeedForward(spec)
         self.feedforward_norm_after = build_after()
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
 
     def forward(
         self, x: Tensor, reach: Reach, cache: LayerCache | None = None, source: Source | None = None

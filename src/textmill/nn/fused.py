@@ -102,6 +102,27 @@ def _gated(gate: Tensor, activation: str) -> Tensor:
     return F.silu(gate) if activation == "swiglu" else F.gelu(gate, approximate=_GELU[activation])
 
 
+class _Dropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
+        # One draw of 64 bits serves four numbers: a number is left out where its 16 bits are among the lowest.
+        draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+        parts = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        kept = torch.ge(parts, dropped - 2**15, out=torch.empty(x.shape, dtype=x.dtype))
+        kept.mul_(_DROPOUT_STEPS / (_DROPOUT_STEPS - dropped))
+        ctx.save_for_backward(kept)
+        return x * kept
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (grad,) = grads
+        (kept,) = ctx.saved_tensors
+        return grad * kept, None
+
+
+_DROPOUT_STEPS = 2**16
+
+
 class _TiedEmbedding(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,3 +159,11 @@ def tied_embedding(tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     that is its own to keep.
     """
     return _TiedEmbedding.apply(weight, tokens)
+
+
+def dropout(x: Tensor, probability: float) -> Tensor:
+    """x with each number left out with `probability`, to the nearest 1/65536, and the others scaled to the same mean.
+
+    The bits are drawn from torch's own generator, so its state says what is left out.
+    """
+    return _Dropout.apply(x, min(round(probability * _DROPOUT_STEPS), _DROPOUT_STEPS - 1))
