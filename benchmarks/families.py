@@ -2,10 +2,12 @@
 
     python benchmarks/families.py [--minutes 10] [--work DIR] [--only gpt,gru] [--into docs/families]
 
-Each recipe of recipes/families/ is trained in a process of its own: as many steps as its share of time allows, measured
-on its own data first. Written are families.json, families.md (the table) and families.svg (the losses drawn).
+The text is collected and cut into tokens first. Then each recipe of recipes/families/ is trained in a process of its
+own: as many steps as its share of time allows, measured on its own data before it begins. Written are families.json,
+families.md (the table) and families.svg (the losses of the validation part by the minute).
 Figures: bits per byte of the test part (of a masked model the share of hidden tokens it gets right, which is not
-comparable), tokens a second while training, and the largest resident memory of the training process.
+comparable), tokens a second while training, the largest resident memory of the training process, and the minutes its
+updates took.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from textmill.base.run import Run
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "families"
 ORDER = ("ngram", "gru", "lstm", "gru-attention", "gpt", "bert", "encoder-decoder")
@@ -43,24 +48,47 @@ def one(name: str, minutes: float, work: Path) -> dict:
         chosen = schema.read(Recipe, plain)
     elif space.run(chosen.name).exists:
         chosen = space.run(chosen.name).recipe()
-    started = time.perf_counter()
     run = train.train(chosen, space)
-    trained = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     report = evaluate.evaluate_run(run, space)
-    records = [row for row in run.metrics() if "tokens_per_second" in row]
-    speeds = sorted(row["tokens_per_second"] for row in records)
+    speeds = sorted(row["tokens_per_second"] for row in run.metrics() if "tokens_per_second" in row)
+    looks = by_minute(run)
     return {
         "family": name,
         "parameters": None if counted else count.parameters(chosen.trained, vocabulary),
         "steps": chosen.steps,
-        "minutes": round(trained / 60, 2),
+        "minutes": round(looks[-1][0], 2),
         "tokens_per_second": speeds[len(speeds) // 2],
         "memory_bytes": peak,
         "scores": report["scores"],
         "table": report["table"],
         "headline": report.get("headline"),
+        "validation": looks,
     }
+
+
+def by_minute(run: Run) -> list[tuple[float, float]]:
+    """(minutes of updates so far, nats a token) of each look at the validation part."""
+    seconds, looks = 0.0, []
+    for row in run.metrics():
+        seconds += row.get("seconds", 0.0)
+        if "validation" in row:
+            looks.append((seconds / 60, row["validation"]))
+    return looks
+
+
+def picture(rows: list[dict], minutes: float) -> str:
+    """The looks of each family as lines; what was counted once is a level line."""
+    from textmill.stages.chart import Series, line_chart
+
+    lines = []
+    for row in rows:
+        looks = row["validation"]
+        if row["parameters"] is None:
+            looks = [(0.0, looks[-1][1]), (minutes, looks[-1][1])]
+        hidden = " (hidden tokens)" if "masked_accuracy" in row["scores"] else ""
+        lines.append(Series(row["family"] + hidden, looks))
+    return line_chart(lines, title="Validation loss", x_label="minutes of training", y_label="nats a token")
 
 
 def table(rows: list[dict]) -> str:
@@ -94,6 +122,8 @@ def main() -> None:
     if options.one:
         print(json.dumps(one(options.one, options.minutes, options.work.absolute())))
         return
+    prepared = [sys.executable, "-m", "textmill", "prepare", str(RECIPES / f"{ORDER[0]}.toml")]
+    subprocess.run([*prepared, "--work", str(options.work.absolute())], check=True)
     rows = []
     for name in options.only.split(","):
         command = [sys.executable, __file__, "--one", name, "--minutes", str(options.minutes)]
@@ -102,18 +132,12 @@ def main() -> None:
         )
         rows.append(json.loads(made.stdout.splitlines()[-1]))
         print(json.dumps(rows[-1]), flush=True)
-    from textmill.base.console import Silent
-    from textmill.stages import history
-    from textmill.stages.workspace import Workspace
-
-    space = Workspace(options.work.absolute(), Silent())
     options.into.mkdir(parents=True, exist_ok=True)
     (options.into / "families.json").write_text(
         json.dumps({"minutes": options.minutes, "rows": rows}, indent=1)
     )
     (options.into / "families.md").write_text(table(rows))
-    drawn = [row["family"] for row in rows if row["parameters"] is not None]
-    (options.into / "families.svg").write_text(history.svg(space, drawn))
+    (options.into / "families.svg").write_text(picture(rows, options.minutes))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,13 @@ import torch
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
+from textmill.base.position_spec import (
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    RotaryPositions,
+    YarnScaling,
+)
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import gguf, gguf_file, gguf_read, gguf_rules, gguf_write, load
@@ -24,6 +30,9 @@ SPECS = {
     "llama, untied, biased": DecoderSpec(**SIZES, tied=False, bias="all"),
     "llama, stretched": DecoderSpec(
         **SIZES, position=RotaryPositions(theta=500000.0, scaling=Llama3Scaling(factor=32.0))
+    ),
+    "qwen2, yarn": DecoderSpec(
+        **SIZES, bias="qkv", position=RotaryPositions(scaling=YarnScaling(factor=4.0, original_context=32))
     ),
     "llama, linear": DecoderSpec(**SIZES, position=RotaryPositions(scaling=LinearScaling(factor=4.0))),
     "mistral": DecoderSpec(**SIZES, tied=False, window=64, head_dim=24),
@@ -211,7 +220,11 @@ WRONG = {
     "heads layer by layer": ({"llama.attention.head_count_kv": [2, 2]}, "no size"),
     "experts": ({"llama.expert_count": 8}, "expert_count"),
     "half a rotation": ({"llama.rope.dimension_count": 8}, "dimension_count"),
-    "another stretching": ({"llama.rope.scaling.type": "yarn"}, "yarn"),
+    "another stretching": ({"llama.rope.scaling.type": "longrope"}, "longrope"),
+    "a stretching with other ends": (
+        {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.yarn_beta_fast": 16.0},
+        "yarn_beta_fast",
+    ),
     "no tokens": ({"tokenizer.ggml.tokens": None}, "tokens"),
     "another kind of tokenizer": (
         {"tokenizer.ggml.model": "plamo2", "tokenizer.huggingface.json": None},

@@ -19,11 +19,13 @@ from textmill.base.position_spec import (
     RelativePositions,
     RotaryPositions,
     T5Positions,
+    YarnScaling,
 )
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import huggingface
 from textmill.models.table import build
+from textmill.nn import position
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}
 GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
@@ -32,6 +34,8 @@ TWINS = {
     "llama": {},
     "llama-grouped-scaled": {"kv_heads": 2, "position": SCALED, "tied": False},
     "llama-linear": {"position": RotaryPositions(scaling=LinearScaling(factor=2.0))},
+    "llama-yarn": {"position": RotaryPositions(scaling=YarnScaling(factor=2.0, original_context=16))},
+    "llama-yarn-loud": {"position": RotaryPositions(scaling=YarnScaling(attention_factor=1.2))},
     "llama-biased": {"bias": "all", "activation": "geglu"},
     "mistral": {"window": 5, "kv_heads": 1},
     "qwen2": {"bias": "qkv", "tied": False},
@@ -193,6 +197,37 @@ def test_missing_and_misshapen_tensors(directory):
         huggingface.read(directory)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rope_type": "yarn", "factor": 2.0},
+        {
+            "type": "yarn",
+            "factor": 2.0,
+            "original_max_position_embeddings": 8,
+            "beta_fast": 8,
+            "beta_slow": 2,
+        },
+        {"rope_type": "yarn", "factor": 3.0, "mscale": 1.4, "mscale_all_dim": 0.7},
+    ],
+)
+def test_spellings_of_yarn_mean_what_transformers_makes_of_them(directory, given):
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    (directory / "textmill.json").unlink()
+    change(directory / "config.json", rope_scaling=given)
+    model = huggingface.read(directory).model
+    theirs = LlamaConfig.from_pretrained(directory)
+    rates, gain = ROPE_INIT_FUNCTIONS["yarn"](theirs, torch.device("cpu"))
+    scheme = model.spec.position
+    mine = position.rotary_frequencies(
+        model.spec.head_width, scheme.theta, scheme.scaling, torch.device("cpu")
+    )
+    torch.testing.assert_close(mine, rates)
+    assert scheme.scaling.gain == pytest.approx(gain)
+
+
 def test_pickles_are_never_read(directory):
     (directory / "model.safetensors").unlink()
     with pytest.raises(DamagedError, match=r"holds no model\.safetensors"):
@@ -207,7 +242,12 @@ def test_pickles_are_never_read(directory):
     [
         ({"model_type": "mamba"}, "'mamba' is not supported; there is llama"),
         ({"hidden_act": "relu"}, "hidden_act = 'relu' is not supported"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "rope_type = 'yarn' is not supported"),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, "rope_type = 'dynamic' is not supported"),
+        (
+            {"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "truncate": False}},
+            "truncate = False is not supported",
+        ),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "factor is missing"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5 is not supported"),
         ({"attention_bias": True}, "attention_bias and mlp_bias"),
         ({"hidden_size": "wide"}, "is not a configuration|must be a whole number"),

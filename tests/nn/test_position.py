@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.position_spec import LinearScaling, Llama3Scaling, T5Positions
+from textmill.base.position_spec import LinearScaling, Llama3Scaling, T5Positions, YarnScaling
 from textmill.nn import position
 
 CPU = torch.device("cpu")
@@ -74,6 +74,29 @@ def test_llama3_scaling_keeps_fast_rates_and_divides_slow_ones():
         seen.add(kind)
         assert got == pytest.approx(want, rel=1e-5)
     assert seen == {"kept", "divided", "between"}
+
+
+def test_yarn_keeps_fast_pairs_divides_slow_ones_and_lets_scores_grow():
+    scaling = YarnScaling(factor=4.0, original_context=4096)
+    width, theta = 64, 1e4
+    plain = position.rotary_frequencies(width, theta, None, CPU)
+    scaled = position.rotary_frequencies(width, theta, scaling, CPU)
+
+    def place(
+        turns,
+    ):  # of the pair that turns so often over 4096 tokens: theta^(-2 p / width) · 4096 = 2 pi turns
+        return width / 2 * math.log(4096 / (2 * math.pi * turns)) / math.log(theta)
+
+    first, last = math.floor(place(32)), math.ceil(place(1))
+    assert 0 < first < last < width // 2
+    torch.testing.assert_close(scaled[: first + 1], plain[: first + 1])
+    torch.testing.assert_close(scaled[last:], plain[last:] / 4)
+    middle = (first + last) // 2
+    ramp = (middle - first) / (last - first)
+    want = plain[middle] * (1 - ramp) + plain[middle] / 4 * ramp
+    torch.testing.assert_close(scaled[middle], want)
+    assert scaling.gain == pytest.approx(0.1 * math.log(4) + 1)
+    assert YarnScaling(attention_factor=1.5).gain == 1.5
 
 
 def test_alibi_slopes_of_the_paper():

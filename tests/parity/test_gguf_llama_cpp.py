@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
+from textmill.base.position_spec import (
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    RotaryPositions,
+    YarnScaling,
+)
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import gguf_write, load
@@ -37,6 +43,9 @@ SPECS = {
     "llama, untied, biased": DecoderSpec(**SIZES, tied=False, bias="all", norm_eps=1e-5),
     "llama, stretched": DecoderSpec(
         **SIZES, position=RotaryPositions(theta=500000.0, scaling=Llama3Scaling(original_context=8192))
+    ),
+    "llama, yarn": DecoderSpec(
+        **SIZES, position=RotaryPositions(scaling=YarnScaling(factor=4.0, original_context=32))
     ),
     "llama, linear": DecoderSpec(**SIZES, position=RotaryPositions(scaling=LinearScaling(factor=4.0))),
     "mistral": DecoderSpec(**SIZES, tied=False, window=64, head_dim=32),

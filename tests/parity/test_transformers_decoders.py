@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
+from textmill.base.position_spec import (
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    RotaryPositions,
+    YarnScaling,
+)
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import huggingface
@@ -16,11 +22,15 @@ SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 64}
 GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
 SCALED = RotaryPositions(theta=5e5, scaling=Llama3Scaling(factor=4.0, original_context=16))
 LINEAR = RotaryPositions(scaling=LinearScaling(factor=3.0))
+YARN = RotaryPositions(scaling=YarnScaling(factor=4.0, original_context=24, beta_fast=2.0, beta_slow=0.5))
+LOUD = RotaryPositions(scaling=YarnScaling(factor=2.0, original_context=4096, attention_factor=1.3))
 SPECS = {
     "llama": DecoderSpec(**SMALL),
     "llama-scaled": DecoderSpec(**SMALL, kv_heads=2, position=SCALED, tied=False),
     "llama-linear-biased": DecoderSpec(**SMALL, position=LINEAR, bias="all", activation="geglu"),
     "mistral": DecoderSpec(**SMALL, window=5, kv_heads=2),
+    "llama-yarn-loud": DecoderSpec(**SMALL, position=LOUD),
+    "qwen2-yarn": DecoderSpec(**SMALL, bias="qkv", position=YARN),
     "qwen2": DecoderSpec(**SMALL, bias="qkv", tied=False, kv_heads=1),
     "qwen3": DecoderSpec(**SMALL, qk_norm=True, kv_heads=2, head_dim=16),
     "gpt2": DecoderSpec(**SMALL, **GPT2),

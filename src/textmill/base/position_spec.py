@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -83,12 +84,42 @@ class Llama3Scaling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class YarnScaling:
+    """As llama3, but by the pair's place in the row; queries and keys grow a little (Peng et al. 2023)."""
+
+    kind: Literal["yarn"] = "yarn"
+    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 4.0
+    original_context: Annotated[int, About("context before stretching", "tokens", ge=1)] = 32768
+    beta_fast: Annotated[
+        float, About("pairs that turn more often than this over original_context are kept", gt=0)
+    ] = 32.0
+    beta_slow: Annotated[
+        float, About("pairs that turn less often than this over original_context are stretched", gt=0)
+    ] = 1.0
+    attention_factor: Annotated[
+        float | None, About("what queries and keys are multiplied by; none: 0.1 ln(factor) + 1", gt=0)
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.beta_fast <= self.beta_slow:
+            raise RecipeError("must be more than beta_slow", where="beta_fast")
+
+    @property
+    def gain(self) -> float:
+        """What queries and keys are multiplied by, equation 22 of the paper where nothing else is said."""
+        return 0.1 * math.log(self.factor) + 1.0 if self.attention_factor is None else self.attention_factor
+
+
+Scaling = LinearScaling | Llama3Scaling | YarnScaling
+
+
+@dataclass(frozen=True, kw_only=True)
 class RotaryPositions:
     """Queries and keys rotated by their position (Su et al. 2021)."""
 
     kind: Literal["rotary"] = "rotary"
     theta: Annotated[float, About("base of the geometric row of wavelengths", gt=1)] = 10000.0
-    scaling: Annotated[LinearScaling | Llama3Scaling | None, About("stretching for longer contexts")] = None
+    scaling: Annotated[Scaling | None, About("stretching for longer contexts")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from textmill.base import schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LinearScaling, Llama3Scaling, RotaryPositions
+from textmill.base.position_spec import LinearScaling, Llama3Scaling, RotaryPositions, YarnScaling
 from textmill.nn.position import rotary_frequencies
 
 _PARTS: Mapping[str, tuple[str, ...]] = {  # our module -> theirs, the rows of ours shared out in this order
@@ -242,10 +242,31 @@ def _rotary(
         if kind not in (None, "none"):
             raise reader.refuse("rope.scaling.type", kind)
         return RotaryPositions(theta=theta, scaling=_stretching(reader, theta, width, frequencies()))
+    if kind == "yarn":
+        return RotaryPositions(theta=theta, scaling=_yarn(reader, factor))
     if kind not in (None, "none", "linear"):
         raise reader.refuse("rope.scaling.type", kind)
     scaled = kind != "none" and factor not in (None, 1.0)
     return RotaryPositions(theta=theta, scaling=LinearScaling(factor=factor) if scaled else None)
+
+
+def _yarn(reader: _Reader, factor: Any) -> YarnScaling:
+    """With what llama.cpp takes for granted; other numbers have been spelt in several ways, and read by few."""
+    for name, usual in _YARN_USUAL.items():
+        value = reader.get(f"rope.scaling.{name}")
+        if value not in (None, usual):
+            raise reader.refuse(f"rope.scaling.{name}", value)
+    original = reader.get("rope.scaling.original_context_length") or reader.get("context_length")
+    return YarnScaling(factor=1.0 if factor is None else factor, original_context=original)
+
+
+_YARN_USUAL = {
+    "attn_factor": 1.0,
+    "yarn_attn_factor": 1.0,
+    "yarn_ext_factor": 1.0,
+    "yarn_beta_fast": 32.0,
+    "yarn_beta_slow": 1.0,
+}
 
 
 def _stretching(reader: _Reader, theta: float, width: int, found: Tensor) -> Llama3Scaling | None:
@@ -327,6 +348,12 @@ def _metadata(spec: DecoderSpec, architecture: Architecture) -> dict[str, Any]:
         fields["rope.freq_base"] = spec.position.theta
         if isinstance(spec.position.scaling, LinearScaling):
             fields |= {"rope.scaling.type": "linear", "rope.scaling.factor": spec.position.scaling.factor}
+        elif isinstance(spec.position.scaling, YarnScaling):
+            fields |= {
+                "rope.scaling.type": "yarn",
+                "rope.scaling.factor": spec.position.scaling.factor,
+                "rope.scaling.original_context_length": spec.position.scaling.original_context,
+            }
     if spec.window is not None:
         fields["attention.sliding_window"] = spec.window
         if spec.full_every not in (None, architecture.fixed.get("full_every")):

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from textmill.base.position_spec import LinearScaling, Llama3Scaling, T5Positions
+from textmill.base.position_spec import LinearScaling, Scaling, T5Positions, YarnScaling
 
 
 def count(real: Tensor | None, documents: Tensor | None) -> Tensor | None:
@@ -58,23 +58,37 @@ def sinusoidal(positions: Tensor, width: int, layout: str = "interleaved") -> Te
     return torch.cat(pair, dim=-1) if layout == "halves" else torch.stack(pair, dim=-1).flatten(-2)
 
 
-def rotary_frequencies(
-    width: int, theta: float, scaling: LinearScaling | Llama3Scaling | None, device: torch.device
-) -> Tensor:
+def rotary_frequencies(width: int, theta: float, scaling: Scaling | None, device: torch.device) -> Tensor:
     """Radians a token for each pair of features, (E/2,) float32 (Su et al. 2021, section 3.2.2).
 
-    Linear scaling divides all by the factor (Chen et al. 2023); `llama3` divides the slow ones, keeps the
-    fast ones and goes from one to the other in between (Dubey et al. 2024).
+    Linear scaling divides all by the factor (Chen et al. 2023); `llama3` and `yarn` divide the slow ones, keep the
+    fast ones and go from one to the other in between: by their turns over the original context (Dubey et al. 2024), or
+    by their place in the row (Peng et al. 2023, equations 17 to 19, as in their released code).
     """
     rates = 1.0 / (theta ** (torch.arange(0, width, 2, dtype=torch.int64, device=device).float() / width))
     if scaling is None:
         return rates
     if isinstance(scaling, LinearScaling):
         return rates / scaling.factor
-    turns = scaling.original_context * rates / (2 * math.pi)  # over the original context
-    low, high = scaling.low_freq_factor, scaling.high_freq_factor
-    keep = ((turns - low) / (high - low)).clamp(0, 1)
+    if isinstance(scaling, YarnScaling):
+        first, last = (
+            _pair_that_turns(turns, width, theta, scaling.original_context)
+            for turns in (scaling.beta_fast, scaling.beta_slow)
+        )
+        start, end = max(math.floor(first), 0), min(math.ceil(last), width - 1)
+        end = end if end != start else start + 0.001
+        pairs = torch.arange(width // 2, dtype=torch.float32, device=device)
+        keep = 1 - ((pairs - start) / (end - start)).clamp(0, 1)
+    else:
+        turns = scaling.original_context * rates / (2 * math.pi)  # over the original context
+        low, high = scaling.low_freq_factor, scaling.high_freq_factor
+        keep = ((turns - low) / (high - low)).clamp(0, 1)
     return (1 - keep) * rates / scaling.factor + keep * rates
+
+
+def _pair_that_turns(times: float, width: int, theta: float, context: int) -> float:
+    """Where in the row of frequencies the pair stands that turns so often over a context."""
+    return width * math.log(context / (times * 2 * math.pi)) / (2 * math.log(theta))
 
 
 def rotation(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:

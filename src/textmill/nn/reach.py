@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from textmill.base.model_spec import TransformerSpec
-from textmill.base.position_spec import AlibiPositions, RelativePositions, RotaryPositions, T5Positions
+from textmill.base.position_spec import (
+    AlibiPositions,
+    RelativePositions,
+    RotaryPositions,
+    T5Positions,
+    YarnScaling,
+)
 from textmill.nn import position
 
 
@@ -169,7 +175,9 @@ def _rotation(spec: TransformerSpec, grid: _Grid, positions: Tensor | None) -> t
         spec.head_width, spec.position.theta, spec.position.scaling, grid.device
     )
     places = torch.arange(grid.queries, device=grid.device)[None] if positions is None else positions
-    return position.rotation(places, rates)
+    cos, sin = position.rotation(places, rates)
+    scaling = spec.position.scaling
+    return (cos * scaling.gain, sin * scaling.gain) if isinstance(scaling, YarnScaling) else (cos, sin)
 
 
 def _back(spec: TransformerSpec, grid: _Grid) -> Tensor | None:

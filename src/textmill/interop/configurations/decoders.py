@@ -7,7 +7,8 @@ from typing import Any
 
 from textmill.base import schema
 from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions, LinearScaling, Llama3Scaling, RotaryPositions
+from textmill.base.position_spec import LearnedPositions, RotaryPositions
+from textmill.interop.configurations import rotary
 from textmill.interop.configurations.common import (
     OWN,
     PLAIN,
@@ -167,7 +168,7 @@ def _llama_fields(spec: DecoderSpec, kind: str) -> dict[str, Any]:
     fields = _shape_fields(spec) | {
         "hidden_act": _GATES[spec.activation],
         "rope_theta": spec.position.theta,
-        "rope_scaling": _scaling_fields(spec.position),
+        "rope_scaling": rotary.scaling_fields(spec.position),
     }
     if kind == "llama":
         fields |= {"attention_bias": spec.bias == "all", "mlp_bias": spec.bias == "all"}
@@ -183,7 +184,7 @@ def _llama_fields(spec: DecoderSpec, kind: str) -> dict[str, Any]:
 def _gemma_fields(spec: DecoderSpec) -> dict[str, Any]:
     assert isinstance(spec.position, RotaryPositions)
     windowed = [spec.of_block(layer).window is not None for layer in range(spec.layers)]
-    local, scaling = spec.window_theta or spec.position.theta, _scaling_fields(spec.position)
+    local, scaling = spec.window_theta or spec.position.theta, rotary.scaling_fields(spec.position)
     return _shape_fields(spec) | {
         "hidden_activation": _GATES[spec.activation],
         "attention_bias": False,
@@ -201,22 +202,6 @@ def _gemma_fields(spec: DecoderSpec) -> dict[str, Any]:
         "attn_logit_softcapping": None,
         "final_logit_softcapping": spec.logit_softcap,
         "use_bidirectional_attention": False,
-    }
-
-
-def _scaling_fields(position: RotaryPositions) -> dict[str, Any] | None:
-    scaling = position.scaling
-    if scaling is None:
-        return None
-    if isinstance(scaling, LinearScaling):
-        return {"rope_type": "linear", "factor": scaling.factor}
-    assert isinstance(scaling, Llama3Scaling)
-    return {
-        "rope_type": "llama3",
-        "factor": scaling.factor,
-        "low_freq_factor": scaling.low_freq_factor,
-        "high_freq_factor": scaling.high_freq_factor,
-        "original_max_position_embeddings": scaling.original_context,
     }
 
 
@@ -287,7 +272,7 @@ def _read_llama(config: Mapping[str, Any], where: object) -> DecoderSpec:
     width = 128 if kind == "qwen3" else fields["d_model"] // fields["heads"]
     fields |= {
         "head_dim": config.get("head_dim") or width,
-        "position": _read_rotary(config, where),
+        "position": rotary.read(config, where),
         "bias": bias,
         "qk_norm": kind == "qwen3",
         "tied": config.get("tie_word_embeddings", False),
@@ -311,7 +296,7 @@ def _read_gemma(config: Mapping[str, Any], where: object) -> DecoderSpec:
     window, period = _gemma_windows(config, fields["layers"], where)
     fields |= {
         "head_dim": config["head_dim"],
-        "position": _read_rotary({"rope_scaling": full}, where),
+        "position": rotary.read({**config, "rope_parameters": full}, where),
         "placement": "sandwich",
         "qk_norm": True,
         "scaled_embedding": True,
@@ -342,22 +327,3 @@ def _gemma_windows(config: Mapping[str, Any], layers: Any, where: object) -> tup
         if any((kind == "full_attention") != (place % period == 0) for place, kind in enumerate(types, 1)):
             raise refuse(where, "layer_types", types)
     return config["sliding_window"], period
-
-
-def _read_rotary(config: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """Both spellings: rope_theta and rope_scaling, and rope_parameters of transformers 5."""
-    given = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    rotary = {"kind": "rotary", "theta": given.get("rope_theta", config.get("rope_theta", 10000.0))}
-    kind = given.get("rope_type", given.get("type", "default"))
-    part = given.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
-    if part not in (None, 1.0):
-        raise refuse(where, "partial_rotary_factor", part)
-    if kind == "default":
-        return rotary
-    if kind == "linear":
-        return rotary | {"scaling": {"kind": "linear", "factor": given["factor"]}}
-    if kind == "llama3":
-        scaling = {name: given[name] for name in ("factor", "low_freq_factor", "high_freq_factor")}
-        original = given["original_max_position_embeddings"]
-        return rotary | {"scaling": {"kind": "llama3", "original_context": original} | scaling}
-    raise refuse(where, "rope_type", kind)
