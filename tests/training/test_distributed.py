@@ -68,6 +68,8 @@ def test_two_ranks_are_one_process(tmp_path, alone, parallel, rule):
     """Four steps: the first two reduce after the backward pass, the others while it runs."""
     one = alone(rule)
     two = _run(tmp_path, 0, 4, ranks=2, parallel=parallel, rule=rule)
+    assert any(name.startswith("idle") for name in one.model)
+    assert not any("idle" in name for name in one.optimizer)
     _assert_same(one, two, 1e-5 if rule == "muon" else 1e-6)  # Muon's iteration enlarges rounding
     for mine, theirs in zip(one.state["results"], two.state["results"], strict=True):
         assert theirs == pytest.approx(mine, rel=1e-6)
