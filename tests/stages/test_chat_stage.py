@@ -52,6 +52,20 @@ def answer(conversation, text):
     return "".join(piece.text for piece in pieces)
 
 
+def test_a_turn_reads_what_is_new_of_the_conversation(space, directory, monkeypatch):
+    talk = begin(space, directory, changes={"tokens": 4})
+    answer(talk, "Good morning to you")
+    read = []
+    plain = talk.model.hidden_step
+    monkeypatch.setattr(
+        talk.model, "hidden_step", lambda tokens, state: read.append(tokens.shape[1]) or plain(tokens, state)
+    )
+    monkeypatch.setattr(talk.model, "begin", None)  # it need not begin again
+    answer(talk, "Hi")
+    whole = len(talk.template.ids(talk.tokenizer, talk.messages[:3]))
+    assert max(read) < whole - len("Good morning to you")
+
+
 def test_each_turn_is_read_with_those_before(space, directory):
     talk = begin(space, directory, system="Be brief.")
     first = answer(talk, "Hi")

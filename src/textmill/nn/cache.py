@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
@@ -72,6 +73,15 @@ class CacheState:
         self.length = min(self.length, length)
         return self
 
+    def grown(self, capacity: int) -> CacheState:
+        """The state with at least so many columns; this one where it has them."""
+        more = capacity - self.capacity
+        if more <= 0:
+            return self
+        layers = [LayerCache(_wider(layer.keys, more), _wider(layer.values, more)) for layer in self.layers]
+        real = None if self.real is None else F.pad(self.real, (0, more), value=True)
+        return CacheState(layers, self.length, real, self.sources)
+
     def reorder(self, rows: Tensor) -> CacheState:
         """The state whose row i is row rows[i] of this one: for beams, and for dropping finished rows.
 
@@ -106,6 +116,10 @@ class CacheState:
         if len(kept) == number and bool((kept == torch.arange(number, device=kept.device)).all()):
             return self.sources
         return [_chosen(source, kept) for source in self.sources]
+
+
+def _wider(columns: Tensor, more: int) -> Tensor:
+    return F.pad(columns, (0, 0, 0, more))
 
 
 def _chosen(source: Source, rows: Tensor) -> Source:

@@ -43,7 +43,11 @@ class Conversation:
     forgotten: int = 0
 
     def __post_init__(self) -> None:
+        from textmill.decoding.answer import searches
+        from textmill.decoding.recall import Recall
+
         self.ends = self.template.ends(self.tokenizer)
+        self._reader = self.model if searches(self.spec) else Recall(self.model)
 
     def system(self, text: str) -> None:
         """Begin anew, with a system message. Raises TextmillError when the template takes none."""
@@ -73,7 +77,7 @@ class Conversation:
         try:
             prompt = Prompt(self._fitting())
             for piece in generate_text(
-                self.model, self.tokenizer, [prompt], self.spec, context=self.context, ends=self.ends
+                self._reader, self.tokenizer, [prompt], self.spec, context=self.context, ends=self.ends
             ):
                 begun = True
                 answer.append(piece.text)
