@@ -54,6 +54,17 @@ def test_dump_loads_as_the_same_recipe(path, tmp_path):
     assert recipe.load(again) == first
 
 
+def test_next_sentences_need_a_pooler(path):
+    more = [
+        "model.kind=encoder",
+        "objective.kind=masked",
+        "objective.next_sentence=true",
+        "model.pooler=false",
+    ]
+    with pytest.raises(RecipeError, match="set model.pooler = true"):
+        recipe.load(path, more)
+
+
 def test_preset_fills_what_is_left_out(path):
     loaded = recipe.load(path, ["model={preset='llama', size='3M', context=99}"])
     assert loaded.model.context == 99

@@ -19,7 +19,7 @@ from textmill.base.errors import TextmillError
 from textmill.base.spec import Recipe
 from textmill.data.batch import IGNORE, Batch
 from textmill.metrics import answers, baselines
-from textmill.stages import evaluate, history, inputs, train
+from textmill.stages import check, evaluate, history, inputs, train
 from textmill.stages.prepare import trained_on
 from textmill.stages.scoring import Asked
 from textmill.stages.weights import best_weights
@@ -412,6 +412,13 @@ def test_a_sample_is_of_whole_records_and_always_the_same(evaluated, name):
     first, second = (measure(Asked(model, some, prepared, Quiet())) for _ in range(2))
     assert first.plain() == second.plain()
     assert 0 < first.documents < report["documents"]
+
+
+@pytest.mark.parametrize(("name", "idle"), [("masked", True), ("next-sentence", False), ("classify", False)])
+def test_check_says_where_nothing_trains_the_pooler(evaluated, name, idle):
+    recipe, *_, space = evaluated(name)
+    said = [finding["text"] for finding in check.check(recipe, space)["findings"]]
+    assert any("nothing trains the pooler" in text for text in said) == idle
 
 
 def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):

@@ -94,6 +94,12 @@ class Recipe:
                 where="objective.kind",
                 advice=f"there is {', '.join(possible)}",
             )
+        if getattr(self.goal, "next_sentence", False) and not getattr(self.model, "pooler", True):
+            raise RecipeError(
+                "whether sentences follow each other is read off the pooler, and the model has none",
+                where="objective.next_sentence",
+                advice="set model.pooler = true",
+            )
 
     @property
     def goal(self) -> ObjectiveSpec:

@@ -201,6 +201,9 @@ def _mask(recipe: Recipe, prepared: Prepared) -> list[dict[str, Any]]:
 def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
     found = _data_findings(recipe, prepared)
+    if getattr(recipe.model, "pooler", False) and not getattr(recipe.goal, "next_sentence", True):
+        text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
+        found.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:
         found.append(_finding("warning", "more memory is needed than is free"))
     if result["epochs"] > 20:
