@@ -8,7 +8,6 @@ is a pure function of (lengths, seed, step), and an epoch reads every row exactl
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -23,7 +22,7 @@ from textmill.data import noise
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
 from textmill.data.order import invert_many, key, permute_many
-from textmill.data.viewed import View, Viewed, indices_of, named, noise_key, sample
+from textmill.data.viewed import View, Viewed, named, noise_key, sample, steps_in
 
 _NEAR = 0.05  # sources whose lengths differ by less than this share may change places
 
@@ -95,19 +94,8 @@ class BucketLoader:
 
     def steps_of(self, document: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """In which of the first `steps` steps a document is read: (S,) steps, rising, and (S,) its targets in each."""
-        found: Counter[int] = Counter()
-        for index in indices_of(self.store, document):
-            for epoch in range(-(-steps // len(self))):
-                noise = noise_key(self.seed, epoch)
-                rows = self.view.rows_of(int(index), noise)
-                if not len(rows):
-                    continue
-                owners = self.view.make(rows, np.full(len(rows), noise, dtype=np.uint64)).owners
-                counts = (owners.reshape(len(rows), -1) == index).sum(axis=1)
-                for step, count in zip(self._steps_at(rows, epoch).tolist(), counts.tolist(), strict=True):
-                    found[step] += count
-        read = sorted(step for step in found if step < steps)
-        return np.array(read, dtype=np.int64), np.array([found[step] for step in read], dtype=np.int64)
+        epochs = range(-(-steps // len(self)))
+        return steps_in(self.view, self.seed, document, epochs, self._steps_at, steps)
 
     def _steps_at(self, rows: np.ndarray, epoch: int) -> np.ndarray:
         place = np.empty(len(self._targets), dtype=np.int64)

@@ -23,7 +23,7 @@ import numpy as np
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
 from textmill.base.objective_spec import ObjectiveSpec
-from textmill.data import records
+from textmill.data import arrays, records
 from textmill.data.records import Record
 from textmill.data.tokens import Texts
 from textmill.text.batches import by_size
@@ -31,7 +31,6 @@ from textmill.text.document import Document
 
 FORMAT = 1
 _CHUNK = 1 << 22  # characters encoded at once
-_AGAIN = "delete the folder and prepare the data again"
 
 
 def write(
@@ -164,9 +163,9 @@ class ExampleStore:
                 raise DamagedError(
                     f"is an example store of format {manifest['format']}; this Textmill reads {FORMAT}",
                     where=self.directory,
-                    advice=_AGAIN,
+                    advice=arrays.AGAIN,
                 )
-            self._check_sizes(manifest["files"])
+            arrays.check_sizes(self.directory, manifest["files"], manifest["files"])
             self.kind: str = manifest["kind"]
             self.tokenizer: str = manifest["tokenizer"]
             self.vocabulary: int = manifest["vocabulary"]
@@ -179,48 +178,21 @@ class ExampleStore:
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedError(f"is not the manifest of an example store ({error!r})", where=where) from error
-        self.bytes = self._load("bytes.npy", self._records)
-        self.document_ids = self._map("documents.bin", "u1", 16 * self._records).reshape(-1, 16)
-
-    def _check_sizes(self, files: dict[str, Any]) -> None:
-        for name, facts in files.items():
-            path = self.directory / name
-            if "/" in name or not path.exists():
-                raise DamagedError("is missing", where=path, advice=_AGAIN)
-            if (size := path.stat().st_size) != facts["bytes"]:
-                raise DamagedError(f"has {size} bytes, not {facts['bytes']}", where=path, advice=_AGAIN)
+        self.bytes = arrays.loaded(self.directory / "bytes.npy", self._records)
+        self.document_ids = arrays.mapped(self.directory / "documents.bin", "u1", (self._records, 16))
 
     def _field(self, name: str, dtype: str, values: int) -> tuple[np.ndarray, np.ndarray]:
-        offsets = self._load(f"{name}.offsets.npy", self._records + 1)
+        offsets = arrays.loaded(self.directory / f"{name}.offsets.npy", self._records + 1)
         if offsets[0] != 0 or offsets[-1] != values or (np.diff(offsets) < 0).any():
             raise DamagedError(
-                f"does not fit {name}.bin", where=self.directory / f"{name}.offsets.npy", advice=_AGAIN
+                f"does not fit {name}.bin", where=self.directory / f"{name}.offsets.npy", advice=arrays.AGAIN
             )
-        return self._map(f"{name}.bin", dtype, values), offsets
-
-    def _map(self, name: str, dtype: str, values: int) -> np.ndarray:
-        path, kind = self.directory / name, np.dtype(dtype)
-        if path.stat().st_size != kind.itemsize * values:
-            raise DamagedError("is not as long as its counts say", where=path, advice=_AGAIN)
-        return np.memmap(path, dtype=kind, mode="r") if values else np.zeros(0, dtype=kind)
-
-    def _load(self, name: str, length: int) -> np.ndarray:
-        path = self.directory / name
-        try:
-            values = np.load(path, mmap_mode="r" if length else None, allow_pickle=False)
-        except ValueError as error:
-            raise DamagedError(f"is not readable ({error})", where=path, advice=_AGAIN) from error
-        if values.shape != (length,) or values.dtype != np.int64:
-            raise DamagedError("is not as long as its counts say", where=path, advice=_AGAIN)
-        return values
+        return arrays.mapped(self.directory / f"{name}.bin", dtype, (values,)), offsets
 
     def verify(self) -> None:
         """Read every byte and compare hashes. Raises DamagedError naming the file that changed."""
-        for name, facts in self.manifest["files"].items():
-            if sha256_file(self.directory / name) != facts["sha256"]:
-                raise DamagedError(
-                    "is not what was written (wrong SHA-256)", where=self.directory / name, advice=_AGAIN
-                )
+        files = self.manifest["files"]
+        arrays.check_hashes(self.directory, files, files)
 
     def __len__(self) -> int:
         """Number of records, R."""

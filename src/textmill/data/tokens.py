@@ -19,6 +19,7 @@ import numpy as np
 
 from textmill.base.errors import DamagedError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
+from textmill.data import arrays
 from textmill.text.batches import by_size
 from textmill.text.document import Document
 from textmill.text.pretrained import AnyTokenizer
@@ -140,53 +141,25 @@ class TokenStore(Texts):
             ) from error
         self.manifest = manifest
         super().__init__(
-            self._map("tokens.bin", dtype, (tokens,)),
-            self._load("offsets.npy", documents + 1),
-            self._map("documents.bin", np.dtype("u1"), (documents, 16)),
+            arrays.mapped(self.directory / "tokens.bin", dtype, (tokens,)),
+            arrays.loaded(self.directory / "offsets.npy", documents + 1),
+            arrays.mapped(self.directory / "documents.bin", "u1", (documents, 16)),
         )
-        self.bytes = self._load("bytes.npy", documents)
+        self.bytes = arrays.loaded(self.directory / "bytes.npy", documents)
         if self.offsets[0] != 0 or self.offsets[-1] != tokens:
-            raise DamagedError("does not fit tokens.bin", where=self.directory / "offsets.npy", advice=_AGAIN)
+            raise DamagedError(
+                "does not fit tokens.bin", where=self.directory / "offsets.npy", advice=arrays.AGAIN
+            )
 
     def _check_sizes(self, manifest: dict[str, Any]) -> None:
         if manifest["format"] != FORMAT:
             raise DamagedError(
                 f"is a token store of format {manifest['format']}; this Textmill reads {FORMAT}",
                 where=self.directory,
-                advice=_AGAIN,
+                advice=arrays.AGAIN,
             )
-        for name in FILES:
-            path, expected = self.directory / name, manifest["files"][name]["bytes"]
-            if not path.exists():
-                raise DamagedError("is missing", where=path, advice=_AGAIN)
-            if (size := path.stat().st_size) != expected:
-                raise DamagedError(f"has {size} bytes, not {expected}", where=path, advice=_AGAIN)
-
-    def _map(self, name: str, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-        path = self.directory / name
-        if path.stat().st_size != dtype.itemsize * int(np.prod(shape)):
-            raise DamagedError("is not as long as its counts say", where=path, advice=_AGAIN)
-        if 0 in shape:  # an empty file cannot be mapped
-            return np.zeros(shape, dtype=dtype)
-        return np.memmap(path, dtype=dtype, mode="r", shape=shape)
-
-    def _load(self, name: str, length: int) -> np.ndarray:
-        path = self.directory / name
-        try:
-            values = np.load(path, mmap_mode="r" if length else None, allow_pickle=False)
-        except ValueError as error:
-            raise DamagedError(f"is not readable ({error})", where=path, advice=_AGAIN) from error
-        if values.shape != (length,) or values.dtype != np.int64:
-            raise DamagedError("is not as long as its counts say", where=path, advice=_AGAIN)
-        return values
+        arrays.check_sizes(self.directory, manifest["files"], FILES)
 
     def verify(self) -> None:
         """Read every byte and compare hashes. Raises DamagedError naming the file that changed."""
-        for name in FILES:
-            if sha256_file(self.directory / name) != self.manifest["files"][name]["sha256"]:
-                raise DamagedError(
-                    "is not what was written (wrong SHA-256)", where=self.directory / name, advice=_AGAIN
-                )
-
-
-_AGAIN = "delete the folder and prepare the data again"
+        arrays.check_hashes(self.directory, self.manifest["files"], FILES)

@@ -7,7 +7,7 @@ batch, the rank or the step. Whatever is random in a row comes from (seed, epoch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,6 +61,34 @@ class View(Protocol):
         ...
 
 
+def steps_in(
+    view: View,
+    seed: int,
+    document: str,
+    epochs: Sequence[int],
+    steps_at: Callable[[np.ndarray, int], np.ndarray],
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """In which of the first `steps` steps a document is read: (S,) steps, rising, and (S,) its targets in each.
+
+    Nothing is walked through: the rows it stands in are looked up, and made to see what was chosen of them.
+    steps_at: the steps in which rows are dealt in an epoch.
+    """
+    found: Counter[int] = Counter()
+    for index in indices_of(view.store, document):
+        for epoch in epochs:
+            noise = noise_key(seed, epoch)
+            rows = view.rows_of(int(index), noise)
+            if not len(rows):
+                continue
+            owners = view.make(rows, np.full(len(rows), noise, dtype=np.uint64)).owners
+            counts = (owners.reshape(len(rows), -1) == index).sum(axis=1)
+            for step, count in zip(steps_at(rows, epoch).tolist(), counts.tolist(), strict=True):
+                found[step] += count
+    read = sorted(step for step in found if step < steps)
+    return np.array(read, dtype=np.int64), np.array([found[step] for step in read], dtype=np.int64)
+
+
 class ViewLoader(Epochs):
     """Batches of `batch` rows of a view, every epoch in a new order and with new noise.
 
@@ -91,23 +119,9 @@ class ViewLoader(Epochs):
         return named(self.store, self._viewed(step).counts())
 
     def steps_of(self, document: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """In which of the first `steps` steps a document is read: (S,) steps, rising, and (S,) its targets in each.
-
-        Nothing is walked through: the rows it stands in are looked up, and made to see what was chosen of them.
-        """
-        found: Counter[int] = Counter()
-        for index in indices_of(self.store, document):
-            for epoch in self.epochs_of(steps):
-                noise = noise_key(self.seed, epoch)
-                rows = self.view.rows_of(int(index), noise)
-                if not len(rows):
-                    continue
-                owners = self.view.make(rows, np.full(len(rows), noise, dtype=np.uint64)).owners
-                counts = (owners.reshape(len(rows), -1) == index).sum(axis=1)
-                for step, count in zip(self.steps_at(rows, epoch).tolist(), counts.tolist(), strict=True):
-                    found[step] += count
-        read = sorted(step for step in found if step < steps)
-        return np.array(read, dtype=np.int64), np.array([found[step] for step in read], dtype=np.int64)
+        """In which of the first `steps` steps a document is read: (S,) steps, rising, and (S,) its targets in each."""
+        epochs = self.epochs_of(steps)
+        return steps_in(self.view, self.seed, document, epochs, self.steps_at, steps)
 
     def evaluation(self, batch: int, *, tokens: int | None = None) -> Iterator[Scored]:
         """Every row once, `batch` at a time, in fixed order and with fixed noise: the same on every call.
