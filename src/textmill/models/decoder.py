@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from textmill.base.model_spec import DecoderSpec, TransformerSpec
 from textmill.data.batch import Batch
 from textmill.models.stack import Stack
+from textmill.models.writer import Writer
 from textmill.nn import fused
 from textmill.nn.cache import CacheState
 from textmill.nn.linear import Linear, product
@@ -47,7 +48,7 @@ class OutputLayer(nn.Module):
         return spec.logit_softcap is None and spec.logit_scale is None and self.output_bias is None
 
 
-class Decoder(Stack, OutputLayer):
+class Decoder(Writer, Stack, OutputLayer):
     """Embedding, blocks, a last norm (none in post-norm models), output layer."""
 
     def __init__(self, spec: DecoderSpec, vocabulary: int) -> None:
@@ -91,15 +92,6 @@ class Decoder(Stack, OutputLayer):
         return self.logits(hidden), state
 
     @torch.no_grad()
-    def step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
-        """Read `tokens` (B, n) after what `state` holds: logits (B, n, V), and the state, written in place.
-
-        Raises TextmillError when the capacity is used up.
-        """
-        hidden, state = self.hidden_step(tokens, state)
-        return self.logits(hidden), state
-
-    @torch.no_grad()
     def hidden_step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
-        """The same, but what the output layer reads: (B, n, D)."""
+        """Read `tokens` (B, n) after what `state` holds: what the output layer reads, (B, n, D), and the state."""
         return self.go_on(self.embedding(tokens), state), state

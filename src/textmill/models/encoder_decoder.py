@@ -13,11 +13,12 @@ from textmill.base.model_spec import EncoderDecoderSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.decoder import OutputLayer
 from textmill.models.stack import Stack
+from textmill.models.writer import Writer
 from textmill.nn import fused, reach
 from textmill.nn.cache import CacheState
 
 
-class EncoderDecoder(OutputLayer):
+class EncoderDecoder(Writer, OutputLayer):
     """Two stacks over one embedding; the second also attends to what the first made of the source."""
 
     def __init__(self, spec: EncoderDecoderSpec, vocabulary: int) -> None:
@@ -81,17 +82,8 @@ class EncoderDecoder(OutputLayer):
         return self.logits(hidden), state
 
     @torch.no_grad()
-    def step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
-        """Read `tokens` (B, n) of the target after what `state` holds: logits (B, n, V), and the state, in place.
-
-        Raises TextmillError when the capacity is used up.
-        """
-        hidden, state = self.hidden_step(tokens, state)
-        return self.logits(hidden), state
-
-    @torch.no_grad()
     def hidden_step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
-        """The same, but what the output layer reads: (B, n, D)."""
+        """Read `tokens` (B, n) after what `state` holds: what the output layer reads, (B, n, D), and the state."""
         return self.decoder.go_on(self.embedding(tokens), state), state
 
     def _encode(self, source: Tensor, mask: Tensor | None, vectors: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from textmill.base.model_spec import RecurrentSpec, TransformerSpec
 from textmill.base.position_spec import NoPositions
 from textmill.data.batch import Batch
+from textmill.models.writer import Writer
 from textmill.nn import fused, reach, recurrent
 from textmill.nn.attention import Attention
 from textmill.nn.cache import CacheState, allocate
@@ -42,7 +43,7 @@ def attention_spec(spec: RecurrentSpec) -> TransformerSpec:
     return TransformerSpec(d_model=spec.width, heads=spec.heads, layers=1, position=NoPositions())
 
 
-class RecurrentModel(nn.Module):
+class RecurrentModel(Writer, nn.Module):
     """Embedding, recurrent layers, self-attention added to what they say, a projection, output layer.
 
     The projection stands where states are not as wide as token vectors (W ≠ D), so that what the output layer reads
@@ -115,17 +116,8 @@ class RecurrentModel(nn.Module):
         return self.logits(hidden[:, -1]), RecurrentState(last, cache)
 
     @torch.no_grad()
-    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """Read `tokens` (B, n) after what `state` holds: logits (B, n, V), and the state after them.
-
-        Raises TextmillError when the capacity of a self-attention is used up.
-        """
-        hidden, state = self.hidden_step(tokens, state)
-        return self.logits(hidden), state
-
-    @torch.no_grad()
     def hidden_step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """The same, but what the output layer reads: (B, n, D)."""
+        """Read `tokens` (B, n) after what `state` holds: what the output layer reads, (B, n, D), and the state."""
         states, last = self.recurrent(self.dropout(self.embedding(tokens)), None, state.states)
         cache, bounds = state.cache, None
         if cache is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import RecurrentEncoderDecoderSpec
 from textmill.data.batch import Batch
+from textmill.models.writer import Writer
 from textmill.nn import fused, recurrent
 from textmill.nn.alignment import Alignment, Memory
 from textmill.nn.attention import record
@@ -42,7 +43,7 @@ class TranslationState:
         return TranslationState(memory, states, None if self.fed is None else self.fed[rows], sources)
 
 
-class RecurrentEncoderDecoder(nn.Module):
+class RecurrentEncoderDecoder(Writer, nn.Module):
     """An encoder, a bridge from its last states to the decoder's first, a decoder with attention, an output layer.
 
     The encoder reads the source both ways (Bahdanau et al. 2015, section 3.2) or forwards. Bridge: h ← tanh(W h + b)
@@ -134,14 +135,8 @@ class RecurrentEncoderDecoder(nn.Module):
         return self.logits(hidden[torch.arange(len(last), device=last.device), last]), state
 
     @torch.no_grad()
-    def step(self, tokens: Tensor, state: TranslationState) -> tuple[Tensor, TranslationState]:
-        """Read `tokens` (B, n) after what `state` holds: logits (B, n, V), and the state after them."""
-        hidden, state = self.hidden_step(tokens, state)
-        return self.logits(hidden), state
-
-    @torch.no_grad()
     def hidden_step(self, tokens: Tensor, state: TranslationState) -> tuple[Tensor, TranslationState]:
-        """The same, but what the output layer reads: (B, n, D)."""
+        """Read `tokens` (B, n) after what `state` holds: what the output layer reads, (B, n, D), and the state."""
         return self._write(self.dropout(self.embedding(tokens)), state, None)
 
     def _source_vectors(self, batch: Batch) -> Tensor:
