@@ -42,6 +42,7 @@ def test_every_field_is_an_option_that_a_spec_can_be_read_from():
         "no_repeat_ngram": "3",
         "min_tokens": "2",
         "forbidden": "7",
+        "first": "9",
         "top_k": "5",
         "speculate": "prompt",
     }
@@ -57,6 +58,7 @@ def test_every_field_is_an_option_that_a_spec_can_be_read_from():
         no_repeat_ngram=3,
         min_tokens=2,
         forbidden=(7,),
+        first=9,
         top_k=5,
         speculate="prompt",
     )

@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.errors import NonFiniteError
+from textmill.base.errors import NonFiniteError, RecipeError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import AlibiPositions, LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
+from textmill.decoding.answer import answers as search
 from textmill.decoding.generate import Piece, generate
 from textmill.decoding.sampling import draw, seeded, strategies
 from textmill.models.table import build
@@ -217,3 +218,20 @@ def test_damaged_weights_are_said_to_be():
 
 def test_no_prompts_no_pieces(model):
     assert list(generate(model, [], GREEDY, ends=END)) == []
+
+
+@pytest.mark.parametrize("way", [{"temperature": 0}, {"beams": 3}, {"contrastive": 0.6, "top_k": 4}, {}])
+def test_an_answer_begins_with_the_first_and_goes_on_from_it(model, way):
+    spec = GenerationSpec(tokens=6, first=77, **way)
+    ((found,),) = search(model, [[5, 6, 7]], spec, ends=())
+    assert found.ids[0] == 77
+    rest = dataclasses.replace(spec, tokens=5, first=None)
+    if way.get("temperature") == 0:
+        ((after,),) = search(model, [[5, 6, 7, 77]], rest, ends=())
+        assert found.ids[1:] == after.ids
+
+
+def test_ids_the_vocabulary_lacks(model):
+    with pytest.raises(RecipeError, match="has 90 ids, and no 90"):
+        list(generate(model, [[5]], GenerationSpec(first=90), ends=()))
+    assert len(list(generate(model, [[5]], dataclasses.replace(GREEDY, forbidden=(90,)), ends=()))) == 12

@@ -36,6 +36,9 @@ class GenerationSpec:
         int, About("no run of so many tokens is written twice; 0: they may be", "tokens", ge=0)
     ] = 0
     min_tokens: Annotated[int, About("the answer does not end before so many", "tokens", ge=0)] = 0
+    first: Annotated[int | None, About("id every answer begins with, as some translators expect", ge=0)] = (
+        None
+    )
     forbidden: Annotated[tuple[int, ...], About("ids that are never written", ge=0)] = ()
     beams: Annotated[
         int, About("answers searched for side by side, without draws; 1: no search", ge=1, le=1024)

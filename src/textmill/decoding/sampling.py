@@ -4,11 +4,12 @@ A strategy is a tiny frozen dataclass, called with logits (B, V) and the rows' h
 logits (B, V); a dropped token gets -inf. `strategies` puts them in the order transformers uses, so one
 set of settings means the same in both:
 
-    repetition  ->  presence and frequency  ->  bans  ->  temperature  ->  top-k  ->  top-p  ->  min-p  ->  typical
+    repetition  ->  presence and frequency  ->  bans  ->  first  ->  temperature  ->  top-k  ->  top-p  ->  min-p
+    ->  typical
 
-(Bans are of ids that never come, of ends that come too early and of repeated n-grams. transformers has no
-presence and frequency penalties; theirs is the place vLLM gives them.) A strategy that would change nothing
-is left out. All of them are functions of a row alone, and ties at a threshold are kept together, so a row's
+(Bans are of ids that never come, of ends that come too early and of repeated n-grams; `first` is forced.
+transformers has no presence and frequency penalties; theirs is the place vLLM gives them.) A strategy that would
+change nothing is left out. All of them are functions of a row alone, and ties at a threshold are kept together, so a row's
 result does not depend on its neighbours or on the order of equal logits.
 
 Shapes: B rows, V vocabulary.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from textmill.base.errors import RecipeError
 from textmill.base.spec import GenerationSpec
 
 _HEAD = 512  # likeliest tokens looked at before a whole vocabulary is sorted
@@ -107,7 +109,7 @@ class Forbidden:
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         banned = torch.zeros(1, logits.shape[-1], dtype=torch.bool, device=logits.device)
-        banned[:, list(self.ids)] = True
+        banned[:, [one for one in self.ids if one < logits.shape[-1]]] = True
         return _without(logits, banned)
 
 
@@ -141,6 +143,23 @@ class NoRepeat:
         banned = torch.zeros_like(logits, dtype=torch.bool)
         banned[row, runs[row, place, -1]] = True
         return _without(logits, banned)
+
+
+@dataclass(frozen=True)
+class First:
+    """An answer begins with this id, which costs nothing: its log probability counts as 0."""
+
+    id: int
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        if history.written:
+            return logits
+        if self.id >= logits.shape[-1]:
+            raise RecipeError(f"the vocabulary has {logits.shape[-1]} ids, and no {self.id}", where="first")
+        forced = torch.full_like(logits, -math.inf)
+        forced[:, self.id] = 0.0
+        return forced
 
 
 def _without(logits: Tensor, banned: Tensor) -> Tensor:
@@ -226,8 +245,10 @@ def constraints(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strateg
         chain.append(Forbidden(spec.forbidden))
     if spec.min_tokens and ends:
         chain.append(MinTokens(spec.min_tokens, tuple(ends)))
-    if spec.no_repeat_ngram:  # last, so that it is the first to give way
+    if spec.no_repeat_ngram:  # the last of the bans, so that it is the first to give way
         chain.append(NoRepeat(spec.no_repeat_ngram))
+    if spec.first is not None:
+        chain.append(First(spec.first))
     return tuple(chain)
 
 

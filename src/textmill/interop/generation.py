@@ -40,6 +40,8 @@ def write(spec: GenerationSpec, model: Mapping[str, Any], ends: tuple[int, ...])
     }
     if spec.beams > 1:
         config["early_stopping"] = _EARLY[spec.early_stopping]
+    if spec.first is not None:
+        config["forced_bos_token_id"] = spec.first
     if spec.forbidden:
         config["bad_words_ids"] = [[number] for number in spec.forbidden]
     if draws:
@@ -57,6 +59,8 @@ def read(directory: Path, model: Mapping[str, Any]) -> GenerationSpec:
     path = directory / NAME
     config = read_table(path) if path.exists() else model
     given = {ours: config[theirs] for theirs, ours in _SAME.items() if config.get(theirs) is not None}
+    if model.get("is_encoder_decoder"):
+        given |= _of_target(config)
     if config.get("do_sample", False):
         given |= {name: config[name] for name in _DRAWS if config.get(name)}
     else:
@@ -70,3 +74,17 @@ def read(directory: Path, model: Mapping[str, Any]) -> GenerationSpec:
     except (TypeError, KeyError, IndexError) as error:
         raise DamagedError(f"bad_words_ids is no list of lists ({error})", where=path) from error
     return schema.read(GenerationSpec, given, str(path))
+
+
+def _of_target(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts the target's start too, where a model writes one, and the token after it."""
+    given: dict[str, Any] = {}
+    if config.get("forced_bos_token_id") is not None:
+        given["first"] = config["forced_bos_token_id"]
+    for theirs, ours, instead in (
+        ("max_length", "tokens", "max_new_tokens"),
+        ("min_length", "min_tokens", "min_new_tokens"),
+    ):
+        if config.get(theirs) and config.get(instead) is None:
+            given[ours] = config[theirs] - 1
+    return given
