@@ -9,8 +9,8 @@ set of settings means the same in both:
 
 (Bans are of ids that never come, of ends that come too early and of repeated n-grams; `first` is forced.
 transformers has no presence and frequency penalties; theirs is the place vLLM gives them.) A strategy that would
-change nothing is left out. All of them are functions of a row alone, and ties at a threshold are kept together, so a row's
-result does not depend on its neighbours or on the order of equal logits.
+change nothing is left out. All of them are functions of a row alone, and ties at a threshold are kept together, so
+a row's result does not depend on its neighbours or on the order of equal logits.
 
 Shapes: B rows, V vocabulary.
 """

@@ -85,6 +85,7 @@ def _of_target(config: Mapping[str, Any]) -> dict[str, Any]:
         ("max_length", "tokens", "max_new_tokens"),
         ("min_length", "min_tokens", "min_new_tokens"),
     ):
-        if config.get(theirs) and config.get(instead) is None:
-            given[ours] = config[theirs] - 1
+        value = config.get(theirs)
+        if value and config.get(instead) is None:
+            given[ours] = value - 1 if isinstance(value, int) else value  # which is then refused by its name
     return given
