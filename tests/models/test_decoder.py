@@ -271,6 +271,22 @@ def test_gradient_checkpointing_changes_no_gradient(name):
         torch.testing.assert_close(a, b)
 
 
+def test_a_recomputed_block_drops_what_it_dropped():
+    spec = dataclasses.replace(DecoderSpec(**SMALL), dropout=0.3)
+    model, x = make(spec), tokens(2, 6)
+    model.train()
+
+    def gradients(recomputed):
+        model.recomputed_blocks = recomputed
+        model.zero_grad()
+        torch.manual_seed(5)
+        model(batch_of(x)).square().sum().backward()
+        return [parameter.grad.clone() for parameter in model.parameters()]
+
+    for a, b in zip(gradients(0), gradients(spec.layers), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_padding_brings_no_gradient_and_no_nan():
     model, x = make(DecoderSpec(**SMALL, kv_heads=2)), tokens(2, 6)
     real = torch.tensor([[False, False, True, True, True, True], [True] * 6])

@@ -33,11 +33,14 @@ class Recall(nn.Module):
         alone = len(batch.inputs) == 1 and batch.source is None and batch.mask is None
         ids = batch.inputs[0].tolist() if alone else []
         same = _shared(ids[:-1], self._read)  # the last token is read again: what follows it is asked for
-        if same and self._state is not None:
-            state = self._state.truncate(same).grown(capacity)
+        kept = self._state
+        self._keep(None, [])  # so that it does not stand beside one that takes its place
+        if same and kept is not None:
+            state = kept.truncate(same).grown(capacity)
             hidden, state = self.model.hidden_step(batch.inputs[:, same:], state)
             logits = self.model.logits(hidden[:, -1])
         else:
+            del kept
             logits, state = self.model.begin(batch, capacity)
         self._keep(state, ids)
         return logits, state
