@@ -24,6 +24,7 @@ from textmill.decoding.sampling import (
     Typical,
     constraints,
     draw,
+    normalizer,
     seeded,
     strategies,
 )
@@ -239,3 +240,11 @@ def test_seeds_depend_on_seed_sample_and_prompt_only():
     assert first[0] == first[1]
     others = [seeded(1, 0, [1, 2]), seeded(0, 1, [1, 2]), seeded(0, 0, [1, 2, 3]), seeded(0, 0, [12])]
     assert len({first[0], *(torch.rand((), generator=one).item() for one in others)}) == 5
+
+
+@pytest.mark.parametrize("rows", [1, 16, 37])
+def test_the_normalizer_is_the_logarithm_of_the_sum(rows):
+    logits = torch.randn(rows, 501, generator=torch.Generator().manual_seed(rows)) * 20
+    logits[0, :200] = -math.inf
+    expected = logits.double().logsumexp(-1, keepdim=True).float()
+    torch.testing.assert_close(normalizer(logits), expected, rtol=1e-6, atol=1e-5)

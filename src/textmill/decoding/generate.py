@@ -24,7 +24,16 @@ from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.hypothesis import Finish
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
-from textmill.decoding.sampling import History, Strategy, changed, constraints, draw, seeded, strategies
+from textmill.decoding.sampling import (
+    History,
+    Strategy,
+    changed,
+    constraints,
+    draw,
+    normalizer,
+    seeded,
+    strategies,
+)
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
@@ -229,7 +238,7 @@ def _choose(
     generators = [one.generator for one in live if one.generator is not None]
     tokens = draw(changed(logits, chain, history), generators or None)
     logits = logits.float()
-    logprobs = logits.gather(-1, tokens[:, None]).squeeze(-1) - logits.logsumexp(-1)
+    logprobs = (logits.gather(-1, tokens[:, None]) - normalizer(logits)).squeeze(-1)
     return tokens, tokens.tolist(), logprobs.tolist()
 
 

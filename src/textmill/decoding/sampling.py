@@ -28,6 +28,7 @@ from torch import Tensor
 from textmill.base.errors import RecipeError
 from textmill.base.spec import GenerationSpec
 
+_ROWS = 16  # whose log probabilities are made at once
 _HEAD = 512  # likeliest tokens looked at before a whole vocabulary is sorted
 
 
@@ -279,6 +280,15 @@ def changed(logits: Tensor, chain: Sequence[Strategy], history: History | None) 
     for strategy in chain:
         result = strategy(result, history)
     return result
+
+
+def normalizer(logits: Tensor) -> Tensor:
+    """(B, 1): the logarithm of the sum of exp(logits) of each row (B, V); a logit may be -inf.
+
+    A few rows at a time, whose log probabilities then fit the processor's cache: the highest tells it.
+    """
+    parts = logits.split(_ROWS)
+    return torch.cat([part.amax(-1, True) - part.log_softmax(-1).amax(-1, True) for part in parts])
 
 
 def seeded(seed: int, sample: int, prompt: Sequence[int]) -> torch.Generator:

@@ -155,7 +155,8 @@ def _changed(module: nn.Module, layer: Callable[[Tensor, Tensor | None], nn.Modu
     if "output" in children and children["output"] is None:  # tied: the embedding is the output layer too
         embedding = children["embedding"]
         assert isinstance(embedding, nn.Embedding)
-        children["output"] = layer(embedding.weight, None)
+        children["output"] = layer(embedding.weight, module._parameters.get("output_bias"))
+        new._parameters = module._parameters | {"output_bias": None}  # it is added with the product
     new._modules = children
     return new
 

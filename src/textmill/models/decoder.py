@@ -36,9 +36,11 @@ class OutputLayer(nn.Module):
         spec = self.spec
         if spec.logit_scale is not None:
             hidden = hidden * spec.logit_scale
-        logits = product(hidden, self.embedding.weight) if self.output is None else self.output(hidden)
-        if self.output_bias is not None:
-            logits = logits + self.output_bias
+        if self.output is None:
+            logits = product(hidden, self.embedding.weight, self.output_bias)
+        else:
+            logits = self.output(hidden)
+            logits = logits if self.output_bias is None else logits + self.output_bias
         cap = spec.logit_softcap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 

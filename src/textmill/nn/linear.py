@@ -38,7 +38,10 @@ class _Product(torch.autograd.Function):
 
 
 def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (N, I) · weight (O, I) transposed + bias by oneDNN, float32, without a gradient."""
+    """x (…, I) · weight (O, I) transposed + bias by oneDNN, float32, without a gradient: (…, O)."""
+    if x.dim() != 2:  # more dimensions cost it a tenth
+        y = onednn(x.reshape(-1, x.shape[-1]), weight, bias)
+        return y.view(*x.shape[:-1], y.shape[-1])
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
