@@ -1,10 +1,11 @@
 """Sentences a second of an encoder-decoder, greedy and by beams: Textmill, transformers' Marian, CTranslate2.
 
-The same weights in both (drawn at random; speed does not depend on them), written by us and read by transformers, in
-the shape of the opus-mt models (6 + 6 blocks of 512, 58,101 ids) or another. Every sentence is answered with exactly
-`--tokens` tokens, so that all do the same work. They take turns: A B A B. `best` is the quickest turn of each, the one
-others on the machine disturbed least; `median` is over all turns; `ratio` is ours to theirs. `same` names who gave our
-tokens. Where CTranslate2 is installed, our export to it follows, with weights in float32 and in int8.
+The same weights in all (drawn at random; speed does not depend on them), written by us, in the shape of the opus-mt
+models (6 + 6 blocks of 512, 58,101 ids) or another: `--width 256 --layers 3 --vocabulary 10000` is the small one of
+benchmarks/pairs.py. Every sentence is answered with exactly `--tokens` tokens, so that all do the same work. Each
+contestant is a process of its own, and they take turns. `best` is the quickest turn of each, the one others on the
+machine disturbed least; `median` is over all turns; `ratio` is ours to theirs. `same` names who gave our tokens.
+CTranslate2, where it is installed, runs our export to it, with weights in float32 and in int8.
 
     python benchmarks/translation.py [--batch 32] [--tokens 24] [--beams 1 5] [--turns 5] [--threads 2]
 
@@ -16,7 +17,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +29,7 @@ from typing import Any
 
 import torch
 
+from textmill.base import machine
 from textmill.base.generation_spec import GenerationSpec
 from textmill.base.model_spec import EncoderDecoderSpec
 from textmill.base.position_spec import SinusoidalPositions
@@ -34,6 +39,7 @@ from textmill.decoding.prompt import Prompt
 from textmill.decoding.weights import prepare
 from textmill.interop import huggingface
 from textmill.interop.huggingface import Published
+from textmill.interop.load import load
 from textmill.models.table import build
 from textmill.text.tokenizer_training import train
 
@@ -54,27 +60,87 @@ def model_of(options: argparse.Namespace) -> Any:
     return build(spec, options.vocabulary, seed=1).eval()
 
 
-def ours(model: Any, sources: list[list[int]], beams: int, tokens: int) -> list[list[int]]:
-    """The tokens of each answer."""
-    prompts = [Prompt([model.spec.start], source=one) for one in sources]
-    spec = GenerationSpec(tokens=tokens, temperature=0, beams=beams)
-    return [list(best.ids) for (best,) in answers(model, prompts, spec, ends=(), rows=len(sources))]
+def turns(way: Callable[[list[list[int]], int, int], list[list[int]]], options: argparse.Namespace) -> None:
+    """Answer as often as the parent asks, with so many beams; say how long it took, and what came out."""
+    torch.set_num_threads(options.threads)
+    sources = json.loads((options.folder / "sources.json").read_text())
+    for line in sys.stdin:
+        begun = time.perf_counter()
+        told = way(sources, int(line), options.tokens)
+        print(json.dumps([time.perf_counter() - begun, told]), flush=True)
 
 
-def theirs(model: Any, sources: list[list[int]], beams: int, tokens: int) -> list[list[int]]:
-    """The same of transformers."""
-    ids = torch.tensor(sources)
-    with torch.inference_mode():
-        out = model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            num_beams=beams,
-            max_new_tokens=tokens,
-            eos_token_id=None,
-            forced_eos_token_id=None,
+def ours(options: argparse.Namespace) -> None:
+    """As `textmill generate` does it."""
+    machine.keep_memory()
+    model = load(options.folder / "m").model
+    ready: dict[int, Any] = {}
+
+    def way(sources: list[list[int]], beams: int, tokens: int) -> list[list[int]]:
+        rows = options.batch * beams
+        ready[rows] = ready.get(rows) or prepare(model, rows=rows)
+        prompts = [Prompt([options.vocabulary - 1], source=one) for one in sources]
+        spec = GenerationSpec(tokens=tokens, temperature=0, beams=beams)
+        return [list(best.ids) for (best,) in answers(ready[rows], prompts, spec, ends=(), rows=len(sources))]
+
+    turns(way, options)
+
+
+def theirs(options: argparse.Namespace) -> None:
+    """transformers, as it comes."""
+    import transformers
+
+    model = transformers.MarianMTModel.from_pretrained(options.folder / "m", dtype=torch.float32).eval()
+
+    def way(sources: list[list[int]], beams: int, tokens: int) -> list[list[int]]:
+        ids = torch.tensor(sources)
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                num_beams=beams,
+                max_new_tokens=tokens,
+                eos_token_id=None,
+                forced_eos_token_id=None,
+            )
+        return out[:, 1:].tolist()
+
+    turns(way, options)
+
+
+def converted(kind: str) -> Callable[[argparse.Namespace], None]:
+    """CTranslate2, running our export to it in weights of that kind."""
+
+    def role(options: argparse.Namespace) -> None:
+        from ctranslate2 import Translator
+
+        translator = Translator(
+            str(options.folder / kind), compute_type=kind, inter_threads=1, intra_threads=options.threads
         )
-    return out[:, 1:].tolist()
+        words = json.loads((options.folder / kind / "shared_vocabulary.json").read_text())
+        number = {word: place for place, word in enumerate(words)}
+
+        def way(sources: list[list[int]], beams: int, tokens: int) -> list[list[int]]:
+            found = translator.translate_batch(
+                [[words[one] for one in row] for row in sources],
+                beam_size=beams,
+                max_decoding_length=tokens,
+                min_decoding_length=tokens,
+            )
+            return [[number[word] for word in row.hypotheses[0]] for row in found]
+
+        turns(way, options)
+
+    return role
+
+
+CONTESTANTS = {
+    "textmill": ours,
+    "transformers": theirs,
+    "ctranslate2 float32": converted("float32"),
+    "ctranslate2 int8": converted("int8"),
+}
 
 
 def tokenizer_of(vocabulary: int) -> Any:
@@ -85,48 +151,23 @@ def tokenizer_of(vocabulary: int) -> Any:
     return found
 
 
-def exported(published: Published, folder: str, threads: int) -> dict[str, Any]:
-    """CTranslate2 running our export to it, by the width of its weights."""
+def written(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Put the model and the sources into a folder; who can read them here."""
+    model, tokenizer = model_of(options), tokenizer_of(options.vocabulary)
+    huggingface.write(folder / "m", model, tokenizer, GenerationSpec(), {})
+    generator = torch.Generator().manual_seed(2)
+    shape = (options.batch, options.source)
+    sources = torch.randint(300, options.vocabulary - 1, shape, generator=generator).tolist()
+    (folder / "sources.json").write_text(json.dumps(sources))
+    names = list(CONTESTANTS)
     if importlib.util.find_spec("ctranslate2") is None:
-        return {}
-    from ctranslate2 import Translator
-
+        return names[:2]
     from textmill.interop import ctranslate2
 
-    made = {}
+    published = Published(model, tokenizer, model.spec, GenerationSpec(), {})
     for kind, quantization in (("float32", None), ("int8", "int8")):
-        place = f"{folder}/{kind}"
-        ctranslate2.write(published, place, quantization=quantization)
-        made[f"ctranslate2 {kind}"] = Translator(
-            place, device="cpu", compute_type=kind, inter_threads=1, intra_threads=threads
-        )
-    return made
-
-
-def converted(translator: Any, sources: list[list[int]], words: list[str], beams: int, tokens: int) -> list:
-    """The tokens of each answer of CTranslate2."""
-    number = {word: place for place, word in enumerate(words)}
-    found = translator.translate_batch(
-        [[words[one] for one in row] for row in sources],
-        beam_size=beams,
-        max_decoding_length=tokens,
-        min_decoding_length=tokens,
-    )
-    return [[number[word] for word in row.hypotheses[0]] for row in found]
-
-
-def compared(
-    ways: dict[str, Callable[[], list[list[int]]]], turns: int
-) -> tuple[dict[str, list[float]], dict[str, list[list[int]]]]:
-    """Seconds of every turn of each way, one after the other; and what each gave."""
-    told = {name: way() for name, way in ways.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - begun)
-    return seconds, told
+        ctranslate2.write(published, folder / kind, quantization=quantization)
+    return names
 
 
 def main() -> None:
@@ -141,53 +182,63 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--vocabulary", type=int, default=58101)
+    parser.add_argument("--as", dest="role", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    import transformers
-
-    torch.set_num_threads(options.threads)
-    model = model_of(options)
-    tokenizer = tokenizer_of(options.vocabulary)
-    published = Published(model, tokenizer, model.spec, GenerationSpec(), {})
+    if options.role:
+        CONTESTANTS[options.role](options)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        huggingface.write(f"{folder}/m", model, tokenizer, GenerationSpec(), {})
-        twin = transformers.MarianMTModel.from_pretrained(f"{folder}/m", dtype=torch.float32).eval()
-        translators = exported(published, folder, options.threads)
-        words = (
-            json.loads(Path(f"{folder}/float32/shared_vocabulary.json").read_text()) if translators else []
-        )
-    generator = torch.Generator().manual_seed(2)
-    shape = (options.batch, options.source)
-    sources = torch.randint(300, options.vocabulary - 1, shape, generator=generator).tolist()
-    report: dict[str, Any] = {"options": vars(options), "torch": torch.__version__, "beams": {}}
-    for beams in options.beams:
-        ready = prepare(model, rows=options.batch * beams)
-        ways = {
-            "textmill": lambda beams=beams, ready=ready: ours(ready, sources, beams, options.tokens),
-            "transformers": lambda beams=beams: theirs(twin, sources, beams, options.tokens),
+        names = written(options, Path(folder))
+        processes = {
+            name: subprocess.Popen(
+                [sys.executable, *sys.argv, "--as", name, "--folder", folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": str(options.threads)},
+            )
+            for name in names
         }
-        alone = {
-            name: lambda beams=beams, it=translator: converted(it, sources, words, beams, options.tokens)
-            for name, translator in translators.items()
-        }
-        seconds, told = compared(ways, options.turns)
-        # By themselves: their threads go on waiting for work in the turn of whoever comes next.
-        for name, way in alone.items():
-            more, answers = compared({name: way}, options.turns)
-            seconds, told = seconds | more, told | answers
-        best = {name: round(options.batch / min(all_), 1) for name, all_ in seconds.items()}
-        median = {name: round(options.batch / statistics.median(all_), 1) for name, all_ in seconds.items()}
-        report["beams"][beams] = {
-            "sentences_per_second": {"best": best, "median": median},
-            "ratio": {
-                name: {
-                    "best": round(best["textmill"] / best[name], 2),
-                    "median": round(median["textmill"] / median[name], 2),
-                }
-                for name in list(seconds)[1:]
-            },
-            "same": [name for name in list(told)[1:] if told[name] == told["textmill"]],
-        }
-    print(json.dumps(report, indent=2))
+        try:
+            report = {beams: compared(processes, beams, options) for beams in options.beams}
+        finally:
+            for process in processes.values():
+                process.kill()
+    del options.role, options.folder
+    print(json.dumps({"options": vars(options), "torch": torch.__version__, "beams": report}, indent=2))
+
+
+def compared(processes: dict[str, Any], beams: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Every contestant's turns, one after the other."""
+
+    def ask(name: str) -> tuple[float, list[list[int]]]:
+        process = processes[name]
+        process.stdin.write(f"{beams}\n")
+        process.stdin.flush()
+        seconds, answer = json.loads(process.stdout.readline())
+        time.sleep(0.3)  # threads that wait for more work by turning round have gone to sleep by then
+        return seconds, answer
+
+    told = {name: ask(name)[1] for name in processes}
+    seconds: dict[str, list[float]] = {name: [] for name in processes}
+    for _ in range(options.turns):
+        for name in processes:
+            seconds[name].append(ask(name)[0])
+    best = {name: round(options.batch / min(every), 1) for name, every in seconds.items()}
+    median = {name: round(options.batch / statistics.median(every), 1) for name, every in seconds.items()}
+    return {
+        "sentences_per_second": {"best": best, "median": median},
+        "ratio": {
+            name: {
+                "best": round(best["textmill"] / best[name], 2),
+                "median": round(median["textmill"] / median[name], 2),
+            }
+            for name in list(processes)[1:]
+        },
+        "same": [name for name in list(told)[1:] if told[name] == told["textmill"]],
+    }
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from textmill.decoding.sampling import (
     Typical,
     constraints,
     draw,
+    likeliest,
     normalizer,
     seeded,
     strategies,
@@ -248,3 +249,18 @@ def test_the_normalizer_is_the_logarithm_of_the_sum(rows):
     logits[0, :200] = -math.inf
     expected = logits.double().logsumexp(-1, keepdim=True).float()
     torch.testing.assert_close(normalizer(logits), expected, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [10, 4096, 10_000, 10_007])
+def test_the_likeliest_is_the_first_of_the_highest(width):
+    logits = torch.randint(0, 40, (50, width), generator=torch.Generator().manual_seed(width)).float()
+    logits[0] = -math.inf
+    logits[0, -1] = 1.0
+    logits[1, :] = 0.0
+    logits[2, 3] = math.nan
+    found = likeliest(logits)
+    expected = [
+        next(place for place, one in enumerate(row) if one == max(row)) for row in logits[3:].tolist()
+    ]
+    assert found[3:].tolist() == expected
+    assert found[:3].tolist() == [width - 1, 0, 3]

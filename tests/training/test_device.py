@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from textmill.base import machine
 from textmill.base.errors import RecipeError
 from textmill.base.training_spec import TrainingSpec
 from textmill.training import device
@@ -38,7 +39,8 @@ def test_a_gpu_that_is_not_there():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc")
 def test_the_allocator_takes_its_settings():
-    assert all(device._set_malloc(settings) for settings in (device._SPARE, device._KEEP))
+    assert machine.spare_memory()
+    assert machine.keep_memory()
 
 
 def test_peak_is_measured_once():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textmill.base import schema
+from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import READ_AND_WRITE
 from textmill.base.spec import GenerationSpec
@@ -128,6 +128,7 @@ def begin(
     published = load(place)
     if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
         raise TextmillError(f"a model of kind {published.spec.kind!r} holds no conversations", where=place)
+    machine.keep_memory()
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     conversation = Conversation(
         model=prepare(published.model, weights),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from textmill.base import schema
+from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import READ_AND_WRITE
 from textmill.base.run import Run
@@ -89,6 +89,7 @@ def generate(
     spec = schema.read(GenerationSpec, plain, "options")
     run = _run(space, target)
     ahead = speculation(space, run, spec.speculate)
+    machine.keep_memory()
     together = len(prompts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
     model = prepare(published.model, weights, rows=min(together, 32 * spec.beams))
     start = target_start(published)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import os
 import time
@@ -18,12 +17,6 @@ from textmill.base import machine
 from textmill.base.errors import RecipeError
 from textmill.base.training_spec import TrainingSpec
 from textmill.nn.linear import onednn, onednn_serves
-
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # glibc's malloc.h
-# Every page given back is zeroed and mapped again at the next step, which costs up to a fifth of it.
-_KEEP = ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
-# What stays between tensors that live long is lost: a fifth of the peak of GPT-2 124 M.
-_SPARE = ((_M_MMAP_THRESHOLD, 1 << 20), (_M_TRIM_THRESHOLD, 8 << 20), (_M_ARENA_MAX, 1))
 
 
 @dataclass(frozen=True)
@@ -85,18 +78,9 @@ def prepare(compute: Compute, spec: TrainingSpec) -> None:
     spare memory: then it is given back at once.
     """
     if compute.device.type == "cpu":
-        _set_malloc(_SPARE if spec.gradient_checkpointing else _KEEP)
+        (machine.spare_memory if spec.gradient_checkpointing else machine.keep_memory)()
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(machine.usable_cores())
-
-
-def _set_malloc(settings: tuple[tuple[int, int], ...]) -> bool:
-    """Set glibc's allocator by pairs of (option, value); whether it could be done."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # not glibc
-        return False
-    return min(mallopt(option, value) for option, value in settings) == 1
 
 
 def compile_blocks(model: nn.Module) -> None:
