@@ -11,15 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LinearScaling, Llama3Scaling, RotaryPositions, YarnScaling
-from textmill.nn.position import rotary_frequencies
+from textmill.base.position_spec import Llama3Scaling, RotaryPositions
+from textmill.interop import gguf_rotary
+from textmill.interop.gguf_rotary import FREQUENCIES, short
 
 _PARTS: Mapping[str, tuple[str, ...]] = {  # our module -> theirs, the rows of ours shared out in this order
     "embedding": ("token_embd",),
@@ -38,7 +37,6 @@ _PARTS: Mapping[str, tuple[str, ...]] = {  # our module -> theirs, the rows of o
     "feedforward_norm_after": ("post_ffw_norm",),
 }
 _FUSED = {"attention.qkv": ("attn_qkv",), "feedforward.up": ("ffn_up",)}
-FREQUENCIES = "rope_freqs.weight"  # what each rotary frequency is divided by: Llama 3.1's stretching
 _RMS, _LAYER = "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"
 _GEMMA = {"activation": "geglu_tanh", "scaled_embedding": True}
 
@@ -110,11 +108,6 @@ _REFUSED = {
 }  # but for these values
 
 
-def _short(number: float) -> float:
-    """The shortest number that is this float32: 1e-05 and not 9.999999747378752e-06."""
-    return float(str(np.float32(number)))
-
-
 @dataclass(frozen=True)
 class _Reader:
     """Metadata of one architecture, asked for by key."""
@@ -126,7 +119,7 @@ class _Reader:
     def get(self, key: str) -> Any:
         """The value of a key, None when it is not there; floats shortened."""
         value = self.metadata.get(f"{self.architecture.name}.{key}")
-        return _short(value) if isinstance(value, float) else value
+        return short(value) if isinstance(value, float) else value
 
     def refuse(self, key: str, value: Any) -> TextmillError:
         text = f"{self.architecture.name}.{key} = {str(value)[:80]} is not supported"
@@ -177,7 +170,7 @@ def read(
         spec = schema.read(DecoderSpec, fields, str(where))
         more: dict[str, Any] = _scale(spec, architecture)
         if architecture.rotary:
-            more["position"] = _rotary(reader, spec.head_width, FREQUENCIES in names, frequencies)
+            more["position"] = gguf_rotary.read(reader, spec.head_width, FREQUENCIES in names, frequencies)
         if architecture.softcaps:
             more |= {name: reader.get(key) for name, key in _SOFTCAPS.items()}
         return schema.read(DecoderSpec, schema.write(dataclasses.replace(spec, **more)), str(where))
@@ -226,69 +219,6 @@ def _scale(spec: DecoderSpec, architecture: Architecture) -> dict[str, float]:
     return {"attention_scale": (spec.d_model / spec.heads) ** -0.5}
 
 
-def _rotary(
-    reader: _Reader, width: int, stretched: bool, frequencies: Callable[[], Tensor]
-) -> RotaryPositions:
-    turned = reader.get("rope.dimension_count")
-    if turned not in (None, width):
-        raise reader.refuse("rope.dimension_count", turned)
-    theta = reader.get("rope.freq_base")
-    theta = 10000.0 if theta is None else theta
-    kind = reader.get("rope.scaling.type")
-    factor = reader.get("rope.scaling.factor")
-    if kind is None and factor is None:  # what the key was before
-        factor = reader.get("rope.scale_linear")
-    if stretched:
-        if kind not in (None, "none"):
-            raise reader.refuse("rope.scaling.type", kind)
-        return RotaryPositions(theta=theta, scaling=_stretching(reader, theta, width, frequencies()))
-    if kind == "yarn":
-        return RotaryPositions(theta=theta, scaling=_yarn(reader, factor))
-    if kind not in (None, "none", "linear"):
-        raise reader.refuse("rope.scaling.type", kind)
-    scaled = kind != "none" and factor not in (None, 1.0)
-    return RotaryPositions(theta=theta, scaling=LinearScaling(factor=factor) if scaled else None)
-
-
-def _yarn(reader: _Reader, factor: Any) -> YarnScaling:
-    """With what llama.cpp takes for granted; other numbers have been spelt in several ways, and read by few."""
-    for name, usual in _YARN_USUAL.items():
-        value = reader.get(f"rope.scaling.{name}")
-        if value not in (None, usual):
-            raise reader.refuse(f"rope.scaling.{name}", value)
-    original = reader.get("rope.scaling.original_context_length") or reader.get("context_length")
-    return YarnScaling(factor=1.0 if factor is None else factor, original_context=original)
-
-
-_YARN_USUAL = {
-    "attn_factor": 1.0,
-    "yarn_attn_factor": 1.0,
-    "yarn_ext_factor": 1.0,
-    "yarn_beta_fast": 32.0,
-    "yarn_beta_slow": 1.0,
-}
-
-
-def _stretching(reader: _Reader, theta: float, width: int, found: Tensor) -> Llama3Scaling | None:
-    """The scaling whose factors are those of the file. Of its four numbers only the largest factor shows in them;
-    the others have been the same in every model published so far, and must give what is there."""
-    factor = _short(float(found.max()))
-    if not 1 <= factor < 1 << 20 or found.shape != (width // 2,):
-        raise reader.refuse(FREQUENCIES, "a table of this shape or size")
-    scaling = Llama3Scaling(factor=factor)
-    if torch.allclose(found, stretched_by(theta, width, scaling), rtol=1e-5, atol=0):
-        return scaling
-    if bool((found == 1).all()):
-        return None
-    raise reader.refuse(FREQUENCIES, "a table that no llama3 scaling makes")
-
-
-def stretched_by(theta: float, width: int, scaling: Llama3Scaling) -> Tensor:
-    """(E/2,) float32: what `FREQUENCIES` holds for a scaling."""
-    cpu = torch.device("cpu")
-    return rotary_frequencies(width, theta, None, cpu) / rotary_frequencies(width, theta, scaling, cpu)
-
-
 def plain(spec: DecoderSpec) -> DecoderSpec:
     """The spec as far as it can be computed with: what training alone needs left out, defaults spelt out."""
     last = None if spec.final_norm == (spec.placement != "post") else spec.final_norm
@@ -332,7 +262,7 @@ def frequencies_of(spec: DecoderSpec) -> Tensor:
     """What `FREQUENCIES` holds for a spec with a llama3 scaling."""
     assert isinstance(spec.position, RotaryPositions)
     assert isinstance(spec.position.scaling, Llama3Scaling)
-    return stretched_by(spec.position.theta, spec.head_width, spec.position.scaling)
+    return gguf_rotary.stretched_by(spec.position.theta, spec.head_width, spec.position.scaling)
 
 
 def _metadata(spec: DecoderSpec, architecture: Architecture) -> dict[str, Any]:
@@ -345,15 +275,7 @@ def _metadata(spec: DecoderSpec, architecture: Architecture) -> dict[str, Any]:
         fields["rope.dimension_count"] = spec.head_width
     fields[architecture.epsilon] = spec.norm_eps
     if isinstance(spec.position, RotaryPositions):
-        fields["rope.freq_base"] = spec.position.theta
-        if isinstance(spec.position.scaling, LinearScaling):
-            fields |= {"rope.scaling.type": "linear", "rope.scaling.factor": spec.position.scaling.factor}
-        elif isinstance(spec.position.scaling, YarnScaling):
-            fields |= {
-                "rope.scaling.type": "yarn",
-                "rope.scaling.factor": spec.position.scaling.factor,
-                "rope.scaling.original_context_length": spec.position.scaling.original_context,
-            }
+        fields |= gguf_rotary.fields(spec.position)
     if spec.window is not None:
         fields["attention.sliding_window"] = spec.window
         if spec.full_every not in (None, architecture.fixed.get("full_every")):
