@@ -333,14 +333,3 @@ def test_rearranging_a_cache_is_reordering_it(padded):
         want = model.step(tokens, state.reorder(rows))[0]
         found = model.step(tokens, state.rearrange(rows))[0]
     assert torch.equal(found, want)
-
-
-@pytest.mark.parametrize(("width", "k"), [(10_000, 10), (641, 8), (640, 10), (63, 5), (130, 1), (5000, 78)])
-def test_the_highest_are_those_of_topk(width, k):
-    scores = torch.randn(7, width, generator=torch.Generator().manual_seed(width))
-    scores[1, 5:] = -math.inf  # a row that is ruled out but for few
-    found, places = beam.highest(scores, k)
-    expected = scores.topk(k)
-    assert torch.equal(found, expected.values)
-    assert torch.equal(scores.gather(1, places), found)
-    assert all(len(set(row)) == k for row in places.tolist())

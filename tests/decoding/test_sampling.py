@@ -24,6 +24,7 @@ from textmill.decoding.sampling import (
     Typical,
     constraints,
     draw,
+    highest,
     likeliest,
     normalizer,
     seeded,
@@ -264,3 +265,14 @@ def test_the_likeliest_is_the_first_of_the_highest(width):
     ]
     assert found[3:].tolist() == expected
     assert found[:3].tolist() == [width - 1, 0, 3]
+
+
+@pytest.mark.parametrize(("width", "k"), [(10_000, 10), (641, 8), (640, 10), (63, 5), (130, 1), (5000, 78)])
+def test_the_highest_are_those_of_topk(width, k):
+    scores = torch.randn(7, width, generator=torch.Generator().manual_seed(width))
+    scores[1, 5:] = -math.inf  # a row that is ruled out but for few
+    found, places = highest(scores, k)
+    expected = scores.topk(k)
+    assert torch.equal(found, expected.values)
+    assert torch.equal(scores.gather(1, places), found)
+    assert all(len(set(row)) == k for row in places.tolist())

@@ -221,6 +221,18 @@ WRONG = {
     "experts": ({"llama.expert_count": 8}, "expert_count"),
     "half a rotation": ({"llama.rope.dimension_count": 8}, "dimension_count"),
     "another stretching": ({"llama.rope.scaling.type": "longrope"}, "longrope"),
+    "a stretching by a text": (
+        {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": "much"},
+        "no model|number",
+    ),
+    "a stretching of nothing": (
+        {
+            "llama.rope.scaling.type": "yarn",
+            "llama.rope.scaling.factor": 2.0,
+            "llama.rope.scaling.original_context_length": "old",
+        },
+        "original_context",
+    ),
     "a stretching with other ends": (
         {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.yarn_beta_fast": 16.0},
         "yarn_beta_fast",

@@ -28,10 +28,8 @@ from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import evaluating
 from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
-from textmill.decoding.sampling import History, Strategy, changed, constraints, normalizer
+from textmill.decoding.sampling import History, Strategy, changed, constraints, highest, normalizer
 from textmill.nn import attention
-
-_BLOCK = 64  # scores whose maximum is looked at first
 
 
 @torch.inference_mode()
@@ -309,25 +307,6 @@ class _Search:
         if self.source is not None and self.source.dtype is torch.bool:
             logs = logs.masked_fill(~self.source[:, None], 0.0)
         return self.spec.coverage_penalty * logs.sum(-1)
-
-
-def highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k highest of each row of (B, V) and where they stand, highest first: (B, k) twice, as `topk`.
-
-    They stand in the k blocks of a row whose maxima are highest, or in what is left over behind the blocks; to find a
-    maximum is ten times quicker than to sort.
-    """
-    rows, width = scores.shape
-    blocks = width // _BLOCK
-    if blocks <= k:
-        return scores.topk(k)
-    cut = blocks * _BLOCK
-    block = scores[:, :cut].view(rows, blocks, _BLOCK).amax(-1).topk(k).indices  # (B, k)
-    places = (block[..., None] * _BLOCK + torch.arange(_BLOCK, device=scores.device)).view(rows, -1)
-    rest = torch.arange(cut, width, device=scores.device).expand(rows, -1)
-    places = torch.cat([places, rest], 1)
-    best, index = scores.gather(1, places).topk(k)
-    return best, places.gather(1, index)
 
 
 def _chosen(each: Tensor, parents: Tensor) -> Tensor:

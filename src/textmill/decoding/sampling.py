@@ -311,6 +311,25 @@ def likeliest(logits: Tensor) -> Tensor:
     return torch.where(rest > highest, cut + last, found)
 
 
+def highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k highest of each row of (B, V) and where they stand, highest first: (B, k) twice, as `topk`.
+
+    They stand in the k blocks of a row whose maxima are highest, or in what is left over behind the blocks; to find a
+    maximum is ten times quicker than to sort.
+    """
+    rows, width = scores.shape
+    blocks = width // _BLOCK
+    if blocks <= k:
+        return scores.topk(k)
+    cut = blocks * _BLOCK
+    block = scores[:, :cut].view(rows, blocks, _BLOCK).amax(-1).topk(k).indices  # (B, k)
+    places = (block[..., None] * _BLOCK + torch.arange(_BLOCK, device=scores.device)).view(rows, -1)
+    rest = torch.arange(cut, width, device=scores.device).expand(rows, -1)
+    places = torch.cat([places, rest], 1)
+    best, index = scores.gather(1, places).topk(k)
+    return best, places.gather(1, index)
+
+
 def seeded(seed: int, sample: int, prompt: Sequence[int]) -> torch.Generator:
     """The random stream of one sample of one prompt: a function of these three, never of a place in a batch.
 
