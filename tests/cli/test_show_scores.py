@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from textmill.cli import show, show_scores
+from textmill.cli.show import scores, stages
 
 ROW = {"name": "this model", "value": 0.5, "low": 0.25, "high": 0.75, "signature": "x", "n": 3, "unit": ""}
 COMMON = {"model": "mill", "on": "the test part", "documents": 3, "targets": 12, "bytes": 1234}
@@ -12,13 +12,13 @@ COMMON = {"model": "mill", "on": "the test part", "documents": 3, "targets": 12,
 
 @pytest.fixture
 def wide(monkeypatch):
-    for module in (show, show_scores):
+    for module in (stages, scores):
         monkeypatch.setattr(module._OUT, "_width", 200)
 
 
 def test_a_tagger(capsys, wide):
     baseline = {"entity F1": ROW | {"value": 0.0}, "word accuracy": ROW | {"value": 0.9}}
-    show.scores(
+    stages.scores(
         COMMON
         | {
             "headline": "entity F1",
@@ -42,7 +42,7 @@ def test_a_tagger(capsys, wide):
 
 
 def test_a_language_model(capsys, wide):
-    show.scores(
+    stages.scores(
         COMMON
         | {
             "headline": "bits per byte",
@@ -67,11 +67,11 @@ def test_runs_scored_alike_and_not(capsys, wide):
     }
     bits = run | {"headline": "bits per byte", "score": 2.5}
     fresh = run | {"headline": None, "score": None}
-    show.runs([bits, fresh])
+    stages.runs([bits, fresh])
     text = capsys.readouterr().out
     assert "bits per byte" in text.splitlines()[0]
     assert "2.500" in text
-    show.runs([bits, run | {"headline": "BLEU", "score": 20.0}])
+    stages.runs([bits, run | {"headline": "BLEU", "score": 20.0}])
     text = capsys.readouterr().out
     assert "score" in text.splitlines()[0]
     assert "2.500 bits per byte" in text

@@ -32,7 +32,7 @@ def bring_in(
     quiet: Quiet = False,
 ) -> None:
     """Read a model made by others and write it as a standard directory. Nothing is fetched without --remote."""
-    from textmill.cli import show_exchange as show
+    from textmill.cli.show import exchange as show
     from textmill.stages import exchange
 
     if list_:
@@ -56,7 +56,7 @@ def send_out(
     quiet: Quiet = False,
 ) -> None:
     """Write a model in a format that other programs read."""
-    from textmill.cli import show_exchange as show
+    from textmill.cli.show import exchange as show
     from textmill.stages import exchange
 
     if list_:

@@ -32,12 +32,12 @@ def build(
     quiet: Quiet = False,
 ) -> None:
     """Build the index of what a run was trained on, or of a recipe's corpus."""
-    from textmill.cli import show_index
+    from textmill.cli.show import index
     from textmill.stages import index as stage
 
     with opened(work, quiet) as space:
         result = stage.build(space, target, part=part, memory=None if memory is None else int(memory * _GB))
-    print_json(result) if json else show_index.built(result)
+    print_json(result) if json else index.built(result)
 
 
 @app.command()
@@ -52,12 +52,12 @@ def count(
     quiet: Quiet = False,
 ) -> None:
     """Say how often a text occurs. Builds the index first where it is missing."""
-    from textmill.cli import show_index
+    from textmill.cli.show import index
     from textmill.stages import index as stage
 
     with opened(work, quiet) as space:
         result = stage.count(space, target, text, part=part)
-    print_json(result) if json else show_index.counts(result)
+    print_json(result) if json else index.counts(result)
 
 
 @app.command()
@@ -72,12 +72,12 @@ def search(
     quiet: Quiet = False,
 ) -> None:
     """Show where a text occurs: the documents, and what stands around it."""
-    from textmill.cli import show_index
+    from textmill.cli.show import index
     from textmill.stages import index as stage
 
     with opened(work, quiet) as space:
         result = stage.search(space, target, text, part=part, limit=limit, context=context)
-    print_json(result) if json else show_index.places(result)
+    print_json(result) if json else index.places(result)
 
 
 def trace(
@@ -115,14 +115,14 @@ def trace(
 ) -> None:
     """Show which spans of a text stand word for word in the corpus, and in which documents; or, with --document,
     which runs and checkpoints saw a document, at which steps and how often."""
-    from textmill.cli import show_account, show_index
+    from textmill.cli.show import account, index
     from textmill.stages import sightings
     from textmill.stages import trace as stage
 
     if document is not None:
         with opened(work, quiet) as space:
             result = sightings.sightings(space, document, run=run or target)
-        print_json(result) if json else show_account.sightings(result)
+        print_json(result) if json else account.sightings(result)
         return
     if target is None:
         raise RecipeError("there is nothing to trace", where="TARGET", advice="name a run, or a --document")
@@ -132,7 +132,7 @@ def trace(
         result = stage.trace(
             space, target, text, part=part, shortest=shortest, common=common, documents=documents
         )
-    print_json(result) if json else show_index.traces(result)
+    print_json(result) if json else index.traces(result)
 
 
 def forget(
@@ -147,9 +147,9 @@ def forget(
     quiet: Quiet = False,
 ) -> None:
     """Leave documents out of every corpus from now on, and list what was made from them. Deletes nothing."""
-    from textmill.cli import show_account
+    from textmill.cli.show import account
     from textmill.stages import forget as stage
 
     with opened(work, quiet) as space:
         result = stage.forget(space, documents)
-    print_json(result) if json else show_account.forgotten(result)
+    print_json(result) if json else account.forgotten(result)

@@ -16,11 +16,11 @@ data = typer.Typer(help="Look into the training data.", no_args_is_help=True)
 
 def doctor(work: Work = WORK, json: Json = False) -> None:
     """Say what this machine can do, and what to install for what is missing."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import doctor as stage
 
     result = stage.examine(Path(work))
-    print_json(result) if json else show.doctor(result)
+    print_json(result) if json else stages.doctor(result)
 
 
 def lineage(
@@ -36,15 +36,15 @@ def lineage(
     json: Json = False,
 ) -> None:
     """Walk an artifact back to the sources it was made from."""
-    from textmill.cli import show, show_account
+    from textmill.cli.show import account, stages
     from textmill.stages import ancestry
 
     if against is not None:
         result = ancestry.difference(workspace(work, quiet=True), against, path)
-        print_json(result) if json else show_account.difference(result)
+        print_json(result) if json else account.difference(result)
         return
     result = ancestry.tree(workspace(work, quiet=True), path, verify=verify)
-    print_json(result) if json else show.lineage(result)
+    print_json(result) if json else stages.lineage(result)
     if not result["ok"]:
         raise typer.Exit(FAILED)
 
@@ -57,11 +57,11 @@ def where(
     json: Json = False,
 ) -> None:
     """List the documents in the batch of a training step."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import ancestry
 
     result = ancestry.batch_documents(workspace(work, quiet=True), target, step)
-    print_json(result) if json else show.documents(result)
+    print_json(result) if json else stages.documents(result)
 
 
 @data.command()
@@ -80,9 +80,9 @@ def contamination(
     quiet: Quiet = False,
 ) -> None:
     """Find the examples of evaluation sets that a corpus holds: whole, by a run of words, or nearly."""
-    from textmill.cli import show_index
+    from textmill.cli.show import index
     from textmill.stages import contamination as stage
 
     with opened(work, quiet) as space:
         result = stage.overlap(space, target, files, part=part, ngram=ngram)
-    print_json(result) if json else show_index.contamination(result)
+    print_json(result) if json else index.contamination(result)

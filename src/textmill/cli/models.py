@@ -25,12 +25,12 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import evaluate as stage
 
     with opened(work, quiet) as space:
         result = stage.evaluate(space, target, files=file or [])
-    print_json(result) if json else show.scores(result)
+    print_json(result) if json else stages.scores(result)
 
 
 @options()
@@ -84,12 +84,12 @@ def publish(
     quiet: Quiet = False,
 ) -> None:
     """Write runs/NAME/model/: the standard directory, its card, and the proof that it behaves the same."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import publish as stage
 
     with opened(work, quiet) as space:
         result = stage.publish(space, target)
-    print_json(result) if json else show.published(result)
+    print_json(result) if json else stages.published(result)
 
 
 def verify(
@@ -114,7 +114,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Compare the training path, cached decoding, a reload and transformers, logit by logit."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import verify as stage
 
     result = stage.verify(
@@ -125,6 +125,6 @@ def verify(
         weights=weights or (),
         exports=export or (),
     )
-    print_json(result) if json else show.parity(result)
+    print_json(result) if json else stages.parity(result)
     if not result["ok"]:
         raise typer.Exit(FAILED)

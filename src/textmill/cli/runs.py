@@ -23,11 +23,11 @@ def _list(context: typer.Context, work: Work = WORK, json: Json = False) -> None
 @app.command("list")
 def list_runs(work: Work = WORK, json: Json = False) -> None:
     """Every run here: steps, losses, scores, and where it stands."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import history
 
     rows = history.overview(workspace(work, quiet=True))
-    print_json(rows) if json else show.runs(rows)
+    print_json(rows) if json else stages.runs(rows)
 
 
 @app.command("show")
@@ -38,7 +38,7 @@ def show_run(
     json: Json = False,
 ) -> None:
     """Draw a run's loss curves in the terminal, and as SVG."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import history
 
     space = workspace(work, quiet=True)
@@ -47,7 +47,7 @@ def show_run(
         from textmill.base.files import write_text
 
         write_text(svg, history.svg(space, [name]))
-    print_json(result) if json else show.run(result)
+    print_json(result) if json else stages.run(result)
 
 
 @app.command("draw")
@@ -71,7 +71,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Set two runs side by side: what differs in their recipes, and in their figures."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import history
 
     space = workspace(work, quiet=True)
@@ -80,4 +80,4 @@ def compare(
         from textmill.base.files import write_text
 
         write_text(svg, history.svg(space, [first, second]))
-    print_json(result) if json else show.comparison(result)
+    print_json(result) if json else stages.comparison(result)

@@ -44,12 +44,12 @@ def quickstart(
     quiet: Quiet = False,
 ) -> None:
     """From raw text to your own language model, in one go. Interrupt it and run it again: it goes on."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import quickstart as stage
 
     with opened(work, quiet) as space:
         result = stage.quickstart(space, minutes=minutes, corpus=corpus or [], name=name)
-    print_json(result) if json else show.quickstart(result)
+    print_json(result) if json else stages.quickstart(result)
 
 
 def check(
@@ -63,12 +63,12 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Say what a recipe will cost and whether it trains what you think, before anything is spent."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import check as stage
 
     with opened(work, quiet) as space:
         result = stage.check(read_recipe(recipe, set_), space, sweep=rates)
-    print_json(result) if json else show.check(result)
+    print_json(result) if json else stages.check(result)
 
 
 def prepare(
@@ -89,13 +89,13 @@ def prepare(
 
     Killed and run again, it goes on with what was finished; the result is the same whoever made it.
     """
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import prepare as stage
 
     with opened(work, quiet) as space:
         run = stage.runner(engine.value, workers)
         result = stage.summary(stage.prepare(read_recipe(recipe, set_), space, run=run))
-    print_json(result) if json else show.prepared(result)
+    print_json(result) if json else stages.prepared(result)
 
 
 def train(
@@ -107,14 +107,14 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import train as stage
 
     with opened(work, quiet) as space:
         result = stage.summary(stage.train(read_recipe(recipe, set_), space, fork=fork))
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
         return
-    print_json(result) if json else show.trained(result)
+    print_json(result) if json else stages.trained(result)
 
 
 def run(
@@ -126,9 +126,9 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Do whatever is out of date of a recipe, from the sources to the published model, and say why."""
-    from textmill.cli import show
+    from textmill.cli.show import stages
     from textmill.stages import pipeline
 
     with opened(work, quiet) as space:
         result = pipeline.run(read_recipe(recipe, set_), space, fork=fork)
-    print_json(result) if json else show.published(result)
+    print_json(result) if json else stages.published(result)

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from textmill.base.console import amount, duration
-from textmill.cli import show_index
 from textmill.cli.screen import sparkline
-from textmill.cli.show_scores import of_run, scores
+from textmill.cli.show import index as show_index
+from textmill.cli.show.scores import of_run, scores
 
 _OUT = Console(highlight=False, soft_wrap=False)
 _NONE = "–"
