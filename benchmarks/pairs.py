@@ -62,7 +62,7 @@ def textmill() -> None:
     from textmill.base.objective_spec import PairsObjective
     from textmill.base.training_spec import TrainingSpec
     from textmill.data.buckets import BucketLoader
-    from textmill.data.viewed import Pair, Viewed, pair_batch
+    from textmill.data.view import Pair, Viewed, pair_batch
     from textmill.models.table import build
     from textmill.training import device, memory, objectives, optimizer
     from textmill.training.loop import train

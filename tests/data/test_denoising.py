@@ -16,7 +16,7 @@ from textmill.base.objective_spec import ContinueObjective, InfillingObjective, 
 from textmill.data import noise
 from textmill.data.batch import IGNORE
 from textmill.data.denoising import ContinueView, InfillingView, SpansView, corrupted
-from textmill.data.views import LOADERS
+from textmill.data.loaders import LOADERS
 
 LENGTHS = [5, 40, 0, 17, 100, 3, 3, 64, 9]
 SPECS = {"infilling": InfillingObjective(), "spans": SpansObjective(), "continue": ContinueObjective()}

@@ -23,9 +23,9 @@ from textmill.base.objective_spec import (
 from textmill.base.spec import TokenizerSpec
 from textmill.data.batch import IGNORE
 from textmill.data.examples import ExampleStore, write
+from textmill.data.loaders import LOADERS, SUPERVISED
 from textmill.data.special import SpecialTokens
 from textmill.data.supervised import VIEWS
-from textmill.data.views import LOADERS, SUPERVISED
 from textmill.text.document import collected
 from textmill.text.tokenizer_training import train
 

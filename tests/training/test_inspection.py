@@ -14,6 +14,7 @@ from textmill.base.spec import TokenizerSpec
 from textmill.data import tokens
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Loader
+from textmill.data.overlap import overlap
 from textmill.data.packing import BestFitPacking, RunningPacking
 from textmill.text.document import Document
 from textmill.text.tokenizer_training import train as train_tokenizer
@@ -68,14 +69,14 @@ def test_overlap_by_hand(make_store):
     other = make_store(
         "other", [sentence, "he said: the quick brown fox!", "short", "entirely fresh words here"]
     )
-    found = inspection.overlap(train, other)
+    found = overlap(train, other)
     assert (found.documents, found.same, found.touched) == (4, 1, 2)
     common = len("the quick brown fox") - 12  # windows of 13 bytes in the run both have
     assert found.shared == 22 + common
     assert found.windows == 22 + (30 - 12) + (26 - 12)
     assert [share for _, share in found.worst] == [1.0, pytest.approx(common / 18)]
     assert found.worst[0][0] == other.document_id(0)
-    assert inspection.overlap(train, train).share == 1.0
+    assert overlap(train, train).share == 1.0
 
 
 @settings(max_examples=30, deadline=None)
@@ -90,7 +91,7 @@ def test_windows_are_found_as_by_looking(make_store_once, data):
         return [tuple(ids[start : start + 13]) for ids in documents for start in range(len(ids) - 12)]
 
     seen = set(windows(one))
-    found = inspection.overlap(one, other)
+    found = overlap(one, other)
     assert found.windows == len(windows(other))
     assert found.shared == sum(window in seen for window in windows(other))
 
@@ -109,9 +110,9 @@ def make_store_once(tmp_path_factory, tokenizer):
 def test_pieces_of_a_large_store_meet(make_store, monkeypatch):
     texts = ["".join(np.random.default_rng(seed).choice(list("abcd"), 90)) for seed in range(3)]
     train, other = make_store("train", texts), make_store("other", texts[1:])
-    whole = inspection.overlap(train, other)
+    whole = overlap(train, other)
     monkeypatch.setattr(inspection, "_PIECE", 17)
-    assert inspection.overlap(train, other) == whole
+    assert overlap(train, other) == whole
     assert whole.share == 1.0
 
 
@@ -197,6 +198,6 @@ def test_causal_rows_are_shown_as_ever(make_store):
 
 
 def test_every_objective_can_be_shown():
-    from textmill.data.views import LOADERS
+    from textmill.data.loaders import LOADERS
 
     assert inspection._SHOWN.keys() == LOADERS.keys()

@@ -22,7 +22,7 @@ from textmill.data import noise
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
 from textmill.data.order import invert_many, key, permute_many
-from textmill.data.viewed import View, Viewed, named, noise_key, sample, steps_in
+from textmill.data.view import View, Viewed, named, noise_key, sample, steps_in
 
 _NEAR = 0.05  # sources whose lengths differ by less than this share may change places
 

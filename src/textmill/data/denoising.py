@@ -14,7 +14,7 @@ from textmill.data import noise
 from textmill.data.pieces import Pieces
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
-from textmill.data.viewed import ALL, Pair, Viewed, pair_batch
+from textmill.data.view import ALL, Pair, Viewed, pair_batch
 
 
 class _Denoising:

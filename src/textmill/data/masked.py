@@ -13,7 +13,7 @@ from textmill.data.packing import LEAD, NOWHERE, BestFitPacking, Packing, Runnin
 from textmill.data.pieces import balanced
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
-from textmill.data.viewed import ALL, Viewed
+from textmill.data.view import ALL, Viewed
 
 
 def hide(

@@ -23,7 +23,7 @@ from textmill.base.objective_spec import (
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.examples import ExampleStore
 from textmill.data.special import SpecialTokens
-from textmill.data.viewed import ALL, Pair, Viewed, mask_of, padded, pair_batch
+from textmill.data.view import ALL, Pair, Viewed, mask_of, padded, pair_batch
 
 
 class _Records:

@@ -221,15 +221,15 @@ def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> lis
 
 def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
     """The same of the data alone."""
-    from textmill.training import inspection
+    from textmill.data.overlap import WINDOW, overlap
 
     found = _end_finding(recipe, prepared) if recipe.goal.kind in _WRITES else []
     stores = {name: store_of(recipe, prepared, name) for name in PARTS}
-    overlap = inspection.overlap(texts_of(stores["train"]), texts_of(stores["test"]))
+    overlap = overlap(texts_of(stores["train"]), texts_of(stores["test"]))
     level = "warning" if overlap.same or overlap.share > _MUCH_OVERLAP else "ok"
     text = (
         f"{overlap.same} of {overlap.documents} test documents are in the training part word for word; "
-        f"{overlap.share:.1%} of their runs of {inspection.WINDOW} tokens are there too"
+        f"{overlap.share:.1%} of their runs of {WINDOW} tokens are there too"
     )
     if level == "warning" and overlap.worst:
         text += f", most in document {overlap.worst[0][0]} ({overlap.worst[0][1]:.0%})"

@@ -7,7 +7,7 @@ from typing import Any
 from textmill.base.errors import RecipeError
 from textmill.base.head_spec import HeadSpec, head_for
 from textmill.base.spec import Recipe
-from textmill.data import views
+from textmill.data import loaders
 from textmill.data.examples import ExampleStore
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import Texts, TokenStore
@@ -16,10 +16,10 @@ from textmill.stages.prepare import Prepared
 Store = TokenStore | ExampleStore
 
 
-def loader_of(recipe: Recipe, prepared: Prepared, name: str = "train") -> views.AnyLoader:
+def loader_of(recipe: Recipe, prepared: Prepared, name: str = "train") -> loaders.AnyLoader:
     """The loader of one part: `batch(step)` is a pure function of data, seed and step. Raises RecipeError when the
     part is empty."""
-    return views.loader(
+    return loaders.loader(
         recipe.goal,
         not_empty(store_of(recipe, prepared, name), name),
         sequence=recipe.sequence,
@@ -33,7 +33,7 @@ def loader_of(recipe: Recipe, prepared: Prepared, name: str = "train") -> views.
 def store_of(recipe: Recipe, prepared: Prepared, name: str) -> Store:
     """What one part of the corpus holds for a recipe's objective: plain text as tokens, or records."""
     path = prepared.tokens.path / name
-    return ExampleStore(path) if recipe.goal.kind in views.SUPERVISED else TokenStore(path)
+    return ExampleStore(path) if recipe.goal.kind in loaders.SUPERVISED else TokenStore(path)
 
 
 def part(prepared: Prepared, name: str) -> TokenStore:
@@ -74,7 +74,7 @@ def not_empty(store: Any, name: str = "train") -> Any:
 
 def head_of(recipe: Recipe, prepared: Prepared) -> HeadSpec | None:
     """What stands in place of the model's output layer, for objectives whose answer is no token."""
-    if recipe.goal.kind not in views.SUPERVISED or recipe.goal.kind == "pairs":
+    if recipe.goal.kind not in loaders.SUPERVISED or recipe.goal.kind == "pairs":
         return None
     store = store_of(recipe, prepared, "train")
     assert isinstance(store, ExampleStore)

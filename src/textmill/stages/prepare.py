@@ -174,10 +174,10 @@ def _said(recipe: Recipe, documents: Iterable[Document]) -> Iterator[str]:
 
 def tokenise(recipe: Recipe, space: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:
     """Encode every part of the corpus: plain text into a token store, records into an example store."""
-    from textmill.data import examples, tokens, views
+    from textmill.data import examples, loaders, tokens
 
     objective = recipe.goal
-    records = objective.kind in views.SUPERVISED
+    records = objective.kind in loaders.SUPERVISED
 
     def make(directory: Path) -> None:
         encoder, source = pretrained.load(tokenizer.path), Corpus(corpus.path)

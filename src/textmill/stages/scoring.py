@@ -16,7 +16,7 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.spec import EvaluationSpec, Recipe
 from textmill.data.loader import Scored
 from textmill.data.order import key
-from textmill.data.viewed import sample
+from textmill.data.view import sample
 from textmill.metrics.score import Score
 from textmill.stages import inputs
 from textmill.stages.prepare import Prepared

@@ -21,7 +21,7 @@ from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
-from textmill.data.views import AnyLoader
+from textmill.data.loaders import AnyLoader
 from textmill.stages.board import Board, NoBoard
 from textmill.stages.interrupt import Stop
 from textmill.training import checkpoint, device, memory, schedule

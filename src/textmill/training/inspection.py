@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.tokens import Texts
 from textmill.training.loop import Batches
-
-WINDOW = 13  # tokens; Brown et al. 2020, appendix C, take 13 words
-_PIECE = 1 << 22  # windows hashed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,87 +162,3 @@ def end_is_trained(loader: Batches, end: int, steps: int = 50) -> int | None:
         if bool((loader.batch(step).targets == end).any()):
             return step
     return None
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How much of one part stands in another."""
-
-    documents: int  # in the part that is scored
-    same: int  # of them, token for token also in the training part
-    touched: int  # of them, with at least one window of the training part
-    windows: int  # runs of WINDOW tokens in the scored part
-    shared: int  # of them, also in the training part
-    worst: tuple[tuple[str, float], ...]  # documents with the largest share of shared windows
-
-    @property
-    def share(self) -> float:
-        """Share of windows that training has seen."""
-        return self.shared / max(self.windows, 1)
-
-
-def overlap(train: Texts, other: Texts, worst: int = 5) -> Overlap:
-    """Whole documents and runs of 13 tokens of `other` that also stand in `train`; windows stay in documents.
-    Of records, the texts are compared (`ExampleStore.texts`).
-
-    Windows are compared by 64-bit hashes, so of n·m pairs about n·m / 2^64 are taken for equal wrongly.
-    """
-    hashes, owners = _all_windows(other)
-    different, place = np.unique(hashes, return_inverse=True)
-    met = np.zeros(len(different), dtype=bool)
-    for piece, _ in _windows(train):
-        met |= np.isin(different, piece)
-    seen = met[place]
-    total = np.bincount(owners, minlength=len(other))
-    shared = np.bincount(owners[seen], minlength=len(other))
-    shares = shared / np.maximum(total, 1)
-    ranking = [index for index in np.argsort(-shares, kind="stable")[:worst] if shares[index] > 0]
-    return Overlap(
-        documents=len(other),
-        same=len(_digests(other) & _digests(train)) if len(other) else 0,
-        touched=int((shared > 0).sum()),
-        windows=len(hashes),
-        shared=int(seen.sum()),
-        worst=tuple((other.document_id(int(index)), float(shares[index])) for index in ranking),
-    )
-
-
-def _digests(store: Texts) -> set[bytes]:
-    ids = (store.document(index).astype("<u4").tobytes() for index in range(len(store)))
-    return {hashlib.blake2b(data, digest_size=16).digest() for data in ids}
-
-
-def _all_windows(store: Texts) -> tuple[np.ndarray, np.ndarray]:
-    pieces = list(_windows(store))
-    if not pieces:
-        return np.zeros(0, np.uint64), np.zeros(0, np.int64)
-    hashes, owners = zip(*pieces, strict=True)
-    return np.concatenate(hashes), np.concatenate(owners)
-
-
-def _windows(store: Texts) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(hashes, documents) of all windows that lie in one document, a piece of the store at a time."""
-    for start in range(0, max(store.tokens - WINDOW + 1, 0), _PIECE):
-        ids = np.asarray(store.ids[start : start + _PIECE + WINDOW - 1]).astype(np.uint64)
-        if len(ids) < WINDOW:
-            return
-        count = len(ids) - WINDOW + 1
-        owner = store.documents_at(np.arange(start, start + len(ids)))
-        inside = owner[:count] == owner[WINDOW - 1 :]
-        yield _rolling(ids, count)[inside], owner[:count][inside]
-
-
-def _rolling(ids: np.ndarray, count: int) -> np.ndarray:
-    """A polynomial over mixed ids modulo 2^64 for each run of WINDOW ids."""
-    mixed = _mix(ids + np.uint64(1))
-    result = np.zeros(count, dtype=np.uint64)
-    for offset in range(WINDOW):
-        result = result * np.uint64(0x9E3779B97F4A7C15) + mixed[offset : offset + count]
-    return _mix(result)
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele et al. 2014): equal bits in, unrelated bits out."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

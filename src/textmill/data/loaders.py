@@ -34,7 +34,7 @@ from textmill.data.masked import MaskedView, NextSentenceView
 from textmill.data.packing import BestFitPacking, RunningPacking
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
-from textmill.data.viewed import ViewLoader
+from textmill.data.view import ViewLoader
 
 # Objectives whose data is an example store, of records; that of all others is a token store, of plain text.
 SUPERVISED = tuple(supervised.VIEWS)
