@@ -24,7 +24,7 @@ from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import generate
-from textmill.decoding.weights import prepare
+from textmill.decoding.layout import prepare
 from textmill.models.table import build
 
 VOCABULARY = 50257

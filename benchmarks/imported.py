@@ -23,7 +23,7 @@ import torch
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.decoding.generate import generate
-from textmill.decoding.weights import prepare
+from textmill.decoding.layout import prepare
 from textmill.interop import huggingface
 from textmill.interop.load import load
 

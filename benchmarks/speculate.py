@@ -129,7 +129,7 @@ def main() -> None:
     import torch
 
     from textmill.base.spec import GenerationSpec
-    from textmill.decoding.weights import prepare
+    from textmill.decoding.layout import prepare
     from textmill.index.draft import ContextDrafter, CorpusDrafter
 
     torch.set_num_threads(options.threads)

@@ -34,9 +34,9 @@ from textmill.base.generation_spec import GenerationSpec
 from textmill.base.model_spec import EncoderDecoderSpec
 from textmill.base.position_spec import SinusoidalPositions
 from textmill.base.spec import TokenizerSpec
-from textmill.decoding.answer import answers
+from textmill.decoding.decode import answers
+from textmill.decoding.layout import prepare
 from textmill.decoding.prompt import Prompt
-from textmill.decoding.weights import prepare
 from textmill.interop import huggingface
 from textmill.interop.huggingface import Published
 from textmill.interop.load import load

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam, rerank
-from textmill.decoding.answer import answers, searches
+from textmill.decoding.decode import answers, searches
 from textmill.decoding.generate import generate
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, fitted, of_text
 from textmill.decoding.stream import generate_text

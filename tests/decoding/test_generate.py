@@ -14,7 +14,7 @@ from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import AlibiPositions, LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
-from textmill.decoding.answer import answers as search
+from textmill.decoding.decode import answers as search
 from textmill.decoding.generate import Piece, generate
 from textmill.decoding.sampling import draw, seeded, strategies
 from textmill.models.table import build

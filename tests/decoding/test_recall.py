@@ -14,7 +14,7 @@ from textmill.base.position_spec import AlibiPositions, LearnedPositions, Relati
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
-from textmill.decoding.recall import Recall
+from textmill.decoding.prefix_cache import Recall
 from textmill.models.table import build
 
 VOCABULARY, CONTEXT = 60, 64

@@ -18,10 +18,10 @@ from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding import generate as generating
 from textmill.decoding.generate import generate
+from textmill.decoding.layout import prepare
 from textmill.decoding.pace import Pace
 from textmill.decoding.sampling import strategies
 from textmill.decoding.speculate import Speculation
-from textmill.decoding.weights import prepare
 from textmill.index.draft import ContextDrafter, Draft
 from textmill.models.table import build
 

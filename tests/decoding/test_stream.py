@@ -16,8 +16,8 @@ from textmill.base.errors import TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import generate
+from textmill.decoding.stop_strings import TextStream
 from textmill.decoding.stream import complete, generate_text
-from textmill.decoding.text import TextStream
 from textmill.text.tokenizer import StreamDecoder
 
 END = 256

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from textmill.base.spec import GenerationSpec
-from textmill.decoding.answer import answers, searches
+from textmill.decoding.decode import answers, searches
 from textmill.decoding.generate import generate
 from textmill.decoding.hypothesis import Finish
 from textmill.decoding.prompt import Prompt, of_text
-from textmill.decoding.text import TextStream
+from textmill.decoding.stop_strings import TextStream
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

@@ -181,7 +181,7 @@ def _cached(model: Any, reference: list[Tensor], given: Cases) -> Check:
 
 
 def _by_weights(kind: str, model: nn.Module, reference: list[Tensor], given: Cases) -> Check:
-    from textmill.decoding.weights import prepare
+    from textmill.decoding.layout import prepare
 
     ready = prepare(model, kind)
     return judged(compare(f"weights {kind}", reference, lambda: readings.forward(ready, given)))

@@ -43,8 +43,8 @@ class Conversation:
     forgotten: int = 0
 
     def __post_init__(self) -> None:
-        from textmill.decoding.answer import searches
-        from textmill.decoding.recall import Recall
+        from textmill.decoding.decode import searches
+        from textmill.decoding.prefix_cache import Recall
 
         self.ends = self.template.ends(self.tokenizer)
         self._reader = self.model if searches(self.spec) else Recall(self.model)
@@ -121,7 +121,7 @@ def begin(
     Raises RecipeError when an option is out of range, TextmillError when there is no such model, or when it cannot
     hold a conversation.
     """
-    from textmill.decoding.weights import prepare
+    from textmill.decoding.layout import prepare
     from textmill.interop.load import load
 
     place = Path(target) if Path(target).is_file() else locate_model(space, target)

@@ -74,8 +74,8 @@ def generate(
     draw guesses from a corpus that cannot be found.
     """
     from textmill.decoding import stream
+    from textmill.decoding.layout import prepare
     from textmill.decoding.prompt import of_text
-    from textmill.decoding.weights import prepare
     from textmill.interop.load import load
 
     published = load(locate_model(space, target))

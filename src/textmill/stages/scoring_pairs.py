@@ -9,9 +9,9 @@ import numpy as np
 
 from textmill.base.objective_spec import PairsObjective
 from textmill.base.spec import GenerationSpec
-from textmill.decoding.answer import answers
+from textmill.decoding.decode import answers
 from textmill.decoding.prompt import Prompt
-from textmill.decoding.text import whole
+from textmill.decoding.stop_strings import whole
 from textmill.metrics import guesses, overlap
 from textmill.stages.scoring import EXAMPLES, Asked, Measured, record_batches
 from textmill.training.scoring import score_guesses

@@ -20,7 +20,7 @@ from textmill.decoding import beam, contrastive, rerank
 from textmill.decoding.generate import generate
 from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Prompt
-from textmill.decoding.text import Decoder, TextStream, stops_at, whole
+from textmill.decoding.stop_strings import Decoder, TextStream, stops_at, whole
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
