@@ -37,7 +37,7 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, write_json
 from textmill.base.model_spec import MixtureSpec
 from textmill.data.batch import Batch
-from textmill.interop import huggingface, readings, table
+from textmill.interop import formats, huggingface, readings
 from textmill.interop.load import load
 
 TOLERANCE = 1e-4
@@ -94,11 +94,13 @@ def verify(
     At most `tokens` tokens of each text are read, special ones around it included. `trained` is the model that was
     to be written there, if it is at hand: it must be equal to the bit. The report is also written to
     `directory`/parity.json, or beside the file. `weights`: also decode with such weights (bf16, int8). `exports`:
-    formats of interop/table.py to be written and read as well. Raises TextmillError when there is no text, or what
+    formats of interop/formats.py to be written and read as well. Raises TextmillError when there is no text, or what
     is there is not a model, RecipeError for a format there is not.
     """
-    if unknown := [name for name in exports if name not in table.FORMATS]:
-        raise RecipeError(f"{unknown[0]!r} is no format here", advice=f"there is {', '.join(table.FORMATS)}")
+    if unknown := [name for name in exports if name not in formats.FORMATS]:
+        raise RecipeError(
+            f"{unknown[0]!r} is no format here", advice=f"there is {', '.join(formats.FORMATS)}"
+        )
     directory = Path(directory)
     published = load(directory)
     model = published.model.float().eval()
@@ -196,7 +198,7 @@ def judged(check: Check) -> Check:
 
 def _exported(name: str, published: huggingface.Published, reference: list[Tensor], given: Cases) -> Check:
     """A format written, loaded and run; where it writes text, token by token."""
-    form, title = table.FORMATS[name], f"export {name}"
+    form, title = formats.FORMATS[name], f"export {name}"
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / f"model{form.ending}"
         try:

@@ -15,12 +15,12 @@ _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.
 
 def supported() -> dict[str, Any]:
     """What can be read and what can be written, as plain data."""
-    from textmill.interop import table
+    from textmill.interop import formats
 
     return {
-        "read": dict(table.READ),
-        "model_types": table.model_types(),
-        "write": {name: {"about": one.about, "needs": one.needs} for name, one in table.FORMATS.items()},
+        "read": dict(formats.READ),
+        "model_types": formats.model_types(),
+        "write": {name: {"about": one.about, "needs": one.needs} for name, one in formats.FORMATS.items()},
     }
 
 
@@ -69,16 +69,16 @@ def bring_in(
 def send_out(space: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
     """Write a model in another format. Raises RecipeError for an unknown one, TextmillError where it cannot hold
     this model or where something stands at `path` already."""
-    from textmill.interop import load, table
+    from textmill.interop import formats, load
 
-    if form not in table.FORMATS:
+    if form not in formats.FORMATS:
         raise RecipeError(
-            f"{form!r} is no format here", where="format", advice=f"there is {', '.join(table.FORMATS)}"
+            f"{form!r} is no format here", where="format", advice=f"there is {', '.join(formats.FORMATS)}"
         )
     if path.exists():
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
     published = load.load(locate_model(space, target))
-    written = table.FORMATS[form].write(published, path)
+    written = formats.FORMATS[form].write(published, path)
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
         "path": str(path),
