@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.interop import gguf, gguf_file
+from textmill.interop.gguf import reader as gguf
+from textmill.interop.gguf import writer as gguf_file
 
 METADATA = {
     "general.architecture": "llama",

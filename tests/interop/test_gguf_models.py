@@ -18,7 +18,10 @@ from textmill.base.position_spec import (
 )
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
-from textmill.interop import gguf, gguf_file, gguf_read, gguf_rules, gguf_write, load
+from textmill.interop import load
+from textmill.interop.gguf import architectures, reader, writer
+from textmill.interop.gguf import model as gguf_read
+from textmill.interop.gguf import model as gguf_write
 from textmill.interop.huggingface import Published
 from textmill.models import table
 from textmill.text.tokenizer_training import train
@@ -105,7 +108,7 @@ def test_out_and_in_again(tmp_path, words, case):
     report = gguf_write.write(tmp_path / "m.gguf", one, "f16")
     assert report["architecture"] == ("llama" if case == "mistral" else case.split(",")[0])
     found = load.load(tmp_path / "m.gguf")
-    assert gguf_rules.plain(found.spec) == gguf_rules.plain(one.spec)
+    assert architectures.plain(found.spec) == architectures.plain(one.spec)
     assert found.template == "{{ messages }}"
     assert found.info["name"] == "tiny"
     for name, weight in one.model.state_dict().items():
@@ -133,7 +136,7 @@ def test_eight_bits(tmp_path, words, case):
 def test_rows_that_are_no_blocks_stay_f16(tmp_path, words):
     spec = DecoderSpec(**SIZES | {"d_ff": 90})
     gguf_write.write(tmp_path / "m.gguf", published(spec, words), "q8_0")
-    file = gguf.read(tmp_path / "m.gguf")
+    file = reader.read(tmp_path / "m.gguf")
     assert file.tensors["blk.0.ffn_down.weight"].type.name == "F16"
     assert file.tensors["blk.0.ffn_up.weight"].type.name == "Q8_0"
 
@@ -189,18 +192,18 @@ def rewritten(tmp_path, words):
     gguf_write.write(source, published(SPECS["llama"], words))
 
     def make(metadata=None, without=(), extra=None):
-        file = gguf.read(source)
+        file = reader.read(source)
         known = {key: value for key, value in file.metadata.items() if key not in (metadata or {})}
         for key, value in known.items():
             known[key] = value.tolist() if hasattr(value, "tolist") else value
         known |= {key: value for key, value in (metadata or {}).items() if value is not None}
         tensors = [
-            gguf_file.Outgoing(name, entry.shape, entry.type.name, lambda name=name: file.bytes_of(name))
+            writer.Outgoing(name, entry.shape, entry.type.name, lambda name=name: file.bytes_of(name))
             for name, entry in file.tensors.items()
             if name not in without
         ]
         path = tmp_path / "changed.gguf"
-        gguf_file.write(path, known, [*tensors, *(extra or [])])
+        writer.write(path, known, [*tensors, *(extra or [])])
         return path
 
     return make
@@ -266,15 +269,13 @@ def test_a_missing_tensor(rewritten):
 
 
 def test_a_tensor_too_many(rewritten):
-    extra = gguf_file.Outgoing(
-        "blk.0.attn_sub_norm.weight", (4,), "F32", lambda: torch.zeros(16).byte().numpy()
-    )
+    extra = writer.Outgoing("blk.0.attn_sub_norm.weight", (4,), "F32", lambda: torch.zeros(16).byte().numpy())
     with pytest.raises(DamagedError, match="attn_sub_norm"):
         gguf_read.read(rewritten(extra=[extra]))
 
 
 def test_a_packing_that_is_not_read(rewritten):
-    packed = gguf_file.Outgoing("output_norm.weight", (64,), "I32", lambda: torch.zeros(256).byte().numpy())
+    packed = writer.Outgoing("output_norm.weight", (64,), "I32", lambda: torch.zeros(256).byte().numpy())
     with pytest.raises(TextmillError, match="I32"):
         gguf_read.read(rewritten(without=["output_norm.weight"], extra=[packed]))
 

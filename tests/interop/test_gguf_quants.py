@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from textmill.base.errors import TextmillError
-from textmill.interop.gguf import TYPES
-from textmill.interop.gguf_quants import _BLOCKS, _PLAIN, pack, unpack
+from textmill.interop.gguf.quants import _BLOCKS, _PLAIN, pack, unpack
+from textmill.interop.gguf.reader import TYPES
 
 KINDS = {kind.name: kind for kind in TYPES.values()}
 
@@ -63,7 +63,7 @@ def test_pieces_do_not_show(monkeypatch):
     kind = KINDS["Q5_0"]
     packed = some_blocks(kind, 101)
     whole = unpack(packed, kind, torch.empty(101 * 32))
-    monkeypatch.setattr("textmill.interop.gguf_quants._PIECE", 7 * 32)
+    monkeypatch.setattr("textmill.interop.gguf.quants._PIECE", 7 * 32)
     for dtype in (torch.float32, torch.bfloat16):
         assert torch.equal(unpack(packed, kind, torch.empty(101 * 32, dtype=dtype)), whole.to(dtype))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.interop import gguf_tokenizer, gguf_tokenizer_write
+from textmill.interop.gguf import tokenizer_read, tokenizer_write
 from textmill.text import pretrained, tokenizer_file
 from textmill.text.tokenizer_document import PRE
 from textmill.text.tokenizer_engine import LETTER_OF_BYTE
@@ -44,7 +44,7 @@ def as_numpy(metadata):
 @pytest.mark.parametrize("blank", [True, False])
 def test_sentencepiece_is_its_document(blank):
     """Made from lists, the library's tokenizer is the one it makes of the tokenizer.json that is saved."""
-    found = gguf_tokenizer.read(sentencepiece(add_space_prefix=blank), "a.gguf")
+    found = tokenizer_read.read(sentencepiece(add_space_prefix=blank), "a.gguf")
     document = tokenizer_file.reference(found.data, "saved")
     assert json.loads(document.to_str()) == json.loads(found.reference.to_str())
     for special in (True, False):
@@ -58,11 +58,11 @@ def test_sentencepiece_is_its_document(blank):
 
 @pytest.mark.parametrize("blank", [True, False])
 def test_sentencepiece_out_and_in_again(blank, tmp_path):
-    one = gguf_tokenizer.read(sentencepiece(add_space_prefix=blank), "a.gguf")
-    written = gguf_tokenizer_write.write(one, len(TOKENS) + 5, None)
+    one = tokenizer_read.read(sentencepiece(add_space_prefix=blank), "a.gguf")
+    written = tokenizer_write.write(one, len(TOKENS) + 5, None)
     assert written.note == ""
     assert written.metadata["tokenizer.ggml.add_space_prefix"] is blank
-    again = gguf_tokenizer.read(as_numpy(written.metadata), "b.gguf")
+    again = tokenizer_read.read(as_numpy(written.metadata), "b.gguf")
     one.save(tmp_path)  # and by way of a directory
     for other in (again, pretrained.load(tmp_path)):
         assert (other.prefix, other.ends, other.pad) == (one.prefix, one.ends, one.pad)
@@ -71,7 +71,7 @@ def test_sentencepiece_out_and_in_again(blank, tmp_path):
 
 
 def test_what_goes_around_a_text():
-    read = gguf_tokenizer.read
+    read = tokenizer_read.read
     assert read(sentencepiece(add_bos_token=False), "").prefix == ()
     assert read(sentencepiece(add_eos_token=True), "").suffix == (2,)
     assert read(sentencepiece(eot_token_id=5), "").ends == (2, 5)
@@ -94,16 +94,16 @@ def byte_level(pre, **more):
 
 @pytest.mark.parametrize("pre", PRE)
 def test_byte_level_out_and_in_again(pre):
-    one = gguf_tokenizer.read(byte_level(pre), "a.gguf")
+    one = tokenizer_read.read(byte_level(pre), "a.gguf")
     text = "the mill's 12345 <|endoftext|>\n\n 磨坊 \U0001f600"
     assert one.decode(one.encode(text)) == text
     assert set(one.ends) == {263, 264}  # an end of a turn ends an answer too
-    written = gguf_tokenizer_write.write(one, 265, "{{ x }}")
+    written = tokenizer_write.write(one, 265, "{{ x }}")
     assert written.note == ""
-    again = gguf_tokenizer.read(as_numpy(written.metadata), "b.gguf")
+    again = tokenizer_read.read(as_numpy(written.metadata), "b.gguf")
     assert again.encode(text).tolist() == one.encode(text).tolist()
     assert (again.end, again.ends) == (one.end, one.ends)
-    assert gguf_tokenizer.template(written.metadata) == "{{ x }}"
+    assert tokenizer_read.template(written.metadata) == "{{ x }}"
 
 
 WRONG = {
@@ -125,16 +125,16 @@ WRONG = {
 def test_lists_that_are_no_tokenizer(case):
     metadata, message = WRONG[case]
     with pytest.raises(TextmillError, match=message) as caught:
-        gguf_tokenizer.read({key: value for key, value in metadata.items() if value is not None}, "a.gguf")
+        tokenizer_read.read({key: value for key, value in metadata.items() if value is not None}, "a.gguf")
     assert "a.gguf" in str(caught.value)
 
 
 def test_more_tokens_than_the_model_knows():
-    one = gguf_tokenizer.read(byte_level("gpt-2"), "a.gguf")
+    one = tokenizer_read.read(byte_level("gpt-2"), "a.gguf")
     with pytest.raises(TextmillError, match="the model knows 100"):
-        gguf_tokenizer_write.write(one, 100, None)
+        tokenizer_write.write(one, 100, None)
 
 
 def test_damaged_is_damaged():
     with pytest.raises(DamagedError):
-        gguf_tokenizer.read(sentencepiece(tokens=[*TOKENS[:-1], "<s>"]), "a.gguf")
+        tokenizer_read.read(sentencepiece(tokens=[*TOKENS[:-1], "<s>"]), "a.gguf")

@@ -19,7 +19,8 @@ from textmill.base.position_spec import (
 )
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
-from textmill.interop import gguf_write, load
+from textmill.interop import load
+from textmill.interop.gguf import model as gguf_write
 from textmill.interop.huggingface import Published
 from textmill.models import table
 from textmill.text import pretrained

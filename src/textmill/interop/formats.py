@@ -44,9 +44,9 @@ def _huggingface(published: Published, path: Path) -> Any:
 
 def _gguf(kind: str) -> Write:
     def write(published: Published, path: Path) -> Any:
-        from textmill.interop import gguf_write
+        from textmill.interop.gguf import model
 
-        return gguf_write.write(path, published, kind=kind)
+        return model.write(path, published, kind=kind)
 
     return write
 

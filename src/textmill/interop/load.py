@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
-from textmill.interop import gguf_read, huggingface
+from textmill.interop import huggingface
+from textmill.interop.gguf import model
 from textmill.interop.huggingface import Published
 
 GGUF = ".gguf"
-_FILES: Mapping[str, Callable[[Path, torch.dtype], Published]] = {GGUF: gguf_read.read}  # by the ending
+_FILES: Mapping[str, Callable[[Path, torch.dtype], Published]] = {GGUF: model.read}  # by the ending
 
 
 def load(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:

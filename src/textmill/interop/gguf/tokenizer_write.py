@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.interop.gguf_tokenizer import DOCUMENT, PREFIX, ROLES, TEMPLATE
+from textmill.interop.gguf.tokenizer_read import DOCUMENT, PREFIX, ROLES, TEMPLATE
 from textmill.text import tokenizer_document, tokenizer_file
 from textmill.text.pretrained import AnyTokenizer, MarianTokenizer
 from textmill.text.tokenizer import decoder_kind

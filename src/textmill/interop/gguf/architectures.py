@@ -17,8 +17,8 @@ from textmill.base import schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import Llama3Scaling, RotaryPositions
-from textmill.interop import gguf_rotary
-from textmill.interop.gguf_rotary import FREQUENCIES, short
+from textmill.interop.gguf import rotary as gguf_rotary
+from textmill.interop.gguf.rotary import FREQUENCIES, short
 
 _PARTS: Mapping[str, tuple[str, ...]] = {  # our module -> theirs, the rows of ours shared out in this order
     "embedding": ("token_embd",),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
-from textmill.interop.gguf import TensorType
+from textmill.interop.gguf.reader import TensorType
 
 _PIECE = 1 << 17  # numbers unpacked at once: 512 kB of float32
 _F16_MOST = 65504.0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from textmill.base.files import atomic_file
-from textmill.interop.gguf import ALIGNMENT, MAGIC, TYPES, VERSION
+from textmill.interop.gguf.reader import ALIGNMENT, MAGIC, TYPES, VERSION
 
 _NUMBER_OF = {kind.name: number for number, kind in TYPES.items()}
 _ARRAY = 9

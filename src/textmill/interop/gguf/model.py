@@ -13,17 +13,47 @@ from torch import Tensor
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import Llama3Scaling, RotaryPositions
-from textmill.interop import gguf_file, gguf_rules, gguf_tokenizer_write, gguf_weights
-from textmill.interop.gguf_file import Outgoing
-from textmill.interop.gguf_quants import pack
+from textmill.base.spec import GenerationSpec
+from textmill.interop.gguf import architectures, reader, tokenizer_read, tokenizer_write, weights, writer
+from textmill.interop.gguf.quants import pack
+from textmill.interop.gguf.writer import Outgoing
 from textmill.interop.huggingface import Published
+from textmill.models import table
+
+
+def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:
+    """Load a GGUF file: weights unpacked into `dtype`, and the tokenizer and chat template inside it.
+
+    Raises TextmillError for an architecture, a tokenizer or a packing that is not read here, and DamagedError for a
+    file that is cut short, lies, or does not hold what its architecture needs. All that is found out before memory is
+    taken for weights.
+    """
+    path = Path(path)
+    file = reader.read(path)
+    spec = architectures.read(file.metadata, file.tensors, lambda: weights.frequencies(file), path)
+    architecture = architectures.architecture_of(file.metadata, path)
+    model = table.empty(spec, weights.vocabulary(file))
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    plan = weights.plan(file, architecture, spec, shapes)
+    tokenizer = tokenizer_read.read(file.metadata, path)
+    model.load_state_dict(weights.ours(file, plan, shapes, dtype), assign=True)
+    name = file.metadata.get("general.name")
+    return Published(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        spec=spec,
+        generation=GenerationSpec(),
+        info={"name": name} if isinstance(name, str) else {},
+        template=tokenizer_read.template(file.metadata),
+    )
+
 
 Kind = Literal["f16", "q8_0"]
 KINDS: Mapping[str, tuple[str, int]] = {  # type of matrices, and general.file_type
     "f16": ("F16", 1),
     "q8_0": ("Q8_0", 7),
 }
-_ALWAYS_F32 = ("position_embd.weight", gguf_rules.FREQUENCIES)
+_ALWAYS_F32 = ("position_embd.weight", architectures.FREQUENCIES)
 
 
 def write(path: Path | str, published: Published, kind: str = "f16", *, name: str = "") -> dict[str, Any]:
@@ -46,14 +76,14 @@ def write(path: Path | str, published: Published, kind: str = "f16", *, name: st
             f"a model of kind {spec.kind} has no GGUF architecture here", where=path, advice="decoders have"
         )
     state = published.model.state_dict()
-    architecture, metadata = gguf_rules.write(spec, state)
+    architecture, metadata = architectures.write(spec, state)
     notes = []
     if spec.window is not None and architecture.name == "llama" and spec.context > spec.window:
         # llama.cpp gives a llama no window; up to the window's length both compute the same.
         metadata["llama.context_length"] = spec.window
         notes.append(f"llama.cpp knows no window here, so the context is its length, {spec.window} tokens")
     rows = state["embedding.weight"].shape[0]
-    tokenizer = gguf_tokenizer_write.write(published.tokenizer, rows, published.template)
+    tokenizer = tokenizer_write.write(published.tokenizer, rows, published.template)
     notes += [tokenizer.note] if tokenizer.note else []
     tensors = list(_tensors(architecture, spec, state, kind, path))
     about = {
@@ -63,7 +93,7 @@ def write(path: Path | str, published: Published, kind: str = "f16", *, name: st
         "general.quantization_version": 2,
         f"{architecture.name}.vocab_size": rows,
     }
-    size = gguf_file.write(path, metadata | about | dict(tokenizer.metadata), tensors)
+    size = writer.write(path, metadata | about | dict(tokenizer.metadata), tensors)
     return {
         "path": str(path),
         "architecture": architecture.name,
@@ -75,15 +105,15 @@ def write(path: Path | str, published: Published, kind: str = "f16", *, name: st
 
 
 def _tensors(
-    architecture: gguf_rules.Architecture,
+    architecture: architectures.Architecture,
     spec: DecoderSpec,
     state: Mapping[str, Tensor],
     kind: str,
     path: Path,
 ) -> list[Outgoing]:
-    found = dict(gguf_weights.theirs(architecture, spec, state))
+    found = dict(weights.theirs(architecture, spec, state))
     if isinstance(spec.position, RotaryPositions) and isinstance(spec.position.scaling, Llama3Scaling):
-        found[gguf_rules.FREQUENCIES] = gguf_rules.frequencies_of(spec)
+        found[architectures.FREQUENCIES] = architectures.frequencies_of(spec)
     return [
         Outgoing(name, tuple(tensor.shape), packing, partial(pack, tensor, packing, path))
         for name, tensor in found.items()

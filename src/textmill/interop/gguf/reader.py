@@ -2,7 +2,7 @@
 
 The file is mapped, never loaded. Every count, length and offset in it is held against the bytes that are there
 before anything is made of it, so a lying file is refused in the time it takes to read its header, and takes no
-more memory than that. Numbers are turned into weights by interop/gguf_quants.py.
+more memory than that. Numbers are turned into weights by interop/gguf/quants.py.
 """
 
 from __future__ import annotations
