@@ -45,7 +45,7 @@ def publish(directory: Path) -> None:
     """A small model with random weights and a tokenizer trained on this file's neighbours."""
     from textmill.base.model_spec import DecoderSpec
     from textmill.base.spec import GenerationSpec, TokenizerSpec
-    from textmill.interop import huggingface
+    from textmill.interop.huggingface import directory as huggingface
     from textmill.models.table import build
     from textmill.text.tokenizer_training import train
 

@@ -24,7 +24,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.decoding.generate import generate
 from textmill.decoding.layout import prepare
-from textmill.interop import huggingface
+from textmill.interop.huggingface import directory
 from textmill.interop.load import load
 
 TEXT = (
@@ -116,7 +116,7 @@ def main() -> None:
     ids = [*tokenizer.prefix, *tokenizer.encode(text).tolist()]
     prompt = (ids * (options.prompt // len(ids) + 1))[: options.prompt]
     with tempfile.TemporaryDirectory() as place:
-        huggingface.write(Path(place) / "m", exact, tokenizer, published.generation, {})
+        directory.write(Path(place) / "m", exact, tokenizer, published.generation, {})
         kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         twins = {
             f"transformers {name}": transformers.AutoModelForCausalLM.from_pretrained(

@@ -37,8 +37,8 @@ from textmill.base.spec import TokenizerSpec
 from textmill.decoding.decode import answers
 from textmill.decoding.layout import prepare
 from textmill.decoding.prompt import Prompt
-from textmill.interop import huggingface
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface import directory
+from textmill.interop.huggingface.directory import Published
 from textmill.interop.load import load
 from textmill.models.table import build
 from textmill.text.tokenizer_training import train
@@ -154,7 +154,7 @@ def tokenizer_of(vocabulary: int) -> Any:
 def written(options: argparse.Namespace, folder: Path) -> list[str]:
     """Put the model and the sources into a folder; who can read them here."""
     model, tokenizer = model_of(options), tokenizer_of(options.vocabulary)
-    huggingface.write(folder / "m", model, tokenizer, GenerationSpec(), {})
+    directory.write(folder / "m", model, tokenizer, GenerationSpec(), {})
     generator = torch.Generator().manual_seed(2)
     shape = (options.batch, options.source)
     sources = torch.randint(300, options.vocabulary - 1, shape, generator=generator).tolist()

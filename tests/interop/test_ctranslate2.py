@@ -21,7 +21,7 @@ from textmill.base.position_spec import (
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import ctranslate2
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface.directory import Published
 from textmill.models.table import build
 
 if any(importlib.util.find_spec(name) is None for name in ("ctranslate2", "transformers")):

@@ -9,7 +9,7 @@ import pytest
 
 from textmill.base.errors import DamagedError, RecipeError
 from textmill.base.generation_spec import GenerationSpec
-from textmill.interop import generation
+from textmill.interop.huggingface import generation
 
 READS = {"is_encoder_decoder": True}
 

@@ -22,7 +22,7 @@ from textmill.interop import load
 from textmill.interop.gguf import architectures, reader, writer
 from textmill.interop.gguf import model as gguf_read
 from textmill.interop.gguf import model as gguf_write
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface.directory import Published
 from textmill.models import table
 from textmill.text.tokenizer_training import train
 

@@ -18,7 +18,7 @@ import torch
 from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
 from textmill.base.position_spec import LearnedPositions, RotaryPositions
 from textmill.base.spec import GenerationSpec
-from textmill.interop import huggingface
+from textmill.interop.huggingface import directory as huggingface
 from textmill.models.table import build
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/keras.md"

@@ -14,7 +14,7 @@ from textmill.base.position_spec import AlibiPositions, LearnedPositions, Relati
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import onnx
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface.directory import Published
 from textmill.interop.onnx_runtime import OnnxModel
 from textmill.models.table import build
 

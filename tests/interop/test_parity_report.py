@@ -13,7 +13,8 @@ from textmill.base.files import read_json
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import AlibiPositions
 from textmill.base.spec import GenerationSpec, TokenizerSpec
-from textmill.interop import huggingface, parity
+from textmill.interop import parity
+from textmill.interop.huggingface import directory
 from textmill.models.table import build
 from textmill.text.tokenizer_training import train
 
@@ -27,7 +28,7 @@ def tokenizer():
 
 
 def published(path, tokenizer, spec=SPEC):
-    huggingface.write(path, build(spec, tokenizer.vocabulary, seed=2), tokenizer, GenerationSpec(), {})
+    directory.write(path, build(spec, tokenizer.vocabulary, seed=2), tokenizer, GenerationSpec(), {})
     return path
 
 

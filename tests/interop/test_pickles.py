@@ -13,7 +13,8 @@ from textmill.base.errors import TextmillError
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
-from textmill.interop import huggingface, pickles
+from textmill.interop.huggingface import directory as huggingface
+from textmill.interop.huggingface import pickles
 from textmill.models.table import build
 
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, d_ff=48, context=32)

@@ -21,7 +21,7 @@ from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import load
 from textmill.interop.gguf import model as gguf_write
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface.directory import Published
 from textmill.models import table
 from textmill.text import pretrained
 from textmill.text.tokenizer_training import train

@@ -13,7 +13,7 @@ from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T
 from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
 from textmill.decoding.prompt import Prompt
-from textmill.interop import huggingface
+from textmill.interop.huggingface import directory as huggingface
 from textmill.models.table import build
 
 transformers = pytest.importorskip("transformers")

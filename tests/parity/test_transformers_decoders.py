@@ -13,7 +13,7 @@ from textmill.base.position_spec import (
 )
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
-from textmill.interop import huggingface
+from textmill.interop.huggingface import directory as huggingface
 from textmill.models.table import build
 
 transformers = pytest.importorskip("transformers")
@@ -70,8 +70,8 @@ def test_logits_and_gradients(pair):
     (logits * weights).sum().backward()
     (reference * weights).sum().backward()
     # The published names of our gradients, against theirs.
-    from textmill.interop import configuration
-    from textmill.interop.weights import published
+    from textmill.interop.huggingface import config as configuration
+    from textmill.interop.huggingface.weights import published
 
     mine = {name: parameter.grad for name, parameter in ours.named_parameters()}
     renamed = published(configuration.twin(ours.spec)[0], ours.spec, mine)

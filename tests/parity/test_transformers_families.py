@@ -12,8 +12,9 @@ from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpe
 from textmill.base.position_spec import LearnedPositions, RotaryPositions, SinusoidalPositions, T5Positions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
-from textmill.interop import configuration, huggingface
-from textmill.interop.weights import published
+from textmill.interop.huggingface import config as configuration
+from textmill.interop.huggingface import directory as huggingface
+from textmill.interop.huggingface.weights import published
 from textmill.models.table import build
 
 transformers = pytest.importorskip("transformers")

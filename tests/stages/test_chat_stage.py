@@ -16,7 +16,7 @@ from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.cli import chat as verb
 from textmill.cli.main import app
 from textmill.decoding.generate import generate
-from textmill.interop import huggingface
+from textmill.interop.huggingface import directory as huggingface
 from textmill.models import table
 from textmill.stages import chat
 from textmill.stages.workspace import Workspace

@@ -12,8 +12,8 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
-from textmill.interop import huggingface, sentences
-from textmill.interop.sentences import Sentences
+from textmill.interop.huggingface import directory, sentences
+from textmill.interop.huggingface.sentences import Sentences
 from textmill.models.table import build
 from textmill.stages.embed import vectors_of
 
@@ -30,8 +30,8 @@ def written(place, name, tokenizer):
     model = build(SPECS[name], tokenizer.vocabulary, seed=1).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    huggingface.write(place, model, tokenizer, GenerationSpec(), {})
-    return huggingface.read(place)
+    directory.write(place, model, tokenizer, GenerationSpec(), {})
+    return directory.read(place)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -134,7 +134,7 @@ def test_minilm_gives_the_vectors_of_the_reference(tmp_path, textmill):
         "A much longer text. " * 40,
         "",
     ]
-    published = huggingface.read(WEIGHTS)
+    published = directory.read(WEIGHTS)
     said = sentences.settings(WEIGHTS)
     assert said == Sentences(pooling="mean", normalised=True, tokens=256)
     vectors, _, _ = vectors_of(published, texts, said)

@@ -422,11 +422,11 @@ def test_check_says_where_nothing_trains_the_pooler(evaluated, name, idle):
 
 
 def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
-    from textmill.interop import huggingface
+    from textmill.interop.huggingface import directory
 
     recipe, prepared, model, *_, space = evaluated("classify")
     (tmp_path / "new.txt").write_text("mill")
-    huggingface.write(
+    directory.write(
         tmp_path / "model", model, prepared.open_tokenizer(), generation=recipe.generation, info={}
     )
     with pytest.raises(TextmillError, match="does not go on with text"):

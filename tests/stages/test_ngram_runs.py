@@ -13,7 +13,7 @@ from textmill.base import lineage, recipe
 from textmill.base.console import Silent
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.model_spec import NGramSpec
-from textmill.interop import huggingface
+from textmill.interop.huggingface import directory
 from textmill.models.mixture import Mixture
 from textmill.stages import check, evaluate, generate, history, mix, ngram, pipeline, train, verify
 from textmill.stages.locate import locate_run
@@ -113,7 +113,7 @@ def test_mixtures(tiny, space, tmp_path):
     single = evaluate.evaluate_run(locate_run(space, "tiny"), space)["scores"]["bits_per_byte"]
     assert rows["tiny"] == pytest.approx(single, rel=0.05)  # the mixture reads shorter pieces, or longer ones
 
-    published = huggingface.read(tmp_path / "mixed")
+    published = directory.read(tmp_path / "mixed")
     assert isinstance(published.model, Mixture)
     checks = {row["name"]: row["state"] for row in verify.verify(space, str(tmp_path / "mixed"))["checks"]}
     assert checks["cached decoding"] == checks["batch with padding"] == "ok"
@@ -128,7 +128,7 @@ def test_mixtures(tiny, space, tmp_path):
     weights = space.run("counted").model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(DamagedError, match="another model"):
-        huggingface.read(tmp_path / "mixed")
+        directory.read(tmp_path / "mixed")
 
 
 def test_mixing_wants_two_models_of_one_tokenizer(tiny, space):
@@ -153,7 +153,7 @@ def test_arpa_and_back(tiny, space, tmp_path, textmill):
     pipeline.run(counted(tiny), space)
     textmill("ngram", "export", "counted", tmp_path / "a.arpa")
     textmill("ngram", "import", tmp_path / "a.arpa", tmp_path / "model", "--like", "counted")
-    models = [huggingface.read(place).model for place in (space.run("counted").model, tmp_path / "model")]
+    models = [directory.read(place).model for place in (space.run("counted").model, tmp_path / "model")]
     tables = [model.state_dict() for model in models]
     assert all(
         torch.allclose(tables[0][name].double(), tables[1][name].double(), atol=1e-5) for name in tables[0]

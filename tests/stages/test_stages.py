@@ -15,7 +15,7 @@ from textmill.base import lineage, recipe
 from textmill.base.console import Reporter
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
-from textmill.interop import huggingface
+from textmill.interop.huggingface import directory as huggingface
 from textmill.stages import ancestry, check, evaluate, history, inputs, pipeline, prepare, session, train
 from textmill.stages.workspace import Workspace
 from textmill.training import checkpoint

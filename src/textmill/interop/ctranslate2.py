@@ -22,8 +22,9 @@ from torch import Tensor
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, read_json
 from textmill.data.batch import IGNORE, Batch
-from textmill.interop import huggingface, readings
-from textmill.interop.huggingface import Published
+from textmill.interop import readings
+from textmill.interop.huggingface import directory
+from textmill.interop.huggingface.directory import Published
 from textmill.models.heads import Headed
 
 TOLERANCE = 1e-4  # of logits, log-probabilities and states
@@ -48,7 +49,7 @@ def write(published: Published, path: Path | str, *, quantization: str | None = 
         raise TextmillError("CTranslate2 has no heads", advice="export to onnx instead")
     with tempfile.TemporaryDirectory() as scratch:
         source, made = Path(scratch) / "source", Path(scratch) / "made"
-        about = huggingface.write(
+        about = directory.write(
             source, published.model, published.tokenizer, published.generation, published.info
         )
         kind = about["twin"]

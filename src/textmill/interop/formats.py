@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textmill.interop.configuration import READ as TYPES
+from textmill.interop.huggingface.config import READ as TYPES
 
 if TYPE_CHECKING:
-    from textmill.interop.huggingface import Published
+    from textmill.interop.huggingface.directory import Published
 
 Write = Callable[["Published", Path], Any]
 
@@ -30,9 +30,9 @@ class Format:
 
 
 def _huggingface(published: Published, path: Path) -> Any:
-    from textmill.interop import huggingface
+    from textmill.interop.huggingface import directory
 
-    return huggingface.write(
+    return directory.write(
         path,
         published.model,
         published.tokenizer,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from textmill.interop import huggingface
 from textmill.interop.gguf import model
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface import directory
+from textmill.interop.huggingface.directory import Published
 
 GGUF = ".gguf"
 _FILES: Mapping[str, Callable[[Path, torch.dtype], Published]] = {GGUF: model.read}  # by the ending
@@ -22,4 +22,4 @@ def load(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:
     """
     path = Path(path)
     reader = _FILES.get(path.suffix.lower()) if not path.is_dir() else None
-    return huggingface.read(path, dtype) if reader is None else reader(path, dtype)
+    return directory.read(path, dtype) if reader is None else reader(path, dtype)

@@ -32,7 +32,7 @@ from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, write_json
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import onnx_runtime
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface.directory import Published
 from textmill.models.decoder import Decoder
 from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder

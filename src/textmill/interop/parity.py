@@ -37,7 +37,8 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, write_json
 from textmill.base.model_spec import MixtureSpec
 from textmill.data.batch import Batch
-from textmill.interop import formats, huggingface, readings
+from textmill.interop import formats, readings
+from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.load import load
 
 TOLERANCE = 1e-4

@@ -17,8 +17,8 @@ from textmill.stages.workspace import Workspace
 if TYPE_CHECKING:
     import numpy as np
 
-    from textmill.interop.huggingface import Published
-    from textmill.interop.sentences import Pooling, Sentences
+    from textmill.interop.huggingface.directory import Published
+    from textmill.interop.huggingface.sentences import Pooling, Sentences
 
 _BATCH_TOKENS = 8192  # read at once, padding included
 POOLINGS: dict[str, Pooling] = {"cls": "first", "mean": "mean", "last": "last", "max": "max"}
@@ -39,7 +39,8 @@ def embed(
 
     Raises RecipeError for an unknown pooling, and TextmillError when there is no such model, or none that has states.
     """
-    from textmill.interop import load, sentences
+    from textmill.interop import load
+    from textmill.interop.huggingface import sentences
 
     place = locate_model(space, target)
     said = (sentences.settings(place) if place.is_dir() else None) or sentences.Sentences()

@@ -34,7 +34,8 @@ def bring_in(
     Raises TextmillError where it cannot be read, or where `target` is there already.
     """
     from textmill.base.files import sha256_file
-    from textmill.interop import huggingface, load, sentences
+    from textmill.interop import load
+    from textmill.interop.huggingface import directory, sentences
 
     if target.exists():
         raise RecipeError("is there already", where=target, advice="choose another name, or move it away")
@@ -46,14 +47,14 @@ def bring_in(
             advice="a name on the Hugging Face hub is fetched only with --remote",
         )
     if convert_pickle:
-        from textmill.interop import pickles
+        from textmill.interop.huggingface import pickles
 
         path = pickles.converted(path, space.root / "converted")
     published = load.load(path)
     origin = {"source": source, "remote": remote}
     if path.is_file():
         origin["sha256"] = sha256_file(path)
-    huggingface.write(
+    directory.write(
         target,
         published.model,
         published.tokenizer,

@@ -56,7 +56,7 @@ def mix(
     Writes the better mixture (by the validation part) with report.json to `out`, or to mixtures/ in the workspace.
     Raises RecipeError when there are fewer than two, TextmillError when they do not share the tokenizer.
     """
-    from textmill.interop import huggingface, mixtures
+    from textmill.interop.huggingface import directory, mixtures
 
     if len(targets) < 2:
         raise RecipeError("a mixture is made of two models or more", where="MODEL")
@@ -64,7 +64,7 @@ def mix(
     prepared = trained_on(run, space)
     tokenizer = prepared.open_tokenizer()
     places = [locate_model(space, target) for target in targets]
-    published = [huggingface.read(place) for place in places]
+    published = [directory.read(place) for place in places]
     for target, one in zip(targets, published, strict=True):
         if one.tokenizer.id != tokenizer.id:
             raise TextmillError(

@@ -17,10 +17,11 @@ def export(space: Workspace, target: str, path: Path) -> dict[str, Any]:
 
     Raises TextmillError for another kind of model, and for what such a file cannot say.
     """
-    from textmill.interop import arpa, huggingface
+    from textmill.interop import arpa
+    from textmill.interop.huggingface import directory
     from textmill.models.ngram import NGram
 
-    published = huggingface.read(locate_model(space, target))
+    published = directory.read(locate_model(space, target))
     if not isinstance(published.model, NGram):
         raise TextmillError("is no n-gram model", where=target, advice='export one of kind = "ngram"')
     sizes = arpa.write(path, published.model, published.tokenizer)
@@ -32,7 +33,8 @@ def take_in(space: Workspace, path: Path, like: str, out: Path) -> dict[str, Any
 
     Raises TextmillError when `out` is there already, or when the file holds words that are no tokens.
     """
-    from textmill.interop import arpa, huggingface
+    from textmill.interop import arpa
+    from textmill.interop.huggingface import directory
     from textmill.text.tokenizer import Tokenizer
 
     if out.exists():
@@ -42,5 +44,5 @@ def take_in(space: Workspace, path: Path, like: str, out: Path) -> dict[str, Any
     tokenizer = Tokenizer.load(locate_model(space, like))
     model = arpa.read(path, tokenizer).float()
     info = {"name": path.stem, "task": "generation", "lineage": {"arpa": sha256_file(path)}}
-    huggingface.write(out, model, tokenizer, GenerationSpec(), info)
+    directory.write(out, model, tokenizer, GenerationSpec(), info)
     return {"model": str(out), "order": model.spec.order, "vocabulary": model.vocabulary}

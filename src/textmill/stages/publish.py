@@ -28,7 +28,8 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     Evaluates first if there is no report of these weights yet. Raises TextmillError, leaving any earlier model
     in place, when the new directory does not give the training path's logits.
     """
-    from textmill.interop import huggingface, parity
+    from textmill.interop import parity
+    from textmill.interop.huggingface import directory
     from textmill.stages.weights import best_weights
 
     recipe = run.recipe()
@@ -53,8 +54,8 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     above = lineage.read(run.path)
     with files.atomic_directory(run.model) as partial:
         model = weights.build(recipe, prepared)
-        huggingface.write(partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info)
-        twin = huggingface.has_twin(read_json(partial / "config.json"))
+        directory.write(partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info)
+        twin = directory.has_twin(read_json(partial / "config.json"))
         proof = parity.verify(partial, TEXTS, trained=model)
         if not proof.ok:
             bad = ", ".join(check.name for check in proof.checks if check.state == "failed")

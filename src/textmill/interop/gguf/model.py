@@ -17,7 +17,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.interop.gguf import architectures, reader, tokenizer_read, tokenizer_write, weights, writer
 from textmill.interop.gguf.quants import pack
 from textmill.interop.gguf.writer import Outgoing
-from textmill.interop.huggingface import Published
+from textmill.interop.huggingface.directory import Published
 from textmill.models import table
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, sha256_file, value_id, write_json
-from textmill.interop import headers
-from textmill.interop.stored import INDEX, WEIGHTS
+from textmill.interop.huggingface import headers
+from textmill.interop.huggingface.stored import INDEX, WEIGHTS
 
 ENDINGS = (".bin", ".pt", ".pth")
 _WORKER = Path(__file__).with_name("pickle_worker.py")

@@ -23,9 +23,10 @@ from textmill.base.files import atomic_directory, read_json, write_json, write_t
 from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import READ_AND_WRITE, MixtureSpec, ModelSpec
 from textmill.base.spec import GenerationSpec
-from textmill.interop import configuration, mixtures, weights
-from textmill.interop import generation as generations
-from textmill.interop.stored import INDEX, WEIGHTS, Stored, opened, read_table
+from textmill.interop.huggingface import config as configuration
+from textmill.interop.huggingface import generation as generations
+from textmill.interop.huggingface import mixtures, weights
+from textmill.interop.huggingface.stored import INDEX, WEIGHTS, Stored, opened, read_table
 from textmill.models import table
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed

@@ -13,8 +13,8 @@ import safetensors
 from torch import Tensor
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.interop import headers
-from textmill.interop.headers import Entry
+from textmill.interop.huggingface import headers
+from textmill.interop.huggingface.headers import Entry
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _LONGEST_JSON = 64_000_000  # bytes: a configuration has thousands, an index of shards some millions

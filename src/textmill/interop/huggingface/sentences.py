@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.interop.stored import read_table
+from textmill.interop.huggingface.stored import read_table
 
 Pooling = Literal["first", "mean", "last", "max"]
 _MODES: Mapping[str, Pooling] = {

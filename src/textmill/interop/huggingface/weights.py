@@ -14,11 +14,11 @@ from textmill.base.errors import DamagedError
 from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import ModelSpec, NGramSpec
 from textmill.interop.configurations.common import OWN
-from textmill.interop.headers import FLOATS
+from textmill.interop.huggingface.headers import FLOATS
+from textmill.interop.huggingface.stored import Stored
 from textmill.interop.rules.heads import head_rules
 from textmill.interop.rules.rule import LAYER, Rule
 from textmill.interop.rules.table import computed, rules, spellings
-from textmill.interop.stored import Stored
 
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
