@@ -17,8 +17,8 @@ from textmill.base.model_spec import (
     RecurrentEncoderDecoderSpec,
     RecurrentSpec,
 )
-from textmill.interop.configurations import decoders, encoder_decoders, encoders, heads
-from textmill.interop.configurations.common import OWN
+from textmill.interop.huggingface.configs import decoders, encoder_decoders, encoders, heads
+from textmill.interop.huggingface.configs.common import OWN
 
 NGRAM = "textmill-ngram"
 OURS = (OWN, NGRAM)  # what only Textmill reads

@@ -13,7 +13,7 @@ from torch import Tensor
 from textmill.base.errors import DamagedError
 from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import ModelSpec, NGramSpec
-from textmill.interop.configurations.common import OWN
+from textmill.interop.huggingface.configs.common import OWN
 from textmill.interop.huggingface.headers import FLOATS
 from textmill.interop.huggingface.stored import Stored
 from textmill.interop.rules.heads import head_rules

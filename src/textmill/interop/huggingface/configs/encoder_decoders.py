@@ -8,7 +8,7 @@ from typing import Any
 from textmill.base import schema
 from textmill.base.model_spec import EncoderDecoderSpec
 from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T5Positions
-from textmill.interop.configurations.common import (
+from textmill.interop.huggingface.configs.common import (
     OWN,
     PLAIN,
     activation,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from textmill.base.position_spec import LinearScaling, RotaryPositions, YarnScaling
-from textmill.interop.configurations.common import refuse
+from textmill.interop.huggingface.configs.common import refuse
 
 
 def scaling_fields(position: RotaryPositions) -> dict[str, Any] | None:

@@ -8,8 +8,8 @@ from typing import Any
 from textmill.base import schema
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import LearnedPositions, RotaryPositions
-from textmill.interop.configurations import rotary
-from textmill.interop.configurations.common import (
+from textmill.interop.huggingface.configs import rotary
+from textmill.interop.huggingface.configs.common import (
     OWN,
     PLAIN,
     activation,
