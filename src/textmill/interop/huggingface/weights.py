@@ -15,10 +15,9 @@ from textmill.base.head_spec import HeadSpec
 from textmill.base.model_spec import ModelSpec, NGramSpec
 from textmill.interop.huggingface.configs.common import OWN
 from textmill.interop.huggingface.headers import FLOATS
+from textmill.interop.huggingface.rules.rule import LAYER, Rule
+from textmill.interop.huggingface.rules.table import computed, head_rules, rules, spellings
 from textmill.interop.huggingface.stored import Stored
-from textmill.interop.rules.heads import head_rules
-from textmill.interop.rules.rule import LAYER, Rule
-from textmill.interop.rules.table import computed, rules, spellings
 
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")

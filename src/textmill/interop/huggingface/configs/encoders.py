@@ -17,7 +17,7 @@ from textmill.interop.huggingface.configs.common import (
     refuse,
     usual_scores,
 )
-from textmill.interop.rules.encoders import after_padding
+from textmill.interop.huggingface.rules.table import after_padding
 
 CLASSES = {
     "bert": "BertForPreTraining",

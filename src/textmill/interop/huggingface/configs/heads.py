@@ -9,7 +9,7 @@ from textmill.base import schema
 from textmill.base.errors import DamagedError
 from textmill.base.head_spec import ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
 from textmill.base.model_spec import DecoderSpec, ModelSpec
-from textmill.interop.rules.heads import head_rules
+from textmill.interop.huggingface.rules.table import head_rules
 
 _ENDINGS = {
     "classify": "ForSequenceClassification",
