@@ -13,9 +13,9 @@ from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpe
 from textmill.base.position_spec import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
-from textmill.interop import onnx
 from textmill.interop.huggingface.directory import Published
-from textmill.interop.onnx_runtime import OnnxModel
+from textmill.interop.onnx import graphs
+from textmill.interop.onnx.runtime import OnnxModel
 from textmill.models.table import build
 
 if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")):
@@ -74,7 +74,7 @@ def batch_of(published: Published, rows: int, length: int, side: str) -> Batch:
 @torch.no_grad()
 def test_the_graphs_are_the_model(name, tokenizer, tmp_path):
     published = make(name, tokenizer)
-    about = onnx.write(published, tmp_path / "out")
+    about = graphs.write(published, tmp_path / "out")
     assert about["kind"] == published.spec.kind
     model, exported = published.model, OnnxModel.load(tmp_path / "out")
     for rows, length, side in ((1, 1, "none"), (3, 6, "left"), (2, 9, "right")):
@@ -97,14 +97,14 @@ def test_the_graphs_are_the_model(name, tokenizer, tmp_path):
     for parameter in model.parameters():  # and graphs of another model would have been refused
         parameter.add_(0.01)
     with pytest.raises(TextmillError, match="differ from the model by"):
-        onnx._check(model, tmp_path / "out")
+        graphs._check(model, tmp_path / "out")
 
 
 def test_what_has_no_graph_says_so(tokenizer, tmp_path):
     spec = RecurrentSpec(d_model=8, layers=1)
     published = Published(build(spec, tokenizer.vocabulary), tokenizer, spec, GenerationSpec(), {})
     with pytest.raises(TextmillError, match="recurrent has no ONNX graph"):
-        onnx.write(published, tmp_path / "out")
+        graphs.write(published, tmp_path / "out")
 
 
 def test_a_missing_extra_says_what_to_install(tokenizer, tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_a_missing_extra_says_what_to_install(tokenizer, tmp_path, monkeypatch):
         importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name)
     )
     with pytest.raises(TextmillError, match=r"needs onnxscript; pip install 'textmill\[export\]'"):
-        onnx.write(make("decoder", tokenizer), tmp_path / "out")
+        graphs.write(make("decoder", tokenizer), tmp_path / "out")
 
 
 def test_a_damaged_graph_says_so(tmp_path):

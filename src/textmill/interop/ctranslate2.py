@@ -138,7 +138,7 @@ def _check(kind: str, model: Any, source: Path, made: Path) -> float:
             f"CTranslate2 cannot run what it made of this {kind} ({str(error)[:200]})",
             advice="export to onnx instead",
         ) from error
-    scale = max(1.0, float(expected.abs().max()) / 8)  # as interop/onnx.py
+    scale = max(1.0, float(expected.abs().max()) / 8)  # as interop/onnx/graphs.py
     delta = float((expected - found).abs().max()) / scale
     if not delta <= TOLERANCE:  # NaN too
         raise TextmillError(

@@ -52,9 +52,9 @@ def _gguf(kind: str) -> Write:
 
 
 def _onnx(published: Published, path: Path) -> Any:
-    from textmill.interop import onnx
+    from textmill.interop.onnx import graphs
 
-    return onnx.write(published, path)
+    return graphs.write(published, path)
 
 
 def _ctranslate2(published: Published, path: Path) -> Any:
@@ -70,7 +70,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _graphs(path: Path) -> Any:
-    from textmill.interop.onnx_runtime import OnnxModel
+    from textmill.interop.onnx.runtime import OnnxModel
 
     return OnnxModel.load(path)
 

@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, write_json
 from textmill.data.batch import IGNORE, Batch
-from textmill.interop import onnx_runtime
 from textmill.interop.huggingface.directory import Published
+from textmill.interop.onnx import runtime
 from textmill.models.decoder import Decoder
 from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
@@ -162,7 +162,7 @@ def _ids(name: str, length: int, axis: str) -> _Input:
 
 def _cache(name: str, layers: int, spec: Any, length: int, axis: str) -> _Input:
     shape = (2, spec.key_heads, length, spec.head_width)
-    names = onnx_runtime.cache_names(name, layers)
+    names = runtime.cache_names(name, layers)
     return _Input(names, [torch.zeros(shape) for _ in names], {0: "batch", 2: axis})
 
 
@@ -173,7 +173,7 @@ def _decoder(model: Decoder) -> list[_Graph]:
         _ids("attention_mask", _PAST + _NEW, "columns"),
         _cache("past_key_values", spec.layers, spec, _PAST, "past"),
     )
-    outputs = ("logits", *onnx_runtime.cache_names("present", spec.layers))
+    outputs = ("logits", *runtime.cache_names("present", spec.layers))
     return [_Graph("model.onnx", _Step(model), inputs, outputs)]
 
 
@@ -188,9 +188,9 @@ def _encoder_decoder(model: EncoderDecoder) -> list[_Graph]:
         _cache("source", layers, spec, _READ, "source"),
         _cache("past_key_values", layers, spec, _PAST, "past"),
     )
-    outputs = ("logits", *onnx_runtime.cache_names("present", layers))
+    outputs = ("logits", *runtime.cache_names("present", layers))
     return [
-        _Graph("encoder.onnx", _ReadSource(model), source, onnx_runtime.cache_names("source", layers)),
+        _Graph("encoder.onnx", _ReadSource(model), source, runtime.cache_names("source", layers)),
         _Graph("decoder.onnx", _StepAfterSource(model), inputs, outputs),
     ]
 
@@ -243,7 +243,7 @@ def write(published: Published, path: Path | str) -> dict[str, Any]:
             _draw(graph, place / graph.name)
         published.tokenizer.save(place / "tokenizer.json")
         about = _about(published, graphs)
-        write_json(place / onnx_runtime.ABOUT, about)
+        write_json(place / runtime.ABOUT, about)
         _check(model, place)
     return about
 
@@ -294,7 +294,7 @@ def _draw(graph: _Graph, path: Path) -> None:
 @torch.no_grad()
 def _check(model: Any, place: Path) -> None:
     """Raise TextmillError where the graphs do not give the model's logits."""
-    exported = onnx_runtime.OnnxModel.load(place)
+    exported = runtime.OnnxModel.load(place)
     draw = torch.Generator().manual_seed(0)
     delta = 0.0
     for length in (7, 1):

@@ -1,6 +1,6 @@
 """ONNX graphs of Textmill's run in onnxruntime, through the same calls as the models they were drawn from.
 
-So generation, beam search and `verify` drive them as they do a model. How the graphs look: interop/onnx.py.
+So generation, beam search and `verify` drive them as they do a model. How the graphs look: interop/onnx/graphs.py.
 
 Shapes: B sequences, T tokens, V vocabulary, C columns of a cache.
 """
@@ -58,7 +58,7 @@ class OnnxModel:
 
     @classmethod
     def load(cls, directory: Path | str, threads: int | None = None) -> OnnxModel:
-        """Read a directory that interop/onnx.py wrote. `threads`: as many as torch uses, if not given.
+        """Read a directory that interop/onnx/graphs.py wrote. `threads`: as many as torch uses, if not given.
 
         Raises DamagedError when a file is missing or is no graph, TextmillError without onnxruntime.
         """
