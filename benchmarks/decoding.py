@@ -25,7 +25,7 @@ from textmill.base.position_spec import LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import generate
 from textmill.decoding.layout import prepare
-from textmill.models.table import build
+from textmill.models.build import build
 
 VOCABULARY = 50257
 SPEC = DecoderSpec(

@@ -46,7 +46,7 @@ def publish(directory: Path) -> None:
     from textmill.base.model_spec import DecoderSpec
     from textmill.base.spec import GenerationSpec, TokenizerSpec
     from textmill.interop.huggingface import directory as huggingface
-    from textmill.models.table import build
+    from textmill.models.build import build
     from textmill.text.tokenizer_training import train
 
     root = Path(__file__).parents[1]

@@ -29,7 +29,7 @@ from textmill.base.training_spec import AdamWSpec, MuonSpec
 from textmill.data import tokens
 from textmill.data.loader import Loader
 from textmill.data.packing import RunningPacking
-from textmill.models import table
+from textmill.models import build
 from textmill.models.ngram_fit import fit, text_of
 from textmill.stages import mix
 from textmill.stages.workspace import Workspace
@@ -99,7 +99,7 @@ def prepare(texts: dict[str, list[str]], spec: TokenizerSpec, folder: Path) -> A
 
 def neural(spec: DecoderSpec, store: tokens.TokenStore, minutes: float) -> tuple[torch.nn.Module, int]:
     """A decoder trained for so many minutes, the rate falling to zero as they pass; and its steps."""
-    model = table.build(spec, store.vocabulary, seed=0)
+    model = build.build(spec, store.vocabulary, seed=0)
     optimizer = optimizers.build(model, MuonSpec(rest=AdamWSpec(lr=0.01)))
     loader = Loader(RunningPacking(store, spec.context), 2048 // spec.context, 0)
     started, steps = time.monotonic(), 0

@@ -63,7 +63,7 @@ def textmill() -> None:
     from textmill.base.training_spec import TrainingSpec
     from textmill.data.buckets import BucketLoader
     from textmill.data.view import Pair, Viewed, pair_batch
-    from textmill.models.table import build
+    from textmill.models.build import build
     from textmill.training import device, memory, objectives, optimizer
     from textmill.training.loop import train
 

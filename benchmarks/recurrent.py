@@ -27,7 +27,7 @@ from torch import nn
 from textmill.base.model_spec import Cell, RecurrentSpec
 from textmill.base.training_spec import AdamWSpec, TrainingSpec
 from textmill.data.batch import Batch
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.training import device, loss, optimizer
 from textmill.training.loop import train
 

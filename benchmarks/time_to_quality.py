@@ -116,7 +116,7 @@ def ours(folder: Path, steps: int) -> None:
     from textmill.base.model_spec import DecoderSpec
     from textmill.base.training_spec import AdamWSpec, MuonSpec, ScheduleSpec, TrainingSpec
     from textmill.data.batch import Batch
-    from textmill.models.table import build
+    from textmill.models.build import build
     from textmill.training import device, loss, optimizer, schedule
     from textmill.training.loop import train
 

@@ -74,7 +74,7 @@ def ours(shape: Shape, *, sparing: bool) -> None:
     from textmill.base.position_spec import LearnedPositions
     from textmill.base.training_spec import TrainingSpec
     from textmill.data.batch import Batch
-    from textmill.models.table import build
+    from textmill.models.build import build
     from textmill.training import device, loss, memory, optimizer
     from textmill.training.loop import train
 

@@ -38,9 +38,9 @@ from textmill.decoding.decode import answers
 from textmill.decoding.layout import prepare
 from textmill.decoding.prompt import Prompt
 from textmill.interop.huggingface import directory
-from textmill.interop.huggingface.directory import Published
 from textmill.interop.load import load
-from textmill.models.table import build
+from textmill.models.build import build
+from textmill.models.pretrained import Published
 from textmill.text.tokenizer_training import train
 
 

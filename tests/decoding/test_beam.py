@@ -17,7 +17,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
 from textmill.decoding.generate import generate
 from textmill.decoding.prompt import Prompt
-from textmill.models.table import build
+from textmill.models.build import build
 
 END = 0
 SPEC = GenerationSpec(tokens=4, temperature=0, beams=4)

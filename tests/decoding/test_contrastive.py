@@ -15,8 +15,8 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.decoding import contrastive
 from textmill.decoding.generate import generate
 from textmill.decoding.prompt import Prompt
+from textmill.models.build import build
 from textmill.models.ngram import NGram
-from textmill.models.table import build
 
 END, VOCABULARY = 0, 40
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}

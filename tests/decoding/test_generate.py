@@ -17,7 +17,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.decode import answers as search
 from textmill.decoding.generate import Piece, generate
 from textmill.decoding.sampling import draw, seeded, strategies
-from textmill.models.table import build
+from textmill.models.build import build
 
 VOCABULARY, END, CONTEXT = 90, 0, 48
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=CONTEXT, tied=False)

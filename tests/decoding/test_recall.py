@@ -15,7 +15,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
 from textmill.decoding.prefix_cache import Recall
-from textmill.models.table import build
+from textmill.models.build import build
 
 VOCABULARY, CONTEXT = 60, 64
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=CONTEXT, tied=False)

@@ -23,7 +23,7 @@ from textmill.decoding.pace import Pace
 from textmill.decoding.sampling import strategies
 from textmill.decoding.speculate import Speculation
 from textmill.index.draft import ContextDrafter, Draft
-from textmill.models.table import build
+from textmill.models.build import build
 
 VOCABULARY, END, CONTEXT = 60, 0, 96
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=CONTEXT, tied=False)

@@ -13,7 +13,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
 from textmill.decoding.layout import PackedLinear, QuantizedLinear, RoundedLinear, prepare
-from textmill.models.table import build
+from textmill.models.build import build
 
 SPEC = DecoderSpec(d_model=64, layers=2, heads=4, kv_heads=2, d_ff=128, context=32, bias="all", qk_norm=True)
 needs_bf16 = pytest.mark.skipif(

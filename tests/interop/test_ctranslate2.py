@@ -21,8 +21,8 @@ from textmill.base.position_spec import (
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop import ctranslate2
-from textmill.interop.huggingface.directory import Published
-from textmill.models.table import build
+from textmill.models.build import build
+from textmill.models.pretrained import Published
 
 if any(importlib.util.find_spec(name) is None for name in ("ctranslate2", "transformers")):
     pytest.skip("ctranslate2 or transformers is not installed", allow_module_level=True)

@@ -22,8 +22,8 @@ from textmill.interop import load
 from textmill.interop.gguf import architectures, reader, writer
 from textmill.interop.gguf import model as gguf_read
 from textmill.interop.gguf import model as gguf_write
-from textmill.interop.huggingface.directory import Published
-from textmill.models import table
+from textmill.models import build
+from textmill.models.pretrained import Published
 from textmill.text.tokenizer_training import train
 
 SIZES = {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 96, "context": 64}
@@ -83,7 +83,7 @@ def words():
 
 def published(spec, tokenizer, seed=0, template=None):
     """A model of random weights, its norms and biases random too, in bfloat16's numbers."""
-    model = table.build(spec, tokenizer.vocabulary + 3, seed=seed).eval()
+    model = build.build(spec, tokenizer.vocabulary + 3, seed=seed).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

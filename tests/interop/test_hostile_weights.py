@@ -16,7 +16,7 @@ from textmill.base.model_spec import DecoderSpec
 from textmill.base.spec import GenerationSpec
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface import headers
-from textmill.models.table import build
+from textmill.models.build import build
 
 SPEC = DecoderSpec(d_model=16, layers=2, heads=2, d_ff=24, context=32)
 

@@ -24,7 +24,7 @@ from textmill.base.position_spec import (
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.nn import position
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}

@@ -19,7 +19,7 @@ from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpe
 from textmill.base.position_spec import LearnedPositions, RotaryPositions
 from textmill.base.spec import GenerationSpec
 from textmill.interop.huggingface import directory as huggingface
-from textmill.models.table import build
+from textmill.models.build import build
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/keras.md"
 SCRIPT = re.compile(r"^cat > (\w+\.py) <<'PY'\n(.*?)^PY$", re.DOTALL | re.MULTILINE)

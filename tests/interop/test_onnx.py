@@ -13,10 +13,10 @@ from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpe
 from textmill.base.position_spec import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
-from textmill.interop.huggingface.directory import Published
 from textmill.interop.onnx import graphs
 from textmill.interop.onnx.runtime import OnnxModel
-from textmill.models.table import build
+from textmill.models.build import build
+from textmill.models.pretrained import Published
 
 if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")):
     pytest.skip("the extra `export` is not installed", allow_module_level=True)

@@ -15,7 +15,7 @@ from textmill.base.position_spec import AlibiPositions
 from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.interop import parity
 from textmill.interop.huggingface import directory
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.text.tokenizer_training import train
 
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=64)

@@ -20,7 +20,7 @@ from textmill.base.position_spec import (
     T5Positions,
 )
 from textmill.data.batch import IGNORE, Batch
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.nn.attention import capture, eager
 from textmill.training.loss import causal
 

@@ -13,8 +13,8 @@ from textmill.base.head_spec import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.base.model_spec import DecoderSpec, EncoderSpec, RecurrentSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models import heads
+from textmill.models.build import build
 from textmill.models.initial import kind_of_parameter
-from textmill.models.table import build
 
 VOCABULARY = 23
 BODIES = {
@@ -120,7 +120,7 @@ def test_fresh_heads_depend_on_the_seed_only():
 
 def test_a_headed_model_without_storage_takes_weights():
     """As whoever reads a published one does it."""
-    from textmill.models.table import empty
+    from textmill.models.build import empty
 
     model = make("encoder", "crf")
     with torch.device("meta"):

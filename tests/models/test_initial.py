@@ -9,7 +9,7 @@ from textmill.base.model_spec import DecoderSpec
 from textmill.base.position_spec import LearnedPositions, RelativePositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.models import initial
-from textmill.models.table import build, empty
+from textmill.models.build import build, empty
 
 SPEC = DecoderSpec(d_model=64, layers=3, heads=4, d_ff=96, tied=False, bias="all", norm="layernorm")
 

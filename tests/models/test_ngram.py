@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from textmill.base.errors import RecipeError
 from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import IGNORE, Batch
-from textmill.models import ngram_counts, table
+from textmill.models import build, ngram_counts
 from textmill.models.ngram_fit import fit
 from textmill.models.ngram_smoothing import good_turing, modified_discounts
 
@@ -192,7 +192,7 @@ def test_discounts_are_the_published_formulas():
 
 def test_tables_are_saved_and_loaded_like_weights():
     model = model_of(sample(), order=3, smoothing="infinity")
-    again = table.empty(model.spec, model.vocabulary)
+    again = build.empty(model.spec, model.vocabulary)
     again.load_state_dict(model.state_dict(), assign=True)
     batch = read([[END, 1, 2, 3]])
     assert torch.equal(model(batch), again(batch))

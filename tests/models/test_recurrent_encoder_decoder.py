@@ -11,7 +11,7 @@ from torch import nn
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import RecurrentEncoderDecoderSpec
 from textmill.data.batch import IGNORE, Batch
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.nn import attention
 from textmill.training.loss import causal
 

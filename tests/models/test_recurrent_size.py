@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from textmill.base.count_recurrent import recurrent_encoder_decoder_parameters, recurrent_parameters
 from textmill.base.model_spec import RecurrentEncoderDecoderSpec, RecurrentSpec
 from textmill.data.batch import Batch
-from textmill.models.size_recurrent import activation_bytes, flops_per_token
-from textmill.models.table import build, empty
+from textmill.models.build import build, empty
+from textmill.models.cost import activation_bytes, flops_per_token
 
 LANGUAGE_MODELS = st.builds(
     RecurrentSpec,

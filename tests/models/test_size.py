@@ -18,8 +18,8 @@ from textmill.base.position_spec import (
     T5Positions,
 )
 from textmill.data.batch import Batch
-from textmill.models import size
-from textmill.models.table import build, empty
+from textmill.models import cost
+from textmill.models.build import build, empty
 from textmill.nn import attention
 
 SPECS = st.builds(
@@ -54,7 +54,7 @@ SPECS = st.builds(
 @given(SPECS, st.integers(1, 300))
 def test_parameters_are_exact(spec, vocabulary):
     model = empty(spec, vocabulary)
-    assert size.parameters(spec, vocabulary) == sum(p.numel() for p in model.parameters())
+    assert cost.parameters(spec, vocabulary) == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("more", [{}, {"kv_heads": 2, "activation": "gelu"}, {"head_dim": 8, "tied": False}])
@@ -76,12 +76,12 @@ def test_flops_are_three_times_those_of_the_products_that_run(more):
         logits = model(Batch(inputs=x, targets=x))
     forward += sum(2 * 2 * weights.numel() * spec.head_width for weights in maps)
     forward += 2 * logits.numel() * spec.d_model
-    assert 3 * forward == size.flops_per_token(spec, 70, 24) * 48
+    assert 3 * forward == cost.flops_per_token(spec, 70, 24) * 48
 
 
 def test_windows_bound_the_flops_of_attention():
     full, windowed = (DecoderSpec(d_model=32, layers=3, heads=4, d_ff=80, window=w) for w in (None, 8))
-    saved = size.flops_per_token(full, 70, 24) - size.flops_per_token(windowed, 70, 24)
+    saved = cost.flops_per_token(full, 70, 24) - cost.flops_per_token(windowed, 70, 24)
     assert saved == 12 * 3 * 32 * (24 - 8)
 
 
@@ -90,7 +90,7 @@ def test_cache_bytes_are_those_allocated():
     x = torch.zeros(2, 5, dtype=torch.long)
     _, state = build(spec, 70).eval().begin(Batch(inputs=x, targets=x), capacity=9)
     held = sum(part.nbytes for layer in state.layers for part in (layer.keys, layer.values))
-    assert held == size.cache_bytes(spec, 2, 9)
+    assert held == cost.cache_bytes(spec, 2, 9)
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,17 @@ def test_activation_bytes_are_those_kept_for_the_backward_pass(more):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         model.hidden(Batch(inputs=x, targets=x))
-    predicted = size.activation_bytes(spec, 0, 4, 64)
+    predicted = cost.activation_bytes(spec, 0, 4, 64)
     assert predicted == pytest.approx(sum(kept.values()), rel=0.15)
 
 
 def test_checkpointing_and_chunks_lower_the_peak():
     spec = DecoderSpec()
-    plain = size.activation_bytes(spec, 8192, 8, 256)
-    assert size.activation_bytes(spec, 8192, 8, 256, checkpointing=True) < plain
-    assert size.activation_bytes(spec, 8192, 8, 256, loss_chunk=256) < plain
+    plain = cost.activation_bytes(spec, 8192, 8, 256)
+    assert cost.activation_bytes(spec, 8192, 8, 256, checkpointing=True) < plain
+    assert cost.activation_bytes(spec, 8192, 8, 256, loss_chunk=256) < plain
 
 
 def test_needs_no_torch():
-    code = "import sys, textmill.models.size, textmill.base.presets; sys.exit('torch' in sys.modules)"
+    code = "import sys, textmill.models.cost, textmill.base.presets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

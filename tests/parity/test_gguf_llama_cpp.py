@@ -21,8 +21,8 @@ from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import load
 from textmill.interop.gguf import model as gguf_write
-from textmill.interop.huggingface.directory import Published
-from textmill.models import table
+from textmill.models import build
+from textmill.models.pretrained import Published
 from textmill.text import pretrained
 from textmill.text.tokenizer_training import train
 
@@ -99,7 +99,7 @@ def words():
 
 def published(spec, tokenizer):
     """Random weights, large enough that attention and gates matter."""
-    model = table.build(spec, tokenizer.vocabulary, seed=1).eval()
+    model = build.build(spec, tokenizer.vocabulary, seed=1).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -11,7 +11,7 @@ from torch import nn
 
 from textmill.base.model_spec import RecurrentEncoderDecoderSpec, RecurrentSpec
 from textmill.data.batch import Batch
-from textmill.models.table import build
+from textmill.models.build import build
 
 VOCABULARY = 20
 CELLS = {"gru": (nn.GRU, nn.GRUCell), "lstm": (nn.LSTM, nn.LSTMCell)}

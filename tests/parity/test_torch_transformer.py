@@ -11,7 +11,7 @@ from torch import nn
 from textmill.base.model_spec import EncoderDecoderSpec, EncoderSpec
 from textmill.base.position_spec import SinusoidalPositions
 from textmill.data.batch import Batch
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.nn.position import sinusoidal
 
 WIDTH, HEADS, INNER, VOCABULARY = 24, 3, 40, 31

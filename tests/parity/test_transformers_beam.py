@@ -14,7 +14,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
 from textmill.decoding.prompt import Prompt
 from textmill.interop.huggingface import directory as huggingface
-from textmill.models.table import build
+from textmill.models.build import build
 
 transformers = pytest.importorskip("transformers")
 

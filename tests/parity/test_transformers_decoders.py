@@ -14,7 +14,7 @@ from textmill.base.position_spec import (
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
-from textmill.models.table import build
+from textmill.models.build import build
 
 transformers = pytest.importorskip("transformers")
 

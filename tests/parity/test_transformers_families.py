@@ -15,7 +15,7 @@ from textmill.data.batch import Batch
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface.weights import published
-from textmill.models.table import build
+from textmill.models.build import build
 
 transformers = pytest.importorskip("transformers")
 

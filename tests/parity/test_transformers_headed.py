@@ -12,8 +12,8 @@ from textmill.base.position_spec import LearnedPositions
 from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory
+from textmill.models.build import build
 from textmill.models.heads import Headed, attach
-from textmill.models.table import build
 
 transformers = pytest.importorskip("transformers")
 

@@ -17,7 +17,7 @@ from textmill.cli import chat as verb
 from textmill.cli.main import app
 from textmill.decoding.generate import generate
 from textmill.interop.huggingface import directory as huggingface
-from textmill.models import table
+from textmill.models import build
 from textmill.stages import chat
 from textmill.stages.workspace import Workspace
 from textmill.text.tokenizer_training import train
@@ -32,7 +32,7 @@ def directory(tmp_path_factory):
     place = tmp_path_factory.mktemp("chat") / "model"
     tokenizer = train(TokenizerSpec(kind="bytes"), [])
     spec = DecoderSpec(d_model=32, layers=2, heads=2, d_ff=64, context=96)
-    model = table.build(spec, tokenizer.vocabulary, seed=1)
+    model = build.build(spec, tokenizer.vocabulary, seed=1)
     huggingface.write(place, model, tokenizer, GenerationSpec(tokens=8, temperature=0.0), {})
     return place
 

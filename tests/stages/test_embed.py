@@ -14,7 +14,7 @@ from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory, sentences
 from textmill.interop.huggingface.sentences import Sentences
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.stages.embed import vectors_of
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 40}

@@ -7,7 +7,7 @@ import torch
 
 from textmill.base.model_spec import DecoderSpec
 from textmill.data.batch import IGNORE, Batch
-from textmill.models.table import build
+from textmill.models.build import build
 
 VOCABULARY = 37
 SPEC = DecoderSpec(d_model=16, layers=2, heads=2, d_ff=32, context=12)

@@ -13,7 +13,7 @@ import torch
 from conftest import SPEC, VOCABULARY, RandomLoader
 
 from textmill.base.training_spec import AdamWSpec, MuonSpec
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.training import checkpoint, distributed
 from textmill.training import optimizer as optimizers
 from textmill.training.average import WeightAverage

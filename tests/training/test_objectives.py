@@ -19,8 +19,8 @@ from textmill.base.model_spec import (
 )
 from textmill.base.training_spec import AdamWSpec
 from textmill.data.batch import IGNORE, Batch
+from textmill.models.build import build
 from textmill.models.heads import attach
-from textmill.models.table import build
 from textmill.training import objectives
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train

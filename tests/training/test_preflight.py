@@ -10,7 +10,7 @@ import torch
 
 from textmill.base.model_spec import DecoderSpec
 from textmill.base.training_spec import AdamWSpec, MuonSpec, TrainingSpec
-from textmill.models.table import build
+from textmill.models.build import build
 from textmill.training import device, preflight
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from textmill.base.model_spec import DecoderSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
-from textmill.models import table
+from textmill.models import build
 from textmill.training import scoring
 
 SPEC = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=16, dropout=0.5)
@@ -22,7 +22,7 @@ VOCABULARY, DOCUMENTS = 40, 4
 @pytest.fixture
 def model():
     torch.set_num_threads(1)
-    return table.build(SPEC, VOCABULARY, seed=1).train()
+    return build.build(SPEC, VOCABULARY, seed=1).train()
 
 
 @pytest.fixture

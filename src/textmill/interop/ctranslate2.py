@@ -24,8 +24,8 @@ from textmill.base.files import atomic_directory, read_json
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import readings
 from textmill.interop.huggingface import directory
-from textmill.interop.huggingface.directory import Published
 from textmill.models.heads import Headed
+from textmill.models.pretrained import Published
 
 TOLERANCE = 1e-4  # of logits, log-probabilities and states
 _TOKENS = 24  # of the text the conversion is checked on

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.interop.huggingface.config import READ as TYPES
 
 if TYPE_CHECKING:
-    from textmill.interop.huggingface.directory import Published
+    from textmill.models.pretrained import Published
 
 Write = Callable[["Published", Path], Any]
 

@@ -9,7 +9,7 @@ import torch
 
 from textmill.interop.gguf import model
 from textmill.interop.huggingface import directory
-from textmill.interop.huggingface.directory import Published
+from textmill.models.pretrained import Published
 
 GGUF = ".gguf"
 _FILES: Mapping[str, Callable[[Path, torch.dtype], Published]] = {GGUF: model.read}  # by the ending

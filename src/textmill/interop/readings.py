@@ -18,8 +18,9 @@ from torch import Tensor
 from textmill.base.model_spec import READ_AND_WRITE
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.special import frame
-from textmill.interop.huggingface.directory import Published, bare
+from textmill.interop.huggingface.directory import bare
 from textmill.models.heads import Headed
+from textmill.models.pretrained import Published
 
 # What transformers calls a model of each kind, and of each head in place of its output layer.
 _AUTO = {

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from textmill.base.model_spec import DecoderSpec, TransformerSpec
 from textmill.data.batch import Batch
+from textmill.models.generator import Writer
 from textmill.models.stack import Stack
-from textmill.models.writer import Writer
 from textmill.nn import fused
 from textmill.nn.cache import CacheState
 from textmill.nn.linear import Linear, product

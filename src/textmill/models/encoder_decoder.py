@@ -12,8 +12,8 @@ from textmill.base.errors import TextmillError
 from textmill.base.model_spec import EncoderDecoderSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.decoder import OutputLayer
+from textmill.models.generator import Writer
 from textmill.models.stack import Stack
-from textmill.models.writer import Writer
 from textmill.nn import fused, reach
 from textmill.nn.cache import CacheState
 

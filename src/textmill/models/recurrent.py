@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from textmill.base.model_spec import RecurrentSpec, TransformerSpec
 from textmill.base.position_spec import NoPositions
 from textmill.data.batch import Batch
-from textmill.models.writer import Writer
+from textmill.models.generator import Writer
 from textmill.nn import fused, reach, recurrent
 from textmill.nn.attention import Attention
 from textmill.nn.cache import CacheState, allocate

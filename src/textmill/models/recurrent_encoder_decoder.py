@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import RecurrentEncoderDecoderSpec
 from textmill.data.batch import Batch
-from textmill.models.writer import Writer
+from textmill.models.generator import Writer
 from textmill.nn import fused, recurrent
 from textmill.nn.alignment import Alignment, Memory
 from textmill.nn.attention import record

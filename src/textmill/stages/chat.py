@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from textmill.decoding.stream import TextPiece
-    from textmill.interop.huggingface.directory import Published
+    from textmill.models.pretrained import Published
     from textmill.text.pretrained import AnyTokenizer
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"

@@ -51,7 +51,7 @@ def _counted(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
 
 
 def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
-    from textmill.models import size
+    from textmill.models import cost
     from textmill.training import device, memory
 
     compute = device.choose(recipe.training)
@@ -61,7 +61,7 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
     space.reporter.note("timing a few steps on a copy")
     timing = _timing(recipe, prepared, compute, fit)
     loader, vocabulary = loader_of(recipe, prepared), prepared.open_tokenizer().vocabulary
-    flops = size.flops_per_token(recipe.trained, vocabulary, recipe.sequence)
+    flops = cost.flops_per_token(recipe.trained, vocabulary, recipe.sequence)
     tokens = timing.tokens_per_second * timing.seconds
     free = memory.free_bytes(compute.device)
     result = {

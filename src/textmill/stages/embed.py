@@ -17,8 +17,8 @@ from textmill.stages.workspace import Workspace
 if TYPE_CHECKING:
     import numpy as np
 
-    from textmill.interop.huggingface.directory import Published
     from textmill.interop.huggingface.sentences import Pooling, Sentences
+    from textmill.models.pretrained import Published
 
 _BATCH_TOKENS = 8192  # read at once, padding included
 POOLINGS: dict[str, Pooling] = {"cls": "first", "mean": "mean", "last": "last", "max": "max"}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
     from textmill.decoding.stream import TextPiece
     from textmill.index.draft import Drafter
-    from textmill.interop.huggingface.directory import Published
+    from textmill.models.pretrained import Published
 
 
 @dataclass

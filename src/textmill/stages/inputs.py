@@ -84,7 +84,7 @@ def head_of(recipe: Recipe, prepared: Prepared) -> HeadSpec | None:
 
 def model_of(recipe: Recipe, prepared: Prepared) -> Any:
     """The model of a recipe with its first weights, its head included."""
-    from textmill.models import table
+    from textmill.models import build
 
     vocabulary = prepared.open_tokenizer().vocabulary
-    return table.build(recipe.model, vocabulary, seed=recipe.seed, head=head_of(recipe, prepared))
+    return build.build(recipe.model, vocabulary, seed=recipe.seed, head=head_of(recipe, prepared))

@@ -137,7 +137,7 @@ def open_session(
     run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any
 ) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
-    from textmill.models import size
+    from textmill.models import cost
     from textmill.training import optimizer
     from textmill.training.average import WeightAverage
 
@@ -151,7 +151,7 @@ def open_session(
         world=world,
         compute=compute,
         model=model,
-        flops_per_token=size.flops_per_token(recipe.trained, tokenizer.vocabulary, recipe.sequence),
+        flops_per_token=cost.flops_per_token(recipe.trained, tokenizer.vocabulary, recipe.sequence),
         optimizer=optimizer.build(model, recipe.training.optimizer),
         average=WeightAverage(model, average.decay) if average is not None else None,
         loader=inputs.loader_of(recipe, prepared),

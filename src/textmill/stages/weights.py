@@ -12,7 +12,7 @@ from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.base.run import Run
 from textmill.base.spec import Recipe
-from textmill.models import table
+from textmill.models import build as table
 from textmill.stages.prepare import Prepared
 from textmill.training import checkpoint
 

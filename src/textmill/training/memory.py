@@ -16,7 +16,7 @@ from textmill.base.count import blocks, matrices, parameters
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import TrainedSpec, TransformerSpec
 from textmill.base.training_spec import MuonSpec, TrainingSpec
-from textmill.models import size
+from textmill.models import cost
 from textmill.training.device import Compute
 from textmill.training.loss import CPU_CHUNK
 
@@ -74,7 +74,7 @@ def predict(
     moments = 2 * weights
     if isinstance(training.optimizer, MuonSpec) and isinstance(model, TransformerSpec):
         moments -= 4 * matrices(model) // shares
-    activations = size.activation_bytes(
+    activations = cost.activation_bytes(
         model,
         vocabulary,
         rows,
@@ -156,7 +156,7 @@ def recomputed_blocks(
     if rows * ranks < training.batch or training.parallel == "fsdp2":  # gradients are there all the time
         return sum(number for number, _ in blocks(model))
     element = 2 if precision == "bf16" else 4
-    return size.recomputed_blocks(model, vocabulary, rows, sequence, element=element, loss_chunk=loss_chunk)
+    return cost.recomputed_blocks(model, vocabulary, rows, sequence, element=element, loss_chunk=loss_chunk)
 
 
 def _chunk(training: TrainingSpec, vocabulary: int, tokens: int, compute: Compute) -> int | None:

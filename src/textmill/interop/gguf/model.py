@@ -17,8 +17,8 @@ from textmill.base.spec import GenerationSpec
 from textmill.interop.gguf import architectures, reader, tokenizer_read, tokenizer_write, weights, writer
 from textmill.interop.gguf.quants import pack
 from textmill.interop.gguf.writer import Outgoing
-from textmill.interop.huggingface.directory import Published
-from textmill.models import table
+from textmill.models import build
+from textmill.models.pretrained import Published
 
 
 def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:
@@ -32,7 +32,7 @@ def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:
     file = reader.read(path)
     spec = architectures.read(file.metadata, file.tensors, lambda: weights.frequencies(file), path)
     architecture = architectures.architecture_of(file.metadata, path)
-    model = table.empty(spec, weights.vocabulary(file))
+    model = build.empty(spec, weights.vocabulary(file))
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     plan = weights.plan(file, architecture, spec, shapes)
     tokenizer = tokenizer_read.read(file.metadata, path)

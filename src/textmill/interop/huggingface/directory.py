@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,17 @@ from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, write_json, write_text
 from textmill.base.head_spec import HeadSpec
-from textmill.base.model_spec import READ_AND_WRITE, MixtureSpec, ModelSpec
+from textmill.base.model_spec import READ_AND_WRITE, ModelSpec
 from textmill.base.spec import GenerationSpec
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
 from textmill.interop.huggingface import mixtures, weights
 from textmill.interop.huggingface.stored import INDEX, WEIGHTS, Stored, opened, read_table
-from textmill.models import table
+from textmill.models import build
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
+from textmill.models.pretrained import Published
 from textmill.text import pretrained
 from textmill.text.pretrained import AnyTokenizer
 from textmill.text.tokenizer import Tokenizer
@@ -42,22 +42,6 @@ _BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
     "roberta": "RobertaModel",
     "distilbert": "DistilBertModel",
 }
-
-
-@dataclass(frozen=True)
-class Published:
-    """A directory read: ready to generate with, to score, or to train on."""
-
-    model: nn.Module  # in eval mode, on the CPU
-    tokenizer: AnyTokenizer
-    spec: ModelSpec | MixtureSpec
-    generation: GenerationSpec
-    info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
-    template: str | None = None  # of conversations, in Jinja
-    missing: tuple[
-        str, ...
-    ] = ()  # parts of heads that the weights leave out, and the model then does not have
-    ignored: tuple[str, ...] = ()  # what the directory holds and no part of the model is
 
 
 def has_twin(config: Mapping[str, Any]) -> bool:
@@ -224,7 +208,7 @@ def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stor
     if blocks > len(stored.entries):
         raise DamagedError(f"asks for {blocks} blocks; there are {len(stored.entries)} tensors", where=where)
     try:
-        return table.empty(spec, vocabulary, head)
+        return build.empty(spec, vocabulary, head)
     except (RuntimeError, OverflowError, TypeError) as error:
         raise DamagedError(f"asks for sizes no model has ({str(error)[:200]})", where=where) from error
 

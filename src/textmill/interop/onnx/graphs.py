@@ -31,12 +31,12 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, write_json
 from textmill.data.batch import IGNORE, Batch
-from textmill.interop.huggingface.directory import Published
 from textmill.interop.onnx import runtime
 from textmill.models.decoder import Decoder
 from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.heads import Headed
+from textmill.models.pretrained import Published
 from textmill.nn import reach
 from textmill.nn.cache import CacheState, LayerCache, Source
 
