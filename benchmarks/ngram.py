@@ -30,7 +30,7 @@ from textmill.data import tokens
 from textmill.data.loader import Loader
 from textmill.data.packing import RunningPacking
 from textmill.models import build
-from textmill.models.ngram_fit import fit, text_of
+from textmill.models.ngram.fit import fit, text_of
 from textmill.stages import mix
 from textmill.stages.workspace import Workspace
 from textmill.text import tokenizer_training

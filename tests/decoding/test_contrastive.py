@@ -16,7 +16,7 @@ from textmill.decoding import contrastive
 from textmill.decoding.generate import generate
 from textmill.decoding.prompt import Prompt
 from textmill.models.build import build
-from textmill.models.ngram import NGram
+from textmill.models.ngram.model import NGram
 
 END, VOCABULARY = 0, 40
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}

@@ -11,7 +11,7 @@ from textmill.base.model_spec import NGramSpec
 from textmill.base.spec import TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import arpa
-from textmill.models.ngram_fit import fit
+from textmill.models.ngram.fit import fit
 from textmill.text.tokenizer_training import train
 
 TEXTS = [

@@ -16,8 +16,8 @@ import torch
 
 from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import IGNORE, Batch
-from textmill.models.ngram_fit import fit
-from textmill.models.ngram_smoothing import modified_discounts
+from textmill.models.ngram.fit import fit
+from textmill.models.ngram.smoothing import modified_discounts
 
 END, VOCABULARY = 0, 9
 

@@ -16,7 +16,7 @@ from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.heads import Headed, attach
 from textmill.models.initial import initialise
-from textmill.models.ngram import NGram
+from textmill.models.ngram.model import NGram
 from textmill.models.recurrent import RecurrentModel
 from textmill.models.recurrent_encoder_decoder import RecurrentEncoderDecoder
 
@@ -62,7 +62,7 @@ def build(
     """A fresh model on the CPU, in training mode, its weights a function of (spec, vocabulary, seed) only.
 
     Weights are drawn in float32 and then rounded to `dtype`. The global random state is not touched. An n-gram has
-    no weights to begin with: models/ngram_fit.py makes one from a text.
+    no weights to begin with: models/ngram/fit.py makes one from a text.
     """
     model = empty(spec, vocabulary).to_empty(device="cpu").train()
     initialise(model, seed)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.base.model_spec import MixtureSpec
 from textmill.data.batch import Batch
-from textmill.models.tables import Tables
+from textmill.models.ngram.tables import Tables
 
 
 @dataclass(slots=True)

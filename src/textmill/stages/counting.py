@@ -19,7 +19,7 @@ from textmill.stages.prepare import Prepared
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:
-    from textmill.models.ngram import NGram
+    from textmill.models.ngram.model import NGram
 
 _POSITIONS = 8192  # scored at once
 
@@ -29,7 +29,7 @@ def count_model(spec: NGramSpec, prepared: Prepared, space: Workspace, *, name: 
 
     Raises RecipeError or TextmillError when there is nothing to count.
     """
-    from textmill.models.ngram_fit import fit, text_of
+    from textmill.models.ngram.fit import fit, text_of
 
     inputs.not_empty(inputs.part(prepared, "train"))
     found = Index(index(prepared, space, name=name).path)

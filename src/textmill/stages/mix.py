@@ -115,7 +115,7 @@ def beside(
     mixture is weighed on `fit_tokens` of its validation part. All are judged on the same `test_tokens` of the test
     part, the run's model (`OWN`) among them. Empty where a part is missing.
     """
-    from textmill.models.ngram import NGram
+    from textmill.models.ngram.model import NGram
     from textmill.stages.weights import best_weights
 
     recipe, prepared = run.recipe(), trained_on(run, space)

@@ -19,7 +19,7 @@ def export(space: Workspace, target: str, path: Path) -> dict[str, Any]:
     """
     from textmill.interop import arpa
     from textmill.interop.huggingface import directory
-    from textmill.models.ngram import NGram
+    from textmill.models.ngram.model import NGram
 
     published = directory.read(locate_model(space, target))
     if not isinstance(published.model, NGram):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from textmill.models.tables import Tables, first_not_under, ragged
+from textmill.models.ngram.tables import Tables, first_not_under, ragged
 
 FIELDS = 4  # what is kept of a position's longest context: low, high, tokens, followers
 _FOLLOWERS = 32  # different next tokens are counted up to here

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import Batch
-from textmill.models.ngram_stream import FIELDS, Found, Stream
-from textmill.models.tables import Tables, first_not_under, ragged
+from textmill.models.ngram.stream import FIELDS, Found, Stream
+from textmill.models.ngram.tables import Tables, first_not_under, ragged
 
 _LOGITS = 1 << 24  # probabilities worked out at once: 64 MiB in float32
 
@@ -25,7 +25,7 @@ class Level(Tables):
     """The n-grams of one length: those that go on from one context stand together, by rising last token.
 
     tokens (N,) the last token; starts (M + 1,) where each of the M contexts' n-grams begin; alpha (N,), gamma (M,)
-    as in models/ngram_smoothing.py.
+    as in models/ngram/smoothing.py.
     """
 
     tokens: nn.Parameter

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from textmill.base.model_spec import NGramSpec
-from textmill.models import ngram_counts
-from textmill.models.ngram import NGram
-from textmill.models.ngram_smoothing import smooth
+from textmill.models.ngram import counts as ngram_counts
+from textmill.models.ngram.model import NGram
+from textmill.models.ngram.smoothing import smooth
 
 _MOST_ESCAPE = 64.0
 _ESCAPES = 32  # lengths of contexts whose escape is estimated; longer ones share the last

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from textmill.base.model_spec import NGramSpec
-from textmill.models.ngram_counts import Counts, Level
+from textmill.models.ngram.counts import Counts, Level
 
 _GOOD_TURING = 5  # counts up to this are discounted (Katz 1987, section III)
 _COVERED = (
