@@ -20,12 +20,12 @@ import time
 
 import torch
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions
-from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import generate
 from textmill.decoding.layout import prepare
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import LearnedPositions
+from textmill.specs.recipe import GenerationSpec
 
 VOCABULARY = 50257
 SPEC = DecoderSpec(

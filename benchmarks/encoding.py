@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textmill.base.spec import TokenizerSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.tokenizer import Tokenizer
 from textmill.text.tokenizer_engine import threads_here
 from textmill.text.tokenizer_training import train

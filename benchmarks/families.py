@@ -31,14 +31,15 @@ ORDER = ("ngram", "gru", "lstm", "gru-attention", "gpt", "bert", "encoder-decode
 
 def one(name: str, minutes: float, work: Path) -> dict:
     """Train and score one family in this process; its figures."""
-    from textmill.base import count, recipe, schema
-    from textmill.base.model_spec import NGramSpec
-    from textmill.base.spec import Recipe
+    from textmill.base import schema
+    from textmill.specs import parameters, recipe_file
+    from textmill.specs.model import NGramSpec
+    from textmill.specs.recipe import Recipe
     from textmill.stages import check, evaluate, prepare, train
     from textmill.stages.workspace import Workspace
 
     space = Workspace(work)
-    chosen = recipe.load(RECIPES / f"{name}.toml")
+    chosen = recipe_file.load(RECIPES / f"{name}.toml")
     prepared = prepare.prepare(chosen, space)
     vocabulary = prepared.open_tokenizer().vocabulary
     counted = isinstance(chosen.model, NGramSpec)
@@ -57,7 +58,7 @@ def one(name: str, minutes: float, work: Path) -> dict:
     looks = by_minute(run)
     return {
         "family": name,
-        "parameters": None if counted else count.parameters(chosen.trained, vocabulary),
+        "parameters": None if counted else parameters.parameters(chosen.trained, vocabulary),
         "steps": chosen.steps,
         "minutes": round(looks[-1][0], 2),
         "tokens_per_second": speeds[len(speeds) // 2],

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from textmill.base.step_spec import C4Step, ClassifierStep, FineWebStep, GopherStep
+from textmill.specs.cleaning import C4Step, ClassifierStep, FineWebStep, GopherStep
 from textmill.text import c4, classifier, fineweb, gopher, words
 from textmill.text.document import Document, Step, collected
 

@@ -43,10 +43,10 @@ def ways(directory: Path) -> dict[str, list[str]]:
 
 def publish(directory: Path) -> None:
     """A small model with random weights and a tokenizer trained on this file's neighbours."""
-    from textmill.base.model_spec import DecoderSpec
-    from textmill.base.spec import GenerationSpec, TokenizerSpec
     from textmill.interop.huggingface import directory as huggingface
     from textmill.models.build import build
+    from textmill.specs.model import DecoderSpec
+    from textmill.specs.recipe import GenerationSpec, TokenizerSpec
     from textmill.text.tokenizer_training import train
 
     root = Path(__file__).parents[1]

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import torch
 
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.decoding.generate import generate
 from textmill.decoding.layout import prepare
 from textmill.interop.huggingface import directory
 from textmill.interop.load import load
+from textmill.specs.recipe import GenerationSpec
 
 TEXT = (
     "The mill stood where the two streams met, and on quiet evenings one could hear the wheel from the road. Its "

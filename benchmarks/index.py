@@ -35,7 +35,7 @@ class Corpus:
         import numpy as np
         from encoding import stdlib_texts
 
-        from textmill.base.spec import TokenizerSpec
+        from textmill.specs.recipe import TokenizerSpec
         from textmill.text.tokenizer_training import train
 
         texts = stdlib_texts(40_000_000)

@@ -23,14 +23,14 @@ import torch
 
 from textmill.base.console import Reporter
 from textmill.base.files import content_id
-from textmill.base.model_spec import DecoderSpec, NGramSpec
-from textmill.base.spec import TokenizerSpec
-from textmill.base.training_spec import AdamWSpec, MuonSpec
 from textmill.data import tokens
 from textmill.data.loader import Loader
 from textmill.data.packing import RunningPacking
 from textmill.models import build
 from textmill.models.ngram.fit import fit, text_of
+from textmill.specs.model import DecoderSpec, NGramSpec
+from textmill.specs.recipe import TokenizerSpec
+from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.stages import mix
 from textmill.stages.workspace import Workspace
 from textmill.text import tokenizer_training

@@ -58,12 +58,12 @@ def turns(step) -> None:
 def textmill() -> None:
     import numpy as np
 
-    from textmill.base.model_spec import EncoderDecoderSpec
-    from textmill.base.objective_spec import PairsObjective
-    from textmill.base.training_spec import TrainingSpec
     from textmill.data.buckets import BucketLoader
     from textmill.data.view import Pair, Viewed, pair_batch
     from textmill.models.build import build
+    from textmill.specs.model import EncoderDecoderSpec
+    from textmill.specs.objective import PairsObjective
+    from textmill.specs.training import TrainingSpec
     from textmill.training import device, memory, objectives, optimizer
     from textmill.training.loop import train
 

@@ -115,8 +115,8 @@ def write_input(folder: Path, data: Path, size: int) -> tuple[list[tuple[str, st
 # --- the sides ----------------------------------------------------------------------------------------------------
 def textmill(base: Path, workers: int) -> dict:
     """Seconds, ids that passed the filters, and ids that were kept."""
-    from textmill.base.corpus_spec import CorpusSpec, FilesSource, SplitSpec
-    from textmill.base.step_spec import GopherStep, NearDuplicatesStep
+    from textmill.specs.cleaning import GopherStep, NearDuplicatesStep
+    from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
     from textmill.text import engine
     from textmill.text.corpus import Corpus
 

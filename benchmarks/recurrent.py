@@ -24,10 +24,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from textmill.base.model_spec import Cell, RecurrentSpec
-from textmill.base.training_spec import AdamWSpec, TrainingSpec
 from textmill.data.batch import Batch
 from textmill.models.build import build
+from textmill.specs.model import Cell, RecurrentSpec
+from textmill.specs.training import AdamWSpec, TrainingSpec
 from textmill.training import device, loss, optimizer
 from textmill.training.loop import train
 

@@ -49,8 +49,8 @@ PROMPT = 200  # tokens
 
 def trained(folder: Path, steps: int):
     """(model, tokenizer, index, held-out texts) of a run in `folder`, made where it is missing."""
-    from textmill.base import recipe
     from textmill.base.console import Reporter
+    from textmill.specs import recipe_file
     from textmill.stages.index import open_index
     from textmill.stages.prepare import trained_on
     from textmill.stages.train import train
@@ -63,7 +63,7 @@ def trained(folder: Path, steps: int):
         path.write_text(RECIPE.format(steps=steps), encoding="utf-8")
     space = Workspace(folder, Reporter())
     run = space.run("speculate")
-    asked = recipe.load(path)
+    asked = recipe_file.load(path)
     if not run.exists or not any(run.checkpoints.glob(f"step-{asked.training.steps:08d}")):
         run = train(asked, space)
     prepared = trained_on(run, space)
@@ -128,9 +128,9 @@ def main() -> None:
     options = parser.parse_args()
     import torch
 
-    from textmill.base.spec import GenerationSpec
     from textmill.decoding.layout import prepare
     from textmill.index.draft import ContextDrafter, CorpusDrafter
+    from textmill.specs.recipe import GenerationSpec
 
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as temporary:

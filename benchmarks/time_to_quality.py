@@ -113,10 +113,10 @@ def peer(folder: Path, steps: int) -> None:
 
 
 def ours(folder: Path, steps: int) -> None:
-    from textmill.base.model_spec import DecoderSpec
-    from textmill.base.training_spec import AdamWSpec, MuonSpec, ScheduleSpec, TrainingSpec
     from textmill.data.batch import Batch
     from textmill.models.build import build
+    from textmill.specs.model import DecoderSpec
+    from textmill.specs.training import AdamWSpec, MuonSpec, ScheduleSpec, TrainingSpec
     from textmill.training import device, loss, optimizer, schedule
     from textmill.training.loop import train
 

@@ -70,11 +70,11 @@ def sparing(shape: Shape) -> None:
 
 def ours(shape: Shape, *, sparing: bool) -> None:
     """Our loop; `sparing` as with training.gradient_checkpointing."""
-    from textmill.base.model_spec import DecoderSpec
-    from textmill.base.position_spec import LearnedPositions
-    from textmill.base.training_spec import TrainingSpec
     from textmill.data.batch import Batch
     from textmill.models.build import build
+    from textmill.specs.model import DecoderSpec
+    from textmill.specs.position import LearnedPositions
+    from textmill.specs.training import TrainingSpec
     from textmill.training import device, loss, memory, optimizer
     from textmill.training.loop import train
 

@@ -30,10 +30,6 @@ from typing import Any
 import torch
 
 from textmill.base import machine
-from textmill.base.generation_spec import GenerationSpec
-from textmill.base.model_spec import EncoderDecoderSpec
-from textmill.base.position_spec import SinusoidalPositions
-from textmill.base.spec import TokenizerSpec
 from textmill.decoding.decode import answers
 from textmill.decoding.layout import prepare
 from textmill.decoding.prompt import Prompt
@@ -41,6 +37,10 @@ from textmill.interop.huggingface import directory
 from textmill.interop.load import load
 from textmill.models.build import build
 from textmill.models.pretrained import Published
+from textmill.specs.generation import GenerationSpec
+from textmill.specs.model import EncoderDecoderSpec
+from textmill.specs.position import SinusoidalPositions
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.tokenizer_training import train
 
 

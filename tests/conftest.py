@@ -107,7 +107,7 @@ def textmill(tmp_path):
 @pytest.fixture(scope="session")
 def tokenizer():
     """A byte tokenizer, as small as one can be."""
-    from textmill.base.spec import TokenizerSpec
+    from textmill.specs.recipe import TokenizerSpec
     from textmill.text.tokenizer_training import train
 
     return train(TokenizerSpec(kind="bytes"), ["a few words"])

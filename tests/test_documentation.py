@@ -62,6 +62,6 @@ def test_every_verb_a_readme_names_exists(name):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_are_right(path):
-    from textmill.base import recipe
+    from textmill.specs import recipe_file
 
-    assert recipe.load(path).name == path.stem
+    assert recipe_file.load(path).name == path.stem

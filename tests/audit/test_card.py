@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.audit.card import cell, fenced, render, size, write
-from textmill.base.objective_spec import OBJECTIVES
+from textmill.specs.objective import OBJECTIVES
 
 FULL = {
     "name": "mill",

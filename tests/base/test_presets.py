@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 from textmill.base import schema
-from textmill.base.count import parameters
 from textmill.base.errors import RecipeError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.presets import FAMILIES, PUBLISHED, preset
+from textmill.specs.model import DecoderSpec
+from textmill.specs.parameters import parameters
+from textmill.specs.presets import FAMILIES, PUBLISHED, preset
 
 PUBLISHED_COUNTS = {  # trained numbers of the published checkpoints
     "gpt2-124M": 124_439_808,

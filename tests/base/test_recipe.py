@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from textmill.base import recipe, schema
+from textmill.base import schema
 from textmill.base.errors import RecipeError
+from textmill.specs import recipe_file
 
 TEXT = """
 name = "small"
@@ -24,11 +25,11 @@ def path(tmp_path):
 
 
 def test_paths_start_at_the_recipe(path, tmp_path):
-    assert recipe.load(path).corpus.sources[0].paths == (str(tmp_path / "texts/*.txt"),)
+    assert recipe_file.load(path).corpus.sources[0].paths == (str(tmp_path / "texts/*.txt"),)
 
 
 def test_overrides_are_toml_values(path):
-    loaded = recipe.load(
+    loaded = recipe_file.load(
         path, ["model.heads=4", "training.optimizer={kind='muon', lr=0.1}", "name=other words"]
     )
     assert loaded.model.heads == 4
@@ -39,19 +40,19 @@ def test_overrides_are_toml_values(path):
 @pytest.mark.parametrize("override", ["model.heads", "=3", ".a=3"])
 def test_malformed_overrides(path, override):
     with pytest.raises(RecipeError, match="not of the form"):
-        recipe.load(path, [override])
+        recipe_file.load(path, [override])
 
 
 def test_override_with_a_wrong_key_names_the_right_one(path):
     with pytest.raises(RecipeError, match="did you mean model.heads"):
-        recipe.load(path, ["model.head=3"])
+        recipe_file.load(path, ["model.head=3"])
 
 
 def test_dump_loads_as_the_same_recipe(path, tmp_path):
-    first = recipe.load(path)
+    first = recipe_file.load(path)
     again = tmp_path / "again.toml"
-    again.write_text(recipe.dumps(first))
-    assert recipe.load(again) == first
+    again.write_text(recipe_file.dumps(first))
+    assert recipe_file.load(again) == first
 
 
 def test_next_sentences_need_a_pooler(path):
@@ -62,23 +63,23 @@ def test_next_sentences_need_a_pooler(path):
         "model.pooler=false",
     ]
     with pytest.raises(RecipeError, match="set model.pooler = true"):
-        recipe.load(path, more)
+        recipe_file.load(path, more)
 
 
 def test_preset_fills_what_is_left_out(path):
-    loaded = recipe.load(path, ["model={preset='llama', size='3M', context=99}"])
+    loaded = recipe_file.load(path, ["model={preset='llama', size='3M', context=99}"])
     assert loaded.model.context == 99
     assert loaded.model.layers > 1
 
 
 def test_unknown_preset_names_the_key(path):
     with pytest.raises(RecipeError, match="model.preset"):
-        recipe.load(path, ["model={preset='lama'}"])
+        recipe_file.load(path, ["model={preset='lama'}"])
 
 
 def test_difference_names_dotted_keys(path):
-    one, two = recipe.load(path), recipe.load(path, ["model.heads=1", "model.kv_heads=1"])
-    changes = recipe.difference(schema.write(one), schema.write(two))
+    one, two = recipe_file.load(path), recipe_file.load(path, ["model.heads=1", "model.kv_heads=1"])
+    changes = recipe_file.difference(schema.write(one), schema.write(two))
     assert changes == [("model.heads", 2, 1), ("model.kv_heads", None, 1)]
 
 
@@ -91,4 +92,4 @@ def test_unreadable_files(tmp_path, content, message):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(RecipeError, match=message):
-        recipe.load(file)
+        recipe_file.load(file)

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.base import recipe, schema, spec, toml
+from textmill.base import schema, toml
 from textmill.base.errors import RecipeError
-from textmill.base.model_spec import DecoderSpec
 from textmill.base.schema import About
+from textmill.specs import recipe as spec
+from textmill.specs import recipe_file
+from textmill.specs.model import DecoderSpec
 
 MINIMAL = {"name": "a", "corpus": {"sources": [{"kind": "python-stdlib"}]}}
 
@@ -133,11 +135,11 @@ def test_every_field_is_documented():
             ]:
                 visit(below, f"{path}.{name}")
 
-    visit(recipe.json_schema(), "recipe")
+    visit(recipe_file.json_schema(), "recipe")
 
 
 def test_schema_accepts_what_the_reader_accepts():
-    entry = recipe.json_schema()["properties"]["model"]["anyOf"][0]["properties"]["dropout"]
+    entry = recipe_file.json_schema()["properties"]["model"]["anyOf"][0]["properties"]["dropout"]
     assert entry["minimum"] == 0
     assert entry["exclusiveMaximum"] == 1
     assert entry["default"] == 0.0

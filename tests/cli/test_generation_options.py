@@ -6,8 +6,8 @@ import typer
 from typer.testing import CliRunner
 
 from textmill.base import schema
-from textmill.base.spec import GenerationSpec
 from textmill.cli import generation
+from textmill.specs.recipe import GenerationSpec
 
 
 def told(*arguments: str, left_out: tuple[str, ...] = ()) -> tuple[int, list, str]:

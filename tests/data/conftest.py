@@ -6,10 +6,10 @@ from dataclasses import fields
 import pytest
 import torch
 
-from textmill.base.spec import TokenizerSpec
 from textmill.data.batch import Batch
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore, write
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import Document, collected
 from textmill.text.tokenizer import Tokenizer
 from textmill.text.tokenizer_training import train

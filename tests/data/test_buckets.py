@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import TextmillError
-from textmill.base.objective_spec import PairsObjective
 from textmill.data.batch import IGNORE
 from textmill.data.buckets import BucketLoader, _cuts, idle
 from textmill.data.examples import ExampleStore, write
 from textmill.data.loaders import LOADERS
 from textmill.data.supervised import PairsView
+from textmill.specs.objective import PairsObjective
 from textmill.text.document import collected
 
 quick = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.objective_spec import ContinueObjective, InfillingObjective, SpansObjective
 from textmill.data import noise
 from textmill.data.batch import IGNORE
 from textmill.data.denoising import ContinueView, InfillingView, SpansView, corrupted
 from textmill.data.loaders import LOADERS
+from textmill.specs.objective import ContinueObjective, InfillingObjective, SpansObjective
 
 LENGTHS = [5, 40, 0, 17, 100, 3, 3, 64, 9]
 SPECS = {"infilling": InfillingObjective(), "spans": SpansObjective(), "continue": ContinueObjective()}

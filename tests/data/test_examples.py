@@ -12,7 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
-from textmill.base.objective_spec import (
+from textmill.data.batch import IGNORE
+from textmill.data.examples import ExampleStore, write
+from textmill.data.loaders import LOADERS, SUPERVISED
+from textmill.data.special import SpecialTokens
+from textmill.data.supervised import VIEWS
+from textmill.specs.objective import (
     CausalObjective,
     ClassifyObjective,
     PairsObjective,
@@ -20,12 +25,7 @@ from textmill.base.objective_spec import (
     SpanObjective,
     TagObjective,
 )
-from textmill.base.spec import TokenizerSpec
-from textmill.data.batch import IGNORE
-from textmill.data.examples import ExampleStore, write
-from textmill.data.loaders import LOADERS, SUPERVISED
-from textmill.data.special import SpecialTokens
-from textmill.data.supervised import VIEWS
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import collected
 from textmill.text.tokenizer_training import train
 

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.objective_spec import MaskedObjective
 from textmill.data.batch import IGNORE
 from textmill.data.loaders import LOADERS
 from textmill.data.masked import MaskedView, NextSentenceView
 from textmill.data.special import SpecialTokens, begins_word
 from textmill.data.tokens import TokenStore, write
 from textmill.data.view import ViewLoader
+from textmill.specs.objective import MaskedObjective
 from textmill.text.document import collected
 
 LENGTHS = [5, 40, 0, 17, 100, 3, 3, 64, 9]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from textmill.base.errors import DamagedError
-from textmill.base.spec import TokenizerSpec
 from textmill.data import tokens
 from textmill.data.tokens import FILES, TokenStore, write
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import collected
 from textmill.text.tokenizer_training import train
 

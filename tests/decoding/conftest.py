@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from textmill.base.model_spec import DecoderSpec
+from textmill.specs.model import DecoderSpec
 
 
 class Told:

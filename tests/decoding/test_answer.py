@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam, rerank
 from textmill.decoding.decode import answers, searches
 from textmill.decoding.generate import generate
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, fitted, of_text
 from textmill.decoding.stream import generate_text
+from textmill.specs.recipe import GenerationSpec
 
 END = 256
 BEAMS = GenerationSpec(tokens=6, beams=3)

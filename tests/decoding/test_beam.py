@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import AlibiPositions
-from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
 from textmill.decoding.generate import generate
 from textmill.decoding.prompt import Prompt
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import AlibiPositions
+from textmill.specs.recipe import GenerationSpec
 
 END = 0
 SPEC = GenerationSpec(tokens=4, temperature=0, beams=4)
@@ -277,9 +277,9 @@ def test_what_cannot_be_done_is_said(toy):
 @pytest.mark.parametrize("kind", ["encoder-decoder", "recurrent-encoder-decoder"])
 def test_coverage_is_that_of_wu_et_al(kind):
     """Equation 14 from the attention of the training path, with sources of different lengths."""
-    from textmill.base.model_spec import EncoderDecoderSpec, RecurrentEncoderDecoderSpec
     from textmill.data.batch import IGNORE, Batch
     from textmill.nn import attention
+    from textmill.specs.model import EncoderDecoderSpec, RecurrentEncoderDecoderSpec
 
     spec = {
         "encoder-decoder": EncoderDecoderSpec(

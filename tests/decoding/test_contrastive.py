@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, NGramSpec, RecurrentSpec
-from textmill.base.position_spec import LearnedPositions
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding import contrastive
 from textmill.decoding.generate import generate
 from textmill.decoding.prompt import Prompt
 from textmill.models.build import build
 from textmill.models.ngram.model import NGram
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, NGramSpec, RecurrentSpec
+from textmill.specs.position import LearnedPositions
+from textmill.specs.recipe import GenerationSpec
 
 END, VOCABULARY = 0, 40
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import NonFiniteError, RecipeError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import AlibiPositions, LearnedPositions
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.decode import answers as search
 from textmill.decoding.generate import Piece, generate
 from textmill.decoding.sampling import draw, seeded, strategies
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import AlibiPositions, LearnedPositions
+from textmill.specs.recipe import GenerationSpec
 
 VOCABULARY, END, CONTEXT = 90, 0, 48
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=CONTEXT, tied=False)

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.model_spec import DecoderSpec, RecurrentSpec
-from textmill.base.position_spec import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
 from textmill.decoding.prefix_cache import Recall
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec, RecurrentSpec
+from textmill.specs.position import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
+from textmill.specs.recipe import GenerationSpec
 
 VOCABULARY, CONTEXT = 60, 64
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=CONTEXT, tied=False)

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.spec import GenerationSpec
 from textmill.decoding.sampling import (
     CountPenalty,
     Forbidden,
@@ -30,6 +29,7 @@ from textmill.decoding.sampling import (
     seeded,
     strategies,
 )
+from textmill.specs.recipe import GenerationSpec
 
 PLAIN = {"temperature": 1.0, "top_p": None}
 

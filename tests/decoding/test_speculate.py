@@ -12,9 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding import generate as generating
 from textmill.decoding.generate import generate
@@ -24,6 +21,9 @@ from textmill.decoding.sampling import strategies
 from textmill.decoding.speculate import Speculation
 from textmill.index.draft import ContextDrafter, Draft
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
+from textmill.specs.recipe import GenerationSpec
 
 VOCABULARY, END, CONTEXT = 60, 0, 96
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=CONTEXT, tied=False)

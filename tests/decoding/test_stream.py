@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import generate
 from textmill.decoding.stop_strings import TextStream
 from textmill.decoding.stream import complete, generate_text
+from textmill.specs.model import DecoderSpec
+from textmill.specs.recipe import GenerationSpec
 from textmill.text.tokenizer import StreamDecoder
 
 END = 256

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
 from textmill.decoding.layout import PackedLinear, QuantizedLinear, RoundedLinear, prepare
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.recipe import GenerationSpec
 
 SPEC = DecoderSpec(d_model=64, layers=2, heads=4, kv_heads=2, d_ff=128, context=32, bias="all", qk_norm=True)
 needs_bf16 = pytest.mark.skipif(

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import torch
 
-from textmill.base import recipe
 from textmill.base.console import Silent
 from textmill.base.errors import TextmillError
+from textmill.specs import recipe_file
 from textmill.stages import train
 from textmill.stages.workspace import Workspace
 from textmill.training import checkpoint
@@ -75,7 +75,7 @@ def work(root: Path, path: Path, trial: dict, answer: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (trial["limit"], trial["limit"]))
     try:
-        train.train(recipe.load(path), Workspace(root, Silent()))
+        train.train(recipe_file.load(path), Workspace(root, Silent()))
         outcome = {"ended": "done"}
     except TextmillError as error:
         outcome = {"ended": "error", "message": str(error)}
@@ -132,7 +132,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as place
     ):  # whatever training imports is imported once, before any fork
-        train.train(recipe.load(path), Workspace(Path(place), Silent()))
+        train.train(recipe_file.load(path), Workspace(Path(place), Silent()))
     for line in sys.stdin:
         trial = json.loads(line)
         if trial.get("digest"):

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.model_spec import NGramSpec
-from textmill.base.spec import TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import arpa
 from textmill.models.ngram.fit import fit
+from textmill.specs.model import NGramSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.tokenizer_training import train
 
 TEXTS = [

@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from textmill.base.errors import TextmillError
-from textmill.base.head_spec import TagHead
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
-from textmill.base.position_spec import (
+from textmill.data.batch import Batch
+from textmill.interop import ctranslate2
+from textmill.models.build import build
+from textmill.models.pretrained import Published
+from textmill.specs.head import TagHead
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
+from textmill.specs.position import (
     LearnedPositions,
     Llama3Scaling,
     RotaryPositions,
     SinusoidalPositions,
     T5Positions,
 )
-from textmill.base.spec import GenerationSpec
-from textmill.data.batch import Batch
-from textmill.interop import ctranslate2
-from textmill.models.build import build
-from textmill.models.pretrained import Published
+from textmill.specs.recipe import GenerationSpec
 
 if any(importlib.util.find_spec(name) is None for name in ("ctranslate2", "transformers")):
     pytest.skip("ctranslate2 or transformers is not installed", allow_module_level=True)

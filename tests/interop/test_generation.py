@@ -8,8 +8,8 @@ import json
 import pytest
 
 from textmill.base.errors import DamagedError, RecipeError
-from textmill.base.generation_spec import GenerationSpec
 from textmill.interop.huggingface import generation
+from textmill.specs.generation import GenerationSpec
 
 READS = {"is_encoder_decoder": True}
 

@@ -8,15 +8,6 @@ import pytest
 import torch
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import (
-    LearnedPositions,
-    LinearScaling,
-    Llama3Scaling,
-    RotaryPositions,
-    YarnScaling,
-)
-from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import load
 from textmill.interop.gguf import architectures, reader, writer
@@ -24,6 +15,15 @@ from textmill.interop.gguf import model as gguf_read
 from textmill.interop.gguf import model as gguf_write
 from textmill.models import build
 from textmill.models.pretrained import Published
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import (
+    LearnedPositions,
+    LinearScaling,
+    Llama3Scaling,
+    RotaryPositions,
+    YarnScaling,
+)
+from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.text.tokenizer_training import train
 
 SIZES = {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 96, "context": 64}

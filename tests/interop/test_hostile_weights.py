@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.spec import GenerationSpec
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface import headers
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.recipe import GenerationSpec
 
 SPEC = DecoderSpec(d_model=16, layers=2, heads=2, d_ff=24, context=32)
 

@@ -9,8 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import (
+from textmill.data.batch import Batch
+from textmill.interop.huggingface import directory as huggingface
+from textmill.models.build import build
+from textmill.nn import position
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import (
     AlibiPositions,
     LearnedPositions,
     LinearScaling,
@@ -21,11 +25,7 @@ from textmill.base.position_spec import (
     T5Positions,
     YarnScaling,
 )
-from textmill.base.spec import GenerationSpec
-from textmill.data.batch import Batch
-from textmill.interop.huggingface import directory as huggingface
-from textmill.models.build import build
-from textmill.nn import position
+from textmill.specs.recipe import GenerationSpec
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}
 GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}

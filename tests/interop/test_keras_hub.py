@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
-from textmill.base.position_spec import LearnedPositions, RotaryPositions
-from textmill.base.spec import GenerationSpec
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
+from textmill.specs.position import LearnedPositions, RotaryPositions
+from textmill.specs.recipe import GenerationSpec
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to/keras.md"
 SCRIPT = re.compile(r"^cat > (\w+\.py) <<'PY'\n(.*?)^PY$", re.DOTALL | re.MULTILINE)

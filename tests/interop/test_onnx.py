@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.head_spec import ClassifyHead, TagHead
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
-from textmill.base.position_spec import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.onnx import graphs
 from textmill.interop.onnx.runtime import OnnxModel
 from textmill.models.build import build
 from textmill.models.pretrained import Published
+from textmill.specs.head import ClassifyHead, TagHead
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
+from textmill.specs.position import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
+from textmill.specs.recipe import GenerationSpec
 
 if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")):
     pytest.skip("the extra `export` is not installed", allow_module_level=True)

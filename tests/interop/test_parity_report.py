@@ -10,12 +10,12 @@ import torch
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import AlibiPositions
-from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.interop import parity
 from textmill.interop.huggingface import directory
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import AlibiPositions
+from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.text.tokenizer_training import train
 
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=64)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface import pickles
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.recipe import GenerationSpec
 
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, d_ff=48, context=32)
 

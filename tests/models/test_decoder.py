@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import (
+from textmill.data.batch import Batch
+from textmill.models.build import build
+from textmill.nn import attention
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import (
     AlibiPositions,
     LearnedPositions,
     LinearScaling,
@@ -19,9 +22,6 @@ from textmill.base.position_spec import (
     SinusoidalPositions,
     T5Positions,
 )
-from textmill.data.batch import Batch
-from textmill.models.build import build
-from textmill.nn import attention
 
 VOCABULARY = 50
 SMALL = {"d_model": 16, "layers": 2, "heads": 4, "d_ff": 24, "context": 32}

@@ -7,10 +7,13 @@ import math
 import pytest
 import torch
 
-from textmill.base.count import parameters
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec
-from textmill.base.position_spec import (
+from textmill.data.batch import IGNORE, Batch
+from textmill.models.build import build
+from textmill.nn.attention import capture, eager
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
+from textmill.specs.parameters import parameters
+from textmill.specs.position import (
     AlibiPositions,
     LearnedPositions,
     NoPositions,
@@ -19,9 +22,6 @@ from textmill.base.position_spec import (
     SinusoidalPositions,
     T5Positions,
 )
-from textmill.data.batch import IGNORE, Batch
-from textmill.models.build import build
-from textmill.nn.attention import capture, eager
 from textmill.training.loss import causal
 
 POSITIONS = (

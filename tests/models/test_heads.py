@@ -7,14 +7,14 @@ import dataclasses
 import pytest
 import torch
 
-from textmill.base import objective_spec as objectives
 from textmill.base.errors import RecipeError
-from textmill.base.head_spec import ClassifyHead, RegressHead, SpanHead, TagHead, head_for
-from textmill.base.model_spec import DecoderSpec, EncoderSpec, RecurrentSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models import heads
 from textmill.models.build import build
 from textmill.models.initial import kind_of_parameter
+from textmill.specs import objective as objectives
+from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead, head_for
+from textmill.specs.model import DecoderSpec, EncoderSpec, RecurrentSpec
 
 VOCABULARY = 23
 BODIES = {

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions, RelativePositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.models import initial
 from textmill.models.build import build, empty
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import LearnedPositions, RelativePositions, T5Positions
 
 SPEC = DecoderSpec(d_model=64, layers=3, heads=4, d_ff=96, tied=False, bias="all", norm="layernorm")
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models import build
 from textmill.models.ngram import counts as ngram_counts
 from textmill.models.ngram.fit import fit
 from textmill.models.ngram.smoothing import good_turing, modified_discounts
+from textmill.specs.model import NGramSpec
 
 END = 0
 SMOOTHINGS = ("add-k", "witten-bell", "katz", "kneser-ney", "modified-kneser-ney", "infinity")

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import RecurrentSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.models.initial import kind_of_parameter
 from textmill.nn import attention
+from textmill.specs.model import RecurrentSpec
 from textmill.training.loss import causal
 from textmill.training.optimizer import fused_rows
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import RecurrentEncoderDecoderSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.nn import attention
+from textmill.specs.model import RecurrentEncoderDecoderSpec
 from textmill.training.loss import causal
 
 VOCABULARY = 30

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.count_recurrent import recurrent_encoder_decoder_parameters, recurrent_parameters
-from textmill.base.model_spec import RecurrentEncoderDecoderSpec, RecurrentSpec
 from textmill.data.batch import Batch
 from textmill.models.build import build, empty
 from textmill.models.cost import activation_bytes, flops_per_token
+from textmill.specs.model import RecurrentEncoderDecoderSpec, RecurrentSpec
+from textmill.specs.parameters import recurrent_encoder_decoder_parameters, recurrent_parameters
 
 LANGUAGE_MODELS = st.builds(
     RecurrentSpec,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from textmill.base.model_spec import EncoderDecoderSpec, RecurrentEncoderDecoderSpec
-from textmill.base.position_spec import LearnedPositions, RotaryPositions, SinusoidalPositions, T5Positions
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
+from textmill.specs.model import EncoderDecoderSpec, RecurrentEncoderDecoderSpec
+from textmill.specs.position import LearnedPositions, RotaryPositions, SinusoidalPositions, T5Positions
 from textmill.training.loss import causal
 
 START, END, LETTERS = 0, 1, 18

@@ -8,8 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import (
+from textmill.data.batch import Batch
+from textmill.models import cost
+from textmill.models.build import build, empty
+from textmill.nn import attention
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import (
     AlibiPositions,
     LearnedPositions,
     RelativePositions,
@@ -17,10 +21,6 @@ from textmill.base.position_spec import (
     SinusoidalPositions,
     T5Positions,
 )
-from textmill.data.batch import Batch
-from textmill.models import cost
-from textmill.models.build import build, empty
-from textmill.nn import attention
 
 SPECS = st.builds(
     DecoderSpec,
@@ -137,5 +137,5 @@ def test_checkpointing_and_chunks_lower_the_peak():
 
 
 def test_needs_no_torch():
-    code = "import sys, textmill.models.cost, textmill.base.presets; sys.exit('torch' in sys.modules)"
+    code = "import sys, textmill.models.cost, textmill.specs.presets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

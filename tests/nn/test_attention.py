@@ -5,16 +5,16 @@ import math
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import (
+from textmill.nn import attention, position, reach
+from textmill.nn.attention import Attention
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import (
     AlibiPositions,
     NoPositions,
     RelativePositions,
     RotaryPositions,
     T5Positions,
 )
-from textmill.nn import attention, position, reach
-from textmill.nn.attention import Attention
 
 SMALL = {"d_model": 8, "heads": 4, "layers": 1, "d_ff": 8, "position": NoPositions()}
 VARIANTS = {

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec
 from textmill.nn.feedforward import FeedForward
+from textmill.specs.model import DecoderSpec
 
 
 def phi(x):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.position_spec import LinearScaling, Llama3Scaling, T5Positions, YarnScaling
 from textmill.nn import position
+from textmill.specs.position import LinearScaling, Llama3Scaling, T5Positions, YarnScaling
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from textmill.base.model_spec import RecurrentSpec
 from textmill.nn.alignment import Alignment
 from textmill.nn.recurrent import Recurrent, cut, initial_values
+from textmill.specs.model import RecurrentSpec
 
 CELLS = ("gru", "lstm")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textmill.base.step_spec import C4Step, FineWebStep, GopherStep
+from textmill.specs.cleaning import C4Step, FineWebStep, GopherStep
 from textmill.text import c4, fineweb, gopher, lines, words
 from textmill.text.document import collected
 

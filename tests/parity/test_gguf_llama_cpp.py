@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import (
+from textmill.data.batch import IGNORE, Batch
+from textmill.interop import load
+from textmill.interop.gguf import model as gguf_write
+from textmill.models import build
+from textmill.models.pretrained import Published
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import (
     LearnedPositions,
     LinearScaling,
     Llama3Scaling,
     RotaryPositions,
     YarnScaling,
 )
-from textmill.base.spec import GenerationSpec, TokenizerSpec
-from textmill.data.batch import IGNORE, Batch
-from textmill.interop import load
-from textmill.interop.gguf import model as gguf_write
-from textmill.models import build
-from textmill.models.pretrained import Published
+from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.text import pretrained
 from textmill.text.tokenizer_training import train
 

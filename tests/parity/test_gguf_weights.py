@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
 from textmill.interop.load import load
+from textmill.specs.recipe import GenerationSpec
 
 pytestmark = pytest.mark.slow
 ENGLISH = [

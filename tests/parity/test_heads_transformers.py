@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from textmill.base.head_spec import ClassifyHead, RegressHead, SpanHead, TagHead
-from textmill.base.objective_spec import ClassifyObjective, RegressObjective, SpanObjective, TagObjective
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.heads import attach
+from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
+from textmill.specs.objective import ClassifyObjective, RegressObjective, SpanObjective, TagObjective
 from textmill.training.objectives import losses
 
 transformers = pytest.importorskip("transformers")

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.ngram.fit import fit
 from textmill.models.ngram.smoothing import modified_discounts
+from textmill.specs.model import NGramSpec
 
 END, VOCABULARY = 0, 9
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from textmill.base.model_spec import RecurrentEncoderDecoderSpec, RecurrentSpec
 from textmill.data.batch import Batch
 from textmill.models.build import build
+from textmill.specs.model import RecurrentEncoderDecoderSpec, RecurrentSpec
 
 VOCABULARY = 20
 CELLS = {"gru": (nn.GRU, nn.GRUCell), "lstm": (nn.LSTM, nn.LSTMCell)}

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from textmill.base.model_spec import EncoderDecoderSpec, EncoderSpec
-from textmill.base.position_spec import SinusoidalPositions
 from textmill.data.batch import Batch
 from textmill.models.build import build
 from textmill.nn.position import sinusoidal
+from textmill.specs.model import EncoderDecoderSpec, EncoderSpec
+from textmill.specs.position import SinusoidalPositions
 
 WIDTH, HEADS, INNER, VOCABULARY = 24, 3, 40, 31
 

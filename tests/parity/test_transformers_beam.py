@@ -8,13 +8,13 @@ from collections import Counter
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec
-from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T5Positions
-from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam
 from textmill.decoding.prompt import Prompt
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec
+from textmill.specs.position import LearnedPositions, SinusoidalPositions, T5Positions
+from textmill.specs.recipe import GenerationSpec
 
 transformers = pytest.importorskip("transformers")
 

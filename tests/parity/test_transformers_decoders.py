@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import (
+from textmill.data.batch import Batch
+from textmill.interop.huggingface import directory as huggingface
+from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import (
     LearnedPositions,
     LinearScaling,
     Llama3Scaling,
     RotaryPositions,
     YarnScaling,
 )
-from textmill.base.spec import GenerationSpec
-from textmill.data.batch import Batch
-from textmill.interop.huggingface import directory as huggingface
-from textmill.models.build import build
+from textmill.specs.recipe import GenerationSpec
 
 transformers = pytest.importorskip("transformers")
 

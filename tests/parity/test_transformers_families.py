@@ -8,14 +8,14 @@ import dataclasses
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec
-from textmill.base.position_spec import LearnedPositions, RotaryPositions, SinusoidalPositions, T5Positions
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface.weights import published
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
+from textmill.specs.position import LearnedPositions, RotaryPositions, SinusoidalPositions, T5Positions
+from textmill.specs.recipe import GenerationSpec
 
 transformers = pytest.importorskip("transformers")
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.head_spec import ClassifyHead, RegressHead, SpanHead, TagHead
-from textmill.base.model_spec import DecoderSpec, EncoderSpec
-from textmill.base.position_spec import LearnedPositions
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory
 from textmill.models.build import build
 from textmill.models.heads import Headed, attach
+from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
+from textmill.specs.model import DecoderSpec, EncoderSpec
+from textmill.specs.position import LearnedPositions
+from textmill.specs.recipe import GenerationSpec
 
 transformers = pytest.importorskip("transformers")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from textmill.base import recipe
 from textmill.base.console import Silent
 from textmill.base.errors import Interrupted
+from textmill.specs import recipe_file
 from textmill.stages import train
 from textmill.stages.workspace import Workspace
 
@@ -32,6 +32,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     path, work, stop, *overrides = sys.argv[1:]
     try:
-        train.train(recipe.load(path, overrides), Workspace(Path(work), StopAt(int(stop))))
+        train.train(recipe_file.load(path, overrides), Workspace(Path(work), StopAt(int(stop))))
     except Interrupted:
         print("stopped")

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from textmill.base import lineage, recipe
+from textmill.base import lineage
 from textmill.base.console import Silent
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import content_id, read_jsonl
+from textmill.specs import recipe_file
 from textmill.stages import ancestry, descent, forget, holdings, pipeline, sightings, trace
 from textmill.stages import index as indexing
 from textmill.stages.inputs import loader_of
@@ -62,7 +63,7 @@ tokens = 12
 """
     )
     space = Workspace(folder / "work", Silent())
-    asked = recipe.load(path)
+    asked = recipe_file.load(path)
     pipeline.run(asked, space)
     packed = dataclasses.replace(
         asked, name="packed", training=dataclasses.replace(asked.training, packing="best-fit", steps=40)

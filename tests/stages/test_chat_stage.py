@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 from textmill.base.console import Silent
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.spec import GenerationSpec, TokenizerSpec
 from textmill.cli import chat as verb
 from textmill.cli.main import app
 from textmill.decoding.generate import generate
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.stages import chat
 from textmill.stages.workspace import Workspace
 from textmill.text.tokenizer_training import train

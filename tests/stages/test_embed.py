@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.model_spec import DecoderSpec, EncoderDecoderSpec, EncoderSpec
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory, sentences
 from textmill.interop.huggingface.sentences import Sentences
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
+from textmill.specs.recipe import GenerationSpec
 from textmill.stages.embed import vectors_of
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 40}

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from textmill.base import schema
 from textmill.base.console import Reporter
 from textmill.base.errors import TextmillError
-from textmill.base.spec import Recipe
 from textmill.data.batch import IGNORE, Batch
 from textmill.metrics import answers, baselines
+from textmill.specs.recipe import Recipe
 from textmill.stages import check, evaluate, history, inputs, train
 from textmill.stages.prepare import trained_on
 from textmill.stages.scoring import Asked
@@ -447,7 +447,7 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     ],
 )
 def test_chance_plays_no_part_unless_it_is_asked_for(spec, temperature, said):
-    from textmill.base.spec import GenerationSpec
+    from textmill.specs.recipe import GenerationSpec
     from textmill.stages import scoring_pairs
 
     settled = scoring_pairs.settled(GenerationSpec(**spec))

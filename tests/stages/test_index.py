@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from textmill.base import lineage, recipe
+from textmill.base import lineage
 from textmill.base.console import Reporter
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.index.search import Index
+from textmill.specs import recipe_file
 from textmill.stages import ancestry, trace
 from textmill.stages import index as stage
 from textmill.stages.prepare import prepare
@@ -44,7 +45,7 @@ def space(tmp_path):
 @pytest.fixture
 def parted(tiny_recipe, space):
     """A recipe prepared, and the texts of its training part."""
-    prepared = prepare(recipe.load(tiny_recipe), space)
+    prepared = prepare(recipe_file.load(tiny_recipe), space)
     return str(tiny_recipe), list(prepared.open_corpus().documents("train"))
 
 
@@ -102,7 +103,7 @@ def test_it_is_built_once_and_again_only_when_the_text_has_changed(parted, space
 def test_a_run_is_indexed_without_its_sources(tiny_recipe, space, texts):
     from textmill.stages import pipeline
 
-    asked = recipe.load(tiny_recipe)
+    asked = recipe_file.load(tiny_recipe)
     pipeline.run(asked, space)
     for path in texts.iterdir():
         path.unlink()
@@ -120,7 +121,7 @@ def test_a_run_is_indexed_without_its_sources(tiny_recipe, space, texts):
 def test_what_a_run_was_trained_on_may_be_made_again(tiny_recipe, space):
     from textmill.stages import train
 
-    asked = recipe.load(tiny_recipe)
+    asked = recipe_file.load(tiny_recipe)
     train.train(dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=1)), space)
     before = stage.build(space, "tiny")
     for kind in ("tokens", "index"):

@@ -9,12 +9,13 @@ import shutil
 import pytest
 import torch
 
-from textmill.base import lineage, recipe
+from textmill.base import lineage
 from textmill.base.console import Silent
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
-from textmill.base.model_spec import NGramSpec
 from textmill.interop.huggingface import directory
 from textmill.models.mixture import Mixture
+from textmill.specs import recipe_file
+from textmill.specs.model import NGramSpec
 from textmill.stages import check, evaluate, generate, history, mix, ngram, pipeline, train, verify
 from textmill.stages.locate import locate_run
 from textmill.stages.workspace import Workspace
@@ -28,7 +29,7 @@ def space(tmp_path):
 @pytest.fixture
 def tiny(tiny_recipe):
     """The tiny recipe without what only takes time here."""
-    whole = recipe.load(tiny_recipe)
+    whole = recipe_file.load(tiny_recipe)
     quick = dataclasses.replace(whole.evaluation, baselines=("unigram",), samples=())
     return dataclasses.replace(whole, evaluation=quick)
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from textmill.base import lineage, recipe
+from textmill.base import lineage
 from textmill.base.console import Reporter
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop.huggingface import directory as huggingface
+from textmill.specs import recipe_file
 from textmill.stages import ancestry, check, evaluate, history, inputs, pipeline, prepare, session, train
 from textmill.stages.workspace import Workspace
 from textmill.training import checkpoint
@@ -42,7 +43,7 @@ def space(tmp_path):
 
 @pytest.fixture
 def tiny(tiny_recipe):
-    return recipe.load(tiny_recipe)
+    return recipe_file.load(tiny_recipe)
 
 
 def changed(base, **training):

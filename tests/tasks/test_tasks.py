@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from textmill.base.errors import TextmillError
-from textmill.base.spec import TaskSpec
+from textmill.specs.recipe import TaskSpec
 from textmill.tasks.table import TASKS
 
 

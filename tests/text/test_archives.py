@@ -13,7 +13,7 @@ import zipfile
 import pyarrow as pa
 import pytest
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.table import read
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.spec import TokenizerSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text import chat
 from textmill.text.chat import ChatTemplate
 from textmill.text.pretrained import of

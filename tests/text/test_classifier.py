@@ -13,7 +13,7 @@ import pytest
 
 import textmill
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import ClassifierStep
+from textmill.specs.cleaning import ClassifierStep
 from textmill.text import classifier, clean, logistic
 from textmill.text.document import Document, Rejected, collected
 

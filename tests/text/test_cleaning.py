@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import TextmillError
-from textmill.base.step_spec import ExactDuplicatesStep, LengthStep, RepairStep, UnicodeStep, WhitespaceStep
+from textmill.specs.cleaning import ExactDuplicatesStep, LengthStep, RepairStep, UnicodeStep, WhitespaceStep
+from textmill.specs.corpus import CorpusSpec
 from textmill.text import clean
 from textmill.text.clean import normalise, repair, whitespace
 from textmill.text.document import Document, Rejected, collected, ending, printable

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import ContaminationStep
+from textmill.specs.cleaning import ContaminationStep
 from textmill.text import clean
 from textmill.text.contamination import Evaluation, Example, overlap, read_examples
 from textmill.text.document import Document, Rejected, collected

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textmill.base.corpus_spec import CorpusSpec, FilesSource, SplitSpec
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import sha256_file
+from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
 from textmill.text import clean, corpus, engine, shards
 from textmill.text.corpus import Corpus
 from textmill.text.document import Document, Rejected, collected

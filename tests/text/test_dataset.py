@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.base.corpus_spec import DatasetSource, LimitSpec
 from textmill.base.errors import RecipeError
+from textmill.specs.corpus import DatasetSource, LimitSpec
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.front_matter import header
 from textmill.text.sources.table import fingerprint, read

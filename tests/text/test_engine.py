@@ -12,10 +12,10 @@ import sys
 import pytest
 
 from textmill.base import schema
-from textmill.base.corpus_spec import CorpusSpec, FilesSource
 from textmill.base.errors import TextmillError
 from textmill.base.files import sha256_file, write_json
-from textmill.base.step_spec import ExactDuplicatesStep, LengthStep, RepairStep, WhitespaceStep
+from textmill.specs.cleaning import ExactDuplicatesStep, LengthStep, RepairStep, WhitespaceStep
+from textmill.specs.corpus import CorpusSpec, FilesSource
 from textmill.text import engine, units
 from textmill.text.corpus import Corpus
 from textmill.text.split import PARTS

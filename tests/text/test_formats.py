@@ -9,7 +9,7 @@ import tarfile
 
 import pytest
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected, ending
 from textmill.text.sources import html, html_plain, pdf
 from textmill.text.sources.encoding import decode

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textmill.base.corpus_spec import LimitSpec
+from textmill.specs.corpus import LimitSpec
 from textmill.text.document import Document, Rejected
 from textmill.text.sources import html, html_plain
 from textmill.text.sources.formats import READERS, open_file

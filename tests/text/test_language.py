@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import TextmillError
-from textmill.base.step_spec import LanguageStep
+from textmill.specs.cleaning import LanguageStep
 from textmill.text import clean, scripts
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.language import _BATCH, by_script, identify

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec, StdlibSource
 from textmill.base.errors import RecipeError
+from textmill.specs.corpus import FilesSource, LimitSpec, StdlibSource
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.table import fingerprint, read
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from textmill.base.corpus_spec import CorpusSpec, FilesSource
+from textmill.specs.corpus import CorpusSpec, FilesSource
 from textmill.text import engine
 from textmill.text.corpus import Corpus
 from textmill.text.split import PARTS

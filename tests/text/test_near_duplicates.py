@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.step_spec import NearDuplicatesStep
+from textmill.specs.cleaning import NearDuplicatesStep
 from textmill.text import clean
 from textmill.text.clusters import Clusters
 from textmill.text.document import Document, Rejected, collected

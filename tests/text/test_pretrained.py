@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.spec import TokenizerSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text import tokenizer_file
 from textmill.text.pretrained import PretrainedTokenizer, Tokenizer, load, of
 from textmill.text.tokenizer import SPECIAL

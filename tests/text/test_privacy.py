@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import PersonalDataStep
+from textmill.specs.cleaning import PersonalDataStep
 from textmill.text import checksums, clean
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.privacy import personal_data, pseudonymise, read_counts, redact

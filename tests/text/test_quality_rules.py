@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.step_spec import C4Step, FineWebStep, GopherStep
+from textmill.specs.cleaning import C4Step, FineWebStep, GopherStep
 from textmill.text import c4, clean, fineweb, gopher, repetition, words
 from textmill.text.batches import in_batches, judged
 from textmill.text.document import Document, Rejected, collected, reject

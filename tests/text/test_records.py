@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.table import read
 

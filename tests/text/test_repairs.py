@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.step_spec import BoilerplateStep, ChineseStep, FtfyStep
+from textmill.specs.cleaning import BoilerplateStep, ChineseStep, FtfyStep
 from textmill.text import clean
 from textmill.text.boilerplate import boilerplate
 from textmill.text.chinese import chinese, close_up, convert, full_punctuation, width

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import SegmentStep, StopWordsStep
+from textmill.specs.cleaning import SegmentStep, StopWordsStep
 from textmill.text import clean
 from textmill.text.document import collected
 from textmill.text.stop_words import STOP_WORDS, drop

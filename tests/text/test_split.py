@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.corpus_spec import SplitSpec
-from textmill.base.step_spec import ExactDuplicatesStep, NearDuplicatesStep
+from textmill.specs.cleaning import ExactDuplicatesStep, NearDuplicatesStep
+from textmill.specs.corpus import SplitSpec
 from textmill.text import clean, corpus, split
 from textmill.text.corpus import Corpus
 from textmill.text.document import Document, collected

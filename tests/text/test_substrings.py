@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.step_spec import SubstringsStep
+from textmill.specs.cleaning import SubstringsStep
 from textmill.text import clean
 from textmill.text.document import Rejected, collected
 from textmill.text.step import Cut, Reject, Sketched

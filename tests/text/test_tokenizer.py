@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import content_id
-from textmill.base.spec import TokenizerSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer
 from textmill.text.tokenizer_engine import choose
 from textmill.text.tokenizer_training import train

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.spec import TokenizerSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.tokenizer import SPECIAL, Tokenizer
 from textmill.text.tokenizer_training import train
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from textmill.base.corpus_spec import LimitSpec, WebSource
+from textmill.specs.corpus import LimitSpec, WebSource
 from textmill.text.document import Document, Rejected
 from textmill.text.sources import fetch, table, web
 from textmill.text.sources.stream import SetAside

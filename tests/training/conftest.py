@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
 
 VOCABULARY = 37
 SPEC = DecoderSpec(d_model=16, layers=2, heads=2, d_ff=32, context=12)

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from conftest import SPEC, VOCABULARY, RandomLoader
 
-from textmill.base.training_spec import AdamWSpec, MuonSpec
 from textmill.models.build import build
+from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training import checkpoint, distributed
 from textmill.training import optimizer as optimizers
 from textmill.training.average import WeightAverage

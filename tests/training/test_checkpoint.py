@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import sha256_file
-from textmill.base.training_spec import SaveSpec
+from textmill.specs.training import SaveSpec
 from textmill.training import checkpoint
 
 

@@ -9,7 +9,7 @@ import torch
 
 from textmill.base import machine
 from textmill.base.errors import RecipeError
-from textmill.base.training_spec import TrainingSpec
+from textmill.specs.training import TrainingSpec
 from textmill.training import device
 
 

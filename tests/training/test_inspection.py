@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.base.spec import TokenizerSpec
 from textmill.data import tokens
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Loader
 from textmill.data.overlap import overlap
 from textmill.data.packing import BestFitPacking, RunningPacking
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import Document
 from textmill.text.tokenizer_training import train as train_tokenizer
 from textmill.training import inspection

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from textmill.base.errors import NonFiniteError, TextmillError
-from textmill.base.training_spec import AdamWSpec, MuonSpec
 from textmill.data.batch import IGNORE, Batch
+from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import global_norm, train
 from textmill.training.loss import causal, count_targets

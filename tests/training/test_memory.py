@@ -9,8 +9,8 @@ import torch
 
 from textmill.base import machine
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.training_spec import AverageSpec, MuonSpec, TrainingSpec
+from textmill.specs.model import DecoderSpec
+from textmill.specs.training import AverageSpec, MuonSpec, TrainingSpec
 from textmill.training import memory
 from textmill.training import optimizer as optimizers
 from textmill.training.device import Compute

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from textmill.base import schema
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions
-from textmill.base.training_spec import TrainingSpec
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import LearnedPositions
+from textmill.specs.training import TrainingSpec
 from textmill.training import device, memory
 
 MEASURE = """

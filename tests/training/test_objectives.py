@@ -9,18 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from textmill.base import objective_spec as specs
-from textmill.base.head_spec import ClassifyHead, RegressHead, SpanHead, TagHead
-from textmill.base.model_spec import (
-    DecoderSpec,
-    EncoderDecoderSpec,
-    EncoderSpec,
-    RecurrentEncoderDecoderSpec,
-)
-from textmill.base.training_spec import AdamWSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.models.heads import attach
+from textmill.specs import objective as specs
+from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentEncoderDecoderSpec
+from textmill.specs.training import AdamWSpec
 from textmill.training import objectives
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train

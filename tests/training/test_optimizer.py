@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from textmill.base.errors import DamagedError
-from textmill.base.training_spec import AdamWSpec, MuonSpec
+from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training import optimizer as optimizers
 from textmill.training.muon import Muon, orthogonalise
 

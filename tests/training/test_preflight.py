@@ -8,9 +8,9 @@ import statistics
 import pytest
 import torch
 
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.training_spec import AdamWSpec, MuonSpec, TrainingSpec
 from textmill.models.build import build
+from textmill.specs.model import DecoderSpec
+from textmill.specs.training import AdamWSpec, MuonSpec, TrainingSpec
 from textmill.training import device, preflight
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train

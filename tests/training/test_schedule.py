@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.base.training_spec import ScheduleSpec
+from textmill.specs.training import ScheduleSpec
 from textmill.training.schedule import rate
 
 QUARTER = 0.1 + 0.45 * (1 + math.sqrt(0.5))  # cosine from 1 to 0.1, a quarter of the way

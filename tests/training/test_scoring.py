@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from textmill.base.model_spec import DecoderSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
 from textmill.models import build
+from textmill.specs.model import DecoderSpec
 from textmill.training import scoring
 
 SPEC = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=16, dropout=0.5)

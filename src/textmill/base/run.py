@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.base import recipe as recipes
 from textmill.base.errors import TextmillError
 from textmill.base.files import append_jsonl, read_json, read_jsonl, write_json, write_text
-from textmill.base.spec import Recipe
+from textmill.specs import recipe_file as recipes
+from textmill.specs.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import typer
 
 from textmill.base import schema
-from textmill.base.generation_spec import GenerationSpec
 from textmill.base.schema import Field
+from textmill.specs.generation import GenerationSpec
 
 Verb = TypeVar("Verb", bound=Callable[..., None])
 _SHORT = {"tokens": "-n", "temperature": "-t"}

@@ -61,10 +61,10 @@ def reporter(quiet: bool) -> Reporter:
 
 def read_recipe(path: Path, overrides: list[str] | None):
     """The checked recipe of these options."""
-    from textmill.base import recipe
+    from textmill.specs import recipe_file
 
     if path.suffix != ".toml" and not path.exists():
         raise RecipeError(
             "there is no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one"
         )
-    return recipe.load(path, overrides or ())
+    return recipe_file.load(path, overrides or ())

@@ -26,8 +26,9 @@ def new(
     full: Annotated[bool, typer.Option("--full", help="Spell out every key with its meaning.")] = False,
 ) -> None:
     """Write a new recipe to start from. An existing file is never overwritten."""
-    from textmill.base import recipe, toml
+    from textmill.base import toml
     from textmill.base.files import write_text
+    from textmill.specs import recipe_file
 
     if path.exists():
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
@@ -37,8 +38,8 @@ def new(
         "corpus": {"sources": [source]},
         "model": {"preset": preset, "size": size, "context": 256},
     }
-    built = recipe.build(data, base=path.parent)
-    text = recipe.dumps(built) if full else _short(data, toml.value)
+    built = recipe_file.build(data, base=path.parent)
+    text = recipe_file.dumps(built) if full else _short(data, toml.value)
     write_text(path, text)
     print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
 
@@ -74,11 +75,11 @@ samples = ["The ", "def "]
 @app.command()
 def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
     """Print the whole recipe, presets expanded and every default spelt out."""
-    from textmill.base import recipe as recipes
     from textmill.base import schema
     from textmill.base.console import print_json
+    from textmill.specs import recipe_file as recipes
 
-    resolved = read_recipe(recipe, set_)
+    resolved = read_recipe(recipe_file, set_)
     if json:
         print_json(schema.write(resolved))
     else:
@@ -88,7 +89,7 @@ def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
 @app.command("schema")
 def print_schema() -> None:
     """Print the JSON Schema of a recipe, for an editor that completes and checks TOML."""
-    from textmill.base import recipe
     from textmill.base.console import print_json
+    from textmill.specs import recipe_file
 
-    print_json(recipe.json_schema())
+    print_json(recipe_file.json_schema())

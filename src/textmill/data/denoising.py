@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from textmill.base.errors import RecipeError
-from textmill.base.objective_spec import ContinueObjective, InfillingObjective, SpansObjective
 from textmill.data import noise
 from textmill.data.pieces import Pieces
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
 from textmill.data.view import ALL, Pair, Viewed, pair_batch
+from textmill.specs.objective import ContinueObjective, InfillingObjective, SpansObjective
 
 
 class _Denoising:

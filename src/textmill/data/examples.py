@@ -22,10 +22,10 @@ import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
-from textmill.base.objective_spec import ObjectiveSpec
 from textmill.data import arrays, records
 from textmill.data.records import Record
 from textmill.data.tokens import Texts
+from textmill.specs.objective import ObjectiveSpec
 from textmill.text.batches import by_size
 from textmill.text.document import Document
 

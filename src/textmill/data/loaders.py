@@ -1,4 +1,4 @@
-"""What each objective reads: for every kind in base/objective_spec.py the loader that makes its batches.
+"""What each objective reads: for every kind in specs/objective.py the loader that makes its batches.
 
 All are called alike, and all are pure: `batch(step, rank, world)`, `documents(step)`, `steps_of(document, steps)`,
 `steps_per_epoch`, and `evaluation(batch, tokens=…)`, which reads the same store in fixed order, documents apart.
@@ -11,7 +11,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from textmill.base.objective_spec import (
+from textmill.data import supervised
+from textmill.data.batch import Batch
+from textmill.data.buckets import BucketLoader
+from textmill.data.denoising import ContinueView, InfillingView, SpansView
+from textmill.data.examples import ExampleStore
+from textmill.data.loader import Loader, Scored
+from textmill.data.masked import MaskedView, NextSentenceView
+from textmill.data.packing import BestFitPacking, RunningPacking
+from textmill.data.special import SpecialTokens
+from textmill.data.tokens import TokenStore
+from textmill.data.view import ViewLoader
+from textmill.specs.objective import (
     CausalObjective,
     ClassifyObjective,
     ContinueObjective,
@@ -24,17 +35,6 @@ from textmill.base.objective_spec import (
     SpansObjective,
     TagObjective,
 )
-from textmill.data import supervised
-from textmill.data.batch import Batch
-from textmill.data.buckets import BucketLoader
-from textmill.data.denoising import ContinueView, InfillingView, SpansView
-from textmill.data.examples import ExampleStore
-from textmill.data.loader import Loader, Scored
-from textmill.data.masked import MaskedView, NextSentenceView
-from textmill.data.packing import BestFitPacking, RunningPacking
-from textmill.data.special import SpecialTokens
-from textmill.data.tokens import TokenStore
-from textmill.data.view import ViewLoader
 
 # Objectives whose data is an example store, of records; that of all others is a token store, of plain text.
 SUPERVISED = tuple(supervised.VIEWS)

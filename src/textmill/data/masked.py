@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from textmill.base.errors import RecipeError
-from textmill.base.objective_spec import MaskedObjective
 from textmill.data import noise
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.packing import LEAD, NOWHERE, BestFitPacking, Packing, RunningPacking
@@ -14,6 +13,7 @@ from textmill.data.pieces import balanced
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
 from textmill.data.view import ALL, Viewed
+from textmill.specs.objective import MaskedObjective
 
 
 def hide(

@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from textmill.base.objective_spec import (
+from textmill.data.batch import IGNORE
+from textmill.specs.objective import (
     ClassifyObjective,
     PairsObjective,
     RegressObjective,
     SpanObjective,
     TagObjective,
 )
-from textmill.data.batch import IGNORE
 from textmill.text.document import Document
 from textmill.text.tokenizer import without_surrogates
 

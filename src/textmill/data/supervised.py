@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import RecipeError
-from textmill.base.objective_spec import (
+from textmill.data.batch import IGNORE, Batch
+from textmill.data.examples import ExampleStore
+from textmill.data.special import SpecialTokens
+from textmill.data.view import ALL, Pair, Viewed, mask_of, padded, pair_batch
+from textmill.specs.objective import (
     ClassifyObjective,
     PairsObjective,
     RegressObjective,
     SpanObjective,
     TagObjective,
 )
-from textmill.data.batch import IGNORE, Batch
-from textmill.data.examples import ExampleStore
-from textmill.data.special import SpecialTokens
-from textmill.data.view import ALL, Pair, Viewed, mask_of, padded, pair_batch
 
 
 class _Records:

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
-from textmill.base.spec import GenerationSpec
 from textmill.decoding.generate import evaluating
 from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
 from textmill.decoding.sampling import History, Strategy, changed, constraints, highest, normalizer
 from textmill.nn import attention
+from textmill.specs.recipe import GenerationSpec
 
 
 @torch.inference_mode()

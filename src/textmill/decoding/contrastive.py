@@ -26,12 +26,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
-from textmill.base.spec import GenerationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import evaluating
 from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
 from textmill.decoding.sampling import History, changed, constraints
+from textmill.specs.recipe import GenerationSpec
 
 
 @torch.inference_mode()

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.spec import GenerationSpec
 from textmill.decoding import beam, contrastive, rerank
 from textmill.decoding.generate import generate
 from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Prompt
 from textmill.decoding.stop_strings import Decoder, TextStream, stops_at, whole
+from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, TextmillError
-from textmill.base.spec import GenerationSpec
 from textmill.decoding.hypothesis import Finish
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
 from textmill.decoding.sampling import (
@@ -34,6 +33,7 @@ from textmill.decoding.sampling import (
     seeded,
     strategies,
 )
+from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

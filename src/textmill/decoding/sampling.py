@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import RecipeError
-from textmill.base.spec import GenerationSpec
+from textmill.specs.recipe import GenerationSpec
 
 _ROWS = 16  # whose log probabilities are made at once
 _BLOCK, _WIDE = 64, 4096  # logits whose maximum is looked at first, where there are so many

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from textmill.base.spec import GenerationSpec
 from textmill.decoding.decode import answers, searches
 from textmill.decoding.generate import generate
 from textmill.decoding.hypothesis import Finish
 from textmill.decoding.prompt import Prompt, of_text
 from textmill.decoding.stop_strings import TextStream
+from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

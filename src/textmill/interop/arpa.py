@@ -21,8 +21,8 @@ from torch import Tensor
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_file
-from textmill.base.model_spec import NGramSpec
 from textmill.models.ngram.model import Level, NGram
+from textmill.specs.model import NGramSpec
 from textmill.text.pretrained import AnyTokenizer
 
 BEGIN, FINISH = "<s>", "</s>"

@@ -35,12 +35,12 @@ from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, write_json
-from textmill.base.model_spec import MixtureSpec
 from textmill.data.batch import Batch
 from textmill.interop import formats, readings
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.load import load
 from textmill.models.pretrained import Published
+from textmill.specs.model import MixtureSpec
 
 TOLERANCE = 1e-4
 QUALITY = 0.02  # nats a token: the mean KL from which on numbers of fewer bits have cost too much

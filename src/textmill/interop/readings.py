@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textmill.base.model_spec import READ_AND_WRITE
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.special import frame
 from textmill.interop.huggingface.directory import bare
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Published
+from textmill.specs.model import READ_AND_WRITE
 
 # What transformers calls a model of each kind, and of each head in place of its output layer.
 _AUTO = {

@@ -9,8 +9,6 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from textmill.base.head_spec import HeadSpec
-from textmill.base.model_spec import ModelSpec
 from textmill.models.decoder import Decoder
 from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
@@ -19,6 +17,8 @@ from textmill.models.initial import initialise
 from textmill.models.ngram.model import NGram
 from textmill.models.recurrent import RecurrentModel
 from textmill.models.recurrent_encoder_decoder import RecurrentEncoderDecoder
+from textmill.specs.head import HeadSpec
+from textmill.specs.model import ModelSpec
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "decoder": Decoder,

@@ -5,14 +5,16 @@ Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a h
 
 from __future__ import annotations
 
-from textmill.base.count import blocks, matrices, parameters
-from textmill.base.count_recurrent import (
+from textmill.specs.model import RecurrentEncoderDecoderSpec, RecurrentSpec, TrainedSpec, TransformerSpec
+from textmill.specs.parameters import (
+    blocks,
     decoder_matrices,
     encoder_matrices,
     language_model_matrices,
+    matrices,
+    parameters,
 )
-from textmill.base.model_spec import RecurrentEncoderDecoderSpec, RecurrentSpec, TrainedSpec, TransformerSpec
-from textmill.base.position_spec import RelativePositions
+from textmill.specs.position import RelativePositions
 
 Spec = RecurrentSpec | RecurrentEncoderDecoderSpec
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from textmill.base.model_spec import DecoderSpec, TransformerSpec
 from textmill.data.batch import Batch
 from textmill.models.generator import Writer
 from textmill.models.stack import Stack
 from textmill.nn import fused
 from textmill.nn.cache import CacheState
 from textmill.nn.linear import Linear, product
+from textmill.specs.model import DecoderSpec, TransformerSpec
 
 
 class OutputLayer(nn.Module):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import EncoderSpec
 from textmill.data.batch import Batch
 from textmill.models.decoder import OutputLayer
 from textmill.models.stack import Stack
 from textmill.nn import norm
 from textmill.nn.feedforward import ACTIVATIONS
 from textmill.nn.linear import Linear
+from textmill.specs.model import EncoderSpec
 
 
 class Encoder(Stack, OutputLayer):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import EncoderDecoderSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.decoder import OutputLayer
 from textmill.models.generator import Writer
 from textmill.models.stack import Stack
 from textmill.nn import fused, reach
 from textmill.nn.cache import CacheState
+from textmill.specs.model import EncoderDecoderSpec
 
 
 class EncoderDecoder(Writer, OutputLayer):

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError
-from textmill.base.head_spec import READ_ONE_WAY, ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.initial import generator
 from textmill.nn.crf import CRF
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
+from textmill.specs.head import READ_ONE_WAY, ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
 
 _STD = 0.02
 _REPLACED = ("output", "transform", "transform_norm", "output_bias", "sentences")  # by a head

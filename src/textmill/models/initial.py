@@ -14,9 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from textmill.base.model_spec import EncoderDecoderSpec, EncoderSpec, TrainedSpec, TransformerSpec
 from textmill.nn import recurrent
 from textmill.nn.norm import BatchNorm
+from textmill.specs.model import EncoderDecoderSpec, EncoderSpec, TrainedSpec, TransformerSpec
 
 Kind = Literal["embedding", "hidden", "vector", "output"]
 _STD = 0.02

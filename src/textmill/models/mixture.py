@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import MixtureSpec
 from textmill.data.batch import Batch
 from textmill.models.ngram.tables import Tables
+from textmill.specs.model import MixtureSpec
 
 
 @dataclass(slots=True)

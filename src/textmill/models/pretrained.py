@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from textmill.base.model_spec import MixtureSpec, ModelSpec
-from textmill.base.spec import GenerationSpec
+from textmill.specs.model import MixtureSpec, ModelSpec
+from textmill.specs.recipe import GenerationSpec
 from textmill.text.pretrained import AnyTokenizer
 
 

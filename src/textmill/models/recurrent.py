@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from textmill.base.model_spec import RecurrentSpec, TransformerSpec
-from textmill.base.position_spec import NoPositions
 from textmill.data.batch import Batch
 from textmill.models.generator import Writer
 from textmill.nn import fused, reach, recurrent
@@ -20,6 +18,8 @@ from textmill.nn.cache import CacheState, allocate
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
 from textmill.nn.recurrent import States
+from textmill.specs.model import RecurrentSpec, TransformerSpec
+from textmill.specs.position import NoPositions
 
 
 @dataclass(slots=True)

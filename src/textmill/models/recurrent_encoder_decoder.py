@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import RecurrentEncoderDecoderSpec
 from textmill.data.batch import Batch
 from textmill.models.generator import Writer
 from textmill.nn import fused, recurrent
@@ -21,6 +20,7 @@ from textmill.nn.attention import record
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
 from textmill.nn.recurrent import Runs, States
+from textmill.specs.model import RecurrentEncoderDecoderSpec
 
 
 @dataclass(slots=True)

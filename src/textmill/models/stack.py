@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import TransformerSpec
-from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.data.batch import Batch
 from textmill.nn import norm, position, reach
 from textmill.nn.block import Block
 from textmill.nn.cache import CacheState, LayerCache, Source, allocate
 from textmill.nn.dropout import Dropout
 from textmill.nn.reach import Reach
+from textmill.specs.model import TransformerSpec
+from textmill.specs.position import LearnedPositions, SinusoidalPositions, T5Positions
 
 
 class Stack(nn.Module):

@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textmill.base.model_spec import TransformerSpec
 from textmill.nn import fused, position
 from textmill.nn.cache import LayerCache
 from textmill.nn.linear import Linear
 from textmill.nn.norm import RMSNorm
 from textmill.nn.reach import Reach
+from textmill.specs.model import TransformerSpec
 
 
 class _Mode:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from textmill.base.model_spec import TransformerSpec
 from textmill.nn import norm
 from textmill.nn.attention import Attention, CrossAttention
 from textmill.nn.cache import LayerCache, Source
 from textmill.nn.dropout import Dropout
 from textmill.nn.feedforward import FeedForward
 from textmill.nn.reach import Reach
+from textmill.specs.model import TransformerSpec
 
 
 class Block(nn.Module):

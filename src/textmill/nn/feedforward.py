@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textmill.base.model_spec import TransformerSpec
 from textmill.nn import fused
 from textmill.nn.linear import Linear
+from textmill.specs.model import TransformerSpec
 
 
 class FeedForward(nn.Module):

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from textmill.base.position_spec import LinearScaling, Scaling, T5Positions, YarnScaling
+from textmill.specs.position import LinearScaling, Scaling, T5Positions, YarnScaling
 
 
 def count(real: Tensor | None, documents: Tensor | None) -> Tensor | None:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from textmill.base.model_spec import TransformerSpec
-from textmill.base.position_spec import (
+from textmill.nn import position
+from textmill.specs.model import TransformerSpec
+from textmill.specs.position import (
     AlibiPositions,
     RelativePositions,
     RotaryPositions,
     T5Positions,
     YarnScaling,
 )
-from textmill.nn import position
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from textmill.base.model_spec import Cell, RecurrentEncoderDecoderSpec, RecurrentSpec
+from textmill.specs.model import Cell, RecurrentEncoderDecoderSpec, RecurrentSpec
 
 States = tuple[Tensor, ...]
 

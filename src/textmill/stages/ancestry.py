@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base import lineage, schema
-from textmill.base import recipe as recipes
-from textmill.base.corpus_spec import CorpusSpec, Source, WebSource
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, read_jsonl
 from textmill.base.lineage import Artifact
 from textmill.base.run import Run
+from textmill.specs import recipe_file as recipes
+from textmill.specs.corpus import CorpusSpec, Source, WebSource
 from textmill.stages.locate import locate_run
 from textmill.stages.workspace import Workspace
 from textmill.text.forgotten import STEP

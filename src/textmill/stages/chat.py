@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import READ_AND_WRITE
-from textmill.base.spec import GenerationSpec
+from textmill.specs.model import READ_AND_WRITE
+from textmill.specs.recipe import GenerationSpec
 from textmill.stages.locate import locate_model
 from textmill.stages.workspace import Workspace
 from textmill.text import chat as templates

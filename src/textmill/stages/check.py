@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from textmill.base import count
 from textmill.base.console import amount
-from textmill.base.model_spec import TRAINED
-from textmill.base.spec import Recipe
+from textmill.specs import parameters
+from textmill.specs.model import TRAINED
+from textmill.specs.recipe import Recipe
 from textmill.stages.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
 from textmill.stages.prepare import PARTS, Prepared, prepare
 from textmill.stages.train import fitting
@@ -66,7 +66,7 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
     free = memory.free_bytes(compute.device)
     result = {
         "name": recipe.name,
-        "parameters": count.parameters(recipe.trained, vocabulary),
+        "parameters": parameters.parameters(recipe.trained, vocabulary),
         "flops_per_token": flops,
         "flops": round(flops * tokens),
         "memory_bytes": fit.need.total,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import ContaminationStep
+from textmill.specs.cleaning import ContaminationStep
 from textmill.stages.index import prepared_of
 from textmill.stages.prepare import PARTS
 from textmill.stages.workspace import Workspace

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textmill.base.model_spec import NGramSpec
 from textmill.base.run import Run
-from textmill.base.spec import Recipe
 from textmill.data.loader import evaluation_batches
 from textmill.data.tokens import TokenStore
 from textmill.index.search import Index
+from textmill.specs.model import NGramSpec
+from textmill.specs.recipe import Recipe
 from textmill.stages import inputs
 from textmill.stages.index import index
 from textmill.stages.prepare import Prepared

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import READ_AND_WRITE
+from textmill.specs.model import READ_AND_WRITE
 from textmill.stages.locate import locate_model
 from textmill.stages.workspace import Workspace
 

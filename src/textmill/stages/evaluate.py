@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
-from textmill.base.corpus_spec import FilesSource, LimitSpec
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import READ_AND_WRITE
 from textmill.base.run import Run
-from textmill.base.spec import EvaluationSpec
+from textmill.specs.corpus import FilesSource, LimitSpec
+from textmill.specs.model import READ_AND_WRITE
+from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.locate import locate_model, locate_run
 from textmill.stages.prepare import trained_on
 from textmill.stages.workspace import Workspace

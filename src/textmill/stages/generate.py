@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import READ_AND_WRITE
 from textmill.base.run import Run
-from textmill.base.spec import GenerationSpec
+from textmill.specs.model import READ_AND_WRITE
+from textmill.specs.recipe import GenerationSpec
 from textmill.stages.index import open_index
 from textmill.stages.locate import locate_model, locate_run
 from textmill.stages.workspace import Workspace

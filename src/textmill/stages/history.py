@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from textmill.base import recipe as recipes
 from textmill.base import schema
 from textmill.base.run import Run
+from textmill.specs import recipe_file as recipes
 from textmill.stages import chart
 from textmill.stages.locate import locate_run
 from textmill.stages.workspace import Workspace

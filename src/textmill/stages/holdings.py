@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from pyarrow import compute
 
 from textmill.base import lineage
-from textmill.base.corpus_spec import FilesSource, LimitSpec
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, read_jsonl
 from textmill.base.lineage import Artifact
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.stages.workspace import Workspace
 from textmill.text.document import Document
 

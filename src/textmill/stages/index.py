@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base import files, recipe
+from textmill.base import files
 from textmill.base.errors import BusyError, DamagedError, RecipeError, TextmillError
 from textmill.base.lineage import Artifact
 from textmill.data.tokens import TokenStore
 from textmill.index import build as building
 from textmill.index.search import Index, Place
+from textmill.specs import recipe_file
 from textmill.stages.locate import locate_run
 from textmill.stages.prepare import PARTS, Prepared, prepare, trained_on
 from textmill.stages.workspace import Workspace
@@ -92,7 +93,7 @@ def prepared_of(space: Workspace, target: str) -> tuple[Prepared, str]:
     if target.endswith(".toml"):
         if not Path(target).is_file():
             raise RecipeError("there is no such recipe", where=target)
-        asked = recipe.load(Path(target))
+        asked = recipe_file.load(Path(target))
         return prepare(asked, space), asked.name
     run = locate_run(space, target)
     return trained_on(run, space), run.name

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from textmill.base.errors import RecipeError
-from textmill.base.head_spec import HeadSpec, head_for
-from textmill.base.spec import Recipe
 from textmill.data import loaders
 from textmill.data.examples import ExampleStore
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import Texts, TokenStore
+from textmill.specs.head import HeadSpec, head_for
+from textmill.specs.recipe import Recipe
 from textmill.stages.prepare import Prepared
 
 Store = TokenStore | ExampleStore

@@ -11,10 +11,10 @@ import numpy as np
 
 from textmill.base import files
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import NGramSpec
 from textmill.base.run import Run
 from textmill.metrics import perplexity
 from textmill.metrics.score import Score, percentiles, resample
+from textmill.specs.model import NGramSpec
 from textmill.stages import inputs
 from textmill.stages.counting import count_model
 from textmill.stages.locate import locate_model, locate_run

@@ -7,7 +7,7 @@ from typing import Any
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import sha256_file
-from textmill.base.spec import GenerationSpec
+from textmill.specs.recipe import GenerationSpec
 from textmill.stages.locate import locate_model
 from textmill.stages.workspace import Workspace
 

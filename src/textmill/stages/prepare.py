@@ -15,10 +15,10 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import content_id, read_json, sha256_file, value_id, write_text
 from textmill.base.lineage import Artifact
 from textmill.base.machine import usable_cores
-from textmill.base.objective_spec import PairsObjective
 from textmill.base.run import Run
-from textmill.base.spec import Recipe
-from textmill.base.step_spec import PersonalDataStep
+from textmill.specs.cleaning import PersonalDataStep
+from textmill.specs.objective import PairsObjective
+from textmill.specs.recipe import Recipe
 from textmill.stages.forget import forgotten
 from textmill.stages.workspace import Workspace
 from textmill.text import engine, pretrained

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from textmill.base import count, files, lineage, schema
+from textmill.base import files, lineage, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id, write_text
-from textmill.base.model_spec import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.base.run import Run
-from textmill.base.spec import Recipe
+from textmill.specs import parameters
+from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
+from textmill.specs.recipe import Recipe
 from textmill.stages.evaluate import evaluate_run
 from textmill.stages.locate import locate_run
 from textmill.stages.prepare import Prepared, summary, trained_on
@@ -163,7 +164,7 @@ def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
     model = recipe.model
     facts: dict[str, Any] = {"family": model.kind, "trained to say": recipe.goal.kind}
     if isinstance(model, TrainedSpec):
-        facts["parameters"] = count.parameters(model, vocabulary)
+        facts["parameters"] = parameters.parameters(model, vocabulary)
     names = _FACTS.get(model.kind, _TRANSFORMER)
     facts |= {words: getattr(model, field) for words, field in names.items()}
     if isinstance(model, TransformerSpec):

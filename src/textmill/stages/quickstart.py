@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base import files, schema
-from textmill.base import recipe as recipes
 from textmill.base.errors import RecipeError
-from textmill.base.spec import Recipe
+from textmill.specs import recipe_file as recipes
+from textmill.specs.recipe import Recipe
 from textmill.stages import history, mix, pipeline, trace
 from textmill.stages.prepare import prepare
 from textmill.stages.workspace import Workspace

@@ -13,11 +13,11 @@ import torch
 
 from textmill.base.console import Reporter
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.spec import EvaluationSpec, Recipe
 from textmill.data.loader import Scored
 from textmill.data.order import key
 from textmill.data.view import sample
 from textmill.metrics.score import Score
+from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.stages import inputs
 from textmill.stages.prepare import Prepared
 from textmill.text.document import Document

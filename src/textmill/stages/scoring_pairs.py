@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from textmill.base.objective_spec import PairsObjective
-from textmill.base.spec import GenerationSpec
 from textmill.decoding.decode import answers
 from textmill.decoding.prompt import Prompt
 from textmill.decoding.stop_strings import whole
 from textmill.metrics import guesses, overlap
+from textmill.specs.objective import PairsObjective
+from textmill.specs.recipe import GenerationSpec
 from textmill.stages.scoring import EXAMPLES, Asked, Measured, record_batches
 from textmill.training.scoring import score_guesses
 

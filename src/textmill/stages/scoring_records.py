@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from textmill.base.objective_spec import SpanObjective
 from textmill.data.batch import IGNORE
 from textmill.data.examples import ExampleStore
 from textmill.metrics import answers, labels, numbers, tags
 from textmill.models.heads import best_span
+from textmill.specs.objective import SpanObjective
 from textmill.stages import inputs
 from textmill.stages.scoring import EXAMPLES, Asked, Measured, Rows, record_batches
 

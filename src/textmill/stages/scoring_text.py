@@ -10,13 +10,13 @@ import numpy as np
 from torch import Tensor
 
 from textmill.base.console import Reporter
-from textmill.base.objective_spec import InfillingObjective, MaskedObjective, SpansObjective
-from textmill.base.spec import EvaluationSpec
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored, evaluation_batches
 from textmill.data.tokens import TokenStore
 from textmill.metrics import baselines, guesses, perplexity
 from textmill.metrics.score import Score, Sums, share
+from textmill.specs.objective import InfillingObjective, MaskedObjective, SpansObjective
+from textmill.specs.recipe import EvaluationSpec
 from textmill.stages import inputs
 from textmill.stages.scoring import POSITIONS, Asked, Measured, some
 from textmill.training.scoring import Look, nothing, score_documents, score_guesses

@@ -20,8 +20,8 @@ from torch import nn
 from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.base.run import Run
-from textmill.base.spec import Recipe
 from textmill.data.loaders import AnyLoader
+from textmill.specs.recipe import Recipe
 from textmill.stages.board import Board, NoBoard
 from textmill.stages.interrupt import Stop
 from textmill.training import checkpoint, device, memory, schedule

@@ -7,12 +7,12 @@ import dataclasses
 from typing import Any
 
 from textmill.base import files, lineage, schema
-from textmill.base import recipe as recipes
 from textmill.base.console import Reporter, Silent
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import TRAINED
 from textmill.base.run import Run
-from textmill.base.spec import Recipe
+from textmill.specs import recipe_file as recipes
+from textmill.specs.model import TRAINED
+from textmill.specs.recipe import Recipe
 from textmill.stages import doctor, inputs, interrupt
 from textmill.stages.board import board
 from textmill.stages.prepare import Prepared, prepare

@@ -11,8 +11,8 @@ from torch import nn
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.base.run import Run
-from textmill.base.spec import Recipe
 from textmill.models import build as table
+from textmill.specs.recipe import Recipe
 from textmill.stages.prepare import Prepared
 from textmill.training import checkpoint
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textmill.base import files, lineage, recipe
+from textmill.base import files, lineage
 from textmill.base.console import Reporter
 from textmill.base.lineage import Artifact
 from textmill.base.run import Run
+from textmill.specs import recipe_file
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Workspace:
             before = json.loads(memory.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return "nothing there yet"
-        changes = recipe.difference(before, decided)
+        changes = recipe_file.difference(before, decided)
         return "; ".join(_change(*change) for change in changes[:3]) or "its files were gone or cut short"
 
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from textmill.base.step_spec import C4Step
+from textmill.specs.cleaning import C4Step
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.lines import TERMINAL
 from textmill.text.step import Reject

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from textmill.base.errors import TextmillError
-from textmill.base.step_spec import ChineseStep
+from textmill.specs.cleaning import ChineseStep
 from textmill.text.scripts import HANZI, is_chinese
 
 Punctuation = Literal["keep", "full", "half"]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import ClassifierStep
+from textmill.specs.cleaning import ClassifierStep
 from textmill.text import words
 from textmill.text.batches import in_batches
 from textmill.text.document import Document, Item, Step, reject

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from textmill.base.errors import TextmillError
-from textmill.base.step_spec import (
+from textmill.specs.cleaning import (
     BoilerplateStep,
     C4Step,
     ChineseStep,

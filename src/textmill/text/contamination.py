@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import ContaminationStep
+from textmill.specs.cleaning import ContaminationStep
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.batches import by_size, in_batches
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.passages import Passages

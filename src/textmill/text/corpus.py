@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base.corpus_spec import SplitSpec
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
+from textmill.specs.corpus import SplitSpec
 from textmill.text import data_card
 from textmill.text.document import Document, Item, Rejected, reject
 from textmill.text.shards import ShardWriter, documents_in, ids_in, row_in

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, remove_partial
 from textmill.base.machine import usable_cores
+from textmill.specs.corpus import CorpusSpec
 from textmill.text import units
 from textmill.text.corpus import Count, aside, write_records
 from textmill.text.document import Document

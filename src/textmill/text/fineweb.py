@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from textmill.base.step_spec import FineWebStep
+from textmill.specs.cleaning import FineWebStep
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.lines import ends_sentence, repeated
 from textmill.text.step import Reject

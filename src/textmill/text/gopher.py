@@ -26,7 +26,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from textmill.base.step_spec import GopherStep
+from textmill.specs.cleaning import GopherStep
 from textmill.text import words
 from textmill.text.batches import in_batches, judged
 from textmill.text.document import Document, Step

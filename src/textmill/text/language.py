@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from textmill.base.errors import TextmillError
-from textmill.base.step_spec import LanguageStep
+from textmill.specs.cleaning import LanguageStep
 from textmill.text import scripts
 from textmill.text.document import Document, Item, Step, reject
 

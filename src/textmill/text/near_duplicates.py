@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from textmill.base.step_spec import NearDuplicatesStep
+from textmill.specs.cleaning import NearDuplicatesStep
 from textmill.text.clusters import Clusters
 from textmill.text.document import Document
 from textmill.text.shingles import shingles

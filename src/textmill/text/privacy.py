@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import PersonalDataStep
+from textmill.specs.cleaning import PersonalDataStep
 from textmill.text.document import Document, Item, Step, reject
 from textmill.text.privacy_patterns import Found, find
 from textmill.text.pseudonyms import pseudonym

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from textmill.base.errors import RecipeError
-from textmill.base.step_spec import SegmentStep
+from textmill.specs.cleaning import SegmentStep
 from textmill.text.document import Document, Item, Step
 
 Words = Callable[[str], Iterable[str]]  # of a line

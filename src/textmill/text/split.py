@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base.corpus_spec import SplitSpec
+from textmill.specs.corpus import SplitSpec
 from textmill.text.document import Document
 
 PARTS = ("train", "validation", "test")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from textmill.base.step_spec import StopWordsStep
+from textmill.specs.cleaning import StopWordsStep
 from textmill.text.document import Document, Item, Step
 
 _ENGLISH = """

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from textmill.base.step_spec import SubstringsStep
+from textmill.specs.cleaning import SubstringsStep
 from textmill.text.document import Document
 from textmill.text.shingles import run_hashes
 from textmill.text.step import Cut, Reject, Sketched, Verdict

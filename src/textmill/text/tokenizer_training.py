@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.spec import TokenizerSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.text import pretrained, unigram
 from textmill.text.pretrained import AnyTokenizer
 from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel, without_surrogates

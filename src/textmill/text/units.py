@@ -20,9 +20,9 @@ from typing import Any
 import pyarrow as pa
 
 from textmill.base import schema
-from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.files import atomic_directory, read_json, read_jsonl, write_json
-from textmill.base.step_spec import CleaningStep
+from textmill.specs.cleaning import CleaningStep
+from textmill.specs.corpus import CorpusSpec
 from textmill.text.clean import CORPUS_STEPS, STEPS, conserved
 from textmill.text.corpus import Count, aside, writable
 from textmill.text.document import Document, Item, Rejected, Step

@@ -35,7 +35,7 @@ from textmill.base.files import (
     sha256_file,
     sync,
 )
-from textmill.base.training_spec import SaveSpec
+from textmill.specs.training import SaveSpec
 
 FORMAT = 1
 MANIFEST = "MANIFEST.json"

@@ -15,8 +15,8 @@ from torch import nn
 
 from textmill.base import machine
 from textmill.base.errors import RecipeError
-from textmill.base.training_spec import TrainingSpec
 from textmill.nn.linear import onednn, onednn_serves
+from textmill.specs.training import TrainingSpec
 
 
 @dataclass(frozen=True)

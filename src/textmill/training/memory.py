@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from textmill.base import machine
-from textmill.base.count import blocks, matrices, parameters
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import TrainedSpec, TransformerSpec
-from textmill.base.training_spec import MuonSpec, TrainingSpec
 from textmill.models import cost
+from textmill.specs.model import TrainedSpec, TransformerSpec
+from textmill.specs.parameters import blocks, matrices, parameters
+from textmill.specs.training import MuonSpec, TrainingSpec
 from textmill.training.device import Compute
 from textmill.training.loss import CPU_CHUNK
 

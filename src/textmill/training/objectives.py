@@ -1,4 +1,4 @@
-"""What each objective costs: for every kind in base/objective_spec.py a loss, and a count of what bears it.
+"""What each objective costs: for every kind in specs/objective.py a loss, and a count of what bears it.
 
 Every loss is (sum of nats, number of targets), and the loop divides once, by the number in the whole global batch. So
 the gradient of a step is the same however its batch is padded, cut into micro-batches or dealt to ranks.
@@ -28,7 +28,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from textmill.base.objective_spec import (
+from textmill.data.batch import IGNORE, Batch
+from textmill.specs.objective import (
     ConstantForcing,
     Forcing,
     LinearForcing,
@@ -36,7 +37,6 @@ from textmill.base.objective_spec import (
     ObjectiveSpec,
     PairsObjective,
 )
-from textmill.data.batch import IGNORE, Batch
 from textmill.training.loss import Count, Loss, causal, count_targets, sum_of_nats, widened
 
 

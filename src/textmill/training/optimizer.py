@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textmill.base.count_recurrent import gates
 from textmill.base.errors import DamagedError
-from textmill.base.training_spec import AdamWSpec, MuonSpec
 from textmill.models.initial import kind_of_parameter, learning_rate_scale
+from textmill.specs.parameters import gates
+from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training.distributed import placed
 from textmill.training.muon import Muon
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from textmill.base.errors import NonFiniteError
-from textmill.base.training_spec import TrainingSpec
+from textmill.specs.training import TrainingSpec
 from textmill.training import optimizer as optimizers
 from textmill.training.device import Compute
 from textmill.training.loop import Batches, StepResult, train

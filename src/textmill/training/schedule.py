@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from textmill.base.training_spec import ScheduleSpec
+from textmill.specs.training import ScheduleSpec
 
 
 def warmup_steps(spec: ScheduleSpec, steps: int) -> int:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import Llama3Scaling, RotaryPositions
 from textmill.interop.gguf import rotary as gguf_rotary
 from textmill.interop.gguf.rotary import FREQUENCIES, short
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import Llama3Scaling, RotaryPositions
 
 _PARTS: Mapping[str, tuple[str, ...]] = {  # our module -> theirs, the rows of ours shared out in this order
     "embedding": ("token_embd",),

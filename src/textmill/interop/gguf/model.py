@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import Llama3Scaling, RotaryPositions
-from textmill.base.spec import GenerationSpec
 from textmill.interop.gguf import architectures, reader, tokenizer_read, tokenizer_write, weights, writer
 from textmill.interop.gguf.quants import pack
 from textmill.interop.gguf.writer import Outgoing
 from textmill.models import build
 from textmill.models.pretrained import Published
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import Llama3Scaling, RotaryPositions
+from textmill.specs.recipe import GenerationSpec
 
 
 def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:

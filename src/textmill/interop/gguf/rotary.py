@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
-from textmill.base.position_spec import LinearScaling, Llama3Scaling, RotaryPositions, YarnScaling
 from textmill.nn.position import rotary_frequencies
+from textmill.specs.position import LinearScaling, Llama3Scaling, RotaryPositions, YarnScaling
 
 FREQUENCIES = "rope_freqs.weight"  # what each rotary frequency is divided by: Llama 3.1's stretching
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from textmill.base.errors import DamagedError
 from textmill.base.machine import usable_cores
-from textmill.base.model_spec import DecoderSpec
 from textmill.interop.gguf.architectures import FREQUENCIES, Architecture, Rule, rules
 from textmill.interop.gguf.quants import check, unpack
 from textmill.interop.gguf.reader import Gguf
+from textmill.specs.model import DecoderSpec
 
 EMBEDDING = "token_embd.weight"
 

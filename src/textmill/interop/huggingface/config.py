@@ -7,8 +7,10 @@ from typing import Any
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.head_spec import HeadSpec
-from textmill.base.model_spec import (
+from textmill.interop.huggingface.configs import decoders, encoder_decoders, encoders, heads
+from textmill.interop.huggingface.configs.common import OWN
+from textmill.specs.head import HeadSpec
+from textmill.specs.model import (
     DecoderSpec,
     EncoderDecoderSpec,
     EncoderSpec,
@@ -17,8 +19,6 @@ from textmill.base.model_spec import (
     RecurrentEncoderDecoderSpec,
     RecurrentSpec,
 )
-from textmill.interop.huggingface.configs import decoders, encoder_decoders, encoders, heads
-from textmill.interop.huggingface.configs.common import OWN
 
 NGRAM = "textmill-ngram"
 OURS = (OWN, NGRAM)  # what only Textmill reads

@@ -19,9 +19,6 @@ import textmill
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, write_json, write_text
-from textmill.base.head_spec import HeadSpec
-from textmill.base.model_spec import READ_AND_WRITE, ModelSpec
-from textmill.base.spec import GenerationSpec
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
 from textmill.interop.huggingface import mixtures, weights
@@ -31,6 +28,9 @@ from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
 from textmill.models.pretrained import Published
+from textmill.specs.head import HeadSpec
+from textmill.specs.model import READ_AND_WRITE, ModelSpec
+from textmill.specs.recipe import GenerationSpec
 from textmill.text import pretrained
 from textmill.text.pretrained import AnyTokenizer
 from textmill.text.tokenizer import Tokenizer

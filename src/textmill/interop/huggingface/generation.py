@@ -8,8 +8,8 @@ from typing import Any
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError
-from textmill.base.generation_spec import GenerationSpec
 from textmill.interop.huggingface.stored import read_table
+from textmill.specs.generation import GenerationSpec
 
 NAME = "generation_config.json"
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")

@@ -14,8 +14,8 @@ from torch import Tensor
 from textmill.base import schema
 from textmill.base.errors import DamagedError
 from textmill.base.files import read_json, sha256_file, write_json
-from textmill.base.spec import GenerationSpec
 from textmill.models.mixture import Mixture
+from textmill.specs.recipe import GenerationSpec
 from textmill.text.tokenizer import Tokenizer
 
 MODEL_TYPE = "textmill-mixture"

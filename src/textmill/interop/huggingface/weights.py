@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import DamagedError
-from textmill.base.head_spec import HeadSpec
-from textmill.base.model_spec import ModelSpec, NGramSpec
 from textmill.interop.huggingface.configs.common import OWN
 from textmill.interop.huggingface.headers import FLOATS
 from textmill.interop.huggingface.rules.rule import LAYER, Rule
 from textmill.interop.huggingface.rules.table import computed, head_rules, rules, spellings
 from textmill.interop.huggingface.stored import Stored
+from textmill.specs.head import HeadSpec
+from textmill.specs.model import ModelSpec, NGramSpec
 
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from textmill.base.model_spec import NGramSpec
 from textmill.models.ngram import counts as ngram_counts
 from textmill.models.ngram.model import NGram
 from textmill.models.ngram.smoothing import smooth
+from textmill.specs.model import NGramSpec
 
 _MOST_ESCAPE = 64.0
 _ESCAPES = 32  # lengths of contexts whose escape is estimated; longer ones share the last

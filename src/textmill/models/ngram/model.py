@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from textmill.base.model_spec import NGramSpec
 from textmill.data.batch import Batch
 from textmill.models.ngram.stream import FIELDS, Found, Stream
 from textmill.models.ngram.tables import Tables, first_not_under, ragged
+from textmill.specs.model import NGramSpec
 
 _LOGITS = 1 << 24  # probabilities worked out at once: 64 MiB in float32
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textmill.base.model_spec import NGramSpec
 from textmill.models.ngram.counts import Counts, Level
+from textmill.specs.model import NGramSpec
 
 _GOOD_TURING = 5  # counts up to this are discounted (Katz 1987, section III)
 _COVERED = (

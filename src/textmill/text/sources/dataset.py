@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from textmill.base.corpus_spec import DatasetSource, LimitSpec
 from textmill.base.errors import RecipeError
+from textmill.specs.corpus import DatasetSource, LimitSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import front_matter
 from textmill.text.sources.formats import open_file

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from textmill.base.corpus_spec import LimitSpec
+from textmill.specs.corpus import LimitSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import (
     archive,

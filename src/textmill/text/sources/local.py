@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec
 from textmill.base.errors import RecipeError
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources.formats import open_file
 

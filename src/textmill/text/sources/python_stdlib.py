@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from textmill.base.corpus_spec import FilesSource, LimitSpec, StdlibSource
 from textmill.base.errors import TextmillError
+from textmill.specs.corpus import FilesSource, LimitSpec, StdlibSource
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources import local
 from textmill.text.sources.formats import open_file

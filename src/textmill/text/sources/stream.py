@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from textmill.base.corpus_spec import LimitSpec
+from textmill.specs.corpus import LimitSpec
 
 BLOCK = 1 << 18
 # Small files compress without meaning harm (a megabyte of spaces): the ratio counts from here on.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.base.corpus_spec import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
+from textmill.specs.corpus import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
 from textmill.text.document import Item, Rejected
 from textmill.text.sources import dataset, local, python_stdlib, web
 

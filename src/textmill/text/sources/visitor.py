@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from textmill.base.corpus_spec import WebSource
+from textmill.specs.corpus import WebSource
 from textmill.text.sources import fetch, robots
 from textmill.text.sources.fetch import Answer, Head, Unreachable
 from textmill.text.sources.stream import SetAside

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from textmill.base.corpus_spec import LimitSpec, WebSource
 from textmill.base.files import (
     append_jsonl,
     content_id,
@@ -31,6 +30,7 @@ from textmill.base.files import (
     value_id,
     write_bytes,
 )
+from textmill.specs.corpus import LimitSpec, WebSource
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import fetch, sitemap
 from textmill.text.sources.formats import open_file

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.base.model_spec import TransformerSpec
+from textmill.specs.model import TransformerSpec
 
 OWN = "textmill"  # the model_type of a model that no published architecture can say
 _NAMES = {  # ours: theirs, the likeliest first

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.position_spec import LearnedPositions, RotaryPositions
 from textmill.interop.huggingface.configs import rotary
 from textmill.interop.huggingface.configs.common import (
     OWN,
@@ -18,6 +16,8 @@ from textmill.interop.huggingface.configs.common import (
     refuse,
     usual_scores,
 )
+from textmill.specs.model import DecoderSpec
+from textmill.specs.position import LearnedPositions, RotaryPositions
 
 CLASSES = {
     "llama": "LlamaForCausalLM",

@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.model_spec import EncoderDecoderSpec
-from textmill.base.position_spec import LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.interop.huggingface.configs.common import (
     OWN,
     PLAIN,
@@ -17,6 +15,8 @@ from textmill.interop.huggingface.configs.common import (
     refuse,
     usual_scores,
 )
+from textmill.specs.model import EncoderDecoderSpec
+from textmill.specs.position import LearnedPositions, SinusoidalPositions, T5Positions
 
 CLASSES = {
     "t5": "T5ForConditionalGeneration",

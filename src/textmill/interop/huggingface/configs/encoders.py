@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.model_spec import EncoderSpec
-from textmill.base.position_spec import LearnedPositions
 from textmill.interop.huggingface.configs.common import (
     OWN,
     PLAIN,
@@ -18,6 +16,8 @@ from textmill.interop.huggingface.configs.common import (
     usual_scores,
 )
 from textmill.interop.huggingface.rules.table import after_padding
+from textmill.specs.model import EncoderSpec
+from textmill.specs.position import LearnedPositions
 
 CLASSES = {
     "bert": "BertForPreTraining",

@@ -7,9 +7,9 @@ from typing import Any
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError
-from textmill.base.head_spec import ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
-from textmill.base.model_spec import DecoderSpec, ModelSpec
 from textmill.interop.huggingface.rules.table import head_rules
+from textmill.specs.head import ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
+from textmill.specs.model import DecoderSpec, ModelSpec
 
 _ENDINGS = {
     "classify": "ForSequenceClassification",

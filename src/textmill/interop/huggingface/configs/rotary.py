@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.base.position_spec import LinearScaling, RotaryPositions, YarnScaling
 from textmill.interop.huggingface.configs.common import refuse
+from textmill.specs.position import LinearScaling, RotaryPositions, YarnScaling
 
 
 def scaling_fields(position: RotaryPositions) -> dict[str, Any] | None:

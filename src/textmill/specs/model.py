@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self, get_args
 
 from textmill.base.errors import RecipeError
-from textmill.base.position_spec import LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 from textmill.base.schema import About
+from textmill.specs.position import LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 
 GATED = ("swiglu", "geglu", "geglu_tanh")  # activations whose feed-forward has a third matrix
 Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu", "geglu", "geglu_tanh"]

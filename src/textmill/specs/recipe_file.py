@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from textmill.base import presets, schema, toml
+from textmill.base import schema, toml
 from textmill.base.errors import RecipeError
-from textmill.base.spec import Recipe
+from textmill.specs import presets
+from textmill.specs.recipe import Recipe
 
 
 def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from textmill.base.corpus_spec import CorpusSpec
 from textmill.base.errors import RecipeError
-from textmill.base.generation_spec import GenerationSpec
-from textmill.base.model_spec import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
-from textmill.base.objective_spec import OBJECTIVES, ObjectiveSpec, usual
 from textmill.base.schema import About
-from textmill.base.training_spec import TrainingSpec
+from textmill.specs.corpus import CorpusSpec
+from textmill.specs.generation import GenerationSpec
+from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
+from textmill.specs.objective import OBJECTIVES, ObjectiveSpec, usual
+from textmill.specs.training import TrainingSpec
 
 
 @dataclass(frozen=True, kw_only=True)

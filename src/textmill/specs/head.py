@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from textmill.base.errors import RecipeError
-from textmill.base.objective_spec import (
+from textmill.base.schema import About
+from textmill.specs.objective import (
     ClassifyObjective,
     ObjectiveSpec,
     RegressObjective,
     SpanObjective,
     TagObjective,
 )
-from textmill.base.schema import About
 
 Pooling = Literal["first", "mean", "last"]
 Dense = Literal["none", "tanh", "relu"]

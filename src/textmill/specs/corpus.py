@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
-from textmill.base.step_spec import (
+from textmill.specs.cleaning import (
     CleaningStep,
     ExactDuplicatesStep,
     LengthStep,

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.count import parameters
 from textmill.base.errors import RecipeError
-from textmill.base.model_spec import DecoderSpec
+from textmill.specs.model import DecoderSpec
+from textmill.specs.parameters import parameters
 
 LEAST, MOST = 5e5, 1e11  # parameters the dial goes to
 VOCABULARY = 8192  # what a size of the dial is counted with: the default of a recipe's tokenizer
