@@ -35,7 +35,8 @@ def one(name: str, minutes: float, work: Path) -> dict:
     from textmill.specs import parameters, recipe_file
     from textmill.specs.model import NGramSpec
     from textmill.specs.recipe import Recipe
-    from textmill.stages import check, evaluate, prepare, train
+    from textmill.stages import check, prepare, train
+    from textmill.stages.evaluation import evaluate
     from textmill.stages.workspace import Workspace
 
     space = Workspace(work)

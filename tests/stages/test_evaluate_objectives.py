@@ -19,9 +19,10 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.metrics import answers, baselines
 from textmill.specs.recipe import Recipe
-from textmill.stages import check, evaluate, history, inputs, train
+from textmill.stages import check, history, inputs, train
+from textmill.stages.evaluation import evaluate
+from textmill.stages.evaluation.measure import Asked
 from textmill.stages.prepare import trained_on
-from textmill.stages.scoring import Asked
 from textmill.stages.weights import best_weights
 from textmill.stages.workspace import Workspace
 
@@ -448,7 +449,7 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
 )
 def test_chance_plays_no_part_unless_it_is_asked_for(spec, temperature, said):
     from textmill.specs.recipe import GenerationSpec
-    from textmill.stages import scoring_pairs
+    from textmill.stages.evaluation import pairs as scoring_pairs
 
     settled = scoring_pairs.settled(GenerationSpec(**spec))
     assert settled.temperature == temperature

@@ -26,7 +26,7 @@ def evaluate(
 ) -> None:
     """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
     from textmill.cli.show import stages
-    from textmill.stages import evaluate as stage
+    from textmill.stages.evaluation import evaluate as stage
 
     with opened(work, quiet) as space:
         result = stage.evaluate(space, target, files=file or [])

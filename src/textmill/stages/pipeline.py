@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from textmill.specs.recipe import Recipe
-from textmill.stages.evaluate import evaluate_run
+from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.publish import publish_run
 from textmill.stages.train import train
 from textmill.stages.workspace import Workspace

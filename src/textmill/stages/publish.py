@@ -11,7 +11,7 @@ from textmill.base.run import Run
 from textmill.specs import parameters
 from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
-from textmill.stages.evaluate import evaluate_run
+from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.locate import locate_run
 from textmill.stages.prepare import Prepared, summary, trained_on
 from textmill.stages.verify import TEXTS

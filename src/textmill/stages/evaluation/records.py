@@ -14,7 +14,7 @@ from textmill.metrics import answers, labels, numbers, tags
 from textmill.models.heads import best_span
 from textmill.specs.objective import SpanObjective
 from textmill.stages import inputs
-from textmill.stages.scoring import EXAMPLES, Asked, Measured, Rows, record_batches
+from textmill.stages.evaluation.measure import EXAMPLES, Asked, Measured, Rows, record_batches
 
 
 def classify(asked: Asked) -> Measured:

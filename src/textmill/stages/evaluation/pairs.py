@@ -13,7 +13,7 @@ from textmill.decoding.stop_strings import whole
 from textmill.metrics import guesses, overlap
 from textmill.specs.objective import PairsObjective
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.scoring import EXAMPLES, Asked, Measured, record_batches
+from textmill.stages.evaluation.measure import EXAMPLES, Asked, Measured, record_batches
 from textmill.training.scoring import score_guesses
 
 _TOGETHER = 256  # prompts between two reports of progress

@@ -19,7 +19,7 @@ from textmill.stages.prepare import trained_on
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:
-    from textmill.stages.scoring import Asked, Measured
+    from textmill.stages.evaluation.measure import Asked, Measured
 
 _SAMPLE = 120  # tokens of a sample at most
 
@@ -36,7 +36,8 @@ def measures() -> dict[str, Callable[[Asked], Measured]]:
     tag                 entity F1, precision and recall where tags are of entities, word accuracy; beside one tag
     answer              answer F1, exact match; beside the text's first tokens
     """
-    from textmill.stages import scoring_pairs, scoring_records, scoring_text
+    from textmill.stages.evaluation import pairs, records
+    from textmill.stages.evaluation import text as scoring_text
 
     return {
         "causal": scoring_text.causal,
@@ -44,11 +45,11 @@ def measures() -> dict[str, Callable[[Asked], Measured]]:
         "masked": scoring_text.masked,
         "infilling": scoring_text.denoised,
         "spans": scoring_text.denoised,
-        "pairs": scoring_pairs.pairs,
-        "classify": scoring_records.classify,
-        "regress": scoring_records.regress,
-        "tag": scoring_records.tag,
-        "answer": scoring_records.answer,
+        "pairs": pairs.pairs,
+        "classify": records.classify,
+        "regress": records.regress,
+        "tag": records.tag,
+        "answer": records.answer,
     }
 
 
@@ -64,7 +65,7 @@ def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
-    from textmill.stages.scoring import Asked
+    from textmill.stages.evaluation.measure import Asked
     from textmill.stages.weights import best_weights
 
     recipe = run.recipe()
@@ -108,7 +109,7 @@ def evaluate_files(space: Workspace, target: str, paths: Sequence[Path]) -> dict
     """
     from textmill.data import tokens
     from textmill.interop.load import load
-    from textmill.stages.scoring_text import language_model
+    from textmill.stages.evaluation.text import language_model
     from textmill.text.document import Document
     from textmill.text.sources import table
 
