@@ -35,8 +35,9 @@ def one(name: str, minutes: float, work: Path) -> dict:
     from textmill.specs import parameters, recipe_file
     from textmill.specs.model import NGramSpec
     from textmill.specs.recipe import Recipe
-    from textmill.stages import check, prepare, train
+    from textmill.stages import check, train
     from textmill.stages.evaluation import evaluate
+    from textmill.stages.preparation import prepare
     from textmill.stages.workspace import Workspace
 
     space = Workspace(work)

@@ -17,7 +17,7 @@ from textmill.specs import recipe_file
 from textmill.stages import ancestry, descent, forget, holdings, pipeline, sightings, trace
 from textmill.stages import index as indexing
 from textmill.stages.inputs import loader_of
-from textmill.stages.prepare import prepare, trained_on
+from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.train import train
 from textmill.stages.workspace import Workspace
 

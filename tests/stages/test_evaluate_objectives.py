@@ -22,7 +22,7 @@ from textmill.specs.recipe import Recipe
 from textmill.stages import check, history, inputs, train
 from textmill.stages.evaluation import evaluate
 from textmill.stages.evaluation.measure import Asked
-from textmill.stages.prepare import trained_on
+from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.weights import best_weights
 from textmill.stages.workspace import Workspace
 

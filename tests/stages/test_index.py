@@ -16,7 +16,7 @@ from textmill.index.search import Index
 from textmill.specs import recipe_file
 from textmill.stages import ancestry, trace
 from textmill.stages import index as stage
-from textmill.stages.prepare import prepare
+from textmill.stages.preparation.prepare import prepare
 from textmill.stages.workspace import Workspace
 
 

@@ -90,7 +90,7 @@ def prepare(
     Killed and run again, it goes on with what was finished; the result is the same whoever made it.
     """
     from textmill.cli.show import stages
-    from textmill.stages import prepare as stage
+    from textmill.stages.preparation import prepare as stage
 
     with opened(work, quiet) as space:
         run = stage.runner(engine.value, workers)

@@ -125,7 +125,7 @@ def _documents(corpus: Artifact) -> dict[str, str]:
 def batch_documents(space: Workspace, target: str, step: int) -> dict[str, Any]:
     """The documents in the batch of a step: id, source and tokens. It is computed, not looked up in a log."""
     from textmill.stages.inputs import loader_of
-    from textmill.stages.prepare import trained_on
+    from textmill.stages.preparation.prepare import trained_on
 
     run = locate_run(space, target)
     recipe = run.recipe()

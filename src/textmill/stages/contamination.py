@@ -9,7 +9,7 @@ from typing import Any
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
 from textmill.stages.index import prepared_of
-from textmill.stages.prepare import PARTS
+from textmill.stages.preparation.prepare import PARTS
 from textmill.stages.workspace import Workspace
 from textmill.text import contamination
 

@@ -15,7 +15,7 @@ from textmill.specs.model import NGramSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages import inputs
 from textmill.stages.index import index
-from textmill.stages.prepare import Prepared
+from textmill.stages.preparation.prepare import Prepared
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:

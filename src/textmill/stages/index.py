@@ -18,7 +18,7 @@ from textmill.index import build as building
 from textmill.index.search import Index, Place
 from textmill.specs import recipe_file
 from textmill.stages.locate import locate_run
-from textmill.stages.prepare import PARTS, Prepared, prepare, trained_on
+from textmill.stages.preparation.prepare import PARTS, Prepared, prepare, trained_on
 from textmill.stages.workspace import Workspace
 from textmill.text.corpus import Corpus
 from textmill.text.tokenizer import Tokenizer

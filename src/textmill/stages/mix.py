@@ -18,7 +18,7 @@ from textmill.specs.model import NGramSpec
 from textmill.stages import inputs
 from textmill.stages.counting import count_model
 from textmill.stages.locate import locate_model, locate_run
-from textmill.stages.prepare import Prepared, trained_on
+from textmill.stages.preparation.prepare import Prepared, trained_on
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from textmill.base.errors import RecipeError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.recipe import Recipe
 from textmill.stages import history, mix, pipeline, trace
-from textmill.stages.prepare import prepare
+from textmill.stages.preparation.prepare import prepare
 from textmill.stages.workspace import Workspace
 
 _SEQUENCE, _BATCH = 256, 8

@@ -22,7 +22,7 @@ from textmill.stages import holdings
 from textmill.stages.holdings import Holding
 from textmill.stages.inputs import loader_of
 from textmill.stages.locate import locate_run
-from textmill.stages.prepare import PARTS, Prepared
+from textmill.stages.preparation.prepare import PARTS, Prepared
 from textmill.stages.workspace import Workspace
 
 _STEPS = 1000  # steps named one by one for a document, at most

@@ -15,7 +15,7 @@ from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages import doctor, inputs, interrupt
 from textmill.stages.board import board
-from textmill.stages.prepare import Prepared, prepare
+from textmill.stages.preparation.prepare import Prepared, prepare
 from textmill.stages.session import Session
 from textmill.stages.workspace import Workspace
 

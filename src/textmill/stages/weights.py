@@ -13,7 +13,7 @@ from textmill.base.files import read_json, value_id
 from textmill.base.run import Run
 from textmill.models import build as table
 from textmill.specs.recipe import Recipe
-from textmill.stages.prepare import Prepared
+from textmill.stages.preparation.prepare import Prepared
 from textmill.training import checkpoint
 
 

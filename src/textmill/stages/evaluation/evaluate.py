@@ -15,7 +15,7 @@ from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.locate import locate_model, locate_run
-from textmill.stages.prepare import trained_on
+from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:

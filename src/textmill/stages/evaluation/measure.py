@@ -19,7 +19,7 @@ from textmill.data.view import sample
 from textmill.metrics.score import Score
 from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.stages import inputs
-from textmill.stages.prepare import Prepared
+from textmill.stages.preparation.prepare import Prepared
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once
