@@ -16,9 +16,10 @@ from textmill.interop.huggingface import directory
 from textmill.models.mixture import Mixture
 from textmill.specs import recipe_file
 from textmill.specs.model import NGramSpec
-from textmill.stages import check, generate, history, mix, ngram, pipeline, train, verify
+from textmill.stages import check, generate, history, mix, pipeline, train
 from textmill.stages.evaluation import evaluate
 from textmill.stages.locate import locate_run
+from textmill.stages.release import ngram, verify
 from textmill.stages.workspace import Workspace
 
 

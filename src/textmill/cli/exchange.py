@@ -33,7 +33,7 @@ def bring_in(
 ) -> None:
     """Read a model made by others and write it as a standard directory. Nothing is fetched without --remote."""
     from textmill.cli.show import exchange as show
-    from textmill.stages import exchange
+    from textmill.stages.release import exchange
 
     if list_:
         return print_json(exchange.supported()) if json else show.supported(exchange.supported())
@@ -57,7 +57,7 @@ def send_out(
 ) -> None:
     """Write a model in a format that other programs read."""
     from textmill.cli.show import exchange as show
-    from textmill.stages import exchange
+    from textmill.stages.release import exchange
 
     if list_:
         return print_json(exchange.supported()) if json else show.supported(exchange.supported())

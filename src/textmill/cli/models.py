@@ -85,7 +85,7 @@ def publish(
 ) -> None:
     """Write runs/NAME/model/: the standard directory, its card, and the proof that it behaves the same."""
     from textmill.cli.show import stages
-    from textmill.stages import publish as stage
+    from textmill.stages.release import publish as stage
 
     with opened(work, quiet) as space:
         result = stage.publish(space, target)
@@ -115,7 +115,7 @@ def verify(
 ) -> None:
     """Compare the training path, cached decoding, a reload and transformers, logit by logit."""
     from textmill.cli.show import stages
-    from textmill.stages import verify as stage
+    from textmill.stages.release import verify as stage
 
     result = stage.verify(
         workspace(work, quiet=True),

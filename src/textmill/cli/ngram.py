@@ -17,7 +17,7 @@ ArpaFile = Annotated[Path, typer.Argument(metavar="FILE.arpa", help="The ARPA fi
 @app.command()
 def export(target: Target, path: ArpaFile, work: Work = WORK, json: Json = False) -> None:
     """Write a published n-gram model as an ARPA file, as SRILM and KenLM read it."""
-    from textmill.stages import ngram as stage
+    from textmill.stages.release import ngram as stage
 
     result = stage.export(workspace(work, quiet=True), target, path)
     counts = ", ".join(f"{count:,} {length}-grams" for length, count in result["ngrams"].items())
@@ -33,7 +33,7 @@ def take_in(
     json: Json = False,
 ) -> None:
     """Make a model directory of an ARPA file whose words are a tokenizer's tokens."""
-    from textmill.stages import ngram as stage
+    from textmill.stages.release import ngram as stage
 
     result = stage.take_in(workspace(work, quiet=True), path, like, out)
     print_json(result) if json else print(f"{result['model']}: a {result['order']}-gram model")

@@ -14,7 +14,7 @@ from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.locate import locate_run
 from textmill.stages.preparation.prepare import Prepared, summary, trained_on
-from textmill.stages.verify import TEXTS
+from textmill.stages.release.verify import TEXTS
 from textmill.stages.workspace import Workspace
 
 
