@@ -35,9 +35,9 @@ def one(name: str, minutes: float, work: Path) -> dict:
     from textmill.specs import parameters, recipe_file
     from textmill.specs.model import NGramSpec
     from textmill.specs.recipe import Recipe
-    from textmill.stages import check, train
     from textmill.stages.evaluation import evaluate
     from textmill.stages.preparation import prepare
+    from textmill.stages.runs import check, train
     from textmill.stages.workspace import Workspace
 
     space = Workspace(work)
@@ -84,7 +84,7 @@ def by_minute(run: Run) -> list[tuple[float, float]]:
 
 def picture(rows: list[dict], minutes: float) -> str:
     """The looks of each family as lines; what was counted once is a level line."""
-    from textmill.stages.chart import Series, line_chart
+    from textmill.stages.runs.chart import Series, line_chart
 
     lines = []
     for row in rows:

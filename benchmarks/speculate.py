@@ -53,7 +53,7 @@ def trained(folder: Path, steps: int):
     from textmill.specs import recipe_file
     from textmill.stages.index import open_index
     from textmill.stages.preparation.prepare import trained_on
-    from textmill.stages.train import train
+    from textmill.stages.runs.train import train
     from textmill.stages.weights import best_weights
     from textmill.stages.workspace import Workspace
 

@@ -24,7 +24,7 @@ import torch
 from textmill.base.console import Silent
 from textmill.base.errors import TextmillError
 from textmill.specs import recipe_file
-from textmill.stages import train
+from textmill.stages.runs import train
 from textmill.stages.workspace import Workspace
 from textmill.training import checkpoint
 

@@ -12,7 +12,7 @@ import torch
 from textmill.base.console import Silent
 from textmill.base.errors import Interrupted
 from textmill.specs import recipe_file
-from textmill.stages import train
+from textmill.stages.runs import train
 from textmill.stages.workspace import Workspace
 
 

@@ -18,7 +18,7 @@ from textmill.stages import ancestry, descent, forget, holdings, pipeline, sight
 from textmill.stages import index as indexing
 from textmill.stages.inputs import loader_of
 from textmill.stages.preparation.prepare import prepare, trained_on
-from textmill.stages.train import train
+from textmill.stages.runs.train import train
 from textmill.stages.workspace import Workspace
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.stages import chart
-from textmill.stages.chart import Series
+from textmill.stages.runs import chart
+from textmill.stages.runs.chart import Series
 
 finite = st.floats(-1e6, 1e6)
 

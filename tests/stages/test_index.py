@@ -119,7 +119,7 @@ def test_a_run_is_indexed_without_its_sources(tiny_recipe, space, texts):
 
 
 def test_what_a_run_was_trained_on_may_be_made_again(tiny_recipe, space):
-    from textmill.stages import train
+    from textmill.stages.runs import train
 
     asked = recipe_file.load(tiny_recipe)
     train.train(dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=1)), space)

@@ -24,7 +24,7 @@ def _list(context: typer.Context, work: Work = WORK, json: Json = False) -> None
 def list_runs(work: Work = WORK, json: Json = False) -> None:
     """Every run here: steps, losses, scores, and where it stands."""
     from textmill.cli.show import stages
-    from textmill.stages import history
+    from textmill.stages.runs import history
 
     rows = history.overview(workspace(work, quiet=True))
     print_json(rows) if json else stages.runs(rows)
@@ -39,7 +39,7 @@ def show_run(
 ) -> None:
     """Draw a run's loss curves in the terminal, and as SVG."""
     from textmill.cli.show import stages
-    from textmill.stages import history
+    from textmill.stages.runs import history
 
     space = workspace(work, quiet=True)
     result = history.details(space, name)
@@ -58,7 +58,7 @@ def draw_runs(
 ) -> None:
     """Draw the loss curves of several runs into one picture."""
     from textmill.base.files import write_text
-    from textmill.stages import history
+    from textmill.stages.runs import history
 
     write_text(svg, history.svg(workspace(work, quiet=True), names))
 
@@ -72,7 +72,7 @@ def compare(
 ) -> None:
     """Set two runs side by side: what differs in their recipes, and in their figures."""
     from textmill.cli.show import stages
-    from textmill.stages import history
+    from textmill.stages.runs import history
 
     space = workspace(work, quiet=True)
     result = history.compare(space, first, second)

@@ -64,7 +64,7 @@ def check(
 ) -> None:
     """Say what a recipe will cost and whether it trains what you think, before anything is spent."""
     from textmill.cli.show import stages
-    from textmill.stages import check as stage
+    from textmill.stages.runs import check as stage
 
     with opened(work, quiet) as space:
         result = stage.check(read_recipe(recipe, set_), space, sweep=rates)
@@ -108,7 +108,7 @@ def train(
 ) -> None:
     """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
     from textmill.cli.show import stages
-    from textmill.stages import train as stage
+    from textmill.stages.runs import train as stage
 
     with opened(work, quiet) as space:
         result = stage.summary(stage.train(read_recipe(recipe, set_), space, fork=fork))

@@ -16,9 +16,9 @@ from textmill.metrics import perplexity
 from textmill.metrics.score import Score, percentiles, resample
 from textmill.specs.model import NGramSpec
 from textmill.stages import inputs
-from textmill.stages.counting import count_model
 from textmill.stages.locate import locate_model, locate_run
 from textmill.stages.preparation.prepare import Prepared, trained_on
+from textmill.stages.runs.counting import count_model
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.release.publish import publish_run
-from textmill.stages.train import train
+from textmill.stages.runs.train import train
 from textmill.stages.workspace import Workspace
 
 

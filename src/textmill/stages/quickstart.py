@@ -15,8 +15,9 @@ from textmill.base import files, schema
 from textmill.base.errors import RecipeError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.recipe import Recipe
-from textmill.stages import history, mix, pipeline, trace
+from textmill.stages import mix, pipeline, trace
 from textmill.stages.preparation.prepare import prepare
+from textmill.stages.runs import history
 from textmill.stages.workspace import Workspace
 
 _SEQUENCE, _BATCH = 256, 8
@@ -102,8 +103,8 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
 
 def _fit_to_time(recipe: Recipe, space: Workspace, minutes: float) -> Recipe:
     """The recipe with as many steps as fit the time, measured on its own data, within a few epochs of it."""
-    from textmill.stages.check import seconds_per_step
     from textmill.stages.inputs import loader_of
+    from textmill.stages.runs.check import seconds_per_step
 
     prepared = prepare(recipe, space)
     space.reporter.note("measuring this machine's speed")

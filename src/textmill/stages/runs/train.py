@@ -14,9 +14,9 @@ from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages import doctor, inputs, interrupt
-from textmill.stages.board import board
+from textmill.stages.runs.board import board
 from textmill.stages.preparation.prepare import Prepared, prepare
-from textmill.stages.session import Session
+from textmill.stages.runs.session import Session
 from textmill.stages.workspace import Workspace
 
 # Keys that may change between two sessions of one run: they do not touch the weights.
@@ -57,7 +57,7 @@ def _counted(
     run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, space: Workspace, stop: Any
 ) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
-    from textmill.stages.counting import count_run
+    from textmill.stages.runs.counting import count_run
     from textmill.training import checkpoint
 
     if not world.first:
@@ -261,7 +261,7 @@ def _fork(old: Run, recipe: Recipe, name: str, space: Workspace, first: bool) ->
 
 def summary(run: Run) -> dict[str, Any]:
     """What a person wants to know when training is over."""
-    from textmill.stages.history import details
+    from textmill.stages.runs.history import details
 
     space = Workspace(run.path.parent.parent, Silent())
     return details(space, run.name)

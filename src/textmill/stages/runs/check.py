@@ -14,7 +14,7 @@ from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
 from textmill.stages.preparation.prepare import PARTS, Prepared, prepare
-from textmill.stages.train import fitting
+from textmill.stages.runs.train import fitting
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.base.run import Run
 from textmill.data.loaders import AnyLoader
 from textmill.specs.recipe import Recipe
-from textmill.stages.board import Board, NoBoard
+from textmill.stages.runs.board import Board, NoBoard
 from textmill.stages.interrupt import Stop
 from textmill.training import checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage

@@ -44,7 +44,7 @@ def count_model(spec: NGramSpec, prepared: Prepared, space: Workspace, *, name: 
 
 def count_run(run: Run, recipe: Recipe, prepared: Prepared, space: Workspace) -> None:
     """Count, look at the validation part, and save: the whole training of such a run, its first step and last."""
-    from textmill.stages.session import Progress
+    from textmill.stages.runs.session import Progress
     from textmill.training import checkpoint
 
     assert isinstance(recipe.model, NGramSpec)

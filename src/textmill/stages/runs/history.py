@@ -8,7 +8,7 @@ from typing import Any
 from textmill.base import schema
 from textmill.base.run import Run
 from textmill.specs import recipe_file as recipes
-from textmill.stages import chart
+from textmill.stages.runs import chart
 from textmill.stages.locate import locate_run
 from textmill.stages.workspace import Workspace
 
