@@ -51,9 +51,9 @@ def trained(folder: Path, steps: int):
     """(model, tokenizer, index, held-out texts) of a run in `folder`, made where it is missing."""
     from textmill.base.console import Reporter
     from textmill.specs import recipe_file
-    from textmill.stages.index import open_index
     from textmill.stages.preparation.prepare import trained_on
     from textmill.stages.runs.train import train
+    from textmill.stages.tracing.index import open_index
     from textmill.stages.weights import best_weights
     from textmill.stages.workspace import Workspace
 

@@ -14,11 +14,12 @@ from textmill.base.console import Silent
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import content_id, read_jsonl
 from textmill.specs import recipe_file
-from textmill.stages import ancestry, descent, forget, holdings, pipeline, sightings, trace
-from textmill.stages import index as indexing
+from textmill.stages import pipeline
 from textmill.stages.inputs import loader_of
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs.train import train
+from textmill.stages.tracing import ancestry, descent, forget, holdings, sightings, trace
+from textmill.stages.tracing import index as indexing
 from textmill.stages.workspace import Workspace
 
 

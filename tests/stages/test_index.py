@@ -14,9 +14,9 @@ from textmill.base.console import Reporter
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.index.search import Index
 from textmill.specs import recipe_file
-from textmill.stages import ancestry, trace
-from textmill.stages import index as stage
 from textmill.stages.preparation.prepare import prepare
+from textmill.stages.tracing import ancestry, trace
+from textmill.stages.tracing import index as stage
 from textmill.stages.workspace import Workspace
 
 

@@ -17,10 +17,11 @@ from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop.huggingface import directory as huggingface
 from textmill.specs import recipe_file
-from textmill.stages import ancestry, inputs, pipeline
+from textmill.stages import inputs, pipeline
 from textmill.stages.evaluation import evaluate
 from textmill.stages.preparation import prepare
 from textmill.stages.runs import check, history, session, train
+from textmill.stages.tracing import ancestry
 from textmill.stages.workspace import Workspace
 from textmill.training import checkpoint
 

@@ -33,7 +33,7 @@ def build(
 ) -> None:
     """Build the index of what a run was trained on, or of a recipe's corpus."""
     from textmill.cli.show import index
-    from textmill.stages import index as stage
+    from textmill.stages.tracing import index as stage
 
     with opened(work, quiet) as space:
         result = stage.build(space, target, part=part, memory=None if memory is None else int(memory * _GB))
@@ -53,7 +53,7 @@ def count(
 ) -> None:
     """Say how often a text occurs. Builds the index first where it is missing."""
     from textmill.cli.show import index
-    from textmill.stages import index as stage
+    from textmill.stages.tracing import index as stage
 
     with opened(work, quiet) as space:
         result = stage.count(space, target, text, part=part)
@@ -73,7 +73,7 @@ def search(
 ) -> None:
     """Show where a text occurs: the documents, and what stands around it."""
     from textmill.cli.show import index
-    from textmill.stages import index as stage
+    from textmill.stages.tracing import index as stage
 
     with opened(work, quiet) as space:
         result = stage.search(space, target, text, part=part, limit=limit, context=context)
@@ -116,8 +116,8 @@ def trace(
     """Show which spans of a text stand word for word in the corpus, and in which documents; or, with --document,
     which runs and checkpoints saw a document, at which steps and how often."""
     from textmill.cli.show import account, index
-    from textmill.stages import sightings
-    from textmill.stages import trace as stage
+    from textmill.stages.tracing import sightings
+    from textmill.stages.tracing import trace as stage
 
     if document is not None:
         with opened(work, quiet) as space:
@@ -148,7 +148,7 @@ def forget(
 ) -> None:
     """Leave documents out of every corpus from now on, and list what was made from them. Deletes nothing."""
     from textmill.cli.show import account
-    from textmill.stages import forget as stage
+    from textmill.stages.tracing import forget as stage
 
     with opened(work, quiet) as space:
         result = stage.forget(space, documents)

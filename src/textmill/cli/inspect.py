@@ -37,7 +37,7 @@ def lineage(
 ) -> None:
     """Walk an artifact back to the sources it was made from."""
     from textmill.cli.show import account, stages
-    from textmill.stages import ancestry
+    from textmill.stages.tracing import ancestry
 
     if against is not None:
         result = ancestry.difference(workspace(work, quiet=True), against, path)
@@ -58,7 +58,7 @@ def where(
 ) -> None:
     """List the documents in the batch of a training step."""
     from textmill.cli.show import stages
-    from textmill.stages import ancestry
+    from textmill.stages.tracing import ancestry
 
     result = ancestry.batch_documents(workspace(work, quiet=True), target, step)
     print_json(result) if json else stages.documents(result)
@@ -81,7 +81,7 @@ def contamination(
 ) -> None:
     """Find the examples of evaluation sets that a corpus holds: whole, by a run of words, or nearly."""
     from textmill.cli.show import index
-    from textmill.stages import contamination as stage
+    from textmill.stages.tracing import contamination as stage
 
     with opened(work, quiet) as space:
         result = stage.overlap(space, target, files, part=part, ngram=ngram)

@@ -13,8 +13,8 @@ from textmill.base.errors import TextmillError
 from textmill.base.run import Run
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.index import open_index
 from textmill.stages.locate import locate_model, locate_run
+from textmill.stages.tracing.index import open_index
 from textmill.stages.workspace import Workspace
 
 if TYPE_CHECKING:

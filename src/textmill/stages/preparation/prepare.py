@@ -19,7 +19,7 @@ from textmill.base.run import Run
 from textmill.specs.cleaning import PersonalDataStep
 from textmill.specs.objective import PairsObjective
 from textmill.specs.recipe import Recipe
-from textmill.stages.forget import forgotten
+from textmill.stages.tracing.forget import forgotten
 from textmill.stages.workspace import Workspace
 from textmill.text import engine, pretrained
 from textmill.text.clean import STEP_FILES

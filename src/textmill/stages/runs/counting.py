@@ -14,7 +14,7 @@ from textmill.index.search import Index
 from textmill.specs.model import NGramSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages import inputs
-from textmill.stages.index import index
+from textmill.stages.tracing.index import index
 from textmill.stages.preparation.prepare import Prepared
 from textmill.stages.workspace import Workspace
 

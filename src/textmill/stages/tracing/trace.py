@@ -13,9 +13,9 @@ from textmill.base.run import Run
 from textmill.index.search import Index
 from textmill.index.trace import COMMON, HOLDERS, SHORTEST, Span
 from textmill.index.trace import trace as spans_of
-from textmill.stages.index import Opened, index, open_index
 from textmill.stages.locate import locate_run
 from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.tracing.index import Opened, index, open_index
 from textmill.stages.workspace import Workspace
 from textmill.text.tokenizer import without_surrogates
 

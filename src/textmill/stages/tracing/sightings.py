@@ -18,11 +18,11 @@ from textmill.base.files import read_json
 from textmill.base.lineage import Artifact
 from textmill.base.run import Run
 from textmill.data.tokens import TokenStore
-from textmill.stages import holdings
-from textmill.stages.holdings import Holding
 from textmill.stages.inputs import loader_of
 from textmill.stages.locate import locate_run
 from textmill.stages.preparation.prepare import PARTS, Prepared
+from textmill.stages.tracing import holdings
+from textmill.stages.tracing.holdings import Holding
 from textmill.stages.workspace import Workspace
 
 _STEPS = 1000  # steps named one by one for a document, at most

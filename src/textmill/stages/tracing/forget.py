@@ -18,9 +18,9 @@ from typing import Any
 from textmill.base import files
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.run import Run
-from textmill.stages import descent, holdings
-from textmill.stages.descent import Descendant
-from textmill.stages.holdings import Holding
+from textmill.stages.tracing import descent, holdings
+from textmill.stages.tracing.descent import Descendant
+from textmill.stages.tracing.holdings import Holding
 from textmill.stages.workspace import Workspace
 
 NAME = "forget.jsonl"
