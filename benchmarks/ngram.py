@@ -31,7 +31,7 @@ from textmill.models.ngram.fit import fit, text_of
 from textmill.specs.model import DecoderSpec, NGramSpec
 from textmill.specs.recipe import TokenizerSpec
 from textmill.specs.training import AdamWSpec, MuonSpec
-from textmill.stages import mix
+from textmill.stages.use import mix
 from textmill.stages.workspace import Workspace
 from textmill.text import tokenizer_training
 from textmill.text.document import Document

@@ -18,7 +18,7 @@ from textmill.interop.huggingface import directory as huggingface
 from textmill.models import build
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
-from textmill.stages import chat
+from textmill.stages.use import chat
 from textmill.stages.workspace import Workspace
 from textmill.text.tokenizer_training import train
 

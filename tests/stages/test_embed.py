@@ -15,7 +15,7 @@ from textmill.interop.huggingface.sentences import Sentences
 from textmill.models.build import build
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.embed import vectors_of
+from textmill.stages.use.embed import vectors_of
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 40}
 SPECS = {

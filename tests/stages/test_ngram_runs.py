@@ -16,11 +16,12 @@ from textmill.interop.huggingface import directory
 from textmill.models.mixture import Mixture
 from textmill.specs import recipe_file
 from textmill.specs.model import NGramSpec
-from textmill.stages import generate, mix, pipeline
+from textmill.stages import pipeline
 from textmill.stages.evaluation import evaluate
 from textmill.stages.locate import locate_run
 from textmill.stages.release import ngram, verify
 from textmill.stages.runs import check, history, train
+from textmill.stages.use import generate, mix
 from textmill.stages.workspace import Workspace
 
 

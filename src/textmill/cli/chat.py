@@ -17,7 +17,7 @@ from textmill.cli import generation
 from textmill.cli.options import WORK, Json, Target, Work, workspace
 
 if TYPE_CHECKING:
-    from textmill.stages.chat import Conversation
+    from textmill.stages.use.chat import Conversation
 
 _HELP = (
     "/system TEXT begins anew with a system message, /reset begins anew, /quit leaves; Ctrl-C stops an answer"
@@ -42,7 +42,7 @@ def chat(
     changes: dict[str, Any],
 ) -> None:
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
-    from textmill.stages import chat as stage
+    from textmill.stages.use import chat as stage
 
     signal.signal(signal.SIGTERM, _ended)
     conversation = stage.begin(

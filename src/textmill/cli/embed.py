@@ -40,7 +40,7 @@ def embed(
     quiet: Quiet = False,
 ) -> None:
     """Turn texts into vectors that lie near each other where the texts mean alike. Prints one JSON list a text."""
-    from textmill.stages import embed as stage
+    from textmill.stages.use import embed as stage
 
     texts = _texts(text or [], file)
     with opened(work, quiet) as space:

@@ -31,7 +31,7 @@ def mix(
     quiet: Quiet = False,
 ) -> None:
     """Interpolate models, with weights fitted on the validation part; show what that gains on the test part."""
-    from textmill.stages import mix as stage
+    from textmill.stages.use import mix as stage
 
     with opened(work, quiet) as space:
         result = stage.mix(space, models, out=out, fit_tokens=fit_tokens, test_tokens=test_tokens)

@@ -51,7 +51,7 @@ def generate(
 
     A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
     """
-    from textmill.stages import generate as stage
+    from textmill.stages.use import generate as stage
 
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     answers = stage.Answers(prompts, samples)

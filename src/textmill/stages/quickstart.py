@@ -15,10 +15,11 @@ from textmill.base import files, schema
 from textmill.base.errors import RecipeError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.recipe import Recipe
-from textmill.stages import mix, pipeline
+from textmill.stages import pipeline
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs import history
 from textmill.stages.tracing import trace
+from textmill.stages.use import mix
 from textmill.stages.workspace import Workspace
 
 _SEQUENCE, _BATCH = 256, 8

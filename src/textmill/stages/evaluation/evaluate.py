@@ -148,7 +148,7 @@ def _samples(asked: Asked) -> list[dict[str, Any]]:
     from textmill.data.special import SpecialTokens
     from textmill.decoding.prompt import of_text
     from textmill.decoding.stream import generate_text
-    from textmill.stages.generate import collect
+    from textmill.stages.use.generate import collect
 
     recipe, tokenizer, prompts = asked.recipe, asked.tokenizer, asked.spec.samples
     if not prompts or not hasattr(asked.model, "begin"):
