@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from textmill.base.run import Run
+    from textmill.stages.workspace.run import Run
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "families"
 ORDER = ("ngram", "gru", "lstm", "gru-attention", "gpt", "bert", "encoder-decoder")
@@ -38,7 +38,7 @@ def one(name: str, minutes: float, work: Path) -> dict:
     from textmill.stages.evaluation import evaluate
     from textmill.stages.preparation import prepare
     from textmill.stages.runs import check, train
-    from textmill.stages.workspace import Workspace
+    from textmill.stages.workspace.workspace import Workspace
 
     space = Workspace(work)
     chosen = recipe_file.load(RECIPES / f"{name}.toml")

@@ -32,7 +32,7 @@ from textmill.specs.model import DecoderSpec, NGramSpec
 from textmill.specs.recipe import TokenizerSpec
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.stages.use import mix
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text import tokenizer_training
 from textmill.text.document import Document
 from textmill.training import optimizer as optimizers

@@ -54,8 +54,8 @@ def trained(folder: Path, steps: int):
     from textmill.stages.preparation.prepare import trained_on
     from textmill.stages.runs.train import train
     from textmill.stages.tracing.index import open_index
-    from textmill.stages.weights import best_weights
-    from textmill.stages.workspace import Workspace
+    from textmill.stages.workspace.weights import best_weights
+    from textmill.stages.workspace.workspace import Workspace
 
     path = folder / "speculate.toml"
     if not path.is_file():

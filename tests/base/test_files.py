@@ -9,8 +9,9 @@ import os
 
 import pytest
 
-from textmill.base import files, lineage
+from textmill.base import files
 from textmill.base.errors import BusyError, DamagedError, TextmillError
+from textmill.stages.workspace import lineage
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -25,7 +25,7 @@ from textmill.base.console import Silent
 from textmill.base.errors import TextmillError
 from textmill.specs import recipe_file
 from textmill.stages.runs import train
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 from textmill.training import checkpoint
 
 WATCHED = ((os, "fsync"), (os, "rename"), (os, "replace"), (os, "write"), (checkpoint, "save_file"))

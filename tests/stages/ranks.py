@@ -13,7 +13,7 @@ from textmill.base.console import Silent
 from textmill.base.errors import Interrupted
 from textmill.specs import recipe_file
 from textmill.stages.runs import train
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 
 
 class StopAt(Silent):

@@ -9,18 +9,19 @@ import time
 
 import pytest
 
-from textmill.base import lineage
 from textmill.base.console import Silent
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import content_id, read_jsonl
 from textmill.specs import recipe_file
 from textmill.stages import pipeline
-from textmill.stages.inputs import loader_of
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs.train import train
 from textmill.stages.tracing import ancestry, descent, forget, holdings, sightings, trace
 from textmill.stages.tracing import index as indexing
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.forget_list import forgotten, list_of
+from textmill.stages.workspace.inputs import loader_of
+from textmill.stages.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -255,17 +256,17 @@ def test_mistakes_put_nothing_on_the_list(own):
     space, *_ = own
     with pytest.raises(TextmillError, match="in no corpus"):
         forget.forget(space, ["012.txt", "no such document"])
-    assert not forget.list_of(space).exists()
-    forget.list_of(space).write_text('{"document": "12"}\n')
+    assert not list_of(space).exists()
+    list_of(space).write_text('{"document": "12"}\n')
     with pytest.raises(DamagedError, match="line 1"):
-        forget.forgotten(space)
+        forgotten(space)
 
 
 def test_a_file_no_corpus_holds_yet_can_be_forgotten(own, tmp_path):
     space, *_ = own
     (tmp_path / "secret.txt").write_text("words to come\n")
     result = forget.forget(space, [str(tmp_path / "secret.txt"), "0" * 32])
-    assert forget.forgotten(space) == {content_id("words to come\n"), "0" * 32}
+    assert forgotten(space) == {content_id("words to come\n"), "0" * 32}
     assert result["made_from"] == []
 
 

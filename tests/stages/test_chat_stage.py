@@ -19,7 +19,7 @@ from textmill.models import build
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.stages.use import chat
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text.tokenizer_training import train
 
 torch.set_num_threads(1)

@@ -19,13 +19,13 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.metrics import answers, baselines
 from textmill.specs.recipe import Recipe
-from textmill.stages import inputs
 from textmill.stages.evaluation import evaluate
 from textmill.stages.evaluation.measure import Asked
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs import check, history, train
-from textmill.stages.weights import best_weights
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import inputs
+from textmill.stages.workspace.weights import best_weights
+from textmill.stages.workspace.workspace import Workspace
 
 WORDS = ["mill", "flour", "bread", "wind", "river", "grain", "stone", "wheel", "sack", "field"]
 PLACES = ["Delft", "York", "Ghent"]

@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from textmill.base import lineage
 from textmill.base.console import Reporter
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.index.search import Index
@@ -17,7 +16,8 @@ from textmill.specs import recipe_file
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.tracing import ancestry, trace
 from textmill.stages.tracing import index as stage
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.workspace import Workspace
 
 
 class Listener(Reporter):

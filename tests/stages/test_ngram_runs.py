@@ -9,7 +9,6 @@ import shutil
 import pytest
 import torch
 
-from textmill.base import lineage
 from textmill.base.console import Silent
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.interop.huggingface import directory
@@ -18,11 +17,12 @@ from textmill.specs import recipe_file
 from textmill.specs.model import NGramSpec
 from textmill.stages import pipeline
 from textmill.stages.evaluation import evaluate
-from textmill.stages.locate import locate_run
 from textmill.stages.release import ngram, verify
 from textmill.stages.runs import check, history, train
 from textmill.stages.use import generate, mix
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.workspace import Workspace
 
 
 @pytest.fixture

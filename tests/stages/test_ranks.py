@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from textmill.base.run import Run
+from textmill.stages.workspace.run import Run
 
 SCRIPT = Path(__file__).with_name("ranks.py")
 # Dropout is drawn by rank, so it is the one thing that differs between numbers of ranks.

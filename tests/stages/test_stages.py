@@ -11,18 +11,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from textmill.base import lineage
 from textmill.base.console import Reporter
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop.huggingface import directory as huggingface
 from textmill.specs import recipe_file
-from textmill.stages import inputs, pipeline
+from textmill.stages import pipeline
 from textmill.stages.evaluation import evaluate
 from textmill.stages.preparation import prepare
 from textmill.stages.runs import check, history, session, train
 from textmill.stages.tracing import ancestry
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import inputs, lineage
+from textmill.stages.workspace.workspace import Workspace
 from textmill.training import checkpoint
 
 

@@ -33,7 +33,7 @@ WORK = Path("work")
 
 def workspace(work: Path, *, quiet: bool = False):
     """The workspace of these options: a live screen on a terminal, plain lines elsewhere."""
-    from textmill.stages.workspace import Workspace
+    from textmill.stages.workspace.workspace import Workspace
 
     return Workspace(Path(work).expanduser().absolute(), reporter(quiet))
 

@@ -7,12 +7,12 @@ import os
 import platform
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 from textmill import __version__
 from textmill.base.files import existing_parent
+from textmill.stages.workspace.environment import _gpus
 
 # What each extra is for, said to a person. The packages in it are read from the installed metadata.
 PURPOSES = {
@@ -114,32 +114,3 @@ def _memory() -> int | None:
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else "max"
     return min(total, int(text)) if text.isdigit() else total
-
-
-def _gpus(torch: Any) -> list[dict[str, Any]]:
-    if not torch.cuda.is_available():
-        return []
-    return [
-        {
-            "name": torch.cuda.get_device_name(index),
-            "memory_bytes": torch.cuda.get_device_properties(index).total_memory,
-            "bf16": torch.cuda.is_bf16_supported(),
-        }
-        for index in range(torch.cuda.device_count())
-    ]
-
-
-def environment() -> dict[str, Any]:
-    """What a run was made on: versions, threads, machine. Exactness is promised for equal ones."""
-    import torch
-
-    return {
-        "textmill": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "machine": platform.machine(),
-        "system": sys.platform,
-        "gpus": [entry["name"] for entry in _gpus(torch)],
-    }

@@ -8,7 +8,7 @@ from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.release.publish import publish_run
 from textmill.stages.runs.train import train
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 
 
 def run(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs import history
 from textmill.stages.tracing import trace
 from textmill.stages.use import mix
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 
 _SEQUENCE, _BATCH = 256, 8
 _MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
@@ -105,8 +105,8 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
 
 def _fit_to_time(recipe: Recipe, space: Workspace, minutes: float) -> Recipe:
     """The recipe with as many steps as fit the time, measured on its own data, within a few epochs of it."""
-    from textmill.stages.inputs import loader_of
     from textmill.stages.runs.check import seconds_per_step
+    from textmill.stages.workspace.inputs import loader_of
 
     prepared = prepare(recipe, space)
     space.reporter.note("measuring this machine's speed")

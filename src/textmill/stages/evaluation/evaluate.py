@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
-from textmill.base.run import Run
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
-from textmill.stages.locate import locate_model, locate_run
 from textmill.stages.preparation.prepare import trained_on
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_model, locate_run
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from textmill.stages.evaluation.measure import Asked, Measured
@@ -66,7 +66,7 @@ def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
     from textmill.stages.evaluation.measure import Asked
-    from textmill.stages.weights import best_weights
+    from textmill.stages.workspace.weights import best_weights
 
     recipe = run.recipe()
     prepared = trained_on(run, space)

@@ -18,8 +18,8 @@ from textmill.data.order import key
 from textmill.data.view import sample
 from textmill.metrics.score import Score
 from textmill.specs.recipe import EvaluationSpec, Recipe
-from textmill.stages import inputs
-from textmill.stages.preparation.prepare import Prepared
+from textmill.stages.workspace import inputs
+from textmill.stages.workspace.prepared import Prepared
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once

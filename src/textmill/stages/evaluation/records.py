@@ -13,8 +13,8 @@ from textmill.data.examples import ExampleStore
 from textmill.metrics import answers, labels, numbers, tags
 from textmill.models.heads import best_span
 from textmill.specs.objective import SpanObjective
-from textmill.stages import inputs
 from textmill.stages.evaluation.measure import EXAMPLES, Asked, Measured, Rows, record_batches
+from textmill.stages.workspace import inputs
 
 
 def classify(asked: Asked) -> Measured:

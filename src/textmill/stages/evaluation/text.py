@@ -17,8 +17,8 @@ from textmill.metrics import baselines, guesses, perplexity
 from textmill.metrics.score import Score, Sums, share
 from textmill.specs.objective import InfillingObjective, MaskedObjective, SpansObjective
 from textmill.specs.recipe import EvaluationSpec
-from textmill.stages import inputs
 from textmill.stages.evaluation.measure import POSITIONS, Asked, Measured, some
+from textmill.stages.workspace import inputs
 from textmill.training.scoring import Look, nothing, score_documents, score_guesses
 
 _OVERLAP = 0.5  # share of the context that later pieces of a long document start with

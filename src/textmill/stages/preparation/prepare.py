@@ -6,21 +6,22 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.base import lineage, schema
+from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import content_id, read_json, sha256_file, value_id, write_text
-from textmill.base.lineage import Artifact
 from textmill.base.machine import usable_cores
-from textmill.base.run import Run
 from textmill.specs.cleaning import PersonalDataStep
 from textmill.specs.objective import PairsObjective
 from textmill.specs.recipe import Recipe
-from textmill.stages.tracing.forget import forgotten
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.forget_list import forgotten
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.prepared import PARTS, Prepared
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text import engine, pretrained
 from textmill.text.clean import STEP_FILES
 from textmill.text.corpus import Corpus
@@ -29,7 +30,6 @@ from textmill.text.engine import Runner
 from textmill.text.privacy import secret_id
 from textmill.text.sources import table
 
-PARTS = ("train", "validation", "test")
 _DECIDE = (
     "kind",
     "target",
@@ -40,21 +40,6 @@ _DECIDE = (
     "answer",
 )  # of an objective: what records hold
 _PARTS_SECONDS = 7 * 24 * 3600  # how long what was half done is kept when another corpus is made
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The three artifacts a training run reads."""
-
-    corpus: Artifact
-    tokenizer: Artifact
-    tokens: Artifact
-
-    def open_tokenizer(self) -> Any:
-        return pretrained.load(self.tokenizer.path)
-
-    def open_corpus(self) -> Corpus:
-        return Corpus(self.corpus.path)
 
 
 def prepare(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> Prepared:

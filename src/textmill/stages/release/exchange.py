@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.stages.locate import locate_model
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.workspace import Workspace
 
 # What a model's directory on a hub holds that is of use here; never code, never pickles.
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "*.spm")

@@ -8,8 +8,8 @@ from typing import Any
 from textmill.base.errors import TextmillError
 from textmill.base.files import sha256_file
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.locate import locate_model
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.workspace import Workspace
 
 
 def export(space: Workspace, target: str, path: Path) -> dict[str, Any]:

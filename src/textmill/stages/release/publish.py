@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from textmill.base import files, lineage, schema
+from textmill.base import files, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id, write_text
-from textmill.base.run import Run
 from textmill.specs import parameters
 from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_run
-from textmill.stages.locate import locate_run
-from textmill.stages.preparation.prepare import Prepared, summary, trained_on
+from textmill.stages.preparation.prepare import summary, trained_on
 from textmill.stages.release.verify import TEXTS
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.prepared import Prepared
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 
 def publish(space: Workspace, target: str) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     """
     from textmill.interop import parity
     from textmill.interop.huggingface import directory
-    from textmill.stages.weights import best_weights
+    from textmill.stages.workspace.weights import best_weights
 
     recipe = run.recipe()
     prepared = trained_on(run, space)

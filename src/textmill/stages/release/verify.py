@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.stages.locate import locate_model
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.workspace import Workspace
 
 # Text to compare on when a person gives none: plain English, Chinese, code, and what is rare in all of them.
 TEXTS = (

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from textmill.base.run import Run
+from textmill.stages.workspace.run import Run
 
 
 class Board(Protocol):

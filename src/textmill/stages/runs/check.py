@@ -12,10 +12,11 @@ from textmill.base.console import amount
 from textmill.specs import parameters
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
-from textmill.stages.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
-from textmill.stages.preparation.prepare import PARTS, Prepared, prepare
+from textmill.stages.workspace.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
+from textmill.stages.workspace.prepared import PARTS, Prepared
+from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs.train import fitting
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from textmill.training.device import Compute

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textmill.base.run import Run
+from textmill.stages.workspace.run import Run
 from textmill.data.loader import evaluation_batches
 from textmill.data.tokens import TokenStore
 from textmill.index.search import Index
 from textmill.specs.model import NGramSpec
 from textmill.specs.recipe import Recipe
-from textmill.stages import inputs
+from textmill.stages.workspace import inputs
 from textmill.stages.tracing.index import index
-from textmill.stages.preparation.prepare import Prepared
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.prepared import Prepared
+from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from textmill.models.ngram.model import NGram

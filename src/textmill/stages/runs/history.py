@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.run import Run
+from textmill.stages.workspace.run import Run
 from textmill.specs import recipe_file as recipes
 from textmill.stages.runs import chart
-from textmill.stages.locate import locate_run
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.workspace import Workspace
 
 
 def overview(space: Workspace) -> list[dict[str, Any]]:

@@ -19,11 +19,11 @@ from torch import nn
 
 from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
-from textmill.base.run import Run
+from textmill.stages.workspace.run import Run
 from textmill.data.loaders import AnyLoader
 from textmill.specs.recipe import Recipe
 from textmill.stages.runs.board import Board, NoBoard
-from textmill.stages.interrupt import Stop
+from textmill.stages.workspace.interrupt import Stop
 from textmill.training import checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage
 from textmill.training.distributed import World, placed

@@ -6,18 +6,22 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from textmill.base import files, lineage, schema
+from textmill.base import files, schema
+from textmill.stages.workspace import lineage
 from textmill.base.console import Reporter, Silent
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.run import Run
+from textmill.stages.workspace.run import Run
 from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
-from textmill.stages import doctor, inputs, interrupt
+from textmill.stages.workspace.environment import environment
+from textmill.stages import doctor
+from textmill.stages.workspace import inputs, interrupt
 from textmill.stages.runs.board import board
-from textmill.stages.preparation.prepare import Prepared, prepare
+from textmill.stages.workspace.prepared import Prepared
+from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs.session import Session
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.workspace import Workspace
 
 # Keys that may change between two sessions of one run: they do not touch the weights.
 _FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "task")
@@ -176,7 +180,7 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
 
 def _begin(run: Run, recipe: Recipe, prepared: Prepared, resumed: bool) -> None:
     if not run.exists or run.recipe() != recipe:
-        run.begin(recipe, doctor.environment())
+        run.begin(recipe, environment())
     lineage.write(
         run.path,
         kind="run",

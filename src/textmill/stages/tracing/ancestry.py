@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from textmill.base import lineage, schema
+from textmill.base import schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, read_jsonl
-from textmill.base.lineage import Artifact
-from textmill.base.run import Run
 from textmill.specs import recipe_file as recipes
 from textmill.specs.corpus import CorpusSpec, Source, WebSource
-from textmill.stages.locate import locate_run
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text.forgotten import STEP
 
 
@@ -124,8 +125,8 @@ def _documents(corpus: Artifact) -> dict[str, str]:
 
 def batch_documents(space: Workspace, target: str, step: int) -> dict[str, Any]:
     """The documents in the batch of a step: id, source and tokens. It is computed, not looked up in a log."""
-    from textmill.stages.inputs import loader_of
     from textmill.stages.preparation.prepare import trained_on
+    from textmill.stages.workspace.inputs import loader_of
 
     run = locate_run(space, target)
     recipe = run.recipe()

@@ -8,9 +8,9 @@ from typing import Any
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
-from textmill.stages.preparation.prepare import PARTS
 from textmill.stages.tracing.index import prepared_of
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.prepared import PARTS
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text import contamination
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from textmill.base import lineage
-from textmill.base.lineage import Artifact
-from textmill.base.run import Run
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 _ORDER = ("corpus", "tokenizer", "tokens", "index", "run", "model")
 

@@ -9,53 +9,18 @@ has the same content and the same id, and nothing made from it is out of date.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from textmill.base import files
-from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.run import Run
+from textmill.base.errors import TextmillError
 from textmill.stages.tracing import descent, holdings
 from textmill.stages.tracing.descent import Descendant
 from textmill.stages.tracing.holdings import Holding
-from textmill.stages.workspace import Workspace
-
-NAME = "forget.jsonl"
-_ID = 32  # hex digits
-
-
-def list_of(space: Workspace) -> Path:
-    """Where the list of forgotten documents is kept."""
-    return space.root / NAME
-
-
-def forgotten(space: Workspace) -> frozenset[str]:
-    """The ids of the documents that are to be left out of every corpus made here.
-
-    Raises DamagedError for a line that names no document: passing over it would bring one back.
-    """
-    path = list_of(space)
-    if not path.is_file():
-        return frozenset()
-    found = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        if line.strip():
-            found.add(_id_in(line, path, number))
-    return frozenset(found)
-
-
-def _id_in(line: str, path: Path, number: int) -> str:
-    try:
-        name = json.loads(line)["document"]
-    except (ValueError, KeyError, TypeError):
-        name = ""
-    if not isinstance(name, str) or len(name) != _ID or set(name) - set("0123456789abcdef"):
-        advice = 'a line reads {"document": "32 hex digits", …}; mend it, or forget that document again'
-        raise DamagedError("names no document", where=f"{path}: line {number}", advice=advice)
-    return name
+from textmill.stages.workspace.forget_list import forgotten, list_of
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 
 def add(space: Workspace, documents: Iterable[Mapping[str, str]]) -> list[str]:

@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import compute
 
-from textmill.base import lineage
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, read_jsonl
-from textmill.base.lineage import Artifact
 from textmill.specs.corpus import FilesSource, LimitSpec
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text.document import Document
 
 pc: Any = compute  # its functions are made when it is imported, so nobody can know their types

@@ -12,14 +12,15 @@ import numpy as np
 
 from textmill.base import files
 from textmill.base.errors import BusyError, DamagedError, RecipeError, TextmillError
-from textmill.base.lineage import Artifact
 from textmill.data.tokens import TokenStore
 from textmill.index import build as building
 from textmill.index.search import Index, Place
 from textmill.specs import recipe_file
-from textmill.stages.locate import locate_run
-from textmill.stages.preparation.prepare import PARTS, Prepared, prepare, trained_on
-from textmill.stages.workspace import Workspace
+from textmill.stages.preparation.prepare import prepare, trained_on
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.prepared import PARTS, Prepared
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus import Corpus
 from textmill.text.tokenizer import Tokenizer
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base import lineage
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json
-from textmill.base.lineage import Artifact
-from textmill.base.run import Run
 from textmill.data.tokens import TokenStore
-from textmill.stages.inputs import loader_of
-from textmill.stages.locate import locate_run
-from textmill.stages.preparation.prepare import PARTS, Prepared
 from textmill.stages.tracing import holdings
 from textmill.stages.tracing.holdings import Holding
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.inputs import loader_of
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.prepared import PARTS, Prepared
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 _STEPS = 1000  # steps named one by one for a document, at most
 

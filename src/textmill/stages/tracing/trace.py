@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from textmill.base.errors import TextmillError
-from textmill.base.run import Run
 from textmill.index.search import Index
 from textmill.index.trace import COMMON, HOLDERS, SHORTEST, Span
 from textmill.index.trace import trace as spans_of
-from textmill.stages.locate import locate_run
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.tracing.index import Opened, index, open_index
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text.tokenizer import without_surrogates
 
 _SAMPLE_SPAN = 5  # tokens of a span in a sample, at least

@@ -11,8 +11,8 @@ from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.locate import locate_model
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.workspace import Workspace
 from textmill.text import chat as templates
 from textmill.text.chat import ChatTemplate
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.model import READ_AND_WRITE
-from textmill.stages.locate import locate_model
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
-from textmill.base.run import Run
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.locate import locate_model, locate_run
 from textmill.stages.tracing.index import open_index
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.locate import locate_model, locate_run
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

@@ -11,15 +11,16 @@ import numpy as np
 
 from textmill.base import files
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.run import Run
 from textmill.metrics import perplexity
 from textmill.metrics.score import Score, percentiles, resample
 from textmill.specs.model import NGramSpec
-from textmill.stages import inputs
-from textmill.stages.locate import locate_model, locate_run
-from textmill.stages.preparation.prepare import Prepared, trained_on
+from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs.counting import count_model
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace import inputs
+from textmill.stages.workspace.locate import locate_model, locate_run
+from textmill.stages.workspace.prepared import Prepared
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import nn
@@ -116,7 +117,7 @@ def beside(
     part, the run's model (`OWN`) among them. Empty where a part is missing.
     """
     from textmill.models.ngram.model import NGram
-    from textmill.stages.weights import best_weights
+    from textmill.stages.workspace.weights import best_weights
 
     recipe, prepared = run.recipe(), trained_on(run, space)
     if not all(len(inputs.part(prepared, part)) for part in ("train", "validation", "test")):

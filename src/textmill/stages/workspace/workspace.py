@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from textmill.base import files, lineage
+from textmill.base import files
 from textmill.base.console import Reporter
-from textmill.base.lineage import Artifact
-from textmill.base.run import Run
 from textmill.specs import recipe_file
+from textmill.stages.workspace import lineage
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.run import Run
 
 
 @dataclass(frozen=True)

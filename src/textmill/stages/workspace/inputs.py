@@ -11,7 +11,7 @@ from textmill.data.special import SpecialTokens
 from textmill.data.tokens import Texts, TokenStore
 from textmill.specs.head import HeadSpec, head_for
 from textmill.specs.recipe import Recipe
-from textmill.stages.preparation.prepare import Prepared
+from textmill.stages.workspace.prepared import Prepared
 
 Store = TokenStore | ExampleStore
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
-from textmill.base.run import Run
 from textmill.models import build as table
 from textmill.specs.recipe import Recipe
-from textmill.stages.preparation.prepare import Prepared
+from textmill.stages.workspace.prepared import Prepared
+from textmill.stages.workspace.run import Run
 from textmill.training import checkpoint
 
 
@@ -27,7 +27,7 @@ class Weights:
 
     def build(self, recipe: Recipe, prepared: Prepared) -> nn.Module:
         """The model with these weights, in evaluation mode. Raises DamagedError when they are not as written."""
-        from textmill.stages.inputs import head_of
+        from textmill.stages.workspace.inputs import head_of
 
         saved = checkpoint.load(self.path)
         model = table.empty(recipe.model, prepared.open_tokenizer().vocabulary, head_of(recipe, prepared))

@@ -6,8 +6,8 @@ import difflib
 from pathlib import Path
 
 from textmill.base.errors import TextmillError
-from textmill.base.run import Run
-from textmill.stages.workspace import Workspace
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
 
 
 def locate_run(space: Workspace, target: str) -> Run:
