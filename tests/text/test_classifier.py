@@ -14,7 +14,8 @@ import pytest
 import textmill
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ClassifierStep
-from textmill.text import classifier, clean, logistic
+from textmill.text import classifier, logistic
+from textmill.text.cleaning import steps
 from textmill.text.document import Document, Rejected, collected
 
 
@@ -41,7 +42,7 @@ SPEC = ClassifierStep(good="good.jsonl", bad="bad.txt", least=0.5)
 
 def test_good_is_told_from_bad(folder):
     held_out = texts(3, True) + texts(4, False)
-    out = list(clean.apply([collected(text, "a") for text in held_out], (SPEC,)))
+    out = list(steps.apply([collected(text, "a") for text in held_out], (SPEC,)))
     right = [isinstance(item, Document) == (i < 60) for i, item in enumerate(out)]
     assert sum(right) >= 110
     for item in out:

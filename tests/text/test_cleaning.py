@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from textmill.base.errors import TextmillError
 from textmill.specs.cleaning import ExactDuplicatesStep, LengthStep, RepairStep, UnicodeStep, WhitespaceStep
 from textmill.specs.corpus import CorpusSpec
-from textmill.text import clean
-from textmill.text.clean import normalise, repair, whitespace
+from textmill.text.cleaning import steps as clean
+from textmill.text.cleaning.normalise import normalise, whitespace
+from textmill.text.cleaning.repair import repair
 from textmill.text.document import Document, Rejected, collected, ending, printable
 from textmill.text.duplicates import Seen
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
-from textmill.text import clean
+from textmill.text.cleaning import steps
 from textmill.text.contamination import Evaluation, Example, overlap, read_examples
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.passages import Passages
@@ -171,14 +171,14 @@ def test_the_step_sets_aside_or_reports(tmp_path, monkeypatch):
         Rejected(None, "d", "read", "is damaged"),
     ]
     spec = ContaminationStep(files=("exam.jsonl", "poem.txt", "more.csv"), fields=("question", "answer"))
-    items = list(clean.apply(documents, (spec,)))
+    items = list(steps.apply(documents, (spec,)))
     assert items[1::2] == documents[1::2]
     assert isinstance(items[0], Rejected)
     assert (items[0].step, items[0].reason) == ("contamination", "holds an evaluation example")
     assert items[0].detail == "exam.jsonl:line 2, whole"
     assert items[2].detail == "poem.txt, 13 words"
     noted = ContaminationStep(files=spec.files, fields=spec.fields, action="report")
-    items = list(clean.apply(documents, (noted,)))
+    items = list(steps.apply(documents, (noted,)))
     assert items[0].metadata == {"contaminated": "exam.jsonl, more.csv"}
     assert items[1] == documents[1]
     report = overlap([d for d in documents if isinstance(d, Document)], spec, tmp_path)

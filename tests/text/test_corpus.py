@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import sha256_file
 from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
-from textmill.text import clean, corpus, engine, shards
+from textmill.text import corpus, engine, shards
+from textmill.text.cleaning import steps
 from textmill.text.corpus import Corpus
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.split import PARTS, part_of
@@ -61,7 +62,7 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metadata):
     directory = tmp_path_factory.mktemp("corpus")
     items = [collected(text, str(n), metadata) for n, text in enumerate(texts)]
-    cleaned = list(clean.apply(items, CorpusSpec(sources=()).steps))
+    cleaned = list(steps.apply(items, CorpusSpec(sources=()).steps))
     kept = {item.id: item for item in cleaned if isinstance(item, Document)}
     if not kept:
         with pytest.raises(TextmillError):

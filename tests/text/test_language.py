@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import TextmillError
 from textmill.specs.cleaning import LanguageStep
-from textmill.text import clean, scripts
+from textmill.text import scripts
+from textmill.text.cleaning import steps
+from textmill.text.cleaning.language import _BATCH, by_script, identify
 from textmill.text.document import Document, Rejected, collected
-from textmill.text.language import _BATCH, by_script, identify
 
 pytest.importorskip("py3langid")
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -101,7 +102,7 @@ def test_real_english_and_chinese_sentences():
 
 
 def run(spec, *texts):
-    return list(clean.apply([collected(text, str(number)) for number, text in enumerate(texts)], (spec,)))
+    return list(steps.apply([collected(text, str(number)) for number, text in enumerate(texts)], (spec,)))
 
 
 def test_the_step_notes_and_keeps():
@@ -121,7 +122,7 @@ def test_what_was_set_aside_passes_and_order_stays_over_batches():
     texts = [(EN, DE, ZH, "…")[number % 4] + str(number) for number in range(_BATCH * 2 + 3)]
     items = [collected(text, str(number)) for number, text in enumerate(texts)]
     items[5] = Rejected(None, "5", "read", "cannot be opened")
-    out = list(clean.apply(items, (LanguageStep(),)))
+    out = list(steps.apply(items, (LanguageStep(),)))
     assert [item.source for item in out] == [item.source for item in items]
     assert out[5] is items[5]
     assert [i.metadata["language"] for i in out if isinstance(i, Document)] == [

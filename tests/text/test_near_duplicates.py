@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import NearDuplicatesStep
-from textmill.text import clean
+from textmill.text.cleaning import steps
 from textmill.text.clusters import Clusters
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.near_duplicates import NearDuplicates, bands_and_rows, signatures
@@ -209,7 +209,7 @@ def test_short_documents_are_near_only_when_their_words_are_the_same(tmp_path):
 def test_a_thousand_copies_are_one_cluster_and_ties_go_to_the_first(tmp_path):
     text = " ".join(f"word{n}" for n in range(30))
     documents = [collected(f"{text} {'.' * 9}", f"{n}") for n in range(1000)]
-    items = list(clean.apply(documents, (NearDuplicatesStep(),)))
+    items = list(steps.apply(documents, (NearDuplicatesStep(),)))
     assert items[0] == documents[0]
     assert all(isinstance(item, Rejected) for item in items[1:])
     assert items[-1].detail == f"id {documents[0].id}, similarity 1.00"
@@ -260,6 +260,6 @@ def test_marked_documents_keep_what_they_were(tmp_path):
         Document(collected("a b c d e f", "").id, "a b c d e f", "x", {"title": "t"}),
         collected("A B C D E F", ""),
     ]
-    items = list(clean.apply(documents, (NearDuplicatesStep(action="mark"),)))
+    items = list(steps.apply(documents, (NearDuplicatesStep(action="mark"),)))
     assert items[0].metadata == {"title": "t", "cluster": documents[0].id}
     assert [item.text for item in items] == [d.text for d in documents]

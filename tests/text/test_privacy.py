@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import PersonalDataStep
-from textmill.text import checksums, clean
+from textmill.text import checksums
+from textmill.text.cleaning import steps as clean
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.privacy import personal_data, pseudonymise, read_counts, redact
 from textmill.text.privacy_patterns import KINDS, find

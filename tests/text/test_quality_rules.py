@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import C4Step, FineWebStep, GopherStep
-from textmill.text import c4, clean, fineweb, gopher, repetition, words
+from textmill.text import c4, fineweb, gopher, repetition, words
 from textmill.text.batches import in_batches, judged
+from textmill.text.cleaning import steps
 from textmill.text.document import Document, Rejected, collected, reject
 
 PROSE = (
@@ -323,7 +324,7 @@ def test_c4_is_idempotent(pieces):
 
 def test_the_steps_are_in_the_table():
     items = [collected(PROSE, "a"), collected("x", "b"), collected(f"{PROSE}menu", "c")]
-    out = list(clean.apply(items, (C4Step(), FineWebStep(), GopherStep())))
+    out = list(steps.apply(items, (C4Step(), FineWebStep(), GopherStep())))
     assert [type(item) for item in out] == [Document, Rejected, Document]
     assert out[2].text == PROSE.strip()
     assert (out[1].step, str(out[1])) == ("c4", "b: has no line of prose")

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import BoilerplateStep, ChineseStep, FtfyStep
-from textmill.text import clean
-from textmill.text.boilerplate import boilerplate
-from textmill.text.chinese import chinese, close_up, convert, full_punctuation, width
+from textmill.text.cleaning import steps
+from textmill.text.cleaning.boilerplate import boilerplate
+from textmill.text.cleaning.chinese import chinese, close_up, convert, full_punctuation, width
+from textmill.text.cleaning.ftfy_repair import ftfy_repair
 from textmill.text.document import collected
-from textmill.text.repairs import ftfy_repair
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -40,7 +40,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 )
 def test_ftfy(text, repaired):
     pytest.importorskip("ftfy")
-    (item,) = clean.apply([collected(text, "a")], (FtfyStep(),))
+    (item,) = steps.apply([collected(text, "a")], (FtfyStep(),))
     assert item.text == repaired
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import SegmentStep, StopWordsStep
-from textmill.text import clean
+from textmill.text.cleaning import steps as clean
+from textmill.text.cleaning.stop_words import STOP_WORDS, drop
 from textmill.text.document import collected
-from textmill.text.stop_words import STOP_WORDS, drop
 
 
 def one(text, *steps, **metadata):

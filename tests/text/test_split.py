@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from textmill.specs.cleaning import ExactDuplicatesStep, NearDuplicatesStep
 from textmill.specs.corpus import SplitSpec
-from textmill.text import clean, corpus, split
+from textmill.text import corpus, split
+from textmill.text.cleaning import steps as clean
 from textmill.text.corpus import Corpus
 from textmill.text.document import Document, collected
 from textmill.text.split import PARTS, Links, Watch, part_of

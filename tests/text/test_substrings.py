@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import SubstringsStep
-from textmill.text import clean
+from textmill.text.cleaning import steps
 from textmill.text.document import Rejected, collected
 from textmill.text.step import Cut, Reject, Sketched
 from textmill.text.substrings import Substrings
@@ -103,13 +103,13 @@ def test_what_is_left_reads_on(tmp_path):
         collected(f"First. {run}. End.", "a"),
         collected(f"Second!\n\n{run.upper()}; and more.", "b"),
     ]
-    assert [d.text for d in clean.apply(documents, (SubstringsStep(),))] == [
+    assert [d.text for d in steps.apply(documents, (SubstringsStep(),))] == [
         documents[0].text,
         "Second!\n\nand more.",
     ]
-    masked = list(clean.apply(documents, (SubstringsStep(action="mask"),)))
+    masked = list(steps.apply(documents, (SubstringsStep(action="mask"),)))
     assert masked[1].text == "Second!\n\n[...] and more."
-    whole = list(clean.apply([documents[0], collected(run, "c")], (SubstringsStep(),)))
+    whole = list(steps.apply([documents[0], collected(run, "c")], (SubstringsStep(),)))
     assert isinstance(whole[1], Rejected)
     assert whole[1].reason == "holds nothing but what stood earlier"
 

@@ -23,7 +23,7 @@ from textmill.base import schema
 from textmill.base.files import atomic_directory, read_json, read_jsonl, write_json
 from textmill.specs.cleaning import CleaningStep
 from textmill.specs.corpus import CorpusSpec
-from textmill.text.clean import CORPUS_STEPS, STEPS, conserved
+from textmill.text.cleaning.steps import CORPUS_STEPS, STEPS, conserved
 from textmill.text.corpus import Count, aside, writable
 from textmill.text.document import Document, Item, Rejected, Step
 from textmill.text.forgotten import Forget
