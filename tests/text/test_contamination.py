@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
 from textmill.text.cleaning import steps
-from textmill.text.contamination import Evaluation, Example, overlap, read_examples
+from textmill.text.cleaning.contamination.contamination import Evaluation, Example, overlap, read_examples
+from textmill.text.cleaning.contamination.passages import Passages
 from textmill.text.document import Document, Rejected, collected
-from textmill.text.passages import Passages
 from textmill.text.words import hashes
 
 

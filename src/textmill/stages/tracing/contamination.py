@@ -11,7 +11,7 @@ from textmill.specs.cleaning import ContaminationStep
 from textmill.stages.tracing.index import prepared_of
 from textmill.stages.workspace.prepared import PARTS
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text import contamination
+from textmill.text.cleaning.contamination import contamination
 
 
 def overlap(

@@ -38,13 +38,13 @@ from textmill.specs.cleaning import (
 from textmill.text import c4, classifier, fineweb, gopher
 from textmill.text.cleaning.boilerplate import boilerplate
 from textmill.text.cleaning.chinese import chinese
+from textmill.text.cleaning.contamination.contamination import contamination
 from textmill.text.cleaning.ftfy_repair import ftfy_step
 from textmill.text.cleaning.language import language
 from textmill.text.cleaning.normalise import normalise, whitespace
 from textmill.text.cleaning.repair import repair
 from textmill.text.cleaning.segmentation import segment
 from textmill.text.cleaning.stop_words import stop_words
-from textmill.text.contamination import contamination
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.duplicates import ExactDuplicates
 from textmill.text.near_duplicates import NearDuplicates

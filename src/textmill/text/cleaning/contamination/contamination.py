@@ -24,9 +24,9 @@ from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.batches import by_size, in_batches
+from textmill.text.cleaning.contamination.passages import Passages
+from textmill.text.cleaning.contamination.run_table import Found, RunTable
 from textmill.text.document import Document, Item, Rejected, Step, reject
-from textmill.text.passages import Passages
-from textmill.text.run_table import Found, RunTable
 from textmill.text.shingles import run_hashes
 from textmill.text.sources import local
 from textmill.text.sources.formats import open_file

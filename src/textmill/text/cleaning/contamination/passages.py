@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from textmill.text.run_table import Found, HashTable, text_of
+from textmill.text.cleaning.contamination.run_table import Found, HashTable, text_of
 from textmill.text.shingles import runs
 from textmill.text.words import Words
 
