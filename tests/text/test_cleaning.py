@@ -13,10 +13,10 @@ from textmill.base.errors import TextmillError
 from textmill.specs.cleaning import ExactDuplicatesStep, LengthStep, RepairStep, UnicodeStep, WhitespaceStep
 from textmill.specs.corpus import CorpusSpec
 from textmill.text.cleaning import steps as clean
+from textmill.text.cleaning.duplicates.exact import Seen
 from textmill.text.cleaning.normalise import normalise, whitespace
 from textmill.text.cleaning.repair import repair
 from textmill.text.document import Document, Rejected, collected, ending, printable
-from textmill.text.duplicates import Seen
 
 # Text with everything in it that the steps look for: high bytes, controls, surrogates, blanks, line ends.
 nasty = st.text(

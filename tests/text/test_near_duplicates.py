@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from textmill.specs.cleaning import NearDuplicatesStep
 from textmill.text.cleaning import steps
-from textmill.text.clusters import Clusters
+from textmill.text.cleaning.duplicates.near import NearDuplicates, bands_and_rows, signatures
+from textmill.text.cleaning.duplicates.shingles import run_hashes, runs, shingles
+from textmill.text.cleaning.duplicates.union_find import Clusters
 from textmill.text.document import Document, Rejected, collected
-from textmill.text.near_duplicates import NearDuplicates, bands_and_rows, signatures
-from textmill.text.shingles import run_hashes, runs, shingles
 from textmill.text.step import Mark, Reject, Sketched
 from textmill.text.words import hashes
 

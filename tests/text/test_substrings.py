@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from textmill.specs.cleaning import SubstringsStep
 from textmill.text.cleaning import steps
+from textmill.text.cleaning.duplicates.substrings import Substrings
 from textmill.text.document import Rejected, collected
 from textmill.text.step import Cut, Reject, Sketched
-from textmill.text.substrings import Substrings
 
 _WORD = re.compile(r"[\u4e00-\u9fff]|[a-z0-9]+")
 

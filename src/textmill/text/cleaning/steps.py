@@ -39,6 +39,9 @@ from textmill.text import c4, classifier, fineweb, gopher
 from textmill.text.cleaning.boilerplate import boilerplate
 from textmill.text.cleaning.chinese import chinese
 from textmill.text.cleaning.contamination.contamination import contamination
+from textmill.text.cleaning.duplicates.exact import ExactDuplicates
+from textmill.text.cleaning.duplicates.near import NearDuplicates
+from textmill.text.cleaning.duplicates.substrings import Substrings
 from textmill.text.cleaning.ftfy_repair import ftfy_step
 from textmill.text.cleaning.language import language
 from textmill.text.cleaning.normalise import normalise, whitespace
@@ -46,11 +49,8 @@ from textmill.text.cleaning.repair import repair
 from textmill.text.cleaning.segmentation import segment
 from textmill.text.cleaning.stop_words import stop_words
 from textmill.text.document import Document, Item, Rejected, Step, reject
-from textmill.text.duplicates import ExactDuplicates
-from textmill.text.near_duplicates import NearDuplicates
 from textmill.text.privacy import personal_data
 from textmill.text.step import CorpusStep, Sketched, carry_out
-from textmill.text.substrings import Substrings
 
 
 def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[Item]:

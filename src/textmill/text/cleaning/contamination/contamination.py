@@ -26,8 +26,8 @@ from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.batches import by_size, in_batches
 from textmill.text.cleaning.contamination.passages import Passages
 from textmill.text.cleaning.contamination.run_table import Found, RunTable
+from textmill.text.cleaning.duplicates.shingles import run_hashes
 from textmill.text.document import Document, Item, Rejected, Step, reject
-from textmill.text.shingles import run_hashes
 from textmill.text.sources import local
 from textmill.text.sources.formats import open_file
 from textmill.text.words import Words, hashes

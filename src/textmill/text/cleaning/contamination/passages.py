@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.text.cleaning.contamination.run_table import Found, HashTable, text_of
-from textmill.text.shingles import runs
+from textmill.text.cleaning.duplicates.shingles import runs
 from textmill.text.words import Words
 
 SHINGLE = 5  # words of a run

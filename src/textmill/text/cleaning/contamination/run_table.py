@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from textmill.text.shingles import Runs, runs
+from textmill.text.cleaning.duplicates.shingles import Runs, runs
 from textmill.text.words import Words
 
 _COMMON = 10  # examples that may share a run; what more of them share is a phrase of their set

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.specs.cleaning import SubstringsStep
+from textmill.text.cleaning.duplicates.shingles import run_hashes
 from textmill.text.document import Document
-from textmill.text.shingles import run_hashes
 from textmill.text.step import Cut, Reject, Sketched, Verdict
 from textmill.text.words import hashes
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.specs.cleaning import NearDuplicatesStep
-from textmill.text.clusters import Clusters
+from textmill.text.cleaning.duplicates.shingles import shingles
+from textmill.text.cleaning.duplicates.union_find import Clusters
 from textmill.text.document import Document
-from textmill.text.shingles import shingles
 from textmill.text.step import Mark, Reject, Sketched, Verdict
 from textmill.text.words import hashes, mixed
 
