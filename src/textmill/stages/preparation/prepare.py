@@ -23,11 +23,11 @@ from textmill.stages.workspace.prepared import PARTS, Prepared
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text import engine, pretrained
+from textmill.text.cleaning.privacy.step import secret_id
 from textmill.text.cleaning.steps import STEP_FILES
 from textmill.text.corpus import Corpus
 from textmill.text.document import Document
 from textmill.text.engine import Runner
-from textmill.text.privacy import secret_id
 from textmill.text.sources import table
 
 _DECIDE = (

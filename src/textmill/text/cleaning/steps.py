@@ -45,11 +45,11 @@ from textmill.text.cleaning.duplicates.substrings import Substrings
 from textmill.text.cleaning.ftfy_repair import ftfy_step
 from textmill.text.cleaning.language import language
 from textmill.text.cleaning.normalise import normalise, whitespace
+from textmill.text.cleaning.privacy.step import personal_data
 from textmill.text.cleaning.repair import repair
 from textmill.text.cleaning.segmentation import segment
 from textmill.text.cleaning.stop_words import stop_words
 from textmill.text.document import Document, Item, Rejected, Step, reject
-from textmill.text.privacy import personal_data
 from textmill.text.step import CorpusStep, Sketched, carry_out
 
 

@@ -27,9 +27,9 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from textmill.text import checksums
-from textmill.text.privacy_patterns import bare, fold, is_somebodys
-from textmill.text.privacy_phones import split_code
+from textmill.text.cleaning.privacy import checksums
+from textmill.text.cleaning.privacy.patterns import bare, fold, is_somebodys
+from textmill.text.cleaning.privacy.phones import split_code
 
 _LETTERS = string.ascii_lowercase + "234567"  # base 32, as RFC 4648 has it
 _DIGITS = string.digits

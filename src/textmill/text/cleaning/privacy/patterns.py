@@ -16,8 +16,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from textmill.text import checksums, privacy_keys
-from textmill.text.privacy_phones import S, announced, phones
+from textmill.text.cleaning.privacy import checksums, keys
+from textmill.text.cleaning.privacy.phones import S, announced, phones
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,11 @@ def _candidates(text: str) -> Iterator[Found]:
     if "@" in text:
         yield from (Found("email", *span) for span in emails(text))
     if "-----BEGIN" in text:
-        yield from (Found("key", *span) for span in privacy_keys.private_keys(text))
+        yield from (Found("key", *span) for span in keys.private_keys(text))
     if "::" in text or text.count(":") >= 7:
         yield from (Found("ip", *span) for span in _ipv6(text))
-    if any(start in text for start in privacy_keys.LETTERS_ALONE):
-        yield from (Found("key", *match.span()) for match in privacy_keys.WITHOUT_DIGITS.finditer(text))
+    if any(start in text for start in keys.LETTERS_ALONE):
+        yield from (Found("key", *match.span()) for match in keys.WITHOUT_DIGITS.finditer(text))
     token_end = 0
     for match in _CANDIDATE.finditer(text):
         start, end = match.span()
@@ -119,8 +119,8 @@ def _candidates(text: str) -> Iterator[Found]:
             yield Found("iban", start - 2, start - 2 + length)
         if end > token_end and (kind in ("token", "iban") or _beside_letter(text, start, end)):
             start, token_end = _token(text, start, token_end)
-            if token_end - start >= privacy_keys.SHORTEST:
-                yield from (Found("key", *span) for span in privacy_keys.keys(text, start, token_end))
+            if token_end - start >= keys.SHORTEST:
+                yield from (Found("key", *span) for span in keys.keys(text, start, token_end))
 
 
 def _beside_letter(text: str, start: int, end: int) -> bool:
@@ -134,8 +134,8 @@ _LONGEST_START = 512  # of a token, before its first digit beside a letter
 def _token(text: str, at: int, least: int) -> tuple[int, int]:
     """Start and end of the run of key characters around a place, not going back before `least`."""
     low = max(least, at - _LONGEST_START)
-    start = low + len(text[low:at].rstrip(privacy_keys.CHARACTERS))
-    match = privacy_keys.TOKEN.match(text, at)
+    start = low + len(text[low:at].rstrip(keys.CHARACTERS))
+    match = keys.TOKEN.match(text, at)
     return start, match.end() if match else at
 
 

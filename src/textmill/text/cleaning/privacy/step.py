@@ -2,7 +2,7 @@
 
 It looks into the text and into metadata (the author of a mail, a column of a record), not into the names of files.
 What was found is counted in the document's metadata, `personal`, such as `email:2 phone:1`. Kinds, forms and what
-is not looked for (names and postal addresses of people): `text/privacy_patterns.py`.
+is not looked for (names and postal addresses of people): `text/cleaning/privacy/patterns.py`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import replace
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import PersonalDataStep
+from textmill.text.cleaning.privacy.patterns import Found, find
+from textmill.text.cleaning.privacy.pseudonyms import pseudonym
 from textmill.text.document import Document, Item, Step, reject
-from textmill.text.privacy_patterns import Found, find
-from textmill.text.pseudonyms import pseudonym
 
 _ENVIRONMENT = "env:"
 # Metadata that readers and steps write themselves; in all other, personal data are looked for as in the text.
