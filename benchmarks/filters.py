@@ -23,7 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from textmill.specs.cleaning import C4Step, ClassifierStep, FineWebStep, GopherStep
-from textmill.text import c4, classifier, fineweb, gopher, words
+from textmill.text import words
+from textmill.text.cleaning.quality import c4, classifier, fineweb, gopher
 from textmill.text.document import Document, Step, collected
 
 PIECE = 3000

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from textmill.specs.cleaning import C4Step, FineWebStep, GopherStep
-from textmill.text import c4, fineweb, gopher, lines, words
+from textmill.text import lines, words
+from textmill.text.cleaning.quality import c4, fineweb, gopher
 from textmill.text.document import collected
 
 filters = pytest.importorskip("datatrove.pipeline.filters")

@@ -14,8 +14,8 @@ import pytest
 import textmill
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ClassifierStep
-from textmill.text import classifier, logistic
 from textmill.text.cleaning import steps
+from textmill.text.cleaning.quality import classifier, logistic
 from textmill.text.document import Document, Rejected, collected
 
 

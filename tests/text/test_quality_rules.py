@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import C4Step, FineWebStep, GopherStep
-from textmill.text import c4, fineweb, gopher, repetition, words
+from textmill.text import words
 from textmill.text.batches import in_batches, judged
 from textmill.text.cleaning import steps
+from textmill.text.cleaning.quality import c4, fineweb, gopher, repetition
 from textmill.text.document import Document, Rejected, collected, reject
 
 PROSE = (

@@ -35,7 +35,6 @@ from textmill.specs.cleaning import (
     UnicodeStep,
     WhitespaceStep,
 )
-from textmill.text import c4, classifier, fineweb, gopher
 from textmill.text.cleaning.boilerplate import boilerplate
 from textmill.text.cleaning.chinese import chinese
 from textmill.text.cleaning.contamination.contamination import contamination
@@ -46,6 +45,7 @@ from textmill.text.cleaning.ftfy_repair import ftfy_step
 from textmill.text.cleaning.language import language
 from textmill.text.cleaning.normalise import normalise, whitespace
 from textmill.text.cleaning.privacy.step import personal_data
+from textmill.text.cleaning.quality import c4, classifier, fineweb, gopher
 from textmill.text.cleaning.repair import repair
 from textmill.text.cleaning.segmentation import segment
 from textmill.text.cleaning.stop_words import stop_words

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from textmill.specs.cleaning import GopherStep
 from textmill.text import words
 from textmill.text.batches import in_batches, judged
+from textmill.text.cleaning.quality.repetition import judge_lines, judge_ngrams
 from textmill.text.document import Document, Step
 from textmill.text.lines import BULLETS, ELLIPSES, bulleted, count_any, trailing_off
-from textmill.text.repetition import judge_lines, judge_ngrams
 from textmill.text.step import Reject
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")  # table A2

@@ -25,8 +25,8 @@ from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ClassifierStep
 from textmill.text import words
 from textmill.text.batches import in_batches
+from textmill.text.cleaning.quality.logistic import Rows, fit
 from textmill.text.document import Document, Item, Step, reject
-from textmill.text.logistic import Rows, fit
 
 BITS = 18  # of a feature's place
 STRENGTH = 10.0  # of the examples against the penalty (`C` elsewhere)
