@@ -117,8 +117,8 @@ def textmill(base: Path, workers: int) -> dict:
     """Seconds, ids that passed the filters, and ids that were kept."""
     from textmill.specs.cleaning import GopherStep, NearDuplicatesStep
     from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
-    from textmill.text import engine
-    from textmill.text.corpus import Corpus
+    from textmill.text.corpus import build
+    from textmill.text.corpus.corpus import Corpus
 
     source = FilesSource(paths=("in",), metadata_fields=("id",))
     steps = (*CorpusSpec(sources=()).steps, GopherStep(), NearDuplicatesStep(similarity=SIMILARITY))
@@ -128,7 +128,7 @@ def textmill(base: Path, workers: int) -> dict:
         target.mkdir()
         start = time.perf_counter()
         spec = CorpusSpec(sources=(source,), steps=steps, split=split)
-        engine.build(target, spec, base, Path(folder) / "parts", run=engine.processes(workers))
+        build.build(target, spec, base, Path(folder) / "parts", run=build.processes(workers))
         seconds = time.perf_counter() - start
         kept = {document.metadata["id"] for document in Corpus(target).documents("train")}
         with open(target / "rejected.jsonl", encoding="utf-8") as lines:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import sha256_file
 from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
-from textmill.text import corpus, engine, shards
 from textmill.text.cleaning import steps
-from textmill.text.corpus import Corpus
+from textmill.text.corpus import build, corpus, shards
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.split import PARTS, part_of
 from textmill.text.document import Document, Rejected, collected
-from textmill.text.split import PARTS, part_of
 
 
 def documents(count, length=10):
@@ -222,7 +222,7 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
     spec = CorpusSpec(sources=(FilesSource(paths=("data",)),), split=SplitSpec(validation=0, test=0))
     out = tmp_path / "corpus"
     out.mkdir()
-    report = engine.build(out, spec, tmp_path, tmp_path / "parts")
+    report = build.build(out, spec, tmp_path, tmp_path / "parts")
     assert [d.text for d in Corpus(out).documents("train")] == ["déjà vu\n" * 30, "one"]
     assert report["read"] == {"documents": 6, "bytes": 30 * len("déjà vu\r\n".encode()) + 6}
     aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
@@ -262,7 +262,7 @@ def test_read_is_kept_and_set_aside_whatever_the_files_hold(tmp_path_factory, fi
         (base / f"{number}.{kind}").write_bytes(data)
     spec = CorpusSpec(sources=(FilesSource(paths=("[0-9].*",)),))
     try:
-        report = engine.build(base / "corpus", spec, base, base / "parts")
+        report = build.build(base / "corpus", spec, base, base / "parts")
     except TextmillError as error:
         if "holds no document" not in str(error):
             raise

@@ -16,9 +16,10 @@ from textmill.base.errors import TextmillError
 from textmill.base.files import sha256_file, write_json
 from textmill.specs.cleaning import ExactDuplicatesStep, LengthStep, RepairStep, WhitespaceStep
 from textmill.specs.corpus import CorpusSpec, FilesSource
-from textmill.text import engine, units
-from textmill.text.corpus import Corpus
-from textmill.text.split import PARTS
+from textmill.text.corpus import build as engine
+from textmill.text.corpus import units
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.split import PARTS
 
 # Corpus steps in the middle and at the end, so that there is a phase of each kind.
 STEPS = (RepairStep(), ExactDuplicatesStep(), WhitespaceStep(), LengthStep(least=4), ExactDuplicatesStep())
@@ -148,6 +149,6 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(base, kills):
 @pytest.mark.slow
 def test_a_local_ray_of_two_workers_gives_the_same_hashes(base):
     pytest.importorskip("ray")
-    from textmill.text import cluster
+    from textmill.text.corpus import ray_runner
 
-    assert build(base, "ray", run=cluster.ray(2))[1] == build(base, "here", run=engine.here)[1]
+    assert build(base, "ray", run=ray_runner.ray(2))[1] == build(base, "here", run=engine.here)[1]

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from textmill.specs.corpus import CorpusSpec, FilesSource
-from textmill.text import engine
-from textmill.text.corpus import Corpus
-from textmill.text.split import PARTS
+from textmill.text.corpus import build
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.split import PARTS
 
 _SPEC = importlib.util.spec_from_file_location("messy_folder", Path(__file__).with_name("messy_folder.py"))
 messy_folder = importlib.util.module_from_spec(_SPEC)
@@ -29,7 +29,7 @@ def test_every_fault_is_set_aside_at_its_place(tmp_path, records, faults):
     out.mkdir()
     planted = messy_folder.make(messy, records=records, faults=faults, seed=records)
     before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if path != out}
-    report = engine.build(
+    report = build.build(
         out, CorpusSpec(sources=(FilesSource(paths=("messy",)),)), tmp_path, tmp_path / "parts"
     )
     aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from textmill.specs.cleaning import ExactDuplicatesStep, NearDuplicatesStep
 from textmill.specs.corpus import SplitSpec
-from textmill.text import corpus, split
 from textmill.text.cleaning import steps as clean
-from textmill.text.corpus import Corpus
+from textmill.text.corpus import corpus, split
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.split import PARTS, Links, Watch, part_of
 from textmill.text.document import Document, collected
-from textmill.text.split import PARTS, Links, Watch, part_of
 
 BY_AUTHOR = SplitSpec(validation=0.2, test=0.2, by="group", field="author")
 BY_DATE = SplitSpec(validation=0.1, test=0.2, by="time", field="date")

@@ -22,12 +22,13 @@ from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.prepared import PARTS, Prepared
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text import engine, pretrained
+from textmill.text import pretrained
 from textmill.text.cleaning.privacy.step import secret_id
 from textmill.text.cleaning.steps import STEP_FILES
-from textmill.text.corpus import Corpus
+from textmill.text.corpus import build
+from textmill.text.corpus.build import Runner
+from textmill.text.corpus.corpus import Corpus
 from textmill.text.document import Document
-from textmill.text.engine import Runner
 from textmill.text.sources import table
 
 _DECIDE = (
@@ -86,12 +87,12 @@ def collect(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> A
 
     def make(directory: Path) -> None:
         _remove_old_parts(parts)
-        engine.build(directory, spec, base, parts, run=run, forgotten=gone, progress=space.reporter.bytes)
+        build.build(directory, spec, base, parts, run=run, forgotten=gone, progress=space.reporter.bytes)
         lines = (json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in inputs)
         write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
 
     made = space.artifact("corpus", version=2, spec=decided, parents=(), make=make, name=recipe.name)
-    engine.clear(parts)
+    build.clear(parts)
     return made
 
 
@@ -101,10 +102,10 @@ def runner(kind: str, workers: int | None) -> Runner | None:
     Raises TextmillError when Ray is asked for and not installed.
     """
     if kind == "ray":
-        from textmill.text import cluster
+        from textmill.text.corpus import ray_runner
 
-        return cluster.ray(workers or usable_cores())
-    return engine.processes(workers) if workers else None
+        return ray_runner.ray(workers or usable_cores())
+    return build.processes(workers) if workers else None
 
 
 def _step_files(recipe: Recipe, base: Path) -> list[tuple[str, str]]:
@@ -125,7 +126,7 @@ def _remove_old_parts(mine: Path) -> None:
     """Forget what other recipes left half done more than a week ago."""
     for folder in mine.parent.glob(".parts-*"):
         if folder != mine and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
-            engine.clear(folder)
+            build.clear(folder)
 
 
 def learn_tokenizer(recipe: Recipe, space: Workspace, corpus: Artifact) -> Artifact:

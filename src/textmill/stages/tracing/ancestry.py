@@ -15,7 +15,7 @@ from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text.forgotten import STEP
+from textmill.text.corpus.forgotten import STEP
 
 
 def tree(space: Workspace, target: str, *, verify: bool = False) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from textmill.stages.workspace.lineage import Artifact
 from textmill.text import pretrained
-from textmill.text.corpus import Corpus
+from textmill.text.corpus.corpus import Corpus
 
 PARTS = ("train", "validation", "test")
 

@@ -56,7 +56,7 @@ from textmill.text.step import CorpusStep, Sketched, carry_out
 def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[Item]:
     """Run the steps in their order over a stream; what is set aside passes on untouched.
 
-    Before a corpus step the whole stream is gathered in memory: for more text than that there is `text.engine`.
+    Before a corpus step the whole stream is gathered in memory: for more text than that there is `text.corpus.build`.
     Raises TextmillError when a step lost or invented an item (read = kept + set aside).
     """
     stream: Iterator[Item] = iter(items)

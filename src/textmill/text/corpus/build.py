@@ -22,11 +22,11 @@ from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, remove_partial
 from textmill.base.machine import usable_cores
 from textmill.specs.corpus import CorpusSpec
-from textmill.text import units
-from textmill.text.corpus import Count, aside, write_records
+from textmill.text.corpus import units
+from textmill.text.corpus.corpus import Count, aside, write_records
+from textmill.text.corpus.tally import Aside
+from textmill.text.corpus.units import Plan
 from textmill.text.document import Document
-from textmill.text.tally import Aside
-from textmill.text.units import Plan
 
 Job = tuple[int, int]  # phase, unit
 # Makes the units of `jobs` in the folder `parts`, and names each as it is done.
@@ -127,7 +127,7 @@ def _shared_out(parts: Path, jobs: Sequence[Job], number: int) -> Iterator[Job]:
     for job in jobs:
         waiting.put(job)
     done: queue.SimpleQueue[Job | Exception] = queue.SimpleQueue()
-    command = [sys.executable, "-m", "textmill.text.worker", str(parts.absolute())]
+    command = [sys.executable, "-m", "textmill.text.corpus.worker", str(parts.absolute())]
     plan = units.load(parts)
     settings = dict(os.environ, **_ONE_THREAD, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     workers = [

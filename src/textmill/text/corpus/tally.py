@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.base.errors import TextmillError
+from textmill.text.corpus.split import PARTS, Plan
 from textmill.text.document import Document, ending
-from textmill.text.split import PARTS, Plan
 
 Aside = dict[str, Any]  # source, step, reason, detail, id, bytes, excerpt of something set aside
 _SAMPLES = 3  # shown for each reason

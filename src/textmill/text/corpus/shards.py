@@ -10,8 +10,8 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from textmill.text.corpus.split import PARTS
 from textmill.text.document import Document
-from textmill.text.split import PARTS
 
 SCHEMA = pa.schema(
     [

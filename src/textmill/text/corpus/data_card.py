@@ -27,7 +27,7 @@ _ROWS = 20  # shown of a long table
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The report of `text.corpus.write` as one HTML page. All that came from documents is escaped."""
+    """The report of `text.corpus.corpus.write` as one HTML page. All that came from documents is escaped."""
     read, kept, away = report["read"], report["kept"], report["set_aside"]
     sections = [
         f"<p>{read['documents']:,} read = {kept['documents']:,} kept + {away['documents']:,} set aside."

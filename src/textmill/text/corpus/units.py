@@ -24,13 +24,13 @@ from textmill.base.files import atomic_directory, read_json, read_jsonl, write_j
 from textmill.specs.cleaning import CleaningStep
 from textmill.specs.corpus import CorpusSpec
 from textmill.text.cleaning.steps import CORPUS_STEPS, STEPS, conserved
-from textmill.text.corpus import Count, aside, writable
+from textmill.text.corpus.corpus import Count, aside, writable
+from textmill.text.corpus.forgotten import Forget
+from textmill.text.corpus.shards import ShardWriter, documents_in
+from textmill.text.corpus.tally import Aside
 from textmill.text.document import Document, Item, Rejected, Step
-from textmill.text.forgotten import Forget
-from textmill.text.shards import ShardWriter, documents_in
 from textmill.text.sources import table
 from textmill.text.step import CorpusStep, Cut, Mark, Reject, Sketched, Verdict, carry_out
-from textmill.text.tally import Aside
 
 _UNIT_BYTES, _UNIT_FILES = 4 << 20, 512  # either closes a unit; a larger file is a unit of its own
 _SKETCH_CHARACTERS, _SKETCH_DOCUMENTS = 4 << 20, 4096  # sketched at once

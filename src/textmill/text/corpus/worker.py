@@ -1,4 +1,4 @@
-"""A process that makes units: `python -m textmill.text.worker PARTS`, jobs as JSON lines on standard input.
+"""A process that makes units: `python -m textmill.text.corpus.worker PARTS`, jobs as JSON lines on standard input.
 
 It answers each with a line: null, or what went wrong. It ends at once when its input does, so that nobody
 writes once whoever asked is gone.
@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 
 from textmill.base.errors import TextmillError
-from textmill.text import units
+from textmill.text.corpus import units
 
 
 def main() -> None:

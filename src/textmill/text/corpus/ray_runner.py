@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.text import units
-from textmill.text.engine import Job, Runner
+from textmill.text.corpus import units
+from textmill.text.corpus.build import Job, Runner
 
 
 def ray(workers: int) -> Runner:

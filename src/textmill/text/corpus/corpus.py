@@ -23,11 +23,11 @@ import numpy as np
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
 from textmill.specs.corpus import SplitSpec
-from textmill.text import data_card
+from textmill.text.corpus import data_card
+from textmill.text.corpus.shards import ShardWriter, documents_in, ids_in, row_in
+from textmill.text.corpus.split import PARTS, Plan, Watch, pieces
+from textmill.text.corpus.tally import Aside, Tally
 from textmill.text.document import Document, Item, Rejected, reject
-from textmill.text.shards import ShardWriter, documents_in, ids_in, row_in
-from textmill.text.split import PARTS, Plan, Watch, pieces
-from textmill.text.tally import Aside, Tally
 
 FORMAT, VERSION = "textmill-corpus", 1
 _OTHERS = ("rejected.jsonl", "report.json", "card.html")
