@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.text.sources.encoding import decode, refuse_binary
-from textmill.text.sources.stream import SetAside
+from textmill.text.sources.formats.encoding import decode, refuse_binary
+from textmill.text.sources.formats.stream import SetAside
 
 CHINESE = (
     "今天的天气很好，我们一起去公园散步。中国是一个历史悠久的国家，有很多名胜古迹。他说：“学习语言需要时间。”"

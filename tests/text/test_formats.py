@@ -11,11 +11,11 @@ import pytest
 
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected, ending
-from textmill.text.sources import html, html_plain, pdf
-from textmill.text.sources.encoding import decode
-from textmill.text.sources.facts import iso_date
-from textmill.text.sources.formats import READERS, open_file
-from textmill.text.sources.stream import Deadline
+from textmill.text.sources.formats import html, html_plain, pdf
+from textmill.text.sources.formats.encoding import decode
+from textmill.text.sources.formats.facts import iso_date
+from textmill.text.sources.formats.stream import Deadline
+from textmill.text.sources.formats.table import READERS, open_file
 from textmill.text.sources.table import read
 
 CHINESE = "磨坊把文字磨成语言。"

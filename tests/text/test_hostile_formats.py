@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from textmill.specs.corpus import LimitSpec
 from textmill.text.document import Document, Rejected
-from textmill.text.sources import html, html_plain
-from textmill.text.sources.formats import READERS, open_file
-from textmill.text.sources.stream import Deadline, SetAside
+from textmill.text.sources.formats import html, html_plain
+from textmill.text.sources.formats.stream import Deadline, SetAside
+from textmill.text.sources.formats.table import READERS, open_file
 
 
 @pytest.fixture

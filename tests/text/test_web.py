@@ -19,7 +19,7 @@ import pytest
 from textmill.specs.corpus import LimitSpec, WebSource
 from textmill.text.document import Document, Rejected
 from textmill.text.sources import fetch, table, web
-from textmill.text.sources.stream import SetAside
+from textmill.text.sources.formats.stream import SetAside
 from textmill.text.sources.visitor import Visitor
 
 PROSE = "The mill turns water into flour. " * 20

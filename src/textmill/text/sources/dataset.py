@@ -19,7 +19,7 @@ from textmill.base.errors import RecipeError
 from textmill.specs.corpus import DatasetSource, LimitSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import front_matter
-from textmill.text.sources.formats import open_file
+from textmill.text.sources.formats.table import open_file
 
 _CARD, _DICT, _STATE, _INFO = "README.md", "dataset_dict.json", "state.json", "dataset_info.json"
 _DESCRIPTIONS = (_CARD, _INFO)  # they decide metadata, so they are among the files whose hashes count

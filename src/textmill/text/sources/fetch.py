@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from textmill.text.sources.stream import SetAside
+from textmill.text.sources.formats.stream import SetAside
 
 AGENT = "textmill"
 TIMEOUT = 30.0  # seconds a connection may stay silent

@@ -11,7 +11,7 @@ from pathlib import Path
 from textmill.base.errors import RecipeError
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected, printable
-from textmill.text.sources.formats import open_file
+from textmill.text.sources.formats.table import open_file
 
 # Folders a walk does not enter, besides hidden ones (whose names begin with a dot), virtual environments
 # (they hold pyvenv.cfg) and what Textmill itself made (it holds lineage.json). Named in `paths`, they are read.

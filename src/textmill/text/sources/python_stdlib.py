@@ -15,7 +15,7 @@ from textmill.base.errors import TextmillError
 from textmill.specs.corpus import FilesSource, LimitSpec, StdlibSource
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources import local
-from textmill.text.sources.formats import open_file
+from textmill.text.sources.formats.table import open_file
 
 NAME = "python-stdlib"
 TOPICS = "pydoc_data/topics.py"  # the language reference, as a dictionary of prose

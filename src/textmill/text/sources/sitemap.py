@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.parsers import expat
 
-from textmill.text.sources.stream import SetAside
+from textmill.text.sources.formats.stream import SetAside
 
 MOST_BYTES = 50 << 20  # unpacked; the protocol's own cap
 MOST_PAGES = 50_000  # in one file; the protocol's own cap

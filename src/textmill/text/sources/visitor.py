@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from textmill.specs.corpus import WebSource
 from textmill.text.sources import fetch, robots
 from textmill.text.sources.fetch import Answer, Head, Unreachable
-from textmill.text.sources.stream import SetAside
+from textmill.text.sources.formats.stream import SetAside
 
 REDIRECTS = 5
 _TRIES = 3  # at an address that asks to come back later

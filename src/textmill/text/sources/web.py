@@ -33,8 +33,8 @@ from textmill.base.files import (
 from textmill.specs.corpus import LimitSpec, WebSource
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import fetch, sitemap
-from textmill.text.sources.formats import open_file
-from textmill.text.sources.stream import SetAside
+from textmill.text.sources.formats.stream import SetAside
+from textmill.text.sources.formats.table import open_file
 from textmill.text.sources.visitor import Page, Visitor
 
 MANIFEST, FAILED = "manifest.jsonl", "failed.jsonl"

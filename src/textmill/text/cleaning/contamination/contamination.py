@@ -29,7 +29,7 @@ from textmill.text.cleaning.contamination.run_table import Found, RunTable
 from textmill.text.cleaning.duplicates.shingles import run_hashes
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.sources import local
-from textmill.text.sources.formats import open_file
+from textmill.text.sources.formats.table import open_file
 from textmill.text.words import Words, hashes
 
 _SHORTEST = 8  # words of an example that is looked for inside documents (GPT-3's least N)

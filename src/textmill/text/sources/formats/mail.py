@@ -19,11 +19,11 @@ from email.message import Message
 from email.utils import parseaddr
 
 from textmill.text.document import Document, Rejected, collected, printable
-from textmill.text.sources import html
-from textmill.text.sources.encoding import decode
-from textmill.text.sources.facts import facts
-from textmill.text.sources.media_types import named
-from textmill.text.sources.stream import BLOCK, Deadline, Fields, Input, SetAside, deeper, read_whole
+from textmill.text.sources.formats import html
+from textmill.text.sources.formats.encoding import decode
+from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.media_types import named
+from textmill.text.sources.formats.stream import BLOCK, Deadline, Fields, Input, SetAside, deeper, read_whole
 
 _LONGEST_HEADER = 10_000  # characters of a header that is looked at
 _SEPARATOR = re.compile(rb"From \S.*\d\d?:\d\d")  # an ordinary line may begin with "From " as well

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Literal
 from xml.parsers import expat
 
-from textmill.text.sources.stream import Deadline, SetAside
+from textmill.text.sources.formats.stream import Deadline, SetAside
 
 _READ = 1 << 16  # bytes between two looks at the clock
 _DEEPEST = 10_000  # elements within one another

@@ -17,7 +17,16 @@ from tarfile import HeaderError
 from typing import BinaryIO, cast
 
 from textmill.text.document import Rejected, printable
-from textmill.text.sources.stream import RATIO_FLOOR, Fields, Input, SetAside, Xz, deeper, metered, seekable
+from textmill.text.sources.formats.stream import (
+    RATIO_FLOOR,
+    Fields,
+    Input,
+    SetAside,
+    Xz,
+    deeper,
+    metered,
+    seekable,
+)
 
 _LONG_HEADER = 1 << 20  # bytes; tar keeps long names and pax records in memory whole
 _EXTENDED = (

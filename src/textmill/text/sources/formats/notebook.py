@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from textmill.text.document import Document, collected
-from textmill.text.sources.encoding import decode
-from textmill.text.sources.facts import facts
-from textmill.text.sources.stream import Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats.encoding import decode
+from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.stream import Fields, Input, SetAside, read_whole
 
 
 def documents(item: Input, fields: Fields) -> Iterator[Document]:

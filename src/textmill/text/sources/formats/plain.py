@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from textmill.text.document import Document, collected
-from textmill.text.sources.encoding import decode, refuse_binary
-from textmill.text.sources.stream import BLOCK, Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats.encoding import decode, refuse_binary
+from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside, read_whole
 
 # Files of words in formats that are not read, and what to do about them.
 _ADVICE = {

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from textmill.text.document import Document, Rejected, collected, printable
-from textmill.text.sources.package import Package, package
-from textmill.text.sources.stream import Deadline, Fields, Input
-from textmill.text.sources.xml_events import events, related
+from textmill.text.sources.formats.package import Package, package
+from textmill.text.sources.formats.stream import Deadline, Fields, Input
+from textmill.text.sources.formats.xml_events import events, related
 
 _WIDEST_GAP = 100  # empty cells kept in a row: a sheet of cells in its last column would be a bomb of tabs
 _LONGEST_TEXT = 32_767  # characters of a cell (Excel's own limit)

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from textmill.text.document import Document, collected
-from textmill.text.sources import html_plain
-from textmill.text.sources.encoding import decode
-from textmill.text.sources.facts import facts
-from textmill.text.sources.stream import Deadline, Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats import html_plain
+from textmill.text.sources.formats.encoding import decode
+from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
 
 _MANY_TAGS = 10_000  # up to here, any nesting is parsed in a second or two
 _DEEPEST = 2_000  # elements within one another; resiliparse's time grows with the square of it

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from textmill.text.document import Rejected, printable
-from textmill.text.sources.facts import iso_date
-from textmill.text.sources.media_types import named
-from textmill.text.sources.stream import BLOCK, Fields, Input, SetAside, deeper
+from textmill.text.sources.formats.facts import iso_date
+from textmill.text.sources.formats.media_types import named
+from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside, deeper
 
 _HEADERS = 1 << 16  # bytes of the headers of a record or of a page
 _PAGES = ("response", "resource", "conversion")

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from textmill.text.document import Document, Rejected, collected, printable
-from textmill.text.sources.encoding import decode, marked, refuse_binary, wide
-from textmill.text.sources.stream import BLOCK, Fields, Input, SetAside, read_whole, seekable
+from textmill.text.sources.formats.encoding import decode, marked, refuse_binary, wide
+from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside, read_whole, seekable
 
 _LONGEST_METADATA = 1000  # characters of a column that may still be metadata
 _COLUMNS_NAMED = 12  # in a message

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from textmill.text.sources.stream import Deadline
+from textmill.text.sources.formats.stream import Deadline
 
 _READ = 1 << 16  # characters between two looks at the clock
 _UNFINISHED = 1 << 12

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from textmill.text.document import Document, Rejected, collected
-from textmill.text.sources.facts import facts
-from textmill.text.sources.office import joined
-from textmill.text.sources.stream import Deadline, Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.office import joined
+from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
 
 MISSING = SetAside("needs the documents extra", "pip install 'textmill[documents]'")
 _BAD_PAGES = 100  # unreadable pages named before the rest of a file is given up

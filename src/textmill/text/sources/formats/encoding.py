@@ -10,7 +10,7 @@ import codecs
 import re
 from collections.abc import Iterator
 
-from textmill.text.sources.stream import SetAside
+from textmill.text.sources.formats.stream import SetAside
 
 # Longest first: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from textmill.text.document import Document, Rejected, collected
-from textmill.text.sources import html
-from textmill.text.sources.encoding import decode
-from textmill.text.sources.facts import facts
-from textmill.text.sources.office import joined
-from textmill.text.sources.package import package
-from textmill.text.sources.stream import Fields, Input, SetAside
-from textmill.text.sources.xml_events import Element
+from textmill.text.sources.formats import html
+from textmill.text.sources.formats.encoding import decode
+from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.office import joined
+from textmill.text.sources.formats.package import package
+from textmill.text.sources.formats.stream import Fields, Input, SetAside
+from textmill.text.sources.formats.xml_events import Element
 
 _PAGES = ("application/xhtml+xml", "text/html", "text/x-oeb1-document")
 # Fonts are scrambled in books that are free to read (OCF §4.3); any other encryption is a lock.

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 
 from textmill.text.document import Document, collected
-from textmill.text.sources.encoding import decode
-from textmill.text.sources.facts import facts
-from textmill.text.sources.stream import Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats.encoding import decode
+from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.stream import Fields, Input, SetAside, read_whole
 
 _TIMES = re.compile(r"\s*(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*-->\s*(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
 _TAG = re.compile(r"</?[a-zA-Z0-9:.][^<>]*>|<\d[^<>]*>|\{\\[^{}]*\}")

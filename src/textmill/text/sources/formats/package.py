@@ -8,10 +8,10 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from textmill.text.sources.archive import zip_stream
-from textmill.text.sources.facts import facts
-from textmill.text.sources.stream import BLOCK, Deadline, Input, SetAside, deeper, seekable
-from textmill.text.sources.xml_events import Element, elements
+from textmill.text.sources.formats.archive import zip_stream
+from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.stream import BLOCK, Deadline, Input, SetAside, deeper, seekable
+from textmill.text.sources.formats.xml_events import Element, elements
 
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # [MS-CFB] §2.2, which also wraps what has a password
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # [MS-OFFCRYPTO] §1.3.2

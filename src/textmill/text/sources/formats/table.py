@@ -14,7 +14,7 @@ from pathlib import Path
 
 from textmill.specs.corpus import LimitSpec
 from textmill.text.document import Document, Rejected, printable
-from textmill.text.sources import (
+from textmill.text.sources.formats import (
     archive,
     epub,
     html,
@@ -28,7 +28,7 @@ from textmill.text.sources import (
     subtitles,
     warc,
 )
-from textmill.text.sources.stream import Budget, Exhausted, Fields, Input, SetAside
+from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from textmill.text.document import Document, collected
-from textmill.text.sources.package import Package, package
-from textmill.text.sources.stream import Deadline, Fields, Input, SetAside
-from textmill.text.sources.xml_events import attribute, events, related
+from textmill.text.sources.formats.package import Package, package
+from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside
+from textmill.text.sources.formats.xml_events import attribute, events, related
 
 # What is no text of the document: properties, the older twin of a drawing, text moved elsewhere.
 _PASSED = frozenset(("tabs", "Fallback", "moveFrom", "sectPr"))
