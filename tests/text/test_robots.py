@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.text.sources import robots
+from textmill.text.sources.web import robots
 
 RFC = """
 User-Agent: *

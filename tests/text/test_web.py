@@ -18,9 +18,11 @@ import pytest
 
 from textmill.specs.corpus import LimitSpec, WebSource
 from textmill.text.document import Document, Rejected
-from textmill.text.sources import fetch, table, web
+from textmill.text.sources import table
 from textmill.text.sources.formats.stream import SetAside
-from textmill.text.sources.visitor import Visitor
+from textmill.text.sources.web import fetch
+from textmill.text.sources.web import source as web
+from textmill.text.sources.web.visitor import Visitor
 
 PROSE = "The mill turns water into flour. " * 20
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from textmill.specs.corpus import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
 from textmill.text.document import Item, Rejected
-from textmill.text.sources import dataset, local, python_stdlib, web
+from textmill.text.sources import dataset, local, python_stdlib
+from textmill.text.sources.web import source as web
 
 
 @dataclass(frozen=True)

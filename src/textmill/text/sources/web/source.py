@@ -32,10 +32,10 @@ from textmill.base.files import (
 )
 from textmill.specs.corpus import LimitSpec, WebSource
 from textmill.text.document import Document, Rejected, printable
-from textmill.text.sources import fetch, sitemap
 from textmill.text.sources.formats.stream import SetAside
 from textmill.text.sources.formats.table import open_file
-from textmill.text.sources.visitor import Page, Visitor
+from textmill.text.sources.web import fetch, sitemap
+from textmill.text.sources.web.visitor import Page, Visitor
 
 MANIFEST, FAILED = "manifest.jsonl", "failed.jsonl"
 _SITEMAPS = 1000  # read for one source

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from textmill.specs.corpus import WebSource
-from textmill.text.sources import fetch, robots
-from textmill.text.sources.fetch import Answer, Head, Unreachable
 from textmill.text.sources.formats.stream import SetAside
+from textmill.text.sources.web import fetch, robots
+from textmill.text.sources.web.fetch import Answer, Head, Unreachable
 
 REDIRECTS = 5
 _TRIES = 3  # at an address that asks to come back later
