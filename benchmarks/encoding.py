@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text.tokenizer import Tokenizer
-from textmill.text.tokenizer_engine import threads_here
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.engines import threads_here
+from textmill.tokenization.tokenizer import Tokenizer
+from textmill.tokenization.training import train
 
 
 def stdlib_texts(limit: int) -> list[str]:

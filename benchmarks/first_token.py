@@ -47,7 +47,7 @@ def publish(directory: Path) -> None:
     from textmill.models.build import build
     from textmill.specs.model import DecoderSpec
     from textmill.specs.recipe import GenerationSpec, TokenizerSpec
-    from textmill.text.tokenizer_training import train
+    from textmill.tokenization.training import train
 
     root = Path(__file__).parents[1]
     texts = [path.read_text(encoding="utf-8") for path in sorted(root.glob("src/**/*.py"))]

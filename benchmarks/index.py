@@ -36,7 +36,7 @@ class Corpus:
         from encoding import stdlib_texts
 
         from textmill.specs.recipe import TokenizerSpec
-        from textmill.text.tokenizer_training import train
+        from textmill.tokenization.training import train
 
         texts = stdlib_texts(40_000_000)
         tokenizer = train(TokenizerSpec(kind="bpe", vocabulary=vocabulary), texts[::4])

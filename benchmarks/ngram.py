@@ -33,8 +33,8 @@ from textmill.specs.recipe import TokenizerSpec
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.stages.use import mix
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text import tokenizer_training
 from textmill.text.document import Document
+from textmill.tokenization import training
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train
 from textmill.training.loss import causal
@@ -90,7 +90,7 @@ SETS = {
 
 def prepare(texts: dict[str, list[str]], spec: TokenizerSpec, folder: Path) -> Any:
     """Token stores of the three parts, where the stages look for them."""
-    tokenizer = tokenizer_training.train(spec, texts["train"])
+    tokenizer = training.train(spec, texts["train"])
     for part, several in texts.items():
         documents = (Document(content_id(text), text, part, {}) for text in several)
         tokens.write(folder / part, documents, tokenizer)

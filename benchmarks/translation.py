@@ -41,7 +41,7 @@ from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import EncoderDecoderSpec
 from textmill.specs.position import SinusoidalPositions
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.training import train
 
 
 def model_of(options: argparse.Namespace) -> Any:

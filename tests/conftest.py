@@ -108,7 +108,7 @@ def textmill(tmp_path):
 def tokenizer():
     """A byte tokenizer, as small as one can be."""
     from textmill.specs.recipe import TokenizerSpec
-    from textmill.text.tokenizer_training import train
+    from textmill.tokenization.training import train
 
     return train(TokenizerSpec(kind="bytes"), ["a few words"])
 

@@ -11,8 +11,8 @@ from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore, write
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import Document, collected
-from textmill.text.tokenizer import Tokenizer
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.tokenizer import Tokenizer
+from textmill.tokenization.training import train
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from textmill.specs.objective import (
 )
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import collected
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.training import train
 
 quick = settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=20)

@@ -11,7 +11,7 @@ from textmill.data import tokens
 from textmill.data.tokens import FILES, TokenStore, write
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import collected
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.training import train
 
 TEXTS = ["one", "", "中文和 English", "👩‍👩‍👧\n", "x" * 1000, "lone \ud800 surrogate"]
 DOCUMENTS = [collected(text, f"{place}.txt") for place, text in enumerate(TEXTS)]

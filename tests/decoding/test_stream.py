@@ -18,7 +18,7 @@ from textmill.decoding.stop_strings import TextStream
 from textmill.decoding.stream import complete, generate_text
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.text.tokenizer import StreamDecoder
+from textmill.tokenization.tokenizer import StreamDecoder
 
 END = 256
 GREEDY = GenerationSpec(tokens=100, temperature=0)

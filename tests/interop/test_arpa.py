@@ -12,7 +12,7 @@ from textmill.interop import arpa
 from textmill.models.ngram.fit import fit
 from textmill.specs.model import NGramSpec
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.training import train
 
 TEXTS = [
     "the mill turns water into flour",

@@ -24,7 +24,7 @@ from textmill.specs.position import (
     YarnScaling,
 )
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.training import train
 
 SIZES = {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 96, "context": 64}
 GEMMA = {"activation": "geglu_tanh", "scaled_embedding": True, "head_dim": 32}

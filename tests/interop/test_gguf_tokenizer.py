@@ -9,9 +9,9 @@ import pytest
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.interop.gguf import tokenizer_read, tokenizer_write
-from textmill.text import pretrained, tokenizer_file
-from textmill.text.tokenizer_document import PRE
-from textmill.text.tokenizer_engine import LETTER_OF_BYTE
+from textmill.tokenization import json_read, load
+from textmill.tokenization.engines import LETTER_OF_BYTE
+from textmill.tokenization.json_build import PRE
 
 PIECES = ["▁", *"abcdefghijklmnopqrstuvwxyz磨坊", "th", "▁th", "▁the", "in", "▁m", "ill", "il", "▁mill", "er"]
 TOKENS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *PIECES, "<tool>", "<pad>"]
@@ -45,7 +45,7 @@ def as_numpy(metadata):
 def test_sentencepiece_is_its_document(blank):
     """Made from lists, the library's tokenizer is the one it makes of the tokenizer.json that is saved."""
     found = tokenizer_read.read(sentencepiece(add_space_prefix=blank), "a.gguf")
-    document = tokenizer_file.reference(found.data, "saved")
+    document = json_read.reference(found.data, "saved")
     assert json.loads(document.to_str()) == json.loads(found.reference.to_str())
     for special in (True, False):
         document.encode_special_tokens = found.reference.encode_special_tokens = special
@@ -64,7 +64,7 @@ def test_sentencepiece_out_and_in_again(blank, tmp_path):
     assert written.metadata["tokenizer.ggml.add_space_prefix"] is blank
     again = tokenizer_read.read(as_numpy(written.metadata), "b.gguf")
     one.save(tmp_path)  # and by way of a directory
-    for other in (again, pretrained.load(tmp_path)):
+    for other in (again, load.load(tmp_path)):
         assert (other.prefix, other.ends, other.pad) == (one.prefix, one.ends, one.pad)
         for text in TEXTS:
             assert other.encode(text).tolist() == one.encode(text).tolist()

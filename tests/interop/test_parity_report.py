@@ -16,7 +16,7 @@ from textmill.models.build import build
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import AlibiPositions
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.training import train
 
 SPEC = DecoderSpec(d_model=32, layers=2, heads=4, kv_heads=2, d_ff=64, context=64)
 TEXTS = ["def main():\n    return 中文", "x", "", "A longer text, so that the others want padding beside it."]

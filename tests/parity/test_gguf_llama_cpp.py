@@ -23,8 +23,8 @@ from textmill.specs.position import (
     YarnScaling,
 )
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
-from textmill.text import pretrained
-from textmill.text.tokenizer_training import train
+from textmill.tokenization import load as pretrained
+from textmill.tokenization.training import train
 
 _HERE = Path(__file__).parent / "llama_cpp.py"
 _SPEC = importlib.util.spec_from_file_location("llama_cpp_driver", _HERE)
@@ -157,7 +157,7 @@ def sentencepiece_tokenizer(prefix):
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
     types = [2, 3, 3, *[6] * 256, *[1] * len(pieces)]
     scores = [0.0] * 259 + [-float(number) for number in range(len(pieces))]
-    from textmill.text.tokenizer_document import sentencepiece_bpe
+    from textmill.tokenization.json_build import sentencepiece_bpe
 
     data = sentencepiece_bpe(tokens, scores, types, add_prefix=prefix, prefix=[1])
     said = pretrained.Settings(tokens={"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
@@ -185,7 +185,7 @@ def test_the_same_ids_of_known_cuts(tmp_path):
     model = json.loads(base.data)["model"]
     tokens = [token for token, _ in sorted(model["vocab"].items(), key=lambda item: item[1])]
     merges = [" ".join(merge) for merge in model["merges"]]
-    from textmill.text.tokenizer_document import PRE, byte_level_bpe
+    from textmill.tokenization.json_build import PRE, byte_level_bpe
 
     tokens += ["<|endoftext|>"]
     for pre in PRE:

@@ -20,7 +20,7 @@ from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.stages.use import chat
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.training import train
 
 torch.set_num_threads(1)
 TALKATIVE = {"tokens": 40, "temperature": 1.0, "forbidden": [256, 261]}  # never ends by itself

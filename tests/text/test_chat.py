@@ -11,8 +11,8 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text import chat
 from textmill.text.chat import ChatTemplate
-from textmill.text.pretrained import of
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.load import of
+from textmill.tokenization.training import train
 
 # Small templates in the shapes people use: ChatML with a default system message, Llama 3, Gemma, Qwen, Mistral.
 CHATML = (

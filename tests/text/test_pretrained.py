@@ -12,10 +12,10 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text import tokenizer_file
-from textmill.text.pretrained import PretrainedTokenizer, Tokenizer, load, of
-from textmill.text.tokenizer import SPECIAL
-from textmill.text.tokenizer_training import train
+from textmill.tokenization import json_read
+from textmill.tokenization.load import PretrainedTokenizer, Tokenizer, load, of
+from textmill.tokenization.tokenizer import SPECIAL
+from textmill.tokenization.training import train
 
 LEARNT_FROM = [
     Path(__file__).read_text("utf-8"),
@@ -427,4 +427,4 @@ def test_damage_is_said_or_harmless(library, data):
 
 def test_the_library_never_pads_or_cuts(ours):
     assert len(ours["bert"].encode("the fox " * 50)) >= 100
-    assert tokenizer_file.around(ours["bert"].reference, "x") == ((2,), (3,))
+    assert json_read.around(ours["bert"].reference, "x") == ((2,), (3,))

@@ -9,10 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.text import sentencepiece_file
-from textmill.text.marian import MarianTokenizer
-from textmill.text.pretrained import PretrainedTokenizer, load, of
-from textmill.text.tokenizer_file import Settings
+from textmill.tokenization import sentencepiece_model
+from textmill.tokenization.json_read import Settings
+from textmill.tokenization.load import PretrainedTokenizer, load, of
+from textmill.tokenization.marian import MarianTokenizer
 
 sentencepiece = pytest.importorskip("sentencepiece")
 
@@ -89,7 +89,7 @@ def theirs(files):
 def ours(files) -> dict[str, PretrainedTokenizer]:
     said = Settings(tokens={"eos_token": "</s>"})
     return {
-        name: of(sentencepiece_file.read(data, name).document(), name, said) for name, data in files.items()
+        name: of(sentencepiece_model.read(data, name).document(), name, said) for name, data in files.items()
     }
 
 
@@ -124,21 +124,21 @@ def test_long_text(ours, theirs, name):
 
 
 def test_what_a_model_says(files):
-    found = sentencepiece_file.read(files["llama"], "here")
+    found = sentencepiece_model.read(files["llama"], "here")
     assert (found.unk, found.bos, found.eos, found.pad) == (0, 1, 2, -1)
     assert (found.kind, found.add_prefix, found.squeeze, found.charsmap) == (
-        sentencepiece_file.BPE,
+        sentencepiece_model.BPE,
         True,
         False,
         b"",
     )
-    assert sentencepiece_file.read(files["unigram"], "here").charsmap
+    assert sentencepiece_model.read(files["unigram"], "here").charsmap
 
 
 def test_kinds_that_are_refused():
     for options in ({"model_type": "word"}, {"model_type": "char"}, {"treat_whitespace_as_suffix": True}):
         with pytest.raises(TextmillError, match="here: "):
-            sentencepiece_file.read(trained(200, **options), "here")
+            sentencepiece_model.read(trained(200, **options), "here")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_kinds_that_are_refused():
 )
 def test_files_that_are_none(data):
     with pytest.raises(DamagedError, match="here"):
-        sentencepiece_file.read(data, "here")
+        sentencepiece_model.read(data, "here")
 
 
 @settings(deadline=None, max_examples=200)
@@ -169,7 +169,7 @@ def test_damage_is_said_or_harmless(files, data):
     cut = data.draw(st.integers(0, len(whole)))
     for damaged in (bytes(whole), bytes(whole[:cut])):
         try:
-            document = sentencepiece_file.read(damaged, "here").document()
+            document = sentencepiece_model.read(damaged, "here").document()
             of(document, "here", Settings(tokens={"eos_token": "</s>"})).encode("The fox")
         except TextmillError:
             pass

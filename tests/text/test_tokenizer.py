@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import content_id
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer
-from textmill.text.tokenizer_engine import choose
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.engines import choose
+from textmill.tokenization.tokenizer import CONTINUES, SPECIAL, Tokenizer
+from textmill.tokenization.training import train
 
 KINDS = ("bpe", "unigram", "wordpiece", "characters", "bytes")
 ENGINES = {

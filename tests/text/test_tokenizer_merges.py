@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.text.tokenizer_merges import recovered
+from textmill.tokenization.merges import recovered
 
 
 def by_hand(tokens, scores, usable, made):

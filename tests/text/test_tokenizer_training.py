@@ -11,8 +11,8 @@ import pytest
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text.tokenizer import SPECIAL, Tokenizer
-from textmill.text.tokenizer_training import train
+from textmill.tokenization.tokenizer import SPECIAL, Tokenizer
+from textmill.tokenization.training import train
 
 KINDS = ("bpe", "unigram", "wordpiece", "characters", "bytes")
 LEARNING = ("bpe", "unigram", "wordpiece", "characters")
@@ -200,7 +200,7 @@ def test_loading_is_light(trained, tmp_path):
     code = (
         "import sys, time, numpy\n"
         "start = time.perf_counter()\n"
-        "from textmill.text.tokenizer import Tokenizer\n"
+        "from textmill.tokenization.tokenizer import Tokenizer\n"
         "Tokenizer.load(sys.argv[1]).encode('x')\n"
         "print(time.perf_counter() - start, 'torch' in sys.modules, 'transformers' in sys.modules)\n"
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.text.unigram import _Lattice, _without_itself, _Words, learn
+from textmill.tokenization.unigram import _Lattice, _without_itself, _Words, learn
 
 BYTES = [bytes([byte]) for byte in range(256)]
 PIECES = [*BYTES, b"ab", b"abc", b"bc", "中".encode(), "中文".encode(), b"aa"]

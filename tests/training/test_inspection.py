@@ -17,7 +17,7 @@ from textmill.data.overlap import overlap
 from textmill.data.packing import BestFitPacking, RunningPacking
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import Document
-from textmill.text.tokenizer_training import train as train_tokenizer
+from textmill.tokenization.training import train as train_tokenizer
 from textmill.training import inspection
 
 

@@ -22,7 +22,7 @@ from textmill.specs.objective import (
     TagObjective,
 )
 from textmill.text.document import Document
-from textmill.text.tokenizer import without_surrogates
+from textmill.tokenization.tokenizer import without_surrogates
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _BLANKS_OR_COMMAS = re.compile(r"[\s,，、]+")

@@ -22,8 +22,8 @@ from textmill.base.files import atomic_directory, read_json, sha256_file, write_
 from textmill.data import arrays
 from textmill.text.batches import by_size
 from textmill.text.document import Document
-from textmill.text.pretrained import AnyTokenizer
-from textmill.text.tokenizer import without_surrogates
+from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.tokenizer import without_surrogates
 
 FORMAT = 1
 FILES = ("tokens.bin", "offsets.npy", "bytes.npy", "documents.bin")

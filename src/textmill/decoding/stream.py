@@ -17,7 +17,7 @@ from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
-    from textmill.text.pretrained import AnyTokenizer
+    from textmill.tokenization.load import AnyTokenizer
 
 
 @dataclass(frozen=True, slots=True)

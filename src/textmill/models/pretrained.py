@@ -10,7 +10,7 @@ from torch import nn
 
 from textmill.specs.model import MixtureSpec, ModelSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.text.pretrained import AnyTokenizer
+from textmill.tokenization.load import AnyTokenizer
 
 
 @dataclass(frozen=True)

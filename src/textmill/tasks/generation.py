@@ -11,7 +11,7 @@ from textmill.metrics.perplexity import language_model
 from textmill.tasks.task import Rendered, Task
 
 if TYPE_CHECKING:
-    from textmill.text.tokenizer import Tokenizer
+    from textmill.tokenization.tokenizer import Tokenizer
 
 
 def render(record: Mapping[str, Any], tokenizer: Tokenizer) -> Rendered:

@@ -12,7 +12,7 @@ from textmill.base.errors import TextmillError
 from textmill.metrics.score import Score
 
 if TYPE_CHECKING:
-    from textmill.text.tokenizer import Tokenizer
+    from textmill.tokenization.tokenizer import Tokenizer
 
 Objective = Literal["causal", "masked", "denoise", "seq2seq", "classify", "tag", "span", "prefer"]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
-from textmill.text import tokenizer_file
-from textmill.text.pretrained import AnyTokenizer
 from textmill.text.protection import Protection
+from textmill.tokenization import json_read
+from textmill.tokenization.load import AnyTokenizer
 
 Message = Mapping[str, Any]
 
@@ -226,12 +226,12 @@ def read(directory: Path | str, names: Mapping[str, str] | None = None) -> ChatT
     directory = Path(directory)
     path = directory / "chat_template.jinja"
     if path.is_file():
-        data = tokenizer_file.read_file(path, 4 * _LARGEST)
+        data = json_read.read_file(path, 4 * _LARGEST)
         return ChatTemplate(data.decode("utf-8", "replace"), names, where=path)
-    for name in ("chat_template.json", tokenizer_file.SETTINGS):
+    for name in ("chat_template.json", json_read.SETTINGS):
         path = directory / name
         if path.is_file():
-            found = tokenizer_file.plain_json(tokenizer_file.read_file(path), path)
+            found = json_read.plain_json(json_read.read_file(path), path)
             source = chosen(found.get("chat_template") if isinstance(found, dict) else None, path)
             if source is not None:
                 return ChatTemplate(source, names, where=path)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.text import pretrained, tokenizer_document, tokenizer_file
-from textmill.text.pretrained import AnyTokenizer, PretrainedTokenizer
-from textmill.text.tokenizer_document import CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
-from textmill.text.tokenizer_file import Parsed, Settings
+from textmill.tokenization import json_build, json_read, load
+from textmill.tokenization.json_build import CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
+from textmill.tokenization.json_read import Parsed, Settings
+from textmill.tokenization.load import AnyTokenizer, PretrainedTokenizer
 
 PREFIX = "tokenizer.ggml."
 DOCUMENT, TEMPLATE = "tokenizer.huggingface.json", "tokenizer.chat_template"
@@ -51,9 +51,9 @@ def read(metadata: Mapping[str, Any], where: object) -> AnyTokenizer:
     said = _settings(metadata, tokens, types, kind, where)
     whole = metadata.get(DOCUMENT)
     if isinstance(whole, str):
-        return pretrained.of(whole.encode("utf-8", "replace"), where, said)
+        return load.of(whole.encode("utf-8", "replace"), where, said)
     if kind == "gpt2":
-        return pretrained.of(_byte_level(metadata, tokens, types, said, where), where, said)
+        return load.of(_byte_level(metadata, tokens, types, said, where), where, said)
     if kind == "llama":
         return _sentencepiece(metadata, tokens, types, said, where)
     raise TextmillError(
@@ -138,7 +138,7 @@ def _byte_level(
     added = [place for place, kind in enumerate(types) if kind == USER_DEFINED and place not in special]
     pre = metadata.get(PREFIX + "pre", "gpt-2")
     with _placed(where):
-        return tokenizer_document.byte_level_bpe(
+        return json_build.byte_level_bpe(
             tokens, merges, special, str(pre)[:80], added=added, **_around(said, tokens)
         )
 
@@ -167,18 +167,18 @@ def _sentencepiece(
         **_around(said, tokens),
     }
     with _placed(where):
-        model = tokenizer_document.sentencepiece_bpe_model(tokens, types)
-        frame = tokenizer_document.sentencepiece_document(
+        model = json_build.sentencepiece_bpe_model(tokens, types)
+        frame = json_build.sentencepiece_document(
             model | {"vocab": {}, "unk_token": None}, tokens, types, **options
         )
-        merges = tokenizer_document.recovered_merges(tokens, scores, types)
+        merges = json_build.recovered_merges(tokens, scores, types)
     document = json.loads(frame)
     made = _library(document, model, merges, where)
     vocabulary = model["vocab"]
     added = {token["content"]: token for token in document["added_tokens"]}
     special = {name: token["id"] for name, token in added.items() if token["special"]}
     parsed = Parsed(document | {"model": model}, vocabulary, added, special, len(tokens))
-    whole = partial(tokenizer_document.sentencepiece_bpe, tokens, scores, types, **options)
+    whole = partial(json_build.sentencepiece_bpe, tokens, scores, types, **options)
     return PretrainedTokenizer(whole, where, said, parsed, made)
 
 
@@ -190,9 +190,9 @@ def _library(
     from tokenizers.models import BPE
 
     added = frame["added_tokens"]
-    made = tokenizer_file.reference(json.dumps({**frame, "added_tokens": []}).encode(), where)
+    made = json_read.reference(json.dumps({**frame, "added_tokens": []}).encode(), where)
     settings = {name: model[name] for name in ("unk_token", "fuse_unk", "byte_fallback")}
-    with tokenizer_file.guarded(where):
+    with json_read.guarded(where):
         made.model = BPE(model["vocab"], merges, **settings)
         # All at once: each call makes the matcher of all of them anew.
         made.add_tokens(

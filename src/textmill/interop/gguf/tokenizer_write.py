@@ -16,18 +16,10 @@ from typing import Any
 
 from textmill.base.errors import TextmillError
 from textmill.interop.gguf.tokenizer_read import DOCUMENT, PREFIX, ROLES, TEMPLATE
-from textmill.text import tokenizer_document, tokenizer_file
-from textmill.text.pretrained import AnyTokenizer, MarianTokenizer
-from textmill.text.tokenizer import decoder_kind
-from textmill.text.tokenizer_document import (
-    BYTE,
-    CONTROL,
-    NORMAL,
-    PRE,
-    UNKNOWN,
-    UNUSED,
-    USER_DEFINED,
-)
+from textmill.tokenization import json_build, json_read
+from textmill.tokenization.json_build import BYTE, CONTROL, NORMAL, PRE, UNKNOWN, UNUSED, USER_DEFINED
+from textmill.tokenization.load import AnyTokenizer, MarianTokenizer
+from textmill.tokenization.tokenizer import decoder_kind
 
 _LEAST_ALIKE = 0.9  # share of a text's ids that must stay the same
 _USUAL = "llama-bpe"  # of equally near ways to cut
@@ -136,7 +128,7 @@ def _byte_level(
     def alike(name: str) -> float:
         return _alike(
             wanted,
-            _ids(tokenizer_document.byte_level_bpe(tokens, merges, special, name, added=added, **around)),
+            _ids(json_build.byte_level_bpe(tokens, merges, special, name, added=added, **around)),
         )
 
     shares = {name: alike(name) for name in PRE}
@@ -168,7 +160,7 @@ def _sentencepiece(
             scores[numbers[made]] = float(rank)
             last = made
     options: dict[str, Any] = {"add_prefix": _adds_blank(document), **around}
-    again = tokenizer_document.sentencepiece_bpe(tokens, scores, types, **options)
+    again = json_build.sentencepiece_bpe(tokens, scores, types, **options)
     same = {tuple(merge) for merge in json.loads(again)["model"]["merges"]} == set(merges)
     if not same or _ids(again) != _ids(json.dumps(document).encode()):
         raise _refused("a BPE tokenizer that neither stands for bytes nor comes from SentencePiece")
@@ -204,7 +196,7 @@ def _cuts(cutter: Any, normalizer: Any) -> str:
 
 
 def _ids(document: bytes) -> list[list[int]]:
-    made = tokenizer_file.reference(document, "tokenizer")
+    made = json_read.reference(document, "tokenizer")
     return [made.encode(text, add_special_tokens=False).ids for text in _SAMPLES]
 
 

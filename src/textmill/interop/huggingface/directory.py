@@ -31,9 +31,9 @@ from textmill.models.pretrained import Published
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import READ_AND_WRITE, ModelSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.text import pretrained
-from textmill.text.pretrained import AnyTokenizer
-from textmill.text.tokenizer import Tokenizer
+from textmill.tokenization import load
+from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.tokenizer import Tokenizer
 
 __all__ = ["INDEX", "WEIGHTS", "Published", "has_twin", "read", "write"]
 FORMAT = 1  # of textmill.json
@@ -191,7 +191,7 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
     model.load_state_dict(taken.state, assign=True)
     return Published(
         model=model.eval(),
-        tokenizer=pretrained.load(directory),
+        tokenizer=load.load(directory),
         spec=spec,
         generation=_read_generation(directory, about, config),
         info=about.get("info", {}),

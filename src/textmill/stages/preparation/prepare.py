@@ -22,7 +22,6 @@ from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.prepared import PARTS, Prepared
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text import pretrained
 from textmill.text.cleaning.privacy.step import secret_id
 from textmill.text.cleaning.steps import STEP_FILES
 from textmill.text.corpus import build
@@ -30,6 +29,7 @@ from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.document import Document
 from textmill.text.sources import table
+from textmill.tokenization import load
 
 _DECIDE = (
     "kind",
@@ -131,7 +131,7 @@ def _remove_old_parts(mine: Path) -> None:
 
 def learn_tokenizer(recipe: Recipe, space: Workspace, corpus: Artifact) -> Artifact:
     """Train the tokenizer on the training part, or take the one the recipe names."""
-    from textmill.text import tokenizer_training
+    from textmill.tokenization import training
 
     spec = schema.write(recipe.tokenizer)
     if recipe.tokenizer.path is not None:
@@ -142,7 +142,7 @@ def learn_tokenizer(recipe: Recipe, space: Workspace, corpus: Artifact) -> Artif
 
     def make(directory: Path) -> None:
         texts = _said(recipe, Corpus(corpus.path).documents("train"))
-        tokenizer_training.train(recipe.tokenizer, texts).save(directory / "tokenizer.json")
+        training.train(recipe.tokenizer, texts).save(directory / "tokenizer.json")
 
     if isinstance(recipe.goal, PairsObjective):
         spec |= {"target": recipe.goal.target}
@@ -166,7 +166,7 @@ def tokenise(recipe: Recipe, space: Workspace, corpus: Artifact, tokenizer: Arti
     records = objective.kind in loaders.SUPERVISED
 
     def make(directory: Path) -> None:
-        encoder, source = pretrained.load(tokenizer.path), Corpus(corpus.path)
+        encoder, source = load.load(tokenizer.path), Corpus(corpus.path)
         labels = None
         for part in PARTS:
             if not records:

@@ -35,7 +35,7 @@ def take_in(space: Workspace, path: Path, like: str, out: Path) -> dict[str, Any
     """
     from textmill.interop import arpa
     from textmill.interop.huggingface import directory
-    from textmill.text.tokenizer import Tokenizer
+    from textmill.tokenization.tokenizer import Tokenizer
 
     if out.exists():
         raise TextmillError("is there already", where=out, advice="choose another place")

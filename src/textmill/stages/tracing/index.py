@@ -22,7 +22,7 @@ from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.prepared import PARTS, Prepared
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus.corpus import Corpus
-from textmill.text.tokenizer import Tokenizer
+from textmill.tokenization.tokenizer import Tokenizer
 
 _MEMORY = 6  # bytes of memory that sorting takes for each byte of tokens in a shard
 

@@ -17,7 +17,7 @@ from textmill.stages.tracing.index import Opened, index, open_index
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text.tokenizer import without_surrogates
+from textmill.tokenization.tokenizer import without_surrogates
 
 _SAMPLE_SPAN = 5  # tokens of a span in a sample, at least
 

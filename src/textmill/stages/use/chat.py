@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from textmill.decoding.stream import TextPiece
     from textmill.models.pretrained import Published
-    from textmill.text.pretrained import AnyTokenizer
+    from textmill.tokenization.load import AnyTokenizer
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from textmill.stages.workspace.lineage import Artifact
-from textmill.text import pretrained
 from textmill.text.corpus.corpus import Corpus
+from textmill.tokenization import load
 
 PARTS = ("train", "validation", "test")
 
@@ -21,7 +21,7 @@ class Prepared:
     tokens: Artifact
 
     def open_tokenizer(self) -> Any:
-        return pretrained.load(self.tokenizer.path)
+        return load.load(self.tokenizer.path)
 
     def open_corpus(self) -> Corpus:
         return Corpus(self.corpus.path)

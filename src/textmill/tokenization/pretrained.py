@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from textmill.base.files import content_id
-from textmill.text import tokenizer_file
-from textmill.text.tokenizer import without_surrogates
-from textmill.text.tokenizer_base import FileTokenizer
-from textmill.text.tokenizer_spelling import Spelled, Spelling, spelling, understood
+from textmill.tokenization import json_read
+from textmill.tokenization.decoders import Spelled, Spelling, spelling, understood
+from textmill.tokenization.file_tokenizer import FileTokenizer
+from textmill.tokenization.tokenizer import without_surrogates
 
 _HIDDEN = " \uffff"  # before the name of a token that no text may produce: a blank is never part of a piece
 
@@ -33,7 +33,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
     _tells = True
 
     def _check_decoder(self) -> None:
-        with tokenizer_file.guarded(self._where):
+        with json_read.guarded(self._where):
             understood(self._document.get("decoder"), self._where)
 
     @cached_property
@@ -47,7 +47,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
         document = _hidden(self._document, self._parsed.special)
         if document is None:
             return self.reference
-        return tokenizer_file.reference(json.dumps(document).encode(), self._where)
+        return json_read.reference(json.dumps(document).encode(), self._where)
 
     @cached_property
     def _next_encoder(self) -> Any:
@@ -56,7 +56,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
         if document is None:
             return self._encoder
         document = _hidden(document, self._parsed.special) or document
-        return tokenizer_file.reference(json.dumps(document).encode(), self._where)
+        return json_read.reference(json.dumps(document).encode(), self._where)
 
     def encode(self, text: str) -> np.ndarray:
         """(n,) uint32 ids of a text; none is special, except the unknown one where there are no byte tokens."""
@@ -68,7 +68,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text as the model spells them; what is unknown stands as it is written."""
-        with tokenizer_file.guarded(self._where):
+        with json_read.guarded(self._where):
             return self._encoder.encode(text, add_special_tokens=False).tokens
 
     def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
@@ -77,7 +77,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
 
     def _encoded(self, encoder: Any, texts: list[str]) -> list[np.ndarray]:
         texts = [text if text.isascii() else without_surrogates(text) for text in texts]
-        with tokenizer_file.guarded(self._where):
+        with json_read.guarded(self._where):
             found = encoder.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.uint32) for encoding in found]
 

@@ -18,16 +18,16 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import content_id
-from textmill.text import tokenizer_file
-from textmill.text.tokenizer_base import FileTokenizer
-from textmill.text.tokenizer_engine import BYTE_OF_LETTER, Engine, choose, threads_here
+from textmill.tokenization import json_read
+from textmill.tokenization.engines import BYTE_OF_LETTER, Engine, choose, threads_here
+from textmill.tokenization.file_tokenizer import FileTokenizer
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 # The next four are for conversations: who speaks, and the end of a turn. The last are for what hides tokens, for
 # what a decoder begins with, and for what stands between two texts.
 SPECIAL = (
     *(END, PAD, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
-    *("<|mask|>", tokenizer_file.OUR_START, "<|separator|>"),
+    *("<|mask|>", json_read.OUR_START, "<|separator|>"),
 )
 CONTINUES = "‿"  # WordPiece: begins a token that goes on inside a word; not in the byte-level alphabet
 
@@ -60,7 +60,7 @@ class Tokenizer(FileTokenizer):
         path = Path(path)
         if path.is_dir():
             path = path / "tokenizer.json"
-        return cls(tokenizer_file.read_file(path), path)
+        return cls(json_read.read_file(path), path)
 
     @property
     def lossless(self) -> bool:

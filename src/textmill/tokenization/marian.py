@@ -13,11 +13,11 @@ import numpy as np
 
 from textmill.base.errors import DamagedError
 from textmill.base.files import content_id, write_bytes
-from textmill.text import sentencepiece_file, tokenizer_file
-from textmill.text.pretrained_tokenizer import PretrainedTokenizer
-from textmill.text.tokenizer import without_surrogates
-from textmill.text.tokenizer_document import BLANK
-from textmill.text.tokenizer_spelling import Spelled, Spelling
+from textmill.tokenization import json_read, sentencepiece_model
+from textmill.tokenization.decoders import Spelled, Spelling
+from textmill.tokenization.json_build import BLANK
+from textmill.tokenization.pretrained import PretrainedTokenizer
+from textmill.tokenization.tokenizer import without_surrogates
 
 FILES = ("source.spm", "target.spm", "vocab.json")
 _END, _PAD, _UNKNOWN = "</s>", "<pad>", "<unk>"
@@ -39,10 +39,10 @@ class MarianTokenizer(Spelled):
         self._files = dict(zip(FILES, (source, target, vocabulary), strict=True))
         self._where = Path(where)
         place = self._where / "vocab.json"
-        numbers = tokenizer_file.plain_json(vocabulary, place)
+        numbers = json_read.plain_json(vocabulary, place)
         if not isinstance(numbers, dict) or not all(type(value) is int for value in numbers.values()):
             raise DamagedError("is not a table of ids", where=place)
-        if not numbers or not 0 <= min(numbers.values()) <= max(numbers.values()) < tokenizer_file.MOST_IDS:
+        if not numbers or not 0 <= min(numbers.values()) <= max(numbers.values()) < json_read.MOST_IDS:
             raise DamagedError("has no ids, or absurd ones", where=place)
         self._numbers: dict[str, int] = numbers
         missing = [name for name in (_END, _PAD, _UNKNOWN) if name not in numbers]
@@ -61,7 +61,7 @@ class MarianTokenizer(Spelled):
     def load(cls, directory: Path | str) -> MarianTokenizer:
         """Read source.spm, target.spm and vocab.json. Raises DamagedError."""
         directory = Path(directory)
-        source, target, vocabulary = (tokenizer_file.read_file(directory / name) for name in FILES)
+        source, target, vocabulary = (json_read.read_file(directory / name) for name in FILES)
         return cls(source, target, vocabulary, directory)
 
     def save(self, path: Path | str) -> None:
@@ -84,8 +84,8 @@ class MarianTokenizer(Spelled):
 
     def _cutter(self, name: str) -> Any:
         where = self._where / name
-        document = sentencepiece_file.read(self._files[name], where).document()
-        said = tokenizer_file.Settings(tokens={"eos_token": _END})
+        document = sentencepiece_model.read(self._files[name], where).document()
+        said = json_read.Settings(tokens={"eos_token": _END})
         return PretrainedTokenizer(document, where, said)
 
     def encode(self, text: str) -> np.ndarray:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.files import write_bytes, write_json
-from textmill.text import tokenizer_file
-from textmill.text.tokenizer_file import SETTINGS, Parsed, Roles, Settings
+from textmill.tokenization import json_read
+from textmill.tokenization.json_read import SETTINGS, Parsed, Roles, Settings
 
 
 class FileTokenizer:
@@ -35,13 +35,13 @@ class FileTokenizer:
         Raises DamagedError when they are not one, TextmillError when its ids do not say what they stand for.
         """
         self._data, self._where, self._said = data, where, said or Settings()
-        self._parsed = parsed or tokenizer_file.parse(self.data, where)
+        self._parsed = parsed or json_read.parse(self.data, where)
         self._reference = reference
         self._document: dict[str, Any] = self._parsed.document
         self._check_decoder()
         self.special: Mapping[str, int] = self._parsed.special
         self.vocabulary: int = self._parsed.vocabulary
-        self.roles: Roles = tokenizer_file.roles(self._parsed, self._said, where)
+        self.roles: Roles = json_read.roles(self._parsed, self._said, where)
         self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
         self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
         self.sentinels = self.roles.sentinels
@@ -82,13 +82,13 @@ class FileTokenizer:
     @cached_property
     def reference(self) -> Any:
         """The `tokenizers.Tokenizer` of this file, told to read special tokens in a text as plain text."""
-        return self._reference or tokenizer_file.reference(self.data, self._where)
+        return self._reference or json_read.reference(self.data, self._where)
 
     @cached_property
     def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if self._document.get("post_processor") is None and self._said.add_bos is self._said.add_eos is None:
             return (), ()
-        return tokenizer_file.surroundings(self.reference, self._parsed, self._said, self._where)
+        return json_read.surroundings(self.reference, self._parsed, self._said, self._where)
 
     @property
     def prefix(self) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ class FileTokenizer:
     @property
     def names(self) -> dict[str, str]:
         """Spellings a chat template may ask for: bos_token, eos_token, pad_token, …"""
-        return tokenizer_file.names(self._parsed, self._said, self.roles)
+        return json_read.names(self._parsed, self._said, self.roles)
 
     @cached_property
     def added(self) -> dict[str, int]:

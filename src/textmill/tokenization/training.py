@@ -20,10 +20,10 @@ import numpy as np
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text import pretrained, unigram
-from textmill.text.pretrained import AnyTokenizer
-from textmill.text.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel, without_surrogates
-from textmill.text.tokenizer_engine import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
+from textmill.tokenization import load, unigram
+from textmill.tokenization.engines import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
+from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel, without_surrogates
 
 _IDEOGRAPHS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
 
@@ -66,7 +66,7 @@ def train(spec: TokenizerSpec, texts: Iterable[str]) -> AnyTokenizer:
     TextmillError when there is no text to learn from.
     """
     if spec.path is not None:
-        return pretrained.load(Path(spec.path))
+        return load.load(Path(spec.path))
     special = (*SPECIAL, *map(sentinel, range(spec.sentinels)))
     least = len(special) + (512 if spec.kind == "wordpiece" else 256)
     if spec.vocabulary < least:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.text.tokenizer_document import BYTE, CONTROL, NORMAL, sentencepiece_bpe, sentencepiece_unigram
-from textmill.text.tokenizer_file import MOST_IDS
+from textmill.tokenization.json_build import BYTE, CONTROL, NORMAL, sentencepiece_bpe, sentencepiece_unigram
+from textmill.tokenization.json_read import MOST_IDS
 
 UNIGRAM, BPE = 1, 2
 _LONGEST_PIECE = 1 << 12  # bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.text.tokenizer_engine import splitter
+from textmill.tokenization.engines import splitter
 
 _LETTERS = r"\p{L}"
 _GPT4 = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from textmill.base.errors import TextmillError
-from textmill.text import tokenizer_file
-from textmill.text.classic import LAYOUTS
-from textmill.text.marian import FILES as MARIAN_FILES
-from textmill.text.marian import MarianTokenizer
-from textmill.text.pretrained_tokenizer import PretrainedTokenizer
-from textmill.text.tokenizer import Tokenizer, decoder_kind
-from textmill.text.tokenizer_file import Settings
+from textmill.tokenization import json_read
+from textmill.tokenization.json_read import Settings
+from textmill.tokenization.legacy_files import LAYOUTS
+from textmill.tokenization.marian import FILES as MARIAN_FILES
+from textmill.tokenization.marian import MarianTokenizer
+from textmill.tokenization.pretrained import PretrainedTokenizer
+from textmill.tokenization.tokenizer import Tokenizer, decoder_kind
 
 __all__ = ["AnyTokenizer", "MarianTokenizer", "PretrainedTokenizer", "Settings", "Tokenizer", "load", "of"]
 
@@ -22,7 +22,7 @@ def of(
     data: bytes, where: object = "tokenizer.json", said: Settings | None = None
 ) -> Tokenizer | PretrainedTokenizer:
     """The tokenizer of a tokenizer.json's bytes, and of what is said beside it. Raises as the classes do."""
-    parsed = tokenizer_file.parse(data, where)
+    parsed = json_read.parse(data, where)
     kind = Tokenizer if decoder_kind(parsed.document) == "ByteLevel" else PretrainedTokenizer
     return kind(data, where, said, parsed)
 
@@ -36,10 +36,10 @@ def load(path: Path | str) -> AnyTokenizer:
     """
     path = Path(path)
     if not path.is_dir():
-        return of(tokenizer_file.read_file(path), path, tokenizer_file.settings(path.parent))
+        return of(json_read.read_file(path), path, json_read.settings(path.parent))
     if (path / "tokenizer.json").is_file():
         return load(path / "tokenizer.json")
-    said = tokenizer_file.settings(path)
+    said = json_read.settings(path)
     if all((path / name).is_file() for name in MARIAN_FILES):
         return MarianTokenizer.load(path)
     for names, read in LAYOUTS:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.text import tokenizer_merges
-from textmill.text.tokenizer_cuts import ALIASES, PRE
-from textmill.text.tokenizer_file import MOST_IDS
+from textmill.tokenization import merges as tokenizer_merges
+from textmill.tokenization.json_read import MOST_IDS
+from textmill.tokenization.pre_tokenizers import ALIASES, PRE
 
 # Types of pieces in a SentencePiece model (and in GGUF's tokenizer.ggml.token_type).
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.text import sentencepiece_file, tokenizer_file
-from textmill.text.tokenizer_document import byte_level_bpe, wordpiece
-from textmill.text.tokenizer_file import Settings
+from textmill.tokenization import json_read, sentencepiece_model
+from textmill.tokenization.json_build import byte_level_bpe, wordpiece
+from textmill.tokenization.json_read import Settings
 
 Read = Callable[[Path, Settings], tuple[bytes, Settings]]
 _EXTRA_IDS = 100  # sentinels of T5, which are not in its SentencePiece model
@@ -23,9 +23,9 @@ _SHIFTED = ("XLMRoberta", "Camembert", "MBart", "Barthez", "NllbTokenizer", "XGL
 def _config(directory: Path) -> Mapping[str, Any]:
     """tokenizer_config.json and config.json together, the first one first; empty where there is none."""
     whole: dict[str, Any] = {}
-    for name in ("config.json", tokenizer_file.SETTINGS):
+    for name in ("config.json", json_read.SETTINGS):
         if (directory / name).is_file():
-            found = tokenizer_file.plain_json(tokenizer_file.read_file(directory / name), directory / name)
+            found = json_read.plain_json(json_read.read_file(directory / name), directory / name)
             whole |= found if isinstance(found, dict) else {}
     return whole
 
@@ -40,11 +40,11 @@ def _sentencepiece(name: str) -> Read:
                 where=directory,
                 advice="save its tokenizer.json (transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…))",
             )
-        model = sentencepiece_file.read(tokenizer_file.read_file(directory / name), directory / name)
+        model = sentencepiece_model.read(json_read.read_file(directory / name), directory / name)
         t5 = kind.lower().startswith(("t5", "mt5", "umt5"))
         count = config.get("extra_ids", _EXTRA_IDS if kind.lower().startswith("t5") else 0)
         if type(count) is not int or not 0 <= count <= 10_000:
-            raise DamagedError("extra_ids is no number", where=directory / tokenizer_file.SETTINGS)
+            raise DamagedError("extra_ids is no number", where=directory / json_read.SETTINGS)
         extra = [f"<extra_id_{number}>" for number in reversed(range(count))]
         extra = [] if extra and extra[0] in model.tokens else extra
         suffix = [model.eos] if (t5 and model.eos >= 0) else []
@@ -69,7 +69,7 @@ def _wordpiece(directory: Path, said: Settings) -> tuple[bytes, Settings]:
     flags = {name: config.get(name) for name in ("do_lower_case", "strip_accents", "tokenize_chinese_chars")}
     for name, value in flags.items():
         if value is not None and not isinstance(value, bool):
-            raise DamagedError(f"{name} is neither true nor false", where=directory / tokenizer_file.SETTINGS)
+            raise DamagedError(f"{name} is neither true nor false", where=directory / json_read.SETTINGS)
     lower = flags["do_lower_case"] is not False
     chinese = flags["tokenize_chinese_chars"] is not False
     data = wordpiece(tokens, lower=lower, accents=flags["strip_accents"], chinese=chinese)
@@ -84,7 +84,7 @@ _ROBERTA = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 def _byte_level(directory: Path, said: Settings) -> tuple[bytes, Settings]:
     """GPT-2's vocab.json and merges.txt; RoBERTa's and BART's are the same with their own special tokens."""
     path = directory / "vocab.json"
-    numbers = tokenizer_file.plain_json(tokenizer_file.read_file(path), path)
+    numbers = json_read.plain_json(json_read.read_file(path), path)
     if not isinstance(numbers, dict) or sorted(map(str, numbers.values())) != sorted(
         map(str, range(len(numbers)))
     ):
@@ -105,7 +105,7 @@ def _byte_level(directory: Path, said: Settings) -> tuple[bytes, Settings]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = tokenizer_file.read_file(path).decode("utf-8")
+        text = json_read.read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise DamagedError("is no UTF-8", where=path) from error
     lines = text.split("\n")  # and at nothing else: U+2028 may be part of a token
