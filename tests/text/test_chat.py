@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
-from textmill.text import chat
-from textmill.text.chat import ChatTemplate
+from textmill.tokenization.chat import template as chat
+from textmill.tokenization.chat.template import ChatTemplate
 from textmill.tokenization.load import of
 from textmill.tokenization.training import train
 

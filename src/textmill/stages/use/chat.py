@@ -13,8 +13,8 @@ from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import GenerationSpec
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text import chat as templates
-from textmill.text.chat import ChatTemplate
+from textmill.tokenization.chat import template as templates
+from textmill.tokenization.chat.template import ChatTemplate
 
 if TYPE_CHECKING:
     from torch import nn

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
-from textmill.text.protection import Protection
 from textmill.tokenization import json_read
+from textmill.tokenization.chat.protection import Protection
 from textmill.tokenization.load import AnyTokenizer
 
 Message = Mapping[str, Any]
