@@ -79,7 +79,7 @@ def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
     from textmill.base.console import print_json
     from textmill.specs import recipe_file as recipes
 
-    resolved = read_recipe(recipe_file, set_)
+    resolved = read_recipe(recipe, set_)
     if json:
         print_json(schema.write(resolved))
     else:

@@ -1,6 +1,7 @@
 """What a model costs, from its spec alone: parameters, arithmetic, memory. No tensor library needed.
 
-Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a head, F d_ff, T sequence.
+Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a head, F d_ff, T sequence; of a
+recurrent model W width of a state.
 """
 
 from __future__ import annotations
@@ -16,62 +17,7 @@ from textmill.specs.parameters import (
 )
 from textmill.specs.position import RelativePositions
 
-Spec = RecurrentSpec | RecurrentEncoderDecoderSpec
-
-
-def flops_per_token(spec: Spec, vocabulary: int, sequence: int) -> int:
-    """Floating-point operations of one token's forward and backward pass.
-
-    6 · (matrix entries) as `models.cost.flops_per_token` counts, and for attention 12 · W · T, or 18 · W · T where
-    scores are additive: their hyperbolic tangents count as one operation. Of a sequence-to-sequence model a token is
-    one of the target, and the source is as long as the target.
-    """
-    output = vocabulary * spec.d_model
-    if isinstance(spec, RecurrentSpec):
-        seen = 12 * spec.width * sequence if spec.attention else 0
-        return 6 * (language_model_matrices(spec) + output) + seen
-    seen = {"none": 0, "additive": 18}.get(spec.attention, 12) * spec.width * sequence
-    return 6 * (encoder_matrices(spec) + decoder_matrices(spec) + output) + seen
-
-
-def activation_bytes(
-    spec: Spec,
-    vocabulary: int,
-    batch: int,
-    sequence: int,
-    *,
-    element: int = 4,
-    checkpointing: bool = False,
-    loss_chunk: int | None = None,
-) -> int:
-    """Bytes alive at the peak of a training step besides weights, gradients and optimiser state: an estimate.
-
-    For each token: what recurrent layers keep for the backward pass (`_layers`), what attention keeps, token vectors
-    and what the output layer reads (3 D), and three rows of V where the loss is worked out, for all tokens or for
-    `loss_chunk` of them at once. Of a sequence-to-sequence model tokens are those of the target, and the source is as
-    long. `checkpointing` changes nothing: recurrent layers are one call of a kernel and keep what they need.
-    """
-    tokens, width = batch * sequence, spec.width
-    head = 3 * vocabulary * min(tokens, loss_chunk or tokens)
-    if isinstance(spec, RecurrentSpec):
-        kept = _layers(spec) + 3 * spec.d_model + (6 * width if spec.attention else 0)
-        return int(element * (tokens * kept + head))
-    kept = _layers(spec) + _layers(spec, by_token=bool(spec.fed_width)) + 5 * spec.d_model
-    if spec.attention != "none":
-        kept += 5 * width + 3 * sequence + (width * sequence if spec.attention == "additive" else 0)
-    return int(element * (tokens * kept + head))
-
-
-def _layers(spec: Spec, *, by_token: bool = False) -> float:
-    """Numbers a token's passage through all layers of one side keeps, as PyTorch's kernels do on a CPU.
-
-    GRU 8 W: three gates, the new state's two parts, the state. LSTM 17 W: oneDNN keeps its gates and its working space;
-    14 W where a cell is called for each token. Dropout keeps a mask and its result.
-    """
-    per_layer = 8 if spec.cell == "gru" else 14 if by_token else 17
-    return spec.layers * spec.width * (per_layer + (1.25 if spec.dropout else 0))
-
-
+_Recurrent = RecurrentSpec | RecurrentEncoderDecoderSpec
 __all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters", "recomputed_blocks"]
 
 
@@ -87,7 +33,7 @@ def flops_per_token(spec: TrainedSpec, vocabulary: int, sequence: int) -> int:
     target, and the source is as long as the target.
     """
     if not isinstance(spec, TransformerSpec):
-        return flops_per_token(spec, vocabulary, sequence)
+        return _recurrent_flops_per_token(spec, vocabulary, sequence)
     products = matrices(spec) + (0 if spec.kind == "encoder" else vocabulary * spec.d_model)
     seen = min(sequence, spec.window or sequence)
     attentions = sum(number * (2 if crossed else 1) for number, crossed in blocks(spec))
@@ -118,7 +64,7 @@ def activation_bytes(
     `element`: bytes of a number. Working space of kernels is not counted.
     """
     if not isinstance(spec, TransformerSpec):
-        return activation_bytes(
+        return _recurrent_activation_bytes(
             spec,
             vocabulary,
             batch,
@@ -185,3 +131,56 @@ def _kept(spec: TransformerSpec, sequence: int, crossed: bool = False) -> float:
     if by_formula:  # keys and values of every head; T weights a head, and T scores after tanh
         total += 2 * heads * width + heads * sequence * (1 + (spec.attention_softcap is not None))
     return total
+
+
+def _recurrent_flops_per_token(spec: _Recurrent, vocabulary: int, sequence: int) -> int:
+    """Floating-point operations of one token's forward and backward pass.
+
+    6 · (matrix entries) as `flops_per_token` counts, and for attention 12 · W · T, or 18 · W · T where
+    scores are additive: their hyperbolic tangents count as one operation. Of a sequence-to-sequence model a token is
+    one of the target, and the source is as long as the target.
+    """
+    output = vocabulary * spec.d_model
+    if isinstance(spec, RecurrentSpec):
+        seen = 12 * spec.width * sequence if spec.attention else 0
+        return 6 * (language_model_matrices(spec) + output) + seen
+    seen = {"none": 0, "additive": 18}.get(spec.attention, 12) * spec.width * sequence
+    return 6 * (encoder_matrices(spec) + decoder_matrices(spec) + output) + seen
+
+
+def _recurrent_activation_bytes(
+    spec: _Recurrent,
+    vocabulary: int,
+    batch: int,
+    sequence: int,
+    *,
+    element: int = 4,
+    checkpointing: bool = False,
+    loss_chunk: int | None = None,
+) -> int:
+    """Bytes alive at the peak of a training step besides weights, gradients and optimiser state: an estimate.
+
+    For each token: what recurrent layers keep for the backward pass (`_layers`), what attention keeps, token vectors
+    and what the output layer reads (3 D), and three rows of V where the loss is worked out, for all tokens or for
+    `loss_chunk` of them at once. Of a sequence-to-sequence model tokens are those of the target, and the source is as
+    long. `checkpointing` changes nothing: recurrent layers are one call of a kernel and keep what they need.
+    """
+    tokens, width = batch * sequence, spec.width
+    head = 3 * vocabulary * min(tokens, loss_chunk or tokens)
+    if isinstance(spec, RecurrentSpec):
+        kept = _layers(spec) + 3 * spec.d_model + (6 * width if spec.attention else 0)
+        return int(element * (tokens * kept + head))
+    kept = _layers(spec) + _layers(spec, by_token=bool(spec.fed_width)) + 5 * spec.d_model
+    if spec.attention != "none":
+        kept += 5 * width + 3 * sequence + (width * sequence if spec.attention == "additive" else 0)
+    return int(element * (tokens * kept + head))
+
+
+def _layers(spec: _Recurrent, *, by_token: bool = False) -> float:
+    """Numbers a token's passage through all layers of one side keeps, as PyTorch's kernels do on a CPU.
+
+    GRU 8 W: three gates, the new state's two parts, the state. LSTM 17 W: oneDNN keeps its gates and its working space;
+    14 W where a cell is called for each token. Dropout keeps a mask and its result.
+    """
+    per_layer = 8 if spec.cell == "gru" else 14 if by_token else 17
+    return spec.layers * spec.width * (per_layer + (1.25 if spec.dropout else 0))

@@ -226,14 +226,14 @@ def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
 
     found = _end_finding(recipe, prepared) if recipe.goal.kind in _WRITES else []
     stores = {name: store_of(recipe, prepared, name) for name in PARTS}
-    overlap = overlap(texts_of(stores["train"]), texts_of(stores["test"]))
-    level = "warning" if overlap.same or overlap.share > _MUCH_OVERLAP else "ok"
+    shared = overlap(texts_of(stores["train"]), texts_of(stores["test"]))
+    level = "warning" if shared.same or shared.share > _MUCH_OVERLAP else "ok"
     text = (
-        f"{overlap.same} of {overlap.documents} test documents are in the training part word for word; "
-        f"{overlap.share:.1%} of their runs of {WINDOW} tokens are there too"
+        f"{shared.same} of {shared.documents} test documents are in the training part word for word; "
+        f"{shared.share:.1%} of their runs of {WINDOW} tokens are there too"
     )
-    if level == "warning" and overlap.worst:
-        text += f", most in document {overlap.worst[0][0]} ({overlap.worst[0][1]:.0%})"
+    if level == "warning" and shared.worst:
+        text += f", most in document {shared.worst[0][0]} ({shared.worst[0][1]:.0%})"
     found.append(_finding(level, text))
     if empty(stores["validation"]):
         found.append(_finding("warning", "there is no validation part: the last weights count as the best"))
