@@ -12,23 +12,21 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "textmill"
 FLOORS = {
     "base": 0,
-    "text": 1,
-    "metrics": 1,
-    "index": 2,
-    "tasks": 2,
-    "data": 3,
-    "nn": 3,
-    "models": 4,
-    "training": 5,
-    "decoding": 5,
-    "interop": 6,
-    "optimize": 6,
-    "audit": 6,
-    "explain": 6,
-    "retrieval": 6,
-    "stages": 7,
-    "cli": 8,
-    "serving": 8,
+    "specs": 1,
+    "tokenization": 2,
+    "text": 2,
+    "metrics": 2,
+    "index": 3,
+    "tasks": 3,
+    "data": 4,
+    "nn": 4,
+    "models": 5,
+    "decoding": 6,
+    "training": 6,
+    "interop": 7,
+    "audit": 7,
+    "stages": 8,
+    "cli": 9,
 }
 CORE = {
     "torch",
@@ -60,7 +58,7 @@ OPTIONAL = {
     "tensorboard",
     "transformers",
 }
-TORCH_FREE = ("base", "text", "metrics", "tasks", "index")
+TORCH_FREE = ("base", "specs", "tokenization", "text", "metrics", "tasks", "index")
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -114,24 +112,40 @@ def test_imports_go_down(path):
 
 
 def test_every_room_has_a_floor():
-    assert {room(name) for name in MODULES} - {""} <= set(FLOORS)
+    assert {room(name) for name in MODULES} - {""} == set(FLOORS)
 
 
-def test_no_circles():
-    graph = {module_name(p): {n for n in imports(p) if n in MODULES and n != module_name(p)} for p in FILES}
-    done, path = set(), []
+PACKAGES = {module_name(path.parent / "__init__.py") for path in FILES}
+GRAPH = {module_name(p): {n for n in imports(p) if n in MODULES and n != module_name(p)} for p in FILES}
+
+
+def within(package: str) -> dict[str, set[str]]:
+    """What a package's own modules and sub-packages import of each other, each sub-package seen as one."""
+    graph: dict[str, set[str]] = {}
+    for name, below in GRAPH.items():
+        if name.startswith(f"{package}."):
+            child = name[len(package) + 1 :].split(".")[0]
+            inside = {n[len(package) + 1 :].split(".")[0] for n in below if n.startswith(f"{package}.")}
+            graph.setdefault(child, set()).update(inside - {child})
+    return graph
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_circles(package):
+    """Neither among modules nor among sub-rooms: a sub-room is a floor of its own within its room."""
+    graph, done, path = within(package), set(), []
 
     def visit(name):
-        assert name not in path, f"circle: {' -> '.join([*path[path.index(name) :], name])}"
+        assert name not in path, f"circle in {package}: {' -> '.join([*path[path.index(name) :], name])}"
         if name in done:
             return
         path.append(name)
-        for below in graph[name]:
+        for below in sorted(graph.get(name, ())):
             visit(below)
         path.pop()
         done.add(name)
 
-    for name in graph:
+    for name in sorted(graph):
         visit(name)
 
 
@@ -147,7 +161,7 @@ def test_only_declared_libraries(path):
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_modules_stay_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
 
 
 def test_no_pickle():

@@ -486,7 +486,7 @@ def test_a_killed_fetch_goes_on_where_it_was(site, tmp_path):
     site.pages["/b"] = slow
     site.put("/c", PROSE)
     urls = [f"{site.url}/{path}" for path in "abc"]
-    paths = [str(Path(web.__file__).parents[3])]
+    paths = [str(Path(web.__file__).parents[4])]
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path), *urls], env=os.environ | {"PYTHONPATH": paths[0]}
     )

@@ -19,7 +19,7 @@ from textmill.text.cleaning.chinese import chinese, close_up, convert, full_punc
 from textmill.text.cleaning.ftfy_repair import ftfy_repair
 from textmill.text.document import collected
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 # --- ftfy ---------------------------------------------------------------------------------------------------------

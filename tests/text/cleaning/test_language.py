@@ -17,7 +17,7 @@ from textmill.text.cleaning.language import _BATCH, by_script, identify
 from textmill.text.document import Document, Rejected, collected
 
 pytest.importorskip("py3langid")
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 EN = "The mill by the river turns water into flour, and the baker turns the flour into bread every morning."
 DE = "Die Mühle am Fluss macht aus Korn das Mehl, und der Bäcker macht daraus jeden Morgen frisches Brot."
 ZH = "河边的磨坊用水的力量把麦子磨成面粉，面包师每天早晨用它烤出新鲜的面包，送到村里的每一户人家。"
