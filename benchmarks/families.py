@@ -40,22 +40,22 @@ def one(name: str, minutes: float, work: Path) -> dict:
     from textmill.stages.runs import check, train
     from textmill.stages.workspace.workspace import Workspace
 
-    space = Workspace(work)
+    workspace = Workspace(work)
     chosen = recipe_file.load(RECIPES / f"{name}.toml")
-    prepared = prepare.prepare(chosen, space)
+    prepared = prepare.prepare(chosen, workspace)
     vocabulary = prepared.open_tokenizer().vocabulary
     counted = isinstance(chosen.model, NGramSpec)
-    if not counted and not space.run(chosen.name).exists:
+    if not counted and not workspace.run(chosen.name).exists:
         seconds = check.seconds_per_step(chosen, prepared)
         steps = max(10, int(minutes * 60 / seconds))
         plain = schema.write(chosen)
         plain["training"] |= {"steps": steps, "evaluate_every": max(5, steps // 10), "save": {"every": steps}}
         chosen = schema.read(Recipe, plain)
-    elif space.run(chosen.name).exists:
-        chosen = space.run(chosen.name).recipe()
-    run = train.train(chosen, space)
+    elif workspace.run(chosen.name).exists:
+        chosen = workspace.run(chosen.name).recipe()
+    run = train.train(chosen, workspace)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    report = evaluate.evaluate_run(run, space)
+    report = evaluate.evaluate_run(run, workspace)
     speeds = sorted(row["tokens_per_second"] for row in run.metrics() if "tokens_per_second" in row)
     looks = by_minute(run)
     return {

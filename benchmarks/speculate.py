@@ -61,14 +61,14 @@ def trained(folder: Path, steps: int):
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(RECIPE.format(steps=steps), encoding="utf-8")
-    space = Workspace(folder, Reporter())
-    run = space.run("speculate")
+    workspace = Workspace(folder, Reporter())
+    run = workspace.run("speculate")
     asked = recipe_file.load(path)
     if not run.exists or not any(run.checkpoints.glob(f"step-{asked.training.steps:08d}")):
-        run = train(asked, space)
-    prepared = trained_on(run, space)
+        run = train(asked, workspace)
+    prepared = trained_on(run, workspace)
     model = best_weights(run).build(run.recipe(), prepared)
-    opened = open_index(space, "speculate")
+    opened = open_index(workspace, "speculate")
     texts = [document.text for document in prepared.open_corpus().documents("test")]
     return model, opened.tokenizer, opened.index, texts
 

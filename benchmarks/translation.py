@@ -36,7 +36,7 @@ from textmill.decoding.prompt import Prompt
 from textmill.interop.huggingface import directory
 from textmill.interop.load import load
 from textmill.models.build import build
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import EncoderDecoderSpec
 from textmill.specs.position import SinusoidalPositions
@@ -164,7 +164,7 @@ def written(options: argparse.Namespace, folder: Path) -> list[str]:
         return names[:2]
     from textmill.interop import ctranslate2
 
-    published = Published(model, tokenizer, model.spec, GenerationSpec(), {})
+    published = Pretrained(model, tokenizer, model.spec, GenerationSpec(), {})
     for kind, quantization in (("float32", None), ("int8", "int8")):
         ctranslate2.write(published, folder / kind, quantization=quantization)
     return names

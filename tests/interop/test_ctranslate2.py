@@ -12,7 +12,7 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
 from textmill.interop import ctranslate2
 from textmill.models.build import build
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.head import TagHead
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
 from textmill.specs.position import (
@@ -47,11 +47,11 @@ CASES = {
 QUICK = ("llama", "marian")
 
 
-def make(spec, tokenizer, head=None) -> Published:
+def make(spec, tokenizer, head=None) -> Pretrained:
     model = build(spec, tokenizer.vocabulary, seed=1, head=head).eval()
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    return Published(model, tokenizer, spec, GenerationSpec(), {})
+    return Pretrained(model, tokenizer, spec, GenerationSpec(), {})
 
 
 def greedy(model, batch: Batch, steps: int) -> list[int]:

@@ -13,7 +13,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.interop import load
 from textmill.interop.gguf import model as gguf_write
 from textmill.models import build
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import (
     LearnedPositions,
@@ -107,7 +107,7 @@ def published(spec, tokenizer):
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
             elif not name.startswith(("embedding", "output")):
                 parameter.mul_(2)
-    return Published(model, tokenizer, spec, GenerationSpec(), {})
+    return Pretrained(model, tokenizer, spec, GenerationSpec(), {})
 
 
 def log_probabilities(model, ids):

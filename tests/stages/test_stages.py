@@ -41,7 +41,7 @@ class Listener(Reporter):
 
 
 @pytest.fixture
-def space(tmp_path):
+def workspace(tmp_path):
     return Workspace(tmp_path / "work", Listener())
 
 
@@ -54,22 +54,22 @@ def changed(base, **training):
     return dataclasses.replace(base, training=dataclasses.replace(base.training, **training))
 
 
-def test_nothing_is_done_twice(tiny, space):
-    first = pipeline.run(tiny, space)
-    before = {path: path.stat().st_mtime_ns for path in space.root.rglob("*.safetensors")}
-    again = Workspace(space.root, Listener())
+def test_nothing_is_done_twice(tiny, workspace):
+    first = pipeline.run(tiny, workspace)
+    before = {path: path.stat().st_mtime_ns for path in workspace.root.rglob("*.safetensors")}
+    again = Workspace(workspace.root, Listener())
     assert pipeline.run(tiny, again) == first
     assert {(name, state) for name, state, _ in again.reporter.stages} >= {
         (name, "up to date") for name in ("corpus", "tokenizer", "tokens", "evaluate", "publish")
     }
-    assert {path: path.stat().st_mtime_ns for path in space.root.rglob("*.safetensors")} == before
+    assert {path: path.stat().st_mtime_ns for path in workspace.root.rglob("*.safetensors")} == before
 
 
-def test_a_change_remakes_what_depends_on_it_and_says_why(tiny, space):
-    prepare.prepare(tiny, space)
+def test_a_change_remakes_what_depends_on_it_and_says_why(tiny, workspace):
+    prepare.prepare(tiny, workspace)
     other = dataclasses.replace(tiny, tokenizer=dataclasses.replace(tiny.tokenizer, vocabulary=330))
     listener = Listener()
-    prepare.prepare(other, Workspace(space.root, listener))
+    prepare.prepare(other, Workspace(workspace.root, listener))
     assert listener.stages == [
         ("corpus", "up to date", ""),
         ("tokenizer", "being made", "vocabulary was 320, is 330"),
@@ -77,49 +77,49 @@ def test_a_change_remakes_what_depends_on_it_and_says_why(tiny, space):
     ]
 
 
-def test_a_changed_file_remakes_the_corpus(tiny, space, texts):
-    first = prepare.collect(tiny, space)
+def test_a_changed_file_remakes_the_corpus(tiny, workspace, texts):
+    first = prepare.collect(tiny, workspace)
     (texts / "000.txt").write_text("something else")
-    second = prepare.collect(tiny, Workspace(space.root, Listener()))
+    second = prepare.collect(tiny, Workspace(workspace.root, Listener()))
     assert second.id != first.id
 
 
-def test_a_changed_recipe_shows_its_difference_and_may_fork(tiny, space):
-    train.train(tiny, space)
+def test_a_changed_recipe_shows_its_difference_and_may_fork(tiny, workspace):
+    train.train(tiny, workspace)
     other = changed(tiny, steps=30)
     with pytest.raises(RecipeError, match=r"training\.steps: 24 -> 30") as caught:
-        train.train(other, space)
+        train.train(other, workspace)
     assert "--fork" in str(caught.value)
-    forked = train.train(other, space, fork="longer")
+    forked = train.train(other, workspace, fork="longer")
     steps = [row["step"] for row in forked.metrics() if "loss" in row]
     assert steps[0] == 25, "it goes on from the old run's last checkpoint"
     assert steps[-1] == 30
-    assert len(space.run("tiny").metrics()) == len(
-        {(r["step"], "loss" in r) for r in space.run("tiny").metrics()}
+    assert len(workspace.run("tiny").metrics()) == len(
+        {(r["step"], "loss" in r) for r in workspace.run("tiny").metrics()}
     )
 
 
-def test_changed_sources_do_not_slip_into_a_run(tiny, space, texts):
+def test_changed_sources_do_not_slip_into_a_run(tiny, workspace, texts):
     """A run goes on with the text it was begun with, or says that it cannot; looking back never sees new text."""
-    train.train(tiny, space)
-    before = ancestry.batch_documents(space, "tiny", 3)
+    train.train(tiny, workspace)
+    before = ancestry.batch_documents(workspace, "tiny", 3)
     (texts / "000.txt").write_text("something else")
     with pytest.raises(RecipeError, match="was begun with other text"):
-        train.train(tiny, space)
-    assert ancestry.batch_documents(space, "tiny", 3) == before
+        train.train(tiny, workspace)
+    assert ancestry.batch_documents(workspace, "tiny", 3) == before
 
 
-def test_what_does_not_touch_the_weights_may_change(tiny, space):
-    train.train(tiny, space)
+def test_what_does_not_touch_the_weights_may_change(tiny, workspace):
+    train.train(tiny, workspace)
     save = dataclasses.replace(tiny.training.save, keep=5)
-    train.train(changed(tiny, save=save, nonfinite="skip"), space)
+    train.train(changed(tiny, save=save, nonfinite="skip"), workspace)
 
 
-def test_bits_per_byte_by_hand(tiny, space):
+def test_bits_per_byte_by_hand(tiny, workspace):
     """The reported figure, recomputed document by document from the published model."""
-    report = pipeline.run(tiny, space)["scores"]
-    corpus = prepare.prepare(tiny, space).open_corpus()
-    published = huggingface.read(space.run("tiny").model)
+    report = pipeline.run(tiny, workspace)["scores"]
+    corpus = prepare.prepare(tiny, workspace).open_corpus()
+    published = huggingface.read(workspace.run("tiny").model)
     nats, size, targets = 0.0, 0, 0
     for document in corpus.documents("test"):
         ids = [
@@ -152,9 +152,9 @@ def _document_nats(model, ids, context):
     return total
 
 
-def test_a_directory_that_fails_is_not_published(tiny, space, monkeypatch):
-    pipeline.run(tiny, space)
-    weights = space.run("tiny").model / "model.safetensors"
+def test_a_directory_that_fails_is_not_published(tiny, workspace, monkeypatch):
+    pipeline.run(tiny, workspace)
+    weights = workspace.run("tiny").model / "model.safetensors"
     before = weights.read_bytes()
     honest = huggingface.write
 
@@ -168,9 +168,9 @@ def test_a_directory_that_fails_is_not_published(tiny, space, monkeypatch):
     monkeypatch.setattr(huggingface, "write", careless)
     new = dataclasses.replace(tiny, generation=dataclasses.replace(tiny.generation, tokens=13))
     with pytest.raises(TextmillError, match="does not give the training path's logits"):
-        pipeline.run(new, space)
+        pipeline.run(new, workspace)
     assert weights.read_bytes() == before
-    assert not list(space.root.rglob(".partial-*"))
+    assert not list(workspace.root.rglob(".partial-*"))
 
 
 def poisoned(monkeypatch, loader, step):
@@ -191,81 +191,81 @@ def poisoned(monkeypatch, loader, step):
     monkeypatch.setattr(session, "losses", losses)
 
 
-def test_a_loss_that_is_not_finite_names_its_documents(tiny, space, monkeypatch):
-    loader = inputs.loader_of(tiny, prepare.prepare(tiny, space))
+def test_a_loss_that_is_not_finite_names_its_documents(tiny, workspace, monkeypatch):
+    loader = inputs.loader_of(tiny, prepare.prepare(tiny, workspace))
     poisoned(monkeypatch, loader, 10)
     with pytest.raises(NonFiniteError) as caught:
-        train.train(tiny, space)
+        train.train(tiny, workspace)
     documents = [document for document, _ in loader.documents(10)]
     assert documents[0] in str(caught.value)
     assert "--step 10" in str(caught.value)
-    event = next(event for event in space.run("tiny").events() if event["event"] == "not finite")
+    event = next(event for event in workspace.run("tiny").events() if event["event"] == "not finite")
     assert event["documents"] == documents
-    assert checkpoint.listed(space.run("tiny").checkpoints)[-1].name == "step-00000008", (
+    assert checkpoint.listed(workspace.run("tiny").checkpoints)[-1].name == "step-00000008", (
         "the weights before it are kept"
     )
 
 
-def test_a_loss_that_is_not_finite_may_be_passed_over(tiny, space, monkeypatch):
-    loader = inputs.loader_of(tiny, prepare.prepare(tiny, space))
+def test_a_loss_that_is_not_finite_may_be_passed_over(tiny, workspace, monkeypatch):
+    loader = inputs.loader_of(tiny, prepare.prepare(tiny, workspace))
     poisoned(monkeypatch, loader, 10)
-    run = train.train(changed(tiny, nonfinite="skip"), space)
+    run = train.train(changed(tiny, nonfinite="skip"), workspace)
     saved = checkpoint.load(checkpoint.newest_whole(run.checkpoints).path)
     assert saved.state["step"] == 24
     assert saved.state["skipped"] == [10]
     assert [row["step"] for row in run.metrics() if "loss" in row] == [s for s in range(1, 25) if s != 11]
 
 
-def test_early_stopping(tiny, space):
+def test_early_stopping(tiny, workspace):
     still = dataclasses.replace(
         tiny.training.optimizer, lr=0.0, rest=dataclasses.replace(tiny.training.optimizer.rest, lr=0.0)
     )
     run = train.train(
-        changed(tiny, optimizer=still, average=None, patience=2, steps=600, evaluate_every=3), space
+        changed(tiny, optimizer=still, average=None, patience=2, steps=600, evaluate_every=3), workspace
     )
     assert max(row["step"] for row in run.metrics()) == 9, (
         "the first look is the best, two more are waited for"
     )
 
 
-def test_the_documents_of_a_step(tiny, space):
-    run = train.train(tiny, space)
-    result = ancestry.batch_documents(space, run.name, 5)
-    loader = inputs.loader_of(tiny, prepare.prepare(tiny, space))
+def test_the_documents_of_a_step(tiny, workspace):
+    run = train.train(tiny, workspace)
+    result = ancestry.batch_documents(workspace, run.name, 5)
+    loader = inputs.loader_of(tiny, prepare.prepare(tiny, workspace))
     assert [(row["document"], row["tokens"]) for row in result["documents"]] == loader.documents(5)
     assert all(row["source"].endswith(".txt") for row in result["documents"])
     assert sum(row["tokens"] for row in result["documents"]) == 4 * 32
 
 
-def test_lineage_notices_a_changed_byte(tiny, space):
-    pipeline.run(tiny, space)
-    result = ancestry.tree(space, "tiny", verify=True)
+def test_lineage_notices_a_changed_byte(tiny, workspace):
+    pipeline.run(tiny, workspace)
+    result = ancestry.tree(workspace, "tiny", verify=True)
     assert result["ok"]
     assert [row["kind"] for row in result["artifacts"]][:4] == ["model", "run", "tokens", "corpus"]
-    shard = next(space.root.glob("corpus/*/train-*.parquet"))
+    shard = next(workspace.root.glob("corpus/*/train-*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
-    assert not ancestry.tree(space, "tiny", verify=True)["ok"]
+    assert not ancestry.tree(workspace, "tiny", verify=True)["ok"]
     assert lineage.damage(lineage.read(shard.parent)) == [shard.name]
 
 
-def test_evaluating_files(tiny, space, tmp_path):
-    pipeline.run(tiny, space)
+def test_evaluating_files(tiny, workspace, tmp_path):
+    pipeline.run(tiny, workspace)
     file = tmp_path / "new.txt"
     file.write_text("the mill turns water into bread")
-    result = evaluate.evaluate(space, "tiny", files=[file])
+    result = evaluate.evaluate(workspace, "tiny", files=[file])
     assert result["documents"] == 1
     assert result["bytes"] == 31
     with pytest.raises(RecipeError):
-        evaluate.evaluate(space, "tiny", files=[tmp_path / "nowhere.txt"])
+        evaluate.evaluate(workspace, "tiny", files=[tmp_path / "nowhere.txt"])
 
 
-def test_check_counts_and_predicts(tiny, space, texts):
+def test_check_counts_and_predicts(tiny, workspace, texts):
     copied = sorted(texts.glob("*.txt"))[0].read_text()
     for index in range(
         40
     ):  # enough copies with another first line that some fall on either side of the split
         (texts / f"copy{index}.txt").write_text(f"copy {index}\n{copied * 3}")
-    result = check.check(tiny, space)
+    result = check.check(tiny, workspace)
     assert result["parameters"] > 0
     assert result["seconds"] == pytest.approx(result["seconds_per_step"] * 24)
     assert result["memory_bytes"] == sum(result["memory"].values())
@@ -275,25 +275,27 @@ def test_check_counts_and_predicts(tiny, space, texts):
     assert overlap["level"] == "warning"
 
 
-def test_history_and_comparison(tiny, space):
-    train.train(tiny, space)
+def test_history_and_comparison(tiny, workspace):
+    train.train(tiny, workspace)
     other = dataclasses.replace(changed(tiny, steps=12), name="other")
-    train.train(other, space)
-    rows = history.overview(space)
+    train.train(other, workspace)
+    rows = history.overview(workspace)
     assert [(row["name"], row["state"], row["step"]) for row in rows] == [
         ("other", "trained", 12),
         ("tiny", "trained", 24),
     ]
-    differences = history.compare(space, "tiny", "other")["differences"]
+    differences = history.compare(workspace, "tiny", "other")["differences"]
     assert differences == [{"key": "training.steps", "first": 24, "second": 12}]
-    assert history.svg(space, ["tiny", "other"]).count("<polyline") == 6
+    assert history.svg(workspace, ["tiny", "other"]).count("<polyline") == 6
     with pytest.raises(TextmillError, match="did you mean tiny"):
-        history.details(space, "tinny")
+        history.details(workspace, "tinny")
 
 
-def test_published_files_hold_no_path_of_this_machine(tiny, space, tmp_path):
-    pipeline.run(tiny, space)
-    for path in space.run("tiny").model.iterdir():
+def test_published_files_hold_no_path_of_this_machine(tiny, workspace, tmp_path):
+    pipeline.run(tiny, workspace)
+    for path in workspace.run("tiny").model.iterdir():
         if path.suffix in (".json", ".md"):
             assert str(tmp_path) not in path.read_text(), path.name
-    assert json.loads((space.run("tiny").model / "textmill.json").read_text())["info"]["lineage"]["corpus"]
+    assert json.loads((workspace.run("tiny").model / "textmill.json").read_text())["info"]["lineage"][
+        "corpus"
+    ]

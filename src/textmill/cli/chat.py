@@ -14,7 +14,7 @@ import typer
 from textmill.base.console import print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.cli import generation
-from textmill.cli.options import WORK, Json, Target, Work, workspace
+from textmill.cli.options import WORK, Json, Target, Work, open_workspace
 
 if TYPE_CHECKING:
     from textmill.stages.use.chat import Conversation
@@ -46,7 +46,7 @@ def chat(
 
     signal.signal(signal.SIGTERM, _ended)
     conversation = stage.begin(
-        workspace(work, quiet=True),
+        open_workspace(work, quiet=True),
         target,
         changes=changes,
         weights=weights,

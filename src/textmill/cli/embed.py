@@ -43,8 +43,8 @@ def embed(
     from textmill.stages.use import embed as stage
 
     texts = _texts(text or [], file)
-    with opened(work, quiet) as space:
-        result = stage.embed(space, target, texts, pooling=pooling, normalise=normalise)
+    with opened(work, quiet) as workspace:
+        result = stage.embed(workspace, target, texts, pooling=pooling, normalise=normalise)
     vectors = result.pop("embeddings")
     if out is not None:
         _save(out, vectors)

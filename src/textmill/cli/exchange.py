@@ -39,8 +39,8 @@ def bring_in(
         return print_json(exchange.supported()) if json else show.supported(exchange.supported())
     if source is None or target is None:
         raise RecipeError("takes a SOURCE and a TARGET", where="textmill import", advice="or --list")
-    with opened(work, quiet) as space:
-        result = exchange.bring_in(space, source, target, remote=remote, convert_pickle=convert_pickle)
+    with opened(work, quiet) as workspace:
+        result = exchange.bring_in(workspace, source, target, remote=remote, convert_pickle=convert_pickle)
     return print_json(result) if json else show.brought_in(result)
 
 
@@ -63,6 +63,6 @@ def send_out(
         return print_json(exchange.supported()) if json else show.supported(exchange.supported())
     if target is None or form is None or path is None:
         raise RecipeError("takes a MODEL, a FORMAT and a PATH", where="textmill export", advice="or --list")
-    with opened(work, quiet) as space:
-        result = exchange.send_out(space, target, form, path)
+    with opened(work, quiet) as workspace:
+        result = exchange.send_out(workspace, target, form, path)
     return print_json(result) if json else show.sent_out(result)

@@ -35,8 +35,10 @@ def build(
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
-    with opened(work, quiet) as space:
-        result = stage.build(space, target, part=part, memory=None if memory is None else int(memory * _GB))
+    with opened(work, quiet) as workspace:
+        result = stage.build(
+            workspace, target, part=part, memory=None if memory is None else int(memory * _GB)
+        )
     print_json(result) if json else index.built(result)
 
 
@@ -55,8 +57,8 @@ def count(
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
-    with opened(work, quiet) as space:
-        result = stage.count(space, target, text, part=part)
+    with opened(work, quiet) as workspace:
+        result = stage.count(workspace, target, text, part=part)
     print_json(result) if json else index.counts(result)
 
 
@@ -75,8 +77,8 @@ def search(
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
-    with opened(work, quiet) as space:
-        result = stage.search(space, target, text, part=part, limit=limit, context=context)
+    with opened(work, quiet) as workspace:
+        result = stage.search(workspace, target, text, part=part, limit=limit, context=context)
     print_json(result) if json else index.places(result)
 
 
@@ -120,17 +122,17 @@ def trace(
     from textmill.stages.tracing import trace as stage
 
     if document is not None:
-        with opened(work, quiet) as space:
-            result = sightings.sightings(space, document, run=run or target)
+        with opened(work, quiet) as workspace:
+            result = sightings.sightings(workspace, document, run=run or target)
         print_json(result) if json else account.sightings(result)
         return
     if target is None:
         raise RecipeError("there is nothing to trace", where="TARGET", advice="name a run, or a --document")
     if text == "-":
         text = sys.stdin.read()
-    with opened(work, quiet) as space:
+    with opened(work, quiet) as workspace:
         result = stage.trace(
-            space, target, text, part=part, shortest=shortest, common=common, documents=documents
+            workspace, target, text, part=part, shortest=shortest, common=common, documents=documents
         )
     print_json(result) if json else index.traces(result)
 
@@ -150,6 +152,6 @@ def forget(
     from textmill.cli.show import account
     from textmill.stages.tracing import forget as stage
 
-    with opened(work, quiet) as space:
-        result = stage.forget(space, documents)
+    with opened(work, quiet) as workspace:
+        result = stage.forget(workspace, documents)
     print_json(result) if json else account.forgotten(result)

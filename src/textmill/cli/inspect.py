@@ -9,7 +9,7 @@ import typer
 
 from textmill.base.console import print_json
 from textmill.base.errors import FAILED
-from textmill.cli.options import WORK, Json, Quiet, Target, Work, opened, workspace
+from textmill.cli.options import WORK, Json, Quiet, Target, Work, open_workspace, opened
 
 data = typer.Typer(help="Look into the training data.", no_args_is_help=True)
 
@@ -40,10 +40,10 @@ def lineage(
     from textmill.stages.tracing import ancestry
 
     if against is not None:
-        result = ancestry.difference(workspace(work, quiet=True), against, path)
+        result = ancestry.difference(open_workspace(work, quiet=True), against, path)
         print_json(result) if json else account.difference(result)
         return
-    result = ancestry.tree(workspace(work, quiet=True), path, verify=verify)
+    result = ancestry.tree(open_workspace(work, quiet=True), path, verify=verify)
     print_json(result) if json else stages.lineage(result)
     if not result["ok"]:
         raise typer.Exit(FAILED)
@@ -60,7 +60,7 @@ def where(
     from textmill.cli.show import stages
     from textmill.stages.tracing import ancestry
 
-    result = ancestry.batch_documents(workspace(work, quiet=True), target, step)
+    result = ancestry.batch_documents(open_workspace(work, quiet=True), target, step)
     print_json(result) if json else stages.documents(result)
 
 
@@ -83,6 +83,6 @@ def contamination(
     from textmill.cli.show import index
     from textmill.stages.tracing import contamination as stage
 
-    with opened(work, quiet) as space:
-        result = stage.overlap(space, target, files, part=part, ngram=ngram)
+    with opened(work, quiet) as workspace:
+        result = stage.overlap(workspace, target, files, part=part, ngram=ngram)
     print_json(result) if json else index.contamination(result)

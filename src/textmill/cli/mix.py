@@ -33,8 +33,8 @@ def mix(
     """Interpolate models, with weights fitted on the validation part; show what that gains on the test part."""
     from textmill.stages.use import mix as stage
 
-    with opened(work, quiet) as space:
-        result = stage.mix(space, models, out=out, fit_tokens=fit_tokens, test_tokens=test_tokens)
+    with opened(work, quiet) as workspace:
+        result = stage.mix(workspace, models, out=out, fit_tokens=fit_tokens, test_tokens=test_tokens)
     print_json(result) if json else _show(result)
 
 

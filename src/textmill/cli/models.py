@@ -11,7 +11,7 @@ import typer
 from textmill.base.console import print_json
 from textmill.base.errors import FAILED
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Quiet, Target, Work, opened, workspace
+from textmill.cli.options import WORK, Json, Quiet, Target, Work, open_workspace, opened
 
 
 def evaluate(
@@ -28,8 +28,8 @@ def evaluate(
     from textmill.cli.show import stages
     from textmill.stages.evaluation import evaluate as stage
 
-    with opened(work, quiet) as space:
-        result = stage.evaluate(space, target, files=file or [])
+    with opened(work, quiet) as workspace:
+        result = stage.evaluate(workspace, target, files=file or [])
     print_json(result) if json else stages.scores(result)
 
 
@@ -56,7 +56,7 @@ def generate(
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     answers = stage.Answers(prompts, samples)
     pieces = stage.generate(
-        workspace(work, quiet=True), target, prompts, changes=changes, samples=samples, weights=weights
+        open_workspace(work, quiet=True), target, prompts, changes=changes, samples=samples, weights=weights
     )
     begun = [""] * len(prompts) if pieces.reads else prompts  # a source is no part of the answer
     alone = len(prompts) * samples == 1 and not json
@@ -87,8 +87,8 @@ def publish(
     from textmill.cli.show import stages
     from textmill.stages.release import publish as stage
 
-    with opened(work, quiet) as space:
-        result = stage.publish(space, target)
+    with opened(work, quiet) as workspace:
+        result = stage.publish(workspace, target)
     print_json(result) if json else stages.published(result)
 
 
@@ -118,7 +118,7 @@ def verify(
     from textmill.stages.release import verify as stage
 
     result = stage.verify(
-        workspace(work, quiet=True),
+        open_workspace(work, quiet=True),
         target,
         files=file or [],
         compiled=compiled,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from textmill.base.console import print_json
-from textmill.cli.options import WORK, Json, Target, Work, workspace
+from textmill.cli.options import WORK, Json, Target, Work, open_workspace
 
 app = typer.Typer(help="N-gram models as ARPA files, out and in.", no_args_is_help=True)
 ArpaFile = Annotated[Path, typer.Argument(metavar="FILE.arpa", help="The ARPA file.", show_default=False)]
@@ -19,7 +19,7 @@ def export(target: Target, path: ArpaFile, work: Work = WORK, json: Json = False
     """Write a published n-gram model as an ARPA file, as SRILM and KenLM read it."""
     from textmill.stages.release import ngram as stage
 
-    result = stage.export(workspace(work, quiet=True), target, path)
+    result = stage.export(open_workspace(work, quiet=True), target, path)
     counts = ", ".join(f"{count:,} {length}-grams" for length, count in result["ngrams"].items())
     print_json(result) if json else print(f"{result['file']}: {counts}")
 
@@ -35,5 +35,5 @@ def take_in(
     """Make a model directory of an ARPA file whose words are a tokenizer's tokens."""
     from textmill.stages.release import ngram as stage
 
-    result = stage.take_in(workspace(work, quiet=True), path, like, out)
+    result = stage.take_in(open_workspace(work, quiet=True), path, like, out)
     print_json(result) if json else print(f"{result['model']}: a {result['order']}-gram model")

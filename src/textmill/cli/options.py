@@ -31,7 +31,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what must b
 WORK = Path("work")
 
 
-def workspace(work: Path, *, quiet: bool = False):
+def open_workspace(work: Path, *, quiet: bool = False):
     """The workspace of these options: a live screen on a terminal, plain lines elsewhere."""
     from textmill.stages.workspace.workspace import Workspace
 
@@ -41,11 +41,11 @@ def workspace(work: Path, *, quiet: bool = False):
 @contextlib.contextmanager
 def opened(work: Path, quiet: bool):
     """The same, for as long as the work takes; the terminal is given back however it ends."""
-    space = workspace(work, quiet=quiet)
+    workspace = open_workspace(work, quiet=quiet)
     try:
-        yield space
+        yield workspace
     finally:
-        space.reporter.close()
+        workspace.reporter.close()
 
 
 def reporter(quiet: bool) -> Reporter:

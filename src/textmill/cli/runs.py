@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from textmill.base.console import print_json
-from textmill.cli.options import WORK, Json, Work, workspace
+from textmill.cli.options import WORK, Json, Work, open_workspace
 
 app = typer.Typer(help="List the runs, and draw their curves.", invoke_without_command=True)
 Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
@@ -26,7 +26,7 @@ def list_runs(work: Work = WORK, json: Json = False) -> None:
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
-    rows = history.overview(workspace(work, quiet=True))
+    rows = history.overview(open_workspace(work, quiet=True))
     print_json(rows) if json else stages.runs(rows)
 
 
@@ -41,12 +41,12 @@ def show_run(
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
-    space = workspace(work, quiet=True)
-    result = history.details(space, name)
+    workspace = open_workspace(work, quiet=True)
+    result = history.details(workspace, name)
     if svg is not None:
         from textmill.base.files import write_text
 
-        write_text(svg, history.svg(space, [name]))
+        write_text(svg, history.svg(workspace, [name]))
     print_json(result) if json else stages.run(result)
 
 
@@ -60,7 +60,7 @@ def draw_runs(
     from textmill.base.files import write_text
     from textmill.stages.runs import history
 
-    write_text(svg, history.svg(workspace(work, quiet=True), names))
+    write_text(svg, history.svg(open_workspace(work, quiet=True), names))
 
 
 def compare(
@@ -74,10 +74,10 @@ def compare(
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
-    space = workspace(work, quiet=True)
-    result = history.compare(space, first, second)
+    workspace = open_workspace(work, quiet=True)
+    result = history.compare(workspace, first, second)
     if svg is not None:
         from textmill.base.files import write_text
 
-        write_text(svg, history.svg(space, [first, second]))
+        write_text(svg, history.svg(workspace, [first, second]))
     print_json(result) if json else stages.comparison(result)

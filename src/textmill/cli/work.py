@@ -47,8 +47,8 @@ def quickstart(
     from textmill.cli.show import stages
     from textmill.stages import quickstart as stage
 
-    with opened(work, quiet) as space:
-        result = stage.quickstart(space, minutes=minutes, corpus=corpus or [], name=name)
+    with opened(work, quiet) as workspace:
+        result = stage.quickstart(workspace, minutes=minutes, corpus=corpus or [], name=name)
     print_json(result) if json else stages.quickstart(result)
 
 
@@ -66,8 +66,8 @@ def check(
     from textmill.cli.show import stages
     from textmill.stages.runs import check as stage
 
-    with opened(work, quiet) as space:
-        result = stage.check(read_recipe(recipe, set_), space, sweep=rates)
+    with opened(work, quiet) as workspace:
+        result = stage.check(read_recipe(recipe, set_), workspace, sweep=rates)
     print_json(result) if json else stages.check(result)
 
 
@@ -92,9 +92,9 @@ def prepare(
     from textmill.cli.show import stages
     from textmill.stages.preparation import prepare as stage
 
-    with opened(work, quiet) as space:
+    with opened(work, quiet) as workspace:
         run = stage.runner(engine.value, workers)
-        result = stage.summary(stage.prepare(read_recipe(recipe, set_), space, run=run))
+        result = stage.summary(stage.prepare(read_recipe(recipe, set_), workspace, run=run))
     print_json(result) if json else stages.prepared(result)
 
 
@@ -110,8 +110,8 @@ def train(
     from textmill.cli.show import stages
     from textmill.stages.runs import train as stage
 
-    with opened(work, quiet) as space:
-        result = stage.summary(stage.train(read_recipe(recipe, set_), space, fork=fork))
+    with opened(work, quiet) as workspace:
+        result = stage.summary(stage.train(read_recipe(recipe, set_), workspace, fork=fork))
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
         return
     print_json(result) if json else stages.trained(result)
@@ -129,6 +129,6 @@ def run(
     from textmill.cli.show import stages
     from textmill.stages import pipeline
 
-    with opened(work, quiet) as space:
-        result = pipeline.run(read_recipe(recipe, set_), space, fork=fork)
+    with opened(work, quiet) as workspace:
+        result = pipeline.run(read_recipe(recipe, set_), workspace, fork=fork)
     print_json(result) if json else stages.published(result)

@@ -25,13 +25,13 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.interop import readings
 from textmill.interop.huggingface import directory
 from textmill.models.heads import Headed
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 
 TOLERANCE = 1e-4  # of logits, log-probabilities and states
 _TOKENS = 24  # of the text the conversion is checked on
 
 
-def write(published: Published, path: Path | str, *, quantization: str | None = None) -> dict[str, Any]:
+def write(published: Pretrained, path: Path | str, *, quantization: str | None = None) -> dict[str, Any]:
     """Write the directory `path`, whole or not at all. Returns {"kind": its type of architecture, "difference": …}.
 
     quantization: None keeps float32; else int8, int8_float32, float16, …, as CTranslate2 names them, of the weights.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from textmill.interop.huggingface.config import READ as TYPES
 
 if TYPE_CHECKING:
-    from textmill.models.pretrained import Published
+    from textmill.models.pretrained import Pretrained
 
-Write = Callable[["Published", Path], Any]
+Write = Callable[["Pretrained", Path], Any]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Format:
     rounded: bool = False  # its numbers have fewer bits: only nearly the same logits can be asked of it
 
 
-def _huggingface(published: Published, path: Path) -> Any:
+def _huggingface(published: Pretrained, path: Path) -> Any:
     from textmill.interop.huggingface import directory
 
     return directory.write(
@@ -43,7 +43,7 @@ def _huggingface(published: Published, path: Path) -> Any:
 
 
 def _gguf(kind: str) -> Write:
-    def write(published: Published, path: Path) -> Any:
+    def write(published: Pretrained, path: Path) -> Any:
         from textmill.interop.gguf import model
 
         return model.write(path, published, kind=kind)
@@ -51,13 +51,13 @@ def _gguf(kind: str) -> Write:
     return write
 
 
-def _onnx(published: Published, path: Path) -> Any:
+def _onnx(published: Pretrained, path: Path) -> Any:
     from textmill.interop.onnx import graphs
 
     return graphs.write(published, path)
 
 
-def _ctranslate2(published: Published, path: Path) -> Any:
+def _ctranslate2(published: Pretrained, path: Path) -> Any:
     from textmill.interop import ctranslate2
 
     return ctranslate2.write(published, path)

@@ -9,13 +9,13 @@ import torch
 
 from textmill.interop.gguf import model
 from textmill.interop.huggingface import directory
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 
 GGUF = ".gguf"
-_FILES: Mapping[str, Callable[[Path, torch.dtype], Published]] = {GGUF: model.read}  # by the ending
+_FILES: Mapping[str, Callable[[Path, torch.dtype], Pretrained]] = {GGUF: model.read}  # by the ending
 
 
-def load(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:
+def load(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     """Load a model's directory, or a file of a format that is one model; which, its ending says.
 
     Raises TextmillError when it is neither, or not supported, and DamagedError when it is not whole.

@@ -39,7 +39,7 @@ from textmill.data.batch import Batch
 from textmill.interop import formats, readings
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.load import load
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.model import MixtureSpec
 
 TOLERANCE = 1e-4
@@ -198,7 +198,7 @@ def judged(check: Check) -> Check:
     return dataclasses.replace(check, state="ok" if good else "failed", tolerance=None, why=why)
 
 
-def _exported(name: str, published: Published, reference: list[Tensor], given: Cases) -> Check:
+def _exported(name: str, published: Pretrained, reference: list[Tensor], given: Cases) -> Check:
     """A format written, loaded and run; where it writes text, token by token."""
     form, title = formats.FORMATS[name], f"export {name}"
     with tempfile.TemporaryDirectory() as place:
@@ -218,7 +218,7 @@ def _exported(name: str, published: Published, reference: list[Tensor], given: C
     return judged(check) if form.rounded else check
 
 
-def _reload(published: Published, reference: list[Tensor], given: Cases) -> Check:
+def _reload(published: Pretrained, reference: list[Tensor], given: Cases) -> Check:
     if isinstance(published.spec, MixtureSpec):
         return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
     with tempfile.TemporaryDirectory() as place:
@@ -232,7 +232,7 @@ def _reload(published: Published, reference: list[Tensor], given: Cases) -> Chec
 
 
 def _by_transformers(
-    path: Path, published: Published, texts: Sequence[str], reference: list[Tensor], given: Cases
+    path: Path, published: Pretrained, texts: Sequence[str], reference: list[Tensor], given: Cases
 ) -> Check:
     """As `_transformers`, of a file by way of the directory that Textmill makes of it."""
     if path.is_dir():
@@ -245,7 +245,7 @@ def _by_transformers(
 
 def _transformers(
     directory: Path,
-    published: Published,
+    published: Pretrained,
     texts: Sequence[str],
     reference: list[Tensor],
     given: Cases,

@@ -19,7 +19,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.special import frame
 from textmill.interop.huggingface.directory import bare
 from textmill.models.heads import Headed
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.model import READ_AND_WRITE
 
 # What transformers calls a model of each kind, and of each head in place of its output layer.
@@ -34,7 +34,7 @@ _AUTO = {
 }
 
 
-def cases(published: Published, texts: Sequence[str], tokens: int) -> list[Batch]:
+def cases(published: Pretrained, texts: Sequence[str], tokens: int) -> list[Batch]:
     """Each text as its model would read it, at most `tokens` tokens of it.
 
     A model that writes begins with the end-of-text token or what its tokenizer puts before a text; an encoder, or a
@@ -103,7 +103,7 @@ def cached(model: Any, given: Sequence[Batch]) -> list[Tensor]:
     return found
 
 
-def by_transformers(directory: Path, published: Published, given: Sequence[Batch]) -> list[Tensor]:
+def by_transformers(directory: Path, published: Pretrained, given: Sequence[Batch]) -> list[Tensor]:
     """What transformers makes of the directory: the logits of its own class."""
     transformers = quiet_transformers()
     kind = published.model.head.spec.kind if isinstance(published.model, Headed) else published.spec.kind

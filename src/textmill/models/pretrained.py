@@ -14,7 +14,7 @@ from textmill.tokenization.load import AnyTokenizer
 
 
 @dataclass(frozen=True)
-class Published:
+class Pretrained:
     """A directory read: ready to generate with, to score, or to train on."""
 
     model: nn.Module  # in eval mode, on the CPU

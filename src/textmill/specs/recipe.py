@@ -70,14 +70,16 @@ class Recipe:
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
     objective: Annotated[
-        ObjectiveSpec | None, About("what it is trained to say; left out: what is usual for the model")
-    ] = None
+        ObjectiveSpec, About("what it is trained to say; left out: what is usual for the model")
+    ] = None  # type: ignore[assignment]
     training: Annotated[TrainingSpec, About("how it is trained")] = TrainingSpec()
     evaluation: Annotated[EvaluationSpec, About("how it is scored")] = EvaluationSpec()
     generation: Annotated[GenerationSpec, About("how it writes")] = GenerationSpec()
     seed: Annotated[int, About("seed of everything random", ge=0)] = 0
 
     def __post_init__(self) -> None:
+        if self.objective is None:
+            object.__setattr__(self, "objective", usual(self.model.kind))
         if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if self.sequence > self.model.context:
@@ -88,23 +90,18 @@ class Recipe:
             )
 
         possible = OBJECTIVES[self.model.kind]
-        if self.goal.kind not in possible:
+        if self.objective.kind not in possible:
             raise RecipeError(
-                f"{self.goal.kind!r} is nothing a model of kind {self.model.kind!r} is trained by",
+                f"{self.objective.kind!r} is nothing a model of kind {self.model.kind!r} is trained by",
                 where="objective.kind",
                 advice=f"there is {', '.join(possible)}",
             )
-        if getattr(self.goal, "next_sentence", False) and not getattr(self.model, "pooler", True):
+        if getattr(self.objective, "next_sentence", False) and not getattr(self.model, "pooler", True):
             raise RecipeError(
                 "whether sentences follow each other is read off the pooler, and the model has none",
                 where="objective.next_sentence",
                 advice="set model.pooler = true",
             )
-
-    @property
-    def goal(self) -> ObjectiveSpec:
-        """What the model is trained to say."""
-        return usual(self.model.kind) if self.objective is None else self.objective
 
     @property
     def sequence(self) -> int:

@@ -11,8 +11,8 @@ from textmill.stages.runs.train import train
 from textmill.stages.workspace.workspace import Workspace
 
 
-def run(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> dict[str, Any]:
+def run(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> dict[str, Any]:
     """Prepare, train, evaluate and publish whatever is out of date, saying why; the published model's report."""
-    trained = train(recipe, space, fork=fork)
-    evaluate_run(trained, space)
-    return publish_run(trained, space)
+    trained = train(recipe, workspace, fork=fork)
+    evaluate_run(trained, workspace)
+    return publish_run(trained, workspace)

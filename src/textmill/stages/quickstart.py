@@ -27,29 +27,29 @@ _MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
 
 
 def quickstart(
-    space: Workspace, *, minutes: float, corpus: Sequence[Path] = (), name: str | None = None
+    workspace: Workspace, *, minutes: float, corpus: Sequence[Path] = (), name: str | None = None
 ) -> dict[str, Any]:
     """Collect, learn a tokenizer, train for about `minutes`, evaluate, generate, publish, verify, trace, mix."""
     started = time.monotonic()
     name = name or _name(minutes, corpus)
-    path = space.root / f"{name}.toml"
+    path = workspace.root / f"{name}.toml"
     if path.is_file():
         recipe = recipes.load(path)
-        space.reporter.note(f"going on with {path}")
+        workspace.reporter.note(f"going on with {path}")
     else:
         recipe = _recipe(name, corpus)
-        recipe = _fit_to_time(recipe, space, minutes)
+        recipe = _fit_to_time(recipe, workspace, minutes)
         files.write_text(path, recipes.dumps(recipe))
-    result = pipeline.run(recipe, space)
-    run = space.run(name)
+    result = pipeline.run(recipe, workspace)
+    run = workspace.run(name)
     curve = run.path / "loss.svg"
-    files.write_text(curve, history.svg(space, [name]))
-    space.reporter.note("tracing the samples to their documents, and weighing the model with n-grams")
+    files.write_text(curve, history.svg(workspace, [name]))
+    workspace.reporter.note("tracing the samples to their documents, and weighing the model with n-grams")
     scores = result["scores"]
     return result | {
         "scores": scores
-        | {"table": _beside(scores["table"], mix.beside(run, space, test_tokens=scores["targets"]))},
-        "traces": trace.of_samples(run, space, scores["samples"]),
+        | {"table": _beside(scores["table"], mix.beside(run, workspace, test_tokens=scores["targets"]))},
+        "traces": trace.of_samples(run, workspace, scores["samples"]),
         "recipe": str(path),
         "loss_curve": str(curve),
         "seconds": round(time.monotonic() - started, 1),
@@ -103,13 +103,13 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
     return schema.read(Recipe, data)
 
 
-def _fit_to_time(recipe: Recipe, space: Workspace, minutes: float) -> Recipe:
+def _fit_to_time(recipe: Recipe, workspace: Workspace, minutes: float) -> Recipe:
     """The recipe with as many steps as fit the time, measured on its own data, within a few epochs of it."""
     from textmill.stages.runs.check import seconds_per_step
     from textmill.stages.workspace.inputs import loader_of
 
-    prepared = prepare(recipe, space)
-    space.reporter.note("measuring this machine's speed")
+    prepared = prepare(recipe, workspace)
+    workspace.reporter.note("measuring this machine's speed")
     seconds = seconds_per_step(recipe, prepared)
     epoch = loader_of(recipe, prepared).steps_per_epoch
     steps = int(max(10, min(minutes * 60 / seconds, _MOST_EPOCHS * max(epoch, 1))))

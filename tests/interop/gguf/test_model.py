@@ -14,7 +14,7 @@ from textmill.interop.gguf import architectures, reader, writer
 from textmill.interop.gguf import model as gguf_read
 from textmill.interop.gguf import model as gguf_write
 from textmill.models import build
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import (
     LearnedPositions,
@@ -90,7 +90,7 @@ def published(spec, tokenizer, seed=0, template=None):
             if parameter.dim() == 1:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
             parameter.copy_(parameter.bfloat16())
-    return Published(model, tokenizer, spec, GenerationSpec(), {"name": "tiny"}, template)
+    return Pretrained(model, tokenizer, spec, GenerationSpec(), {"name": "tiny"}, template)
 
 
 def logits(model, ids):

@@ -12,7 +12,7 @@ from textmill.data.batch import Batch
 from textmill.interop.onnx import graphs
 from textmill.interop.onnx.runtime import OnnxModel
 from textmill.models.build import build
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.head import ClassifyHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
 from textmill.specs.position import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
@@ -49,15 +49,15 @@ CASES = {
 QUICK = ("decoder", "labels")  # drawing a graph takes seconds
 
 
-def make(name: str, tokenizer) -> Published:
+def make(name: str, tokenizer) -> Pretrained:
     spec, head = CASES[name]
     model = build(spec, tokenizer.vocabulary, seed=1, head=head).eval()
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    return Published(model, tokenizer, spec, GenerationSpec(), {})
+    return Pretrained(model, tokenizer, spec, GenerationSpec(), {})
 
 
-def batch_of(published: Published, rows: int, length: int, side: str) -> Batch:
+def batch_of(published: Pretrained, rows: int, length: int, side: str) -> Batch:
     inputs = torch.randint(0, published.model.vocabulary, (rows, length))
     mask = torch.ones(rows, length, dtype=torch.bool)
     mask[0, : length // 2 if side == "left" else 0] = False
@@ -102,7 +102,7 @@ def test_the_graphs_are_the_model(name, tokenizer, tmp_path):
 
 def test_what_has_no_graph_says_so(tokenizer, tmp_path):
     spec = RecurrentSpec(d_model=8, layers=1)
-    published = Published(build(spec, tokenizer.vocabulary), tokenizer, spec, GenerationSpec(), {})
+    published = Pretrained(build(spec, tokenizer.vocabulary), tokenizer, spec, GenerationSpec(), {})
     with pytest.raises(TextmillError, match="recurrent has no ONNX graph"):
         graphs.write(published, tmp_path / "out")
 

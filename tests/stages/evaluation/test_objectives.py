@@ -91,16 +91,16 @@ def corpus(tmp_path_factory):
 def evaluated(corpus, tmp_path_factory):
     """(recipe, prepared, model, report, run, space) of a case, made once."""
     torch.set_num_threads(1)
-    space, made = Workspace(tmp_path_factory.mktemp("work"), Quiet()), {}
+    workspace, made = Workspace(tmp_path_factory.mktemp("work"), Quiet()), {}
 
     def make(name: str):
         if name not in made:
             model, objective = CASES[name]
             recipe = schema.read(Recipe, _plain(name, model, objective, corpus))
-            run = train.train(recipe, space)
-            report = evaluate.evaluate_run(run, space)
-            prepared = trained_on(run, space)
-            made[name] = recipe, prepared, best_weights(run).build(recipe, prepared), report, run, space
+            run = train.train(recipe, workspace)
+            report = evaluate.evaluate_run(run, workspace)
+            prepared = trained_on(run, workspace)
+            made[name] = recipe, prepared, best_weights(run).build(recipe, prepared), report, run, workspace
         return made[name]
 
     return make
@@ -133,8 +133,8 @@ def single(view, row: int) -> Batch:
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_reports_have_one_shape(evaluated, name):
-    recipe, _, _, report, run, space = evaluated(name)
-    assert report["objective"] == recipe.goal.kind
+    recipe, _, _, report, run, workspace = evaluated(name)
+    assert report["objective"] == recipe.objective.kind
     headline = report["table"][0]
     assert headline["name"] == "this model"
     assert headline["value"] == report["scores"][report["headline"].replace(" ", "_")]
@@ -148,8 +148,8 @@ def test_reports_have_one_shape(evaluated, name):
     assert report["documents"] > 5
     assert report["better"] in ("lower", "higher")
     assert json.loads((run.evaluation / "report.json").read_text()) == report
-    assert evaluate.evaluate_run(run, space) == report
-    row = next(row for row in history.overview(space) if row["name"] == run.name)
+    assert evaluate.evaluate_run(run, workspace) == report
+    row = next(row for row in history.overview(workspace) if row["name"] == run.name)
     assert (row["headline"], row["score"]) == (report["headline"], headline["value"])
     if recipe.model.kind == "encoder":
         assert report["samples"] == []
@@ -183,11 +183,13 @@ def test_tokens_of_plain_text(evaluated, name):
         assert scores["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-5)
         assert [row["name"] for row in report["table"]] == ["this model", "unigram", "xz", "zstd"]
         return
-    token = "hidden_token" if recipe.goal.kind == "masked" else "token"
-    accuracy = "masked_accuracy" if recipe.goal.kind == "masked" else "token_accuracy"
+    token = "hidden_token" if recipe.objective.kind == "masked" else "token"
+    accuracy = "masked_accuracy" if recipe.objective.kind == "masked" else "token_accuracy"
     assert scores[f"nats_per_{token}"] == pytest.approx(nats / targets, rel=1e-5)
     assert scores[accuracy] == pytest.approx(hits / targets, abs=1.5 / targets)
-    assert report["headline"] == ("masked accuracy" if recipe.goal.kind == "masked" else "nats per token")
+    assert report["headline"] == (
+        "masked accuracy" if recipe.objective.kind == "masked" else "nats per token"
+    )
     assert ("next-sentence_accuracy" in scores) == (name == "next-sentence")
     if rows:
         assert scores["next-sentence_accuracy"] == pytest.approx(right / rows, abs=1.1 / rows)
@@ -327,7 +329,7 @@ def test_tags(evaluated, name):
     found: dict[int, list[str]] = {}
     for row, (batch, logits, targets) in enumerate(_logits(model, loader, prepared)):
         there = targets != IGNORE
-        if recipe.goal.crf:
+        if recipe.objective.crf:
             best = (
                 _brute(model.head.crf, logits[there]) if there.sum() < 4 else model.predict(batch)[0][there]
             )
@@ -410,7 +412,7 @@ def test_a_sample_is_of_whole_records_and_always_the_same(evaluated, name):
     some = dataclasses.replace(
         recipe, evaluation=dataclasses.replace(recipe.evaluation, tokens=100, bootstrap=5)
     )
-    measure = evaluate.measures()[recipe.goal.kind]
+    measure = evaluate.measures()[recipe.objective.kind]
     first, second = (measure(Asked(model, some, prepared, Quiet())) for _ in range(2))
     assert first.plain() == second.plain()
     assert 0 < first.documents < report["documents"]
@@ -418,21 +420,21 @@ def test_a_sample_is_of_whole_records_and_always_the_same(evaluated, name):
 
 @pytest.mark.parametrize(("name", "idle"), [("masked", True), ("next-sentence", False), ("classify", False)])
 def test_check_says_where_nothing_trains_the_pooler(evaluated, name, idle):
-    recipe, *_, space = evaluated(name)
-    said = [finding["text"] for finding in check.check(recipe, space)["findings"]]
+    recipe, *_, workspace = evaluated(name)
+    said = [finding["text"] for finding in check.check(recipe, workspace)["findings"]]
     assert any("nothing trains the pooler" in text for text in said) == idle
 
 
 def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     from textmill.interop.huggingface import directory
 
-    recipe, prepared, model, *_, space = evaluated("classify")
+    recipe, prepared, model, *_, workspace = evaluated("classify")
     (tmp_path / "new.txt").write_text("mill")
     directory.write(
         tmp_path / "model", model, prepared.open_tokenizer(), generation=recipe.generation, info={}
     )
     with pytest.raises(TextmillError, match="does not go on with text"):
-        evaluate.evaluate_files(space, str(tmp_path / "model"), [tmp_path / "new.txt"])
+        evaluate.evaluate_files(workspace, str(tmp_path / "model"), [tmp_path / "new.txt"])
 
 
 @pytest.mark.parametrize(

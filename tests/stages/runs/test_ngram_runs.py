@@ -26,7 +26,7 @@ from textmill.stages.workspace.workspace import Workspace
 
 
 @pytest.fixture
-def space(tmp_path):
+def workspace(tmp_path):
     return Workspace(tmp_path / "work", Silent())
 
 
@@ -43,66 +43,66 @@ def counted(base, name="counted", **fields):
 
 
 @pytest.mark.parametrize("smoothing", ["modified-kneser-ney", "infinity"])
-def test_a_run_from_recipe_to_published_model(tiny, space, smoothing):
+def test_a_run_from_recipe_to_published_model(tiny, workspace, smoothing):
     asked = counted(tiny, smoothing=smoothing, cache=0.1, cache_window=20)
-    result = pipeline.run(asked, space)
+    result = pipeline.run(asked, workspace)
     assert result["parity"]["ok"]
     rows = {row["name"]: row["value"] for row in result["scores"]["table"]}
     assert rows["this model"] < rows["unigram"]
-    [shown] = history.overview(space)
+    [shown] = history.overview(workspace)
     assert (shown["state"], shown["step"], shown["steps"]) == ("published", 1, 1)
     assert shown["best_validation"] is not None
-    about = json.loads((space.run("counted").model / "textmill.json").read_text())
+    about = json.loads((workspace.run("counted").model / "textmill.json").read_text())
     assert about["twin"] is None
     assert about["model"]["smoothing"] == smoothing
     skipped = {
         row["name"]: row["why"]
-        for row in verify.verify(space, "counted")["checks"]
+        for row in verify.verify(workspace, "counted")["checks"]
         if row["state"] == "skipped"
     }
     assert "no twin" in skipped["transformers"] or "not installed" in skipped["transformers"]
     [answer] = generate.collect(
-        generate.generate(space, "counted", ["the mill"], changes={"tokens": 8}), ["the mill"]
+        generate.generate(workspace, "counted", ["the mill"], changes={"tokens": 8}), ["the mill"]
     )
     assert answer["tokens"] > 0
-    kinds = {item.kind for _, item in lineage.walk(lineage.read(space.run("counted").model))}
+    kinds = {item.kind for _, item in lineage.walk(lineage.read(workspace.run("counted").model))}
     assert kinds == {"model", "run", "tokens", "corpus", "tokenizer"}
 
 
-def test_done_is_done(tiny, space):
-    run = train.train(counted(tiny), space)
+def test_done_is_done(tiny, workspace):
+    run = train.train(counted(tiny), workspace)
     before = {path: path.stat().st_mtime_ns for path in run.checkpoints.rglob("*.safetensors")}
-    train.train(counted(tiny), space)
+    train.train(counted(tiny), workspace)
     assert {path: path.stat().st_mtime_ns for path in run.checkpoints.rglob("*.safetensors")} == before
     with pytest.raises(RecipeError, match=r"model\.order: 3 -> 2"):
-        train.train(counted(tiny, order=2), space)
+        train.train(counted(tiny, order=2), workspace)
     shutil.rmtree(run.checkpoints)
-    train.train(counted(tiny), space)
+    train.train(counted(tiny), workspace)
     again = {path: path.read_bytes() for path in run.checkpoints.rglob("*.safetensors")}
     assert set(again) == set(before)
 
 
-def test_check_says_what_it_cannot_foretell(tiny, space, textmill, tiny_recipe):
-    result = check.check(counted(tiny), space, sweep=True)
+def test_check_says_what_it_cannot_foretell(tiny, workspace, textmill, tiny_recipe):
+    result = check.check(counted(tiny), workspace, sweep=True)
     assert result["steps"] == 1
     assert any("counted once" in finding["text"] for finding in result["findings"])
     shown = textmill("check", tiny_recipe, "--set", "model={kind='ngram'}", "--set", "name=other").stdout
     assert "counted once" in " ".join(shown.split())
 
 
-def test_files_are_scored_by_a_counted_model(tiny, space, tmp_path):
-    pipeline.run(counted(tiny), space)
+def test_files_are_scored_by_a_counted_model(tiny, workspace, tmp_path):
+    pipeline.run(counted(tiny), workspace)
     (tmp_path / "new.txt").write_text("the mill turns wind into bread\n")
-    result = evaluate.evaluate(space, "counted", files=[tmp_path / "new.txt"])
+    result = evaluate.evaluate(workspace, "counted", files=[tmp_path / "new.txt"])
     assert result["scores"]["bits_per_byte"] > 0
 
 
-def test_mixtures(tiny, space, tmp_path):
+def test_mixtures(tiny, workspace, tmp_path):
     """Weights are fitted, the report adds up, the directory generates, and a part that changed is noticed."""
     short = dataclasses.replace(tiny, training=dataclasses.replace(tiny.training, steps=6))
     for asked in (short, counted(tiny), counted(tiny, "endless", smoothing="infinity")):
-        pipeline.run(asked, space)
-    report = mix.mix(space, ["tiny", "counted", "endless"], out=tmp_path / "mixed")
+        pipeline.run(asked, workspace)
+    report = mix.mix(workspace, ["tiny", "counted", "endless"], out=tmp_path / "mixed")
     assert sum(report["weights"].values()) == pytest.approx(1, abs=1e-5)
     rows = {row["name"]: row["value"] for row in report["table"]}
     parts = [rows[name] for name in ("tiny", "counted", "endless")]
@@ -115,53 +115,53 @@ def test_mixtures(tiny, space, tmp_path):
         report["validation_nats_per_token"]["learned mixture"]
         <= report["validation_nats_per_token"]["linear mixture"] + 1e-6
     )
-    single = evaluate.evaluate_run(locate_run(space, "tiny"), space)["scores"]["bits_per_byte"]
+    single = evaluate.evaluate_run(locate_run(workspace, "tiny"), workspace)["scores"]["bits_per_byte"]
     assert rows["tiny"] == pytest.approx(single, rel=0.05)  # the mixture reads shorter pieces, or longer ones
 
     published = directory.read(tmp_path / "mixed")
     assert isinstance(published.model, Mixture)
-    checks = {row["name"]: row["state"] for row in verify.verify(space, str(tmp_path / "mixed"))["checks"]}
+    checks = {row["name"]: row["state"] for row in verify.verify(workspace, str(tmp_path / "mixed"))["checks"]}
     assert checks["cached decoding"] == checks["batch with padding"] == "ok"
     texts = [
         generate.collect(
-            generate.generate(space, str(tmp_path / "mixed"), ["the"], changes={"tokens": 6}), ["the"]
+            generate.generate(workspace, str(tmp_path / "mixed"), ["the"], changes={"tokens": 6}), ["the"]
         )
         for _ in range(2)
     ]
     assert texts[0] == texts[1]
 
-    weights = space.run("counted").model / "model.safetensors"
+    weights = workspace.run("counted").model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(DamagedError, match="another model"):
         directory.read(tmp_path / "mixed")
 
 
-def test_mixing_wants_two_models_of_one_tokenizer(tiny, space):
-    pipeline.run(counted(tiny), space)
+def test_mixing_wants_two_models_of_one_tokenizer(tiny, workspace):
+    pipeline.run(counted(tiny), workspace)
     with pytest.raises(RecipeError, match="two models"):
-        mix.mix(space, ["counted"])
+        mix.mix(workspace, ["counted"])
     spec = dataclasses.replace(tiny.tokenizer, kind="bytes")
-    pipeline.run(counted(dataclasses.replace(tiny, tokenizer=spec), "bytes"), space)
+    pipeline.run(counted(dataclasses.replace(tiny, tokenizer=spec), "bytes"), workspace)
     with pytest.raises(TextmillError, match="another tokenizer"):
-        mix.mix(space, ["counted", "bytes"])
+        mix.mix(workspace, ["counted", "bytes"])
 
 
-def test_beside_gives_rows_for_a_runs_table(tiny, space):
-    run = train.train(tiny, space)
-    rows = mix.beside(run, space, fit_tokens=1000, test_tokens=1000)
+def test_beside_gives_rows_for_a_runs_table(tiny, workspace):
+    run = train.train(tiny, workspace)
+    rows = mix.beside(run, workspace, fit_tokens=1000, test_tokens=1000)
     assert [row["name"] for row in rows[:3]] == [mix.OWN, "5-gram, modified Kneser-Ney", "∞-gram"]
     assert len(rows) == 4
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
 
 
-def test_arpa_and_back(tiny, space, tmp_path, textmill):
-    pipeline.run(counted(tiny), space)
+def test_arpa_and_back(tiny, workspace, tmp_path, textmill):
+    pipeline.run(counted(tiny), workspace)
     textmill("ngram", "export", "counted", tmp_path / "a.arpa")
     textmill("ngram", "import", tmp_path / "a.arpa", tmp_path / "model", "--like", "counted")
-    models = [directory.read(place).model for place in (space.run("counted").model, tmp_path / "model")]
+    models = [directory.read(place).model for place in (workspace.run("counted").model, tmp_path / "model")]
     tables = [model.state_dict() for model in models]
     assert all(
         torch.allclose(tables[0][name].double(), tables[1][name].double(), atol=1e-5) for name in tables[0]
     )
     with pytest.raises(TextmillError, match="there already"):
-        ngram.take_in(space, tmp_path / "a.arpa", "counted", tmp_path / "model")
+        ngram.take_in(workspace, tmp_path / "a.arpa", "counted", tmp_path / "model")

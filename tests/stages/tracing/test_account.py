@@ -64,28 +64,28 @@ baselines = []
 tokens = 12
 """
     )
-    space = Workspace(folder / "work", Silent())
+    workspace = Workspace(folder / "work", Silent())
     asked = recipe_file.load(path)
-    pipeline.run(asked, space)
+    pipeline.run(asked, workspace)
     packed = dataclasses.replace(
         asked, name="packed", training=dataclasses.replace(asked.training, packing="best-fit", steps=40)
     )
-    train(packed, space)
-    return space, asked, texts, path
+    train(packed, workspace)
+    return workspace, asked, texts, path
 
 
 @pytest.fixture
 def own(made, tmp_path):
     """A copy of it that a test may change."""
-    space, asked, texts, path = made
-    shutil.copytree(space.root, tmp_path / "work")
+    workspace, asked, texts, path = made
+    shutil.copytree(workspace.root, tmp_path / "work")
     return Workspace(tmp_path / "work", Silent()), asked, texts, path
 
 
-def walked(space, name, document, steps):
+def walked(workspace, name, document, steps):
     """Tokens of a document by step, by walking through all steps."""
-    run = space.run(name)
-    loader = loader_of(run.recipe(), trained_on(run, space))
+    run = workspace.run(name)
+    loader = loader_of(run.recipe(), trained_on(run, workspace))
     found = {}
     for step in range(steps):
         tokens = dict(loader.documents(step)).get(document, 0)
@@ -96,13 +96,13 @@ def walked(space, name, document, steps):
 
 @pytest.mark.parametrize("name", ["tiny", "packed"])
 def test_checkpoints_saw_what_the_walk_says(made, name):
-    space, *_ = made
-    run = space.run(name)
-    corpus = trained_on(run, space).open_corpus()
+    workspace, *_ = made
+    run = workspace.run(name)
+    corpus = trained_on(run, workspace).open_corpus()
     steps = run.recipe().training.steps
     for document in list(corpus.documents("train"))[::9]:
-        [row] = sightings.sightings(space, document.id, run=name)["runs"]
-        expected = walked(space, name, document.id, steps)
+        [row] = sightings.sightings(workspace, document.id, run=name)["runs"]
+        expected = walked(workspace, name, document.id, steps)
         [seen] = row["seen"]
         assert seen["steps"] == list(expected)
         assert seen["times"] == len(expected)
@@ -120,9 +120,9 @@ def test_checkpoints_saw_what_the_walk_says(made, name):
 
 
 def test_the_published_model_is_among_them(made):
-    space, *_ = made
-    document = next(iter(trained_on(space.run("tiny"), space).open_corpus().documents("train")))
-    [row] = sightings.sightings(space, document.id, run="tiny")["runs"]
+    workspace, *_ = made
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("train")))
+    [row] = sightings.sightings(workspace, document.id, run="tiny")["runs"]
     model = row["checkpoints"][-1]
     assert model["checkpoint"] == "model"
     same = next(one for one in row["checkpoints"] if one["step"] == model["step"])
@@ -130,54 +130,54 @@ def test_the_published_model_is_among_them(made):
 
 
 def test_a_document_of_the_test_part_was_never_read(made):
-    space, *_ = made
-    document = next(iter(trained_on(space.run("tiny"), space).open_corpus().documents("test")))
-    for row in sightings.sightings(space, document.id)["runs"]:
+    workspace, *_ = made
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("test")))
+    for row in sightings.sightings(workspace, document.id)["runs"]:
         assert row["seen"][0]["parts"] == ["test"]
         assert row["seen"][0]["times"] == 0
         assert not any(one["saw"] for one in row["checkpoints"])
 
 
 def test_a_step_that_was_passed_over_was_not_learnt_from(own):
-    space, *_ = own
-    run = space.run("tiny")
-    document = next(iter(trained_on(run, space).open_corpus().documents("train")))
-    [before] = sightings.sightings(space, document.id, run="tiny")["runs"]
+    workspace, *_ = own
+    run = workspace.run("tiny")
+    document = next(iter(trained_on(run, workspace).open_corpus().documents("train")))
+    [before] = sightings.sightings(workspace, document.id, run="tiny")["runs"]
     step = before["seen"][0]["steps"][0]
     state = run.checkpoints / "step-00000060" / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | {"skipped": [step]}))
-    [after] = sightings.sightings(space, document.id, run="tiny")["runs"]
+    [after] = sightings.sightings(workspace, document.id, run="tiny")["runs"]
     last = {row["checkpoint"]: row["saw"] for row in after["checkpoints"]}["checkpoints/step-00000060"]
     assert last[0]["steps"] == before["seen"][0]["times"] - 1
 
 
 def test_a_fork_saw_what_the_run_before_it_saw(own):
-    space, asked, *_ = own
+    workspace, asked, *_ = own
     longer = dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=80))
-    train(longer, space, fork="longer")
-    document = next(iter(trained_on(space.run("tiny"), space).open_corpus().documents("train")))
-    [row] = sightings.sightings(space, document.id, run="longer")["runs"]
-    first = walked(space, "tiny", document.id, 60)
+    train(longer, workspace, fork="longer")
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("train")))
+    [row] = sightings.sightings(workspace, document.id, run="longer")["runs"]
+    first = walked(workspace, "tiny", document.id, 60)
     assert row["forked"]["step"] == 60
     assert row["forked"]["saw"][0]["tokens"] == sum(first.values())
     assert all(step >= 60 for step in row["seen"][0]["steps"])
 
 
 def test_names_a_person_may_use(made):
-    space, _, texts, _ = made
+    workspace, _, texts, _ = made
     path = texts / "012.txt"
     name = content_id(path.read_text())
     for said in (name, name[:10], str(path), "012.txt", "texts/012.txt"):
-        assert [one.document for one in holdings.find(space, said)] == [name], said
-    everything = {one.document for one in holdings.find(space, str(texts))}
+        assert [one.document for one in holdings.find(workspace, said)] == [name], said
+    everything = {one.document for one in holdings.find(workspace, str(texts))}
     assert len(everything) == 61  # 60 texts, and one with other line ends; the copy is the same document
     for said, message in (("12.txt", "in no corpus"), ("no such", "in no corpus"), ("ffffff0", "no corpus")):
         with pytest.raises(TextmillError, match=message):
-            holdings.find(space, said)
+            holdings.find(workspace, said)
 
 
 def test_an_end_of_a_place_that_several_have_is_refused(own):
-    space, asked, texts, _ = own
+    workspace, asked, texts, _ = own
     other = texts.parent / "other" / "texts"
     other.mkdir(parents=True)
     (other / "012.txt").write_text("another text of the same name, with a few words in it\n")
@@ -187,27 +187,27 @@ def test_an_end_of_a_place_that_several_have_is_refused(own):
             dataclasses.replace(
                 asked, name="other", corpus=dataclasses.replace(asked.corpus, sources=(source,))
             ),
-            space,
+            workspace,
         )
         with pytest.raises(TextmillError, match="means 2 files"):
-            holdings.find(space, "012.txt")
-        assert len(holdings.find(space, str(texts / "012.txt"))) == 1
+            holdings.find(workspace, "012.txt")
+        assert len(holdings.find(workspace, str(texts / "012.txt"))) == 1
     finally:
         shutil.rmtree(texts.parent / "other")
 
 
 def test_a_forgotten_document_stays_out(own):
-    space, asked, *_ = own
-    before = trained_on(space.run("tiny"), space)
+    workspace, asked, *_ = own
+    before = trained_on(workspace.run("tiny"), workspace)
     document = next(iter(before.open_corpus().documents("train")))
-    result = forget.forget(space, [document.id])
+    result = forget.forget(workspace, [document.id])
     assert [row["document"] for row in result["documents"]] == [document.id]
     assert result["documents"][0]["new"]
     assert {row["kind"] for row in result["made_from"]} >= {"corpus", "tokenizer", "tokens", "run", "model"}
     assert {row["run"] for row in result["made_from"] if row["kind"] == "run"} == {"tiny", "packed"}
     assert all(row["trained_on"] for row in result["made_from"])
-    assert (space.root / "runs" / "tiny" / "model" / "config.json").is_file()  # nothing was removed
-    after = prepare(asked, space)
+    assert (workspace.root / "runs" / "tiny" / "model" / "config.json").is_file()  # nothing was removed
+    after = prepare(asked, workspace)
     assert after.corpus.id != before.corpus.id
     everything = (after.corpus.path / name for name in ("rejected.jsonl", "report.json", "card.html"))
     assert document.text[10:60] not in "".join(path.read_text() for path in everything if path.is_file())
@@ -218,77 +218,79 @@ def test_a_forgotten_document_stays_out(own):
     aside = [row for row in read_jsonl(after.corpus.path / "rejected.jsonl") if row["step"] == "forget"]
     assert [(row["id"], row["reason"]) for row in aside] == [(document.id, "forgotten on request")]
     assert corpus.report["read"]["documents"] == before.open_corpus().report["read"]["documents"]
-    found = ancestry.difference(space, str(before.corpus.path), str(after.corpus.path))
+    found = ancestry.difference(workspace, str(before.corpus.path), str(after.corpus.path))
     assert [row["document"] for row in found["removed"]] == [document.id]
     assert found["removed"][0]["forgotten"]
     assert found["added"] == []
     assert [row["key"] for row in found["decided"]] == ["forgotten"]
-    assert [row for row in ancestry.tree(space, str(after.corpus.path))["artifacts"] if row.get("forgotten")]
-    assert prepare(asked, space).corpus.id == after.corpus.id
-    assert not forget.forget(space, [document.id])["documents"][0]["new"]
+    assert [
+        row for row in ancestry.tree(workspace, str(after.corpus.path))["artifacts"] if row.get("forgotten")
+    ]
+    assert prepare(asked, workspace).corpus.id == after.corpus.id
+    assert not forget.forget(workspace, [document.id])["documents"][0]["new"]
 
 
 def test_what_repeats_it_does_not_take_its_place(own):
-    space, asked, texts, _ = own
-    result = forget.forget(space, [str(texts / "again.txt")])
+    workspace, asked, texts, _ = own
+    result = forget.forget(workspace, [str(texts / "again.txt")])
     assert len(result["documents"]) == 2
-    corpus = prepare(asked, space).open_corpus()
+    corpus = prepare(asked, workspace).open_corpus()
     everything = [one for part in ("train", "validation", "test") for one in corpus.documents(part)]
     assert not any(one.text.startswith("7\n") for one in everything)
 
 
 def test_other_corpora_are_not_out_of_date_by_it(own):
-    space, asked, texts, _ = own
+    workspace, asked, texts, _ = own
     other = texts.parent / "elsewhere.txt"
     other.write_text("a few words that stand nowhere else\n" * 40)
     source = dataclasses.replace(asked.corpus.sources[0], paths=(str(other),))
     mine = dataclasses.replace(
         asked, name="mine", corpus=dataclasses.replace(asked.corpus, sources=(source,))
     )
-    before = prepare(mine, space)
-    listed = forget.forget(space, ["012.txt"])["made_from"]
+    before = prepare(mine, workspace)
+    listed = forget.forget(workspace, ["012.txt"])["made_from"]
     assert before.corpus.id not in {row["id"] for row in listed}
-    after = prepare(mine, space)
+    after = prepare(mine, workspace)
     assert (after.corpus.id, after.tokens.path) == (before.corpus.id, before.tokens.path)
 
 
 def test_mistakes_put_nothing_on_the_list(own):
-    space, *_ = own
+    workspace, *_ = own
     with pytest.raises(TextmillError, match="in no corpus"):
-        forget.forget(space, ["012.txt", "no such document"])
-    assert not list_of(space).exists()
-    list_of(space).write_text('{"document": "12"}\n')
+        forget.forget(workspace, ["012.txt", "no such document"])
+    assert not list_of(workspace).exists()
+    list_of(workspace).write_text('{"document": "12"}\n')
     with pytest.raises(DamagedError, match="line 1"):
-        forgotten(space)
+        forgotten(workspace)
 
 
 def test_a_file_no_corpus_holds_yet_can_be_forgotten(own, tmp_path):
-    space, *_ = own
+    workspace, *_ = own
     (tmp_path / "secret.txt").write_text("words to come\n")
-    result = forget.forget(space, [str(tmp_path / "secret.txt"), "0" * 32])
-    assert forgotten(space) == {content_id("words to come\n"), "0" * 32}
+    result = forget.forget(workspace, [str(tmp_path / "secret.txt"), "0" * 32])
+    assert forgotten(workspace) == {content_id("words to come\n"), "0" * 32}
     assert result["made_from"] == []
 
 
 def test_what_came_from_a_corpus(own):
-    space, asked, *_ = own
+    workspace, asked, *_ = own
     longer = dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=62))
-    indexing.build(space, "tiny")
-    train(longer, space, fork="longer")
-    corpus = trained_on(space.run("tiny"), space).corpus
-    kinds = [one.artifact.kind for one in descent.descendants(space, [corpus.id])]
+    indexing.build(workspace, "tiny")
+    train(longer, workspace, fork="longer")
+    corpus = trained_on(workspace.run("tiny"), workspace).corpus
+    kinds = [one.artifact.kind for one in descent.descendants(workspace, [corpus.id])]
     assert kinds == ["corpus", "tokenizer", "tokens", "index", "run", "run", "run", "model"]
-    assert descent.descendants(space, ["0" * 32]) == []
+    assert descent.descendants(workspace, ["0" * 32]) == []
 
 
 def test_sources_are_checked_again(own, tmp_path):
-    space, _, texts, _ = own
+    workspace, _, texts, _ = own
     moved = texts / "012.txt"
     before = moved.read_text()
     try:
         moved.write_text("changed since\n")
         (texts / "000.txt").rename(texts / "new.txt")
-        tree = ancestry.tree(space, "tiny", verify=True)
+        tree = ancestry.tree(workspace, "tiny", verify=True)
     finally:
         moved.write_text(before)
         (texts / "new.txt").rename(texts / "000.txt")
@@ -299,17 +301,17 @@ def test_sources_are_checked_again(own, tmp_path):
     assert row["inputs"] == 62
     assert row["sources"]["same"] == 60
     assert [len(row["sources"][key]) for key in ("changed", "gone", "new")] == [1, 1, 1]
-    assert ancestry.tree(space, "tiny", verify=True)["artifacts"][3]["sources"]["same"] == 62
+    assert ancestry.tree(workspace, "tiny", verify=True)["artifacts"][3]["sources"]["same"] == 62
 
 
 def test_samples_come_with_their_trace(made):
-    space, *_ = made
-    run = space.run("tiny")
+    workspace, *_ = made
+    run = workspace.run("tiny")
     samples = run.report()["samples"]
-    corpus = trained_on(run, space).open_corpus()
+    corpus = trained_on(run, workspace).open_corpus()
     document = max(corpus.documents("train"), key=lambda one: len(one.text))
     copied = {"prompt": "word", "text": document.text[20:120]}
-    rows = trace.of_samples(run, space, [*samples, copied], documents=99)
+    rows = trace.of_samples(run, workspace, [*samples, copied], documents=99)
     assert [row["text"] for row in rows] == [sample["text"] for sample in [*samples, copied]]
     assert len(rows[-1]["spans"]) <= 3
     assert any(document.id == held["document"] for span in rows[-1]["spans"] for held in span["found_in"])
@@ -320,16 +322,16 @@ def test_samples_come_with_their_trace(made):
 
 @pytest.mark.figures
 def test_sightings_are_quick(made):
-    space, *_ = made
-    document = next(iter(trained_on(space.run("tiny"), space).open_corpus().documents("train")))
+    workspace, *_ = made
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("train")))
     begun = time.perf_counter()
-    sightings.sightings(space, document.id)
+    sightings.sightings(workspace, document.id)
     assert time.perf_counter() - begun < 0.5
 
 
 def test_from_the_command_line(own, textmill):
-    space, *_ = own
-    environment = {"TEXTMILL_WORK": str(space.root)}
+    workspace, *_ = own
+    environment = {"TEXTMILL_WORK": str(workspace.root)}
     result = json.loads(textmill("trace", "--document", "012.txt", "--json", **environment).stdout)
     assert {row["run"] for row in result["runs"]} == {"tiny", "packed"}
     shown = textmill("trace", "--document", "012.txt", "--run", "tiny", **environment).stdout
@@ -343,4 +345,4 @@ def test_from_the_command_line(own, textmill):
     refused = textmill("trace", check=False, **environment)
     assert refused.returncode == 2
     assert "source files are as they were" in textmill("lineage", "tiny", "--verify", **environment).stdout
-    assert lineage.read(space.run("tiny").path).kind == "run"
+    assert lineage.read(workspace.run("tiny").path).kind == "run"

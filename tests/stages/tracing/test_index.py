@@ -38,43 +38,43 @@ class Listener(Reporter):
 
 
 @pytest.fixture
-def space(tmp_path):
+def workspace(tmp_path):
     return Workspace(tmp_path / "work", Listener())
 
 
 @pytest.fixture
-def parted(tiny_recipe, space):
+def parted(tiny_recipe, workspace):
     """A recipe prepared, and the texts of its training part."""
-    prepared = prepare(recipe_file.load(tiny_recipe), space)
+    prepared = prepare(recipe_file.load(tiny_recipe), workspace)
     return str(tiny_recipe), list(prepared.open_corpus().documents("train"))
 
 
-def test_counts_are_those_of_the_text(parted, space):
+def test_counts_are_those_of_the_text(parted, workspace):
     target, documents = parted
     texts = ["the mill", "turns water into", "river", "磨坊", "no such words here", " grain"]
-    found = stage.count(space, target, texts)
+    found = stage.count(workspace, target, texts)
     for row in found["counts"]:
         assert row["count"] == sum(document.text.count(row["text"]) for document in documents), row
     assert found["counts"][0]["count"] > 0
-    assert found["tokens"] == stage.open_index(space, target).index.tokens
+    assert found["tokens"] == stage.open_index(workspace, target).index.tokens
 
 
-def test_a_text_may_end_inside_a_token(parted, space):
+def test_a_text_may_end_inside_a_token(parted, workspace):
     target, documents = parted
-    opened = stage.open_index(space, target)
+    opened = stage.open_index(workspace, target)
     longest = max(range(opened.index.vocabulary), key=lambda token: len(opened.tokenizer.token_bytes(token)))
     word = opened.tokenizer.token_bytes(longest).decode()
     assert len(word) > 4
     for text in (word[:-1], f"the{word[:-2]}", word):
-        counted = stage.count(space, target, [text])["counts"][0]["count"]
+        counted = stage.count(workspace, target, [text])["counts"][0]["count"]
         assert counted == sum(document.text.count(text) for document in documents)
-        rows = stage.search(space, target, text, limit=1000)["places"]
+        rows = stage.search(workspace, target, text, limit=1000)["places"]
         assert [row["text"] for row in rows] == [text] * counted
 
 
-def test_search_shows_places_and_what_is_around(parted, space):
+def test_search_shows_places_and_what_is_around(parted, workspace):
     target, documents = parted
-    result = stage.search(space, target, "water into", limit=3)
+    result = stage.search(workspace, target, "water into", limit=3)
     assert len(result["places"]) == 3 <= result["count"]
     assert result["documents"] <= len({document.id for document in documents})
     by_id = {document.id: document for document in documents}
@@ -82,61 +82,61 @@ def test_search_shows_places_and_what_is_around(parted, space):
         document = by_id[row["document"]]
         assert row["source"] == document.source
         assert row["before"] + row["text"] + row["after"] in document.text
-    assert stage.search(space, target, "no such words here")["places"] == []
+    assert stage.search(workspace, target, "no such words here")["places"] == []
 
 
-def test_it_is_built_once_and_again_only_when_the_text_has_changed(parted, space, texts):
+def test_it_is_built_once_and_again_only_when_the_text_has_changed(parted, workspace, texts):
     target, _ = parted
-    first = stage.build(space, target)
+    first = stage.build(workspace, target)
     assert first["shards"] == 1
-    assert stage.build(space, target, memory=1000) == first  # memory decides no answer
-    again = Workspace(space.root, Listener())
+    assert stage.build(workspace, target, memory=1000) == first  # memory decides no answer
+    again = Workspace(workspace.root, Listener())
     stage.count(again, target, ["mill"])
     assert ("index", "up to date") in again.reporter.heard
-    assert list((space.root / "index" / ".shards").glob("[!.]*")) == []
+    assert list((workspace.root / "index" / ".shards").glob("[!.]*")) == []
     (texts / "new.txt").write_text("an unheard-of sentence about turbines\n")
-    other = Workspace(space.root, Listener())
+    other = Workspace(workspace.root, Listener())
     assert stage.build(other, target)["id"] != first["id"]
     assert ("index", "being made") in other.reporter.heard
 
 
-def test_a_run_is_indexed_without_its_sources(tiny_recipe, space, texts):
+def test_a_run_is_indexed_without_its_sources(tiny_recipe, workspace, texts):
     from textmill.stages import pipeline
 
     asked = recipe_file.load(tiny_recipe)
-    pipeline.run(asked, space)
+    pipeline.run(asked, workspace)
     for path in texts.iterdir():
         path.unlink()
-    built = stage.build(space, "tiny")
-    artifact = lineage.read(space.root / built["index"])
+    built = stage.build(workspace, "tiny")
+    artifact = lineage.read(workspace.root / built["index"])
     assert [parent["kind"] for parent in artifact.parents] == ["tokens"]
-    chain = ancestry.tree(space, built["index"], verify=True)
+    chain = ancestry.tree(workspace, built["index"], verify=True)
     assert chain["ok"]
     assert [row["kind"] for row in chain["artifacts"]] == ["index", "tokens", "corpus", "tokenizer", "corpus"]
-    samples = trace.trace(space, "tiny")["texts"]
+    samples = trace.trace(workspace, "tiny")["texts"]
     assert [sample["text"].startswith("the mill") for sample in samples] == [True]
-    assert not any("prepared again" in note for note in space.reporter.notes)
+    assert not any("prepared again" in note for note in workspace.reporter.notes)
 
 
-def test_what_a_run_was_trained_on_may_be_made_again(tiny_recipe, space):
+def test_what_a_run_was_trained_on_may_be_made_again(tiny_recipe, workspace):
     from textmill.stages.runs import train
 
     asked = recipe_file.load(tiny_recipe)
-    train.train(dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=1)), space)
-    before = stage.build(space, "tiny")
+    train.train(dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=1)), workspace)
+    before = stage.build(workspace, "tiny")
     for kind in ("tokens", "index"):
-        shutil.rmtree(space.root / kind)
-    assert stage.build(space, "tiny") == before
-    assert any("prepared again" in note for note in space.reporter.notes)
+        shutil.rmtree(workspace.root / kind)
+    assert stage.build(workspace, "tiny") == before
+    assert any("prepared again" in note for note in workspace.reporter.notes)
 
 
-def test_a_traced_text_names_its_documents(parted, space):
+def test_a_traced_text_names_its_documents(parted, workspace):
     target, documents = parted
     document = next(d for d in documents if not d.text.isascii())
     other = next(d for d in documents if d.text.isascii())
     copied, words = document.text[3:18], " ".join(other.text.split()[3:15])
     text = f"Quoting: {copied} — and then: {words} zzz"
-    [result] = trace.trace(space, target, text)["texts"]
+    [result] = trace.trace(workspace, target, text)["texts"]
     assert result["text"] == text
     found = {row["text"]: row for row in result["spans"]}
     for part, owner in ((copied, document), (words, other)):
@@ -153,44 +153,44 @@ def _common(text, part):
 
 
 @pytest.mark.figures
-def test_trace_is_quick(parted, space):
+def test_trace_is_quick(parted, workspace):
     target, documents = parted
-    trace.trace(space, target, "warm")
+    trace.trace(workspace, target, "warm")
     begin = time.perf_counter()
-    trace.trace(Workspace(space.root, Listener()), target, documents[0].text * 5)
+    trace.trace(Workspace(workspace.root, Listener()), target, documents[0].text * 5)
     assert time.perf_counter() - begin < 0.5
 
 
-def test_odd_texts_can_be_traced(parted, space):
+def test_odd_texts_can_be_traced(parted, workspace):
     target, _ = parted
     for text in ("", "\ud800", "\x00", "😀" * 40, "磨"):
-        [result] = trace.trace(space, target, text)["texts"]
+        [result] = trace.trace(workspace, target, text)["texts"]
         assert result["spans"] == []
 
 
-def test_mistakes_are_said(parted, space, texts):
+def test_mistakes_are_said(parted, workspace, texts):
     target, _ = parted
     for call, kind, message in (
-        (lambda: stage.build(space, target, part="exam"), RecipeError, "no part of a corpus"),
-        (lambda: stage.build(space, "nothing"), TextmillError, "no such run"),
-        (lambda: stage.build(space, "nothing.toml"), RecipeError, "no such recipe"),
-        (lambda: stage.count(space, target, [""]), TextmillError, "empty text"),
-        (lambda: trace.trace(space, target), TextmillError, "no text to trace"),
+        (lambda: stage.build(workspace, target, part="exam"), RecipeError, "no part of a corpus"),
+        (lambda: stage.build(workspace, "nothing"), TextmillError, "no such run"),
+        (lambda: stage.build(workspace, "nothing.toml"), RecipeError, "no such recipe"),
+        (lambda: stage.count(workspace, target, [""]), TextmillError, "empty text"),
+        (lambda: trace.trace(workspace, target), TextmillError, "no text to trace"),
     ):
         with pytest.raises(kind, match=message):
             call()
 
 
-def test_a_damaged_index_is_said(parted, space):
+def test_a_damaged_index_is_said(parted, workspace):
     target, _ = parted
-    opened = stage.open_index(space, target)
+    opened = stage.open_index(workspace, target)
     path = opened.artifact.path / "shard-00000" / "suffixes.bin"
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(DamagedError, match="suffixes"):
-        stage.count(space, target, ["mill"])
+        stage.count(workspace, target, ["mill"])
     path.unlink()  # a missing file is made again
-    assert stage.count(space, target, ["mill"])["counts"][0]["count"] > 0
+    assert stage.count(workspace, target, ["mill"])["counts"][0]["count"] > 0
     Index(opened.artifact.path).verify()
 
 

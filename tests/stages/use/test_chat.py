@@ -38,12 +38,12 @@ def directory(tmp_path_factory):
 
 
 @pytest.fixture
-def space(tmp_path):
+def workspace(tmp_path):
     return Workspace(tmp_path / "work", Silent())
 
 
-def begin(space, directory, **options):
-    return chat.begin(space, str(directory), changes=options.pop("changes", {}), **options)
+def begin(workspace, directory, **options):
+    return chat.begin(workspace, str(directory), changes=options.pop("changes", {}), **options)
 
 
 def answer(conversation, text):
@@ -52,8 +52,8 @@ def answer(conversation, text):
     return "".join(piece.text for piece in pieces)
 
 
-def test_a_turn_reads_what_is_new_of_the_conversation(space, directory, monkeypatch):
-    talk = begin(space, directory, changes={"tokens": 4})
+def test_a_turn_reads_what_is_new_of_the_conversation(workspace, directory, monkeypatch):
+    talk = begin(workspace, directory, changes={"tokens": 4})
     answer(talk, "Good morning to you")
     read = []
     plain = talk.model.hidden_step
@@ -66,8 +66,8 @@ def test_a_turn_reads_what_is_new_of_the_conversation(space, directory, monkeypa
     assert max(read) < whole - len("Good morning to you")
 
 
-def test_each_turn_is_read_with_those_before(space, directory):
-    talk = begin(space, directory, system="Be brief.")
+def test_each_turn_is_read_with_those_before(workspace, directory):
+    talk = begin(workspace, directory, system="Be brief.")
     first = answer(talk, "Hi")
     second = answer(talk, "And <|end|> now?")
     assert [message["role"] for message in talk.messages] == [
@@ -86,8 +86,8 @@ def test_each_turn_is_read_with_those_before(space, directory):
     assert talk.messages == [{"role": "system", "content": "Be brief."}]
 
 
-def test_the_oldest_turns_are_forgotten_and_the_system_message_stays(space, directory):
-    talk = begin(space, directory, system="S")
+def test_the_oldest_turns_are_forgotten_and_the_system_message_stays(workspace, directory):
+    talk = begin(workspace, directory, system="S")
     read = []
     for turn in range(6):
         answer(talk, f"message number {turn}")
@@ -105,8 +105,8 @@ def test_the_oldest_turns_are_forgotten_and_the_system_message_stays(space, dire
     assert len(talk._fitting()) <= 96 - 8
 
 
-def test_a_message_too_long_is_not_said(space, directory):
-    talk = begin(space, directory)
+def test_a_message_too_long_is_not_said(workspace, directory):
+    talk = begin(workspace, directory)
     with pytest.raises(TextmillError, match="there is room for 88"):
         answer(talk, "x" * 200)
     assert talk.messages == []
@@ -114,8 +114,8 @@ def test_a_message_too_long_is_not_said(space, directory):
     assert len(talk.messages) == 2
 
 
-def test_a_stopped_answer_is_what_has_come(space, directory):
-    talk = begin(space, directory, changes=TALKATIVE)
+def test_a_stopped_answer_is_what_has_come(workspace, directory):
+    talk = begin(workspace, directory, changes=TALKATIVE)
     pieces = talk.say("Hi")
     heard = "".join(next(pieces).text for _ in range(3))
     pieces.close()
@@ -123,27 +123,27 @@ def test_a_stopped_answer_is_what_has_come(space, directory):
     assert answer(talk, "Go on") == talk.messages[-1]["content"]
 
 
-def test_a_template_of_ones_own(space, directory, tmp_path):
+def test_a_template_of_ones_own(workspace, directory, tmp_path):
     (tmp_path / "mine.jinja").write_text(
         "{{ messages[-1]['content'] + '<|end|>' }}"
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
     )
-    talk = begin(space, directory, template=tmp_path / "mine.jinja")
+    talk = begin(workspace, directory, template=tmp_path / "mine.jinja")
     answer(talk, "Hi")
     with pytest.raises(TextmillError, match="takes no system message"):
         talk.system("S")
     assert len(talk.messages) == 2
     with pytest.raises(TextmillError, match=r"nothing\.jinja"):
-        begin(space, directory, template=tmp_path / "nothing.jinja")
+        begin(workspace, directory, template=tmp_path / "nothing.jinja")
 
 
-def test_wrong_use_is_said(space, directory):
+def test_wrong_use_is_said(workspace, directory):
     with pytest.raises(RecipeError, match="--weights"):
-        begin(space, directory, weights="fp8")
+        begin(workspace, directory, weights="fp8")
     with pytest.raises(RecipeError, match="temperature"):
-        begin(space, directory, changes={"temperature": -1})
+        begin(workspace, directory, changes={"temperature": -1})
     with pytest.raises(TextmillError, match="no such run"):
-        begin(space, "nothing")
+        begin(workspace, "nothing")
 
 
 def run(directory, tmp_path, *arguments, lines=""):
@@ -168,8 +168,8 @@ def test_the_verb(directory, tmp_path):
     assert said.exit_code != 0
 
 
-def test_ctrl_c_stops_the_answer_and_not_the_session(space, directory, monkeypatch, capsys):
-    talk = begin(space, directory, changes=TALKATIVE)
+def test_ctrl_c_stops_the_answer_and_not_the_session(workspace, directory, monkeypatch, capsys):
+    talk = begin(workspace, directory, changes=TALKATIVE)
     before = talk.say
 
     def interrupted(text):

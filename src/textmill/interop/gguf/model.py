@@ -15,13 +15,13 @@ from textmill.interop.gguf import architectures, reader, tokenizer_read, tokeniz
 from textmill.interop.gguf.quants import pack
 from textmill.interop.gguf.writer import Outgoing
 from textmill.models import build
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import Llama3Scaling, RotaryPositions
 from textmill.specs.recipe import GenerationSpec
 
 
-def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:
+def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     """Load a GGUF file: weights unpacked into `dtype`, and the tokenizer and chat template inside it.
 
     Raises TextmillError for an architecture, a tokenizer or a packing that is not read here, and DamagedError for a
@@ -38,7 +38,7 @@ def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Published:
     tokenizer = tokenizer_read.read(file.metadata, path)
     model.load_state_dict(weights.ours(file, plan, shapes, dtype), assign=True)
     name = file.metadata.get("general.name")
-    return Published(
+    return Pretrained(
         model=model.eval(),
         tokenizer=tokenizer,
         spec=spec,
@@ -56,7 +56,7 @@ KINDS: Mapping[str, tuple[str, int]] = {  # type of matrices, and general.file_t
 _ALWAYS_F32 = ("position_embd.weight", architectures.FREQUENCIES)
 
 
-def write(path: Path | str, published: Published, kind: str = "f16", *, name: str = "") -> dict[str, Any]:
+def write(path: Path | str, published: Pretrained, kind: str = "f16", *, name: str = "") -> dict[str, Any]:
     """Write a model's GGUF file, whole or not at all; an older one of that name is replaced.
 
     Args:

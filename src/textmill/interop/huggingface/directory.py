@@ -27,7 +27,7 @@ from textmill.models import build
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import READ_AND_WRITE, ModelSpec
 from textmill.specs.recipe import GenerationSpec
@@ -35,7 +35,7 @@ from textmill.tokenization import load
 from textmill.tokenization.load import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
-__all__ = ["INDEX", "WEIGHTS", "Published", "has_twin", "read", "write"]
+__all__ = ["INDEX", "WEIGHTS", "Pretrained", "has_twin", "read", "write"]
 FORMAT = 1  # of textmill.json
 _BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
     "bert": "BertModel",
@@ -155,7 +155,7 @@ def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
     }
 
 
-def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published:
+def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     """Load a standard directory: ours, or one of `configuration.READ` that others wrote. Code that lies beside the
     weights is never run: what a model_type computes is written here.
 
@@ -189,7 +189,7 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Published
     for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
         setattr(model, part, None)
     model.load_state_dict(taken.state, assign=True)
-    return Published(
+    return Pretrained(
         model=model.eval(),
         tokenizer=load.load(directory),
         spec=spec,
@@ -227,12 +227,12 @@ def _template(directory: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _mixture(directory: Path, dtype: torch.dtype) -> Published:
+def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:
     """A mixture, its parts read from where they are."""
     parts = [read(part, dtype) for part in mixtures.parts_of(directory)]
     model = Mixture([part.model for part in parts], mixtures.gate_of(directory))
     about = read_json(directory / "textmill.json")
-    return Published(
+    return Pretrained(
         model=model.eval(),
         tokenizer=Tokenizer.load(directory / "tokenizer.json"),
         spec=model.spec,

@@ -102,7 +102,7 @@ def ours(
     dtype: torch.dtype,
     head: HeadSpec | None = None,
 ) -> Taken:
-    """Published weights under our names. shapes: what the model holds, by our names.
+    """Pretrained weights under our names. shapes: what the model holds, by our names.
 
     Raises DamagedError where a tensor is missing, or has another shape or another kind of numbers than the model asks
     for; all are looked at before the first is read.

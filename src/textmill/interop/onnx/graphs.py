@@ -36,7 +36,7 @@ from textmill.models.decoder import Decoder
 from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.heads import Headed
-from textmill.models.pretrained import Published
+from textmill.models.pretrained import Pretrained
 from textmill.nn import reach
 from textmill.nn.cache import CacheState, LayerCache, Source
 
@@ -221,7 +221,7 @@ def _graphs(model: Any) -> list[_Graph]:
     )
 
 
-def write(published: Published, path: Path | str) -> dict[str, Any]:
+def write(published: Pretrained, path: Path | str) -> dict[str, Any]:
     """Write the directory `path`: graphs, tokenizer, onnx.json; whole or not at all. Returns what onnx.json says.
 
     Weights are float32. The graphs are run in onnxruntime before the directory takes its name: alone, padded, and
@@ -248,7 +248,7 @@ def write(published: Published, path: Path | str) -> dict[str, Any]:
     return about
 
 
-def _about(published: Published, graphs: list[_Graph]) -> dict[str, Any]:
+def _about(published: Pretrained, graphs: list[_Graph]) -> dict[str, Any]:
     tokenizer = published.tokenizer
     spec: Any = published.model.spec
     about = {

@@ -53,14 +53,14 @@ def measures() -> dict[str, Callable[[Asked], Measured]]:
     }
 
 
-def evaluate(space: Workspace, target: str, *, files: Sequence[Path] = ()) -> dict[str, Any]:
+def evaluate(workspace: Workspace, target: str, *, files: Sequence[Path] = ()) -> dict[str, Any]:
     """Score a run on its test part, or any language model on files; see `evaluate_run` and `evaluate_files`."""
     if files:
-        return evaluate_files(space, target, files)
-    return evaluate_run(locate_run(space, target), space)
+        return evaluate_files(workspace, target, files)
+    return evaluate_run(locate_run(workspace, target), workspace)
 
 
-def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
+def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     """Score a run's best weights on the part its recipe names, with baselines and samples.
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
@@ -69,7 +69,7 @@ def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
     from textmill.stages.workspace.weights import best_weights
 
     recipe = run.recipe()
-    prepared = trained_on(run, space)
+    prepared = trained_on(run, workspace)
     weights = best_weights(run)
     decided = {
         "version": 2,
@@ -80,28 +80,28 @@ def evaluate_run(run: Run, space: Workspace) -> dict[str, Any]:
     }
     key = files.value_id(decided)
     if (report := run.report()) and report.get("key") == key:
-        space.reporter.stage("evaluate", "up to date")
+        workspace.reporter.stage("evaluate", "up to date")
         return report
-    space.reporter.stage(
+    workspace.reporter.stage(
         "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
     )
-    asked = Asked(weights.build(recipe, prepared), recipe, prepared, space.reporter)
+    asked = Asked(weights.build(recipe, prepared), recipe, prepared, workspace.reporter)
     result: dict[str, Any] = {
         "key": key,
         "model": run.name,
         "step": weights.step,
         "on": f"the {recipe.evaluation.part} part of its corpus",
-        "objective": recipe.goal.kind,
-        **measures()[recipe.goal.kind](asked).plain(),
+        "objective": recipe.objective.kind,
+        **measures()[recipe.objective.kind](asked).plain(),
     }
     result["samples"] = _samples(asked)
     files.write_json(run.evaluation / "report.json", result)
     headline = result["table"][0]["value"], result["headline"]
-    space.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
+    workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
     return result
 
 
-def evaluate_files(space: Workspace, target: str, paths: Sequence[Path]) -> dict[str, Any]:
+def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> dict[str, Any]:
     """Bits per byte of a published language model on files of any readable kind. There is no training text to condition
     baselines on.
 
@@ -113,7 +113,7 @@ def evaluate_files(space: Workspace, target: str, paths: Sequence[Path]) -> dict
     from textmill.text.document import Document
     from textmill.text.sources import table
 
-    directory = locate_model(space, target)
+    directory = locate_model(workspace, target)
     published = load(directory)
     if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
         raise TextmillError(
@@ -126,14 +126,14 @@ def evaluate_files(space: Workspace, target: str, paths: Sequence[Path]) -> dict
     documents = [item for item in items if isinstance(item, Document)]
     for item in items:
         if not isinstance(item, Document):
-            space.reporter.warn(f"{item.source}: set aside: {item.reason}")
+            workspace.reporter.warn(f"{item.source}: set aside: {item.reason}")
     if not documents:
         raise TextmillError("hold no text that can be read", where=", ".join(map(str, paths)))
     with tempfile.TemporaryDirectory() as folder:
         tokens.write(Path(folder) / "store", documents, published.tokenizer)
         store = tokens.TokenStore(Path(folder) / "store")
         spec = EvaluationSpec(baselines=())
-        found, _ = language_model(published.model, store, spec, space.reporter, published.spec.context)
+        found, _ = language_model(published.model, store, spec, workspace.reporter, published.spec.context)
         return {
             "model": str(directory),
             "on": ", ".join(map(str, paths)),

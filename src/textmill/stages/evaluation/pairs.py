@@ -24,12 +24,12 @@ def pairs(asked: Asked) -> Measured:
 
     The baseline hands the source back. References are the corpus' own texts, not what became of them as tokens.
     """
-    loader, goal = asked.loader, asked.recipe.goal
-    assert isinstance(goal, PairsObjective)
+    loader, objective = asked.loader, asked.recipe.objective
+    assert isinstance(objective, PairsObjective)
     nats, hits, targets = score_guesses(asked.model, record_batches(asked), len(loader.store))
     records = np.flatnonzero(targets)
     documents = asked.documents(records)
-    references = [document.metadata[goal.target] for document in documents]
+    references = [document.metadata[objective.target] for document in documents]
     spec = settled(asked.recipe.generation)
     outputs = written(asked, _prompts(asked, records), spec)
     scores = overlap.overlap(outputs, references, how=described(spec), **asked.options)

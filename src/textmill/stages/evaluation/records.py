@@ -107,8 +107,8 @@ def _confused(
 
 def answer(asked: Asked) -> Measured:
     """Stretches of texts that answer questions; the baseline says the text's first tokens, as many as usual."""
-    store, goal = asked.loader.store, asked.recipe.goal
-    assert isinstance(goal, SpanObjective)
+    store, objective = asked.loader.store, asked.recipe.objective
+    assert isinstance(objective, SpanObjective)
     best: dict[int, tuple[float, int, int]] = {}
     for batch in record_batches(asked):
         records = asked.loader.view.record[batch.rows].tolist()
@@ -125,10 +125,10 @@ def answer(asked: Asked) -> Measured:
     usual = int(np.median(spans[:, 1] - spans[:, 0] + 1))
     opening = [asked.tokenizer.decode(text[:usual]) for text in texts]
     documents = asked.documents(chosen)
-    truth = [document.metadata[goal.answer].strip() for document in documents]
+    truth = [document.metadata[objective.answer].strip() for document in documents]
     scores, beside = (answers.answered(truth, side, **asked.options) for side in (given, opening))
     examples = [
-        {"question": document.metadata[goal.question], "answer": true, "given": said.strip()}
+        {"question": document.metadata[objective.question], "answer": true, "given": said.strip()}
         for document, true, said in zip(documents[:EXAMPLES], truth, given, strict=False)
     ]
     baselines = {f"the first {usual} tokens": beside}

@@ -105,18 +105,20 @@ def _beside(asked: Asked, store: TokenStore, measured: Measured, chosen: np.ndar
 
 def masked(asked: Asked) -> Measured:
     """Hidden tokens from all others, and whether two segments belong together where that was learnt."""
-    sentences, goal = _Sentences(asked.model), asked.recipe.goal
-    assert isinstance(goal, MaskedObjective)
-    how = f"share:{goal.share:g}|sequence:{asked.recipe.sequence}"
+    sentences, objective = _Sentences(asked.model), asked.recipe.objective
+    assert isinstance(objective, MaskedObjective)
+    how = f"share:{objective.share:g}|sequence:{asked.recipe.sequence}"
     found = _guessed(asked, "masked accuracy", "hidden token", how, sentences.look)
     return found if not sentences.right else replace(found, scores={**found.scores, **sentences.score(asked)})
 
 
 def denoised(asked: Asked) -> Measured:
     """The tokens of the target when its beginning is known, in nats first."""
-    goal = asked.recipe.goal
-    assert isinstance(goal, (InfillingObjective, SpansObjective))
-    how = f"{goal.kind}|share:{goal.share:g}|span:{goal.span:g}|sequence:{asked.recipe.sequence}"
+    objective = asked.recipe.objective
+    assert isinstance(objective, (InfillingObjective, SpansObjective))
+    how = (
+        f"{objective.kind}|share:{objective.share:g}|span:{objective.span:g}|sequence:{asked.recipe.sequence}"
+    )
     found = _guessed(asked, "token accuracy", "token", how)
     return replace(found, scores=dict(sorted(found.scores.items(), key=lambda item: item[0] != _NATS)))
 

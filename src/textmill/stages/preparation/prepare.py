@@ -43,14 +43,14 @@ _DECIDE = (
 _PARTS_SECONDS = 7 * 24 * 3600  # how long what was half done is kept when another corpus is made
 
 
-def prepare(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> Prepared:
+def prepare(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) -> Prepared:
     """Whatever is out of date of corpus, tokenizer and tokens is made; the rest is found. `run`: as `collect`."""
-    corpus = collect(recipe, space, run=run)
-    tokenizer = learn_tokenizer(recipe, space, corpus)
-    return Prepared(corpus, tokenizer, tokenise(recipe, space, corpus, tokenizer))
+    corpus = collect(recipe, workspace, run=run)
+    tokenizer = learn_tokenizer(recipe, workspace, corpus)
+    return Prepared(corpus, tokenizer, tokenise(recipe, workspace, corpus, tokenizer))
 
 
-def trained_on(run: Run, space: Workspace) -> Prepared:
+def trained_on(run: Run, workspace: Workspace) -> Prepared:
     """What a run was trained on, found through its lineage: its sources may be gone, or others by now.
 
     Where the artifacts are gone too, its recipe is prepared again. Raises TextmillError when that gives other text.
@@ -59,8 +59,8 @@ def trained_on(run: Run, space: Workspace) -> Prepared:
     above = {item.kind: item for _, item in lineage.walk(record) if isinstance(item, Artifact)}
     if {"corpus", "tokenizer", "tokens"} <= above.keys():
         return Prepared(above["corpus"], above["tokenizer"], above["tokens"])
-    space.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
-    prepared = prepare(run.recipe(), space)
+    workspace.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
+    prepared = prepare(run.recipe(), workspace)
     if prepared.tokens.id != record.spec["tokens"]:
         raise TextmillError(
             "was trained on text that is gone, and its sources have changed since",
@@ -70,7 +70,7 @@ def trained_on(run: Run, space: Workspace) -> Prepared:
     return prepared
 
 
-def collect(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> Artifact:
+def collect(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) -> Artifact:
     """Read the sources, prepare them, split, and write the corpus. What cannot be used is set aside with its reason.
 
     run: who makes the units of it; left out: as many processes as there are cores. Killed and called again, it
@@ -79,19 +79,19 @@ def collect(recipe: Recipe, space: Workspace, *, run: Runner | None = None) -> A
     spec, base = recipe.corpus, Path.cwd()
     inputs = [list(pair) for source in spec.sources for pair in table.fingerprint(source, base)]
     inputs += [[f"step {name}", digest] for name, digest in _step_files(recipe, base)]
-    gone = forgotten(space)
+    gone = forgotten(workspace)
     decided = schema.write(spec) | {"inputs": content_id(json.dumps(inputs))}
     if gone:
         decided["forgotten"] = value_id(sorted(gone))
-    parts = space.root / "corpus" / f".parts-{value_id(decided)[:16]}"
+    parts = workspace.root / "corpus" / f".parts-{value_id(decided)[:16]}"
 
     def make(directory: Path) -> None:
         _remove_old_parts(parts)
-        build.build(directory, spec, base, parts, run=run, forgotten=gone, progress=space.reporter.bytes)
+        build.build(directory, spec, base, parts, run=run, forgotten=gone, progress=workspace.reporter.bytes)
         lines = (json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in inputs)
         write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
 
-    made = space.artifact("corpus", version=2, spec=decided, parents=(), make=make, name=recipe.name)
+    made = workspace.artifact("corpus", version=2, spec=decided, parents=(), make=make, name=recipe.name)
     build.clear(parts)
     return made
 
@@ -129,7 +129,7 @@ def _remove_old_parts(mine: Path) -> None:
             build.clear(folder)
 
 
-def learn_tokenizer(recipe: Recipe, space: Workspace, corpus: Artifact) -> Artifact:
+def learn_tokenizer(recipe: Recipe, workspace: Workspace, corpus: Artifact) -> Artifact:
     """Train the tokenizer on the training part, or take the one the recipe names."""
     from textmill.tokenization import training
 
@@ -144,25 +144,25 @@ def learn_tokenizer(recipe: Recipe, space: Workspace, corpus: Artifact) -> Artif
         texts = _said(recipe, Corpus(corpus.path).documents("train"))
         training.train(recipe.tokenizer, texts).save(directory / "tokenizer.json")
 
-    if isinstance(recipe.goal, PairsObjective):
-        spec |= {"target": recipe.goal.target}
+    if isinstance(recipe.objective, PairsObjective):
+        spec |= {"target": recipe.objective.target}
     parents = () if recipe.tokenizer.path is not None else (corpus,)
-    return space.artifact("tokenizer", version=1, spec=spec, parents=parents, make=make, name=recipe.name)
+    return workspace.artifact("tokenizer", version=1, spec=spec, parents=parents, make=make, name=recipe.name)
 
 
 def _said(recipe: Recipe, documents: Iterable[Document]) -> Iterator[str]:
     """Every text a model of this recipe will read or write."""
     for document in documents:
         yield document.text
-        if isinstance(recipe.goal, PairsObjective):
-            yield document.metadata.get(recipe.goal.target, "")
+        if isinstance(recipe.objective, PairsObjective):
+            yield document.metadata.get(recipe.objective.target, "")
 
 
-def tokenise(recipe: Recipe, space: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:
+def tokenise(recipe: Recipe, workspace: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:
     """Encode every part of the corpus: plain text into a token store, records into an example store."""
     from textmill.data import examples, loaders, tokens
 
-    objective = recipe.goal
+    objective = recipe.objective
     records = objective.kind in loaders.SUPERVISED
 
     def make(directory: Path) -> None:
@@ -179,7 +179,7 @@ def tokenise(recipe: Recipe, space: Workspace, corpus: Artifact, tokenizer: Arti
     read = (
         {name: value for name, value in schema.write(objective).items() if name in _DECIDE} if records else {}
     )
-    return space.artifact(
+    return workspace.artifact(
         "tokens", version=1, spec=read, parents=(corpus, tokenizer), make=make, name=recipe.name
     )
 

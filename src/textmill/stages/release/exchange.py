@@ -25,7 +25,7 @@ def supported() -> dict[str, Any]:
 
 
 def bring_in(
-    space: Workspace, source: str, target: Path, *, remote: bool = False, convert_pickle: bool = False
+    workspace: Workspace, source: str, target: Path, *, remote: bool = False, convert_pickle: bool = False
 ) -> dict[str, Any]:
     """Read a model of others and write it as a standard directory; what it is, and where it came from.
 
@@ -39,7 +39,7 @@ def bring_in(
 
     if target.exists():
         raise RecipeError("is there already", where=target, advice="choose another name, or move it away")
-    path = _fetched(space, source) if remote else Path(source).expanduser()
+    path = _fetched(workspace, source) if remote else Path(source).expanduser()
     if not remote and not path.exists():
         raise TextmillError(
             "there is no such file or directory",
@@ -49,7 +49,7 @@ def bring_in(
     if convert_pickle:
         from textmill.interop.huggingface import pickles
 
-        path = pickles.converted(path, space.root / "converted")
+        path = pickles.converted(path, workspace.root / "converted")
     published = load.load(path)
     origin = {"source": source, "remote": remote}
     if path.is_file():
@@ -67,7 +67,7 @@ def bring_in(
     return {"model": str(target), **_facts(published), "origin": origin, **left}
 
 
-def send_out(space: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
+def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
     """Write a model in another format. Raises RecipeError for an unknown one, TextmillError where it cannot hold
     this model or where something stands at `path` already."""
     from textmill.interop import formats, load
@@ -78,7 +78,7 @@ def send_out(space: Workspace, target: str, form: str, path: Path) -> dict[str, 
         )
     if path.exists():
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
-    published = load.load(locate_model(space, target))
+    published = load.load(locate_model(workspace, target))
     written = formats.FORMATS[form].write(published, path)
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
@@ -95,7 +95,7 @@ def _facts(published: Any) -> dict[str, Any]:
     return {"kind": published.spec.kind, "parameters": number, "vocabulary": published.tokenizer.vocabulary}
 
 
-def _fetched(space: Workspace, name: str) -> Path:
+def _fetched(workspace: Workspace, name: str) -> Path:
     """A repository of the Hugging Face hub, in the cache huggingface_hub keeps under the workspace."""
     try:
         import huggingface_hub
@@ -105,10 +105,10 @@ def _fetched(space: Workspace, name: str) -> Path:
             where="--remote",
             advice="pip install 'textmill[hub]'",
         ) from None
-    space.reporter.note(f"fetching {name} from the Hugging Face hub")
+    workspace.reporter.note(f"fetching {name} from the Hugging Face hub")
     try:
         found = huggingface_hub.snapshot_download(
-            name, cache_dir=space.root / "hub", allow_patterns=list(_WANTED)
+            name, cache_dir=workspace.root / "hub", allow_patterns=list(_WANTED)
         )
     except Exception as error:  # whatever the library raises: no network, no such name, no right to it
         raise TextmillError(f"could not be fetched ({type(error).__name__}: {error})", where=name) from error

@@ -12,7 +12,7 @@ from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
 
 
-def export(space: Workspace, target: str, path: Path) -> dict[str, Any]:
+def export(workspace: Workspace, target: str, path: Path) -> dict[str, Any]:
     """Write a published n-gram model as an ARPA file; how many n-grams it holds.
 
     Raises TextmillError for another kind of model, and for what such a file cannot say.
@@ -21,14 +21,14 @@ def export(space: Workspace, target: str, path: Path) -> dict[str, Any]:
     from textmill.interop.huggingface import directory
     from textmill.models.ngram.model import NGram
 
-    published = directory.read(locate_model(space, target))
+    published = directory.read(locate_model(workspace, target))
     if not isinstance(published.model, NGram):
         raise TextmillError("is no n-gram model", where=target, advice='export one of kind = "ngram"')
     sizes = arpa.write(path, published.model, published.tokenizer)
     return {"file": str(path), "bytes": path.stat().st_size, "ngrams": sizes}
 
 
-def take_in(space: Workspace, path: Path, like: str, out: Path) -> dict[str, Any]:
+def take_in(workspace: Workspace, path: Path, like: str, out: Path) -> dict[str, Any]:
     """Write the standard directory of an ARPA file's model, with the tokenizer of another model (`like`).
 
     Raises TextmillError when `out` is there already, or when the file holds words that are no tokens.
@@ -41,7 +41,7 @@ def take_in(space: Workspace, path: Path, like: str, out: Path) -> dict[str, Any
         raise TextmillError("is there already", where=out, advice="choose another place")
     if not path.is_file():
         raise TextmillError("there is no such file", where=path)
-    tokenizer = Tokenizer.load(locate_model(space, like))
+    tokenizer = Tokenizer.load(locate_model(workspace, like))
     model = arpa.read(path, tokenizer).float()
     info = {"name": path.stem, "task": "generation", "lineage": {"arpa": sha256_file(path)}}
     directory.write(out, model, tokenizer, GenerationSpec(), info)

@@ -20,12 +20,12 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
 
-def publish(space: Workspace, target: str) -> dict[str, Any]:
+def publish(workspace: Workspace, target: str) -> dict[str, Any]:
     """Publish a run by name or folder; see `publish_run`."""
-    return publish_run(locate_run(space, target), space)
+    return publish_run(locate_run(workspace, target), workspace)
 
 
-def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
+def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     """Write `runs/NAME/model/` whole, with its card and parity.json, and return where it is and what was found.
 
     Evaluates first if there is no report of these weights yet. Raises TextmillError, leaving any earlier model
@@ -36,8 +36,8 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     from textmill.stages.workspace.weights import best_weights
 
     recipe = run.recipe()
-    prepared = trained_on(run, space)
-    report = evaluate_run(run, space)
+    prepared = trained_on(run, workspace)
+    report = evaluate_run(run, workspace)
     weights = best_weights(run)
     decided = {
         "version": 1,
@@ -48,9 +48,9 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
     key = value_id(decided)
     result = {"run": run.name, "model": str(run.model), "scores": report}
     if lineage.find(run.model, key):
-        space.reporter.stage("publish", "up to date")
+        workspace.reporter.stage("publish", "up to date")
         return result | {"parity": read_json(run.model / "parity.json")}
-    space.reporter.stage(
+    workspace.reporter.stage(
         "publish", "being made", "not published yet" if not run.model.exists() else "it has changed"
     )
     info = _info(run, recipe, prepared, weights.step, weights.id)
@@ -70,7 +70,7 @@ def publish_run(run: Run, space: Workspace) -> dict[str, Any]:
         write_text(partial / "README.md", _card(run, recipe, prepared, report, proof.plain(), info, twin))
         lineage.write(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
     run.event("published", step=weights.step, weights=weights.id)
-    space.reporter.stage("publish", "done", str(run.model))
+    workspace.reporter.stage("publish", "done", str(run.model))
     return result | {"parity": read_json(run.model / "parity.json")}
 
 
@@ -108,7 +108,7 @@ def _card(
     return card.render(
         {
             "name": run.name,
-            "objective": recipe.goal.kind,
+            "objective": recipe.objective.kind,
             "transformers": twin,
             "model": _architecture(recipe, vocabulary) | {"tokenizer": recipe.tokenizer.kind},
             "data": {
@@ -164,7 +164,7 @@ _TRANSFORMER = {"layers": "layers", "width": "d_model", "heads": "heads"}
 def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
     """What the card says of the model."""
     model = recipe.model
-    facts: dict[str, Any] = {"family": model.kind, "trained to say": recipe.goal.kind}
+    facts: dict[str, Any] = {"family": model.kind, "trained to say": recipe.objective.kind}
     if isinstance(model, TrainedSpec):
         facts["parameters"] = parameters.parameters(model, vocabulary)
     names = _FACTS.get(model.kind, _TRANSFORMER)

@@ -21,7 +21,7 @@ _CHARACTERS = 2000  # of each file that is compared on
 
 
 def verify(
-    space: Workspace,
+    workspace: Workspace,
     target: str,
     *,
     files: Sequence[Path] = (),
@@ -37,7 +37,7 @@ def verify(
     from textmill.interop import parity
 
     texts = [_read(path) for path in files] or TEXTS
-    place = locate_model(space, target)
+    place = locate_model(workspace, target)
     return parity.verify(place, texts, compiled=compiled, weights=weights, exports=exports).plain()
 
 

@@ -27,17 +27,17 @@ _WRITES = ("causal", "infilling", "spans", "continue", "pairs")  # objectives af
 _MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
 
 
-def check(recipe: Recipe, space: Workspace, *, sweep: bool = False) -> dict[str, Any]:
+def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[str, Any]:
     """Parameters, FLOPs, memory, time, the mask of the first rows, and findings; plain data.
 
     `sweep` adds a learning-rate range test. Raises RecipeError or TextmillError as training would.
     """
-    return _CHECKS[recipe.model.kind](recipe, space, sweep)
+    return _CHECKS[recipe.model.kind](recipe, workspace, sweep)
 
 
-def _counted(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
+def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
     """What there is to check of a model that is counted: the data."""
-    prepared = prepare(recipe, space)
+    prepared = prepare(recipe, workspace)
     what = "no parameters, arithmetic or time are foretold: the text is counted once, in seconds"
     if sweep:
         what += "; there is no learning rate to sweep"
@@ -51,15 +51,15 @@ def _counted(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
     }
 
 
-def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
+def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
     from textmill.models import cost
     from textmill.training import device, memory
 
     compute = device.choose(recipe.training)
     device.prepare(compute, recipe.training)
-    prepared = prepare(recipe, space)
+    prepared = prepare(recipe, workspace)
     fit = fitting(recipe, prepared, compute)
-    space.reporter.note("timing a few steps on a copy")
+    workspace.reporter.note("timing a few steps on a copy")
     timing = _timing(recipe, prepared, compute, fit)
     loader, vocabulary = loader_of(recipe, prepared), prepared.open_tokenizer().vocabulary
     flops = cost.flops_per_token(recipe.trained, vocabulary, recipe.sequence)
@@ -79,14 +79,14 @@ def _trained(recipe: Recipe, space: Workspace, sweep: bool) -> dict[str, Any]:
         "tokens_per_second": timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
-        "batch_tokens": getattr(recipe.goal, "batch_tokens", None),
+        "batch_tokens": getattr(recipe.objective, "batch_tokens", None),
         "train_tokens": texts_of(loader.store).tokens,
         "epochs": recipe.training.steps / loader.steps_per_epoch,
         "mask": _mask(recipe, prepared),
     }
     result["findings"] = _findings(recipe, prepared, result)
     if sweep:
-        space.reporter.note("sweeping the learning rate on a copy")
+        workspace.reporter.note("sweeping the learning rate on a copy")
         result["sweep"] = _sweep(recipe, prepared, compute, fit)
     return result
 
@@ -131,7 +131,7 @@ def _model_and_losses(recipe: Recipe, prepared: Prepared, compute: Compute, fit:
         loss_chunk=fit.loss_chunk,
         precision=compute.precision,
     )
-    return model, losses(recipe.goal, sequence=recipe.sequence, chunk=fit.loss_chunk)
+    return model, losses(recipe.objective, sequence=recipe.sequence, chunk=fit.loss_chunk)
 
 
 def _timing(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> Any:
@@ -195,14 +195,14 @@ def _mask(recipe: Recipe, prepared: Prepared) -> list[dict[str, Any]]:
             "source": [spelt(token.id) for token in (row.source or ())[:_SHOWN_TOKENS]],
             "label": label(row),
         }
-        for row in inspection.shown_rows(loader.batch(0), recipe.goal.kind, _SHOWN_ROWS)
+        for row in inspection.shown_rows(loader.batch(0), recipe.objective.kind, _SHOWN_ROWS)
     ]
 
 
 def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
     found = _data_findings(recipe, prepared)
-    if getattr(recipe.model, "pooler", False) and not getattr(recipe.goal, "next_sentence", True):
+    if getattr(recipe.model, "pooler", False) and not getattr(recipe.objective, "next_sentence", True):
         text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
         found.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:
@@ -224,7 +224,7 @@ def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
     """The same of the data alone."""
     from textmill.data.overlap import WINDOW, overlap
 
-    found = _end_finding(recipe, prepared) if recipe.goal.kind in _WRITES else []
+    found = _end_finding(recipe, prepared) if recipe.objective.kind in _WRITES else []
     stores = {name: store_of(recipe, prepared, name) for name in PARTS}
     shared = overlap(texts_of(stores["train"]), texts_of(stores["test"]))
     level = "warning" if shared.same or shared.share > _MUCH_OVERLAP else "ok"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _POSITIONS = 8192  # scored at once
 
 
-def count_model(spec: NGramSpec, prepared: Prepared, space: Workspace, *, name: str) -> NGram:
+def count_model(spec: NGramSpec, prepared: Prepared, workspace: Workspace, *, name: str) -> NGram:
     """The model of a prepared corpus' training part, from its index, which is built where it is missing.
 
     Raises RecipeError or TextmillError when there is nothing to count.
@@ -32,7 +32,7 @@ def count_model(spec: NGramSpec, prepared: Prepared, space: Workspace, *, name: 
     from textmill.models.ngram.fit import fit, text_of
 
     inputs.not_empty(inputs.part(prepared, "train"))
-    found = Index(index(prepared, space, name=name).path)
+    found = Index(index(prepared, workspace, name=name).path)
     order = None
     if len(found.shards) == 1:
         [shard] = found.shards
@@ -42,14 +42,14 @@ def count_model(spec: NGramSpec, prepared: Prepared, space: Workspace, *, name: 
     return fit(spec, ids, found.vocabulary, found.end, order=order)
 
 
-def count_run(run: Run, recipe: Recipe, prepared: Prepared, space: Workspace) -> None:
+def count_run(run: Run, recipe: Recipe, prepared: Prepared, workspace: Workspace) -> None:
     """Count, look at the validation part, and save: the whole training of such a run, its first step and last."""
     from textmill.stages.runs.session import Progress
     from textmill.training import checkpoint
 
     assert isinstance(recipe.model, NGramSpec)
     started = time.perf_counter()
-    model = count_model(recipe.model, prepared, space, name=recipe.name)
+    model = count_model(recipe.model, prepared, workspace, name=recipe.name)
     seconds = time.perf_counter() - started
     train = inputs.part(prepared, "train")
     speed = round(train.tokens / seconds, 1)

@@ -13,20 +13,20 @@ from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.workspace import Workspace
 
 
-def overview(space: Workspace) -> list[dict[str, Any]]:
+def overview(workspace: Workspace) -> list[dict[str, Any]]:
     """One row a run: where it stands, its losses and its score."""
-    return [_row(run) for run in space.runs()]
+    return [_row(run) for run in workspace.runs()]
 
 
-def details(space: Workspace, name: str) -> dict[str, Any]:
+def details(workspace: Workspace, name: str) -> dict[str, Any]:
     """A run's row, its curves and its events."""
-    run = locate_run(space, name)
+    run = locate_run(workspace, name)
     return _row(run) | {"curves": curves(run), "events": list(run.events()), "report": run.report()}
 
 
-def compare(space: Workspace, first: str, second: str) -> dict[str, Any]:
+def compare(workspace: Workspace, first: str, second: str) -> dict[str, Any]:
     """Two runs: the keys in which their recipes differ, and their figures."""
-    runs = [locate_run(space, name) for name in (first, second)]
+    runs = [locate_run(workspace, name) for name in (first, second)]
     plain = [schema.write(run.recipe()) for run in runs]
     changes = [
         {"key": key, "first": old, "second": new}
@@ -47,9 +47,9 @@ def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def svg(space: Workspace, names: Sequence[str]) -> str:
+def svg(workspace: Workspace, names: Sequence[str]) -> str:
     """The loss curves of runs as one SVG picture: of more than two, those of the validation part only."""
-    runs = [locate_run(space, name) for name in names]
+    runs = [locate_run(workspace, name) for name in names]
     if len(runs) > 2:
         series = [chart.Series(run.name, curves(run)["validation"]) for run in runs]
         return chart.line_chart(series, title="Validation loss", x_label="step", y_label="nats a token")
@@ -65,7 +65,7 @@ def _row(run: Run) -> dict[str, Any]:
     recipe = run.recipe()
     records = run.metrics()
     training = [record for record in records if "loss" in record]
-    looks = [record["validation"] for record in records if "validation" in record]
+    validations = [record["validation"] for record in records if "validation" in record]
     report = run.report() or {}
     events = [event["event"] for event in run.events()]
     done = max((record["step"] for record in records if "seconds" in record), default=0)
@@ -76,7 +76,7 @@ def _row(run: Run) -> dict[str, Any]:
         "step": done,
         "steps": recipe.steps,
         "loss": training[-1]["loss"] if training else None,
-        "best_validation": min(looks) if looks else None,
+        "best_validation": min(validations) if validations else None,
         "headline": report.get("headline", "bits per byte") if report else None,
         "score": report["table"][0]["value"] if report else None,
         "bits_per_byte": report.get("scores", {}).get("bits_per_byte"),

@@ -33,7 +33,7 @@ from textmill.training.objectives import Losses, before_step, losses
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
-_LOOK_POSITIONS = 4096  # computed at once when the validation part is looked at
+_VALIDATION_POSITIONS = 4096  # computed at once when the validation part is scored
 _MOST_SKIPPED = 10  # steps passed over for not being finite, before the run is given up
 
 
@@ -46,7 +46,7 @@ class Progress:
     smoothed: float | None = None  # loss, nats a token
     best: float | None = None  # lowest validation loss, nats a token
     best_step: int | None = None
-    looks: int = 0  # validation looks since the best one
+    validations: int = 0  # since the best one
     micro_batch: int | None = None  # rows computed at once; kept, since it decides the order of additions
     loss_chunk: int | None = None  # tokens whose logits exist at once; kept for the same reason
     skipped: list[int] = field(default_factory=list)  # steps passed over
@@ -141,14 +141,14 @@ class Session:
             world=self.world,
             autocast=self.compute.autocast,
             count=self._losses().count,
-            before=before_step(self.model, self.recipe.goal, training.steps),
+            before=before_step(self.model, self.recipe.objective, training.steps),
         )
         for result in results:
             self._account(result)
             done = self.progress.step
             improved = False
             if done % training.evaluate_every == 0 or done == training.steps:
-                improved = self._look()
+                improved = self._validate()
             if improved or done % training.save.every == 0:
                 self.save()
             if self._asked_to_stop():
@@ -163,7 +163,7 @@ class Session:
                 return
 
     def _losses(self) -> Losses:
-        return losses(self.recipe.goal, sequence=self.recipe.sequence, chunk=self.progress.loss_chunk)
+        return losses(self.recipe.objective, sequence=self.recipe.sequence, chunk=self.progress.loss_chunk)
 
     def _account(self, result: StepResult) -> None:
         progress = self.progress
@@ -222,7 +222,7 @@ class Session:
             )
         )
 
-    def _look(self) -> bool:
+    def _validate(self) -> bool:
         """Score the validation part; whether it is the best look so far. Nothing to look at: never."""
         progress = self.progress
         nats, targets = self.validation_loss()
@@ -234,9 +234,9 @@ class Session:
             self.board.write(progress.step, {"loss/validation": loss})
         improved = progress.best is None or loss < progress.best
         if improved:
-            progress.best, progress.best_step, progress.looks = loss, progress.step, 0
+            progress.best, progress.best_step, progress.validations = loss, progress.step, 0
         else:
-            progress.looks += 1
+            progress.validations += 1
         return improved
 
     def validation_loss(self) -> tuple[float, int]:
@@ -248,13 +248,13 @@ class Session:
     def _validation_batches(self) -> Iterator[Any]:
         if self.validation is None:
             return
-        rows = max(1, _LOOK_POSITIONS // self.recipe.sequence)
+        rows = max(1, _VALIDATION_POSITIONS // self.recipe.sequence)
         for item in self.validation.evaluation(rows, tokens=self.recipe.training.evaluate_tokens):
             yield item.batch.to(self.compute.device)
 
     def _patience_lost(self) -> bool:
         patience = self.recipe.training.patience
-        return patience is not None and self.progress.looks >= patience
+        return patience is not None and self.progress.validations >= patience
 
     def _asked_to_stop(self) -> bool:
         return self.world.sum(int(bool(self.stop))) > 0 if self.world.size > 1 else bool(self.stop)

@@ -27,7 +27,7 @@ from textmill.stages.workspace.workspace import Workspace
 _FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "task")
 
 
-def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
+def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> Run:
     """Train the model of a recipe to the end of its steps.
 
     A run that exists is resumed. Raises RecipeError, with the difference, when it was begun with another
@@ -41,24 +41,24 @@ def train(recipe: Recipe, space: Workspace, *, fork: str | None = None) -> Run:
     with distributed.join(compute.device, recipe.training.parallel) as world, interrupt.listening() as stop:
         if not world.first:  # the first rank makes what is missing; the others then find it
             world.barrier()
-        reporter: Reporter = space.reporter if world.first else Silent()
-        space = Workspace(space.root, reporter)
-        prepared = prepare(recipe, space)
-        run = space.run(recipe.name)
+        reporter: Reporter = workspace.reporter if world.first else Silent()
+        workspace = Workspace(workspace.root, reporter)
+        prepared = prepare(recipe, workspace)
+        run = workspace.run(recipe.name)
         if fork is not None:
-            run, recipe = _fork(run, recipe, fork, space, world.first)
+            run, recipe = _fork(run, recipe, fork, workspace, world.first)
         elif run.exists:
             _same_recipe(run, recipe)
             _same_text(run, prepared)
         if world.first:
             world.barrier()
         with files.lock(run.path, f"textmill train {run.name}") if world.first else contextlib.nullcontext():
-            _SESSIONS[recipe.model.kind](run, recipe, prepared, world, compute, space, stop)
+            _SESSIONS[recipe.model.kind](run, recipe, prepared, world, compute, workspace, stop)
     return run
 
 
 def _counted(
-    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, space: Workspace, stop: Any
+    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, workspace: Workspace, stop: Any
 ) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
@@ -71,19 +71,19 @@ def _counted(
     done = checkpoint.newest_whole(run.checkpoints).path is not None
     _begin(run, recipe, prepared, done)
     if done:
-        space.reporter.stage("train", "up to date")
+        workspace.reporter.stage("train", "up to date")
         return
-    space.reporter.stage("train", "being counted", "a single pass over the text")
+    workspace.reporter.stage("train", "being counted", "a single pass over the text")
     run.event("started", step=0)
-    count_run(run, recipe, prepared, space)
+    count_run(run, recipe, prepared, workspace)
     run.event("finished", step=1)
-    space.reporter.stage("train", "done")
+    workspace.reporter.stage("train", "done")
 
 
 def _trained(
-    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, space: Workspace, stop: Any
+    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, workspace: Workspace, stop: Any
 ) -> None:
-    reporter = space.reporter
+    reporter = workspace.reporter
     session = open_session(run, recipe, prepared, world, compute, reporter, stop)
     if world.first:
         for folder in (run.path, run.checkpoints):
@@ -122,7 +122,7 @@ def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) ->
 
     vocabulary = prepared.open_tokenizer().vocabulary
     longest = inputs.longest(recipe, prepared)
-    training, most = recipe.training, getattr(recipe.goal, "batch_tokens", None)
+    training, most = recipe.training, getattr(recipe.objective, "batch_tokens", None)
     if most is None:
         return memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
     # A batch of so many tokens is at its largest as rows of the longest; where those fit, any of its batches does.
@@ -234,14 +234,14 @@ def _said(value: Any) -> str:
     return "not set" if value is None else repr(value)
 
 
-def _fork(old: Run, recipe: Recipe, name: str, space: Workspace, first: bool) -> tuple[Run, Recipe]:
+def _fork(old: Run, recipe: Recipe, name: str, workspace: Workspace, first: bool) -> tuple[Run, Recipe]:
     """A new run of the changed recipe; its first weights are the old run's newest, if they fit."""
     import shutil
 
     from textmill.training import checkpoint
 
     recipe = dataclasses.replace(recipe, name=name)
-    run = space.run(name)
+    run = workspace.run(name)
     if run.exists:
         _same_recipe(run, recipe)
         return run, recipe
@@ -256,10 +256,10 @@ def _fork(old: Run, recipe: Recipe, name: str, space: Workspace, first: bool) ->
     if found is not None and found.path is not None:
         with files.atomic_directory(run.checkpoints / found.path.name) as partial:
             shutil.copytree(found.path, partial, dirs_exist_ok=True)
-        space.reporter.note(f"{name}: goes on from {old.name}, {found.path.name}")
+        workspace.reporter.note(f"{name}: goes on from {old.name}, {found.path.name}")
         run.event("forked", run=old.name, checkpoint=found.path.name)
     else:
-        space.reporter.note(f"{name}: begins anew, since the model or the optimiser is another one")
+        workspace.reporter.note(f"{name}: begins anew, since the model or the optimiser is another one")
     return run, recipe
 
 
@@ -267,5 +267,5 @@ def summary(run: Run) -> dict[str, Any]:
     """What a person wants to know when training is over."""
     from textmill.stages.runs.history import details
 
-    space = Workspace(run.path.parent.parent, Silent())
-    return details(space, run.name)
+    workspace = Workspace(run.path.parent.parent, Silent())
+    return details(workspace, run.name)

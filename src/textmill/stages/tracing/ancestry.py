@@ -18,13 +18,13 @@ from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus.forgotten import STEP
 
 
-def tree(space: Workspace, target: str, *, verify: bool = False) -> dict[str, Any]:
+def tree(workspace: Workspace, target: str, *, verify: bool = False) -> dict[str, Any]:
     """The chain from an artifact back to the sources; `verify` hashes every file on the way again.
 
     Source files that changed or went since are told too. They are no damage: a corpus holds its own copy.
     """
     rows, ok = [], True
-    for depth, item in lineage.walk(lineage.read(_directory(space, target))):
+    for depth, item in lineage.walk(lineage.read(_directory(workspace, target))):
         if not isinstance(item, Artifact):
             rows.append({"depth": depth, **item, "ok": False})
             ok = False
@@ -80,12 +80,12 @@ def _asked(item: Artifact) -> list[Source]:
     return [one for one in schema.read(CorpusSpec, spec).sources if not isinstance(one, WebSource)]
 
 
-def difference(space: Workspace, first: str, second: str) -> dict[str, Any]:
+def difference(workspace: Workspace, first: str, second: str) -> dict[str, Any]:
     """How the corpora behind two artifacts differ: what decided them, and which documents only one of them holds.
 
     Raises TextmillError for an artifact that came from no corpus.
     """
-    old, new = (_behind(space, target) for target in (first, second))
+    old, new = (_behind(workspace, target) for target in (first, second))
     before, after = (_documents(item) for item in (old, new))
     forgotten = {row["id"] for row in read_jsonl(new.path / "rejected.jsonl") if row.get("step") == STEP}
     return {
@@ -104,8 +104,8 @@ def difference(space: Workspace, first: str, second: str) -> dict[str, Any]:
     }
 
 
-def _behind(space: Workspace, target: str) -> Artifact:
-    for _, item in lineage.walk(lineage.read(_directory(space, target))):
+def _behind(workspace: Workspace, target: str) -> Artifact:
+    for _, item in lineage.walk(lineage.read(_directory(workspace, target))):
         if isinstance(item, Artifact) and item.kind == "corpus":
             return item
     raise TextmillError("came from no corpus that is still there", where=target)
@@ -123,14 +123,14 @@ def _documents(corpus: Artifact) -> dict[str, str]:
     return found
 
 
-def batch_documents(space: Workspace, target: str, step: int) -> dict[str, Any]:
+def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, Any]:
     """The documents in the batch of a step: id, source and tokens. It is computed, not looked up in a log."""
     from textmill.stages.preparation.prepare import trained_on
     from textmill.stages.workspace.inputs import loader_of
 
-    run = locate_run(space, target)
+    run = locate_run(workspace, target)
     recipe = run.recipe()
-    prepared = trained_on(run, space)
+    prepared = trained_on(run, workspace)
     corpus = prepared.open_corpus()
     rows = [
         {"document": document, "tokens": tokens, "source": corpus.get(document).source}
@@ -139,10 +139,10 @@ def batch_documents(space: Workspace, target: str, step: int) -> dict[str, Any]:
     return {"run": run.name, "step": step, "documents": rows}
 
 
-def _directory(space: Workspace, target: str) -> Path:
+def _directory(workspace: Workspace, target: str) -> Path:
     """A path as it is, else the run of that name: its model where published."""
     if Path(target).exists():
         path = Path(target)
         return Run(path).model if (path / "model" / lineage.NAME).is_file() else path
-    run = locate_run(space, target)
+    run = locate_run(workspace, target)
     return run.model if (run.model / lineage.NAME).is_file() else run.path

@@ -15,7 +15,7 @@ from textmill.text.cleaning.contamination import contamination
 
 
 def overlap(
-    space: Workspace, target: str, files: Sequence[Path], *, part: str = "train", ngram: int = 13
+    workspace: Workspace, target: str, files: Sequence[Path], *, part: str = "train", ngram: int = 13
 ) -> dict[str, Any]:
     """Of each evaluation set: its examples, and how many are found in a part of a corpus, in which way and where.
 
@@ -26,7 +26,7 @@ def overlap(
         raise RecipeError(
             f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
         )
-    prepared, name = prepared_of(space, target)
+    prepared, name = prepared_of(workspace, target)
     spec = ContaminationStep(files=tuple(map(str, files)), ngram=ngram, action="report")
     documents = prepared.open_corpus().documents(part)
     sets = contamination.overlap(documents, spec, Path.cwd())

@@ -21,11 +21,11 @@ class Descendant:
     roots: frozenset[str]  # ids
 
 
-def everything(space: Workspace) -> Iterator[Artifact]:
+def everything(workspace: Workspace) -> Iterator[Artifact]:
     """Every artifact of a workspace: those made for recipes, the runs, and the models they published."""
-    for path in sorted(space.root.glob(f"*/[!.]*/{lineage.NAME}")):
+    for path in sorted(workspace.root.glob(f"*/[!.]*/{lineage.NAME}")):
         yield lineage.read(path.parent)
-    for path in sorted(space.root.glob(f"runs/*/model/{lineage.NAME}")):
+    for path in sorted(workspace.root.glob(f"runs/*/model/{lineage.NAME}")):
         yield lineage.read(path.parent)
 
 
@@ -34,13 +34,13 @@ def forks(run: Run) -> list[str]:
     return [event["run"] for event in run.events() if event.get("event") == "forked"]
 
 
-def descendants(space: Workspace, roots: Iterable[str]) -> list[Descendant]:
+def descendants(workspace: Workspace, roots: Iterable[str]) -> list[Descendant]:
     """Everything made from the artifacts of these ids, themselves included, in the order it was made.
 
     A run that went on from another's weights came from what that one came from.
     """
     reached: dict[str, frozenset[str]] = {name: frozenset((name,)) for name in roots}
-    items = list(everything(space))
+    items = list(everything(workspace))
     runs = {item.path.name: item.id for item in items if item.kind == "run"}
     grown = True
     while grown:

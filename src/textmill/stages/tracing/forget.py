@@ -23,15 +23,15 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
 
-def add(space: Workspace, documents: Iterable[Mapping[str, str]]) -> list[str]:
+def add(workspace: Workspace, documents: Iterable[Mapping[str, str]]) -> list[str]:
     """Put documents (each with `document` and `source`) on the list; the ids that were not on it yet."""
-    path, stamp = list_of(space), time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    with files.lock(space.root / ".forget", "textmill forget"):
-        before, new = forgotten(space), {}
+    path, stamp = list_of(workspace), time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    with files.lock(workspace.root / ".forget", "textmill forget"):
+        before, new = forgotten(workspace), {}
         for row in documents:
             if row["document"] not in before and row["document"] not in new:
                 new[row["document"]] = {"document": row["document"], "source": row["source"], "time": stamp}
-        space.root.mkdir(parents=True, exist_ok=True)
+        workspace.root.mkdir(parents=True, exist_ok=True)
         for record in new.values():
             files.append_jsonl(path, record)
         if new:
@@ -39,7 +39,7 @@ def add(space: Workspace, documents: Iterable[Mapping[str, str]]) -> list[str]:
     return list(new)
 
 
-def forget(space: Workspace, names: Sequence[str]) -> dict[str, Any]:
+def forget(workspace: Workspace, names: Sequence[str]) -> dict[str, Any]:
     """Put documents on the list, and say what was made from corpora that hold them. Nothing is deleted.
 
     names: ids, beginnings of ids, places, files or folders, as `holdings.find` reads them. What a corpus set aside for
@@ -47,36 +47,36 @@ def forget(space: Workspace, names: Sequence[str]) -> dict[str, Any]:
     id, or a file that is there, is put on the list even where no corpus holds it yet.
     Raises TextmillError, and puts nothing on the list, when a name means nothing or several things.
     """
-    corpora = holdings.corpora(space)
+    corpora = holdings.corpora(workspace)
     found: dict[str, Holding] = {}
     for name in names:
         try:
-            found |= {one.document: one for one in holdings.find(space, name, corpora)}
+            found |= {one.document: one for one in holdings.find(workspace, name, corpora)}
         except TextmillError:
             if not (ids := holdings.ids_of(name)):
                 raise
             found |= {one: Holding(one, name) for one in ids}
     same, near = holdings.alike(corpora, set(found))
     for one, source in same.items():
-        again = holdings.find(space, one, corpora)
+        again = holdings.find(workspace, one, corpora)
         found |= {item.document: item for item in again} or {one: Holding(one, source)}
-    new = add(space, [{"document": one.document, "source": one.source} for one in found.values()])
+    new = add(workspace, [{"document": one.document, "source": one.source} for one in found.values()])
     return {
-        "list": str(list_of(space)),
+        "list": str(list_of(workspace)),
         "documents": [holdings.plain(one) | {"new": one.document in new} for one in found.values()],
         "near": [{"document": one, "source": source} for one, source in near.items()],
-        "made_from": _made_from(space, found.values()),
-        "left_over": [str(path) for path in sorted((space.root / "corpus").glob(".parts-*"))],
+        "made_from": _made_from(workspace, found.values()),
+        "left_over": [str(path) for path in sorted((workspace.root / "corpus").glob(".parts-*"))],
     }
 
 
-def _made_from(space: Workspace, found: Iterable[Holding]) -> list[dict[str, Any]]:
+def _made_from(workspace: Workspace, found: Iterable[Holding]) -> list[dict[str, Any]]:
     """Every artifact that came from a corpus with one of the documents: where it is, and why it is out of date."""
     trained, only = set(), set()
     for one in found:
         for corpus, parts in one.parts.items():
             (trained if "train" in parts else only).add(corpus)
-    return [_stale(one, trained) for one in descent.descendants(space, trained | only)]
+    return [_stale(one, trained) for one in descent.descendants(workspace, trained | only)]
 
 
 def _stale(one: Descendant, trained: set[str]) -> dict[str, Any]:

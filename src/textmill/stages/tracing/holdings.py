@@ -67,22 +67,22 @@ class _Wanted:
         return found
 
 
-def corpora(space: Workspace) -> list[Artifact]:
+def corpora(workspace: Workspace) -> list[Artifact]:
     """Every corpus made in this workspace."""
     found = []
-    for path in sorted((space.root / "corpus").glob("[!.]*")):
+    for path in sorted((workspace.root / "corpus").glob("[!.]*")):
         if (path / lineage.NAME).is_file() and (path / "manifest.json").is_file():
             found.append(lineage.read(path))
     return found
 
 
-def find(space: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:
+def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:
     """The documents a name means, in the corpora of the workspace, or only `within` these.
 
     Documents that were set aside are found too. Raises TextmillError when there is none, and when an end of a place
     or the beginning of an id means several things.
     """
-    chosen = corpora(space) if within is None else list(within)
+    chosen = corpora(workspace) if within is None else list(within)
     ids, places = _read(name)
     exact = _Wanted(ids=ids, places=places)
     found = _matching(chosen, exact)
@@ -96,7 +96,7 @@ def find(space: Workspace, name: str, within: Sequence[Artifact] | None = None) 
         raise TextmillError(
             "is in no corpus here",
             where=name,
-            advice=f"name it by its id, its place or its path (looked in {space.root})",
+            advice=f"name it by its id, its place or its path (looked in {workspace.root})",
         )
     return list(found.values())
 

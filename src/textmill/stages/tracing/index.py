@@ -37,7 +37,7 @@ class Opened:
 
 
 def index(
-    prepared: Prepared, space: Workspace, *, name: str, part: str = "train", memory: int | None = None
+    prepared: Prepared, workspace: Workspace, *, name: str, part: str = "train", memory: int | None = None
 ) -> Artifact:
     """The index of one part of a prepared corpus: found, or built from its tokens.
 
@@ -48,7 +48,7 @@ def index(
         raise RecipeError(
             f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
         )
-    home = space.root / "index"
+    home = workspace.root / "index"
     finished = home / ".shards"
     shard_bytes = building.SHARD_BYTES if memory is None else max(1, memory // _MEMORY)
 
@@ -62,10 +62,10 @@ def index(
                 finished=finished,
                 known=[path for path in home.glob("[!.]*") if path.is_dir()],
                 shard_bytes=shard_bytes,
-                tell=lambda done, total: space.reporter.progress("indexing", done, total, "tokens"),
+                tell=lambda done, total: workspace.reporter.progress("indexing", done, total, "tokens"),
             )
 
-    artifact = space.artifact(
+    artifact = workspace.artifact(
         "index", version=1, spec={"part": part}, parents=(prepared.tokens,), make=make, name=name
     )
     with contextlib.suppress(BusyError), files.lock(finished, "textmill index"):
@@ -85,7 +85,7 @@ def _sources(prepared: Prepared, store: TokenStore, part: str) -> Iterator[str]:
         yield document.source
 
 
-def prepared_of(space: Workspace, target: str) -> tuple[Prepared, str]:
+def prepared_of(workspace: Workspace, target: str) -> tuple[Prepared, str]:
     """What a recipe is prepared to, or what a run was trained on; and its name.
 
     A run's artifacts are found through its lineage, so its sources need not be there any more. Raises
@@ -95,22 +95,24 @@ def prepared_of(space: Workspace, target: str) -> tuple[Prepared, str]:
         if not Path(target).is_file():
             raise RecipeError("there is no such recipe", where=target)
         asked = recipe_file.load(Path(target))
-        return prepare(asked, space), asked.name
-    run = locate_run(space, target)
-    return trained_on(run, space), run.name
+        return prepare(asked, workspace), asked.name
+    run = locate_run(workspace, target)
+    return trained_on(run, workspace), run.name
 
 
-def open_index(space: Workspace, target: str, part: str = "train") -> Opened:
+def open_index(workspace: Workspace, target: str, part: str = "train") -> Opened:
     """The index of what a run was trained on, or of a recipe's corpus, built first where it is missing."""
-    prepared, name = prepared_of(space, target)
-    artifact = index(prepared, space, name=name, part=part)
+    prepared, name = prepared_of(workspace, target)
+    artifact = index(prepared, workspace, name=name, part=part)
     return Opened(Index(artifact.path), prepared.open_tokenizer(), artifact)
 
 
-def build(space: Workspace, target: str, *, part: str = "train", memory: int | None = None) -> dict[str, Any]:
+def build(
+    workspace: Workspace, target: str, *, part: str = "train", memory: int | None = None
+) -> dict[str, Any]:
     """Build an index, and say what it holds."""
-    prepared, name = prepared_of(space, target)
-    artifact = index(prepared, space, name=name, part=part, memory=memory)
+    prepared, name = prepared_of(workspace, target)
+    artifact = index(prepared, workspace, name=name, part=part, memory=memory)
     opened = Index(artifact.path)
     size = sum(path.stat().st_size for path in artifact.path.rglob("*") if path.is_file())
     return {
@@ -125,9 +127,9 @@ def build(space: Workspace, target: str, *, part: str = "train", memory: int | N
     }
 
 
-def count(space: Workspace, target: str, texts: Sequence[str], *, part: str = "train") -> dict[str, Any]:
+def count(workspace: Workspace, target: str, texts: Sequence[str], *, part: str = "train") -> dict[str, Any]:
     """How often each text occurs, as whole tokens: see `runs_of`."""
-    opened = open_index(space, target, part)
+    opened = open_index(workspace, target, part)
     rows = [
         {"text": text, "count": sum(opened.index.count(run) for run in runs_of(opened, text))}
         for text in texts
@@ -136,10 +138,10 @@ def count(space: Workspace, target: str, texts: Sequence[str], *, part: str = "t
 
 
 def search(
-    space: Workspace, target: str, text: str, *, part: str = "train", limit: int = 5, context: int = 16
+    workspace: Workspace, target: str, text: str, *, part: str = "train", limit: int = 5, context: int = 16
 ) -> dict[str, Any]:
     """Where a text occurs: the first `limit` places, with `context` tokens on either side, and their documents."""
-    opened = open_index(space, target, part)
+    opened = open_index(workspace, target, part)
     index, places, total, documents = opened.index, [], 0, set()
     for run in runs_of(opened, text):
         total += index.count(run)

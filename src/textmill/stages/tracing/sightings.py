@@ -28,25 +28,25 @@ from textmill.stages.workspace.workspace import Workspace
 _STEPS = 1000  # steps named one by one for a document, at most
 
 
-def sightings(space: Workspace, name: str, *, run: str | None = None) -> dict[str, Any]:
+def sightings(workspace: Workspace, name: str, *, run: str | None = None) -> dict[str, Any]:
     """Which runs, or only `run`, were trained on the documents a name means, and which of their checkpoints saw them.
 
     Raises TextmillError when no corpus here holds such a document, or when there is no such run.
     """
-    runs = [locate_run(space, run)] if run is not None else space.runs()
-    found = holdings.find(space, name)
+    runs = [locate_run(workspace, run)] if run is not None else workspace.runs()
+    found = holdings.find(workspace, name)
     return {
         "name": name,
         "documents": [holdings.plain(holding) for holding in found],
-        "runs": [_of_run(space, one, found) for one in runs],
+        "runs": [_of_run(workspace, one, found) for one in runs],
     }
 
 
-def _of_run(space: Workspace, run: Run, found: Sequence[Holding]) -> dict[str, Any]:
+def _of_run(workspace: Workspace, run: Run, found: Sequence[Holding]) -> dict[str, Any]:
     result: dict[str, Any] = {"run": run.name, "seen": [], "checkpoints": []}
     forked = _forked(run)
     if forked is not None:
-        result["forked"] = _before(space, *forked, found)
+        result["forked"] = _before(workspace, *forked, found)
     seen = _seen(run, found)
     if seen is None:
         return result | {"unknown": "what it was trained on is gone"}
@@ -149,11 +149,11 @@ def _forked(run: Run) -> tuple[str, int] | None:
     return None
 
 
-def _before(space: Workspace, name: str, step: int, found: Sequence[Holding]) -> dict[str, Any]:
+def _before(workspace: Workspace, name: str, step: int, found: Sequence[Holding]) -> dict[str, Any]:
     """What the run whose weights another began with had seen by then."""
     result: dict[str, Any] = {"run": name, "step": step}
     try:
-        old = locate_run(space, name)
+        old = locate_run(workspace, name)
         seen = _seen(old, found)
     except TextmillError:
         return result | {"unknown": "that run is gone"}
@@ -161,4 +161,4 @@ def _before(space: Workspace, name: str, step: int, found: Sequence[Holding]) ->
         return result | {"unknown": "what it was trained on is gone"}
     result |= {"saw": _checkpoint("", step, [], seen)["saw"]}
     further = _forked(old)
-    return result if further is None else result | {"forked": _before(space, *further, found)}
+    return result if further is None else result | {"forked": _before(workspace, *further, found)}

@@ -23,7 +23,7 @@ _SAMPLE_SPAN = 5  # tokens of a span in a sample, at least
 
 
 def trace(
-    space: Workspace,
+    workspace: Workspace,
     target: str,
     text: str | None = None,
     *,
@@ -36,8 +36,8 @@ def trace(
 
     text: left out, the samples of the run's evaluation. Raises TextmillError when there are none.
     """
-    texts = [text] if text is not None else _samples(space, target)
-    opened = open_index(space, target, part)
+    texts = [text] if text is not None else _samples(workspace, target)
+    opened = open_index(workspace, target, part)
     settings = {"shortest": shortest, "common": common, "documents": documents}
     return {
         "index": str(opened.artifact.path),
@@ -48,7 +48,12 @@ def trace(
 
 
 def of_samples(
-    run: Run, space: Workspace, samples: Sequence[Mapping[str, Any]], *, spans: int = 3, documents: int = 2
+    run: Run,
+    workspace: Workspace,
+    samples: Sequence[Mapping[str, Any]],
+    *,
+    spans: int = 3,
+    documents: int = 2,
 ) -> list[dict[str, Any]]:
     """The trace of each sample's own text (its `text`, without its `prompt`), short: the longest spans, in their order.
 
@@ -56,8 +61,8 @@ def of_samples(
     tokens stand in the corpus word for word (`covered` of `tokens`), and with its longest spans and their documents;
     `start` and `end` are characters of `text`. Spans are shorter than a trace's own: a sample is short itself.
     """
-    prepared = trained_on(run, space)
-    artifact = index(prepared, space, name=run.name)
+    prepared = trained_on(run, workspace)
+    artifact = index(prepared, workspace, name=run.name)
     opened = Opened(Index(artifact.path), prepared.open_tokenizer(), artifact)
     rows = []
     for sample in samples:
@@ -67,11 +72,11 @@ def of_samples(
     return rows
 
 
-def _samples(space: Workspace, target: str) -> list[str]:
+def _samples(workspace: Workspace, target: str) -> list[str]:
     advice = "give a text, or `-` to read one from stdin"
     if target.endswith(".toml"):
         raise TextmillError("there is no text to trace", where=target, advice=advice)
-    run = locate_run(space, target)
+    run = locate_run(workspace, target)
     samples = (run.report() or {}).get("samples", [])
     if not samples:
         raise TextmillError("has no samples to trace", where=run.path, advice=advice)

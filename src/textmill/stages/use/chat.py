@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from textmill.decoding.stream import TextPiece
-    from textmill.models.pretrained import Published
+    from textmill.models.pretrained import Pretrained
     from textmill.tokenization.load import AnyTokenizer
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
@@ -107,7 +107,7 @@ class Conversation:
 
 
 def begin(
-    space: Workspace,
+    workspace: Workspace,
     target: str,
     *,
     changes: Mapping[str, Any],
@@ -124,7 +124,7 @@ def begin(
     from textmill.decoding.layout import prepare
     from textmill.interop.load import load
 
-    place = Path(target) if Path(target).is_file() else locate_model(space, target)
+    place = Path(target) if Path(target).is_file() else locate_model(workspace, target)
     published = load(place)
     if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
         raise TextmillError(f"a model of kind {published.spec.kind!r} holds no conversations", where=place)
@@ -142,7 +142,7 @@ def begin(
     return conversation
 
 
-def _template(published: Published, place: Path, given: Path | None) -> ChatTemplate:
+def _template(published: Pretrained, place: Path, given: Path | None) -> ChatTemplate:
     """The template a person gives, or the model's own, or that of models trained here."""
     names = published.tokenizer.names
     if given is not None:

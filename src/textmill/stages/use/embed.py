@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import numpy as np
 
     from textmill.interop.huggingface.sentences import Pooling, Sentences
-    from textmill.models.pretrained import Published
+    from textmill.models.pretrained import Pretrained
 
 _BATCH_TOKENS = 8192  # read at once, padding included
 POOLINGS: dict[str, Pooling] = {"cls": "first", "mean": "mean", "last": "last", "max": "max"}
 
 
 def embed(
-    space: Workspace,
+    workspace: Workspace,
     target: str,
     texts: Sequence[str],
     *,
@@ -42,7 +42,7 @@ def embed(
     from textmill.interop import load
     from textmill.interop.huggingface import sentences
 
-    place = locate_model(space, target)
+    place = locate_model(workspace, target)
     said = (sentences.settings(place) if place.is_dir() else None) or sentences.Sentences()
     if pooling is not None:
         if pooling not in POOLINGS:
@@ -53,7 +53,7 @@ def embed(
     published = load.load(place)
     vectors, lengths, cut = vectors_of(published, texts, said)
     if cut:
-        space.reporter.warn(
+        workspace.reporter.warn(
             f"{cut} of {len(texts)} texts were longer than the model reads; their ends were cut off"
         )
     name = next(name for name, mode in POOLINGS.items() if mode == said.pooling)
@@ -69,7 +69,7 @@ def embed(
 
 
 def vectors_of(
-    published: Published, texts: Sequence[str], said: Sentences
+    published: Pretrained, texts: Sequence[str], said: Sentences
 ) -> tuple[np.ndarray, list[int], int]:
     """(vectors (B, D) float32, tokens read of each text, how many texts were cut)."""
     import torch
@@ -87,7 +87,7 @@ def vectors_of(
     return found.numpy(), [len(row) for row in rows], cut
 
 
-def _rows(published: Published, texts: Sequence[str], said: Sentences) -> tuple[list[list[int]], int]:
+def _rows(published: Pretrained, texts: Sequence[str], said: Sentences) -> tuple[list[list[int]], int]:
     """The ids of each text, in the frame its tokenizer puts around it, and how many texts were cut to fit."""
     tokenizer, spec = published.tokenizer, published.spec
     prefix, suffix = list(tokenizer.prefix), list(tokenizer.suffix)
@@ -111,7 +111,7 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _vectors(published: Published, rows: Sequence[Sequence[int]], said: Sentences) -> Any:
+def _vectors(published: Pretrained, rows: Sequence[Sequence[int]], said: Sentences) -> Any:
     """(B, D) float32."""
     import torch
     from torch.nn import functional

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
     from textmill.decoding.stream import TextPiece
     from textmill.index.draft import Drafter
-    from textmill.models.pretrained import Published
+    from textmill.models.pretrained import Pretrained
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Generation:
 
 
 def generate(
-    space: Workspace,
+    workspace: Workspace,
     target: str,
     prompts: Sequence[str],
     *,
@@ -78,7 +78,7 @@ def generate(
     from textmill.decoding.prompt import of_text
     from textmill.interop.load import load
 
-    published = load(locate_model(space, target))
+    published = load(locate_model(workspace, target))
     if not hasattr(published.model, "begin"):
         raise TextmillError(
             f"a model of kind {published.spec.kind!r} writes no text",
@@ -87,8 +87,8 @@ def generate(
         )
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     spec = schema.read(GenerationSpec, plain, "options")
-    run = _run(space, target)
-    ahead = speculation(space, run, spec.speculate)
+    run = _run(workspace, target)
+    ahead = speculation(workspace, run, spec.speculate)
     machine.keep_memory()
     together = len(prompts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
     model = prepare(published.model, weights, rows=min(together, 32 * spec.beams))
@@ -98,7 +98,7 @@ def generate(
     return Generation(pieces, ahead, run, reads=start is not None)
 
 
-def target_start(published: Published) -> int | None:
+def target_start(published: Pretrained) -> int | None:
     """The id a target begins with, of a model that reads a source; None of one that goes on from its prompt."""
     if published.spec.kind not in READ_AND_WRITE:
         return None
@@ -106,15 +106,15 @@ def target_start(published: Published) -> int | None:
     return published.tokenizer.start if start is None else start
 
 
-def _run(space: Workspace, target: str) -> Run | None:
+def _run(workspace: Workspace, target: str) -> Run | None:
     """The run a model belongs to; None for a directory on its own."""
     try:
-        return locate_run(space, target)
+        return locate_run(workspace, target)
     except TextmillError:
         return None
 
 
-def speculation(space: Workspace, run: Run | None, kind: str) -> Speculation | None:
+def speculation(workspace: Workspace, run: Run | None, kind: str) -> Speculation | None:
     """Speculative decoding as a GenerationSpec asks for it: None when it is off.
 
     Guesses from the corpus need its index, which is built where it is missing. Raises TextmillError when the model
@@ -135,7 +135,7 @@ def speculation(space: Workspace, run: Run | None, kind: str) -> Speculation | N
                 where="--speculate",
                 advice="`--speculate prompt` draws its guesses from the prompt",
             )
-        corpus = open_index(space, str(run.path)).index
+        corpus = open_index(workspace, str(run.path)).index
         makers["corpus"] = lambda: CorpusDrafter(corpus)
     return Speculation(lambda: {name: make() for name, make in makers.items()})
 

@@ -45,7 +45,7 @@ class Mixed:
 
 
 def mix(
-    space: Workspace,
+    workspace: Workspace,
     targets: Sequence[str],
     *,
     out: Path | None = None,
@@ -61,10 +61,10 @@ def mix(
 
     if len(targets) < 2:
         raise RecipeError("a mixture is made of two models or more", where="MODEL")
-    run = locate_run(space, targets[0])
-    prepared = trained_on(run, space)
+    run = locate_run(workspace, targets[0])
+    prepared = trained_on(run, workspace)
     tokenizer = prepared.open_tokenizer()
-    places = [locate_model(space, target) for target in targets]
+    places = [locate_model(workspace, target) for target in targets]
     published = [directory.read(place) for place in places]
     for target, one in zip(targets, published, strict=True):
         if one.tokenizer.id != tokenizer.id:
@@ -74,20 +74,20 @@ def mix(
                 advice="train it on the same recipe's corpus and tokenizer",
             )
         if one.info.get("lineage", {}).get("tokens", prepared.tokens.id) != prepared.tokens.id:
-            space.reporter.warn(
+            workspace.reporter.warn(
                 f"{target} was trained on other text: what it is judged on here may have been in it"
             )
     names = [str(one.info.get("name", target)) for target, one in zip(targets, published, strict=True)]
     mixed = mix_models(
         dict(zip(_distinct(names), (one.model for one in published), strict=True)),
         prepared,
-        space,
+        workspace,
         fit_tokens=fit_tokens,
         test_tokens=test_tokens,
     )
     best = mixed.learned if mixed.details["better"] == LEARNED else mixed.linear
     ids = [mixtures.identity(place) for place in places]
-    home = out or space.root / "mixtures" / files.value_id([ids, prepared.tokens.id])[:16]
+    home = out or workspace.root / "mixtures" / files.value_id([ids, prepared.tokens.id])[:16]
     report = {
         "models": [str(place) for place in places],
         "on": f"the test part of {run.name}",
@@ -104,7 +104,7 @@ def mix(
 
 def beside(
     run: Run,
-    space: Workspace,
+    workspace: Workspace,
     *,
     fit_tokens: int = 20_000,
     test_tokens: int = 40_000,
@@ -119,10 +119,10 @@ def beside(
     from textmill.models.ngram.model import NGram
     from textmill.stages.workspace.weights import best_weights
 
-    recipe, prepared = run.recipe(), trained_on(run, space)
+    recipe, prepared = run.recipe(), trained_on(run, workspace)
     if not all(len(inputs.part(prepared, part)) for part in ("train", "validation", "test")):
         return []
-    endless = count_model(NGramSpec(order=order, smoothing="infinity"), prepared, space, name=recipe.name)
+    endless = count_model(NGramSpec(order=order, smoothing="infinity"), prepared, workspace, name=recipe.name)
     plain = NGram(NGramSpec(order=order), endless.vocabulary)
     kept = {name: table for name, table in endless.state_dict().items() if not name.startswith("stream.")}
     plain.load_state_dict(kept)
@@ -131,7 +131,7 @@ def beside(
         f"{order}-gram, modified Kneser-Ney": plain.eval(),
         "∞-gram": endless,
     }
-    mixed = mix_models(parts, prepared, space, fit_tokens=fit_tokens, test_tokens=test_tokens)
+    mixed = mix_models(parts, prepared, workspace, fit_tokens=fit_tokens, test_tokens=test_tokens)
     chosen = mixed.details["better"]
     return [row for row in mixed.rows if row["name"] not in (LINEAR, LEARNED) or row["name"] == chosen]
 
@@ -139,7 +139,7 @@ def beside(
 def mix_models(
     parts: Mapping[str, nn.Module],
     prepared: Prepared,
-    space: Workspace,
+    workspace: Workspace,
     *,
     fit_tokens: int = FIT_TOKENS,
     test_tokens: int = TEST_TOKENS,
@@ -151,12 +151,12 @@ def mix_models(
 
     models = list(parts.values())
     base = Mixture(models).eval()
-    held = _evidence(base, prepared, "validation", fit_tokens, space)
+    held = _evidence(base, prepared, "validation", fit_tokens, workspace)
     gate = mixing.linear(held)
     linear = Mixture(models, gate).eval()
     learned = Mixture(models, mixing.learned(held, gate)).eval()
     validation = {name: float(held.nats(one).mean()) for name, one in ((LINEAR, linear), (LEARNED, learned))}
-    judged = _evidence(base, prepared, "test", test_tokens, space)
+    judged = _evidence(base, prepared, "test", test_tokens, workspace)
     nats = {name: -judged.costs[:, place].double().numpy() for place, name in enumerate(parts)}
     nats |= {LINEAR: judged.nats(linear), LEARNED: judged.nats(learned)}
     rows, gains = _scores(nats, judged.documents, prepared, len(parts), resamples)
@@ -176,7 +176,7 @@ def mix_models(
     )
 
 
-def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, space: Workspace) -> Evidence:
+def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, workspace: Workspace) -> Evidence:
     from textmill.data.loader import evaluation_batches
     from textmill.training.mixing import gather
 
@@ -193,7 +193,7 @@ def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, spac
     return gather(
         mixture,
         batches,
-        progress=lambda done: space.reporter.progress(f"scoring {part}", done, total, "tokens"),
+        progress=lambda done: workspace.reporter.progress(f"scoring {part}", done, total, "tokens"),
     )
 
 

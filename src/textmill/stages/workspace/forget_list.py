@@ -13,17 +13,17 @@ NAME = "forget.jsonl"
 _ID = 32  # hex digits
 
 
-def list_of(space: Workspace) -> Path:
+def list_of(workspace: Workspace) -> Path:
     """Where the list of forgotten documents is kept."""
-    return space.root / NAME
+    return workspace.root / NAME
 
 
-def forgotten(space: Workspace) -> frozenset[str]:
+def forgotten(workspace: Workspace) -> frozenset[str]:
     """The ids of the documents that are to be left out of every corpus made here.
 
     Raises DamagedError for a line that names no document: passing over it would bring one back.
     """
-    path = list_of(space)
+    path = list_of(workspace)
     if not path.is_file():
         return frozenset()
     found = set()

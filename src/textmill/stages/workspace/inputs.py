@@ -20,7 +20,7 @@ def loader_of(recipe: Recipe, prepared: Prepared, name: str = "train") -> loader
     """The loader of one part: `batch(step)` is a pure function of data, seed and step. Raises RecipeError when the
     part is empty."""
     return loaders.loader(
-        recipe.goal,
+        recipe.objective,
         not_empty(store_of(recipe, prepared, name), name),
         sequence=recipe.sequence,
         batch=recipe.training.batch,
@@ -33,7 +33,7 @@ def loader_of(recipe: Recipe, prepared: Prepared, name: str = "train") -> loader
 def store_of(recipe: Recipe, prepared: Prepared, name: str) -> Store:
     """What one part of the corpus holds for a recipe's objective: plain text as tokens, or records."""
     path = prepared.tokens.path / name
-    return ExampleStore(path) if recipe.goal.kind in loaders.SUPERVISED else TokenStore(path)
+    return ExampleStore(path) if recipe.objective.kind in loaders.SUPERVISED else TokenStore(path)
 
 
 def part(prepared: Prepared, name: str) -> TokenStore:
@@ -52,7 +52,7 @@ def longest(recipe: Recipe, prepared: Prepared) -> int:
     if isinstance(store, TokenStore) or empty(store):
         return recipe.sequence
     sides = [int(store.lengths(name).max()) for name in store.fields if name != "value"]
-    most = sum(sides) if recipe.goal.kind == "answer" else max(sides)  # question and text share a row
+    most = sum(sides) if recipe.objective.kind == "answer" else max(sides)  # question and text share a row
     return min(recipe.sequence, most + 4)  # and what stands around it
 
 
@@ -74,12 +74,12 @@ def not_empty(store: Any, name: str = "train") -> Any:
 
 def head_of(recipe: Recipe, prepared: Prepared) -> HeadSpec | None:
     """What stands in place of the model's output layer, for objectives whose answer is no token."""
-    if recipe.goal.kind not in loaders.SUPERVISED or recipe.goal.kind == "pairs":
+    if recipe.objective.kind not in loaders.SUPERVISED or recipe.objective.kind == "pairs":
         return None
     store = store_of(recipe, prepared, "train")
     assert isinstance(store, ExampleStore)
-    outputs = int(store.lengths("value")[0]) if recipe.goal.kind == "regress" and len(store) else 1
-    return head_for(recipe.goal, recipe.model.kind, store.labels or (), outputs)
+    outputs = int(store.lengths("value")[0]) if recipe.objective.kind == "regress" and len(store) else 1
+    return head_for(recipe.objective, recipe.model.kind, store.labels or (), outputs)
 
 
 def model_of(recipe: Recipe, prepared: Prepared) -> Any:

@@ -10,13 +10,13 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
 
-def locate_run(space: Workspace, target: str) -> Run:
+def locate_run(workspace: Workspace, target: str) -> Run:
     """The run of this name, or in this folder. Raises TextmillError with the nearest name."""
     path = Path(target)
-    for run in (space.run(target) if path.name == target else None, Run(path), Run(path.parent)):
+    for run in (workspace.run(target) if path.name == target else None, Run(path), Run(path.parent)):
         if run is not None and run.exists:
             return run
-    names = [run.name for run in space.runs()]
+    names = [run.name for run in workspace.runs()]
     near = difflib.get_close_matches(target, names, 1)
     known = (
         f"did you mean {near[0]}?"
@@ -25,10 +25,10 @@ def locate_run(space: Workspace, target: str) -> Run:
         if names
         else "there are no runs yet"
     )
-    raise TextmillError("there is no such run", where=target, advice=f"{known} (looked in {space.root})")
+    raise TextmillError("there is no such run", where=target, advice=f"{known} (looked in {workspace.root})")
 
 
-def locate_model(space: Workspace, target: str) -> Path:
+def locate_model(workspace: Workspace, target: str) -> Path:
     """The standard directory meant by a path, or by a run's name or folder; or a .gguf file.
 
     Raises TextmillError when there is none, or when the run has not been published.
@@ -38,7 +38,7 @@ def locate_model(space: Workspace, target: str) -> Path:
         return path
     if path.is_dir() and not Run(path).exists:
         raise TextmillError("holds no model (no config.json) and is no run", where=path)
-    run = locate_run(space, target)
+    run = locate_run(workspace, target)
     if not (run.model / "config.json").is_file():
         raise TextmillError(
             "has no published model yet", where=run.path, advice=f"`textmill publish {run.name}` makes it"

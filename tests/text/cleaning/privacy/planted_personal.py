@@ -538,7 +538,7 @@ _MISLEADING = {
         lambda c: (
             f"From {_date(c):%Y-%m-%d} to {_date(c):%Y-%m-%d}, or {_date(c):%d.%m.%Y} as they write it."
         ),
-        lambda c: f"Published {_date(c):%Y}-{_date(c):%Y}, {_date(c):%m/%d/%Y}.",
+        lambda c: f"Pretrained {_date(c):%Y}-{_date(c):%Y}, {_date(c):%m/%d/%Y}.",
         lambda c: f"Upgrade to version {_version(c)} today.",
         lambda c: (
             f"Chrome/{c.randrange(80, 130)}.0.{c.randrange(3000, 7000)}.{c.randrange(200)} Safari/537.36"
