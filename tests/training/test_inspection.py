@@ -29,7 +29,7 @@ def tokenizer():
 @pytest.fixture
 def make_store(tmp_path, tokenizer):
     def make(name: str, texts: list[str]) -> tokens.TokenStore:
-        documents = [Document(hashlib.md5(text.encode()).hexdigest(), text, name) for text in texts]
+        documents = [Document(hashlib.md5(text.encode()).hexdigest(), {"text": text}, name) for text in texts]
         tokens.write(tmp_path / name, documents, tokenizer)
         return tokens.TokenStore(tmp_path / name)
 
@@ -100,7 +100,7 @@ def test_windows_are_found_as_by_looking(make_store_once, data):
 def make_store_once(tmp_path_factory, tokenizer):
     def make(texts):
         directory = tmp_path_factory.mktemp("store") / "part"
-        documents = [Document(f"{index:032x}", text, "") for index, text in enumerate(texts)]
+        documents = [Document(f"{index:032x}", {"text": text}, "") for index, text in enumerate(texts)]
         tokens.write(directory, documents, tokenizer)
         return tokens.TokenStore(directory)
 

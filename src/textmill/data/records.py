@@ -101,6 +101,17 @@ class Reader:
         return None if value is None else _clean(value)
 
 
+def text_of(document: Document, role: str) -> str | None:
+    """A document's text in a role, as the tokenizer reads it; None where it has none."""
+    text = document.texts.get(role)
+    return None if text is None else _clean(text)
+
+
+def _lacks(role: str, text: str | None) -> str:
+    """Why a text cannot be used that is not there, or blank."""
+    return f"no {role}" if text is None else f"the {role} is empty"
+
+
 class PairsReader(Reader):
     """source, target: ids of both."""
 
@@ -108,13 +119,12 @@ class PairsReader(Reader):
 
     def wanted(self, document: Document) -> Any:
         """Source and target."""
-        source, target = _clean(document.text), self._metadata(document, self.spec.target)
-        if target is None:
-            return f"no {self.spec.target}"
-        if not target.strip():
-            return f"the {self.spec.target} is empty"
-        if not source.strip():
-            return "the text is empty"
+        spec = self.spec
+        source, target = text_of(document, spec.source), text_of(document, spec.target)
+        if not target or not target.strip():
+            return _lacks(spec.target, target)
+        if not source or not source.strip():
+            return _lacks(spec.source, source)
 
         def finish(ids: list[np.ndarray]) -> Record | str:
             if not all(len(part) for part in ids):
@@ -133,9 +143,9 @@ class _TextReader(Reader):
 
     def wanted(self, document: Document) -> Any:
         """The text."""
-        text = _clean(document.text)
-        if not text.strip():
-            return "the text is empty"
+        text = text_of(document, self.spec.text)
+        if not text or not text.strip():
+            return _lacks(self.spec.text, text)
 
         def finish(ids: list[np.ndarray]) -> Record | str:
             if not len(ids[0]):
@@ -194,11 +204,12 @@ class TagReader(Reader):
         """Every word by itself, with the blank before it, so that tokens never cross words."""
         name = self.spec.tags
         tags = self._metadata(document, name)
-        words = _clean(document.text).split()
+        text = text_of(document, self.spec.text)
         if tags is None:
             return f"no {name}"
-        if not words:
-            return "the text is empty"
+        if not text or not text.strip():
+            return _lacks(self.spec.text, text)
+        words = text.split()
         if len(words) != len(tags.split()):
             return f"there are not as many {name} as words"
 
@@ -217,23 +228,24 @@ class TagReader(Reader):
 
 
 class AnswerReader(Reader):
-    """text, question: ids; value: first and last token of the answer in the text."""
+    """text, question: ids of passage and question; value: first and last token of the answer in the passage."""
 
     schema: ClassVar = {"text": "ids", "question": "ids", "value": "int32"}
 
     def wanted(self, document: Document) -> Any:
-        """The text, what stands before the answer, and the answer; where it occurs several times, the first."""
-        text = _clean(document.text)
-        question = self._metadata(document, self.spec.question)
-        answer = self._metadata(document, self.spec.answer)
+        """The passage, what stands before the answer, and the answer; where it occurs several times, the first."""
+        spec = self.spec
+        text, question, answer = (text_of(document, role) for role in spec.roles)
+        if text is None:
+            return f"no {spec.passage}"
         if question is None or not question.strip():
-            return f"no {self.spec.question}"
+            return f"no {spec.question}"
         if answer is None or not answer.strip():
-            return f"no {self.spec.answer}"
+            return f"no {spec.answer}"
         answer = answer.strip()
         place = text.find(answer)
         if place < 0:
-            return f"the {self.spec.answer} does not stand in the text"
+            return f"the {spec.answer} does not stand in the {spec.passage}"
         parts = [] if lossless(self.tokenizer) else [text[:place], answer, text[place + len(answer) :]]
 
         def finish(ids: list[np.ndarray]) -> Record | str:

@@ -9,11 +9,21 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 
 
+def _roles(*names: str) -> property:
+    """The roles of the texts an objective reads, as these fields of it say; first the one a document may have alone."""
+    return property(lambda spec: tuple(getattr(spec, name) for name in names))
+
+
+Text = Annotated[str, About("role of the document's text")]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CausalObjective:
     """Each token from those before it (decoders, recurrent models, n-grams)."""
 
     kind: Literal["causal"] = "causal"
+    text: Text = "text"
+    roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +31,8 @@ class MaskedObjective:
     """Some tokens from all the others (encoders; Devlin et al. 2019, section 3.1)."""
 
     kind: Literal["masked"] = "masked"
+    text: Text = "text"
+    roles = _roles("text")
     share: Annotated[float, About("share of the tokens that bear loss", gt=0, lt=1)] = 0.15
     hidden: Annotated[float, About("share of those that read as the mask", ge=0, le=1)] = 0.8
     random: Annotated[float, About("share of those that read as a random token", ge=0, le=1)] = 0.1
@@ -39,6 +51,8 @@ class InfillingObjective:
     """The text from itself with runs of tokens hidden behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
 
     kind: Literal["infilling"] = "infilling"
+    text: Text = "text"
+    roles = _roles("text")
     share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.3
     span: Annotated[
         float, About("mean length of a hidden run (Poisson; 0 inserts a mask)", "tokens", ge=1)
@@ -50,6 +64,8 @@ class SpansObjective:
     """Hidden runs from the text around them, each behind a sentinel of its own (T5; Raffel et al. 2020, 3.1.4)."""
 
     kind: Literal["spans"] = "spans"
+    text: Text = "text"
+    roles = _roles("text")
     share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.15
     span: Annotated[float, About("mean length of a hidden run", "tokens", ge=1)] = 3.0
 
@@ -59,6 +75,8 @@ class ContinueObjective:
     """The second half of a stretch of text from its first half: an encoder-decoder as a language model."""
 
     kind: Literal["continue"] = "continue"
+    text: Text = "text"
+    roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +112,8 @@ class PairsObjective:
     """A target from its source: the corpus' records hold both (translation, summaries)."""
 
     kind: Literal["pairs"] = "pairs"
-    target: Annotated[str, About("metadata of a record that holds the target; its text is the source")] = (
-        "target"
-    )
+    source: Annotated[str, About("role of the text that is read")] = "source"
+    target: Annotated[str, About("role of the text that is written")] = "target"
     label_smoothing: Annotated[
         float, About("share of the probability spread over the vocabulary (Szegedy et al. 2016)", ge=0, lt=1)
     ] = 0.1
@@ -107,6 +124,7 @@ class PairsObjective:
     forcing: Annotated[Forcing, About("recurrent models: how often the decoder reads the target")] = (
         ConstantForcing()
     )
+    roles = _roles("source", "target")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +132,8 @@ class ClassifyObjective:
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
     kind: Literal["classify"] = "classify"
+    text: Text = "text"
+    roles = _roles("text")
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("several labels may hold at once")] = False
     pooling: Annotated[
@@ -129,6 +149,8 @@ class RegressObjective:
     """A number for the whole text, by least squares."""
 
     kind: Literal["regress"] = "regress"
+    text: Text = "text"
+    roles = _roles("text")
     label: Annotated[str, About("metadata of a record that holds the number")] = "label"
     pooling: Annotated[
         Literal["first", "mean", "last"] | None,
@@ -143,6 +165,8 @@ class TagObjective:
     """A tag for each word: the record's text is words with blanks between, its tags likewise."""
 
     kind: Literal["tag"] = "tag"
+    text: Text = "text"
+    roles = _roles("text")
     tags: Annotated[str, About("metadata of a record that holds the tags, with blanks between")] = "tags"
     crf: Annotated[bool, About("tags are scored as a sequence (Lafferty et al. 2001)")] = False
 
@@ -152,10 +176,10 @@ class SpanObjective:
     """The stretch of the text that answers a question: BERT's way (Devlin et al. 2019, section 4.2)."""
 
     kind: Literal["answer"] = "answer"
-    question: Annotated[str, About("metadata of a record that holds the question; its text is searched")] = (
-        "question"
-    )
-    answer: Annotated[str, About("metadata that holds the answer, word for word from the text")] = "answer"
+    passage: Annotated[str, About("role of the text that is searched")] = "passage"
+    question: Annotated[str, About("role of the question")] = "question"
+    answer: Annotated[str, About("role of the answer, word for word from the passage")] = "answer"
+    roles = _roles("passage", "question", "answer")
 
 
 ObjectiveSpec = (

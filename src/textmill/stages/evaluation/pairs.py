@@ -29,11 +29,10 @@ def pairs(asked: Asked) -> Measured:
     nats, hits, targets = score_guesses(asked.model, record_batches(asked), len(loader.store))
     records = np.flatnonzero(targets)
     documents = asked.documents(records)
-    references = [document.metadata[objective.target] for document in documents]
+    sources, references = ([document.texts[role] for document in documents] for role in objective.roles)
     spec = settled(asked.recipe.generation)
     outputs = written(asked, _prompts(asked, records), spec)
     scores = overlap.overlap(outputs, references, how=described(spec), **asked.options)
-    sources = [document.text for document in documents]
     copied = overlap.overlap(sources, references, how="copied", **asked.options)
     told = guesses.token_scores(nats[records], hits[records], targets[records], **asked.options)
     examples = [

@@ -125,10 +125,10 @@ def answer(asked: Asked) -> Measured:
     usual = int(np.median(spans[:, 1] - spans[:, 0] + 1))
     opening = [asked.tokenizer.decode(text[:usual]) for text in texts]
     documents = asked.documents(chosen)
-    truth = [document.metadata[objective.answer].strip() for document in documents]
+    truth = [document.texts[objective.answer].strip() for document in documents]
     scores, beside = (answers.answered(truth, side, **asked.options) for side in (given, opening))
     examples = [
-        {"question": document.metadata[objective.question], "answer": true, "given": said.strip()}
+        {"question": document.texts[objective.question], "answer": true, "given": said.strip()}
         for document, true, said in zip(documents[:EXAMPLES], truth, given, strict=False)
     ]
     baselines = {f"the first {usual} tokens": beside}

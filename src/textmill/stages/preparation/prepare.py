@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import content_id, read_json, sha256_file, value_id, write_text
 from textmill.base.machine import usable_cores
 from textmill.specs.cleaning import PersonalDataStep
-from textmill.specs.objective import PairsObjective
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.forget_list import forgotten
@@ -27,13 +26,15 @@ from textmill.text.cleaning.steps import STEP_FILES
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
-from textmill.text.document import Document
 from textmill.text.sources import table
 from textmill.tokenization import load
 
 _DECIDE = (
     "kind",
+    "text",
+    "source",
     "target",
+    "passage",
     "label",
     "multiple",
     "tags",
@@ -91,7 +92,7 @@ def collect(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) 
         lines = (json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in inputs)
         write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
 
-    made = workspace.artifact("corpus", version=2, spec=decided, parents=(), make=make, name=recipe.name)
+    made = workspace.artifact("corpus", version=3, spec=decided, parents=(), make=make, name=recipe.name)
     build.clear(parts)
     return made
 
@@ -141,21 +142,12 @@ def learn_tokenizer(recipe: Recipe, workspace: Workspace, corpus: Artifact) -> A
         spec |= {"file": sha256_file(path)}
 
     def make(directory: Path) -> None:
-        texts = _said(recipe, Corpus(corpus.path).documents("train"))
+        documents = Corpus(corpus.path).documents("train")
+        texts = (text for document in documents for text in document.texts.values())
         training.train(recipe.tokenizer, texts).save(directory / "tokenizer.json")
 
-    if isinstance(recipe.objective, PairsObjective):
-        spec |= {"target": recipe.objective.target}
     parents = () if recipe.tokenizer.path is not None else (corpus,)
     return workspace.artifact("tokenizer", version=1, spec=spec, parents=parents, make=make, name=recipe.name)
-
-
-def _said(recipe: Recipe, documents: Iterable[Document]) -> Iterator[str]:
-    """Every text a model of this recipe will read or write."""
-    for document in documents:
-        yield document.text
-        if isinstance(recipe.objective, PairsObjective):
-            yield document.metadata.get(recipe.objective.target, "")
 
 
 def tokenise(recipe: Recipe, workspace: Workspace, corpus: Artifact, tokenizer: Artifact) -> Artifact:

@@ -23,7 +23,7 @@ def opened(tmp_path):
     def call(name, data, **limits):
         path = tmp_path / name
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        items = list(open_file(path, name, "text", LimitSpec(**limits)))
+        items = list(open_file(path, name, None, LimitSpec(**limits)))
         assert all(item.source.startswith(name) for item in items)
         assert list(tmp_path.iterdir()) == [path]
         path.unlink()

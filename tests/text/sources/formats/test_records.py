@@ -37,7 +37,7 @@ names = st.sampled_from(["a", *(f"a.{ending}" for ending in endings)])
 
 def collect(folder, name, data, limits=None, field="text"):
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-    return list(read(FilesSource(paths=(name,), text_field=field), limits or LimitSpec(), folder))
+    return list(read(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder))
 
 
 def kept(items):
