@@ -74,7 +74,7 @@ def test_logits_and_gradients(pair):
     from textmill.interop.huggingface.weights import published
 
     mine = {name: parameter.grad for name, parameter in ours.named_parameters()}
-    renamed = published(configuration.twin(ours.spec)[0], ours.spec, mine)
+    renamed = published(configuration.published_architecture(ours.spec)[0], ours.spec, mine)
     found = dict(theirs.named_parameters())
     assert set(renamed) == set(found)
     for name, gradient in renamed.items():

@@ -42,10 +42,12 @@ MARIAN = {"position": SinusoidalPositions(layout="halves"), "activation": "silu"
 SPECS = {
     "gemma3_text": DecoderSpec(**SMALL | GEMMA | {"layers": 4}, window=5, full_every=3, window_theta=1e4),
     "gemma3_text-full-capped": DecoderSpec(**SMALL, **GEMMA, head_dim=16, logit_softcap=4.0, tied=False),
+    "gemma3_text-silu": DecoderSpec(**SMALL | GEMMA | {"activation": "swiglu"}),
     "bert": EncoderSpec(**SMALL),
     "bert-tanh-no-pooler": EncoderSpec(**SMALL, activation="gelu_tanh", pooler=False, tied=False),
     "roberta": EncoderSpec(**SMALL, segments=1, pooler=False),
     "distilbert": EncoderSpec(**SMALL, segments=0, pooler=False),
+    "distilbert-silu": EncoderSpec(**SMALL, segments=0, pooler=False, activation="silu"),
     "t5": EncoderDecoderSpec(**SMALL, **T5, decoder_layers=3, logit_scale=32**-0.5),
     "t5-gated": EncoderDecoderSpec(**SMALL, **T5, activation="geglu_tanh", tied=False, head_dim=4),
     "bart": EncoderDecoderSpec(**SMALL, **BART, decoder_layers=1, scaled_embedding=True),
@@ -77,7 +79,7 @@ def pair(request, tmp_path, tokenizer):
     """(spec, ours, theirs, directory) of one random model, theirs loaded from the published directory."""
     ours = make(SPECS[request.param], tokenizer)
     about = huggingface.write(tmp_path / "model", ours, tokenizer, GenerationSpec(temperature=0.0), {})
-    assert about["twin"] == request.param.split("-")[0]
+    assert about["architecture"] == request.param.split("-")[0]
     return SPECS[request.param], ours, theirs_of(tmp_path / "model"), tmp_path / "model"
 
 
@@ -123,7 +125,7 @@ def test_logits_and_gradients(pair):
     loss.backward()
     other.backward()
     mine = {name: p.grad for name, p in ours.named_parameters()}
-    kind = configuration.twin(spec)[0]
+    kind = configuration.published_architecture(spec)[0]
     renamed = published(kind, spec, {n: g for n, g in mine.items() if g is not None}, {"pad_token_id": 256})
     found = dict(theirs.named_parameters())
     compared = 0

@@ -52,10 +52,14 @@ HEADED = {
     "gpt2-classify": (GPT2, ClassifyHead(labels=LABELS, **LAST), "GPT2ForSequenceClassification"),
 }
 ORPHANS = {
-    "pooling": (BERT, ClassifyHead(labels=LABELS, pooling="mean"), "first state"),
-    "crf": (BERT, TagHead(labels=LABELS, crf=True), "without a CRF"),
-    "dense": (ROBERTA, ClassifyHead(labels=LABELS), "dense = tanh"),
-    "pooler": (EncoderSpec(**SMALL, pooler=False), ClassifyHead(labels=LABELS), "by its pooler"),
+    "pooling": (BERT, ClassifyHead(labels=LABELS, pooling="mean"), "pooling = first, not mean"),
+    "crf": (BERT, TagHead(labels=LABELS, crf=True), "crf = false, not true"),
+    "dense": (ROBERTA, ClassifyHead(labels=LABELS), "dense = tanh, not none"),
+    "pooler": (
+        EncoderSpec(**SMALL, pooler=False),
+        ClassifyHead(labels=LABELS),
+        "pooler = true under its head",
+    ),
 }
 
 
@@ -78,7 +82,7 @@ def test_transformers_reads_what_we_write(name, tmp_path, tokenizer):
     spec, head, cls = HEADED[name]
     ours = make(spec, head, tokenizer)
     about = directory.write(tmp_path, ours, tokenizer, GenerationSpec(), {})
-    assert about["twin"] == name.split("-")[0]
+    assert about["architecture"] == name.split("-")[0]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["architectures"] == [cls]
     theirs, told = getattr(transformers, cls).from_pretrained(
@@ -124,7 +128,7 @@ def test_heads_nobody_publishes_are_ours_and_say_why(name, tmp_path, tokenizer):
     spec, head, why = ORPHANS[name]
     ours = make(spec, head, tokenizer)
     about = directory.write(tmp_path, ours, tokenizer, GenerationSpec(), {})
-    assert about["twin"] is None
+    assert about["architecture"] is None
     assert why in about["reason"]
     inputs = torch.randint(0, 250, (3, 9))
     batch = Batch(inputs, inputs)

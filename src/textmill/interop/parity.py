@@ -73,7 +73,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed. One that was skipped (not installed, no twin) has not failed."""
+        """Whether no check failed. One that was skipped (not installed, no published architecture) has not failed."""
         return all(check.state != "failed" for check in self.checks)
 
     def plain(self) -> dict[str, Any]:
@@ -253,8 +253,8 @@ def _transformers(
     """What transformers makes of the directory: logits, and ids."""
     if importlib.util.find_spec("transformers") is None:
         return Check("transformers", "skipped", why="not installed (pip install transformers)")
-    if not huggingface.has_twin(read_json(directory / "config.json")):
-        return Check("transformers", "skipped", why="no twin: transformers has no such architecture")
+    if not huggingface.is_published(read_json(directory / "config.json")):
+        return Check("transformers", "skipped", why="transformers has no such architecture")
     check = compare("transformers", reference, lambda: readings.by_transformers(directory, published, given))
     transformers = readings.quiet_transformers()
     auto: Any = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)

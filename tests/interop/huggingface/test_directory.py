@@ -30,7 +30,7 @@ from textmill.specs.recipe import GenerationSpec
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}
 GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
 SCALED = RotaryPositions(theta=5e5, scaling=Llama3Scaling(factor=4.0, original_context=16))
-TWINS = {
+PUBLISHED = {
     "llama": {},
     "llama-grouped-scaled": {"kv_heads": 2, "position": SCALED, "tied": False},
     "llama-linear": {"position": RotaryPositions(scaling=LinearScaling(factor=2.0))},
@@ -44,20 +44,20 @@ TWINS = {
     "gpt2-untied-relu": GPT2 | {"tied": False, "activation": "relu"},
 }
 ORPHANS = {
-    "alibi positions": {"position": AlibiPositions()},
-    "t5 positions": {"position": T5Positions()},
-    "relative positions": {"position": RelativePositions()},
-    "none positions": {"position": NoPositions()},
-    "has qk_norm and no biases": {"placement": "sandwich"},
-    "no placement = post": {"placement": "post"},
-    "no norm = batchnorm": {"norm": "batchnorm"},
-    "no logit_softcap with": {"logit_softcap": 5.0},
-    "no attention_softcap": {"attention_softcap": 5.0},
-    "rmsnorm and a gated activation": {"activation": "gelu"},
-    "bias = all, qk_norm = True": {"qk_norm": True, "bias": "all"},
-    "no gate": GPT2 | {"activation": "swiglu"},
-    "biases everywhere": GPT2 | {"bias": "qkv"},
-    "has no fewer key heads": GPT2 | {"kv_heads": 2},
+    "position = rotary (theta = 10000), not alibi": {"position": AlibiPositions()},
+    "not t5 (buckets = 32, max_distance = 128)": {"position": T5Positions()},
+    "not relative (clip = 16)": {"position": RelativePositions()},
+    "not none": {"position": NoPositions()},
+    "placement = pre, not sandwich": {"placement": "sandwich"},
+    "placement = pre, not post and final_norm = true, not false": {"placement": "post"},
+    "norm = rmsnorm, not batchnorm": {"norm": "batchnorm"},
+    "has logit_softcap = none, not 5": {"logit_softcap": 5.0},
+    "has attention_softcap = none, not 5": {"attention_softcap": 5.0},
+    "llama, has activation = swiglu, not gelu": {"activation": "gelu"},
+    "llama, has qk_norm = false, not true": {"qk_norm": True, "bias": "all"},
+    "gpt2, has activation = gelu_tanh, not swiglu": GPT2 | {"activation": "swiglu"},
+    "gpt2, has bias = all, not qkv": GPT2 | {"bias": "qkv"},
+    "kv_heads = 4, not 2": GPT2 | {"kv_heads": 2},
 }
 
 
@@ -74,21 +74,21 @@ def batch():
     return Batch(inputs=x, targets=x)
 
 
-@pytest.mark.parametrize("name", [*TWINS, *ORPHANS])
+@pytest.mark.parametrize("name", [*PUBLISHED, *ORPHANS])
 def test_what_is_written_comes_back_to_the_bit(tmp_path, tokenizer, name):
-    model = make(tokenizer, **(TWINS | ORPHANS)[name])
+    model = make(tokenizer, **(PUBLISHED | ORPHANS)[name])
     generation = GenerationSpec(tokens=7, temperature=0.5, top_k=3, presence_penalty=0.25, stop=("END",))
     about = huggingface.write(
         tmp_path / "model", model, tokenizer, generation, {"task": "generation", "steps": 3}
     )
     config = json.loads((tmp_path / "model/config.json").read_text())
-    if name in TWINS:
-        assert about["twin"] == config["model_type"] == name.split("-")[0]
+    if name in PUBLISHED:
+        assert about["architecture"] == config["model_type"] == name.split("-")[0]
         assert about["reason"] is None
     else:
-        assert about["twin"] is None
+        assert about["architecture"] is None
         assert name in about["reason"]
-    assert huggingface.has_twin(config) == (name in TWINS)
+    assert huggingface.is_published(config) == (name in PUBLISHED)
     back = huggingface.read(tmp_path / "model")
     assert back.spec == model.spec
     assert back.generation == generation
@@ -99,9 +99,9 @@ def test_what_is_written_comes_back_to_the_bit(tmp_path, tokenizer, name):
         assert torch.equal(back.model(batch()), model(batch()))
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_other_peoples_directories_need_no_textmill_json(tmp_path, tokenizer, name):
-    model = make(tokenizer, **TWINS[name])
+    model = make(tokenizer, **PUBLISHED[name])
     huggingface.write(tmp_path / "model", model, tokenizer, GenerationSpec(), {})
     (tmp_path / "model/textmill.json").unlink()
     back = huggingface.read(tmp_path / "model")

@@ -53,14 +53,14 @@ def test_a_run_from_recipe_to_published_model(tiny, workspace, smoothing):
     assert (shown["state"], shown["step"], shown["steps"]) == ("published", 1, 1)
     assert shown["best_validation"] is not None
     about = json.loads((workspace.run("counted").model / "textmill.json").read_text())
-    assert about["twin"] is None
+    assert about["architecture"] is None
     assert about["model"]["smoothing"] == smoothing
     skipped = {
         row["name"]: row["why"]
         for row in verify.verify(workspace, "counted")["checks"]
         if row["state"] == "skipped"
     }
-    assert "no twin" in skipped["transformers"] or "not installed" in skipped["transformers"]
+    assert "no such architecture" in skipped["transformers"] or "not installed" in skipped["transformers"]
     [answer] = generate.collect(
         generate.generate(workspace, "counted", ["the mill"], changes={"tokens": 8}), ["the mill"]
     )

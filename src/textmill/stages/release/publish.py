@@ -58,7 +58,7 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     with files.atomic_directory(run.model) as partial:
         model = weights.build(recipe, prepared)
         directory.write(partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info)
-        twin = directory.has_twin(read_json(partial / "config.json"))
+        standard = directory.is_published(read_json(partial / "config.json"))
         proof = parity.verify(partial, TEXTS, trained=model)
         if not proof.ok:
             bad = ", ".join(check.name for check in proof.checks if check.state == "failed")
@@ -67,7 +67,7 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
                 where=run.model,
                 advice="this is a fault of Textmill: the model was not published; please report it with its recipe",
             )
-        write_text(partial / "README.md", _card(run, recipe, prepared, report, proof.plain(), info, twin))
+        write_text(partial / "README.md", _card(run, recipe, prepared, report, proof.plain(), info, standard))
         lineage.write(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
     run.event("published", step=weights.step, weights=weights.id)
     workspace.reporter.stage("publish", "done", str(run.model))
@@ -90,7 +90,7 @@ def _info(run: Run, recipe: Recipe, prepared: Prepared, step: int, weights: str)
 
 
 def _card(
-    run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dict, info: dict, twin: bool
+    run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dict, info: dict, standard: bool
 ) -> str:
     """The model card, from what was measured and what was asked."""
     from textmill.audit import card
@@ -109,7 +109,7 @@ def _card(
         {
             "name": run.name,
             "objective": recipe.objective.kind,
-            "transformers": twin,
+            "transformers": standard,
             "model": _architecture(recipe, vocabulary) | {"tokenizer": recipe.tokenizer.kind},
             "data": {
                 "documents": corpus["kept"]["documents"],
