@@ -19,7 +19,8 @@ from textmill.stages import pipeline
 from textmill.stages.evaluation import evaluate
 from textmill.stages.release import ngram, verify
 from textmill.stages.runs import check, history, train
-from textmill.stages.use import generate, mix
+from textmill.stages.use import mix
+from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.workspace import Workspace
@@ -61,10 +62,9 @@ def test_a_run_from_recipe_to_published_model(tiny, workspace, smoothing):
         if row["state"] == "skipped"
     }
     assert "no such architecture" in skipped["transformers"] or "not installed" in skipped["transformers"]
-    [answer] = generate.collect(
-        generate.generate(workspace, "counted", ["the mill"], changes={"tokens": 8}), ["the mill"]
+    [answer] = LanguageModel(workspace, "counted").generate("the mill", tokens=8
     )
-    assert answer["tokens"] > 0
+    assert answer.tokens > 0
     kinds = {item.kind for _, item in lineage.walk(lineage.read(workspace.run("counted").model))}
     assert kinds == {"model", "run", "tokens", "corpus", "tokenizer"}
 
@@ -123,8 +123,7 @@ def test_mixtures(tiny, workspace, tmp_path):
     checks = {row["name"]: row["state"] for row in verify.verify(workspace, str(tmp_path / "mixed"))["checks"]}
     assert checks["cached decoding"] == checks["batch with padding"] == "ok"
     texts = [
-        generate.collect(
-            generate.generate(workspace, str(tmp_path / "mixed"), ["the"], changes={"tokens": 6}), ["the"]
+        LanguageModel(workspace, str(tmp_path / "mixed")).generate("the", tokens=6
         )
         for _ in range(2)
     ]

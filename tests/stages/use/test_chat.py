@@ -18,7 +18,7 @@ from textmill.interop.huggingface import directory as huggingface
 from textmill.models import build
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
-from textmill.stages.use import chat
+from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.training import train
 
@@ -43,7 +43,9 @@ def workspace(tmp_path):
 
 
 def begin(workspace, directory, **options):
-    return chat.begin(workspace, str(directory), changes=options.pop("changes", {}), **options)
+    weights = options.pop("weights", "fp32")
+    changes = options.pop("changes", {})
+    return LanguageModel(workspace, str(directory), weights=weights).conversation(**options, **changes)
 
 
 def answer(conversation, text):
@@ -180,7 +182,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_session(workspace, directory, monke
 
     monkeypatch.setattr(talk, "say", interrupted)
     told = verb._answer(talk, "Hi", shown=True)
-    assert told["finish"] == "stopped"
+    assert told.finish == "stopped"
     assert "you stopped it" in capsys.readouterr().err
     assert [message["role"] for message in talk.messages] == ["user", "assistant"]
     typed = iter(["one", KeyboardInterrupt(), "/quit"])

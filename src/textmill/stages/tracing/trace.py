@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -20,6 +20,39 @@ from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.tokenizer import without_surrogates
 
 _SAMPLE_SPAN = 5  # tokens of a span in a sample, at least
+
+
+class SpanDocument(TypedDict):
+    """A document that holds a span: its id, where it came from, how often it does, and first where, in tokens."""
+
+    document: str
+    source: str
+    count: int
+    token: int
+
+
+class TracedSpan(TypedDict):
+    """Characters [start, end) of a text that stand in the corpus: how long, how rare (bits under the corpus' own
+    frequencies), how often, and in how many documents, of which `found_in` names the first."""
+
+    start: int
+    end: int
+    text: str
+    tokens: int
+    bits: float
+    count: int
+    documents: int
+    found_in: list[SpanDocument]
+
+
+class Trace(TypedDict):
+    """A text, its spans in order, and how many of its tokens are in one (`covered`)."""
+
+    text: str
+    tokens: int
+    covered: int
+    seconds: float
+    spans: list[TracedSpan]
 
 
 def trace(
@@ -83,7 +116,7 @@ def _samples(workspace: Workspace, target: str) -> list[str]:
     return [sample["prompt"] + sample["text"] for sample in samples]
 
 
-def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents: int) -> dict[str, Any]:
+def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents: int) -> Trace:
     begin = time.perf_counter()
     text = without_surrogates(text)
     ids = opened.tokenizer.encode(text)
@@ -102,7 +135,7 @@ def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents:
     }
 
 
-def _row(span: Span, text: str, places: _Characters) -> dict[str, Any]:
+def _row(span: Span, text: str, places: _Characters) -> TracedSpan:
     start, end = places.span(span.start, span.end)
     return {
         "start": start,
