@@ -14,7 +14,7 @@ def test_rows_stand_in_the_frame_and_say_what_was_cut(tokenizer):
     codec = Codec(tokenizer)
     lead, tail = codec.special.lead, codec.special.tail
     ids = tokenizer.encode("the mill grinds words").tolist()
-    whole, cut = codec.rows(["the mill grinds words"] * 1, 64)[0], codec.rows(["the mill grinds words"], 3)[0]
+    whole, cut = codec.rows(["the mill grinds words"], 64)[0], codec.rows(["the mill grinds words"], 3)[0]
     assert whole.ids.tolist() == [*lead, *ids, *tail]
     assert whole.cut == 0
     free = 3 - len(lead) - len(tail)
@@ -56,7 +56,7 @@ def test_padding_keeps_every_row_and_marks_it(rows, front, filler):
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 64))
 def test_batches_by_length_hold_every_row_once_and_keep_to_their_tokens(lengths, tokens):
     batches = [batch.tolist() for batch in by_length(lengths, tokens)]
-    assert sorted(sum(batches, [])) == list(range(len(lengths)))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     ordered = [lengths[index] for batch in batches for index in batch]
     assert ordered == sorted(ordered, reverse=True)
     for batch in batches:
