@@ -6,7 +6,7 @@
     prefix text                 a prompt, which a decoder goes on from
 
 `lead` and `tail` are what the tokenizer's own model expects around a text, or `start` before it and nothing after it;
-`prefix` is what it expects before one. No text is cut without a word: whoever asks for `room` is told what was left out.
+`prefix` is what it expects before one. Nothing is cut in silence: a row says how many tokens did not fit.
 """
 
 from __future__ import annotations
