@@ -61,7 +61,8 @@ def test_batches_never_show_and_neither_do_processes(folder):
     assert whole == [classifier.probabilities(model, [text])[0] for text in held_out]
     assert whole[-4] == whole[-3] == classifier.probabilities(model, [""])[0]  # the bias is all there is
     code = (
-        "from textmill.text import classifier as c; g, b = c.examples('good.jsonl', ''), c.examples('bad.txt', '');"
+        "from textmill.text.cleaning.quality import classifier as c;"
+        "g, b = c.examples('good.jsonl', ''), c.examples('bad.txt', '');"
         "m = c.train(g, b); print(m.bias, int(m.weights @ m.weights))"
     )
     path = str(Path(textmill.__file__).parents[1])
