@@ -23,8 +23,8 @@ CHINESE = "我们学习语言模型，语言模型学习我们的语言。天气
 
 AGAIN = """
 import sys, json
-from textmill.base.spec import TokenizerSpec
-from textmill.text.tokenizer_training import train
+from textmill.specs.recipe import TokenizerSpec
+from textmill.tokenization.training import train
 texts = json.loads(sys.stdin.read())
 for kind in ("bpe", "unigram", "wordpiece", "characters", "bytes"):
     print(train(TokenizerSpec(kind=kind, vocabulary=900), texts).id)
