@@ -18,8 +18,8 @@ from textmill.training import device, memory
 MEASURE = """
 import json, sys, torch
 from textmill.base import schema
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.training_spec import TrainingSpec
+from textmill.specs.model import DecoderSpec
+from textmill.specs.training import TrainingSpec
 from textmill.data.batch import Batch
 from textmill.models import table
 from textmill.training import device, loss, memory, optimizer
