@@ -30,8 +30,8 @@ def written(place, name, tokenizer):
     model = build(SPECS[name], tokenizer.vocabulary, seed=1).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    directory.write(place, model, tokenizer, GenerationSpec(), {})
-    return directory.read(place)
+    directory.write_directory(place, model, tokenizer, GenerationSpec(), {})
+    return directory.read_directory(place)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -134,7 +134,7 @@ def test_minilm_gives_the_vectors_of_the_reference(tmp_path, textmill):
         "A much longer text. " * 40,
         "",
     ]
-    published = directory.read(WEIGHTS)
+    published = directory.read_directory(WEIGHTS)
     said = sentences.settings(WEIGHTS)
     assert said == Sentences(pooling="mean", normalised=True, tokens=256)
     vectors, _, _ = vectors_of(published, texts, said)

@@ -54,7 +54,7 @@ def bring_in(
     origin = {"source": source, "remote": remote}
     if path.is_file():
         origin["sha256"] = sha256_file(path)
-    directory.write(
+    directory.write_directory(
         target,
         published.model,
         published.tokenizer,

@@ -65,7 +65,7 @@ def mix(
     prepared = trained_on(run, workspace)
     tokenizer = prepared.open_tokenizer()
     places = [locate_model(workspace, target) for target in targets]
-    published = [directory.read(place) for place in places]
+    published = [directory.read_directory(place) for place in places]
     for target, one in zip(targets, published, strict=True):
         if one.tokenizer.id != tokenizer.id:
             raise TextmillError(
@@ -97,7 +97,9 @@ def mix(
     }
     info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": prepared.tokens.id}}
     with files.atomic_directory(home) as partial:
-        mixtures.write(partial, best, places, tokenizer, published[0].generation, home=home, info=info)
+        mixtures.write_mixture(
+            partial, best, places, tokenizer, published[0].generation, home=home, info=info
+        )
         files.write_json(partial / "report.json", report)
     return report
 
