@@ -76,7 +76,10 @@ def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metad
     assert {d.id: d for part in PARTS for d in stored.documents(part)} == kept
     assert stored.count("train") >= 1
     assert report["read"]["documents"] == len(texts) == len(kept) + report["set_aside"]["documents"]
-    assert len((directory / "rejected.jsonl").read_text().rstrip("\n").split("\n")) == report["set_aside"]["documents"]
+    assert (
+        len((directory / "rejected.jsonl").read_text().rstrip("\n").split("\n"))
+        == report["set_aside"]["documents"]
+    )
 
 
 UTF8 = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
