@@ -26,12 +26,12 @@ WORDS = 20_000
 WORK = """
 import json, sys
 from pathlib import Path
-from textmill.base.corpus_spec import CorpusSpec, FilesSource
-from textmill.base.step_spec import NearDuplicatesStep
-from textmill.text import engine
+from textmill.specs.corpus import CorpusSpec, FilesSource
+from textmill.specs.cleaning import NearDuplicatesStep
+from textmill.text.corpus import build
 base = Path(sys.argv[1])
 steps = (*CorpusSpec(sources=()).steps, NearDuplicatesStep())
-report = engine.build(
+report = build.build(
     base / "corpus", CorpusSpec(sources=(FilesSource(paths=("in",)),), steps=steps), base, base / "parts"
 )
 print(json.dumps({key: report[key] for key in ("read", "kept", "set_aside")}))
