@@ -32,7 +32,8 @@ ORDER = ("ngram", "gru", "lstm", "gru-attention", "gpt", "bert", "encoder-decode
 def one(name: str, minutes: float, work: Path) -> dict:
     """Train and score one family in this process; its figures."""
     from textmill.base import schema
-    from textmill.specs import parameters, recipe_file
+    from textmill.models import cost
+    from textmill.specs import recipe_file
     from textmill.specs.model import NGramSpec
     from textmill.specs.recipe import Recipe
     from textmill.stages.evaluation import evaluate
@@ -60,7 +61,7 @@ def one(name: str, minutes: float, work: Path) -> dict:
     looks = by_minute(run)
     return {
         "family": name,
-        "parameters": None if counted else parameters.parameters(chosen.trained, vocabulary),
+        "parameters": None if counted else cost.parameters(chosen.trained, vocabulary),
         "steps": chosen.steps,
         "minutes": round(looks[-1][0], 2),
         "tokens_per_second": speeds[len(speeds) // 2],

@@ -28,10 +28,10 @@ import json, sys
 from pathlib import Path
 from textmill.specs.corpus import CorpusSpec, FilesSource
 from textmill.specs.cleaning import NearDuplicatesStep
-from textmill.text.corpus import build
+from textmill.text.corpus import build as engine
 base = Path(sys.argv[1])
 steps = (*CorpusSpec(sources=()).steps, NearDuplicatesStep())
-report = build.build(
+report = engine.build(
     base / "corpus", CorpusSpec(sources=(FilesSource(paths=("in",)),), steps=steps), base, base / "parts"
 )
 print(json.dumps({key: report[key] for key in ("read", "kept", "set_aside")}))

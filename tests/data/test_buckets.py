@@ -31,7 +31,8 @@ def pairs(tmp_path, tokenizer):
         documents = []
         for number, (source, target) in enumerate(lengths):
             text = f"{number}".ljust(source, "s")
-            documents.append(collected(text, f"{number}", {"target": chr(97 + number % 26) * target}))
+            texts = {"source": text, "target": chr(97 + number % 26) * target}
+            documents.append(collected(texts, f"{number}"))
         write(tmp_path / "pairs", documents, PairsObjective(), tokenizer)
         return ExampleStore(tmp_path / "pairs")
 

@@ -43,14 +43,20 @@ def words():
 
 @pytest.fixture
 def stored(tmp_path, tokenizer):
-    """A store of (text, metadata) records, and its manifest."""
+    """A store of records, each its first text and all else it holds, texts and metadata; and its manifest."""
 
     def make(spec, records, *, with_tokenizer=tokenizer, labels=None, name="examples"):
-        documents = [collected(text, f"{n}", metadata) for n, (text, metadata) in enumerate(records)]
+        documents = [document(spec, text, more, f"{n}") for n, (text, more) in enumerate(records)]
         manifest = write(tmp_path / name, documents, spec, with_tokenizer, labels=labels)
         return ExampleStore(tmp_path / name), manifest
 
     return make
+
+
+def document(spec, text, more, source=""):
+    first, *others = spec.roles
+    texts = {role: more[role] for role in others if role in more}
+    return collected({first: text, **texts}, source, {k: v for k, v in more.items() if k not in texts})
 
 
 def rows(kind, spec, store, tokens, sequence=32):
@@ -64,11 +70,11 @@ def test_pairs(stored, tokenizer, marked):
         spec,
         [("你好", {"en": "hello"}), ("x", {}), (" ", {"en": "y"}), ("z", {"en": ""}), ("a", {"en": "b c"})],
     )
-    assert manifest["set_aside"] == {"no en": 1, "the text is empty": 1, "the en is empty": 1}
+    assert manifest["set_aside"] == {"no en": 1, "the source is empty": 1, "the en is empty": 1}
     assert manifest["read"] == 5 == manifest["records"] + sum(manifest["set_aside"].values())
     assert store.labels is None
     assert store.bytes.tolist() == [5, 3]
-    assert store.document_id(0) == collected("你好", "").id
+    assert store.document_id(0) == collected({"source": "你好", "en": "hello"}, "").id
     _, made = rows("pairs", spec, store, marked)
     batch = made.batch
     assert batch.source.tolist() == [
@@ -231,7 +237,7 @@ def test_the_tokens_of_an_answer(stored, words):
         with_tokenizer=words,
     )
     assert manifest["set_aside"] == {
-        "the answer does not stand in the text": 1,
+        "the answer does not stand in the passage": 1,
         "no question": 1,
         "no answer": 1,
     }

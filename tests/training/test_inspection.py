@@ -111,7 +111,7 @@ def test_pieces_of_a_large_store_meet(make_store, monkeypatch):
     texts = ["".join(np.random.default_rng(seed).choice(list("abcd"), 90)) for seed in range(3)]
     train, other = make_store("train", texts), make_store("other", texts[1:])
     whole = overlap(train, other)
-    monkeypatch.setattr(inspection, "_PIECE", 17)
+    monkeypatch.setattr("textmill.data.overlap._PIECE", 17)
     assert overlap(train, other) == whole
     assert whole.share == 1.0
 

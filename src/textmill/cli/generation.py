@@ -27,12 +27,12 @@ def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., Non
             name: field for name, field in schema.fields(GenerationSpec).items() if name not in left_out
         }
 
-        def told(**given: object) -> None:
+        def command(**given: object) -> None:
             changes = {name: given.pop(name) for name in fields}
             verb(**given, changes={name: value for name, value in changes.items() if value is not None})
 
         made = [_parameter(name, field) for name, field in fields.items()]
-        return declared(told, verb, [*parameters(verb, "changes"), *made])
+        return declared(command, verb, [*parameters(verb, "changes"), *made])
 
     return give
 

@@ -54,7 +54,7 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
     """
 
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
-        def told(work: Path, json: bool, quiet: bool = True, **given: object) -> None:
+        def command(work: Path, json: bool, quiet: bool = True, **given: object) -> None:
             with errors(json):
                 with opened(work, quiet) as workspace:
                     outcome = act(workspace, **given)
@@ -66,20 +66,20 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
                 raise typer.Exit(FAILED)
 
         shared = [parameter for name, parameter in _SHARED.items() if not (silent and name == "quiet")]
-        return declared(told, act, [*parameters(act, "workspace"), *shared])
+        return declared(command, act, [*parameters(act, "workspace"), *shared])
 
     return give
 
 
 def declared(
-    told: Callable[..., None], act: Callable[..., object], options: Iterable[inspect.Parameter]
+    command: Callable[..., None], act: Callable[..., object], options: Iterable[inspect.Parameter]
 ) -> Callable[..., None]:
-    """`told` under the name and with the help of `act`, as a verb with these options."""
-    functools.update_wrapper(told, act)
-    del told.__wrapped__  # type: ignore[attr-defined]  (its options are not these)
-    told.__signature__ = inspect.Signature(list(options))  # type: ignore[attr-defined]
-    told.__annotations__ = {option.name: option.annotation for option in options}
-    return told
+    """`command` under the name and with the help of `act`, as a verb with these options."""
+    functools.update_wrapper(command, act)
+    del command.__wrapped__  # type: ignore[attr-defined]  (its options are not these)
+    command.__signature__ = inspect.Signature(list(options))  # type: ignore[attr-defined]
+    command.__annotations__ = {option.name: option.annotation for option in options}
+    return command
 
 
 def parameters(act: Callable[..., object], left_out: str) -> list[inspect.Parameter]:

@@ -195,6 +195,7 @@ class EncoderDecoderSpec(TransformerSpec):
 
 
 Cell = Literal["gru", "lstm"]
+GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}  # or what is computed like one: matrices for input and state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,9 +80,13 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.objective is None:
             object.__setattr__(self, "objective", usual(self.model.kind))
-        if len(set(self.objective.roles)) < len(self.objective.roles):
-            raise RecipeError("reads one text in two roles", where="objective", advice="name two")
-        object.__setattr__(self, "corpus", self.corpus.read_as(self.objective.roles))
+        roles = self.objective.roles
+        if len(set(roles)) < len(roles) or not all(roles) or "=" in "".join(roles):
+            raise RecipeError(
+                f"cannot read {', '.join(map(repr, roles))}: each text has a name of its own, without `=`",
+                where="objective",
+            )
+        object.__setattr__(self, "corpus", self.corpus.read_as(roles))
         if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if self.sequence > self.model.context:

@@ -37,17 +37,17 @@ CASES = {
     "infilling": (PAIR, {"kind": "infilling"}),
     "spans": (PAIR, {"kind": "spans"}),
     "continue": (PAIR, {"kind": "continue"}),
-    "pairs": (PAIR, {"kind": "pairs"}),
+    "pairs": (PAIR, {"kind": "pairs", "source": "text"}),
     "recurrent pairs": (
         {"kind": "recurrent-encoder-decoder", "d_model": 16, "context": 64},
-        {"kind": "pairs"},
+        {"kind": "pairs", "source": "text"},
     ),
     "classify": (ENCODER, {"kind": "classify"}),
     "several": (ENCODER, {"kind": "classify", "label": "labels", "multiple": True}),
     "regress": (ENCODER, {"kind": "regress", "label": "number"}),
     "tag": (ENCODER, {"kind": "tag"}),
     "tag crf": (ENCODER, {"kind": "tag", "crf": True}),
-    "answer": (ENCODER, {"kind": "answer"}),
+    "answer": (ENCODER, {"kind": "answer", "passage": "text"}),
 }
 
 
@@ -110,7 +110,7 @@ def _plain(name, model, objective, corpus):
     source = {
         "kind": "files",
         "paths": [str(corpus)],
-        "metadata_fields": ["target", "label", "labels", "number", "tags", "question", "answer"],
+        "metadata_fields": ["label", "labels", "number", "tags"],
     }
     return {
         "name": name.replace(" ", "-"),
@@ -247,7 +247,7 @@ def test_pairs_are_written_and_compared(evaluated, name):
                 ids = torch.cat([ids, token.view(1, 1)], 1)
         outputs.append(tokenizer.decode(ids[0, 1:].tolist()))
     documents = list(prepared.open_corpus().documents("test"))
-    references = [document.metadata["target"] for document in documents]
+    references = [document.texts["target"] for document in documents]
     assert len(references) == len(store) == report["documents"]
     scores = report["scores"]
     assert report["headline"] == "BLEU"
@@ -397,7 +397,7 @@ def test_answers(evaluated, guessing):
                 if odds > best.get(record, (-math.inf, ""))[0]:
                     best[record] = odds, tokenizer.decode(ids[first : last + 1])
     documents = list(prepared.open_corpus().documents("test"))
-    pairs = [(document.metadata["answer"], best[record][1]) for record, document in enumerate(documents)]
+    pairs = [(document.texts["answer"], best[record][1]) for record, document in enumerate(documents)]
     assert report["headline"] == "answer F1"
     assert report["scores"]["answer_F1"] == pytest.approx(np.mean([answers.f1(*pair) for pair in pairs]))
     assert report["scores"]["exact_match"] == pytest.approx(np.mean([answers.exact(*pair) for pair in pairs]))

@@ -114,12 +114,12 @@ def _coloured(text: str, spans: list[Mapping[str, Any]]) -> Text:
         span = spans[number]
         owner[span["start"] : span["end"]] = [number] * (span["end"] - span["start"])
     painted, start = Text(), 0
-    for place in range(1, len(text) + 1):
-        if place == len(text) or owner[place] != owner[start]:
+    for end in range(1, len(text) + 1):
+        if end == len(text) or owner[end] != owner[start]:
             if owner[start] >= 0:
                 painted.append(f"[{owner[start] + 1}]", style=f"bold {_colour(owner[start])}")
-            painted.append(text[start:place], style=_colour(owner[start]) if owner[start] >= 0 else "")
-            start = place
+            painted.append(text[start:end], style=_colour(owner[start]) if owner[start] >= 0 else "")
+            start = end
     return painted
 
 

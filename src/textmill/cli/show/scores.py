@@ -65,7 +65,7 @@ def _others(result: Mapping[str, Any]) -> None:
     beside = result["baselines"]
     table = columns("", "this model", "95 % interval", *beside, right=(1, *range(3, 3 + len(beside))))
     for name, score in rest.items():
-        cells = [f"{found[name]['value']:.3f}" if name in found else _NONE for found in beside.values()]
+        cells = [f"{other[name]['value']:.3f}" if name in other else _NONE for other in beside.values()]
         table.add_row(name, f"{score['value']:.3f}", interval(score), *cells)
     _OUT.print()
     _OUT.print(table)
@@ -74,16 +74,16 @@ def _others(result: Mapping[str, Any]) -> None:
 def _mistakes(confusion: Mapping[str, Mapping[str, int]]) -> None:
     """What was most often taken for something else."""
     wrong = [
-        (number, true, said)
+        (number, true, called)
         for true, row in confusion.items()
-        for said, number in row.items()
-        if said != true
+        for called, number in row.items()
+        if called != true
     ]
     if not wrong:
         return
     table = columns("is", "was called", "times", right=(2,))
-    for number, true, said in sorted(wrong, key=lambda one: -one[0])[:_MISTAKES]:
-        table.add_row(true, said, f"{number:,}")
+    for number, true, called in sorted(wrong, key=lambda mistake: -mistake[0])[:_MISTAKES]:
+        table.add_row(true, called, f"{number:,}")
     _OUT.print()
     _OUT.print(table)
 

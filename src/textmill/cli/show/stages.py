@@ -226,11 +226,11 @@ def comparison(result: Mapping[str, Any]) -> None:
     table = columns("key", first["name"], second["name"])
     _OUT.print("\nrecipes differ in")
     for row in result["differences"]:
-        table.add_row(row["key"], _said(row["first"]), _said(row["second"]))
+        table.add_row(row["key"], _value(row["first"]), _value(row["second"]))
     _OUT.print(table if result["differences"] else "\nthe recipes are the same")
 
 
-def _said(value: Any) -> str:
+def _value(value: Any) -> str:
     return _NONE if value is None else str(value)
 
 
@@ -252,19 +252,19 @@ def lineage(result: Mapping[str, Any]) -> None:
                 style="bold red" if bad else "green",
             )
         _OUT.print(line, soft_wrap=True)
-        if found := row.get("sources"):
-            _OUT.print(_sources(found, "   " * (row["depth"] + 1)), soft_wrap=True)
+        if sources := row.get("sources"):
+            _OUT.print(_sources(sources, "   " * (row["depth"] + 1)), soft_wrap=True)
 
 
-def _sources(found: Mapping[str, Any], indent: str) -> Text:
+def _sources(sources: Mapping[str, Any], indent: str) -> Text:
     """What became of the files a corpus was read from."""
-    said = [f"{found['same']:,} source files are as they were"]
+    states = [f"{sources['same']:,} source files are as they were"]
     for state, words in (("changed", "changed since"), ("gone", "gone"), ("new", "new")):
-        if names := found[state]:
+        if names := sources[state]:
             more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-            said.append(f"{len(names):,} {words} ({', '.join(names[:3])}{more})")
-    style = "yellow" if found["changed"] or found["gone"] else "green"
-    return Text(indent + "; ".join(said), style=style)
+            states.append(f"{len(names):,} {words} ({', '.join(names[:3])}{more})")
+    style = "yellow" if sources["changed"] or sources["gone"] else "green"
+    return Text(indent + "; ".join(states), style=style)
 
 
 def documents(result: Mapping[str, Any]) -> None:

@@ -21,10 +21,10 @@ def export(workspace: Workspace, target: str, path: Path) -> dict[str, Any]:
     from textmill.interop.huggingface import directory
     from textmill.models.ngram.model import NGram
 
-    published = directory.read(locate_model(workspace, target))
-    if not isinstance(published.model, NGram):
+    model = directory.read(locate_model(workspace, target))
+    if not isinstance(model.model, NGram):
         raise TextmillError("is no n-gram model", where=target, advice='export one of kind = "ngram"')
-    sizes = arpa.write(path, published.model, published.tokenizer)
+    sizes = arpa.write(path, model.model, model.tokenizer)
     return {"file": str(path), "bytes": path.stat().st_size, "ngrams": sizes}
 
 

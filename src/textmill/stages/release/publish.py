@@ -7,7 +7,6 @@ from typing import Any
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id, write_text
-from textmill.specs import parameters
 from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_run
@@ -163,10 +162,12 @@ _TRANSFORMER = {"layers": "layers", "width": "d_model", "heads": "heads"}
 
 def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
     """What the card says of the model."""
+    from textmill.models import cost
+
     model = recipe.model
     facts: dict[str, Any] = {"family": model.kind, "trained to say": recipe.objective.kind}
     if isinstance(model, TrainedSpec):
-        facts["parameters"] = parameters.parameters(model, vocabulary)
+        facts["parameters"] = cost.parameters(model, vocabulary)
     names = _FACTS.get(model.kind, _TRANSFORMER)
     facts |= {words: getattr(model, field) for words, field in names.items()}
     if isinstance(model, TransformerSpec):

@@ -9,7 +9,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.console import amount
-from textmill.specs import parameters
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
@@ -67,7 +66,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     free = memory.free_bytes(compute.device)
     result = {
         "name": recipe.name,
-        "parameters": parameters.parameters(recipe.trained, vocabulary),
+        "parameters": cost.parameters(recipe.trained, vocabulary),
         "flops_per_token": flops,
         "flops": round(flops * tokens),
         "memory_bytes": fit.need.total,

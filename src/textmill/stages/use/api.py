@@ -50,5 +50,5 @@ def trace(
 
 
 def _workspace(work: str | Path | None) -> Workspace:
-    place = Path(os.environ.get("TEXTMILL_WORK", "work") if work is None else work)
-    return Workspace(place.expanduser().absolute(), Silent())
+    root = Path(os.environ.get("TEXTMILL_WORK", "work") if work is None else work)
+    return Workspace(root.expanduser().absolute(), Silent())

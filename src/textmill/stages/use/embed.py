@@ -5,7 +5,7 @@ Shapes: B texts, T tokens, D features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,8 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
     has no states."""
     import torch
 
+    from textmill.data.codec import by_length
+
     if model.spec.kind not in TRAINED:
         raise TextmillError(f"a {model.spec.kind} model has no states to embed a text with")
     if not texts:
@@ -69,7 +71,7 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
     rows, cut = _rows(model, texts, how)
     vectors = torch.zeros(0, 0)
     with torch.inference_mode():
-        for batch in _batches([len(row) for row in rows]):
+        for batch in by_length([len(row) for row in rows], _BATCH_TOKENS):
             part = _vectors(model, [rows[number] for number in batch], how)
             if not vectors.numel():
                 vectors = torch.zeros(len(rows), part.shape[1])
@@ -90,33 +92,17 @@ def _rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> tuple[list
     return [row or [tokenizer.end] for row in rows], sum(len(row) > room for row in ids)
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of texts of like length, together of no more than `_BATCH_TOKENS`."""
-    batch: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch
-
-
 def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences) -> Tensor:
     """(B, D) float32."""
     import torch
     from torch.nn import functional
 
     from textmill.data.batch import IGNORE, Batch
+    from textmill.data.codec import padded
     from textmill.models.heads import POOLED, Headed
 
-    width = max(map(len, rows))
-    inputs = torch.full((len(rows), width), model.tokenizer.pad)
-    real = torch.zeros(len(rows), width, dtype=torch.bool)
-    for number, row in enumerate(rows):
-        inputs[number, : len(row)] = torch.tensor(row)
-        real[number, : len(row)] = True
-    mask = None if bool(real.all()) else real
+    ids, real = padded(rows, model.tokenizer.pad or 0)
+    inputs, mask = torch.from_numpy(ids), None if real is None else torch.from_numpy(real)
     body: Any = model.model.body if isinstance(model.model, Headed) else model.model
     if model.reads_source:
         states = body.encode(inputs, mask)
@@ -124,7 +110,8 @@ def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences) -
         states = body.hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
     states = states.float()
     if how.pooling == "max":
-        vectors = states.masked_fill(~real[..., None], -torch.inf).amax(1)
+        hidden = states if mask is None else states.masked_fill(~mask[..., None], -torch.inf)
+        vectors = hidden.amax(1)
     else:
         vectors = POOLED[how.pooling](states, mask)
     return functional.normalize(vectors, dim=-1) if how.normalised else vectors

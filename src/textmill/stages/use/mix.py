@@ -64,32 +64,32 @@ def mix(
     run = locate_run(workspace, targets[0])
     prepared = trained_on(run, workspace)
     tokenizer = prepared.open_tokenizer()
-    places = [locate_model(workspace, target) for target in targets]
-    published = [directory.read(place) for place in places]
-    for target, one in zip(targets, published, strict=True):
-        if one.tokenizer.id != tokenizer.id:
+    paths = [locate_model(workspace, target) for target in targets]
+    models = [directory.read(path) for path in paths]
+    for target, model in zip(targets, models, strict=True):
+        if model.tokenizer.id != tokenizer.id:
             raise TextmillError(
                 "has another tokenizer than the first model",
                 where=target,
                 advice="train it on the same recipe's corpus and tokenizer",
             )
-        if one.info.get("lineage", {}).get("tokens", prepared.tokens.id) != prepared.tokens.id:
+        if model.info.get("lineage", {}).get("tokens", prepared.tokens.id) != prepared.tokens.id:
             workspace.reporter.warn(
                 f"{target} was trained on other text: what it is judged on here may have been in it"
             )
-    names = [str(one.info.get("name", target)) for target, one in zip(targets, published, strict=True)]
+    names = [str(model.info.get("name", target)) for target, model in zip(targets, models, strict=True)]
     mixed = mix_models(
-        dict(zip(_distinct(names), (one.model for one in published), strict=True)),
+        dict(zip(_distinct(names), (model.model for model in models), strict=True)),
         prepared,
         workspace,
         fit_tokens=fit_tokens,
         test_tokens=test_tokens,
     )
     best = mixed.learned if mixed.details["better"] == LEARNED else mixed.linear
-    ids = [mixtures.identity(place) for place in places]
+    ids = [mixtures.identity(path) for path in paths]
     home = out or workspace.root / "mixtures" / files.value_id([ids, prepared.tokens.id])[:16]
     report = {
-        "models": [str(place) for place in places],
+        "models": [str(path) for path in paths],
         "on": f"the test part of {run.name}",
         "table": mixed.rows,
         **mixed.details,
@@ -97,7 +97,7 @@ def mix(
     }
     info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": prepared.tokens.id}}
     with files.atomic_directory(home) as partial:
-        mixtures.write(partial, best, places, tokenizer, published[0].generation, home=home, info=info)
+        mixtures.write(partial, best, paths, tokenizer, models[0].generation, home=home, info=info)
         files.write_json(partial / "report.json", report)
     return report
 
@@ -155,9 +155,11 @@ def mix_models(
     gate = mixing.linear(held)
     linear = Mixture(models, gate).eval()
     learned = Mixture(models, mixing.learned(held, gate)).eval()
-    validation = {name: float(held.nats(one).mean()) for name, one in ((LINEAR, linear), (LEARNED, learned))}
+    validation = {
+        name: float(held.nats(mixture).mean()) for name, mixture in ((LINEAR, linear), (LEARNED, learned))
+    }
     judged = _evidence(base, prepared, "test", test_tokens, workspace)
-    nats = {name: -judged.costs[:, place].double().numpy() for place, name in enumerate(parts)}
+    nats = {name: -judged.costs[:, column].double().numpy() for column, name in enumerate(parts)}
     nats |= {LINEAR: judged.nats(linear), LEARNED: judged.nats(learned)}
     rows, gains = _scores(nats, judged.documents, prepared, len(parts), resamples)
     shares = linear.bias.softmax(-1).tolist()
@@ -204,10 +206,10 @@ def _scores(
     store = inputs.part(prepared, "test")
     read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
     sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share
-    by_document = {name: np.bincount(index, weights=one) for name, one in nats.items()}
+    by_document = {name: np.bincount(index, weights=cost) for name, cost in nats.items()}
     rows = []
-    for name, one in by_document.items():
-        scores = perplexity.language_model(one, targets, sizes, resamples=resamples)
+    for name, costs in by_document.items():
+        scores = perplexity.language_model(costs, targets, sizes, resamples=resamples)
         row = scores["bits per byte"].plain()
         rows.append({"name": name, **row, "perplexity": scores["perplexity"].value})
     best = min(list(by_document)[:parts], key=lambda name: by_document[name].sum())
@@ -234,5 +236,5 @@ def _gain(before: np.ndarray, after: np.ndarray, sizes: np.ndarray, resamples: i
 def _distinct(names: Sequence[str]) -> list[str]:
     """The same names; one that comes again gets its number."""
     return [
-        name if name not in names[:place] else f"{name} ({place + 1})" for place, name in enumerate(names)
+        name if name not in names[:number] else f"{name} ({number + 1})" for number, name in enumerate(names)
     ]

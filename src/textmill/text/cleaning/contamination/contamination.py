@@ -5,8 +5,8 @@ A document touches an example in one of three ways, the first that is true:
 - `exact`: all words of the example stand in it, in a row;
 - `run`: so many of them in a row (13 in GPT-3, Brown et al. 2020, appendix C). An example of fewer words, down to
   8, must stand there whole; one of fewer still must be the whole document, or, in a document of several texts, one
-  of these, where all other fields of its record are too: many questions have the answer "yes". Runs that more than
-  ten examples share are the set's own phrases, such as its instructions, and count for nothing;
+  of these, and another field of its record one too: many questions have the answer "yes". Runs that more than ten
+  examples share are the set's own phrases, such as its instructions, and count for nothing;
 - `near`: a passage of one of its texts has the Jaccard similarity asked for with the example, as sets of runs of 5
   words.
 
@@ -23,12 +23,12 @@ from typing import Any, Literal
 import numpy as np
 
 from textmill.base.errors import RecipeError
+from textmill.base.hashing import run_hashes
 from textmill.specs.cleaning import ContaminationStep
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.batches import by_size, in_batches
 from textmill.text.cleaning.contamination.passages import Passages
 from textmill.text.cleaning.contamination.run_table import Found, RunTable
-from textmill.text.cleaning.duplicates.shingles import run_hashes
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.sources import local
 from textmill.text.sources.formats.table import open_file
@@ -141,11 +141,14 @@ class Evaluation:
         return [[touched[example] for example in sorted(touched)] for touched in found]
 
     def _with_record(self, equal: Sequence[int], words: Words, texts: Iterable[int]) -> list[int]:
-        """Those examples of whose records every field is one of these texts."""
+        """Those examples of whose records another field, where there is one, is among these texts too."""
         there = {
             _whole(words, number) for number in texts if words.offsets[number + 1] > words.offsets[number]
         }
-        return [example for example in equal if self._records[self.examples[example].place] <= there]
+        records = {example: self._records[self.examples[example].place] for example in equal}
+        return [
+            example for example in equal if len(records[example] & there) >= min(2, len(records[example]))
+        ]
 
 
 def _whole(words: Words, text: int) -> int:
