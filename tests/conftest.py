@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("helpers.suite",)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -128,6 +131,19 @@ def textmill(tmp_path, warm):
         return result
 
     return run
+
+
+@pytest.fixture
+def within():
+    """`with within(5):` takes less than 5 seconds of the processor, however busy the machine is."""
+
+    @contextlib.contextmanager
+    def limited(seconds: float):
+        began = time.process_time()
+        yield
+        assert time.process_time() - began < seconds
+
+    return limited
 
 
 @pytest.fixture(scope="session")

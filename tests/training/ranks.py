@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import SPEC, VOCABULARY, RandomLoader
 
+from conftest import SPEC, VOCABULARY, RandomLoader
 from textmill.models.build import build
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training import checkpoint, distributed
