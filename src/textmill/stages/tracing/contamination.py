@@ -8,8 +8,8 @@ from typing import Any
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
-from textmill.stages.tracing.index import prepared_of
-from textmill.stages.workspace.prepared import PARTS
+from textmill.stages.tracing.index import data_of
+from textmill.stages.workspace.run_data import PARTS
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.cleaning.contamination import contamination
 
@@ -26,8 +26,13 @@ def overlap(
         raise RecipeError(
             f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
         )
-    prepared, name = prepared_of(workspace, target)
+    data = data_of(workspace, target)
     spec = ContaminationStep(files=tuple(map(str, files)), ngram=ngram, action="report")
-    documents = prepared.open_corpus().documents(part)
-    sets = contamination.overlap(documents, spec, Path.cwd())
-    return {"corpus": str(prepared.corpus.path), "name": name, "part": part, "ngram": ngram, "sets": sets}
+    sets = contamination.overlap(data.corpus.documents(part), spec, Path.cwd())
+    return {
+        "corpus": str(data.prepared.corpus.path),
+        "name": data.recipe.name,
+        "part": part,
+        "ngram": ngram,
+        "sets": sets,
+    }
