@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.models.heads import attach
+from textmill.nn import mode
 from textmill.specs import objective as specs
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentEncoderDecoderSpec
@@ -280,19 +281,22 @@ def test_forcing_by_hand():
 
 
 def test_forcing_follows_the_step_in_the_loop():
-    """A resumed run has the ratio it would have had; other models are left alone."""
+    """A resumed run has the ratio it would have had; what is no pair has none."""
     model, batch = model_of("recurrent pairs"), batch_of("recurrent pairs")
     objective = specs.PairsObjective(forcing=specs.LinearForcing())
     found, seen = objectives.losses(objective, sequence=10), []
 
     def loss(model, batch):
-        seen.append(model.teacher_forcing)
+        seen.append(mode.current().teacher_forcing)
         return found.training(model, batch)
 
-    before = objectives.before_step(model, objective, steps=5)
-    options = {"rates": lambda step: 0.0, "micro_batch": 3, "before": before}
+    ratio = objectives.forcing_by_step(objective, steps=5)
+
+    def during(step):
+        return mode.computing(teacher_forcing=ratio(step))
+
+    options = {"rates": lambda step: 0.0, "micro_batch": 3, "during": during}
     list(train(model, loss, Fixed(batch), Recorder(model), steps=range(2, 5), **options))
     assert seen == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
-    transformer = model_of("pairs")
-    objectives.before_step(transformer, objective, steps=5)(0)
-    assert not hasattr(transformer, "teacher_forcing")
+    assert mode.current().teacher_forcing == 1.0
+    assert objectives.forcing_by_step(specs.CausalObjective(), steps=5)(4) == 1.0

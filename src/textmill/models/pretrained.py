@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
+from textmill.models.model import Model
 from textmill.specs.model import MixtureSpec, ModelSpec
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization.load import AnyTokenizer
@@ -17,7 +16,7 @@ from textmill.tokenization.load import AnyTokenizer
 class Pretrained:
     """A directory read: ready to generate with, to score, or to train on."""
 
-    model: nn.Module  # in eval mode, on the CPU
+    model: Model  # in eval mode, on the CPU
     tokenizer: AnyTokenizer
     spec: ModelSpec | MixtureSpec
     generation: GenerationSpec

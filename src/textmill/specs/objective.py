@@ -9,15 +9,29 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 
 
+class _Kind:
+    """What may be asked of any objective; one that has it declares a field of the name."""
+
+    @property
+    def batch_tokens(self) -> int | None:
+        """Target tokens in one update; None: an update is a number of rows."""
+        return None
+
+    @property
+    def next_sentence(self) -> bool | None:
+        """Whether it also says if a second segment follows the first; None: it reads no pairs of segments."""
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
-class CausalObjective:
+class CausalObjective(_Kind):
     """Each token from those before it (decoders, recurrent models, n-grams)."""
 
     kind: Literal["causal"] = "causal"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedObjective:
+class MaskedObjective(_Kind):
     """Some tokens from all the others (encoders; Devlin et al. 2019, section 3.1)."""
 
     kind: Literal["masked"] = "masked"
@@ -35,7 +49,7 @@ class MaskedObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfillingObjective:
+class InfillingObjective(_Kind):
     """The text from itself with runs of tokens hidden behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
 
     kind: Literal["infilling"] = "infilling"
@@ -46,7 +60,7 @@ class InfillingObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpansObjective:
+class SpansObjective(_Kind):
     """Hidden runs from the text around them, each behind a sentinel of its own (T5; Raffel et al. 2020, 3.1.4)."""
 
     kind: Literal["spans"] = "spans"
@@ -55,7 +69,7 @@ class SpansObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinueObjective:
+class ContinueObjective(_Kind):
     """The second half of a stretch of text from its first half: an encoder-decoder as a language model."""
 
     kind: Literal["continue"] = "continue"
@@ -90,7 +104,7 @@ Forcing = ConstantForcing | LinearForcing | SigmoidForcing
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsObjective:
+class PairsObjective(_Kind):
     """A target from its source: the corpus' records hold both (translation, summaries)."""
 
     kind: Literal["pairs"] = "pairs"
@@ -110,7 +124,7 @@ class PairsObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyObjective:
+class ClassifyObjective(_Kind):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
     kind: Literal["classify"] = "classify"
@@ -125,7 +139,7 @@ class ClassifyObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressObjective:
+class RegressObjective(_Kind):
     """A number for the whole text, by least squares."""
 
     kind: Literal["regress"] = "regress"
@@ -139,7 +153,7 @@ class RegressObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagObjective:
+class TagObjective(_Kind):
     """A tag for each word: the record's text is words with blanks between, its tags likewise."""
 
     kind: Literal["tag"] = "tag"
@@ -148,7 +162,7 @@ class TagObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpanObjective:
+class SpanObjective(_Kind):
     """The stretch of the text that answers a question: BERT's way (Devlin et al. 2019, section 4.2)."""
 
     kind: Literal["answer"] = "answer"

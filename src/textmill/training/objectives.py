@@ -168,15 +168,9 @@ def teacher_forcing(forcing: Forcing, step: int, steps: int) -> float:
     return 1 - 1 / (1 + forcing.k * math.exp(-step / forcing.k))
 
 
-def before_step(model: Any, objective: ObjectiveSpec, steps: int) -> Callable[[int], None]:
-    """What the loop calls with each step before it: sets `model.teacher_forcing`, a function of the step alone, so
-    that a resumed run goes on with the ratio it would have had. Models that have no such thing are left alone."""
-
-    if not isinstance(objective, PairsObjective) or not hasattr(model, "teacher_forcing"):
-        return lambda step: None
-    forcing = objective.forcing
-
-    def set_ratio(step: int) -> None:
-        model.teacher_forcing = teacher_forcing(forcing, step, steps)
-
-    return set_ratio
+def forcing_by_step(objective: ObjectiveSpec, steps: int) -> Callable[[int], float]:
+    """`nn.mode.Mode.teacher_forcing` at each step of a run: a function of the step alone, so that a resumed run goes on
+    with the ratio it would have had."""
+    if not isinstance(objective, PairsObjective):
+        return lambda step: 1.0
+    return lambda step: teacher_forcing(objective.forcing, step, steps)

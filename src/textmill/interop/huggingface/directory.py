@@ -27,6 +27,7 @@ from textmill.models import build
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
+from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import READ_AND_WRITE, ModelSpec
@@ -201,7 +202,7 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretraine
     )
 
 
-def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> nn.Module:
+def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> Model:
     """The model without storage. Raises DamagedError where it would have more blocks than there are tensors, or sizes
     that cannot be."""
     blocks = getattr(spec, "layers", 0) + (getattr(spec, "decoder_layers", None) or 0)

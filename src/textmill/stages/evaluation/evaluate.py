@@ -109,13 +109,14 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
     """
     from textmill.data import tokens
     from textmill.interop.load import load
+    from textmill.models.model import Generator, SourceReader
     from textmill.stages.evaluation.text import language_model
     from textmill.text.document import Document
     from textmill.text.sources import table
 
     directory = locate_model(workspace, target)
     published = load(directory)
-    if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
+    if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):
         raise TextmillError(
             "does not go on with text, so plain files cannot tell how good it is",
             where=directory,
@@ -148,14 +149,15 @@ def _samples(asked: Asked) -> list[dict[str, Any]]:
     from textmill.data.special import SpecialTokens
     from textmill.decoding.prompt import of_text
     from textmill.decoding.stream import generate_text
+    from textmill.models.model import Generator
     from textmill.stages.use.generate import collect
 
     recipe, tokenizer, prompts = asked.recipe, asked.tokenizer, asked.spec.samples
-    if not prompts or not hasattr(asked.model, "begin"):
+    if not prompts or not isinstance(asked.model, Generator):
         return []
     start = None
     if recipe.model.kind in READ_AND_WRITE:
-        start = SpecialTokens.of(tokenizer, start=getattr(recipe.model, "start", None)).start
+        start = SpecialTokens.of(tokenizer, start=recipe.model.start).start
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
     given = [of_text(tokenizer, text, start=start) for text in prompts]
     return collect(generate_text(asked.model, tokenizer, given, spec), prompts)

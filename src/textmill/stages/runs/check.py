@@ -6,6 +6,7 @@ Preparing is part of it, since the answer needs the data; what is prepared is wh
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.console import amount
@@ -79,7 +80,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "tokens_per_second": timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
-        "batch_tokens": getattr(recipe.objective, "batch_tokens", None),
+        "batch_tokens": recipe.objective.batch_tokens,
         "train_tokens": texts_of(loader.store).tokens,
         "epochs": recipe.training.steps / loader.steps_per_epoch,
         "mask": _mask(recipe, prepared),
@@ -117,51 +118,61 @@ def seconds_per_step(recipe: Recipe, prepared: Prepared) -> float:
 
 
 def _model_and_losses(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> tuple[Any, Any]:
-    from textmill.training import memory
     from textmill.training.objectives import losses
 
-    vocabulary = prepared.open_tokenizer().vocabulary
-    model: Any = model_of(recipe, prepared)
-    model.recomputed_blocks = memory.recomputed_blocks(
+    model = model_of(recipe, prepared)
+    return model, losses(recipe.objective, sequence=recipe.sequence, chunk=fit.loss_chunk)
+
+
+def _recomputing(
+    recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit
+) -> AbstractContextManager[None]:
+    """Steps made inside compute as many blocks again as those of the run would."""
+    from textmill.nn import mode
+    from textmill.training import memory
+
+    number = memory.recomputed_blocks(
         recipe.trained,
         recipe.training,
-        vocabulary,
+        prepared.open_tokenizer().vocabulary,
         recipe.sequence,
         fit.micro_batch,
         loss_chunk=fit.loss_chunk,
         precision=compute.precision,
     )
-    return model, losses(recipe.objective, sequence=recipe.sequence, chunk=fit.loss_chunk)
+    return mode.computing(recomputed_blocks=number)
 
 
 def _timing(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> Any:
     from textmill.training import preflight
 
     model, losses = _model_and_losses(recipe, prepared, compute, fit)
-    return preflight.measure(
-        model,
-        losses.training,
-        loader_of(recipe, prepared),
-        recipe.training,
-        compute,
-        micro_batch=fit.micro_batch,
-        count=losses.count,
-    )
+    with _recomputing(recipe, prepared, compute, fit):
+        return preflight.measure(
+            model,
+            losses.training,
+            loader_of(recipe, prepared),
+            recipe.training,
+            compute,
+            micro_batch=fit.micro_batch,
+            count=losses.count,
+        )
 
 
 def _sweep(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> dict[str, Any]:
     from textmill.training import preflight
 
     model, losses = _model_and_losses(recipe, prepared, compute, fit)
-    found = preflight.learning_rate_range(
-        model,
-        losses.training,
-        loader_of(recipe, prepared),
-        recipe.training,
-        compute,
-        micro_batch=fit.micro_batch,
-        count=losses.count,
-    )
+    with _recomputing(recipe, prepared, compute, fit):
+        found = preflight.learning_rate_range(
+            model,
+            losses.training,
+            loader_of(recipe, prepared),
+            recipe.training,
+            compute,
+            micro_batch=fit.micro_batch,
+            count=losses.count,
+        )
     curve = list(zip(found.rates, found.losses, strict=True))
     return {"curve": curve, "suggestion": found.suggestion, "highest": found.highest}
 
@@ -202,7 +213,7 @@ def _mask(recipe: Recipe, prepared: Prepared) -> list[dict[str, Any]]:
 def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
     found = _data_findings(recipe, prepared)
-    if getattr(recipe.model, "pooler", False) and not getattr(recipe.objective, "next_sentence", True):
+    if recipe.model.pooler and recipe.objective.next_sentence is False:
         text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
         found.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:

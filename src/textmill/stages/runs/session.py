@@ -21,6 +21,7 @@ from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.stages.workspace.run import Run
 from textmill.data.loaders import AnyLoader
+from textmill.nn import mode
 from textmill.specs.recipe import Recipe
 from textmill.stages.runs.board import Board, NoBoard
 from textmill.stages.workspace.interrupt import Stop
@@ -29,7 +30,7 @@ from textmill.training.average import WeightAverage
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
 from textmill.training.loss import evaluate_loss
-from textmill.training.objectives import Losses, before_step, losses
+from textmill.training.objectives import Losses, forcing_by_step, losses
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
@@ -127,7 +128,7 @@ class Session:
             precision=self.compute.precision,
             ranks=self.world.size,
         )
-        self.model.recomputed_blocks = recomputed  # type: ignore[assignment]
+        forcing = forcing_by_step(self.recipe.objective, training.steps)
         results = train(
             self.model,
             self._losses().training,
@@ -141,7 +142,9 @@ class Session:
             world=self.world,
             autocast=self.compute.autocast,
             count=self._losses().count,
-            before=before_step(self.model, self.recipe.objective, training.steps),
+            during=lambda step: mode.computing(
+                recomputed_blocks=recomputed, teacher_forcing=forcing(step)
+            ),
         )
         for result in results:
             self._account(result)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
-from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import GenerationSpec
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
@@ -17,9 +16,8 @@ from textmill.tokenization.chat import template as templates
 from textmill.tokenization.chat.template import ChatTemplate
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from textmill.decoding.stream import TextPiece
+    from textmill.models.model import Generator
     from textmill.models.pretrained import Pretrained
     from textmill.tokenization.load import AnyTokenizer
 
@@ -34,7 +32,7 @@ class Conversation:
     shorter than the conversation; they stay in `messages`.
     """
 
-    model: nn.Module
+    model: Generator
     tokenizer: AnyTokenizer
     template: ChatTemplate
     spec: GenerationSpec
@@ -44,10 +42,10 @@ class Conversation:
 
     def __post_init__(self) -> None:
         from textmill.decoding.decode import searches
-        from textmill.decoding.prefix_cache import Recall
+        from textmill.decoding.prefix_cache import PrefixCache
 
         self.ends = self.template.ends(self.tokenizer)
-        self._reader = self.model if searches(self.spec) else Recall(self.model)
+        self._reader = self.model if searches(self.spec) else PrefixCache(self.model)
 
     def system(self, text: str) -> None:
         """Begin anew, with a system message. Raises TextmillError when the template takes none."""
@@ -123,15 +121,17 @@ def begin(
     """
     from textmill.decoding.layout import prepare
     from textmill.interop.load import load
+    from textmill.models.model import Generator, SourceReader
 
     place = Path(target) if Path(target).is_file() else locate_model(workspace, target)
     published = load(place)
-    if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
+    model = published.model
+    if not isinstance(model, Generator) or isinstance(model, SourceReader):
         raise TextmillError(f"a model of kind {published.spec.kind!r} holds no conversations", where=place)
     machine.keep_memory()
     plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
     conversation = Conversation(
-        model=prepare(published.model, weights),
+        model=prepare(model, weights),
         tokenizer=published.tokenizer,
         template=_template(published, place, template),
         spec=schema.read(GenerationSpec, plain, "options"),

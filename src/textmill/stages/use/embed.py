@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.specs.model import READ_AND_WRITE
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
 
@@ -74,8 +73,10 @@ def vectors_of(
     """(vectors (B, D) float32, tokens read of each text, how many texts were cut)."""
     import torch
 
+    from textmill.models.model import TokenScorer
+
     model, rows, cut = published.model.eval(), *_rows(published, texts, said)
-    if not hasattr(model, "encode" if published.spec.kind in READ_AND_WRITE else "hidden"):
+    if isinstance(model, TokenScorer):
         raise TextmillError(f"a {published.spec.kind} model has no states", where="textmill embed")
     found = torch.zeros(0, 0)
     with torch.inference_mode():
@@ -117,7 +118,8 @@ def _vectors(published: Pretrained, rows: Sequence[Sequence[int]], said: Sentenc
     from torch.nn import functional
 
     from textmill.data.batch import IGNORE, Batch
-    from textmill.models.heads import POOLED
+    from textmill.models.heads import POOLED, Headed
+    from textmill.models.model import SourceReader
 
     width = max(map(len, rows))
     inputs = torch.full((len(rows), width), published.tokenizer.pad)
@@ -125,12 +127,12 @@ def _vectors(published: Pretrained, rows: Sequence[Sequence[int]], said: Sentenc
     for place, row in enumerate(rows):
         inputs[place, : len(row)] = torch.tensor(row)
         real[place, : len(row)] = True
-    model: Any = published.model
+    model = published.model.body if isinstance(published.model, Headed) else published.model
     mask = None if bool(real.all()) else real
-    if published.spec.kind in READ_AND_WRITE:
+    if isinstance(model, SourceReader):
         states = model.encode(inputs, mask)
     else:
-        states = getattr(model, "body", model).hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
+        states = model.hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
     states = states.float()
     if said.pooling == "max":
         vectors = states.masked_fill(~real[..., None], -torch.inf).amax(1)

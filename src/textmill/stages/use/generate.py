@@ -77,9 +77,10 @@ def generate(
     from textmill.decoding.layout import prepare
     from textmill.decoding.prompt import of_text
     from textmill.interop.load import load
+    from textmill.models.model import Generator
 
     published = load(locate_model(workspace, target))
-    if not hasattr(published.model, "begin"):
+    if not isinstance(published.model, Generator):
         raise TextmillError(
             f"a model of kind {published.spec.kind!r} writes no text",
             where=target,
@@ -102,7 +103,7 @@ def target_start(published: Pretrained) -> int | None:
     """The id a target begins with, of a model that reads a source; None of one that goes on from its prompt."""
     if published.spec.kind not in READ_AND_WRITE:
         return None
-    start = getattr(published.spec, "start", None)
+    start = published.spec.start
     return published.tokenizer.start if start is None else start
 
 

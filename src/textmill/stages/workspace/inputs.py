@@ -26,7 +26,7 @@ def loader_of(recipe: Recipe, prepared: Prepared, name: str = "train") -> loader
         batch=recipe.training.batch,
         seed=recipe.seed,
         packing=recipe.training.packing,
-        tokens=SpecialTokens.of(prepared.open_tokenizer(), start=getattr(recipe.model, "start", None)),
+        tokens=SpecialTokens.of(prepared.open_tokenizer(), start=recipe.model.start),
     )
 
 

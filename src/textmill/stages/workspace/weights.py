@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.models import build as table
+from textmill.models.model import Model
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace.prepared import Prepared
 from textmill.stages.workspace.run import Run
@@ -25,7 +24,7 @@ class Weights:
     step: int
     id: str
 
-    def build(self, recipe: Recipe, prepared: Prepared) -> nn.Module:
+    def build(self, recipe: Recipe, prepared: Prepared) -> Model:
         """The model with these weights, in evaluation mode. Raises DamagedError when they are not as written."""
         from textmill.stages.workspace.inputs import head_of
 

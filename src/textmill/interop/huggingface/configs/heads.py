@@ -60,7 +60,7 @@ def reason(kind: str, spec: ModelSpec, head: HeadSpec) -> str:
         return f'{kind} is classified by its first state (pooling = "first")'
     if head.dense != _DENSE.get(kind, "none"):
         return f"the head of {kind} has a layer before it: dense = {_DENSE.get(kind, 'none')}"
-    return "" if kind != "bert" or getattr(spec, "pooler", False) else "bert is classified by its pooler"
+    return "" if kind != "bert" or spec.pooler else "bert is classified by its pooler"
 
 
 def write(kind: str, head: HeadSpec) -> dict[str, Any]:
