@@ -30,7 +30,7 @@ from textmill.models.mixture import Mixture
 from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import READ_AND_WRITE, ModelSpec
+from textmill.specs.model import READ_AND_WRITE, EncoderDecoderSpec, ModelSpec, NGramSpec
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
 from textmill.tokenization.load import AnyTokenizer
@@ -205,7 +205,8 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretraine
 def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> Model:
     """The model without storage. Raises DamagedError where it would have more blocks than there are tensors, or sizes
     that cannot be."""
-    blocks = getattr(spec, "layers", 0) + (getattr(spec, "decoder_layers", None) or 0)
+    blocks = 0 if isinstance(spec, NGramSpec) else spec.layers
+    blocks += spec.decoder_depth if isinstance(spec, EncoderDecoderSpec) else 0
     if blocks > len(stored.entries):
         raise DamagedError(f"asks for {blocks} blocks; there are {len(stored.entries)} tensors", where=where)
     try:
@@ -264,7 +265,8 @@ def _own_specs(
 
 def _with(found: Any, own: Any) -> Any:
     """A spec with those fields of our own that change nothing computed: config.json may say them otherwise."""
-    free = {name: getattr(own, name) for name in ("dropout", "start") if hasattr(found, name)}
+    said = {field.name for field in dataclasses.fields(found)} if found is not None else set()
+    free = {name: getattr(own, name) for name in ("dropout", "start") if name in said}
     return dataclasses.replace(found, **free) if free else found
 
 

@@ -130,7 +130,7 @@ def _flat(layers: Sequence[LayerCache]) -> tuple[Tensor, ...]:
 
 def _writes_logits(model: Encoder) -> bool:
     """Whether an encoder has its output layer: sentence encoders are published without."""
-    return getattr(model, "transform", None) is not None
+    return model.transform is not None
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
     if compute.compile:
         device.compile_blocks(model)
     if world.sharded:
-        distributed.shard(model, world, model.all_blocks(), bf16=compute.precision == "bf16")
+        distributed.shard(model, world, bf16=compute.precision == "bf16")
     return model
 
 
