@@ -28,6 +28,7 @@ from textmill.data.tokens import Texts
 from textmill.specs.objective import ObjectiveSpec
 from textmill.text.batches import by_size
 from textmill.text.document import Document
+from textmill.tokenization.protocol import AnyTokenizer
 
 FORMAT = 1
 _CHUNK = 1 << 22  # characters encoded at once
@@ -37,7 +38,7 @@ def write(
     directory: Path | str,
     documents: Iterable[Document],
     objective: ObjectiveSpec,
-    tokenizer: Any,
+    tokenizer: AnyTokenizer,
     *,
     labels: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:

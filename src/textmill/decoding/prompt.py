@@ -17,7 +17,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.special import frame
 
 if TYPE_CHECKING:
-    from textmill.tokenization.load import AnyTokenizer
+    from textmill.tokenization.protocol import AnyTokenizer
 
 
 @dataclass(frozen=True, slots=True)

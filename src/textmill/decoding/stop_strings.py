@@ -7,14 +7,8 @@ otherwise, and no longer. (Characters are held back until they are whole by the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-
-class Decoder(Protocol):
-    """Ids in, whole characters out: `stream()` of any tokenizer."""
-
-    def push(self, token: int) -> str: ...
-    def finish(self) -> str: ...
+from textmill.tokenization.protocol import Decoder
 
 
 class TextStream:

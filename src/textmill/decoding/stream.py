@@ -16,7 +16,7 @@ from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
-    from textmill.tokenization.load import AnyTokenizer
+    from textmill.tokenization.protocol import AnyTokenizer
 
 
 @dataclass(frozen=True, slots=True)

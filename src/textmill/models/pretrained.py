@@ -9,7 +9,7 @@ from typing import Any
 from textmill.models.model import Model
 from textmill.specs.model import MixtureSpec, ModelSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 
 @dataclass(frozen=True)

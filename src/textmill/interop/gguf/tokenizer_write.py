@@ -17,8 +17,9 @@ from typing import Any
 from textmill.base.errors import TextmillError
 from textmill.interop.gguf.tokenizer_read import DOCUMENT, PREFIX, ROLES, TEMPLATE
 from textmill.tokenization import json_build, json_read
+from textmill.tokenization.file_tokenizer import FileTokenizer
 from textmill.tokenization.json_build import BYTE, CONTROL, NORMAL, PRE, UNKNOWN, UNUSED, USER_DEFINED
-from textmill.tokenization.load import AnyTokenizer, MarianTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import decoder_kind
 
 _LEAST_ALIKE = 0.9  # share of a text's ids that must stay the same
@@ -46,7 +47,7 @@ def write(tokenizer: AnyTokenizer, rows: int, template: str | None) -> Written:
 
     Raises TextmillError for a tokenizer that llama.cpp cannot have.
     """
-    if isinstance(tokenizer, MarianTokenizer):
+    if not isinstance(tokenizer, FileTokenizer):
         raise _refused("Marian's pair of tokenizers")
     document = json.loads(tokenizer.data)
     model = document["model"]
