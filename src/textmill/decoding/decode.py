@@ -100,7 +100,7 @@ def _drawn(
         written = pieces[piece.row, piece.sample]
         written.append(piece)
         if piece.finish is not None:
-            ids, logprob = tuple(one.id for one in written), sum(one.logprob for one in written)
+            ids, logprob = tuple(part.id for part in written), sum(part.logprob for part in written)
             draws[piece.row][piece.sample] = Hypothesis(ids, logprob, logprob, piece.finish, piece.cut)
     return draws
 

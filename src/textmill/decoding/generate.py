@@ -123,8 +123,8 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
 
         # 1. Each prompt is read once, however many samples it has: logits (P, V) after its last token.
         read = {row: kept[row] for row, _ in together}
-        capacity = max(len(one.ids) for one in read.values()) + max(one.room for one in read.values()) - 1
-        logits, state = model.begin(batch_of(list(read.values()), device_of(model)), capacity)
+        longest, room = max(len(fit.ids) for fit in read.values()), max(fit.room for fit in read.values())
+        logits, state = model.begin(batch_of(list(read.values()), device_of(model)), longest + room - 1)
 
         # 2. From here on there is a row for each sample: logits (B, V).
         live = []
@@ -135,8 +135,8 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
             )
             live.append(_Row(row, sample, fit.cut, fit.room, fit.context, generator, list(fit.ids)))
         if len(together) > len(read):
-            place = {row: index for index, row in enumerate(read)}
-            copies = torch.tensor([place[row] for row, _ in together], device=logits.device)
+            order = list(read)
+            copies = torch.tensor([order.index(row) for row, _ in together], device=logits.device)
             logits, state = logits[copies], state.reorder(copies)
         history = History.of([row.text for row in live], logits.device) if remembers else None
 

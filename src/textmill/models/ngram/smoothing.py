@@ -7,6 +7,12 @@ Every method here comes out in one form. With h a context and h' the same withou
 with alpha = 0 for an n-gram that was not seen and gamma = 1 for a context that was not, down to P(w), a number for
 each id of the vocabulary, none of them 0. (A method that backs off instead of interpolating has alpha(h, w) =
 P(w | h) - gamma(h) · P(w | h') for what was seen.)
+
+Say "the mill" was seen 4 times, 3 of them before "turns" and once before "stands", Kneser-Ney takes a discount of 0.5
+off each count, and after "mill" alone P(turns) = 0.4 and P(grinds) = 0.1. Then
+
+    alpha(the mill, turns) = (3 - 0.5) / 4 = 0.625,  gamma(the mill) = 2 · 0.5 / 4 = 0.25
+    P(turns | the mill) = 0.625 + 0.25 · 0.4 = 0.725,  P(grinds | the mill) = 0 + 0.25 · 0.1 = 0.025
 """
 
 from __future__ import annotations
