@@ -130,9 +130,9 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
         live = []
         for row, sample in together:
             prompt, fit = prompts[row], kept[row]
-            generator = (
-                seeded(spec.seed, sample, _seed_ids(prompt, fit.ids)) if spec.temperature > 0 else None
-            )
+            generator = None
+            if spec.temperature > 0:
+                generator = seeded(spec.seed, sample, _seed_ids(prompt, fit.ids))
             live.append(_Row(row, sample, fit.cut, fit.room, fit.context, generator, list(fit.ids)))
         if len(together) > len(read):
             order = list(read)
@@ -177,10 +177,9 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
             if len(done) == len(live):
                 break
             if 2 * len(done) >= len(live) or any(row.written >= row.context for row in done):
-                going = (
-                    torch.tensor([not row.done for row in live], device=tokens.device).nonzero().squeeze(1)
-                )
-                live = [row for row in live if not row.done]
+                places = [place for place, row in enumerate(live) if not row.done]
+                live = [live[place] for place in places]
+                going = torch.tensor(places, device=tokens.device)
                 tokens, state = tokens[going], state.reorder(going)
                 history = None if history is None else history.reorder(going)
 

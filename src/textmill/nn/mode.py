@@ -25,16 +25,10 @@ class Mode:
     """What a caller may ask of the models it calls."""
 
     eager: bool = False  # attention follows its formula step by step instead of using the fused kernel
-    weights: list[Tensor] | None = (
-        None  # collects the attention weights (B, H, T, S) of every layer, in order
-    )
+    weights: list[Tensor] | None = None  # collects the attention weights (B, H, T, S) of every layer
     source_weights: list[Tensor] | None = None  # the same, of layers that read a source only
-    recomputed_blocks: int = (
-        0  # so many, from the first, are computed again in the backward pass (checkpointing)
-    )
-    teacher_forcing: float = (
-        1.0  # in training: how often a recurrent decoder reads the target, not its own guess
-    )
+    recomputed_blocks: int = 0  # so many, from the first, are computed again in the backward pass
+    teacher_forcing: float = 1.0  # how often a recurrent decoder in training reads the target, not its guess
 
     def record(self, weights: Tensor, *, source: bool) -> None:
         """Give attention weights (B, H, T, S) to who collects them. source: they are over a source."""
