@@ -23,7 +23,7 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_file
 from textmill.models.ngram.model import Level, NGram
 from textmill.specs.model import NGramSpec
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 BEGIN, FINISH = "<s>", "</s>"
 _NEVER = -99.0  # the format's word for a probability of 0: of <s>, which is never foretold

@@ -61,7 +61,7 @@ def write_ctranslate2(
                 advice=f"it is given {', '.join(sorted(_WAYS))}; export to onnx instead",
             )
         spec: Any = published.model.spec
-        if getattr(spec, "window", None) is not None and spec.window < spec.context:
+        if spec.window is not None and spec.window < spec.context:
             raise TextmillError(
                 "CTranslate2 gives other tokens than this model once a text is longer than its window",
                 advice="export to onnx or gguf instead",

@@ -39,6 +39,8 @@ from textmill.data.batch import Batch
 from textmill.interop import formats, readings
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.load import load
+from textmill.interop.onnx.runtime import OnnxModel
+from textmill.models.model import Generator, Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.model import MixtureSpec
 
@@ -178,8 +180,8 @@ def same_weights(name: str, one: nn.Module, other: nn.Module) -> Check:
     return Check(name, "failed" if why else "ok", delta, None, 0.0, None, seconds, why)
 
 
-def _cached(model: Any, reference: list[Tensor], given: Cases) -> Check:
-    if not hasattr(model, "begin"):
+def _cached(model: Model, reference: list[Tensor], given: Cases) -> Check:
+    if not isinstance(model, Generator):
         return Check("cached decoding", "skipped", why="it writes nothing")
     return compare("cached decoding", reference, lambda: readings.cached(model, given))
 
@@ -213,7 +215,8 @@ def _exported(name: str, published: Pretrained, reference: list[Tensor], given: 
                 model = form.read(path)
         except TextmillError as error:
             return Check(title, "failed", why=error.what)
-        way = readings.cached if hasattr(model, "begin") else readings.forward
+        writes = model.writes if isinstance(model, OnnxModel) else isinstance(model, Generator)
+        way = readings.cached if writes else readings.forward
         check = compare(title, reference, lambda: way(model, given))
     return judged(check) if form.rounded else check
 

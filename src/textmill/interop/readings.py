@@ -49,7 +49,7 @@ def cases(published: Pretrained, texts: Sequence[str], tokens: int) -> list[Batc
         ids = tokenizer.encode(text).tolist()
         if published.spec.kind in READ_AND_WRITE:
             ids = ids[: 2 * room]
-            start = getattr(published.spec, "start", None)
+            start = published.spec.start
             begin, middle = tokenizer.start if start is None else start, len(ids) // 2
             found.append(_case([begin, *ids[middle:]][:length], [*lead, *ids[:middle], *tail]))
         elif published.spec.kind == "encoder" or isinstance(published.model, Headed):

@@ -21,9 +21,11 @@ import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.tokenization import json_build, json_read, load
+from textmill.tokenization.file_tokenizer import FileTokenizer
 from textmill.tokenization.json_build import BYTE, CONTROL, NORMAL, PRE, UNKNOWN, UNUSED, USER_DEFINED
 from textmill.tokenization.json_read import Parsed, Settings
-from textmill.tokenization.load import AnyTokenizer, MarianTokenizer, PretrainedTokenizer
+from textmill.tokenization.load import PretrainedTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import decoder_kind
 
 PREFIX = "tokenizer.ggml."
@@ -230,7 +232,7 @@ def write_tokenizer(tokenizer: AnyTokenizer, rows: int, template: str | None) ->
 
     Raises TextmillError for a tokenizer that llama.cpp cannot have.
     """
-    if isinstance(tokenizer, MarianTokenizer):
+    if not isinstance(tokenizer, FileTokenizer):
         raise _refused("Marian's pair of tokenizers")
     document = json.loads(tokenizer.data)
     model = document["model"]

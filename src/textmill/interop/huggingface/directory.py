@@ -28,12 +28,13 @@ from textmill.models import build
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
+from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import READ_AND_WRITE, ModelSpec, computed
+from textmill.specs.model import READ_AND_WRITE, EncoderDecoderSpec, ModelSpec, NGramSpec, computed
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
 __all__ = ["INDEX", "WEIGHTS", "Pretrained", "is_published", "read_directory", "write_directory"]
@@ -208,10 +209,11 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
     )
 
 
-def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> nn.Module:
+def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> Model:
     """The model without storage. Raises DamagedError where it would have more blocks than there are tensors, or sizes
     that cannot be."""
-    blocks = getattr(spec, "layers", 0) + (getattr(spec, "decoder_layers", None) or 0)
+    blocks = 0 if isinstance(spec, NGramSpec) else spec.layers
+    blocks += spec.decoder_depth if isinstance(spec, EncoderDecoderSpec) else 0
     if blocks > len(stored.entries):
         raise DamagedError(f"asks for {blocks} blocks; there are {len(stored.entries)} tensors", where=where)
     try:

@@ -37,7 +37,7 @@ from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
-from textmill.nn import reach
+from textmill.nn import attention_mask
 from textmill.nn.cache import CacheState, LayerCache, Source
 
 FORMAT = 1  # of onnx.json
@@ -89,7 +89,7 @@ class _StepAfterSource(_Step):
     def forward(  # type: ignore[override]
         self, ids: Tensor, mask: Tensor, source_mask: Tensor, source: list[Tensor], past: list[Tensor]
     ) -> tuple[Tensor, ...]:
-        seen = reach.across(source_mask.bool())
+        seen = attention_mask.across(source_mask.bool())
         return self._step(ids, mask, past, [Source(LayerCache(*pair), seen) for pair in _pairs(source)])
 
 
@@ -130,7 +130,7 @@ def _flat(layers: Sequence[LayerCache]) -> tuple[Tensor, ...]:
 
 def _writes_logits(model: Encoder) -> bool:
     """Whether an encoder has its output layer: sentence encoders are published without."""
-    return getattr(model, "transform", None) is not None
+    return model.transform is not None
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _encoder_decoder(model: EncoderDecoder) -> list[_Graph]:
 
 def _encoder(model: Encoder | Headed) -> list[_Graph]:
     inputs = [_ids("input_ids", _READ, "tokens"), _ids("attention_mask", _READ, "tokens")]
-    if getattr(model.spec, "segments", 0):
+    if model.spec.segments:
         inputs.append(_ids("token_type_ids", _READ, "tokens"))
     outputs: Names = ("logits",)
     if isinstance(model, Encoder):
@@ -262,7 +262,7 @@ def _about(published: Pretrained, graphs: list[_Graph]) -> dict[str, Any]:
         "end": tokenizer.end,
         "pad": tokenizer.pad,
     }
-    start = getattr(spec, "start", None)
+    start = spec.start
     return about if start is None else about | {"start": start}
 
 

@@ -45,11 +45,7 @@ def departures(kind: str, spec: ModelSpec, head: HeadSpec) -> list[str]:
         return [f"no head of the kind {head.kind}"]
     there = read(write(kind, head), kind, kind)
     assert there is not None
-    if (
-        kind == "bert"
-        and isinstance(head, (ClassifyHead, RegressHead))
-        and not getattr(spec, "pooler", False)
-    ):
+    if kind == "bert" and isinstance(head, (ClassifyHead, RegressHead)) and not spec.pooler:
         return ["pooler = true under its head, not false"]
     return differences(vars(head), vars(there) | {"dropout": head.dropout})  # which no logit depends on
 
