@@ -26,9 +26,9 @@ WORDS = 20_000
 WORK = """
 import json, sys
 from pathlib import Path
-from textmill.base.corpus_spec import CorpusSpec, FilesSource
-from textmill.base.step_spec import NearDuplicatesStep
-from textmill.text import engine
+from textmill.specs.corpus import CorpusSpec, FilesSource
+from textmill.specs.cleaning import NearDuplicatesStep
+from textmill.text.corpus import build as engine
 base = Path(sys.argv[1])
 steps = (*CorpusSpec(sources=()).steps, NearDuplicatesStep())
 report = engine.build(

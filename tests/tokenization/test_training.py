@@ -23,8 +23,8 @@ CHINESE = "我们学习语言模型，语言模型学习我们的语言。天气
 
 AGAIN = """
 import sys, json
-from textmill.base.spec import TokenizerSpec
-from textmill.text.tokenizer_training import train
+from textmill.specs.recipe import TokenizerSpec
+from textmill.tokenization.training import train
 texts = json.loads(sys.stdin.read())
 for kind in ("bpe", "unigram", "wordpiece", "characters", "bytes"):
     print(train(TokenizerSpec(kind=kind, vocabulary=900), texts).id)
@@ -162,12 +162,11 @@ def hostile(size: int) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hostile_texts_end(trained, kind):
-    """Quadratic time would take minutes here; the bound is loose for a busy machine."""
-    start = time.perf_counter()
-    for text in hostile(100_000).values():
-        assert trained[kind].decode(trained[kind].encode(text)) == text
-    assert time.perf_counter() - start < 30
+def test_hostile_texts_end(trained, kind, within):
+    """Quadratic time would take minutes here."""
+    with within(30):
+        for text in hostile(100_000).values():
+            assert trained[kind].decode(trained[kind].encode(text)) == text
 
 
 @pytest.mark.figures

@@ -12,29 +12,24 @@ import math
 
 import numpy as np
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+from textmill.base.hashing import GOLDEN, mixed
+
+_STEP = np.uint64(GOLDEN)
 _ONE = 2.0**-53
 
 
 def row_keys(keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(B,) uint64: a key for each row of an epoch whose own key is (B,) `keys`."""
     with np.errstate(over="ignore"):
-        return _mix(_mix(keys.astype(np.uint64)) + _GOLDEN * (rows.astype(np.uint64) + np.uint64(1)))
+        return mixed(mixed(keys.astype(np.uint64)) + _STEP * (rows.astype(np.uint64) + np.uint64(1)))
 
 
 def uniform(keys: np.ndarray, count: int, purpose: int) -> np.ndarray:
     """(B, count) float64 in [0, 1) for each key; each purpose has numbers of its own."""
     with np.errstate(over="ignore"):
-        base = _mix(keys.astype(np.uint64) ^ _mix(np.array([purpose], dtype=np.uint64) + _GOLDEN))
-        places = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
-        return (_mix(base[:, None] + places) >> np.uint64(11)).astype(np.float64) * _ONE
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014), modulo 2 ** 64."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+        base = mixed(keys.astype(np.uint64) ^ mixed(np.array([purpose], dtype=np.uint64) + _STEP))
+        places = np.arange(1, count + 1, dtype=np.uint64) * _STEP
+        return (mixed(base[:, None] + places) >> np.uint64(11)).astype(np.float64) * _ONE
 
 
 def tokens_chosen(free: np.ndarray, share: float, keys: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ import hashlib
 
 import numpy as np
 
+from textmill.base.hashing import mixed
+
 _ROUNDS = 12  # tiny ranges need the many; at 12 every place of every value is equally likely, as tested
 
 
@@ -63,15 +65,7 @@ def _feistel(values: np.ndarray, bits: int, rounds: np.ndarray, turn: int) -> np
     for place in range(len(rounds))[::turn]:
         part = rounds[place]
         if place % 2:
-            low = low ^ (_mix(high, part) & low_mask)
+            low = low ^ (mixed(high + part) & low_mask)
         else:
-            high = high ^ (_mix(low, part) & high_mask)
+            high = high ^ (mixed(low + part) & high_mask)
     return (high << low_bits) | low
-
-
-def _mix(values: np.ndarray, part: np.uint64) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele, Lea & Flood 2014), modulo 2 ** 64."""
-    values = values + part
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

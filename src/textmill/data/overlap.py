@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textmill.base.hashing import mixed, run_hashes
 from textmill.data.tokens import Texts
 
 WINDOW = 13  # tokens; Brown et al. 2020, appendix C, take 13 words
@@ -75,25 +76,6 @@ def _windows(store: Texts) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(hashes, documents) of all windows that lie in one document, a piece of the store at a time."""
     for start in range(0, max(store.tokens - WINDOW + 1, 0), _PIECE):
         ids = np.asarray(store.ids[start : start + _PIECE + WINDOW - 1]).astype(np.uint64)
-        if len(ids) < WINDOW:
-            return
-        count = len(ids) - WINDOW + 1
         owner = store.documents_at(np.arange(start, start + len(ids)))
-        inside = owner[:count] == owner[WINDOW - 1 :]
-        yield _rolling(ids, count)[inside], owner[:count][inside]
-
-
-def _rolling(ids: np.ndarray, count: int) -> np.ndarray:
-    """A polynomial over mixed ids modulo 2^64 for each run of WINDOW ids."""
-    mixed = _mix(ids + np.uint64(1))
-    result = np.zeros(count, dtype=np.uint64)
-    for offset in range(WINDOW):
-        result = result * np.uint64(0x9E3779B97F4A7C15) + mixed[offset : offset + count]
-    return _mix(result)
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """The finaliser of SplitMix64 (Steele et al. 2014): equal bits in, unrelated bits out."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+        first, last = owner[: 1 - WINDOW], owner[WINDOW - 1 :]
+        yield run_hashes(mixed(ids + np.uint64(1)), WINDOW)[first == last], first[first == last]

@@ -24,9 +24,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from textmill.base.hashing import GOLDEN, mixed
+
 LONGEST = 4096  # characters of a word
 _CHUNK = 1 << 16  # characters looked at in one turn: what the turn needs then stays in the processor's cache
-_BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2**64
 _TABLE = 0x40000  # code points with an entry of their own; the planes above hold neither letters nor symbols
 _CASED = 0x20000  # no character from here on has a lower case
 _ALONE = 1 << 31  # set in the kind of a character that is a word of its own
@@ -113,16 +114,6 @@ def is_alone(character: str) -> bool:
     return any(low <= ord(character) <= high for low, high in ALONE_RANGES)
 
 
-def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Each bit of a value spread over all 64 (the finaliser of SplitMix64; Steele et al. 2014)."""
-    values = values ^ (values >> np.uint64(30))
-    values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
-    values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
-    return values
-
-
 def _joined(texts: Sequence[str]) -> tuple[str, NDArray[np.int64]]:
     """The texts as one, and where each begins in it."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -167,7 +158,7 @@ def _turns(text: str, *, symbols: bool) -> Iterator[tuple[NDArray, int, NDArray,
 
 
 def _hashed(codes: NDArray, start: NDArray, end: NDArray) -> NDArray[np.uint64]:
-    """The hash of each word [start, end) of a piece: the sum of code * BASE**(place in the word), mixed."""
+    """The hash of each word [start, end) of a piece: the sum of code * GOLDEN**(place in the word), mixed."""
     powers, inverses = _powers()
     sums = np.empty(len(codes) + 1, np.uint64)
     sums[0] = 0
@@ -235,9 +226,9 @@ def _lowered(codes: NDArray) -> NDArray:
 
 @cache
 def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """BASE**i and BASE**-i modulo 2**64, i = 0 .. _CHUNK."""
+    """GOLDEN**i and GOLDEN**-i modulo 2**64, i = 0 .. _CHUNK."""
     tables = []
-    for base in (_BASE, pow(_BASE, -1, 1 << 64)):
+    for base in (GOLDEN, pow(GOLDEN, -1, 1 << 64)):
         factors = np.full(_CHUNK + 1, base, np.uint64)
         factors[0] = 1
         tables.append(np.multiply.accumulate(factors))

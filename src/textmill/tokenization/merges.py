@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_P = 0x9E3779B97F4A7C15
-_INVERSE = pow(_P, -1, 1 << 64)
+from textmill.base.hashing import GOLDEN, mixed
+
+_INVERSE = pow(GOLDEN, -1, 1 << 64)
 
 
 def recovered(
@@ -51,17 +52,14 @@ class _Spans:
         letters = np.frombuffer("".join(tokens).encode("utf-32-le", "surrogatepass"), dtype="<u4")
         self.lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
         self.starts = np.cumsum(self.lengths) - self.lengths
-        powers = np.full(len(letters) + 1, _P, dtype=np.uint64)
+        powers = np.full(len(letters) + 1, GOLDEN, dtype=np.uint64)
         powers[0] = 1
         powers = np.cumprod(powers, dtype=np.uint64)
         self._undo = np.full(len(letters) + 1, _INVERSE, dtype=np.uint64)
         self._undo[0] = 1
         self._undo = np.cumprod(self._undo, dtype=np.uint64)
-        mixed = (letters.astype(np.uint64) + 1) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed ^= mixed >> np.uint64(29)
-        mixed *= np.uint64(0x94D049BB133111EB)
         self._sums = np.zeros(len(letters) + 1, dtype=np.uint64)
-        np.cumsum(mixed * powers[:-1], out=self._sums[1:])
+        np.cumsum(mixed(letters.astype(np.uint64) + np.uint64(1)) * powers[:-1], out=self._sums[1:])
 
     def hashes(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
         """(n,) uint64 of the letters from each start to its stop."""

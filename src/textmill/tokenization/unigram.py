@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textmill.base.hashing import GOLDEN
+
 LONGEST = 24  # bytes of a piece
 _WORDS = 100_000  # commonest words learnt from; rarer ones hardly move a score
 _KEEP = 0.75  # share of the pieces that survives a round (Kudo 2018 keeps 80 %)
 _ROUNDS_OF_EM = 2  # between two prunings
 _FEWEST = 2  # a seed stands at least this often in the text
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # of the rolling hash, modulo 2 ** 64
+_BASE = np.uint64(GOLDEN)  # of the rolling hash, modulo 2 ** 64
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from textmill.specs.corpus import SplitSpec
 from textmill.text.cleaning import steps as clean
 from textmill.text.corpus import corpus, split
 from textmill.text.corpus.corpus import Corpus
-from textmill.text.corpus.split import PARTS, Links, Watch, part_of
+from textmill.text.corpus.split import PARTS, Watch, part_of
 from textmill.text.document import Document, collected
 
 BY_AUTHOR = SplitSpec(validation=0.2, test=0.2, by="group", field="author")
@@ -222,17 +222,3 @@ def test_a_few_groups_still_fill_the_parts():
     assert sorted(plan.moves.values()) == ["test", "validation"]
     alone, plan = deal([document(n, author="one") for n in range(40)], spec)
     assert len(alone["train"]) == 40
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20))
-def test_links_are_connected_components(pairs):
-    links = Links()
-    reach = {str(n): {str(n)} for n in range(10)}
-    for one, other in pairs:
-        links.join(str(one), str(other))
-        union = reach[str(one)] | reach[str(other)]
-        for name in union:
-            reach[name] = union
-    for name, leader in links.items():
-        assert leader == min(reach[name])
-        assert sorted(links.with_(name)) == sorted(reach[name])

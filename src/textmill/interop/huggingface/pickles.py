@@ -6,13 +6,10 @@ it by name.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits, Permissions
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, sha256_file, value_id, write_json
 from textmill.interop.huggingface import headers
@@ -22,8 +19,8 @@ ENDINGS = (".bin", ".pt", ".pth")
 _WORKER = Path(__file__).with_name("pickle_worker.py")
 _BESIDE = (".json", ".jinja", ".txt", ".model", ".spm")  # what a model needs besides, none of it code
 _LARGEST_BESIDE = 256 << 20
-_SECONDS = 3600
-_BASE_MEGABYTES = 8192  # of address space, which torch takes much of before it reads anything
+_SECONDS, _CPU_SECONDS = 3600, 1800  # for one file
+_BASE_BYTES = 8 << 30  # of address space, which torch takes much of before it reads anything
 # Of other weights of the same model: optimisers, and the arguments of who trained it.
 _NOT_WEIGHTS = ("optimizer", "scheduler", "training_args", "rng_state", "scaler")
 
@@ -65,39 +62,26 @@ def convert(source: Path, target: Path) -> dict[str, object]:
 
     Raises TextmillError where it holds something else, or takes too much memory or time.
     """
-    megabytes = _BASE_MEGABYTES + 4 * (source.stat().st_size >> 20)
-    command = [
-        sys.executable,
-        "-I",
-        str(_WORKER),
-        str(source.resolve()),
-        str(target.resolve()),
-        str(megabytes),
-    ]
-    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")}
-    advice = "fetch the model's .safetensors files instead"
+    size = _BASE_BYTES + 4 * source.stat().st_size
+    limits = Limits(_SECONDS, _CPU_SECONDS, memory=size, file_bytes=size, answer_bytes=1 << 16)
+    permissions = Permissions(open_files=True, write=(str(target.resolve().parent),), processes=True)
+    request = {"source": str(source.resolve()), "target": str(target.resolve())}
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=environment | {"OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            timeout=_SECONDS,
-            check=False,
-            close_fds=True,
-        )
-    except subprocess.TimeoutExpired as error:
+        with Child(
+            _WORKER, limits=limits, permissions=permissions, environment={"OMP_NUM_THREADS": "1"}
+        ) as child:
+            told = {**child.given_up(), "tensors": child.ask(request)}
+    except (ChildEnded, ChildFailed) as error:
+        late = isinstance(error, ChildEnded) and error.reason == "time"
         raise TextmillError(
-            f"was not read within {_SECONDS // 60} minutes", where=source, advice=advice
+            f"was not read within {_SECONDS // 60} minutes"
+            if late
+            else f"could not be read as tensors ({str(error).strip().splitlines()[0][:300]})",
+            where=source,
+            advice="fetch the model's .safetensors files instead",
         ) from error
-    if done.returncode != 0:
-        said = [line for line in done.stderr.strip().splitlines() if line.strip()]
-        why = said[0][:300] if said else f"the process that read it ended with {done.returncode}"
-        raise TextmillError(f"could not be read as tensors ({why})", where=source, advice=advice)
     headers.read(target)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return told
 
 
 def _is_pickle(file: Path) -> bool:

@@ -6,18 +6,16 @@ finished unit is never made again, and the corpus is the same whoever made the u
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import queue
 import shutil
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits, Permissions
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, remove_partial
 from textmill.base.machine import usable_cores
@@ -35,6 +33,7 @@ Progress = Callable[[str, int, int], None]  # what, bytes done, bytes in all
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )  # each process
+_WORKER = Path(__file__).with_name("worker.py")
 _WORTH_A_PROCESS = 8 << 20  # bytes of input for each; starting one takes about as long as cleaning that
 
 
@@ -122,69 +121,52 @@ def processes(number: int) -> Runner:
 
 
 def _shared_out(parts: Path, jobs: Sequence[Job], number: int) -> Iterator[Job]:
-    """Each process is told a job on its standard input and says when it is done; it ends when we do."""
-    waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    done: queue.SimpleQueue[Job | Exception] = queue.SimpleQueue()
-    command = [sys.executable, "-m", "textmill.text.corpus.worker", str(parts.absolute())]
+    """Each process is told a job, says when it is done and is told the next; it ends when we do."""
     plan = units.load(parts)
-    settings = dict(os.environ, **_ONE_THREAD, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    workers = [
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
+    # The same environment and packages as here, so that a unit does not depend on who makes it.
+    environment = dict(os.environ, **_ONE_THREAD, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    children = [
+        Child(
+            _WORKER,
+            str(parts.absolute()),
+            limits=Limits(),
+            permissions=Permissions.all(),
+            environment=environment,
             cwd=plan.base,
-            env=settings,
+            show_errors=True,
         )
         for _ in range(min(number, len(jobs)))
     ]
-    for worker in workers:
-        waiting.put(None)
-        threading.Thread(target=_serve, args=(worker, waiting, done), daemon=True).start()
-    try:
-        for _ in jobs:
-            result = done.get()
-            if isinstance(result, Exception):
-                raise result
-            yield result
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-            for stream in (worker.stdin, worker.stdout):
-                with contextlib.suppress(OSError):  # what was not yet sent to a process that is gone
-                    stream.close()  # type: ignore[union-attr]
+    idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
+    for child in children:
+        idle.put(child)
 
-
-def _serve(worker: subprocess.Popen[str], waiting: Any, done: Any) -> None:
-    """Hand jobs to one process until there are none, and pass on what it says."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    while (job := waiting.get()) is not None:
+    def make(job: Job) -> Job:
+        child = idle.get()
         try:
-            worker.stdin.write(json.dumps(job) + "\n")
-            worker.stdin.flush()
-            answer = worker.stdout.readline()
-        except (OSError, ValueError):  # it is gone, or we are being closed
-            answer = ""
-        if not answer:
-            done.put(_gone(worker))
-            return
-        result = json.loads(answer)
-        done.put(job if result is None else TextmillError(**result))
+            failed = child.ask(job)
+        except (ChildEnded, ChildFailed) as error:
+            raise TextmillError(
+                f"a process that prepared text ended by itself ({error})",
+                where="prepare",
+                advice="it may have run out of memory; run it again: what is finished is kept. "
+                "Fewer --workers need less",
+            ) from error
+        finally:
+            idle.put(child)
+        if failed is not None:
+            raise TextmillError(**failed)
+        return job
 
-
-def _gone(worker: subprocess.Popen[str]) -> TextmillError:
-    code = worker.wait()
-    return TextmillError(
-        f"a process that prepared text ended by itself (exit status {code})",
-        where="prepare",
-        advice="it may have run out of memory; run it again: what is finished is kept. Fewer --workers need less",
-    )
+    pool = ThreadPoolExecutor(max(1, len(children)))
+    try:
+        for made in as_completed([pool.submit(make, job) for job in jobs]):
+            yield made.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.close()
+        pool.shutdown()
 
 
 def clear(parts: Path) -> None:

@@ -156,7 +156,7 @@ def _deal_again(directory: Path, shards: list[dict[str, Any]], plan: Plan) -> li
 class Corpus:
     """A corpus on disk, read as a stream; each shard's hash is checked before its first row is believed."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | str) -> None:
         """Raises DamagedError when the manifest is missing or a shard has not the size it had."""
         self.directory = Path(directory)
         manifest = read_json(self.directory / "manifest.json")

@@ -11,13 +11,14 @@ end of the longest one is cut off for the part; the report says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from textmill.specs.corpus import SplitSpec
+from textmill.text.cleaning.duplicates.union_find import joined
 from textmill.text.document import Document
 
 PARTS = ("train", "validation", "test")
@@ -93,7 +94,8 @@ class Watch:
         self._units: dict[str, _Unit] = {}  # the first _WATCHED
         self._seen = dict.fromkeys(PARTS, 0)  # documents
         self._without = 0  # documents that lack the field of the split
-        self._links = Links()
+        self._links: dict[tuple[str, str], None] = {}  # units that must stay together
+        self._together: list[list[str]] = []  # once all are known: sets of such units
         self._ages = Ages(split) if split.by == "time" else None
 
     def deal(self, document: Document) -> str:
@@ -106,7 +108,7 @@ class Watch:
             return "train"
         unit = unit_of(document, self.split)
         if "cluster" in metadata and unit != metadata["cluster"]:
-            self._links.join(unit, metadata["cluster"])
+            self._links[unit, metadata["cluster"]] = None
         part = part_of(unit, self.split)
         self._seen[part] += 1
         if unit in self._units or len(self._units) <= _WATCHED:
@@ -125,6 +127,7 @@ class Watch:
             self._ages.close()
             plan.ages = self._ages
             return plan
+        self._together = joined(self._links)
         self._keep_together(plan)
         if self._units and len(self._units) <= _WATCHED:
             self._fill(plan)
@@ -135,17 +138,14 @@ class Watch:
 
         Documents without a group that nearly repeat one of a single group go where that group goes.
         """
-        groups: dict[str, list[str]] = {}  # leader of a set -> the groups in it
-        for unit, leader in self._links.items():
-            if unit.startswith(f"{self.split.field}="):
-                groups.setdefault(leader, []).append(unit)
-        for unit, leader in self._links.items():
-            joined = groups[leader]
-            part = "train" if len(joined) > 1 else part_of(joined[0], self.split)
-            if part != part_of(unit, self.split):
-                self._move(plan, [unit], part)
+        joined_groups = 0
+        for units in self._together:
+            groups = [unit for unit in units if unit.startswith(f"{self.split.field}=")]
+            part = "train" if len(groups) > 1 else part_of(groups[0], self.split)
+            self._move(plan, [unit for unit in units if part != part_of(unit, self.split)], part)
+            joined_groups += len(groups) if len(groups) > 1 else 0
         if self.split.by == "group":
-            plan.notes["joined_groups"] = sum(len(joined) for joined in groups.values() if len(joined) > 1)
+            plan.notes["joined_groups"] = joined_groups
 
     def _move(self, plan: Plan, units: Iterable[str], part: str) -> None:
         for unit in units:
@@ -160,7 +160,7 @@ class Watch:
         """See to it that no part that was asked for is empty, where documents can be spared."""
         if not self._seen["train"]:  # what is nearest to it goes there
             _, unit = max((row.share, unit) for unit, row in self._units.items())
-            self._move(plan, self._links.with_(unit), "train")
+            self._move(plan, next((units for units in self._together if unit in units), [unit]), "train")
         for part in ("validation", "test"):
             if getattr(self.split, part) and not self._seen[part]:
                 self._give(plan, part)
@@ -172,10 +172,11 @@ class Watch:
 
     def _give(self, plan: Plan, part: str) -> None:
         """Move the smallest unit of the training part: of many documents, or of several groups."""
+        bound = {unit for units in self._together for unit in units}
         spare = sorted(
             (row.documents, row.share, unit)
             for unit, row in self._units.items()
-            if row.part == "train" and unit not in self._links
+            if row.part == "train" and unit not in bound
         )
         few = self.split.by == "document" and sum(self._seen.values()) < _MOVABLE
         if spare and not few and self._seen["train"] > spare[0][0]:
@@ -195,41 +196,6 @@ class Watch:
                 end -= size
         if plan.at:
             plan.at["train"] = (0, end)
-
-
-class Links:
-    """Units that must stay together: union-find over names. The first name of a set, in order, is its leader."""
-
-    def __init__(self) -> None:
-        self._above: dict[str, str] = {}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._above
-
-    def join(self, one: str, other: str) -> None:
-        """These two, and all that each was joined with, become one set."""
-        first, second = sorted(map(self._leader, (one, other)))
-        self._above[second] = first
-
-    def items(self) -> Iterator[tuple[str, str]]:
-        """(name, leader of its set)."""
-        for name in self._above:
-            yield name, self._leader(name)
-
-    def with_(self, name: str) -> list[str]:
-        """All names of a set; a name that was never joined stands alone."""
-        if name not in self._above:
-            return [name]
-        leader = self._leader(name)
-        return [other for other, above in self.items() if above == leader]
-
-    def _leader(self, name: str) -> str:
-        path = [name]
-        while (above := self._above.setdefault(path[-1], path[-1])) != path[-1]:
-            path.append(above)
-        for passed in path:
-            self._above[passed] = path[-1]
-        return path[-1]
 
 
 class Ages:

@@ -1,24 +1,21 @@
 """Conversations as a model was trained to read them: its chat template, and ids that nobody can forge.
 
 Templates are Jinja, as transformers reads them. They come with models, so they are programs by strangers, and run
-in a process of their own that can be ended (see chat_worker).
+in a process of their own that can be ended (see worker.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import re
-import selectors
-import subprocess
-import sys
 import threading
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.tokenization import json_read
 from textmill.tokenization.chat.protection import Protection
@@ -33,6 +30,7 @@ DEFAULT = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
 )
+_WORKER = Path(__file__).with_name("worker.py")
 _LARGEST = 1 << 20  # characters of a template
 _SECONDS, _MEMORY, _CHARACTERS = 5.0, 512 << 20, 8 << 20  # for one rendering
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
@@ -56,8 +54,8 @@ class ChatTemplate:
         if len(source) > _LARGEST:
             raise DamagedError(f"is {len(source)} characters long", where=where)
         self.source, self.names, self.where, self._seconds = source, dict(names or {}), where, seconds
-        self._lock = threading.Lock()
-        self._worker: subprocess.Popen[str] | None = None
+        self._lock = threading.RLock()
+        self._child: Child | None = None
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True, **more: Any) -> str:
         """The text of a conversation, special tokens spelt out.
@@ -109,90 +107,47 @@ class ChatTemplate:
     def close(self) -> None:
         """End the process, if there is one; the next rendering starts another."""
         with self._lock:
-            self._end()
+            if self._child is not None:
+                self._child.close()
 
     def _ask(self, variables: Mapping[str, Any]) -> str:
+        """What the process answers; it is started where there is none, and ended when it fails."""
+        with self._lock:
+            if self._child is None or not self._child.alive:
+                limits = Limits(
+                    self._seconds, self._seconds, _MEMORY, file_bytes=0, answer_bytes=16 * _CHARACTERS
+                )
+                zone = {name: os.environ[name] for name in ("TZ",) if name in os.environ}  # of strftime_now
+                setting = {"characters": _CHARACTERS}
+                self._child = Child(_WORKER, setting, limits=limits, environment=zone)
+                self._exchange({"source": self.source})
+            return self._exchange({"variables": variables})
+
+    def _exchange(self, request: Mapping[str, Any]) -> str:
+        assert self._child is not None
         try:
-            request = json.dumps({"variables": variables})
+            answer = self._child.ask(request)
+        except ChildEnded as error:
+            said = {
+                "time": f"takes more than {self._seconds:g} seconds",
+                "output": "writes more than a prompt may hold",
+                "exit": "takes more memory than a template may",
+            }
+            answer = {"kind": "limit", "error": said[error.reason]}
+        except ChildFailed as error:
+            answer = {"kind": "limit", "error": f"ended its process ({error})"}
         except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError(f"the messages are no plain data ({error})", where="messages") from error
-        with self._lock:
-            if self._worker is None:
-                self._start()
-            return self._exchange(request)
-
-    def _start(self) -> None:
-        """A process that has compiled the template. -P: nothing beside the worker's file is imported."""
-        command = [sys.executable, "-P", str(Path(__file__).with_name("chat_worker.py"))]
-        self._worker = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for an answer, not for this process
-            text=True,
-            encoding="utf-8",
-        )
-        weakref.finalize(self, _kill, self._worker)
-        limits = {"seconds": self._seconds, "memory": _MEMORY, "characters": _CHARACTERS}
-        self._exchange(json.dumps(limits), patience=30.0)  # Python itself may take its time to begin
-        self._exchange(json.dumps({"source": self.source}))
-
-    def _exchange(self, request: str, patience: float = 0.0) -> str:
-        """One line to the process and one back; the process is ended when it fails. Raises TextmillError."""
-        worker = self._worker
-        assert worker is not None
-        assert worker.stdin is not None
-        try:
-            worker.stdin.write(request + "\n")
-            worker.stdin.flush()
-            line = _line(worker, self._seconds + patience)
-            answer = (
-                json.loads(line)
-                if line
-                else {"kind": "limit", "error": "takes more memory than a template may"}
-            )
-        except TimeoutError:
-            answer = {"kind": "limit", "error": f"takes more than {self._seconds:g} seconds"}
-        except (OSError, ValueError):
-            answer = {"kind": "limit", "error": "ended its process"}
-        except BaseException:
-            self._end()
-            raise
         if "text" in answer:
             return answer["text"]
         if answer["kind"] != "refused":
-            self._end()
+            self.close()
         advice = {
             "refused": "change the messages",
             "limit": "the template is broken or hostile; give the model another",
         }.get(answer["kind"], "the template or the messages are not what the other expects")
         verb = "refuses this conversation: " if answer["kind"] == "refused" else ""
         raise TextmillError(f"{verb}{answer['error']}", where=self.where, advice=advice)
-
-    def _end(self) -> None:
-        if self._worker is not None:
-            _kill(self._worker)
-            self._worker = None
-
-
-def _kill(worker: subprocess.Popen[str]) -> None:
-    worker.kill()
-    for stream in (worker.stdin, worker.stdout):
-        with contextlib.suppress(OSError):
-            if stream is not None:
-                stream.close()
-    worker.wait()
-
-
-def _line(worker: subprocess.Popen[str], seconds: float) -> str:
-    """The next line of a process. Raises TimeoutError when it takes longer."""
-    assert worker.stdout is not None
-    with selectors.DefaultSelector() as ready:
-        ready.register(worker.stdout, selectors.EVENT_READ)
-        if not ready.select(seconds):
-            raise TimeoutError
-    return worker.stdout.readline()  # a line is written at once, when the rendering is over
 
 
 def _checked(message: Message) -> dict[str, Any]:

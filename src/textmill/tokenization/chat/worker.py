@@ -1,22 +1,17 @@
-"""A process that renders one chat template: `python chat_worker.py`, requests as JSON lines on standard input.
+"""The program that renders one chat template, in a process that may do nothing else (see base/confined.py).
 
 A template is a program out of a model's directory. Jinja's sandbox keeps it from attributes and from changing what
-it is given; nothing inside Python keeps it from time and memory, so it runs here, where the system does: this
-process may open no file, write none, and use so much memory and so many seconds for one rendering. It imports
+it is given; nothing inside Python keeps it from time and memory, so it runs where the system does. This imports
 nothing of Textmill and knows nothing of the person but the messages.
 
-The first line is {"seconds", "memory", "characters"}, the second {"source"}, each further one {"variables"}; each is
-answered by a line, {"text"} or {"error", "kind"}.
+The first request is {"source"}, each further one {"variables"}; each is answered by {"text"} or {"error", "kind"}.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
-import os
-import resource
-import sys
+from collections.abc import Callable
 from datetime import datetime
 
 from jinja2 import TemplateError, nodes
@@ -79,29 +74,6 @@ def warm(made: ImmutableSandboxedEnvironment) -> None:
             made.from_string(source).render()
 
 
-def confine(memory: int) -> None:
-    """No more files, no longer ones, no other process, and so many bytes of memory in all."""
-    for what, limit in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 3),
-        (resource.RLIMIT_NPROC, 0),
-    ):
-        try:
-            resource.setrlimit(what, (limit, limit))
-        except (ValueError, OSError):  # not on every system
-            continue
-
-
-def allow(seconds: float) -> None:
-    """Processor time for one more rendering; the process dies of more, should nobody be there to end it."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
-
-
 def rendered(template, variables: dict, characters: int) -> str:
     """The text, made piece by piece, so that one without end is left early."""
     pieces, length = [], 0
@@ -129,30 +101,16 @@ def answer(work, request: dict) -> dict:
         return {"error": f"{type(error).__name__}: {error}"[:500], "kind": "template"}
 
 
-def main() -> None:
-    asked = json.loads(sys.stdin.readline())
+def begin(setting: dict) -> Callable[[dict], dict]:
+    """setting: {"characters"}, the most a rendering may have."""
     made = environment()
     warm(made)
-    confine(asked["memory"])
-    tell({"text": ""})
     kept = {}
 
     def work(request: dict) -> str:
         if "source" in request:
             kept["template"] = made.from_string(request["source"])  # constants are computed here already
             return ""
-        return rendered(kept["template"], request["variables"], asked["characters"])
+        return rendered(kept["template"], request["variables"], setting["characters"])
 
-    for line in sys.stdin:
-        allow(asked["seconds"])
-        tell(answer(work, json.loads(line)))
-    os._exit(0)
-
-
-def tell(value: dict) -> None:
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()
+    return lambda request: answer(work, request)

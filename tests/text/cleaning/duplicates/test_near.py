@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import NearDuplicatesStep
 from textmill.text.cleaning import steps
 from textmill.text.cleaning.duplicates.near import NearDuplicates, bands_and_rows, signatures
-from textmill.text.cleaning.duplicates.shingles import run_hashes, runs, shingles
-from textmill.text.cleaning.duplicates.union_find import Clusters
+from textmill.text.cleaning.duplicates.shingles import runs, shingles
 from textmill.text.document import Rejected, collected
 from textmill.text.step import Mark, Reject, Sketched
 from textmill.text.words import hashes
@@ -155,15 +153,6 @@ def test_shingles_are_the_sets_of_words():
     assert np.array_equal(again, values[offsets[6] : offsets[7]])
 
 
-@given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 17))
-def test_run_hashes_tell_runs_apart(words, length):
-    values = np.array(words, np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    found = run_hashes(values, length).tolist()
-    expected = [tuple(words[i : i + length]) for i in range(len(words) - length + 1)]
-    assert len(found) == len(expected)
-    assert len({*zip(found, expected, strict=True)}) == len(set(found)) == len(set(expected))
-
-
 @given(st.lists(st.integers(0, 6), max_size=8), st.integers(1, 4))
 def test_runs_stay_within_their_text(counts, length):
     texts = [" ".join(f"w{d}x{i}" for i in range(n)) for d, n in enumerate(counts)]
@@ -234,25 +223,6 @@ def test_bands_find_what_is_asked_for(similarity, permutations):
     bands, rows = bands_and_rows(similarity, permutations)
     assert bands * rows <= permutations
     assert 1 - (1 - similarity**rows) ** bands >= 0.997
-
-
-@given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=15))
-@settings(deadline=None)
-def test_clusters_are_connected_components(number, pairs):
-    pairs = [(a % number, b % number) for a, b in pairs]
-    clusters = Clusters(number)
-    half = len(pairs) // 2
-    for some in (pairs[:half], pairs[half:]):
-        clusters.join(*np.array(some, np.int64).reshape(-1, 2).T)
-    reach = {n: {n} for n in range(number)}
-    for _, (a, b) in itertools.product(range(number), pairs):
-        reach[a] = reach[b] = reach[a] | reach[b]
-        for member in reach[a]:
-            reach[member] = reach[a]
-    assert clusters.roots(np.arange(number)).tolist() == [min(reach[n]) for n in range(number)]
-    things, roots = clusters.shared()
-    assert things.tolist() == [n for n in range(number) if len(reach[n]) > 1]
-    assert roots.tolist() == [min(reach[n]) for n in things]
 
 
 def test_marked_documents_keep_what_they_were(tmp_path):

@@ -23,12 +23,12 @@ from typing import Any, Literal
 import numpy as np
 
 from textmill.base.errors import RecipeError
+from textmill.base.hashing import run_hashes
 from textmill.specs.cleaning import ContaminationStep
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.batches import by_size, in_batches
 from textmill.text.cleaning.contamination.passages import Passages
 from textmill.text.cleaning.contamination.run_table import Found, RunTable
-from textmill.text.cleaning.duplicates.shingles import run_hashes
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.sources import local
 from textmill.text.sources.formats.table import open_file

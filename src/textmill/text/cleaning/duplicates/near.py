@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from textmill.base.hashing import mixed
 from textmill.specs.cleaning import NearDuplicatesStep
 from textmill.text.cleaning.duplicates.shingles import shingles
 from textmill.text.cleaning.duplicates.union_find import Clusters
 from textmill.text.document import Document
 from textmill.text.step import Mark, Reject, Sketched, Verdict
-from textmill.text.words import hashes, mixed
+from textmill.text.words import hashes
 
 SAMPLE = 512  # hashes of a text kept for comparing; 2 kB at most
 _FOUND = 0.997  # least share of pairs of exactly the similarity asked for that agree in some band

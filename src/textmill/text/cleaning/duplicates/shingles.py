@@ -1,4 +1,7 @@
-"""Hashes of runs of words, and the set of runs a document holds: what documents are compared by."""
+"""The runs of words of documents, and the set of them a document holds: what documents are compared by.
+
+Of `the mill by the river`, runs of 4 are `the mill by the` and `mill by the river`.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from textmill.text.words import Words, mixed
+from textmill.base.hashing import run_hashes
+from textmill.text.words import Words
 
-_BASE = 0xD1342543DE82EF95  # odd, of good spectrum (Steele & Vigna 2022, table 3)
 _WORD = np.uint64(32)
-
-
-def run_hashes(words: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
-    """(n - length + 1,): the hash of each run of `length` of these (n,) word hashes; empty when there is none.
-
-    A polynomial modulo 2**64, put together from runs of half the length, and mixed at the end.
-    """
-    if len(words) < length:
-        return np.empty(0, np.uint64)
-    values, size = words, 1
-    for bit in f"{length:b}"[1:]:
-        values = values[:-size] * np.uint64(pow(_BASE, size, 1 << 64)) + values[size:]
-        size *= 2
-        if bit == "1":
-            values = values[:-1] * np.uint64(_BASE) + words[size:]
-            size += 1
-    return mixed(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from textmill.base.hashing import run_hashes
 from textmill.specs.cleaning import SubstringsStep
-from textmill.text.cleaning.duplicates.shingles import run_hashes
 from textmill.text.document import Document
 from textmill.text.step import Cut, Reject, Sketched, Verdict
 from textmill.text.words import hashes

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.base.errors import RecipeError
+from textmill.base.hashing import mixed
 from textmill.specs.cleaning import ClassifierStep
 from textmill.text import words
 from textmill.text.batches import in_batches
@@ -101,7 +102,7 @@ def features(texts: Sequence[str]) -> Rows:
     found = words.hashes([text[:READ] for text in texts])
     document = np.repeat(np.arange(len(texts)), np.diff(found.offsets))
     inside = document[1:] == document[:-1]
-    pairs = words.mixed(found.hash[:-1] * _STEP + found.hash[1:])[inside]
+    pairs = mixed(found.hash[:-1] * _STEP + found.hash[1:])[inside]
     places = (np.concatenate([found.hash, pairs]) >> np.uint64(64 - BITS)).astype(np.int64)
     keys = np.concatenate([document, document[1:][inside]]) << BITS | places
     keys.sort()

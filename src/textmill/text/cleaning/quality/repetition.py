@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from textmill.base.hashing import GOLDEN
 from textmill.text.lines import repeated
 from textmill.text.step import Reject
 from textmill.text.words import Tokens
@@ -33,7 +34,6 @@ LINE_CHARACTERS = PARAGRAPH_CHARACTERS = 0.20
 TOP = {2: 0.20, 3: 0.18, 4: 0.16}
 DUPLICATE = {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10}
 _LENIENT = 1 - 1e-9  # bounds are computed another way round than shares, and rounded otherwise
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(
     0xD6E8FEB86659FD93
 )  # odd: hash of an n-gram = hash of its first n - 1 tokens * this + its last
@@ -193,7 +193,7 @@ class _Repeats:
 def _at_most(hashes: NDArray[np.uint64], document: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each of several hashes a number its document holds it no oftener than; mostly exact, never too low."""
     bits = max(10, int(np.ceil(np.log2(len(hashes) * 4 + 1))))
-    bucket = hashes ^ (document.astype(np.uint64) * _GOLDEN)
+    bucket = hashes ^ (document.astype(np.uint64) * np.uint64(GOLDEN))
     bucket >>= np.uint64(64 - bits)
     bucket = bucket.astype(np.int64)
     return np.bincount(bucket, minlength=1 << bits)[bucket]
