@@ -466,8 +466,8 @@ def test_environment_proxies_are_not_asked(site, tmp_path, monkeypatch):
 KILLED = """
 import sys
 from pathlib import Path
-from textmill.base.corpus_spec import WebSource
-from textmill.text.sources import web
+from textmill.specs.corpus import WebSource
+from textmill.text.sources.web import source as web
 urls = tuple(sys.argv[2:])
 for item in web.files(WebSource(urls=urls, seconds_between=0, private_addresses=True), Path(sys.argv[1])):
     print(item, flush=True)
