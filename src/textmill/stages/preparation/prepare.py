@@ -77,10 +77,14 @@ def collect(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) 
     goes on with the units that were finished.
     """
     spec, base = recipe.corpus, Path.cwd()
-    inputs = [list(pair) for source in spec.sources for pair in table.fingerprint(source, base)]
+    inputs, libraries = [], {}
+    for source in spec.sources:
+        found = table.fingerprint(source, base)
+        inputs += map(list, found)
+        libraries |= table.libraries(source, (place for place, _ in found))
     inputs += [[f"step {name}", digest] for name, digest in _step_files(recipe, base)]
     gone = forgotten(workspace)
-    decided = schema.write(spec) | {"inputs": content_id(json.dumps(inputs))}
+    decided = schema.write(spec) | {"inputs": content_id(json.dumps(inputs)), "libraries": libraries}
     if gone:
         decided["forgotten"] = value_id(sorted(gone))
     parts = workspace.root / "corpus" / f".parts-{value_id(decided)[:16]}"
