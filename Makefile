@@ -3,7 +3,13 @@ PYTHON ?= python3
 BIN = .venv/bin
 WORK ?= work
 
-.PHONY: demo test slow figures lint clean
+# What says in a minute whether the core is sound: the rooms below the stages, and the plan of the house.
+CORE = tests/test_architecture.py tests/test_suite.py $(wildcard $(addprefix tests/,\
+    base specs tokenization text metrics index data nn models objectives training decoding))
+PARALLEL = $(BIN)/python -m pytest -n 2 --dist worksteal
+FAST = not slow and not figures
+
+.PHONY: demo test core offline slow figures slowest lint clean
 
 demo: .venv/.core
 	$(BIN)/textmill quickstart --work $(WORK)
@@ -12,7 +18,18 @@ test: .venv/.all
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not figures"
+	$(PARALLEL) -m "$(FAST)"
+
+core: .venv/.all
+	$(PARALLEL) -m "$(FAST) and not long" $(CORE)
+
+# The fast suite where there is no network but loopback.
+offline: .venv/.all
+	unshare --map-root-user --net $(BIN)/python tests/helpers/offline.py $(PARALLEL) -m "$(FAST)"
+
+# The slowest 20 tests of the last run, and the seconds of each room.
+slowest:
+	$(BIN)/python tests/helpers/suite.py
 
 slow: .venv/.all
 	$(BIN)/python -m pytest -m "slow and not figures"

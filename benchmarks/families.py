@@ -32,7 +32,8 @@ ORDER = ("ngram", "gru", "lstm", "gru-attention", "gpt", "bert", "encoder-decode
 def one(name: str, minutes: float, work: Path) -> dict:
     """Train and score one family in this process; its figures."""
     from textmill.base import schema
-    from textmill.specs import parameters, recipe_file
+    from textmill.models import cost
+    from textmill.specs import recipe_file
     from textmill.specs.model import NGramSpec
     from textmill.specs.recipe import Recipe
     from textmill.stages.evaluation import evaluate
@@ -42,11 +43,11 @@ def one(name: str, minutes: float, work: Path) -> dict:
 
     workspace = Workspace(work)
     chosen = recipe_file.load(RECIPES / f"{name}.toml")
-    prepared = prepare.prepare(chosen, workspace)
-    vocabulary = prepared.open_tokenizer().vocabulary
+    data = prepare.prepare(chosen, workspace)
+    vocabulary = data.vocabulary
     counted = isinstance(chosen.model, NGramSpec)
     if not counted and not workspace.run(chosen.name).exists:
-        seconds = check.seconds_per_step(chosen, prepared)
+        seconds = check.seconds_per_step(data)
         steps = max(10, int(minutes * 60 / seconds))
         plain = schema.write(chosen)
         plain["training"] |= {"steps": steps, "evaluate_every": max(5, steps // 10), "save": {"every": steps}}
@@ -60,7 +61,7 @@ def one(name: str, minutes: float, work: Path) -> dict:
     looks = by_minute(run)
     return {
         "family": name,
-        "parameters": None if counted else parameters.parameters(chosen.trained, vocabulary),
+        "parameters": None if counted else cost.parameters(chosen.trained, vocabulary),
         "steps": chosen.steps,
         "minutes": round(looks[-1][0], 2),
         "tokens_per_second": speeds[len(speeds) // 2],

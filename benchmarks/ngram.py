@@ -22,22 +22,21 @@ from typing import Any
 import torch
 
 from textmill.base.console import Reporter
-from textmill.base.files import content_id
 from textmill.data import tokens
 from textmill.data.loader import Loader
 from textmill.data.packing import RunningPacking
 from textmill.models import build
 from textmill.models.ngram.fit import fit, text_of
+from textmill.objectives.loss import causal
 from textmill.specs.model import DecoderSpec, NGramSpec
 from textmill.specs.recipe import TokenizerSpec
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.stages.use import mix
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text.document import Document
+from textmill.text.document import collected
 from textmill.tokenization import training
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train
-from textmill.training.loss import causal
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -92,7 +91,7 @@ def prepare(texts: dict[str, list[str]], spec: TokenizerSpec, folder: Path) -> A
     """Token stores of the three parts, where the stages look for them."""
     tokenizer = training.train(spec, texts["train"])
     for part, several in texts.items():
-        documents = (Document(content_id(text), text, part, {}) for text in several)
+        documents = (collected(text, part) for text in several)
         tokens.write(folder / part, documents, tokenizer)
     return SimpleNamespace(tokens=SimpleNamespace(path=folder))
 

@@ -1,15 +1,20 @@
-"""What every test may use: small texts made here, a tiny recipe, and the command line as a subprocess."""
+"""What every test may use: small texts made here, a tiny recipe, and the command line as a process."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shlex
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("helpers.suite",)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -80,8 +85,32 @@ def tiny_recipe(tmp_path, texts):
     return path
 
 
+@pytest.fixture(scope="session")
+def warm():
+    """A folder that holds `textmill`: each call of it is a fork of a process that has imported everything."""
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # the path of a socket is at most 104 bytes, so not tmp_path
+        program, socket = Path(__file__).parent / "helpers/warm.py", f"{folder}/socket"
+        server = subprocess.Popen(
+            [sys.executable, program, "serve", socket],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the commands
+        )
+        assert server.stdout.readline() == b"ready\n"
+        command = Path(folder) / "textmill"
+        command.write_text(
+            f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(program), "ask", socket])} "$@"\n'
+        )
+        command.chmod(0o755)
+        yield command.parent
+        server.communicate(timeout=30)
+
+
 @pytest.fixture
-def textmill(tmp_path):
+def textmill(tmp_path, warm):
     """Run the command line: `textmill("train", recipe)`; artifacts go to `tmp_path/work`."""
 
     def run(
@@ -89,7 +118,7 @@ def textmill(tmp_path):
     ) -> subprocess.CompletedProcess:
         settings = {"TEXTMILL_WORK": str(tmp_path / "work"), "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
         result = subprocess.run(
-            [sys.executable, "-m", "textmill", *map(str, arguments)],
+            [warm / "textmill", *map(str, arguments)],
             capture_output=True,
             text=True,
             cwd=cwd or tmp_path,
@@ -102,6 +131,19 @@ def textmill(tmp_path):
         return result
 
     return run
+
+
+@pytest.fixture
+def within():
+    """`with within(5):` takes less than 5 seconds of the processor, however busy the machine is."""
+
+    @contextlib.contextmanager
+    def limited(seconds: float):
+        began = time.process_time()
+        yield
+        assert time.process_time() - began < seconds
+
+    return limited
 
 
 @pytest.fixture(scope="session")

@@ -134,12 +134,10 @@ def test_nothing_is_inherited(child, monkeypatch, tmp_path):
 def test_the_deadline_ends_it(child, do):
     one = child(limits=Limits(seconds=0.5))
     pid, _ = one.ask({"do": "pid"})
-    start = time.monotonic()
     with pytest.raises(ChildEnded) as caught:
         one.ask({"do": do})
     assert caught.value.reason == "time"
     assert caught.value.status == -signal.SIGKILL
-    assert time.monotonic() - start < 5
     assert gone(pid)
     assert not one.alive
 

@@ -38,7 +38,7 @@ save = {{ every = 3, keep = 2 }}
 """
 SMALL = "d_model = 16\nlayers = 1\ncontext = 32\ndropout = 0.1\n"
 BLOCKS = SMALL + "heads = 2\nd_ff = 24\n"
-PAIRS = 'kind = "pairs"\nbatch_tokens = 60\n'
+PAIRS = 'kind = "pairs"\nsource = "text"\nbatch_tokens = 60\n'
 # family -> (model, objective, optimiser)
 FAMILIES = {
     "gpt": ('kind = "decoder"\n' + BLOCKS, 'kind = "causal"', "muon"),
@@ -90,7 +90,7 @@ def test_killed_and_resumed(family, tmp_path, texts, start_trials, resume):
     source = f'{{ kind = "files", paths = ["{texts}"] }}'
     if supervised:
         path = records(tmp_path / "records.jsonl")
-        source = f'{{ kind = "files", paths = ["{path}"], metadata_fields = ["target", "label", "tags"] }}'
+        source = f'{{ kind = "files", paths = ["{path}"], metadata_fields = ["label", "tags"] }}'
     # Batches of pairs differ in their rows, and are computed whole.
     micro = "" if "batch_tokens" in objective else "micro_batch = 2"
     recipe = tmp_path / "tiny.toml"

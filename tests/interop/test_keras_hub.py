@@ -76,7 +76,7 @@ def written(spec, tokenizer, directory):
     draw = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=draw)
-    return huggingface.write(directory, model, tokenizer, GenerationSpec(), {})
+    return huggingface.write_directory(directory, model, tokenizer, GenerationSpec(), {})
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def agreed(done):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TRANSFORMERS)
 def test_a_directory_becomes_a_saved_model(kind, tokenizer, tmp_path, run):
-    assert written(TRANSFORMERS[kind], tokenizer, tmp_path / "model")["twin"] == kind
+    assert written(TRANSFORMERS[kind], tokenizer, tmp_path / "model")["architecture"] == kind
     ours = run(sys.executable, "expected.py", "model", "model.npz")
     assert ours.returncode == 0, ours.stderr
     assert agreed(run(KERAS, "saved_model.py", "model", "model.npz", "saved"))["model"] == kind

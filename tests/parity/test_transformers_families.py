@@ -42,10 +42,12 @@ MARIAN = {"position": SinusoidalPositions(layout="halves"), "activation": "silu"
 SPECS = {
     "gemma3_text": DecoderSpec(**SMALL | GEMMA | {"layers": 4}, window=5, full_every=3, window_theta=1e4),
     "gemma3_text-full-capped": DecoderSpec(**SMALL, **GEMMA, head_dim=16, logit_softcap=4.0, tied=False),
+    "gemma3_text-silu": DecoderSpec(**SMALL | GEMMA | {"activation": "swiglu"}),
     "bert": EncoderSpec(**SMALL),
     "bert-tanh-no-pooler": EncoderSpec(**SMALL, activation="gelu_tanh", pooler=False, tied=False),
     "roberta": EncoderSpec(**SMALL, segments=1, pooler=False),
     "distilbert": EncoderSpec(**SMALL, segments=0, pooler=False),
+    "distilbert-silu": EncoderSpec(**SMALL, segments=0, pooler=False, activation="silu"),
     "t5": EncoderDecoderSpec(**SMALL, **T5, decoder_layers=3, logit_scale=32**-0.5),
     "t5-gated": EncoderDecoderSpec(**SMALL, **T5, activation="geglu_tanh", tied=False, head_dim=4),
     "bart": EncoderDecoderSpec(**SMALL, **BART, decoder_layers=1, scaled_embedding=True),
@@ -76,8 +78,10 @@ def theirs_of(directory, dtype=torch.float32):
 def pair(request, tmp_path, tokenizer):
     """(spec, ours, theirs, directory) of one random model, theirs loaded from the published directory."""
     ours = make(SPECS[request.param], tokenizer)
-    about = huggingface.write(tmp_path / "model", ours, tokenizer, GenerationSpec(temperature=0.0), {})
-    assert about["twin"] == request.param.split("-")[0]
+    about = huggingface.write_directory(
+        tmp_path / "model", ours, tokenizer, GenerationSpec(temperature=0.0), {}
+    )
+    assert about["architecture"] == request.param.split("-")[0]
     return SPECS[request.param], ours, theirs_of(tmp_path / "model"), tmp_path / "model"
 
 
@@ -123,7 +127,7 @@ def test_logits_and_gradients(pair):
     loss.backward()
     other.backward()
     mine = {name: p.grad for name, p in ours.named_parameters()}
-    kind = configuration.twin(spec)[0]
+    kind = configuration.published_architecture(spec)[0]
     renamed = published(kind, spec, {n: g for n, g in mine.items() if g is not None}, {"pad_token_id": 256})
     found = dict(theirs.named_parameters())
     compared = 0
@@ -207,12 +211,12 @@ def test_greedy_decoding_takes_the_same_tokens(pair, tokenizer):
 def test_what_is_written_comes_back_to_the_bit(pair):
     spec, ours, _, directory = pair
     batch = random_batch(spec)
-    back = huggingface.read(directory)
+    back = huggingface.read_directory(directory)
     assert back.spec == spec
     assert back.missing == back.ignored == ()
     assert torch.equal(back.model(batch), ours(batch))
     (directory / "textmill.json").unlink()
-    assert torch.equal(huggingface.read(directory).model(batch), ours(batch))
+    assert torch.equal(huggingface.read_directory(directory).model(batch), ours(batch))
 
 
 def _in_full(monkeypatch):
@@ -239,7 +243,7 @@ def test_float64(name, tmp_path, tokenizer, monkeypatch):
     _in_full(monkeypatch)
     spec = SPECS[name]
     ours = make(spec, tokenizer, torch.float64)
-    huggingface.write(tmp_path / "m", ours, tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(tmp_path / "m", ours, tokenizer, GenerationSpec(), {})
     theirs = theirs_of(tmp_path / "m", torch.float64)
     batch = random_batch(spec)
     torch.testing.assert_close(ours(batch), logits_of(theirs(**asked(spec, batch))), rtol=0, atol=1e-10)

@@ -6,8 +6,9 @@ import pytest
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError
+from textmill.models.cost import parameters
+from textmill.specs import presets
 from textmill.specs.model import DecoderSpec
-from textmill.specs.parameters import parameters
 from textmill.specs.presets import FAMILIES, PUBLISHED, preset
 
 PUBLISHED_COUNTS = {  # trained numbers of the published checkpoints
@@ -64,7 +65,9 @@ def test_published_shapes(family):
 def test_the_dial_hits_its_budget(family, size):
     budget = float(size[:-1]) * {"M": 1e6, "B": 1e9}[size[-1]]
     for vocabulary in (8192, 16384) if budget > 5e6 else (8192,):
-        spec = schema.read(DecoderSpec, preset(family, size, vocabulary))
+        shape = preset(family, size, vocabulary)
+        spec = schema.read(DecoderSpec, shape)
+        assert parameters(spec, vocabulary) == presets.parameters(shape, vocabulary)
         assert parameters(spec, vocabulary) == pytest.approx(budget, rel=0.15)
         assert spec.head_width * spec.heads == spec.d_model
 

@@ -93,3 +93,50 @@ def test_unreadable_files(tmp_path, content, message):
         file.write_bytes(content)
     with pytest.raises(RecipeError, match=message):
         recipe_file.load(file)
+
+
+PAIRS = ["model.kind=encoder-decoder", "objective.kind=pairs"]
+SQUAD = ["model.kind=encoder", "objective.kind=answer"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ([], ("text",)),
+        (["objective.kind=causal", "objective.text=body"], ("body",)),
+        (PAIRS, ("source", "target")),
+        ([*PAIRS, "objective.source=text"], ("text", "target")),
+        (SQUAD, ("passage", "question", "answer")),
+        ([*PAIRS, "corpus.sources=[{kind='dataset', path='x'}]"], ("source", "target")),
+        (
+            [
+                *PAIRS,
+                "corpus.sources=[{kind='files', paths=[], text_fields=['source=en', 'note', 'target']}]",
+            ],
+            ("source=en", "note", "target"),
+        ),
+    ],
+)
+def test_sources_read_what_the_objective_does(path, changes, fields, tmp_path):
+    loaded = recipe_file.load(path, changes)
+    assert loaded.corpus.sources[0].text_fields == fields
+    again = tmp_path / "again.toml"
+    again.write_text(recipe_file.dumps(loaded))
+    assert recipe_file.load(again) == loaded
+
+
+@pytest.mark.parametrize("fields", [["source"], ["target", "source"], ["text=source", "target"]])
+def test_sources_that_leave_out_what_the_objective_reads(path, fields):
+    source = f"corpus.sources=[{{kind='files', paths=[], text_fields={fields}}}]"
+    with pytest.raises(
+        RecipeError, match=r"corpus.sources.text_fields: .*the objective reads source, target"
+    ):
+        recipe_file.load(path, [*PAIRS, source])
+
+
+@pytest.mark.parametrize("role", ["'target'", "''", "'a=b'"])
+def test_each_text_has_a_name_of_its_own(path, role):
+    with pytest.raises(
+        RecipeError, match="objective: cannot read .*, 'target': each text has a name of its own"
+    ):
+        recipe_file.load(path, [*PAIRS, f"objective.source={role}"])

@@ -15,7 +15,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -199,10 +199,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def lock(directory: Path, purpose: str) -> Iterator[None]:
+def lock(directory: Path, purpose: str, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a directory for writing. The kernel drops the lock when the process dies, however it dies.
 
-    Raises BusyError, naming the holder, when another process has it.
+    When another process has it, `waiting` is told who and the lock is waited for; without `waiting`, BusyError is
+    raised, naming the holder.
     """
     directory = Path(directory)
     with disk_errors(directory):
@@ -214,9 +215,12 @@ def lock(directory: Path, purpose: str) -> Iterator[None]:
         except OSError as error:
             handle.seek(0)
             holder = handle.read().strip() or "another process"
-            raise BusyError(
-                f"is being written by {holder}", where=directory, advice="wait for it, or stop it first"
-            ) from error
+            if waiting is None:
+                raise BusyError(
+                    f"is being written by {holder}", where=directory, advice="wait for it, or stop it first"
+                ) from error
+            waiting(holder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         handle.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         handle.write(f"{purpose}, process {os.getpid()} on {socket.gethostname()} since {since}")

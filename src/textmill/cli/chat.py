@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textmill.base import machine
 from textmill.base.console import print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.cli import generation
-from textmill.cli.options import WORK, Json, Target, Work, open_workspace
+from textmill.cli.models import Weights
+from textmill.cli.options import WORK, Json, Target, Work, errors, open_workspace
 
 if TYPE_CHECKING:
+    from textmill.specs.generation import GenerationOptions
     from textmill.stages.use.chat import Conversation
 
 _HELP = (
@@ -35,34 +39,31 @@ def chat(
     template: Annotated[
         Path | None, typer.Option(help="Chat template (Jinja) instead of the model's.", show_default=False)
     ] = None,
-    weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")] = "fp32",
+    weights: Weights = "fp32",
     work: Work = WORK,
     json: Json = False,
     *,
-    changes: dict[str, Any],
+    changes: GenerationOptions,
 ) -> None:
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
-    from textmill.stages.use import chat as stage
+    from textmill.stages.use.model import LanguageModel
 
     signal.signal(signal.SIGTERM, _ended)
-    conversation = stage.begin(
-        open_workspace(work, quiet=True),
-        target,
-        changes=changes,
-        weights=weights,
-        system=system,
-        template=template,
-    )
-    told = []
-    for said in message or _lines(conversation):
-        try:
-            told.append(_answer(conversation, said, shown=not json))
-        except TextmillError as error:
-            if message or isinstance(error, Interrupted):
-                raise
-            print(f"textmill: {error}", file=sys.stderr)
-    if json:
-        print_json({"messages": conversation.messages, "answers": told})
+    machine.keep_memory()
+    with errors(json):
+        model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        conversation = model.conversation(system=system, template=template, **changes)
+        answers = []
+        for text in message or _lines(conversation):
+            try:
+                answers.append(_answer(conversation, text, shown=not json))
+            except TextmillError as error:
+                if message or isinstance(error, Interrupted):
+                    raise
+                print(f"textmill: {error}", file=sys.stderr)
+        if json:
+            plain = [dataclasses.asdict(answer) for answer in answers]
+            print_json({"messages": conversation.messages, "answers": plain})
 
 
 def _ended(_number: int, _frame: object) -> None:
@@ -70,23 +71,31 @@ def _ended(_number: int, _frame: object) -> None:
     raise Interrupted("the session was ended")
 
 
-def _answer(conversation: Conversation, said: str, *, shown: bool) -> dict[str, Any]:
+@dataclasses.dataclass
+class _Answer:
+    """One turn's answer as it came, and the messages it was made without."""
+
+    text: str = ""
+    finish: str = "stopped"
+    tokens: int = 0
+    forgotten: int = 0
+
+
+def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
     """Say something and show the answer as it comes; Ctrl-C stops it, and what has come stays said."""
-    answer: dict[str, Any] = {"text": "", "finish": "stopped", "tokens": 0, "forgotten": 0}
+    answer = _Answer()
     forgotten = conversation.forgotten
     with contextlib.suppress(KeyboardInterrupt):
-        for piece in conversation.say(said):
-            answer["text"] += piece.text
-            answer["tokens"] = piece.tokens
-            if piece.finish is not None:
-                answer["finish"] = piece.finish
+        for piece in conversation.say(text):
+            answer.text += piece.text
+            answer.tokens, answer.finish = piece.tokens, piece.finish or answer.finish
             if shown:
                 print(piece.text, end="", flush=True)
-    answer["forgotten"] = conversation.forgotten
+    answer.forgotten = conversation.forgotten
     if shown:
         print()
-    if shown and answer["finish"] in ("stopped", "length"):
-        why = "you stopped it" if answer["finish"] == "stopped" else f"{answer['tokens']} tokens"
+    if shown and answer.finish in ("stopped", "length"):
+        why = "you stopped it" if answer.finish == "stopped" else f"{answer.tokens} tokens"
         print(f"(the answer ends here: {why})", file=sys.stderr)
     if conversation.forgotten > forgotten:
         print(

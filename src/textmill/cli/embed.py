@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import json as format_json
+import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.base.console import print_json
-from textmill.base.errors import RecipeError, TextmillError
-from textmill.cli.options import WORK, Json, Quiet, Target, Work, opened
+from textmill.base.errors import TextmillError
+from textmill.cli.options import Outcome, Target, verb
+
+if TYPE_CHECKING:
+    from textmill.stages.workspace.workspace import Workspace
 
 
+@verb()
 def embed(
+    workspace: Workspace,
     target: Target,
     text: Annotated[
         list[str] | None, typer.Argument(help="Texts; `-` reads stdin, one a line.", show_default=False)
@@ -35,26 +40,39 @@ def embed(
     out: Annotated[
         Path | None, typer.Option(help="Write the vectors to this .npy file instead.", show_default=False)
     ] = None,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Turn texts into vectors that lie near each other where the texts mean alike. Prints one JSON list a text."""
-    from textmill.stages.use import embed as stage
+    from textmill.stages.use.model import LanguageModel
 
     texts = _texts(text or [], file)
-    with opened(work, quiet) as workspace:
-        result = stage.embed(workspace, target, texts, pooling=pooling, normalise=normalise)
-    vectors = result.pop("embeddings")
-    if out is not None:
-        _save(out, vectors)
-        result["out"] = str(out)
-    if json:
-        shown = {} if out is not None else {"embeddings": vectors.tolist()}
-        print_json(result | {"texts": len(texts)} | shown)
-    elif out is None:
-        for vector in vectors.tolist():
-            print(format_json.dumps([round(number, 8) for number in vector]))
+    embedded = LanguageModel(workspace, target).embed(texts, pooling=pooling, normalise=normalise)
+    if embedded.cut:
+        workspace.reporter.warn(
+            f"{embedded.cut} of {len(texts)} texts were longer than the model reads; their ends were cut off"
+        )
+    result: dict[str, Any] = {
+        "model": target,
+        "width": embedded.vectors.shape[1],
+        "pooling": embedded.pooling,
+        "normalised": embedded.normalised,
+        "cut": embedded.cut,
+        "tokens": embedded.tokens,
+        "texts": len(texts),
+    }
+    if out is None:
+        return result | {"embeddings": embedded.vectors.tolist()}, _show
+    import numpy as np
+
+    from textmill.base.files import atomic_file
+
+    with atomic_file(out) as handle:
+        np.save(handle, embedded.vectors, allow_pickle=False)
+    return result | {"out": str(out)}, _show
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    for vector in result.get("embeddings", ()):
+        print(json.dumps([round(number, 8) for number in vector]))
 
 
 def _texts(given: list[str], file: Path | None) -> list[str]:
@@ -64,15 +82,4 @@ def _texts(given: list[str], file: Path | None) -> list[str]:
             texts += file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise TextmillError(f"cannot be read as text ({error})", where=file) from error
-    if not texts:
-        raise RecipeError("there is no text to embed", where="TEXT", advice="give texts, or --file")
     return texts
-
-
-def _save(path: Path, vectors) -> None:
-    import numpy as np
-
-    from textmill.base.files import atomic_file
-
-    with atomic_file(path) as handle:
-        np.save(handle, vectors, allow_pickle=False)

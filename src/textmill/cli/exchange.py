@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.base.console import print_json
 from textmill.base.errors import RecipeError
-from textmill.cli.options import WORK, Json, Quiet, Work, opened
+from textmill.cli.options import Outcome, verb
+
+if TYPE_CHECKING:
+    from textmill.stages.workspace.workspace import Workspace
 
 List = Annotated[bool, typer.Option("--list", help="Show what is supported, and do nothing.")]
 
 
+@verb()
 def bring_in(
+    workspace: Workspace,
     source: Annotated[
         str | None,
         typer.Argument(help="A model's directory or .gguf file; with --remote a name on the hub."),
@@ -27,42 +31,35 @@ def bring_in(
         bool, typer.Option("--convert-pickle", help="Read weights kept as a pickle, in a process shut in.")
     ] = False,
     list_: List = False,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Read a model made by others and write it as a standard directory. Nothing is fetched without --remote."""
     from textmill.cli.show import exchange as show
     from textmill.stages.release import exchange
 
     if list_:
-        return print_json(exchange.supported()) if json else show.supported(exchange.supported())
+        return exchange.supported(), show.supported
     if source is None or target is None:
         raise RecipeError("takes a SOURCE and a TARGET", where="textmill import", advice="or --list")
-    with opened(work, quiet) as workspace:
-        result = exchange.bring_in(workspace, source, target, remote=remote, convert_pickle=convert_pickle)
-    return print_json(result) if json else show.brought_in(result)
+    result = exchange.bring_in(workspace, source, target, remote=remote, convert_pickle=convert_pickle)
+    return result, show.brought_in
 
 
+@verb()
 def send_out(
+    workspace: Workspace,
     target: Annotated[
         str | None, typer.Argument(help="Name of a run, or path of a run, model directory or .gguf file.")
     ] = None,
     form: Annotated[str | None, typer.Argument(metavar="FORMAT", help="One of those --list shows.")] = None,
     path: Annotated[Path | None, typer.Argument(help="File or directory to write.")] = None,
     list_: List = False,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Write a model in a format that other programs read."""
     from textmill.cli.show import exchange as show
     from textmill.stages.release import exchange
 
     if list_:
-        return print_json(exchange.supported()) if json else show.supported(exchange.supported())
+        return exchange.supported(), show.supported
     if target is None or form is None or path is None:
         raise RecipeError("takes a MODEL, a FORMAT and a PATH", where="textmill export", advice="or --list")
-    with opened(work, quiet) as workspace:
-        result = exchange.send_out(workspace, target, form, path)
-    return print_json(result) if json else show.sent_out(result)
+    return exchange.send_out(workspace, target, form, path), show.sent_out

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.base.console import print_json
 from textmill.base.errors import RecipeError
-from textmill.cli.options import WORK, Json, Quiet, Work, opened
+from textmill.cli.options import Outcome, verb
+
+if TYPE_CHECKING:
+    from textmill.stages.workspace.workspace import Workspace
 
 app = typer.Typer(help="Ask the corpus how often and where a text occurs in it.", no_args_is_help=True)
 Asked = Annotated[
@@ -20,69 +22,62 @@ _GB = 1_000_000_000
 
 
 @app.command()
+@verb()
 def build(
+    workspace: Workspace,
     target: Asked,
     part: Part = "train",
     memory: Annotated[
         float | None,
         typer.Option(min=0.001, metavar="GB", help="What sorting may take; left out: about 1.6 GB."),
     ] = None,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Build the index of what a run was trained on, or of a recipe's corpus."""
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.build(
-            workspace, target, part=part, memory=None if memory is None else int(memory * _GB)
-        )
-    print_json(result) if json else index.built(result)
+    return stage.build(
+        workspace, target, part=part, memory=None if memory is None else int(memory * _GB)
+    ), index.built
 
 
 @app.command()
+@verb()
 def count(
+    workspace: Workspace,
     target: Asked,
     text: Annotated[
         list[str], typer.Argument(help="Text to count; several may be given.", show_default=False)
     ],
     part: Part = "train",
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Say how often a text occurs. Builds the index first where it is missing."""
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.count(workspace, target, text, part=part)
-    print_json(result) if json else index.counts(result)
+    return stage.count(workspace, target, text, part=part), index.counts
 
 
 @app.command()
+@verb()
 def search(
+    workspace: Workspace,
     target: Asked,
     text: Annotated[str, typer.Argument(help="Text to look for.", show_default=False)],
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Places shown.")] = 5,
     context: Annotated[int, typer.Option(min=0, help="Tokens shown before and after.")] = 16,
     part: Part = "train",
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Show where a text occurs: the documents, and what stands around it."""
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.search(workspace, target, text, part=part, limit=limit, context=context)
-    print_json(result) if json else index.places(result)
+    return stage.search(workspace, target, text, part=part, limit=limit, context=context), index.places
 
 
+@verb()
 def trace(
+    workspace: Workspace,
     target: Annotated[
         str | None,
         typer.Argument(
@@ -111,10 +106,7 @@ def trace(
         str | None, typer.Option(metavar="NAME", help="With --document: one run instead of all.")
     ] = None,
     part: Part = "train",
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Show which spans of a text stand word for word in the corpus, and in which documents; or, with --document,
     which runs and checkpoints saw a document, at which steps and how often."""
     from textmill.cli.show import account, index
@@ -122,36 +114,28 @@ def trace(
     from textmill.stages.tracing import trace as stage
 
     if document is not None:
-        with opened(work, quiet) as workspace:
-            result = sightings.sightings(workspace, document, run=run or target)
-        print_json(result) if json else account.sightings(result)
-        return
+        return sightings.sightings(workspace, document, run=run or target), account.sightings
     if target is None:
         raise RecipeError("there is nothing to trace", where="TARGET", advice="name a run, or a --document")
     if text == "-":
         text = sys.stdin.read()
-    with opened(work, quiet) as workspace:
-        result = stage.trace(
-            workspace, target, text, part=part, shortest=shortest, common=common, documents=documents
-        )
-    print_json(result) if json else index.traces(result)
+    return stage.trace(
+        workspace, target, text, part=part, shortest=shortest, common=common, documents=documents
+    ), index.traces
 
 
+@verb()
 def forget(
+    workspace: Workspace,
     documents: Annotated[
         list[str],
         typer.Argument(
             help="Ids or beginnings of ids, places, files or folders of documents.", show_default=False
         ),
     ],
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Leave documents out of every corpus from now on, and list what was made from them. Deletes nothing."""
     from textmill.cli.show import account
     from textmill.stages.tracing import forget as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.forget(workspace, documents)
-    print_json(result) if json else account.forgotten(result)
+    return stage.forget(workspace, documents), account.forgotten

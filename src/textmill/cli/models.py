@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textmill.base import machine
 from textmill.base.console import print_json
-from textmill.base.errors import FAILED
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Quiet, Target, Work, open_workspace, opened
+from textmill.cli.options import WORK, Json, Outcome, Target, Work, errors, open_workspace, verb
+
+if TYPE_CHECKING:
+    from textmill.specs.generation import GenerationOptions
+    from textmill.stages.use.generate import Stream
+    from textmill.stages.workspace.workspace import Workspace
+
+Weights = Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")]
 
 
+@verb()
 def evaluate(
+    workspace: Workspace,
     target: Target,
     file: Annotated[
         list[Path] | None,
         typer.Option(help="Score these files instead of the recipe's test part.", show_default=False),
     ] = None,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
     from textmill.cli.show import stages
     from textmill.stages.evaluation import evaluate as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.evaluate(workspace, target, files=file or [])
-    print_json(result) if json else stages.scores(result)
+    return stage.evaluate(workspace, target, files=file or []), stages.scores
 
 
 @options()
@@ -41,58 +45,62 @@ def generate(
         typer.Argument(help="Text to go on from, or to translate; `-` reads stdin.", show_default=False),
     ] = None,
     samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Answers a prompt.")] = 1,
-    weights: Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")] = "fp32",
+    weights: Weights = "fp32",
     work: Work = WORK,
     json: Json = False,
     *,
-    changes: dict[str, Any],
+    changes: GenerationOptions,
 ) -> None:
     """Write on from a prompt, streaming to the terminal. Several prompts go through in one batch.
 
     A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
     """
-    from textmill.stages.use import generate as stage
+    from textmill.stages.use.model import LanguageModel
 
+    machine.keep_memory()
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
-    answers = stage.Answers(prompts, samples)
-    pieces = stage.generate(
-        open_workspace(work, quiet=True), target, prompts, changes=changes, samples=samples, weights=weights
-    )
-    begun = [""] * len(prompts) if pieces.reads else prompts  # a source is no part of the answer
-    alone = len(prompts) * samples == 1 and not json
-    if alone:
+    with errors(json):
+        model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        stream = model.stream(prompts, samples=samples, truncate=True, **changes)
+        if json:
+            answers = {"answers": [answer.plain() for answer in stream.answers()]}
+            print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
+        else:
+            # a source is no part of the answer
+            _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
+    for answer in stream.answers():
+        if answer.cut:
+            print(
+                f"warning: the model reads {model.spec.context} tokens: {answer.cut} of the prompt were left out",
+                file=sys.stderr,
+            )
+
+
+def _print(stream: Stream, begun: list[str]) -> None:
+    """One answer as it comes, after what it goes on from; several when they are whole."""
+    if len(begun) * stream.samples == 1:
         print(begun[0], end="", flush=True)
-    for piece in pieces:
-        answers.add(piece)
-        if alone:
+        for piece in stream:
             print(piece.text, end="", flush=True)
-    if json:
-        told = pieces.report()
-        print_json(answers.plain() | ({} if told is None else {"speculation": told}))
-    elif alone:
         print()
-    else:
-        for place, entry in enumerate(answers.plain()["answers"]):
-            before = begun[place // samples]
-            print(f"--- {entry['prompt']!r}, sample {entry['sample'] + 1}\n{before}{entry['text']}")
+        return
+    for number, answer in enumerate(stream.answers()):
+        before = begun[number // stream.samples]
+        print(f"--- {answer.prompt!r}, sample {answer.sample + 1}\n{before}{answer.text}")
 
 
-def publish(
-    target: Target,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@verb()
+def publish(workspace: Workspace, target: Target) -> Outcome:
     """Write runs/NAME/model/: the standard directory, its card, and the proof that it behaves the same."""
     from textmill.cli.show import stages
     from textmill.stages.release import publish as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.publish(workspace, target)
-    print_json(result) if json else stages.published(result)
+    return stage.publish(workspace, target), stages.published
 
 
+@verb(silent=True)
 def verify(
+    workspace: Workspace,
     target: Target,
     file: Annotated[
         list[Path] | None,
@@ -110,21 +118,17 @@ def verify(
             metavar="FORMAT", help="Also by way of a format of `export --list`.", show_default=False
         ),
     ] = None,
-    work: Work = WORK,
-    json: Json = False,
-) -> None:
+) -> Outcome:
     """Compare the training path, cached decoding, a reload and transformers, logit by logit."""
     from textmill.cli.show import stages
     from textmill.stages.release import verify as stage
 
     result = stage.verify(
-        open_workspace(work, quiet=True),
+        workspace,
         target,
         files=file or [],
         compiled=compiled,
         weights=weights or (),
         exports=export or (),
     )
-    print_json(result) if json else stages.parity(result)
-    if not result["ok"]:
-        raise typer.Exit(FAILED)
+    return result, stages.parity

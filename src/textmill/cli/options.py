@@ -1,16 +1,23 @@
-"""Options that several verbs share, and what they turn into."""
+"""Options that several verbs share, and how a verb ends: in a table, in one JSON object, or in an error."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.base.console import Reporter, Silent
-from textmill.base.errors import RecipeError
+from textmill.base.console import Reporter, Silent, print_json
+from textmill.base.errors import FAILED, RecipeError, TextmillError
+
+if TYPE_CHECKING:
+    from textmill.specs.recipe import Recipe
+    from textmill.stages.workspace.workspace import Workspace
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)]
 Target = Annotated[
@@ -29,9 +36,75 @@ Work = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what must be acted on.")]
 WORK = Path("work")
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_SHARED = {
+    "work": inspect.Parameter("work", _KEYWORD, default=WORK, annotation=Work),
+    "json": inspect.Parameter("json", _KEYWORD, default=False, annotation=Json),
+    "quiet": inspect.Parameter("quiet", _KEYWORD, default=False, annotation=Quiet),
+}
+# What a verb found out, as plain data, and what shows it to a person; None where there is nothing to say.
+Outcome = tuple[Any, Callable[[Any], None]] | None
 
 
-def open_workspace(work: Path, *, quiet: bool = False):
+def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable[..., None]]:
+    """Makes a verb of a function that acts in a workspace, its first parameter. The others are the verb's options, with
+    --work, --json and, unless it is `silent`, --quiet after them.
+
+    The verb shows the outcome, or prints its data as one JSON object. Data that say they are not `ok` end it with 1.
+    """
+
+    def give(act: Callable[..., Outcome]) -> Callable[..., None]:
+        def command(work: Path, json: bool, quiet: bool = True, **given: object) -> None:
+            with errors(json):
+                with opened(work, quiet) as workspace:
+                    outcome = act(workspace, **given)
+                if outcome is None:
+                    return
+                result, show = outcome
+                print_json(result) if json else show(result)
+            if isinstance(result, Mapping) and not result.get("ok", True):
+                raise typer.Exit(FAILED)
+
+        shared = [parameter for name, parameter in _SHARED.items() if not (silent and name == "quiet")]
+        return declared(command, act, [*parameters(act, "workspace"), *shared])
+
+    return give
+
+
+def declared(
+    command: Callable[..., None], act: Callable[..., object], options: Iterable[inspect.Parameter]
+) -> Callable[..., None]:
+    """`command` under the name and with the help of `act`, as a verb with these options."""
+    functools.update_wrapper(command, act)
+    del command.__wrapped__  # type: ignore[attr-defined]  (its options are not these)
+    command.__signature__ = inspect.Signature(list(options))  # type: ignore[attr-defined]
+    command.__annotations__ = {option.name: option.annotation for option in options}
+    return command
+
+
+def parameters(act: Callable[..., object], left_out: str) -> list[inspect.Parameter]:
+    """The parameters of a function but one, all by keyword, so that options may stand after those with defaults."""
+    names = {
+        "Workspace": object,
+        "Outcome": object,
+        "GenerationOptions": object,
+    }  # known to type checkers only
+    own = inspect.signature(act, locals=names, eval_str=True).parameters.values()
+    return [parameter.replace(kind=_KEYWORD) for parameter in own if parameter.name != left_out]
+
+
+@contextlib.contextmanager
+def errors(json: bool) -> Iterator[None]:
+    """With --json an error, too, is one JSON object on stdout. It goes on to stderr and the exit code as always."""
+    try:
+        yield
+    except TextmillError as error:
+        if json:
+            print_json({"error": {"what": error.what, "where": error.where, "advice": error.advice}})
+        raise
+
+
+def open_workspace(work: Path, *, quiet: bool = False) -> Workspace:
     """The workspace of these options: a live screen on a terminal, plain lines elsewhere."""
     from textmill.stages.workspace.workspace import Workspace
 
@@ -39,7 +112,7 @@ def open_workspace(work: Path, *, quiet: bool = False):
 
 
 @contextlib.contextmanager
-def opened(work: Path, quiet: bool):
+def opened(work: Path, quiet: bool) -> Iterator[Workspace]:
     """The same, for as long as the work takes; the terminal is given back however it ends."""
     workspace = open_workspace(work, quiet=quiet)
     try:
@@ -59,7 +132,7 @@ def reporter(quiet: bool) -> Reporter:
     return Reporter()
 
 
-def read_recipe(path: Path, overrides: list[str] | None):
+def read_recipe(path: Path, overrides: list[str] | None) -> Recipe:
     """The checked recipe of these options."""
     from textmill.specs import recipe_file
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.base.console import print_json
-from textmill.cli.options import WORK, Json, Work, open_workspace
+from textmill.cli.options import WORK, Json, Outcome, Work, open_workspace, verb
+
+if TYPE_CHECKING:
+    from textmill.stages.workspace.workspace import Workspace
 
 app = typer.Typer(help="List the runs, and draw their curves.", invoke_without_command=True)
 Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
@@ -17,37 +19,33 @@ Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 @app.callback()
 def _list(context: typer.Context, work: Work = WORK, json: Json = False) -> None:
     if context.invoked_subcommand is None:
-        list_runs(work, json)
+        list_runs(work=work, json=json)
 
 
 @app.command("list")
-def list_runs(work: Work = WORK, json: Json = False) -> None:
+@verb(silent=True)
+def list_runs(workspace: Workspace) -> Outcome:
     """Every run here: steps, losses, scores, and where it stands."""
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
-    rows = history.overview(open_workspace(work, quiet=True))
-    print_json(rows) if json else stages.runs(rows)
+    return history.overview(workspace), stages.runs
 
 
 @app.command("show")
+@verb(silent=True)
 def show_run(
+    workspace: Workspace,
     name: Name,
     svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
-    work: Work = WORK,
-    json: Json = False,
-) -> None:
+) -> Outcome:
     """Draw a run's loss curves in the terminal, and as SVG."""
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
-    workspace = open_workspace(work, quiet=True)
     result = history.details(workspace, name)
-    if svg is not None:
-        from textmill.base.files import write_text
-
-        write_text(svg, history.svg(workspace, [name]))
-    print_json(result) if json else stages.run(result)
+    _draw(workspace, [name], svg)
+    return result, stages.run
 
 
 @app.command("draw")
@@ -57,27 +55,28 @@ def draw_runs(
     work: Work = WORK,
 ) -> None:
     """Draw the loss curves of several runs into one picture."""
-    from textmill.base.files import write_text
-    from textmill.stages.runs import history
-
-    write_text(svg, history.svg(open_workspace(work, quiet=True), names))
+    _draw(open_workspace(work, quiet=True), names, svg)
 
 
+@verb(silent=True)
 def compare(
+    workspace: Workspace,
     first: Name,
     second: Name,
     svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
-    work: Work = WORK,
-    json: Json = False,
-) -> None:
+) -> Outcome:
     """Set two runs side by side: what differs in their recipes, and in their figures."""
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
-    workspace = open_workspace(work, quiet=True)
     result = history.compare(workspace, first, second)
-    if svg is not None:
-        from textmill.base.files import write_text
+    _draw(workspace, [first, second], svg)
+    return result, stages.comparison
 
-        write_text(svg, history.svg(workspace, [first, second]))
-    print_json(result) if json else stages.comparison(result)
+
+def _draw(workspace: Workspace, names: list[str], svg: Path | None) -> None:
+    from textmill.base.files import write_text
+    from textmill.stages.runs import history
+
+    if svg is not None:
+        write_text(svg, history.svg(workspace, names))

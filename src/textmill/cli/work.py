@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.base.console import print_json
-from textmill.cli.options import WORK, Json, Quiet, RecipeFile, Set, Work, opened, read_recipe
+from textmill.cli.options import Outcome, RecipeFile, Set, read_recipe, verb
+
+if TYPE_CHECKING:
+    from textmill.stages.workspace.workspace import Workspace
 
 
 class Engine(enum.StrEnum):
@@ -28,7 +30,9 @@ Fork = Annotated[
 ]
 
 
+@verb()
 def quickstart(
+    workspace: Workspace,
     minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 4.0,
     corpus: Annotated[
         list[Path] | None,
@@ -39,39 +43,34 @@ def quickstart(
     name: Annotated[
         str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
     ] = None,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """From raw text to your own language model, in one go. Interrupt it and run it again: it goes on."""
     from textmill.cli.show import stages
     from textmill.stages import quickstart as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.quickstart(workspace, minutes=minutes, corpus=corpus or [], name=name)
-    print_json(result) if json else stages.quickstart(result)
+    result = stage.quickstart(workspace, minutes=minutes, corpus=corpus or [], name=name)
+    return result, stages.quickstart
 
 
+@verb()
 def check(
+    workspace: Workspace,
     recipe: RecipeFile,
     set_: Set = None,
     rates: Annotated[
         bool, typer.Option("--rates", help="Also sweep the learning rate (about 100 steps).")
     ] = False,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Say what a recipe will cost and whether it trains what you think, before anything is spent."""
     from textmill.cli.show import stages
     from textmill.stages.runs import check as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.check(read_recipe(recipe, set_), workspace, sweep=rates)
-    print_json(result) if json else stages.check(result)
+    return stage.check(read_recipe(recipe, set_), workspace, sweep=rates), stages.check
 
 
+@verb()
 def prepare(
+    workspace: Workspace,
     recipe: RecipeFile,
     set_: Set = None,
     workers: Annotated[
@@ -81,10 +80,7 @@ def prepare(
     engine: Annotated[
         Engine, typer.Option(help="This machine, or a Ray cluster that sees the same folders.")
     ] = Engine.LOCAL,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+) -> Outcome:
     """Collect and clean the text, write its data card, learn the tokenizer, and encode every part.
 
     Killed and run again, it goes on with what was finished; the result is the same whoever made it.
@@ -92,43 +88,26 @@ def prepare(
     from textmill.cli.show import stages
     from textmill.stages.preparation import prepare as stage
 
-    with opened(work, quiet) as workspace:
-        run = stage.runner(engine.value, workers)
-        result = stage.summary(stage.prepare(read_recipe(recipe, set_), workspace, run=run))
-    print_json(result) if json else stages.prepared(result)
+    run = stage.runner(engine.value, workers)
+    return stage.summary(stage.prepare(read_recipe(recipe, set_), workspace, run=run)), stages.prepared
 
 
-def train(
-    recipe: RecipeFile,
-    set_: Set = None,
-    fork: Fork = None,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@verb()
+def train(workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None) -> Outcome:
     """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
     from textmill.cli.show import stages
     from textmill.stages.runs import train as stage
 
-    with opened(work, quiet) as workspace:
-        result = stage.summary(stage.train(read_recipe(recipe, set_), workspace, fork=fork))
+    result = stage.summary(stage.train(read_recipe(recipe, set_), workspace, fork=fork))
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
-        return
-    print_json(result) if json else stages.trained(result)
+        return None
+    return result, stages.trained
 
 
-def run(
-    recipe: RecipeFile,
-    set_: Set = None,
-    fork: Fork = None,
-    work: Work = WORK,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@verb()
+def run(workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None) -> Outcome:
     """Do whatever is out of date of a recipe, from the sources to the published model, and say why."""
     from textmill.cli.show import stages
     from textmill.stages import pipeline
 
-    with opened(work, quiet) as workspace:
-        result = pipeline.run(read_recipe(recipe, set_), workspace, fork=fork)
-    print_json(result) if json else stages.published(result)
+    return pipeline.run(read_recipe(recipe, set_), workspace, fork=fork), stages.published

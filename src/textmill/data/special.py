@@ -85,6 +85,14 @@ class SpecialTokens:
         """Tokens of `lead` and `tail` together."""
         return len(self.lead) + len(self.tail)
 
+    def around(self, ids: np.ndarray) -> np.ndarray:
+        """lead ids tail: (T,) int64."""
+        return np.concatenate([self.lead, ids, self.tail]).astype(np.int64)
+
+    def around_both(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """lead first separator second tail: (T,) int64. Raises RecipeError when there is no separator."""
+        return np.concatenate([self.lead, first, [self.need_separator()], second, self.tail]).astype(np.int64)
+
     def need_mask(self) -> int:
         """The mask. Raises RecipeError when the tokenizer has none."""
         return _need(self.mask, "mask")

@@ -31,13 +31,15 @@ TOLERANCE = 1e-4  # of logits, log-probabilities and states
 _TOKENS = 24  # of the text the conversion is checked on
 
 
-def write(published: Pretrained, path: Path | str, *, quantization: str | None = None) -> dict[str, Any]:
+def write_ctranslate2(
+    published: Pretrained, path: Path | str, *, quantization: str | None = None
+) -> dict[str, Any]:
     """Write the directory `path`, whole or not at all. Returns {"kind": its type of architecture, "difference": …}.
 
     quantization: None keeps float32; else int8, int8_float32, float16, …, as CTranslate2 names them, of the weights.
     Such a model differs by its rounding, so it is only the one in float32, made first, that is held to `TOLERANCE`.
-    Raises TextmillError where the architecture has no twin that CTranslate2 runs, where what it makes of it says
-    something else, and where the extra is missing.
+    Raises TextmillError where no published architecture that CTranslate2 runs is the model's, where what it makes of it
+    says something else, and where the extra is missing.
     """
     missing = [name for name in ("ctranslate2", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
@@ -49,10 +51,10 @@ def write(published: Pretrained, path: Path | str, *, quantization: str | None =
         raise TextmillError("CTranslate2 has no heads", advice="export to onnx instead")
     with tempfile.TemporaryDirectory() as scratch:
         source, made = Path(scratch) / "source", Path(scratch) / "made"
-        about = directory.write(
+        about = directory.write_directory(
             source, published.model, published.tokenizer, published.generation, published.info
         )
-        kind = about["twin"]
+        kind = about["architecture"]
         if kind not in _WAYS:
             raise TextmillError(
                 f"CTranslate2 is not given this architecture: {about['reason'] or kind}",

@@ -73,7 +73,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether no check failed. One that was skipped (not installed, no twin) has not failed."""
+        """Whether no check failed. One that was skipped (not installed, no published architecture) has not failed."""
         return all(check.state != "failed" for check in self.checks)
 
     def plain(self) -> dict[str, Any]:
@@ -223,8 +223,10 @@ def _reload(published: Pretrained, reference: list[Tensor], given: Cases) -> Che
         return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "model"
-        huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
-        again = huggingface.read(copy).model.float().eval()
+        huggingface.write_directory(
+            copy, published.model, published.tokenizer, published.generation, published.info
+        )
+        again = huggingface.read_directory(copy).model.float().eval()
         same = same_weights("reload", published.model, again)
         if same.state == "failed":
             return same
@@ -239,7 +241,9 @@ def _by_transformers(
         return _transformers(path, published, texts, reference, given)
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "model"
-        huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
+        huggingface.write_directory(
+            copy, published.model, published.tokenizer, published.generation, published.info
+        )
         return _transformers(copy, published, texts, reference, given)
 
 
@@ -253,8 +257,8 @@ def _transformers(
     """What transformers makes of the directory: logits, and ids."""
     if importlib.util.find_spec("transformers") is None:
         return Check("transformers", "skipped", why="not installed (pip install transformers)")
-    if not huggingface.has_twin(read_json(directory / "config.json")):
-        return Check("transformers", "skipped", why="no twin: transformers has no such architecture")
+    if not huggingface.is_published(read_json(directory / "config.json")):
+        return Check("transformers", "skipped", why="transformers has no such architecture")
     check = compare("transformers", reference, lambda: readings.by_transformers(directory, published, given))
     transformers = readings.quiet_transformers()
     auto: Any = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)

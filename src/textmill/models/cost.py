@@ -1,4 +1,6 @@
-"""What a model costs, from its spec alone: parameters, arithmetic, memory. No tensor library needed.
+"""What a model costs, from its spec alone: parameters, arithmetic, memory.
+
+Numbers of weights are counted on the model itself, built without storage (PyTorch's meta device), and so are exact.
 
 Letters: V vocabulary, D d_model, L layers, H heads, K key heads, E width of a head, F d_ff, T sequence; of a
 recurrent model W width of a state.
@@ -6,19 +8,55 @@ recurrent model W width of a state.
 
 from __future__ import annotations
 
-from textmill.specs.model import RecurrentEncoderDecoderSpec, RecurrentSpec, TrainedSpec, TransformerSpec
-from textmill.specs.parameters import (
-    blocks,
-    decoder_matrices,
-    encoder_matrices,
-    language_model_matrices,
-    matrices,
-    parameters,
+import functools
+
+from textmill.models.build import empty
+from textmill.models.initial import kind_of_parameter
+from textmill.specs.model import (
+    EncoderDecoderSpec,
+    RecurrentEncoderDecoderSpec,
+    RecurrentSpec,
+    TrainedSpec,
+    TransformerSpec,
 )
 from textmill.specs.position import RelativePositions
 
 _Recurrent = RecurrentSpec | RecurrentEncoderDecoderSpec
-__all__ = ["activation_bytes", "cache_bytes", "flops_per_token", "parameters", "recomputed_blocks"]
+_ONCE = ("transform", "pooler", "sentences", "bridge")  # parts that few tokens of a text pass, or none
+
+
+@functools.cache
+def parameters(spec: TrainedSpec, vocabulary: int) -> int:
+    """Trained numbers of the model.
+
+    >>> parameters(DecoderSpec(d_model=8, layers=1, heads=2, d_ff=16), 10)  # 80 + 256 + 384 + 3 norms of 8
+    744
+    """
+    return sum(weight.numel() for weight in empty(spec, vocabulary).parameters())
+
+
+@functools.cache
+def matrices(spec: TrainedSpec) -> int:
+    """Entries of the matrices that every token passes between embedding and output layer: of a Transformer, those of
+    its blocks.
+
+    >>> matrices(DecoderSpec(d_model=8, layers=1, heads=2, d_ff=16))  # 4 · 8 · 8 + 3 · 8 · 16
+    640
+    """
+    model = empty(spec, 1)
+    kinds = kind_of_parameter(model)
+    return sum(
+        weight.numel()
+        for name, weight in model.named_parameters()
+        if kinds[name] == "hidden" and not name.startswith(_ONCE)
+    )
+
+
+def blocks(spec: TransformerSpec) -> tuple[tuple[int, bool], ...]:
+    """How many blocks there are, and whether they attend to a source: the encoder's and the decoder's."""
+    if isinstance(spec, EncoderDecoderSpec):
+        return (spec.layers, False), (spec.decoder_depth, True)
+    return ((spec.layers, False),)
 
 
 def flops_per_token(spec: TrainedSpec, vocabulary: int, sequence: int) -> int:
@@ -140,12 +178,11 @@ def _recurrent_flops_per_token(spec: _Recurrent, vocabulary: int, sequence: int)
     scores are additive: their hyperbolic tangents count as one operation. Of a sequence-to-sequence model a token is
     one of the target, and the source is as long as the target.
     """
-    output = vocabulary * spec.d_model
     if isinstance(spec, RecurrentSpec):
-        seen = 12 * spec.width * sequence if spec.attention else 0
-        return 6 * (language_model_matrices(spec) + output) + seen
-    seen = {"none": 0, "additive": 18}.get(spec.attention, 12) * spec.width * sequence
-    return 6 * (encoder_matrices(spec) + decoder_matrices(spec) + output) + seen
+        a_position = 12 if spec.attention else 0
+    else:
+        a_position = {"none": 0, "additive": 18}.get(spec.attention, 12)
+    return 6 * (matrices(spec) + vocabulary * spec.d_model) + a_position * spec.width * sequence
 
 
 def _recurrent_activation_bytes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from textmill.base.errors import RecipeError
@@ -17,6 +17,31 @@ from textmill.specs.cleaning import (
 )
 
 
+def named(field: str) -> tuple[str, str]:
+    """(name, column) that `name=column` stands for; a column alone keeps its name."""
+    name, equals, column = field.partition("=")
+    return (name.strip(), column.strip()) if equals else (field, field)
+
+
+TextFields = Annotated[
+    tuple[str, ...] | None,
+    About(
+        "columns or keys of records that hold their texts, such as text=body, or source=en and target=zh; "
+        "left out: the texts the objective reads"
+    ),
+]
+
+
+def _check_text_fields(fields: tuple[str, ...] | None) -> None:
+    roles = [named(field)[0] for field in fields or ()]
+    if fields == () or len(set(roles)) < len(roles) or not all(map(all, map(named, fields or ()))):
+        raise RecipeError(
+            "wants at least one column, and each text once",
+            where="text_fields",
+            advice='write "column" or "role=column", such as ["source=en", "target=zh"]',
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FilesSource:
     """Files, folders and globs on this machine."""
@@ -26,15 +51,16 @@ class FilesSource:
         tuple[str, ...], About("files, folders or globs; relative ones start at the recipe's folder")
     ]
     exclude: Annotated[tuple[str, ...], About("globs of paths or names to leave out")] = ()
-    text_field: Annotated[str, About("column or key that holds the text in JSON, CSV, TSV and Parquet")] = (
-        "text"
-    )
+    text_fields: TextFields = None
     metadata_fields: Annotated[
         tuple[str, ...],
         About(
             "columns or keys of records kept as metadata, such as date or licence=license; none: all that are short"
         ),
     ] = ()
+
+    def __post_init__(self) -> None:
+        _check_text_fields(self.text_fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +78,13 @@ class DatasetSource:
     kind: Literal["dataset"] = "dataset"
     path: Annotated[str, About("folder of the data set")]
     split: Annotated[str | None, About("split to read; left out: all of them")] = None
-    text_field: Annotated[str, About("column that holds the text")] = "text"
+    text_fields: TextFields = None
     metadata_fields: Annotated[
         tuple[str, ...], About("columns kept as metadata, such as date; none: all that are short")
     ] = ()
+
+    def __post_init__(self) -> None:
+        _check_text_fields(self.text_fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,3 +174,27 @@ class CorpusSpec:
     )
     split: Annotated[SplitSpec, About("parts of the corpus")] = SplitSpec()
     limits: Annotated[LimitSpec, About("caps on what one input may cost")] = LimitSpec()
+
+    def read_as(self, roles: tuple[str, ...]) -> CorpusSpec:
+        """The same with every source's `text_fields` said: where they were left out, they are what an objective reads.
+
+        Raises RecipeError where a source leaves out one of these roles, or does not begin with the first of them, which
+        is the text of what is no record.
+        """
+        return replace(self, sources=tuple(_read_as(source, roles) for source in self.sources))
+
+
+def _read_as(source: Source, roles: tuple[str, ...]) -> Source:
+    if not isinstance(source, (FilesSource, DatasetSource)):
+        return source
+    if source.text_fields is None:
+        return replace(source, text_fields=roles)
+    given = [named(field)[0] for field in source.text_fields]
+    if given[0] != roles[0] or not set(roles) <= set(given):
+        raise RecipeError(
+            f"give {', '.join(given)}, but the objective reads {', '.join(roles)}",
+            where="corpus.sources.text_fields",
+            advice=f'name its texts, in this order, such as text_fields = ["{roles[0]}=COLUMN", …], or its roles in '
+            "[objective]",
+        )
+    return source

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
@@ -85,3 +86,35 @@ class GenerationSpec:
             raise RecipeError("contrastive search needs it", where="top_k", advice="4 to 10 are usual")
         if self.mbr is not None and self.temperature == 0:
             raise RecipeError("mbr compares draws: at 0 they are all the same", where="temperature")
+
+
+class GenerationOptions(TypedDict, total=False):
+    """Fields of a GenerationSpec that take the place of a model's own, as keyword arguments an editor knows.
+
+    What they mean, their units and ranges are said there.
+    """
+
+    tokens: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    typical_p: float | None
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    no_repeat_ngram: int
+    min_tokens: int
+    first: int | None
+    forbidden: Sequence[int]
+    beams: int
+    length_penalty: float
+    length_formula: Literal["power", "gnmt"]
+    coverage_penalty: float
+    early_stopping: Literal["yes", "no", "never"]
+    contrastive: float | None
+    mbr: Literal["chrf", "bleu"] | None
+    candidates: int
+    stop: Sequence[str]
+    seed: int
+    speculate: Literal["off", "prompt", "corpus", "both"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
@@ -195,6 +195,7 @@ class EncoderDecoderSpec(TransformerSpec):
 
 
 Cell = Literal["gru", "lstm"]
+GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}  # or what is computed like one: matrices for input and state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,3 +330,38 @@ READ_AND_WRITE = (
     "encoder-decoder",
     "recurrent-encoder-decoder",
 )  # kinds that read a source and write a target
+_TRAINING = ("dropout", "base_width", "start")  # fields on which no logit depends
+
+
+def computed(spec: ModelSpec) -> dict[str, Any]:
+    """What a model of this spec computes, by field: two specs give the same logits where this is equal.
+
+    Defaults are spelt out, and what a field would change that is not there is left out: a theta of windows without
+    a window, a period longer than the model.
+
+    >>> computed(DecoderSpec(dropout=0.5)) == computed(DecoderSpec(kv_heads=4, head_dim=64, full_every=None))
+    True
+    """
+    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    fields = {name: value for name, value in fields.items() if name not in _TRAINING}
+    if not isinstance(spec, TransformerSpec):
+        return fields
+    if isinstance(spec, EncoderDecoderSpec):
+        fields["decoder_layers"] = spec.decoder_depth
+    windowed = whole = spec.of_block(
+        0
+    )  # a block that has the window, if any has; and one that has none, if any
+    if spec.full_every is not None and spec.full_every <= max(spec.layers, fields.get("decoder_layers", 0)):
+        whole = spec.of_block(spec.full_every - 1)
+    local = windowed.position if windowed.position != whole.position else None
+    return fields | {
+        "kv_heads": spec.key_heads,
+        "head_dim": spec.head_width,
+        "attention_scale": spec.attention_scale or spec.head_width**-0.5,
+        "scaled_embedding": spec.scaled_embedding or isinstance(spec.position, SinusoidalPositions),
+        "final_norm": spec.last_norm,
+        "position": whole.position,
+        "window": windowed.window,
+        "full_every": spec.full_every if whole != windowed else None,
+        "window_theta": local.theta if isinstance(local, RotaryPositions) else None,
+    }

@@ -1,26 +1,57 @@
-"""What a model is trained to say, as plain data: which ids it reads, and which of them bear loss."""
+"""What a model is trained to say, as plain data: which ids it reads, and which of them bear loss.
+
+Each names the families (kinds of model) it can train, and those it is usual for: a recipe that names none means it.
+What an objective does is in objectives/, a file each.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 
 
+class _Objective:
+    """families: kinds of model it can train; usual_for: those for which a recipe that names none means it."""
+
+    families: ClassVar[tuple[str, ...]]
+    usual_for: ClassVar[tuple[str, ...]] = ()
+
+
+_FROM_SOURCE = ("encoder-decoder", "recurrent-encoder-decoder")
+_HEADED = ("decoder", "encoder", "recurrent")
+
+
+def _roles(*names: str) -> property:
+    """The roles of the texts an objective reads, as these fields of it say; first the one a document may have alone."""
+    return property(lambda spec: tuple(getattr(spec, name) for name in names))
+
+
+Text = Annotated[str, About("role of the document's text")]
+
+
 @dataclass(frozen=True, kw_only=True)
-class CausalObjective:
+class CausalObjective(_Objective):
     """Each token from those before it (decoders, recurrent models, n-grams)."""
 
+    families: ClassVar = ("decoder", "recurrent", "ngram")
+    usual_for: ClassVar = ("decoder", "recurrent", "ngram")
     kind: Literal["causal"] = "causal"
+    text: Text = "text"
+    roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedObjective:
+class MaskedObjective(_Objective):
     """Some tokens from all the others (encoders; Devlin et al. 2019, section 3.1)."""
 
+    families: ClassVar = ("encoder",)
+    usual_for: ClassVar = ("encoder",)
     kind: Literal["masked"] = "masked"
+    text: Text = "text"
+    roles = _roles("text")
     share: Annotated[float, About("share of the tokens that bear loss", gt=0, lt=1)] = 0.15
     hidden: Annotated[float, About("share of those that read as the mask", ge=0, le=1)] = 0.8
     random: Annotated[float, About("share of those that read as a random token", ge=0, le=1)] = 0.1
@@ -35,10 +66,14 @@ class MaskedObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfillingObjective:
+class InfillingObjective(_Objective):
     """The text from itself with runs of tokens hidden behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
 
+    families: ClassVar = _FROM_SOURCE
+    usual_for: ClassVar = _FROM_SOURCE
     kind: Literal["infilling"] = "infilling"
+    text: Text = "text"
+    roles = _roles("text")
     share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.3
     span: Annotated[
         float, About("mean length of a hidden run (Poisson; 0 inserts a mask)", "tokens", ge=1)
@@ -46,19 +81,25 @@ class InfillingObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpansObjective:
+class SpansObjective(_Objective):
     """Hidden runs from the text around them, each behind a sentinel of its own (T5; Raffel et al. 2020, 3.1.4)."""
 
+    families: ClassVar = _FROM_SOURCE
     kind: Literal["spans"] = "spans"
+    text: Text = "text"
+    roles = _roles("text")
     share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.15
     span: Annotated[float, About("mean length of a hidden run", "tokens", ge=1)] = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinueObjective:
+class ContinueObjective(_Objective):
     """The second half of a stretch of text from its first half: an encoder-decoder as a language model."""
 
+    families: ClassVar = _FROM_SOURCE
     kind: Literal["continue"] = "continue"
+    text: Text = "text"
+    roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +131,13 @@ Forcing = ConstantForcing | LinearForcing | SigmoidForcing
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsObjective:
+class PairsObjective(_Objective):
     """A target from its source: the corpus' records hold both (translation, summaries)."""
 
+    families: ClassVar = _FROM_SOURCE
     kind: Literal["pairs"] = "pairs"
-    target: Annotated[str, About("metadata of a record that holds the target; its text is the source")] = (
-        "target"
-    )
+    source: Annotated[str, About("role of the text that is read")] = "source"
+    target: Annotated[str, About("role of the text that is written")] = "target"
     label_smoothing: Annotated[
         float, About("share of the probability spread over the vocabulary (Szegedy et al. 2016)", ge=0, lt=1)
     ] = 0.1
@@ -107,13 +148,17 @@ class PairsObjective:
     forcing: Annotated[Forcing, About("recurrent models: how often the decoder reads the target")] = (
         ConstantForcing()
     )
+    roles = _roles("source", "target")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyObjective:
+class ClassifyObjective(_Objective):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
+    families: ClassVar = _HEADED
     kind: Literal["classify"] = "classify"
+    text: Text = "text"
+    roles = _roles("text")
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("several labels may hold at once")] = False
     pooling: Annotated[
@@ -125,10 +170,13 @@ class ClassifyObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressObjective:
+class RegressObjective(_Objective):
     """A number for the whole text, by least squares."""
 
+    families: ClassVar = _HEADED
     kind: Literal["regress"] = "regress"
+    text: Text = "text"
+    roles = _roles("text")
     label: Annotated[str, About("metadata of a record that holds the number")] = "label"
     pooling: Annotated[
         Literal["first", "mean", "last"] | None,
@@ -139,23 +187,27 @@ class RegressObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagObjective:
+class TagObjective(_Objective):
     """A tag for each word: the record's text is words with blanks between, its tags likewise."""
 
+    families: ClassVar = _HEADED
     kind: Literal["tag"] = "tag"
+    text: Text = "text"
+    roles = _roles("text")
     tags: Annotated[str, About("metadata of a record that holds the tags, with blanks between")] = "tags"
     crf: Annotated[bool, About("tags are scored as a sequence (Lafferty et al. 2001)")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpanObjective:
+class SpanObjective(_Objective):
     """The stretch of the text that answers a question: BERT's way (Devlin et al. 2019, section 4.2)."""
 
+    families: ClassVar = ("decoder", "encoder")
     kind: Literal["answer"] = "answer"
-    question: Annotated[str, About("metadata of a record that holds the question; its text is searched")] = (
-        "question"
-    )
-    answer: Annotated[str, About("metadata that holds the answer, word for word from the text")] = "answer"
+    passage: Annotated[str, About("role of the text that is searched")] = "passage"
+    question: Annotated[str, About("role of the question")] = "question"
+    answer: Annotated[str, About("role of the answer, word for word from the passage")] = "answer"
+    roles = _roles("passage", "question", "answer")
 
 
 ObjectiveSpec = (
@@ -170,22 +222,13 @@ ObjectiveSpec = (
     | TagObjective
     | SpanObjective
 )
-# Which objectives a kind of model can be trained by; the first is what a recipe that names none means.
-OBJECTIVES: dict[str, tuple[str, ...]] = {
-    "decoder": ("causal", "classify", "regress", "tag", "answer"),
-    "encoder": ("masked", "classify", "regress", "tag", "answer"),
-    "encoder-decoder": ("infilling", "spans", "continue", "pairs"),
-    "recurrent": ("causal", "classify", "regress", "tag"),
-    "recurrent-encoder-decoder": ("infilling", "spans", "continue", "pairs"),
-    "ngram": ("causal",),
-}
-_USUAL: dict[str, ObjectiveSpec] = {
-    "causal": CausalObjective(),
-    "masked": MaskedObjective(),
-    "infilling": InfillingObjective(),
-}
 
 
-def usual(kind: str) -> ObjectiveSpec:
-    """The objective of a kind of model where a recipe names none."""
-    return _USUAL[OBJECTIVES[kind][0]]
+def objectives_of(family: str) -> list[str]:
+    """The kinds of the objectives that can train a family."""
+    return [spec().kind for spec in get_args(ObjectiveSpec) if family in spec.families]
+
+
+def usual(family: str) -> ObjectiveSpec:
+    """The objective of a family where a recipe names none."""
+    return next(spec() for spec in get_args(ObjectiveSpec) if family in spec.usual_for)

@@ -9,13 +9,11 @@ import difflib
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from textmill.base import schema
 from textmill.base.errors import RecipeError
-from textmill.specs.model import DecoderSpec
-from textmill.specs.parameters import parameters
+from textmill.specs.model import GATED
 
 LEAST, MOST = 5e5, 1e11  # parameters the dial goes to
 VOCABULARY = 8192  # what a size of the dial is counted with: the default of a recipe's tokenizer
@@ -139,13 +137,13 @@ def _dial(family: str, budget: float, vocabulary: int) -> dict[str, Any]:
     """
 
     def cost(shape: dict[str, Any]) -> tuple[float, float]:
-        total = parameters(schema.read(DecoderSpec, shape), vocabulary)
+        total = parameters(shape, vocabulary)
         off = abs(math.log(total / budget))
         depth = abs(math.log(shape["layers"] / _depth(shape["d_model"])))
         return (0.0, depth) if off < 0.04 else (off, depth)
 
     best = min(_shapes(family, budget, vocabulary), key=cost, default=None)
-    total = parameters(schema.read(DecoderSpec, best), vocabulary) if best else 0
+    total = parameters(best, vocabulary) if best else 0
     if best is None or abs(total / budget - 1) > 0.15:
         raise RecipeError(
             f"no {family} of {budget / 1e6:g}M parameters has a vocabulary of {vocabulary}",
@@ -153,6 +151,26 @@ def _dial(family: str, budget: float, vocabulary: int) -> dict[str, Any]:
             advice="choose a larger size or a smaller vocabulary",
         )
     return best
+
+
+def parameters(shape: Mapping[str, Any], vocabulary: int) -> int:
+    """Trained numbers of a shape of the dial, without a tensor library; models/cost.py counts those of any model.
+
+    With V vocabulary, D d_model, F d_ff and K the share of key heads: V·D for the embedding, as much again where the
+    output layer is another matrix, and in each block (2 + 2 K)·D·D + 2·D·F, or 3·D·F where it is gated.
+    """
+    width, inner = shape["d_model"], shape["d_ff"]
+    keys_values = 2 * width * shape["kv_heads"] // shape["heads"]
+    block = width * (2 * width + keys_values) + (3 if shape["activation"] in GATED else 2) * width * inner
+    norm = width
+    if shape["bias"] == "all":
+        block += 3 * width + keys_values + inner
+        norm = 2 * width
+    if shape.get("qk_norm"):
+        block += 2 * width // shape["heads"]
+    total = vocabulary * width * (1 if shape["tied"] else 2) + shape["layers"] * (block + 2 * norm) + norm
+    learned = shape.get("position", {}).get("kind") == "learned"
+    return total + (shape["context"] * width if learned else 0)
 
 
 def _depth(width: int) -> float:

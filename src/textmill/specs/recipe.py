@@ -10,7 +10,7 @@ from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
-from textmill.specs.objective import OBJECTIVES, ObjectiveSpec, usual
+from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 
 
@@ -32,13 +32,6 @@ class TokenizerSpec:
         int, About("special tokens that stand for hidden spans (objective spans needs one a span)", ge=0)
     ] = 0
     path: Annotated[str | None, About("an existing tokenizer.json to use instead of training one")] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskSpec:
-    """What the model is for."""
-
-    name: Annotated[Literal["generation"], About("the task")] = "generation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +58,6 @@ class Recipe:
     """One job, from raw text to a published model."""
 
     name: Annotated[str, About("name of the run: a folder under runs/")]
-    task: Annotated[TaskSpec, About("what the model is for")] = TaskSpec()
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
@@ -80,6 +72,13 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.objective is None:
             object.__setattr__(self, "objective", usual(self.model.kind))
+        roles = self.objective.roles
+        if len(set(roles)) < len(roles) or not all(roles) or "=" in "".join(roles):
+            raise RecipeError(
+                f"cannot read {', '.join(map(repr, roles))}: each text has a name of its own, without `=`",
+                where="objective",
+            )
+        object.__setattr__(self, "corpus", self.corpus.read_as(roles))
         if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if self.sequence > self.model.context:
@@ -89,7 +88,7 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
-        possible = OBJECTIVES[self.model.kind]
+        possible = objectives_of(self.model.kind)
         if self.objective.kind not in possible:
             raise RecipeError(
                 f"{self.objective.kind!r} is nothing a model of kind {self.model.kind!r} is trained by",

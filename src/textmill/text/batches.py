@@ -24,7 +24,7 @@ def in_batches(
         held: list[Item] = []
         size = 0
         for item in stream:
-            length = len(item.text) if isinstance(item, Document) else 0
+            length = item.characters if isinstance(item, Document) else 0
             if held and (size + length > characters or len(held) >= items):
                 yield from _worked(held, work)
                 held, size = [], 0
@@ -63,7 +63,7 @@ def by_size(documents: Iterable[Document], characters: int) -> Iterator[list[Doc
     size = 0
     for document in documents:
         waiting.append(document)
-        size += len(document.text)
+        size += document.characters
         if size >= characters:
             yield waiting
             waiting, size = [], 0

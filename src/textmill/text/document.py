@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from textmill.base.files import content_id
+
+TEXT = "text"  # the role of a text that stands alone
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text and where it came from.
+    """One or more texts, each in its role, and where they came from.
 
-    `id` is 32 hex digits, the BLAKE2b-128 of the text as collected. Cleaning changes `text` and keeps `id`; a
-    piece of a document keeps its parent's id and says its place in `metadata["piece"]`.
+    A page has a `text`; a translation a `source` and a `target`; a question its `passage`, `question` and `answer`.
+    Facts about the texts (a label, a language, a licence) are metadata, which no step cleans.
+
+    `id` is 32 hex digits, `document_id` of the texts as collected. Cleaning changes `texts` and keeps `id`; a piece
+    of a document keeps its parent's id and says its place in `metadata["piece"]`.
     """
 
     id: str
-    text: str
+    texts: Mapping[str, str]  # by role
     source: str  # `path`, `path!member` of an archive, `path:line 12` of a file of records
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The first text: the only one, unless this is a record of several."""
+        return next(iter(self.texts.values()))
+
+    @property
+    def whole(self) -> str:
+        """All texts with an empty line between them: what a document is judged by."""
+        return "\n\n".join(self.texts.values())
+
+    @property
+    def characters(self) -> int:
+        """Characters of all texts."""
+        return sum(map(len, self.texts.values()))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all texts as UTF-8."""
+        return sum(map(utf8_size, self.texts.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +71,42 @@ Item = Document | Rejected
 Step = Callable[[Iterable[Item]], Iterator[Item]]  # one item out for each item in, in the same order
 
 
-def collected(text: str, source: str, metadata: Mapping[str, str] | None = None) -> Document:
-    """A document as a source hands it over: its id is the hash of exactly this text."""
-    return Document(content_id(text), text, source, metadata or {})
+def collected(
+    texts: str | Mapping[str, str], source: str, metadata: Mapping[str, str] | None = None
+) -> Document:
+    """A document as a source hands it over: its id is the hash of exactly these texts."""
+    texts = {TEXT: texts} if isinstance(texts, str) else texts
+    return Document(document_id(texts), texts, source, metadata or {})
+
+
+def document_id(texts: Mapping[str, str]) -> str:
+    """The BLAKE2b-128 of a document's texts: equal where the same roles have the same texts, in whatever order.
+
+    Of one `text` it is the hash of that text. Of anything else it is that of a JSON object, keys sorted, in a hash of
+    its own, so that no text can be written that has the id of a record.
+    """
+    if texts.keys() == {TEXT}:
+        return content_id(texts[TEXT])
+    written = json.dumps(dict(texts), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(written, digest_size=16, person=b"textmill texts").hexdigest()
+
+
+def rewritten(document: Document, texts: Mapping[str, str], step: str) -> Item:
+    """The document with its texts as a step leaves them; set aside where one is blank that was not before."""
+    for role, text in texts.items():
+        if blank(text) and not blank(document.texts[role]):
+            return reject(document, step, f"has no {role} left")
+    return replace(document, texts=texts)
+
+
+def utf8_size(text: str) -> int:
+    """Bytes of a text as UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def blank(text: str) -> bool:
+    """Whether there is nothing in a text but white space."""
+    return not text or text.isspace()
 
 
 def reject(document: Document, step: str, reason: str, detail: str = "") -> Rejected:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from textmill.text.document import Document, Item, reject
+from textmill.text.document import Document, Item, reject, rewritten
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Runs of the document's characters, [from, to) in rising order, give way to `fill`."""
+    """Runs of characters of some of the document's texts, [from, to) in rising order, give way to `fill`."""
 
-    spans: tuple[tuple[int, int], ...]
+    spans: Mapping[str, Sequence[tuple[int, int]]]  # by role
     fill: str = ""
 
 
@@ -80,8 +80,13 @@ def carry_out(document: Document, verdict: Verdict, step: str) -> Item:
         return reject(document, step, verdict.reason, verdict.detail)
     if isinstance(verdict, Mark):
         return replace(document, metadata={**document.metadata, **verdict.metadata})
+    cut = {role: _cut(document.texts[role], spans, verdict.fill) for role, spans in verdict.spans.items()}
+    return rewritten(document, {**document.texts, **cut}, step)
+
+
+def _cut(text: str, spans: Sequence[tuple[int, int]], fill: str) -> str:
     pieces, at = [], 0
-    for start, end in verdict.spans:
-        pieces += [document.text[at:start], verdict.fill]
+    for start, end in spans:
+        pieces += [text[at:start], fill]
         at = end
-    return replace(document, text="".join([*pieces, document.text[at:]]))
+    return "".join([*pieces, text[at:]])

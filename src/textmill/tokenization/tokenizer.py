@@ -119,6 +119,16 @@ class Tokenizer(FileTokenizer):
         """(vocabulary,) int64: how many bytes each id stands for."""
         return np.array([len(data) for data in self._bytes], dtype=np.int64)
 
+    def offsets(self, text: str) -> np.ndarray:
+        """(n, 2) int64: the characters [start, end) of a text that each id of `encode(text)` has a part in."""
+        if not self.lossless:
+            return character_offsets(self.reference, text)
+        data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+        begun = np.cumsum((data & 0xC0) != 0x80)  # characters, with each byte
+        lengths = self.byte_counts()[self.encode(text)]
+        ends = np.cumsum(lengths)
+        return np.stack((begun[ends - lengths] - 1, begun[ends - 1]), axis=1).astype(np.int64)
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of ids. Special tokens vanish; bytes that are no UTF-8 become U+FFFD."""
         ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
@@ -157,6 +167,12 @@ class StreamDecoder:
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return text
+
+
+def character_offsets(reference: Any, text: str) -> np.ndarray:
+    """(n, 2) int64: the same as a `tokenizers.Tokenizer` has it, of a text that it changes before it cuts it."""
+    encoding = reference.encode(text, add_special_tokens=False)
+    return np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
 
 def without_surrogates(text: str) -> str:

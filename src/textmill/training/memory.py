@@ -14,11 +14,10 @@ import torch
 from textmill.base import machine
 from textmill.base.errors import TextmillError
 from textmill.models import cost
+from textmill.objectives.loss import CPU_CHUNK
 from textmill.specs.model import TrainedSpec, TransformerSpec
-from textmill.specs.parameters import blocks, matrices, parameters
 from textmill.specs.training import MuonSpec, TrainingSpec
 from textmill.training.device import Compute
-from textmill.training.loss import CPU_CHUNK
 
 _MEMINFO = Path("/proc/meminfo")
 _SHARE = 0.8  # of what is free: the rest is for kernels' working space, fragmentation and the neighbours
@@ -68,12 +67,12 @@ def predict(
     AdamW keeps two numbers a parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
     parameters is shared out over `ranks`.
     """
-    number = parameters(model, vocabulary)
+    number = cost.parameters(model, vocabulary)
     shares = ranks if training.parallel == "fsdp2" else 1
     weights = 4 * number // shares
     moments = 2 * weights
     if isinstance(training.optimizer, MuonSpec) and isinstance(model, TransformerSpec):
-        moments -= 4 * matrices(model) // shares
+        moments -= 4 * cost.matrices(model) // shares
     activations = cost.activation_bytes(
         model,
         vocabulary,
@@ -154,7 +153,7 @@ def recomputed_blocks(
     if not (training.gradient_checkpointing and isinstance(model, TransformerSpec)):
         return 0
     if rows * ranks < training.batch or training.parallel == "fsdp2":  # gradients are there all the time
-        return sum(number for number, _ in blocks(model))
+        return sum(number for number, _ in cost.blocks(model))
     element = 2 if precision == "bf16" else 4
     return cost.recomputed_blocks(model, vocabulary, rows, sequence, element=element, loss_chunk=loss_chunk)
 

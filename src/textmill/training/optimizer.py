@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from textmill.base.errors import DamagedError
 from textmill.models.initial import kind_of_parameter, learning_rate_scale
-from textmill.specs.parameters import gates
+from textmill.specs.model import GATES
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training.distributed import placed
 from textmill.training.muon import Muon
@@ -117,5 +117,5 @@ def fused_rows(model: nn.Module, name: str) -> tuple[int, ...]:
     if spec is not None and name.endswith("feedforward.up.weight") and spec.gated:
         return (rows // 2, rows // 2)
     if spec is not None and ".core.weight_" in name:  # recurrent layers
-        return gates(spec.cell) * (rows // gates(spec.cell),)
+        return GATES[spec.cell] * (rows // GATES[spec.cell],)
     return (rows,)

@@ -19,7 +19,8 @@ from textmill.stages import pipeline
 from textmill.stages.evaluation import evaluate
 from textmill.stages.release import ngram, verify
 from textmill.stages.runs import check, history, train
-from textmill.stages.use import generate, mix
+from textmill.stages.use import mix
+from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.workspace import Workspace
@@ -53,18 +54,17 @@ def test_a_run_from_recipe_to_published_model(tiny, workspace, smoothing):
     assert (shown["state"], shown["step"], shown["steps"]) == ("published", 1, 1)
     assert shown["best_validation"] is not None
     about = json.loads((workspace.run("counted").model / "textmill.json").read_text())
-    assert about["twin"] is None
+    assert about["architecture"] is None
     assert about["model"]["smoothing"] == smoothing
     skipped = {
         row["name"]: row["why"]
         for row in verify.verify(workspace, "counted")["checks"]
         if row["state"] == "skipped"
     }
-    assert "no twin" in skipped["transformers"] or "not installed" in skipped["transformers"]
-    [answer] = generate.collect(
-        generate.generate(workspace, "counted", ["the mill"], changes={"tokens": 8}), ["the mill"]
+    assert "no such architecture" in skipped["transformers"] or "not installed" in skipped["transformers"]
+    [answer] = LanguageModel(workspace, "counted").generate("the mill", tokens=8
     )
-    assert answer["tokens"] > 0
+    assert answer.tokens > 0
     kinds = {item.kind for _, item in lineage.walk(lineage.read(workspace.run("counted").model))}
     assert kinds == {"model", "run", "tokens", "corpus", "tokenizer"}
 
@@ -118,13 +118,12 @@ def test_mixtures(tiny, workspace, tmp_path):
     single = evaluate.evaluate_run(locate_run(workspace, "tiny"), workspace)["scores"]["bits_per_byte"]
     assert rows["tiny"] == pytest.approx(single, rel=0.05)  # the mixture reads shorter pieces, or longer ones
 
-    published = directory.read(tmp_path / "mixed")
+    published = directory.read_directory(tmp_path / "mixed")
     assert isinstance(published.model, Mixture)
     checks = {row["name"]: row["state"] for row in verify.verify(workspace, str(tmp_path / "mixed"))["checks"]}
     assert checks["cached decoding"] == checks["batch with padding"] == "ok"
     texts = [
-        generate.collect(
-            generate.generate(workspace, str(tmp_path / "mixed"), ["the"], changes={"tokens": 6}), ["the"]
+        LanguageModel(workspace, str(tmp_path / "mixed")).generate("the", tokens=6
         )
         for _ in range(2)
     ]
@@ -133,7 +132,7 @@ def test_mixtures(tiny, workspace, tmp_path):
     weights = workspace.run("counted").model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(DamagedError, match="another model"):
-        directory.read(tmp_path / "mixed")
+        directory.read_directory(tmp_path / "mixed")
 
 
 def test_mixing_wants_two_models_of_one_tokenizer(tiny, workspace):
@@ -158,7 +157,7 @@ def test_arpa_and_back(tiny, workspace, tmp_path, textmill):
     pipeline.run(counted(tiny), workspace)
     textmill("ngram", "export", "counted", tmp_path / "a.arpa")
     textmill("ngram", "import", tmp_path / "a.arpa", tmp_path / "model", "--like", "counted")
-    models = [directory.read(place).model for place in (workspace.run("counted").model, tmp_path / "model")]
+    models = [directory.read_directory(place).model for place in (workspace.run("counted").model, tmp_path / "model")]
     tables = [model.state_dict() for model in models]
     assert all(
         torch.allclose(tables[0][name].double(), tables[1][name].double(), atol=1e-5) for name in tables[0]

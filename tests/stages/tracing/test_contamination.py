@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 TEXT = "the miller counted every sack of corn that came down the river before the winter began in earnest"
 
 
-def run(folder, *arguments):
-    command = [sys.executable, "-m", "textmill", *arguments, "--work", str(folder / "work")]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def test_planted_examples_are_found(tmp_path):
+def test_planted_examples_are_found(tmp_path, textmill):
     (tmp_path / "in").mkdir()
     for number in range(12):
         (tmp_path / "in" / f"{number}.txt").write_text(
@@ -32,14 +25,13 @@ def test_planted_examples_are_found(tmp_path):
         'name = "r"\n[corpus]\nsources = [{ kind = "files", paths = ["in"] }]\n'
         'split = { validation = 0, test = 0 }\n[tokenizer]\nkind = "bytes"\n'
     )
-    found = run(tmp_path, "data", "contamination", "r.toml", "eval.jsonl", "--json")
-    assert found.returncode == 0, found.stderr
+    found = textmill("data", "contamination", "r.toml", "eval.jsonl", "--json")
     (row,) = json.loads(found.stdout)["sets"].values()
     assert (row["examples"], row["exact"], row["run"], row["near"], row["documents"]) == (2, 1, 0, 0, 1)
     assert row["samples"][0]["source"].endswith("leak.txt")
-    shown = run(tmp_path, "data", "contamination", "r.toml", "eval.jsonl")
+    shown = textmill("data", "contamination", "r.toml", "eval.jsonl")
     assert "found whole" in shown.stdout
     assert "leak.txt" in shown.stdout
-    missing = run(tmp_path, "data", "contamination", "r.toml", "nowhere.jsonl")
+    missing = textmill("data", "contamination", "r.toml", "nowhere.jsonl", check=False)
     assert missing.returncode == 2
     assert "Traceback" not in missing.stderr

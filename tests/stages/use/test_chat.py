@@ -18,7 +18,7 @@ from textmill.interop.huggingface import directory as huggingface
 from textmill.models import build
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
-from textmill.stages.use import chat
+from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.training import train
 
@@ -33,7 +33,7 @@ def directory(tmp_path_factory):
     tokenizer = train(TokenizerSpec(kind="bytes"), [])
     spec = DecoderSpec(d_model=32, layers=2, heads=2, d_ff=64, context=96)
     model = build.build(spec, tokenizer.vocabulary, seed=1)
-    huggingface.write(place, model, tokenizer, GenerationSpec(tokens=8, temperature=0.0), {})
+    huggingface.write_directory(place, model, tokenizer, GenerationSpec(tokens=8, temperature=0.0), {})
     return place
 
 
@@ -43,7 +43,9 @@ def workspace(tmp_path):
 
 
 def begin(workspace, directory, **options):
-    return chat.begin(workspace, str(directory), changes=options.pop("changes", {}), **options)
+    weights = options.pop("weights", "fp32")
+    changes = options.pop("changes", {})
+    return LanguageModel(workspace, str(directory), weights=weights).conversation(**options, **changes)
 
 
 def answer(conversation, text):
@@ -180,7 +182,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_session(workspace, directory, monke
 
     monkeypatch.setattr(talk, "say", interrupted)
     told = verb._answer(talk, "Hi", shown=True)
-    assert told["finish"] == "stopped"
+    assert told.finish == "stopped"
     assert "you stopped it" in capsys.readouterr().err
     assert [message["role"] for message in talk.messages] == ["user", "assistant"]
     typed = iter(["one", KeyboardInterrupt(), "/quit"])

@@ -15,7 +15,7 @@ from textmill.interop.huggingface.sentences import Sentences
 from textmill.models.build import build
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.use.embed import vectors_of
+from textmill.stages.use.embed import embed
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 40}
 SPECS = {
@@ -30,35 +30,35 @@ def written(place, name, tokenizer):
     model = build(SPECS[name], tokenizer.vocabulary, seed=1).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    directory.write(place, model, tokenizer, GenerationSpec(), {})
-    return directory.read(place)
+    directory.write_directory(place, model, tokenizer, GenerationSpec(), {})
+    return directory.read_directory(place)
 
 
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("pooling", ["mean", "first", "last", "max"])
 def test_a_vector_is_that_of_its_text_alone(name, pooling, tmp_path, tokenizer):
-    published = written(tmp_path, name, tokenizer)
-    said = Sentences(pooling=pooling, normalised=pooling != "max")
-    together, lengths, cut = vectors_of(published, TEXTS, said)
-    assert cut == 0
-    assert lengths == [len(tokenizer.encode(text)) for text in TEXTS]
+    model = written(tmp_path, name, tokenizer)
+    how = Sentences(pooling=pooling, normalised=pooling != "max")
+    together = embed(model, TEXTS, how)
+    assert together.cut == 0
+    assert together.tokens == [len(tokenizer.encode(text)) for text in TEXTS]
     for row, text in enumerate(TEXTS):
         ids = torch.tensor([tokenizer.encode(text).tolist()])
         with torch.no_grad():
-            model = published.model
-            states = model.encode(ids) if name == "encoder-decoder" else model.hidden(Batch(ids, ids))
+            network = model.model
+            states = network.encode(ids) if name == "encoder-decoder" else network.hidden(Batch(ids, ids))
         states = states[0]
         pooled = {"mean": states.mean(0), "first": states[0], "last": states[-1], "max": states.amax(0)}[
             pooling
         ]
-        want = pooled / pooled.norm() if said.normalised else pooled
-        np.testing.assert_allclose(together[row], want.numpy(), atol=1e-5)
+        want = pooled / pooled.norm() if how.normalised else pooled
+        np.testing.assert_allclose(together.vectors[row], want.numpy(), atol=1e-5)
 
 
 def test_long_texts_are_cut_and_it_is_said(tmp_path, tokenizer):
-    published = written(tmp_path, "encoder", tokenizer)
-    _, lengths, cut = vectors_of(published, ["x" * 100, "y"], Sentences(tokens=12))
-    assert (lengths, cut) == ([12, 1], 1)
+    model = written(tmp_path, "encoder", tokenizer)
+    embedded = embed(model, ["x" * 100, "y"], Sentences(tokens=12))
+    assert (embedded.tokens, embedded.cut) == ([12, 1], 1)
 
 
 def say(place, pooling, modules=("Transformer", "Pooling", "Normalize"), **more):
@@ -134,10 +134,9 @@ def test_minilm_gives_the_vectors_of_the_reference(tmp_path, textmill):
         "A much longer text. " * 40,
         "",
     ]
-    published = directory.read(WEIGHTS)
-    said = sentences.settings(WEIGHTS)
-    assert said == Sentences(pooling="mean", normalised=True, tokens=256)
-    vectors, _, _ = vectors_of(published, texts, said)
+    how = sentences.settings(WEIGHTS)
+    assert how == Sentences(pooling="mean", normalised=True, tokens=256)
+    vectors = embed(directory.read_directory(WEIGHTS), texts, how).vectors
     tokenizer = transformers.AutoTokenizer.from_pretrained(WEIGHTS)
     model = transformers.AutoModel.from_pretrained(WEIGHTS).eval()
     given = tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from functools import partial
 from pathlib import Path
 
@@ -283,7 +282,7 @@ def test_boilerplate_only_drops_lines_and_settles(text):
     assert boilerplate(once, 2) == once
 
 
-def test_hostile_text_takes_linear_time():
+def test_hostile_text_takes_linear_time(within):
     size = 100_000
     repeated = [
         "中(",
@@ -306,6 +305,5 @@ def test_hostile_text_takes_linear_time():
     ]
     for text in hostile:
         for change in (chinese(ChineseStep()), partial(boilerplate, repeats=BoilerplateStep().repeats)):
-            began = time.perf_counter()
-            change(text)
-            assert time.perf_counter() - began < 5, (text[:10], change)
+            with within(5):
+                change(text)

@@ -114,9 +114,10 @@ KILLED = """
 import sys
 from pathlib import Path
 from textmill.base import schema
-from textmill.base.files import read_json
 from textmill.specs.corpus import CorpusSpec
-from textmill.text.corpus import build as engine, units
+from textmill.base.files import read_json
+from textmill.text.corpus import build as engine
+from textmill.text.corpus import units
 units._UNIT_FILES = 2
 base = Path(sys.argv[1])
 (base / "killed").mkdir(exist_ok=True)

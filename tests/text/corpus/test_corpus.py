@@ -6,9 +6,12 @@ import json
 import resource
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import compute as pc
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import sha256_file
@@ -73,7 +76,67 @@ def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metad
     assert {d.id: d for part in PARTS for d in stored.documents(part)} == kept
     assert stored.count("train") >= 1
     assert report["read"]["documents"] == len(texts) == len(kept) + report["set_aside"]["documents"]
-    assert len((directory / "rejected.jsonl").read_text().splitlines()) == report["set_aside"]["documents"]
+    assert (
+        len((directory / "rejected.jsonl").read_text().rstrip("\n").split("\n"))
+        == report["set_aside"]["documents"]
+    )
+
+
+UTF8 = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    texts=st.lists(
+        st.dictionaries(UTF8, UTF8, min_size=1, max_size=4),
+        min_size=1,
+        unique_by=lambda d: str(sorted(d.items())),
+    )
+)
+def test_any_texts_round_trip_in_their_order(tmp_path_factory, texts):
+    directory = tmp_path_factory.mktemp("corpus")
+    given_documents = {d.id: d for d in (collected(some, str(n)) for n, some in enumerate(texts))}
+    report = write(directory, given_documents.values())
+    stored = Corpus(directory)
+    back = [d for part in PARTS for d in stored.documents(part)]
+    pieces = [d for d in back if "piece" in d.metadata]
+    assert {d.id: d for d in back if d not in pieces} == {
+        name: d for name, d in given_documents.items() if name not in {d.id for d in pieces}
+    }
+    assert all(list(d.texts) == list(given_documents[d.id].texts) for d in back)
+    assert report["kept"]["bytes"] == sum(d.bytes for d in given_documents.values())
+    assert sum(row["bytes"] for row in report["texts"].values()) == report["kept"]["bytes"]
+
+
+def test_a_table_of_the_shards_reads_well(tmp_path):
+    write(tmp_path, [collected({"source": f"{n}", "target": f"to {n}"}, f"{n}") for n in range(50)])
+    table = pq.read_table(tmp_path / "train-00000.parquet")
+    assert dict(table["texts"][0].as_py()) == {"source": "0", "target": "to 0"}
+    assert pc.map_lookup(table["texts"], pa.scalar("target"), "first").to_pylist()[0] == "to 0"
+
+
+def test_what_was_set_aside_shows_the_beginning_of_each_text(tmp_path):
+    long = collected({"passage": "p" * 500, "question": "why?", "answer": "\ud800"}, "b")
+    report = write(tmp_path, [collected("kept", "a"), long])
+    [sample] = report["reasons"][0]["samples"]
+    assert sample["excerpt"] == f"passage: {'p' * 66}\nquestion: why?\nanswer: \\ud800"
+
+
+def test_a_record_of_several_texts_is_never_cut_in_pieces(tmp_path):
+    """A corpus of few documents gives a part the end of its longest text, where one stands alone."""
+    pairs = [collected({"source": "s" * 5000, "target": f"{n}" * 5000}, f"{n}") for n in range(3)]
+    report = write(tmp_path / "pairs", pairs)
+    assert not report["cut"]
+    report = write(tmp_path / "both", [*pairs, collected("line\n" * 900, "alone")])
+    assert report["cut"]["id"] == collected("line\n" * 900, "").id
+
+
+def test_a_corpus_of_before_says_what_to_do(tmp_path):
+    write(tmp_path, documents(3))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"version": 1}))
+    with pytest.raises(DamagedError, match=r"version 1, and this Textmill reads 2.*prepare its recipe again"):
+        Corpus(tmp_path)
 
 
 def test_text_that_cannot_be_written_as_utf8_is_set_aside(tmp_path):
@@ -225,7 +288,7 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
     report = build.build(out, spec, tmp_path, tmp_path / "parts")
     assert [d.text for d in Corpus(out).documents("train")] == ["déjà vu\n" * 30, "one"]
     assert report["read"] == {"documents": 6, "bytes": 30 * len("déjà vu\r\n".encode()) + 6}
-    aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().splitlines()]
+    aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().rstrip("\n").split("\n")]
     assert [(item["source"], item["step"], item["reason"]) for item in aside] == [
         ("data/b.jsonl:line 2", "read", "is not valid JSON"),
         ("data/b.jsonl:line 4", "length", "is shorter than 1 characters"),
@@ -268,7 +331,7 @@ def test_read_is_kept_and_set_aside_whatever_the_files_hold(tmp_path_factory, fi
             raise
         return
     stored = Corpus(base / "corpus")
-    aside = (base / "corpus" / "rejected.jsonl").read_text().splitlines()
+    aside = (base / "corpus" / "rejected.jsonl").read_text().rstrip("\n").split("\n")
     kept = sum(stored.count(part) for part in PARTS)
     assert report["read"]["documents"] == kept + len(aside) == report["kept"]["documents"] + len(aside)
     assert all({"source", "step", "reason"} <= set(json.loads(line)) for line in aside)

@@ -141,7 +141,7 @@ def test_groups_in_one_chain_are_for_training():
 def test_clusters_are_dealt_by_the_id_of_their_best():
     documents = [document(n) for n in range(3000)]
     marked = [
-        Document(d.id, d.text, d.source, {"cluster": documents[n - n % 3].id})
+        Document(d.id, d.texts, d.source, {"cluster": documents[n - n % 3].id})
         for n, d in enumerate(documents)
     ]
     sides, plan = deal(marked, SplitSpec())

@@ -125,7 +125,7 @@ def test_all_kinds_of_files(tmp_path):
     (folder / "b.jsonl.gz").write_bytes(gzip.compress(b'{"body": "packed"}\n'))
     (folder / "c.json").write_text('[{"body": "json"}, {"text": "other"}]')
     (folder / "script.py").write_text("print('not run, not read')")
-    found = items(tmp_path, text_field="body")
+    found = items(tmp_path, text_fields=("text=body",))
     assert texts(found) == ["from csv", "packed", "json"]
     assert [item.reason for item in found if isinstance(item, Rejected)] == ["has no field 'body'"]
 

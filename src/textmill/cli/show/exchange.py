@@ -5,58 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from textmill.base.console import amount
-
-_OUT = Console(highlight=False, soft_wrap=False)
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, header in enumerate(headers):
-        table.add_column(header, no_wrap=place == 0, overflow="fold")
-    return table
+from textmill.cli.show.output import OUT, columns
 
 
 def supported(result: Mapping[str, Any]) -> None:
     """What can be read and written."""
-    table = _table("import", "")
+    table = columns("import", "")
     for name, about in result["read"].items():
         table.add_row(name, about)
     table.add_row("its model_type", ", ".join(result["model_types"]))
-    _OUT.print(table)
-    table = _table("\nexport", "")
+    OUT.print(table)
+    table = columns("\nexport", "")
     for name, row in result["write"].items():
         needs = f" (pip install 'textmill[{row['needs']}]')" if row["needs"] else ""
         table.add_row(name, escape(row["about"] + needs))
-    _OUT.print(table)
+    OUT.print(table)
 
 
 def brought_in(result: Mapping[str, Any]) -> None:
     """A model that was imported."""
     _facts(result)
-    for said, names in (("left out", result["missing"]), ("passed over", result["ignored"])):
+    for label, names in (("left out", result["missing"]), ("passed over", result["ignored"])):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            _OUT.print(f"{said:<11}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
-    _OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
-    _OUT.print(f"next       textmill verify {escape(result['model'])}", soft_wrap=True)
+            OUT.print(f"{label:<11}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
+    OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
+    OUT.print(f"next       textmill verify {escape(result['model'])}", soft_wrap=True)
 
 
 def sent_out(result: Mapping[str, Any]) -> None:
     """A model that was exported."""
     _facts(result)
-    _OUT.print(
+    OUT.print(
         f"{result['format']:<10} {escape(result['path'])}, {amount(result['bytes'], 'B')}", soft_wrap=True
     )
     for note in result["notes"]:
-        _OUT.print(f"note       {escape(note)}", soft_wrap=True)
+        OUT.print(f"note       {escape(note)}", soft_wrap=True)
 
 
 def _facts(result: Mapping[str, Any]) -> None:
-    _OUT.print(
+    OUT.print(
         f"{result['kind']} of {amount(result['parameters'])} parameters, vocabulary {result['vocabulary']:,}"
     )

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from textmill.base.console import amount
+from textmill.cli.show.output import NONE as _NONE
+from textmill.cli.show.output import OUT as _OUT
+from textmill.cli.show.output import columns
 
-_OUT = Console(highlight=False, soft_wrap=False)
-_NONE = "–"
 _SHOWN = 3  # examples
 _MISTAKES = 8
 
@@ -22,7 +21,7 @@ def scores(result: Mapping[str, Any]) -> None:
     """The model, its baselines beside it, and whatever else was measured."""
     _OUT.print(f"{escape(result['model'])} on {escape(result['on'])}\n", soft_wrap=True)
     headline = result["headline"]
-    table = _table("", headline, "95 % interval", right=(1,))
+    table = columns("", headline, "95 % interval", right=(1,))
     for row in result["table"]:
         table.add_row(row["name"], f"{row['value']:.3f}", interval(row))
     _OUT.print(table)
@@ -64,9 +63,9 @@ def _others(result: Mapping[str, Any]) -> None:
     if not rest:
         return
     beside = result["baselines"]
-    table = _table("", "this model", "95 % interval", *beside, right=(1, *range(3, 3 + len(beside))))
+    table = columns("", "this model", "95 % interval", *beside, right=(1, *range(3, 3 + len(beside))))
     for name, score in rest.items():
-        cells = [f"{found[name]['value']:.3f}" if name in found else _NONE for found in beside.values()]
+        cells = [f"{other[name]['value']:.3f}" if name in other else _NONE for other in beside.values()]
         table.add_row(name, f"{score['value']:.3f}", interval(score), *cells)
     _OUT.print()
     _OUT.print(table)
@@ -75,16 +74,16 @@ def _others(result: Mapping[str, Any]) -> None:
 def _mistakes(confusion: Mapping[str, Mapping[str, int]]) -> None:
     """What was most often taken for something else."""
     wrong = [
-        (number, true, said)
+        (number, true, called)
         for true, row in confusion.items()
-        for said, number in row.items()
-        if said != true
+        for called, number in row.items()
+        if called != true
     ]
     if not wrong:
         return
-    table = _table("is", "was called", "times", right=(2,))
-    for number, true, said in sorted(wrong, key=lambda one: -one[0])[:_MISTAKES]:
-        table.add_row(true, said, f"{number:,}")
+    table = columns("is", "was called", "times", right=(2,))
+    for number, true, called in sorted(wrong, key=lambda mistake: -mistake[0])[:_MISTAKES]:
+        table.add_row(true, called, f"{number:,}")
     _OUT.print()
     _OUT.print(table)
 
@@ -96,10 +95,20 @@ def _examples(rows: Sequence[Mapping[str, str]]) -> None:
             _OUT.print(Text.assemble((f"{label:<10} ", "dim"), " ".join(text.split())))
 
 
-def _table(*headers: str, right: Sequence[int] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, header in enumerate(headers):
-        table.add_column(
-            header, justify="right" if index in right else "left", overflow="fold", no_wrap=index == 0
+def mixture(result: Mapping[str, Any]) -> None:
+    """Models and their mixtures side by side, and what mixing gains."""
+    _OUT.print(f"on {escape(result['on'])}, {result['judged_on_tokens']:,} tokens\n")
+    table = columns("", "bits per byte", "95 % interval", "perplexity", "weight", right=(1, 2, 3, 4))
+    for row in result["table"]:
+        weight = result["weights"].get(row["name"])
+        shown = "" if weight is None else f"{weight:.2f}"
+        style = "bold" if row["name"] == result["better"] else None
+        figures = (f"{row['value']:.3f}", interval(row), f"{row['perplexity']:.2f}", shown)
+        table.add_row(row["name"], *figures, style=style)
+    _OUT.print(table)
+    for name, gain in result["gain"].items():
+        between = f" ({gain['low']:.4f} to {gain['high']:.4f})" if gain["low"] is not None else ""
+        _OUT.print(
+            f"{name}: {gain['value']:.4f} bits per byte less than {escape(gain['over'])} alone{between}"
         )
-    return table
+    _OUT.print(f"\nmixture    {escape(result['mixture'])}", soft_wrap=True)

@@ -5,27 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from textmill.base.console import amount, duration
 from textmill.cli.screen import sparkline
 from textmill.cli.show import index as show_index
+from textmill.cli.show.output import NONE as _NONE
+from textmill.cli.show.output import OUT as _OUT
+from textmill.cli.show.output import columns
 from textmill.cli.show.scores import of_run, scores
-
-_OUT = Console(highlight=False, soft_wrap=False)
-_NONE = "–"
-
-
-def _table(*headers: str, right: Sequence[int] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, header in enumerate(headers):
-        table.add_column(
-            header, justify="right" if index in right else "left", overflow="fold", no_wrap=index == 0
-        )
-    return table
 
 
 def _number(value: Any, form: str = ".4f") -> str:
@@ -34,7 +23,7 @@ def _number(value: Any, form: str = ".4f") -> str:
 
 def prepared(result: Mapping[str, Any]) -> None:
     """What `prepare` made."""
-    table = _table("part", "documents", "bytes", "tokens", right=(1, 2, 3))
+    table = columns("part", "documents", "bytes", "tokens", right=(1, 2, 3))
     for part, row in result["parts"].items():
         table.add_row(part, f"{row['documents']:,}", amount(row["bytes"], "B"), f"{row['tokens']:,}")
     _OUT.print(table)
@@ -64,27 +53,13 @@ def published(result: Mapping[str, Any]) -> None:
         scores(result["scores"])
     parity(result["parity"])
     _OUT.print(f"\nmodel      {escape(result['model'])}")
-    _OUT.print(f"next       {_next(result)}")
-
-
-# What a model of an objective is used by first; those that are not named go on from a text.
-_USES = {
-    "masked": "embed {run} 'Once upon a time'",
-    "pairs": "generate {run} 'a text to translate'",
-    **dict.fromkeys(("classify", "regress", "tag", "answer"), "verify {run}"),
-}
-
-
-def _next(result: Mapping[str, Any]) -> str:
-    objective = result.get("scores", {}).get("objective", "causal")
-    use = _USES.get(objective, "generate {run} 'Once upon a time'")
-    return "textmill " + use.format(run=result["run"])
+    _OUT.print(f"next       {escape('; '.join(result['next']))}", soft_wrap=True)
 
 
 def parity(result: Mapping[str, Any]) -> None:
     """What `verify` found."""
     _OUT.print("\nthe same everywhere?\n")
-    table = _table("way", "max |Δ logit|", "mean KL", "", right=(1, 2))
+    table = columns("way", "max |Δ logit|", "mean KL", "", right=(1, 2))
     colours = {"ok": "green", "failed": "bold red"}
     for row in result["checks"]:
         delta, kl = _number(row["max_difference"], ".1e"), _number(row["mean_kl"], ".1e")
@@ -133,7 +108,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
 def check(result: Mapping[str, Any]) -> None:
     """What a recipe will cost, and which tokens bear loss."""
     _OUT.print(f"{escape(result['name'])}, before anything is spent\n")
-    table = _table("", "")
+    table = columns("", "")
     table.show_header = False
     for label, text in _costs(result) if "parameters" in result else ():
         table.add_row(label, text)
@@ -203,7 +178,7 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
         return
     headlines = {row["headline"] for row in rows} - {None}
     header = headlines.pop() if len(headlines) == 1 else "score"
-    table = _table("run", "state", "step", "loss", "validation", header, "time", right=(2, 3, 4, 5, 6))
+    table = columns("run", "state", "step", "loss", "validation", header, "time", right=(2, 3, 4, 5, 6))
     for row in rows:
         table.add_row(
             row["name"],
@@ -234,14 +209,14 @@ def comparison(result: Mapping[str, Any]) -> None:
     """Two runs side by side."""
     first, second = result["runs"]
     runs(result["runs"])
-    table = _table("key", first["name"], second["name"])
+    table = columns("key", first["name"], second["name"])
     _OUT.print("\nrecipes differ in")
     for row in result["differences"]:
-        table.add_row(row["key"], _said(row["first"]), _said(row["second"]))
+        table.add_row(row["key"], _value(row["first"]), _value(row["second"]))
     _OUT.print(table if result["differences"] else "\nthe recipes are the same")
 
 
-def _said(value: Any) -> str:
+def _value(value: Any) -> str:
     return _NONE if value is None else str(value)
 
 
@@ -263,24 +238,24 @@ def lineage(result: Mapping[str, Any]) -> None:
                 style="bold red" if bad else "green",
             )
         _OUT.print(line, soft_wrap=True)
-        if found := row.get("sources"):
-            _OUT.print(_sources(found, "   " * (row["depth"] + 1)), soft_wrap=True)
+        if sources := row.get("sources"):
+            _OUT.print(_sources(sources, "   " * (row["depth"] + 1)), soft_wrap=True)
 
 
-def _sources(found: Mapping[str, Any], indent: str) -> Text:
+def _sources(sources: Mapping[str, Any], indent: str) -> Text:
     """What became of the files a corpus was read from."""
-    said = [f"{found['same']:,} source files are as they were"]
+    states = [f"{sources['same']:,} source files are as they were"]
     for state, words in (("changed", "changed since"), ("gone", "gone"), ("new", "new")):
-        if names := found[state]:
+        if names := sources[state]:
             more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-            said.append(f"{len(names):,} {words} ({', '.join(names[:3])}{more})")
-    style = "yellow" if found["changed"] or found["gone"] else "green"
-    return Text(indent + "; ".join(said), style=style)
+            states.append(f"{len(names):,} {words} ({', '.join(names[:3])}{more})")
+    style = "yellow" if sources["changed"] or sources["gone"] else "green"
+    return Text(indent + "; ".join(states), style=style)
 
 
 def documents(result: Mapping[str, Any]) -> None:
     """The documents of a batch."""
-    table = _table("document", "tokens", "source", right=(1,))
+    table = columns("document", "tokens", "source", right=(1,))
     for row in result["documents"]:
         table.add_row(row["document"], f"{row['tokens']:,}", row["source"])
     _OUT.print(table)
@@ -303,7 +278,7 @@ def doctor(result: Mapping[str, Any]) -> None:
         ("compiler", result["compiler"] or "none"),
     ):
         _OUT.print(f"{label:<10} {escape(text)}", soft_wrap=True)
-    table = _table("extra", "state", "for")
+    table = columns("extra", "state", "for")
     for row in result["extras"]:
         state = (
             Text("installed", style="green")

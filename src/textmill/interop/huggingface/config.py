@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.interop.huggingface.configs import decoders, encoder_decoders, encoders, heads
-from textmill.interop.huggingface.configs.common import OWN
+from textmill.interop.huggingface.configs.common import OWN, differences
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import (
     DecoderSpec,
@@ -18,6 +18,7 @@ from textmill.specs.model import (
     NGramSpec,
     RecurrentEncoderDecoderSpec,
     RecurrentSpec,
+    computed,
 )
 
 NGRAM = "textmill-ngram"
@@ -32,24 +33,55 @@ _OWN_SPECS: dict[str, type] = {
     "recurrent": RecurrentSpec,
     "recurrent-encoder-decoder": RecurrentEncoderDecoderSpec,
 }
-_TWINS: dict[type, Callable[[Any], tuple[str, str]]] = {
-    DecoderSpec: decoders.twin,
-    EncoderSpec: encoders.twin,
-    EncoderDecoderSpec: encoder_decoders.twin,
+
+
+class _Family(Protocol):
+    """How the published architectures of one family are written and read."""
+
+    CLASSES: dict[str, str]  # model_type -> the class of transformers
+
+    def candidates(self, spec: Any, /) -> tuple[str, ...]: ...
+    def write(self, spec: Any, kind: str, shared: Mapping[str, Any], /) -> dict[str, Any]: ...
+    def read(self, config: Mapping[str, Any], where: object, names: Collection[str], /) -> ModelSpec: ...
+
+
+_PUBLISHED: Mapping[type, _Family] = {
+    DecoderSpec: decoders,
+    EncoderSpec: encoders,
+    EncoderDecoderSpec: encoder_decoders,
 }
 _LONGEST = 10_000_000  # of any size in a configuration: far above what is trained, far under what overflows
 
 
-def twin(spec: ModelSpec, head: HeadSpec | None = None) -> tuple[str, str]:
-    """(model_type, reason): the published architecture that computes the same, or one of `OURS` and why."""
+def published_architecture(spec: ModelSpec, head: HeadSpec | None = None) -> tuple[str, str]:
+    """(model_type, ""): the published architecture that computes the same; or (one of `OURS`, why there is none).
+
+    It is the one whose config.json gives the spec back; where none does, `why` says what the nearest has otherwise.
+    """
     if isinstance(spec, NGramSpec):
         return NGRAM, "no published architecture is an n-gram model"
-    if type(spec) not in _TWINS:
+    if type(spec) not in _PUBLISHED:
         return OWN, f"no published architecture is a {spec.kind} model"
-    kind, why = _TWINS[type(spec)](spec)
-    if head is not None and kind != OWN:
-        why = heads.reason(kind, spec, head)
-    return (OWN, why) if why else (kind, "")
+    departures = {kind: _departures(spec, kind) for kind in _PUBLISHED[type(spec)].candidates(spec)}
+    kind = min(departures, key=lambda kind: len(departures[kind]))
+    why = departures[kind]
+    if not why and head is not None:
+        why = heads.departures(kind, spec, head)
+    if not why:
+        return kind, ""
+    return OWN, f"no published architecture computes this; the nearest, {kind}, has {' and '.join(why)}"
+
+
+def _departures(spec: ModelSpec, kind: str) -> list[str]:
+    """What a published architecture has otherwise than the spec: nothing, where its config.json gives the spec back."""
+    shared = _shared(spec, kind, 1, dtype="float32", end=0, pad=0, start=0)
+    parts = ["pooler.dense.weight"] if getattr(spec, "pooler", False) else []
+    parts += ["final_logits_bias"] if getattr(spec, "output_bias", False) else []
+    try:
+        there, _ = read(shared | _PUBLISHED[type(spec)].write(spec, kind, shared), "", parts)
+        return differences(computed(spec), computed(there))
+    except TextmillError as error:
+        return [f"no model such as this ({error})"]
 
 
 def write(
@@ -64,31 +96,33 @@ def write(
 ) -> dict[str, Any]:
     """The config.json of a model. `dtype` as PyTorch calls it, such as `float32`; end, pad and start are ids, the last
     what a text begins with, where it is not the end of the one before."""
-    kind, _ = twin(spec, head)
-    begin = end if start is None else start
+    kind, _ = published_architecture(spec, head)
+    config = _shared(
+        spec, kind, vocabulary, dtype=dtype, end=end, pad=pad, start=end if start is None else start
+    )
+    if kind not in OURS:
+        config |= _PUBLISHED[type(spec)].write(spec, kind, config)
+        return config if head is None else config | heads.write(kind, head)
+    config |= {"max_position_embeddings": spec.context, "textmill": schema.write(spec)}
+    return config if head is None else config | {heads.OWN_KEY: schema.write(head)}
+
+
+def _shared(
+    spec: ModelSpec, kind: str, vocabulary: int, *, dtype: str, end: int, pad: int, start: int
+) -> dict[str, Any]:
+    """The fields that every architecture has."""
     config = {
         "architectures": [_architecture(spec, kind)],
         "model_type": kind,
         "vocab_size": vocabulary,
-        "bos_token_id": begin,
+        "bos_token_id": start,
         "eos_token_id": end,
         "pad_token_id": pad,
         "dtype": dtype,
         "torch_dtype": dtype,
         "use_cache": True,
     }
-    if not isinstance(spec, NGramSpec):
-        config["tie_word_embeddings"] = spec.tied
-    if kind in OURS:
-        config |= {"max_position_embeddings": spec.context, "textmill": schema.write(spec)}
-        return config if head is None else config | {heads.OWN_KEY: schema.write(head)}
-    if isinstance(spec, EncoderSpec):
-        config |= encoders.write(spec, kind, pad)
-    elif isinstance(spec, EncoderDecoderSpec):
-        config |= encoder_decoders.write(spec, kind, begin)
-    elif isinstance(spec, DecoderSpec):
-        config |= decoders.write(spec, kind)
-    return config if head is None else config | heads.write(kind, head)
+    return config if isinstance(spec, NGramSpec) else config | {"tie_word_embeddings": spec.tied}
 
 
 def _architecture(spec: ModelSpec, kind: str) -> str:
@@ -156,12 +190,8 @@ def _spec(config: Mapping[str, Any], where: object, names: Collection[str]) -> M
         if family not in _OWN_SPECS:
             raise TextmillError(f"{family!r} is no family of models", where=where)
         return schema.read(_OWN_SPECS[family], ours, str(where), "textmill")
-    if kind in decoders.CLASSES:
-        return decoders.read(config, where)
-    if kind in encoders.CLASSES:
-        return encoders.read(config, where, names)
-    assert kind in encoder_decoders.CLASSES
-    return encoder_decoders.read(config, where, names)
+    family = next(family for family in _PUBLISHED.values() if kind in family.CLASSES)
+    return family.read(config, where, names)
 
 
 def _sane(spec: ModelSpec) -> None:

@@ -1,7 +1,7 @@
 """The standard directory, out and in: one directory is the model (DESIGN §4).
 
-Whoever reads Hugging Face directories reads this one, where the architecture has a twin there; where it has
-none, `config.json` says `model_type: textmill`, and why is told in `textmill.json`.
+Whoever reads Hugging Face directories reads this one, where a published architecture computes what the model does;
+where none does, `config.json` says `model_type: textmill`, and `textmill.json` says why.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from textmill.base.files import atomic_directory, read_json, write_json, write_t
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
 from textmill.interop.huggingface import mixtures, weights
+from textmill.interop.huggingface.configs import heads
 from textmill.interop.huggingface.stored import INDEX, WEIGHTS, Stored, opened, read_table
 from textmill.models import build
 from textmill.models.encoder import Encoder
@@ -29,13 +30,13 @@ from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import READ_AND_WRITE, ModelSpec
+from textmill.specs.model import READ_AND_WRITE, ModelSpec, computed
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
 from textmill.tokenization.load import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
-__all__ = ["INDEX", "WEIGHTS", "Pretrained", "has_twin", "read", "write"]
+__all__ = ["INDEX", "WEIGHTS", "Pretrained", "is_published", "read_directory", "write_directory"]
 FORMAT = 1  # of textmill.json
 _BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
     "bert": "BertModel",
@@ -44,12 +45,12 @@ _BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
 }
 
 
-def has_twin(config: Mapping[str, Any]) -> bool:
-    """Whether transformers has the architecture a config.json names."""
+def is_published(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json names a published architecture: one that transformers has."""
     return config.get("model_type") not in (*configuration.OURS, mixtures.MODEL_TYPE)
 
 
-def write(
+def write_directory(
     directory: Path | str,
     model: nn.Module,
     tokenizer: AnyTokenizer,
@@ -64,16 +65,16 @@ def write(
     Args:
         model: its weights are written in the dtype they have; tied ones once.
         generation: the defaults published with it.
-        info: plain data kept in textmill.json: task, lineage, figures.
+        info: plain data kept in textmill.json: objective, lineage, figures.
         extra: other text files to put beside, by name, such as README.md.
         template: of conversations, in Jinja.
 
-    Returns the contents of textmill.json; `twin` is the published architecture, or None with `reason`.
+    Returns the contents of textmill.json; `architecture` is the published one, or None with `reason`.
     """
     spec, head, vocabulary = model.spec, head_of(model), model.vocabulary
     assert isinstance(spec, ModelSpec)
     assert isinstance(vocabulary, int)
-    kind, _ = configuration.twin(spec, head)
+    kind, _ = configuration.published_architecture(spec, head)
     about = _about(spec, head, vocabulary, generation, info)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     ends = {"end": tokenizer.end, "pad": tokenizer.pad}
@@ -89,7 +90,7 @@ def write(
             metadata={"format": "pt"},
         )
         write_json(place / "config.json", config)
-        write_json(place / generations.NAME, generations.write(generation, config, tokenizer.ends))
+        write_json(place / generations.NAME, generations.write_generation(generation, config, tokenizer.ends))
         tokenizer.save(place / "tokenizer.json")
         if isinstance(tokenizer, Tokenizer):  # others say themselves what there is to say
             write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
@@ -108,15 +109,15 @@ def _about(
     info: Mapping[str, Any],
 ) -> dict[str, Any]:
     """textmill.json."""
-    kind, reason = configuration.twin(spec, head)
+    kind, reason = configuration.published_architecture(spec, head)
     return {
         "format": FORMAT,
         "textmill": textmill.__version__,
-        "task": info.get("task"),
+        "objective": info.get("objective"),
         "model": schema.write(spec),
         "head": None if head is None else schema.write(head),
         "vocabulary": vocabulary,
-        "twin": None if kind in configuration.OURS else kind,
+        "architecture": None if kind in configuration.OURS else kind,
         "reason": reason or None,
         "generation": schema.write(generation),
         "info": dict(info),
@@ -155,7 +156,7 @@ def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
     }
 
 
-def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
+def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     """Load a standard directory: ours, or one of `configuration.READ` that others wrote. Code that lies beside the
     weights is never run: what a model_type computes is written here.
 
@@ -181,8 +182,14 @@ def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretraine
             spec, head = _own_specs(about, spec, head, directory / "textmill.json")
         elif head is None and weights.apart(kind, spec, stored):
             spec = dataclasses.replace(spec, tied=False)  # type: ignore
-        if head is not None and configuration.twin(spec, head)[0] != kind:
-            raise TextmillError(configuration.twin(spec, head)[1], where=where, advice="choose another model")
+        if (
+            head is not None
+            and kind not in configuration.OURS
+            and (why := heads.departures(kind, spec, head))
+        ):
+            raise TextmillError(
+                f"{kind} is published with {' and '.join(why)}", where=where, advice="choose another model"
+            )
         model = _empty(spec, vocabulary, head, stored, where)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
         taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head)
@@ -229,7 +236,7 @@ def _template(directory: Path) -> str | None:
 
 def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:
     """A mixture, its parts read from where they are."""
-    parts = [read(part, dtype) for part in mixtures.parts_of(directory)]
+    parts = [read_directory(part, dtype) for part in mixtures.parts_of(directory)]
     model = Mixture([part.model for part in parts], mixtures.gate_of(directory))
     about = read_json(directory / "textmill.json")
     return Pretrained(
@@ -250,25 +257,20 @@ def _own_specs(
         own = None if head is None else schema.read(type(head), about["head"], str(where), "head")
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no model ({error})", where=where) from error
-    described = [
-        configuration.write(one, 1, dtype="", end=0, pad=0, head=its)
-        for one, its in ((spec, own), (_with(found, spec), _with(head, own)))
-    ]
-    if described[0] != described[1]:
+    if head is not None and own is not None:
+        head = dataclasses.replace(head, dropout=own.dropout)  # which no logit depends on
+    here, there = (
+        computed(one) | {"pooler": None} for one in (spec, found)
+    )  # a head that reads none leaves it out
+    if here != there or own != head:
         raise DamagedError(
             "describes another model than config.json does", where=where, advice="publish the model again"
         )
     return spec, own
 
 
-def _with(found: Any, own: Any) -> Any:
-    """A spec with those fields of our own that change nothing computed: config.json may say them otherwise."""
-    free = {name: getattr(own, name) for name in ("dropout", "start") if hasattr(found, name)}
-    return dataclasses.replace(found, **free) if free else found
-
-
 def _read_generation(directory: Path, about: Mapping[str, Any], config: Mapping[str, Any]) -> GenerationSpec:
     """Our own file says all of it."""
     if "generation" not in about:
-        return generations.read(directory, config)
+        return generations.read_generation(directory, config)
     return schema.read(GenerationSpec, about["generation"], str(directory / "textmill.json"), "generation")

@@ -130,8 +130,8 @@ def ours(
         rule.ours: _take(rule, [stored.load(name) for name in names], config, dtype) for rule, names in found
     }
     used = {name for _, names in found for name in names}
-    twins = {spelling for rule, _ in found for one in rule.also for spelling in spellings(kind, one)}
-    left = set(stored.entries) - used - twins
+    copies = {spelling for rule, _ in found for one in rule.also for spelling in spellings(kind, one)}
+    left = set(stored.entries) - used - copies
     ignored = tuple(sorted(name for name in left if not computed(kind, name)))
     return Taken(state, tuple(missing), ignored)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from textmill.models.pretrained import Pretrained
 
 # What a model's directory on a hub holds that is of use here; never code, never pickles.
 _WANTED = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "*.model", "*.spm")
@@ -20,7 +23,7 @@ def supported() -> dict[str, Any]:
     return {
         "read": dict(formats.READ),
         "model_types": formats.model_types(),
-        "write": {name: {"about": one.about, "needs": one.needs} for name, one in formats.FORMATS.items()},
+        "write": {name: {"about": form.about, "needs": form.needs} for name, form in formats.FORMATS.items()},
     }
 
 
@@ -50,21 +53,21 @@ def bring_in(
         from textmill.interop.huggingface import pickles
 
         path = pickles.converted(path, workspace.root / "converted")
-    published = load.load(path)
+    model = load.load(path)
     origin = {"source": source, "remote": remote}
     if path.is_file():
         origin["sha256"] = sha256_file(path)
-    directory.write(
+    directory.write_directory(
         target,
-        published.model,
-        published.tokenizer,
-        published.generation,
-        {**published.info, "origin": origin},
-        template=published.template,
+        model.model,
+        model.tokenizer,
+        model.generation,
+        {**model.info, "origin": origin},
+        template=model.template,
         extra=sentences.files(path) if path.is_dir() else None,
     )
-    left = {"missing": list(published.missing), "ignored": list(published.ignored)}
-    return {"model": str(target), **_facts(published), "origin": origin, **left}
+    left = {"missing": list(model.missing), "ignored": list(model.ignored)}
+    return {"model": str(target), **_facts(model), "origin": origin, **left}
 
 
 def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
@@ -78,21 +81,21 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
         )
     if path.exists():
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
-    published = load.load(locate_model(workspace, target))
-    written = formats.FORMATS[form].write(published, path)
+    model = load.load(locate_model(workspace, target))
+    written = formats.FORMATS[form].write(model, path)
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
         "path": str(path),
         "format": form,
         "bytes": sum(item.stat().st_size for item in files),
         "notes": written.get("notes", []) if isinstance(written, dict) else [],
-        **_facts(published),
+        **_facts(model),
     }
 
 
-def _facts(published: Any) -> dict[str, Any]:
-    number = sum(parameter.numel() for parameter in published.model.parameters())
-    return {"kind": published.spec.kind, "parameters": number, "vocabulary": published.tokenizer.vocabulary}
+def _facts(model: Pretrained) -> dict[str, Any]:
+    number = sum(parameter.numel() for parameter in model.model.parameters())
+    return {"kind": model.spec.kind, "parameters": number, "vocabulary": model.tokenizer.vocabulary}
 
 
 def _fetched(workspace: Workspace, name: str) -> Path:
@@ -107,9 +110,9 @@ def _fetched(workspace: Workspace, name: str) -> Path:
         ) from None
     workspace.reporter.note(f"fetching {name} from the Hugging Face hub")
     try:
-        found = huggingface_hub.snapshot_download(
+        fetched = huggingface_hub.snapshot_download(
             name, cache_dir=workspace.root / "hub", allow_patterns=list(_WANTED)
         )
     except Exception as error:  # whatever the library raises: no network, no such name, no right to it
         raise TextmillError(f"could not be fetched ({type(error).__name__}: {error})", where=name) from error
-    return Path(found)
+    return Path(fetched)

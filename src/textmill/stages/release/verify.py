@@ -37,8 +37,8 @@ def verify(
     from textmill.interop import parity
 
     texts = [_read(path) for path in files] or TEXTS
-    place = locate_model(workspace, target)
-    return parity.verify(place, texts, compiled=compiled, weights=weights, exports=exports).plain()
+    path = locate_model(workspace, target)
+    return parity.verify(path, texts, compiled=compiled, weights=weights, exports=exports).plain()
 
 
 def _read(path: Path) -> str:

@@ -8,10 +8,12 @@ from typing import Any
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
-from textmill.stages.tracing.index import prepared_of
-from textmill.stages.workspace.prepared import PARTS
+from textmill.specs.corpus import named
+from textmill.stages.tracing.index import data_of
+from textmill.stages.workspace.run_data import PARTS
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.cleaning.contamination import contamination
+from textmill.text.document import TEXT
 
 
 def overlap(
@@ -19,15 +21,24 @@ def overlap(
 ) -> dict[str, Any]:
     """Of each evaluation set: its examples, and how many are found in a part of a corpus, in which way and where.
 
-    target: a recipe or a run. ngram: words in a row that count as found.
+    target: a recipe or a run; records of a set are read as those of its corpus are. ngram: words in a row that count
+    as found.
     Raises RecipeError for an unknown part and for a set that cannot be read.
     """
     if part not in PARTS:
         raise RecipeError(
             f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
         )
-    prepared, name = prepared_of(workspace, target)
-    spec = ContaminationStep(files=tuple(map(str, files)), ngram=ngram, action="report")
-    documents = prepared.open_corpus().documents(part)
-    sets = contamination.overlap(documents, spec, Path.cwd())
-    return {"corpus": str(prepared.corpus.path), "name": name, "part": part, "ngram": ngram, "sets": sets}
+    data = data_of(workspace, target)
+    sources = data.prepared.corpus.spec["sources"]
+    texts = [field for source in sources for field in source.get("text_fields") or ()]
+    fields = dict.fromkeys([*(name for field in texts for name in reversed(named(field))), TEXT])
+    spec = ContaminationStep(files=tuple(map(str, files)), fields=tuple(fields), ngram=ngram, action="report")
+    sets = contamination.overlap(data.corpus.documents(part), spec, Path.cwd())
+    return {
+        "corpus": str(data.prepared.corpus.path),
+        "name": data.recipe.name,
+        "part": part,
+        "ngram": ngram,
+        "sets": sets,
+    }

@@ -53,7 +53,7 @@ def forget(workspace: Workspace, names: Sequence[str]) -> dict[str, Any]:
         try:
             found |= {one.document: one for one in holdings.find(workspace, name, corpora)}
         except TextmillError:
-            if not (ids := holdings.ids_of(name)):
+            if not (ids := holdings.ids_of(name, corpora)):
                 raise
             found |= {one: Holding(one, name) for one in ids}
     same, near = holdings.alike(corpora, set(found))

@@ -2,7 +2,7 @@
 
 A document has an id (the hash of its text as collected), and a place: the file, the member or the line it came from. A
 person may give the id or the beginning of one, the place, the end of a place that only one file has, or the path of a
-file or folder. A file that is still there is read again, so that its text is found under whatever place it stood.
+file or folder. A file that is still there is read again, so that its texts are found under whatever place they stood.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = No
     or the beginning of an id means several things.
     """
     chosen = corpora(workspace) if within is None else list(within)
-    ids, places = _read(name)
+    ids, places = _read(name, chosen)
     exact = _Wanted(ids=ids, places=places)
     found = _matching(chosen, exact)
     if not found and _BEGINNING.match(name):
@@ -101,28 +101,35 @@ def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = No
     return list(found.values())
 
 
-def ids_of(name: str) -> tuple[str, ...]:
-    """The ids a name gives by itself: a whole id, or those of the texts of a file that is there."""
-    return _read(name)[0]
+def ids_of(name: str, within: Sequence[Artifact]) -> tuple[str, ...]:
+    """The ids a name gives by itself: a whole id, or those of the documents of a file that is there, read as plain text
+    and as the sources of these corpora read records."""
+    return _read(name, within)[0]
 
 
-def _read(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(ids, places) a name means before any corpus is asked."""
+def _read(name: str, within: Sequence[Artifact]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(ids, places) a name means before any corpus is asked for them."""
     ids = [name] if _BEGINNING.match(name) and len(name) == _ID else []
     places, path = [name], Path(name).expanduser()
     if path.exists():
         places += [str(path.absolute()), str(path.resolve())]
         if path.is_file():
-            ids += _texts(path)
+            read_as = {
+                tuple(source.get("text_fields") or ())
+                for corpus in within
+                for source in corpus.spec["sources"]
+            }
+            ids += [found for fields in sorted({(), *read_as}) for found in _documents(path, fields or None)]
     return tuple(ids), tuple(dict.fromkeys(places))
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """The ids of the texts a file holds now."""
+def _documents(path: Path, text_fields: tuple[str, ...] | None) -> Iterator[str]:
+    """The ids of the documents a file holds now."""
     from textmill.text.sources import table
 
     try:
-        for item in table.read(FilesSource(paths=(str(path.absolute()),)), LimitSpec(), Path.cwd()):
+        source = FilesSource(paths=(str(path.absolute()),), text_fields=text_fields)
+        for item in table.read(source, LimitSpec(), Path.cwd()):
             if isinstance(item, Document):
                 yield item.id
     except RecipeError:

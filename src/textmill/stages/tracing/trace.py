@@ -4,22 +4,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from textmill.base.errors import TextmillError
-from textmill.index.search import Index
 from textmill.index.trace import COMMON, HOLDERS, SHORTEST, Span
 from textmill.index.trace import trace as spans_of
 from textmill.stages.preparation.prepare import trained_on
-from textmill.stages.tracing.index import Opened, index, open_index
+from textmill.stages.tracing.index import Opened, open_index, opened
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.tokenizer import without_surrogates
 
 _SAMPLE_SPAN = 5  # tokens of a span in a sample, at least
+
+
+class SpanDocument(TypedDict):
+    """A document that holds a span: its id, where it came from, how often it does, and first where, in tokens."""
+
+    document: str
+    source: str
+    count: int
+    token: int
+
+
+class TracedSpan(TypedDict):
+    """Characters [start, end) of a text that stand in the corpus: how long, how rare (bits under the corpus' own
+    frequencies), how often, and in how many documents, of which `found_in` names the first."""
+
+    start: int
+    end: int
+    text: str
+    tokens: int
+    bits: float
+    count: int
+    documents: int
+    found_in: list[SpanDocument]
+
+
+class Trace(TypedDict):
+    """A text, its spans in order, and how many of its tokens are in one (`covered`)."""
+
+    text: str
+    tokens: int
+    covered: int
+    seconds: float
+    spans: list[TracedSpan]
 
 
 def trace(
@@ -37,13 +69,13 @@ def trace(
     text: left out, the samples of the run's evaluation. Raises TextmillError when there are none.
     """
     texts = [text] if text is not None else _samples(workspace, target)
-    opened = open_index(workspace, target, part)
+    found = open_index(workspace, target, part)
     settings = {"shortest": shortest, "common": common, "documents": documents}
     return {
-        "index": str(opened.artifact.path),
+        "index": str(found.artifact.path),
         "part": part,
         **settings,
-        "texts": [_traced(opened, item, **settings) for item in texts],
+        "texts": [_traced(found, item, **settings) for item in texts],
     }
 
 
@@ -61,12 +93,10 @@ def of_samples(
     tokens stand in the corpus word for word (`covered` of `tokens`), and with its longest spans and their documents;
     `start` and `end` are characters of `text`. Spans are shorter than a trace's own: a sample is short itself.
     """
-    prepared = trained_on(run, workspace)
-    artifact = index(prepared, workspace, name=run.name)
-    opened = Opened(Index(artifact.path), prepared.open_tokenizer(), artifact)
+    found = opened(trained_on(run, workspace), workspace)
     rows = []
     for sample in samples:
-        row = _traced(opened, sample["text"], shortest=_SAMPLE_SPAN, common=COMMON, documents=documents)
+        row = _traced(found, sample["text"], shortest=_SAMPLE_SPAN, common=COMMON, documents=documents)
         longest = sorted(row["spans"], key=lambda span: -span["tokens"])[:spans]
         rows.append(row | {"spans": sorted(longest, key=lambda span: span["start"])})
     return rows
@@ -83,7 +113,7 @@ def _samples(workspace: Workspace, target: str) -> list[str]:
     return [sample["prompt"] + sample["text"] for sample in samples]
 
 
-def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents: int) -> dict[str, Any]:
+def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents: int) -> Trace:
     begin = time.perf_counter()
     text = without_surrogates(text)
     ids = opened.tokenizer.encode(text)
@@ -102,7 +132,7 @@ def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents:
     }
 
 
-def _row(span: Span, text: str, places: _Characters) -> dict[str, Any]:
+def _row(span: Span, text: str, places: _Characters) -> TracedSpan:
     start, end = places.span(span.start, span.end)
     return {
         "start": start,

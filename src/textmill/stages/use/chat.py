@@ -1,18 +1,14 @@
-"""`textmill chat`: a conversation with a model, through its own chat template."""
+"""A conversation with a model, through its own chat template."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
-from textmill.base import machine, schema
-from textmill.base.errors import TextmillError
-from textmill.specs.model import READ_AND_WRITE
-from textmill.specs.recipe import GenerationSpec
-from textmill.stages.workspace.locate import locate_model
-from textmill.stages.workspace.workspace import Workspace
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.specs.generation import GenerationSpec
 from textmill.tokenization.chat import template as templates
 from textmill.tokenization.chat.template import ChatTemplate
 
@@ -24,6 +20,13 @@ if TYPE_CHECKING:
     from textmill.tokenization.load import AnyTokenizer
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
+
+
+class Message(TypedDict):
+    """What somebody said. role: system, user or assistant."""
+
+    role: str
+    content: str
 
 
 @dataclass
@@ -39,7 +42,7 @@ class Conversation:
     template: ChatTemplate
     spec: GenerationSpec
     context: int
-    messages: list[dict[str, str]] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     forgotten: int = 0
 
     def __post_init__(self) -> None:
@@ -68,17 +71,11 @@ class Conversation:
         Raises TextmillError when the message alone is longer than the model reads, or the template refuses it; then
         nothing has been said.
         """
-        from textmill.decoding.prompt import Prompt
-        from textmill.decoding.stream import generate_text
-
         self.messages.append({"role": USER, "content": text})
         answer: list[str] = []
         begun = False
         try:
-            prompt = Prompt(self._fitting())
-            for piece in generate_text(
-                self._reader, self.tokenizer, [prompt], self.spec, context=self.context, ends=self.ends
-            ):
+            for piece in self.reply():
                 begun = True
                 answer.append(piece.text)
                 yield piece
@@ -87,6 +84,16 @@ class Conversation:
                 self.messages.append({"role": ASSISTANT, "content": "".join(answer)})
             else:
                 self.messages.pop()
+
+    def reply(self) -> Iterator[TextPiece]:
+        """An answer to the messages as they are, piece by piece; none is added. Raises as `say`."""
+        from textmill.decoding.prompt import Prompt
+        from textmill.decoding.stream import generate_text
+
+        prompt = Prompt(self._fitting())
+        return generate_text(
+            self._reader, self.tokenizer, [prompt], self.spec, context=self.context, ends=self.ends
+        )
 
     def _fitting(self) -> list[int]:
         """The ids of the conversation, without its oldest turns where the context is full."""
@@ -102,61 +109,40 @@ class Conversation:
                 return ids
         raise TextmillError(
             f"the message takes {len(ids)} tokens and there is room for {room}",
-            advice="say it in fewer words, or ask for a shorter answer with --tokens",
+            advice=f"the model reads {self.context}: say it in fewer words, or ask for fewer tokens in the answer",
         )
 
 
-def begin(
-    workspace: Workspace,
-    target: str,
-    *,
-    changes: Mapping[str, Any],
-    weights: str = "fp32",
-    system: str | None = None,
-    template: Path | None = None,
-) -> Conversation:
-    """A conversation with a model: a run, a model's directory, or a file that is one.
+def checked(messages: Sequence[Message]) -> list[Message]:
+    """A copy of messages, the last of which wants an answer. Raises RecipeError when they are none."""
+    for number, message in enumerate(messages):
+        if not all(isinstance(message.get(key), str) for key in Message.__annotations__):
+            raise RecipeError(
+                "is no message", where=f"messages[{number}]", advice="it has a text as role and as content"
+            )
+    if not messages or messages[-1]["role"] != USER:
+        raise RecipeError("nobody asked anything", where="messages", advice="the last is the user's")
+    return list(messages)
 
-    changes: what overrides the model's own generation defaults. template: a Jinja file to use instead of the model's.
-    Raises RecipeError when an option is out of range, TextmillError when there is no such model, or when it cannot
-    hold a conversation.
+
+def template_of(model: Pretrained, path: Path, given: Path | None = None) -> ChatTemplate:
+    """The template a person gives, or the model's own, or that of models trained here. `path`: of the model.
+
+    Raises TextmillError when there is none, or it cannot be read.
     """
-    from textmill.decoding.layout import prepare
-    from textmill.interop.load import load
-
-    place = Path(target) if Path(target).is_file() else locate_model(workspace, target)
-    published = load(place)
-    if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
-        raise TextmillError(f"a model of kind {published.spec.kind!r} holds no conversations", where=place)
-    machine.keep_memory()
-    plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
-    conversation = Conversation(
-        model=prepare(published.model, weights),
-        tokenizer=published.tokenizer,
-        template=_template(published, place, template),
-        spec=schema.read(GenerationSpec, plain, "options"),
-        context=published.spec.context,
-    )
-    if system is not None:
-        conversation.system(system)
-    return conversation
-
-
-def _template(published: Pretrained, place: Path, given: Path | None) -> ChatTemplate:
-    """The template a person gives, or the model's own, or that of models trained here."""
-    names = published.tokenizer.names
+    names = model.tokenizer.names
     if given is not None:
         try:
             return ChatTemplate(given.read_text(encoding="utf-8"), names, where=given)
         except (OSError, UnicodeDecodeError) as error:
             raise TextmillError(f"cannot be read as text ({error})", where=given) from error
-    if published.template is not None:
-        return ChatTemplate(published.template, names, where=f"chat template of {place.name}")
-    found = templates.default(published.tokenizer)
-    if found is None:
+    if model.template is not None:
+        return ChatTemplate(model.template, names, where=f"chat template of {path.name}")
+    usual = templates.default(model.tokenizer)
+    if usual is None:
         raise TextmillError(
             "has no chat template: nobody said how it was trained to read conversations",
-            where=place,
+            where=path,
             advice="give one with --template FILE, or use `textmill generate`",
         )
-    return found
+    return usual

@@ -1,21 +1,21 @@
-"""`textmill embed`: a text as one vector, such that texts which mean alike lie near each other.
+"""A text as one vector, such that texts which mean alike lie near each other.
 
 Shapes: B texts, T tokens, D features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.specs.model import READ_AND_WRITE
-from textmill.stages.workspace.locate import locate_model
-from textmill.stages.workspace.workspace import Workspace
+from textmill.specs.model import TRAINED
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from textmill.interop.huggingface.sentences import Pooling, Sentences
     from textmill.models.pretrained import Pretrained
@@ -24,116 +24,94 @@ _BATCH_TOKENS = 8192  # read at once, padding included
 POOLINGS: dict[str, Pooling] = {"cls": "first", "mean": "mean", "last": "last", "max": "max"}
 
 
-def embed(
-    workspace: Workspace,
-    target: str,
-    texts: Sequence[str],
-    *,
-    pooling: str | None = None,
-    normalise: bool | None = None,
-) -> dict[str, Any]:
-    """The vectors of texts, in their order, and how they were made.
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Texts as vectors.
 
-    What pools them and whether they are scaled to length 1 is what the model's directory says; where it says nothing
-    the mean of the states is scaled. `pooling` and `normalise` say it otherwise.
-
-    Raises RecipeError for an unknown pooling, and TextmillError when there is no such model, or none that has states.
+    vectors     (B, D) float32, in the order of the texts
+    tokens      read of each text, what its tokenizer puts around it included; cut: texts that were longer than the
+                model reads, and lost their ends
+    pooling     which states stand for a text: cls, mean, last or max; normalised: whether the vectors have length 1
     """
-    from textmill.interop import load
+
+    vectors: np.ndarray
+    tokens: list[int]
+    cut: int
+    pooling: str
+    normalised: bool
+
+
+def settings(path: Path, pooling: str | None = None, normalise: bool | None = None) -> Sentences:
+    """How the model at `path` embeds texts: what its directory says, or the mean of the states, scaled to length 1;
+    unless `pooling` and `normalise` say it otherwise.
+
+    Raises RecipeError for an unknown pooling, TextmillError where the directory asks for what is not supported.
+    """
     from textmill.interop.huggingface import sentences
 
-    place = locate_model(workspace, target)
-    said = (sentences.settings(place) if place.is_dir() else None) or sentences.Sentences()
+    own = (sentences.settings(path) if path.is_dir() else None) or sentences.Sentences()
     if pooling is not None:
         if pooling not in POOLINGS:
-            raise RecipeError(f"{pooling!r} is none of {', '.join(POOLINGS)}", where="--pooling")
-        said = replace(said, pooling=POOLINGS[pooling])
-    if normalise is not None:
-        said = replace(said, normalised=normalise)
-    published = load.load(place)
-    vectors, lengths, cut = vectors_of(published, texts, said)
-    if cut:
-        workspace.reporter.warn(
-            f"{cut} of {len(texts)} texts were longer than the model reads; their ends were cut off"
-        )
-    name = next(name for name, mode in POOLINGS.items() if mode == said.pooling)
-    return {
-        "model": str(target),
-        "width": int(vectors.shape[1]),
-        "pooling": name,
-        "normalised": said.normalised,
-        "cut": cut,
-        "tokens": lengths,
-        "embeddings": vectors,
-    }
+            raise RecipeError(f"{pooling!r} is none of {', '.join(POOLINGS)}", where="pooling")
+        own = replace(own, pooling=POOLINGS[pooling])
+    return own if normalise is None else replace(own, normalised=normalise)
 
 
-def vectors_of(
-    published: Pretrained, texts: Sequence[str], said: Sentences
-) -> tuple[np.ndarray, list[int], int]:
-    """(vectors (B, D) float32, tokens read of each text, how many texts were cut)."""
+def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings:
+    """The vectors of texts, each that of the text alone. Raises RecipeError for no texts, TextmillError when the model
+    has no states."""
     import torch
 
-    model, rows, cut = published.model.eval(), *_rows(published, texts, said)
-    if not hasattr(model, "encode" if published.spec.kind in READ_AND_WRITE else "hidden"):
-        raise TextmillError(f"a {published.spec.kind} model has no states", where="textmill embed")
-    found = torch.zeros(0, 0)
+    from textmill.data.codec import by_length
+
+    if model.spec.kind not in TRAINED:
+        raise TextmillError(f"a {model.spec.kind} model has no states to embed a text with")
+    if not texts:
+        raise RecipeError("there is no text to embed", where="TEXT", advice="give at least one")
+    rows, cut = _rows(model, texts, how)
+    vectors = torch.zeros(0, 0)
     with torch.inference_mode():
-        for places in _batches([len(row) for row in rows]):
-            vectors = _vectors(published, [rows[place] for place in places], said)
-            if not found.numel():
-                found = torch.zeros(len(rows), vectors.shape[1])
-            found[places] = vectors
-    return found.numpy(), [len(row) for row in rows], cut
+        for batch in by_length([len(row) for row in rows], _BATCH_TOKENS):
+            part = _vectors(model, [rows[number] for number in batch], how)
+            if not vectors.numel():
+                vectors = torch.zeros(len(rows), part.shape[1])
+            vectors[batch] = part
+    name = next(name for name, pooling in POOLINGS.items() if pooling == how.pooling)
+    return Embeddings(vectors.numpy(), [len(row) for row in rows], cut, name, how.normalised)
 
 
-def _rows(published: Pretrained, texts: Sequence[str], said: Sentences) -> tuple[list[list[int]], int]:
+def _rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> tuple[list[list[int]], int]:
     """The ids of each text, in the frame its tokenizer puts around it, and how many texts were cut to fit."""
-    tokenizer, spec = published.tokenizer, published.spec
+    tokenizer, context = model.tokenizer, model.spec.context
     prefix, suffix = list(tokenizer.prefix), list(tokenizer.suffix)
-    room = min(said.tokens or spec.context, spec.context) - len(prefix) - len(suffix)
+    room = min(how.tokens or context, context) - len(prefix) - len(suffix)
     if room < 1:
-        raise TextmillError(f"reads {spec.context} tokens only, which leaves no room for a text")
-    ids = [row.tolist() for row in tokenizer.encode_many([said.before + text for text in texts])]
+        raise TextmillError(f"reads {context} tokens only, which leaves no room for a text")
+    ids = [row.tolist() for row in tokenizer.encode_many([how.before + text for text in texts])]
     rows = [prefix + row[:room] + suffix for row in ids]
     return [row or [tokenizer.end] for row in rows], sum(len(row) > room for row in ids)
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places of texts of like length, together of no more than `_BATCH_TOKENS`."""
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
-
-
-def _vectors(published: Pretrained, rows: Sequence[Sequence[int]], said: Sentences) -> Any:
+def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences) -> Tensor:
     """(B, D) float32."""
     import torch
     from torch.nn import functional
 
     from textmill.data.batch import IGNORE, Batch
-    from textmill.models.heads import POOLED
+    from textmill.data.codec import padded
+    from textmill.models.heads import POOLED, Headed
 
-    width = max(map(len, rows))
-    inputs = torch.full((len(rows), width), published.tokenizer.pad)
-    real = torch.zeros(len(rows), width, dtype=torch.bool)
-    for place, row in enumerate(rows):
-        inputs[place, : len(row)] = torch.tensor(row)
-        real[place, : len(row)] = True
-    model: Any = published.model
-    mask = None if bool(real.all()) else real
-    if published.spec.kind in READ_AND_WRITE:
-        states = model.encode(inputs, mask)
+    ids, real = padded(rows, model.tokenizer.pad or 0)
+    inputs, mask = torch.from_numpy(ids), None if real is None else torch.from_numpy(real)
+    body: Any = model.model.body if isinstance(model.model, Headed) else model.model
+    if model.reads_source:
+        states = body.encode(inputs, mask)
     else:
-        states = getattr(model, "body", model).hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
+        states = body.hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
     states = states.float()
-    if said.pooling == "max":
-        vectors = states.masked_fill(~real[..., None], -torch.inf).amax(1)
+    if how.pooling == "max":
+        hidden = states if mask is None else states.masked_fill(~mask[..., None], -torch.inf)
+        vectors = hidden.amax(1)
     else:
-        vectors = POOLED[said.pooling](states, mask)
-    return functional.normalize(vectors, dim=-1) if said.normalised else vectors
+        vectors = POOLED[how.pooling](states, mask)
+    return functional.normalize(vectors, dim=-1) if how.normalised else vectors

@@ -1,125 +1,123 @@
-"""`textmill generate`: text from a published model."""
+"""Text from a model: pieces as they come, and the answers they make up."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from textmill.base import machine, schema
 from textmill.base.errors import TextmillError
-from textmill.specs.model import READ_AND_WRITE
-from textmill.specs.recipe import GenerationSpec
-from textmill.stages.tracing.index import open_index
-from textmill.stages.workspace.locate import locate_model, locate_run
-from textmill.stages.workspace.run import Run
-from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from textmill.decoding.hypothesis import Finish
     from textmill.decoding.speculate import Speculation
     from textmill.decoding.stream import TextPiece
     from textmill.index.draft import Drafter
-    from textmill.models.pretrained import Pretrained
+    from textmill.index.search import Index
+    from textmill.stages.workspace.run import Run
 
 
-@dataclass
-class Generation:
-    """A generation under way; iterating over it writes it. `reads`: the prompts are sources, which answers do not go on
-    from.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to one prompt.
 
-    Where it speculated, `report` tells afterwards what that came to, and the run, if there is one, notes it.
+    text      without the prompt, the end-of-text token and the stop string
+    finish    end: the model ended it; stop: a stop string came; length: no more tokens were to be written
+    tokens    written, end-of-text included; logprob: the sum of their natural log probabilities under the model
+    cut       tokens of the prompt that were left out, since the model reads no more
+    score     what answers were ranked by, where they were searched for (higher is better)
     """
 
-    pieces: Iterator[TextPiece]
-    speculation: Speculation | None = None
-    run: Run | None = None
-    reads: bool = False
-    _tokens: dict[tuple[int, int], int] = field(default_factory=dict)
-    _seconds: float = 0.0
+    prompt: str
+    sample: int
+    text: str
+    finish: Finish | None
+    tokens: int
+    logprob: float
+    cut: int = 0
+    score: float | None = None
 
-    def __iter__(self) -> Iterator[TextPiece]:
+    def plain(self) -> dict[str, object]:
+        """The fields that say something, as JSON has them."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+class Stream(Iterator["TextPiece"]):
+    """An answer, or several, on the way: iterating writes them, and gives each piece of text as it becomes certain.
+
+    A piece says which prompt (`row`) and `sample` it goes on with. Pieces of different answers come in turns.
+    """
+
+    def __init__(
+        self,
+        pieces: Iterable[TextPiece],
+        prompts: Sequence[str],
+        samples: int = 1,
+        speculation: Speculation | None = None,
+        run: Run | None = None,
+    ) -> None:
+        """run: notes what speculation came to, where there is any."""
+        self.prompts, self.samples = prompts, samples
+        self._speculation, self._run = speculation, run
+        self._texts: dict[tuple[int, int], list[str]] = {}
+        self._last: dict[tuple[int, int], TextPiece] = {}
+        self._seconds = 0.0
+        self._pieces = self._kept(pieces)
+
+    def __next__(self) -> TextPiece:
+        return next(self._pieces)
+
+    def _kept(self, pieces: Iterable[TextPiece]) -> Iterator[TextPiece]:
         begun = time.perf_counter()
-        for piece in self.pieces:
-            self._tokens[piece.row, piece.sample] = piece.tokens
+        for piece in pieces:
+            key = (piece.row, piece.sample)
+            self._texts.setdefault(key, []).append(piece.text)
+            self._last[key] = piece
             yield piece
         self._seconds = time.perf_counter() - begun
-        if self.run is not None and self.speculation is not None:
+        if self._run is not None and self._speculation is not None:
             with contextlib.suppress(TextmillError):  # somebody else's run may not be written to
-                self.run.event("generated", speculation=self.report())
+                self._run.event("generated", speculation=self.speculation)
 
-    def report(self) -> dict[str, Any] | None:
-        """Accepted tokens a step, share of steps speculated, speed; None when nothing was speculated on."""
-        if self.speculation is None:
+    def answers(self) -> list[Answer]:
+        """The whole answers, by prompt and then by sample; what is not written yet is written first."""
+        for _ in self:
+            pass
+        return [
+            Answer(
+                self.prompts[row],
+                sample,
+                "".join(self._texts[row, sample]),
+                last.finish,
+                last.tokens,
+                last.logprob,
+                last.cut,
+                last.score,
+            )
+            for (row, sample), last in sorted(self._last.items())
+        ]
+
+    @property
+    def speculation(self) -> dict[str, object] | None:
+        """Accepted tokens a step, share of steps speculated, speed, once all is written; None when it was off."""
+        if self._speculation is None:
             return None
-        speed = sum(self._tokens.values()) / self._seconds if self._seconds else None
-        return self.speculation.report.plain() | {
-            "tokens_per_second": None if speed is None else round(speed, 1)
-        }
+        tokens = sum(piece.tokens for piece in self._last.values())
+        speed = round(tokens / self._seconds, 1) if self._seconds else None
+        return self._speculation.report.plain() | {"tokens_per_second": speed}
 
 
-def generate(
-    workspace: Workspace,
-    target: str,
-    prompts: Sequence[str],
-    *,
-    changes: Mapping[str, Any],
-    samples: int = 1,
-    weights: str = "fp32",
-) -> Generation:
-    """Stream the continuations of prompts; `changes` override the model's own generation defaults.
-
-    Raises RecipeError when an option is out of range, TextmillError when there is no such model, or when it is to
-    draw guesses from a corpus that cannot be found.
-    """
-    from textmill.decoding import stream
-    from textmill.decoding.layout import prepare
-    from textmill.decoding.prompt import of_text
-    from textmill.interop.load import load
-
-    published = load(locate_model(workspace, target))
-    if not hasattr(published.model, "begin"):
-        raise TextmillError(
-            f"a model of kind {published.spec.kind!r} writes no text",
-            where=target,
-            advice="`textmill embed` makes vectors with it",
-        )
-    plain = schema.write(published.generation or GenerationSpec()) | dict(changes)
-    spec = schema.read(GenerationSpec, plain, "options")
-    run = _run(workspace, target)
-    ahead = speculation(workspace, run, spec.speculate)
-    machine.keep_memory()
-    together = len(prompts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
-    model = prepare(published.model, weights, rows=min(together, 32 * spec.beams))
-    start = target_start(published)
-    asked = [of_text(published.tokenizer, text, start=start) for text in prompts]
-    pieces = stream.generate_text(model, published.tokenizer, asked, spec, samples=samples, speculation=ahead)
-    return Generation(pieces, ahead, run, reads=start is not None)
+def collect(pieces: Iterable[TextPiece], prompts: Sequence[str], samples: int = 1) -> list[dict[str, object]]:
+    """The answers that pieces make up, as plain data."""
+    return [answer.plain() for answer in Stream(pieces, prompts, samples).answers()]
 
 
-def target_start(published: Pretrained) -> int | None:
-    """The id a target begins with, of a model that reads a source; None of one that goes on from its prompt."""
-    if published.spec.kind not in READ_AND_WRITE:
-        return None
-    start = getattr(published.spec, "start", None)
-    return published.tokenizer.start if start is None else start
-
-
-def _run(workspace: Workspace, target: str) -> Run | None:
-    """The run a model belongs to; None for a directory on its own."""
-    try:
-        return locate_run(workspace, target)
-    except TextmillError:
-        return None
-
-
-def speculation(workspace: Workspace, run: Run | None, kind: str) -> Speculation | None:
-    """Speculative decoding as a GenerationSpec asks for it: None when it is off.
-
-    Guesses from the corpus need its index, which is built where it is missing. Raises TextmillError when the model
-    belongs to no run, so that nobody knows its corpus.
-    """
+def speculation(kind: str, corpus: Callable[[], Index]) -> Speculation | None:
+    """Speculative decoding as a GenerationSpec asks for it: None when it is off. `corpus` opens the index guesses are
+    drawn from, where they are."""
     if kind == "off":
         return None
     from textmill.decoding.speculate import Speculation
@@ -129,59 +127,6 @@ def speculation(workspace: Workspace, run: Run | None, kind: str) -> Speculation
     if kind in ("prompt", "both"):
         makers["prompt"] = ContextDrafter
     if kind in ("corpus", "both"):
-        if run is None:
-            raise TextmillError(
-                "belongs to no run here, so its corpus is not known",
-                where="--speculate",
-                advice="`--speculate prompt` draws its guesses from the prompt",
-            )
-        corpus = open_index(workspace, str(run.path)).index
-        makers["corpus"] = lambda: CorpusDrafter(corpus)
+        index = corpus()
+        makers["corpus"] = lambda: CorpusDrafter(index)
     return Speculation(lambda: {name: make() for name, make in makers.items()})
-
-
-@dataclass
-class Answers:
-    """The pieces of a generation, put together by prompt and sample."""
-
-    prompts: Sequence[str]
-    samples: int
-    _texts: dict[tuple[int, int], list[str]] = field(default_factory=dict)
-    _ends: dict[tuple[int, int], str] = field(default_factory=dict)
-    _tokens: dict[tuple[int, int], int] = field(default_factory=dict)
-    _scores: dict[tuple[int, int], float] = field(default_factory=dict)
-
-    def add(self, piece: TextPiece) -> None:
-        """Take in one piece."""
-        key = (piece.row, piece.sample)
-        self._texts.setdefault(key, []).append(piece.text)
-        self._tokens[key] = piece.tokens
-        if piece.score is not None:
-            self._scores[key] = piece.score
-        if piece.finish:
-            self._ends[key] = piece.finish
-
-    def plain(self) -> dict[str, Any]:
-        """Every answer with its prompt, how it ended, its length in tokens, and what it was ranked by, if it was."""
-        keys = [(row, sample) for row in range(len(self.prompts)) for sample in range(self.samples)]
-        return {
-            "answers": [
-                {
-                    "prompt": self.prompts[row],
-                    "sample": sample,
-                    "text": "".join(self._texts.get((row, sample), [])),
-                    "finish": self._ends.get((row, sample)),
-                    "tokens": self._tokens.get((row, sample), 0),
-                }
-                | ({"score": self._scores[row, sample]} if (row, sample) in self._scores else {})
-                for row, sample in keys
-            ]
-        }
-
-
-def collect(pieces: Iterator[TextPiece], prompts: Sequence[str], samples: int = 1) -> list[dict[str, Any]]:
-    """Every answer of a generation, when nobody waits for its pieces."""
-    answers = Answers(prompts, samples)
-    for piece in pieces:
-        answers.add(piece)
-    return answers.plain()["answers"]

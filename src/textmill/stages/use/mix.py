@@ -16,10 +16,9 @@ from textmill.metrics.score import Score, percentiles, resample
 from textmill.specs.model import NGramSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs.counting import count_model
-from textmill.stages.workspace import inputs
 from textmill.stages.workspace.locate import locate_model, locate_run
-from textmill.stages.workspace.prepared import Prepared
 from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -62,42 +61,42 @@ def mix(
     if len(targets) < 2:
         raise RecipeError("a mixture is made of two models or more", where="MODEL")
     run = locate_run(workspace, targets[0])
-    prepared = trained_on(run, workspace)
-    tokenizer = prepared.open_tokenizer()
-    places = [locate_model(workspace, target) for target in targets]
-    published = [directory.read(place) for place in places]
-    for target, one in zip(targets, published, strict=True):
-        if one.tokenizer.id != tokenizer.id:
+    data = trained_on(run, workspace)
+    tokenizer, tokens = data.tokenizer, data.prepared.tokens.id
+    paths = [locate_model(workspace, target) for target in targets]
+    models = [directory.read_directory(path) for path in paths]
+    for target, model in zip(targets, models, strict=True):
+        if model.tokenizer.id != tokenizer.id:
             raise TextmillError(
                 "has another tokenizer than the first model",
                 where=target,
                 advice="train it on the same recipe's corpus and tokenizer",
             )
-        if one.info.get("lineage", {}).get("tokens", prepared.tokens.id) != prepared.tokens.id:
+        if model.info.get("lineage", {}).get("tokens", tokens) != tokens:
             workspace.reporter.warn(
                 f"{target} was trained on other text: what it is judged on here may have been in it"
             )
-    names = [str(one.info.get("name", target)) for target, one in zip(targets, published, strict=True)]
+    names = [str(model.info.get("name", target)) for target, model in zip(targets, models, strict=True)]
     mixed = mix_models(
-        dict(zip(_distinct(names), (one.model for one in published), strict=True)),
-        prepared,
+        dict(zip(_distinct(names), (model.model for model in models), strict=True)),
+        data,
         workspace,
         fit_tokens=fit_tokens,
         test_tokens=test_tokens,
     )
     best = mixed.learned if mixed.details["better"] == LEARNED else mixed.linear
-    ids = [mixtures.identity(place) for place in places]
-    home = out or workspace.root / "mixtures" / files.value_id([ids, prepared.tokens.id])[:16]
+    ids = [mixtures.identity(path) for path in paths]
+    home = out or workspace.root / "mixtures" / files.value_id([ids, tokens])[:16]
     report = {
-        "models": [str(place) for place in places],
+        "models": [str(path) for path in paths],
         "on": f"the test part of {run.name}",
         "table": mixed.rows,
         **mixed.details,
         "mixture": str(home),
     }
-    info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": prepared.tokens.id}}
+    info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": tokens}}
     with files.atomic_directory(home) as partial:
-        mixtures.write(partial, best, places, tokenizer, published[0].generation, home=home, info=info)
+        mixtures.write_mixture(partial, best, paths, tokenizer, models[0].generation, home=home, info=info)
         files.write_json(partial / "report.json", report)
     return report
 
@@ -119,26 +118,26 @@ def beside(
     from textmill.models.ngram.model import NGram
     from textmill.stages.workspace.weights import best_weights
 
-    recipe, prepared = run.recipe(), trained_on(run, workspace)
-    if not all(len(inputs.part(prepared, part)) for part in ("train", "validation", "test")):
+    data = trained_on(run, workspace)
+    if not all(len(data.plain(part)) for part in PARTS):
         return []
-    endless = count_model(NGramSpec(order=order, smoothing="infinity"), prepared, workspace, name=recipe.name)
+    endless = count_model(NGramSpec(order=order, smoothing="infinity"), data, workspace)
     plain = NGram(NGramSpec(order=order), endless.vocabulary)
     kept = {name: table for name, table in endless.state_dict().items() if not name.startswith("stream.")}
     plain.load_state_dict(kept)
     parts: dict[str, nn.Module] = {
-        OWN: best_weights(run).build(recipe, prepared),
+        OWN: best_weights(run).build(data),
         f"{order}-gram, modified Kneser-Ney": plain.eval(),
         "∞-gram": endless,
     }
-    mixed = mix_models(parts, prepared, workspace, fit_tokens=fit_tokens, test_tokens=test_tokens)
+    mixed = mix_models(parts, data, workspace, fit_tokens=fit_tokens, test_tokens=test_tokens)
     chosen = mixed.details["better"]
     return [row for row in mixed.rows if row["name"] not in (LINEAR, LEARNED) or row["name"] == chosen]
 
 
 def mix_models(
     parts: Mapping[str, nn.Module],
-    prepared: Prepared,
+    data: RunData,
     workspace: Workspace,
     *,
     fit_tokens: int = FIT_TOKENS,
@@ -151,15 +150,17 @@ def mix_models(
 
     models = list(parts.values())
     base = Mixture(models).eval()
-    held = _evidence(base, prepared, "validation", fit_tokens, workspace)
+    held = _evidence(base, data, "validation", fit_tokens, workspace)
     gate = mixing.linear(held)
     linear = Mixture(models, gate).eval()
     learned = Mixture(models, mixing.learned(held, gate)).eval()
-    validation = {name: float(held.nats(one).mean()) for name, one in ((LINEAR, linear), (LEARNED, learned))}
-    judged = _evidence(base, prepared, "test", test_tokens, workspace)
-    nats = {name: -judged.costs[:, place].double().numpy() for place, name in enumerate(parts)}
+    validation = {
+        name: float(held.nats(mixture).mean()) for name, mixture in ((LINEAR, linear), (LEARNED, learned))
+    }
+    judged = _evidence(base, data, "test", test_tokens, workspace)
+    nats = {name: -judged.costs[:, column].double().numpy() for column, name in enumerate(parts)}
     nats |= {LINEAR: judged.nats(linear), LEARNED: judged.nats(learned)}
-    rows, gains = _scores(nats, judged.documents, prepared, len(parts), resamples)
+    rows, gains = _scores(nats, judged.documents, data, len(parts), resamples)
     shares = linear.bias.softmax(-1).tolist()
     return Mixed(
         linear,
@@ -176,15 +177,12 @@ def mix_models(
     )
 
 
-def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, workspace: Workspace) -> Evidence:
+def _evidence(mixture: Mixture, data: RunData, part: str, tokens: int, workspace: Workspace) -> Evidence:
     from textmill.data.loader import evaluation_batches
     from textmill.training.mixing import gather
 
-    store = inputs.part(prepared, part)
-    if not len(store):
-        raise TextmillError(
-            f"the {part} part is empty", where="corpus.split", advice="give it a larger share"
-        )
+    data.not_empty(part)
+    store = data.plain(part)
     sequence = mixture.spec.context
     total = min(store.tokens, tokens)
     batches = evaluation_batches(
@@ -198,16 +196,16 @@ def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, work
 
 
 def _scores(
-    nats: Mapping[str, np.ndarray], owners: np.ndarray, prepared: Prepared, parts: int, resamples: int
+    nats: Mapping[str, np.ndarray], owners: np.ndarray, data: RunData, parts: int, resamples: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A row for each model and mixture, and what each mixture gains over the best part, paired by document."""
-    store = inputs.part(prepared, "test")
+    store = data.plain("test")
     read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
     sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share
-    by_document = {name: np.bincount(index, weights=one) for name, one in nats.items()}
+    by_document = {name: np.bincount(index, weights=cost) for name, cost in nats.items()}
     rows = []
-    for name, one in by_document.items():
-        scores = perplexity.language_model(one, targets, sizes, resamples=resamples)
+    for name, costs in by_document.items():
+        scores = perplexity.language_model(costs, targets, sizes, resamples=resamples)
         row = scores["bits per byte"].plain()
         rows.append({"name": name, **row, "perplexity": scores["perplexity"].value})
     best = min(list(by_document)[:parts], key=lambda name: by_document[name].sum())
@@ -234,5 +232,5 @@ def _gain(before: np.ndarray, after: np.ndarray, sizes: np.ndarray, resamples: i
 def _distinct(names: Sequence[str]) -> list[str]:
     """The same names; one that comes again gets its number."""
     return [
-        name if name not in names[:place] else f"{name} ({place + 1})" for place, name in enumerate(names)
+        name if name not in names[:number] else f"{name} ({number + 1})" for number, name in enumerate(names)
     ]

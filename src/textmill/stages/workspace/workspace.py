@@ -2,7 +2,7 @@
 
 `work/<kind>/<key>` holds an artifact that was decided by `key`, the hash of its stage, its part of the recipe
 and its parents. What is there and whole is used again; what is not is made in a directory of another name that
-takes its own only at the end.
+takes its own only at the end. Of several processes that want the same at once, one makes it and the others wait.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +57,19 @@ class Workspace:
         if found := lineage.find(directory, key):
             self.reporter.stage(kind, "up to date")
         else:
-            why = self._reason(memory, decided)
-            self.reporter.stage(kind, "being made", why)
-            with files.lock(self.root / kind / f".{key[:16]}", f"textmill making {kind}"):
+            hold = self.root / kind / f".{key[:16]}"
+            with files.lock(hold, f"textmill making {kind}", waiting=partial(self._waited_for, kind)):
                 files.remove_partial(directory.parent, directory.name)
-                found = lineage.find(directory, key) or self._make(directory, kind, key, spec, parents, make)
+                if found := lineage.find(directory, key):
+                    self.reporter.stage(kind, "up to date")
+                else:
+                    self.reporter.stage(kind, "being made", self._reason(memory, decided))
+                    found = self._make(directory, kind, key, spec, parents, make)
         _remember(memory, decided)
         return found
+
+    def _waited_for(self, kind: str, holder: str) -> None:
+        self.reporter.stage(kind, "waited for", f"{holder}, makes it")
 
     def _make(
         self, directory: Path, kind: str, key: str, spec: Any, parents: Sequence[Artifact], make: Any

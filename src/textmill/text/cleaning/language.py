@@ -22,7 +22,7 @@ import numpy as np
 from textmill.base.errors import TextmillError
 from textmill.specs.cleaning import LanguageStep
 from textmill.text import scripts
-from textmill.text.document import Document, Item, Step, reject
+from textmill.text.document import Document, Item, Step, reject, rewritten
 
 UNDETERMINED = "und"
 _SAMPLE = 500  # characters looked at, from the beginning and again from the middle
@@ -80,7 +80,7 @@ def language(spec: LanguageStep) -> Step:
 def _judge(batch: list[Item], spec: LanguageStep) -> Iterator[Item]:
     if spec.paragraphs and spec.keep:
         batch = _drop_paragraphs(batch, spec)
-    guesses = iter(identify([item.text for item in batch if isinstance(item, Document)]))
+    guesses = iter(identify([item.whole for item in batch if isinstance(item, Document)]))
     for item in batch:
         if not isinstance(item, Document):
             yield item
@@ -95,22 +95,30 @@ def _judge(batch: list[Item], spec: LanguageStep) -> Iterator[Item]:
 
 def _drop_paragraphs(batch: list[Item], spec: LanguageStep) -> list[Item]:
     """Documents without the paragraphs that are surely in another language."""
-    pieces = [_PARAGRAPHS.split(item.text) if isinstance(item, Document) else [] for item in batch]
+    pieces = [
+        {role: _PARAGRAPHS.split(text) for role, text in item.texts.items()}
+        if isinstance(item, Document)
+        else {}
+        for item in batch
+    ]
     judged = [
-        (number, at)
-        for number, parts in enumerate(pieces)
+        (parts, at)
+        for texts in pieces
+        for parts in texts.values()
         for at in range(0, len(parts), 2)
         if _long(parts[at])
     ]
-    guesses = identify([pieces[number][at] for number, at in judged])
-    for (number, at), guess in zip(judged, guesses, strict=True):
+    guesses = identify([parts[at] for parts, at in judged])
+    for (parts, at), guess in zip(judged, guesses, strict=True):
         certain = guess.language != UNDETERMINED and guess.probability >= max(spec.least, 0.5)
         if certain and guess.language not in spec.keep:
             # With the gap after it, so that the gap before it is the one that stays.
-            pieces[number][at : at + 2] = ["", ""][: len(pieces[number][at : at + 2])]
+            parts[at : at + 2] = ["", ""][: len(parts[at : at + 2])]
     return [
-        replace(item, text="".join(parts)) if isinstance(item, Document) else item
-        for item, parts in zip(batch, pieces, strict=True)
+        rewritten(item, {role: "".join(parts) for role, parts in texts.items()}, "language")
+        if isinstance(item, Document)
+        else item
+        for item, texts in zip(batch, pieces, strict=True)
     ]
 
 

@@ -27,12 +27,16 @@ def segment(spec: SegmentStep) -> Step:
         for item in items:
             if isinstance(item, Document) and "segmented" not in item.metadata:
                 words = words_of(item.metadata.get("language", ""))
-                text = "\n".join([" ".join("\t".join(words(line)).split()) for line in item.text.split("\n")])
-                yield replace(item, text=text, metadata={**item.metadata, "segmented": spec.by})
+                texts = {role: _segmented(text, words) for role, text in item.texts.items()}
+                yield replace(item, texts=texts, metadata={**item.metadata, "segmented": spec.by})
             else:
                 yield item
 
     return step
+
+
+def _segmented(text: str, words: Words) -> str:
+    return "\n".join([" ".join("\t".join(words(line)).split()) for line in text.split("\n")])
 
 
 def _whitespace() -> Callable[[str], Words]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ from textmill.text.cleaning.quality import c4, classifier, fineweb, gopher
 from textmill.text.cleaning.repair import repair
 from textmill.text.cleaning.segmentation import segment
 from textmill.text.cleaning.stop_words import stop_words
-from textmill.text.document import Document, Item, Rejected, Step, reject
+from textmill.text.document import Document, Item, Rejected, Step, reject, rewritten
 from textmill.text.step import CorpusStep, Sketched, carry_out
 
 
@@ -92,7 +91,7 @@ def _whole(step: CorpusStep, items: Iterable[Item]) -> Iterator[Item]:
     gathered = list(items)
     documents = [item for item in gathered if isinstance(item, Document)]
     sketched = [
-        Sketched(number, document.id, len(document.text), sketch)
+        Sketched(number, document.id, document.characters, sketch)
         for number, (document, sketch) in enumerate(zip(documents, step.sketch(documents), strict=True))
     ]
     with tempfile.TemporaryDirectory() as scratch:
@@ -107,27 +106,25 @@ def _whole(step: CorpusStep, items: Iterable[Item]) -> Iterator[Item]:
             yield item
 
 
-def _each(change: Callable[[str], str]) -> Step:
-    """A step that changes the text of every document."""
+def _each(spec: CleaningStep, change: Callable[[str], str]) -> Step:
+    """A step that changes every text of every document."""
 
     def step(items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
-            if isinstance(item, Document) and (text := change(item.text)) != item.text:
-                yield replace(item, text=text)
+            if isinstance(item, Document):
+                texts = {role: change(text) for role, text in item.texts.items()}
+                yield item if texts == item.texts else rewritten(item, texts, spec.kind)
             else:
                 yield item
 
     return step
 
 
-# --- whitespace ---------------------------------------------------------------------------------------------------
-
-
 # --- length -------------------------------------------------------------------------------------------------------
 def _length(least: int, most: int | None) -> Step:
     def step(items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
-            size = len(item.text) if isinstance(item, Document) else 0
+            size = item.characters if isinstance(item, Document) else 0
             if isinstance(item, Rejected):
                 yield item
             elif size < least:
@@ -142,17 +139,17 @@ def _length(least: int, most: int | None) -> Step:
 
 # What each step of a recipe does: spec -> step. A new step is one module and one line here.
 STEPS: dict[type, Callable[[Any], Step]] = {
-    RepairStep: lambda spec: _each(repair),
-    UnicodeStep: lambda spec: _each(partial(normalise, form=spec.form)),
-    WhitespaceStep: lambda spec: _each(partial(whitespace, blank_lines=spec.blank_lines)),
+    RepairStep: lambda spec: _each(spec, repair),
+    UnicodeStep: lambda spec: _each(spec, partial(normalise, form=spec.form)),
+    WhitespaceStep: lambda spec: _each(spec, partial(whitespace, blank_lines=spec.blank_lines)),
     LengthStep: lambda spec: _length(spec.least, spec.most),
-    FtfyStep: lambda spec: _each(ftfy_step()),
-    ChineseStep: lambda spec: _each(chinese(spec)),
-    BoilerplateStep: lambda spec: _each(partial(boilerplate, repeats=spec.repeats)),
+    FtfyStep: lambda spec: _each(spec, ftfy_step()),
+    ChineseStep: lambda spec: _each(spec, chinese(spec)),
+    BoilerplateStep: lambda spec: _each(spec, partial(boilerplate, repeats=spec.repeats)),
     LanguageStep: language,
     PersonalDataStep: personal_data,
     SegmentStep: segment,
-    StopWordsStep: stop_words,
+    StopWordsStep: lambda spec: _each(spec, stop_words(spec)),
     ContaminationStep: contamination,
     GopherStep: gopher.step,
     C4Step: c4.step,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from functools import partial
 
 from textmill.specs.cleaning import StopWordsStep
-from textmill.text.document import Document, Item, Step
 
 _ENGLISH = """
 a an the
@@ -56,22 +55,14 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _BLANKS = re.compile(r"(?<=[ \t])[ \t]+")
 
 
-def stop_words(spec: StopWordsStep) -> Step:
-    """Drop the stop words of some languages, and the blanks they leave.
+def stop_words(spec: StopWordsStep) -> Callable[[str], str]:
+    """What the step does to a text: it drops the stop words of some languages, and the blanks they leave.
 
     A word is a run of letters, so Chinese text must have been segmented before. Case does not matter. A second time
     changes nothing.
     """
     listed = frozenset().union(*(STOP_WORDS[language] for language in spec.languages))
-
-    def step(items: Iterable[Item]) -> Iterator[Item]:
-        for item in items:
-            if isinstance(item, Document) and (text := drop(item.text, listed)) != item.text:
-                yield replace(item, text=text)
-            else:
-                yield item
-
-    return step
+    return partial(drop, listed=listed)
 
 
 def drop(text: str, listed: frozenset[str]) -> str:

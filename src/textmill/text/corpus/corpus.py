@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from textmill.text.corpus.split import PARTS, Plan, Watch, pieces
 from textmill.text.corpus.tally import Aside, Tally
 from textmill.text.document import Document, Item, Rejected, reject
 
-FORMAT, VERSION = "textmill-corpus", 1
+FORMAT, VERSION = "textmill-corpus", 2
 _OTHERS = ("rejected.jsonl", "report.json", "card.html")
 _EXCERPT = 200  # characters of a text that was set aside
 
@@ -39,20 +39,15 @@ class Count:
     """How much was read before any step: the `read` of read = kept + set aside."""
 
     items: int = 0
-    bytes: int = 0  # of the text as UTF-8
+    bytes: int = 0  # of the texts as UTF-8
 
     def over(self, items: Iterable[Item]) -> Iterator[Item]:
         """The same items, counted as they pass."""
         for item in items:
             self.items += 1
             if isinstance(item, Document):
-                self.bytes += size(item.text)
+                self.bytes += item.bytes
             yield item
-
-
-def size(text: str) -> int:
-    """Bytes of a text as UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def write(directory: Path, items: Iterable[Item], split: SplitSpec, read: Count | None = None) -> dict:
@@ -105,10 +100,11 @@ def _record(item: Item) -> Document | Aside:
 
 
 def writable(item: Item) -> Item:
-    """The item, or, when its text cannot be written as UTF-8, what is set aside for it."""
-    if isinstance(item, Document) and not item.text.isascii():
+    """The item, or, when its texts cannot be written as UTF-8, what is set aside for it."""
+    if isinstance(item, Document):
         try:
-            item.text.encode("utf-8")
+            for text in item.texts.values():
+                text.isascii() or text.encode("utf-8")
         except UnicodeEncodeError:
             return reject(item, "corpus", "holds lone surrogates", "the repair step removes them")
     return item
@@ -120,10 +116,17 @@ def aside(item: Rejected) -> Aside:
     if item.detail:
         record["detail"] = _encodable(item.detail)
     if item.document is not None:
-        record |= {"id": item.document.id, "bytes": size(item.document.text)}
+        record |= {"id": item.document.id, "bytes": item.document.bytes}
         if item.step != "personal-data":
-            record["excerpt"] = _encodable(item.document.text[:_EXCERPT])
+            record["excerpt"] = _encodable(_excerpt(item.document.texts))
     return record
+
+
+def _excerpt(texts: Mapping[str, str]) -> str:
+    """The beginning of a text; of several, that of each behind its role."""
+    if len(texts) <= 1:
+        return "".join(texts.values())[:_EXCERPT]
+    return "\n".join(f"{role}: {text[: _EXCERPT // len(texts)]}" for role, text in texts.items())
 
 
 def _encodable(text: str) -> str:
@@ -153,17 +156,17 @@ def _deal_again(directory: Path, shards: list[dict[str, Any]], plan: Plan) -> li
 class Corpus:
     """A corpus on disk, read as a stream; each shard's hash is checked before its first row is believed."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | str) -> None:
         """Raises DamagedError when the manifest is missing or a shard has not the size it had."""
         self.directory = Path(directory)
         manifest = read_json(self.directory / "manifest.json")
-        if (
-            not isinstance(manifest, dict)
-            or manifest.get("format") != FORMAT
-            or manifest.get("version") != VERSION
-        ):
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise DamagedError("is no corpus", where=directory, advice="collect the text again")
+        if manifest.get("version") != VERSION:
             raise DamagedError(
-                "is no corpus of this version of Textmill", where=directory, advice="collect the text again"
+                f"is a corpus of version {manifest.get('version')}, and this Textmill reads {VERSION}",
+                where=directory,
+                advice="prepare its recipe again: a corpus is made anew, not converted",
             )
         self._shards: dict[str, dict[str, Any]] = manifest["shards"]
         self.id: str = value_id(manifest)  # content id: equal for equal documents, parts, reasons

@@ -34,6 +34,7 @@ def page(report: Mapping[str, Any]) -> str:
         + (f" {_bytes(read['bytes'])} in, {_bytes(kept['bytes'])} out." if "bytes" in read else "")
         + "</p>",
         _section("Parts", _sums(report["parts"], "part")),
+        _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Set aside", _reasons(report["reasons"]), "Nothing was set aside."),
         _section("Lengths", _lengths(report["lengths"])),
         _section("Languages", _sums(report["languages"], "language"), "No step told languages apart."),

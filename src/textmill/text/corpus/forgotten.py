@@ -23,6 +23,6 @@ class Forget:
     def __call__(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
             if isinstance(item, Document) and item.id in self.ids:
-                yield reject(replace(item, text="", metadata={}), STEP, REASON)
+                yield reject(replace(item, texts={}, metadata={}), STEP, REASON)
             else:
                 yield item

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from textmill.text.corpus.split import PARTS
 from textmill.text.document import Document
 
+_TEXTS = pa.map_(pa.string(), pa.field("value", pa.large_string(), nullable=False))
 SCHEMA = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
-        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("texts", _TEXTS, nullable=False),  # role -> text, in the document's order
         pa.field("source", pa.string(), nullable=False),
         pa.field("metadata", pa.string(), nullable=False),  # a JSON object of strings, keys sorted
     ]
@@ -32,7 +33,7 @@ class _Part:
 
     def __init__(self, directory: Path, part: str) -> None:
         self._directory, self._part = directory, part
-        self._rows: list[tuple[str, str, str, str]] = []
+        self._rows: list[tuple[str, list[tuple[str, str]], str, str]] = []
         self._bytes = 0
         self._file: pq.ParquetWriter | None = None
         self.shards: list[dict[str, Any]] = []
@@ -41,8 +42,8 @@ class _Part:
         metadata = json.dumps(
             dict(document.metadata), ensure_ascii=False, sort_keys=True, separators=(",", ":")
         )
-        self._rows.append((document.id, document.text, document.source, metadata))
-        size = len(document.text.encode("utf-8"))
+        self._rows.append((document.id, list(document.texts.items()), document.source, metadata))
+        size = document.bytes
         self._bytes += size
         if self._file is None:
             name = f"{self._part}-{len(self.shards):05d}.parquet"
@@ -59,7 +60,7 @@ class _Part:
         shard = self.shards[-1]
         shard["documents"] += 1
         shard["bytes"] += size
-        shard["characters"] += len(document.text)
+        shard["characters"] += document.characters
         if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
             self._flush()
         if shard["documents"] >= _SHARD_ROWS or shard["bytes"] >= _SHARD_BYTES:
@@ -92,12 +93,12 @@ class ShardWriter:
             part.close()
 
     def add(self, part: str, document: Document) -> None:
-        """Append a document. Its text must be writable as UTF-8."""
+        """Append a document. Its texts must be writable as UTF-8."""
         self._parts[part].add(document)
 
     @property
     def shards(self) -> list[dict[str, Any]]:
-        """Of each shard: file, part, documents, bytes and characters of text. Complete after the block."""
+        """Of each shard: file, part, documents, bytes and characters of its texts. Complete after the block."""
         return [shard for part in self._parts.values() for shard in part.shards]
 
 
@@ -128,5 +129,5 @@ def row_in(path: Path, row: int) -> Document:
 
 
 def _document(row: Any) -> Document:
-    name, text, source, metadata = row
-    return Document(name, text, source, json.loads(metadata))
+    name, texts, source, metadata = row
+    return Document(name, dict(texts), source, json.loads(metadata))

@@ -83,7 +83,7 @@ class _Unit:
     part: str
     documents: int = 0
     characters: int = 0
-    id: str = ""  # of the document, where there is only one
+    id: str = ""  # of the document, where there is only one, of one text
 
 
 class Watch:
@@ -113,9 +113,9 @@ class Watch:
         self._seen[part] += 1
         if unit in self._units or len(self._units) <= _WATCHED:
             row = self._units.setdefault(unit, _Unit(share(unit), part))
-            row.id = "" if row.documents else document.id
+            row.id = "" if row.documents or len(document.texts) > 1 else document.id
             row.documents += 1
-            row.characters += len(document.text)
+            row.characters += document.characters
         return part
 
     def plan(self) -> Plan:
@@ -265,14 +265,15 @@ class Ages:
 
 
 def pieces(document: Document, at: dict[str, tuple[int, int]]) -> list[tuple[str, Document]]:
-    """(part, piece) of a document cut as planned, each cut moved on to the next line end when one is near."""
+    """(part, piece) of a document of one text, cut as planned, each cut moved on to a line end when one is near."""
+    [(role, text)] = document.texts.items()
     spans = sorted((start, part) for part, (start, _) in at.items())
-    starts = [0 if start == 0 else _line_start(document.text, start) for start, _ in spans]
-    ends = [*starts[1:], len(document.text)]
+    starts = [0 if start == 0 else _line_start(text, start) for start, _ in spans]
+    ends = [*starts[1:], len(text)]
     found = []
     for (_, part), start, end in zip(spans, starts, ends, strict=True):
         metadata = {**document.metadata, "piece": f"characters {start} to {end}"}
-        found.append((part, replace(document, text=document.text[start:end], metadata=metadata)))
+        found.append((part, replace(document, texts={role: text[start:end]}, metadata=metadata)))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from textmill.base.errors import TextmillError
 from textmill.text.corpus.split import PARTS, Plan
-from textmill.text.document import Document, ending
+from textmill.text.document import Document, ending, utf8_size
 
 Aside = dict[str, Any]  # source, step, reason, detail, id, bytes, excerpt of something set aside
 _SAMPLES = 3  # shown for each reason
@@ -42,19 +42,21 @@ class Tally:
     def __init__(self) -> None:
         self.kept, self.kept_bytes, self.aside, self.aside_bytes = 0, 0, 0, 0
         self.reasons: dict[tuple[str, str], dict[str, Any]] = {}
-        self.endings, self.languages, self.licences, self.contaminated = Sums(), Sums(), Sums(), Sums()
+        self.texts, self.endings, self.languages = Sums(), Sums(), Sums()
+        self.licences, self.contaminated = Sums(), Sums()
         self.lengths: Counter[int] = Counter()  # by the number of binary digits of the length in characters
         self.personal: dict[str, list[int]] = {}  # kind -> [documents, data]
         self.clusters, self.clustered = 0, 0
 
     def keep(self, document: Document) -> None:
         """Count a document that stays."""
-        text, told = document.text, document.metadata
-        size = len(text) if text.isascii() else len(text.encode("utf-8"))
+        size, told = document.bytes, document.metadata
+        for role, text in document.texts.items():
+            self.texts.add(role, utf8_size(text))
         self.kept += 1
         self.kept_bytes += size
         self.endings.add(ending(document.source) or "(none)", size)
-        self.lengths[len(text).bit_length()] += 1
+        self.lengths[document.characters.bit_length()] += 1
         for key, sums in (
             ("language", self.languages),
             ("licence", self.licences),
@@ -126,6 +128,7 @@ class Tally:
                 for step, reason in sorted(self.reasons)
             ],
             "parts": parts,
+            "texts": self.texts.plain(),
             "endings": self.endings.plain(),
             "languages": self.languages.plain(),
             "licences": self.licences.plain(),

@@ -189,7 +189,7 @@ def _write(folder: Path, items: Iterator[Item], step: CorpusStep | None) -> None
             documents.add("train", item)  # parts are dealt at the end
             if step is not None:
                 waiting.append(item)
-                characters += len(item.text)
+                characters += item.characters
                 if characters >= _SKETCH_CHARACTERS or len(waiting) >= _SKETCH_DOCUMENTS:
                     sketches.write_batch(_sketch(step, waiting))
                     waiting, characters = [], 0
@@ -200,7 +200,7 @@ def _write(folder: Path, items: Iterator[Item], step: CorpusStep | None) -> None
 def _sketch(step: CorpusStep, documents: Sequence[Document]) -> pa.RecordBatch:
     columns = (
         pa.array([document.id for document in documents], pa.string()),
-        pa.array([len(document.text) for document in documents], pa.int64()),
+        pa.array([document.characters for document in documents], pa.int64()),
         pa.array(step.sketch(documents), pa.large_binary()),
     )
     return pa.RecordBatch.from_arrays(list(columns), schema=_SKETCHES)
@@ -265,7 +265,9 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
 def _verdict(plain: Mapping[str, Any]) -> Verdict:
     values = {key: value for key, value in plain.items() if key != "kind"}
     if plain["kind"] == "cut":
-        values["spans"] = tuple((start, end) for start, end in values["spans"])
+        values["spans"] = {
+            role: [(start, end) for start, end in spans] for role, spans in values["spans"].items()
+        }
     return _VERDICTS[plain["kind"]](**values)
 
 

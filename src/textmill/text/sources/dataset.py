@@ -77,7 +77,7 @@ def documents(
     name = place[len(_place(source, "")) :]
     folder = path.parents[name.count("/")]
     more = {"split": _split(folder, path.relative_to(folder).as_posix())} | _licence(folder, path.parent)
-    for item in open_file(path, place, source.text_field, limits, source.metadata_fields):
+    for item in open_file(path, place, source.text_fields, limits, source.metadata_fields):
         yield replace(item, metadata={**more, **item.metadata}) if isinstance(item, Document) else item
 
 

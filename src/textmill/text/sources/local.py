@@ -23,7 +23,7 @@ def documents(
     source: FilesSource, path: Path, place: str, limits: LimitSpec
 ) -> Iterator[Document | Rejected]:
     """The documents of one file."""
-    return open_file(path, place, source.text_field, limits, source.metadata_fields)
+    return open_file(path, place, source.text_fields, limits, source.metadata_fields)
 
 
 def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:

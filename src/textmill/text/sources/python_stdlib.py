@@ -74,7 +74,7 @@ def documents(
     """One document a file, and one a topic of `pydoc`."""
     version = ".".join(platform.python_version_tuple()[:2])
     topics = place.endswith(f":{TOPICS}")
-    for item in _topics(path, place) if topics else open_file(path, place, "text", limits):
+    for item in _topics(path, place) if topics else open_file(path, place, None, limits):
         if isinstance(item, Document):
             more = {"library": f"Python {version}", "licence": "PSF-2.0"}
             yield replace(item, metadata={**item.metadata, **more})

@@ -192,6 +192,7 @@ def test_the_step_sets_aside_or_reports(tmp_path, monkeypatch):
             "similarity": 1.0,
             "document": documents[0].id,
             "source": "a",
+            "role": "text",
             "character": documents[0].text.index(questions[1]),
         }
     ]

@@ -14,7 +14,7 @@ from textmill.specs.cleaning import NearDuplicatesStep
 from textmill.text.cleaning import steps
 from textmill.text.cleaning.duplicates.near import NearDuplicates, bands_and_rows, signatures
 from textmill.text.cleaning.duplicates.shingles import runs, shingles
-from textmill.text.document import Document, Rejected, collected
+from textmill.text.document import Rejected, collected
 from textmill.text.step import Mark, Reject, Sketched
 from textmill.text.words import hashes
 
@@ -73,7 +73,7 @@ def decide(step, documents, scratch, batch=10**9):
     for at in range(0, len(documents), batch):
         sketches += step.sketch(documents[at : at + batch])
     rows = [
-        Sketched(n, d.id, len(d.text), s) for n, (d, s) in enumerate(zip(documents, sketches, strict=True))
+        Sketched(n, d.id, d.characters, s) for n, (d, s) in enumerate(zip(documents, sketches, strict=True))
     ]
     scratch.mkdir(parents=True, exist_ok=True)
     return list(step.decide(lambda: iter(rows), scratch))
@@ -227,7 +227,7 @@ def test_bands_find_what_is_asked_for(similarity, permutations):
 
 def test_marked_documents_keep_what_they_were(tmp_path):
     documents = [
-        Document(collected("a b c d e f", "").id, "a b c d e f", "x", {"title": "t"}),
+        collected("a b c d e f", "x", {"title": "t"}),
         collected("A B C D E F", ""),
     ]
     items = list(steps.apply(documents, (NearDuplicatesStep(action="mark"),)))

@@ -43,7 +43,7 @@ def decide(texts, scratch, least, batch=3):
     for at in range(0, len(documents), batch):
         sketches += step.sketch(documents[at : at + batch])
     rows = [
-        Sketched(n, d.id, len(d.text), s) for n, (d, s) in enumerate(zip(documents, sketches, strict=True))
+        Sketched(n, d.id, d.characters, s) for n, (d, s) in enumerate(zip(documents, sketches, strict=True))
     ]
     return list(step.decide(lambda: iter(rows), scratch))
 
@@ -57,7 +57,7 @@ def check(texts, scratch, least):
         elif spans == ((_WORD.search(text.lower()).start(), len(text)),):
             assert verdict == Reject("holds nothing but what stood earlier")
         else:
-            assert verdict == Cut(spans)
+            assert verdict == Cut({"text": spans})
     assert not verdicts
 
 

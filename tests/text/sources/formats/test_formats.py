@@ -31,7 +31,7 @@ def opened(tmp_path):
     def call(name, data, **settings):
         path = tmp_path / name
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
-        return list(open_file(path, name, "text", LimitSpec(**settings)))
+        return list(open_file(path, name, None, LimitSpec(**settings)))
 
     return call
 
@@ -366,14 +366,18 @@ def test_columns_are_mapped_by_name(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps(record) + "\n" + json.dumps({"body": "more"}) + "\n")
     (tmp_path / "b.csv").write_text("body,license,other\nwords,CC0,2\n")
     fields = ("licence=license", "language=meta.lang", "meta.tags", "ok")
-    source = FilesSource(paths=("a.jsonl", "b.csv"), text_field="body", metadata_fields=fields)
+    source = FilesSource(paths=("a.jsonl", "b.csv"), text_fields=("text=body",), metadata_fields=fields)
     first, second, third = read(source, LimitSpec(), tmp_path)
     assert first.metadata == {"licence": "CC0", "language": "zh", "meta.tags": "a, b", "ok": "true"}
     assert second.metadata == {}
     assert third.metadata == {"licence": "CC0"}
-    [everything, *_] = read(FilesSource(paths=("a.jsonl",), text_field="body"), LimitSpec(), tmp_path)
+    [everything, *_] = read(
+        FilesSource(paths=("a.jsonl",), text_fields=("text=body",)), LimitSpec(), tmp_path
+    )
     assert everything.metadata == {"license": "CC0", "other": "1", "ok": "true"}
-    [nested, _] = read(FilesSource(paths=("a.jsonl",), text_field="meta.lang"), LimitSpec(), tmp_path)
+    [nested, _] = read(
+        FilesSource(paths=("a.jsonl",), text_fields=("text=meta.lang",)), LimitSpec(), tmp_path
+    )
     assert nested.text == "zh"
 
 

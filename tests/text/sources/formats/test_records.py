@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from textmill.base.errors import RecipeError
 from textmill.specs.corpus import FilesSource, LimitSpec
-from textmill.text.document import Document, Rejected
+from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.table import read
 
 endings = [
@@ -37,7 +38,7 @@ names = st.sampled_from(["a", *(f"a.{ending}" for ending in endings)])
 
 def collect(folder, name, data, limits=None, field="text"):
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-    return list(read(FilesSource(paths=(name,), text_field=field), limits or LimitSpec(), folder))
+    return list(read(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder))
 
 
 def kept(items):
@@ -227,6 +228,81 @@ def test_parquet_rows(tmp_path):
     assert "text, year" in collect(tmp_path, "a.parquet", out.getvalue(), field="body")[0].detail
     assert aside(collect(tmp_path, "a.parquet", out.getvalue(), field="year"))[0][0] == "a.parquet"
     assert len(aside(collect(tmp_path, "b.parquet", out.getvalue()[:-20]))) == 1
+
+
+def records(folder, name, data, *fields):
+    (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    return list(read(FilesSource(paths=(name,), text_fields=fields), LimitSpec(), folder))
+
+
+def as_parquet(rows):
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), out)
+    return out.getvalue()
+
+
+ROWS = [{"id": 7, "en": "hello", "zh": "你好"}, {"id": 8, "en": "mill", "zh": "磨坊"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl", "\n".join(map(json.dumps, ROWS))),
+        ("a.json", json.dumps(ROWS)),
+        ("a.csv", "id,en,zh\n7,hello,你好\n8,mill,磨坊\n"),
+        ("b.csv", "id;en;zh\n7;hello;你好\n8;mill;磨坊\n"),
+        ("a.tsv", "id\ten\tzh\n7\thello\t你好\n8\tmill\t磨坊\n"),
+        ("a.parquet", as_parquet(ROWS)),
+    ],
+)
+def test_records_of_several_texts(tmp_path, name, data):
+    first, second = records(tmp_path, name, data, "source=en", "zh")
+    assert first.texts == {"source": "hello", "zh": "你好"}
+    assert list(second.texts.items()) == [("source", "mill"), ("zh", "磨坊")]
+    assert first.metadata == {"id": "7"}
+    assert first.id == collected(first.texts, "").id
+
+
+@pytest.mark.parametrize("pack", [json.dumps, as_parquet], ids=["json", "parquet"])
+def test_texts_inside_others_and_numbers(tmp_path, pack):
+    rows = [{"context": "It is 42.", "question": "What?", "answers": {"text": ["42"], "start": [6]}, "n": 42}]
+    name = "a.parquet" if pack is as_parquet else "a.json"
+    fields = ("passage=context", "question", "answer=answers.text", "number=n")
+    [made] = records(tmp_path, name, pack(rows), *fields)
+    assert made.texts == {"passage": "It is 42.", "question": "What?", "answer": "42", "number": "42"}
+    assert made.metadata == {}
+
+
+def test_a_record_that_lacks_a_text_says_which_and_what_it_has(tmp_path):
+    lines = [
+        {"text": "a", "target": "b"},
+        {"source": "c", "target": None},
+        {"source": "d", "target": {"x": 1}},
+    ]
+    items = records(tmp_path, "a.jsonl", "\n".join(map(json.dumps, lines)), "source", "target")
+    assert [(item.reason, item.detail) for item in items] == [
+        (
+            "has no field 'source'",
+            'it has text, target; name the source in text_fields, such as "source=text"',
+        ),
+        ("field 'target' is not text", "null"),
+        ("field 'target' is not text", "an object"),
+    ]
+    for name, data in (("a.csv", "text,target\na,b\n"), ("a.parquet", as_parquet(lines[:1]))):
+        [item] = records(tmp_path, name, data, "source", "target")
+        assert item.reason == "has no column 'source'"
+        assert item.detail.startswith("it has text, target; name the source")
+
+
+def test_what_is_no_record_has_one_text_of_the_first_role(tmp_path):
+    [made] = records(tmp_path, "a.txt", "plain", "passage=context", "question")
+    assert made == collected({"passage": "plain"}, "a.txt", made.metadata)
+
+
+@pytest.mark.parametrize("fields", [(), ("a", "b=c", "b"), ("=a",), ("a=",)])
+def test_text_fields_that_mean_nothing(fields):
+    with pytest.raises(RecipeError, match=r'text_fields: wants.*"role=column"'):
+        FilesSource(paths=("a",), text_fields=fields)
 
 
 def test_parquet_text_that_is_not_utf8(tmp_path):

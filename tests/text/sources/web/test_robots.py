@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.robotparser
 
 import pytest
@@ -98,8 +97,7 @@ def test_anything_is_read(text, path):
     robots.parse(text, "textmill").allows(f"http://h/{path.replace('[', '').replace(']', '')}")
 
 
-def test_hostile_patterns_take_linear_time():
+def test_hostile_patterns_take_linear_time(within):
     rules = robots.parse("User-agent: *\nDisallow: /" + "*a" * 5000 + "$", "textmill")
-    began = time.perf_counter()
-    rules.allows("http://h/" + "a" * 4000 + "b")
-    assert time.perf_counter() - began < 1
+    with within(1):
+        rules.allows("http://h/" + "a" * 4000 + "b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from textmill.base import schema
 from textmill.base.errors import TextmillError
 from textmill.specs.model import TransformerSpec
 
@@ -16,7 +17,8 @@ _NAMES = {  # ours: theirs, the likeliest first
     "relu2": ("relu2",),
     "silu": ("silu", "swish"),
 }
-PLAIN = {ours: theirs[0] for ours, theirs in _NAMES.items()}  # activations as config.json calls them
+# Activations without a gate, as config.json calls them.
+PLAIN = {ours: theirs[0] for ours, theirs in _NAMES.items()}
 _BACK = {name: ours for ours, theirs in _NAMES.items() for name in theirs}
 
 
@@ -40,24 +42,31 @@ def only(config: Mapping[str, Any], where: object, **usual: Any) -> None:
             raise refuse(where, key, config[key])
 
 
-def plain_attention(spec: TransformerSpec) -> str:
-    """Why attention is not that of the models before llama; empty where it is."""
-    for name, there in (
-        ("a window", spec.window is not None),
-        ("qk_norm", spec.qk_norm),
-        ("fewer key heads than heads", spec.key_heads != spec.heads),
-        ("attention_softcap", spec.attention_softcap is not None),
-        ("logit_softcap", spec.logit_softcap is not None),
-    ):
-        if there:
-            return f"has no {name}"
-    return ""
+def read_fields(config: Mapping[str, Any], names: Mapping[str, str], **usual: Any) -> dict[str, Any]:
+    """Fields of ours that config.json has under another name; names: theirs -> ours; usual: what is left out there."""
+    return {ours: (usual | dict(config))[theirs] for theirs, ours in names.items()}
 
 
-def usual_scores(spec: TransformerSpec) -> str:
-    """Why scores are not q·k / sqrt(d_model / heads) in heads that share out d_model; empty where they are."""
-    if spec.heads * spec.head_width != spec.d_model:
-        return "has heads of d_model / heads features"
-    if spec.attention_scale not in (None, spec.head_width**-0.5):
-        return "divides scores by the root of head_dim"
-    return ""
+def write_fields(spec: TransformerSpec, names: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of config.json that are fields of ours under another name; names: theirs -> ours."""
+    return {theirs: getattr(spec, ours) for theirs, ours in names.items()}
+
+
+def differences(asked: Mapping[str, Any], published: Mapping[str, Any]) -> list[str]:
+    """How what is published differs from what is asked of it, a field each: `placement = pre, not post`."""
+    return [
+        f"{name} = {_shown(published[name])}, not {_shown(value)}"
+        for name, value in asked.items()
+        if published[name] != value
+    ]
+
+
+def _shown(value: Any) -> str:
+    """A field's value for a person: `none`, `5e-06`, `rotary (theta = 10000)`."""
+    value = schema.write(value)
+    if isinstance(value, dict):
+        more = ", ".join(f"{name} = {_shown(inner)}" for name, inner in value.items() if name != "kind")
+        return f"{value['kind']} ({more})" if more else value["kind"]
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,17 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from textmill.base import schema
-from textmill.interop.huggingface.configs.common import (
-    OWN,
-    PLAIN,
-    activation,
-    only,
-    plain_attention,
-    refuse,
-    usual_scores,
-)
+from textmill.interop.huggingface.configs import common
 from textmill.specs.model import EncoderDecoderSpec
-from textmill.specs.position import LearnedPositions, SinusoidalPositions, T5Positions
+from textmill.specs.position import T5Positions
 
 CLASSES = {
     "t5": "T5ForConditionalGeneration",
@@ -35,61 +27,20 @@ _T5_ACTIVATIONS = {
 _T5_BACK = {name: ours for ours, name in _T5_ACTIVATIONS.items()}
 
 
-def twin(spec: EncoderDecoderSpec) -> tuple[str, str]:
-    """(model_type, ""), or (`OWN`, why no published encoder-decoder computes the same). mT5 is a T5."""
-    why = plain_attention(spec)
-    if why:
-        return OWN, f"no published encoder-decoder supported departs from this: it {why}"
-    if isinstance(spec.position, T5Positions):
-        why = _t5_reason(spec)
-        return (OWN, f"t5, whose positions these are, {why}") if why else ("t5", "")
-    why = _bart_reason(spec)
-    if isinstance(spec.position, LearnedPositions):
-        why = why or ("" if spec.embedding_norm else "has a norm after the embeddings")
-        return (OWN, f"bart, which learns positions, {why}") if why else ("bart", "")
-    if isinstance(spec.position, SinusoidalPositions):
-        if spec.position.layout != "halves":
-            return OWN, "marian, which has sinusoids, has all sines before all cosines (layout = halves)"
-        why = why or ("has no norm after the embeddings" if spec.embedding_norm else "")
-        return (OWN, f"marian, which has sinusoids, {why}") if why else ("marian", "")
-    return OWN, f"no published encoder-decoder has {spec.position.kind} positions"
+def candidates(_spec: EncoderDecoderSpec) -> tuple[str, ...]:
+    """The published architectures that may be this one. mT5 is a T5."""
+    return tuple(CLASSES)
 
 
-def _t5_reason(spec: EncoderDecoderSpec) -> str:
-    if spec.norm != "rmsnorm" or spec.placement != "pre" or not spec.last_norm or spec.embedding_norm:
-        return "has rmsnorm before sublayers and after the last, and none after the embeddings"
-    if spec.bias != "none" or spec.output_bias or spec.scaled_embedding:
-        return "has no biases, and vectors as they are"
-    if spec.attention_scale != 1.0:
-        return "does not scale scores (attention_scale = 1)"
-    if spec.activation not in _T5_ACTIVATIONS:
-        return f"has another activation than {spec.activation}"
-    if spec.logit_scale != (spec.d_model**-0.5 if spec.tied else None):
-        return (
-            "scales the logits by 1 / sqrt(d_model) where the output layer is the embedding, and only there"
-        )
-    return ""
-
-
-def _bart_reason(spec: EncoderDecoderSpec) -> str:
-    if spec.norm != "layernorm" or spec.norm_eps != _EPS:
-        return f"has layernorm with norm_eps = {_EPS:g}"
-    if spec.placement != "post" or spec.last_norm:
-        return "has norms after sublayers"
-    if spec.bias != "all" or not spec.tied or spec.logit_scale is not None:
-        return "has biases everywhere and its embedding for an output layer"
-    if spec.activation not in PLAIN:
-        return f"has another activation than {spec.activation}"
-    return usual_scores(spec)
-
-
-def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
-    """The fields of config.json that are the architecture's own; `start` is the id a target begins with."""
+def write(spec: EncoderDecoderSpec, kind: str, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of config.json that are the architecture's own, as far as it can say the spec; `shared` are those of
+    every architecture."""
     fields = {
         "is_encoder_decoder": True,
-        "decoder_start_token_id": start if spec.start is None else spec.start,
+        "decoder_start_token_id": shared["bos_token_id"] if spec.start is None else spec.start,
     }
-    if isinstance(spec.position, T5Positions):
+    if kind == "t5":
+        position = spec.position if isinstance(spec.position, T5Positions) else T5Positions()
         return fields | {
             "d_model": spec.d_model,
             "d_kv": spec.head_width,
@@ -97,10 +48,10 @@ def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
             "num_layers": spec.layers,
             "num_decoder_layers": spec.decoder_depth,
             "num_heads": spec.heads,
-            "relative_attention_num_buckets": spec.position.buckets,
-            "relative_attention_max_distance": spec.position.max_distance,
+            "relative_attention_num_buckets": position.buckets,
+            "relative_attention_max_distance": position.max_distance,
             "layer_norm_epsilon": spec.norm_eps,
-            "feed_forward_proj": _T5_ACTIVATIONS[spec.activation],
+            "feed_forward_proj": _T5_ACTIVATIONS.get(spec.activation, "relu"),
             "dropout_rate": spec.dropout,
             "n_positions": spec.context,
         }
@@ -117,7 +68,8 @@ def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
             f"{side}_layerdrop": 0.0,
         }
     return fields | {
-        "activation_function": PLAIN[spec.activation],
+        "tie_word_embeddings": True,
+        "activation_function": common.PLAIN.get(spec.activation, "gelu"),
         "dropout": spec.dropout,
         "attention_dropout": 0.0,
         "activation_dropout": 0.0,
@@ -127,7 +79,7 @@ def write(spec: EncoderDecoderSpec, kind: str, start: int) -> dict[str, Any]:
         "add_bias_logits": False,
         "add_final_layer_norm": False,
         "normalize_before": False,
-        "normalize_embedding": spec.embedding_norm,
+        "normalize_embedding": kind == "bart",
         "static_position_embeddings": kind == "marian",
         "share_encoder_decoder_embeddings": True,
     }
@@ -148,7 +100,7 @@ def _read_t5(config: Mapping[str, Any], where: object) -> dict[str, Any]:
     kind = config["model_type"]
     name = config.get("feed_forward_proj", "relu" if kind == "t5" else "gated-gelu")
     if name not in _T5_BACK:
-        raise refuse(where, "feed_forward_proj", name)
+        raise common.refuse(where, "feed_forward_proj", name)
     tied = config.get("tie_word_embeddings", kind == "t5") is not False
     scaled = kind == "t5" and config.get("scale_decoder_outputs", tied)
     return {
@@ -178,21 +130,21 @@ def _read_t5(config: Mapping[str, Any], where: object) -> dict[str, Any]:
 
 def _read_bart(config: Mapping[str, Any], where: object, names: Collection[str]) -> dict[str, Any]:
     kind = config["model_type"]
-    only(
+    common.only(
         config,
         where,
         normalize_before=False,
         add_final_layer_norm=False,
         share_encoder_decoder_embeddings=True,
     )
-    only(config, where, normalize_embedding=kind == "bart", decoder_vocab_size=config["vocab_size"])
+    common.only(config, where, normalize_embedding=kind == "bart", decoder_vocab_size=config["vocab_size"])
     sides = ("attention_heads", "ffn_dim")
     if any(config[f"encoder_{name}"] != config[f"decoder_{name}"] for name in sides):
-        raise refuse(where, "decoder_attention_heads, decoder_ffn_dim unlike the encoder's", "")
+        raise common.refuse(where, "decoder_attention_heads, decoder_ffn_dim unlike the encoder's", "")
     if kind == "marian":
-        only(config, where, scale_embedding=True)
+        common.only(config, where, scale_embedding=True)
         if not config.get("scale_embedding", False):
-            raise refuse(where, "scale_embedding", False)
+            raise common.refuse(where, "scale_embedding", False)
     position = {"kind": "learned"} if kind == "bart" else {"kind": "sinusoidal", "layout": "halves"}
     return {
         "d_model": config["d_model"],
@@ -205,7 +157,7 @@ def _read_bart(config: Mapping[str, Any], where: object, names: Collection[str])
         "norm": "layernorm",
         "norm_eps": _EPS,
         "placement": "post",
-        "activation": activation(config, "activation_function", "gelu", where),
+        "activation": common.activation(config, "activation_function", "gelu", where),
         "bias": "all",
         "tied": config.get("tie_word_embeddings", True),
         "dropout": config.get("dropout", 0.1),

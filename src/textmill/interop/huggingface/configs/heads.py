@@ -7,9 +7,10 @@ from typing import Any
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError
+from textmill.interop.huggingface.configs.common import differences
 from textmill.interop.huggingface.rules.table import head_rules
 from textmill.specs.head import ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
-from textmill.specs.model import DecoderSpec, ModelSpec
+from textmill.specs.model import ModelSpec
 
 _ENDINGS = {
     "classify": "ForSequenceClassification",
@@ -38,29 +39,19 @@ _MOST_LABELS = 1_000_000
 OWN_KEY = "textmill_head"  # where a configuration of ours holds one
 
 
-def reason(kind: str, spec: ModelSpec, head: HeadSpec) -> str:
-    """Why the published architecture has no such head; empty where it has."""
+def departures(kind: str, spec: ModelSpec, head: HeadSpec) -> list[str]:
+    """What a published architecture's head has otherwise: nothing, where its config.json gives the head back."""
     if not head_rules(kind, head.kind):
-        return f"{kind} is published with no head of the kind {head.kind}"
-    if isinstance(head, TagHead) and head.crf:
-        return "published heads score each tag alone, without a CRF"
-    whole = isinstance(head, (ClassifyHead, RegressHead))
-    if head.bias != (not whole or not isinstance(spec, DecoderSpec)):
-        return f"the head {head.kind} of {kind} has {'no ' if head.bias else 'a '}bias"
-    if not isinstance(head, (ClassifyHead, RegressHead)):
-        return ""
-    if isinstance(spec, DecoderSpec):
-        fits = head.pooling == "last" and head.dense == "none"
-        return (
-            ""
-            if fits
-            else f'{kind} is classified by its last state (pooling = "last"), without a layer before'
-        )
-    if head.pooling != "first":
-        return f'{kind} is classified by its first state (pooling = "first")'
-    if head.dense != _DENSE.get(kind, "none"):
-        return f"the head of {kind} has a layer before it: dense = {_DENSE.get(kind, 'none')}"
-    return "" if kind != "bert" or getattr(spec, "pooler", False) else "bert is classified by its pooler"
+        return [f"no head of the kind {head.kind}"]
+    there = read(write(kind, head), kind, kind)
+    assert there is not None
+    if (
+        kind == "bert"
+        and isinstance(head, (ClassifyHead, RegressHead))
+        and not getattr(spec, "pooler", False)
+    ):
+        return ["pooler = true under its head, not false"]
+    return differences(vars(head), vars(there) | {"dropout": head.dropout})  # which no logit depends on
 
 
 def write(kind: str, head: HeadSpec) -> dict[str, Any]:
@@ -91,6 +82,8 @@ def read(config: Mapping[str, Any], kind: str, where: object) -> HeadSpec | None
     if own is not None:
         if not isinstance(own, Mapping) or own.get("kind") not in _SPECS:
             raise DamagedError(f"{OWN_KEY} is no head", where=where)
+        if own.get("outputs", 1) > _MOST_LABELS:
+            raise DamagedError(f"{OWN_KEY}.outputs is {own['outputs']}", where=where)
         return schema.read(_SPECS[own["kind"]], own, str(where), OWN_KEY)
     named = config.get("architectures") or [""]
     name = str(named[0]) if isinstance(named, list) and named else ""

@@ -4,9 +4,11 @@ A document touches an example in one of three ways, the first that is true:
 
 - `exact`: all words of the example stand in it, in a row;
 - `run`: so many of them in a row (13 in GPT-3, Brown et al. 2020, appendix C). An example of fewer words, down to
-  8, must stand there whole; one of fewer still must be the whole document. Runs that more than ten examples
-  share are the set's own phrases, such as its instructions, and count for nothing;
-- `near`: a passage of it has the Jaccard similarity asked for with the example, as sets of runs of 5 words.
+  8, must stand there whole; one of fewer still must be the whole document, or, in a document of several texts, one
+  of these, and another field of its record one too: many questions have the answer "yes". Runs that more than ten
+  examples share are the set's own phrases, such as its instructions, and count for nothing;
+- `near`: a passage of one of its texts has the Jaccard similarity asked for with the example, as sets of runs of 5
+  words.
 
 Words are compared without regard to case and punctuation; hanzi are words.
 """
@@ -55,7 +57,8 @@ class Touch:
     example: int
     kind: Kind
     similarity: float  # Jaccard, where near; else 1
-    at: int  # character of the document
+    role: str  # of the text
+    at: int  # character of it
 
 
 def read_examples(spec: ContaminationStep, base: Path) -> list[Example]:
@@ -76,7 +79,7 @@ def _examples_in(path: Path, place: str, fields: tuple[str, ...]) -> list[Exampl
     trouble = Rejected(None, place, "read", "holds no example")
     for first in fields:
         found: list[Example] = []
-        for document in open_file(path, place, first, LimitSpec(), fields):
+        for document in open_file(path, place, (first,), LimitSpec(), fields):
             if isinstance(document, Rejected):
                 trouble = document
                 continue
@@ -101,34 +104,57 @@ class Evaluation:
         self._tables = [RunTable(words, np.flatnonzero(counts == length), length) for length in lengths] + [
             RunTable(words, np.flatnonzero(counts >= ngram), ngram)
         ]
-        self._whole = {
-            int(run_hashes(words.hash[start:end], end - start)[0]): example
-            for example, (start, end) in enumerate(zip(words.offsets, words.offsets[1:], strict=False))
-            if 0 < end - start < _SHORTEST
-        }
+        self._short: dict[int, list[int]] = {}  # hash of a whole example of few words -> the examples
+        self._records: dict[str, set[int]] = {}  # place -> hashes of all fields there
+        for number in np.flatnonzero(counts).tolist():
+            self._records.setdefault(examples[number].place, set()).add(_whole(words, number))
+            if counts[number] < _SHORTEST:
+                self._short.setdefault(_whole(words, number), []).append(number)
         self._passages = Passages(words, np.flatnonzero(counts >= ngram), near)
 
     def touches(self, documents: Sequence[Document]) -> list[list[Touch]]:
         """For each document: the examples it touches, each once, by their number."""
-        words = hashes([document.text for document in documents])
+        texts = [(d, role) for d, document in enumerate(documents) for role in document.texts]
+        words = hashes([documents[d].texts[role] for d, role in texts])
         found: list[dict[int, Touch]] = [{} for _ in documents]
+
+        def note(hit: Found, kind: Kind) -> None:
+            document, role = texts[hit.document]
+            known = found[document].get(hit.example)
+            if known is None or _KINDS.index(kind) < _KINDS.index(known.kind):
+                at = int(words.start[hit.word])
+                found[document][hit.example] = Touch(hit.example, kind, hit.similarity, role, at)
+
         for table in self._tables:
             for hit in table.find(words):
-                self._note(found, words, hit, "exact" if hit.whole else "run")
+                note(hit, "exact" if hit.whole else "run")
         for hit in self._passages.find(words):
-            self._note(found, words, hit, "near")
-        for document, (start, end) in enumerate(zip(words.offsets, words.offsets[1:], strict=False)):
-            if 0 < end - start < _SHORTEST:
-                example = self._whole.get(int(run_hashes(words.hash[start:end], end - start)[0]))
-                if example is not None:
-                    found[document][example] = Touch(example, "exact", 1.0, 0)
+            note(hit, "near")
+        counts = np.diff(words.offsets)
+        for number in np.flatnonzero((counts > 0) & (counts < _SHORTEST)).tolist():
+            if equal := self._short.get(_whole(words, number)):
+                document, role = texts[number]
+                first = number - list(documents[document].texts).index(role)
+                beside = range(first, first + len(documents[document].texts))
+                for example in equal if len(beside) == 1 else self._with_record(equal, words, beside):
+                    found[document][example] = Touch(example, "exact", 1.0, role, 0)
         return [[touched[example] for example in sorted(touched)] for touched in found]
 
-    def _note(self, found: list[dict[int, Touch]], words: Words, hit: Found, kind: Kind) -> None:
-        known = found[hit.document].get(hit.example)
-        if known is None or _KINDS.index(kind) < _KINDS.index(known.kind):
-            at = int(words.start[hit.word])
-            found[hit.document][hit.example] = Touch(hit.example, kind, hit.similarity, at)
+    def _with_record(self, equal: Sequence[int], words: Words, texts: Iterable[int]) -> list[int]:
+        """Those examples of whose records another field, where there is one, is among these texts too."""
+        there = {
+            _whole(words, number) for number in texts if words.offsets[number + 1] > words.offsets[number]
+        }
+        records = {example: self._records[self.examples[example].place] for example in equal}
+        return [
+            example for example in equal if len(records[example] & there) >= min(2, len(records[example]))
+        ]
+
+
+def _whole(words: Words, text: int) -> int:
+    """The hash of all words of a text, of which there is at least one."""
+    run = words.hash[words.offsets[text] : words.offsets[text + 1]]
+    return int(run_hashes(run, len(run))[0])
 
 
 def contamination(spec: ContaminationStep) -> Step:
@@ -199,5 +225,6 @@ def _sample(document: Document, touch: Touch, example: Example) -> dict[str, Any
         "similarity": round(touch.similarity, 3),
         "document": document.id,
         "source": document.source,
+        "role": touch.role,
         "character": touch.at,
     }

@@ -1,14 +1,17 @@
 """Documents that nearly repeat another: MinHash, locality-sensitive hashing, and a second look at each pair.
 
-A document is the set of its runs of `shingle` words. Signatures of minima (Broder 1997) are cut into bands;
-documents that agree in a whole band are compared (Leskovec, Rajaraman & Ullman 2014, section 3.4). What is
-compared is the lowest `SAMPLE` hashes of each set (Bar-Yossef et al. 2002): documents of no more runs than that
-are compared exactly, longer ones closely enough that hardly a pair of the similarity asked for is missed.
+A text is the set of its runs of `shingle` words. Two documents are as near as the least similar of their texts, role
+by role: a question is no copy of another for being about the same passage. The sets of all texts, put together, are
+at least that similar, so pairs are looked for by those: signatures of minima (Broder 1997) are cut into bands, and
+documents that agree in a whole band are compared (Leskovec, Rajaraman & Ullman 2014, section 3.4). What is compared
+is the lowest `SAMPLE` hashes of each text (Bar-Yossef et al. 2002): texts of no more runs than that are compared
+exactly, longer ones closely enough that hardly a pair of the similarity asked for is missed.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ from textmill.text.document import Document
 from textmill.text.step import Mark, Reject, Sketched, Verdict
 from textmill.text.words import hashes
 
-SAMPLE = 512  # hashes of a document kept for comparing; 2 kB at most
+SAMPLE = 512  # hashes of a text kept for comparing; 2 kB at most
 _FOUND = 0.997  # least share of pairs of exactly the similarity asked for that agree in some band
 _MARGIN = 2.6  # standard deviations below the similarity at which an estimate still passes: misses 0.5 %
 _ALL = 1 << 32  # hashes are below this
@@ -91,7 +94,8 @@ class _Samples:
         self, left: NDArray[np.int64], right: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """For each pair: the Jaccard similarity, and by how much it may be off (one standard deviation at
-        most, over sqrt(s (1 - s))); 0 when all of both sets was kept, since then it is exact.
+        most, over sqrt(s (1 - s))); 0 when all of both sets was kept, since then it is exact. Two empty sets are
+        the same.
         """
         blocks = [
             self._compare(left[at : at + _PAIRS], right[at : at + _PAIRS])
@@ -109,8 +113,9 @@ class _Samples:
         pairs, number = (keys >> np.uint64(32)).astype(np.int64), len(left)
         kept = np.bincount(pairs, minlength=number)
         common = np.bincount(pairs[1:][keys[1:] == keys[:-1]], minlength=number)
-        union = kept - common
-        return np.stack([common / union, np.sqrt((1 - ceilings / _ALL) / union)])
+        union = np.maximum(kept - common, 1)
+        similarity = np.where(kept, common / union, 1.0)
+        return np.stack([similarity, np.sqrt((1 - ceilings / _ALL) / union)])
 
     def _ceilings(self, values: NDArray[np.uint32], sets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Below this hash all of a set was kept."""
@@ -143,22 +148,33 @@ class NearDuplicates:
         self._bands, self._rows = bands_and_rows(spec.similarity, spec.permutations)
 
     def sketch(self, documents: Sequence[Document]) -> list[bytes]:
-        """Of each document: the size of its set, a hash of each band, the lowest hashes; nothing if wordless."""
-        words = hashes([document.text for document in documents])
-        values, offsets = shingles(words, self._spec.shingle)
-        minima = signatures(values, offsets, self._bands * self._rows)
+        """Of each document: a hash of each band, and of each text the size of its set and the lowest hashes.
+
+        Nothing of a document without words.
+        """
+        texts = [sorted(document.texts.items()) for document in documents]
+        values, offsets = shingles(hashes([text for roles in texts for _, text in roles]), self._spec.shingle)
+        firsts = np.cumsum([0, *map(len, texts)])  # the first text of each document
+        tagged = values
+        if len(offsets) - 1 > len(documents):  # some have several: the same run in another role is another
+            tags = [_tag(role) if len(roles) > 1 else 0 for roles in texts for role, _ in roles]
+            tagged = values ^ np.repeat(np.array(tags, np.uint32), np.diff(offsets))
+        minima = signatures(tagged, offsets[firsts], self._bands * self._rows)
         bands = np.zeros((len(documents), self._bands), np.uint64)
         by_band = minima.reshape(len(documents), self._bands, self._rows)
         for row in range(self._rows):
             bands = mixed(bands ^ by_band[:, :, row])
         sizes = np.diff(offsets)
         heads, samples = sizes.astype("<u4"), values.astype("<u4", copy=False)
-        bands = bands.astype("<u8", copy=False)
-        return [
-            heads[at].tobytes() + bands[at].tobytes() + samples[start : start + min(size, SAMPLE)].tobytes()
-            if size
-            else b""
+        sketches = [
+            heads[at].tobytes() + samples[start : start + min(size, SAMPLE)].tobytes()
             for at, (start, size) in enumerate(zip(offsets.tolist(), sizes.tolist(), strict=False))
+        ]
+        bands = bands.astype("<u8", copy=False)
+        wordy = offsets[firsts[1:]] > offsets[firsts[:-1]]
+        return [
+            b"".join([bands[at].tobytes(), *sketches[firsts[at] : firsts[at + 1]]]) if wordy[at] else b""
+            for at in range(len(documents))
         ]
 
     def decide(
@@ -172,7 +188,7 @@ class NearDuplicates:
         clusters = Clusters(len(seen.numbers))
         for band in range(self._bands):
             keys = np.fromfile(scratch / f"band-{band}", "<u8")
-            self._join(clusters, seen.samples, keys)
+            self._join(clusters, seen, keys)
             clusters.flatten()
         members, roots = clusters.shared()
         best = _longest(members, roots, seen.characters[members])
@@ -181,13 +197,15 @@ class NearDuplicates:
             for number, other in zip(numbers, best.tolist(), strict=True):
                 yield number, Mark({"cluster": seen.id(other)})
             return
-        similar, _ = seen.samples.compare(members, best)
+        similar = np.ones(len(members))
+        for pairs, similarity, _ in seen.compare(members, best):
+            similar[pairs] = np.minimum(similar[pairs], similarity)
         for at, (member, other) in enumerate(zip(members.tolist(), best.tolist(), strict=True)):
             if member != other:
                 detail = f"id {seen.id(other)}, similarity {similar[at]:.2f}"
                 yield numbers[at], Reject("nearly repeats another document", detail)
 
-    def _join(self, clusters: Clusters, samples: _Samples, keys: NDArray[np.uint64]) -> None:
+    def _join(self, clusters: Clusters, seen: _Gathered, keys: NDArray[np.uint64]) -> None:
         """Compare documents whose band is the same, and join those that are similar.
 
         Turn by turn, the first of each run of equal keys is compared with the others of the run that are not
@@ -201,7 +219,7 @@ class NearDuplicates:
             if not apart.any():
                 return
             left, right = members[leaders][apart], members[apart]
-            similar = self._similar(samples, left, right)
+            similar = self._similar(seen, left, right)
             clusters.join(left[similar], right[similar])
             # The first of a run leaves it; so does the whole run, once it is one cluster.
             split = np.add.reduceat(apart, _firsts(sizes)) > 0
@@ -210,22 +228,30 @@ class NearDuplicates:
             members, sizes = members[stay], sizes[split] - 1
 
     def _similar(
-        self, samples: _Samples, left: NDArray[np.int64], right: NDArray[np.int64]
+        self, seen: _Gathered, left: NDArray[np.int64], right: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        similarity, error = samples.compare(left, right)
         wanted = self._spec.similarity
-        return similarity >= wanted - _MARGIN * error * np.sqrt(wanted * (1 - wanted)) - 1e-12
+        similar = seen.texts[left] == seen.texts[right]
+        for pairs, similarity, error in seen.compare(left, right):
+            least = wanted - _MARGIN * error * np.sqrt(wanted * (1 - wanted)) - 1e-12
+            similar[pairs] &= similarity >= least
+        return similar
+
+
+@functools.cache
+def _tag(role: str) -> int:
+    return int.from_bytes(hashlib.blake2b(role.encode("utf-8", "surrogatepass"), digest_size=4).digest())
 
 
 class _Gathered:
     """The sketches of all documents that have words: bands and samples on disk, the rest in memory."""
 
     def __init__(self, sketches: Iterable[Sketched], scratch: Path, bands: int) -> None:
-        numbers, characters, sizes, kept = [], [], [], []
+        numbers, characters, texts, sizes, kept = [], [], [], [], []
         names = bytearray()
         waiting: list[bytes] = []
-        head = 4 + 8 * bands
-        columns = [np.empty(0, np.int64)] * 4
+        head = 8 * bands
+        columns = [np.empty(0, np.int64)] * 5
         files = [open(scratch / f"band-{band}", "wb") for band in range(bands)]  # noqa: SIM115 (closed below)
         samples = open(scratch / "samples", "wb")  # noqa: SIM115
 
@@ -233,7 +259,7 @@ class _Gathered:
             rows = np.frombuffer(b"".join(waiting), "<u8").reshape(len(waiting), bands)
             for band, file in enumerate(files):
                 file.write(np.ascontiguousarray(rows[:, band]).data)
-            for at, values in enumerate((numbers, characters, sizes, kept)):
+            for at, values in enumerate((numbers, characters, texts, sizes, kept)):
                 columns[at] = np.concatenate([columns[at], np.array(values, np.int64)])
                 values.clear()
             waiting.clear()
@@ -245,19 +271,34 @@ class _Gathered:
                 numbers.append(item.number)
                 characters.append(item.characters)
                 names += bytes.fromhex(item.id)
-                sizes.append(int.from_bytes(item.sketch[:4], "little"))
-                kept.append((len(item.sketch) - head) // 4)
-                waiting.append(item.sketch[4:head])
-                samples.write(item.sketch[head:])
+                waiting.append(item.sketch[:head])
+                at, before = head, len(sizes)
+                while at < len(item.sketch):
+                    sizes.append(int.from_bytes(item.sketch[at : at + 4], "little"))
+                    kept.append(min(sizes[-1], SAMPLE))
+                    samples.write(item.sketch[at + 4 : at + 4 + 4 * kept[-1]])
+                    at += 4 + 4 * kept[-1]
+                texts.append(len(sizes) - before)
                 if len(waiting) == _BUFFERED:
                     flush()
             flush()
         finally:
             for file in (*files, samples):
                 file.close()
-        self.numbers, self.characters, counts, lengths = columns
+        self.numbers, self.characters, self.texts, counts, lengths = columns  # texts: how many of each
         self._names = names
-        self.samples = _Samples(scratch / "samples", np.concatenate([[0], np.cumsum(lengths)]), counts)
+        self._firsts = np.cumsum(self.texts) - self.texts
+        self._samples = _Samples(scratch / "samples", np.concatenate([[0], np.cumsum(lengths)]), counts)
+
+    def compare(
+        self, left: NDArray[np.int64], right: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
+        """Text by text, in the order of their roles: which of the pairs of documents have both one more text, how
+        similar these are, and by how much that may be off."""
+        for place in range(int(self.texts.max(initial=0))):
+            pairs = np.flatnonzero(np.minimum(self.texts[left], self.texts[right]) > place)
+            sets = (self._firsts[side[pairs]] + place for side in (left, right))
+            yield pairs, *self._samples.compare(*sets)
 
     def id(self, at: int) -> str:
         """The id of a document, by its place among those that have words."""

@@ -1,8 +1,9 @@
 """Runs of words that already stood earlier in the corpus (Lee et al. 2022, section 4.1), cut out of the later places.
 
-A window is `least` words in a row within one document, case and punctuation aside. One that is equal to an
+A window is `least` words in a row within one text of a document, case and punctuation aside. One that is equal to an
 earlier window, and does not overlap it, is a repeat; every word of a repeat is cut. What was cut therefore still
-stands somewhere before it.
+stands somewhere before it. A text that is nothing but repeats stays where another text of its document is new: a
+passage that many questions ask about belongs to each of them.
 
 Finding them takes two passes, so that only what may be repeated is sorted. Every window has a minimum, the
 lowest hash among the runs of half its length (its minimizer; Roberts et al. 2004): equal windows have equal
@@ -13,6 +14,7 @@ stands nowhere else are new. The others are sorted by a 64-bit hash, bucket by b
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -41,17 +43,21 @@ class Substrings:
         self._half = (spec.least + 1) // 2
 
     def sketch(self, documents: Sequence[Document]) -> list[bytes]:
-        """Of each document: 32 bits of the hash of each word, and where each begins; nothing if it has no window."""
-        words = hashes([document.text for document in documents])
+        """Of each text that has words: 32 bits of the hash of each, and where each begins; of one that is shorter than
+        a window only that it is there. Nothing of a document without a window."""
+        words = hashes([text for document in documents for text in document.texts.values()])
         values = (words.hash >> np.uint64(32)).astype("<u4")
+        bounds = iter(zip(words.offsets[:-1].tolist(), words.offsets[1:].tolist(), strict=True))
         found = []
-        for start, end in zip(words.offsets[:-1].tolist(), words.offsets[1:].tolist(), strict=True):
-            if end - start < self._least:
-                found.append(b"")
-                continue
-            gaps = np.diff(words.start[start:end], prepend=0)
-            gaps = gaps.astype("<u2" if gaps.max() < 1 << 16 else "<u4")
-            found.append((end - start).to_bytes(4, "little") + values[start:end].tobytes() + gaps.tobytes())
+        for document in documents:
+            texts, windows = [], False
+            for (role, text), (start, end) in zip(document.texts.items(), bounds, strict=False):
+                if end - start >= self._least:
+                    texts.append(_Text.pack(role, len(text), values[start:end], words.start[start:end]))
+                    windows = True
+                elif end > start:
+                    texts.append(_Text.pack(role, len(text), values[:0], words.start[:0]))
+            found.append(b"".join(texts) if windows else b"")
         return found
 
     def decide(
@@ -65,18 +71,22 @@ class Substrings:
             return
         repeats = np.memmap(scratch / "repeats", np.bool_, "r")
         at = 0
-        for item, sketch in _sketched(sketches):
-            windows = repeats[at : at + sketch.count - self._least + 1]
-            at += sketch.count
-            if windows.any():
-                yield item.number, self._verdict(item, sketch, windows)
-
-    def _verdict(self, item: Sketched, sketch: _Sketch, windows: NDArray[np.bool_]) -> Verdict:
-        runs = self._covered(windows, sketch.count)
-        if runs == [(0, sketch.count)]:
-            return Reject("holds nothing but what stood earlier")
-        starts = np.append(sketch.starts, item.characters).tolist()
-        return Cut(tuple((starts[first], starts[last]) for first, last in runs), self._fill)
+        for item in sketches():
+            found, new = {}, False
+            for text in _texts(item.sketch):
+                windows = repeats[at : at + max(0, text.count - self._least + 1)]
+                at += text.count
+                runs = self._covered(windows, text.count) if windows.any() else []
+                if runs == [(0, text.count)]:
+                    continue
+                new = True
+                if runs:
+                    starts = np.append(text.starts, text.characters).tolist()
+                    found[text.role] = tuple((starts[first], starts[last]) for first, last in runs)
+            if item.sketch and not new:
+                yield item.number, Reject("holds nothing but what stood earlier")
+            elif found:
+                yield item.number, Cut(found, self._fill)
 
     def _covered(self, windows: NDArray[np.bool_], count: int) -> list[tuple[int, int]]:
         """Words [first, last) in some repeated window, runs that touch joined."""
@@ -91,19 +101,19 @@ class Substrings:
         """Write `repeats`, a byte a word: 1 where a repeat begins. False where there can be none."""
         words = 0
         with _Buckets(scratch, "minima") as minima:
-            for _, sketch in _sketched(sketches):
-                minima.add(self._different(self._minima(sketch.words)), 0)
-                words += sketch.count
+            for text in _windowed(sketches):
+                minima.add(self._different(self._minima(text.words)), 0)
+                words += text.count
         again = np.sort(np.concatenate([_twice(rows["hash"]) for rows in minima]))
         if not len(again):
             return False
         at = 0
         with _Buckets(scratch, "windows") as windows:
-            for _, sketch in _sketched(sketches):
-                values = sketch.words
+            for text in _windowed(sketches):
+                values = text.words
                 place = _among(self._minima(values), again)
                 windows.add(run_hashes(values, self._least)[place], at + place)
-                at += sketch.count
+                at += text.count
         repeats = np.memmap(scratch / "repeats", np.bool_, "w+", shape=(words,))
         for rows in windows:
             repeats[self._later(rows)] = True
@@ -138,28 +148,50 @@ class Substrings:
         return at[at - first >= self._least]
 
 
-def _sketched(sketches: Callable[[], Iterable[Sketched]]) -> Iterator[tuple[Sketched, _Sketch]]:
-    """The documents that have a window."""
-    return ((item, _Sketch(item.sketch)) for item in sketches() if item.sketch)
+def _texts(sketch: bytes) -> Iterator[_Text]:
+    """The texts of a document that have words; those too short for a window with none of them."""
+    at = 0
+    while at < len(sketch):
+        text = _Text(sketch, at)
+        at = text.end
+        yield text
 
 
-class _Sketch:
-    """What `sketch` said of a document with at least one window: its words, and where they begin."""
+def _windowed(sketches: Callable[[], Iterable[Sketched]]) -> Iterator[_Text]:
+    """The texts that have a window."""
+    return (text for item in sketches() for text in _texts(item.sketch) if text.count)
 
-    def __init__(self, data: bytes) -> None:
-        self.count = int.from_bytes(data[:4], "little")
-        self._data = data
+
+class _Text:
+    """What `sketch` said of a text: its role and length, its words, and where they begin."""
+
+    _HEAD = struct.Struct("<HBIQ")  # bytes of the role, of a gap between words; words; characters
+
+    def __init__(self, sketch: bytes, at: int) -> None:
+        role, self._width, self.count, self.characters = self._HEAD.unpack_from(sketch, at)
+        at += self._HEAD.size
+        self._sketch, self._words = sketch, at + role
+        self.role = sketch[at : at + role].decode("utf-8", "surrogatepass")
+        self.end = self._words + (4 + self._width) * self.count
+
+    @classmethod
+    def pack(cls, role: str, characters: int, words: NDArray[np.uint32], starts: NDArray[np.int64]) -> bytes:
+        """The sketch of one text."""
+        gaps, name = np.diff(starts, prepend=0), role.encode("utf-8", "surrogatepass")
+        width = 2 if gaps.max(initial=0) < 1 << 16 else 4
+        head = cls._HEAD.pack(len(name), width, len(words), characters)
+        return b"".join([head, name, words.tobytes(), gaps.astype(f"<u{width}").tobytes()])
 
     @property
     def words(self) -> NDArray[np.uint64]:
         """(count,): a hash of each word."""
-        return np.frombuffer(self._data, "<u4", self.count, 4).astype(np.uint64)
+        return np.frombuffer(self._sketch, "<u4", self.count, self._words).astype(np.uint64)
 
     @property
     def starts(self) -> NDArray[np.int64]:
         """(count,): the character each word begins with."""
-        gaps = self._data[4 + 4 * self.count :]
-        return np.cumsum(np.frombuffer(gaps, f"<u{len(gaps) // self.count}"), dtype=np.int64)
+        gaps = np.frombuffer(self._sketch, f"<u{self._width}", self.count, self._words + 4 * self.count)
+        return np.cumsum(gaps, dtype=np.int64)
 
 
 class _Buckets:

@@ -1,6 +1,7 @@
 """The step that looks for personal data: redact, pseudonymise, reject, or only report.
 
-It looks into the text and into metadata (the author of a mail, a column of a record), not into the names of files.
+It looks into every text and into metadata (the author of a mail, a column of a record), not into the names of files.
+What is found in one text of a document is personal in its others too, where nothing may stand beside it that says so.
 What was found is counted in the document's metadata, `personal`, such as `email:2 phone:1`. Kinds, forms and what
 is not looked for (names and postal addresses of people): `text/cleaning/privacy/patterns.py`.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -51,9 +53,9 @@ def personal_data(spec: PersonalDataStep) -> Step:
             if not isinstance(item, Document):
                 yield item
                 continue
-            found = _wanted(item.text, kinds)
+            found = _in_all(item.texts, kinds)
             told = {key: _wanted(text, kinds) for key, text in item.metadata.items() if key not in _OURS}
-            counts = count([*found, *itertools.chain.from_iterable(told.values())])
+            counts = count(itertools.chain(*found.values(), *told.values()))
             if not counts:
                 yield item
             elif spec.action == "reject":
@@ -61,7 +63,8 @@ def personal_data(spec: PersonalDataStep) -> Step:
             else:
                 changed = {key: change(item.metadata[key], some) for key, some in told.items() if some}
                 metadata = _merge({**item.metadata, **changed}, counts)
-                yield replace(item, text=change(item.text, found), metadata=metadata)
+                texts = {role: change(text, found[role]) for role, text in item.texts.items()}
+                yield replace(item, texts=texts, metadata=metadata)
 
     return step
 
@@ -99,6 +102,22 @@ def read_counts(text: str) -> dict[str, int]:
 def _wanted(text: str, kinds: frozenset[str]) -> list[Found]:
     # All kinds are looked for even if few are wanted, so that part of a card number is never taken for a telephone.
     return [item for item in find(text) if item.kind in kinds]
+
+
+def _in_all(texts: Mapping[str, str], kinds: frozenset[str]) -> dict[str, list[Found]]:
+    """What is found in each text, and what was found in another one wherever it stands by itself."""
+    found = {role: _wanted(text, kinds) for role, text in texts.items()}
+    if len(texts) == 1 or not any(found.values()):
+        return found
+    known = {texts[role][item.start : item.end]: item.kind for role, some in found.items() for item in some}
+    longest_first = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    again = re.compile(rf"(?<![^\W_])(?:{longest_first})(?![^\W_])")
+    for role, text in texts.items():
+        there = found[role]
+        more = [Found(known[match[0]], *match.span()) for match in again.finditer(text)]
+        more = [item for item in more if all(item.end <= o.start or o.end <= item.start for o in there)]
+        found[role] = sorted([*there, *more], key=lambda item: item.start)
+    return found
 
 
 def _merge(metadata: Mapping[str, str], counts: dict[str, int]) -> dict[str, str]:

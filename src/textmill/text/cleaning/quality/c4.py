@@ -15,11 +15,10 @@ aside, and so does it when they hold too few sentences (`sentences`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
 
 from textmill.specs.cleaning import C4Step
-from textmill.text.document import Document, Item, Rejected, Step, reject
+from textmill.text.document import Document, Item, Rejected, Step, reject, rewritten
 from textmill.text.lines import TERMINAL
 from textmill.text.step import Reject
 from textmill.text.words import ALONE_CHARACTERS
@@ -51,14 +50,30 @@ def step(spec: C4Step) -> Step:
 
 
 def _cleaned(document: Document, spec: C4Step) -> Item:
-    text = clean(document.text, spec)
-    if isinstance(text, Reject):
-        return reject(document, "c4", text.reason, text.detail)
-    return document if text == document.text else replace(document, text=text)
+    texts = clean(document.texts, spec)
+    if isinstance(texts, Reject):
+        return reject(document, "c4", texts.reason, texts.detail)
+    return document if texts == document.texts else rewritten(document, texts, "c4")
 
 
-def clean(text: str, spec: C4Step) -> str | Reject:
-    """The lines of a text that are prose, or why it is set aside as a whole."""
+def clean(texts: Mapping[str, str], spec: C4Step) -> dict[str, str] | Reject:
+    """The lines of a document's texts that are prose, or why it is set aside as a whole."""
+    found: dict[str, list[str]] = {}
+    for role, text in texts.items():
+        lines = _prose(text, spec)
+        if isinstance(lines, Reject):
+            return lines
+        found[role] = lines
+    kept = [line for lines in found.values() for line in lines]
+    if not kept:
+        return Reject("has no line of prose")
+    if len(kept) < spec.sentences and (many := sum(map(sentences, kept))) < spec.sentences:
+        return Reject("has too few sentences", f"{many} < {spec.sentences}")
+    return {role: "\n".join(lines) for role, lines in found.items()}
+
+
+def _prose(text: str, spec: C4Step) -> list[str] | Reject:
+    """The lines of a text that are prose, or what it holds that sets the document aside."""
     lowered = text.lower()
     policy = tuple(phrase for phrase in POLICY if phrase in lowered)
     if "javascript" in lowered:
@@ -84,11 +99,7 @@ def clean(text: str, spec: C4Step) -> str | Reject:
             if any(phrase in small for phrase in policy):
                 continue
         kept.append(line)
-    if not kept:
-        return Reject("has no line of prose")
-    if len(kept) < spec.sentences and (many := sum(map(sentences, kept))) < spec.sentences:
-        return Reject("has too few sentences", f"{many} < {spec.sentences}")
-    return "\n".join(kept)
+    return kept
 
 
 def _is_prose(line: str, spec: C4Step) -> bool:

@@ -53,7 +53,7 @@ def judging(model: Classifier, spec: ClassifierStep) -> Step:
     """The step of a classifier that is fitted already."""
 
     def work(documents: Sequence[Document]) -> list[Item]:
-        chances = probabilities(model, [document.text for document in documents])
+        chances = probabilities(model, [document.whole for document in documents])
         return [_judged(*pair, spec.least) for pair in zip(documents, chances, strict=True)]
 
     return in_batches(work)

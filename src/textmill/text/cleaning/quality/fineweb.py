@@ -33,7 +33,7 @@ def step(spec: FineWebStep) -> Step:
 
 
 def _judged(document: Document, spec: FineWebStep) -> Item:
-    verdict = judge(document.text, spec)
+    verdict = judge(document.whole, spec)
     return document if verdict is None else reject(document, "fineweb", verdict.reason, verdict.detail)
 
 

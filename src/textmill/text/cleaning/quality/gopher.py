@@ -20,7 +20,6 @@ none. The thresholds are the paper's where the recipe does not change them. What
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -48,16 +47,15 @@ def judge(documents: Sequence[Document], spec: GopherStep) -> list[Reject | None
     verdicts: list[Reject | None] = [None] * len(documents)
     waiting, beginnings = [], []
     for d, document in enumerate(documents):
-        if len(document.text) > BEGINNING:
-            if words.count(document.text, spec.most_words) > spec.most_words:
-                verdicts[d] = _too_many(spec)
-                continue
-            beginnings.append(replace(document, text=document.text[:BEGINNING]))
-        else:
-            beginnings.append(document)
+        text = document.whole
+        if len(text) > BEGINNING and words.count(text, spec.most_words) > spec.most_words:
+            verdicts[d] = _too_many(spec)
+            continue
+        beginnings.append(text[:BEGINNING])
         waiting.append(d)
     if waiting:
-        for d, verdict in zip(waiting, _judge(beginnings, spec), strict=True):
+        languages = [documents[d].metadata.get("language") for d in waiting]
+        for d, verdict in zip(waiting, _judge(beginnings, languages, spec), strict=True):
             verdicts[d] = verdict
     return verdicts
 
@@ -66,22 +64,17 @@ def _too_many(spec: GopherStep) -> Reject:
     return Reject("has too many words", f"over {spec.most_words}")
 
 
-def _judge(documents: Sequence[Document], spec: GopherStep) -> list[Reject | None]:
-    tokens = words.tokens([document.text for document in documents])
+def _judge(texts: Sequence[str], languages: Sequence[str | None], spec: GopherStep) -> list[Reject | None]:
+    tokens = words.tokens(texts)
     counts = _Counts(tokens)
     verdicts = [
-        _words(counts, d, spec)
-        or _marks(counts, d, document.text, spec)
-        or _english(counts, d, document, spec)
-        for d, document in enumerate(documents)
+        _words(counts, d, spec) or _marks(counts, d, text, spec) or _english(counts, d, languages[d], spec)
+        for d, text in enumerate(texts)
     ]
     if not spec.repetition:
         return verdicts
-    verdicts = [
-        verdict or judge_lines(document.text) for document, verdict in zip(documents, verdicts, strict=True)
-    ]
-    sizes = np.array([len(document.text) for document in documents], np.int64)
-    return judge_ngrams(tokens, sizes, verdicts)
+    verdicts = [verdict or judge_lines(text) for text, verdict in zip(texts, verdicts, strict=True)]
+    return judge_ngrams(tokens, np.array(list(map(len, texts)), np.int64), verdicts)
 
 
 class _Counts:
@@ -170,12 +163,11 @@ def _marks(counts: _Counts, d: int, text: str, spec: GopherStep) -> Reject | Non
     return None
 
 
-def _english(counts: _Counts, d: int, document: Document, spec: GopherStep) -> Reject | None:
+def _english(counts: _Counts, d: int, language: str | None, spec: GopherStep) -> Reject | None:
     """Words with letters in them, and in English, stop words."""
     share = counts.alphabetic[d]
     if share < spec.least_alphabetic:
         return Reject("has too few words with letters", f"{share:.3f} < {spec.least_alphabetic}")
-    language = document.metadata.get("language")
     english = language == "en" if language else counts.ascii[d] * 2 > counts.words[d]
     if english and counts.stop_words[d] < spec.least_stop_words:
         return Reject("has too few stop words", f"{counts.stop_words[d]} < {spec.least_stop_words}")

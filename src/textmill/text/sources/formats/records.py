@@ -1,6 +1,7 @@
 """Files of records: JSON, JSON lines, CSV, TSV, Parquet and Arrow. One record, one document.
 
-A record without text is set aside with its line; the other scalar columns become the document's metadata.
+A record that lacks one of its texts is set aside with its line; the other scalar columns become the document's
+metadata.
 Lines are streamed, so such a file may be larger than memory; `limits.file_bytes` caps each record.
 """
 
@@ -12,7 +13,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from textmill.text.document import Document, Rejected, collected, printable
@@ -33,7 +34,7 @@ def _metadata(record: Mapping[str, Any], fields: Fields) -> dict[str, str]:
         return {_utf8(name): _utf8(text) for name, text in named if text is not None}
     found = {}
     for key, value in record.items():
-        if key != fields.text and not isinstance(value, list):
+        if key not in fields.columns and not isinstance(value, list):
             text = _said(value)
             if text is not None and len(text) <= _LONGEST_METADATA:
                 found[_utf8(str(key))] = _utf8(text)
@@ -73,14 +74,18 @@ def _document(record: Any, place: str, fields: Fields) -> Document | Rejected:
         return Rejected(
             None, place, "read", "is not a record", f"a JSON object was expected, not {_kind(record)}"
         )
-    text = record.get(fields.text)
-    if not isinstance(text, str):
-        text = _value(record, fields.text)
-    if text is None and fields.text not in record:
-        return Rejected(None, place, "read", f"has no field {fields.text!r}", _columns(record))
-    if not isinstance(text, str):
-        return Rejected(None, place, "read", f"field {fields.text!r} is not text", _kind(text))
-    return collected(text, place, _metadata(record, fields))
+    texts = {}
+    for role, column in fields.texts:
+        value = _value(record, column)
+        if value is None and column not in record:
+            lack = _lack("field", role, column, record)
+            return Rejected(None, place, "read", lack.reason, lack.detail)
+        # An answer or a target may be a number; a text that stands alone is a mistake then.
+        text = value if isinstance(value, str) else _said(value) if len(fields.texts) > 1 else None
+        if text is None:
+            return Rejected(None, place, "read", f"field {column!r} is not text", _kind(value))
+        texts[role] = text
+    return collected(texts, place, _metadata(record, fields))
 
 
 def _kind(value: Any) -> str:
@@ -88,14 +93,15 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _columns(names: Any) -> str:
-    names = [printable(str(name))[:40] for name in names]
-    more = f" and {len(names) - _COLUMNS_NAMED} more" if len(names) > _COLUMNS_NAMED else ""
-    return (
-        f"it has {', '.join(names[:_COLUMNS_NAMED])}{more}; name one as text_field"
-        if names
-        else "it has none"
-    )
+def _lack(what: str, role: str, column: str, names: Iterable[Any]) -> SetAside:
+    """What to say of a record or table with these names, none of which is the one that a text was to be under."""
+    reason = f"has no {what} {column!r}"
+    there = [printable(str(name))[:40] for name in names]
+    more = f" and {len(there) - _COLUMNS_NAMED} more" if len(there) > _COLUMNS_NAMED else ""
+    if not there:
+        return SetAside(reason, "it has none")
+    advice = f'name the {role} in text_fields, such as "{role}={there[0]}"'
+    return SetAside(reason, f"it has {', '.join(there[:_COLUMNS_NAMED])}{more}; {advice}")
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------
@@ -167,9 +173,11 @@ def table_rows(item: Input, fields: Fields) -> Items:
     lines.push(first)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     header = _next_row(rows)
-    if not isinstance(header, list) or fields.text not in header:
-        detail = _columns(header) if isinstance(header, list) else str(header or "it is empty")
-        raise SetAside(f"has no column {fields.text!r}", detail)
+    if not isinstance(header, list):
+        raise SetAside(f"has no column {fields.columns[0]!r}", str(header or "it is empty"))
+    for role, column in fields.texts:
+        if column not in header:
+            raise _lack("column", role, column, header)
     while True:
         start = lines.number + 1
         row = _next_row(rows)
@@ -208,7 +216,7 @@ def _delimiter(header: str, name: str, fields: Fields) -> str:
         return "\t"
     for delimiter in ",;\t|":
         try:
-            if fields.text in next(csv.reader([header], delimiter=delimiter), []):
+            if set(fields.columns) & set(next(csv.reader([header], delimiter=delimiter), [])):
                 return delimiter
         except csv.Error:
             continue
@@ -335,24 +343,33 @@ def _batches(item: Input, batches: Any, fields: Fields) -> Items:
 
 
 def _columns_read(schema: Any, fields: Fields) -> list[str]:
-    """The columns that are text or may be metadata. Raises SetAside when the text is not among them."""
+    """The columns that are texts or may be metadata. Raises SetAside when one of the texts is not among them."""
     from pyarrow import types
 
-    if fields.text not in schema.names:
-        raise SetAside(f"has no column {fields.text!r}", _columns(schema.names))
-    kind = schema.field(fields.text).type
-    if not (types.is_string(kind) or types.is_large_string(kind)):
-        raise SetAside(f"field {fields.text!r} is not text", str(kind))
-    named = {column.partition(".")[0] for _, column in fields.metadata} | {fields.text}
-    if fields.metadata:
-        return [field.name for field in schema if field.name in named]
-    return [field.name for field in schema if _plain(field.type)]
+    def outermost(column: str) -> str:
+        return column if column in schema.names else column.partition(".")[0]
+
+    for role, column in fields.texts:
+        if outermost(column) not in schema.names:
+            raise _lack("column", role, column, schema.names)
+    column = fields.columns[0]
+    if len(fields.texts) == 1 and column in schema.names:
+        kind = schema.field(column).type
+        if not (types.is_string(kind) or types.is_large_string(kind)):
+            raise SetAside(f"field {column!r} is not text", str(kind))
+    texts = set(map(outermost, fields.columns))
+    metadata = {outermost(column) for _, column in fields.metadata}
+    return [
+        field.name
+        for field in schema
+        if field.name in texts or (field.name in metadata if metadata else _plain(field.type))
+    ]
 
 
 def _parquet_row(row: dict[str, Any] | None, place: str, fields: Fields, limit: int) -> Document | Rejected:
     if row is None:
         return Rejected(None, place, "read", "is not valid UTF-8")
-    size = len(row[fields.text] or "")
+    size = sum(len(text) for column in fields.columns if isinstance(text := row.get(column), str))
     if size > limit:
         return Rejected(None, place, "read", "is larger than limits.file_bytes", f"{size} characters")
     return _document(row, place, fields)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from textmill.specs.corpus import LimitSpec
+from textmill.text.document import TEXT
 
 BLOCK = 1 << 18
 # Small files compress without meaning harm (a megabyte of spaces): the ratio counts from here on.
@@ -92,13 +93,18 @@ class Input:
 
 @dataclass(frozen=True)
 class Fields:
-    """How a file of records becomes documents: which of its columns is the text, and which are metadata.
+    """How a file of records becomes documents: which of its columns are their texts, and which are metadata.
 
-    `metadata` pairs the name a column gets with the column; none: every column small enough, under its own name.
+    Both pair the name a column gets with the column. No metadata: every column small enough, under its own name.
     """
 
-    text: str = "text"
+    texts: tuple[tuple[str, str], ...] = ((TEXT, TEXT),)
     metadata: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the texts; `a.b` is key `b` of column `a` where no column has that name."""
+        return tuple(column for _, column in self.texts)
 
 
 class Deadline:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from textmill.specs.corpus import LimitSpec
-from textmill.text.document import Document, Rejected, printable
+from textmill.specs.corpus import LimitSpec, named
+from textmill.text.document import TEXT, Document, Rejected, collected, printable
 from textmill.text.sources.formats import (
     archive,
     epub,
@@ -104,12 +104,17 @@ def pages_in(name: str) -> bool:
 
 
 def open_file(
-    path: Path, place: str, text_field: str, limits: LimitSpec, metadata_fields: tuple[str, ...] = ()
+    path: Path,
+    place: str,
+    text_fields: tuple[str, ...] | None,
+    limits: LimitSpec,
+    metadata_fields: tuple[str, ...] = (),
 ) -> Iterator[Document | Rejected]:
     """The documents of one file on disk; what cannot be read comes as Rejected, and nothing is raised.
 
-    text_field: the column of records that is text; metadata_fields: the columns kept beside it, each as
-    `column` or `name=column`; none named: all that are short.
+    text_fields: the columns of records that are their texts, each as `column` or `role=column`; None: `text`. What is
+    no record has one text, of the first role. metadata_fields: the columns kept beside them; none named: all that are
+    short.
     """
     try:
         status = os.stat(path)
@@ -124,25 +129,22 @@ def open_file(
         return
     with stream:
         item = Input(place, path.name, stream, Budget(status.st_size, limits), status.st_size)
-        fields = Fields(text_field, tuple(_named(field) for field in metadata_fields))
+        fields = Fields(tuple(map(named, text_fields or (TEXT,))), tuple(map(named, metadata_fields)))
         try:
             yield from _documents(item, fields)
         except Exhausted as error:
             yield Rejected(None, place, "read", error.reason, error.detail)
 
 
-def _named(field: str) -> tuple[str, str]:
-    """The name of a piece of metadata, and the column it comes from."""
-    name, equals, column = field.partition("=")
-    return (name.strip(), column.strip()) if equals else (field, field)
-
-
 def _documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an input. Raises Exhausted only; the outermost file is then given up."""
+    role = fields.texts[0][0]
     try:
         for found in reader(item.name)(item, fields):
             if isinstance(found, Input):
                 yield from _documents(found, fields)
+            elif isinstance(found, Document) and role not in found.texts:  # no record
+                yield collected({role: found.text}, found.source, {**item.metadata, **found.metadata})
             elif isinstance(found, Document) and item.metadata:
                 yield replace(found, metadata={**item.metadata, **found.metadata})
             else:

@@ -94,7 +94,7 @@ _failing: dict[tuple[str, str], SetAside] = {}
 
 def documents(source: WebSource, path: Path, place: str, limits: LimitSpec) -> Iterator[Document | Rejected]:
     """The documents of one fetched file; `place` is its address."""
-    return open_file(path, place, "text", limits)
+    return open_file(path, place, None, limits)
 
 
 def files(

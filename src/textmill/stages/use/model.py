@@ -1,0 +1,226 @@
+"""A published model in use: the one object behind `textmill generate`, `chat` and `embed`, and behind Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textmill.base import schema
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.specs.generation import GenerationOptions, GenerationSpec
+from textmill.stages.use import chat as chats
+from textmill.stages.use import embed as embeddings
+from textmill.stages.use import logprobs
+from textmill.stages.use.generate import Answer, Stream, speculation
+from textmill.stages.workspace.locate import locate_model, locate_run
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from textmill.decoding.prompt import Prompt
+    from textmill.index.search import Index
+    from textmill.models.pretrained import Pretrained
+    from textmill.specs.model import MixtureSpec, ModelSpec
+    from textmill.tokenization.load import AnyTokenizer
+
+
+class LanguageModel:
+    """A published model, ready to be used; `textmill.load` makes one.
+
+    How text is generated is what was published with the model (`generation`), and for one call what is given as keyword
+    arguments: the fields of a GenerationSpec, by the names they have in a recipe. One that there is not, or is out of
+    range, raises RecipeError with the nearest right name. Calls change nothing: the same call gives the same text.
+    """
+
+    def __init__(self, workspace: Workspace, target: str, *, weights: str = "fp32") -> None:
+        """target: a run's name or folder, a published directory, or a .gguf file. weights: arithmetic of the weights,
+        fp32, bf16 or int8.
+
+        Raises TextmillError when there is no such model, or none published, RecipeError for weights there are not.
+        """
+        from textmill.decoding.layout import prepare
+        from textmill.interop.load import load
+
+        self.path = locate_model(workspace, target)
+        self._workspace, self._target, self._weights, self._rows = workspace, target, weights, 1
+        model = load(self.path)
+        self._layout = prepare(model.model, weights)  # as it is laid out for `_rows` rows
+        self.pretrained: Pretrained = model
+
+    @property
+    def tokenizer(self) -> AnyTokenizer:
+        """What turns text into ids and back: `encode`, `decode`, `vocabulary`, `end`."""
+        return self.pretrained.tokenizer
+
+    @property
+    def spec(self) -> ModelSpec | MixtureSpec:
+        """The architecture, as in a recipe's [model]."""
+        return self.pretrained.spec
+
+    @property
+    def generation(self) -> GenerationSpec:
+        """How text is generated unless a call says it otherwise."""
+        return self.pretrained.generation
+
+    @property
+    def lineage(self) -> Mapping[str, str]:
+        """What it was made from: the hashes of its weights, tokens, tokenizer and corpus; empty for other people's."""
+        return self.pretrained.info.get("lineage", {})
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({str(self.path)!r}, {self.spec.kind})"
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        samples: int = 1,
+        truncate: bool = False,
+        **options: Unpack[GenerationOptions],
+    ) -> list[Answer]:
+        """Answers to prompts, `samples` to each, by prompt and then by sample: one prompt, too, gives a list.
+
+        A model that reads a source (encoder-decoder) answers it; any other goes on from it. truncate: of a prompt
+        longer than the model reads its end is taken, of a source its beginning, and `Answer.cut` counts the rest.
+
+        Raises TextmillError for a longer prompt otherwise, and when the model writes no text.
+        """
+        return self.stream(prompts, samples=samples, truncate=truncate, **options).answers()
+
+    def stream(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        samples: int = 1,
+        truncate: bool = False,
+        **options: Unpack[GenerationOptions],
+    ) -> Stream:
+        """The same piece by piece, as the text becomes certain. Arguments and errors as in `generate`."""
+        from textmill.decoding.prompt import of_text
+        from textmill.decoding.stream import generate_text
+
+        if not self.pretrained.writes:
+            raise TextmillError(
+                f"a model of kind {self.spec.kind!r} writes no text",
+                where=self._target,
+                advice="`textmill embed` makes vectors with it",
+            )
+        if samples < 1:
+            raise RecipeError(f"{samples} is out of range: it must be >= 1", where="samples")
+        spec = self._spec(options)
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        given = [of_text(self.tokenizer, text, start=self.pretrained.target_start) for text in texts]
+        if not truncate:
+            self._fits(given)
+        ahead = speculation(spec.speculate, self._corpus)
+        together = len(texts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
+        model = self._laid_out(min(together, 32 * spec.beams))
+        pieces = generate_text(model, self.tokenizer, given, spec, samples=samples, speculation=ahead)
+        return Stream(pieces, texts, samples, ahead, self._run())
+
+    def chat(
+        self,
+        messages: Sequence[chats.Message],
+        *,
+        template: Path | str | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> Answer:
+        """The answer to a conversation, {"role": …, "content": …} each, oldest first, the last the user's.
+
+        Where the conversation is longer than the model reads, the oldest turns are left out. Other arguments and errors
+        as in `conversation`.
+        """
+        talk = self.conversation(template=template, **options)
+        talk.messages = chats.checked(messages)
+        [answer] = Stream(talk.reply(), [messages[-1]["content"]]).answers()
+        return answer
+
+    def conversation(
+        self,
+        *,
+        system: str | None = None,
+        template: Path | str | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> chats.Conversation:
+        """A conversation that goes on: each turn reads only what is new. template: a Jinja file, not the model's own.
+
+        Raises TextmillError when the model holds none.
+        """
+        if not self.pretrained.writes or self.pretrained.reads_source:
+            raise TextmillError(f"a model of kind {self.spec.kind!r} holds no conversations", where=self.path)
+        talk = chats.Conversation(
+            model=self._laid_out(1),
+            tokenizer=self.tokenizer,
+            template=chats.template_of(
+                self.pretrained, self.path, None if template is None else Path(template)
+            ),
+            spec=self._spec(options),
+            context=self.spec.context,
+        )
+        if system is not None:
+            talk.system(system)
+        return talk
+
+    def embed(
+        self, texts: str | Sequence[str], *, pooling: str | None = None, normalise: bool | None = None
+    ) -> embeddings.Embeddings:
+        """Texts as vectors: one, too, gives (1, D). pooling: cls, mean, last or max; normalise: to length 1; left out,
+        what the model's directory says, or else the mean, normalised.
+
+        Raises RecipeError for another pooling, TextmillError when the model has no states.
+        """
+        how = embeddings.settings(self.path, pooling, normalise)
+        return embeddings.embed(self._ready(), [texts] if isinstance(texts, str) else list(texts), how)
+
+    def logprobs(self, text: str) -> logprobs.Logprobs:
+        """How likely each token of a text is after those before it. Raises TextmillError when the text is longer than
+        the model reads, or the model does not go on with text."""
+        return logprobs.logprobs(self._ready(), text)
+
+    def _spec(self, options: GenerationOptions) -> GenerationSpec:
+        return schema.read(GenerationSpec, schema.write(self.generation) | dict(options), "options")
+
+    def _ready(self) -> Pretrained:
+        """The model with the weights that were asked for."""
+        return replace(self.pretrained, model=self._laid_out(1))
+
+    def _laid_out(self, rows: int):
+        """The model for decoding so many rows together; what it was laid out for last is kept."""
+        from textmill.decoding.layout import prepare
+
+        if self._weights == "fp32" and rows != self._rows:
+            self._rows, self._layout = rows, prepare(self.pretrained.model, rows=rows)
+        return self._layout
+
+    def _fits(self, prompts: Sequence[Prompt]) -> None:
+        for number, prompt in enumerate(prompts):
+            length = len(prompt.ids if prompt.source is None else prompt.source)
+            if length > self.spec.context:
+                raise TextmillError(
+                    f"the prompt takes {length} tokens and the model reads {self.spec.context}",
+                    where=f"prompts[{number}]",
+                    advice="shorten it, or let `truncate` leave out what is too much",
+                )
+
+    def _run(self) -> Run | None:
+        """The run the model belongs to; None for a directory on its own."""
+        try:
+            return locate_run(self._workspace, self._target)
+        except TextmillError:
+            return None
+
+    def _corpus(self) -> Index:
+        """The index of what the model was trained on, built where it is missing."""
+        from textmill.stages.tracing.index import open_index
+
+        if (run := self._run()) is None:
+            raise TextmillError(
+                "belongs to no run here, so its corpus is not known",
+                where=self._target,
+                advice="`prompt` draws its guesses from the prompt",
+            )
+        return open_index(self._workspace, str(run.path)).index

@@ -1,0 +1,35 @@
+"""The recipe `textmill recipe new` writes, for every objective: its default steps and split suit each kind of data."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import get_args
+
+import pytest
+
+from helpers import records
+from textmill.specs.objective import ObjectiveSpec
+
+FAMILIES = {spec().kind: spec.families[0] for spec in get_args(ObjectiveSpec)}
+SMALL = "d_model=32, layers=1, context=64"
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_new_recipe_serves_every_objective(kind, tmp_path, textmill):
+    written = records.write(tmp_path / "data.jsonl", kind)
+    textmill("recipe", "new", "mine.toml", "--corpus", "data.jsonl")
+    settings = [f"model={{kind='{FAMILIES[kind]}', {SMALL}}}", f"objective.kind='{kind}'", "training.steps=2"]
+    if kind == "spans":
+        settings.append("tokenizer.sentinels=8")
+    asked = ["mine.toml", *(word for setting in settings for word in ("--set", setting))]
+    prepared = json.loads(textmill("prepare", *asked, "--json").stdout)
+    corpus = prepared["corpus"]
+    assert corpus["kept"]["documents"] == corpus["read"]["documents"] == written, corpus["reasons"]
+    assert all(part["documents"] for part in corpus["parts"].values()), corpus["parts"]
+    textmill("check", *asked)
+    textmill("train", *asked)
+    report = json.loads(textmill("evaluate", "mine", "--json").stdout)
+    assert report["objective"] == kind
+    assert report["scores"]
+    assert all(math.isfinite(score) for score in report["scores"].values()), report["scores"]

@@ -1,0 +1,170 @@
+"""`textmill` without waiting for its imports: each command is a fork of one warm process that has made them.
+
+    python warm.py serve SOCKET        imports everything once and serves until its standard input closes
+    python -IS warm.py ask SOCKET ...  is the command `textmill ...`: `Warm.folder` holds a `textmill` that does this
+
+A fork is given the asker's arguments, folder, environment and open streams, and ends as a process of its own:
+exit code, signals, pipes and redirections are those of a user's. What it does not show: the time imports take,
+what a variable read while importing does, and a hash seed of its own. Tests of those start fresh processes.
+"""
+
+import array
+import json
+import os
+import signal
+import socket
+import sys
+
+STREAMS = 3
+# What verbs import only when they come to it: training, its board, the row of `verify` that asks transformers.
+LATE = ("torch._dynamo", "torch.utils.tensorboard", "transformers.models.llama.modeling_llama")
+
+
+def ask(path: str, arguments: list[str]) -> int:
+    """Have a command run with this process's streams; its exit code. Signals are handed on."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(path)
+        request = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)})
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", range(STREAMS)))]
+        server.sendmsg([b" "], rights)
+        server.sendall(request.encode())
+        server.shutdown(socket.SHUT_WR)
+        replies = server.makefile("r")
+        process = int(replies.readline())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: os.kill(process, number))
+        code = int(replies.readline())
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def serve(path: str) -> None:
+    """Fork for every request; returns in each fork when it is to run, and in the server when nobody needs it."""
+    import selectors
+
+    waking, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(woken)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    print("ready", flush=True)
+    running: dict[int, socket.socket] = {}
+    with selectors.DefaultSelector() as selector:
+        for source in (listener, waking, sys.stdin):
+            selector.register(source, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in selector.select()}
+            if waking in ready:
+                os.read(waking, 4096)
+                end_finished(running)
+            if listener in ready:
+                asker, _ = listener.accept()
+                child = os.fork()
+                if child == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for held in (listener, *running.values()):
+                        held.close()
+                    become(asker)
+                    return
+                running[child] = asker
+            if sys.stdin in ready:
+                for child in running:
+                    os.kill(child, signal.SIGKILL)
+                os._exit(0)
+
+
+def end_finished(running: dict[int, socket.socket]) -> None:
+    """Tell the askers of commands that have ended their exit codes."""
+    import contextlib
+
+    while running:
+        process, status = os.waitpid(-1, os.WNOHANG)
+        if not process:
+            return
+        with running.pop(process) as asker, contextlib.suppress(OSError):  # nobody waits any more
+            asker.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def become(asker: socket.socket) -> None:
+    """Take on what the asker said: this process is now its command."""
+    import numpy as np
+    import torch
+
+    _, rights, _, _ = asker.recvmsg(1, socket.CMSG_SPACE(STREAMS * 4))
+    files = array.array("i", rights[0][2])
+    with asker.makefile("r") as said:
+        request = json.load(said)
+    asker.sendall(f"{os.getpid()}\n".encode())
+    asker.close()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = open(0)  # noqa: SIM115
+    sys.stdout = open(1, "w")  # noqa: SIM115
+    sys.stderr = open(2, "w", errors="backslashreplace")  # noqa: SIM115
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = ["textmill", *request["arguments"]]
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    np.random.seed()
+
+
+def run() -> int:
+    """Run the command as an interpreter would, up to its exit code."""
+    import traceback
+
+    from textmill.cli.main import main
+
+    try:
+        main()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def import_everything() -> None:
+    """All of Textmill but the programs in it, and what its verbs import late where it is installed."""
+    import contextlib
+    import importlib
+    import pkgutil
+
+    import textmill
+
+    for module in pkgutil.walk_packages(textmill.__path__, "textmill."):
+        if not module.name.endswith(("__main__", "worker")):
+            importlib.import_module(module.name)
+    for name in LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+if __name__ == "__main__":
+    role, place, *rest = sys.argv[1:]
+    if role == "ask":
+        sys.exit(ask(place, rest))
+    import atexit
+    import gc
+    import threading
+
+    sys.path.pop(0)
+    import_everything()
+    gc.freeze()
+    serve(place)
+    code = run()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking torch apart would take as long as loading it
