@@ -229,6 +229,6 @@ def _gemma_windows(config: Mapping[str, Any], layers: Any, where: object) -> tup
         period = None
     else:
         period = types.index("full_attention") + 1
-        if any((kind == "full_attention") != (place % period == 0) for place, kind in enumerate(types, 1)):
+        if any((kind == "full_attention") != (block % period == 0) for block, kind in enumerate(types, 1)):
             raise common.refuse(where, "layer_types", types)
     return config["sliding_window"], period

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textmill.interop.huggingface.rules.rule import Rule, both, gate_rows, key_value_rows, qkv_rows
+from textmill.specs.model import TransformerSpec
 
 _PLAIN = both("head", "classifier")
 _SPAN = both("head", "qa_outputs")
@@ -289,7 +290,7 @@ def computed(kind: str, name: str) -> bool:
     return bool(_COMPUTED.search(name)) or (kind == "marian" and bool(_SINUSOIDS.search(name)))
 
 
-def rules(kind: str, spec: Any) -> tuple[Rule, ...]:
+def rules(kind: str, spec: TransformerSpec) -> tuple[Rule, ...]:
     """The rules of a published kind, for a model of this spec."""
     return _GATED[kind] if kind in _GATED and spec.gated else _RULES[kind]
 
