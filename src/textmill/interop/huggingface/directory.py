@@ -23,7 +23,7 @@ from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
 from textmill.interop.huggingface import mixtures, weights
 from textmill.interop.huggingface.configs import heads
-from textmill.interop.huggingface.stored import INDEX, WEIGHTS, Stored, opened, read_table
+from textmill.interop.huggingface.stored import WEIGHTS, Stored, opened, read_table
 from textmill.models import build
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
@@ -36,7 +36,6 @@ from textmill.tokenization import load
 from textmill.tokenization.load import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
-__all__ = ["INDEX", "WEIGHTS", "Pretrained", "is_published", "read_directory", "write_directory"]
 FORMAT = 1  # of textmill.json
 _BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
     "bert": "BertModel",
@@ -74,8 +73,19 @@ def write_directory(
     spec, head, vocabulary = model.spec, head_of(model), model.vocabulary
     assert isinstance(spec, ModelSpec)
     assert isinstance(vocabulary, int)
-    kind, _ = configuration.published_architecture(spec, head)
-    about = _about(spec, head, vocabulary, generation, info)
+    kind, reason = configuration.published_architecture(spec, head)
+    about = {
+        "format": FORMAT,
+        "textmill": textmill.__version__,
+        "task": info.get("task"),
+        "model": schema.write(spec),
+        "head": None if head is None else schema.write(head),
+        "vocabulary": vocabulary,
+        "architecture": None if kind in configuration.OURS else kind,
+        "reason": reason or None,
+        "generation": schema.write(generation),
+        "info": dict(info),
+    }
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     ends = {"end": tokenizer.end, "pad": tokenizer.pad}
     config = configuration.write(
@@ -101,29 +111,6 @@ def write_directory(
         for name, text in (named | dict(extra or {})).items():
             write_text(partial / name, text)
     return about
-
-
-def _about(
-    spec: ModelSpec,
-    head: HeadSpec | None,
-    vocabulary: int,
-    generation: GenerationSpec,
-    info: Mapping[str, Any],
-) -> dict[str, Any]:
-    """textmill.json."""
-    kind, reason = configuration.published_architecture(spec, head)
-    return {
-        "format": FORMAT,
-        "textmill": textmill.__version__,
-        "task": info.get("task"),
-        "model": schema.write(spec),
-        "head": None if head is None else schema.write(head),
-        "vocabulary": vocabulary,
-        "architecture": None if kind in configuration.OURS else kind,
-        "reason": reason or None,
-        "generation": schema.write(generation),
-        "info": dict(info),
-    }
 
 
 def head_of(model: nn.Module) -> HeadSpec | None:

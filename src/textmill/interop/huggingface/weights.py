@@ -60,8 +60,10 @@ def published(
     config: Mapping[str, Any] | None = None,
     head: HeadSpec | None = None,
 ) -> dict[str, Tensor]:
-    """Our weights under the published names, each contiguous and with storage of its own; `config` is the config.json
-    they are written beside."""
+    """Weights of ours under their published names, each contiguous and with storage of its own.
+
+    config: the config.json they are written beside.
+    """
     result: dict[str, Tensor] = {}
     for rule in _rules(kind, spec, weights, head):
         result |= rule.publish(spec, weights[rule.ours], config or {})

@@ -123,7 +123,7 @@ def _rotary(spec: DecoderSpec) -> RotaryPositions:
 
 
 def text_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Gemma 3 with eyes holds the language model's configuration in one of its own."""
+    """The configuration of the language model: Gemma 3 with images keeps it in `text_config`, and leaves some out."""
     if config.get("model_type") == "gemma3":
         outer = {"tie_word_embeddings": config.get("tie_word_embeddings", True)}
         config = outer | config["text_config"] | {"model_type": "gemma3_text"}

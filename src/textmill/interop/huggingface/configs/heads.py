@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError
@@ -29,12 +29,7 @@ _STEMS = {
     "qwen3": "Qwen3",
 }
 _DENSE = {"roberta": "tanh", "distilbert": "relu"}  # before the logits of a whole text
-_SPECS: dict[str, type] = {
-    "classify": ClassifyHead,
-    "regress": RegressHead,
-    "tag": TagHead,
-    "answer": SpanHead,
-}
+_SPECS: dict[str, type] = {schema.kind_of(spec): spec for spec in get_args(HeadSpec)}
 _MOST_LABELS = 1_000_000
 OWN_KEY = "textmill_head"  # where a configuration of ours holds one
 

@@ -259,7 +259,7 @@ _RULES: Mapping[str, tuple[Rule, ...]] = {
     "t5": T5,
 }
 _GATED: Mapping[str, tuple[Rule, ...]] = {"t5": T5_GATED}
-# A body alone is saved without its prefix, and Gemma 3 with eyes has another one.
+# A body alone is saved without its prefix, and Gemma 3 with images has another one.
 _PREFIXES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "llama": (("model.", ""),),
     "mistral": (("model.", ""),),
