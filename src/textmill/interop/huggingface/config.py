@@ -136,7 +136,7 @@ def normal(config: dict[str, Any], where: object) -> dict[str, Any]:
 
 
 def kind_of(config: Mapping[str, Any], where: object) -> str:
-    """The architecture whose rules the weights beside a config.json follow: its model_type, or the same by another name.
+    """The architecture whose rules the weights beside a config.json follow: its model_type, or what that is a name of.
 
     Raises TextmillError where none is known.
     """
