@@ -21,6 +21,8 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from torch import nn
+
     from textmill.decoding.prompt import Prompt
     from textmill.index.search import Index
     from textmill.models.pretrained import Pretrained
@@ -46,10 +48,10 @@ class LanguageModel:
         from textmill.interop.load import load
 
         self.path = locate_model(workspace, target)
-        self._workspace, self._target, self._weights, self._rows = workspace, target, weights, 1
+        self._workspace, self._target, self._weights = workspace, target, weights
         model = load(self.path)
-        self._layout = prepare(model.model, weights)  # as it is laid out for `_rows` rows
-        self.pretrained: Pretrained = model
+        self.pretrained: Pretrained = replace(model, model=prepare(model.model, weights))
+        self._layouts = {1: self.pretrained.model}  # by the rows that are decoded together
 
     @property
     def tokenizer(self) -> AnyTokenizer:
@@ -153,7 +155,7 @@ class LanguageModel:
         if not self.pretrained.writes or self.pretrained.reads_source:
             raise TextmillError(f"a model of kind {self.spec.kind!r} holds no conversations", where=self.path)
         talk = chats.Conversation(
-            model=self._laid_out(1),
+            model=self.pretrained.model,
             tokenizer=self.tokenizer,
             template=chats.template_of(
                 self.pretrained, self.path, None if template is None else Path(template)
@@ -174,27 +176,24 @@ class LanguageModel:
         Raises RecipeError for another pooling, TextmillError when the model has no states.
         """
         how = embeddings.settings(self.path, pooling, normalise)
-        return embeddings.embed(self._ready(), [texts] if isinstance(texts, str) else list(texts), how)
+        return embeddings.embed(self.pretrained, [texts] if isinstance(texts, str) else list(texts), how)
 
     def logprobs(self, text: str) -> logprobs.Logprobs:
         """How likely each token of a text is after those before it. Raises TextmillError when the text is longer than
         the model reads, or the model does not go on with text."""
-        return logprobs.logprobs(self._ready(), text)
+        return logprobs.logprobs(self.pretrained, text)
 
     def _spec(self, options: GenerationOptions) -> GenerationSpec:
         return schema.read(GenerationSpec, schema.write(self.generation) | dict(options), "options")
 
-    def _ready(self) -> Pretrained:
-        """The model with the weights that were asked for."""
-        return replace(self.pretrained, model=self._laid_out(1))
-
-    def _laid_out(self, rows: int):
-        """The model for decoding so many rows together; what it was laid out for last is kept."""
+    def _laid_out(self, rows: int) -> nn.Module:
+        """The model for decoding so many rows together; beside that for one, the last is kept."""
         from textmill.decoding.layout import prepare
 
-        if self._weights == "fp32" and rows != self._rows:
-            self._rows, self._layout = rows, prepare(self.pretrained.model, rows=rows)
-        return self._layout
+        rows = rows if self._weights == "fp32" else 1  # others have one layout
+        if rows not in self._layouts:
+            self._layouts = {1: self.pretrained.model, rows: prepare(self.pretrained.model, rows=rows)}
+        return self._layouts[rows]
 
     def _fits(self, prompts: Sequence[Prompt]) -> None:
         for number, prompt in enumerate(prompts):
