@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
@@ -19,8 +19,6 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from torch import nn
 
     from textmill.decoding.prompt import Prompt
@@ -69,7 +67,7 @@ class LanguageModel:
         return self.pretrained.generation
 
     @property
-    def lineage(self) -> Mapping[str, str]:
+    def lineage(self) -> Mapping[str, Any]:
         """What it was made from: the hashes of its weights, tokens, tokenizer and corpus; empty for other people's."""
         return self.pretrained.info.get("lineage", {})
 
