@@ -86,6 +86,7 @@ STEPS, RATES = (
 )  # Transformers, recurrent; norms before, norms after, recurrent
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SPECS]
 )

@@ -67,6 +67,7 @@ def test_saving_the_same_again_leaves_the_files_alone(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["step-00000003"]
 
 
+@pytest.mark.long
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_or_cut_is_found_and_named(tmp_path, data):
@@ -180,6 +181,7 @@ KILLED = """
 """
 
 
+@pytest.mark.long
 def test_killed_at_every_system_call_of_a_save_and_prune(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(KILLED))

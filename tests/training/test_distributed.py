@@ -55,6 +55,7 @@ def alone(tmp_path_factory):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("parallel", "rule"),
     [
