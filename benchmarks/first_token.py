@@ -54,7 +54,7 @@ def publish(directory: Path) -> None:
     tokenizer = train(TokenizerSpec(vocabulary=8192), texts)
     spec = DecoderSpec(d_model=384, layers=6, heads=6, d_ff=1024, context=256)
     model = build(spec, tokenizer.vocabulary, seed=0)
-    huggingface.write(directory, model, tokenizer, GenerationSpec(), {"task": "generation"})
+    huggingface.write_directory(directory, model, tokenizer, GenerationSpec(), {"task": "generation"})
 
 
 def seconds(arguments: list[str]) -> float:

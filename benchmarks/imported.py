@@ -116,7 +116,7 @@ def main() -> None:
     ids = [*tokenizer.prefix, *tokenizer.encode(text).tolist()]
     prompt = (ids * (options.prompt // len(ids) + 1))[: options.prompt]
     with tempfile.TemporaryDirectory() as place:
-        directory.write(Path(place) / "m", exact, tokenizer, published.generation, {})
+        directory.write_directory(Path(place) / "m", exact, tokenizer, published.generation, {})
         kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
         twins = {
             f"transformers {name}": transformers.AutoModelForCausalLM.from_pretrained(

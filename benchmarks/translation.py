@@ -154,7 +154,7 @@ def tokenizer_of(vocabulary: int) -> Any:
 def written(options: argparse.Namespace, folder: Path) -> list[str]:
     """Put the model and the sources into a folder; who can read them here."""
     model, tokenizer = model_of(options), tokenizer_of(options.vocabulary)
-    directory.write(folder / "m", model, tokenizer, GenerationSpec(), {})
+    directory.write_directory(folder / "m", model, tokenizer, GenerationSpec(), {})
     generator = torch.Generator().manual_seed(2)
     shape = (options.batch, options.source)
     sources = torch.randint(300, options.vocabulary - 1, shape, generator=generator).tolist()
@@ -166,7 +166,7 @@ def written(options: argparse.Namespace, folder: Path) -> list[str]:
 
     published = Pretrained(model, tokenizer, model.spec, GenerationSpec(), {})
     for kind, quantization in (("float32", None), ("int8", "int8")):
-        ctranslate2.write(published, folder / kind, quantization=quantization)
+        ctranslate2.write_ctranslate2(published, folder / kind, quantization=quantization)
     return names
 
 

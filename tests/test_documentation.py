@@ -1,10 +1,11 @@
-"""The commands of the tutorials and of the READMEs are true: they run, in order, in an empty folder.
+"""The commands and programs of the pages are true: they run, in order, in an empty folder.
 
 The first tutorial runs as a user would run it; in the other pages, `textmill` is a fork of one warm process.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -14,16 +15,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TUTORIALS = sorted((ROOT / "docs").rglob("tutorials/*.md")) + sorted((ROOT / "docs").rglob("how-to/*.md"))
+PAGES = [
+    page
+    for kind in ("tutorials", "how-to", "reference")
+    for page in sorted((ROOT / "docs" / kind).glob("*.md"))
+]
 FRESH = "first-model"
-BLOCK = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def commands(path):
-    return BLOCK.findall(path.read_text(encoding="utf-8"))
+    """What a page tells to run; Python with no command in between is one program."""
+    blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
+    for language, group in itertools.groupby(blocks, key=lambda block: block[0]):
+        code = "".join(block for _, block in group)
+        yield code if language == "bash" else f"python - <<'PROGRAM'\n{code}PROGRAM"
 
 
-@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_tutorial_commands_run(path, tmp_path, warm):
     script = "set -eu -o pipefail\n" + "\n".join(commands(path))
     programs = [str(Path(sys.executable).parent), os.environ["PATH"]]

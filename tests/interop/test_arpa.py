@@ -41,20 +41,20 @@ def read(words, text):
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_what_is_written_is_read(words, tmp_path, smoothing, order):
     model = model_of(words, smoothing=smoothing, order=order)
-    sizes = arpa.write(tmp_path / "a.arpa", model, words)
-    again = arpa.read(tmp_path / "a.arpa", words)
+    sizes = arpa.write_arpa(tmp_path / "a.arpa", model, words)
+    again = arpa.read_arpa(tmp_path / "a.arpa", words)
     assert list(sizes) == [str(length) for length in range(1, order + 1)]
     for text in (*TEXTS[:4], "water turns 磨 nothing seen %"):
         torch.testing.assert_close(again(read(words, text)), model(read(words, text)), rtol=0, atol=1e-6)
-    arpa.write(tmp_path / "b.arpa", again, words)
-    third = arpa.read(tmp_path / "b.arpa", words)
+    arpa.write_arpa(tmp_path / "b.arpa", again, words)
+    third = arpa.read_arpa(tmp_path / "b.arpa", words)
     torch.testing.assert_close(third(read(words, TEXTS[0])), model(read(words, TEXTS[0])), rtol=0, atol=1e-6)
 
 
 def test_backing_off_by_hand_gives_the_same(words, tmp_path):
     """The file says what the format says: read by its definition, with nothing of ours but the spelling."""
     model = model_of(words, order=3)
-    arpa.write(tmp_path / "a.arpa", model, words)
+    arpa.write_arpa(tmp_path / "a.arpa", model, words)
     spelt = arpa.words(words)
     known, backs = {}, {}
     for line in (tmp_path / "a.arpa").read_text().splitlines():
@@ -90,7 +90,7 @@ def test_words_are_distinct_and_hold_no_space(words):
 )
 def test_what_such_a_file_cannot_say_is_refused(words, tmp_path, fields):
     with pytest.raises(TextmillError, match="cannot be written"):
-        arpa.write(tmp_path / "a.arpa", model_of(words, order=2, **fields), words)
+        arpa.write_arpa(tmp_path / "a.arpa", model_of(words, order=2, **fields), words)
     assert not list(tmp_path.iterdir())
 
 
@@ -105,7 +105,7 @@ def test_what_such_a_file_cannot_say_is_refused(words, tmp_path, fields):
 )
 def test_damaged_files_are_refused(words, tmp_path, change, error, said):
     path = tmp_path / "a.arpa"
-    arpa.write(path, model_of(words, order=2), words)
+    arpa.write_arpa(path, model_of(words, order=2), words)
     path.write_text(change(path.read_text()))
     with pytest.raises(error, match=said):
-        arpa.read(path, words)
+        arpa.read_arpa(path, words)

@@ -72,7 +72,7 @@ def test_the_converted_model_says_the_same(kind, tokenizer, tmp_path):
 
     published = make(CASES[kind], tokenizer)
     out = tmp_path / "out"
-    report = ctranslate2.write(published, out)  # holds its numbers to the model's
+    report = ctranslate2.write_ctranslate2(published, out)  # holds its numbers to the model's
     assert report["kind"] == kind
     assert report["difference"] < 1e-4
     assert (out / "tokenizer.json").is_file()
@@ -97,8 +97,8 @@ def test_the_converted_model_says_the_same(kind, tokenizer, tmp_path):
 
 def test_a_quantised_one_is_smaller(tokenizer, tmp_path):
     published = make(CASES["llama"], tokenizer)
-    ctranslate2.write(published, tmp_path / "wide")
-    ctranslate2.write(published, tmp_path / "narrow", quantization="int8")
+    ctranslate2.write_ctranslate2(published, tmp_path / "wide")
+    ctranslate2.write_ctranslate2(published, tmp_path / "narrow", quantization="int8")
     sizes = [(tmp_path / name / "model.bin").stat().st_size for name in ("wide", "narrow")]
     assert sizes[1] < 0.4 * sizes[0]
 
@@ -118,7 +118,7 @@ def test_a_quantised_one_is_smaller(tokenizer, tmp_path):
 )
 def test_what_it_cannot_be_trusted_with_is_refused(spec, head, said, tokenizer, tmp_path):
     with pytest.raises(TextmillError, match=said):
-        ctranslate2.write(make(spec, tokenizer, head), tmp_path / "out")
+        ctranslate2.write_ctranslate2(make(spec, tokenizer, head), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -128,4 +128,4 @@ def test_a_missing_extra_says_what_to_install(tokenizer, tmp_path, monkeypatch):
         importlib.util, "find_spec", lambda name: None if name == "ctranslate2" else found(name)
     )
     with pytest.raises(TextmillError, match=r"needs ctranslate2; pip install 'textmill\[ct2\]'"):
-        ctranslate2.write(make(CASES["llama"], tokenizer), tmp_path / "out")
+        ctranslate2.write_ctranslate2(make(CASES["llama"], tokenizer), tmp_path / "out")

@@ -76,7 +76,7 @@ def written(spec, tokenizer, directory):
     draw = torch.Generator().manual_seed(2)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape, generator=draw)
-    return huggingface.write(directory, model, tokenizer, GenerationSpec(), {})
+    return huggingface.write_directory(directory, model, tokenizer, GenerationSpec(), {})
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ def tokenizer():
 
 
 def published(path, tokenizer, spec=SPEC):
-    directory.write(path, build(spec, tokenizer.vocabulary, seed=2), tokenizer, GenerationSpec(), {})
+    directory.write_directory(
+        path, build(spec, tokenizer.vocabulary, seed=2), tokenizer, GenerationSpec(), {}
+    )
     return path
 
 

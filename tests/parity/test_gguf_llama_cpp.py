@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,73 +13,27 @@ import torch
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import load
 from textmill.interop.gguf import model as gguf_write
-from textmill.models import build
-from textmill.models.pretrained import Pretrained
 from textmill.specs.model import DecoderSpec
-from textmill.specs.position import (
-    LearnedPositions,
-    LinearScaling,
-    Llama3Scaling,
-    RotaryPositions,
-    YarnScaling,
-)
-from textmill.specs.recipe import GenerationSpec, TokenizerSpec
+from textmill.specs.position import Llama3Scaling, RotaryPositions, YarnScaling
+from textmill.specs.recipe import TokenizerSpec
 from textmill.tokenization import load as pretrained
 from textmill.tokenization.training import train
 
-_HERE = Path(__file__).parent / "llama_cpp.py"
-_SPEC = importlib.util.spec_from_file_location("llama_cpp_driver", _HERE)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-llama_cpp = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(llama_cpp)
+_HERE = Path(__file__).parent
+llama_cpp = SimpleNamespace(**runpy.run_path(str(_HERE / "llama_cpp.py")))
+shapes = SimpleNamespace(**runpy.run_path(str(_HERE.parent / "interop/gguf/shapes.py")))
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(llama_cpp.python() is None, reason="llama.cpp is not here (pip install xllamacpp)"),
 ]
-SIZES = {"d_model": 64, "layers": 3, "heads": 4, "kv_heads": 2, "d_ff": 96, "context": 128}
-GEMMA = {"activation": "geglu_tanh", "scaled_embedding": True, "head_dim": 32}
-SPECS = {
-    "llama": DecoderSpec(**SIZES),
-    "llama, untied, biased": DecoderSpec(**SIZES, tied=False, bias="all", norm_eps=1e-5),
+SIZES = shapes.sizes(layers=3, context=128)
+SPECS = shapes.specs(layers=3, context=128) | {
     "llama, stretched": DecoderSpec(
         **SIZES, position=RotaryPositions(theta=500000.0, scaling=Llama3Scaling(original_context=8192))
     ),
     "llama, yarn": DecoderSpec(
         **SIZES, position=RotaryPositions(scaling=YarnScaling(factor=4.0, original_context=32))
-    ),
-    "llama, linear": DecoderSpec(**SIZES, position=RotaryPositions(scaling=LinearScaling(factor=4.0))),
-    "mistral": DecoderSpec(**SIZES, tied=False, window=64, head_dim=32),
-    "qwen2": DecoderSpec(**SIZES, bias="qkv", position=RotaryPositions(theta=1e6)),
-    "qwen3": DecoderSpec(**SIZES, qk_norm=True, head_dim=32),
-    "gemma": DecoderSpec(**SIZES, **GEMMA),
-    "gemma2": DecoderSpec(
-        **SIZES,
-        **GEMMA,
-        placement="sandwich",
-        window=8,
-        full_every=2,
-        attention_softcap=50.0,
-        logit_softcap=30.0,
-    ),
-    "gemma3": DecoderSpec(
-        **SIZES | {"layers": 7},
-        **GEMMA,
-        placement="sandwich",
-        window=8,
-        full_every=6,
-        window_theta=10000.0,
-        qk_norm=True,
-        position=RotaryPositions(theta=1e6),
-    ),
-    "gpt2": DecoderSpec(
-        **SIZES | {"kv_heads": 4},
-        norm="layernorm",
-        norm_eps=1e-5,
-        activation="gelu_tanh",
-        bias="all",
-        position=LearnedPositions(),
     ),
 }
 TEXTS = [
@@ -91,23 +46,11 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def words():
-    text = (
-        "the mill turns water into flour and flour into bread while wind moves over grain. 磨坊流水面粉 " * 30
-    )
-    return train(TokenizerSpec(vocabulary=320), [text])
+    return shapes.small_tokenizer()
 
 
 def published(spec, tokenizer):
-    """Random weights, large enough that attention and gates matter."""
-    model = build.build(spec, tokenizer.vocabulary, seed=1).eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.dim() == 1:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-            elif not name.startswith(("embedding", "output")):
-                parameter.mul_(2)
-    return Pretrained(model, tokenizer, spec, GenerationSpec(), {})
+    return shapes.pretrained(spec, tokenizer, louder=2.0)
 
 
 def log_probabilities(model, ids):
@@ -120,7 +63,7 @@ def log_probabilities(model, ids):
 @pytest.mark.parametrize("case", SPECS)
 def test_the_same_probabilities(tmp_path, words, case, kind):
     path = tmp_path / "m.gguf"
-    gguf_write.write(path, published(SPECS[case], words), kind)
+    gguf_write.write_gguf(path, published(SPECS[case], words), kind)
     ids = words.encode("the mill turns water into flour while wind moves over grain and bread 磨坊").tolist()
     prompts = [ids, ids[:5], ids[3:17], ids[8:]]
     answer = llama_cpp.ask(path, prompts=prompts, tokens=4, probabilities=words.vocabulary, texts=TEXTS)
@@ -168,7 +111,7 @@ def sentencepiece_tokenizer(prefix):
 def test_the_same_ids_of_sentencepiece(tmp_path, prefix):
     tokenizer = sentencepiece_tokenizer(prefix)
     path = tmp_path / "m.gguf"
-    report = gguf_write.write(path, published(SPECS["llama"], tokenizer))
+    report = gguf_write.write_gguf(path, published(SPECS["llama"], tokenizer))
     assert report["notes"] == []
     texts = ["the mill thinner", " the  mill", "磨坊 é\n<s> </s>", "there"]
     found = llama_cpp.ask(path, texts=texts)["texts"]
@@ -192,7 +135,7 @@ def test_the_same_ids_of_known_cuts(tmp_path):
         data = byte_level_bpe(tokens, merges, [len(tokens) - 1], pre)
         tokenizer = pretrained.of(data, "made")
         path = tmp_path / f"{pre}.gguf"
-        report = gguf_write.write(path, published(SPECS["llama"], tokenizer))
+        report = gguf_write.write_gguf(path, published(SPECS["llama"], tokenizer))
         assert report["notes"] == []
         plain = [text for text in TEXTS if "<|" not in text]
         found = llama_cpp.ask(path, texts=plain)["texts"]

@@ -47,7 +47,7 @@ def both(spec, directory, tokenizer, family):
     ours = build(spec, tokenizer.vocabulary).eval()
     for parameter in ours.parameters():
         parameter.data.add_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 2 else 0.0))
-    huggingface.write(directory, ours, tokenizer, GenerationSpec(temperature=0.0), {})
+    huggingface.write_directory(directory, ours, tokenizer, GenerationSpec(temperature=0.0), {})
     return ours, family.from_pretrained(directory, dtype=torch.float32, local_files_only=True).eval()
 
 

@@ -45,7 +45,7 @@ def make(spec, tokenizer, dtype=torch.float32):
 def pair(request, tmp_path, tokenizer):
     """(spec, ours, theirs, directory) of one random model, theirs loaded from the published directory."""
     ours = make(SPECS[request.param], tokenizer)
-    huggingface.write(tmp_path / "model", ours, tokenizer, GenerationSpec(temperature=0.0), {})
+    huggingface.write_directory(tmp_path / "model", ours, tokenizer, GenerationSpec(temperature=0.0), {})
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "model", dtype=torch.float32, local_files_only=True
     ).eval()
@@ -114,7 +114,9 @@ def test_tokenizer_gives_the_same_ids(pair, tokenizer):
 
 def test_pipeline_continues_the_text(tmp_path, tokenizer):
     model = make(SPECS["llama"], tokenizer)
-    huggingface.write(tmp_path / "m", model, tokenizer, GenerationSpec(temperature=0.0, tokens=6), {})
+    huggingface.write_directory(
+        tmp_path / "m", model, tokenizer, GenerationSpec(temperature=0.0, tokens=6), {}
+    )
     pipeline = transformers.pipeline("text-generation", model=str(tmp_path / "m"), device="cpu")
     answer = pipeline("a few words", return_tensors=True)[0]["generated_token_ids"]
     ids = tokenizer.encode("a few words").tolist()
@@ -143,7 +145,7 @@ def test_float64(name, tmp_path, tokenizer, monkeypatch):
             getattr(modeling, f"modeling_{module}").__dict__[f"{kind}RMSNorm"], "forward", rms_norm
         )
     ours = make(SPECS[name], tokenizer, torch.float64)
-    huggingface.write(tmp_path / "m", ours, tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(tmp_path / "m", ours, tokenizer, GenerationSpec(), {})
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float64).eval()
     batch = random_batch()
     torch.testing.assert_close(ours(batch), theirs(batch.inputs).logits, rtol=0, atol=1e-10)
@@ -166,7 +168,7 @@ def test_what_transformers_saves_is_read(kind, tmp_path, tokenizer):
     theirs = transformers.AutoModelForCausalLM.from_config(config).eval()
     theirs.save_pretrained(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.json")
-    published = huggingface.read(tmp_path)
+    published = huggingface.read_directory(tmp_path)
     batch = random_batch()
     with torch.no_grad():
         logits = published.model(batch)

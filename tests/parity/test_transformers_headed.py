@@ -78,7 +78,7 @@ def logits_of(answer):
 def test_transformers_reads_what_we_write(name, tmp_path, tokenizer):
     spec, head, cls = HEADED[name]
     ours = make(spec, head, tokenizer)
-    about = directory.write(tmp_path, ours, tokenizer, GenerationSpec(), {})
+    about = directory.write_directory(tmp_path, ours, tokenizer, GenerationSpec(), {})
     assert about["architecture"] == name.split("-")[0]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["architectures"] == [cls]
@@ -93,24 +93,24 @@ def test_transformers_reads_what_we_write(name, tmp_path, tokenizer):
     torch.testing.assert_close(ours(batch), reference, rtol=0, atol=1e-4)
     if hasattr(head, "labels"):
         assert tuple(theirs.config.id2label[place] for place in range(3)) == LABELS
-    back = directory.read(tmp_path)
+    back = directory.read_directory(tmp_path)
     assert isinstance(back.model, Headed)
     assert back.model.head.spec == head
     assert torch.equal(back.model(batch), ours(batch))
     (tmp_path / "textmill.json").unlink()
-    assert torch.equal(directory.read(tmp_path).model(batch), ours(batch))
+    assert torch.equal(directory.read_directory(tmp_path).model(batch), ours(batch))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", HEADED)
 def test_what_transformers_saves_is_read(name, tmp_path, tokenizer):
     spec, head, cls = HEADED[name]
-    directory.write(tmp_path / "a", make(spec, head, tokenizer), tokenizer, GenerationSpec(), {})
+    directory.write_directory(tmp_path / "a", make(spec, head, tokenizer), tokenizer, GenerationSpec(), {})
     config = transformers.AutoConfig.from_pretrained(tmp_path / "a")
     theirs = published.shaken(getattr(transformers, cls)(config))
     theirs.save_pretrained(tmp_path / "b")
     tokenizer.save(tmp_path / "b/tokenizer.json")
-    back = directory.read(tmp_path / "b")
+    back = directory.read_directory(tmp_path / "b")
     assert back.ignored == back.missing == ()
     inputs = torch.randint(0, 250, (3, 9))
     reference = logits_of(theirs(inputs))
@@ -122,13 +122,13 @@ def test_what_transformers_saves_is_read(name, tmp_path, tokenizer):
 def test_heads_nobody_publishes_are_ours_and_say_why(name, tmp_path, tokenizer):
     spec, head, why = ORPHANS[name]
     ours = make(spec, head, tokenizer)
-    about = directory.write(tmp_path, ours, tokenizer, GenerationSpec(), {})
+    about = directory.write_directory(tmp_path, ours, tokenizer, GenerationSpec(), {})
     assert about["architecture"] is None
     assert why in about["reason"]
     inputs = torch.randint(0, 250, (3, 9))
     batch = Batch(inputs, inputs)
     for _ in range(2):
-        back = directory.read(tmp_path)
+        back = directory.read_directory(tmp_path)
         assert back.model.head.spec == head
         assert torch.equal(back.model(batch), ours(batch))
         (tmp_path / "textmill.json").unlink(missing_ok=True)
@@ -145,12 +145,12 @@ def test_heads_nobody_publishes_are_ours_and_say_why(name, tmp_path, tokenizer):
 )
 def test_lying_labels(change, error, message, tmp_path, tokenizer):
     spec, head, _ = HEADED["bert-classify"]
-    directory.write(tmp_path, make(spec, head, tokenizer), tokenizer, GenerationSpec(), {})
+    directory.write_directory(tmp_path, make(spec, head, tokenizer), tokenizer, GenerationSpec(), {})
     (tmp_path / "textmill.json").unlink()
     path = tmp_path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     if message:
         with pytest.raises(error, match=message):
-            directory.read(tmp_path)
+            directory.read_directory(tmp_path)
     else:  # no class named: the body alone, and the head is passed over by name
-        assert set(directory.read(tmp_path).ignored) == {"classifier.weight", "classifier.bias"}
+        assert set(directory.read_directory(tmp_path).ignored) == {"classifier.weight", "classifier.bias"}

@@ -109,11 +109,13 @@ def test_what_transformers_saves_is_read(name, tmp_path, tokenizer):
     theirs = make(name, tokenizer)
     theirs.save_pretrained(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.json")
-    published = directory.read(tmp_path)
+    published = directory.read_directory(tmp_path)
     compare(published, theirs)
     assert published.missing == published.ignored == ()
-    directory.write(tmp_path / "again", published.model, published.tokenizer, published.generation, {})
-    compare(directory.read(tmp_path / "again"), theirs)
+    directory.write_directory(
+        tmp_path / "again", published.model, published.tokenizer, published.generation, {}
+    )
+    compare(directory.read_directory(tmp_path / "again"), theirs)
 
 
 def test_in_several_files(tmp_path, tokenizer):
@@ -121,7 +123,7 @@ def test_in_several_files(tmp_path, tokenizer):
     theirs.save_pretrained(tmp_path, max_shard_size="20KB")
     tokenizer.save(tmp_path / "tokenizer.json")
     assert len(list(tmp_path.glob("*.safetensors"))) > 3
-    compare(directory.read(tmp_path), theirs)
+    compare(directory.read_directory(tmp_path), theirs)
 
 
 def test_an_output_layer_of_its_own_is_believed_whatever_the_configuration_says(tmp_path, tokenizer):
@@ -134,7 +136,7 @@ def test_an_output_layer_of_its_own_is_believed_whatever_the_configuration_says(
     theirs.save_pretrained(tmp_path)
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save(tmp_path / "tokenizer.json")
-    published = directory.read(tmp_path)
+    published = directory.read_directory(tmp_path)
     assert not published.spec.tied
     compare(published, theirs)
 
@@ -146,7 +148,7 @@ def test_a_body_alone_has_states_and_no_guesses(name, tmp_path, tokenizer):
     body = theirs.base_model.eval()
     body.save_pretrained(tmp_path / "body")
     tokenizer.save(tmp_path / "body/tokenizer.json")
-    published = directory.read(tmp_path / "body")
+    published = directory.read_directory(tmp_path / "body")
     assert "transform.weight" in published.missing
     assert published.ignored == ()
     inputs = torch.randint(5, 250, (2, 11))
@@ -156,8 +158,8 @@ def test_a_body_alone_has_states_and_no_guesses(name, tmp_path, tokenizer):
         torch.testing.assert_close(states, body(inputs).last_hidden_state, rtol=0, atol=1e-4)
         with pytest.raises(TextmillError, match="no layer that guesses"):
             published.model(batch)
-    directory.write(tmp_path / "again", published.model, tokenizer, published.generation, {})
-    again = directory.read(tmp_path / "again")
+    directory.write_directory(tmp_path / "again", published.model, tokenizer, published.generation, {})
+    again = directory.read_directory(tmp_path / "again")
     assert again.missing == published.missing
     with torch.no_grad():
         assert torch.equal(again.model.hidden(batch), states)
@@ -173,7 +175,7 @@ def test_gemma_with_eyes_is_read_as_the_language_model_in_it(tmp_path, tokenizer
     theirs = transformers.Gemma3ForConditionalGeneration(config).eval()
     theirs.save_pretrained(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.json")
-    published = directory.read(tmp_path)
+    published = directory.read_directory(tmp_path)
     compare(published, theirs)
     assert published.ignored
     assert all("vision" in name or "multi_modal" in name for name in published.ignored)

@@ -119,7 +119,7 @@ def test_bits_per_byte_by_hand(tiny, workspace):
     """The reported figure, recomputed document by document from the published model."""
     report = pipeline.run(tiny, workspace)["scores"]
     corpus = prepare.prepare(tiny, workspace).open_corpus()
-    published = huggingface.read(workspace.run("tiny").model)
+    published = huggingface.read_directory(workspace.run("tiny").model)
     nats, size, targets = 0.0, 0, 0
     for document in corpus.documents("test"):
         ids = [
@@ -156,7 +156,7 @@ def test_a_directory_that_fails_is_not_published(tiny, workspace, monkeypatch):
     pipeline.run(tiny, workspace)
     weights = workspace.run("tiny").model / "model.safetensors"
     before = weights.read_bytes()
-    honest = huggingface.write
+    honest = huggingface.write_directory
 
     def careless(directory, model, *arguments, **options):
         """A writer that loses a little of one weight."""

@@ -43,7 +43,7 @@ def words(tokenizer: AnyTokenizer) -> list[str]:
     return [word if times[word] == 1 else f"{word}%#{token}" for token, word in enumerate(found)]
 
 
-def write(path: Path, model: NGram, tokenizer: AnyTokenizer) -> dict[str, int]:
+def write_arpa(path: Path, model: NGram, tokenizer: AnyTokenizer) -> dict[str, int]:
     """Write a model, whole or not at all; returns how many n-grams it has of each length.
 
     Raises TextmillError for what such a file cannot say: contexts of any length, a cache, and add-k over more than
@@ -122,7 +122,7 @@ def _numbers(model: NGram, grams: Tensor) -> Tensor:
     return node
 
 
-def read(path: Path, tokenizer: AnyTokenizer) -> NGram:
+def read_arpa(path: Path, tokenizer: AnyTokenizer) -> NGram:
     """The model of an ARPA file whose words are this tokenizer's, spelt as above; float64, in eval mode.
 
     Tokens the file does not have share what its single words leave, <unk> among it. Raises DamagedError where the

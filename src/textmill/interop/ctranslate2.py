@@ -31,7 +31,9 @@ TOLERANCE = 1e-4  # of logits, log-probabilities and states
 _TOKENS = 24  # of the text the conversion is checked on
 
 
-def write(published: Pretrained, path: Path | str, *, quantization: str | None = None) -> dict[str, Any]:
+def write_ctranslate2(
+    published: Pretrained, path: Path | str, *, quantization: str | None = None
+) -> dict[str, Any]:
     """Write the directory `path`, whole or not at all. Returns {"kind": its type of architecture, "difference": …}.
 
     quantization: None keeps float32; else int8, int8_float32, float16, …, as CTranslate2 names them, of the weights.
@@ -49,7 +51,7 @@ def write(published: Pretrained, path: Path | str, *, quantization: str | None =
         raise TextmillError("CTranslate2 has no heads", advice="export to onnx instead")
     with tempfile.TemporaryDirectory() as scratch:
         source, made = Path(scratch) / "source", Path(scratch) / "made"
-        about = directory.write(
+        about = directory.write_directory(
             source, published.model, published.tokenizer, published.generation, published.info
         )
         kind = about["architecture"]

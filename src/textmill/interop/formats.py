@@ -32,7 +32,7 @@ class Format:
 def _huggingface(published: Pretrained, path: Path) -> Any:
     from textmill.interop.huggingface import directory
 
-    return directory.write(
+    return directory.write_directory(
         path,
         published.model,
         published.tokenizer,
@@ -46,7 +46,7 @@ def _gguf(kind: str) -> Write:
     def write(published: Pretrained, path: Path) -> Any:
         from textmill.interop.gguf import model
 
-        return model.write(path, published, kind=kind)
+        return model.write_gguf(path, published, kind=kind)
 
     return write
 
@@ -54,13 +54,13 @@ def _gguf(kind: str) -> Write:
 def _onnx(published: Pretrained, path: Path) -> Any:
     from textmill.interop.onnx import graphs
 
-    return graphs.write(published, path)
+    return graphs.write_onnx(published, path)
 
 
 def _ctranslate2(published: Pretrained, path: Path) -> Any:
     from textmill.interop import ctranslate2
 
-    return ctranslate2.write(published, path)
+    return ctranslate2.write_ctranslate2(published, path)
 
 
 def _loaded(path: Path) -> Any:

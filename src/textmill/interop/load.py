@@ -12,7 +12,7 @@ from textmill.interop.huggingface import directory
 from textmill.models.pretrained import Pretrained
 
 GGUF = ".gguf"
-_FILES: Mapping[str, Callable[[Path, torch.dtype], Pretrained]] = {GGUF: model.read}  # by the ending
+_FILES: Mapping[str, Callable[[Path, torch.dtype], Pretrained]] = {GGUF: model.read_gguf}  # by the ending
 
 
 def load(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
@@ -22,4 +22,4 @@ def load(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     """
     path = Path(path)
     reader = _FILES.get(path.suffix.lower()) if not path.is_dir() else None
-    return directory.read(path, dtype) if reader is None else reader(path, dtype)
+    return directory.read_directory(path, dtype) if reader is None else reader(path, dtype)

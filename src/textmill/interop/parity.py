@@ -223,8 +223,10 @@ def _reload(published: Pretrained, reference: list[Tensor], given: Cases) -> Che
         return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "model"
-        huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
-        again = huggingface.read(copy).model.float().eval()
+        huggingface.write_directory(
+            copy, published.model, published.tokenizer, published.generation, published.info
+        )
+        again = huggingface.read_directory(copy).model.float().eval()
         same = same_weights("reload", published.model, again)
         if same.state == "failed":
             return same
@@ -239,7 +241,9 @@ def _by_transformers(
         return _transformers(path, published, texts, reference, given)
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "model"
-        huggingface.write(copy, published.model, published.tokenizer, published.generation, published.info)
+        huggingface.write_directory(
+            copy, published.model, published.tokenizer, published.generation, published.info
+        )
         return _transformers(copy, published, texts, reference, given)
 
 

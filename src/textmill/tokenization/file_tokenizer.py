@@ -29,7 +29,7 @@ class FileTokenizer:
         reference: Any = None,
     ) -> None:
         """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say; parsed: its
-        contents, where they are known. Who has made it from other files (interop/gguf/tokenizer_read.py) also gives the
+        contents, where they are known. Who has made it from other files (interop/gguf/tokenizer.py) also gives the
         library's tokenizer, and `data` as a function: writing a large tokenizer.json takes a second.
 
         Raises DamagedError when they are not one, TextmillError when its ids do not say what they stand for.

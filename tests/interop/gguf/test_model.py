@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,87 +13,41 @@ import torch
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import load
-from textmill.interop.gguf import architectures, reader, writer
 from textmill.interop.gguf import model as gguf_read
 from textmill.interop.gguf import model as gguf_write
-from textmill.models import build
-from textmill.models.pretrained import Pretrained
-from textmill.specs.model import DecoderSpec
+from textmill.interop.gguf import reader, writer
+from textmill.specs.model import DecoderSpec, computed
 from textmill.specs.position import (
-    LearnedPositions,
     LinearScaling,
     Llama3Scaling,
     RotaryPositions,
     YarnScaling,
 )
-from textmill.specs.recipe import GenerationSpec, TokenizerSpec
+from textmill.specs.recipe import TokenizerSpec
 from textmill.tokenization.training import train
 
-SIZES = {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 96, "context": 64}
-GEMMA = {"activation": "geglu_tanh", "scaled_embedding": True, "head_dim": 32}
-SPECS = {
-    "llama": DecoderSpec(**SIZES),
-    "llama, untied, biased": DecoderSpec(**SIZES, tied=False, bias="all"),
+shapes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("shapes.py"))))
+SIZES = shapes.sizes(layers=2, context=64)
+SPECS = shapes.specs(layers=2, context=64) | {
     "llama, stretched": DecoderSpec(
         **SIZES, position=RotaryPositions(theta=500000.0, scaling=Llama3Scaling(factor=32.0))
     ),
     "qwen2, yarn": DecoderSpec(
         **SIZES, bias="qkv", position=RotaryPositions(scaling=YarnScaling(factor=4.0, original_context=32))
     ),
-    "llama, linear": DecoderSpec(**SIZES, position=RotaryPositions(scaling=LinearScaling(factor=4.0))),
-    "mistral": DecoderSpec(**SIZES, tied=False, window=64, head_dim=24),
-    "qwen2": DecoderSpec(**SIZES, bias="qkv", position=RotaryPositions(theta=1e6)),
-    "qwen3": DecoderSpec(**SIZES, qk_norm=True, head_dim=32),
-    "gemma": DecoderSpec(**SIZES, **GEMMA),
-    "gemma2": DecoderSpec(
-        **SIZES,
-        **GEMMA,
-        placement="sandwich",
-        window=8,
-        full_every=2,
-        attention_softcap=50.0,
-        logit_softcap=30.0,
-    ),
-    "gemma3": DecoderSpec(
-        **SIZES | {"layers": 7},
-        **GEMMA,
-        placement="sandwich",
-        window=8,
-        full_every=6,
-        window_theta=10000.0,
-        qk_norm=True,
-        position=RotaryPositions(theta=1e6, scaling=LinearScaling(factor=8.0)),
-    ),
-    "gpt2": DecoderSpec(
-        **SIZES | {"kv_heads": 4},
-        norm="layernorm",
-        norm_eps=1e-5,
-        activation="gelu_tanh",
-        bias="all",
-        position=LearnedPositions(),
-    ),
 }
+SPECS["gemma3, linear"] = dataclasses.replace(
+    SPECS["gemma3"], position=RotaryPositions(theta=1e6, scaling=LinearScaling(factor=8.0))
+)
 
 
 @pytest.fixture(scope="module")
 def words():
-    """A small byte-level BPE tokenizer."""
-    text = (
-        "the mill turns water into flour and flour into bread while wind moves over grain. 磨坊流水面粉 " * 30
-    )
-    return train(TokenizerSpec(vocabulary=320), [text])
+    return shapes.small_tokenizer()
 
 
-def published(spec, tokenizer, seed=0, template=None):
-    """A model of random weights, its norms and biases random too, in bfloat16's numbers."""
-    model = build.build(spec, tokenizer.vocabulary + 3, seed=seed).eval()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 1:
-                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
-            parameter.copy_(parameter.bfloat16())
-    return Pretrained(model, tokenizer, spec, GenerationSpec(), {"name": "tiny"}, template)
+def published(spec, tokenizer, template=None):
+    return shapes.pretrained(spec, tokenizer, rows=tokenizer.vocabulary + 3, template=template)
 
 
 def logits(model, ids):
@@ -105,10 +62,10 @@ IDS = [[1, 5, 300, 7, 42, 200, 31, 9, 77, 5, 2, 8, 100, 101, 102, 103]]
 @pytest.mark.parametrize("case", SPECS)
 def test_out_and_in_again(tmp_path, words, case):
     one = published(SPECS[case], words, template="{{ messages }}")
-    report = gguf_write.write(tmp_path / "m.gguf", one, "f16")
+    report = gguf_write.write_gguf(tmp_path / "m.gguf", one, "f16")
     assert report["architecture"] == ("llama" if case == "mistral" else case.split(",")[0])
     found = load.load(tmp_path / "m.gguf")
-    assert architectures.plain(found.spec) == architectures.plain(one.spec)
+    assert computed(found.spec) == computed(one.spec)
     assert found.template == "{{ messages }}"
     assert found.info["name"] == "tiny"
     for name, weight in one.model.state_dict().items():
@@ -121,8 +78,8 @@ def test_out_and_in_again(tmp_path, words, case):
 @pytest.mark.parametrize("case", ["llama", "gemma3", "gpt2"])
 def test_eight_bits(tmp_path, words, case):
     one = published(SPECS[case], words)
-    small = gguf_write.write(tmp_path / "small.gguf", one, "q8_0")["bytes"]
-    large = gguf_write.write(tmp_path / "large.gguf", one, "f16")["bytes"]
+    small = gguf_write.write_gguf(tmp_path / "small.gguf", one, "q8_0")["bytes"]
+    large = gguf_write.write_gguf(tmp_path / "large.gguf", one, "f16")["bytes"]
     assert small < large
     found = load.load(tmp_path / "small.gguf").model.state_dict()
     for name, weight in one.model.state_dict().items():
@@ -135,15 +92,15 @@ def test_eight_bits(tmp_path, words, case):
 
 def test_rows_that_are_no_blocks_stay_f16(tmp_path, words):
     spec = DecoderSpec(**SIZES | {"d_ff": 90})
-    gguf_write.write(tmp_path / "m.gguf", published(spec, words), "q8_0")
-    file = reader.read(tmp_path / "m.gguf")
+    gguf_write.write_gguf(tmp_path / "m.gguf", published(spec, words), "q8_0")
+    file = reader.read_file(tmp_path / "m.gguf")
     assert file.tensors["blk.0.ffn_down.weight"].type.name == "F16"
     assert file.tensors["blk.0.ffn_up.weight"].type.name == "Q8_0"
 
 
 def test_a_window_beyond_llama_cpp_shortens_the_context(tmp_path, words):
     spec = DecoderSpec(**SIZES, window=16)
-    report = gguf_write.write(tmp_path / "m.gguf", published(spec, words))
+    report = gguf_write.write_gguf(tmp_path / "m.gguf", published(spec, words))
     assert "window" in report["notes"][0]
     found = load.load(tmp_path / "m.gguf").spec
     assert (found.context, found.window) == (16, 16)
@@ -151,7 +108,7 @@ def test_a_window_beyond_llama_cpp_shortens_the_context(tmp_path, words):
 
 def test_other_dtypes(tmp_path, words):
     one = published(SPECS["llama"], words)
-    gguf_write.write(tmp_path / "m.gguf", one)
+    gguf_write.write_gguf(tmp_path / "m.gguf", one)
     found = load.load(tmp_path / "m.gguf", torch.bfloat16).model.state_dict()
     for name, weight in one.model.state_dict().items():
         assert found[name].dtype is torch.bfloat16
@@ -159,7 +116,7 @@ def test_other_dtypes(tmp_path, words):
 
 
 def test_the_tokenizer_comes_back(tmp_path, words):
-    report = gguf_write.write(tmp_path / "m.gguf", published(SPECS["llama"], words))
+    report = gguf_write.write_gguf(tmp_path / "m.gguf", published(SPECS["llama"], words))
     found = load.load(tmp_path / "m.gguf").tokenizer
     text = "the mill 磨坊 12345 isn't\n\n  <|endoftext|> \U0001f600"
     assert found.encode(text).tolist() == words.encode(text).tolist()
@@ -173,26 +130,26 @@ def test_what_no_architecture_says_is_refused(tmp_path, words):
     for change in ({"norm": "layernorm"}, {"activation": "relu"}, {"placement": "post"}):
         spec = dataclasses.replace(SPECS["llama"], **change)
         with pytest.raises(TextmillError, match="no GGUF architecture"):
-            gguf_write.write(tmp_path / "m.gguf", published(spec, words))
+            gguf_write.write_gguf(tmp_path / "m.gguf", published(spec, words))
     with pytest.raises(TextmillError, match="f16, q8_0"):
-        gguf_write.write(tmp_path / "m.gguf", published(SPECS["llama"], words), "q4_0")
+        gguf_write.write_gguf(tmp_path / "m.gguf", published(SPECS["llama"], words), "q4_0")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_tokenizer_llama_cpp_cannot_have_is_refused(tmp_path):
     unigram = train(TokenizerSpec(kind="unigram", vocabulary=320), ["the mill turns water into flour " * 50])
     with pytest.raises(TextmillError, match="Unigram"):
-        gguf_write.write(tmp_path / "m.gguf", published(SPECS["llama"], unigram))
+        gguf_write.write_gguf(tmp_path / "m.gguf", published(SPECS["llama"], unigram))
 
 
 @pytest.fixture
 def rewritten(tmp_path, words):
     """A llama's file with other metadata, tensors taken away or added: `rewritten({key: value}, ...)`."""
     source = tmp_path / "source.gguf"
-    gguf_write.write(source, published(SPECS["llama"], words))
+    gguf_write.write_gguf(source, published(SPECS["llama"], words))
 
     def make(metadata=None, without=(), extra=None):
-        file = reader.read(source)
+        file = reader.read_file(source)
         known = {key: value for key, value in file.metadata.items() if key not in (metadata or {})}
         for key, value in known.items():
             known[key] = value.tolist() if hasattr(value, "tolist") else value
@@ -203,7 +160,7 @@ def rewritten(tmp_path, words):
             if name not in without
         ]
         path = tmp_path / "changed.gguf"
-        writer.write(path, known, [*tensors, *(extra or [])])
+        writer.write_file(path, known, [*tensors, *(extra or [])])
         return path
 
     return make
@@ -258,26 +215,26 @@ def test_metadata_that_are_no_model_s(rewritten, case):
     metadata, message = WRONG[case]
     path = rewritten(metadata)
     with pytest.raises(TextmillError, match=message) as caught:
-        gguf_read.read(path)
+        gguf_read.read_gguf(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 800
 
 
 def test_a_missing_tensor(rewritten):
     with pytest.raises(DamagedError, match=r"blk\.1\.ffn_up\.weight"):
-        gguf_read.read(rewritten(without=["blk.1.ffn_up.weight"]))
+        gguf_read.read_gguf(rewritten(without=["blk.1.ffn_up.weight"]))
 
 
 def test_a_tensor_too_many(rewritten):
     extra = writer.Outgoing("blk.0.attn_sub_norm.weight", (4,), "F32", lambda: torch.zeros(16).byte().numpy())
     with pytest.raises(DamagedError, match="attn_sub_norm"):
-        gguf_read.read(rewritten(extra=[extra]))
+        gguf_read.read_gguf(rewritten(extra=[extra]))
 
 
 def test_a_packing_that_is_not_read(rewritten):
     packed = writer.Outgoing("output_norm.weight", (64,), "I32", lambda: torch.zeros(256).byte().numpy())
     with pytest.raises(TextmillError, match="I32"):
-        gguf_read.read(rewritten(without=["output_norm.weight"], extra=[packed]))
+        gguf_read.read_gguf(rewritten(without=["output_norm.weight"], extra=[packed]))
 
 
 def test_other_endings_are_directories(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.interop.gguf import tokenizer_read, tokenizer_write
+from textmill.interop.gguf.tokenizer import read_tokenizer, template, write_tokenizer
 from textmill.tokenization import json_read, load
 from textmill.tokenization.engines import LETTER_OF_BYTE
 from textmill.tokenization.json_build import PRE
@@ -44,7 +44,7 @@ def as_numpy(metadata):
 @pytest.mark.parametrize("blank", [True, False])
 def test_sentencepiece_is_its_document(blank):
     """Made from lists, the library's tokenizer is the one it makes of the tokenizer.json that is saved."""
-    found = tokenizer_read.read(sentencepiece(add_space_prefix=blank), "a.gguf")
+    found = read_tokenizer(sentencepiece(add_space_prefix=blank), "a.gguf")
     document = json_read.reference(found.data, "saved")
     assert json.loads(document.to_str()) == json.loads(found.reference.to_str())
     for special in (True, False):
@@ -58,11 +58,11 @@ def test_sentencepiece_is_its_document(blank):
 
 @pytest.mark.parametrize("blank", [True, False])
 def test_sentencepiece_out_and_in_again(blank, tmp_path):
-    one = tokenizer_read.read(sentencepiece(add_space_prefix=blank), "a.gguf")
-    written = tokenizer_write.write(one, len(TOKENS) + 5, None)
+    one = read_tokenizer(sentencepiece(add_space_prefix=blank), "a.gguf")
+    written = write_tokenizer(one, len(TOKENS) + 5, None)
     assert written.note == ""
     assert written.metadata["tokenizer.ggml.add_space_prefix"] is blank
-    again = tokenizer_read.read(as_numpy(written.metadata), "b.gguf")
+    again = read_tokenizer(as_numpy(written.metadata), "b.gguf")
     one.save(tmp_path)  # and by way of a directory
     for other in (again, load.load(tmp_path)):
         assert (other.prefix, other.ends, other.pad) == (one.prefix, one.ends, one.pad)
@@ -71,7 +71,7 @@ def test_sentencepiece_out_and_in_again(blank, tmp_path):
 
 
 def test_what_goes_around_a_text():
-    read = tokenizer_read.read
+    read = read_tokenizer
     assert read(sentencepiece(add_bos_token=False), "").prefix == ()
     assert read(sentencepiece(add_eos_token=True), "").suffix == (2,)
     assert read(sentencepiece(eot_token_id=5), "").ends == (2, 5)
@@ -94,16 +94,16 @@ def byte_level(pre, **more):
 
 @pytest.mark.parametrize("pre", PRE)
 def test_byte_level_out_and_in_again(pre):
-    one = tokenizer_read.read(byte_level(pre), "a.gguf")
+    one = read_tokenizer(byte_level(pre), "a.gguf")
     text = "the mill's 12345 <|endoftext|>\n\n 磨坊 \U0001f600"
     assert one.decode(one.encode(text)) == text
     assert set(one.ends) == {263, 264}  # an end of a turn ends an answer too
-    written = tokenizer_write.write(one, 265, "{{ x }}")
+    written = write_tokenizer(one, 265, "{{ x }}")
     assert written.note == ""
-    again = tokenizer_read.read(as_numpy(written.metadata), "b.gguf")
+    again = read_tokenizer(as_numpy(written.metadata), "b.gguf")
     assert again.encode(text).tolist() == one.encode(text).tolist()
     assert (again.end, again.ends) == (one.end, one.ends)
-    assert tokenizer_read.template(written.metadata) == "{{ x }}"
+    assert template(written.metadata) == "{{ x }}"
 
 
 WRONG = {
@@ -125,16 +125,16 @@ WRONG = {
 def test_lists_that_are_no_tokenizer(case):
     metadata, message = WRONG[case]
     with pytest.raises(TextmillError, match=message) as caught:
-        tokenizer_read.read({key: value for key, value in metadata.items() if value is not None}, "a.gguf")
+        read_tokenizer({key: value for key, value in metadata.items() if value is not None}, "a.gguf")
     assert "a.gguf" in str(caught.value)
 
 
 def test_more_tokens_than_the_model_knows():
-    one = tokenizer_read.read(byte_level("gpt-2"), "a.gguf")
+    one = read_tokenizer(byte_level("gpt-2"), "a.gguf")
     with pytest.raises(TextmillError, match="the model knows 100"):
-        tokenizer_write.write(one, 100, None)
+        write_tokenizer(one, 100, None)
 
 
 def test_damaged_is_damaged():
     with pytest.raises(DamagedError):
-        tokenizer_read.read(sentencepiece(tokens=[*TOKENS[:-1], "<s>"]), "a.gguf")
+        read_tokenizer(sentencepiece(tokens=[*TOKENS[:-1], "<s>"]), "a.gguf")

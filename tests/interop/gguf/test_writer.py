@@ -39,13 +39,15 @@ def whole(tmp_path_factory):
     first = np.arange(6, dtype=np.float32).reshape(2, 3)
     second = np.arange(5, dtype=np.float16)
     packed = gguf_file.Outgoing("third", (2, 32), "Q8_0", lambda: np.arange(68, dtype=np.uint8))
-    gguf_file.write(path, METADATA, [outgoing("first", first), outgoing("second", second, "F16"), packed])
+    gguf_file.write_file(
+        path, METADATA, [outgoing("first", first), outgoing("second", second, "F16"), packed]
+    )
     return path, path.read_bytes()
 
 
 def test_what_was_written_is_read(whole):
     path, data = whole
-    file = gguf.read(path)
+    file = gguf.read_file(path)
     assert {
         key: value for key, value in file.metadata.items() if key in ("a.number", "a.share", "a.flag")
     } == {
@@ -95,7 +97,7 @@ def test_every_type_of_value_is_read(tmp_path):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    found = gguf.read(path).metadata
+    found = gguf.read_file(path).metadata
     plain = {"u8": 200, "i8": -100, "u16": 60000, "i16": -30000, "i32": -(2**31), "u64": 2**63}
     plain |= {"i64": -(2**62), "f64": 0.1}
     assert {key: found[key] for key in plain} == plain
@@ -166,7 +168,7 @@ def test_hostile_files_are_refused(tmp_path, case):
     path = tmp_path / "hostile.gguf"
     path.write_bytes(data)
     with pytest.raises(TextmillError, match=message) as caught:
-        gguf.read(path)
+        gguf.read_file(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 800
     assert str(caught.value).isprintable()
@@ -174,16 +176,16 @@ def test_hostile_files_are_refused(tmp_path, case):
 
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(TextmillError, match="cannot be read"):
-        gguf.read(tmp_path)
+        gguf.read_file(tmp_path)
 
 
 def test_every_truncation_is_noticed(whole, tmp_path):
     path, data = tmp_path / "cut.gguf", whole[1]
-    needed = gguf.read(whole[0]).tensors["third"].stop
+    needed = gguf.read_file(whole[0]).tensors["third"].stop
     for length in range(needed):
         path.write_bytes(data[:length])
         with pytest.raises(DamagedError):
-            gguf.read(path)
+            gguf.read_file(path)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -203,7 +205,7 @@ def test_any_change_is_read_or_refused(whole, tmp_path, changes, insertion, plac
     path.write_bytes(data)
     tracemalloc.start()
     try:
-        file = gguf.read(path)
+        file = gguf.read_file(path)
     except TextmillError:
         pass
     else:

@@ -75,7 +75,7 @@ def batch():
 def test_what_is_written_comes_back_to_the_bit(tmp_path, tokenizer, name):
     model = make(tokenizer, **(PUBLISHED | ORPHANS)[name])
     generation = GenerationSpec(tokens=7, temperature=0.5, top_k=3, presence_penalty=0.25, stop=("END",))
-    about = huggingface.write(
+    about = huggingface.write_directory(
         tmp_path / "model", model, tokenizer, generation, {"task": "generation", "steps": 3}
     )
     config = json.loads((tmp_path / "model/config.json").read_text())
@@ -86,7 +86,7 @@ def test_what_is_written_comes_back_to_the_bit(tmp_path, tokenizer, name):
         assert about["architecture"] is None
         assert name in about["reason"]
     assert huggingface.is_published(config) == (name in PUBLISHED)
-    back = huggingface.read(tmp_path / "model")
+    back = huggingface.read_directory(tmp_path / "model")
     assert back.spec == model.spec
     assert back.generation == generation
     assert back.info == {"task": "generation", "steps": 3}
@@ -99,9 +99,9 @@ def test_what_is_written_comes_back_to_the_bit(tmp_path, tokenizer, name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_other_peoples_directories_need_no_textmill_json(tmp_path, tokenizer, name):
     model = make(tokenizer, **PUBLISHED[name])
-    huggingface.write(tmp_path / "model", model, tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(tmp_path / "model", model, tokenizer, GenerationSpec(), {})
     (tmp_path / "model/textmill.json").unlink()
-    back = huggingface.read(tmp_path / "model")
+    back = huggingface.read_directory(tmp_path / "model")
     assert dataclasses.replace(back.spec, kv_heads=None, head_dim=None) == dataclasses.replace(
         model.spec, kv_heads=None, head_dim=None
     )
@@ -112,21 +112,21 @@ def test_other_peoples_directories_need_no_textmill_json(tmp_path, tokenizer, na
 
 def test_weights_train_on_and_reload_in_another_dtype(tmp_path, tokenizer):
     model = make(tokenizer, kv_heads=2)
-    huggingface.write(tmp_path / "model", model.to(torch.bfloat16), tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(tmp_path / "model", model.to(torch.bfloat16), tokenizer, GenerationSpec(), {})
     assert json.loads((tmp_path / "model/config.json").read_text())["torch_dtype"] == "bfloat16"
-    back = huggingface.read(tmp_path / "model")
+    back = huggingface.read_directory(tmp_path / "model")
     assert {p.dtype for p in back.model.parameters()} == {torch.float32}
-    assert {p.dtype for p in huggingface.read(tmp_path / "model", torch.bfloat16).model.parameters()} == {
-        torch.bfloat16
-    }
+    assert {
+        p.dtype for p in huggingface.read_directory(tmp_path / "model", torch.bfloat16).model.parameters()
+    } == {torch.bfloat16}
     back.model(batch()).sum().backward()
     torch.optim.SGD(back.model.parameters(), lr=0.1).step()
-    again = huggingface.read(tmp_path / "model")  # the file is not written through the map
+    again = huggingface.read_directory(tmp_path / "model")  # the file is not written through the map
     assert not torch.equal(again.model.embedding.weight, back.model.embedding.weight)
 
 
 def test_tied_weights_are_stored_once_and_extra_files_beside(tmp_path, tokenizer):
-    huggingface.write(
+    huggingface.write_directory(
         tmp_path / "model",
         make(tokenizer),
         tokenizer,
@@ -143,7 +143,7 @@ def test_tied_weights_are_stored_once_and_extra_files_beside(tmp_path, tokenizer
 
 @pytest.fixture
 def directory(tmp_path, tokenizer):
-    huggingface.write(tmp_path / "model", make(tokenizer), tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(tmp_path / "model", make(tokenizer), tokenizer, GenerationSpec(), {})
     return tmp_path / "model"
 
 
@@ -153,7 +153,7 @@ def change(path, **values):
 
 
 def test_weights_in_several_files(directory):
-    want = huggingface.read(directory).model(batch())
+    want = huggingface.read_directory(directory).model(batch())
     tensors = load_file(directory / "model.safetensors")
     names = sorted(tensors)
     parts = {"a.safetensors": names[:5], "b.safetensors": names[5:]}
@@ -162,12 +162,12 @@ def test_weights_in_several_files(directory):
     (directory / "model.safetensors").unlink()
     index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert torch.equal(huggingface.read(directory).model(batch()), want)
+    assert torch.equal(huggingface.read_directory(directory).model(batch()), want)
     (directory / "model.safetensors.index.json").write_text(
         '{"weight_map": {"x": "../../elsewhere.safetensors"}}'
     )
     with pytest.raises(DamagedError, match="outside its directory"):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1, -1000])
@@ -175,7 +175,7 @@ def test_cut_short(directory, keep):
     path = directory / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DamagedError, match="not a whole safetensors file"):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 def test_missing_and_misshapen_tensors(directory):
@@ -185,13 +185,13 @@ def test_missing_and_misshapen_tensors(directory):
     del gone["model.layers.1.mlp.up_proj.weight"]
     save_file(gone, path)
     with pytest.raises(DamagedError, match=r"holds no tensor model\.layers\.1\.mlp\.up_proj\.weight"):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
     tensors["model.layers.1.self_attn.k_proj.weight"] = torch.zeros(16, 32)
     save_file(tensors, path)
     with pytest.raises(
         DamagedError, match=r"k_proj\.weight has the shape \(16, 32\), .* asks for \(32, 32\)"
     ):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_spellings_of_yarn_mean_what_transformers_makes_of_them(directory, given
 
     (directory / "textmill.json").unlink()
     change(directory / "config.json", rope_scaling=given)
-    model = huggingface.read(directory).model
+    model = huggingface.read_directory(directory).model
     theirs = LlamaConfig.from_pretrained(directory)
     rates, gain = ROPE_INIT_FUNCTIONS["yarn"](theirs, torch.device("cpu"))
     scheme = model.spec.position
@@ -228,10 +228,10 @@ def test_spellings_of_yarn_mean_what_transformers_makes_of_them(directory, given
 def test_pickles_are_never_read(directory):
     (directory / "model.safetensors").unlink()
     with pytest.raises(DamagedError, match=r"holds no model\.safetensors"):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
     (directory / "pytorch_model.bin").write_bytes(b"\x80\x04not to be read")
     with pytest.raises(TextmillError, match="is a pickle"):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_configurations_that_cannot_be_kept_are_refused(directory, values, messa
     (directory / "textmill.json").unlink()
     change(directory / "config.json", **values)
     with pytest.raises(TextmillError, match=message):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 def test_a_missing_key_is_named(directory):
@@ -265,13 +265,13 @@ def test_a_missing_key_is_named(directory):
     del config["intermediate_size"]
     (directory / "config.json").write_text(json.dumps(config))
     with pytest.raises(DamagedError, match="intermediate_size is missing"):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 def test_two_descriptions_must_agree(directory):
     change(directory / "config.json", rope_theta=77.0)
     with pytest.raises(DamagedError, match="describes another model"):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 @pytest.mark.parametrize(
@@ -281,25 +281,26 @@ def test_two_descriptions_must_agree(directory):
 def test_missing_files_are_named(directory, file, message):
     (directory / file).unlink()
     with pytest.raises(TextmillError, match=message):
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
 
 
 def test_no_directory(tmp_path):
     with pytest.raises(TextmillError, match="is not a directory"):
-        huggingface.read(tmp_path / "nowhere")
+        huggingface.read_directory(tmp_path / "nowhere")
 
 
 def test_a_later_writer_replaces_the_whole_directory(directory, tokenizer):
     (directory / "stale.txt").write_text("old")
-    huggingface.write(directory, make(tokenizer, **GPT2), tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(directory, make(tokenizer, **GPT2), tokenizer, GenerationSpec(), {})
     assert not (directory / "stale.txt").exists()
-    assert huggingface.read(directory).spec.position == LearnedPositions()
+    assert huggingface.read_directory(directory).spec.position == LearnedPositions()
 
 
 def test_a_copy_is_the_model(directory, tmp_path):
     shutil.copytree(directory, tmp_path / "copy")
     assert torch.equal(
-        huggingface.read(tmp_path / "copy").model(batch()), huggingface.read(directory).model(batch())
+        huggingface.read_directory(tmp_path / "copy").model(batch()),
+        huggingface.read_directory(directory).model(batch()),
     )
 
 
@@ -321,12 +322,14 @@ def test_a_copy_is_the_model(directory, tmp_path):
     ],
 )
 def test_generation_defaults_come_back_without_our_own_file(directory, tokenizer, spec):
-    huggingface.write(directory, make(tokenizer), tokenizer, spec, {})
+    huggingface.write_directory(directory, make(tokenizer), tokenizer, spec, {})
     (directory / "textmill.json").unlink()
-    back = huggingface.read(directory).generation
+    back = huggingface.read_directory(directory).generation
     assert back == (spec if spec.temperature else dataclasses.replace(spec, top_p=GenerationSpec().top_p))
 
 
 def test_a_template_is_kept(directory, tokenizer):
-    huggingface.write(directory, make(tokenizer), tokenizer, GenerationSpec(), {}, template="{{ messages }}")
-    assert huggingface.read(directory).template == "{{ messages }}"
+    huggingface.write_directory(
+        directory, make(tokenizer), tokenizer, GenerationSpec(), {}, template="{{ messages }}"
+    )
+    assert huggingface.read_directory(directory).template == "{{ messages }}"

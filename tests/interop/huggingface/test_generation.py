@@ -16,7 +16,7 @@ READS = {"is_encoder_decoder": True}
 
 def read(tmp_path, model=READS, **config):
     (tmp_path / generation.NAME).write_text(json.dumps(config))
-    return generation.read(tmp_path, model)
+    return generation.read_generation(tmp_path, model)
 
 
 def test_what_counts_the_start_of_a_target_is_counted_without_it(tmp_path):
@@ -49,6 +49,6 @@ def test_values_that_mean_nothing_are_refused(tmp_path, name, value):
 
 def test_the_first_token_is_written_and_read(tmp_path):
     spec = dataclasses.replace(GenerationSpec(), temperature=0.0, first=7, beams=2)
-    written = generation.write(spec, READS, (1,))
+    written = generation.write_generation(spec, READS, (1,))
     assert written["forced_bos_token_id"] == 7
     assert read(tmp_path, **written).first == 7

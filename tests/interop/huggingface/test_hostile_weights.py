@@ -24,7 +24,7 @@ SPEC = DecoderSpec(d_model=16, layers=2, heads=2, d_ff=24, context=32)
 @pytest.fixture
 def directory(tmp_path, tokenizer):
     model = build(SPEC, tokenizer.vocabulary, seed=1).eval()
-    huggingface.write(tmp_path / "model", model, tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(tmp_path / "model", model, tokenizer, GenerationSpec(), {})
     (tmp_path / "model/textmill.json").unlink()
     return tmp_path / "model"
 
@@ -45,7 +45,7 @@ def refused(directory, message):
     """The error of reading, which fits on a screen and took no memory to speak of."""
     tracemalloc.start()
     with pytest.raises(TextmillError, match=message) as caught:
-        huggingface.read(directory)
+        huggingface.read_directory(directory)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(str(caught.value)) < 1500
@@ -167,7 +167,7 @@ def test_code_in_a_directory_is_never_run(directory, tmp_path):
     path.write_text(
         json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModelForCausalLM": "evil.Model"}})
     )
-    huggingface.read(directory)
+    huggingface.read_directory(directory)
     assert not mark.exists()
 
 
@@ -219,7 +219,7 @@ def test_links_are_followed(directory, tmp_path):
     moved = tmp_path / "blob"
     (directory / "model.safetensors").rename(moved)
     (directory / "model.safetensors").symlink_to(moved)
-    huggingface.read(directory)
+    huggingface.read_directory(directory)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

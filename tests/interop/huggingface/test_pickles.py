@@ -21,7 +21,7 @@ def directory(tmp_path, tokenizer):
     """A published model whose weights were made a pickle again."""
     model = build(SPEC, tokenizer.vocabulary, seed=1).eval()
     place = tmp_path / "model"
-    huggingface.write(place, model, tokenizer, GenerationSpec(), {})
+    huggingface.write_directory(place, model, tokenizer, GenerationSpec(), {})
     from safetensors.torch import load_file
 
     state = load_file(place / "model.safetensors")
@@ -34,11 +34,11 @@ def directory(tmp_path, tokenizer):
 def test_a_pickle_is_converted_apart(directory, tmp_path):
     place, model, _ = directory
     with pytest.raises(TextmillError, match="textmill import .* --convert-pickle"):
-        huggingface.read(place)
+        huggingface.read_directory(place)
     made = pickles.converted(place, tmp_path / "made")
     x = torch.arange(20).view(2, 10)
     with torch.no_grad():
-        assert torch.equal(huggingface.read(made).model(Batch(x, x)), model(Batch(x, x)))
+        assert torch.equal(huggingface.read_directory(made).model(Batch(x, x)), model(Batch(x, x)))
     assert not list(made.glob("*.py"))
     assert pickles.converted(place, tmp_path / "made") == made
 
@@ -51,7 +51,9 @@ def test_the_command_the_refusal_names(directory, tmp_path, textmill):
     textmill("import", place, "new", "--convert-pickle")
     x = torch.arange(20).view(2, 10)
     with torch.no_grad():
-        assert torch.equal(huggingface.read(tmp_path / "new").model(Batch(x, x)), model(Batch(x, x)))
+        assert torch.equal(
+            huggingface.read_directory(tmp_path / "new").model(Batch(x, x)), model(Batch(x, x))
+        )
 
 
 def test_several_pickles_and_what_is_no_weights(directory, tmp_path):
@@ -64,7 +66,7 @@ def test_several_pickles_and_what_is_no_weights(directory, tmp_path):
     made = pickles.converted(place, tmp_path / "made")
     x = torch.arange(20).view(2, 10)
     with torch.no_grad():
-        assert torch.equal(huggingface.read(made).model(Batch(x, x)), model(Batch(x, x)))
+        assert torch.equal(huggingface.read_directory(made).model(Batch(x, x)), model(Batch(x, x)))
 
 
 class Evil:

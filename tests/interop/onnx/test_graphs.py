@@ -74,7 +74,7 @@ def batch_of(published: Pretrained, rows: int, length: int, side: str) -> Batch:
 @torch.no_grad()
 def test_the_graphs_are_the_model(name, tokenizer, tmp_path):
     published = make(name, tokenizer)
-    about = graphs.write(published, tmp_path / "out")
+    about = graphs.write_onnx(published, tmp_path / "out")
     assert about["kind"] == published.spec.kind
     model, exported = published.model, OnnxModel.load(tmp_path / "out")
     for rows, length, side in ((1, 1, "none"), (3, 6, "left"), (2, 9, "right")):
@@ -104,7 +104,7 @@ def test_what_has_no_graph_says_so(tokenizer, tmp_path):
     spec = RecurrentSpec(d_model=8, layers=1)
     published = Pretrained(build(spec, tokenizer.vocabulary), tokenizer, spec, GenerationSpec(), {})
     with pytest.raises(TextmillError, match="recurrent has no ONNX graph"):
-        graphs.write(published, tmp_path / "out")
+        graphs.write_onnx(published, tmp_path / "out")
 
 
 def test_a_missing_extra_says_what_to_install(tokenizer, tmp_path, monkeypatch):
@@ -113,7 +113,7 @@ def test_a_missing_extra_says_what_to_install(tokenizer, tmp_path, monkeypatch):
         importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name)
     )
     with pytest.raises(TextmillError, match=r"needs onnxscript; pip install 'textmill\[export\]'"):
-        graphs.write(make("decoder", tokenizer), tmp_path / "out")
+        graphs.write_onnx(make("decoder", tokenizer), tmp_path / "out")
 
 
 def test_a_damaged_graph_says_so(tmp_path):

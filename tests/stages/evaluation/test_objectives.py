@@ -430,7 +430,7 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
 
     recipe, prepared, model, *_, workspace = evaluated("classify")
     (tmp_path / "new.txt").write_text("mill")
-    directory.write(
+    directory.write_directory(
         tmp_path / "model", model, prepared.open_tokenizer(), generation=recipe.generation, info={}
     )
     with pytest.raises(TextmillError, match="does not go on with text"):

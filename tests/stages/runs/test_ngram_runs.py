@@ -118,7 +118,7 @@ def test_mixtures(tiny, workspace, tmp_path):
     single = evaluate.evaluate_run(locate_run(workspace, "tiny"), workspace)["scores"]["bits_per_byte"]
     assert rows["tiny"] == pytest.approx(single, rel=0.05)  # the mixture reads shorter pieces, or longer ones
 
-    published = directory.read(tmp_path / "mixed")
+    published = directory.read_directory(tmp_path / "mixed")
     assert isinstance(published.model, Mixture)
     checks = {row["name"]: row["state"] for row in verify.verify(workspace, str(tmp_path / "mixed"))["checks"]}
     assert checks["cached decoding"] == checks["batch with padding"] == "ok"
@@ -132,7 +132,7 @@ def test_mixtures(tiny, workspace, tmp_path):
     weights = workspace.run("counted").model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(DamagedError, match="another model"):
-        directory.read(tmp_path / "mixed")
+        directory.read_directory(tmp_path / "mixed")
 
 
 def test_mixing_wants_two_models_of_one_tokenizer(tiny, workspace):
@@ -157,7 +157,7 @@ def test_arpa_and_back(tiny, workspace, tmp_path, textmill):
     pipeline.run(counted(tiny), workspace)
     textmill("ngram", "export", "counted", tmp_path / "a.arpa")
     textmill("ngram", "import", tmp_path / "a.arpa", tmp_path / "model", "--like", "counted")
-    models = [directory.read(place).model for place in (workspace.run("counted").model, tmp_path / "model")]
+    models = [directory.read_directory(place).model for place in (workspace.run("counted").model, tmp_path / "model")]
     tables = [model.state_dict() for model in models]
     assert all(
         torch.allclose(tables[0][name].double(), tables[1][name].double(), atol=1e-5) for name in tables[0]

@@ -33,7 +33,7 @@ def directory(tmp_path_factory):
     tokenizer = train(TokenizerSpec(kind="bytes"), [])
     spec = DecoderSpec(d_model=32, layers=2, heads=2, d_ff=64, context=96)
     model = build.build(spec, tokenizer.vocabulary, seed=1)
-    huggingface.write(place, model, tokenizer, GenerationSpec(tokens=8, temperature=0.0), {})
+    huggingface.write_directory(place, model, tokenizer, GenerationSpec(tokens=8, temperature=0.0), {})
     return place
 
 

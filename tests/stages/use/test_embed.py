@@ -30,8 +30,8 @@ def written(place, name, tokenizer):
     model = build(SPECS[name], tokenizer.vocabulary, seed=1).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    directory.write(place, model, tokenizer, GenerationSpec(), {})
-    return directory.read(place)
+    directory.write_directory(place, model, tokenizer, GenerationSpec(), {})
+    return directory.read_directory(place)
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -136,7 +136,7 @@ def test_minilm_gives_the_vectors_of_the_reference(tmp_path, textmill):
     ]
     how = sentences.settings(WEIGHTS)
     assert how == Sentences(pooling="mean", normalised=True, tokens=256)
-    vectors = embed(directory.read(WEIGHTS), texts, how).vectors
+    vectors = embed(directory.read_directory(WEIGHTS), texts, how).vectors
     tokenizer = transformers.AutoTokenizer.from_pretrained(WEIGHTS)
     model = transformers.AutoModel.from_pretrained(WEIGHTS).eval()
     given = tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")

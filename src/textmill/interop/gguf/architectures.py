@@ -1,7 +1,7 @@
 """The architectures of GGUF files: which spec their metadata means, and what our parameters are called there.
 
 Names are llama.cpp's, the same in every architecture; what differs is a row of `ARCHITECTURES`. Shapes there are
-ours: matrices are (out, in), whatever the file they were converted from had.
+ours: matrices are (out, in), whatever the file they were converted from had. E: features of a head.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
-from textmill.interop.gguf import rotary as gguf_rotary
-from textmill.interop.gguf.rotary import FREQUENCIES, short
-from textmill.specs.model import DecoderSpec
-from textmill.specs.position import Llama3Scaling, RotaryPositions
+from textmill.nn.position import rotary_frequencies
+from textmill.specs.model import DecoderSpec, computed
+from textmill.specs.position import LinearScaling, Llama3Scaling, RotaryPositions, YarnScaling
 
+FREQUENCIES = "rope_freqs.weight"  # what each rotary frequency is divided by: Llama 3.1's stretching
 _PARTS: Mapping[str, tuple[str, ...]] = {  # our module -> theirs, the rows of ours shared out in this order
     "embedding": ("token_embd",),
     "position_embedding": ("position_embd",),
@@ -108,6 +110,15 @@ _REFUSED = {
 }  # but for these values
 
 
+_YARN_USUAL = {  # what llama.cpp takes for granted
+    "attn_factor": 1.0,
+    "yarn_attn_factor": 1.0,
+    "yarn_ext_factor": 1.0,
+    "yarn_beta_fast": 32.0,
+    "yarn_beta_slow": 1.0,
+}
+
+
 @dataclass(frozen=True)
 class _Reader:
     """Metadata of one architecture, asked for by key."""
@@ -119,11 +130,16 @@ class _Reader:
     def get(self, key: str) -> Any:
         """The value of a key, None when it is not there; floats shortened."""
         value = self.metadata.get(f"{self.architecture.name}.{key}")
-        return short(value) if isinstance(value, float) else value
+        return _short(value) if isinstance(value, float) else value
 
     def refuse(self, key: str, value: Any) -> TextmillError:
         text = f"{self.architecture.name}.{key} = {str(value)[:80]} is not supported"
         return TextmillError(text, where=self.where, advice="choose another model")
+
+
+def _short(number: float) -> float:
+    """The shortest number that is this float32: 1e-05 and not 9.999999747378752e-06."""
+    return float(str(np.float32(number)))
 
 
 def architecture_of(metadata: Mapping[str, Any], where: object) -> Architecture:
@@ -150,9 +166,9 @@ def read(
     architecture = architecture_of(metadata, where)
     reader = _Reader(metadata, architecture, where)
     for key, usual in _REFUSED.items():
-        found = reader.get(key)
-        if found is not None and found != usual:
-            raise reader.refuse(key, found)
+        value = reader.get(key)
+        if value is not None and value != usual:
+            raise reader.refuse(key, value)
     fields: dict[str, Any] = {name: reader.get(key) for name, key in _FIELDS.items()}
     fields["norm_eps"] = reader.get(architecture.epsilon)
     fields = {name: value for name, value in fields.items() if value is not None} | dict(architecture.fixed)
@@ -170,7 +186,7 @@ def read(
         spec = schema.read(DecoderSpec, fields, str(where))
         more: dict[str, Any] = _scale(spec, architecture)
         if architecture.rotary:
-            more["position"] = gguf_rotary.read(reader, spec.head_width, FREQUENCIES in names, frequencies)
+            more["position"] = _read_rotary(reader, spec.head_width, FREQUENCIES in names, frequencies)
         if architecture.softcaps:
             more |= {name: reader.get(key) for name, key in _SOFTCAPS.items()}
         return schema.read(DecoderSpec, schema.write(dataclasses.replace(spec, **more)), str(where))
@@ -219,17 +235,59 @@ def _scale(spec: DecoderSpec, architecture: Architecture) -> dict[str, float]:
     return {"attention_scale": (spec.d_model / spec.heads) ** -0.5}
 
 
-def plain(spec: DecoderSpec) -> DecoderSpec:
-    """The spec as far as it can be computed with: what training alone needs left out, defaults spelt out."""
-    last = None if spec.final_norm == (spec.placement != "post") else spec.final_norm
-    return dataclasses.replace(
-        spec,
-        kv_heads=spec.key_heads,
-        head_dim=spec.head_width,
-        final_norm=last,
-        dropout=0.0,
-        base_width=None,
-    )
+def _read_rotary(
+    reader: _Reader, width: int, stretched: bool, frequencies: Callable[[], Tensor]
+) -> RotaryPositions:
+    """What the metadata say; frequencies: the tensor `FREQUENCIES`, asked for where `stretched`."""
+    turned = reader.get("rope.dimension_count")
+    if turned not in (None, width):
+        raise reader.refuse("rope.dimension_count", turned)
+    theta = reader.get("rope.freq_base")
+    theta = 10000.0 if theta is None else theta
+    kind = reader.get("rope.scaling.type")
+    factor = reader.get("rope.scaling.factor")
+    if kind is None and factor is None:  # what the key was before
+        factor = reader.get("rope.scale_linear")
+    if stretched:
+        if kind not in (None, "none"):
+            raise reader.refuse("rope.scaling.type", kind)
+        return RotaryPositions(theta=theta, scaling=_stretching(reader, theta, width, frequencies()))
+    if kind == "yarn":
+        return RotaryPositions(theta=theta, scaling=_yarn(reader, factor))
+    if kind not in (None, "none", "linear"):
+        raise reader.refuse("rope.scaling.type", kind)
+    scaled = kind != "none" and factor not in (None, 1.0)
+    return RotaryPositions(theta=theta, scaling=LinearScaling(factor=factor) if scaled else None)
+
+
+def _yarn(reader: _Reader, factor: Any) -> YarnScaling:
+    """With what llama.cpp takes for granted; other numbers have been spelt in several ways, and read by few."""
+    for name, usual in _YARN_USUAL.items():
+        value = reader.get(f"rope.scaling.{name}")
+        if value not in (None, usual):
+            raise reader.refuse(f"rope.scaling.{name}", value)
+    original = reader.get("rope.scaling.original_context_length") or reader.get("context_length")
+    return YarnScaling(factor=1.0 if factor is None else factor, original_context=original)
+
+
+def _stretching(reader: _Reader, theta: float, width: int, divisors: Tensor) -> Llama3Scaling | None:
+    """The scaling whose factors are those of the file. Of its four numbers only the largest factor shows in them;
+    the others have been the same in every model published so far, and must give what is there."""
+    factor = _short(float(divisors.max()))
+    if not 1 <= factor < 1 << 20 or divisors.shape != (width // 2,):
+        raise reader.refuse(FREQUENCIES, "a table of this shape or size")
+    scaling = Llama3Scaling(factor=factor)
+    if torch.allclose(divisors, _stretched_by(theta, width, scaling), rtol=1e-5, atol=0):
+        return scaling
+    if bool((divisors == 1).all()):
+        return None
+    raise reader.refuse(FREQUENCIES, "a table that no llama3 scaling makes")
+
+
+def _stretched_by(theta: float, width: int, scaling: Llama3Scaling) -> Tensor:
+    """(E/2,) float32: what `FREQUENCIES` holds for a scaling."""
+    cpu = torch.device("cpu")
+    return rotary_frequencies(width, theta, None, cpu) / rotary_frequencies(width, theta, scaling, cpu)
 
 
 def write(spec: DecoderSpec, names: Collection[str]) -> tuple[Architecture, dict[str, Any]]:
@@ -247,10 +305,10 @@ def write(spec: DecoderSpec, names: Collection[str]) -> tuple[Architecture, dict
                 spec.position.scaling, Llama3Scaling
             )
             there |= {FREQUENCIES} if stretched else set()
-            found = read(metadata, there, lambda: frequencies_of(spec), "")
+            again = read(metadata, there, lambda: frequencies_of(spec), "")
         except TextmillError:
             continue
-        if plain(found) == plain(spec):
+        if computed(again) == computed(spec):
             return architecture, metadata
     raise TextmillError(
         "no GGUF architecture that is written here computes what this model does",
@@ -262,12 +320,12 @@ def frequencies_of(spec: DecoderSpec) -> Tensor:
     """What `FREQUENCIES` holds for a spec with a llama3 scaling."""
     assert isinstance(spec.position, RotaryPositions)
     assert isinstance(spec.position.scaling, Llama3Scaling)
-    return gguf_rotary.stretched_by(spec.position.theta, spec.head_width, spec.position.scaling)
+    return _stretched_by(spec.position.theta, spec.head_width, spec.position.scaling)
 
 
 def _metadata(spec: DecoderSpec, architecture: Architecture) -> dict[str, Any]:
-    full = plain(spec)
-    fields: dict[str, Any] = {key: getattr(full, name) for name, key in _FIELDS.items()}
+    values = computed(spec)
+    fields: dict[str, Any] = {key: values[name] for name, key in _FIELDS.items()}
     if not architecture.rotary:  # where llama.cpp has no such keys
         del fields["attention.head_count_kv"], fields["attention.key_length"]
     else:
@@ -275,7 +333,7 @@ def _metadata(spec: DecoderSpec, architecture: Architecture) -> dict[str, Any]:
         fields["rope.dimension_count"] = spec.head_width
     fields[architecture.epsilon] = spec.norm_eps
     if isinstance(spec.position, RotaryPositions):
-        fields |= gguf_rotary.fields(spec.position)
+        fields |= _rotary_fields(spec.position)
     if spec.window is not None:
         fields["attention.sliding_window"] = spec.window
         if spec.full_every not in (None, architecture.fixed.get("full_every")):
@@ -285,6 +343,21 @@ def _metadata(spec: DecoderSpec, architecture: Architecture) -> dict[str, Any]:
     fields |= {key: getattr(spec, name) for name, key in _SOFTCAPS.items() if getattr(spec, name) is not None}
     named = {f"{architecture.name}.{key}": value for key, value in fields.items()}
     return {"general.architecture": architecture.name} | named
+
+
+def _rotary_fields(position: RotaryPositions) -> dict[str, Any]:
+    """The metadata that mean these positions, but for what the tensor `FREQUENCIES` says."""
+    base = {"rope.freq_base": position.theta}
+    scaling = position.scaling
+    if isinstance(scaling, LinearScaling):
+        return base | {"rope.scaling.type": "linear", "rope.scaling.factor": scaling.factor}
+    if isinstance(scaling, YarnScaling):
+        return base | {
+            "rope.scaling.type": "yarn",
+            "rope.scaling.factor": scaling.factor,
+            "rope.scaling.original_context_length": scaling.original_context,
+        }
+    return base
 
 
 @dataclass(frozen=True, slots=True)

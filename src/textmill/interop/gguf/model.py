@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.interop.gguf import architectures, reader, tokenizer_read, tokenizer_write, weights, writer
+from textmill.interop.gguf import architectures, reader, tokenizer, weights, writer
 from textmill.interop.gguf.quants import pack
 from textmill.interop.gguf.writer import Outgoing
 from textmill.models import build
@@ -21,7 +21,7 @@ from textmill.specs.position import Llama3Scaling, RotaryPositions
 from textmill.specs.recipe import GenerationSpec
 
 
-def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
+def read_gguf(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     """Load a GGUF file: weights unpacked into `dtype`, and the tokenizer and chat template inside it.
 
     Raises TextmillError for an architecture, a tokenizer or a packing that is not read here, and DamagedError for a
@@ -29,22 +29,22 @@ def read(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     taken for weights.
     """
     path = Path(path)
-    file = reader.read(path)
+    file = reader.read_file(path)
     spec = architectures.read(file.metadata, file.tensors, lambda: weights.frequencies(file), path)
     architecture = architectures.architecture_of(file.metadata, path)
     model = build.empty(spec, weights.vocabulary(file))
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     plan = weights.plan(file, architecture, spec, shapes)
-    tokenizer = tokenizer_read.read(file.metadata, path)
+    words = tokenizer.read_tokenizer(file.metadata, path)
     model.load_state_dict(weights.ours(file, plan, shapes, dtype), assign=True)
     name = file.metadata.get("general.name")
     return Pretrained(
         model=model.eval(),
-        tokenizer=tokenizer,
+        tokenizer=words,
         spec=spec,
         generation=GenerationSpec(),
         info={"name": name} if isinstance(name, str) else {},
-        template=tokenizer_read.template(file.metadata),
+        template=tokenizer.template(file.metadata),
     )
 
 
@@ -56,7 +56,9 @@ KINDS: Mapping[str, tuple[str, int]] = {  # type of matrices, and general.file_t
 _ALWAYS_F32 = ("position_embd.weight", architectures.FREQUENCIES)
 
 
-def write(path: Path | str, published: Pretrained, kind: str = "f16", *, name: str = "") -> dict[str, Any]:
+def write_gguf(
+    path: Path | str, published: Pretrained, kind: str = "f16", *, name: str = ""
+) -> dict[str, Any]:
     """Write a model's GGUF file, whole or not at all; an older one of that name is replaced.
 
     Args:
@@ -83,8 +85,8 @@ def write(path: Path | str, published: Pretrained, kind: str = "f16", *, name: s
         metadata["llama.context_length"] = spec.window
         notes.append(f"llama.cpp knows no window here, so the context is its length, {spec.window} tokens")
     rows = state["embedding.weight"].shape[0]
-    tokenizer = tokenizer_write.write(published.tokenizer, rows, published.template)
-    notes += [tokenizer.note] if tokenizer.note else []
+    words = tokenizer.write_tokenizer(published.tokenizer, rows, published.template)
+    notes += [words.note] if words.note else []
     tensors = list(_tensors(architecture, spec, state, kind, path))
     about = {
         "general.type": "model",
@@ -93,7 +95,7 @@ def write(path: Path | str, published: Pretrained, kind: str = "f16", *, name: s
         "general.quantization_version": 2,
         f"{architecture.name}.vocab_size": rows,
     }
-    size = writer.write(path, metadata | about | dict(tokenizer.metadata), tensors)
+    size = writer.write_file(path, metadata | about | dict(words.metadata), tensors)
     return {
         "path": str(path),
         "architecture": architecture.name,

@@ -122,7 +122,7 @@ class Gguf:
         return self.data[entry.start : entry.stop]
 
 
-def read(path: Path | str) -> Gguf:
+def read_file(path: Path | str) -> Gguf:
     """Map a file and read its header.
 
     Raises TextmillError for a version or byte order that is not read here, and DamagedError for a file that is no

@@ -33,7 +33,7 @@ class Outgoing:
         return int(np.prod(self.shape, dtype=np.int64)) // kind.elements * kind.bytes
 
 
-def write(path: Path, metadata: Mapping[str, Any], tensors: Sequence[Outgoing]) -> int:
+def write_file(path: Path, metadata: Mapping[str, Any], tensors: Sequence[Outgoing]) -> int:
     """Write a file, whole or not at all; its size in bytes.
 
     metadata: text, bool, int (uint32), float (float32), or a sequence of one of these (whole numbers: int32).

@@ -36,7 +36,7 @@ from textmill.tokenization import load
 from textmill.tokenization.load import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
-__all__ = ["INDEX", "WEIGHTS", "Pretrained", "is_published", "read", "write"]
+__all__ = ["INDEX", "WEIGHTS", "Pretrained", "is_published", "read_directory", "write_directory"]
 FORMAT = 1  # of textmill.json
 _BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
     "bert": "BertModel",
@@ -50,7 +50,7 @@ def is_published(config: Mapping[str, Any]) -> bool:
     return config.get("model_type") not in (*configuration.OURS, mixtures.MODEL_TYPE)
 
 
-def write(
+def write_directory(
     directory: Path | str,
     model: nn.Module,
     tokenizer: AnyTokenizer,
@@ -90,7 +90,7 @@ def write(
             metadata={"format": "pt"},
         )
         write_json(place / "config.json", config)
-        write_json(place / generations.NAME, generations.write(generation, config, tokenizer.ends))
+        write_json(place / generations.NAME, generations.write_generation(generation, config, tokenizer.ends))
         tokenizer.save(place / "tokenizer.json")
         if isinstance(tokenizer, Tokenizer):  # others say themselves what there is to say
             write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
@@ -156,7 +156,7 @@ def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
     }
 
 
-def read(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
+def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
     """Load a standard directory: ours, or one of `configuration.READ` that others wrote. Code that lies beside the
     weights is never run: what a model_type computes is written here.
 
@@ -236,7 +236,7 @@ def _template(directory: Path) -> str | None:
 
 def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:
     """A mixture, its parts read from where they are."""
-    parts = [read(part, dtype) for part in mixtures.parts_of(directory)]
+    parts = [read_directory(part, dtype) for part in mixtures.parts_of(directory)]
     model = Mixture([part.model for part in parts], mixtures.gate_of(directory))
     about = read_json(directory / "textmill.json")
     return Pretrained(
@@ -272,5 +272,5 @@ def _own_specs(
 def _read_generation(directory: Path, about: Mapping[str, Any], config: Mapping[str, Any]) -> GenerationSpec:
     """Our own file says all of it."""
     if "generation" not in about:
-        return generations.read(directory, config)
+        return generations.read_generation(directory, config)
     return schema.read(GenerationSpec, about["generation"], str(directory / "textmill.json"), "generation")

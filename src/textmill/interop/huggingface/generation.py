@@ -25,7 +25,7 @@ _DRAWS = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 _EARLY = {"yes": True, "no": False, "never": "never"}
 
 
-def write(spec: GenerationSpec, model: Mapping[str, Any], ends: tuple[int, ...]) -> dict[str, Any]:
+def write_generation(spec: GenerationSpec, model: Mapping[str, Any], ends: tuple[int, ...]) -> dict[str, Any]:
     """The contents of generation_config.json beside a model's config.json. A top_k of 0 is none there."""
     config: dict[str, Any] = {name: model[name] for name in _IDS if name in model}
     if len(ends) > 1:
@@ -51,7 +51,7 @@ def write(spec: GenerationSpec, model: Mapping[str, Any], ends: tuple[int, ...])
     return config
 
 
-def read(directory: Path, model: Mapping[str, Any]) -> GenerationSpec:
+def read_generation(directory: Path, model: Mapping[str, Any]) -> GenerationSpec:
     """What generation_config.json says; where it is missing, what older files say in config.json, `model`.
 
     Raises RecipeError for a value that is out of range, and DamagedError for one that is none.

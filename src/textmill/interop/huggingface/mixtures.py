@@ -27,7 +27,7 @@ def identity(part: Path) -> str:
     return sha256_file(part / _WEIGHTS)
 
 
-def write(
+def write_mixture(
     directory: Path,
     mixture: Mixture,
     parts: Sequence[Path],

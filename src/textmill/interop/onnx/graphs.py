@@ -221,7 +221,7 @@ def _graphs(model: Any) -> list[_Graph]:
     )
 
 
-def write(published: Pretrained, path: Path | str) -> dict[str, Any]:
+def write_onnx(published: Pretrained, path: Path | str) -> dict[str, Any]:
     """Write the directory `path`: graphs, tokenizer, onnx.json; whole or not at all. Returns what onnx.json says.
 
     Weights are float32. The graphs are run in onnxruntime before the directory takes its name: alone, padded, and

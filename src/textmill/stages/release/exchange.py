@@ -57,7 +57,7 @@ def bring_in(
     origin = {"source": source, "remote": remote}
     if path.is_file():
         origin["sha256"] = sha256_file(path)
-    directory.write(
+    directory.write_directory(
         target,
         model.model,
         model.tokenizer,

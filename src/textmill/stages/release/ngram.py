@@ -21,10 +21,10 @@ def export(workspace: Workspace, target: str, path: Path) -> dict[str, Any]:
     from textmill.interop.huggingface import directory
     from textmill.models.ngram.model import NGram
 
-    model = directory.read(locate_model(workspace, target))
+    model = directory.read_directory(locate_model(workspace, target))
     if not isinstance(model.model, NGram):
         raise TextmillError("is no n-gram model", where=target, advice='export one of kind = "ngram"')
-    sizes = arpa.write(path, model.model, model.tokenizer)
+    sizes = arpa.write_arpa(path, model.model, model.tokenizer)
     return {"file": str(path), "bytes": path.stat().st_size, "ngrams": sizes}
 
 
@@ -42,7 +42,7 @@ def take_in(workspace: Workspace, path: Path, like: str, out: Path) -> dict[str,
     if not path.is_file():
         raise TextmillError("there is no such file", where=path)
     tokenizer = Tokenizer.load(locate_model(workspace, like))
-    model = arpa.read(path, tokenizer).float()
+    model = arpa.read_arpa(path, tokenizer).float()
     info = {"name": path.stem, "task": "generation", "lineage": {"arpa": sha256_file(path)}}
-    directory.write(out, model, tokenizer, GenerationSpec(), info)
+    directory.write_directory(out, model, tokenizer, GenerationSpec(), info)
     return {"model": str(out), "order": model.spec.order, "vocabulary": model.vocabulary}

@@ -56,7 +56,9 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     above = lineage.read(run.path)
     with files.atomic_directory(run.model) as partial:
         model = weights.build(recipe, prepared)
-        directory.write(partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info)
+        directory.write_directory(
+            partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info
+        )
         standard = directory.is_published(read_json(partial / "config.json"))
         proof = parity.verify(partial, TEXTS, trained=model)
         if not proof.ok:

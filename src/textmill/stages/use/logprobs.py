@@ -65,6 +65,7 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
     if (length := len(lead) - 1 + len(ids)) > model.spec.context:
         raise TextmillError(
             f"the text takes {length} tokens and the model reads {model.spec.context}",
+            where="text",
             advice="give it in pieces",
         )
     network: Any = model.model

@@ -65,7 +65,7 @@ def mix(
     prepared = trained_on(run, workspace)
     tokenizer = prepared.open_tokenizer()
     paths = [locate_model(workspace, target) for target in targets]
-    models = [directory.read(path) for path in paths]
+    models = [directory.read_directory(path) for path in paths]
     for target, model in zip(targets, models, strict=True):
         if model.tokenizer.id != tokenizer.id:
             raise TextmillError(
@@ -97,7 +97,7 @@ def mix(
     }
     info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": prepared.tokens.id}}
     with files.atomic_directory(home) as partial:
-        mixtures.write(partial, best, paths, tokenizer, models[0].generation, home=home, info=info)
+        mixtures.write_mixture(partial, best, paths, tokenizer, models[0].generation, home=home, info=info)
         files.write_json(partial / "report.json", report)
     return report
 
