@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -182,12 +181,12 @@ KILLED = """
 
 
 @pytest.mark.long
-def test_killed_at_every_system_call_of_a_save_and_prune(tmp_path):
+def test_killed_at_every_system_call_of_a_save_and_prune(tmp_path, warm):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(KILLED))
 
     def run(place, fatal):
-        command = [sys.executable, str(script), str(place), str(fatal)]
+        command = [warm / "python", str(script), str(place), str(fatal)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
 
     whole = run(tmp_path / "whole", 0)
