@@ -43,11 +43,11 @@ def one(name: str, minutes: float, work: Path) -> dict:
 
     workspace = Workspace(work)
     chosen = recipe_file.load(RECIPES / f"{name}.toml")
-    prepared = prepare.prepare(chosen, workspace)
-    vocabulary = prepared.open_tokenizer().vocabulary
+    data = prepare.prepare(chosen, workspace)
+    vocabulary = data.vocabulary
     counted = isinstance(chosen.model, NGramSpec)
     if not counted and not workspace.run(chosen.name).exists:
-        seconds = check.seconds_per_step(chosen, prepared)
+        seconds = check.seconds_per_step(data)
         steps = max(10, int(minutes * 60 / seconds))
         plain = schema.write(chosen)
         plain["training"] |= {"steps": steps, "evaluate_every": max(5, steps // 10), "save": {"every": steps}}

@@ -27,6 +27,7 @@ from textmill.data.loader import Loader
 from textmill.data.packing import RunningPacking
 from textmill.models import build
 from textmill.models.ngram.fit import fit, text_of
+from textmill.objectives.loss import causal
 from textmill.specs.model import DecoderSpec, NGramSpec
 from textmill.specs.recipe import TokenizerSpec
 from textmill.specs.training import AdamWSpec, MuonSpec
@@ -36,7 +37,6 @@ from textmill.text.document import collected
 from textmill.tokenization import training
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train
-from textmill.training.loss import causal
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

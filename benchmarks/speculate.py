@@ -66,10 +66,10 @@ def trained(folder: Path, steps: int):
     asked = recipe_file.load(path)
     if not run.exists or not any(run.checkpoints.glob(f"step-{asked.training.steps:08d}")):
         run = train(asked, workspace)
-    prepared = trained_on(run, workspace)
-    model = best_weights(run).build(run.recipe(), prepared)
+    data = trained_on(run, workspace)
+    model = best_weights(run).build(data)
     opened = open_index(workspace, "speculate")
-    texts = [document.text for document in prepared.open_corpus().documents("test")]
+    texts = [document.text for document in data.corpus.documents("test")]
     return model, opened.tokenizer, opened.index, texts
 
 

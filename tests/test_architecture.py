@@ -17,16 +17,16 @@ FLOORS = {
     "text": 2,
     "metrics": 2,
     "index": 3,
-    "tasks": 3,
     "data": 4,
     "nn": 4,
     "models": 5,
     "decoding": 6,
-    "training": 6,
-    "interop": 7,
-    "audit": 7,
-    "stages": 8,
-    "cli": 9,
+    "objectives": 7,
+    "training": 8,
+    "interop": 9,
+    "audit": 9,
+    "stages": 10,
+    "cli": 11,
 }
 CORE = {
     "torch",
@@ -58,7 +58,7 @@ OPTIONAL = {
     "tensorboard",
     "transformers",
 }
-TORCH_FREE = ("base", "specs", "tokenization", "text", "metrics", "tasks", "index")
+TORCH_FREE = ("base", "specs", "tokenization", "text", "metrics", "index")
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -16,8 +16,8 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE
 from textmill.data.buckets import BucketLoader, _cuts, idle
 from textmill.data.examples import ExampleStore, write
-from textmill.data.loaders import LOADERS
-from textmill.data.supervised import PairsView
+from textmill.data.loader import Batching
+from textmill.objectives.pairs import PAIRS, PairsReader, PairsView
 from textmill.specs.objective import PairsObjective
 from textmill.text.document import collected
 
@@ -34,7 +34,7 @@ def pairs(tmp_path, tokenizer):
             text = f"{number}".ljust(source, "s")
             texts = {"source": text, "target": chr(97 + number % 26) * target}
             documents.append(collected(texts, f"{number}"))
-        write(tmp_path / "pairs", documents, PairsObjective(), tokenizer)
+        write(tmp_path / "pairs", documents, PairsReader(PairsObjective(), tokenizer))
         return ExampleStore(tmp_path / "pairs")
 
     return make
@@ -50,9 +50,7 @@ def many(count: int, seed: int = 0) -> list[tuple[int, int]]:
 
 def bucketed(store, marked, *, batch=4, seed=0, **keys):
     spec = PairsObjective(**keys)
-    return LOADERS["pairs"](
-        spec, store, sequence=128, batch=batch, seed=seed, packing="running", tokens=marked
-    )
+    return PAIRS.loader(spec, store, Batching(128, batch, seed, "running", marked))
 
 
 def test_batches_are_full_and_hold_little_padding(pairs, marked):

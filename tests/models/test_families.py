@@ -11,6 +11,7 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.nn.attention import capture, eager
+from textmill.objectives.loss import causal
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
 from textmill.specs.position import (
     AlibiPositions,
@@ -21,7 +22,6 @@ from textmill.specs.position import (
     SinusoidalPositions,
     T5Positions,
 )
-from textmill.training.loss import causal
 
 POSITIONS = (
     NoPositions(),

@@ -12,8 +12,9 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.models import heads
 from textmill.models.build import build
 from textmill.models.initial import kind_of_parameter
+from textmill.objectives.table import OBJECTIVES
 from textmill.specs import objective as objectives
-from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead, head_for
+from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderSpec, RecurrentSpec
 
 VOCABULARY = 23
@@ -65,19 +66,24 @@ def test_padding_changes_nothing(body, head, side):
         parameter.data += 0.05 * torch.randn_like(parameter)
     rows = [torch.randint(0, VOCABULARY, (length,)) for length in (9, 1, 4)]
     batch = padded(rows, side)
-    logits, said = model(batch), model.predict(batch)
+    predict = OBJECTIVES[model.head.spec.kind].predict
+    logits, said = model(batch), predict(model, batch)
     for index, row in enumerate(rows):
         alone = Batch(row[None], torch.zeros(1, len(row), dtype=torch.long))
-        expected, answer = model(alone)[0], model.predict(alone)[0]
+        expected, answer = model(alone)[0], predict(model, alone)
         whole = logits[index] if logits.ndim == 2 else logits[index][batch.mask[index]]
         torch.testing.assert_close(whole, expected, rtol=1e-9, atol=1e-10)
+        if head == "span":
+            begin = batch.mask[index].int().argmax()
+            assert (said.first[index] - begin, said.last[index] - begin) == (answer.first, answer.last)
+            if side == "right":  # the row's first token, which says "not here", is a real one
+                torch.testing.assert_close(said.odds[index], answer.odds[0])
+            continue
         found = said[index]
         if head in ("tag", "crf"):
             assert (found[~batch.mask[index]] == IGNORE).all()
             found = found[batch.mask[index]]
-        elif head == "span":
-            found = found - batch.mask[index].int().argmax()
-        torch.testing.assert_close(found, answer)
+        torch.testing.assert_close(found, answer[0])
 
 
 def test_pooling_by_hand():
@@ -155,20 +161,33 @@ def test_best_span_is_the_best_of_all():
             assert tuple(found[row].tolist()) == max(spans, key=spans.get)
 
 
+class Records:
+    """What a head wants to know of the data."""
+
+    labels = LABELS
+
+    def __len__(self):
+        return 0
+
+
+def head_for(spec, family):
+    return OBJECTIVES[spec.kind].head(spec, family, Records())
+
+
 def test_a_model_that_reads_one_way_is_not_pooled_by_its_first_state():
     with pytest.raises(RecipeError, match="read one token only"):
         make("decoder", "first")
     with pytest.raises(RecipeError, match="read one token only"):
-        head_for(objectives.ClassifyObjective(pooling="first"), "recurrent", LABELS)
-    assert head_for(objectives.ClassifyObjective(), "recurrent", LABELS).pooling == "last"
+        head_for(objectives.ClassifyObjective(pooling="first"), "recurrent")
+    assert head_for(objectives.ClassifyObjective(), "recurrent").pooling == "last"
     assert head_for(objectives.RegressObjective(), "encoder").pooling == "first"
 
 
 def test_heads_of_objectives():
-    assert head_for(objectives.MaskedObjective(), "encoder") is None
-    assert head_for(objectives.TagObjective(crf=True), "decoder", LABELS) == HEADS["crf"]
+    assert OBJECTIVES["masked"].head is None
+    assert head_for(objectives.TagObjective(crf=True), "decoder") == HEADS["crf"]
     assert head_for(objectives.SpanObjective(), "encoder") == SpanHead()
-    several = head_for(objectives.ClassifyObjective(multiple=True), "encoder", LABELS)
+    several = head_for(objectives.ClassifyObjective(multiple=True), "encoder")
     assert several == dataclasses.replace(HEADS["first"], multiple=True)
 
 

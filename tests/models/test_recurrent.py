@@ -15,8 +15,8 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.models.initial import kind_of_parameter
 from textmill.nn import attention
+from textmill.objectives.loss import causal
 from textmill.specs.model import RecurrentSpec
-from textmill.training.loss import causal
 from textmill.training.optimizer import fused_rows
 
 SMALL = {"d_model": 12, "layers": 2, "heads": 2, "context": 32}

@@ -13,8 +13,8 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.nn import attention
+from textmill.objectives.loss import causal
 from textmill.specs.model import RecurrentEncoderDecoderSpec
-from textmill.training.loss import causal
 
 SMALL = {"d_model": 8, "hidden": 12, "layers": 2, "dropout": 0.0}
 ALL = [

@@ -10,9 +10,9 @@ from torch import nn
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
+from textmill.objectives.loss import causal
 from textmill.specs.model import EncoderDecoderSpec, RecurrentEncoderDecoderSpec
 from textmill.specs.position import LearnedPositions, RotaryPositions, SinusoidalPositions, T5Positions
-from textmill.training.loss import causal
 
 START, END, LETTERS = 0, 1, 18
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.heads import attach
+from textmill.objectives.table import objective_of
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.objective import ClassifyObjective, RegressObjective, SpanObjective, TagObjective
-from textmill.training.objectives import losses
 
 transformers = pytest.importorskip("transformers")
 SIZES = {
@@ -25,6 +25,10 @@ SIZES = {
     "pad_token_id": 0,
 }
 LABELS = ("a", "b", "c")
+
+
+def losses(spec):
+    return objective_of(spec).losses(spec, sequence=8)
 
 
 class Theirs(nn.Module):
@@ -94,7 +98,7 @@ def test_classification(index):
     batch = Batch(batch.inputs, labels, batch.mask)
     found = theirs(input_ids=batch.inputs, attention_mask=batch.mask.long(), labels=labels)
     torch.testing.assert_close(ours(batch), found.logits, rtol=0, atol=1e-10)
-    nats, number = losses(ClassifyObjective(), sequence=8).training(ours, batch)
+    nats, number = losses(ClassifyObjective()).training(ours, batch)
     torch.testing.assert_close(nats / number, found.loss, rtol=0, atol=1e-10)
 
 
@@ -120,11 +124,11 @@ def test_several_labels_and_numbers():
     targets = torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1]], dtype=torch.float64)
     batch = Batch(rows().inputs, targets, rows().mask)
     asked = {"input_ids": batch.inputs, "attention_mask": batch.mask.long()}
-    nats, number = losses(ClassifyObjective(multiple=True), sequence=8).training(ours, batch)
+    nats, number = losses(ClassifyObjective(multiple=True)).training(ours, batch)
     torch.testing.assert_close(nats / number, bert(**asked, labels=targets).loss, rtol=0, atol=1e-10)
     bert.config.problem_type = "regression"
     ours = copied(bert, body, RegressHead(outputs=3), {"head": bert.classifier})
-    squares, number = losses(RegressObjective(), sequence=8).training(ours, batch)
+    squares, number = losses(RegressObjective()).training(ours, batch)
     torch.testing.assert_close(squares / number, bert(**asked, labels=targets).loss, rtol=0, atol=1e-10)
 
 
@@ -135,7 +139,7 @@ def test_tags():
     batch = Batch(rows().inputs, targets, rows().mask)
     found = bert(input_ids=batch.inputs, attention_mask=batch.mask.long(), labels=targets)
     torch.testing.assert_close(ours(batch), found.logits, rtol=0, atol=1e-10)
-    nats, number = losses(TagObjective(), sequence=8).training(ours, batch)
+    nats, number = losses(TagObjective()).training(ours, batch)
     torch.testing.assert_close(nats / number, found.loss, rtol=0, atol=1e-10)
 
 
@@ -153,5 +157,5 @@ def test_answers():
     )
     both = torch.stack((found.start_logits, found.end_logits), -1)
     torch.testing.assert_close(ours(batch), both, rtol=0, atol=1e-10)
-    nats, number = losses(SpanObjective(), sequence=8).training(ours, batch)
+    nats, number = losses(SpanObjective()).training(ours, batch)
     torch.testing.assert_close(nats / number, found.loss, rtol=0, atol=1e-10)

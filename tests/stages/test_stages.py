@@ -21,7 +21,7 @@ from textmill.stages.evaluation import evaluate
 from textmill.stages.preparation import prepare
 from textmill.stages.runs import check, history, session, train
 from textmill.stages.tracing import ancestry
-from textmill.stages.workspace import inputs, lineage
+from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
 from textmill.training import checkpoint
 
@@ -78,9 +78,9 @@ def test_a_change_remakes_what_depends_on_it_and_says_why(tiny, workspace):
 
 
 def test_a_changed_file_remakes_the_corpus(tiny, workspace, texts):
-    first = prepare.collect(tiny, workspace)
+    first = prepare.prepare(tiny, workspace).prepared.corpus
     (texts / "000.txt").write_text("something else")
-    second = prepare.collect(tiny, Workspace(workspace.root, Listener()))
+    second = prepare.prepare(tiny, Workspace(workspace.root, Listener())).prepared.corpus
     assert second.id != first.id
 
 
@@ -118,7 +118,7 @@ def test_what_does_not_touch_the_weights_may_change(tiny, workspace):
 def test_bits_per_byte_by_hand(tiny, workspace):
     """The reported figure, recomputed document by document from the published model."""
     report = pipeline.run(tiny, workspace)["scores"]
-    corpus = prepare.prepare(tiny, workspace).open_corpus()
+    corpus = prepare.prepare(tiny, workspace).corpus
     published = huggingface.read_directory(workspace.run("tiny").model)
     nats, size, targets = 0.0, 0, 0
     for document in corpus.documents("test"):
@@ -176,10 +176,10 @@ def test_a_directory_that_fails_is_not_published(tiny, workspace, monkeypatch):
 def poisoned(monkeypatch, loader, step):
     """Make the loss of one step's batch not a number."""
     rows = {tuple(row.tolist()) for row in loader.batch(step).inputs}
-    honest = session.losses
+    honest = session.Session._losses
 
-    def losses(*arguments, **options):
-        made = honest(*arguments, **options)
+    def losses(session):
+        made = honest(session)
 
         def loss(model, batch):
             nats, targets = made.training(model, batch)
@@ -188,11 +188,11 @@ def poisoned(monkeypatch, loader, step):
 
         return dataclasses.replace(made, training=loss)
 
-    monkeypatch.setattr(session, "losses", losses)
+    monkeypatch.setattr(session.Session, "_losses", losses)
 
 
 def test_a_loss_that_is_not_finite_names_its_documents(tiny, workspace, monkeypatch):
-    loader = inputs.loader_of(tiny, prepare.prepare(tiny, workspace))
+    loader = prepare.prepare(tiny, workspace).loader()
     poisoned(monkeypatch, loader, 10)
     with pytest.raises(NonFiniteError) as caught:
         train.train(tiny, workspace)
@@ -207,7 +207,7 @@ def test_a_loss_that_is_not_finite_names_its_documents(tiny, workspace, monkeypa
 
 
 def test_a_loss_that_is_not_finite_may_be_passed_over(tiny, workspace, monkeypatch):
-    loader = inputs.loader_of(tiny, prepare.prepare(tiny, workspace))
+    loader = prepare.prepare(tiny, workspace).loader()
     poisoned(monkeypatch, loader, 10)
     run = train.train(changed(tiny, nonfinite="skip"), workspace)
     saved = checkpoint.load(checkpoint.newest_whole(run.checkpoints).path)
@@ -231,7 +231,7 @@ def test_early_stopping(tiny, workspace):
 def test_the_documents_of_a_step(tiny, workspace):
     run = train.train(tiny, workspace)
     result = ancestry.batch_documents(workspace, run.name, 5)
-    loader = inputs.loader_of(tiny, prepare.prepare(tiny, workspace))
+    loader = prepare.prepare(tiny, workspace).loader()
     assert [(row["document"], row["tokens"]) for row in result["documents"]] == loader.documents(5)
     assert all(row["source"].endswith(".txt") for row in result["documents"])
     assert sum(row["tokens"] for row in result["documents"]) == 4 * 32

@@ -13,12 +13,12 @@ import torch
 
 from conftest import SPEC, VOCABULARY, RandomLoader
 from textmill.models.build import build
+from textmill.objectives.loss import causal
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training import checkpoint, distributed
 from textmill.training import optimizer as optimizers
 from textmill.training.average import WeightAverage
 from textmill.training.loop import train
-from textmill.training.loss import causal
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ import torch
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.data.batch import IGNORE, Batch
+from textmill.objectives.loss import causal, count_targets
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import global_norm, train
-from textmill.training.loss import causal, count_targets
 
 
 class Recorder(optimizers.Optimizer):

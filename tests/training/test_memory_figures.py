@@ -22,7 +22,8 @@ from textmill.specs.model import DecoderSpec
 from textmill.specs.training import TrainingSpec
 from textmill.data.batch import Batch
 from textmill.models import build
-from textmill.training import device, loss, memory, optimizer
+from textmill.objectives import loss
+from textmill.training import device, memory, optimizer
 from textmill.training.loop import train
 
 plain = json.loads(sys.argv[1])

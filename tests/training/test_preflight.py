@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from textmill.models.build import build
+from textmill.objectives.loss import causal
 from textmill.specs.model import DecoderSpec
 from textmill.specs.training import AdamWSpec, MuonSpec, TrainingSpec
 from textmill.training import device, preflight
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train
-from textmill.training.loss import causal
 
 COMPUTE = device.Compute(torch.device("cpu"), "fp32", False)
 

@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from textmill.audit.purposes import purpose
 from textmill.base.files import write_text
+from textmill.objectives.causal import CAUSAL
+from textmill.objectives.objective import Objective
 
 _KEYS = (
     "name",
@@ -42,7 +43,7 @@ def render(info: Mapping[str, Any]) -> str:
     """The card as Markdown. Keys of `info`; all but `name` may be left out:
 
     name            the model's name
-    objective       what it was trained to say, by the kind of the objective; that of a language model when left out
+    objective       the Objective it was trained by; a language model's when left out
     summary         one or two sentences
     license         SPDX name of the licence the owner gives the model
     language        language codes, as a list
@@ -65,7 +66,8 @@ def render(info: Mapping[str, Any]) -> str:
 
 
 def _prepared(info: Mapping[str, Any]) -> dict[str, Any]:
-    known = {key: info.get(key) for key in _KEYS} | {"purpose": purpose(info.get("objective"))}
+    objective = _objective(info)
+    known = {key: info.get(key) for key in _KEYS} | {"objective": objective, "purpose": objective.purpose}
     evaluation: dict[str, Any] = {
         "headline": "bits per byte",
         "better": "lower",
@@ -80,6 +82,10 @@ def _prepared(info: Mapping[str, Any]) -> dict[str, Any]:
     return {**known, "rows": rows, "more": more, "data": data if info.get("data") else None}
 
 
+def _objective(info: Mapping[str, Any]) -> Objective:
+    return info.get("objective") or CAUSAL
+
+
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     low, high = row.get("low"), row.get("high")
     interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else "–"
@@ -92,7 +98,7 @@ def _front(info: Mapping[str, Any]) -> str:
         "license": info.get("license"),
         "language": info.get("language"),
         "library_name": "transformers" if info.get("transformers") else "textmill",
-        "pipeline_tag": purpose(info.get("objective")).pipeline,
+        "pipeline_tag": _objective(info).purpose.pipeline,
         "tags": ["textmill", *info.get("tags", ())],
         "model-index": _index(info),
     }
@@ -105,7 +111,7 @@ def _index(info: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     if not table or not math.isfinite(table[0]["value"]):
         return None
     on = str(evaluation.get("on", "held-out text"))
-    headline, meant = evaluation.get("headline", "bits per byte"), purpose(info.get("objective"))
+    headline, meant = evaluation.get("headline", "bits per byte"), _objective(info).purpose
     metric = {
         "type": headline.lower().replace(" ", "_").replace("-", "_"),
         "name": headline,

@@ -27,6 +27,8 @@ class Batch:
     source_mask  (B, S) bool, as `mask`
     segments     (B, T) int64, which segment of its row a token belongs to (encoders)
     labels       (B,) int64, a label of the whole row beside its targets: 0, the second segment follows the first, or 1
+    candidates   (B, T) bool, tokens of which something may be said: the first of each word, the text an answer is in.
+                 It is no target: who tags or answers new text knows it too. None: every real token
     """
 
     inputs: Tensor
@@ -37,6 +39,7 @@ class Batch:
     source_mask: Tensor | None = None
     segments: Tensor | None = None
     labels: Tensor | None = None
+    candidates: Tensor | None = None
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -14,18 +14,17 @@ from __future__ import annotations
 import contextlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import DamagedError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
-from textmill.data import arrays, records
-from textmill.data.records import Record
+from textmill.data import arrays
 from textmill.data.tokens import Texts
-from textmill.specs.objective import ObjectiveSpec
 from textmill.text.batches import by_size
 from textmill.text.document import Document
 
@@ -33,25 +32,34 @@ FORMAT = 1
 _CHUNK = 1 << 22  # characters encoded at once
 
 
-def write(
-    directory: Path | str,
-    documents: Iterable[Document],
-    objective: ObjectiveSpec,
-    tokenizer: Any,
-    *,
-    labels: tuple[str, ...] | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Record:
+    """fields: values by name; bytes: UTF-8 bytes of what is to be said, or of the text where that is a label."""
+
+    fields: Mapping[str, np.ndarray]
+    bytes: int
+
+
+class Reader(Protocol):
+    """What an objective takes from documents: objectives/records.py.
+
+    fields: the dtype of each field, that of its text first; numbered: fields that hold numbers of labels.
+    """
+
+    spec: Any
+    tokenizer: Any
+    fields: Mapping[str, str]
+    numbered: tuple[str, ...]
+
+    def read(self, documents: list[Document]) -> Iterator[Record | str]: ...
+    def labels(self) -> tuple[tuple[str, ...] | None, np.ndarray | None]: ...
+
+
+def write(directory: Path | str, documents: Iterable[Document], reader: Reader) -> dict[str, Any]:
     """Records of documents, in their order, as a store that appears whole or not at all; returns its manifest.
 
-    labels: those of the training part, for the other parts: a record with any other is set aside there. Left out:
-    the labels that occur, sorted. What cannot be used is set aside and counted by its reason, so that
-    `read` = `records` + the sum of `set_aside`. Raises TextmillError for an objective that has no records.
+    What cannot be used is set aside and counted by its reason, so that `read` = `records` + the sum of `set_aside`.
     """
-    if objective.kind not in records.READERS:
-        raise TextmillError(
-            f"{objective.kind!r} reads plain text, not records", advice="use data.tokens for it"
-        )
-    reader = records.READERS[objective.kind](objective, tokenizer, labels)
     with atomic_directory(Path(directory)) as temporary:
         fields, counts = _write_records(temporary, documents, reader)
         known, place = reader.labels()
@@ -61,9 +69,9 @@ def write(
         files = [f"{name}{end}" for name in fields for end in (".bin", ".offsets.npy")]
         manifest = {
             "format": FORMAT,
-            "kind": objective.kind,
-            "tokenizer": tokenizer.id,
-            "vocabulary": tokenizer.vocabulary,
+            "kind": reader.spec.kind,
+            "tokenizer": reader.tokenizer.id,
+            "vocabulary": reader.tokenizer.vocabulary,
             "labels": None if known is None else list(known),
             **counts,
             "fields": {
@@ -79,7 +87,7 @@ def write(
 
 
 def _write_records(
-    directory: Path, documents: Iterable[Document], reader: records.Reader
+    directory: Path, documents: Iterable[Document], reader: Reader
 ) -> tuple[dict[str, _Field], dict[str, Any]]:
     """The fields of all records, written, and what was counted."""
     set_aside: Counter[str] = Counter()
@@ -142,6 +150,16 @@ class _Field:
         values = np.memmap(self._path, dtype=self.dtype, mode="r+")
         values[:] = np.where(values >= 0, place[np.maximum(values, 0)], values)
         values.flush()
+
+
+class EndedTexts(Texts):
+    """Texts, each with the id `end` after it."""
+
+    def __init__(
+        self, ids: np.ndarray, offsets: np.ndarray, document_ids: np.ndarray, vocabulary: int, end: int
+    ) -> None:
+        super().__init__(ids, offsets, document_ids)
+        self.vocabulary, self.end = vocabulary, end
 
 
 class ExampleStore:
@@ -211,6 +229,26 @@ class ExampleStore:
         """Content id of one record's document, 32 hex digits."""
         return self.document_ids[record].tobytes().hex()
 
+    @property
+    def text_fields(self) -> list[str]:
+        """The fields that hold ids: the text of a record first, then what else is read or written of it."""
+        return [name for name, (values, _) in self.fields.items() if values.dtype.kind == "u"]
+
     def texts(self) -> Texts:
-        """What is read of each record, the source of pairs: to be compared with other texts."""
-        return Texts(*self.fields["source" if self.kind == "pairs" else "text"], self.document_ids)
+        """The text of each record, the source of pairs: to be compared with other texts."""
+        return Texts(*self.fields[self.text_fields[0]], self.document_ids)
+
+    def ended_texts(self, end: int) -> EndedTexts:
+        """Every text of each record, R · F of them for F fields, each with end-of-text after it: to be indexed.
+
+        Those of a record stand together and share its content id, as pieces of a document do.
+        """
+        columns = [self.fields[name] for name in self.text_fields]
+        ends = np.cumsum(np.stack([np.diff(offsets) + 1 for _, offsets in columns], axis=1)).reshape(-1)
+        offsets = np.concatenate([[0], ends]).astype(np.int64)
+        ids = np.full(int(offsets[-1]), end, dtype=columns[0][0].dtype)
+        for place, (values, starts) in enumerate(columns):
+            moved = np.repeat(offsets[place : -1 : len(columns)] - starts[:-1], np.diff(starts))
+            ids[np.arange(len(values)) + moved] = values
+        names = np.repeat(self.document_ids, len(columns), axis=0)
+        return EndedTexts(ids, offsets, names, self.vocabulary, end)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,36 @@ from textmill.base.errors import RecipeError
 from textmill.data.batch import Batch
 from textmill.data.order import invert_many, key, permute_many
 from textmill.data.packing import BestFitPacking, Packing, Rows
+from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How rows are cut, and dealt to steps.
+
+    sequence: most tokens a row holds, on either side. batch: rows of an update, over all ranks. packing: running or
+    best-fit. tokens: what stands around texts and in place of their tokens.
+    """
+
+    sequence: int
+    batch: int
+    seed: int
+    packing: str
+    tokens: SpecialTokens
+
+
+class AnyLoader(Protocol):
+    """What every loader can do, and does purely. `evaluation` reads the same store in fixed order, documents apart."""
+
+    store: Any  # a TokenStore or an ExampleStore
+
+    @property
+    def steps_per_epoch(self) -> float: ...
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch: ...
+    def documents(self, step: int) -> list[tuple[str, int]]: ...
+    def steps_of(self, document: str, steps: int) -> tuple[np.ndarray, np.ndarray]: ...
+    def evaluation(self, batch: int, *, tokens: int | None = None) -> Iterator[Scored]: ...
 
 
 class Epochs:

@@ -222,3 +222,6 @@ def _best_fit(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]
             open_rooms |= 1 << left
     by_row = np.argsort(row_of, kind="stable")
     return order[by_row], np.searchsorted(row_of[by_row], np.arange(rows + 1))
+
+
+PACKINGS = {"running": RunningPacking, "best-fit": BestFitPacking}

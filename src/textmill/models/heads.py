@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError
-from textmill.data.batch import IGNORE, Batch
+from textmill.data.batch import Batch
 from textmill.models.initial import generator
 from textmill.nn.crf import CRF
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
-from textmill.specs.head import READ_ONE_WAY, ClassifyHead, HeadSpec, RegressHead, SpanHead, TagHead
+from textmill.specs.head import READ_ONE_WAY, ClassifyHead, HeadSpec, RegressHead, TagHead
 
 _STD = 0.02
 _REPLACED = ("output", "transform", "transform_norm", "output_bias", "sentences")  # by a head
@@ -110,28 +110,6 @@ class Headed(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, C)."""
         return self.head(hidden)
-
-    @torch.no_grad()
-    def predict(self, batch: Batch) -> Tensor:
-        """What the model says of a batch, with dropout as it is set.
-
-        classify            (B,) int64, the likeliest label; `multiple`: (B, C) bool, likelier than not
-        regress             (B, C), the numbers
-        tag                 (B, T) int64; IGNORE where `batch.targets` is IGNORE: at padding, and at all but the
-                            first piece of a word. With a CRF the likeliest sequence (Viterbi)
-        answer              (B, 2) int64, the likeliest first and last token
-        """
-        logits, spec = self(batch), self.head.spec
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        if isinstance(spec, ClassifyHead):
-            return logits > 0 if spec.multiple else logits.argmax(-1)
-        if isinstance(spec, RegressHead):
-            return logits
-        if isinstance(spec, SpanHead):
-            return best_span(logits, batch.mask)
-        asked = batch.targets != IGNORE
-        said = logits.argmax(-1) if self.head.crf is None else self.head.crf.best(logits, asked)
-        return torch.where(asked, said, IGNORE)
 
 
 def outputs(spec: HeadSpec) -> int:

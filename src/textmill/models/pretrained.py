@@ -22,7 +22,7 @@ class Pretrained:
     tokenizer: AnyTokenizer
     spec: ModelSpec | MixtureSpec
     generation: GenerationSpec
-    info: Mapping[str, Any]  # textmill.json's `info` (task, lineage, …); empty for other people's models
+    info: Mapping[str, Any]  # textmill.json's `info` (objective, lineage, …); empty for other people's models
     template: str | None = None  # of conversations, in Jinja
     missing: tuple[
         str, ...

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
-from textmill.specs.objective import (
-    ClassifyObjective,
-    ObjectiveSpec,
-    RegressObjective,
-    SpanObjective,
-    TagObjective,
-)
 
 Pooling = Literal["first", "mean", "last"]
 Dense = Literal["none", "tanh", "relu"]
@@ -72,24 +64,6 @@ class SpanHead:
 
 HeadSpec = ClassifyHead | RegressHead | TagHead | SpanHead
 READ_ONE_WAY = ("decoder", "recurrent")  # kinds whose first state knows the first token only
-
-
-def head_for(
-    objective: ObjectiveSpec, kind: str, labels: Sequence[str] = (), outputs: int = 1
-) -> HeadSpec | None:
-    """The head an objective is trained with on a model of a kind; None where its own output layer serves.
-
-    `labels` are those of the data, in order; `outputs` how many numbers a record holds.
-    Raises RecipeError where a model that reads one way should pool its first state, which has read nothing yet.
-    """
-    if isinstance(objective, (ClassifyObjective, RegressObjective)):
-        pooling = pooling_for(objective.pooling, kind)
-        if isinstance(objective, ClassifyObjective):
-            return ClassifyHead(labels=tuple(labels), multiple=objective.multiple, pooling=pooling)
-        return RegressHead(outputs=outputs, pooling=pooling)
-    if isinstance(objective, TagObjective):
-        return TagHead(labels=tuple(labels), crf=objective.crf)
-    return SpanHead() if isinstance(objective, SpanObjective) else None
 
 
 def pooling_for(asked: Pooling | None, kind: str) -> Pooling:

@@ -1,12 +1,27 @@
-"""What a model is trained to say, as plain data: which ids it reads, and which of them bear loss."""
+"""What a model is trained to say, as plain data: which ids it reads, and which of them bear loss.
+
+Each names the families (kinds of model) it can train, and those it is usual for: a recipe that names none means it.
+What an objective does is in objectives/, a file each.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
+
+
+class _Objective:
+    """families: kinds of model it can train; usual_for: those for which a recipe that names none means it."""
+
+    families: ClassVar[tuple[str, ...]]
+    usual_for: ClassVar[tuple[str, ...]] = ()
+
+
+_FROM_SOURCE = ("encoder-decoder", "recurrent-encoder-decoder")
+_HEADED = ("decoder", "encoder", "recurrent")
 
 
 def _roles(*names: str) -> property:
@@ -18,18 +33,22 @@ Text = Annotated[str, About("role of the document's text")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalObjective:
+class CausalObjective(_Objective):
     """Each token from those before it (decoders, recurrent models, n-grams)."""
 
+    families: ClassVar = ("decoder", "recurrent", "ngram")
+    usual_for: ClassVar = ("decoder", "recurrent", "ngram")
     kind: Literal["causal"] = "causal"
     text: Text = "text"
     roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedObjective:
+class MaskedObjective(_Objective):
     """Some tokens from all the others (encoders; Devlin et al. 2019, section 3.1)."""
 
+    families: ClassVar = ("encoder",)
+    usual_for: ClassVar = ("encoder",)
     kind: Literal["masked"] = "masked"
     text: Text = "text"
     roles = _roles("text")
@@ -47,9 +66,11 @@ class MaskedObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfillingObjective:
+class InfillingObjective(_Objective):
     """The text from itself with runs of tokens hidden behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
 
+    families: ClassVar = _FROM_SOURCE
+    usual_for: ClassVar = _FROM_SOURCE
     kind: Literal["infilling"] = "infilling"
     text: Text = "text"
     roles = _roles("text")
@@ -60,9 +81,10 @@ class InfillingObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpansObjective:
+class SpansObjective(_Objective):
     """Hidden runs from the text around them, each behind a sentinel of its own (T5; Raffel et al. 2020, 3.1.4)."""
 
+    families: ClassVar = _FROM_SOURCE
     kind: Literal["spans"] = "spans"
     text: Text = "text"
     roles = _roles("text")
@@ -71,9 +93,10 @@ class SpansObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinueObjective:
+class ContinueObjective(_Objective):
     """The second half of a stretch of text from its first half: an encoder-decoder as a language model."""
 
+    families: ClassVar = _FROM_SOURCE
     kind: Literal["continue"] = "continue"
     text: Text = "text"
     roles = _roles("text")
@@ -108,9 +131,10 @@ Forcing = ConstantForcing | LinearForcing | SigmoidForcing
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsObjective:
+class PairsObjective(_Objective):
     """A target from its source: the corpus' records hold both (translation, summaries)."""
 
+    families: ClassVar = _FROM_SOURCE
     kind: Literal["pairs"] = "pairs"
     source: Annotated[str, About("role of the text that is read")] = "source"
     target: Annotated[str, About("role of the text that is written")] = "target"
@@ -128,9 +152,10 @@ class PairsObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyObjective:
+class ClassifyObjective(_Objective):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
+    families: ClassVar = _HEADED
     kind: Literal["classify"] = "classify"
     text: Text = "text"
     roles = _roles("text")
@@ -145,9 +170,10 @@ class ClassifyObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressObjective:
+class RegressObjective(_Objective):
     """A number for the whole text, by least squares."""
 
+    families: ClassVar = _HEADED
     kind: Literal["regress"] = "regress"
     text: Text = "text"
     roles = _roles("text")
@@ -161,9 +187,10 @@ class RegressObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagObjective:
+class TagObjective(_Objective):
     """A tag for each word: the record's text is words with blanks between, its tags likewise."""
 
+    families: ClassVar = _HEADED
     kind: Literal["tag"] = "tag"
     text: Text = "text"
     roles = _roles("text")
@@ -172,9 +199,10 @@ class TagObjective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpanObjective:
+class SpanObjective(_Objective):
     """The stretch of the text that answers a question: BERT's way (Devlin et al. 2019, section 4.2)."""
 
+    families: ClassVar = ("decoder", "encoder")
     kind: Literal["answer"] = "answer"
     passage: Annotated[str, About("role of the text that is searched")] = "passage"
     question: Annotated[str, About("role of the question")] = "question"
@@ -194,22 +222,13 @@ ObjectiveSpec = (
     | TagObjective
     | SpanObjective
 )
-# Which objectives a kind of model can be trained by; the first is what a recipe that names none means.
-OBJECTIVES: dict[str, tuple[str, ...]] = {
-    "decoder": ("causal", "classify", "regress", "tag", "answer"),
-    "encoder": ("masked", "classify", "regress", "tag", "answer"),
-    "encoder-decoder": ("infilling", "spans", "continue", "pairs"),
-    "recurrent": ("causal", "classify", "regress", "tag"),
-    "recurrent-encoder-decoder": ("infilling", "spans", "continue", "pairs"),
-    "ngram": ("causal",),
-}
-_USUAL: dict[str, ObjectiveSpec] = {
-    "causal": CausalObjective(),
-    "masked": MaskedObjective(),
-    "infilling": InfillingObjective(),
-}
 
 
-def usual(kind: str) -> ObjectiveSpec:
-    """The objective of a kind of model where a recipe names none."""
-    return _USUAL[OBJECTIVES[kind][0]]
+def objectives_of(family: str) -> list[str]:
+    """The kinds of the objectives that can train a family."""
+    return [spec().kind for spec in get_args(ObjectiveSpec) if family in spec.families]
+
+
+def usual(family: str) -> ObjectiveSpec:
+    """The objective of a family where a recipe names none."""
+    return next(spec() for spec in get_args(ObjectiveSpec) if family in spec.usual_for)

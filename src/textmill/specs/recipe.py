@@ -10,7 +10,7 @@ from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
-from textmill.specs.objective import OBJECTIVES, ObjectiveSpec, usual
+from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 
 
@@ -32,13 +32,6 @@ class TokenizerSpec:
         int, About("special tokens that stand for hidden spans (objective spans needs one a span)", ge=0)
     ] = 0
     path: Annotated[str | None, About("an existing tokenizer.json to use instead of training one")] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskSpec:
-    """What the model is for."""
-
-    name: Annotated[Literal["generation"], About("the task")] = "generation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +58,6 @@ class Recipe:
     """One job, from raw text to a published model."""
 
     name: Annotated[str, About("name of the run: a folder under runs/")]
-    task: Annotated[TaskSpec, About("what the model is for")] = TaskSpec()
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
@@ -96,7 +88,7 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
-        possible = OBJECTIVES[self.model.kind]
+        possible = objectives_of(self.model.kind)
         if self.objective.kind not in possible:
             raise RecipeError(
                 f"{self.objective.kind!r} is nothing a model of kind {self.model.kind!r} is trained by",

@@ -106,12 +106,11 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
 def _fit_to_time(recipe: Recipe, workspace: Workspace, minutes: float) -> Recipe:
     """The recipe with as many steps as fit the time, measured on its own data, within a few epochs of it."""
     from textmill.stages.runs.check import seconds_per_step
-    from textmill.stages.workspace.inputs import loader_of
 
-    prepared = prepare(recipe, workspace)
+    data = prepare(recipe, workspace)
     workspace.reporter.note("measuring this machine's speed")
-    seconds = seconds_per_step(recipe, prepared)
-    epoch = loader_of(recipe, prepared).steps_per_epoch
+    seconds = seconds_per_step(data)
+    epoch = data.loader().steps_per_epoch
     steps = int(max(10, min(minutes * 60 / seconds, _MOST_EPOCHS * max(epoch, 1))))
     changes = {"steps": steps, "evaluate_every": max(5, steps // 12), "save": {"every": max(5, steps // 12)}}
     plain = schema.write(recipe)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.data.batch import Batch
+from textmill.objectives.loss import Loss, count_targets
 from textmill.training.distributed import Reducer, World, local
-from textmill.training.loss import Loss, count_targets
 from textmill.training.optimizer import Optimizer
 
 
@@ -59,7 +59,7 @@ def train(
     world: World | None = None,
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     count: Callable[[Batch], int] = count_targets,
-    before: Callable[[int], None] = lambda step: None,
+    before: Callable[[int], None] | None = None,
 ) -> Iterator[StepResult]:
     """Make the updates of `steps`, and yield a StepResult after each.
 
@@ -76,7 +76,8 @@ def train(
     for step in steps:
         started = time.perf_counter()
         model.train()
-        before(step)
+        if before is not None:
+            before(step)
         batch = loader.batch(step, world.rank, world.size).to(world.device, non_blocking=True)
         targets, tokens = world.sum_many((count(batch), batch.inputs.numel()))
         nats, counted = work.gradients(batch, step, max(targets, 1.0))

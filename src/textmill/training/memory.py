@@ -14,10 +14,10 @@ import torch
 from textmill.base import machine
 from textmill.base.errors import TextmillError
 from textmill.models import cost
+from textmill.objectives.loss import CPU_CHUNK
 from textmill.specs.model import TrainedSpec, TransformerSpec
 from textmill.specs.training import MuonSpec, TrainingSpec
 from textmill.training.device import Compute
-from textmill.training.loss import CPU_CHUNK
 
 _MEMINFO = Path("/proc/meminfo")
 _SHARE = 0.8  # of what is free: the rest is for kernels' working space, fragmentation and the neighbours

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from textmill.base.errors import NonFiniteError
+from textmill.objectives.loss import Count, Loss, count_targets
 from textmill.specs.training import TrainingSpec
 from textmill.training import optimizer as optimizers
 from textmill.training.device import Compute
 from textmill.training.loop import Batches, StepResult, train
-from textmill.training.loss import Count, Loss, count_targets
 
 
 @dataclass(frozen=True)

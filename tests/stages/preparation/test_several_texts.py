@@ -14,7 +14,7 @@ from textmill.data.examples import ExampleStore
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import prepare, summary
 from textmill.stages.tracing import contamination, forget, holdings
-from textmill.stages.workspace.prepared import PARTS
+from textmill.stages.workspace.run_data import PARTS
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.document import collected
 
@@ -58,11 +58,11 @@ def made(tmp_path, monkeypatch):
 
 
 def test_forty_questions_about_ten_passages_are_forty_records(made):
-    _, prepared, _ = made({"kind": "answer"})
-    corpus = prepared.open_corpus()
+    _, data, _ = made({"kind": "answer"})
+    corpus = data.corpus
     assert corpus.report["kept"]["documents"] == corpus.report["read"]["documents"] == 40
-    assert summary(prepared)["records_set_aside"] == {}
-    stores = [ExampleStore(prepared.tokens.path / part) for part in PARTS]
+    assert summary(data)["records_set_aside"] == {}
+    stores = [ExampleStore(data.prepared.tokens.path / part) for part in PARTS]
     assert (
         sum(map(len, stores)) == len({id for s in stores for id in map(s.document_id, range(len(s)))}) == 40
     )
@@ -74,20 +74,20 @@ def test_forty_questions_about_ten_passages_are_forty_records(made):
 
 def test_the_recipe_says_which_texts_are_read(made):
     pairs = {"kind": "pairs", "source": "question", "target": "answer"}
-    _, prepared, _ = made(pairs, BOTH)
-    store = ExampleStore(prepared.tokens.path / "train")
+    _, data, _ = made(pairs, BOTH)
+    store = ExampleStore(data.prepared.tokens.path / "train")
     assert store.fields.keys() == {"source", "target"}
-    tokenizer = prepared.open_tokenizer()
+    tokenizer = data.tokenizer
     assert tokenizer.decode(store.field("source", 0)).startswith("Who lives at mill")
-    assert prepared.corpus.spec["sources"][0]["text_fields"] == ["question", "answer"]
+    assert data.prepared.corpus.spec["sources"][0]["text_fields"] == ["question", "answer"]
     with pytest.raises(TextmillError, match="each has no field 'source'"):
         made({"kind": "pairs", "target": "answer"}, BOTH)
 
 
 def test_a_tokenizer_learns_from_every_text(made):
     pairs = {"kind": "pairs", "source": "question", "target": "answer"}
-    _, prepared, _ = made(pairs, BOTH, steps=[{"kind": "unicode"}])
-    tokenizer = prepared.open_tokenizer()
+    _, data, _ = made(pairs, BOTH, steps=[{"kind": "unicode"}])
+    tokenizer = data.tokenizer
     assert len(tokenizer.encode("François")) < 8, "of answers"
     assert len(tokenizer.encode("Who lives")) < 8, "of questions"
 
@@ -101,7 +101,7 @@ def test_records_are_found_by_their_file_and_forgotten(made):
     assert holding.source == f"{path}:line 1"
     [gone] = forget.forget(workspace, [str(one)])["documents"]
     assert gone["document"] == holding.document
-    again = made({"kind": "answer"})[1].open_corpus()
+    again = made({"kind": "answer"})[1].corpus
     assert again.report["kept"]["documents"] == 39
     [reason] = [row for row in again.report["reasons"] if row["step"] == "forget"]
     assert reason["samples"] == [{"source": f"{path}:line 1", "excerpt": ""}]

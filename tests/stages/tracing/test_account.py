@@ -20,7 +20,6 @@ from textmill.stages.tracing import ancestry, descent, forget, holdings, sightin
 from textmill.stages.tracing import index as indexing
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.forget_list import forgotten, list_of
-from textmill.stages.workspace.inputs import loader_of
 from textmill.stages.workspace.workspace import Workspace
 
 
@@ -85,7 +84,7 @@ def own(made, tmp_path):
 def walked(workspace, name, document, steps):
     """Tokens of a document by step, by walking through all steps."""
     run = workspace.run(name)
-    loader = loader_of(run.recipe(), trained_on(run, workspace))
+    loader = trained_on(run, workspace).loader()
     found = {}
     for step in range(steps):
         tokens = dict(loader.documents(step)).get(document, 0)
@@ -98,7 +97,7 @@ def walked(workspace, name, document, steps):
 def test_checkpoints_saw_what_the_walk_says(made, name):
     workspace, *_ = made
     run = workspace.run(name)
-    corpus = trained_on(run, workspace).open_corpus()
+    corpus = trained_on(run, workspace).corpus
     steps = run.recipe().training.steps
     for document in list(corpus.documents("train"))[::9]:
         [row] = sightings.sightings(workspace, document.id, run=name)["runs"]
@@ -121,7 +120,7 @@ def test_checkpoints_saw_what_the_walk_says(made, name):
 
 def test_the_published_model_is_among_them(made):
     workspace, *_ = made
-    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("train")))
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).corpus.documents("train")))
     [row] = sightings.sightings(workspace, document.id, run="tiny")["runs"]
     model = row["checkpoints"][-1]
     assert model["checkpoint"] == "model"
@@ -131,7 +130,7 @@ def test_the_published_model_is_among_them(made):
 
 def test_a_document_of_the_test_part_was_never_read(made):
     workspace, *_ = made
-    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("test")))
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).corpus.documents("test")))
     for row in sightings.sightings(workspace, document.id)["runs"]:
         assert row["seen"][0]["parts"] == ["test"]
         assert row["seen"][0]["times"] == 0
@@ -141,7 +140,7 @@ def test_a_document_of_the_test_part_was_never_read(made):
 def test_a_step_that_was_passed_over_was_not_learnt_from(own):
     workspace, *_ = own
     run = workspace.run("tiny")
-    document = next(iter(trained_on(run, workspace).open_corpus().documents("train")))
+    document = next(iter(trained_on(run, workspace).corpus.documents("train")))
     [before] = sightings.sightings(workspace, document.id, run="tiny")["runs"]
     step = before["seen"][0]["steps"][0]
     state = run.checkpoints / "step-00000060" / "state.json"
@@ -155,7 +154,7 @@ def test_a_fork_saw_what_the_run_before_it_saw(own):
     workspace, asked, *_ = own
     longer = dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=80))
     train(longer, workspace, fork="longer")
-    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("train")))
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).corpus.documents("train")))
     [row] = sightings.sightings(workspace, document.id, run="longer")["runs"]
     first = walked(workspace, "tiny", document.id, 60)
     assert row["forked"]["step"] == 60
@@ -199,7 +198,7 @@ def test_an_end_of_a_place_that_several_have_is_refused(own):
 def test_a_forgotten_document_stays_out(own):
     workspace, asked, *_ = own
     before = trained_on(workspace.run("tiny"), workspace)
-    document = next(iter(before.open_corpus().documents("train")))
+    document = next(iter(before.corpus.documents("train")))
     result = forget.forget(workspace, [document.id])
     assert [row["document"] for row in result["documents"]] == [document.id]
     assert result["documents"][0]["new"]
@@ -208,25 +207,31 @@ def test_a_forgotten_document_stays_out(own):
     assert all(row["trained_on"] for row in result["made_from"])
     assert (workspace.root / "runs" / "tiny" / "model" / "config.json").is_file()  # nothing was removed
     after = prepare(asked, workspace)
-    assert after.corpus.id != before.corpus.id
-    everything = (after.corpus.path / name for name in ("rejected.jsonl", "report.json", "card.html"))
+    assert after.prepared.corpus.id != before.prepared.corpus.id
+    everything = (
+        after.prepared.corpus.path / name for name in ("rejected.jsonl", "report.json", "card.html")
+    )
     assert document.text[10:60] not in "".join(path.read_text() for path in everything if path.is_file())
-    corpus = after.open_corpus()
+    corpus = after.corpus
     texts = [one for part in ("train", "validation", "test") for one in corpus.documents(part)]
     assert document.id not in {one.id for one in texts}
     assert document.text not in {one.text for one in texts}
-    aside = [row for row in read_jsonl(after.corpus.path / "rejected.jsonl") if row["step"] == "forget"]
+    aside = [
+        row for row in read_jsonl(after.prepared.corpus.path / "rejected.jsonl") if row["step"] == "forget"
+    ]
     assert [(row["id"], row["reason"]) for row in aside] == [(document.id, "forgotten on request")]
-    assert corpus.report["read"]["documents"] == before.open_corpus().report["read"]["documents"]
-    found = ancestry.difference(workspace, str(before.corpus.path), str(after.corpus.path))
+    assert corpus.report["read"]["documents"] == before.corpus.report["read"]["documents"]
+    found = ancestry.difference(workspace, str(before.prepared.corpus.path), str(after.prepared.corpus.path))
     assert [row["document"] for row in found["removed"]] == [document.id]
     assert found["removed"][0]["forgotten"]
     assert found["added"] == []
     assert [row["key"] for row in found["decided"]] == ["forgotten"]
     assert [
-        row for row in ancestry.tree(workspace, str(after.corpus.path))["artifacts"] if row.get("forgotten")
+        row
+        for row in ancestry.tree(workspace, str(after.prepared.corpus.path))["artifacts"]
+        if row.get("forgotten")
     ]
-    assert prepare(asked, workspace).corpus.id == after.corpus.id
+    assert prepare(asked, workspace).prepared.corpus.id == after.prepared.corpus.id
     assert not forget.forget(workspace, [document.id])["documents"][0]["new"]
 
 
@@ -234,7 +239,7 @@ def test_what_repeats_it_does_not_take_its_place(own):
     workspace, asked, texts, _ = own
     result = forget.forget(workspace, [str(texts / "again.txt")])
     assert len(result["documents"]) == 2
-    corpus = prepare(asked, workspace).open_corpus()
+    corpus = prepare(asked, workspace).corpus
     everything = [one for part in ("train", "validation", "test") for one in corpus.documents(part)]
     assert not any(one.text.startswith("7\n") for one in everything)
 
@@ -249,9 +254,12 @@ def test_other_corpora_are_not_out_of_date_by_it(own):
     )
     before = prepare(mine, workspace)
     listed = forget.forget(workspace, ["012.txt"])["made_from"]
-    assert before.corpus.id not in {row["id"] for row in listed}
+    assert before.prepared.corpus.id not in {row["id"] for row in listed}
     after = prepare(mine, workspace)
-    assert (after.corpus.id, after.tokens.path) == (before.corpus.id, before.tokens.path)
+    assert (after.prepared.corpus.id, after.prepared.tokens.path) == (
+        before.prepared.corpus.id,
+        before.prepared.tokens.path,
+    )
 
 
 def test_mistakes_put_nothing_on_the_list(own):
@@ -277,7 +285,7 @@ def test_what_came_from_a_corpus(own):
     longer = dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=62))
     indexing.build(workspace, "tiny")
     train(longer, workspace, fork="longer")
-    corpus = trained_on(workspace.run("tiny"), workspace).corpus
+    corpus = trained_on(workspace.run("tiny"), workspace).prepared.corpus
     kinds = [one.artifact.kind for one in descent.descendants(workspace, [corpus.id])]
     assert kinds == ["corpus", "tokenizer", "tokens", "index", "run", "run", "run", "model"]
     assert descent.descendants(workspace, ["0" * 32]) == []
@@ -308,7 +316,7 @@ def test_samples_come_with_their_trace(made):
     workspace, *_ = made
     run = workspace.run("tiny")
     samples = run.report()["samples"]
-    corpus = trained_on(run, workspace).open_corpus()
+    corpus = trained_on(run, workspace).corpus
     document = max(corpus.documents("train"), key=lambda one: len(one.text))
     copied = {"prompt": "word", "text": document.text[20:120]}
     rows = trace.of_samples(run, workspace, [*samples, copied], documents=99)
@@ -323,7 +331,7 @@ def test_samples_come_with_their_trace(made):
 @pytest.mark.figures
 def test_sightings_are_quick(made):
     workspace, *_ = made
-    document = next(iter(trained_on(workspace.run("tiny"), workspace).open_corpus().documents("train")))
+    document = next(iter(trained_on(workspace.run("tiny"), workspace).corpus.documents("train")))
     begun = time.perf_counter()
     sightings.sightings(workspace, document.id)
     assert time.perf_counter() - begun < 0.5

@@ -45,8 +45,8 @@ def workspace(tmp_path):
 @pytest.fixture
 def parted(tiny_recipe, workspace):
     """A recipe prepared, and the texts of its training part."""
-    prepared = prepare(recipe_file.load(tiny_recipe), workspace)
-    return str(tiny_recipe), list(prepared.open_corpus().documents("train"))
+    data = prepare(recipe_file.load(tiny_recipe), workspace)
+    return str(tiny_recipe), list(data.corpus.documents("train"))
 
 
 def test_counts_are_those_of_the_text(parted, workspace):

@@ -53,21 +53,7 @@ def published(result: Mapping[str, Any]) -> None:
         scores(result["scores"])
     parity(result["parity"])
     _OUT.print(f"\nmodel      {escape(result['model'])}")
-    _OUT.print(f"next       {_next(result)}")
-
-
-# What a model of an objective is used by first; those that are not named go on from a text.
-_USES = {
-    "masked": "embed {run} 'Once upon a time'",
-    "pairs": "generate {run} 'a text to translate'",
-    **dict.fromkeys(("classify", "regress", "tag", "answer"), "verify {run}"),
-}
-
-
-def _next(result: Mapping[str, Any]) -> str:
-    objective = result.get("scores", {}).get("objective", "causal")
-    use = _USES.get(objective, "generate {run} 'Once upon a time'")
-    return "textmill " + use.format(run=result["run"])
+    _OUT.print(f"next       {escape('; '.join(result['next']))}", soft_wrap=True)
 
 
 def parity(result: Mapping[str, Any]) -> None:

@@ -65,7 +65,7 @@ def write_directory(
     Args:
         model: its weights are written in the dtype they have; tied ones once.
         generation: the defaults published with it.
-        info: plain data kept in textmill.json: task, lineage, figures.
+        info: plain data kept in textmill.json: objective, lineage, figures.
         extra: other text files to put beside, by name, such as README.md.
         template: of conversations, in Jinja.
 
@@ -113,7 +113,7 @@ def _about(
     return {
         "format": FORMAT,
         "textmill": textmill.__version__,
-        "task": info.get("task"),
+        "objective": info.get("objective"),
         "model": schema.write(spec),
         "head": None if head is None else schema.write(head),
         "vocabulary": vocabulary,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
@@ -16,41 +16,10 @@ from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from textmill.stages.evaluation.measure import Asked, Measured
-
 _SAMPLE = 120  # tokens of a sample at most
-
-
-def measures() -> dict[str, Callable[[Asked], Measured]]:
-    """What each objective is measured by; the first score of each is its headline.
-
-    causal, continue    bits per byte, nats per token, perplexity; beside a unigram model and compressors
-    masked              masked accuracy, nats per hidden token, next-sentence accuracy; beside a unigram model
-    infilling, spans    nats per token, token accuracy; beside a unigram model of targets
-    pairs               BLEU, chrF, exact match, nats per token, token accuracy; beside the source handed back
-    classify            accuracy, macro F1; of several labels micro F1, macro F1, subset accuracy; beside one label
-    regress             mean squared error, mean absolute error, Pearson r; beside the training mean
-    tag                 entity F1, precision and recall where tags are of entities, word accuracy; beside one tag
-    answer              answer F1, exact match; beside the text's first tokens
-    """
-    from textmill.stages.evaluation import pairs, records
-    from textmill.stages.evaluation import text as scoring_text
-
-    return {
-        "causal": scoring_text.causal,
-        "continue": scoring_text.continued,
-        "masked": scoring_text.masked,
-        "infilling": scoring_text.denoised,
-        "spans": scoring_text.denoised,
-        "pairs": pairs.pairs,
-        "classify": records.classify,
-        "regress": records.regress,
-        "tag": records.tag,
-        "answer": records.answer,
-    }
 
 
 def evaluate(workspace: Workspace, target: str, *, files: Sequence[Path] = ()) -> dict[str, Any]:
@@ -65,16 +34,16 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
-    from textmill.stages.evaluation.measure import Asked
+    from textmill.objectives.evaluation import EvaluationInput
     from textmill.stages.workspace.weights import best_weights
 
-    recipe = run.recipe()
-    prepared = trained_on(run, workspace)
+    data = trained_on(run, workspace)
+    recipe = data.recipe
     weights = best_weights(run)
     decided = {
         "version": 2,
         "weights": weights.id,
-        "tokens": prepared.tokens.id,
+        "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
         "generation": schema.write(recipe.generation),
     }
@@ -85,16 +54,16 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     workspace.reporter.stage(
         "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
     )
-    asked = Asked(weights.build(recipe, prepared), recipe, prepared, workspace.reporter)
+    given = EvaluationInput(weights.build(data), data, workspace.reporter)
     result: dict[str, Any] = {
         "key": key,
         "model": run.name,
         "step": weights.step,
         "on": f"the {recipe.evaluation.part} part of its corpus",
         "objective": recipe.objective.kind,
-        **measures()[recipe.objective.kind](asked).plain(),
+        **data.objective.measure(given).plain(),
     }
-    result["samples"] = _samples(asked)
+    result["samples"] = _samples(given.model, data)
     files.write_json(run.evaluation / "report.json", result)
     headline = result["table"][0]["value"], result["headline"]
     workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
@@ -109,7 +78,8 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
     """
     from textmill.data import tokens
     from textmill.interop.load import load
-    from textmill.stages.evaluation.text import language_model
+    from textmill.objectives.causal import CAUSAL
+    from textmill.objectives.text_evaluation import language_model
     from textmill.text.document import Document
     from textmill.text.sources import table
 
@@ -137,25 +107,23 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
         return {
             "model": str(directory),
             "on": ", ".join(map(str, paths)),
-            "objective": "causal",
+            "objective": CAUSAL.kind,
             **found.plain(),
         }
 
 
-def _samples(asked: Asked) -> list[dict[str, Any]]:
+def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
     """What the model writes of the recipe's prompts: what comes after them, or of what it reads; headed models and
     encoders write nothing."""
-    from textmill.data.special import SpecialTokens
     from textmill.decoding.prompt import of_text
     from textmill.decoding.stream import generate_text
     from textmill.stages.use.generate import collect
 
-    recipe, tokenizer, prompts = asked.recipe, asked.tokenizer, asked.spec.samples
-    if not prompts or not hasattr(asked.model, "begin"):
+    prompts = data.recipe.evaluation.samples
+    if not prompts or not data.objective.writes:
         return []
-    start = None
-    if recipe.model.kind in READ_AND_WRITE:
-        start = SpecialTokens.of(tokenizer, start=getattr(recipe.model, "start", None)).start
+    recipe, tokenizer = data.recipe, data.tokenizer
+    start = data.special.start if recipe.model.kind in READ_AND_WRITE else None
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
-    given = [of_text(tokenizer, text, start=start) for text in prompts]
-    return collect(generate_text(asked.model, tokenizer, given, spec), prompts)
+    texts = [of_text(tokenizer, text, start=start) for text in prompts]
+    return collect(generate_text(model, tokenizer, texts, spec), prompts)

@@ -35,6 +35,7 @@ def take_in(workspace: Workspace, path: Path, like: str, out: Path) -> dict[str,
     """
     from textmill.interop import arpa
     from textmill.interop.huggingface import directory
+    from textmill.objectives.causal import CAUSAL
     from textmill.tokenization.tokenizer import Tokenizer
 
     if out.exists():
@@ -43,6 +44,6 @@ def take_in(workspace: Workspace, path: Path, like: str, out: Path) -> dict[str,
         raise TextmillError("there is no such file", where=path)
     tokenizer = Tokenizer.load(locate_model(workspace, like))
     model = arpa.read_arpa(path, tokenizer).float()
-    info = {"name": path.stem, "task": "generation", "lineage": {"arpa": sha256_file(path)}}
+    info = {"name": path.stem, "objective": CAUSAL.kind, "lineage": {"arpa": sha256_file(path)}}
     directory.write_directory(out, model, tokenizer, GenerationSpec(), info)
     return {"model": str(out), "order": model.spec.order, "vocabulary": model.vocabulary}

@@ -14,8 +14,8 @@ from textmill.stages.preparation.prepare import summary, trained_on
 from textmill.stages.release.verify import TEXTS
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_run
-from textmill.stages.workspace.prepared import Prepared
 from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
 
@@ -34,8 +34,8 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     from textmill.interop.huggingface import directory
     from textmill.stages.workspace.weights import best_weights
 
-    recipe = run.recipe()
-    prepared = trained_on(run, workspace)
+    data = trained_on(run, workspace)
+    recipe = data.recipe
     report = evaluate_run(run, workspace)
     weights = best_weights(run)
     decided = {
@@ -45,20 +45,19 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "generation": schema.write(recipe.generation),
     }
     key = value_id(decided)
-    result = {"run": run.name, "model": str(run.model), "scores": report}
+    commands = [f"textmill {command.format(run=run.name)}" for command in data.objective.next]
+    result = {"run": run.name, "model": str(run.model), "scores": report, "next": commands}
     if lineage.find(run.model, key):
         workspace.reporter.stage("publish", "up to date")
         return result | {"parity": read_json(run.model / "parity.json")}
     workspace.reporter.stage(
         "publish", "being made", "not published yet" if not run.model.exists() else "it has changed"
     )
-    info = _info(run, recipe, prepared, weights.step, weights.id)
+    info = _info(run, data, weights.step, weights.id)
     above = lineage.read(run.path)
     with files.atomic_directory(run.model) as partial:
-        model = weights.build(recipe, prepared)
-        directory.write_directory(
-            partial, model, prepared.open_tokenizer(), generation=recipe.generation, info=info
-        )
+        model = weights.build(data)
+        directory.write_directory(partial, model, data.tokenizer, generation=recipe.generation, info=info)
         standard = directory.is_published(read_json(partial / "config.json"))
         proof = parity.verify(partial, TEXTS, trained=model)
         if not proof.ok:
@@ -68,18 +67,19 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
                 where=run.model,
                 advice="this is a fault of Textmill: the model was not published; please report it with its recipe",
             )
-        write_text(partial / "README.md", _card(run, recipe, prepared, report, proof.plain(), info, standard))
+        write_text(partial / "README.md", _card(run, data, report, proof.plain(), info, standard))
         lineage.write(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
     run.event("published", step=weights.step, weights=weights.id)
     workspace.reporter.stage("publish", "done", str(run.model))
     return result | {"parity": read_json(run.model / "parity.json")}
 
 
-def _info(run: Run, recipe: Recipe, prepared: Prepared, step: int, weights: str) -> dict[str, Any]:
+def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
     """What textmill.json says of the model besides its spec. No path of this machine is in it."""
+    prepared = data.prepared
     return {
         "name": run.name,
-        "task": recipe.task.name,
+        "objective": data.objective.kind,
         "step": step,
         "lineage": {
             "weights": weights,
@@ -90,15 +90,13 @@ def _info(run: Run, recipe: Recipe, prepared: Prepared, step: int, weights: str)
     }
 
 
-def _card(
-    run: Run, recipe: Recipe, prepared: Prepared, report: dict, proof: dict, info: dict, standard: bool
-) -> str:
+def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standard: bool) -> str:
     """The model card, from what was measured and what was asked."""
     from textmill.audit import card
 
-    data, machine = summary(prepared), read_json(run.path / "environment.json")
-    corpus, records = data["corpus"], run.metrics()
-    vocabulary = data["vocabulary"]
+    recipe, prepared, machine = data.recipe, summary(data), read_json(run.path / "environment.json")
+    corpus, records = prepared["corpus"], run.metrics()
+    vocabulary = prepared["vocabulary"]
     sources = [
         {"place": f"files ending in {kind}", **entry}
         for kind, entry in sorted(corpus["endings"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
@@ -109,15 +107,15 @@ def _card(
     return card.render(
         {
             "name": run.name,
-            "objective": recipe.objective.kind,
+            "objective": data.objective,
             "transformers": standard,
             "model": _architecture(recipe, vocabulary) | {"tokenizer": recipe.tokenizer.kind},
             "data": {
                 "documents": corpus["kept"]["documents"],
                 "bytes": corpus["kept"]["bytes"],
-                "tokens": sum(part["tokens"] for part in data["parts"].values()),
+                "tokens": sum(part["tokens"] for part in prepared["parts"].values()),
                 "sources": sources,
-                "parts": {part: entry["documents"] for part, entry in data["parts"].items()},
+                "parts": {part: entry["documents"] for part, entry in prepared["parts"].items()},
                 "set_aside": {row["reason"]: row["documents"] for row in corpus["reasons"]},
             },
             "training": {

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.base.console import amount
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
-from textmill.stages.workspace.inputs import empty, loader_of, model_of, not_empty, part, store_of, texts_of
-from textmill.stages.workspace.prepared import PARTS, Prepared
+from textmill.stages.workspace.run_data import RunData
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs.train import fitting
 from textmill.stages.workspace.workspace import Workspace
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from textmill.training.memory import Fit
 
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
-_WRITES = ("causal", "infilling", "spans", "continue", "pairs")  # objectives after which a model writes
 _MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
 
 
@@ -36,17 +34,17 @@ def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[
 
 def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
     """What there is to check of a model that is counted: the data."""
-    prepared = prepare(recipe, workspace)
+    data = prepare(recipe, workspace)
     what = "no parameters, arithmetic or time are foretold: the text is counted once, in seconds"
     if sweep:
         what += "; there is no learning rate to sweep"
     return {
         "name": recipe.name,
         "steps": recipe.steps,
-        "train_tokens": not_empty(part(prepared, "train")).tokens,
+        "train_tokens": data.not_empty("train").tokens,
         "epochs": 1.0,
-        "mask": _mask(recipe, prepared),
-        "findings": [_finding("ok", what), *_data_findings(recipe, prepared)],
+        "mask": _mask(data),
+        "findings": [_finding("ok", what), *_data_findings(data)],
     }
 
 
@@ -56,17 +54,16 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
 
     compute = device.choose(recipe.training)
     device.prepare(compute, recipe.training)
-    prepared = prepare(recipe, workspace)
-    fit = fitting(recipe, prepared, compute)
+    data = prepare(recipe, workspace)
+    fit = fitting(data, compute)
     workspace.reporter.note("timing a few steps on a copy")
-    timing = _timing(recipe, prepared, compute, fit)
-    loader, vocabulary = loader_of(recipe, prepared), prepared.open_tokenizer().vocabulary
-    flops = cost.flops_per_token(recipe.trained, vocabulary, recipe.sequence)
+    timing = _timing(data, compute, fit)
+    flops = cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence)
     tokens = timing.tokens_per_second * timing.seconds
     free = memory.free_bytes(compute.device)
     result = {
         "name": recipe.name,
-        "parameters": cost.parameters(recipe.trained, vocabulary),
+        "parameters": cost.parameters(recipe.trained, data.vocabulary),
         "flops_per_token": flops,
         "flops": round(flops * tokens),
         "memory_bytes": fit.need.total,
@@ -79,14 +76,14 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
         "batch_tokens": getattr(recipe.objective, "batch_tokens", None),
-        "train_tokens": texts_of(loader.store).tokens,
-        "epochs": recipe.training.steps / loader.steps_per_epoch,
-        "mask": _mask(recipe, prepared),
+        "train_tokens": data.texts("train").tokens,
+        "epochs": recipe.training.steps / data.loader().steps_per_epoch,
+        "mask": _mask(data),
     }
-    result["findings"] = _findings(recipe, prepared, result)
+    result["findings"] = _findings(data, result)
     if sweep:
         workspace.reporter.note("sweeping the learning rate on a copy")
-        result["sweep"] = _sweep(recipe, prepared, compute, fit)
+        result["sweep"] = _sweep(data, compute, fit)
     return result
 
 
@@ -94,69 +91,55 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
 _CHECKS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
 
 
-def vars_of(fit: Fit) -> dict[str, int]:
-    """The parts of the predicted memory, in bytes."""
-    need = fit.need
-    return {
-        "parameters": need.parameters,
-        "gradients": need.gradients,
-        "optimizer": need.optimizer,
-        "average": need.average,
-        "activations": need.activations,
-    }
-
-
-def seconds_per_step(recipe: Recipe, prepared: Prepared) -> float:
+def seconds_per_step(data: RunData) -> float:
     """Seconds one update takes here, measured on a copy of the model."""
     from textmill.training import device
 
-    compute = device.choose(recipe.training)
-    device.prepare(compute, recipe.training)
-    return _timing(recipe, prepared, compute, fitting(recipe, prepared, compute)).seconds_per_step
+    compute = device.choose(data.recipe.training)
+    device.prepare(compute, data.recipe.training)
+    return _timing(data, compute, fitting(data, compute)).seconds_per_step
 
 
-def _model_and_losses(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> tuple[Any, Any]:
+def _model_and_losses(data: RunData, compute: Compute, fit: Fit) -> tuple[Any, Any]:
     from textmill.training import memory
-    from textmill.training.objectives import losses
 
-    vocabulary = prepared.open_tokenizer().vocabulary
-    model: Any = model_of(recipe, prepared)
+    recipe, model = data.recipe, data.model()
     model.recomputed_blocks = memory.recomputed_blocks(
         recipe.trained,
         recipe.training,
-        vocabulary,
+        data.vocabulary,
         recipe.sequence,
         fit.micro_batch,
         loss_chunk=fit.loss_chunk,
         precision=compute.precision,
     )
-    return model, losses(recipe.objective, sequence=recipe.sequence, chunk=fit.loss_chunk)
+    return model, data.objective.losses(recipe.objective, sequence=recipe.sequence, chunk=fit.loss_chunk)
 
 
-def _timing(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> Any:
+def _timing(data: RunData, compute: Compute, fit: Fit) -> Any:
     from textmill.training import preflight
 
-    model, losses = _model_and_losses(recipe, prepared, compute, fit)
+    model, losses = _model_and_losses(data, compute, fit)
     return preflight.measure(
         model,
         losses.training,
-        loader_of(recipe, prepared),
-        recipe.training,
+        data.loader(),
+        data.recipe.training,
         compute,
         micro_batch=fit.micro_batch,
         count=losses.count,
     )
 
 
-def _sweep(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> dict[str, Any]:
+def _sweep(data: RunData, compute: Compute, fit: Fit) -> dict[str, Any]:
     from textmill.training import preflight
 
-    model, losses = _model_and_losses(recipe, prepared, compute, fit)
+    model, losses = _model_and_losses(data, compute, fit)
     found = preflight.learning_rate_range(
         model,
         losses.training,
-        loader_of(recipe, prepared),
-        recipe.training,
+        data.loader(),
+        data.recipe.training,
         compute,
         micro_batch=fit.micro_batch,
         count=losses.count,
@@ -165,24 +148,24 @@ def _sweep(recipe: Recipe, prepared: Prepared, compute: Compute, fit: Fit) -> di
     return {"curve": curve, "suggestion": found.suggestion, "highest": found.highest}
 
 
-def _mask(recipe: Recipe, prepared: Prepared) -> list[dict[str, Any]]:
+def _mask(data: RunData) -> list[dict[str, Any]]:
     """The first tokens of the first rows of step 0: what is read, and what is to be said of it."""
-    from textmill.training import inspection
+    from textmill.objectives.show import ShownRow, ShownToken
 
-    tokenizer, loader = prepared.open_tokenizer(), loader_of(recipe, prepared)
+    tokenizer, batch = data.tokenizer, data.loader().batch(0)
     names = {number: name for name, number in tokenizer.special.items()}
-    labels = getattr(loader.store, "labels", None)
+    labels = getattr(data.store("train"), "labels", None)
 
     def spelt(token: int) -> str:
         return names.get(token) or tokenizer.decode([token])
 
-    def said(token: inspection.ShownToken) -> dict[str, Any]:
+    def said(token: ShownToken) -> dict[str, Any]:
         shown: dict[str, Any] = {"text": spelt(token.id), "loss": token.bears_loss}
         if token.target is not None:
             shown["target"] = labels[token.target] if labels else spelt(token.target)
         return shown
 
-    def label(row: inspection.ShownRow) -> Any:
+    def label(row: ShownRow) -> Any:
         if row.label is None or labels is None:
             return row.label
         held = row.label if isinstance(row.label, tuple) else (row.label,)
@@ -194,13 +177,13 @@ def _mask(recipe: Recipe, prepared: Prepared) -> list[dict[str, Any]]:
             "source": [spelt(token.id) for token in (row.source or ())[:_SHOWN_TOKENS]],
             "label": label(row),
         }
-        for row in inspection.shown_rows(loader.batch(0), recipe.objective.kind, _SHOWN_ROWS)
+        for row in (data.objective.show(batch, row) for row in range(min(_SHOWN_ROWS, len(batch))))
     ]
 
 
-def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> list[dict[str, str]]:
+def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
-    found = _data_findings(recipe, prepared)
+    found, recipe = _data_findings(data), data.recipe
     if getattr(recipe.model, "pooler", False) and not getattr(recipe.objective, "next_sentence", True):
         text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
         found.append(_finding("warning", text))
@@ -219,13 +202,12 @@ def _findings(recipe: Recipe, prepared: Prepared, result: dict[str, Any]) -> lis
     return found
 
 
-def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
+def _data_findings(data: RunData) -> list[dict[str, str]]:
     """The same of the data alone."""
     from textmill.data.overlap import WINDOW, overlap
 
-    found = _end_finding(recipe, prepared) if recipe.objective.kind in _WRITES else []
-    stores = {name: store_of(recipe, prepared, name) for name in PARTS}
-    shared = overlap(texts_of(stores["train"]), texts_of(stores["test"]))
+    found = _end_finding(data) if data.objective.writes else []
+    shared = overlap(data.texts("train"), data.texts("test"))
     level = "warning" if shared.same or shared.share > _MUCH_OVERLAP else "ok"
     text = (
         f"{shared.same} of {shared.documents} test documents are in the training part word for word; "
@@ -234,17 +216,16 @@ def _data_findings(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
     if level == "warning" and shared.worst:
         text += f", most in document {shared.worst[0][0]} ({shared.worst[0][1]:.0%})"
     found.append(_finding(level, text))
-    if empty(stores["validation"]):
+    if not len(data.store("validation")):
         found.append(_finding("warning", "there is no validation part: the last weights count as the best"))
     return found
 
 
-def _end_finding(recipe: Recipe, prepared: Prepared) -> list[dict[str, str]]:
+def _end_finding(data: RunData) -> list[dict[str, str]]:
     """Whether a model that writes learns to stop."""
-    from textmill.training import inspection
+    from textmill.objectives.show import end_is_trained
 
-    end = prepared.open_tokenizer().end
-    step = inspection.end_is_trained(loader_of(recipe, prepared), end, min(recipe.training.steps, 200))
+    step = end_is_trained(data.loader(), data.tokenizer.end, min(data.recipe.training.steps, 200))
     if step is None:
         text = "the end-of-text token is no target in the first steps: the model may never stop"
         return [_finding("warning", text)]

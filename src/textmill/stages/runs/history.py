@@ -37,7 +37,7 @@ def compare(workspace: Workspace, first: str, second: str) -> dict[str, Any]:
 
 
 def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
-    """Training and validation loss by step, in nats a token."""
+    """Training and validation loss by step, in the unit of the objective."""
     records = run.metrics()
     return {
         "training": [(record["step"], record["loss"]) for record in records if "loss" in record],
@@ -49,16 +49,20 @@ def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 def svg(workspace: Workspace, names: Sequence[str]) -> str:
     """The loss curves of runs as one SVG picture: of more than two, those of the validation part only."""
+    from textmill.objectives.table import objective_of
+
     runs = [locate_run(workspace, name) for name in names]
+    units = {objective_of(run.recipe().objective).loss_unit for run in runs}
+    unit = units.pop() if len(units) == 1 else "loss"
     if len(runs) > 2:
         series = [chart.Series(run.name, curves(run)["validation"]) for run in runs]
-        return chart.line_chart(series, title="Validation loss", x_label="step", y_label="nats a token")
+        return chart.line_chart(series, title="Validation loss", x_label="step", y_label=unit)
     series = [
         chart.Series(f"{run.name} {kind}", points, smooth=kind == "training")
         for run in runs
         for kind, points in curves(run).items()
     ]
-    return chart.line_chart(series, title="Loss", x_label="step", y_label="nats a token")
+    return chart.line_chart(series, title="Loss", x_label="step", y_label=unit)
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from torch import nn
 from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.stages.workspace.run import Run
-from textmill.data.loaders import AnyLoader
+from textmill.stages.workspace.run_data import RunData
+from textmill.data.loader import AnyLoader
 from textmill.specs.recipe import Recipe
 from textmill.stages.runs.board import Board, NoBoard
 from textmill.stages.workspace.interrupt import Stop
@@ -28,8 +29,7 @@ from textmill.training import checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
-from textmill.training.loss import evaluate_loss
-from textmill.training.objectives import Losses, before_step, losses
+from textmill.objectives.loss import Losses, evaluate_loss
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
@@ -43,8 +43,8 @@ class Progress:
 
     step: int = 0  # updates made, skipped steps counted
     tokens: int = 0  # targets trained on
-    smoothed: float | None = None  # loss, nats a token
-    best: float | None = None  # lowest validation loss, nats a token
+    smoothed: float | None = None  # loss a target
+    best: float | None = None  # lowest validation loss a target
     best_step: int | None = None
     validations: int = 0  # since the best one
     micro_batch: int | None = None  # rows computed at once; kept, since it decides the order of additions
@@ -60,21 +60,28 @@ class Session:
     """A run while it trains."""
 
     run: Run
-    recipe: Recipe
+    data: RunData
     world: World
     compute: device.Compute
     flops_per_token: float  # forward and backward
     model: nn.Module
     optimizer: Optimizer
     average: WeightAverage | None
-    loader: AnyLoader
-    validation: AnyLoader | None  # None: the part is empty
-    vocabulary: int
     reporter: Reporter
     stop: Stop
     board: Board = field(default_factory=NoBoard)
     progress: Progress = field(default_factory=Progress)
     _durations: list[float] = field(default_factory=list)  # seconds of the last steps, for the time left
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is asked."""
+        return self.data.recipe
+
+    @property
+    def loader(self) -> AnyLoader:
+        """What is trained on."""
+        return self.data.loader()
 
     def restore(self) -> bool:
         """Take up the newest whole checkpoint; damaged ones are reported. False: there is none yet."""
@@ -120,7 +127,7 @@ class Session:
         recomputed = memory.recomputed_blocks(
             self.recipe.trained,
             training,
-            self.vocabulary,
+            self.data.vocabulary,
             self.recipe.sequence,
             rows,
             loss_chunk=self.progress.loss_chunk,
@@ -141,7 +148,7 @@ class Session:
             world=self.world,
             autocast=self.compute.autocast,
             count=self._losses().count,
-            before=before_step(self.model, self.recipe.objective, training.steps),
+            before=self._before_step(),
         )
         for result in results:
             self._account(result)
@@ -163,7 +170,14 @@ class Session:
                 return
 
     def _losses(self) -> Losses:
-        return losses(self.recipe.objective, sequence=self.recipe.sequence, chunk=self.progress.loss_chunk)
+        recipe = self.recipe
+        return self.data.objective.losses(
+            recipe.objective, sequence=recipe.sequence, chunk=self.progress.loss_chunk
+        )
+
+    def _before_step(self) -> Callable[[int], None] | None:
+        make, recipe = self.data.objective.before_step, self.recipe
+        return None if make is None else make(self.model, recipe.objective, recipe.training.steps)
 
     def _account(self, result: StepResult) -> None:
         progress = self.progress
@@ -246,10 +260,10 @@ class Session:
             return evaluate_loss(self.model, self._validation_batches(), self._losses().validation)
 
     def _validation_batches(self) -> Iterator[Any]:
-        if self.validation is None:
+        if not len(self.data.store("validation")):
             return
         rows = max(1, _VALIDATION_POSITIONS // self.recipe.sequence)
-        for item in self.validation.evaluation(rows, tokens=self.recipe.training.evaluate_tokens):
+        for item in self.data.loader("validation").evaluation(rows, tokens=self.recipe.training.evaluate_tokens):
             yield item.batch.to(self.compute.device)
 
     def _patience_lost(self) -> bool:

@@ -16,15 +16,15 @@ from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace.environment import environment
 from textmill.stages import doctor
-from textmill.stages.workspace import inputs, interrupt
+from textmill.stages.workspace import interrupt
 from textmill.stages.runs.board import board
-from textmill.stages.workspace.prepared import Prepared
+from textmill.stages.workspace.run_data import RunData
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs.session import Session
 from textmill.stages.workspace.workspace import Workspace
 
 # Keys that may change between two sessions of one run: they do not touch the weights.
-_FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "task")
+_FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite")
 
 
 def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> Run:
@@ -43,22 +43,23 @@ def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> R
             world.barrier()
         reporter: Reporter = workspace.reporter if world.first else Silent()
         workspace = Workspace(workspace.root, reporter)
-        prepared = prepare(recipe, workspace)
+        data = prepare(recipe, workspace)
         run = workspace.run(recipe.name)
         if fork is not None:
             run, recipe = _fork(run, recipe, fork, workspace, world.first)
+            data = dataclasses.replace(data, recipe=recipe)
         elif run.exists:
             _same_recipe(run, recipe)
-            _same_text(run, prepared)
+            _same_text(run, data)
         if world.first:
             world.barrier()
         with files.lock(run.path, f"textmill train {run.name}") if world.first else contextlib.nullcontext():
-            _SESSIONS[recipe.model.kind](run, recipe, prepared, world, compute, workspace, stop)
+            _SESSIONS[recipe.model.kind](run, data, world, compute, workspace, stop)
     return run
 
 
 def _counted(
-    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, workspace: Workspace, stop: Any
+    run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any
 ) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
@@ -69,35 +70,35 @@ def _counted(
     for folder in (run.path, run.checkpoints):
         files.remove_partial(folder)
     done = checkpoint.newest_whole(run.checkpoints).path is not None
-    _begin(run, recipe, prepared, done)
+    _begin(run, data, done)
     if done:
         workspace.reporter.stage("train", "up to date")
         return
     workspace.reporter.stage("train", "being counted", "a single pass over the text")
     run.event("started", step=0)
-    count_run(run, recipe, prepared, workspace)
+    count_run(run, data, workspace)
     run.event("finished", step=1)
     workspace.reporter.stage("train", "done")
 
 
 def _trained(
-    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, workspace: Workspace, stop: Any
+    run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any
 ) -> None:
-    reporter = workspace.reporter
-    session = open_session(run, recipe, prepared, world, compute, reporter, stop)
+    reporter, training = workspace.reporter, data.recipe.training
+    session = open_session(run, data, world, compute, reporter, stop)
     if world.first:
         for folder in (run.path, run.checkpoints):
             files.remove_partial(folder)
     resumed = session.restore()
     if world.first:
-        _begin(run, recipe, prepared, resumed)
+        _begin(run, data, resumed)
         where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
-        reporter.stage("train", f"{recipe.training.steps:,} steps", where)
+        reporter.stage("train", f"{training.steps:,} steps", where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if not resumed:
-        fit = fitting(recipe, prepared, compute, world.size)
+        fit = fitting(data, compute, world.size)
         session.progress.micro_batch, session.progress.loss_chunk = fit.micro_batch, fit.loss_chunk
-        if recipe.training.nonfinite == "skip":  # there must be something to go back to
+        if training.nonfinite == "skip":  # there must be something to go back to
             session.save()
     if world.first:
         session.board = board(run, session.progress.step)
@@ -116,12 +117,11 @@ def _trained(
 _SESSIONS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
 
 
-def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) -> Any:
+def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
     """The micro-batch and the chunk of the loss that fit this machine's memory (training.memory.Fit)."""
     from textmill.training import memory
 
-    vocabulary = prepared.open_tokenizer().vocabulary
-    longest = inputs.longest(recipe, prepared)
+    recipe, vocabulary, longest = data.recipe, data.vocabulary, data.longest
     training, most = recipe.training, getattr(recipe.objective, "batch_tokens", None)
     if most is None:
         return memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
@@ -134,33 +134,29 @@ def fitting(recipe: Recipe, prepared: Prepared, compute: Any, ranks: int = 1) ->
 
 def _loss(session: Session) -> str:
     best = session.progress.best
-    return "not measured" if best is None else f"{best:.4f} nats a token"
+    return "not measured" if best is None else f"{best:.4f} {session.data.objective.loss_unit}"
 
 
 def open_session(
-    run: Run, recipe: Recipe, prepared: Prepared, world: Any, compute: Any, reporter: Reporter, stop: Any
+    run: Run, data: RunData, world: Any, compute: Any, reporter: Reporter, stop: Any
 ) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
     from textmill.models import cost
     from textmill.training import optimizer
     from textmill.training.average import WeightAverage
 
-    tokenizer = prepared.open_tokenizer()
-    model = _placed(inputs.model_of(recipe, prepared), recipe, world, compute)
+    recipe = data.recipe
+    model = _placed(data.model(), recipe, world, compute)
     average = recipe.training.average
-    unseen = inputs.empty(inputs.store_of(recipe, prepared, "validation"))
     return Session(
         run=run,
-        recipe=recipe,
+        data=data,
         world=world,
         compute=compute,
         model=model,
-        flops_per_token=cost.flops_per_token(recipe.trained, tokenizer.vocabulary, recipe.sequence),
+        flops_per_token=cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence),
         optimizer=optimizer.build(model, recipe.training.optimizer),
         average=WeightAverage(model, average.decay) if average is not None else None,
-        loader=inputs.loader_of(recipe, prepared),
-        validation=None if unseen else inputs.loader_of(recipe, prepared, "validation"),
-        vocabulary=tokenizer.vocabulary,
         reporter=reporter,
         stop=stop,
     )
@@ -178,7 +174,8 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
     return model
 
 
-def _begin(run: Run, recipe: Recipe, prepared: Prepared, resumed: bool) -> None:
+def _begin(run: Run, data: RunData, resumed: bool) -> None:
+    recipe, prepared = data.recipe, data.prepared
     if not run.exists or run.recipe() != recipe:
         run.begin(recipe, environment())
     lineage.write(
@@ -220,9 +217,9 @@ def _same_recipe(run: Run, recipe: Recipe) -> None:
         )
 
 
-def _same_text(run: Run, prepared: Prepared) -> None:
+def _same_text(run: Run, data: RunData) -> None:
     """Raises RecipeError when the sources have changed since the run was begun: it would go on with other batches."""
-    if (run.path / lineage.NAME).is_file() and lineage.read(run.path).spec["tokens"] != prepared.tokens.id:
+    if (run.path / lineage.NAME).is_file() and lineage.read(run.path).spec["tokens"] != data.prepared.tokens.id:
         raise RecipeError(
             "was begun with other text: its sources have changed since",
             where=f"run {run.name}",

@@ -126,15 +126,12 @@ def _documents(corpus: Artifact) -> dict[str, str]:
 def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, Any]:
     """The documents in the batch of a step: id, source and tokens. It is computed, not looked up in a log."""
     from textmill.stages.preparation.prepare import trained_on
-    from textmill.stages.workspace.inputs import loader_of
 
     run = locate_run(workspace, target)
-    recipe = run.recipe()
-    prepared = trained_on(run, workspace)
-    corpus = prepared.open_corpus()
+    data = trained_on(run, workspace)
     rows = [
-        {"document": document, "tokens": tokens, "source": corpus.get(document).source}
-        for document, tokens in loader_of(recipe, prepared).documents(step)
+        {"document": document, "tokens": tokens, "source": data.corpus.get(document).source}
+        for document, tokens in data.loader().documents(step)
     ]
     return {"run": run.name, "step": step, "documents": rows}
 

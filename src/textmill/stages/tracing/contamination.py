@@ -9,8 +9,8 @@ from typing import Any
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import ContaminationStep
 from textmill.specs.corpus import named
-from textmill.stages.tracing.index import prepared_of
-from textmill.stages.workspace.prepared import PARTS
+from textmill.stages.tracing.index import data_of
+from textmill.stages.workspace.run_data import PARTS
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.cleaning.contamination import contamination
 from textmill.text.document import TEXT
@@ -29,10 +29,16 @@ def overlap(
         raise RecipeError(
             f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
         )
-    prepared, name = prepared_of(workspace, target)
-    texts = [field for source in prepared.corpus.spec["sources"] for field in source.get("text_fields") or ()]
+    data = data_of(workspace, target)
+    sources = data.prepared.corpus.spec["sources"]
+    texts = [field for source in sources for field in source.get("text_fields") or ()]
     fields = dict.fromkeys([*(name for field in texts for name in reversed(named(field))), TEXT])
     spec = ContaminationStep(files=tuple(map(str, files)), fields=tuple(fields), ngram=ngram, action="report")
-    documents = prepared.open_corpus().documents(part)
-    sets = contamination.overlap(documents, spec, Path.cwd())
-    return {"corpus": str(prepared.corpus.path), "name": name, "part": part, "ngram": ngram, "sets": sets}
+    sets = contamination.overlap(data.corpus.documents(part), spec, Path.cwd())
+    return {
+        "corpus": str(data.prepared.corpus.path),
+        "name": data.recipe.name,
+        "part": part,
+        "ngram": ngram,
+        "sets": sets,
+    }

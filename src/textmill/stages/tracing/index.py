@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from textmill.base import files
-from textmill.base.errors import BusyError, DamagedError, RecipeError, TextmillError
-from textmill.data.tokens import TokenStore
+from textmill.base.errors import BusyError, RecipeError, TextmillError
+from textmill.data.examples import ExampleStore
 from textmill.index import build as building
 from textmill.index.search import Index, Place
 from textmill.specs import recipe_file
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.locate import locate_run
-from textmill.stages.workspace.prepared import PARTS, Prepared
+from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text.corpus.corpus import Corpus
 from textmill.tokenization.tokenizer import Tokenizer
 
 _MEMORY = 6  # bytes of memory that sorting takes for each byte of tokens in a shard
@@ -36,10 +35,10 @@ class Opened:
     artifact: Artifact
 
 
-def index(
-    prepared: Prepared, workspace: Workspace, *, name: str, part: str = "train", memory: int | None = None
-) -> Artifact:
+def index(data: RunData, workspace: Workspace, *, part: str = "train", memory: int | None = None) -> Artifact:
     """The index of one part of a prepared corpus: found, or built from its tokens.
+
+    Of records all texts are indexed that are read or written: source and target, text and question.
 
     memory: bytes that sorting may take, which decides how many shards there are, and nothing else.
     Raises RecipeError for an unknown part, TextmillError when the part is empty.
@@ -53,12 +52,15 @@ def index(
     shard_bytes = building.SHARD_BYTES if memory is None else max(1, memory // _MEMORY)
 
     def make(directory: Path) -> None:
-        store = TokenStore(prepared.tokens.path / part)
+        store = data.store(part)
+        records = isinstance(store, ExampleStore)
+        texts = store.ended_texts(data.tokenizer.end) if records else store
+        each = len(store.text_fields) if records else 1
         with files.lock(finished, "textmill index"):
             building.build(
                 directory,
-                store,
-                _sources(prepared, store, part),
+                texts,
+                (document.source for document in data.documents(part) for _ in range(each)),
                 finished=finished,
                 known=[path for path in home.glob("[!.]*") if path.is_dir()],
                 shard_bytes=shard_bytes,
@@ -66,27 +68,20 @@ def index(
             )
 
     artifact = workspace.artifact(
-        "index", version=1, spec={"part": part}, parents=(prepared.tokens,), make=make, name=name
+        "index",
+        version=1,
+        spec={"part": part},
+        parents=(data.prepared.tokens,),
+        make=make,
+        name=data.recipe.name,
     )
     with contextlib.suppress(BusyError), files.lock(finished, "textmill index"):
         building.forget(artifact.path, finished)
     return artifact
 
 
-def _sources(prepared: Prepared, store: TokenStore, part: str) -> Iterator[str]:
-    """Where each document of a part came from, in the order of the tokens. Raises DamagedError when they differ."""
-    for number, document in enumerate(Corpus(prepared.corpus.path).documents(part)):
-        if number >= len(store) or store.document_id(number) != document.id:
-            raise DamagedError(
-                "holds other documents than its corpus",
-                where=store.directory,
-                advice="prepare the data again",
-            )
-        yield document.source
-
-
-def prepared_of(workspace: Workspace, target: str) -> tuple[Prepared, str]:
-    """What a recipe is prepared to, or what a run was trained on; and its name.
+def data_of(workspace: Workspace, target: str) -> RunData:
+    """What a recipe is prepared to, or what a run was trained on.
 
     A run's artifacts are found through its lineage, so its sources need not be there any more. Raises
     TextmillError when there is no such run or recipe.
@@ -94,35 +89,36 @@ def prepared_of(workspace: Workspace, target: str) -> tuple[Prepared, str]:
     if target.endswith(".toml"):
         if not Path(target).is_file():
             raise RecipeError("there is no such recipe", where=target)
-        asked = recipe_file.load(Path(target))
-        return prepare(asked, workspace), asked.name
-    run = locate_run(workspace, target)
-    return trained_on(run, workspace), run.name
+        return prepare(recipe_file.load(Path(target)), workspace)
+    return trained_on(locate_run(workspace, target), workspace)
 
 
 def open_index(workspace: Workspace, target: str, part: str = "train") -> Opened:
     """The index of what a run was trained on, or of a recipe's corpus, built first where it is missing."""
-    prepared, name = prepared_of(workspace, target)
-    artifact = index(prepared, workspace, name=name, part=part)
-    return Opened(Index(artifact.path), prepared.open_tokenizer(), artifact)
+    return opened(data_of(workspace, target), workspace, part)
+
+
+def opened(data: RunData, workspace: Workspace, part: str = "train") -> Opened:
+    """The same of a run's data that is open already."""
+    artifact = index(data, workspace, part=part)
+    return Opened(Index(artifact.path), data.tokenizer, artifact)
 
 
 def build(
     workspace: Workspace, target: str, *, part: str = "train", memory: int | None = None
 ) -> dict[str, Any]:
     """Build an index, and say what it holds."""
-    prepared, name = prepared_of(workspace, target)
-    artifact = index(prepared, workspace, name=name, part=part, memory=memory)
-    opened = Index(artifact.path)
+    artifact = index(data_of(workspace, target), workspace, part=part, memory=memory)
+    found = Index(artifact.path)
     size = sum(path.stat().st_size for path in artifact.path.rglob("*") if path.is_file())
     return {
         "index": str(artifact.path),
         "id": artifact.id,
         "part": part,
-        "documents": opened.documents,
-        "tokens": opened.tokens,
-        "vocabulary": opened.vocabulary,
-        "shards": len(opened.shards),
+        "documents": found.documents,
+        "tokens": found.tokens,
+        "vocabulary": found.vocabulary,
+        "shards": len(found.shards),
         "bytes": size,
     }
 

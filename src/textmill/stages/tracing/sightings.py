@@ -14,15 +14,12 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json
-from textmill.data.tokens import TokenStore
+from textmill.stages.preparation.prepare import still_there
 from textmill.stages.tracing import holdings
 from textmill.stages.tracing.holdings import Holding
-from textmill.stages.workspace import lineage
-from textmill.stages.workspace.inputs import loader_of
-from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.locate import locate_run
-from textmill.stages.workspace.prepared import PARTS, Prepared
 from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
 
 _STEPS = 1000  # steps named one by one for a document, at most
@@ -60,40 +57,35 @@ def _of_run(workspace: Workspace, run: Run, found: Sequence[Holding]) -> dict[st
 
 def _seen(run: Run, found: Sequence[Holding]) -> list[dict[str, Any]] | None:
     """The documents that are in what a run was trained on, and the steps that read them; None: that is gone."""
-    prepared = _trained_on(run)
-    if prepared is None:
+    data = still_there(run)
+    if data is None:
         return None
-    stores = {part: TokenStore(prepared.tokens.path / part) for part in PARTS}
-    return [row for holding in found if (row := _row(run, prepared, stores, holding))]
+    return [row for holding in found if (row := _row(run, data, holding))]
 
 
-def _trained_on(run: Run) -> Prepared | None:
-    """What lineage says a run was trained on; None where that is gone."""
-    above = {i.kind: i for _, i in lineage.walk(lineage.read(run.path)) if isinstance(i, Artifact)}
-    if not {"corpus", "tokenizer", "tokens"} <= above.keys():
-        return None
-    return Prepared(above["corpus"], above["tokenizer"], above["tokens"])
-
-
-def _row(
-    run: Run, prepared: Prepared, stores: dict[str, TokenStore], holding: Holding
-) -> dict[str, Any] | None:
+def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
     """A document in one run: the parts that hold it, its tokens, the steps that read it; None: it is not there."""
     wanted = np.frombuffer(bytes.fromhex(holding.document), dtype=np.uint8)
     sizes = {}
-    for part, store in stores.items():
-        at = np.flatnonzero((store.document_ids == wanted).all(axis=1))
+    for part in PARTS:
+        texts = data.texts(part)
+        at = np.flatnonzero((texts.document_ids == wanted).all(axis=1))
         if len(at):
-            sizes[part] = int((store.offsets[at + 1] - store.offsets[at]).sum())
+            sizes[part] = int((texts.offsets[at + 1] - texts.offsets[at]).sum())
     if not sizes:
         return None
-    recipe = run.recipe()
     steps, tokens = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    if "train" in sizes and recipe.model.kind == "ngram":  # counted whole, in what is its only step
+    if "train" in sizes and data.recipe.model.kind == "ngram":  # counted whole, in what is its only step
         steps, tokens = np.array([0]), np.array([sizes["train"]])
     elif "train" in sizes:
         last = max((step for _, step, _ in _saved(run)), default=0)
-        steps, tokens = loader_of(recipe, prepared).steps_of(holding.document, last)
+        loader = data.loader()
+        steps, tokens = loader.steps_of(holding.document, last)
+        if (
+            data.objective.reader is not None
+        ):  # targets of records are few, or none of the text's tokens: see all read
+            _, targets = loader.steps_of(holding.document, int(loader.steps_per_epoch))
+            tokens = np.rint(tokens * sizes["train"] / max(targets.sum(), 1)).astype(np.int64)
         own = steps >= (_forked(run) or ("", 0))[1]  # what came before, another run read
         steps, tokens = steps[own], tokens[own]
     return {

@@ -9,11 +9,10 @@ from typing import Any, TypedDict
 import numpy as np
 
 from textmill.base.errors import TextmillError
-from textmill.index.search import Index
 from textmill.index.trace import COMMON, HOLDERS, SHORTEST, Span
 from textmill.index.trace import trace as spans_of
 from textmill.stages.preparation.prepare import trained_on
-from textmill.stages.tracing.index import Opened, index, open_index
+from textmill.stages.tracing.index import Opened, open_index, opened
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
@@ -70,13 +69,13 @@ def trace(
     text: left out, the samples of the run's evaluation. Raises TextmillError when there are none.
     """
     texts = [text] if text is not None else _samples(workspace, target)
-    opened = open_index(workspace, target, part)
+    found = open_index(workspace, target, part)
     settings = {"shortest": shortest, "common": common, "documents": documents}
     return {
-        "index": str(opened.artifact.path),
+        "index": str(found.artifact.path),
         "part": part,
         **settings,
-        "texts": [_traced(opened, item, **settings) for item in texts],
+        "texts": [_traced(found, item, **settings) for item in texts],
     }
 
 
@@ -94,12 +93,10 @@ def of_samples(
     tokens stand in the corpus word for word (`covered` of `tokens`), and with its longest spans and their documents;
     `start` and `end` are characters of `text`. Spans are shorter than a trace's own: a sample is short itself.
     """
-    prepared = trained_on(run, workspace)
-    artifact = index(prepared, workspace, name=run.name)
-    opened = Opened(Index(artifact.path), prepared.open_tokenizer(), artifact)
+    found = opened(trained_on(run, workspace), workspace)
     rows = []
     for sample in samples:
-        row = _traced(opened, sample["text"], shortest=_SAMPLE_SPAN, common=COMMON, documents=documents)
+        row = _traced(found, sample["text"], shortest=_SAMPLE_SPAN, common=COMMON, documents=documents)
         longest = sorted(row["spans"], key=lambda span: -span["tokens"])[:spans]
         rows.append(row | {"spans": sorted(longest, key=lambda span: span["start"])})
     return rows

@@ -50,8 +50,8 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
     import torch
 
     from textmill.data.batch import Batch
+    from textmill.objectives.loss import token_nats
     from textmill.tokenization.load import MarianTokenizer
-    from textmill.training.loss import token_nats
 
     tokenizer = model.tokenizer
     if not model.writes or model.reads_source or isinstance(tokenizer, MarianTokenizer):

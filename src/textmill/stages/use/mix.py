@@ -16,10 +16,9 @@ from textmill.metrics.score import Score, percentiles, resample
 from textmill.specs.model import NGramSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs.counting import count_model
-from textmill.stages.workspace import inputs
 from textmill.stages.workspace.locate import locate_model, locate_run
-from textmill.stages.workspace.prepared import Prepared
 from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -62,8 +61,8 @@ def mix(
     if len(targets) < 2:
         raise RecipeError("a mixture is made of two models or more", where="MODEL")
     run = locate_run(workspace, targets[0])
-    prepared = trained_on(run, workspace)
-    tokenizer = prepared.open_tokenizer()
+    data = trained_on(run, workspace)
+    tokenizer, tokens = data.tokenizer, data.prepared.tokens.id
     paths = [locate_model(workspace, target) for target in targets]
     models = [directory.read_directory(path) for path in paths]
     for target, model in zip(targets, models, strict=True):
@@ -73,21 +72,21 @@ def mix(
                 where=target,
                 advice="train it on the same recipe's corpus and tokenizer",
             )
-        if model.info.get("lineage", {}).get("tokens", prepared.tokens.id) != prepared.tokens.id:
+        if model.info.get("lineage", {}).get("tokens", tokens) != tokens:
             workspace.reporter.warn(
                 f"{target} was trained on other text: what it is judged on here may have been in it"
             )
     names = [str(model.info.get("name", target)) for target, model in zip(targets, models, strict=True)]
     mixed = mix_models(
         dict(zip(_distinct(names), (model.model for model in models), strict=True)),
-        prepared,
+        data,
         workspace,
         fit_tokens=fit_tokens,
         test_tokens=test_tokens,
     )
     best = mixed.learned if mixed.details["better"] == LEARNED else mixed.linear
     ids = [mixtures.identity(path) for path in paths]
-    home = out or workspace.root / "mixtures" / files.value_id([ids, prepared.tokens.id])[:16]
+    home = out or workspace.root / "mixtures" / files.value_id([ids, tokens])[:16]
     report = {
         "models": [str(path) for path in paths],
         "on": f"the test part of {run.name}",
@@ -95,7 +94,7 @@ def mix(
         **mixed.details,
         "mixture": str(home),
     }
-    info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": prepared.tokens.id}}
+    info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": tokens}}
     with files.atomic_directory(home) as partial:
         mixtures.write_mixture(partial, best, paths, tokenizer, models[0].generation, home=home, info=info)
         files.write_json(partial / "report.json", report)
@@ -119,26 +118,26 @@ def beside(
     from textmill.models.ngram.model import NGram
     from textmill.stages.workspace.weights import best_weights
 
-    recipe, prepared = run.recipe(), trained_on(run, workspace)
-    if not all(len(inputs.part(prepared, part)) for part in ("train", "validation", "test")):
+    data = trained_on(run, workspace)
+    if not all(len(data.plain(part)) for part in PARTS):
         return []
-    endless = count_model(NGramSpec(order=order, smoothing="infinity"), prepared, workspace, name=recipe.name)
+    endless = count_model(NGramSpec(order=order, smoothing="infinity"), data, workspace)
     plain = NGram(NGramSpec(order=order), endless.vocabulary)
     kept = {name: table for name, table in endless.state_dict().items() if not name.startswith("stream.")}
     plain.load_state_dict(kept)
     parts: dict[str, nn.Module] = {
-        OWN: best_weights(run).build(recipe, prepared),
+        OWN: best_weights(run).build(data),
         f"{order}-gram, modified Kneser-Ney": plain.eval(),
         "∞-gram": endless,
     }
-    mixed = mix_models(parts, prepared, workspace, fit_tokens=fit_tokens, test_tokens=test_tokens)
+    mixed = mix_models(parts, data, workspace, fit_tokens=fit_tokens, test_tokens=test_tokens)
     chosen = mixed.details["better"]
     return [row for row in mixed.rows if row["name"] not in (LINEAR, LEARNED) or row["name"] == chosen]
 
 
 def mix_models(
     parts: Mapping[str, nn.Module],
-    prepared: Prepared,
+    data: RunData,
     workspace: Workspace,
     *,
     fit_tokens: int = FIT_TOKENS,
@@ -151,17 +150,17 @@ def mix_models(
 
     models = list(parts.values())
     base = Mixture(models).eval()
-    held = _evidence(base, prepared, "validation", fit_tokens, workspace)
+    held = _evidence(base, data, "validation", fit_tokens, workspace)
     gate = mixing.linear(held)
     linear = Mixture(models, gate).eval()
     learned = Mixture(models, mixing.learned(held, gate)).eval()
     validation = {
         name: float(held.nats(mixture).mean()) for name, mixture in ((LINEAR, linear), (LEARNED, learned))
     }
-    judged = _evidence(base, prepared, "test", test_tokens, workspace)
+    judged = _evidence(base, data, "test", test_tokens, workspace)
     nats = {name: -judged.costs[:, column].double().numpy() for column, name in enumerate(parts)}
     nats |= {LINEAR: judged.nats(linear), LEARNED: judged.nats(learned)}
-    rows, gains = _scores(nats, judged.documents, prepared, len(parts), resamples)
+    rows, gains = _scores(nats, judged.documents, data, len(parts), resamples)
     shares = linear.bias.softmax(-1).tolist()
     return Mixed(
         linear,
@@ -178,15 +177,12 @@ def mix_models(
     )
 
 
-def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, workspace: Workspace) -> Evidence:
+def _evidence(mixture: Mixture, data: RunData, part: str, tokens: int, workspace: Workspace) -> Evidence:
     from textmill.data.loader import evaluation_batches
     from textmill.training.mixing import gather
 
-    store = inputs.part(prepared, part)
-    if not len(store):
-        raise TextmillError(
-            f"the {part} part is empty", where="corpus.split", advice="give it a larger share"
-        )
+    data.not_empty(part)
+    store = data.plain(part)
     sequence = mixture.spec.context
     total = min(store.tokens, tokens)
     batches = evaluation_batches(
@@ -200,10 +196,10 @@ def _evidence(mixture: Mixture, prepared: Prepared, part: str, tokens: int, work
 
 
 def _scores(
-    nats: Mapping[str, np.ndarray], owners: np.ndarray, prepared: Prepared, parts: int, resamples: int
+    nats: Mapping[str, np.ndarray], owners: np.ndarray, data: RunData, parts: int, resamples: int
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A row for each model and mixture, and what each mixture gains over the best part, paired by document."""
-    store = inputs.part(prepared, "test")
+    store = data.plain("test")
     read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
     sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share
     by_document = {name: np.bincount(index, weights=cost) for name, cost in nats.items()}

@@ -11,9 +11,8 @@ from torch import nn
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.models import build as table
-from textmill.specs.recipe import Recipe
-from textmill.stages.workspace.prepared import Prepared
 from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import RunData
 from textmill.training import checkpoint
 
 
@@ -25,12 +24,10 @@ class Weights:
     step: int
     id: str
 
-    def build(self, recipe: Recipe, prepared: Prepared) -> nn.Module:
+    def build(self, data: RunData) -> nn.Module:
         """The model with these weights, in evaluation mode. Raises DamagedError when they are not as written."""
-        from textmill.stages.workspace.inputs import head_of
-
         saved = checkpoint.load(self.path)
-        model = table.empty(recipe.model, prepared.open_tokenizer().vocabulary, head_of(recipe, prepared))
+        model = table.empty(data.recipe.model, data.vocabulary, data.head)
         tensors: dict[str, Any] = {**saved.model, **(saved.average or {})}
         model.load_state_dict(tensors, assign=True)
         return model.eval()

@@ -15,10 +15,15 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Loader
 from textmill.data.overlap import overlap
 from textmill.data.packing import BestFitPacking, RunningPacking
+from textmill.objectives import show
+from textmill.objectives.table import OBJECTIVES
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import Document
 from textmill.tokenization.training import train as train_tokenizer
-from textmill.training import inspection
+
+
+def shown_rows(batch, kind, rows=4):
+    return [OBJECTIVES[kind].show(batch, row) for row in range(min(rows, len(batch)))]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def test_shown_tokens_say_what_is_learnt():
     inputs = torch.tensor([[9, 1, 2, 9, 4, 0]])
     targets = torch.tensor([[1, 2, 8, 4, IGNORE, IGNORE]])
     batch = Batch(inputs, targets, inputs != 0, torch.tensor([[5, 5, 5, 6, 6, 6]]))
-    assert [(token.id, token.bears_loss, token.document) for token in inspection.shown(batch)[0]] == [
+    assert [(token.id, token.bears_loss, token.document) for token in show.of_tokens(batch, 0).tokens] == [
         (9, False, 5), (1, True, 5), (2, True, 5), (8, True, 5), (9, False, 6), (4, True, 6)
     ]  # fmt: skip
 
@@ -50,7 +55,7 @@ def test_every_target_is_shown_once(make_store):
     store = make_store("part", ["hello there", "a", "", "some more words"])
     for packing in (RunningPacking(store, 8), BestFitPacking(store, 8)):
         batch = Loader(packing, len(packing), 0).batch(0)
-        rows = inspection.shown(batch, rows=100)
+        rows = [show.of_tokens(batch, row).tokens for row in range(len(batch))]
         assert sum(token.bears_loss for row in rows for token in row) == store.tokens
         learnt = sorted(token.id for row in rows for token in row if token.bears_loss)
         assert learnt == sorted(store.ids.tolist())
@@ -59,8 +64,8 @@ def test_every_target_is_shown_once(make_store):
 def test_the_end_of_text_is_a_target(make_store):
     store = make_store("part", ["abc" * 5] * 4)
     loader = Loader(RunningPacking(store, 8), 2, 0)
-    assert inspection.end_is_trained(loader, store.end) is not None
-    assert inspection.end_is_trained(loader, store.vocabulary + 1, 5) is None
+    assert show.end_is_trained(loader, store.end) is not None
+    assert show.end_is_trained(loader, store.vocabulary + 1, 5) is None
 
 
 def test_overlap_by_hand(make_store):
@@ -124,14 +129,14 @@ def test_a_hidden_token_is_shown_with_what_stood_there():
         segments=torch.tensor([[0, 0, 0, 0, 0, 1, 0]]),
         labels=torch.tensor([1]),
     )
-    (row,) = inspection.shown_rows(batch, "masked")
+    (row,) = shown_rows(batch, "masked")
     assert [(token.id, token.bears_loss, token.target, token.segment) for token in row.tokens] == [
         (7, False, None, 0), (50, True, 1, 0), (2, True, 2, 0),
         (9, False, None, 0), (8, False, None, 0), (3, False, None, 1),
     ]  # fmt: skip
     assert row.label == 1
     assert row.source is None
-    assert inspection.shown_rows(batch, "tag")[0].tokens == row.tokens
+    assert shown_rows(batch, "tag")[0].tokens == row.tokens
 
 
 def test_a_pair_is_shown_as_source_and_target():
@@ -143,7 +148,7 @@ def test_a_pair_is_shown_as_source_and_target():
         source_mask=torch.tensor([[True, True, False], [True, True, True]]),
     )
     for kind in ("pairs", "infilling", "spans", "continue"):
-        one, two = inspection.shown_rows(batch, kind)
+        one, two = shown_rows(batch, kind)
         assert [(token.id, token.bears_loss) for token in one.tokens] == [
             (1, False), (5, True), (6, True), (7, True), (2, True)
         ]  # fmt: skip
@@ -151,7 +156,7 @@ def test_a_pair_is_shown_as_source_and_target():
         assert [token.id for token in one.source] == [3, 4]
         assert [token.id for token in two.source] == [3, 4, 8]
     silent = Batch(batch.inputs, torch.full_like(batch.targets, IGNORE), source=batch.source)
-    shown = inspection.shown_rows(silent, "pairs", rows=1)
+    shown = shown_rows(silent, "pairs", rows=1)
     assert [(token.id, token.bears_loss) for token in shown[0].tokens] == [
         (token, False) for token in (1, 5, 6, 7)
     ]
@@ -168,7 +173,7 @@ def test_a_pair_is_shown_as_source_and_target():
 )
 def test_labels_of_whole_rows_are_shown(kind, targets, label):
     batch = Batch(torch.tensor([[0, 4, 5]]), targets, mask=torch.tensor([[False, True, True]]))
-    (row,) = inspection.shown_rows(batch, kind)
+    (row,) = shown_rows(batch, kind)
     assert [(token.id, token.bears_loss) for token in row.tokens] == [(4, False), (5, False)]
     assert row.label == label
 
@@ -179,7 +184,7 @@ def test_an_answer_is_shown_in_its_text():
         torch.tensor([[2, 3]]),
         mask=torch.tensor([[False, True, True, True, True]]),
     )
-    (row,) = inspection.shown_rows(batch, "answer")
+    (row,) = shown_rows(batch, "answer")
     assert [(token.id, token.bears_loss) for token in row.tokens] == [
         (4, False),
         (5, True),
@@ -188,16 +193,4 @@ def test_an_answer_is_shown_in_its_text():
     ]
     assert row.label == (1, 2)
     nothing = Batch(batch.inputs, torch.full((1, 2), IGNORE))
-    assert inspection.shown_rows(nothing, "answer")[0].label is None
-
-
-def test_causal_rows_are_shown_as_ever(make_store):
-    batch = Loader(RunningPacking(make_store("part", ["hello there"]), 8), 2, 0).batch(0)
-    rows = inspection.shown_rows(batch, "causal")
-    assert [row.tokens for row in rows] == inspection.shown(batch)
-
-
-def test_every_objective_can_be_shown():
-    from textmill.data.loaders import LOADERS
-
-    assert inspection._SHOWN.keys() == LOADERS.keys()
+    assert shown_rows(nothing, "answer")[0].label is None

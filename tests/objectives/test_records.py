@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE
 from textmill.data.examples import ExampleStore, write
-from textmill.data.loaders import LOADERS, SUPERVISED
+from textmill.data.loader import Batching
 from textmill.data.special import SpecialTokens
-from textmill.data.supervised import VIEWS
+from textmill.objectives.table import OBJECTIVES, objective_of
 from textmill.specs.objective import (
-    CausalObjective,
     ClassifyObjective,
     PairsObjective,
     RegressObjective,
@@ -47,7 +46,7 @@ def stored(tmp_path, tokenizer):
 
     def make(spec, records, *, with_tokenizer=tokenizer, labels=None, name="examples"):
         documents = [document(spec, text, more, f"{n}") for n, (text, more) in enumerate(records)]
-        manifest = write(tmp_path / name, documents, spec, with_tokenizer, labels=labels)
+        manifest = write(tmp_path / name, documents, objective_of(spec).reader(spec, with_tokenizer, labels))
         return ExampleStore(tmp_path / name), manifest
 
     return make
@@ -60,7 +59,7 @@ def document(spec, text, more, source=""):
 
 
 def rows(kind, spec, store, tokens, sequence=32):
-    view = VIEWS[kind](spec, store, sequence, tokens)
+    view = OBJECTIVES[kind].loader(spec, store, Batching(sequence, 1, 0, "running", tokens)).view
     return view, view.make(np.arange(len(view)), np.zeros(len(view), dtype=np.uint64))
 
 
@@ -254,7 +253,7 @@ def test_the_tokens_of_an_answer(stored, words):
         real = len(segments) if made.batch.mask is None else int(made.batch.mask[row].sum())
         assert segments == [0] * (question + 1) + [1] * (real - question - 1) + [0] * (len(segments) - real)
     with pytest.raises(RecipeError, match="has no separator"):
-        VIEWS["answer"](spec, store, 64, replace(tokens, separator=None))
+        rows("answer", spec, store, replace(tokens, separator=None), 64)
 
 
 @quick
@@ -319,7 +318,7 @@ def test_tokenizers_that_lose_something(stored):
     assert store.field("value", 0).tolist() == [0, 1, IGNORE]
 
 
-@pytest.mark.parametrize("kind", SUPERVISED)
+@pytest.mark.parametrize("kind", [kind for kind, one in OBJECTIVES.items() if one.reader is not None])
 def test_an_epoch_reads_every_record_once(stored, marked, kind, equal):
     spec = {
         "pairs": PairsObjective(), "classify": ClassifyObjective(), "regress": RegressObjective(),
@@ -329,7 +328,7 @@ def test_an_epoch_reads_every_record_once(stored, marked, kind, equal):
     records = [("x" * (n % 7 + 1) + " " + "y" * (n * 5 % 11 + 1), metadata) for n in range(23)]
     store, manifest = stored(spec, records)
     assert manifest["records"] == 23
-    loader = LOADERS[kind](spec, store, sequence=16, batch=4, seed=1, packing="running", tokens=marked)
+    loader = OBJECTIVES[kind].loader(spec, store, Batching(16, 4, 1, "running", marked))
     steps = int(loader.steps_per_epoch)
     for epoch in range(2):
         read = [loader.rows(epoch * steps + step) for step in range(steps)]
@@ -373,8 +372,18 @@ def test_nothing_to_store(stored, marked):
     assert len(store) == 0
     assert store.labels == ()
     with pytest.raises(TextmillError, match="nothing to learn"):
-        LOADERS["classify"](
-            ClassifyObjective(), store, sequence=16, batch=4, seed=1, packing="running", tokens=marked
-        )
-    with pytest.raises(TextmillError, match="plain text"):
-        stored(CausalObjective(), [])
+        rows("classify", ClassifyObjective(), store, marked)
+
+
+def test_every_text_is_indexed_with_its_end(stored, tokenizer):
+    store, _ = stored(PairsObjective(), [("ab", {"target": "c"}), ("d", {"target": "ef"})])
+    texts = store.ended_texts(tokenizer.end)
+    assert [texts.document(number).tolist() for number in range(4)] == [
+        [*text, tokenizer.end] for text in (b"ab", b"c", b"d", b"ef")
+    ]
+    assert [texts.document_id(number) for number in range(4)] == [
+        store.document_id(record) for record in (0, 0, 1, 1)
+    ]
+    assert (texts.vocabulary, texts.end) == (store.vocabulary, tokenizer.end)
+    answers, _ = stored(SpanObjective(), [("ab", {"question": "q", "answer": "b"})], name="answers")
+    assert answers.text_fields == ["text", "question"]

@@ -12,11 +12,13 @@ import torch.nn.functional as F
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.models.heads import attach
+from textmill.objectives import pairs
+from textmill.objectives.loss import Losses
+from textmill.objectives.table import objective_of
 from textmill.specs import objective as specs
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentEncoderDecoderSpec
 from textmill.specs.training import AdamWSpec
-from textmill.training import objectives
 from textmill.training import optimizer as optimizers
 from textmill.training.loop import train
 
@@ -52,8 +54,12 @@ def model_of(case: str, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
     return model if head is None else attach(model, head, seed=4)
 
 
-def losses_of(case: str, chunk: int | None = None) -> objectives.Losses:
-    return objectives.losses(CASES[case][2], sequence=10, chunk=chunk)
+def losses(spec: specs.ObjectiveSpec, *, sequence: int, chunk: int | None = None) -> Losses:
+    return objective_of(spec).losses(spec, sequence=sequence, chunk=chunk)
+
+
+def losses_of(case: str, chunk: int | None = None) -> Losses:
+    return losses(CASES[case][2], sequence=10, chunk=chunk)
 
 
 def batch_of(case: str, rows: int = 6, seed: int = 0, extra: int = 0) -> Batch:
@@ -211,7 +217,7 @@ def test_next_sentence_adds_the_papers_two_means():
     batch = batch_of("sentences", rows=4)
     batch = dataclasses.replace(batch, targets=torch.full_like(batch.targets, IGNORE))
     batch.targets[:, 1], batch.targets[:, 2] = 5, 6
-    two = objectives.losses(specs.MaskedObjective(share=0.2, next_sentence=True), sequence=10).training
+    two = losses(specs.MaskedObjective(share=0.2, next_sentence=True), sequence=10).training
     nats, number = two(model, batch)
     tokens = F.cross_entropy(model(batch).flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE)
     sentences = F.cross_entropy(model.next_sentence(model.hidden(batch)), batch.labels)
@@ -236,7 +242,7 @@ def test_smoothing_of_fairseq_is_this_one_with_another_share():
     logs = model(batch)[borne].log_softmax(-1)
     shares = torch.full_like(logs, 0.1 / (VOCABULARY - 1)).scatter(1, batch.targets[borne][:, None], 0.9)
     ours = specs.PairsObjective(label_smoothing=0.1 * VOCABULARY / (VOCABULARY - 1))
-    nats, _ = objectives.losses(ours, sequence=10).training(model, batch)
+    nats, _ = losses(ours, sequence=10).training(model, batch)
     torch.testing.assert_close(nats, -(shares * logs).sum(), rtol=1e-12, atol=0)
 
 
@@ -262,12 +268,8 @@ def test_logits_are_made_only_where_loss_is_borne():
         assert sum(seen) == int((batch.targets != IGNORE).sum()), case
 
 
-def test_every_objective_has_a_loss():
-    assert set(objectives.LOSSES) == {name for names in specs.OBJECTIVES.values() for name in names}
-
-
 def test_forcing_by_hand():
-    ratio = objectives.teacher_forcing
+    ratio = pairs.teacher_forcing
     assert ratio(specs.ConstantForcing(ratio=0.7), 3, 10) == 0.7
     line = specs.LinearForcing(start=1.0, end=0.25)
     assert [ratio(line, step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
@@ -283,16 +285,16 @@ def test_forcing_follows_the_step_in_the_loop():
     """A resumed run has the ratio it would have had; other models are left alone."""
     model, batch = model_of("recurrent pairs"), batch_of("recurrent pairs")
     objective = specs.PairsObjective(forcing=specs.LinearForcing())
-    found, seen = objectives.losses(objective, sequence=10), []
+    found, seen = losses(objective, sequence=10), []
 
     def loss(model, batch):
         seen.append(model.teacher_forcing)
         return found.training(model, batch)
 
-    before = objectives.before_step(model, objective, steps=5)
+    before = pairs.before_step(model, objective, steps=5)
     options = {"rates": lambda step: 0.0, "micro_batch": 3, "before": before}
     list(train(model, loss, Fixed(batch), Recorder(model), steps=range(2, 5), **options))
     assert seen == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
     transformer = model_of("pairs")
-    objectives.before_step(transformer, objective, steps=5)(0)
+    assert pairs.before_step(transformer, objective, steps=5) is None
     assert not hasattr(transformer, "teacher_forcing")

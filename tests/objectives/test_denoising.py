@@ -15,8 +15,9 @@ from helpers.loaders import check_steps_of
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.data import noise
 from textmill.data.batch import IGNORE
-from textmill.data.denoising import ContinueView, InfillingView, SpansView, corrupted
-from textmill.data.loaders import LOADERS
+from textmill.data.loader import Batching
+from textmill.objectives.denoising import ContinueView, InfillingView, SpansView, corrupted
+from textmill.objectives.table import OBJECTIVES
 from textmill.specs.objective import ContinueObjective, InfillingObjective, SpansObjective
 
 LENGTHS = [5, 40, 0, 17, 100, 3, 3, 64, 9]
@@ -28,9 +29,8 @@ quick = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCh
 
 
 def loader_of(kind, store, marked, *, packing="running", sequence=24, batch=4, seed=3):
-    return LOADERS[kind](
-        SPECS[kind], store, sequence=sequence, batch=batch, seed=seed, packing=packing, tokens=marked
-    )
+    how = Batching(sequence, batch, seed, packing, marked)
+    return OBJECTIVES[kind].loader(SPECS[kind], store, how)
 
 
 def pieces(view, key):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
-from textmill.training.loss import token_nats, widened
+from textmill.objectives.loss import token_nats, widened
 
 _MOST_LOGITS = 1 << 26  # logits computed at once: 256 MiB in float32
 Context = Callable[[], AbstractContextManager[Any]]

@@ -18,12 +18,11 @@ from textmill.base.console import Reporter
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.metrics import answers, baselines
+from textmill.objectives.evaluation import EvaluationInput
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation import evaluate
-from textmill.stages.evaluation.measure import Asked
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs import check, history, train
-from textmill.stages.workspace import inputs
 from textmill.stages.workspace.weights import best_weights
 from textmill.stages.workspace.workspace import Workspace
 
@@ -89,7 +88,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def evaluated(corpus, tmp_path_factory):
-    """(recipe, prepared, model, report, run, space) of a case, made once."""
+    """(recipe, data, model, report, run, workspace) of a case, made once."""
     torch.set_num_threads(1)
     workspace, made = Workspace(tmp_path_factory.mktemp("work"), Quiet()), {}
 
@@ -99,8 +98,8 @@ def evaluated(corpus, tmp_path_factory):
             recipe = schema.read(Recipe, _plain(name, model, objective, corpus))
             run = train.train(recipe, workspace)
             report = evaluate.evaluate_run(run, workspace)
-            prepared = trained_on(run, workspace)
-            made[name] = recipe, prepared, best_weights(run).build(recipe, prepared), report, run, workspace
+            data = trained_on(run, workspace)
+            made[name] = recipe, data, best_weights(run).build(data), report, run, workspace
         return made[name]
 
     return make
@@ -159,8 +158,8 @@ def test_reports_have_one_shape(evaluated, name):
 
 @pytest.mark.parametrize("name", ["masked", "next-sentence", "infilling", "spans", "continue"])
 def test_tokens_of_plain_text(evaluated, name):
-    recipe, prepared, model, report, _, _ = evaluated(name)
-    loader = inputs.loader_of(recipe, prepared, "test")
+    recipe, data, model, report, _, _ = evaluated(name)
+    loader = data.loader("test")
     nats, hits, targets, right, rows = 0.0, 0, 0, 0, 0
     for scored in loader.evaluation(3):  # other batches than the evaluation's
         batch = scored.batch
@@ -198,14 +197,14 @@ def test_tokens_of_plain_text(evaluated, name):
 @pytest.mark.parametrize("name", ["masked", "spans"])
 def test_the_unigram_model_of_targets(evaluated, name):
     """Counted from the targets the training part makes, and scored on those of the test part."""
-    recipe, prepared, _, report, _, _ = evaluated(name)
+    _, data, _, report, _, _ = evaluated(name)
 
     def targets(part):
-        loader = inputs.loader_of(recipe, prepared, part)
+        loader = data.loader(part)
         found = [scored.batch.targets for scored in loader.evaluation(5)]
         return np.concatenate([some[some != IGNORE].numpy() for some in found])
 
-    vocabulary = prepared.open_tokenizer().vocabulary
+    vocabulary = data.tokenizer.vocabulary
     counts = np.bincount(targets("train"), minlength=vocabulary)
     nats = np.log(counts.sum() + vocabulary) - np.log(counts[targets("test")] + 1)
     beside = report["baselines"]["unigram"]
@@ -218,8 +217,8 @@ def test_the_unigram_model_of_targets(evaluated, name):
 
 
 def test_the_unigram_of_bits_per_byte_is_that_of_the_corpus(evaluated):
-    _, prepared, _, report, _, _ = evaluated("continue")
-    test, whole = inputs.part(prepared, "test"), inputs.part(prepared, "train")
+    _, data, _, report, _, _ = evaluated("continue")
+    test, whole = data.store("test"), data.store("train")
     score = baselines.unigram(whole.ids, test.ids, test.offsets, test.bytes, test.vocabulary, resamples=40)
     assert report["table"][1]["value"] == pytest.approx(score.value)
 
@@ -227,10 +226,10 @@ def test_the_unigram_of_bits_per_byte_is_that_of_the_corpus(evaluated):
 @pytest.mark.parametrize("name", ["pairs", "recurrent pairs"])
 def test_pairs_are_written_and_compared(evaluated, name):
     """Greedily, by a plain forward pass a token, then scored by sacrebleu; temperature 0.8 plays no part."""
-    recipe, prepared, model, report, _, _ = evaluated(name)
+    recipe, data, model, report, _, _ = evaluated(name)
     assert recipe.generation.temperature > 0
-    tokenizer, store = prepared.open_tokenizer(), inputs.store_of(recipe, prepared, "test")
-    loader = inputs.loader_of(recipe, prepared, "test")
+    tokenizer, store = data.tokenizer, data.store("test")
+    loader = data.loader("test")
     targets, outputs, nats = 0, [], 0.0
     for index in range(len(store)):
         batch = single(loader.view, index)
@@ -246,7 +245,7 @@ def test_pairs_are_written_and_compared(evaluated, name):
                     break
                 ids = torch.cat([ids, token.view(1, 1)], 1)
         outputs.append(tokenizer.decode(ids[0, 1:].tolist()))
-    documents = list(prepared.open_corpus().documents("test"))
+    documents = list(data.corpus.documents("test"))
     references = [document.texts["target"] for document in documents]
     assert len(references) == len(store) == report["documents"]
     scores = report["scores"]
@@ -263,7 +262,7 @@ def test_pairs_are_written_and_compared(evaluated, name):
     assert example["output"] == outputs[0]
 
 
-def _logits(model, loader, prepared, part="test"):
+def _logits(model, loader):
     """Logits of each row alone, and the row's targets."""
     with torch.no_grad():
         for row in range(len(loader.view)):
@@ -273,18 +272,18 @@ def _logits(model, loader, prepared, part="test"):
 
 def test_labels(evaluated):
     sklearn = pytest.importorskip("sklearn.metrics")
-    recipe, prepared, model, report, _, _ = evaluated("classify")
-    loader = inputs.loader_of(recipe, prepared, "test")
+    _, data, model, report, _, _ = evaluated("classify")
+    loader = data.loader("test")
     names = loader.store.labels
-    guess = [names[int(logits.argmax())] for _, logits, _ in _logits(model, loader, prepared)]
-    truth = [document.metadata["label"] for document in prepared.open_corpus().documents("test")]
+    guess = [names[int(logits.argmax())] for _, logits, _ in _logits(model, loader)]
+    truth = [document.metadata["label"] for document in data.corpus.documents("test")]
     assert report["headline"] == "accuracy"
     assert report["scores"]["accuracy"] == pytest.approx(sklearn.accuracy_score(truth, guess))
     assert report["scores"]["macro_F1"] == pytest.approx(sklearn.f1_score(truth, guess, average="macro"))
     for true, row in report["confusion"].items():
         for said, number in row.items():
             assert number == sum((one, two) == (true, said) for one, two in zip(truth, guess, strict=True))
-    train_labels = [document.metadata["label"] for document in prepared.open_corpus().documents("train")]
+    train_labels = [document.metadata["label"] for document in data.corpus.documents("train")]
     common = max(sorted(set(train_labels)), key=train_labels.count)
     assert report["table"][1]["name"] == f"always {common!r}"
     assert report["table"][1]["value"] == pytest.approx(truth.count(common) / len(truth))
@@ -292,9 +291,9 @@ def test_labels(evaluated):
 
 def test_several_labels(evaluated):
     sklearn = pytest.importorskip("sklearn.metrics")
-    recipe, prepared, model, report, _, _ = evaluated("several")
-    loader = inputs.loader_of(recipe, prepared, "test")
-    sides = [(logits > 0, targets > 0) for _, logits, targets in _logits(model, loader, prepared)]
+    _, data, model, report, _, _ = evaluated("several")
+    loader = data.loader("test")
+    sides = [(logits > 0, targets > 0) for _, logits, targets in _logits(model, loader)]
     guess, truth = (np.stack([side[place].numpy() for side in sides]) for place in (0, 1))
     assert report["headline"] == "micro F1"
     assert report["scores"]["micro_F1"] == pytest.approx(sklearn.f1_score(truth, guess, average="micro"))
@@ -302,11 +301,11 @@ def test_several_labels(evaluated):
 
 
 def test_numbers(evaluated):
-    recipe, prepared, model, report, _, _ = evaluated("regress")
-    loader = inputs.loader_of(recipe, prepared, "test")
-    guess = np.array([float(logits[0]) for _, logits, _ in _logits(model, loader, prepared)])
+    _, data, model, report, _, _ = evaluated("regress")
+    loader = data.loader("test")
+    guess = np.array([float(logits[0]) for _, logits, _ in _logits(model, loader)])
     parts = {
-        part: np.array([float(one.metadata["number"]) for one in prepared.open_corpus().documents(part)])
+        part: np.array([float(one.metadata["number"]) for one in data.corpus.documents(part)])
         for part in ("train", "test")
     }
     assert report["scores"]["mean_squared_error"] == pytest.approx(
@@ -322,22 +321,24 @@ def test_numbers(evaluated):
 @pytest.mark.filterwarnings("ignore")
 def test_tags(evaluated, name):
     seqeval = pytest.importorskip("seqeval.metrics")
-    recipe, prepared, model, report, _, _ = evaluated(name)
-    loader = inputs.loader_of(recipe, prepared, "test")
+    recipe, data, model, report, _, _ = evaluated(name)
+    loader = data.loader("test")
     names, view = loader.store.labels, loader.view
     assert len(view) > len(loader.store), "some texts are longer than a row"
     found: dict[int, list[str]] = {}
-    for row, (batch, logits, targets) in enumerate(_logits(model, loader, prepared)):
+    for row, (batch, logits, targets) in enumerate(_logits(model, loader)):
         there = targets != IGNORE
         if recipe.objective.crf:
             best = (
-                _brute(model.head.crf, logits[there]) if there.sum() < 4 else model.predict(batch)[0][there]
+                _brute(model.head.crf, logits[there])
+                if there.sum() < 4
+                else data.objective.predict(model, batch)[0][there]
             )
         else:
             best = logits[there].argmax(-1)
         found.setdefault(int(view.record[row]), []).extend(names[int(tag)] for tag in best)
     guess = [found[record] for record in sorted(found)]
-    truth = [document.metadata["tags"].split() for document in prepared.open_corpus().documents("test")]
+    truth = [document.metadata["tags"].split() for document in data.corpus.documents("test")]
     assert list(map(len, guess)) == list(map(len, truth)), "every word of every text"
     scores = report["scores"]
     assert report["headline"] == "entity F1"
@@ -375,15 +376,15 @@ class Guesser(torch.nn.Module):
 @pytest.mark.parametrize("guessing", [False, True])
 def test_answers(evaluated, guessing):
     """Every stretch of every window tried."""
-    recipe, prepared, model, report, _, _ = evaluated("answer")
+    _, data, model, report, _, _ = evaluated("answer")
     if guessing:
         model = Guesser()
-        report = evaluate.measures()["answer"](Asked(model, recipe, prepared, Quiet())).plain()
-    loader, tokenizer = inputs.loader_of(recipe, prepared, "test"), prepared.open_tokenizer()
+        report = data.objective.measure(EvaluationInput(model, data, Quiet())).plain()
+    loader, tokenizer = data.loader("test"), data.tokenizer
     view, store = loader.view, loader.store
     assert len(view) > len(store), "some texts are read in windows"
     best: dict[int, tuple[float, str]] = {}
-    for row, (batch, logits, _) in enumerate(_logits(model, loader, prepared)):
+    for row, (batch, logits, _) in enumerate(_logits(model, loader)):
         ids, record = batch.inputs[0].tolist(), int(view.record[row])
         begin = batch.segments[0].tolist().index(1)
         length = int(view.ends[row] - view.begins[row])
@@ -396,7 +397,7 @@ def test_answers(evaluated, guessing):
                 odds = float(logits[first, 0] + logits[last, 1] - logits[0].sum())
                 if odds > best.get(record, (-math.inf, ""))[0]:
                     best[record] = odds, tokenizer.decode(ids[first : last + 1])
-    documents = list(prepared.open_corpus().documents("test"))
+    documents = list(data.corpus.documents("test"))
     pairs = [(document.texts["answer"], best[record][1]) for record, document in enumerate(documents)]
     assert report["headline"] == "answer F1"
     assert report["scores"]["answer_F1"] == pytest.approx(np.mean([answers.f1(*pair) for pair in pairs]))
@@ -408,12 +409,12 @@ def test_answers(evaluated, guessing):
 
 @pytest.mark.parametrize("name", ["tag", "answer", "pairs", "masked"])
 def test_a_sample_is_of_whole_records_and_always_the_same(evaluated, name):
-    recipe, prepared, model, report, _, _ = evaluated(name)
+    recipe, data, model, report, _, _ = evaluated(name)
     some = dataclasses.replace(
         recipe, evaluation=dataclasses.replace(recipe.evaluation, tokens=100, bootstrap=5)
     )
-    measure = evaluate.measures()[recipe.objective.kind]
-    first, second = (measure(Asked(model, some, prepared, Quiet())) for _ in range(2))
+    data = dataclasses.replace(data, recipe=some)
+    first, second = (data.objective.measure(EvaluationInput(model, data, Quiet())) for _ in range(2))
     assert first.plain() == second.plain()
     assert 0 < first.documents < report["documents"]
 
@@ -428,10 +429,10 @@ def test_check_says_where_nothing_trains_the_pooler(evaluated, name, idle):
 def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     from textmill.interop.huggingface import directory
 
-    recipe, prepared, model, *_, workspace = evaluated("classify")
+    recipe, data, model, *_, workspace = evaluated("classify")
     (tmp_path / "new.txt").write_text("mill")
     directory.write_directory(
-        tmp_path / "model", model, prepared.open_tokenizer(), generation=recipe.generation, info={}
+        tmp_path / "model", model, data.tokenizer, generation=recipe.generation, info={}
     )
     with pytest.raises(TextmillError, match="does not go on with text"):
         evaluate.evaluate_files(workspace, str(tmp_path / "model"), [tmp_path / "new.txt"])
@@ -451,8 +452,8 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     ],
 )
 def test_chance_plays_no_part_unless_it_is_asked_for(spec, temperature, said):
+    from textmill.objectives import pairs as scoring_pairs
     from textmill.specs.recipe import GenerationSpec
-    from textmill.stages.evaluation import pairs as scoring_pairs
 
     settled = scoring_pairs.settled(GenerationSpec(**spec))
     assert settled.temperature == temperature

@@ -5,7 +5,9 @@ B rows, T positions, N = B·T tokens, D features, V ids.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,9 +23,46 @@ Loss = Callable[[Any, Batch], tuple[Tensor, Tensor]]
 Count = Callable[[Batch], int]
 
 
+@dataclass(frozen=True)
+class Losses:
+    """What a model is trained by, and what it is validated by.
+
+    Every loss is (sum of nats, number of targets), and the loop divides once, by the number in the whole global
+    batch. So the gradient of a step is the same however its batch is padded, cut into micro-batches or dealt to ranks.
+    """
+
+    training: Loss
+    validation: Loss  # the same in plain nats: labels are not smoothed
+    count: Count  # targets of a batch, as both losses count them
+
+
 def count_targets(batch: Batch) -> int:
     """Positions of a batch that bear loss."""
     return int((batch.targets != IGNORE).sum())
+
+
+def count_labels(batch: Batch) -> int:
+    """Labels or numbers of a batch that bear loss: those that are not IGNORE, or not NaN."""
+    if batch.targets.is_floating_point():
+        return int((~batch.targets.isnan()).sum())
+    return count_targets(batch)
+
+
+def losses_of_tokens(spec: Any, *, sequence: int, chunk: int | None = None) -> Losses:
+    """Those of an objective whose targets are tokens, each said from what stands before it.
+
+    sequence: tokens of a row. chunk: logits of at most so many tokens exist at a time; see `causal`. Label smoothing
+    is the spec's, where it has one, and for training only.
+    """
+    plain = functools.partial(causal, chunk=chunk)
+    smoothing = getattr(spec, "label_smoothing", 0.0)
+    training = functools.partial(plain, smoothing=smoothing) if smoothing else plain
+    return Losses(training, plain, count_targets)
+
+
+def losses_by(loss: Loss, count: Count) -> Callable[..., Losses]:
+    """Those of an objective that has one loss, whatever its spec and the run say."""
+    return lambda spec, *, sequence, chunk=None: Losses(loss, loss, count)
 
 
 def causal(
@@ -89,6 +128,11 @@ def _products_in_place(model: Any) -> bool:
 def widened(logits: Tensor) -> Tensor:
     """Logits in float32 or more: a sum of exponentials wants it."""
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sum over rows that bear loss: (N, C), (N,) -> ()."""
+    return F.cross_entropy(widened(logits), targets, ignore_index=IGNORE, reduction="sum")
 
 
 def _nats(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

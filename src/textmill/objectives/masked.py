@@ -1,18 +1,33 @@
-"""Rows of an encoder: some tokens are hidden, and to be guessed from all others (Devlin et al. 2019, section 3.1)."""
+"""Some tokens are hidden, and to be guessed from all others (Devlin et al. 2019, section 3.1).
+
+With `next_sentence` rows have two segments, and whether the second follows the first is to be said too.
+"""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from textmill.base.errors import RecipeError
 from textmill.data import noise
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.packing import LEAD, NOWHERE, BestFitPacking, Packing, RunningPacking
+from textmill.data.loader import Batching, Scored
+from textmill.data.packing import LEAD, NOWHERE, PACKINGS, Packing
 from textmill.data.pieces import balanced
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
-from textmill.data.view import ALL, Viewed
+from textmill.data.view import ALL, Viewed, ViewLoader
+from textmill.metrics.score import Score, Sums, share
+from textmill.objectives import show
+from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
+from textmill.objectives.loss import Losses, count_targets, cross_entropy, sum_of_nats
+from textmill.objectives.objective import SAYS, Objective, Purpose
+from textmill.objectives.text_evaluation import guessed
 from textmill.specs.objective import MaskedObjective
 
 
@@ -49,7 +64,7 @@ class MaskedView:
         tokens.need_mask()
         _room(sequence, len(tokens.lead))
         self.spec, self.store, self.tokens = spec, store, tokens
-        self.packing: Packing = _PACKINGS[packing](store, sequence, lead=len(tokens.lead))
+        self.packing: Packing = PACKINGS[packing](store, sequence, lead=len(tokens.lead))
 
     def __len__(self) -> int:
         return len(self.packing)
@@ -206,9 +221,6 @@ class NextSentenceView:
         return self._sizes
 
 
-_PACKINGS = {"running": RunningPacking, "best-fit": BestFitPacking}
-
-
 def read_pairs(documents: np.ndarray, which: np.ndarray) -> np.ndarray:
     """(n, 2) pairs of a row and a document of it, without repeats, at the places (B, T) `which` marks."""
     first = which.copy()  # of each run of places of one document
@@ -223,3 +235,96 @@ def _room(sequence: int, taken: int) -> None:
             where="training.sequence",
             advice="make it longer",
         )
+
+
+def loader(spec: MaskedObjective, store: TokenStore, how: Batching) -> ViewLoader:
+    """Rows of stretches of text, or of two segments. An evaluation reads documents apart from each other."""
+    if spec.next_sentence:
+        return ViewLoader(NextSentenceView(spec, store, how.sequence, how.tokens), how.batch, how.seed)
+
+    def view(packing: str) -> MaskedView:
+        return MaskedView(spec, store, how.sequence, how.tokens, packing)
+
+    return ViewLoader(view(how.packing), how.batch, how.seed, lambda: view("best-fit"))
+
+
+def loss(
+    model: Any, batch: Batch, chunk: int | None = None, sentence_weight: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the hidden tokens, and where `batch.labels` says whether a row's second segment follows its
+    first, of that decision too.
+
+    Devlin et al. 2019 add two means: S / N over N hidden tokens, and R / B over B decisions. Two denominators are no
+    (sum, number). But S / N + R / B = (S + N / B · R) / N, and N / B, the hidden tokens of a row, is `sentence_weight`,
+    set once from the recipe as share × sequence, which it is on average. So the sum is S + sentence_weight · R and the
+    number N: additive over rows, whence the same for every cut of the batch, and the paper's sum of two means when
+    rows are full.
+    """
+    hidden = model.hidden(batch)
+    nats = sum_of_nats(model, hidden, batch.targets, chunk)
+    if batch.labels is not None:
+        nats = nats + sentence_weight * cross_entropy(model.next_sentence(hidden), batch.labels)
+    return nats, (batch.targets != IGNORE).sum()
+
+
+def losses(spec: MaskedObjective, *, sequence: int, chunk: int | None = None) -> Losses:
+    """The loss, with the weight of a next-sentence decision in rows of so many tokens."""
+    one = functools.partial(loss, chunk=chunk, sentence_weight=spec.share * sequence)
+    return Losses(one, one, count_targets)
+
+
+def measure(given: EvaluationInput) -> EvaluationResult:
+    """Masked accuracy, nats per hidden token, next-sentence accuracy where that was learnt; beside a unigram model."""
+    sentences, spec = _Sentences(given.model), given.recipe.objective
+    assert isinstance(spec, MaskedObjective)
+    how = f"share:{spec.share:g}|sequence:{given.recipe.sequence}"
+    found = guessed(given, "masked accuracy", "hidden token", how, sentences.look)
+    return found if not sentences.right else replace(found, scores={**found.scores, **sentences.score(given)})
+
+
+class _Sentences:
+    """Decisions whether a second segment follows the first, kept while hidden tokens are scored."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.right: list[np.ndarray] = []
+        self.owners: list[np.ndarray] = []
+
+    def look(self, states: Tensor, batch: Batch, scored: Scored) -> None:
+        """The rows of a batch. A row belongs to the document of its first hidden token; one without is left out."""
+        if batch.labels is None:
+            return
+        right = (self.model.next_sentence(states).argmax(-1) == batch.labels).cpu()
+        there = scored.documents >= 0
+        first = scored.documents.gather(1, there.int().argmax(1, keepdim=True))[:, 0]
+        kept = there.any(1)
+        self.right.append(right[kept].numpy())
+        self.owners.append(first[kept].numpy())
+
+    def score(self, given: EvaluationInput) -> dict[str, Score]:
+        """The share of right decisions; documents are resampled."""
+        _, owner = np.unique(np.concatenate(self.owners), return_inverse=True)
+        columns = np.stack([np.bincount(owner, np.concatenate(self.right)), np.bincount(owner)], axis=1)
+        name = "next-sentence accuracy"
+        return {
+            name: Sums.of(columns, **given.options).score("next-sentence-accuracy|right/rows", share(0, 1))
+        }
+
+
+MASKED = Objective(
+    spec=MaskedObjective,
+    loader=loader,
+    losses=losses,
+    loss_unit="nats a hidden token",
+    show=show.in_place,
+    measure=measure,
+    next=("embed {run} 'Once upon a time'",),
+    purpose=Purpose(
+        "fill-mask",
+        "masked language modelling",
+        "Being trained further for a task (labels, tags, answers, embeddings), and guessing words left out of a text.",
+        SAYS,
+        "它只会猜测文中被遮盖的词，主要用作其他任务的起点；它会带有训练文本中的错误与偏见。",
+        loads=True,
+    ),
+)

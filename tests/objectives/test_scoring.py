@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
 from textmill.models import build
+from textmill.objectives import scoring
 from textmill.specs.model import DecoderSpec
-from textmill.training import scoring
 
 SPEC = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=16, dropout=0.5)
 VOCABULARY, DOCUMENTS = 40, 4

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from helpers.loaders import check_steps_of
 from textmill.base.errors import RecipeError
 from textmill.data.batch import IGNORE
-from textmill.data.loaders import LOADERS
-from textmill.data.masked import MaskedView, NextSentenceView
+from textmill.data.loader import Batching
 from textmill.data.special import SpecialTokens, begins_word
 from textmill.data.tokens import TokenStore, write
 from textmill.data.view import ViewLoader
+from textmill.objectives.masked import MASKED, MaskedView, NextSentenceView
 from textmill.specs.objective import MaskedObjective
 from textmill.text.document import collected
 
@@ -28,9 +28,7 @@ PACKINGS = pytest.mark.parametrize("packing", ["running", "best-fit"])
 
 def masked(store, marked, *, packing="running", sequence=16, batch=4, seed=3, **keys):
     spec = MaskedObjective(**keys)
-    return LOADERS["masked"](
-        spec, store, sequence=sequence, batch=batch, seed=seed, packing=packing, tokens=marked
-    )
+    return MASKED.loader(spec, store, Batching(sequence, batch, seed, packing, marked))
 
 
 @PACKINGS

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from textmill.base.console import Reporter
-from textmill.base.errors import DamagedError, TextmillError
-from textmill.data.loader import Scored
+from textmill.data.batch import Batch
+from textmill.data.loader import AnyLoader, Scored
 from textmill.data.order import key
 from textmill.data.view import sample
 from textmill.metrics.score import Score
 from textmill.specs.recipe import EvaluationSpec, Recipe
-from textmill.stages.workspace import inputs
-from textmill.stages.workspace.prepared import Prepared
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once
@@ -27,14 +26,30 @@ EXAMPLES = 5  # of what was read, should have been said, and was
 _LOWER = ("bits per byte", "nats per", "perplexity", "mean squared error", "mean absolute error")
 
 
+class Data(Protocol):
+    """What a measure reads of a run's data. stages/workspace/run_data.py opens it."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def tokenizer(self) -> Any: ...
+    def store(self, part: str) -> Any: ...
+    def loader(self, part: str = "train") -> AnyLoader: ...
+    def documents(self, part: str) -> Iterator[Document]: ...
+
+
 @dataclass(frozen=True, eq=False)
-class Asked:
+class EvaluationInput:
     """A model of a run, the data it is to be scored on, and how."""
 
     model: Any
-    recipe: Recipe
-    prepared: Prepared
+    data: Data
     reporter: Reporter
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the run was made from."""
+        return self.data.recipe
 
     @property
     def spec(self) -> EvaluationSpec:
@@ -52,41 +67,19 @@ class Asked:
         return max(1, POSITIONS // self.recipe.sequence)
 
     @cached_property
-    def tokenizer(self) -> Any:
-        """What its ids mean."""
-        return self.prepared.open_tokenizer()
-
-    @cached_property
     def loader(self) -> Any:
-        """The loader of the part that is scored. Raises TextmillError when it is empty."""
-        return self.loader_of(self.spec.part)
-
-    def loader_of(self, part: str) -> Any:
-        """The loader of any part."""
-        some(inputs.store_of(self.recipe, self.prepared, part), part)
-        return inputs.loader_of(self.recipe, self.prepared, part)
+        """The loader of the part that is scored. Raises RecipeError when it is empty."""
+        return self.data.loader(self.spec.part)
 
     def documents(self, records: np.ndarray) -> list[Document]:
-        """The documents that records (n,), rising, of the part that is scored were made of.
-
-        Records are in the order of the corpus, with what was set aside left out. Raises DamagedError when they are not.
-        """
-        store, wanted, place = self.loader.store, set(records.tolist()), 0
-        found = []
-        for document in self.prepared.open_corpus().documents(self.spec.part):
-            if place < len(store) and store.document_id(place) == document.id:
-                if place in wanted:
-                    found.append(document)
-                place += 1
-        if len(found) < len(wanted):
-            raise DamagedError(
-                "holds records of documents that the corpus does not hold", where=store.directory
-            )
-        return found
+        """The documents that records (n,), rising, of the part that is scored were made of."""
+        wanted = set(records.tolist())
+        every = enumerate(self.data.documents(self.spec.part))
+        return [document for place, document in every if place in wanted]
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class EvaluationResult:
     """What was found.
 
     scores     of the model, by name; the first one is the headline
@@ -106,7 +99,7 @@ class Measured:
         """The name of the score that decides."""
         return next(iter(self.scores))
 
-    def with_baselines(self, found: Mapping[str, Mapping[str, Score]]) -> Measured:
+    def with_baselines(self, found: Mapping[str, Mapping[str, Score]]) -> EvaluationResult:
         """The same with these baselines."""
         return dataclasses.replace(self, baselines=found)
 
@@ -132,15 +125,6 @@ class Measured:
         }
 
 
-def some(store: Any, part: str) -> Any:
-    """A store that holds something. Raises TextmillError when it does not."""
-    if not len(store):
-        raise TextmillError(
-            f"the {part} part is empty", where="corpus.split", advice="give it a larger share, or more text"
-        )
-    return store
-
-
 @dataclass(frozen=True, eq=False)
 class Rows(Scored):
     """A batch of rows of records. rows: (B,) their numbers in the loader's view, rising within a record."""
@@ -148,19 +132,46 @@ class Rows(Scored):
     rows: np.ndarray
 
 
-def record_batches(asked: Asked) -> Iterator[Rows]:
+def record_batches(given: EvaluationInput) -> Iterator[Rows]:
     """The records that are scored in batches of rows of nearly equal length, the same on every call.
 
     A sample (`evaluation.tokens`) is of whole records: those that are cut into several rows want all of them.
     """
-    view = asked.loader.view
+    view = given.loader.view
     sizes = np.bincount(view.record, view.sizes(), len(view.store)).astype(np.int64)
-    rows = np.flatnonzero(np.isin(view.record, sample(sizes, asked.spec.tokens)))
+    rows = np.flatnonzero(np.isin(view.record, sample(sizes, given.spec.tokens)))
     targets, sources = view.lengths()
     rows = rows[np.lexsort((sources[rows], targets[rows]))]
     fixed = np.uint64(key("evaluation"))
-    for start in range(0, len(rows), asked.rows):
-        numbers = rows[start : start + asked.rows]
+    for start in range(0, len(rows), given.rows):
+        numbers = rows[start : start + given.rows]
         made = view.make(numbers, np.full(len(numbers), fixed, dtype=np.uint64))
         yield Rows(made.batch, torch.from_numpy(made.owners), numbers)
-        asked.reporter.progress("scoring", min(start + asked.rows, len(rows)), len(rows), "rows")
+        given.reporter.progress("scoring", min(start + given.rows, len(rows)), len(rows), "rows")
+
+
+def result_of_records(
+    given: EvaluationInput,
+    records: np.ndarray,
+    scores: Mapping[str, Score],
+    baselines: Mapping[str, Mapping[str, Score]],
+    targets: int,
+    more: Mapping[str, Any] | None = None,
+) -> EvaluationResult:
+    """The result of scoring records (n,), with the bytes of their texts."""
+    size = int(given.loader.store.bytes[records].sum())
+    return EvaluationResult(scores, baselines, len(records), targets, size, more or {})
+
+
+def predictions(
+    given: EvaluationInput, predict: Callable[[Any, Batch], Tensor]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) records, rising, and what the model says of each, and what is true, (n,) or (n, C) in that order."""
+    records, guess, truth = [], [], []
+    for batch in record_batches(given):
+        records.append(given.loader.view.record[batch.rows])
+        guess.append(predict(given.model, batch.batch).numpy())
+        truth.append(batch.batch.targets.numpy())
+    order = np.concatenate(records).argsort()
+    sides = (np.concatenate(side)[order] for side in (records, guess, truth))
+    return tuple(sides)  # pyrefly: ignore[bad-return]

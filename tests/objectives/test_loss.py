@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from textmill.data.batch import IGNORE, Batch
-from textmill.training.loss import causal, count_targets, evaluate_loss
+from textmill.objectives.loss import causal, count_targets, evaluate_loss
 
 
 class Table(nn.Module):

@@ -1,4 +1,8 @@
-"""Rows of an encoder-decoder made of plain text: a target, and a source that does not give all of it away.
+"""Objectives of an encoder-decoder on plain text: a target, and a source that does not give all of it away.
+
+infilling  the text from itself with runs of tokens hidden behind one mask each (BART)
+spans      hidden runs from the text around them, each behind a sentinel of its own (T5)
+continue   the second half of a stretch of text from its first half
 
 Sources stand between the tokenizer's `lead` and `tail`; what the decoder reads is its start and the target so far.
 End of text and other special tokens of the corpus are never hidden.
@@ -6,14 +10,25 @@ End of text and other special tokens of the corpus are never hidden.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from textmill.base.errors import RecipeError
 from textmill.data import noise
+from textmill.data.buckets import BucketLoader
+from textmill.data.loader import Batching
 from textmill.data.pieces import Pieces
 from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
-from textmill.data.view import ALL, Pair, Viewed, pair_batch
+from textmill.data.view import ALL, Pair, Viewed, ViewLoader, pair_batch
+from textmill.objectives import show
+from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
+from textmill.objectives.loss import losses_of_tokens
+from textmill.objectives.objective import WRITES_FROM_SOURCE, Objective, Purpose
+from textmill.objectives.text_evaluation import beside, bits, guessed
 from textmill.specs.objective import ContinueObjective, InfillingObjective, SpansObjective
 
 
@@ -191,3 +206,74 @@ class ContinueView(_Denoising):
 def _begins(hidden: np.ndarray) -> np.ndarray:
     """(n,) bool: the first token of each run."""
     return hidden & ~np.concatenate([[False], hidden[:-1]])
+
+
+def loader_of(view: Callable[..., Any]) -> Callable[[Any, TokenStore, Batching], ViewLoader | BucketLoader]:
+    """A loader of the rows a view makes.
+
+    A source cannot hold documents that do not see each other, so with best-fit each piece of a document is a row of
+    its own, and rows of nearly equal length make a batch.
+    """
+
+    def loader(spec: Any, store: TokenStore, how: Batching) -> ViewLoader | BucketLoader:
+        def rows(packing: str) -> Any:
+            return view(spec, store, how.sequence, how.tokens, packing)
+
+        if how.packing == "best-fit":
+            return BucketLoader(rows(how.packing), batch=how.batch, seed=how.seed)
+        return ViewLoader(rows(how.packing), how.batch, how.seed, lambda: rows("best-fit"))
+
+    return loader
+
+
+def denoised(given: EvaluationInput) -> EvaluationResult:
+    """Nats per token and accuracy of the target where its beginning is known; beside a unigram model of targets."""
+    spec: Any = given.recipe.objective
+    how = f"{spec.kind}|share:{spec.share:g}|span:{spec.span:g}|sequence:{given.recipe.sequence}"
+    found = guessed(given, "token accuracy", "token", how)
+    return replace(
+        found, scores=dict(sorted(found.scores.items(), key=lambda item: item[0] != "nats per token"))
+    )
+
+
+def continued(given: EvaluationInput) -> EvaluationResult:
+    """Bits per byte of each half of a text from the half before it; beside a unigram model and compressors."""
+    store: Any = given.loader.store
+    batches = given.loader.evaluation(given.rows, tokens=given.spec.tokens)
+    how = f"halves of {given.recipe.sequence}"
+    return beside(given, store, *bits(given.model, batches, store, given.spec, given.reporter, how))
+
+
+_DENOISES = Purpose(
+    "text2text-generation",
+    "denoising",
+    "Being trained further for a task that reads one text and writes another.",
+    WRITES_FROM_SOURCE,
+    "它只会补全残缺的文本，主要用作其他任务的起点；它会带有训练文本中的错误与偏见。",
+)
+_SHARED: dict[str, Any] = {
+    "losses": losses_of_tokens,
+    "show": show.of_pairs,
+    "writes": True,
+    "next": ("generate {run} 'Once upon a time'",),
+}
+INFILLING = Objective(
+    spec=InfillingObjective, loader=loader_of(InfillingView), measure=denoised, purpose=_DENOISES, **_SHARED
+)
+SPANS = Objective(
+    spec=SpansObjective, loader=loader_of(SpansView), measure=denoised, purpose=_DENOISES, **_SHARED
+)
+CONTINUE = Objective(
+    spec=ContinueObjective,
+    loader=loader_of(ContinueView),
+    measure=continued,
+    purpose=Purpose(
+        "text2text-generation",
+        "language modelling",
+        "Continuing text of the kind it was trained on, and studying how such a model is made. It has not been taught "
+        "to follow instructions or to hold a conversation.",
+        WRITES_FROM_SOURCE,
+        "它只会续写文本，可能写出不实或带有偏见的内容，也可能逐字复述训练文本；使用前请人工核对。",
+    ),
+    **_SHARED,
+)

@@ -1,0 +1,111 @@
+"""Rows made of the records of an example store: what the views of supervised objectives share.
+
+Texts stand between the tokenizer's `lead` and `tail`. What is to be said of a row is the objective's own affair.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textmill.base.errors import RecipeError
+from textmill.data.batch import Batch
+from textmill.data.examples import ExampleStore
+from textmill.data.special import SpecialTokens
+from textmill.data.view import ALL, Viewed, mask_of, padded
+
+
+class RecordView:
+    """Rows are stretches of records: all of it where it is short enough. `record` (R,) says which each is of."""
+
+    record: np.ndarray
+
+    def __init__(self, store: ExampleStore, tokens: SpecialTokens, room: int) -> None:
+        """room: tokens of a text that fit into a row. Raises RecipeError when there is none."""
+        if room < 1:
+            raise RecipeError(
+                "leaves no room for text beside the special tokens",
+                where="training.sequence",
+                advice="make it longer",
+            )
+        self.store, self.tokens = store, tokens
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    def rows_of(self, document: int, key: int) -> np.ndarray:
+        """The rows of a record, in every epoch the same."""
+        return np.arange(
+            np.searchsorted(self.record, document), np.searchsorted(self.record, document, side="right")
+        )
+
+    def sizes(self) -> np.ndarray:
+        """(R,) tokens of the text, or of the target of pairs."""
+        return self.lengths()[0]
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) tokens of a row, and (R,) of its source."""
+        raise NotImplementedError
+
+    def read_by(self, rows: np.ndarray) -> np.ndarray:
+        """(n, 2) pairs of a row and the record it reads."""
+        return np.stack([np.arange(len(rows)), self.record[rows]], axis=1)
+
+
+class TextView(RecordView):
+    """Rows that read one text; a subclass says which stretch of it and what is to be said.
+
+    begins, ends (R,): the stretch of the text
+    """
+
+    begins: np.ndarray
+    ends: np.ndarray
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) tokens of a row without those around it; there is no source."""
+        return self.ends - self.begins, np.zeros(len(self), dtype=np.int64)
+
+    def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
+        """The rows of a share, as wide as the whole batch."""
+        made = [self._row(int(row)) for row in rows]
+        width = max(len(row) for row in made)
+        pad = not all(len(row) == width for row in made)
+        rows, made = rows[share], made[share]
+        targets, owners = self.targets(rows, width)
+        batch = Batch(
+            inputs=torch.from_numpy(padded(made, width, self.tokens.pad)),
+            targets=targets,
+            mask=torch.from_numpy(mask_of(made, width)) if pad else None,
+            segments=self.segments(rows, width),
+            candidates=self.candidates(rows, width),
+        )
+        return Viewed(batch, owners, self.read_by(rows))
+
+    def _row(self, row: int) -> np.ndarray:
+        text = self.store.field("text", int(self.record[row]))[self.begins[row] : self.ends[row]]
+        return np.concatenate([self.tokens.lead, text, self.tokens.tail]).astype(np.int64)
+
+    def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
+        """What is to be said of rows, and the record of each target, -1 for none."""
+        raise NotImplementedError
+
+    def segments(self, rows: np.ndarray, width: int) -> Tensor | None:
+        """(B, T) where rows have two segments."""
+        return None
+
+    def candidates(self, rows: np.ndarray, width: int) -> Tensor | None:
+        """(B, T) bool where something may be said of some tokens only."""
+        return None
+
+
+class WholeTextView(TextView):
+    """Each record is one row; a text that is too long is cut at its end."""
+
+    def __init__(self, spec: Any, store: ExampleStore, sequence: int, tokens: SpecialTokens) -> None:
+        super().__init__(store, tokens, sequence - tokens.frame)
+        self.spec, self.record = spec, np.arange(len(store))
+        self.begins = np.zeros(len(store), dtype=np.int64)
+        self.ends = np.minimum(store.lengths("text"), sequence - tokens.frame)

@@ -1,0 +1,47 @@
+"""Each token from those before it: language modelling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textmill.data.loader import Batching, Loader
+from textmill.data.packing import PACKINGS
+from textmill.data.tokens import TokenStore
+from textmill.objectives import show
+from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
+from textmill.objectives.loss import losses_of_tokens
+from textmill.objectives.objective import WRITES, Objective, Purpose
+from textmill.objectives.text_evaluation import beside, language_model
+from textmill.specs.objective import CausalObjective
+
+
+def loader(spec: CausalObjective, store: TokenStore, how: Batching) -> Loader:
+    """Rows of running text, or of whole documents packed together."""
+    return Loader(PACKINGS[how.packing](store, how.sequence), how.batch, how.seed)
+
+
+def measure(given: EvaluationInput) -> EvaluationResult:
+    """Bits per byte, nats per token and perplexity; beside a unigram model and compressors."""
+    store: Any = given.loader.store
+    context = given.recipe.model.context
+    return beside(given, store, *language_model(given.model, store, given.spec, given.reporter, context))
+
+
+CAUSAL = Objective(
+    spec=CausalObjective,
+    loader=loader,
+    losses=losses_of_tokens,
+    show=show.of_tokens,
+    measure=measure,
+    writes=True,
+    next=("generate {run} 'Once upon a time'",),
+    purpose=Purpose(
+        "text-generation",
+        "language modelling",
+        "Continuing text of the kind it was trained on, and studying how such a model is made. It has not been taught "
+        "to follow instructions or to hold a conversation.",
+        WRITES,
+        "它只会续写文本，可能写出不实或带有偏见的内容，也可能逐字复述训练文本；使用前请人工核对。",
+        loads=True,
+    ),
+)

@@ -1,0 +1,144 @@
+"""A label for the whole text, or with `multiple` any number of labels."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textmill.data.batch import IGNORE, Batch
+from textmill.data.examples import ExampleStore
+from textmill.data.record_view import WholeTextView
+from textmill.metrics import labels
+from textmill.objectives.evaluation import EvaluationInput, EvaluationResult, predictions, result_of_records
+from textmill.objectives.loss import count_labels, cross_entropy, losses_by, widened
+from textmill.objectives.objective import SAYS, Objective, Purpose
+from textmill.objectives.records import TextReader, loader_of
+from textmill.objectives.show import ShownRow, tokens_read
+from textmill.specs.head import ClassifyHead, pooling_for
+from textmill.specs.objective import ClassifyObjective
+from textmill.text.document import Document
+
+_BLANKS_OR_COMMAS = re.compile(r"[\s,，、]+")
+
+
+class ClassifyReader(TextReader):
+    """value: numbers of its labels, one, or with `multiple` any number, each once."""
+
+    schema: ClassVar = {"text": "ids", "value": "int32"}
+    numbered = ("value",)
+    decided: ClassVar = ("text", "label", "multiple")
+
+    def value(self, document: Document) -> np.ndarray | str:
+        """The labels' numbers."""
+        name = self.spec.label
+        label = self.fact(document, name)
+        if label is None:
+            return f"no {name}"
+        if self.spec.multiple:
+            labels = list(dict.fromkeys(part for part in _BLANKS_OR_COMMAS.split(label) if part))
+        elif label.strip():
+            labels = [label.strip()]
+        else:
+            return f"the {name} is empty"
+        numbers = self._labels.take(labels)
+        return f"the {name} is none of the training part" if numbers is None else numbers
+
+
+class ClassifyView(WholeTextView):
+    """Targets (B,) int64, numbers of labels; with `multiple` (B, C) float32 of 0 and 1."""
+
+    def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
+        """The labels."""
+        values = [self.store.field("value", int(row)) for row in rows]
+        if not self.spec.multiple:
+            return torch.tensor([int(value[0]) for value in values]), rows.copy()
+        held = np.zeros((len(rows), len(self.store.labels or ())), dtype=np.float32)
+        for place, value in enumerate(values):
+            held[place, value] = 1
+        return torch.from_numpy(held), np.broadcast_to(rows[:, None], held.shape).copy()
+
+
+def head(spec: ClassifyObjective, family: str, store: ExampleStore) -> ClassifyHead:
+    """A logit for each label of the data, in their order. Raises RecipeError as `pooling_for`."""
+    pooling = pooling_for(spec.pooling, family)
+    return ClassifyHead(labels=tuple(store.labels or ()), multiple=spec.multiple, pooling=pooling)
+
+
+def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """One label a text, targets (B,): cross-entropy. Several, (B, C) float of 0, 1 or NaN: a sigmoid each."""
+    logits, targets = widened(model(batch)), batch.targets
+    if not targets.is_floating_point():
+        return cross_entropy(logits, targets), (targets != IGNORE).sum()
+    known = ~targets.isnan()
+    asked = targets[known].to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits[known], asked, reduction="sum"), known.sum()
+
+
+@torch.no_grad()
+def predict(model: Any, batch: Batch) -> Tensor:
+    """(B,) int64, the likeliest label; of several (B, C) bool, likelier than not."""
+    logits = widened(model(batch))
+    return logits > 0 if model.head.spec.multiple else logits.argmax(-1)
+
+
+def show(batch: Batch, row: int) -> ShownRow:
+    """The text, and the number of its label, or of all that hold."""
+    target = batch.targets[row]
+    label = None if target.dim() == 0 and int(target) == IGNORE else target.tolist()
+    if isinstance(label, list):  # 0 or 1 for each label
+        label = tuple(place for place, held in enumerate(label) if held == 1)
+    return ShownRow([token for _, token in tokens_read(batch, row)], label=label)
+
+
+def measure(given: EvaluationInput) -> EvaluationResult:
+    """Labels of whole texts; the baseline always says the commonest label of the training part."""
+    records, guess, truth = predictions(given, predict)
+    names = given.loader.store.labels
+    held = np.bincount(given.data.store("train").fields["value"][0], minlength=len(names))
+    common = int(held.argmax())
+    baseline = f"always {names[common]!r}"
+    if truth.ndim == 1:
+        scores, beside = (
+            labels.one_label(truth, side, len(names), **given.options)
+            for side in (guess, np.full_like(truth, common))
+        )
+        counts = labels.counts_of_one(truth, guess, len(names))
+        more = {"confusion": labels.confusion(truth, guess, names)}
+    else:
+        truth, always = truth > 0.5, np.zeros(truth.shape, dtype=bool)
+        always[:, common] = True
+        scores, beside = (
+            labels.several_labels(truth, side, **given.options, how="a label is said from 0.5")
+            for side in (guess, always)
+        )
+        counts = ((truth & guess).sum(0), (truth & ~guess).sum(0), (~truth & guess).sum(0))
+        more = {}
+    more |= {"by_label": labels.by_label(names, *counts)}
+    return result_of_records(given, records, scores, {baseline: beside}, truth.size, more)
+
+
+CLASSIFY = Objective(
+    spec=ClassifyObjective,
+    reader=ClassifyReader,
+    loader=loader_of(ClassifyView),
+    head=head,
+    losses=losses_by(loss, count_labels),
+    loss_unit="nats a label",
+    predict=predict,
+    show=show,
+    measure=measure,
+    next=("trace {run} 'a text to label'", "embed {run} 'a text to label'"),
+    purpose=Purpose(
+        "text-classification",
+        "text classification",
+        "Labelling texts of the kind it was trained on.",
+        SAYS,
+        "它只会为文本给出训练时见过的标签，任何文本都会得到标签，可能有误；使用前请人工核对。",
+        loads=True,
+    ),
+)

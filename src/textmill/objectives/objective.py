@@ -1,0 +1,91 @@
+"""What an objective is: one value that holds all the house knows of it. The table of them is objectives/table.py.
+
+To add one: a spec in specs/objective.py, a file here that ends in such a value, and its line in the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from textmill.data.batch import Batch
+from textmill.data.examples import ExampleStore
+from textmill.data.loader import AnyLoader, Batching
+from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
+from textmill.objectives.loss import Losses
+from textmill.objectives.records import Reader
+from textmill.objectives.show import ShownRow
+from textmill.specs.head import HeadSpec
+
+# Limits of models, in the words of their cards.
+WRITES = (
+    "It writes what is likely after the text before it, whether or not it is true. Check what it says.",
+    "It repeats the errors, gaps and prejudices of its training text, and knows nothing else.",
+    "It may repeat passages of its training text word for word. Do not publish it more widely than that text.",
+)
+WRITES_FROM_SOURCE = (
+    "It writes what is likely for its source, whether or not it is true. Check what it says.",
+    *WRITES[1:],
+)
+SAYS = (
+    "It says something of every text, also of one unlike any it was trained on.",
+    "It repeats the errors, gaps and prejudices of its training data, and knows nothing else.",
+    "What it was trained on can partly be inferred from it. Do not publish it more widely than that data.",
+)
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a model of an objective is for, in the words of its card.
+
+    pipeline: Hugging Face's name of the task. loads: whether `transformers.pipeline` of that name runs it.
+    chinese: one sentence on what it does and does not do.
+    """
+
+    pipeline: str
+    task: str
+    use: str
+    limits: tuple[str, ...]
+    chinese: str
+    loads: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Objective:
+    """One objective.
+
+    spec         its dataclass of specs/objective.py, which says the families it trains
+    loader       (spec, store, how) -> its batches. Raises RecipeError when the tokenizer lacks what it needs,
+                 TextmillError for an empty store
+    losses       (spec, sequence=, chunk=) -> what a model is trained and validated by; see Losses
+    loss_unit    what the mean of its loss is counted in, for messages
+    show         (batch, row) -> what a row reads, and what is to be said of it
+    measure      how well a model does; the first score is the headline
+    purpose      for the model card
+    next         commands to try with a published model; {run} is its name
+    writes       whether a model of it writes text: `generate` asks it
+    reader       what it takes from documents as records; None: it reads plain text
+    head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
+    predict      (model, batch) -> what a model with a head says of each row; no target is looked at
+    before_step  (model, spec, steps) -> what the loop calls with each step before it; None: nothing
+    """
+
+    spec: type[Any]
+    loader: Callable[[Any, Any, Batching], AnyLoader]
+    losses: Callable[..., Losses]
+    show: Callable[[Batch, int], ShownRow]
+    measure: Callable[[EvaluationInput], EvaluationResult]
+    purpose: Purpose
+    next: tuple[str, ...]
+    loss_unit: str = "nats a token"
+    writes: bool = False
+    reader: type[Reader] | None = None
+    head: Callable[[Any, str, ExampleStore], HeadSpec] | None = None
+    predict: Callable[[Any, Batch], Any] | None = None
+    before_step: Callable[[Any, Any, int], Callable[[int], None] | None] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The word a recipe names it by."""
+        return self.spec().kind

@@ -1,0 +1,156 @@
+"""What supervised objectives take from a document, as ids and labels, or why it cannot be used.
+
+A reader takes documents and gives, for each, a Record or the reason it was set aside: one of few fixed phrases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from textmill.data.buckets import BucketLoader
+from textmill.data.examples import ExampleStore, Record
+from textmill.data.loader import Batching
+from textmill.text.document import Document
+from textmill.tokenization.tokenizer import without_surrogates
+
+
+class _Labels:
+    """Labels numbered in the order they come, or, where they are known beforehand, as they are known."""
+
+    def __init__(self, known: tuple[str, ...] | None) -> None:
+        self._open = known is None
+        self._number = {label: number for number, label in enumerate(known or ())}
+
+    def take(self, labels: Sequence[str]) -> np.ndarray | None:
+        """Their numbers, or None when one of them is unknown."""
+        if self._open:
+            for label in labels:
+                self._number.setdefault(label, len(self._number))
+        elif any(label not in self._number for label in labels):
+            return None
+        return np.array([self._number[label] for label in labels], dtype=np.int64)
+
+    def settled(self) -> tuple[tuple[str, ...], np.ndarray | None]:
+        """The labels in the order of their final numbers, and (old number) -> final number."""
+        labels = tuple(self._number)
+        if not self._open:
+            return labels, None
+        order = sorted(labels)
+        final = {label: number for number, label in enumerate(order)}
+        return tuple(order), np.array([final[label] for label in labels], dtype=np.int64)
+
+
+class Reader:
+    """What an objective takes from documents.
+
+    schema   dtype of each field, that of the text first; "ids" are as wide as the vocabulary asks
+    numbered fields that hold numbers of labels
+    decided  fields of the objective's spec that decide what records hold: others change no store
+    """
+
+    schema: ClassVar[Mapping[str, str]] = {}
+    numbered: tuple[str, ...] = ()
+    decided: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
+        """labels: those of the training part, for the other parts: a record with any other is set aside there. Left
+        out: the labels that occur, sorted."""
+        self.spec, self.tokenizer = spec, tokenizer
+        self._labels = _Labels(labels)
+        ids = "uint16" if tokenizer.vocabulary <= 1 << 16 else "uint32"
+        self.fields = {name: ids if dtype == "ids" else dtype for name, dtype in self.schema.items()}
+
+    def labels(self) -> tuple[tuple[str, ...] | None, np.ndarray | None]:
+        """The labels by their numbers, and where each went that was numbered as it came."""
+        return self._labels.settled() if self.numbered else (None, None)
+
+    def read(self, documents: list[Document]) -> Iterator[Record | str]:
+        """A record for each document, in order, or the reason why not."""
+        made = [self.wanted(document) for document in documents]
+        texts = [text for item in made if not isinstance(item, str) for text in item[0]]
+        encoded = iter(self.tokenizer.encode_many(texts))
+        for item in made:
+            if isinstance(item, str):
+                yield item
+            else:
+                texts, finish = item
+                yield finish([next(encoded) for _ in texts])
+
+    def wanted(
+        self, document: Document
+    ) -> tuple[list[str], Callable[[list[np.ndarray]], Record | str]] | str:
+        """The texts to encode, and what makes a record of their ids."""
+        raise NotImplementedError
+
+    def text(self, document: Document, role: str) -> str | None:
+        """A text as the tokenizer reads it, so that characters, bytes and tokens can be held against each other."""
+        return _clean(document.texts.get(role))
+
+    def fact(self, document: Document, name: str) -> str | None:
+        """What is known of a document and is no text of it: a label, a number."""
+        return _clean(document.metadata.get(name))
+
+
+class TextReader(Reader):
+    """text: its ids; value: what is to be said of it."""
+
+    def value(self, document: Document) -> np.ndarray | str:
+        """The label or number, or why it cannot be used."""
+        raise NotImplementedError
+
+    def wanted(self, document: Document) -> Any:
+        """The text."""
+        text = self.text(document, self.spec.text)
+        if not text or not text.strip():
+            return lacks(self.spec.text, text)
+
+        def finish(ids: list[np.ndarray]) -> Record | str:
+            if not len(ids[0]):
+                return "no token is left"
+            value = self.value(document)
+            if isinstance(value, str):
+                return value
+            return Record({"text": ids[0], "value": value}, size(text))
+
+        return [text], finish
+
+
+def lacks(role: str, text: str | None) -> str:
+    """Why a text cannot be used that is not there, or blank."""
+    return f"no {role}" if text is None else f"the {role} is empty"
+
+
+def _clean(text: str | None) -> str | None:
+    return text if text is None or text.isascii() else without_surrogates(text)
+
+
+def size(text: str) -> int:
+    """UTF-8 bytes."""
+    return len(text.encode("utf-8"))
+
+
+def loader_of(view: Any) -> Callable[..., BucketLoader]:
+    """A loader of the rows a view makes of records, those of nearly equal length together; packing plays no part."""
+
+    def loader(spec: Any, store: ExampleStore, how: Batching) -> BucketLoader:
+        most = getattr(spec, "batch_tokens", None)
+        rows = view(spec, store, how.sequence, how.tokens)
+        return BucketLoader(rows, batch=None if most else how.batch, batch_tokens=most, seed=how.seed)
+
+    return loader
+
+
+def lossless(tokenizer: Any) -> bool:
+    """Whether a tokenizer's tokens stand for the text's bytes, every one of them; Textmill's own do."""
+    return bool(getattr(tokenizer, "lossless", True))
+
+
+def words_as_read(words: list[str], tokenizer: Any) -> list[str]:
+    """Words as they are encoded one by one, to tag them: with the blank before each where blanks are bytes like any
+    other. Who tags text must encode it in the same way."""
+    if not lossless(tokenizer):
+        return words
+    return [word if place == 0 else f" {word}" for place, word in enumerate(words)]

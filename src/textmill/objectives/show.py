@@ -1,0 +1,113 @@
+"""What training will read, looked at before it begins: the mask of the loss, the end of text, the overlap of parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from textmill.data.batch import IGNORE, Batch
+from textmill.data.loader import AnyLoader
+
+_NONE = -1  # the document of a place that is not read
+
+
+@dataclass(frozen=True, slots=True)
+class ShownToken:
+    """One token of a training row, as a person should see it."""
+
+    id: int  # what is read here; of a target, what is to be said
+    bears_loss: (
+        bool  # causal rows and targets: it is to be said, from what stands before; else: something is, of it
+    )
+    document: int | None = None  # which packed document it belongs to; None: the row is one stretch
+    target: int | None = None  # what is to be said here: the token that stood here, or the number of a tag
+    segment: int | None = None  # which segment it belongs to; None: there are none
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """One row of a batch.
+
+    tokens   what is read; of pairs, the target: its start, and then what is to be said
+    source   of pairs, what the encoder reads
+    label    what is to be said of the whole row: the number of a label, the numbers of all that hold, numbers, the
+             places of a span's first and last token among `tokens`, or 0 where the second segment follows the first
+             and 1 where it does not; None: nothing is
+    """
+
+    tokens: list[ShownToken]
+    source: list[ShownToken] | None = None
+    label: int | float | tuple[int | float, ...] | None = None
+
+
+def of_tokens(batch: Batch, row: int) -> ShownRow:
+    """Tokens that are said one after the other.
+
+    Token t + 1 of a row bears loss when target t does. The first token never does.
+    """
+    targets, tokens = batch.targets[row].tolist(), []
+    reads = tokens_read(batch, row)
+    documents = {place: token.document for place, token in reads}
+    for place, token in reads:
+        before = place - 1
+        learnt = targets[before] == token.id and documents.get(before, _NONE) == token.document
+        tokens.append(replace(token, bears_loss=place > 0 and learnt))
+        goes_on = documents.get(place + 1, _NONE) == token.document
+        if not goes_on and targets[place] != IGNORE:  # the last target of a document is no input
+            tokens.append(ShownToken(targets[place], True, token.document))
+    return ShownRow(tokens)
+
+
+def in_place(batch: Batch, row: int) -> ShownRow:
+    """Targets that stand where their token is: hidden tokens, tags."""
+    targets = batch.targets[row].tolist()
+    tokens = [
+        replace(token, bears_loss=True, target=targets[place]) if targets[place] != IGNORE else token
+        for place, token in tokens_read(batch, row)
+    ]
+    return ShownRow(tokens, label=None if batch.labels is None else int(batch.labels[row]))
+
+
+def of_pairs(batch: Batch, row: int) -> ShownRow:
+    """A source, and a target that is said of it."""
+    assert batch.source is not None
+    source = batch.source[row].tolist()
+    real = [True] * len(source) if batch.source_mask is None else batch.source_mask[row].tolist()
+    inputs, targets = batch.inputs[row].tolist(), batch.targets[row].tolist()
+    places = [place for place, _ in tokens_read(batch, row)]
+    tokens = [ShownToken(inputs[place], False) for place in places[:1]]
+    for place, following in zip(places, [*places[1:], None], strict=True):
+        if targets[place] != IGNORE:
+            tokens.append(ShownToken(targets[place], True))
+        elif following is not None:  # it is read, but was not to be said
+            tokens.append(ShownToken(inputs[following], False))
+    return ShownRow(
+        tokens, [ShownToken(token, False) for token, is_real in zip(source, real, strict=True) if is_real]
+    )
+
+
+def tokens_read(batch: Batch, row: int) -> list[tuple[int, ShownToken]]:
+    """(place, token) of what a row reads, padding left out."""
+    inputs = batch.inputs[row].tolist()
+    real = [True] * len(inputs) if batch.mask is None else batch.mask[row].tolist()
+    documents: list[int | None] = [None] * len(inputs)
+    segments: list[int | None] = [None] * len(inputs)
+    if batch.documents is not None:
+        documents = list(batch.documents[row].tolist())
+    if batch.segments is not None:
+        segments = list(batch.segments[row].tolist())
+    return [
+        (place, ShownToken(inputs[place], False, documents[place], None, segments[place]))
+        for place in range(len(inputs))
+        if real[place]
+    ]
+
+
+def end_is_trained(loader: AnyLoader, end: int, steps: int = 50) -> int | None:
+    """The first of the first `steps` steps in which the end-of-text id is a target; None: in none of them.
+
+    A model that never saw the end as a target does not stop by itself.
+    """
+    for step in range(steps):
+        if bool((loader.batch(step).targets == end).any()):
+            return step
+    return None

@@ -1,0 +1,252 @@
+"""The stretch of the text that answers a question (Devlin et al. 2019, section 4.2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textmill.data.batch import IGNORE, Batch
+from textmill.data.examples import ExampleStore, Record
+from textmill.data.record_view import TextView
+from textmill.data.special import SpecialTokens
+from textmill.metrics import answers
+from textmill.models.heads import best_span
+from textmill.objectives.evaluation import (
+    EXAMPLES,
+    EvaluationInput,
+    EvaluationResult,
+    record_batches,
+    result_of_records,
+)
+from textmill.objectives.loss import cross_entropy, losses_by, widened
+from textmill.objectives.objective import SAYS, Objective, Purpose
+from textmill.objectives.records import Reader, loader_of, lossless, size
+from textmill.objectives.show import ShownRow, tokens_read
+from textmill.specs.head import SpanHead
+from textmill.specs.objective import SpanObjective
+from textmill.text.document import Document
+
+
+class SpanReader(Reader):
+    """text, question: ids of passage and question; value: first and last token of the answer in the passage."""
+
+    schema: ClassVar = {"text": "ids", "question": "ids", "value": "int32"}
+    decided: ClassVar = ("passage", "question", "answer")
+
+    def wanted(self, document: Document) -> Any:
+        """The passage, what stands before the answer, and the answer; where it occurs several times, the first."""
+        spec = self.spec
+        text, question, answer = (self.text(document, role) for role in spec.roles)
+        if text is None:
+            return f"no {spec.passage}"
+        if question is None or not question.strip():
+            return f"no {spec.question}"
+        if answer is None or not answer.strip():
+            return f"no {spec.answer}"
+        answer = answer.strip()
+        place = text.find(answer)
+        if place < 0:
+            return f"the {spec.answer} does not stand in the {spec.passage}"
+        parts = [] if lossless(self.tokenizer) else [text[:place], answer, text[place + len(answer) :]]
+
+        def finish(ids: list[np.ndarray]) -> Record | str:
+            span = self._by_bytes(ids[0], text, place, answer) if not parts else _by_parts(ids[0], ids[2:])
+            if span is None or not len(ids[1]):
+                return f"the {spec.answer} is not made of whole tokens"
+            return Record({"text": ids[0], "question": ids[1], "value": np.array(span)}, size(answer))
+
+        return [text, question, *parts], finish
+
+    def _by_bytes(self, ids: np.ndarray, text: str, place: int, answer: str) -> tuple[int, int]:
+        """The tokens that hold any byte of the answer."""
+        start = size(text[:place])
+        ends = np.cumsum([len(self.tokenizer.token_bytes(int(token))) for token in ids])
+        return (
+            int(np.searchsorted(ends, start, side="right")),
+            int(np.searchsorted(ends, start + size(answer), side="left")),
+        )
+
+
+def _by_parts(whole: np.ndarray, parts: list[np.ndarray]) -> tuple[int, int] | None:
+    """The answer's tokens, if the text's are those of what stands before it, of itself and of what follows."""
+    before, answer, _ = parts
+    if not len(answer) or not np.array_equal(np.concatenate(parts), whole):
+        return None
+    return len(before), len(before) + len(answer) - 1
+
+
+class SpanView(TextView):
+    """`lead question separator text tail`, segments 0 and 1; targets (B, 2), the answer's first and last token.
+
+    A long text is read in windows that overlap by half; in one that does not hold the whole answer the target is the
+    row's first token, twice, which stands for "not here" (Devlin et al. 2019, section 4.3). A question is cut to half
+    of a row.
+    """
+
+    def __init__(
+        self, spec: SpanObjective, store: ExampleStore, sequence: int, tokens: SpecialTokens
+    ) -> None:
+        """Raises RecipeError when the tokenizer has no separator, or rows are too short."""
+        self._separator = tokens.need_separator()
+        room = sequence - tokens.frame - 1
+        super().__init__(store, tokens, room // 2)
+        self._questions = np.minimum(store.lengths("question"), room // 2)
+        texts, windows = store.lengths("text"), room - self._questions
+        counts = 1 + -(-np.maximum(texts - windows, 0) // np.maximum(windows // 2, 1))
+        self.record = np.repeat(np.arange(len(store)), counts)
+        number = np.arange(len(self.record)) - np.repeat(np.cumsum(counts) - counts, counts)
+        window = windows[self.record]
+        self.begins = number * np.maximum(window // 2, 1)
+        self.ends = np.minimum(self.begins + window, texts[self.record])
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) tokens of question and text; there is no source."""
+        return self.ends - self.begins + self._questions[self.record], np.zeros(len(self), dtype=np.int64)
+
+    def _row(self, row: int) -> np.ndarray:
+        record = int(self.record[row])
+        question = self.store.field("question", record)[: self._questions[record]]
+        text = self.store.field("text", record)[self.begins[row] : self.ends[row]]
+        parts = [self.tokens.lead, question, [self._separator], text, self.tokens.tail]
+        return np.concatenate(parts).astype(np.int64)
+
+    def text_at(self, rows: np.ndarray) -> np.ndarray:
+        """(B,) where the text begins in each row."""
+        return len(self.tokens.lead) + self._questions[self.record[rows]] + 1
+
+    def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
+        """First and last token of the answer, counted from the row's first."""
+        spans = np.array([self.store.field("value", int(self.record[row])) for row in rows]).reshape(-1, 2)
+        inside = (spans[:, 0] >= self.begins[rows]) & (spans[:, 1] < self.ends[rows])
+        spans = spans - self.begins[rows][:, None] + self.text_at(rows)[:, None]
+        targets = np.where(inside[:, None], spans, 0).astype(np.int64)
+        return torch.from_numpy(targets), np.repeat(self.record[rows][:, None], 2, axis=1)
+
+    def candidates(self, rows: np.ndarray, width: int) -> Tensor:
+        """The tokens of the text."""
+        places, start = np.arange(width), self.text_at(rows)[:, None]
+        return torch.from_numpy(
+            (places >= start) & (places < start + (self.ends - self.begins)[rows][:, None])
+        )
+
+    def segments(self, rows: np.ndarray, width: int) -> Tensor:
+        """0 up to the separator after the question, 1 from there to the row's last token."""
+        places, start = np.arange(width), self.text_at(rows)[:, None]
+        stop = start + (self.ends - self.begins)[rows][:, None] + len(self.tokens.tail)
+        return torch.from_numpy(((places >= start) & (places < stop)).astype(np.int64))
+
+
+def head(spec: SpanObjective, family: str, store: ExampleStore) -> SpanHead:
+    """Logits of the first and the last token."""
+    return SpanHead()
+
+
+def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Targets (B, 2), the first and last token of a span: the mean of both cross-entropies over a row's real tokens.
+
+    A row where either is IGNORE bears no loss (Devlin et al. 2019, section 4.2; there padding shares in the sum).
+    """
+    logits = widened(model(batch))  # (B, T, 2)
+    if batch.mask is not None:
+        logits = logits.masked_fill(~batch.mask[..., None], -math.inf)
+    bears = (batch.targets != IGNORE).all(1)
+    return cross_entropy(logits[bears].transpose(1, 2).flatten(0, 1), batch.targets[bears].flatten()) / 2, (
+        bears.sum()
+    )
+
+
+def count_spans(batch: Batch) -> int:
+    """Rows of a batch whose span is known."""
+    return int((batch.targets != IGNORE).all(1).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """first, last (B,) int64: tokens of the likeliest span, counted from the row's first.
+
+    odds (B,): the log of how much likelier it is than "not here", which is said by the row's first token (Devlin et
+    al. 2019, section 4.3). Windows of one text were trained apart, so these compare over them, and logits do not.
+    """
+
+    first: Tensor
+    last: Tensor
+    odds: Tensor
+
+
+@torch.no_grad()
+def predict(model: Any, batch: Batch) -> Spans:
+    """The likeliest answer in each row, within its text (`batch.candidates`)."""
+    logits = widened(model(batch))
+    spans = best_span(logits, batch.mask if batch.candidates is None else batch.candidates)
+    chosen = logits.gather(1, spans[..., None].expand(-1, -1, 2))
+    return Spans(spans[:, 0], spans[:, 1], chosen[:, 0, 0] + chosen[:, 1, 1] - logits[:, 0].sum(-1))
+
+
+def show(batch: Batch, row: int) -> ShownRow:
+    """Question and text, and the places of the answer."""
+    first, last = batch.targets[row].tolist()
+    read = tokens_read(batch, row)
+    tokens = [replace(token, bears_loss=first <= place <= last) for place, token in read]
+    where = {place: number for number, (place, _) in enumerate(read)}
+    known = first in where and last in where
+    return ShownRow(tokens, label=(where[first], where[last]) if known else None)
+
+
+def measure(given: EvaluationInput) -> EvaluationResult:
+    """Stretches of texts that answer questions; the baseline says the text's first tokens, as many as usual."""
+    store, objective = given.loader.store, given.recipe.objective
+    assert isinstance(objective, SpanObjective)
+    best: dict[int, tuple[float, int, int]] = {}
+    for batch in record_batches(given):
+        said, view = predict(given.model, batch.batch), given.loader.view
+        begins = torch.from_numpy(view.begins[batch.rows] - view.text_at(batch.rows))  # row to text
+        spans = zip(
+            said.odds.tolist(), (said.first + begins).tolist(), (said.last + begins).tolist(), strict=True
+        )
+        for record, found in zip(view.record[batch.rows].tolist(), spans, strict=True):
+            best[record] = max(best.get(record, found), found)
+    chosen = np.array(sorted(best))
+    texts = [store.field("text", record) for record in chosen.tolist()]
+    places = [best[record][1:] for record in chosen.tolist()]
+    said = [
+        given.data.tokenizer.decode(text[first : last + 1])
+        for text, (first, last) in zip(texts, places, strict=True)
+    ]
+    spans = given.data.store("train").fields["value"][0].reshape(-1, 2)
+    usual = int(np.median(spans[:, 1] - spans[:, 0] + 1))
+    opening = [given.data.tokenizer.decode(text[:usual]) for text in texts]
+    documents = given.documents(chosen)
+    truth = [document.texts[objective.answer].strip() for document in documents]
+    scores, beside = (answers.answered(truth, side, **given.options) for side in (said, opening))
+    examples = [
+        {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
+        for document, true, answer in zip(documents[:EXAMPLES], truth, said, strict=False)
+    ]
+    baselines = {f"the first {usual} tokens": beside}
+    return result_of_records(given, chosen, scores, baselines, len(chosen), {"examples": examples})
+
+
+SPAN = Objective(
+    spec=SpanObjective,
+    reader=SpanReader,
+    loader=loader_of(SpanView),
+    head=head,
+    losses=losses_by(loss, count_spans),
+    loss_unit="nats an answer",
+    predict=predict,
+    show=show,
+    measure=measure,
+    next=("trace {run} 'a text to search'", "embed {run} 'a text to search'"),
+    purpose=Purpose(
+        "question-answering",
+        "extractive question answering",
+        "Finding the stretch of a given text that answers a question.",
+        SAYS,
+        "它只会从给定文本中摘出一段作为答案，没有答案时也会摘；使用前请人工核对。",
+    ),
+)

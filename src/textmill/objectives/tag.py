@@ -1,0 +1,199 @@
+"""A tag for each word, and the entities that tags mark; with `crf` tags are scored as a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textmill.data.batch import IGNORE, Batch
+from textmill.data.examples import ExampleStore, Record
+from textmill.data.record_view import TextView
+from textmill.data.special import SpecialTokens
+from textmill.data.view import padded
+from textmill.metrics import labels, tags
+from textmill.objectives.evaluation import (
+    EvaluationInput,
+    EvaluationResult,
+    record_batches,
+    result_of_records,
+)
+from textmill.objectives.loss import count_targets, losses_by, sum_of_nats, widened
+from textmill.objectives.objective import SAYS, Objective, Purpose
+from textmill.objectives.records import Reader, lacks, loader_of, size, words_as_read
+from textmill.objectives.show import in_place
+from textmill.specs.head import TagHead
+from textmill.specs.objective import TagObjective
+from textmill.text.document import Document
+
+
+class TagReader(Reader):
+    """text: ids; value: the tag of each, IGNORE for all but the first token of a word."""
+
+    schema: ClassVar = {"text": "ids", "value": "int32"}
+    numbered = ("value",)
+    decided: ClassVar = ("text", "tags")
+
+    def wanted(self, document: Document) -> Any:
+        """Every word by itself, with the blank before it, so that tokens never cross words."""
+        name = self.spec.tags
+        tags = self.fact(document, name)
+        text = self.text(document, self.spec.text)
+        if tags is None:
+            return f"no {name}"
+        if not text or not text.strip():
+            return lacks(self.spec.text, text)
+        words = text.split()
+        if len(words) != len(tags.split()):
+            return f"there are not as many {name} as words"
+
+        def finish(ids: list[np.ndarray]) -> Record | str:
+            if not all(len(part) for part in ids):
+                return "a word has no token"
+            numbers = self._labels.take(tags.split())
+            if numbers is None:
+                return f"one of the {name} is none of the training part"
+            sizes = np.array([len(part) for part in ids])
+            value = np.full(int(sizes.sum()), IGNORE, dtype=np.int64)
+            value[np.cumsum(sizes) - sizes] = numbers
+            return Record({"text": np.concatenate(ids), "value": value}, size(" ".join(words)))
+
+        return words_as_read(words, self.tokenizer), finish
+
+
+class TagView(TextView):
+    """Targets (B, T): tags, IGNORE for all but a word's first token. A text that is too long is several rows, each of
+    whole words unless one word is longer than a row."""
+
+    def __init__(self, spec: TagObjective, store: ExampleStore, sequence: int, tokens: SpecialTokens) -> None:
+        room = sequence - tokens.frame
+        super().__init__(store, tokens, room)
+        begins, ends, record = [], [], []
+        for index, length in enumerate(store.lengths("text").tolist()):
+            cuts = [0, length] if length <= room else _word_cuts(store.field("value", index), room)
+            begins += cuts[:-1]
+            ends += cuts[1:]
+            record += [index] * (len(cuts) - 1)
+        self.begins, self.ends, self.record = (
+            np.array(side, dtype=np.int64) for side in (begins, ends, record)
+        )
+
+    def candidates(self, rows: np.ndarray, width: int) -> Tensor:
+        """The first token of each word."""
+        return self.targets(rows, width)[0] != IGNORE
+
+    def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
+        """The tags, where the words' first tokens stand."""
+        lead = np.full(len(self.tokens.lead), IGNORE)
+        tags = [
+            np.concatenate(
+                [
+                    lead,
+                    self.store.field("value", int(self.record[row]))[self.begins[row] : self.ends[row]],
+                ]
+            )
+            for row in rows
+        ]
+        targets = padded(tags, width, IGNORE)
+        return torch.from_numpy(targets), np.where(targets != IGNORE, self.record[rows][:, None], -1)
+
+
+def _word_cuts(tags: np.ndarray, room: int) -> list[int]:
+    """Where rows of at most `room` tokens begin and end: as late as possible, at the beginning of a word."""
+    words = np.append(np.flatnonzero(tags != IGNORE), len(tags))
+    cuts = [0]
+    while cuts[-1] < len(tags):
+        last = int(words[np.searchsorted(words, cuts[-1] + room, side="right") - 1])
+        cuts.append(last if last > cuts[-1] else min(cuts[-1] + room, len(tags)))
+    return cuts
+
+
+def head(spec: TagObjective, family: str, store: ExampleStore) -> TagHead:
+    """A logit for each tag of the data, in their order."""
+    return TagHead(labels=tuple(store.labels or ()), crf=spec.crf)
+
+
+def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Targets (B, T): cross-entropy of each tag or, with a CRF, -log p of each row's tags together."""
+    bears = batch.targets != IGNORE
+    if model.head.crf is None:
+        return sum_of_nats(model, model.hidden(batch), batch.targets), bears.sum()
+    return model.head.crf.nats(widened(model(batch)), batch.targets, bears).sum(), bears.sum()
+
+
+@torch.no_grad()
+def predict(model: Any, batch: Batch) -> Tensor:
+    """(B, T) int64: the tag of each word where its first token stands (`batch.candidates`), IGNORE elsewhere.
+
+    With a CRF the likeliest sequence of tags over those places (Viterbi).
+    """
+    logits, words = widened(model(batch)), batch.candidates
+    if words is None:
+        words = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
+    said = logits.argmax(-1) if model.head.crf is None else model.head.crf.best(logits, words)
+    return torch.where(words, said, IGNORE)
+
+
+def measure(given: EvaluationInput) -> EvaluationResult:
+    """Tags of words, and the entities they mark; the baseline always says the commonest tag of the training part."""
+    store, view = given.loader.store, given.loader.view
+    rows: dict[int, tuple[list[int], list[int]]] = {}
+    for batch in record_batches(given):
+        guess, truth = predict(given.model, batch.batch), batch.batch.targets
+        for place, row in enumerate(batch.rows.tolist()):
+            there = guess[place] != IGNORE
+            rows[row] = truth[place][there].tolist(), guess[place][there].tolist()
+    found: dict[int, tuple[list[str], list[str]]] = {}
+    for row in sorted(rows):  # a text that is longer than a row is read in several
+        for side, more in zip(found.setdefault(int(view.record[row]), ([], [])), rows[row], strict=True):
+            side += [store.labels[number] for number in more]
+    truth, guess = [one for one, _ in found.values()], [two for _, two in found.values()]
+    values = given.data.store("train").fields["value"][0]
+    common = store.labels[int(np.bincount(values[values != IGNORE], minlength=len(store.labels)).argmax())]
+    always = [[common] * len(one) for one in truth]
+    marked = tags.marks_entities(store.labels)
+    scores, beside = (
+        tags.tagged(truth, side, entities_too=marked, **given.options) for side in (guess, always)
+    )
+    more = _confused(truth, guess, store.labels)
+    if marked:
+        more["by_type"] = tags.by_type(truth, guess)
+    words = sum(map(len, truth))
+    return result_of_records(
+        given, np.array(list(found)), scores, {f"always {common!r}": beside}, words, more
+    )
+
+
+def _confused(
+    truth: Sequence[Sequence[str]], guess: Sequence[Sequence[str]], names: Sequence[str]
+) -> dict[str, Any]:
+    number = {name: place for place, name in enumerate(names)}
+    one, two = (
+        np.array([number[tag] for text in side for tag in text], dtype=np.int64) for side in (truth, guess)
+    )
+    return {"confusion": labels.confusion(one, two, names)}
+
+
+TAG = Objective(
+    spec=TagObjective,
+    reader=TagReader,
+    loader=loader_of(TagView),
+    head=head,
+    losses=losses_by(loss, count_targets),
+    loss_unit="nats a tag",
+    predict=predict,
+    show=in_place,
+    measure=measure,
+    next=("trace {run} 'a text to tag'", "embed {run} 'a text to tag'"),
+    purpose=Purpose(
+        "token-classification",
+        "tagging",
+        "Tagging the words of texts of the kind it was trained on.",
+        SAYS,
+        "它只会为文中的词给出训练时见过的标记，可能有误；使用前请人工核对。",
+        loads=True,
+    ),
+)

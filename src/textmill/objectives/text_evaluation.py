@@ -1,0 +1,133 @@
+"""How well a model of plain text does: bits per byte of text, and nats and accuracy of the tokens it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from textmill.base.console import Reporter
+from textmill.data.batch import IGNORE
+from textmill.data.loader import Scored, evaluation_batches
+from textmill.data.tokens import TokenStore
+from textmill.metrics import baselines, guesses, perplexity
+from textmill.metrics.score import Score
+from textmill.objectives.evaluation import POSITIONS, EvaluationInput, EvaluationResult
+from textmill.objectives.scoring import Look, nothing, score_documents, score_guesses
+from textmill.specs.recipe import EvaluationSpec
+
+_OVERLAP = 0.5  # share of the context that later pieces of a long document start with
+_COUNTED = 1 << 21  # training tokens a unigram model of targets is counted from, at most
+
+
+def language_model(
+    model: Any, store: TokenStore, spec: EvaluationSpec, reporter: Reporter, context: int
+) -> tuple[EvaluationResult, np.ndarray]:
+    """Bits per byte of a store under any model that goes on with text, and the documents that were scored.
+
+    Raises TextmillError when the store is empty.
+    """
+    overlap = int(context * _OVERLAP)
+    rows = max(1, POSITIONS // context)
+    batches = evaluation_batches(store, context, rows, overlap=overlap, tokens=spec.tokens)
+    return bits(model, batches, store, spec, reporter, f"context:{context}|overlap:{overlap}")
+
+
+def bits(
+    model: Any,
+    batches: Iterable[Scored],
+    store: TokenStore,
+    spec: EvaluationSpec,
+    reporter: Reporter,
+    how: str,
+) -> tuple[EvaluationResult, np.ndarray]:
+    """Bits per byte of what batches of a store ask for, and the documents that were scored."""
+    total = min(store.tokens, spec.tokens or store.tokens)
+    nats, targets = score_documents(
+        model,
+        batches,
+        len(store),
+        progress=lambda done: reporter.progress("scoring", done, total, "tokens"),
+    )
+    # A sample cuts documents short: their bytes count in the share of their tokens that was scored.
+    lengths = store.offsets[1:] - store.offsets[:-1]
+    read = targets > 0
+    sizes = store.bytes * (targets / lengths)
+    scores = perplexity.language_model(
+        nats[read], targets[read], sizes[read], resamples=spec.bootstrap, how=how
+    )
+    found = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
+    return found, np.flatnonzero(read)
+
+
+def beside(
+    given: EvaluationInput, store: TokenStore, measured: EvaluationResult, chosen: np.ndarray
+) -> EvaluationResult:
+    """The same with what it should beat: baselines on the `chosen` documents, those the model was scored on."""
+    given.reporter.note("scoring the baselines on the same text")
+    spec = given.spec
+    found: dict[str, Score] = {}
+    if "unigram" in spec.baselines:
+        ids = [store.document(document) for document in chosen]
+        found["unigram"] = baselines.unigram(
+            given.data.store("train").ids,
+            np.concatenate(ids),
+            np.cumsum([0, *map(len, ids)]),
+            store.bytes[chosen],
+            store.vocabulary,
+            resamples=spec.bootstrap,
+        )
+    if names := [name for name in spec.baselines if name != "unigram"]:
+        test = (document.text for document in given.documents(chosen))
+        train = (document.text for document in given.data.documents("train"))
+        found |= baselines.compressors(names, train, test, limit=spec.baseline_bytes)
+    return measured.with_baselines({name: {"bits per byte": found[name]} for name in spec.baselines})
+
+
+def guessed(
+    given: EvaluationInput, accuracy: str, what: str, how: str, look: Look = nothing
+) -> EvaluationResult:
+    """Nats and accuracy of the targets an objective makes of text, and those of a unigram model of them."""
+    loader, store = given.loader, given.loader.store
+    batches = loader.evaluation(given.rows, tokens=given.spec.tokens)
+    nats, hits, targets = score_guesses(
+        given.model,
+        batches,
+        len(store),
+        progress=lambda done: given.reporter.progress("scoring", done, unit="tokens"),
+        look=look,
+    )
+    read = targets > 0
+    options: dict[str, Any] = {"accuracy": accuracy, "what": what, **given.options}
+    scores = guesses.token_scores(nats[read], hits[read], targets[read], how=how, **options)
+    found = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(store.bytes[read].sum()))
+    if "unigram" not in given.spec.baselines:
+        return found
+    given.reporter.note("scoring the baseline on the same text")
+    counts = _counts(given)
+    again = loader.evaluation(given.rows, tokens=given.spec.tokens)
+    nats, hits = _unigram(again, guesses.unigram_nats(counts), len(store))
+    said = f"unigram|-ln((c+1)/(N+V))|N:{int(counts.sum())}|V:{len(counts)}|{how}"
+    beside = guesses.token_scores(nats[read], hits[read], targets[read], how=said, **options)
+    return found.with_baselines({"unigram": beside})
+
+
+def _counts(given: EvaluationInput) -> np.ndarray:
+    """(V,) how often each token is a target of the training part, or of a sample of it."""
+    counts = np.zeros(given.model.vocabulary, dtype=np.int64)
+    for scored in given.data.loader("train").evaluation(given.rows, tokens=_COUNTED):
+        targets = scored.batch.targets
+        counts += np.bincount(targets[targets != IGNORE].numpy(), minlength=len(counts))
+    return counts
+
+
+def _unigram(batches: Iterable[Scored], costs: np.ndarray, documents: int) -> tuple[np.ndarray, np.ndarray]:
+    """(nats (D,), hits (D,)) of always saying the commonest token, at these costs (V,)."""
+    nats, hits, commonest = np.zeros(documents), np.zeros(documents), int(costs.argmin())
+    for scored in batches:
+        there = scored.batch.targets != IGNORE
+        targets, owners = scored.batch.targets[there].numpy(), scored.documents[there].numpy()
+        nats += np.bincount(owners, costs[targets], documents)
+        hits += np.bincount(owners, targets == commonest, documents)
+    return nats, hits

@@ -1,0 +1,186 @@
+"""The three artifacts a run reads: what decides each, and how it is made.
+
+`decides` is plain data. With the ids of its parents it is the key an artifact is found by, so it names whatever its
+content depends on and nothing else. `make` writes the files into a directory that appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from textmill.base import schema
+from textmill.base.errors import RecipeError
+from textmill.base.files import content_id, sha256_file, value_id, write_text
+from textmill.specs.cleaning import PersonalDataStep
+from textmill.specs.recipe import Recipe
+from textmill.stages.workspace.forget_list import forgotten
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.run_data import PARTS
+from textmill.stages.workspace.workspace import Workspace
+from textmill.text.cleaning.privacy.step import secret_id
+from textmill.text.cleaning.steps import STEP_FILES
+from textmill.text.corpus import build
+from textmill.text.corpus.build import Runner
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.sources import table
+from textmill.tokenization import load
+
+_PARTS_SECONDS = 7 * 24 * 3600  # how long what was half done is kept when another corpus is made
+Parents = Mapping[str, Artifact]  # by kind
+
+
+class Preparation(Protocol):
+    """One artifact to be found or made. `parents`: the kinds it is made from."""
+
+    kind: str
+    version: int
+
+    @property
+    def parents(self) -> tuple[str, ...]: ...
+    def decides(self) -> dict[str, Any]: ...
+    def make(self, directory: Path, parents: Parents) -> None: ...
+
+
+@dataclass
+class Collection:
+    """The corpus: sources read, prepared, split. What cannot be used is set aside with its reason.
+
+    run: who makes the units of it; None: as many processes as there are cores. Killed and called again, it goes on
+    with the units that were finished.
+    """
+
+    recipe: Recipe
+    workspace: Workspace
+    run: Runner | None = None
+    kind = "corpus"
+    version = 3
+    parents = ()
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError when a file that a step reads is missing."""
+        spec, base = self.recipe.corpus, Path.cwd()
+        self.inputs = [list(pair) for source in spec.sources for pair in table.fingerprint(source, base)]
+        self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
+        self.forgotten = forgotten(self.workspace)
+
+    def decides(self) -> dict[str, Any]:
+        """The recipe's corpus table, the hashes of all that is read, and what is to be left out."""
+        decided = schema.write(self.recipe.corpus) | {"inputs": content_id(json.dumps(self.inputs))}
+        return decided | ({"forgotten": value_id(sorted(self.forgotten))} if self.forgotten else {})
+
+    @property
+    def units(self) -> Path:
+        """Where finished units of it are kept until all are."""
+        return self.workspace.root / "corpus" / f".parts-{value_id(self.decides())[:16]}"
+
+    def make(self, directory: Path, parents: Parents) -> None:
+        """Read, clean and split."""
+        for folder in self.units.parent.glob(".parts-*"):  # what other recipes left half done long ago
+            if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
+                build.clear(folder)
+        build.build(
+            directory,
+            self.recipe.corpus,
+            Path.cwd(),
+            self.units,
+            run=self.run,
+            forgotten=self.forgotten,
+            progress=self.workspace.reporter.bytes,
+        )
+        lines = (
+            json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in self.inputs
+        )
+        write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def _step_files(recipe: Recipe, base: Path) -> Iterator[tuple[str, str]]:
+    """(name, hash) of what steps read beside documents: files, a secret. Raises RecipeError when one is missing."""
+    for step in recipe.corpus.steps:
+        for name in STEP_FILES.get(type(step), lambda spec: ())(step):
+            path = base / Path(name).expanduser()
+            if not path.is_file():
+                raise RecipeError("there is no such file", where=f"corpus.steps, {step.kind}: {name}")
+            yield name, sha256_file(path)
+        if isinstance(step, PersonalDataStep) and (told := secret_id(step)):
+            yield "secret", told
+
+
+@dataclass
+class LearntTokenizer:
+    """The tokenizer: trained on the training part, or the one the recipe names."""
+
+    recipe: Recipe
+    kind = "tokenizer"
+    version = 1
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The corpus, where it is trained."""
+        return () if self.recipe.tokenizer.path is not None else ("corpus",)
+
+    def decides(self) -> dict[str, Any]:
+        """The recipe's tokenizer table, and the file it names.
+
+        Raises RecipeError when there is no such file.
+        """
+        spec = schema.write(self.recipe.tokenizer)
+        if (named := self.recipe.tokenizer.path) is None:
+            return spec
+        if not Path(named).is_file():
+            raise RecipeError("there is no such file", where=f"tokenizer.path: {named}")
+        return spec | {"file": sha256_file(Path(named))}
+
+    def make(self, directory: Path, parents: Parents) -> None:
+        """Learn it, or take it over."""
+        from textmill.tokenization import training
+
+        documents = Corpus(parents["corpus"].path).documents("train") if parents else ()
+        texts = (text for document in documents for text in document.texts.values())
+        training.train(self.recipe.tokenizer, texts).save(directory / "tokenizer.json")
+
+
+@dataclass
+class EncodedTokens:
+    """Every part of the corpus as numbers: plain text in a token store, records in an example store."""
+
+    recipe: Recipe
+    kind = "tokens"
+    version = 1
+    parents = ("corpus", "tokenizer")
+
+    @property
+    def reader(self) -> Any:
+        """What the objective takes from documents as records; None: it reads plain text."""
+        from textmill.objectives.table import objective_of
+
+        return objective_of(self.recipe.objective).reader
+
+    def decides(self) -> dict[str, Any]:
+        """What records hold, by the objective; plain text is the same for all."""
+        reader, spec = self.reader, self.recipe.objective
+        if reader is None:
+            return {}
+        return {"kind": spec.kind} | {
+            name: value for name, value in schema.write(spec).items() if name in reader.decided
+        }
+
+    def make(self, directory: Path, parents: Parents) -> None:
+        """Encode. The labels of the training part are those of all parts."""
+        from textmill.data import examples, tokens
+
+        tokenizer, corpus = load.load(parents["tokenizer"].path), Corpus(parents["corpus"].path)
+        reader, labels = self.reader, None
+        for part in PARTS:
+            if reader is None:
+                tokens.write(directory / part, corpus.documents(part), tokenizer)
+                continue
+            made = examples.write(
+                directory / part, corpus.documents(part), reader(self.recipe.objective, tokenizer, labels)
+            )
+            if part == "train" and made["labels"] is not None:
+                labels = tuple(made["labels"])

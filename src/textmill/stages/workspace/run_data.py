@@ -1,0 +1,164 @@
+"""What a run reads, opened once: tokenizer, corpus, stores, loaders, the model that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
+from textmill.base.files import read_json
+from textmill.data.examples import ExampleStore
+from textmill.data.tokens import Texts, TokenStore
+from textmill.specs.head import HeadSpec
+from textmill.specs.recipe import Recipe
+from textmill.stages.workspace.lineage import Artifact
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.document import Document
+from textmill.tokenization import load
+
+if TYPE_CHECKING:
+    from textmill.data.loader import AnyLoader
+    from textmill.data.special import SpecialTokens
+    from textmill.objectives.objective import Objective
+
+PARTS = ("train", "validation", "test")
+Store = TokenStore | ExampleStore
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The three artifacts a training run reads."""
+
+    corpus: Artifact
+    tokenizer: Artifact
+    tokens: Artifact
+
+
+@dataclass(frozen=True, eq=False)
+class RunData:
+    """A recipe and what was prepared for it. Everything is opened when it is first asked for, and kept."""
+
+    recipe: Recipe
+    prepared: Prepared
+    _stores: dict[str, Store] = field(default_factory=dict, init=False, repr=False)
+    _loaders: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What the model is trained to say."""
+        from textmill.objectives.table import objective_of
+
+        return objective_of(self.recipe.objective)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """What its ids mean."""
+        return load.load(self.prepared.tokenizer.path)
+
+    @cached_property
+    def special(self) -> SpecialTokens:
+        """What stands around texts and in place of their tokens."""
+        from textmill.data.special import SpecialTokens
+
+        return SpecialTokens.of(self.tokenizer, start=getattr(self.recipe.model, "start", None))
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The documents."""
+        return Corpus(self.prepared.corpus.path)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids there are."""
+        return self.tokenizer.vocabulary
+
+    def store(self, part: str) -> Store:
+        """What one part of the corpus holds for the objective: plain text as tokens, or records."""
+        if part not in self._stores:
+            path = self.prepared.tokens.path / part
+            records = "fields" in read_json(path / "manifest.json")
+            self._stores[part] = ExampleStore(path) if records else TokenStore(path)
+        return self._stores[part]
+
+    def plain(self, part: str) -> TokenStore:
+        """The tokens of one part of a corpus of plain text. Raises TextmillError where it is one of records."""
+        store = self.store(part)
+        if isinstance(store, ExampleStore):
+            raise TextmillError(
+                "was trained on records, not on plain text",
+                where=f"run {self.recipe.name}",
+                advice="name a run of a language model",
+            )
+        return store
+
+    def texts(self, part: str) -> Texts:
+        """What is read of each document or record."""
+        store = self.store(part)
+        return store.texts() if isinstance(store, ExampleStore) else store
+
+    def not_empty(self, part: str) -> Store:
+        """The store of a part. Raises RecipeError when there is nothing in it."""
+        store = self.store(part)
+        if not len(store):
+            raise RecipeError(
+                f"the {'training' if part == 'train' else part} part is empty",
+                where="corpus.split",
+                advice="give it a larger share, or add text",
+            )
+        return store
+
+    def loader(self, part: str = "train") -> AnyLoader:
+        """The loader of one part: `batch(step)` is a pure function of data, seed and step.
+
+        Raises RecipeError when the part is empty, or the tokenizer lacks what the objective needs.
+        """
+        from textmill.data.loader import Batching
+
+        if part not in self._loaders:
+            recipe, training = self.recipe, self.recipe.training
+            how = Batching(recipe.sequence, training.batch, recipe.seed, training.packing, self.special)
+            self._loaders[part] = self.objective.loader(recipe.objective, self.not_empty(part), how)
+        return self._loaders[part]
+
+    def documents(self, part: str) -> Iterator[Document]:
+        """The document each entry of a part's store was made of, in their order.
+
+        Entries are in the order of the corpus, with what was set aside left out. Raises DamagedError when they are not.
+        """
+        store, place = self.store(part), 0
+        for document in self.corpus.documents(part):
+            if place < len(store) and store.document_id(place) == document.id:
+                yield document
+                place += 1
+        if place < len(store):
+            raise DamagedError(
+                "holds other documents than its corpus",
+                where=store.directory,
+                advice="prepare the data again",
+            )
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest row trained on, at most a sequence: of records, what they really hold."""
+        if self.objective.reader is None or not len(self.store("train")):
+            return self.recipe.sequence
+        view: Any = self.loader().view  # type: ignore[attr-defined]
+        most = max(int(side.max()) for side in view.lengths())
+        return min(self.recipe.sequence, most + 4)  # and what stands around it
+
+    @cached_property
+    def head(self) -> HeadSpec | None:
+        """What stands in place of the model's output layer, for objectives whose answer is no token."""
+        make, store = self.objective.head, self.store("train")
+        if make is None:
+            return None
+        assert isinstance(store, ExampleStore)
+        return make(self.recipe.objective, self.recipe.model.kind, store)
+
+    def model(self) -> Any:
+        """A new model with its first weights, its head included."""
+        from textmill.models import build
+
+        return build.build(self.recipe.model, self.vocabulary, seed=self.recipe.seed, head=self.head)

@@ -1,0 +1,250 @@
+"""Every objective × every family it names, through every verb, in one workspace.
+
+An objective is complete when this file passes with it: whoever adds one needs no test of the verbs of their own, only a
+record below that has what it reads.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shlex
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from textmill.base import schema
+from textmill.base.console import Silent
+from textmill.cli.main import app
+from textmill.cli.show import stages as show
+from textmill.data.buckets import idle
+from textmill.interop.load import load
+from textmill.objectives.table import OBJECTIVES
+from textmill.specs.objective import ObjectiveSpec
+from textmill.specs.recipe import Recipe
+from textmill.stages.evaluation.evaluate import evaluate_run
+from textmill.stages.preparation.prepare import prepare
+from textmill.stages.release.publish import publish_run
+from textmill.stages.release.verify import verify
+from textmill.stages.runs.check import check
+from textmill.stages.runs.train import train
+from textmill.stages.tracing import index, sightings, trace
+from textmill.stages.use.model import LanguageModel
+from textmill.stages.workspace.workspace import Workspace
+from textmill.training import checkpoint
+
+WORDS = ["mill", "flour", "bread", "wind", "river", "grain", "stone", "wheel", "sack", "field"]
+NAMES = ["Delft", "York", "Ghent"]
+TRANSFORMER = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 32, "context": 48}
+RECURRENT = {"d_model": 16, "layers": 1, "context": 48}
+FAMILIES = {
+    "decoder": TRANSFORMER,
+    "encoder": TRANSFORMER,
+    "encoder-decoder": TRANSFORMER,
+    "recurrent": RECURRENT,
+    "recurrent-encoder-decoder": RECURRENT,
+    "ngram": {"order": 3, "context": 48},
+}
+ROLES = {
+    "pairs": {"source": "text"},
+    "answer": {"passage": "text"},
+}  # which of a record's texts is read first
+PAIRS = [(spec().kind, family) for spec in get_args(ObjectiveSpec) for family in spec.families]
+EACH = pytest.mark.parametrize(("kind", "family"), PAIRS)
+
+
+def record(number: int) -> dict[str, str]:
+    """One that serves every objective."""
+    draw = random.Random(number)
+    words, name = draw.choices(WORDS, k=draw.randint(6, 30)), draw.choice(NAMES)
+    place = draw.randrange(len(words))
+    words[place] = name
+    return {
+        "text": " ".join(words),
+        "target": " ".join(words[:4]).upper(),
+        "label": str(number % 3),
+        "tags": " ".join("B-PLACE" if at == place else "O" for at in range(len(words))),
+        "question": "where is it",
+        "answer": name,
+    }
+
+
+class Heard(Silent):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def stage(self, name: str, state: str, why: str = "") -> None:
+        self.said.append(f"{name} {state} {why}")
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    torch.set_num_threads(1)
+    return Workspace(tmp_path_factory.mktemp("work"), Heard())
+
+
+@pytest.fixture(scope="module")
+def recipe_of(tmp_path_factory):
+    path = tmp_path_factory.mktemp("records") / "records.jsonl"
+    path.write_text("".join(json.dumps(record(number)) + "\n" for number in range(60)))
+    source = {"kind": "files", "paths": [str(path)], "metadata_fields": ["label", "tags"]}
+
+    def make(kind: str, family: str, again: str = "") -> Recipe:
+        plain = {
+            "name": f"{kind}-{family}{again}",
+            "corpus": {"sources": [source], "steps": [], "split": {"validation": 0.1, "test": 0.2}},
+            "tokenizer": {"vocabulary": 320, "sentinels": 24},
+            "model": {"kind": family} | FAMILIES[family],
+            "objective": {"kind": kind} | ROLES.get(kind, {}),
+            "training": {"steps": 3, "batch": 8, "micro_batch": 8, "evaluate_every": 3, "save": {"every": 1}},
+            "evaluation": {"bootstrap": 5, "baselines": ["unigram"], "samples": ["the mill"], "tokens": 200},
+            "generation": {"tokens": 4},
+        }
+        return schema.read(Recipe, plain)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def published(workspace, recipe_of):
+    """(run, what `publish` says) of an objective and a family, made once."""
+    made = {}
+
+    def make(kind: str, family: str):
+        if (kind, family) not in made:
+            run = train(recipe_of(kind, family), workspace)
+            evaluate_run(run, workspace)
+            made[kind, family] = run, publish_run(run, workspace)
+        return made[kind, family]
+
+    return make
+
+
+def test_the_table_holds_what_a_recipe_may_name():
+    assert list(OBJECTIVES) == [spec().kind for spec in get_args(ObjectiveSpec)]
+    assert {family for _, family in PAIRS} == set(FAMILIES)
+    for family in FAMILIES:
+        assert sum(family in spec.usual_for for spec in get_args(ObjectiveSpec)) == 1, family
+
+
+@EACH
+def test_it_is_checked_before_it_is_trained(workspace, recipe_of, kind, family):
+    result = check(recipe_of(kind, family), workspace)
+    said = [finding["text"] for finding in result["findings"]]
+    assert any("end-of-text token" in text for text in said) == OBJECTIVES[kind].writes
+    for row in result["mask"]:
+        assert row["tokens"]
+        assert any(token["loss"] for token in row["tokens"]) or row["label"] is not None, row
+    show.check(result)
+
+
+@EACH
+def test_a_killed_run_goes_on_to_the_same_weights(workspace, recipe_of, published, monkeypatch, kind, family):
+    whole, _ = published(kind, family)
+    save, saves = checkpoint.save, []
+
+    def dying(*arguments, **options):
+        saves.append(arguments)
+        if len(saves) == min(3, sum(1 for event in whole.events() if event["event"] == "saved")):
+            raise Killed
+        return save(*arguments, **options)
+
+    recipe = recipe_of(kind, family, "-killed")
+    monkeypatch.setattr(checkpoint, "save", dying)
+    with pytest.raises(Killed):
+        train(recipe, workspace)
+    monkeypatch.setattr(checkpoint, "save", save)
+    resumed = train(recipe, workspace)
+    one, other = (checkpoint.load(checkpoint.newest_whole(run.checkpoints).path) for run in (whole, resumed))
+    assert one.model.keys() == other.model.keys()
+    assert all(torch.equal(one.model[name], other.model[name]) for name in one.model)
+
+
+@EACH
+def test_a_run_says_what_it_measured_and_what_comes_next(workspace, published, capsys, kind, family):
+    run, result = published(kind, family)
+    objective = OBJECTIVES[kind]
+    assert result["scores"]["objective"] == kind
+    assert result["scores"]["headline"] in result["scores"]["details"]
+    assert result["parity"]["ok"]
+    assert verify(workspace, run.name)["ok"]
+    show.published(result)
+    shown = capsys.readouterr().out
+    if family != "ngram":
+        losses = [said for said in workspace.reporter.said if said.startswith("train done")]
+        assert any(said.endswith(objective.loss_unit) for said in losses)
+    for command in result["next"]:
+        assert command in shown
+        done = CliRunner().invoke(app, [*shlex.split(command)[1:], "--work", str(workspace.root)])
+        assert done.exit_code == 0, (command, done.output, done.exception)
+
+
+@EACH
+def test_its_corpus_can_be_searched_and_a_text_traced(workspace, published, kind, family):
+    run, _ = published(kind, family)
+    data = prepare(run.recipe(), workspace)
+    built = index.build(workspace, run.name)
+    assert built["tokens"] > 0
+    document = next(data.documents("train"))
+    opening = " ".join(document.text.split()[:6])
+    found = index.search(workspace, run.name, opening)
+    assert document.id in {place["document"] for place in found["places"]}
+    [traced] = trace.trace(workspace, run.name, opening + " and nothing else", shortest=3)["texts"]
+    assert document.id in {row["document"] for span in traced["spans"] for row in span["found_in"]}
+
+
+@EACH
+def test_a_published_model_is_used(workspace, published, kind, family):
+    """It writes, or says something of a batch whose targets it does not see."""
+    run, _ = published(kind, family)
+    objective, prompts = OBJECTIVES[kind], ["the mill", "grain"]
+    if objective.writes:
+        answers = LanguageModel(workspace, run.name).generate(prompts, temperature=0.0)
+        assert [answer.prompt for answer in answers] == prompts
+        assert all(answer.tokens for answer in answers)
+    assert (objective.head is None) == (objective.predict is None)
+    if objective.predict is not None:
+        model, data = load(run.model).model.eval(), prepare(run.recipe(), workspace)
+        for scored in data.loader("test").evaluation(4):
+            said, blind = (
+                _plain(objective.predict(model, batch)) for batch in (scored.batch, idle(scored.batch))
+            )
+            assert all(len(side) == len(scored.batch) for side in said)
+            for one, other in zip(said, blind, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def _plain(said) -> list[np.ndarray]:
+    return (
+        [said.numpy()] if isinstance(said, torch.Tensor) else [side.numpy() for side in vars(said).values()]
+    )
+
+
+def test_every_run_of_the_workspace_knows_which_documents_it_saw(workspace, published):
+    """Whatever stands in the workspace beside it: a store of records is none of tokens."""
+    runs = {published(*pair)[0]: OBJECTIVES[pair[0]] for pair in PAIRS}
+    found = {}
+    for run in runs:
+        document = next(prepare(run.recipe(), workspace).documents("train"))
+        rows = {row["run"]: row for row in sightings.sightings(workspace, document.id)["runs"]}
+        found[run.name] = rows[run.name]
+    for name, objective in ((run.name, objective) for run, objective in runs.items()):
+        [seen] = found[name]["seen"]
+        assert seen["parts"] == ["train"], name
+        assert seen["tokens"] > 5
+        last = found[name]["checkpoints"][-1]
+        if seen["steps"]:
+            [saw] = last["saw"]
+            assert 0 < saw["epochs"] <= 1 if objective.reader else saw["tokens"] >= 0, name
+            assert saw["tokens"] <= seen["tokens"] * len(seen["steps"])
+    assert sum(bool(row["seen"][0]["steps"]) for row in found.values()) > len(runs) / 3
