@@ -87,7 +87,7 @@ def tiny_recipe(tmp_path, texts):
 
 @pytest.fixture(scope="session")
 def warm():
-    """A folder that holds `textmill`: each call of it is a fork of a process that has imported everything."""
+    """A folder of `textmill` and `python`: each call is a fork of a process that has imported everything."""
     with (
         tempfile.TemporaryDirectory() as folder
     ):  # the path of a socket is at most 104 bytes, so not tmp_path
@@ -100,12 +100,12 @@ def warm():
             start_new_session=True,  # Ctrl-C is for the commands
         )
         assert server.stdout.readline() == b"ready\n"
-        command = Path(folder) / "textmill"
-        command.write_text(
-            f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(program), "ask", socket])} "$@"\n'
-        )
-        command.chmod(0o755)
-        yield command.parent
+        for name in ("textmill", "python"):
+            command = Path(folder) / name
+            asked = shlex.join([sys.executable, "-IS", str(program), "ask", socket, name])
+            command.write_text(f'#!/bin/sh\nexec {asked} "$@"\n')
+            command.chmod(0o755)
+        yield Path(folder)
         server.communicate(timeout=30)
 
 

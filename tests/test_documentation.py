@@ -1,6 +1,7 @@
 """The commands and programs of the pages are true: they run, in order, in an empty folder.
 
-The first tutorial runs as a user would run it; in the other pages, `textmill` is a fork of one warm process.
+The first tutorial runs as a user would run it; the `textmill` and `python` of the other pages are forks of one warm
+process.
 """
 
 from __future__ import annotations

@@ -142,6 +142,7 @@ def test_the_deadline_ends_it(child, do):
     assert not one.alive
 
 
+@pytest.mark.long
 def test_processor_time_ends_it_where_nobody_waits(child):
     one = child(limits=Limits(cpu_seconds=0.1))
     with pytest.raises(ChildEnded) as caught:

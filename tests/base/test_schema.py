@@ -102,6 +102,7 @@ smalls = st.builds(
 )
 
 
+@pytest.mark.long
 @given(smalls)
 def test_toml_round_trip(item):
     """Whatever a spec holds, the TOML written from it reads back as the same spec."""

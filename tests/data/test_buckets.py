@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.clock import median_seconds
+from helpers.loaders import check_steps_of
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE
 from textmill.data.buckets import BucketLoader, _cuts, idle
@@ -148,16 +149,7 @@ def test_steps_are_those_of_the_walk(pairs, marked):
     store = pairs(many(80))
     loader = bucketed(store, marked, batch_tokens=256, seed=6)
     steps = 2 * len(loader) + 3
-    walked: dict[str, Counter[int]] = {}
-    for step in range(steps):
-        found = loader.documents(step)
-        assert sum(count for _, count in found) == int((loader.batch(step).targets != IGNORE).sum())
-        for document, tokens in found:
-            walked.setdefault(document, Counter())[step] += tokens
-    for record in range(len(store)):
-        name = store.document_id(record)
-        found, tokens = loader.steps_of(name, steps)
-        assert dict(zip(found.tolist(), tokens.tolist(), strict=True)) == walked[name]
+    check_steps_of(loader, map(store.document_id, range(len(store))), steps)
 
 
 def test_a_sample_of_the_pairs(pairs, marked):
@@ -180,13 +172,6 @@ def test_wrong_use(pairs, marked):
 
 @pytest.mark.figures
 def test_making_a_batch_takes_few_milliseconds(pairs, marked):
-    import time
-
     loader = bucketed(pairs(many(20_000)), marked, batch_tokens=4096)
     loader.batch(0)
-    times = []
-    for step in range(100):
-        start = time.perf_counter()
-        loader.batch(step)
-        times.append(time.perf_counter() - start)
-    assert sorted(times)[50] < 10e-3
+    assert median_seconds(loader.batch, range(100)) < 10e-3

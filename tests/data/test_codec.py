@@ -49,8 +49,9 @@ def test_padding_keeps_every_row_and_marks_it(rows, front, filler):
     assert [values[i][mask[i]].tolist() for i in range(len(rows))] == rows
     assert (values[~mask] == filler).all()
     assert (real is None) == all(len(row) == values.shape[1] for row in rows)
-    ends = mask[:, -1] if front else mask[:, 0] if values.shape[1] else np.ones(0, dtype=bool)
-    assert all(end or not row for end, row in zip(ends, rows, strict=False))
+    if values.shape[1]:
+        ends = mask[:, -1 if front else 0]
+        assert all(end or not row for end, row in zip(ends, rows, strict=True))
 
 
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 64))

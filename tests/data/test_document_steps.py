@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.loaders import check_steps_of
 from textmill.data.batch import IGNORE
 from textmill.data.loader import Loader
 from textmill.data.order import invert_many, permute_many
@@ -49,15 +48,8 @@ def test_values_outside_the_range_are_refused():
 def test_steps_are_those_of_the_walk(make_store, lengths, kind, batch, seed, steps):
     store = make_store(lengths)
     loader = Loader(packed(kind, store, 8), batch, seed)
-    walked: dict[str, Counter[int]] = {}
-    for step in range(steps):
-        for document, tokens in loader.documents(step):
-            walked.setdefault(document, Counter())[step] += tokens
-    for index in range(len(store)):
-        name = store.document_id(index)  # texts of equal length are told apart by their number
-        found, tokens = loader.steps_of(name, steps)
-        assert dict(zip(found.tolist(), tokens.tolist(), strict=True)) == walked.get(name, {})
-        assert np.all(np.diff(found) > 0)
+    names = map(store.document_id, range(len(store)))  # texts of equal length are told apart by their number
+    check_steps_of(loader, names, steps)
 
 
 @pytest.mark.parametrize("kind", list(PACKINGS))

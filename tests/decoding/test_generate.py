@@ -93,6 +93,7 @@ def test_cached_generation_equals_reading_everything_anew(model, spec):
             assert [token for token, _ in found[row, sample]] == plainly(model, prompt, spec, sample)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.lists(st.integers(1, VOCABULARY - 1), max_size=30), min_size=2, max_size=6),

@@ -82,6 +82,7 @@ def test_repetition_penalty_equals_that_of_transformers(theirs):
         )
 
 
+@pytest.mark.long
 def test_the_whole_chain_is_in_the_order_of_transformers(theirs):
     transformers = pytest.importorskip("transformers")
     spec = GenerationSpec(

@@ -132,6 +132,7 @@ def test_what_is_written_is_what_plain_decoding_writes(kind, rule):
         assert report.tokens == len(plain) - 1
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.integers(1, VOCABULARY - 1), max_size=50),
@@ -358,6 +359,7 @@ def bound(freedom):
     return freedom * (1 - 2 / (9 * freedom) + 5.2 * math.sqrt(2 / (9 * freedom))) ** 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ids", [(3, 4), (0, 0), (2, 1)])
 def test_samples_are_of_the_models_distribution(tiny, ids):
     statistic, freedom = chi_squared(tiny, ids)
@@ -365,6 +367,7 @@ def test_samples_are_of_the_models_distribution(tiny, ids):
     assert statistic < bound(freedom)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", ["accept what is likely", "forget to leave it out"])
 def test_wrong_rules_are_found_out(tiny, monkeypatch, rule):
     """The same test must fail where drafted tokens are accepted by another rule."""

@@ -1,7 +1,8 @@
-"""`textmill` without waiting for its imports: each command is a fork of one warm process that has made them.
+"""`textmill` and `python` without waiting for imports: each is a fork of one warm process that has made them.
 
-    python warm.py serve SOCKET        imports everything once and serves until its standard input closes
-    python -IS warm.py ask SOCKET ...  is the command `textmill ...`: `Warm.folder` holds a `textmill` that does this
+    python warm.py serve SOCKET                 imports everything once and serves until its standard input closes
+    python -IS warm.py ask SOCKET textmill ...  is the command `textmill ...`
+    python -IS warm.py ask SOCKET python ...    is `python ...` with a script, `-c`, `-m` or `-`
 
 A fork is given the asker's arguments, folder, environment and open streams, and ends as a process of its own:
 exit code, signals, pipes and redirections are those of a user's. What it does not show: the time imports take,
@@ -24,7 +25,7 @@ def ask(path: str, arguments: list[str]) -> int:
     """Have a command run with this process's streams; its exit code. Signals are handed on."""
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(path)
-        request = json.dumps({"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)})
+        request = json.dumps([arguments, os.getcwd(), dict(os.environ)])
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", range(STREAMS)))]
         server.sendmsg([b" "], rights)
         server.sendall(request.encode())
@@ -35,7 +36,8 @@ def ask(path: str, arguments: list[str]) -> int:
             signal.signal(number, lambda number, _: os.kill(process, number))
         code = int(replies.readline())
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     return code
 
@@ -91,14 +93,14 @@ def end_finished(running: dict[int, socket.socket]) -> None:
 
 
 def become(asker: socket.socket) -> None:
-    """Take on what the asker said: this process is now its command."""
+    """Take on what the asker said: this process is now its command, `sys.argv`."""
     import numpy as np
     import torch
 
     _, rights, _, _ = asker.recvmsg(1, socket.CMSG_SPACE(STREAMS * 4))
     files = array.array("i", rights[0][2])
     with asker.makefile("r") as said:
-        request = json.load(said)
+        sys.argv, folder, environment = json.load(said)
     asker.sendall(f"{os.getpid()}\n".encode())
     asker.close()
     for number, file in enumerate(files):
@@ -107,10 +109,9 @@ def become(asker: socket.socket) -> None:
     sys.stdin = open(0)  # noqa: SIM115
     sys.stdout = open(1, "w")  # noqa: SIM115
     sys.stderr = open(2, "w", errors="backslashreplace")  # noqa: SIM115
-    os.chdir(request["folder"])
+    os.chdir(folder)
     os.environ.clear()
-    os.environ.update(request["environment"])
-    sys.argv = ["textmill", *request["arguments"]]
+    os.environ.update(environment)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     np.random.seed()
 
@@ -119,19 +120,52 @@ def run() -> int:
     """Run the command as an interpreter would, up to its exit code."""
     import traceback
 
-    from textmill.cli.main import main
-
     try:
-        main()
+        textmill() if sys.argv[0] == "textmill" else python()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
         print(end.code, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     except BaseException:
         traceback.print_exc()
         return 1
     return 0
+
+
+def textmill() -> None:
+    from textmill.cli.main import main
+
+    main()
+
+
+def python() -> None:
+    """Run a module, a script, or a text of a program as `__main__`."""
+    import runpy
+    import types
+
+    sys.argv.pop(0)
+    if sys.argv[0] == "-m":
+        sys.argv.pop(0)
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        return
+    if sys.argv[0] in ("-c", "-"):
+        text = sys.argv.pop(1) if sys.argv[0] == "-c" else sys.stdin.read()
+        name, folder = "<string>", ""
+    else:
+        name, folder = sys.argv[0], os.path.dirname(os.path.realpath(sys.argv[0]))
+        with open(name, encoding="utf-8") as file:
+            text = file.read()
+    sys.path.insert(0, folder)
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if folder:
+        main.__file__ = name
+    exec(compile(text, name, "exec"), main.__dict__)
 
 
 def import_everything() -> None:
@@ -153,6 +187,10 @@ def import_everything() -> None:
 if __name__ == "__main__":
     role, place, *rest = sys.argv[1:]
     if role == "ask":
+        if rest[0] == "python" and not (
+            rest[1:] and (rest[1] in ("-c", "-m", "-") or rest[1].endswith(".py"))
+        ):
+            os.execv(sys.executable, [sys.executable, *rest[1:]])
         sys.exit(ask(place, rest))
     import atexit
     import gc

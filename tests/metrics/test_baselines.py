@@ -58,6 +58,7 @@ def test_compressors_equal_the_difference_of_two_lengths():
     assert scores["zstd"].low is None
 
 
+@pytest.mark.long
 def test_the_training_text_helps_and_reaches_back_far():
     """A text seen long before, over more than a megabyte of others, costs next to nothing; unseen, it does not."""
     source = random.Random(0)

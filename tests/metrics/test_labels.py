@@ -14,6 +14,7 @@ from textmill.metrics.score import Sums, draws, resample
 QUICK = {"resamples": 20}
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5).flatmap(lambda c: st.lists(st.tuples(*[st.integers(0, c - 1)] * 2), min_size=1)))
 def test_one_label_as_scikit_learn_has_it(pairs):

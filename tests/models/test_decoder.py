@@ -6,8 +6,8 @@ import itertools
 import pytest
 import torch
 
+from helpers.models import VOCABULARY, batch_of, check_documents, check_lengths, check_steps, close, tokens
 from textmill.base.errors import TextmillError
-from textmill.data.batch import Batch
 from textmill.models.build import build
 from textmill.nn import mode
 from textmill.specs.model import DecoderSpec
@@ -23,7 +23,6 @@ from textmill.specs.position import (
     T5Positions,
 )
 
-VOCABULARY = 50
 SMALL = {"d_model": 16, "layers": 2, "heads": 4, "d_ff": 24, "context": 32}
 POSITIONS = {
     "none": NoPositions(),
@@ -88,70 +87,21 @@ def make(spec, dtype=torch.float32):
     return model.eval()
 
 
-def tokens(*shape):
-    return torch.randint(0, VOCABULARY, shape, generator=torch.Generator().manual_seed(3))
-
-
-def batch_of(inputs, **more):
-    return Batch(inputs=inputs, targets=inputs, **more)
-
-
-def close(a, b, tolerance=1e-5):
-    torch.testing.assert_close(a, b, rtol=0, atol=tolerance)
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("spec", ALL)
 def test_step_by_step_equals_at_once(spec):
     # BatchNorm in eval mode keeps no row at unit size, so rounding is taken out of the question.
-    model, x = make(spec, torch.float64 if spec.norm == "batchnorm" else torch.float32), tokens(2, 14)
-    whole = model(batch_of(x))
-    assert whole.shape == (2, 14, VOCABULARY)
-    last, state = model.begin(batch_of(x[:, :5]), capacity=14)
-    close(last, whole[:, 4])
-    place = 5
-    for count in (1, 3, 1, 2, 1, 1):
-        logits, state = model.step(x[:, place : place + count], state)
-        close(logits, whole[:, place : place + count])
-        place += count
+    model = make(spec, torch.float64 if spec.norm == "batchnorm" else torch.float32)
+    check_steps(model, batch_of(tokens(2, 14)), 5, (1, 3, 1, 2, 1, 1))
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("spec", POSITIONS_ONLY)
 def test_rows_of_different_lengths_decode_as_alone(spec):
-    """Prompts padded on either side, in one batch, against each prompt in a batch of one."""
-    model, x, lengths = make(spec), tokens(3, 12), (3, 7, 5)
-    alone = [model(batch_of(row[None, : n + 4]))[0] for row, n in zip(x, lengths, strict=True)]
-    for side in ("left", "right"):
-        prompts, real = torch.zeros(3, 7, dtype=torch.long), torch.zeros(3, 7, dtype=torch.bool)
-        for i, n in enumerate(lengths):
-            place = slice(7 - n, 7) if side == "left" else slice(0, n)
-            prompts[i, place], real[i, place] = x[i, :n], True
-        whole = model(batch_of(prompts, mask=real))
-        for i, n in enumerate(lengths):
-            close(whole[i][real[i]], alone[i][:n])
-        last, state = model.begin(batch_of(prompts, mask=real), capacity=11)
-        for i, n in enumerate(lengths):
-            close(last[i], alone[i][n - 1])
-        for k, count in ((0, 1), (1, 2), (3, 1)):
-            new = torch.stack([x[i, n + k : n + k + count] for i, n in enumerate(lengths)])
-            logits, state = model.step(new, state)
-            for i, n in enumerate(lengths):
-                close(logits[i], alone[i][n + k : n + k + count])
+    check_lengths(make(spec))
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("spec", POSITIONS_ONLY)
 def test_packed_documents_give_what_they_give_alone(spec):
-    model, x = make(spec), tokens(1, 16)
-    documents = torch.tensor([[4] * 6 + [2] * 1 + [9] * 6 + [0] * 3])
-    real = torch.tensor([[True] * 13 + [False] * 3])
-    packed = model(batch_of(x, documents=documents))
-    padded = model(batch_of(x, documents=documents, mask=real))
-    for start, stop in ((0, 6), (6, 7), (7, 13)):
-        alone = model(batch_of(x[:, start:stop]))
-        close(packed[:, start:stop], alone)
-        close(padded[:, start:stop], alone)
+    check_documents(make(spec))
 
 
 @torch.no_grad()
@@ -309,6 +259,7 @@ def test_dropout_is_for_training_only():
     assert not torch.equal(model(batch_of(x)), model(batch_of(x)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", [{}, {"position": LearnedPositions(), "norm": "layernorm", "window": 4}])
 def test_compiles_as_one_graph(more):
     """No step of the forward pass sends the compiler back to Python (traced only: no code is generated)."""

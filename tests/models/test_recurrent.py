@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.models import VOCABULARY, batch_of, check_documents, check_lengths, check_steps, close, tokens
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
@@ -18,7 +19,6 @@ from textmill.objectives.loss import causal
 from textmill.specs.model import RecurrentSpec
 from textmill.training.optimizer import fused_rows
 
-VOCABULARY = 50
 SMALL = {"d_model": 12, "layers": 2, "heads": 2, "context": 32}
 ALL = [
     pytest.param(RecurrentSpec(**SMALL, cell=cell, attention=seen, **more), id=f"{cell}-{seen}-{name}")
@@ -38,68 +38,19 @@ def make(spec, dtype=torch.float32):
     return model
 
 
-def tokens(*shape):
-    return torch.randint(0, VOCABULARY, shape, generator=torch.Generator().manual_seed(3))
-
-
-def batch_of(inputs, **more):
-    return Batch(inputs=inputs, targets=inputs, **more)
-
-
-def close(a, b, tolerance=1e-5):
-    torch.testing.assert_close(a, b, rtol=0, atol=tolerance)
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("spec", ALL)
 def test_step_by_step_equals_at_once(spec):
-    model, x = make(spec), tokens(2, 14)
-    whole = model(batch_of(x))
-    assert whole.shape == (2, 14, VOCABULARY)
-    last, state = model.begin(batch_of(x[:, :5]), capacity=14)
-    close(last, whole[:, 4])
-    place = 5
-    for count in (1, 3, 1, 2, 1, 1):
-        logits, state = model.step(x[:, place : place + count], state)
-        close(logits, whole[:, place : place + count])
-        place += count
+    check_steps(make(spec), batch_of(tokens(2, 14)), 5, (1, 3, 1, 2, 1, 1))
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("spec", ALL)
 def test_rows_of_different_lengths_decode_as_alone(spec):
-    """Prompts padded on either side, in one batch, against each prompt in a batch of one."""
-    model, x, lengths = make(spec), tokens(3, 12), (3, 7, 5)
-    alone = [model(batch_of(row[None, : n + 4]))[0] for row, n in zip(x, lengths, strict=True)]
-    for side in ("left", "right"):
-        prompts, real = torch.zeros(3, 7, dtype=torch.long), torch.zeros(3, 7, dtype=torch.bool)
-        for i, n in enumerate(lengths):
-            place = slice(7 - n, 7) if side == "left" else slice(0, n)
-            prompts[i, place], real[i, place] = x[i, :n], True
-        whole = model(batch_of(prompts, mask=real))
-        for i, n in enumerate(lengths):
-            close(whole[i][real[i]], alone[i][:n])
-        last, state = model.begin(batch_of(prompts, mask=real), capacity=11)
-        for i, n in enumerate(lengths):
-            close(last[i], alone[i][n - 1])
-        for k, count in ((0, 1), (1, 2), (3, 1)):
-            new = torch.stack([x[i, n + k : n + k + count] for i, n in enumerate(lengths)])
-            logits, state = model.step(new, state)
-            for i, n in enumerate(lengths):
-                close(logits[i], alone[i][n + k : n + k + count])
+    check_lengths(make(spec))
 
 
-@torch.no_grad()
 @pytest.mark.parametrize("spec", ALL)
 def test_packed_documents_give_what_they_give_alone(spec):
-    model, x = make(spec), tokens(1, 16)
-    documents = torch.tensor([[4] * 6 + [2] * 1 + [9] * 6 + [0] * 3])
-    real = torch.tensor([[True] * 13 + [False] * 3])
-    packed = model(batch_of(x, documents=documents))
-    padded = model(batch_of(x, documents=documents, mask=real))
-    close(packed[:, :13], padded[:, :13])
-    for start, stop in ((0, 6), (6, 7), (7, 13)):
-        close(packed[:, start:stop], model(batch_of(x[:, start:stop])))
+    check_documents(make(spec))
 
 
 @torch.no_grad()

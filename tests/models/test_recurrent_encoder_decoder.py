@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.models import VOCABULARY, check_steps, close, tokens
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
@@ -15,7 +16,6 @@ from textmill.nn import mode
 from textmill.objectives.loss import causal
 from textmill.specs.model import RecurrentEncoderDecoderSpec
 
-VOCABULARY = 30
 SMALL = {"d_model": 8, "hidden": 12, "layers": 2, "dropout": 0.0}
 ALL = [
     pytest.param(
@@ -44,10 +44,6 @@ def make(spec):
     return model
 
 
-def tokens(*shape, seed=3):
-    return torch.randint(0, VOCABULARY, shape, generator=torch.Generator().manual_seed(seed))
-
-
 def pairs(rows=3, length=6, source=5):
     inputs = tokens(rows, length)
     return Batch(inputs, inputs, source=tokens(rows, source, seed=4))
@@ -66,24 +62,9 @@ def padded(rows, side):
     return ids, real
 
 
-def close(a, b, tolerance=1e-5):
-    torch.testing.assert_close(a, b, rtol=0, atol=tolerance)
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("spec", ALL)
 def test_step_by_step_equals_at_once(spec):
-    model, batch = make(spec), pairs(2, 9)
-    whole = model(batch)
-    assert whole.shape == (2, 9, VOCABULARY)
-    x = batch.inputs
-    last, state = model.begin(Batch(x[:, :3], x[:, :3], source=batch.source), capacity=9)
-    close(last, whole[:, 2])
-    place = 3
-    for count in (1, 3, 1, 1):
-        logits, state = model.step(x[:, place : place + count], state)
-        close(logits, whole[:, place : place + count])
-        place += count
+    check_steps(make(spec), pairs(2, 9), 3, (1, 3, 1, 1))
 
 
 @torch.no_grad()

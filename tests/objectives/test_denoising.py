@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.loaders import check_steps_of
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.data import noise
 from textmill.data.batch import IGNORE
@@ -216,16 +217,7 @@ def test_an_epoch_reads_every_row_once_and_with_new_noise_the_next(make_store, m
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=10), st.sampled_from(list(SPECS)), st.booleans())
 def test_steps_are_those_of_the_walk(make_store, marked, lengths, kind, running):
     loader = loader_of(kind, make_store(lengths), marked, packing="running" if running else "best-fit")
-    walked: dict[str, Counter[int]] = {}
-    for step in range(12):
-        found = loader.documents(step)
-        assert sum(count for _, count in found) == int((loader.batch(step).targets != IGNORE).sum())
-        for document, tokens in found:
-            walked.setdefault(document, Counter())[step] += tokens
-    for index in range(len(loader.store)):
-        name = loader.store.document_id(index)
-        steps, tokens = loader.steps_of(name, 12)
-        assert dict(zip(steps.tolist(), tokens.tolist(), strict=True)) == walked.get(name, {})
+    check_steps_of(loader, map(loader.store.document_id, range(len(loader.store))), 12)
 
 
 @KINDS

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.loaders import check_steps_of
 from textmill.base.errors import RecipeError
 from textmill.data.batch import IGNORE
 from textmill.data.loader import Batching
@@ -110,16 +111,7 @@ def test_steps_are_those_of_the_walk(make_store, marked, lengths, way, running):
     except RecipeError:
         assert way == 2
         return
-    walked: dict[str, Counter[int]] = {}
-    for step in range(10):
-        found = loader.documents(step)
-        assert sum(count for _, count in found) == int((loader.batch(step).targets != IGNORE).sum())
-        for document, tokens in found:
-            walked.setdefault(document, Counter())[step] += tokens
-    for index in range(len(loader.store)):
-        name = loader.store.document_id(index)
-        steps, tokens = loader.steps_of(name, 10)
-        assert dict(zip(steps.tolist(), tokens.tolist(), strict=True)) == walked.get(name, {})
+    check_steps_of(loader, map(loader.store.document_id, range(len(loader.store))), 10)
 
 
 @PACKINGS

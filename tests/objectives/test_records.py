@@ -281,6 +281,7 @@ def test_long_texts_are_searched_in_windows(stored, marked, before, length, sequ
         assert found  # a window that overlaps by half holds it whole
 
 
+@pytest.mark.long
 @quick
 @given(st.text("ab é你😀\n", min_size=1, max_size=40), st.data())
 def test_spans_are_right_for_any_answer(stored, tokenizer, marked, text, data):

@@ -8,33 +8,22 @@ from collections import Counter
 import pytest
 import torch
 
+from helpers.published import BART, GPT2, MARIAN, T5
 from textmill.decoding import beam
 from textmill.decoding.prompt import Prompt
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models.build import build
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec
-from textmill.specs.position import LearnedPositions, SinusoidalPositions, T5Positions
 from textmill.specs.recipe import GenerationSpec
 
 transformers = pytest.importorskip("transformers")
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 96}
-GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
 SPECS = {"llama": DecoderSpec(**SMALL, kv_heads=2), "gpt2": DecoderSpec(**SMALL, **GPT2)}
-BARTLIKE = {"position": LearnedPositions(), "activation": "gelu", "output_bias": True, "embedding_norm": True}
-T5LIKE = {
-    "position": T5Positions(buckets=8, max_distance=20),
-    "norm": "rmsnorm",
-    "norm_eps": 1e-6,
-    "placement": "pre",
-    "bias": "none",
-    "attention_scale": 1.0,
-}
-MARIANLIKE = {"position": SinusoidalPositions(layout="halves"), "activation": "silu", "output_bias": True}
 TRANSLATORS = {
-    "marian": EncoderDecoderSpec(**SMALL, **MARIANLIKE, dropout=0.0),
-    "bart": EncoderDecoderSpec(**SMALL, **BARTLIKE, dropout=0.0),
-    "t5": EncoderDecoderSpec(**SMALL, **T5LIKE, dropout=0.0, logit_scale=32**-0.5),
+    "marian": EncoderDecoderSpec(**SMALL, **MARIAN, dropout=0.0),
+    "bart": EncoderDecoderSpec(**SMALL, **BART, dropout=0.0),
+    "t5": EncoderDecoderSpec(**SMALL, **T5, dropout=0.0, logit_scale=32**-0.5),
 }
 CASES = {
     "plain": {"beams": 4},

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from helpers.published import GPT2, shaken
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models.build import build
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import (
-    LearnedPositions,
     LinearScaling,
     Llama3Scaling,
     RotaryPositions,
@@ -19,7 +19,6 @@ from textmill.specs.recipe import GenerationSpec
 transformers = pytest.importorskip("transformers")
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 64}
-GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
 SCALED = RotaryPositions(theta=5e5, scaling=Llama3Scaling(factor=4.0, original_context=16))
 LINEAR = RotaryPositions(scaling=LinearScaling(factor=3.0))
 YARN = RotaryPositions(scaling=YarnScaling(factor=4.0, original_context=24, beta_fast=2.0, beta_slow=0.5))
@@ -39,10 +38,7 @@ SPECS = {
 
 
 def make(spec, tokenizer, dtype=torch.float32):
-    model = build(spec, tokenizer.vocabulary, dtype=dtype).eval()
-    for parameter in model.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.15)
-    return model
+    return shaken(build(spec, tokenizer.vocabulary, dtype=dtype))
 
 
 @pytest.fixture(params=SPECS)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from helpers import published
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory
@@ -12,7 +13,6 @@ from textmill.models.build import build
 from textmill.models.heads import Headed, attach
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderSpec
-from textmill.specs.position import LearnedPositions
 from textmill.specs.recipe import GenerationSpec
 
 transformers = pytest.importorskip("transformers")
@@ -22,7 +22,7 @@ LABELS = ("no", "yes", "perhaps")
 BERT = EncoderSpec(**SMALL)
 ROBERTA = EncoderSpec(**SMALL, segments=1, pooler=False)
 DISTILBERT = EncoderSpec(**SMALL, segments=0, pooler=False)
-GPT2 = DecoderSpec(**SMALL, position=LearnedPositions(), norm="layernorm", activation="gelu_tanh", bias="all")
+GPT2 = DecoderSpec(**SMALL, **published.GPT2)
 LAST = {"pooling": "last", "bias": False}
 HEADED = {
     "bert-classify": (BERT, ClassifyHead(labels=LABELS), "BertForSequenceClassification"),
@@ -64,10 +64,7 @@ ORPHANS = {
 
 
 def make(spec, head, tokenizer):
-    model = attach(build(spec, tokenizer.vocabulary), head).eval()
-    for parameter in model.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.15)
-    return model
+    return published.shaken(attach(build(spec, tokenizer.vocabulary), head))
 
 
 def logits_of(answer):
@@ -110,16 +107,14 @@ def test_what_transformers_saves_is_read(name, tmp_path, tokenizer):
     spec, head, cls = HEADED[name]
     directory.write_directory(tmp_path / "a", make(spec, head, tokenizer), tokenizer, GenerationSpec(), {})
     config = transformers.AutoConfig.from_pretrained(tmp_path / "a")
-    theirs = getattr(transformers, cls)(config).eval()
-    for parameter in theirs.parameters():
-        parameter.add_(torch.randn_like(parameter) * 0.15)
+    theirs = published.shaken(getattr(transformers, cls)(config))
     theirs.save_pretrained(tmp_path / "b")
     tokenizer.save(tmp_path / "b/tokenizer.json")
-    published = directory.read_directory(tmp_path / "b")
-    assert published.ignored == published.missing == ()
+    back = directory.read_directory(tmp_path / "b")
+    assert back.ignored == back.missing == ()
     inputs = torch.randint(0, 250, (3, 9))
     reference = logits_of(theirs(inputs))
-    torch.testing.assert_close(published.model(Batch(inputs, inputs)), reference, rtol=0, atol=1e-4)
+    torch.testing.assert_close(back.model(Batch(inputs, inputs)), reference, rtol=0, atol=1e-4)
 
 
 @torch.no_grad()

@@ -308,6 +308,7 @@ def test_a_recipe_may_use_any_of_them(ours, tmp_path):
     assert (found.roles, found.prefix) == (ours["bert"].roles, (2,))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["bert", "t5", "llama"])
 def test_transformers_reads_what_is_saved(ours, kind, tmp_path):
     transformers = pytest.importorskip("transformers")

@@ -129,6 +129,7 @@ def test_any_text_comes_back_with_the_ids_of_the_file(trained, kind, text):
     check(trained[kind], text)
 
 
+@pytest.mark.long
 def test_real_texts_and_many_at_once(tokenizer):
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, 20_000, dtype=np.uint8).tobytes()
@@ -148,6 +149,7 @@ def test_real_texts_and_many_at_once(tokenizer):
         assert [ids.tolist() for ids in tokenizer.encode_many(iter(texts), threads)] == singly
 
 
+@pytest.mark.long
 def test_every_code_point_goes_the_same_way(trained):
     """All of Unicode but the empty and the private planes: both regex libraries class every character alike."""
     codes = [*range(0xD800), *range(0xE000, 0x40000), *range(0xE0000, 0xE1000)]

@@ -31,6 +31,7 @@ for kind in ("bpe", "unigram", "wordpiece", "characters", "bytes"):
 """
 
 
+@pytest.mark.long
 def test_the_same_texts_give_the_same_file():
     """In other processes, too, whose hash tables are in another order."""
     texts = [TEXT, CHINESE, CODE]
@@ -161,6 +162,7 @@ def hostile(size: int) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_texts_end(trained, kind, within):
     """Quadratic time would take minutes here."""

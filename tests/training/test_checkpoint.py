@@ -7,7 +7,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -67,6 +66,7 @@ def test_saving_the_same_again_leaves_the_files_alone(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["step-00000003"]
 
 
+@pytest.mark.long
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_any_flipped_bit_or_cut_is_found_and_named(tmp_path, data):
@@ -180,12 +180,13 @@ KILLED = """
 """
 
 
-def test_killed_at_every_system_call_of_a_save_and_prune(tmp_path):
+@pytest.mark.long
+def test_killed_at_every_system_call_of_a_save_and_prune(tmp_path, warm):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(KILLED))
 
     def run(place, fatal):
-        command = [sys.executable, str(script), str(place), str(fatal)]
+        command = [warm / "python", str(script), str(place), str(fatal)]
         return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
 
     whole = run(tmp_path / "whole", 0)

@@ -50,6 +50,7 @@ def test_peak_is_measured_once():
     assert device.peak_flops(compute) == first
 
 
+@pytest.mark.long
 def test_compiled_blocks_keep_their_names(make_model):
     model = make_model()
     names = [name for name, _ in model.named_parameters()]

@@ -224,6 +224,7 @@ def test_a_loss_that_counts_otherwise_is_refused(make_model, loader):
         _gradients(make_model(), loader, loss=lambda m, b: (causal(m, b)[0], torch.tensor(1)))
 
 
+@pytest.mark.long
 def test_it_learns(make_model, loader):
     for spec in (AdamWSpec(lr=1e-2), MuonSpec(lr=0.02)):
         model = make_model(torch.float32)

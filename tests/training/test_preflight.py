@@ -32,6 +32,7 @@ def test_measuring_changes_nothing(make_model, loader):
         assert weight.grad is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("optimizer", [AdamWSpec(lr=1e-3), MuonSpec()])
 def test_the_range_test_suggests_a_rate_that_learns(make_model, loader, optimizer):
     model = make_model(torch.float32)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.published import GPT2, shaken
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
@@ -28,7 +29,6 @@ from textmill.specs.position import (
 from textmill.specs.recipe import GenerationSpec
 
 SMALL = {"d_model": 32, "layers": 2, "heads": 4, "d_ff": 48, "context": 32}
-GPT2 = {"position": LearnedPositions(), "norm": "layernorm", "activation": "gelu_tanh", "bias": "all"}
 SCALED = RotaryPositions(theta=5e5, scaling=Llama3Scaling(factor=4.0, original_context=16))
 PUBLISHED = {
     "llama": {},
@@ -63,10 +63,7 @@ ORPHANS = {
 
 def make(tokenizer, **more):
     spec = DecoderSpec(**(SMALL | more))
-    model = build(spec, tokenizer.vocabulary, seed=1).eval()
-    for parameter in model.parameters():
-        parameter.data.add_(torch.randn_like(parameter) * 0.2)
-    return model
+    return shaken(build(spec, tokenizer.vocabulary, seed=1), 0.2)
 
 
 def batch():

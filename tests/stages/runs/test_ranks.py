@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,27 +15,26 @@ SCRIPT = Path(__file__).with_name("ranks.py")
 SAME = ("model.dropout=0.0", "training.micro_batch=2")
 
 
-def train(recipe, work, ranks, *, stop=0, more=()):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        str(ranks),
-        "--master-port",
-        "0",
-    ]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-    result = subprocess.run(
-        [*command, str(SCRIPT), str(recipe), str(work), str(stop), *SAME, *more],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-        timeout=200,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+@pytest.fixture
+def train(warm):
+    """Train under torchrun, as some ranks; what they printed."""
+
+    def train(recipe, work, ranks, *, stop=0, more=()):
+        command = [warm / "python", "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
+        command += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+        command += ["--no-python", warm / "python", SCRIPT, recipe, work, str(stop), *SAME, *more]
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=False,
+            timeout=200,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    return train
 
 
 def losses(work):
@@ -56,7 +54,7 @@ def _pair(item):
     return item if isinstance(item, tuple) else (0, item)
 
 
-def test_ranks_may_come_and_go(tmp_path, tiny_recipe):
+def test_ranks_may_come_and_go(tmp_path, tiny_recipe, train):
     train(tiny_recipe, tmp_path / "alone", 1)
     assert "stopped" in train(tiny_recipe, tmp_path / "elastic", 1, stop=9)
     assert "stopped" in train(tiny_recipe, tmp_path / "elastic", 2, stop=17)
@@ -64,7 +62,7 @@ def test_ranks_may_come_and_go(tmp_path, tiny_recipe):
     assert_same(losses(tmp_path / "alone"), losses(tmp_path / "elastic"))
 
 
-def test_sharded_weights_train_the_same(tmp_path, tiny_recipe):
+def test_sharded_weights_train_the_same(tmp_path, tiny_recipe, train):
     sharded = ("training.parallel=fsdp2",)
     train(tiny_recipe, tmp_path / "alone", 1)
     assert "stopped" in train(tiny_recipe, tmp_path / "sharded", 2, stop=10, more=sharded)
@@ -80,7 +78,7 @@ def test_sharded_weights_train_the_same(tmp_path, tiny_recipe):
     ],
     ids=["encoder-decoder", "encoder"],
 )
-def test_sharded_families_train_the_same(tmp_path, tiny_recipe, family):
+def test_sharded_families_train_the_same(tmp_path, tiny_recipe, train, family):
     few = (*family, "training.steps=6", "training.evaluate_every=3")
     train(tiny_recipe, tmp_path / "alone", 1, more=few)
     train(tiny_recipe, tmp_path / "sharded", 2, more=(*few, "training.parallel=fsdp2"))

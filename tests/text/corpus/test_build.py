@@ -46,6 +46,7 @@ def build(base, name, **options):
     return report, sha256_file(out / "manifest.json")
 
 
+@pytest.mark.long
 def test_any_number_of_processes_gives_the_same_corpus(base):
     alone, first = build(base, "alone", run=engine.here)
     assert alone["read"]["documents"] == 24 * 9
@@ -126,6 +127,7 @@ engine.build(base / "killed", spec, base, base / "killed-parts", run=engine.proc
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(base, kills):
     _, undisturbed = build(base, "undisturbed", run=engine.here)

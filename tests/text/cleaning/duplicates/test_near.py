@@ -79,6 +79,7 @@ def decide(step, documents, scratch, batch=10**9):
     return list(step.decide(lambda: iter(rows), scratch))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("make", [english, chinese])
 @pytest.mark.parametrize("length", [(40, 400), (1500, 3000)], ids=["short", "long"])
 def test_planted_near_duplicates_are_found(make, length, tmp_path):

@@ -121,6 +121,7 @@ def test_newton_finds_the_lowest_point():
     assert abs(error.sum()) < 1e-5
 
 
+@pytest.mark.long
 def test_like_scikit_learn():
     linear_model = pytest.importorskip("sklearn.linear_model")
     sparse = pytest.importorskip("scipy.sparse")

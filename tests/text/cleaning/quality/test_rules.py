@@ -102,6 +102,7 @@ def test_marks_between_hanzi_are_no_words_without_letters():
     assert gophers(text.replace(" - ", " - 12 " * 12)) == "has too few words with letters"
 
 
+@pytest.mark.long
 def test_of_a_very_long_document_the_beginning_is_judged():
     """And all of its words are counted."""
     rest = gopher.BEGINNING // len(PROSE) + 1
