@@ -17,8 +17,32 @@ Placement = Literal["pre", "post", "sandwich"]
 Bias = Literal["none", "qkv", "all"]
 
 
+class _Family:
+    """What may be asked of the spec of any model; a family that has it declares a field of the name."""
+
+    @property
+    def start(self) -> int | None:
+        """The id a target begins with, where the model says one."""
+        return None
+
+    @property
+    def window(self) -> int | None:
+        """How many of the last tokens a token sees; None: all."""
+        return None
+
+    @property
+    def segments(self) -> int:
+        """Kinds of segments told apart."""
+        return 0
+
+    @property
+    def pooler(self) -> bool:
+        """Whether there is a layer over the first token, which stands for the whole text."""
+        return False
+
+
 @dataclass(frozen=True, kw_only=True)
-class TransformerSpec:
+class TransformerSpec(_Family):
     """The shape of Transformer blocks, whatever they are stacked into. The defaults are those of a llama."""
 
     kind: str = ""
@@ -192,7 +216,7 @@ GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}  # or what is computed like one: 
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellsSpec:
+class CellsSpec(_Family):
     """Layers of recurrent cells, whatever they are made into."""
 
     kind: str = ""
@@ -272,7 +296,7 @@ class RecurrentEncoderDecoderSpec(CellsSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NGramSpec:
+class NGramSpec(_Family):
     """A statistical language model: what followed the last tokens in the training text, counted and smoothed."""
 
     kind: Literal["ngram"] = "ngram"
@@ -306,7 +330,7 @@ class NGramSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureSpec:
+class MixtureSpec(_Family):
     """Several models of one tokenizer whose probabilities are added up. It is made of models, never by a recipe."""
 
     kind: Literal["mixture"] = "mixture"

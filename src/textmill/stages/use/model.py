@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from textmill.decoding.prompt import Prompt
     from textmill.index.search import Index
+    from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
     from textmill.specs.model import MixtureSpec, ModelSpec
-    from textmill.tokenization.load import AnyTokenizer
+    from textmill.tokenization.protocol import AnyTokenizer
 
 
 class LanguageModel:
@@ -102,6 +103,7 @@ class LanguageModel:
         """The same piece by piece, as the text becomes certain. Arguments and errors as in `generate`."""
         from textmill.decoding.prompt import of_text
         from textmill.decoding.stream import generate_text
+        from textmill.models.model import Generator
 
         if not self.pretrained.writes:
             raise TextmillError(
@@ -119,6 +121,7 @@ class LanguageModel:
         ahead = speculation(spec.speculate, self._corpus)
         together = len(texts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
         model = self._laid_out(min(together, 32 * spec.beams))
+        assert isinstance(model, Generator)
         pieces = generate_text(model, self.tokenizer, given, spec, samples=samples, speculation=ahead)
         return Stream(pieces, texts, samples, ahead, self._run())
 
@@ -150,10 +153,13 @@ class LanguageModel:
 
         Raises TextmillError when the model holds none.
         """
-        if not self.pretrained.writes or self.pretrained.reads_source:
+        from textmill.models.model import Generator, SourceReader
+
+        model = self._laid_out(1)
+        if not isinstance(model, Generator) or isinstance(model, SourceReader):
             raise TextmillError(f"a model of kind {self.spec.kind!r} holds no conversations", where=self.path)
         talk = chats.Conversation(
-            model=self._laid_out(1),
+            model=model,
             tokenizer=self.tokenizer,
             template=chats.template_of(
                 self.pretrained, self.path, None if template is None else Path(template)
@@ -188,7 +194,7 @@ class LanguageModel:
         """The model with the weights that were asked for."""
         return replace(self.pretrained, model=self._laid_out(1))
 
-    def _laid_out(self, rows: int):
+    def _laid_out(self, rows: int) -> Model:
         """The model for decoding so many rows together; what it was laid out for last is kept."""
         from textmill.decoding.layout import prepare
 

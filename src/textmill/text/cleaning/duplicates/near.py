@@ -18,6 +18,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -175,10 +176,10 @@ class NearDuplicates:
             for at, (start, size) in enumerate(zip(offsets.tolist(), sizes.tolist(), strict=False))
         ]
         bands = bands.astype("<u8", copy=False)
-        wordy = offsets[firsts[1:]] > offsets[firsts[:-1]]
+        wordy = (offsets[firsts[1:]] > offsets[firsts[:-1]]).tolist()
         return [
-            b"".join([bands[at].tobytes(), *sketches[firsts[at] : firsts[at + 1]]]) if wordy[at] else b""
-            for at in range(len(documents))
+            b"".join([bands[at].tobytes(), *sketches[first:last]]) if wordy[at] else b""
+            for at, (first, last) in enumerate(pairwise(firsts.tolist()))
         ]
 
     def decide(
