@@ -61,10 +61,11 @@ def textmill() -> None:
     from textmill.data.buckets import BucketLoader
     from textmill.data.view import Pair, Viewed, pair_batch
     from textmill.models.build import build
+    from textmill.objectives.table import objective_of
     from textmill.specs.model import EncoderDecoderSpec
     from textmill.specs.objective import PairsObjective
     from textmill.specs.training import TrainingSpec
-    from textmill.training import device, memory, objectives, optimizer
+    from textmill.training import device, memory, optimizer
     from textmill.training.loop import train
 
     sizes = lengths()
@@ -98,7 +99,7 @@ def textmill() -> None:
     spec = EncoderDecoderSpec(**SHAPE, context=64, dropout=0.1)
     model = build(spec, VOCABULARY)
     objective = PairsObjective(label_smoothing=0.1, batch_tokens=TOKENS)
-    losses = objectives.losses(objective, sequence=64, chunk=memory.CPU_CHUNK)
+    losses = objective_of(objective).losses(objective, sequence=64, chunk=memory.CPU_CHUNK)
     results = train(
         model,
         losses.training,

@@ -26,9 +26,10 @@ from torch import nn
 
 from textmill.data.batch import Batch
 from textmill.models.build import build
+from textmill.objectives import loss
 from textmill.specs.model import Cell, RecurrentSpec
 from textmill.specs.training import AdamWSpec, TrainingSpec
-from textmill.training import device, loss, optimizer
+from textmill.training import device, optimizer
 from textmill.training.loop import train
 
 Turn = Callable[[], float]  # one step: its loss in nats a token

@@ -115,9 +115,10 @@ def peer(folder: Path, steps: int) -> None:
 def ours(folder: Path, steps: int) -> None:
     from textmill.data.batch import Batch
     from textmill.models.build import build
+    from textmill.objectives import loss
     from textmill.specs.model import DecoderSpec
     from textmill.specs.training import AdamWSpec, MuonSpec, ScheduleSpec, TrainingSpec
-    from textmill.training import device, loss, optimizer, schedule
+    from textmill.training import device, optimizer, schedule
     from textmill.training.loop import train
 
     plan = TrainingSpec(

@@ -72,10 +72,11 @@ def ours(shape: Shape, *, sparing: bool) -> None:
     """Our loop; `sparing` as with training.gradient_checkpointing."""
     from textmill.data.batch import Batch
     from textmill.models.build import build
+    from textmill.objectives import loss
     from textmill.specs.model import DecoderSpec
     from textmill.specs.position import LearnedPositions
     from textmill.specs.training import TrainingSpec
-    from textmill.training import device, loss, memory, optimizer
+    from textmill.training import device, memory, optimizer
     from textmill.training.loop import train
 
     training = TrainingSpec(batch=shape.batch, device="cpu", precision="fp32", gradient_checkpointing=sparing)

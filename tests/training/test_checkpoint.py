@@ -154,7 +154,7 @@ KILLED = """
     import os, sys, torch
     from pathlib import Path
     from textmill.base import files
-    from textmill.base.training_spec import SaveSpec
+    from textmill.specs.training import SaveSpec
     from textmill.training import checkpoint
 
     directory, fatal = Path(sys.argv[1]), int(sys.argv[2])

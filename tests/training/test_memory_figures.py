@@ -18,11 +18,12 @@ from textmill.training import device, memory
 MEASURE = """
 import json, sys, torch
 from textmill.base import schema
-from textmill.base.model_spec import DecoderSpec
-from textmill.base.training_spec import TrainingSpec
+from textmill.specs.model import DecoderSpec
+from textmill.specs.training import TrainingSpec
 from textmill.data.batch import Batch
-from textmill.models import table
-from textmill.training import device, loss, memory, optimizer
+from textmill.models import build
+from textmill.objectives import loss
+from textmill.training import device, memory, optimizer
 from textmill.training.loop import train
 
 plain = json.loads(sys.argv[1])
@@ -31,7 +32,7 @@ vocabulary, sequence, rows, chunk = (plain[key] for key in ("vocabulary", "seque
 device.prepare(device.choose(training), training)
 torch.randn(64, 64, requires_grad=True).sum().backward()  # what any use of torch takes
 before = memory.peak_bytes(torch.device("cpu"))
-model = table.build(spec, vocabulary)
+model = build.build(spec, vocabulary)
 model.recomputed_blocks = memory.recomputed_blocks(spec, training, vocabulary, sequence, rows, loss_chunk=chunk)
 
 class Random:
