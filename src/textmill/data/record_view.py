@@ -79,8 +79,6 @@ class TextView(RecordView):
             inputs=torch.from_numpy(padded(made, width, self.tokens.pad)),
             targets=targets,
             mask=torch.from_numpy(mask_of(made, width)) if pad else None,
-            segments=self.segments(rows, width),
-            candidates=self.candidates(rows, width),
         )
         return Viewed(batch, owners, self.read_by(rows))
 
@@ -91,14 +89,6 @@ class TextView(RecordView):
     def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
         """What is to be said of rows, and the record of each target, -1 for none."""
         raise NotImplementedError
-
-    def segments(self, rows: np.ndarray, width: int) -> Tensor | None:
-        """(B, T) where rows have two segments."""
-        return None
-
-    def candidates(self, rows: np.ndarray, width: int) -> Tensor | None:
-        """(B, T) bool where something may be said of some tokens only."""
-        return None
 
 
 class WholeTextView(TextView):

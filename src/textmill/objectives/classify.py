@@ -45,7 +45,7 @@ class ClassifyReader(TextReader):
             labels = [label.strip()]
         else:
             return f"the {name} is empty"
-        numbers = self._labels.take(labels)
+        numbers = self.numbering.take(labels)
         return f"the {name} is none of the training part" if numbers is None else numbers
 
 

@@ -25,6 +25,7 @@ from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
 from textmill.data.view import ALL, Pair, Viewed, ViewLoader, pair_batch
 from textmill.objectives import show
+from textmill.objectives.causal import CAUSAL
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
 from textmill.objectives.loss import losses_of_tokens
 from textmill.objectives.objective import WRITES_FROM_SOURCE, Objective, Purpose
@@ -251,29 +252,27 @@ _DENOISES = Purpose(
     WRITES_FROM_SOURCE,
     "它只会补全残缺的文本，主要用作其他任务的起点；它会带有训练文本中的错误与偏见。",
 )
-_SHARED: dict[str, Any] = {
-    "losses": losses_of_tokens,
-    "show": show.of_pairs,
-    "writes": True,
-    "next": ("generate {run} 'Once upon a time'",),
-}
-INFILLING = Objective(
-    spec=InfillingObjective, loader=loader_of(InfillingView), measure=denoised, purpose=_DENOISES, **_SHARED
-)
-SPANS = Objective(
-    spec=SpansObjective, loader=loader_of(SpansView), measure=denoised, purpose=_DENOISES, **_SHARED
-)
-CONTINUE = Objective(
-    spec=ContinueObjective,
-    loader=loader_of(ContinueView),
-    measure=continued,
-    purpose=Purpose(
-        "text2text-generation",
-        "language modelling",
-        "Continuing text of the kind it was trained on, and studying how such a model is made. It has not been taught "
-        "to follow instructions or to hold a conversation.",
-        WRITES_FROM_SOURCE,
-        "它只会续写文本，可能写出不实或带有偏见的内容，也可能逐字复述训练文本；使用前请人工核对。",
-    ),
-    **_SHARED,
-)
+_CONTINUES = replace(CAUSAL.purpose, pipeline="text2text-generation", limits=WRITES_FROM_SOURCE, loads=False)
+
+
+def _objective(
+    spec: type,
+    view: Callable[..., Any],
+    measure: Callable[[EvaluationInput], EvaluationResult],
+    purpose: Purpose,
+) -> Objective:
+    return Objective(
+        spec=spec,
+        loader=loader_of(view),
+        losses=losses_of_tokens,
+        show=show.of_pairs,
+        measure=measure,
+        purpose=purpose,
+        next=CAUSAL.next,
+        writes=True,
+    )
+
+
+INFILLING = _objective(InfillingObjective, InfillingView, denoised, _DENOISES)
+SPANS = _objective(SpansObjective, SpansView, denoised, _DENOISES)
+CONTINUE = _objective(ContinueObjective, ContinueView, continued, _CONTINUES)

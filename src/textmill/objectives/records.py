@@ -17,7 +17,7 @@ from textmill.text.document import Document
 from textmill.tokenization.tokenizer import without_surrogates
 
 
-class _Labels:
+class Numbering:
     """Labels numbered in the order they come, or, where they are known beforehand, as they are known."""
 
     def __init__(self, known: tuple[str, ...] | None) -> None:
@@ -47,7 +47,7 @@ class Reader:
     """What an objective takes from documents.
 
     schema   dtype of each field, that of the text first; "ids" are as wide as the vocabulary asks
-    numbered fields that hold numbers of labels
+    numbered fields that hold numbers of labels, as `numbering` gives them out
     decided  fields of the objective's spec that decide what records hold: others change no store
     """
 
@@ -59,13 +59,13 @@ class Reader:
         """labels: those of the training part, for the other parts: a record with any other is set aside there. Left
         out: the labels that occur, sorted."""
         self.spec, self.tokenizer = spec, tokenizer
-        self._labels = _Labels(labels)
+        self.numbering = Numbering(labels)
         ids = "uint16" if tokenizer.vocabulary <= 1 << 16 else "uint32"
         self.fields = {name: ids if dtype == "ids" else dtype for name, dtype in self.schema.items()}
 
     def labels(self) -> tuple[tuple[str, ...] | None, np.ndarray | None]:
         """The labels by their numbers, and where each went that was numbered as it came."""
-        return self._labels.settled() if self.numbered else (None, None)
+        return self.numbering.settled() if self.numbered else (None, None)
 
     def read(self, documents: list[Document]) -> Iterator[Record | str]:
         """A record for each document, in order, or the reason why not."""

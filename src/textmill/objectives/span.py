@@ -14,6 +14,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
+from textmill.data.view import ALL, Viewed
 from textmill.metrics import answers
 from textmill.models.heads import best_span
 from textmill.objectives.evaluation import (
@@ -115,6 +116,19 @@ class SpanView(TextView):
         parts = [self.tokens.lead, question, [self._separator], text, self.tokens.tail]
         return np.concatenate(parts).astype(np.int64)
 
+    def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
+        """As wide as the whole batch. Segment 1 is the text and `tail`; answers lie in the text."""
+        made, rows = super().make(rows, keys, share), rows[share]
+        places, start = np.arange(made.batch.inputs.shape[1]), self.text_at(rows)[:, None]
+        end = start + (self.ends - self.begins)[rows][:, None]
+        text, second = ((places >= start) & (places < stop) for stop in (end, end + len(self.tokens.tail)))
+        batch = replace(
+            made.batch,
+            segments=torch.from_numpy(second.astype(np.int64)),
+            candidates=torch.from_numpy(text),
+        )
+        return replace(made, batch=batch)
+
     def text_at(self, rows: np.ndarray) -> np.ndarray:
         """(B,) where the text begins in each row."""
         return len(self.tokens.lead) + self._questions[self.record[rows]] + 1
@@ -126,19 +140,6 @@ class SpanView(TextView):
         spans = spans - self.begins[rows][:, None] + self.text_at(rows)[:, None]
         targets = np.where(inside[:, None], spans, 0).astype(np.int64)
         return torch.from_numpy(targets), np.repeat(self.record[rows][:, None], 2, axis=1)
-
-    def candidates(self, rows: np.ndarray, width: int) -> Tensor:
-        """The tokens of the text."""
-        places, start = np.arange(width), self.text_at(rows)[:, None]
-        return torch.from_numpy(
-            (places >= start) & (places < start + (self.ends - self.begins)[rows][:, None])
-        )
-
-    def segments(self, rows: np.ndarray, width: int) -> Tensor:
-        """0 up to the separator after the question, 1 from there to the row's last token."""
-        places, start = np.arange(width), self.text_at(rows)[:, None]
-        stop = start + (self.ends - self.begins)[rows][:, None] + len(self.tokens.tail)
-        return torch.from_numpy(((places >= start) & (places < stop)).astype(np.int64))
 
 
 def head(spec: SpanObjective, family: str, store: ExampleStore) -> SpanHead:
@@ -203,13 +204,11 @@ def measure(given: EvaluationInput) -> EvaluationResult:
     assert isinstance(objective, SpanObjective)
     best: dict[int, tuple[float, int, int]] = {}
     for batch in record_batches(given):
-        said, view = predict(given.model, batch.batch), given.loader.view
-        begins = torch.from_numpy(view.begins[batch.rows] - view.text_at(batch.rows))  # row to text
-        spans = zip(
-            said.odds.tolist(), (said.first + begins).tolist(), (said.last + begins).tolist(), strict=True
-        )
-        for record, found in zip(view.record[batch.rows].tolist(), spans, strict=True):
-            best[record] = max(best.get(record, found), found)
+        spans, view = predict(given.model, batch.batch), given.loader.view
+        to_text = torch.from_numpy(view.begins[batch.rows] - view.text_at(batch.rows))
+        columns = view.record[batch.rows], spans.odds, spans.first + to_text, spans.last + to_text
+        for record, *found in zip(*(column.tolist() for column in columns), strict=True):
+            best[record] = max(best.get(record, tuple(found)), tuple(found))
     chosen = np.array(sorted(best))
     texts = [store.field("text", record) for record in chosen.tolist()]
     places = [best[record][1:] for record in chosen.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
-from textmill.data.view import padded
+from textmill.data.view import ALL, Viewed, padded
 from textmill.metrics import labels, tags
 from textmill.objectives.evaluation import (
     EvaluationInput,
@@ -53,7 +54,7 @@ class TagReader(Reader):
         def finish(ids: list[np.ndarray]) -> Record | str:
             if not all(len(part) for part in ids):
                 return "a word has no token"
-            numbers = self._labels.take(tags.split())
+            numbers = self.numbering.take(tags.split())
             if numbers is None:
                 return f"one of the {name} is none of the training part"
             sizes = np.array([len(part) for part in ids])
@@ -81,9 +82,10 @@ class TagView(TextView):
             np.array(side, dtype=np.int64) for side in (begins, ends, record)
         )
 
-    def candidates(self, rows: np.ndarray, width: int) -> Tensor:
-        """The first token of each word."""
-        return self.targets(rows, width)[0] != IGNORE
+    def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
+        """The rows of a share, as wide as the whole batch; a word's first token is the one that may have a tag."""
+        made = super().make(rows, keys, share)
+        return replace(made, batch=replace(made.batch, candidates=made.batch.targets != IGNORE))
 
     def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
         """The tags, where the words' first tokens stand."""

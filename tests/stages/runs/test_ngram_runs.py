@@ -62,8 +62,7 @@ def test_a_run_from_recipe_to_published_model(tiny, workspace, smoothing):
         if row["state"] == "skipped"
     }
     assert "no such architecture" in skipped["transformers"] or "not installed" in skipped["transformers"]
-    [answer] = LanguageModel(workspace, "counted").generate("the mill", tokens=8
-    )
+    [answer] = LanguageModel(workspace, "counted").generate("the mill", tokens=8)
     assert answer.tokens > 0
     kinds = {item.kind for _, item in lineage.walk(lineage.read(workspace.run("counted").model))}
     assert kinds == {"model", "run", "tokens", "corpus", "tokenizer"}
@@ -120,13 +119,11 @@ def test_mixtures(tiny, workspace, tmp_path):
 
     published = directory.read_directory(tmp_path / "mixed")
     assert isinstance(published.model, Mixture)
-    checks = {row["name"]: row["state"] for row in verify.verify(workspace, str(tmp_path / "mixed"))["checks"]}
+    checks = {
+        row["name"]: row["state"] for row in verify.verify(workspace, str(tmp_path / "mixed"))["checks"]
+    }
     assert checks["cached decoding"] == checks["batch with padding"] == "ok"
-    texts = [
-        LanguageModel(workspace, str(tmp_path / "mixed")).generate("the", tokens=6
-        )
-        for _ in range(2)
-    ]
+    texts = [LanguageModel(workspace, str(tmp_path / "mixed")).generate("the", tokens=6) for _ in range(2)]
     assert texts[0] == texts[1]
 
     weights = workspace.run("counted").model / "model.safetensors"
@@ -157,7 +154,10 @@ def test_arpa_and_back(tiny, workspace, tmp_path, textmill):
     pipeline.run(counted(tiny), workspace)
     textmill("ngram", "export", "counted", tmp_path / "a.arpa")
     textmill("ngram", "import", tmp_path / "a.arpa", tmp_path / "model", "--like", "counted")
-    models = [directory.read_directory(place).model for place in (workspace.run("counted").model, tmp_path / "model")]
+    models = [
+        directory.read_directory(place).model
+        for place in (workspace.run("counted").model, tmp_path / "model")
+    ]
     tables = [model.state_dict() for model in models]
     assert all(
         torch.allclose(tables[0][name].double(), tables[1][name].double(), atol=1e-5) for name in tables[0]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from textmill.base.console import amount
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
-from textmill.stages.workspace.run_data import RunData
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs.train import fitting
+from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[
 def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
     """What there is to check of a model that is counted: the data."""
     data = prepare(recipe, workspace)
+    data.not_empty("train")
     what = "no parameters, arithmetic or time are foretold: the text is counted once, in seconds"
     if sweep:
         what += "; there is no learning rate to sweep"
     return {
         "name": recipe.name,
         "steps": recipe.steps,
-        "train_tokens": data.not_empty("train").tokens,
+        "train_tokens": data.texts("train").tokens,
         "epochs": 1.0,
         "mask": _mask(data),
         "findings": [_finding("ok", what), *_data_findings(data)],

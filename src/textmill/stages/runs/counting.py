@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textmill.stages.workspace.run import Run
 from textmill.data.loader import evaluation_batches
 from textmill.index.search import Index
 from textmill.specs.model import NGramSpec
 from textmill.stages.tracing.index import index
+from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 

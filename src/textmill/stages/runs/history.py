@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from textmill.base import schema
-from textmill.stages.workspace.run import Run
 from textmill.specs import recipe_file as recipes
 from textmill.stages.runs import chart
 from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,18 +19,18 @@ from torch import nn
 
 from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
-from textmill.stages.workspace.run import Run
-from textmill.stages.workspace.run_data import RunData
 from textmill.data.loader import AnyLoader
 from textmill.nn import mode
+from textmill.objectives.loss import Losses, evaluate_loss
 from textmill.specs.recipe import Recipe
 from textmill.stages.runs.board import Board, NoBoard
 from textmill.stages.workspace.interrupt import Stop
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import RunData
 from textmill.training import checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
-from textmill.objectives.loss import Losses, evaluate_loss
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
@@ -135,7 +135,6 @@ class Session:
             precision=self.compute.precision,
             ranks=self.world.size,
         )
-        forcing = forcing_by_step(self.recipe.objective, training.steps)
         results = train(
             self.model,
             self._losses().training,
@@ -151,7 +150,9 @@ class Session:
             count=self._losses().count,
             during=lambda step: mode.computing(
                 recomputed_blocks=recomputed,
-                teacher_forcing=self.data.objective.teacher_forcing(recipe.objective, step, training.steps),
+                teacher_forcing=self.data.objective.teacher_forcing(
+                    self.recipe.objective, step, training.steps
+                ),
             ),
         )
         for result in results:
@@ -263,7 +264,9 @@ class Session:
         if not len(self.data.store("validation")):
             return
         rows = max(1, _VALIDATION_POSITIONS // self.recipe.sequence)
-        for item in self.data.loader("validation").evaluation(rows, tokens=self.recipe.training.evaluate_tokens):
+        for item in self.data.loader("validation").evaluation(
+            rows, tokens=self.recipe.training.evaluate_tokens
+        ):
             yield item.batch.to(self.compute.device)
 
     def _patience_lost(self) -> bool:

@@ -7,20 +7,18 @@ import dataclasses
 from typing import Any
 
 from textmill.base import files, schema
-from textmill.stages.workspace import lineage
 from textmill.base.console import Reporter, Silent
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.stages.workspace.run import Run
 from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
-from textmill.stages.workspace.environment import environment
-from textmill.stages import doctor
-from textmill.stages.workspace import interrupt
-from textmill.stages.runs.board import board
-from textmill.stages.workspace.run_data import RunData
 from textmill.stages.preparation.prepare import prepare
+from textmill.stages.runs.board import board
 from textmill.stages.runs.session import Session
+from textmill.stages.workspace import interrupt, lineage
+from textmill.stages.workspace.environment import environment
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
 # Keys that may change between two sessions of one run: they do not touch the weights.
@@ -58,9 +56,7 @@ def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> R
     return run
 
 
-def _counted(
-    run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any
-) -> None:
+def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
     from textmill.training import checkpoint
@@ -81,9 +77,7 @@ def _counted(
     workspace.reporter.stage("train", "done")
 
 
-def _trained(
-    run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any
-) -> None:
+def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     reporter, training = workspace.reporter, data.recipe.training
     session = open_session(run, data, world, compute, reporter, stop)
     if world.first:
@@ -137,9 +131,7 @@ def _loss(session: Session) -> str:
     return "not measured" if best is None else f"{best:.4f} {session.data.objective.loss_unit}"
 
 
-def open_session(
-    run: Run, data: RunData, world: Any, compute: Any, reporter: Reporter, stop: Any
-) -> Session:
+def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Reporter, stop: Any) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
     from textmill.models import cost
     from textmill.training import optimizer
@@ -219,7 +211,9 @@ def _same_recipe(run: Run, recipe: Recipe) -> None:
 
 def _same_text(run: Run, data: RunData) -> None:
     """Raises RecipeError when the sources have changed since the run was begun: it would go on with other batches."""
-    if (run.path / lineage.NAME).is_file() and lineage.read(run.path).spec["tokens"] != data.prepared.tokens.id:
+    if (run.path / lineage.NAME).is_file() and lineage.read(run.path).spec[
+        "tokens"
+    ] != data.prepared.tokens.id:
         raise RecipeError(
             "was begun with other text: its sources have changed since",
             where=f"run {run.name}",

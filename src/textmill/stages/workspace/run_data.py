@@ -17,6 +17,7 @@ from textmill.stages.workspace.lineage import Artifact
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.document import Document
 from textmill.tokenization import load
+from textmill.tokenization.protocol import AnyTokenizer
 
 if TYPE_CHECKING:
     from textmill.data.loader import AnyLoader
@@ -53,7 +54,7 @@ class RunData:
         return objective_of(self.recipe.objective)
 
     @cached_property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> AnyTokenizer:
         """What its ids mean."""
         return load.load(self.prepared.tokenizer.path)
 
@@ -62,7 +63,7 @@ class RunData:
         """What stands around texts and in place of their tokens."""
         from textmill.data.special import SpecialTokens
 
-        return SpecialTokens.of(self.tokenizer, start=getattr(self.recipe.model, "start", None))
+        return SpecialTokens.of(self.tokenizer, start=self.recipe.model.start)
 
     @cached_property
     def corpus(self) -> Corpus:
