@@ -135,7 +135,6 @@ class Session:
             precision=self.compute.precision,
             ranks=self.world.size,
         )
-        forcing = forcing_by_step(self.recipe.objective, training.steps)
         results = train(
             self.model,
             self._losses().training,
