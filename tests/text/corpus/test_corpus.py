@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import compute as pc
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.files import sha256_file
+from textmill.base.files import read_jsonl, sha256_file
 from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
 from textmill.text.cleaning import steps
 from textmill.text.corpus import build, corpus, shards
@@ -76,10 +76,7 @@ def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metad
     assert {d.id: d for part in PARTS for d in stored.documents(part)} == kept
     assert stored.count("train") >= 1
     assert report["read"]["documents"] == len(texts) == len(kept) + report["set_aside"]["documents"]
-    assert (
-        len((directory / "rejected.jsonl").read_text().rstrip("\n").split("\n"))
-        == report["set_aside"]["documents"]
-    )
+    assert len(list(read_jsonl(directory / "rejected.jsonl"))) == report["set_aside"]["documents"]
 
 
 UTF8 = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -331,10 +328,10 @@ def test_read_is_kept_and_set_aside_whatever_the_files_hold(tmp_path_factory, fi
             raise
         return
     stored = Corpus(base / "corpus")
-    aside = (base / "corpus" / "rejected.jsonl").read_text().rstrip("\n").split("\n")
+    aside = list(read_jsonl(base / "corpus" / "rejected.jsonl"))
     kept = sum(stored.count(part) for part in PARTS)
     assert report["read"]["documents"] == kept + len(aside) == report["kept"]["documents"] + len(aside)
-    assert all({"source", "step", "reason"} <= set(json.loads(line)) for line in aside)
+    assert all({"source", "step", "reason"} <= set(item) for item in aside)
     assert all(document.text.encode("utf-8") for part in PARTS for document in stored.documents(part))
 
 
