@@ -72,6 +72,7 @@ def ours(shape: Shape, *, sparing: bool) -> None:
     """Our loop; `sparing` as with training.gradient_checkpointing."""
     from textmill.data.batch import Batch
     from textmill.models.build import build
+    from textmill.nn import mode
     from textmill.objectives import loss
     from textmill.specs.model import DecoderSpec
     from textmill.specs.position import LearnedPositions
@@ -95,7 +96,7 @@ def ours(shape: Shape, *, sparing: bool) -> None:
     )
     model = build(spec, shape.vocabulary)
     fit = memory.fit(spec, training, shape.vocabulary, shape.block, compute)
-    model.recomputed_blocks = memory.recomputed_blocks(
+    recomputed = memory.recomputed_blocks(
         spec, training, shape.vocabulary, shape.block, fit.micro_batch, loss_chunk=fit.loss_chunk
     )
 
@@ -114,7 +115,8 @@ def ours(shape: Shape, *, sparing: bool) -> None:
         micro_batch=fit.micro_batch,
         clip=training.clip,
     )
-    turns(lambda: next(results))
+    with mode.computing(recomputed_blocks=recomputed):
+        turns(lambda: next(results))
 
 
 def peer(shape: Shape):

@@ -40,6 +40,9 @@ CORE = {
     "jinja2",
     "pydivsufsort",
     "sacrebleu",
+    "resiliparse",
+    "yaml",
+    "stdnum",
 }
 # Extras a module may import, always inside the function that needs them.
 OPTIONAL = {
@@ -52,7 +55,6 @@ OPTIONAL = {
     "py3langid",
     "pypdfium2",
     "ray",
-    "resiliparse",
     "rjieba",
     "spacy",
     "tensorboard",
@@ -182,7 +184,9 @@ def test_no_pickle():
         assert "allow_pickle=True" not in text, path
 
 
-@pytest.mark.parametrize("heavy", ["torch", "numpy", "pyarrow", "tokenizers", "transformers"])
+@pytest.mark.parametrize(
+    "heavy", ["torch", "numpy", "pyarrow", "tokenizers", "transformers", "yaml", "stdnum", "resiliparse"]
+)
 def test_command_line_starts_light(heavy):
     code = f"import sys, textmill.cli.main; sys.exit('{heavy}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

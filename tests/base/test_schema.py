@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tomllib
+import typing
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -144,3 +146,36 @@ def test_schema_accepts_what_the_reader_accepts():
     assert entry["minimum"] == 0
     assert entry["exclusiveMaximum"] == 1
     assert entry["default"] == 0.0
+
+
+def test_a_field_declared_again_means_what_its_base_says():
+    @dataclass(frozen=True, kw_only=True)
+    class Base:
+        width: Annotated[int, About("how wide", "metres", ge=1)] = 3
+        depth: Annotated[int, About("how deep", ge=1)] = 4
+
+    @dataclass(frozen=True, kw_only=True)
+    class Wide(Base):
+        width: int = 30
+        depth: Annotated[int, About("how far down", ge=2)] = 5
+
+    fields = schema.fields(Wide)
+    assert fields["width"] == schema.Field("width", int, About("how wide", "metres", ge=1), 30)
+    assert fields["depth"].about == About("how far down", ge=2)
+    with pytest.raises(RecipeError, match="it must be >= 1 metres"):
+        schema.read(Wide, {"width": 0})
+
+
+def test_every_field_of_a_recipe_says_what_it_means():
+    def silent(kind, seen):
+        for part in typing.get_args(kind) or (kind,):
+            if isinstance(part, type) and dataclasses.is_dataclass(part) and part not in seen:
+                seen.add(part)
+                for name, field in schema.fields(part).items():
+                    if name != "kind" and not field.about.text:
+                        yield f"{part.__name__}.{name}"
+                    yield from silent(field.type, seen)
+            elif typing.get_args(part):
+                yield from silent(part, seen)
+
+    assert list(silent(spec.Recipe, set())) == []

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from textmill.models.model import TokenScorer
+from textmill.nn.state import State
 from textmill.specs.model import DecoderSpec
 
 
-class Told:
+class Told(State):
     """The state: what each row has read."""
 
     def __init__(self, rows: list[tuple[int, ...]]) -> None:
@@ -22,7 +24,7 @@ class Told:
         return chosen
 
 
-class Toy(nn.Module):
+class Toy(TokenScorer):
     """Logits of the token after a text: numbers drawn with the text (and the source) as the seed."""
 
     def __init__(self, vocabulary: int, seed: int = 0, scale: float = 2.0, context: int = 64) -> None:

@@ -278,7 +278,7 @@ def test_what_cannot_be_done_is_said(toy):
 def test_coverage_is_that_of_wu_et_al(kind):
     """Equation 14 from the attention of the training path, with sources of different lengths."""
     from textmill.data.batch import IGNORE, Batch
-    from textmill.nn import attention
+    from textmill.nn import mode
     from textmill.specs.model import EncoderDecoderSpec, RecurrentEncoderDecoderSpec
 
     spec = {
@@ -308,7 +308,7 @@ def test_coverage_is_that_of_wu_et_al(kind):
         for one in answers:
             inputs = torch.tensor([[1, *one.ids[:-1]]])
             batch = Batch(inputs, torch.full_like(inputs, IGNORE), source=torch.tensor([source]))
-            with torch.inference_mode(), attention.capture_sources() as maps:
+            with torch.inference_mode(), mode.capture_sources() as maps:
                 logprobs = model(batch)[0].log_softmax(-1)
             logprob = float(logprobs.gather(1, torch.tensor(one.ids)[:, None]).sum())
             attended = torch.stack([layer.mean(1)[0] for layer in maps]).mean(0).sum(0)  # (S,)

@@ -86,18 +86,6 @@ def test_the_formula(named, alpha):
         assert answer.score == pytest.approx(score, abs=1e-4)
 
 
-def test_reading_anew_gives_the_same(named, monkeypatch):
-    name, model = named
-    prompts = [asked(name, ids) for ids in PROMPTS]
-    quick = contrastive.search(model, prompts, SPEC, ends=END)
-    monkeypatch.delattr(type(model), "hidden_step")
-    slow = contrastive.search(model, prompts, SPEC, ends=END)
-    assert [[one.ids for one in row] for row in quick] == [[one.ids for one in row] for row in slow]
-    for fast, late in zip(quick, slow, strict=True):
-        assert fast[0].score == pytest.approx(late[0].score, abs=1e-4)
-        assert fast[0].logprob == pytest.approx(late[0].logprob, abs=1e-3)
-
-
 def test_without_the_penalty_it_is_greedy():
     model = made("decoder")
     greedy = GenerationSpec(tokens=8, temperature=0, no_repeat_ngram=2)

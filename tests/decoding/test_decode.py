@@ -156,7 +156,7 @@ def test_a_text_is_gone_on_from_or_read_as_a_source():
 
 
 def test_prompts_become_a_batch():
-    kept = fitted([Prompt([1], [5, 6, 7]), Prompt([1, 2], [8])], tokens=3, context=16, start=None)
+    kept = fitted([Prompt([1], [5, 6, 7]), Prompt([1, 2], [8])], tokens=3, context=16, ends=())
     batch = batch_of(kept)
     assert batch.inputs.tolist() == [[0, 1], [1, 2]]
     assert batch.mask.tolist() == [[False, True], [True, True]]
@@ -168,9 +168,9 @@ def test_prompts_become_a_batch():
 
 
 def test_a_long_source_loses_its_end():
-    (one,) = fitted([Prompt([1], range(20))], tokens=3, context=8, start=None)
+    (one,) = fitted([Prompt([1], range(20))], tokens=3, context=8, ends=())
     assert one == Fitted([1], list(range(8)), 12, 3, 8)
-    (two,) = fitted([Prompt(range(30), range(4))], tokens=3, context=8, start=None)
+    (two,) = fitted([Prompt(range(30), range(4))], tokens=3, context=8, ends=())
     assert (two.ids, two.source, two.cut) == (list(range(24, 30)), [0, 1, 2, 3], 24)
 
 

@@ -197,14 +197,13 @@ def test_the_cache_is_allocated_once(model, monkeypatch):
     assert len(calls) == 1
 
 
-def test_the_model_is_left_in_the_mode_it_was_in_even_when_nobody_reads_on():
+def test_a_model_in_training_answers_without_dropout_and_is_left_in_training():
     model = made(dataclasses.replace(SPEC, dropout=0.5)).train()
     pieces = generate(model, [[1]], GREEDY, ends=-1)
     next(pieces)
-    assert not model.training
+    assert all(module.training for module in model.modules())
     assert not torch.is_inference_mode_enabled()
     pieces.close()
-    assert model.training
     assert tokens(generate(model, [[1]], GREEDY, ends=-1)) == tokens(generate(model, [[1]], GREEDY, ends=-1))
 
 

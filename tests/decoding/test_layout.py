@@ -60,9 +60,10 @@ def test_it_generates():
 
 
 def test_float32_needs_nothing():
-    model = build(SPEC, 200, seed=1)
+    model = build(SPEC, 200, seed=1).eval()
     assert prepare(model) is model
-    assert not model.training
+    assert not prepare(model.train()).training
+    assert model.training
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")

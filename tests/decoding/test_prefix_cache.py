@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.decoding.generate import generate
-from textmill.decoding.prefix_cache import Recall
+from textmill.decoding.prefix_cache import PrefixCache
 from textmill.models.build import build
 from textmill.specs.model import DecoderSpec, RecurrentSpec
 from textmill.specs.position import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
@@ -52,65 +52,65 @@ ids = st.lists(st.integers(1, VOCABULARY - 1), min_size=1, max_size=8)
 def test_answers_are_those_of_the_whole_prompt(kind, turns, begun):
     """Turns that go on from the answer, and turns that take another way from somewhere in the middle."""
     model = made(kind)
-    recall = Recall(model)
+    cached = PrefixCache(model)
     conversation = begun
     for text, goes_on in turns:
         conversation = [*conversation, *text] if goes_on else [*conversation[: len(conversation) // 2], *text]
         conversation = conversation[-40:]
-        logits, _ = recall.begin(prompt_of(conversation), CONTEXT)
+        logits, _ = cached.begin(prompt_of(conversation), CONTEXT)
         whole, _ = model.begin(prompt_of(conversation), CONTEXT)
         torch.testing.assert_close(logits, whole, rtol=1e-4, atol=1e-5)
-        answer = said(recall, conversation)
+        answer = said(cached, conversation)
         assert answer == said(model, conversation)
         conversation = [*conversation, *answer]
 
 
 def test_only_what_is_new_is_read(monkeypatch):
     model = made("rotary")
-    recall = Recall(model)
+    cached = PrefixCache(model)
     read = []
     plain = model.hidden_step
     monkeypatch.setattr(
         model, "hidden_step", lambda tokens, state: read.append(tokens.shape[1]) or plain(tokens, state)
     )
-    answer = said(recall, [5, 6, 7, 8])
+    answer = said(cached, [5, 6, 7, 8])
     read.clear()
     # What was written last was never read: the last of the answer, and the three that follow.
-    said(recall, [5, 6, 7, 8, *answer, 1, 2, 3])
+    said(cached, [5, 6, 7, 8, *answer, 1, 2, 3])
     assert read[0] == 4
     assert set(read[1:]) == {1}
     read.clear()
-    said(recall, [5, 6, 7, 8])  # nothing is new: the last token is read for what follows it
+    said(cached, [5, 6, 7, 8])  # nothing is new: the last token is read for what follows it
     assert read[0] == 1
 
 
 def test_several_rows_are_left_to_the_model():
     model = made("rotary")
-    recall = Recall(model)
+    cached = PrefixCache(model)
     rows = [[5, 6, 7], [8, 9]]
 
     def all_of(reader):
         return [(piece.row, piece.id) for piece in generate(reader, rows, DRAWN, ends=(), samples=2)]
 
     expected = all_of(model)
-    said(recall, [5, 6, 7])
-    assert all_of(recall) == expected
-    assert said(recall, [8, 9, 1]) == said(model, [8, 9, 1])
+    said(cached, [5, 6, 7])
+    assert all_of(cached) == expected
+    assert said(cached, [8, 9, 1]) == said(model, [8, 9, 1])
 
 
 def test_what_was_written_by_several_rows_is_not_taken_for_the_prompts():
     """One prompt and three samples: the state of its one row is no longer anybody's."""
     model = made("rotary")
-    recall = Recall(model)
-    list(generate(recall, [[5, 6, 7]], DRAWN, ends=(), samples=3))
-    assert said(recall, [5, 6, 7, 4]) == said(model, [5, 6, 7, 4])
+    cached = PrefixCache(model)
+    list(generate(cached, [[5, 6, 7]], DRAWN, ends=(), samples=3))
+    assert said(cached, [5, 6, 7, 4]) == said(model, [5, 6, 7, 4])
 
 
 def test_states_that_cannot_be_shortened_are_read_whole():
     model = build(RecurrentSpec(d_model=16, layers=1, context=CONTEXT), VOCABULARY, seed=3).eval()
-    recall = Recall(model)
+    cached = PrefixCache(model)
     for prompt in ([5, 6, 7], [5, 6, 7, 8]):
-        assert said(recall, prompt) == said(model, prompt)
+        assert said(cached, prompt) == said(model, prompt)
 
 
 def test_a_state_that_grows_keeps_what_it_holds():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 from collections import Counter
@@ -21,6 +22,8 @@ from textmill.decoding.sampling import strategies
 from textmill.decoding.speculate import Speculation
 from textmill.index.draft import ContextDrafter, Draft
 from textmill.models.build import build
+from textmill.models.model import Generator
+from textmill.nn.state import Rewindable, State
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import AlibiPositions, LearnedPositions, RelativePositions, T5Positions
 from textmill.specs.recipe import GenerationSpec
@@ -188,31 +191,22 @@ def test_several_rows_are_read_plainly_until_one_is_left():
 
 
 def test_a_state_that_cannot_be_shortened_is_read_plainly():
-    class Long:
+    class Long(Generator):
         """A model whose state has no `truncate`."""
 
-        class State:
+        class Held(State):
             def __init__(self, state):
                 self.state, self.length = state, state.length
 
-        spec, training = SPEC, False
+        spec = SPEC
 
         def begin(self, batch, capacity):
             logits, state = made("plain").begin(batch, capacity)
-            return logits, self.State(state)
+            return logits, self.Held(state)
 
         def step(self, ids, state):
             logits, inner = made("plain").step(ids, state.state)
-            return logits, self.State(inner)
-
-        def parameters(self):
-            return made("plain").parameters()
-
-        def eval(self):
-            return self
-
-        def train(self, mode=True):
-            return self
+            return logits, self.Held(inner)
 
     ahead = Speculation(lambda: {"prompt": ContextDrafter()}, Always())
     same(tokens(Long(), [4, 5, 4, 5], GREEDY, ahead), tokens(made("plain"), [4, 5, 4, 5], GREEDY))
@@ -259,12 +253,12 @@ DRAWS, LETTERS = 3000, 5
 RULE = GenerationSpec(tokens=3, temperature=1.1, top_k=4, top_p=0.97, repetition_penalty=1.2)
 
 
-class Table(torch.nn.Module):
+class Table(Generator):
     """A model whose logits hang on the last two tokens: as small as one can be, so that it can be asked often."""
 
-    class State:
+    class Held(Rewindable):
         def __init__(self, ids):
-            self.ids, self.real = ids, None
+            self.ids = ids
 
         @property
         def length(self):
@@ -284,7 +278,7 @@ class Table(torch.nn.Module):
         return self.logits[before, batch.inputs]
 
     def begin(self, batch, capacity):
-        return self(batch)[:, -1], self.State(batch.inputs)
+        return self(batch)[:, -1], self.Held(batch.inputs)
 
     def step(self, ids, state):
         state.ids = torch.cat([state.ids, ids], 1)
@@ -377,19 +371,19 @@ def test_samples_are_of_the_models_distribution(tiny, ids):
 @pytest.mark.parametrize("rule", ["accept what is likely", "forget to leave it out"])
 def test_wrong_rules_are_found_out(tiny, monkeypatch, rule):
     """The same test must fail where drafted tokens are accepted by another rule."""
-    real, rng = generating._choose, random.Random(9)
+    real, rng, drawn = generating.draw, random.Random(9), itertools.count()
 
-    def choose(logits, chain, history, live):
-        tokens, ids, logprobs = real(logits, chain, history, live)
-        drafted = {1: 3, 2: 4}.get(live[0].written)
+    def draw(logits, generators):
+        tokens = real(logits, generators)
+        drafted = {1: 3, 2: 4}.get(next(drawn) % RULE.tokens)
         if drafted is not None:
-            share = float(generating.changed(logits, chain, history).softmax(-1)[0, drafted])
+            share = float(logits.softmax(-1)[0, drafted])
             if share > 0.3 if rule == "accept what is likely" else rng.random() < share:
-                tokens, ids = torch.tensor([drafted]), [drafted]
+                tokens = torch.tensor([drafted])
             # Otherwise the draw stays as it is; the drafted token should be left out of it.
-        return tokens, ids, logprobs
+        return tokens
 
-    monkeypatch.setattr(generating, "_choose", choose)
+    monkeypatch.setattr(generating, "draw", draw)
     statistic, freedom = chi_squared(tiny, (3, 4))
     assert statistic > bound(freedom)
 

@@ -15,7 +15,9 @@ from torch import nn
 from textmill.base.errors import TextmillError
 from textmill.decoding.generate import generate
 from textmill.decoding.stop_strings import TextStream
-from textmill.decoding.stream import complete, generate_text
+from textmill.decoding.stream import generate_text
+from textmill.models.model import Generator
+from textmill.nn.state import State
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization.tokenizer import StreamDecoder
@@ -108,7 +110,7 @@ class Bytes:
         return StreamDecoder(self)
 
 
-class Script(nn.Module):
+class Script(Generator):
     """A model that writes a fixed text, one id after the other, whatever the prompt."""
 
     def __init__(self, ids: list[int]) -> None:
@@ -129,7 +131,7 @@ class Script(nn.Module):
         return self._logits(len(tokens), state.place)[:, None], _Place(state.place + 1)
 
 
-class _Place:
+class _Place(State):
     def __init__(self, place: int) -> None:
         self.place = place
 
@@ -180,8 +182,11 @@ def test_a_broken_character_that_completes_a_stop_string_stops():
     assert ("".join(piece.text for piece in out), out[-1].finish) == ("a", "stop")
 
 
-def test_complete_gives_a_text_for_each_sample():
-    assert complete(spoken("ok"), Bytes(), ["a", "", "b"], GREEDY, samples=2) == [["ok"] * 2] * 3
+def test_there_is_a_text_for_each_sample():
+    texts = [[""] * 2 for _ in range(3)]
+    for piece in generate_text(spoken("ok"), Bytes(), ["a", "", "b"], GREEDY, samples=2):
+        texts[piece.row][piece.sample] += piece.text
+    assert texts == [["ok"] * 2] * 3
 
 
 def test_stop_strings_without_text_are_refused():

@@ -13,7 +13,7 @@ from textmill.base.files import read_json
 from textmill.interop import parity
 from textmill.interop.huggingface import directory
 from textmill.models.build import build
-from textmill.specs.model import DecoderSpec
+from textmill.specs.model import DecoderSpec, EncoderSpec
 from textmill.specs.position import AlibiPositions
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.tokenization.training import train
@@ -158,9 +158,9 @@ def test_weights_of_fewer_bits_and_exports_are_run(tmp_path, tokenizer):
 
 def test_fewer_bits_are_judged_by_their_divergence():
     reference = logits()
-    near = parity.judged(parity.compare("x", reference, lambda: [one + 0.01 for one in reference]))
+    near = parity.by_divergence(parity.compare("x", reference, lambda: [one + 0.01 for one in reference]))
     assert (near.state, near.why) == ("ok", "")  # a shift of all logits changes no probability
-    far = parity.judged(parity.compare("x", reference, lambda: [one * 2 for one in reference]))
+    far = parity.by_divergence(parity.compare("x", reference, lambda: [one * 2 for one in reference]))
     assert far.state == "failed"
     assert "mean KL" in far.why
 
@@ -183,3 +183,11 @@ def test_an_encoder_that_is_its_body_alone_is_compared_by_its_states(tmp_path):
     report = parity.verify(place, ["a b c", "x y"])
     assert report.ok, report
     assert state(report, "transformers").max_difference < 1e-4
+
+
+def test_the_graph_of_an_encoder_reads_whole_texts(tmp_path, tokenizer):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    spec = EncoderSpec(d_model=16, layers=1, heads=2, d_ff=24, context=32)
+    report = parity.verify(published(tmp_path / "model", tokenizer, spec), TEXTS, exports=["onnx"])
+    assert state(report, "export onnx").state == "ok"

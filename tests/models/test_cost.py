@@ -9,7 +9,7 @@ import torch
 from textmill.data.batch import Batch
 from textmill.models import cost
 from textmill.models.build import build
-from textmill.nn import attention
+from textmill.nn import mode
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
 from textmill.specs.position import (
     LearnedPositions,
@@ -45,7 +45,7 @@ def test_flops_are_three_times_those_of_the_products_that_run(more):
         for layer in block.modules():
             if isinstance(layer, torch.nn.Linear):
                 layer.register_forward_hook(watch)
-    with attention.capture() as maps:
+    with mode.capture() as maps:
         logits = model(Batch(inputs=x, targets=x))
     forward += sum(2 * 2 * weights.numel() * spec.head_width for weights in maps)
     forward += 2 * logits.numel() * spec.d_model

@@ -9,7 +9,7 @@ import torch
 from helpers.models import VOCABULARY, batch_of, check_documents, check_lengths, check_steps, close, tokens
 from textmill.base.errors import TextmillError
 from textmill.models.build import build
-from textmill.nn import attention
+from textmill.nn import mode
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import (
     AlibiPositions,
@@ -120,7 +120,7 @@ def test_no_token_sees_the_future(spec):
 def test_fused_equals_eager(spec):
     model, x = make(spec), tokens(2, 12)
     fused = model(batch_of(x))
-    with attention.eager():
+    with mode.computing(eager=True):
         close(model(batch_of(x)), fused)
 
 
@@ -201,9 +201,9 @@ def test_block_placements_by_formula(placement):
 
 
 def attention_bounds(spec, x):
-    from textmill.nn import reach
+    from textmill.nn import attention_mask
 
-    return reach.whole(spec, x)
+    return attention_mask.whole(spec, x)
 
 
 @pytest.mark.parametrize("name", POSITIONS)
@@ -216,8 +216,9 @@ def test_gradient_checkpointing_changes_no_gradient(name):
         return [parameter.grad.clone() for parameter in model.parameters()]
 
     plain = gradients()
-    model.recomputed_blocks = 1
-    for a, b in zip(gradients(), plain, strict=True):
+    with mode.computing(recomputed_blocks=1):
+        recomputed = gradients()
+    for a, b in zip(recomputed, plain, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -227,10 +228,10 @@ def test_a_recomputed_block_drops_what_it_dropped():
     model.train()
 
     def gradients(recomputed):
-        model.recomputed_blocks = recomputed
         model.zero_grad()
         torch.manual_seed(5)
-        model(batch_of(x)).square().sum().backward()
+        with mode.computing(recomputed_blocks=recomputed):
+            model(batch_of(x)).square().sum().backward()
         return [parameter.grad.clone() for parameter in model.parameters()]
 
     for a, b in zip(gradients(0), gradients(spec.layers), strict=True):

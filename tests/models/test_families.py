@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
-from textmill.nn.attention import capture, eager
+from textmill.nn.mode import capture, computing
 from textmill.objectives.loss import causal
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
 from textmill.specs.position import (
@@ -49,6 +50,23 @@ def make(kind, position, style, **more):
     for parameter in model.parameters():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator).double() * 0.2)
     return spec, model
+
+
+@contextlib.contextmanager
+def counting(model):
+    """How often each block is computed inside the block of code."""
+    computed = [0] * len(model.all_blocks())
+
+    def count(place):
+        def hook(*_):
+            computed[place] += 1
+
+        return hook
+
+    hooks = [block.register_forward_pre_hook(count(place)) for place, block in enumerate(model.all_blocks())]
+    yield computed
+    for hook in hooks:
+        hook.remove()
 
 
 def ids(*shape, seed=0):
@@ -118,7 +136,7 @@ def test_captured_attention_adds_up_and_changes_nothing(kind, position, style):
     mask[1, 5:] = False
     batch = batch_for(kind, 2, 7, mask)
     plain = model(batch)
-    with eager():
+    with computing(eager=True):
         torch.testing.assert_close(model(batch)[mask], plain[mask], rtol=0, atol=1e-10)
     with capture() as maps:
         torch.testing.assert_close(model(batch)[mask], plain[mask], rtol=0, atol=1e-10)
@@ -217,9 +235,9 @@ def test_shaw_positions_both_ways_by_hand():
             for j in range(6):
                 mixed[i, head] += weights[j] * (v[j, head] + attention.relative_values[row(i, j)])
     expected = attention.output(mixed.flatten(1))
-    from textmill.nn import reach
+    from textmill.nn import attention_mask
 
-    found = attention(x, reach.whole(spec, tokens, causal=False))[0]
+    found = attention(x, attention_mask.whole(spec, tokens, causal=False))[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
@@ -299,10 +317,10 @@ def test_recomputed_blocks_give_the_same_gradients():
     batch = batch_for(EncoderDecoderSpec, 2, 7)
     gradients = []
     for number in (0, 3):
-        model.recomputed_blocks = number
-        assert model.recomputed_blocks == number
         model.zero_grad()
-        model(batch).square().sum().backward()
+        with computing(recomputed_blocks=number), counting(model) as computed:
+            model(batch).square().sum().backward()
+        assert computed == [2 if block < number else 1 for block in range(len(model.all_blocks()))]
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)

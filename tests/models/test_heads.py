@@ -191,7 +191,6 @@ def test_heads_of_objectives():
     assert several == dataclasses.replace(HEADS["first"], multiple=True)
 
 
-def test_recomputed_blocks_reach_the_body():
+def test_a_head_has_the_blocks_of_its_body():
     model = make("decoder", "last")
-    model.recomputed_blocks = 2
-    assert model.body.recomputed_blocks == 2
+    assert model.all_blocks() == list(model.body.blocks)

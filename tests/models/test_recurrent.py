@@ -14,7 +14,7 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.models.initial import kind_of_parameter
-from textmill.nn import attention
+from textmill.nn import mode
 from textmill.objectives.loss import causal
 from textmill.specs.model import RecurrentSpec
 from textmill.training.optimizer import fused_rows
@@ -104,7 +104,7 @@ def test_the_loss_makes_the_logits_itself(spec):
 @torch.no_grad()
 def test_attention_over_states_is_captured():
     model, x = make(RecurrentSpec(**SMALL, attention=True)), tokens(2, 6)
-    with attention.capture() as maps:
+    with mode.capture() as maps:
         seen = model(batch_of(x))
     close(seen, model(batch_of(x)))
     (weights,) = maps

@@ -12,7 +12,7 @@ from helpers.models import VOCABULARY, check_steps, close, tokens
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
-from textmill.nn import attention
+from textmill.nn import mode
 from textmill.objectives.loss import causal
 from textmill.specs.model import RecurrentEncoderDecoderSpec
 
@@ -72,7 +72,7 @@ def test_step_by_step_equals_at_once(spec):
 def test_one_call_of_the_kernel_equals_the_path_by_token(spec):
     """Without input feeding the decoder runs at once: what it does one token at a time, to 1e-6."""
     model, batch = make(spec), pairs()
-    state = model._read_source(batch, model._source_vectors(batch))
+    state = model._read_source(batch, (model.source_embedding or model.embedding)(batch.source))
     by_token, _ = model._by_token(model.embedding(batch.inputs), state, None)
     close(model.hidden(batch), by_token, 1e-6)
 
@@ -144,7 +144,7 @@ def test_attention_over_the_source_is_captured(feeding):
     real = torch.ones(3, 5, dtype=torch.bool)
     real[0, 2:] = False
     batch = Batch(batch.inputs, batch.targets, source=batch.source, source_mask=real)
-    with attention.capture() as maps:
+    with mode.capture() as maps:
         model(batch)
     (weights,) = maps
     assert weights.shape == (3, 1, 6, 5)
@@ -157,8 +157,8 @@ def test_scheduled_sampling(spec):
     """At ratio 0 the decoder reads its own guesses, as greedy decoding would; draws are those of the seed."""
     model, batch = make(spec).train(), pairs(4, 7)
     told = model(batch)
-    model.teacher_forcing = 0.0
-    guessed = model(batch)
+    with mode.computing(teacher_forcing=0.0):
+        guessed = model(batch)
     close(guessed[:, 0], told[:, 0])
     _, state = model.begin(Batch(batch.inputs[:, :1], batch.inputs[:, :1], source=batch.source), 7)
     read = told[:, 0].argmax(-1)
@@ -166,25 +166,25 @@ def test_scheduled_sampling(spec):
         logits, state = model.step(read[:, None], state)
         close(guessed[:, place], logits[:, 0])
         read = logits[:, 0].argmax(-1)
-    model.teacher_forcing = 0.5
-    torch.manual_seed(1)
-    one = model(batch)
-    torch.manual_seed(1)
-    close(model(batch), one)
-    torch.manual_seed(2)
-    assert (model(batch) - one).abs().max() > 1e-3
-    one.sum().backward()
-    assert model.eval()(batch).allclose(told)  # it is for training only
+    with mode.computing(teacher_forcing=0.5):
+        torch.manual_seed(1)
+        one = model(batch)
+        torch.manual_seed(1)
+        close(model(batch), one)
+        torch.manual_seed(2)
+        assert (model(batch) - one).abs().max() > 1e-3
+        one.sum().backward()
+        assert model.eval()(batch).allclose(told)  # it is for training only
 
 
 def test_the_first_real_token_is_never_a_guess():
     model = make(RecurrentEncoderDecoderSpec(**SMALL)).train()
-    model.teacher_forcing = 0.0
     inputs = tokens(2, 4)
     real = torch.tensor([[False, False, True, True], [True] * 4])
     source = tokens(2, 3)
-    found = model(Batch(inputs, inputs, mask=real, source=source))
-    alone = model(Batch(inputs[:1, 2:], inputs[:1, 2:], source=source[:1]))
+    with mode.computing(teacher_forcing=0.0):
+        found = model(Batch(inputs, inputs, mask=real, source=source))
+        alone = model(Batch(inputs[:1, 2:], inputs[:1, 2:], source=source[:1]))
     close(found[0, 2:], alone[0])
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from textmill.nn import attention, position, reach
+from textmill.nn import attention_mask, mode, position
 from textmill.nn.attention import Attention
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import (
@@ -93,7 +93,7 @@ def turn(row, t, theta):
 
 
 def bounds_of(spec, x, table, **more):
-    return reach.whole(spec, torch.zeros(x.shape[:2], dtype=torch.long), table=table, **more)
+    return attention_mask.whole(spec, torch.zeros(x.shape[:2], dtype=torch.long), table=table, **more)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -112,8 +112,8 @@ def test_fused_equals_eager(name):
     layer, x = layer.float(), torch.randn(2, 9, 8)
     bounds = bounds_of(spec, x, None if table is None else table.float())
     fast = layer(x, bounds)
-    with attention.eager():
-        torch.testing.assert_close(layer(x, bounds), fast, rtol=0, atol=1e-5)
+    formula = layer(x, bounds, mode=mode.Mode(eager=True))
+    torch.testing.assert_close(formula, fast, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -132,23 +132,29 @@ def test_gradients(name):
 
 def test_mask_is_left_out_when_causal_order_says_it_all():
     x, spec = torch.zeros(2, 4, dtype=torch.long), DecoderSpec(window=4)
-    assert reach.whole(spec, x).mask is None
-    assert reach.whole(spec, x, real=torch.tensor([[True] * 4, [True, True, False, False]])).mask is None
-    assert reach.whole(spec, x, real=torch.tensor([[True] * 4, [False, True, True, True]])).mask is not None
-    assert reach.next_tokens(spec, 1, 9, device=x.device).mask is None
-    assert reach.next_tokens(spec, 1, 9, device=x.device).first == 6
-    assert reach.next_tokens(spec, 2, 9, device=x.device).mask is not None
+    assert attention_mask.whole(spec, x).matrix is None
+    assert (
+        attention_mask.whole(spec, x, real=torch.tensor([[True] * 4, [True, True, False, False]])).matrix
+        is None
+    )
+    assert (
+        attention_mask.whole(spec, x, real=torch.tensor([[True] * 4, [False, True, True, True]])).matrix
+        is not None
+    )
+    assert attention_mask.next_tokens(spec, 1, 9, device=x.device).matrix is None
+    assert attention_mask.next_tokens(spec, 1, 9, device=x.device).first == 6
+    assert attention_mask.next_tokens(spec, 2, 9, device=x.device).matrix is not None
 
 
 def test_captured_weights_are_a_distribution_over_what_is_seen():
     spec, layer, table = make("window")
     x = torch.randn(2, 6, 8, dtype=torch.float64)
-    with attention.capture() as maps:
-        layer(x, bounds_of(spec, x, table))
+    with mode.capture() as maps:
+        layer(x, bounds_of(spec, x, table), mode=mode.current())
     layer(x, bounds_of(spec, x, table))  # outside: not collected
     (weights,) = maps
     assert weights.shape == (2, 4, 6, 6)
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 6, dtype=torch.float64))
     distance = position.distances(6, 6, x.device)
     assert not weights[..., (distance < 0) | (distance >= 2)].any()
-    assert not attention._Mode.eager
+    assert mode.current() == mode.PLAIN

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.build import build
 from textmill.models.heads import attach
-from textmill.objectives import pairs
+from textmill.nn import mode
 from textmill.objectives.loss import Losses
 from textmill.objectives.table import objective_of
 from textmill.specs import objective as specs
@@ -269,7 +269,10 @@ def test_logits_are_made_only_where_loss_is_borne():
 
 
 def test_forcing_by_hand():
-    ratio = pairs.teacher_forcing
+    def ratio(forcing, step, steps):
+        spec = specs.PairsObjective(forcing=forcing)
+        return objective_of(spec).teacher_forcing(spec, step, steps)
+
     assert ratio(specs.ConstantForcing(ratio=0.7), 3, 10) == 0.7
     line = specs.LinearForcing(start=1.0, end=0.25)
     assert [ratio(line, step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
@@ -282,19 +285,21 @@ def test_forcing_by_hand():
 
 
 def test_forcing_follows_the_step_in_the_loop():
-    """A resumed run has the ratio it would have had; other models are left alone."""
+    """A resumed run has the ratio it would have had; what is no pair has none."""
     model, batch = model_of("recurrent pairs"), batch_of("recurrent pairs")
     objective = specs.PairsObjective(forcing=specs.LinearForcing())
     found, seen = losses(objective, sequence=10), []
 
     def loss(model, batch):
-        seen.append(model.teacher_forcing)
+        seen.append(mode.current().teacher_forcing)
         return found.training(model, batch)
 
-    before = pairs.before_step(model, objective, steps=5)
-    options = {"rates": lambda step: 0.0, "micro_batch": 3, "before": before}
+    def during(step):
+        return mode.computing(teacher_forcing=objective_of(objective).teacher_forcing(objective, step, 5))
+
+    options = {"rates": lambda step: 0.0, "micro_batch": 3, "during": during}
     list(train(model, loss, Fixed(batch), Recorder(model), steps=range(2, 5), **options))
     assert seen == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
-    transformer = model_of("pairs")
-    assert pairs.before_step(transformer, objective, steps=5) is None
-    assert not hasattr(transformer, "teacher_forcing")
+    assert mode.current().teacher_forcing == 1.0
+    plain = specs.CausalObjective()
+    assert objective_of(plain).teacher_forcing(plain, 4, 5) == 1.0

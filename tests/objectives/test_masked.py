@@ -277,6 +277,8 @@ def test_a_tokenizer_that_frames_texts(tokenizer):
     class Framing:
         vocabulary, end, pad, start = 300, 256, 257, 258
         prefix, suffix = (258,), (256, 259)
+        mask = separator = None
+        sentinels = ()
         special = {"[CLS]": 258}  # noqa: RUF012
         token_bytes = staticmethod(lambda token: b"")
 

@@ -165,7 +165,7 @@ def test_a_directory_that_fails_is_not_published(tiny, workspace, monkeypatch):
             damaged.embedding.weight[0, 0] += 1e-3
         honest(directory, damaged, *arguments, **options)
 
-    monkeypatch.setattr(huggingface, "write", careless)
+    monkeypatch.setattr(huggingface, "write_directory", careless)
     new = dataclasses.replace(tiny, generation=dataclasses.replace(tiny.generation, tokens=13))
     with pytest.raises(TextmillError, match="does not give the training path's logits"):
         pipeline.run(new, workspace)

@@ -25,7 +25,7 @@ nasty = st.text(
 
 
 def kind(character: str, symbols: bool) -> str:
-    if words.is_alone(character):
+    if any(low <= ord(character) <= high for low, high in words.ALONE_RANGES):
         return "alone"
     category = unicodedata.category(character)
     if "\ufe00" <= character <= "\ufe0f" or ord(character) >= 0x40000:

@@ -177,6 +177,8 @@ def test_ordinary_text_has_the_librarys_ids_and_text(ours, library, kind, text):
     ids = ours[kind].encode(text).tolist()
     assert [*ours[kind].prefix, *ids, *ours[kind].suffix] == expected.ids
     assert ours[kind].decode(ids) == library[kind].decode(ids)
+    spans = library[kind].encode(text, add_special_tokens=False).offsets
+    assert ours[kind].offsets(text).tolist() == list(map(list, spans))
 
 
 @pytest.mark.parametrize("kind", KINDS)

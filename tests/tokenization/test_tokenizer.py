@@ -98,6 +98,19 @@ def check(tokenizer: Tokenizer, text: str) -> None:
     assert not set(ids.tolist()) & set(tokenizer.special.values())
 
 
+@pytest.mark.parametrize("text", [*HOSTILE, CHINESE, MIXED])
+def test_offsets_are_the_characters_of_each_id(tokenizer, text):
+    ids, offsets = tokenizer.encode(text), tokenizer.offsets(text)
+    assert offsets.shape == (len(ids), 2)
+    characters, begun = [text[start:end] for start, end in offsets.tolist()], 0
+    for token, part, (start, end) in zip(ids, characters, offsets.tolist(), strict=True):
+        data = tokenizer.token_bytes(int(token))
+        assert data in part.encode("utf-8", "surrogatepass")
+        assert start in (begun, begun - 1), "no character is passed over, and only the last is shared"
+        begun = end
+    assert begun == len(text)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_quick_engine_is_the_one_used(trained, kind):
     assert trained[kind].engine.name == ENGINES[kind]

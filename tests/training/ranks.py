@@ -31,7 +31,7 @@ def main() -> None:
         torch.nn.init.ones_(model.idle.weight)
         torch.nn.init.ones_(model.idle.bias)
         if world.sharded:
-            distributed.shard(model, world, list(model.blocks))
+            distributed.shard(model, world)
         optimizer = optimizers.build(model, AdamWSpec(lr=0.01) if rule == "adamw" else MuonSpec())
         average = WeightAverage(model, 0.9)
         if int(first):

@@ -18,11 +18,12 @@ from textmill.training import device, memory
 MEASURE = """
 import json, sys, torch
 from textmill.base import schema
+from textmill.data.batch import Batch
+from textmill.models.build import build
+from textmill.nn import mode
+from textmill.objectives import loss
 from textmill.specs.model import DecoderSpec
 from textmill.specs.training import TrainingSpec
-from textmill.data.batch import Batch
-from textmill.models import build
-from textmill.objectives import loss
 from textmill.training import device, memory, optimizer
 from textmill.training.loop import train
 
@@ -32,8 +33,8 @@ vocabulary, sequence, rows, chunk = (plain[key] for key in ("vocabulary", "seque
 device.prepare(device.choose(training), training)
 torch.randn(64, 64, requires_grad=True).sum().backward()  # what any use of torch takes
 before = memory.peak_bytes(torch.device("cpu"))
-model = build.build(spec, vocabulary)
-model.recomputed_blocks = memory.recomputed_blocks(spec, training, vocabulary, sequence, rows, loss_chunk=chunk)
+model = build(spec, vocabulary)
+recomputed = memory.recomputed_blocks(spec, training, vocabulary, sequence, rows, loss_chunk=chunk)
 
 class Random:
     def batch(self, step, rank=0, world=1):
@@ -44,8 +45,9 @@ made = optimizer.build(model, training.optimizer)
 steps = train(
     model, lambda m, b: loss.causal(m, b, chunk), Random(), made, steps=range(3), rates=lambda step: 1e-2, clip=1.0
 )
-for _ in steps:
-    pass
+with mode.computing(recomputed_blocks=recomputed):
+    for _ in steps:
+        pass
 print(memory.peak_bytes(torch.device("cpu")) - before)
 """
 SHAPES = {

@@ -67,15 +67,18 @@ class Field:
 
 @functools.cache
 def fields(spec: type) -> Mapping[str, Field]:
-    """The declared fields of a spec class, by name."""
-    hints = get_type_hints(spec, include_extras=True)
+    """The declared fields of a spec class, by name. One that a class declares again, for another default or type,
+    means what its base says it means, unless it has an `About` of its own."""
+    hints = [get_type_hints(base, include_extras=True) for base in spec.__mro__]
     found = {}
     for field in dataclasses.fields(spec):
-        kind, about = _unwrap(hints[field.name])
+        kind, about = _unwrap(hints[0][field.name])
+        inherited = (_unwrap(hint[field.name])[1] for hint in hints if field.name in hint)
+        about = about or next(filter(None, inherited), About(""))
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        found[field.name] = Field(field.name, kind, about or About(""), default)
+        found[field.name] = Field(field.name, kind, about, default)
     return found
 
 

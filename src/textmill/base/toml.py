@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from textmill.base import schema
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
-_ESCAPES = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 _COMMENT_COLUMN = 36
 
 
@@ -27,10 +25,8 @@ def value(item: Any) -> str:
         return "true" if item else "false"
     if isinstance(item, str):
         return _string(item)
-    if isinstance(item, float):
-        return _float(item)
-    if isinstance(item, int):
-        return str(item)
+    if isinstance(item, (int, float)):
+        return repr(item)  # nan, inf and 1e-06 are what TOML calls them too
     if isinstance(item, Mapping):
         return "{ " + ", ".join(f"{_key(k)} = {value(v)}" for k, v in item.items()) + " }" if item else "{}"
     if isinstance(item, (list, tuple)):
@@ -72,21 +68,5 @@ def _key(name: str) -> str:
 
 
 def _string(text: str) -> str:
-    """A basic string; what TOML forbids in one (control characters) is escaped."""
-    return (
-        '"'
-        + "".join(
-            _ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text
-        )
-        + '"'
-    )
-
-
-def _float(number: float) -> str:
-    if not math.isfinite(number):
-        return str(number)  # nan, inf and -inf are what TOML calls them too
-    text = json.dumps(number)
-    mantissa, _, exponent = text.partition("e")
-    if "." not in mantissa and exponent:
-        return f"{mantissa}.0e{int(exponent)}"
-    return text
+    """A basic string: one of JSON, but that TOML forbids the control character DEL too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Json, RecipeFile, Set, read_recipe
+from textmill.cli.options import Json, RecipeFile, Set, errors, read_recipe
 
 app = typer.Typer(help="Write, look at and check recipes.", no_args_is_help=True)
 
@@ -26,7 +27,6 @@ def new(
     full: Annotated[bool, typer.Option("--full", help="Spell out every key with its meaning.")] = False,
 ) -> None:
     """Write a new recipe to start from. An existing file is never overwritten."""
-    from textmill.base import toml
     from textmill.base.files import write_text
     from textmill.specs import recipe_file
 
@@ -39,20 +39,21 @@ def new(
         "model": {"preset": preset, "size": size, "context": 256},
     }
     built = recipe_file.build(data, base=path.parent)
-    text = recipe_file.dumps(built) if full else _short(data, toml.value)
+    text = recipe_file.dumps(built) if full else _short(data)
     write_text(path, text)
     print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
 
 
-def _short(data: dict, value) -> str:
-    source = value(data["corpus"]["sources"])
+def _short(data: Mapping[str, Any]) -> str:
+    from textmill.base.toml import value
+
     model = data["model"]
     return f"""\
 # A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.
 name = {value(data["name"])}
 
 [corpus]
-sources = {source}
+sources = {value(data["corpus"]["sources"])}
 
 [tokenizer]
 kind = "bpe"            # byte-level BPE
@@ -77,13 +78,14 @@ def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
     """Print the whole recipe, presets expanded and every default spelt out."""
     from textmill.base import schema
     from textmill.base.console import print_json
-    from textmill.specs import recipe_file as recipes
+    from textmill.specs import recipe_file
 
-    resolved = read_recipe(recipe, set_)
+    with errors(json):
+        resolved = read_recipe(recipe, set_)
     if json:
         print_json(schema.write(resolved))
     else:
-        print(recipes.dumps(resolved), end="")
+        print(recipe_file.dumps(resolved), end="")
 
 
 @app.command("schema")

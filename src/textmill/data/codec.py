@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 
 from textmill.data.special import SpecialTokens
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 Ids = Sequence[int] | np.ndarray
 

@@ -27,6 +27,7 @@ from textmill.data import arrays
 from textmill.data.tokens import Texts
 from textmill.text.batches import by_size
 from textmill.text.document import Document
+from textmill.tokenization.protocol import AnyTokenizer
 
 FORMAT = 1
 _CHUNK = 1 << 22  # characters encoded at once
@@ -47,7 +48,7 @@ class Reader(Protocol):
     """
 
     spec: Any
-    tokenizer: Any
+    tokenizer: AnyTokenizer
     fields: Mapping[str, str]
     numbered: tuple[str, ...]
 

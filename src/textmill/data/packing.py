@@ -6,6 +6,13 @@ also how generation from an empty prompt begins, and end-of-text is learnt as th
 token of the store is a target exactly once an epoch.
 
 A row is described by the place in the store of each of its targets; the input there is the token one before.
+
+Say a store holds "a b ." and "c d e ." (. is end-of-text, at places 2 and 6), and a row has 4 targets:
+
+    running   inputs   . a b . | . c d e    each row goes on where the one before ended; to be full the last one
+              targets  a b . c | c d e .    begins earlier, and the second c bears no loss
+    best fit  inputs   . c d e | . a b -    whole documents, the longest first; attention stays in each of them
+              targets  c d e . | a b . -
 """
 
 from __future__ import annotations

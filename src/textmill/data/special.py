@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from textmill.base.errors import RecipeError
 from textmill.text.scripts import HANZI
+from textmill.tokenization.protocol import AnyTokenizer
 
 _HANZI = re.compile(f"[{HANZI}]")
 _RETRAIN = "let Textmill train the tokenizer, or use one that has it"
@@ -38,30 +38,19 @@ class SpecialTokens:
     token_bytes: Callable[[int], bytes] = field(repr=False)
 
     @classmethod
-    def of(cls, tokenizer: Any, *, start: int | None = None) -> SpecialTokens:
+    def of(cls, tokenizer: AnyTokenizer, *, start: int | None = None) -> SpecialTokens:
         """start: the id a target begins with, where the model says one (`model.start`); else the tokenizer's."""
-        end = tokenizer.end
-        begin = getattr(tokenizer, "start", None)
-        begin = end if begin is None else begin
         lead, tail = frame(tokenizer)
         special = np.zeros(tokenizer.vocabulary, dtype=bool)
-        named = [
-            tokenizer.pad,
-            end,
-            begin,
-            *lead,
-            *tail,
-            *getattr(tokenizer, "special", {}).values(),
-            *_ids(tokenizer, "sentinels"),
-        ]
-        special[[token for token in named if token is not None]] = True
+        named = (tokenizer.pad, tokenizer.end, tokenizer.start, *lead, *tail)
+        special[[*named, *tokenizer.special.values(), *tokenizer.sentinels]] = True
         return cls(
-            start=begin if start is None else start,
-            end=end,
-            pad=end if tokenizer.pad is None else tokenizer.pad,
-            mask=getattr(tokenizer, "mask", None),
-            separator=getattr(tokenizer, "separator", None),
-            sentinels=_ids(tokenizer, "sentinels"),
+            start=tokenizer.start if start is None else start,
+            end=tokenizer.end,
+            pad=tokenizer.pad,
+            mask=tokenizer.mask,
+            separator=tokenizer.separator,
+            sentinels=tokenizer.sentinels,
             lead=lead,
             tail=tail,
             special=special,
@@ -102,11 +91,10 @@ class SpecialTokens:
         return _need(self.separator, "separator")
 
 
-def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def frame(tokenizer: AnyTokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What stands before and after whatever an encoder, or a model with a head, reads, in training as in use."""
-    prefix, suffix = _ids(tokenizer, "prefix"), _ids(tokenizer, "suffix")
-    begin = getattr(tokenizer, "start", None)
-    return (prefix if prefix or suffix else (tokenizer.end if begin is None else begin,)), suffix
+    prefix, suffix = tokenizer.prefix, tokenizer.suffix
+    return (prefix if prefix or suffix else (tokenizer.start,)), suffix
 
 
 def begins_word(data: bytes) -> bool:
@@ -123,10 +111,6 @@ def begins_word(data: bytes) -> bool:
     except UnicodeDecodeError:  # a character in pieces: hanzi, symbols and emoji begin with these bytes
         return first in (0xE2, 0xEF) or 0xE3 <= first <= 0xE9 or first >= 0xF0
     return bool(_HANZI.match(character)) or unicodedata.category(character)[0] not in "LM"
-
-
-def _ids(tokenizer: Any, name: str) -> tuple[int, ...]:
-    return tuple(int(token) for token in getattr(tokenizer, name, ()) or ())
 
 
 def _need(token: int | None, name: str) -> int:

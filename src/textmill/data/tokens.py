@@ -22,7 +22,7 @@ from textmill.base.files import atomic_directory, read_json, sha256_file, write_
 from textmill.data import arrays
 from textmill.text.batches import by_size
 from textmill.text.document import Document
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import without_surrogates
 
 FORMAT = 1

@@ -18,23 +18,25 @@ import contextlib
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
-from textmill.decoding.generate import evaluating
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
 from textmill.decoding.sampling import History, Strategy, changed, constraints, highest, normalizer
-from textmill.nn import attention
+from textmill.models.model import Generator
+from textmill.nn import mode
+from textmill.nn.shared import evaluating
+from textmill.nn.state import State
 from textmill.specs.recipe import GenerationSpec
 
 
 @torch.inference_mode()
 def search(
-    model: nn.Module,
+    model: Generator,
     prompts: Sequence[Sequence[int] | Prompt],
     spec: GenerationSpec,
     *,
@@ -62,18 +64,16 @@ def search(
             f"{spec.beams} beams cannot give {wanted} answers", where="beams", advice=f"use {wanted} beams"
         )
     last = ending(ends)
-    kept = fitted(
-        prompts, tokens=spec.tokens, context=context_of(model, context), start=last[0] if last else None
-    )
-    order = sorted(range(len(kept)), key=lambda one: (len(kept[one].source or ()), len(kept[one].ids)))
-    found: list[list[Hypothesis]] = [[]] * len(kept)
-    with evaluating(model):
-        for start in range(0, len(order), rows):
-            chosen = order[start : start + rows]
-            answers = _Search(model, spec, last, [kept[one] for one in chosen]).run()
-            for one, best in zip(chosen, answers, strict=True):
-                found[one] = best[:wanted]
-    return found
+    kept = fitted(prompts, tokens=spec.tokens, context=context or model.spec.context, ends=last)
+    order = sorted(range(len(kept)), key=lambda row: (len(kept[row].source or ()), len(kept[row].ids)))
+    answers: list[list[Hypothesis]] = [[]] * len(kept)
+    model = evaluating(model)
+    for start in range(0, len(order), rows):
+        together = order[start : start + rows]
+        best = _Search(model, spec, last, [kept[row] for row in together]).run()
+        for row, hypotheses in zip(together, best, strict=True):
+            answers[row] = hypotheses[:wanted]
+    return answers
 
 
 @dataclass(slots=True)
@@ -121,20 +121,20 @@ class _Finished:
     def take_in(self, scores: Tensor, logprobs: Tensor, ids: Tensor) -> None:
         """Keep the best of these and others: (B, n), (B, n) and (B, n, L); those that score -inf are none."""
         beams, room = self.ids.shape[1:]
-        ids = nn.functional.pad(ids, (0, room - ids.shape[2]), value=-1)
+        ids = F.pad(ids, (0, room - ids.shape[2]), value=-1)
         self.scores, best = torch.cat([self.scores, scores], 1).topk(beams)
         self.logprobs = torch.cat([self.logprobs, logprobs], 1).gather(1, best)
         self.ids = torch.cat([self.ids, ids], 1).gather(1, best[..., None].expand(-1, -1, room))
 
     def of(self, row: int, ends: tuple[int, ...], cut: int) -> list[Hypothesis]:
         """The answers to one prompt."""
-        found = []
+        answers = []
         columns = (self.scores[row].tolist(), self.logprobs[row].tolist(), self.ids[row].tolist())
         for score, logprob, padded in zip(*columns, strict=True):
             if score > -math.inf:
-                ids = tuple(one for one in padded if one >= 0)
-                found.append(Hypothesis(ids, score, logprob, "end" if ids[-1] in ends else "length", cut))
-        return found
+                ids = tuple(token for token in padded if token >= 0)
+                answers.append(Hypothesis(ids, score, logprob, "end" if ids[-1] in ends else "length", cut))
+        return answers
 
     def rows(self, keep: Tensor) -> _Finished:
         return _Finished(self.scores[keep], self.logprobs[keep], self.ids[keep])
@@ -143,17 +143,19 @@ class _Finished:
 class _Search:
     """The search for the answers to one batch of prompts."""
 
-    def __init__(self, model: Any, spec: GenerationSpec, ends: tuple[int, ...], prompts: list[Fitted]):
+    def __init__(
+        self, model: Generator, spec: GenerationSpec, ends: tuple[int, ...], prompts: list[Fitted]
+    ) -> None:
         self.model, self.spec, self.ends, self.prompts = model, spec, ends, prompts
         self.device = device_of(model)
         self.chain: tuple[Strategy, ...] = constraints(spec, ends)
         self.end_ids = torch.tensor(ends, dtype=torch.int64, device=self.device)
         self.candidates = max(2, 1 + len(ends)) * spec.beams
-        self.rooms = torch.tensor([one.room for one in prompts], device=self.device)
-        self.most = torch.tensor([one.context for one in prompts], device=self.device)
-        self.places = torch.arange(len(prompts), device=self.device)  # of the prompts still in the batch
+        self.rooms = torch.tensor([prompt.room for prompt in prompts], device=self.device)
+        self.most = torch.tensor([prompt.context for prompt in prompts], device=self.device)
+        self.numbers = torch.arange(len(prompts), device=self.device)  # of the prompts still in the batch
         self.done = torch.zeros(len(prompts), dtype=torch.bool, device=self.device)
-        self.found: list[list[Hypothesis]] = [[]] * len(prompts)
+        self.answers: list[list[Hypothesis]] = [[]] * len(prompts)
 
     def run(self) -> list[list[Hypothesis]]:
         """The finished answers to each prompt, best first."""
@@ -167,7 +169,7 @@ class _Search:
         ids = nothing.new_empty(len(prompts), 1, 0, dtype=torch.int64)
         running = _Running(nothing, nothing, ids, self._attended(maps, nothing))
         finished = _Finished.none(len(prompts), spec.beams, room, logits.device)
-        history = History.of([one.ids for one in prompts], logits.device) if self.chain else None
+        history = History.of([prompt.ids for prompt in prompts], logits.device) if self.chain else None
         length = 0
         while True:
             length += 1
@@ -177,7 +179,7 @@ class _Search:
             self._judge(every.scores.amax(1), finished, length)
             if bool(self.done.all()):
                 self._report(finished, self.done)
-                return self.found
+                return self.answers
             keep = self._kept(finished, length)
             rows, before = self._rows(every.parents, running.width, keep), running.scores.numel()
             finished = finished if keep is None else finished.rows(keep)
@@ -250,15 +252,15 @@ class _Search:
             return None
         self._report(finished, self.done)
         keep = (~self.done).nonzero().squeeze(1)
-        self.rooms, self.most, self.places = self.rooms[keep], self.most[keep], self.places[keep]
+        self.rooms, self.most, self.numbers = self.rooms[keep], self.most[keep], self.numbers[keep]
         self.done = self.done[keep]
         self.source = None if self.source is None else self.source[keep]
         return keep
 
     def _report(self, finished: _Finished, which: Tensor) -> None:
         for row in which.nonzero().squeeze(1).tolist():
-            place = int(self.places[row])
-            self.found[place] = finished.of(row, self.ends, self.prompts[place].cut)
+            number = int(self.numbers[row])
+            self.answers[number] = finished.of(row, self.ends, self.prompts[number].cut)
 
     @staticmethod
     def _rows(parents: Tensor, width: int, keep: Tensor | None) -> Tensor:
@@ -271,7 +273,7 @@ class _Search:
     def _advanced(running: _Running, best: _Candidates, keep: Tensor | None) -> _Running:
         coverage = _chosen(running.coverage, best.parents)
         after = (best.scores, best.logprobs, _written(running, best), coverage)
-        return _Running(*(one if keep is None else one[keep] for one in after))
+        return _Running(*(field if keep is None else field[keep] for field in after))
 
     def _norm(self, length: int | Tensor) -> float | Tensor:
         """What a log probability is divided by."""
@@ -284,7 +286,7 @@ class _Search:
         if not self.spec.coverage_penalty:
             yield []
             return
-        with attention.capture_sources() as maps:
+        with mode.capture_sources() as maps:
             yield maps
 
     def _attended(self, maps: list[Tensor], like: Tensor) -> Tensor:
@@ -298,7 +300,9 @@ class _Search:
                 advice="set it to 0",
             )
         prompts, width = like.shape
-        last = [one.float().mean(1).reshape(prompts, width, -1, one.shape[-1])[:, :, -1] for one in maps]
+        last = [
+            layer.float().mean(1).reshape(prompts, width, -1, layer.shape[-1])[:, :, -1] for layer in maps
+        ]
         return torch.stack(last).mean(0)
 
     def _coverage(self, attended: Tensor) -> Tensor:
@@ -339,12 +343,9 @@ def _settled(parents: Tensor) -> Tensor:
     return places.argsort(1)
 
 
-def _moved(state: Any, rows: Tensor, before: int) -> Any:
-    """The state of these rows, of so many there were before. Nothing is copied when every row stays where it is, and
-    only the rows that move where a state knows how to (`rearrange`, which is optional: reorder in place)."""
-    if len(rows) == before:
-        if bool((rows == torch.arange(before, device=rows.device)).all()):
-            return state
-        if hasattr(state, "rearrange"):
-            return state.rearrange(rows)
-    return state.reorder(rows)
+def _moved(state: State, rows: Tensor, before: int) -> State:
+    """The state of these rows, of so many there were before. Nothing is copied when every row stays where it is."""
+    if len(rows) != before:
+        return state.reorder(rows)
+    stays = bool((rows == torch.arange(before, device=rows.device)).all())
+    return state if stays else state.rearrange(rows)

@@ -4,39 +4,33 @@ Of the k likeliest tokens v, the one of highest
 
     (1 - alpha) · p(v | x) - alpha · max over j of cos(h_v, h_j)
 
-is taken, where h_v is the model's last hidden state once it has read v, and h_j those of all tokens before. It is what
-the output layer reads: `hidden` of the training path, and `hidden_step`, which is optional:
+is taken, where h_v is the model's last hidden state once it has read v, and h_j those of all tokens before: what the
+output layer reads.
 
-    hidden_step(tokens (B, n), state) -> ((B, n, D), state)          step, before the output layer
-
-A Generator without it is read anew for every token, through `hidden`: slow, and the same.
-
-Shapes: B rows, k candidates of each, L tokens read so far, D features.
+Shapes: B rows, k candidates of each, L tokens read so far, D features, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
-from textmill.data.batch import IGNORE, Batch
-from textmill.decoding.generate import evaluating
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
 from textmill.decoding.sampling import History, changed, constraints
+from textmill.models.model import Generator, TokenScorer
+from textmill.nn.shared import evaluating
 from textmill.specs.recipe import GenerationSpec
 
 
 @torch.inference_mode()
 def search(
-    model: nn.Module,
+    model: Generator,
     prompts: Sequence[Sequence[int] | Prompt],
     spec: GenerationSpec,
     *,
@@ -54,9 +48,7 @@ def search(
     """
     if spec.contrastive is None or spec.top_k is None:
         raise RecipeError("contrastive search needs contrastive and top_k", where="contrastive")
-    reads: Any = model
-    # Whoever knows a token's cost without the others reads tables, and what it calls hidden is a place in them.
-    if not hasattr(reads, "hidden") or hasattr(reads, "log_probs"):
+    if isinstance(model, TokenScorer):
         raise TextmillError(
             "contrastive search compares hidden states, and this model has none",
             where="contrastive",
@@ -64,13 +56,14 @@ def search(
         )
     last = ending(ends)
     # Candidates are read before they are chosen, so the last token takes a place of the context too.
-    whole = context_of(model, context) - 1
-    kept = fitted(prompts, tokens=spec.tokens, context=whole, start=last[0] if last else None)
-    found: list[list[Hypothesis]] = []
-    with evaluating(model):
-        for start in range(0, len(kept), rows):
-            found += [[one] for one in _together(reads, spec, last, kept[start : start + rows])]
-    return found
+    whole = (context or model.spec.context) - 1
+    kept = fitted(prompts, tokens=spec.tokens, context=whole, ends=last)
+    model = evaluating(model)
+    answers: list[list[Hypothesis]] = []
+    for start in range(0, len(kept), rows):
+        together = _together(model, kept[start : start + rows], spec, last, spec.contrastive, spec.top_k)
+        answers += [[row.hypothesis(last)] for row in together]
+    return answers
 
 
 @dataclass(slots=True)
@@ -83,9 +76,10 @@ class _Row:
     logprob: float = 0.0
     done: bool = False
 
-    def write(self, token: int, score: float, logprob: float) -> None:
+    def write(self, token: int, score: float, logprob: float, ends: tuple[int, ...]) -> None:
         self.ids.append(token)
         self.score, self.logprob = self.score + score, self.logprob + logprob
+        self.done = token in ends or len(self.ids) >= self.prompt.room
 
     def hypothesis(self, ends: tuple[int, ...]) -> Hypothesis:
         finish = "end" if self.ids[-1] in ends else "length"
@@ -93,114 +87,49 @@ class _Row:
 
 
 def _together(
-    model: Any, spec: GenerationSpec, ends: tuple[int, ...], prompts: list[Fitted]
-) -> list[Hypothesis]:
+    model: Generator, prompts: list[Fitted], spec: GenerationSpec, ends: tuple[int, ...], alpha: float, k: int
+) -> list[_Row]:
     """The answers to one batch of prompts."""
-    alpha, chain = spec.contrastive or 0.0, constraints(spec, ends)
-    rows = [_Row(one, []) for one in prompts]
-    reader = (_Stepping if hasattr(model, "hidden_step") else _Rereading)(model, prompts, spec.top_k or 1)
-    history = History.of([one.ids for one in prompts], reader.logits.device)
-    live = list(rows)
+    # 1. The prompts are read: the states of all their tokens (B, L, D) and logits (B, V) after the last of each.
+    batch = batch_of(prompts, device_of(model))
+    real = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
+    states = F.normalize(model.hidden(batch).float(), dim=-1)
+    logits, state = model.begin(batch, batch.inputs.shape[1] + max(prompt.room for prompt in prompts))
+    k = min(k, logits.shape[-1])
+    state = state.reorder(torch.arange(len(prompts), device=logits.device).repeat_interleave(k))
+
+    rows = [_Row(prompt, []) for prompt in prompts]
+    live, chain = list(rows), constraints(spec, ends)
+    history = History.of([prompt.ids for prompt in prompts], logits.device)
     while True:
-        logits = reader.logits.float()
-        logprobs = logits.log_softmax(-1)
-        kept = changed(logits, chain, history).log_softmax(-1)
-        probabilities, tokens = kept.exp().topk(min(reader.width, logits.shape[-1]))  # (B, k)
+        # 2. The candidates are the k likeliest tokens, (B, k).
+        logprobs = logits.float().log_softmax(-1)
         if bool(logprobs[:, 0].isnan().any()):
             raise NonFiniteError("the model's logits are not finite", advice="its weights are damaged")
-        likeness = reader.likeness(tokens)
+        probabilities, tokens = changed(logits, chain, history).softmax(-1).topk(k)
+
+        # 3. Each is read, k rows a prompt: its state (B, k, D), and its largest cosine with a token before, (B, k).
+        hidden, state = model.hidden_step(tokens.reshape(-1, 1), state)
+        hidden = hidden[:, -1].unflatten(0, tokens.shape)
+        fresh = F.normalize(hidden.float(), dim=-1)
+        likeness = (fresh @ states.transpose(1, 2)).masked_fill(~real[:, None], -math.inf).amax(-1)
+
+        # 4. The best of them is written, (B,); what is banned is no candidate.
         scores = (1 - alpha) * probabilities - alpha * likeness
-        scores = scores.masked_fill(probabilities == 0, -math.inf)  # what is banned is no candidate
-        score, best = scores.max(1)
+        score, best = scores.masked_fill(probabilities == 0, -math.inf).max(1)
         token = tokens.gather(1, best[:, None]).squeeze(1)
-        cost = logprobs.gather(1, token[:, None]).squeeze(1)
-        for one, *written in zip(live, token.tolist(), score.tolist(), cost.tolist(), strict=True):
-            one.write(*written)
-            one.done = one.ids[-1] in ends or len(one.ids) >= one.prompt.room
-        keep = torch.tensor([place for place, one in enumerate(live) if not one.done], device=token.device)
-        live = [one for one in live if not one.done]
+        logprob = logprobs.gather(1, token[:, None]).squeeze(1)
+        written = zip(live, token.tolist(), score.tolist(), logprob.tolist(), strict=True)
+        for row, chosen, its_score, its_logprob in written:
+            row.write(chosen, its_score, its_logprob, ends)
+
+        # 5. Rows that are done leave; the others go on from their best candidate, all k rows of each.
+        keep = torch.tensor([not row.done for row in live], device=token.device).nonzero().squeeze(1)
+        live = [row for row in live if not row.done]
         if not live:
-            return [one.hypothesis(ends) for one in rows]
-        reader.choose(best, keep.long())
-        history = history.add(token).reorder(keep.long())
-
-
-class _Reading:
-    """The logits to choose from, and the states of what was read, whichever way a model gives them."""
-
-    def __init__(self, model: Any, prompts: list[Fitted], width: int) -> None:
-        self.model = model
-        self.batch = batch_of(prompts, device_of(model))
-        mask = self.batch.mask
-        self.real = torch.ones_like(self.batch.inputs, dtype=torch.bool) if mask is None else mask
-        states = model.hidden(self.batch)
-        self.states = F.normalize(states.float(), dim=-1)  # (B, L, D)
-        self.logits = model.logits(states[:, -1])
-        self.width = min(width, self.logits.shape[-1])
-
-    def _like(self, states: Tensor) -> Tensor:
-        """(B, k): the largest cosine of each candidate's state (B, k, D) with one before; and they are kept."""
-        self.fresh = F.normalize(states.float(), dim=-1)
-        cosines = self.fresh @ self.states.transpose(1, 2)
-        return cosines.masked_fill(~self.real[:, None], -math.inf).amax(-1)
-
-    def _take(self, best: Tensor, keep: Tensor) -> None:
-        """The chosen candidates (B,) join what was read; rows that are not kept leave."""
-        chosen = self.fresh[torch.arange(len(best), device=best.device), best]
-        self.states = torch.cat([self.states, chosen[:, None]], 1)[keep]
-        self.real = F.pad(self.real, (0, 1), value=True)[keep]
-
-
-class _Stepping(_Reading):
-    """Each candidate is read after the model's state, k rows a prompt."""
-
-    def __init__(self, model: Any, prompts: list[Fitted], width: int) -> None:
-        super().__init__(model, prompts, width)
-        capacity = self.batch.inputs.shape[1] + max(one.room for one in prompts)
-        self.logits, state = model.begin(self.batch, capacity)
-        rows = torch.arange(len(prompts), device=self.logits.device)
-        self.state = state.reorder(rows.repeat_interleave(self.width))
-
-    def likeness(self, tokens: Tensor) -> Tensor:
-        """(B, k), for candidates (B, k)."""
-        states, self.state = self.model.hidden_step(tokens.reshape(-1, 1), self.state)
-        self.raw = states[:, -1].view(*tokens.shape, -1)
-        return self._like(self.raw)
-
-    def choose(self, best: Tensor, keep: Tensor) -> None:
-        """Go on from the chosen candidates (B,) of the rows kept."""
-        self._take(best, keep)
-        self.logits = self.model.logits(self.raw[keep, best[keep]])
-        rows = (keep * self.width + best[keep]).repeat_interleave(self.width)
-        self.state = self.state.reorder(rows)
-
-
-class _Rereading(_Reading):
-    """Every candidate is read with all that stands before it."""
-
-    def likeness(self, tokens: Tensor) -> Tensor:
-        """(B, k), for candidates (B, k)."""
-        width = tokens.shape[1]
-        read = self.batch.inputs.repeat_interleave(width, 0)
-        inputs = torch.cat([read, tokens.reshape(-1, 1)], 1)
-        mask = F.pad(self.real, (0, 1), value=True).repeat_interleave(width, 0)
-        source, source_mask = (
-            None if one is None else one.repeat_interleave(width, 0)
-            for one in (self.batch.source, self.batch.source_mask)
-        )
-        targets = torch.full_like(inputs, IGNORE)
-        states = self.model.hidden(Batch(inputs, targets, mask, source=source, source_mask=source_mask))
-        self.raw, self.tokens = states[:, -1].view(*tokens.shape, -1), tokens
-        return self._like(self.raw)
-
-    def choose(self, best: Tensor, keep: Tensor) -> None:
-        """Go on from the chosen candidates (B,) of the rows kept."""
-        self._take(best, keep)
-        self.logits = self.model.logits(self.raw[keep, best[keep]])
-        read = torch.cat([self.batch.inputs, self.tokens.gather(1, best[:, None])], 1)[keep]
-        chosen = {
-            name: None if one is None else one[keep]
-            for name in ("source", "source_mask")
-            for one in (getattr(self.batch, name),)
-        }
-        self.batch = replace(self.batch, inputs=read, targets=read, mask=self.real, **chosen)
+            return rows
+        history = history.add(token).reorder(keep)
+        states = torch.cat([states[keep], fresh[keep, best[keep], None]], 1)
+        real = F.pad(real[keep], (0, 1), value=True)
+        logits = model.logits(hidden[keep, best[keep]])
+        state = state.reorder((keep * k + best[keep]).repeat_interleave(k))

@@ -8,18 +8,18 @@ otherwise          draws, or at temperature 0 the likeliest token each time
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from torch import nn
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.decoding import beam, contrastive, rerank
-from textmill.decoding.generate import generate
+from textmill.decoding.generate import Piece, generate
 from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Prompt
 from textmill.decoding.stop_strings import Decoder, TextStream, stops_at, whole
+from textmill.models.model import Generator
 from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def searches(spec: GenerationSpec) -> bool:
 
 
 def answers(
-    model: nn.Module,
+    model: Generator,
     prompts: Sequence[Sequence[int] | Prompt],
     spec: GenerationSpec,
     *,
@@ -57,43 +57,34 @@ def answers(
             f"{'stop strings need' if spec.stop else 'mbr needs'} text", advice="pass `decoder`"
         )
     common = {"ends": ends, "rows": rows, "context": context}
+    if not searches(spec):
+        return _drawn(model, prompts, spec, samples, decoder, speculation, **common)
     if spec.beams > 1:
-        found = beam.search(model, prompts, replace(spec, stop=()), samples=samples, **common)
+        best = beam.search(model, prompts, replace(spec, stop=()), samples=samples, **common)
     elif spec.contrastive is not None:
         if samples > 1:
             raise RecipeError("contrastive search gives one answer", where="samples")
-        found = contrastive.search(model, prompts, spec, **common)
+        best = contrastive.search(model, prompts, spec, **common)
     else:
-        number = max(spec.candidates, samples) if spec.mbr else samples
-        found = _drawn(model, prompts, spec, number, decoder, speculation, **common)
-        if spec.mbr is not None and decoder is not None:
-            found = [_ranked(row, spec, decoder)[:samples] for row in found]
-        return found
+        draws = _drawn(model, prompts, spec, max(spec.candidates, samples), decoder, speculation, **common)
+        return [] if decoder is None else [_ranked(row, spec, decoder)[:samples] for row in draws]
     if spec.stop and decoder is not None:
-        return [[_stopped(one, spec.stop, decoder) for one in row] for row in found]
-    return found
-
-
-@dataclass(slots=True)
-class _Draw:
-    """A draw so far."""
-
-    ids: list[int]
-    logprob: float = 0.0
+        return [[_stopped(answer, spec.stop, decoder) for answer in row] for row in best]
+    return best
 
 
 def _drawn(
-    model: nn.Module,
+    model: Generator,
     prompts: Sequence[Sequence[int] | Prompt],
     spec: GenerationSpec,
-    number: int,
+    samples: int,
     decoder: Callable[[], Decoder] | None,
     speculation: Speculation | None,
     **common,
 ) -> list[list[Hypothesis]]:
-    """`number` draws for each prompt, in the order of their samples."""
-    found: list[list[Hypothesis]] = [[Hypothesis((), 0.0, 0.0)] * number for _ in prompts]
-    draws: dict[tuple[int, int], _Draw] = {}
+    """`samples` draws for each prompt, in the order of their samples."""
+    draws = [[Hypothesis((), 0.0, 0.0)] * samples for _ in prompts]
+    pieces: dict[tuple[int, int], list[Piece]] = defaultdict(list)
     streams: dict[tuple[int, int], TextStream] = {}
 
     def heard(row: int, sample: int, token: int) -> bool:
@@ -104,28 +95,26 @@ def _drawn(
 
     listening = heard if spec.stop else None
     for piece in generate(
-        model, prompts, spec, samples=number, heard=listening, speculation=speculation, **common
+        model, prompts, spec, samples=samples, heard=listening, speculation=speculation, **common
     ):
-        draw = draws.setdefault((piece.row, piece.sample), _Draw([]))
-        draw.ids.append(piece.id)
-        draw.logprob += piece.logprob
+        written = pieces[piece.row, piece.sample]
+        written.append(piece)
         if piece.finish is not None:
-            found[piece.row][piece.sample] = Hypothesis(
-                tuple(draw.ids), draw.logprob, draw.logprob, piece.finish, piece.cut
-            )
-    return found
+            ids, logprob = tuple(part.id for part in written), sum(part.logprob for part in written)
+            draws[piece.row][piece.sample] = Hypothesis(ids, logprob, logprob, piece.finish, piece.cut)
+    return draws
 
 
 def _ranked(draws: list[Hypothesis], spec: GenerationSpec, make: Callable[[], Decoder]) -> list[Hypothesis]:
     """Draws by their expected utility, then by their probability."""
     assert spec.mbr is not None
-    texts = [whole(make(), one.ids, spec.stop) for one in draws]
+    texts = [whole(make(), draw.ids, spec.stop) for draw in draws]
     scores = rerank.expected(texts, rerank.utility(spec.mbr, texts))
-    found = [replace(one, score=score) for one, score in zip(draws, scores, strict=True)]
-    return sorted(found, key=lambda one: (-one.score, -one.logprob))
+    scored = [replace(draw, score=score) for draw, score in zip(draws, scores, strict=True)]
+    return sorted(scored, key=lambda draw: (-draw.score, -draw.logprob))
 
 
 def _stopped(answer: Hypothesis, stop: Sequence[str], make: Callable[[], Decoder]) -> Hypothesis:
     """The answer up to the token that completes a stop string; its score stays that of the whole."""
-    place = stops_at(make, answer.ids, stop)
-    return answer if place is None else replace(answer, ids=answer.ids[:place], finish="stop")
+    length = stops_at(make, answer.ids, stop)
+    return answer if length is None else replace(answer, ids=answer.ids[:length], finish="stop")

@@ -11,21 +11,18 @@ Shapes: B rows, V vocabulary.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.decoding.hypothesis import Finish
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, context_of, device_of, ending, fitted
+from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted
 from textmill.decoding.sampling import (
     History,
-    Strategy,
     changed,
     constraints,
     draw,
@@ -33,6 +30,8 @@ from textmill.decoding.sampling import (
     seeded,
     strategies,
 )
+from textmill.models.model import Generator
+from textmill.nn.shared import evaluating
 from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class _Row:
     cut: int
     room: int  # tokens it may write
     context: int  # tokens it could write before the model's context is full
-    generator: torch.Generator | None
+    generator: torch.Generator | None  # None: nothing is drawn
     text: list[int]  # what it has read and written
     written: int = 0
     done: bool = False
@@ -77,20 +76,9 @@ class _Row:
 Heard = Callable[[int, int, int], bool]  # (row, sample, id) -> whether the row is to stop here
 
 
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; it is left in the mode it was in."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
 @torch.inference_mode()
-def generate(
-    model: nn.Module,
+def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
+    model: Generator,
     prompts: Sequence[Sequence[int] | Prompt],
     spec: GenerationSpec,
     *,
@@ -103,22 +91,20 @@ def generate(
 ) -> Iterator[Piece]:
     """Generate `samples` continuations of every prompt, yielding each token as it is made.
 
-    Of the spec this reads what says how a token is drawn; decoding.answer also knows its searches.
+    Of the spec this reads what says how a token is drawn; decoding.decode also knows its searches.
 
     Args:
-        model: any Generator (DESIGN §4); it is put in evaluation mode while this runs.
+        model: it is read in evaluation mode, and left as it is.
         prompts: token ids, or Prompts; empty ids start from the first of `ends`.
         spec: how to choose. Draws are seeded by (spec.seed, sample, prompt), never by a place in the batch.
         ends: the id, or the ids, that end a row.
         rows: most rows computed together; prompts beyond that follow when these are done.
-        context: longest sequence the model reads; left out: `model.spec.context`. Of a longer prompt the
-        end
+        context: longest sequence the model reads; left out: `model.spec.context`. Of a longer prompt the end
             is kept (`Piece.cut` says so), with room for the tokens asked for in up to half of the context.
-        heard: called with (row, sample, id) for each token before it is yielded; when it answers True the
-        row
+        heard: called with (row, sample, id) for each token before it is yielded; when it answers True the row
             finishes with `stop`. This is how stop strings work: a token alone does not know its text.
         speculation: reads drafted tokens ahead while a row is alone, which changes nothing but the time it
-            takes. States that cannot be shortened (`truncate`) are read plainly.
+            takes. States that cannot be shortened (`nn.state.Rewindable`) are read plainly.
 
     Raises TextmillError when the spec has stop strings and nobody listens, NonFiniteError when the model's
     logits are not finite.
@@ -128,125 +114,88 @@ def generate(
             "stop strings need text", advice="use decoding.stream.generate_text, or pass `heard`"
         )
     last = ending(ends)
-    chain = strategies(spec, last)
-    kept = fitted(
-        prompts, tokens=spec.tokens, context=context_of(model, context), start=last[0] if last else None
-    )
-    rules = _Rules(spec, chain, last, heard, speculation)
+    chain, remembers = strategies(spec, last), bool(constraints(spec, last))
+    kept = fitted(prompts, tokens=spec.tokens, context=context or model.spec.context, ends=last)
+    model = evaluating(model)
     jobs = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
-    with evaluating(model):
-        for start in range(0, len(jobs), rows):
-            yield from _together(model, rules, prompts, kept, jobs[start : start + rows])
+    for start in range(0, len(jobs), rows):
+        together = jobs[start : start + rows]
+
+        # 1. Each prompt is read once, however many samples it has: logits (P, V) after its last token.
+        read = {row: kept[row] for row, _ in together}
+        longest, room = max(len(fit.ids) for fit in read.values()), max(fit.room for fit in read.values())
+        logits, state = model.begin(batch_of(list(read.values()), device_of(model)), longest + room - 1)
+
+        # 2. From here on there is a row for each sample: logits (B, V).
+        live = []
+        for row, sample in together:
+            prompt, fit = prompts[row], kept[row]
+            generator = None
+            if spec.temperature > 0:
+                generator = seeded(spec.seed, sample, _seed_ids(prompt, fit.ids))
+            live.append(_Row(row, sample, fit.cut, fit.room, fit.context, generator, list(fit.ids)))
+        if len(together) > len(read):
+            order = list(read)
+            copies = torch.tensor([order.index(row) for row, _ in together], device=logits.device)
+            logits, state = logits[copies], state.reorder(copies)
+        history = History.of([row.text for row in live], logits.device) if remembers else None
+
+        while True:
+            # 3. Where reading ahead may have turned a greedy choice round, the text is read again.
+            ahead = speculation if len(live) == 1 else None
+            greedy = ahead is not None and not spec.temperature
+            if greedy and ahead.unsure(live[0], changed(logits, chain, history)):
+                logits, state = ahead.settle(model, state, live[0].text, logits)
+
+            # 4. Penalties, bans and filters, (B, V); then one token of each row, (B,), and what the model gives it.
+            generators = [row.generator for row in live if row.generator is not None]
+            tokens = draw(changed(logits, chain, history), generators or None)
+            logits = logits.float()
+            logprobs = (logits.gather(-1, tokens[:, None]) - normalizer(logits)).squeeze(-1)
+
+            # 5. Rows that are done wait for the others, and nobody hears of what they write.
+            for row, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
+                row.written += 1
+                row.text.append(token)
+                if row.done:
+                    continue
+                if not math.isfinite(logprob):
+                    raise NonFiniteError(
+                        "the model's logits are not finite", advice="its weights are damaged"
+                    )
+                finish: Finish | None = "length" if row.written >= row.room else None
+                if token in last:
+                    finish = "end"
+                elif heard is not None and heard(row.row, row.sample, token):
+                    finish = "stop"
+                row.done = finish is not None
+                yield Piece(row.row, row.sample, token, logprob, finish, row.cut)
+
+            # 6. They are taken out when half of all are done, or one has filled its context and can go no further.
+            #    That copies the cache; doing it at each halving costs at most one whole copy in all.
+            done = [row for row in live if row.done]
+            if len(done) == len(live):
+                break
+            if 2 * len(done) >= len(live) or any(row.written >= row.context for row in done):
+                places = [place for place, row in enumerate(live) if not row.done]
+                live = [live[place] for place in places]
+                going = torch.tensor(places, device=tokens.device)
+                tokens, state = tokens[going], state.reorder(going)
+                history = None if history is None else history.reorder(going)
+
+            # 7. The tokens are read: logits (B, V) after them.
+            history = None if history is None else history.add(tokens)
+            if speculation is not None and len(live) == 1:
+                room = live[0].room - live[0].written - 1
+                logits, state = speculation.next_logits(
+                    model, state, live[0], tokens[:, None], live[0].text, room
+                )
+            else:
+                logits, state = model.step(tokens[:, None], state)
+                logits = logits[:, -1]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """What holds for every row."""
-
-    spec: GenerationSpec
-    chain: tuple[Strategy, ...]
-    ends: tuple[int, ...]
-    heard: Heard | None
-    speculation: Speculation | None
-
-    def row(self, row: int, sample: int, prompt: Sequence[int] | Prompt, kept: Fitted) -> _Row:
-        generator = None
-        if self.spec.temperature > 0:
-            generator = seeded(self.spec.seed, sample, _seed(prompt, kept))
-        return _Row(row, sample, kept.cut, kept.room, kept.context, generator, list(kept.ids))
-
-    def finish(self, one: _Row, token: int) -> Finish | None:
-        if token in self.ends:
-            return "end"
-        if self.heard is not None and self.heard(one.row, one.sample, token):
-            return "stop"
-        return "length" if one.written >= one.room else None
-
-
-def _seed(prompt: Sequence[int] | Prompt, kept: Fitted) -> list[int]:
-    """The ids that take part in a row's seed: all it was given, source first."""
+def _seed_ids(prompt: Sequence[int] | Prompt, ids: Sequence[int]) -> list[int]:
+    """The ids that take part in a row's seed: all it was given, source first; `ids` where it was given none."""
     given = prompt if isinstance(prompt, Prompt) else Prompt(prompt)
-    return [*(given.source or ()), *(given.ids or kept.ids)]
-
-
-def _together(
-    model: Any,
-    rules: _Rules,
-    prompts: Sequence[Sequence[int] | Prompt],
-    fits: list[Fitted],
-    jobs: list[tuple[int, int]],
-) -> Iterator[Piece]:
-    """Generate for one batch of (row, sample) jobs. A prompt is read once, however many samples it has."""
-    kept = {row: fits[row] for row, _ in jobs}
-    live = [rules.row(row, sample, prompts[row], kept[row]) for row, sample in jobs]
-    capacity = max(len(one.ids) for one in kept.values()) + max(one.room for one in live) - 1
-    logits, state = model.begin(batch_of(list(kept.values()), device_of(model)), capacity)
-    if len(jobs) > len(kept):
-        place = {row: index for index, row in enumerate(kept)}
-        copies = torch.tensor([place[row] for row, _ in jobs], device=logits.device)
-        logits, state = logits[copies], state.reorder(copies)
-    history = None
-    if constraints(rules.spec, rules.ends):
-        history = History.of([kept[one.row].ids for one in live], logits.device)
-    while True:
-        logits, state = _certain(model, rules, logits, state, history, live)
-        tokens, ids, logprobs = _choose(logits, rules.chain, history, live)
-        for one, token, logprob in zip(live, ids, logprobs, strict=True):
-            one.written += 1
-            one.text.append(token)
-            if one.done:
-                continue
-            if not math.isfinite(logprob):
-                raise NonFiniteError("the model's logits are not finite", advice="its weights are damaged")
-            finish = rules.finish(one, token)
-            one.done = finish is not None
-            yield Piece(one.row, one.sample, token, logprob, finish, one.cut)
-        if all(one.done for one in live):
-            return
-        if _crowded(live):
-            keep = [index for index, one in enumerate(live) if not one.done]
-            live = [live[index] for index in keep]
-            index = torch.tensor(keep, device=tokens.device)
-            tokens, state = tokens[index], state.reorder(index)
-            history = None if history is None else history.reorder(index)
-        if history is not None:
-            history = history.add(tokens)
-        if rules.speculation is not None and len(live) == 1:
-            room = live[0].room - live[0].written - 1
-            logits, state = rules.speculation.read(model, state, live[0], tokens[:, None], live[0].text, room)
-        else:
-            logits, state = model.step(tokens[:, None], state)
-            logits = logits[:, -1]
-
-
-def _certain(
-    model: Any, rules: _Rules, logits: Tensor, state: Any, history: History | None, live: list[_Row]
-) -> tuple[Tensor, Any]:
-    """The logits to choose from; read again where reading ahead may have turned a greedy choice round."""
-    ahead = rules.speculation
-    if ahead is None or rules.spec.temperature > 0 or len(live) > 1:
-        return logits, state
-    if ahead.unsure(live[0], state, changed(logits, rules.chain, history)):
-        return ahead.settle(model, state, live[0].text, logits)
-    return logits, state
-
-
-def _choose(
-    logits: Tensor, chain: tuple[Strategy, ...], history: History | None, live: list[_Row]
-) -> tuple[Tensor, list[int], list[float]]:
-    """The next token of each row: as a tensor (B,), as numbers, and their log probabilities."""
-    generators = [one.generator for one in live if one.generator is not None]
-    tokens = draw(changed(logits, chain, history), generators or None)
-    logits = logits.float()
-    logprobs = (logits.gather(-1, tokens[:, None]) - normalizer(logits)).squeeze(-1)
-    return tokens, tokens.tolist(), logprobs.tolist()
-
-
-def _crowded(live: list[_Row]) -> bool:
-    """Whether finished rows are to be taken out: half are, or one has filled the context and can go no
-    further.
-
-    Taking out copies the cache; doing it at each halving costs at most one whole copy in all.
-    """
-    done = [one for one in live if one.done]
-    return 2 * len(done) >= len(live) or any(one.written >= one.context for one in done)
+    return [*(given.source or ()), *(given.ids or ids)]

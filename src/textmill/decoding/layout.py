@@ -8,7 +8,6 @@ to a quarter quicker (benchmarks/translation.py).
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 
@@ -17,8 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.models.output import OutputLayer
 from textmill.nn.attention import Attention
 from textmill.nn.linear import onednn, onednn_serves
+from textmill.nn.shared import M, evaluating, shared
 
 KINDS = ("fp32", "bf16", "int8")
 _FINER = 254  # what rounding to 1/127 leaves over is at most half of that: times this, at most 1
@@ -105,7 +106,7 @@ class QuantizedLinear(nn.Module):
         return y.view(*x.shape[:-1], -1).to(x.dtype)
 
 
-def prepare(model: nn.Module, kind: str = "fp32", *, rows: int = 1) -> nn.Module:
+def prepare(model: M, kind: str = "fp32", *, rows: int = 1) -> M:
     """`model` for decoding with matrices in float32, bfloat16 or whole numbers of 8 bits; in evaluation mode.
 
     rows: how many rows are decoded together. From 8 on, float32 matrices on a processor are laid out for them, in a
@@ -120,14 +121,18 @@ def prepare(model: nn.Module, kind: str = "fp32", *, rows: int = 1) -> nn.Module
     first = next(model.parameters(), torch.zeros(0))
     if kind == "fp32":
         if rows < _MANY or not onednn_serves(first, first):
-            return model.eval()
-        return _changed(model, lambda weight, bias: PackedLinear(weight, bias, rows)).eval()
+            return evaluating(model) if model.training else model
+        return _with(model, lambda weight, bias: PackedLinear(weight, bias, rows))
     if kind not in _LAYERS:
         raise RecipeError(f"{kind!r} is none of {', '.join(KINDS)}", where="--weights")
     layer, works = _LAYERS[kind]
     if not works(first):
         raise TextmillError(f"this machine has no {kind} products here", advice="decode in float32")
-    return _one_by_one(_changed(model, layer)).eval()
+    copy = _with(model, layer)
+    for module in copy.modules():
+        if isinstance(module, Attention):
+            module.one_by_one = True
+    return copy
 
 
 def _rounds(weight: Tensor) -> bool:
@@ -144,25 +149,15 @@ _LAYERS: dict[str, tuple[Callable[[Tensor, Tensor | None], nn.Module], Callable[
 }
 
 
-def _changed(module: nn.Module, layer: Callable[[Tensor, Tensor | None], nn.Module]) -> nn.Module:
-    """The tree again, with its own dictionaries but the same tensors, and other linear layers."""
-    if isinstance(module, nn.Linear):
-        return layer(module.weight, module.bias)
-    new = copy.copy(module)
-    children = {
-        name: child if child is None else _changed(child, layer) for name, child in module._modules.items()
-    }
-    if "output" in children and children["output"] is None:  # tied: the embedding is the output layer too
-        embedding = children["embedding"]
-        assert isinstance(embedding, nn.Embedding)
-        children["output"] = layer(embedding.weight, module._parameters.get("output_bias"))
-        new._parameters = module._parameters | {"output_bias": None}  # it is added with the product
-    new._modules = children
-    return new
-
-
-def _one_by_one(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        if isinstance(module, Attention):
-            module.one_by_one = True
-    return model
+def _with(model: M, layer: Callable[[Tensor, Tensor | None], nn.Module]) -> M:
+    """The model over the same tensors, with other linear layers."""
+    copy = shared(
+        model, lambda module: layer(module.weight, module.bias) if isinstance(module, nn.Linear) else None
+    )
+    for module in copy.modules():
+        if (
+            isinstance(module, OutputLayer) and module.output is None
+        ):  # tied: the embedding is the output layer too
+            module._modules["output"] = layer(module.embedding.weight, module.output_bias)
+            module._parameters = module._parameters | {"output_bias": None}  # it is added with the product
+    return copy.eval()

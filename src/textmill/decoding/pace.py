@@ -110,7 +110,7 @@ class Pace:
                     break
                 if not may(length):
                     continue
-                expected = sum(kind.rate**place for place in range(length + 1)) / self._cost(length)
+                expected = sum(kind.rate**kept for kept in range(length + 1)) / self._cost(length)
                 if expected > gain:
                     best, gain, chosen = Draft(draft.ids[:length], draft.evidence), expected, name
             kind.fade()

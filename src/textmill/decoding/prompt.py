@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.special import frame
 
 if TYPE_CHECKING:
-    from textmill.tokenization.load import AnyTokenizer
+    from textmill.tokenization.protocol import AnyTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +57,20 @@ class Fitted:
 
 
 def fitted(
-    prompts: Sequence[Sequence[int] | Prompt], *, tokens: int, context: int, start: int | None
+    prompts: Sequence[Sequence[int] | Prompt], *, tokens: int, context: int, ends: tuple[int, ...]
 ) -> list[Fitted]:
     """Prompts cut to a context of so many tokens, when `tokens` are to be written.
 
     Of ids that are too long the end is kept, with room for the answer in up to half of the context; of a source
-    the beginning. Empty ids without a source begin with `start`.
+    the beginning. Empty ids without a source begin with the first of `ends`.
 
     Raises TextmillError where ids are empty and there is a source (which id a target starts with is the caller's
-    to say) or no `start`, and where some prompts have a source and some have not.
+    to say) or none of `ends`, and where some prompts have a source and some have not.
     """
-    given = [one if isinstance(one, Prompt) else Prompt(one) for one in prompts]
-    if len({one.source is None for one in given}) > 1:
+    given = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
+    if len({prompt.source is None for prompt in given}) > 1:
         raise TextmillError("some prompts have a source and some have none", advice="pass them apart")
-    return [_fit(one, tokens, context, start) for one in given]
+    return [_fit(prompt, tokens, context, ends[0] if ends else None) for prompt in given]
 
 
 def _fit(prompt: Prompt, tokens: int, context: int, start: int | None) -> Fitted:
@@ -89,10 +89,10 @@ def _fit(prompt: Prompt, tokens: int, context: int, start: int | None) -> Fitted
 def batch_of(prompts: Sequence[Fitted], device: torch.device | str = "cpu") -> Batch:
     """Prompts as one batch. Padding stands before the ids, so that every row's last token is in the last column,
     and after the sources."""
-    inputs, mask = _padded([one.ids for one in prompts], front=True)
+    inputs, mask = _padded([prompt.ids for prompt in prompts], front=True)
     source = source_mask = None
     if prompts[0].source is not None:
-        source, source_mask = _padded([one.source or [] for one in prompts], front=False)
+        source, source_mask = _padded([prompt.source or [] for prompt in prompts], front=False)
     batch = Batch(inputs, torch.full_like(inputs, IGNORE), mask, source=source, source_mask=source_mask)
     return batch.to(device)
 
@@ -102,23 +102,17 @@ def _padded(rows: Sequence[list[int]], *, front: bool) -> tuple[Tensor, Tensor |
     width = max(map(len, rows))
     ids = torch.zeros(len(rows), width, dtype=torch.int64)
     real = torch.zeros(len(rows), width, dtype=torch.bool)
-    for place, row in enumerate(rows):
+    for number, row in enumerate(rows):
         columns = slice(width - len(row), width) if front else slice(0, len(row))
-        ids[place, columns] = torch.tensor(row, dtype=torch.int64)
-        real[place, columns] = True
+        ids[number, columns] = torch.tensor(row, dtype=torch.int64)
+        real[number, columns] = True
     return ids, None if bool(real.all()) else real
 
 
 def ending(ends: int | Collection[int]) -> tuple[int, ...]:
     """The ids that end a row, of one id or several. An id under 0 is none."""
     given = (ends,) if isinstance(ends, int) else tuple(ends)
-    return tuple(dict.fromkeys(one for one in given if one >= 0))
-
-
-def context_of(model: nn.Module, context: int | None) -> int:
-    """The longest sequence that is read: what the caller says, or what the model was made for."""
-    reads: Any = model
-    return context or reads.spec.context
+    return tuple(dict.fromkeys(token for token in given if token >= 0))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -22,12 +22,12 @@ def expected(draws: Sequence[T], utility: Utility[T]) -> list[float]:
     counts = Counter(draws)
     others = max(len(draws) - 1, 1)
     means = {}
-    for one in counts:
-        total = sum(count * utility(one, other) for other, count in counts.items() if other != one)
-        if counts[one] > 1:
-            total += (counts[one] - 1) * utility(one, one)
-        means[one] = total / others
-    return [means[one] for one in draws]
+    for draw in counts:
+        total = sum(count * utility(draw, other) for other, count in counts.items() if other != draw)
+        if counts[draw] > 1:
+            total += (counts[draw] - 1) * utility(draw, draw)
+        means[draw] = total / others
+    return [means[draw] for draw in draws]
 
 
 def utility(name: str, draws: Sequence[str] = ()) -> Utility[str]:

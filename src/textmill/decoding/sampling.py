@@ -111,7 +111,7 @@ class Forbidden:
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         banned = torch.zeros(1, logits.shape[-1], dtype=torch.bool, device=logits.device)
-        banned[:, [one for one in self.ids if one < logits.shape[-1]]] = True
+        banned[:, [token for token in self.ids if token < logits.shape[-1]]] = True
         return _without(logits, banned)
 
 
@@ -141,9 +141,9 @@ class NoRepeat:
         runs = text.unfold(1, self.n, 1)  # (B, W, n)
         last = text[:, text.shape[1] - self.n + 1 :]
         again = (runs[..., :-1] == last[:, None]).all(-1) & (runs[..., 0] >= 0)
-        row, place = again.nonzero(as_tuple=True)
+        row, start = again.nonzero(as_tuple=True)
         banned = torch.zeros_like(logits, dtype=torch.bool)
-        banned[row, runs[row, place, -1]] = True
+        banned[row, runs[row, start, -1]] = True
         return _without(logits, banned)
 
 
@@ -302,13 +302,13 @@ def likeliest(logits: Tensor) -> Tensor:
         return logits.argmax(-1)
     cut = width - width % _BLOCK
     blocks = logits[:, :cut].view(rows, -1, _BLOCK)
-    highest, place = blocks.amax(-1).max(-1)
-    inside = blocks[torch.arange(rows, device=logits.device), place].argmax(-1)
-    found = place * _BLOCK + inside
+    highest, block = blocks.amax(-1).max(-1)
+    inside = blocks[torch.arange(rows, device=logits.device), block].argmax(-1)
+    best = block * _BLOCK + inside
     if cut == width:
-        return found
+        return best
     rest, last = logits[:, cut:].max(-1)
-    return torch.where(rest > highest, cut + last, found)
+    return torch.where(rest > highest, cut + last, best)
 
 
 def highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -336,8 +336,8 @@ def seeded(seed: int, sample: int, prompt: Sequence[int]) -> torch.Generator:
     The prompt takes part so that different prompts under one seed do not share their draws. It lives on the
     CPU whatever the device, so a seed means the same everywhere.
     """
-    said = f"{seed} {sample} {' '.join(map(str, prompt))}".encode()
-    number = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little")
+    key = f"{seed} {sample} {' '.join(map(str, prompt))}".encode()
+    number = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
     return torch.Generator().manual_seed(number >> 1)
 
 

@@ -7,14 +7,8 @@ otherwise, and no longer. (Characters are held back until they are whole by the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
-
-class Decoder(Protocol):
-    """Ids in, whole characters out: `stream()` of any tokenizer."""
-
-    def push(self, token: int) -> str: ...
-    def finish(self) -> str: ...
+from textmill.tokenization.protocol import Decoder
 
 
 class TextStream:
@@ -76,8 +70,8 @@ def whole(decoder: Decoder, ids: Sequence[int], stop: Sequence[str] = (), before
 def stops_at(make: Callable[[], Decoder], ids: Sequence[int], stop: Sequence[str]) -> int | None:
     """How many of these ids there are when the first stop string is complete; None when none ever is."""
     stream = TextStream(make(), stop)
-    for place, token in enumerate(ids):
+    for number, token in enumerate(ids, 1):
         stream.push(token)
         if stream.stopped:
-            return place + 1
+            return number
     return None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from textmill.decoding.decode import answers, searches
 from textmill.decoding.generate import generate
-from textmill.decoding.hypothesis import Finish
+from textmill.decoding.hypothesis import Finish, Hypothesis
 from textmill.decoding.prompt import Prompt, of_text
 from textmill.decoding.stop_strings import TextStream
+from textmill.models.model import Generator
 from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation
-    from textmill.tokenization.load import AnyTokenizer
+    from textmill.tokenization.protocol import AnyTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class TextPiece:
 
 
 def generate_text(
-    model: nn.Module,
+    model: Generator,
     tokenizer: AnyTokenizer,
     prompts: Sequence[str | Prompt],
     spec: GenerationSpec,
@@ -56,29 +55,28 @@ def generate_text(
     the prompt, the end-of-text token and the stop string. Each (row, sample) ends with exactly one piece whose `finish`
     is not None; its text may be empty. Where answers are searched for (beams, contrastive, mbr), that is its only
     piece. `ends`: ids that end an answer; left out: the tokenizer's. Other arguments and errors as in
-    decoding.answer.answers.
+    decoding.decode.answers.
     """
-    given = [one if isinstance(one, Prompt) else of_text(tokenizer, one) for one in prompts]
+    given = [prompt if isinstance(prompt, Prompt) else of_text(tokenizer, prompt) for prompt in prompts]
     last = tokenizer.ends if ends is None else tuple(ends)
-    options = {"ends": last, "samples": samples, "rows": rows, "context": context}
-    if searches(spec):
-        yield from _searched(model, tokenizer, given, spec, options)
-    else:
-        yield from _streamed(model, tokenizer, given, spec, options | {"speculation": speculation})
-
-
-def _streamed(
-    model: nn.Module,
-    tokenizer: AnyTokenizer,
-    prompts: list[Prompt],
-    spec: GenerationSpec,
-    options: dict[str, Any],
-) -> Iterator[TextPiece]:
     streams = {
         (row, sample): TextStream(tokenizer.stream(), spec.stop, before=prompt.ids)
-        for row, prompt in enumerate(prompts)
-        for sample in range(options["samples"])
+        for row, prompt in enumerate(given)
+        for sample in range(samples)
     }
+    if searches(spec):
+        best = answers(
+            model,
+            given,
+            spec,
+            ends=last,
+            samples=samples,
+            rows=rows,
+            context=context,
+            decoder=tokenizer.stream,
+        )
+        yield from _whole(best, streams)
+        return
     sums = dict.fromkeys(streams, (0, 0.0))
     certain = ""
 
@@ -88,7 +86,17 @@ def _streamed(
         certain = stream.push(token)
         return stream.stopped
 
-    for piece in generate(model, prompts, spec, heard=heard, **options):
+    for piece in generate(
+        model,
+        given,
+        spec,
+        ends=last,
+        samples=samples,
+        rows=rows,
+        context=context,
+        heard=heard,
+        speculation=speculation,
+    ):
         key = (piece.row, piece.sample)
         count, logprob = sums[key]
         sums[key] = (count + 1, logprob + piece.logprob)
@@ -102,33 +110,16 @@ def _streamed(
             yield TextPiece(*key, text, finish, *sums[key], piece.cut)
 
 
-def _searched(
-    model: nn.Module,
-    tokenizer: AnyTokenizer,
-    prompts: list[Prompt],
-    spec: GenerationSpec,
-    options: dict[str, Any],
+def _whole(
+    best: list[list[Hypothesis]], streams: Mapping[tuple[int, int], TextStream]
 ) -> Iterator[TextPiece]:
-    found = answers(model, prompts, spec, decoder=tokenizer.stream, **options)
-    for row, best in enumerate(found):
-        for sample, one in enumerate(best):
-            stream = TextStream(tokenizer.stream(), spec.stop, before=prompts[row].ids)
-            ids = one.ids[:-1] if one.finish == "end" else one.ids
+    """The text of answers that were searched for."""
+    for row, hypotheses in enumerate(best):
+        for sample, answer in enumerate(hypotheses):
+            stream = streams[row, sample]
+            ids = answer.ids[:-1] if answer.finish == "end" else answer.ids
             text = "".join(stream.push(token) for token in ids) + stream.finish()
-            finish = "stop" if stream.stopped else one.finish
-            yield TextPiece(row, sample, text, finish, len(one.ids), one.logprob, one.cut, one.score)
-
-
-def complete(
-    model: nn.Module,
-    tokenizer: AnyTokenizer,
-    prompts: Sequence[str | Prompt],
-    spec: GenerationSpec,
-    *,
-    samples: int = 1,
-) -> list[list[str]]:
-    """The whole continuations: one list of `samples` texts for each prompt."""
-    texts = [[""] * samples for _ in prompts]
-    for piece in generate_text(model, tokenizer, prompts, spec, samples=samples):
-        texts[piece.row][piece.sample] += piece.text
-    return texts
+            finish = "stop" if stream.stopped else answer.finish
+            yield TextPiece(
+                row, sample, text, finish, len(answer.ids), answer.logprob, answer.cut, answer.score
+            )

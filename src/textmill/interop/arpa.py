@@ -23,7 +23,7 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_file
 from textmill.models.ngram.model import Level, NGram
 from textmill.specs.model import NGramSpec
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 BEGIN, FINISH = "<s>", "</s>"
 _NEVER = -99.0  # the format's word for a probability of 0: of <s>, which is never foretold
@@ -33,14 +33,14 @@ _PLAIN = frozenset(range(0x21, 0x7F)) - frozenset(b"%<>")
 def words(tokenizer: AnyTokenizer) -> list[str]:
     """The word each id is written as; no two are the same."""
     special = {number: name for name, number in tokenizer.special.items()}
-    found = []
+    spelt = []
     for token in range(tokenizer.vocabulary):
         data = tokenizer.token_bytes(token)
         plain = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02x}" for byte in data)
-        found.append(special.get(token) or plain or "%")
-    found[tokenizer.end] = FINISH
-    times = Counter(found)
-    return [word if times[word] == 1 else f"{word}%#{token}" for token, word in enumerate(found)]
+        spelt.append(special.get(token) or plain or "%")
+    spelt[tokenizer.end] = FINISH
+    times = Counter(spelt)
+    return [word if times[word] == 1 else f"{word}%#{token}" for token, word in enumerate(spelt)]
 
 
 def write_arpa(path: Path, model: NGram, tokenizer: AnyTokenizer) -> dict[str, int]:
@@ -107,11 +107,11 @@ def _levels(model: NGram) -> list[Level]:
 
 def _contexts(model: NGram, contexts: Tensor) -> Tensor:
     """What the model's output reads after contexts (N, n) of n tokens: (N, `hidden_width`)."""
-    found = torch.full((len(contexts), model.hidden_width), -1)
+    numbers = torch.full((len(contexts), model.hidden_width), -1)
     length = contexts.shape[1]
     for size in range(1, length + 1):
-        found[:, size - 1] = _numbers(model, contexts[:, length - size :])
-    return found
+        numbers[:, size - 1] = _numbers(model, contexts[:, length - size :])
+    return numbers
 
 
 def _numbers(model: NGram, grams: Tensor) -> Tensor:
@@ -133,12 +133,12 @@ def read_arpa(path: Path, tokenizer: AnyTokenizer) -> NGram:
     unigram, gamma = _unigrams(tokens[:, 0], logs, backs, tokenizer, path)
     tables: list[dict[str, Tensor]] = []
     model = _model(tables, unigram, tokenizer, order=1)
-    for place, (tokens, logs, backs) in enumerate(sections):
+    for order, (tokens, logs, backs) in enumerate(sections, 2):
         rank = np.lexsort(tokens.T[::-1])
         grams, known = torch.from_numpy(tokens[rank]), torch.from_numpy(10.0 ** logs[rank])
-        parents = _numbers(model, grams[:, :-1]) if place else grams[:, 0]
+        parents = _numbers(model, grams[:, :-1]) if order > 2 else grams[:, 0]
         if bool((parents < 0).any()):
-            raise DamagedError(f"has {place + 2}-grams whose beginning is no {place + 1}-gram", where=path)
+            raise DamagedError(f"has {order}-grams whose beginning is no {order - 1}-gram", where=path)
         lower = model.log_probs(_contexts(model, grams[:, 1:-1]), grams[:, -1]).exp()
         counts = torch.bincount(parents, minlength=len(gamma))
         tables.append(
@@ -150,7 +150,7 @@ def read_arpa(path: Path, tokenizer: AnyTokenizer) -> NGram:
             }
         )
         gamma = torch.from_numpy(10.0 ** backs[rank])
-        model = _model(tables, unigram, tokenizer, order=place + 2)
+        model = _model(tables, unigram, tokenizer, order=order)
     return model
 
 
@@ -162,7 +162,9 @@ def _starts(counts: Tensor) -> Tensor:
 def _model(tables: list[dict[str, Tensor]], unigram: Tensor, tokenizer: AnyTokenizer, *, order: int) -> NGram:
     model = NGram(NGramSpec(order=order, context=max(1024, order)), tokenizer.vocabulary)
     state = {
-        f"levels.{place}.{name}": table for place, one in enumerate(tables) for name, table in one.items()
+        f"levels.{number}.{name}": table
+        for number, level in enumerate(tables)
+        for name, table in level.items()
     }
     model.load_state_dict(state | {"unigram": unigram, "end": torch.tensor([tokenizer.end])})
     return model.eval()

@@ -22,7 +22,7 @@ from torch import Tensor
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, read_json
 from textmill.data.batch import IGNORE, Batch
-from textmill.interop import readings
+from textmill.interop import forward_passes
 from textmill.interop.huggingface import directory
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
@@ -32,7 +32,7 @@ _TOKENS = 24  # of the text the conversion is checked on
 
 
 def write_ctranslate2(
-    published: Pretrained, path: Path | str, *, quantization: str | None = None
+    pretrained: Pretrained, path: Path | str, *, quantization: str | None = None
 ) -> dict[str, Any]:
     """Write the directory `path`, whole or not at all. Returns {"kind": its type of architecture, "difference": …}.
 
@@ -47,12 +47,12 @@ def write_ctranslate2(
             f"converting to CTranslate2 needs {' and '.join(missing)}",
             advice="pip install 'textmill[ct2]'",
         )
-    if isinstance(published.model, Headed):
+    if isinstance(pretrained.model, Headed):
         raise TextmillError("CTranslate2 has no heads", advice="export to onnx instead")
     with tempfile.TemporaryDirectory() as scratch:
         source, made = Path(scratch) / "source", Path(scratch) / "made"
         about = directory.write_directory(
-            source, published.model, published.tokenizer, published.generation, published.info
+            source, pretrained.model, pretrained.tokenizer, pretrained.generation, pretrained.info
         )
         kind = about["architecture"]
         if kind not in _WAYS:
@@ -60,30 +60,30 @@ def write_ctranslate2(
                 f"CTranslate2 is not given this architecture: {about['reason'] or kind}",
                 advice=f"it is given {', '.join(sorted(_WAYS))}; export to onnx instead",
             )
-        spec: Any = published.model.spec
-        if getattr(spec, "window", None) is not None and spec.window < spec.context:
+        spec: Any = pretrained.model.spec
+        if spec.window is not None and spec.window < spec.context:
             raise TextmillError(
                 "CTranslate2 gives other tokens than this model once a text is longer than its window",
                 advice="export to onnx or gguf instead",
             )
         _convert(kind, source, made, None)
-        delta = _check(kind, published.model, source, made)
+        delta = _check(kind, pretrained.model, source, made)
         if quantization is not None:
             _convert(kind, source, made, quantization)
-        with atomic_directory(Path(path)) as place:
-            shutil.copytree(made, place, dirs_exist_ok=True)
+        with atomic_directory(Path(path)) as partial:
+            shutil.copytree(made, partial, dirs_exist_ok=True)
             for beside in source.iterdir():
                 if (
                     beside.suffix != ".safetensors"
-                    and not (place / beside.name).exists()
+                    and not (partial / beside.name).exists()
                     and beside.is_file()
                 ):
-                    shutil.copyfile(beside, place / beside.name)
+                    shutil.copyfile(beside, partial / beside.name)
     return {"kind": kind, "difference": delta}
 
 
 def _convert(kind: str, source: Path, made: Path, quantization: str | None) -> None:
-    readings.quiet_transformers()
+    forward_passes.quiet_transformers()
     converter = _converter(kind)(str(source))
     try:
         converter.convert(str(made), quantization=quantization, force=True)
@@ -120,9 +120,9 @@ def _converter(kind: str) -> Any:
         def _load(self) -> Any:
             from transformers import AutoTokenizer, MarianMTModel
 
-            place = self._model_name_or_path
-            model = MarianMTModel.from_pretrained(place, dtype=torch.float32, local_files_only=True)
-            return Loader()(model, self.load_tokenizer(AutoTokenizer, place))
+            path = self._model_name_or_path
+            model = MarianMTModel.from_pretrained(path, dtype=torch.float32, local_files_only=True)
+            return Loader()(model, self.load_tokenizer(AutoTokenizer, path))
 
     return Marian if kind == "marian" else Converter
 
@@ -134,14 +134,14 @@ def _check(kind: str, model: Any, source: Path, made: Path) -> float:
     length = min(model.spec.context - 2, _TOKENS)
     ids = torch.randint(0, model.vocabulary, (2, length), generator=torch.Generator().manual_seed(0))
     try:
-        expected, found = _WAYS[kind](model, ids, source, made)
+        expected, converted = _WAYS[kind](model, ids, source, made)
     except (RuntimeError, ValueError) as error:
         raise TextmillError(
             f"CTranslate2 cannot run what it made of this {kind} ({str(error)[:200]})",
             advice="export to onnx instead",
         ) from error
     scale = max(1.0, float(expected.abs().max()) / 8)  # as interop/onnx/graphs.py
-    delta = float((expected - found).abs().max()) / scale
+    delta = float((expected - converted).abs().max()) / scale
     if not delta <= TOLERANCE:  # NaN too
         raise TextmillError(
             f"what CTranslate2 makes of this {kind} differs from it by {delta:.1e}",
@@ -155,8 +155,8 @@ def _logits(model: Any, ids: Tensor, source: Path, made: Path) -> tuple[Tensor, 
     import ctranslate2
 
     generator = ctranslate2.Generator(str(made), device="cpu", compute_type="float32")
-    found = torch.from_numpy(np.array(generator.forward_batch(ids.tolist())))
-    return model(Batch(ids, torch.full_like(ids, IGNORE))), found
+    converted = torch.from_numpy(np.array(generator.forward_batch(ids.tolist())))
+    return model(Batch(ids, torch.full_like(ids, IGNORE))), converted
 
 
 def _states(model: Any, ids: Tensor, source: Path, made: Path) -> tuple[Tensor, Tensor]:
@@ -164,8 +164,8 @@ def _states(model: Any, ids: Tensor, source: Path, made: Path) -> tuple[Tensor, 
     import ctranslate2
 
     encoder = ctranslate2.Encoder(str(made), device="cpu", compute_type="float32")
-    found = torch.from_numpy(np.array(encoder.forward_batch(ids.tolist()).last_hidden_state))
-    return model.hidden(Batch(ids, torch.full_like(ids, IGNORE))), found
+    converted = torch.from_numpy(np.array(encoder.forward_batch(ids.tolist()).last_hidden_state))
+    return model.hidden(Batch(ids, torch.full_like(ids, IGNORE))), converted
 
 
 def _scores(model: Any, ids: Tensor, source: Path, made: Path) -> tuple[Tensor, Tensor]:
@@ -178,11 +178,11 @@ def _scores(model: Any, ids: Tensor, source: Path, made: Path) -> tuple[Tensor, 
     read, written = ids[:1], ids[1:]
     translator = ctranslate2.Translator(str(made), device="cpu", compute_type="float32")
     names = [[vocabulary[number] for number in row.tolist()] for row in ids]
-    found = torch.tensor(translator.score_batch(names[:1], names[1:])[0].log_probs)
+    converted = torch.tensor(translator.score_batch(names[:1], names[1:])[0].log_probs)
     inputs = torch.cat((torch.tensor([[start]]), written), dim=1)
     logits = model(Batch(inputs, torch.full_like(inputs, IGNORE), source=read))[0].log_softmax(-1)
-    said = torch.cat((written[0], torch.tensor([end])))
-    return logits.gather(1, said[:, None])[:, 0], found
+    target = torch.cat((written[0], torch.tensor([end])))
+    return logits.gather(1, target[:, None])[:, 0], converted
 
 
 _Way = Callable[[Any, Tensor, Path, Path], tuple[Tensor, Tensor]]

@@ -1,4 +1,4 @@
-"""What is read and what is written of other people's formats: one line a format, one line a kind of model."""
+"""The formats that models are exported to, one line each, and what is imported."""
 
 from __future__ import annotations
 
@@ -10,66 +10,66 @@ from typing import TYPE_CHECKING, Any
 from textmill.interop.huggingface.config import READ as TYPES
 
 if TYPE_CHECKING:
+    from textmill.interop.forward_passes import Model
     from textmill.models.pretrained import Pretrained
 
-Write = Callable[["Pretrained", Path], Any]
+Write = Callable[["Pretrained", Path], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to hand a model over. `write` raises TextmillError for models the format cannot hold."""
+    """One way to hand a model over. `write` returns a report of what it wrote, and raises TextmillError for models that
+    the format cannot hold."""
 
     about: str
     write: Write
     needs: str = ""  # the extra whose packages it takes
     ending: str = ""  # of a format that is one file, not a directory
-    read: Callable[[Path], Any] | None = (
-        None  # a model that runs what was written; None: `write` has compared it
-    )
+    read: Callable[[Path], Model] | None = None  # runs what was written; None: `write` has compared it
     rounded: bool = False  # its numbers have fewer bits: only nearly the same logits can be asked of it
 
 
-def _huggingface(published: Pretrained, path: Path) -> Any:
+def _huggingface(pretrained: Pretrained, path: Path) -> dict[str, Any]:
     from textmill.interop.huggingface import directory
 
     return directory.write_directory(
         path,
-        published.model,
-        published.tokenizer,
-        published.generation,
-        published.info,
-        template=published.template,
+        pretrained.model,
+        pretrained.tokenizer,
+        pretrained.generation,
+        pretrained.info,
+        template=pretrained.template,
     )
 
 
 def _gguf(kind: str) -> Write:
-    def write(published: Pretrained, path: Path) -> Any:
+    def write(pretrained: Pretrained, path: Path) -> dict[str, Any]:
         from textmill.interop.gguf import model
 
-        return model.write_gguf(path, published, kind=kind)
+        return model.write_gguf(path, pretrained, kind=kind)
 
     return write
 
 
-def _onnx(published: Pretrained, path: Path) -> Any:
+def _onnx(pretrained: Pretrained, path: Path) -> dict[str, Any]:
     from textmill.interop.onnx import graphs
 
-    return graphs.write_onnx(published, path)
+    return graphs.write_onnx(pretrained, path)
 
 
-def _ctranslate2(published: Pretrained, path: Path) -> Any:
+def _ctranslate2(pretrained: Pretrained, path: Path) -> dict[str, Any]:
     from textmill.interop import ctranslate2
 
-    return ctranslate2.write_ctranslate2(published, path)
+    return ctranslate2.write_ctranslate2(pretrained, path)
 
 
-def _loaded(path: Path) -> Any:
+def _loaded(path: Path) -> Model:
     from textmill.interop.load import load
 
     return load(path).model.float().eval()
 
 
-def _graphs(path: Path) -> Any:
+def _graphs(path: Path) -> Model:
     from textmill.interop.onnx.runtime import OnnxModel
 
     return OnnxModel.load(path)

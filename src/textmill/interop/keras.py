@@ -27,7 +27,7 @@ def gru_weights(module: nn.GRU, layer: int = 0, *, reverse: bool = False) -> Wei
     PyTorch's update gate keeps the old state where it is 1, and so does Keras': h' = z ⊙ h + (1 - z) ⊙ n.
     Raises TextmillError where there is no such layer.
     """
-    kernel, recurrent, bias, other = (_reset_last(one) for one in _parts(module, layer, reverse))
+    kernel, recurrent, bias, other = (_reset_last(part) for part in _parts(module, layer, reverse))
     return [kernel.T.copy(), recurrent.T.copy(), np.stack([bias, other])]
 
 
@@ -44,16 +44,16 @@ def layer_weights(recurrent: Recurrent) -> list[Weights]:
     """The weights of all layers, first to last. A layer that reads both ways gives those of its way there and then of
     its way back, as `keras.layers.Bidirectional(…, merge_mode="concat").set_weights` takes them."""
     core = recurrent.core
-    found = []
+    layers = []
     for layer in range(recurrent.layers):
-        both: Weights = []
+        weights: Weights = []
         for reverse in (False, True)[: recurrent.ways]:
             if isinstance(core, nn.GRU):
-                both += gru_weights(core, layer, reverse=reverse)
+                weights += gru_weights(core, layer, reverse=reverse)
             else:
-                both += lstm_weights(core, layer, reverse=reverse)
-        found.append(both)
-    return found
+                weights += lstm_weights(core, layer, reverse=reverse)
+        layers.append(weights)
+    return layers
 
 
 def _parts(module: nn.GRU | nn.LSTM, layer: int, reverse: bool) -> tuple[np.ndarray, ...]:

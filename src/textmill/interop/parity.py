@@ -1,7 +1,7 @@
 """Does the published model say the same everywhere? What `textmill verify` works out.
 
 The reference is the training path: one forward pass over one text. Every other way to the same logits is held
-against it on the same tokens (interop/readings.py):
+against it on the same tokens (interop/forward_passes.py):
 
     cached decoding       a prompt, then one token at a time, as `generate` does; not of models that write nothing
     batch with padding    all texts in one batch
@@ -36,16 +36,16 @@ from torch import Tensor, nn
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, write_json
 from textmill.data.batch import Batch
-from textmill.interop import formats, readings
+from textmill.interop import formats, forward_passes
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.load import load
+from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.model import MixtureSpec
 
 TOLERANCE = 1e-4
 QUALITY = 0.02  # nats a token: the mean KL from which on numbers of fewer bits have cost too much
 _USUAL = 8.0  # logits up to here are held to the tolerance itself
-Cases = Sequence[Batch]
 
 
 @dataclass(frozen=True)
@@ -104,32 +104,31 @@ def verify(
             f"{unknown[0]!r} is no format here", advice=f"there is {', '.join(formats.FORMATS)}"
         )
     directory = Path(directory)
-    published = load(directory)
-    model = published.model.float().eval()
+    pretrained = load(directory)
+    model = pretrained.model.float().eval()
     if not texts:
         raise TextmillError(
             "there is no text to compare on", where=directory, advice="give at least one text"
         )
-    given = readings.cases(published, texts, tokens)
+    batches = forward_passes.batches_of(pretrained, texts, tokens)
     with torch.inference_mode():
-        reference = readings.forward(model, given)
+        reference = forward_passes.alone(model, batches)
         checks = [
-            _cached(model, reference, given),
-            compare("batch with padding", reference, lambda: readings.padded(model, given)),
-            _reload(published, reference, given),
+            _cached(model, reference, batches),
+            compare("batch with padding", reference, lambda: forward_passes.padded(model, batches)),
+            _reload(pretrained, reference, batches),
         ]
         if trained is not None:
             checks.insert(0, same_weights("trained weights", trained, model))
         if compiled:
-            checks.append(
-                compare("compiled", reference, lambda: readings.forward(torch.compile(model), given))
-            )
+            faster: Any = torch.compile(model)
+            checks.append(compare("compiled", reference, lambda: forward_passes.alone(faster, batches)))
         else:
             checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
-        checks += [_by_weights(kind, model, reference, given) for kind in weights]
-        checks += [_exported(name, published, reference, given) for name in exports]
-        checks.append(_by_transformers(directory, published, texts, reference, given))
-    report = Report(tuple(checks), len(given), sum(map(readings.tokens_of, given)), _versions())
+        checks += [_by_weights(kind, model, reference, batches) for kind in weights]
+        checks += [_exported(name, pretrained, reference, batches) for name in exports]
+        checks.append(_by_transformers(directory, pretrained, texts, reference, batches))
+    report = Report(tuple(checks), len(batches), sum(map(forward_passes.tokens_of, batches)), _versions())
     beside = directory / "parity.json" if directory.is_dir() else directory.with_suffix(".parity.json")
     write_json(beside, report.plain())
     return report
@@ -143,15 +142,18 @@ def compare(
     logits = other()
     seconds = time.perf_counter() - started
     scale = max(1.0, max(float(r.abs().max()) for r in reference) / _USUAL)
-    deltas = [(one.float() - r).abs().max() for one, r in zip(logits, reference, strict=True)]
-    delta = float(torch.stack(deltas).max())  # max passes NaN on
+    pairs = list(zip((text.float() for text in logits), reference, strict=True))
+    deltas = torch.stack([(tried - expected).abs().max() for tried, expected in pairs])
+    delta = float(deltas.max())  # which passes NaN on
     nats = [
-        nn.functional.kl_div(one.float().log_softmax(-1), r.log_softmax(-1), reduction="sum", log_target=True)
-        for one, r in zip(logits, reference, strict=True)
+        nn.functional.kl_div(
+            tried.log_softmax(-1), expected.log_softmax(-1), reduction="sum", log_target=True
+        )
+        for tried, expected in pairs
     ]
     first = None
-    for text, (one, r) in enumerate(zip(logits, reference, strict=True)):
-        differs = (one.argmax(-1) != r.argmax(-1)).nonzero()
+    for text, (tried, expected) in enumerate(pairs):
+        differs = (tried.argmax(-1) != expected.argmax(-1)).nonzero()
         if len(differs):
             first = (text, int(differs[0]))
             break
@@ -161,120 +163,125 @@ def compare(
     return Check(name, "failed" if why else "ok", delta, mean_kl, allowed, first, round(seconds, 3), why)
 
 
-def same_weights(name: str, one: nn.Module, other: nn.Module) -> Check:
+def same_weights(name: str, model: nn.Module, other: nn.Module) -> Check:
     """Whether two models hold the same weights, to the bit. Their logits may still differ in the last digit: a
     processor adds up in another order where memory begins at another address."""
     started = time.perf_counter()
-    mine, theirs = (dict(model.state_dict()) for model in (one, other))
-    why = "" if mine.keys() == theirs.keys() else "they hold other weights"
+    weights, others = dict(model.state_dict()), dict(other.state_dict())
+    why = "" if weights.keys() == others.keys() else "they hold other weights"
     delta = 0.0
-    for weight in mine.keys() & theirs.keys():
-        a, b = mine[weight].detach().cpu(), theirs[weight].detach().cpu()
+    for key in weights.keys() & others.keys():
+        a, b = weights[key].detach().cpu(), others[key].detach().cpu()
         if a.shape != b.shape or not torch.equal(a, b.to(a.dtype)):
-            why = why or f"{weight} differs"
+            why = why or f"{key} differs"
             if a.shape == b.shape:
                 delta = max(delta, float((a.double() - b.double()).abs().max()))
     seconds = round(time.perf_counter() - started, 3)
     return Check(name, "failed" if why else "ok", delta, None, 0.0, None, seconds, why)
 
 
-def _cached(model: Any, reference: list[Tensor], given: Cases) -> Check:
-    if not hasattr(model, "begin"):
+def _cached(model: Model, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
+    if not forward_passes.is_cached(model):
         return Check("cached decoding", "skipped", why="it writes nothing")
-    return compare("cached decoding", reference, lambda: readings.cached(model, given))
+    return compare("cached decoding", reference, lambda: forward_passes.cached(model, batches))
 
 
-def _by_weights(kind: str, model: nn.Module, reference: list[Tensor], given: Cases) -> Check:
+def _by_weights(kind: str, model: nn.Module, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
     from textmill.decoding.layout import prepare
 
     ready = prepare(model, kind)
-    return judged(compare(f"weights {kind}", reference, lambda: readings.forward(ready, given)))
+    return by_divergence(compare(f"weights {kind}", reference, lambda: forward_passes.alone(ready, batches)))
 
 
-def judged(check: Check) -> Check:
+def by_divergence(check: Check) -> Check:
     """The same check of numbers of fewer bits: passed where their mean KL is small, whatever single logits do."""
     good = check.mean_kl is not None and check.mean_kl <= QUALITY
     why = "" if good else f"its mean KL is over {QUALITY} nats a token"
     return dataclasses.replace(check, state="ok" if good else "failed", tolerance=None, why=why)
 
 
-def _exported(name: str, published: Pretrained, reference: list[Tensor], given: Cases) -> Check:
+def _exported(name: str, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
     """A format written, loaded and run; where it writes text, token by token."""
     form, title = formats.FORMATS[name], f"export {name}"
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / f"model{form.ending}"
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / f"model{form.ending}"
         try:
-            with torch.inference_mode(
-                False
-            ):  # files are read by several threads, and that mode is each one's own
-                form.write(published, path)
+            # Files are read by several threads, and inference mode is each thread's own.
+            with torch.inference_mode(False):
+                form.write(pretrained, path)
                 if form.read is None:
                     return Check(title, "ok", why="compared while it was written")
                 model = form.read(path)
         except TextmillError as error:
             return Check(title, "failed", why=error.what)
-        way = readings.cached if hasattr(model, "begin") else readings.forward
-        check = compare(title, reference, lambda: way(model, given))
-    return judged(check) if form.rounded else check
+        way = forward_passes.cached if forward_passes.is_cached(model) else forward_passes.alone
+        check = compare(title, reference, lambda: way(model, batches))
+    return by_divergence(check) if form.rounded else check
 
 
-def _reload(published: Pretrained, reference: list[Tensor], given: Cases) -> Check:
-    if isinstance(published.spec, MixtureSpec):
+def _reload(pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
+    if isinstance(pretrained.spec, MixtureSpec):
         return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(place) / "model"
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "model"
         huggingface.write_directory(
-            copy, published.model, published.tokenizer, published.generation, published.info
+            copy, pretrained.model, pretrained.tokenizer, pretrained.generation, pretrained.info
         )
         again = huggingface.read_directory(copy).model.float().eval()
-        same = same_weights("reload", published.model, again)
+        same = same_weights("reload", pretrained.model, again)
         if same.state == "failed":
             return same
-        return compare("reload", reference, lambda: readings.forward(again, given))
+        return compare("reload", reference, lambda: forward_passes.alone(again, batches))
 
 
 def _by_transformers(
-    path: Path, published: Pretrained, texts: Sequence[str], reference: list[Tensor], given: Cases
+    path: Path,
+    pretrained: Pretrained,
+    texts: Sequence[str],
+    reference: list[Tensor],
+    batches: Sequence[Batch],
 ) -> Check:
     """As `_transformers`, of a file by way of the directory that Textmill makes of it."""
     if path.is_dir():
-        return _transformers(path, published, texts, reference, given)
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(place) / "model"
+        return _transformers(path, pretrained, texts, reference, batches)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "model"
         huggingface.write_directory(
-            copy, published.model, published.tokenizer, published.generation, published.info
+            copy, pretrained.model, pretrained.tokenizer, pretrained.generation, pretrained.info
         )
-        return _transformers(copy, published, texts, reference, given)
+        return _transformers(copy, pretrained, texts, reference, batches)
 
 
 def _transformers(
     directory: Path,
-    published: Pretrained,
+    pretrained: Pretrained,
     texts: Sequence[str],
     reference: list[Tensor],
-    given: Cases,
+    batches: Sequence[Batch],
 ) -> Check:
     """What transformers makes of the directory: logits, and ids."""
     if importlib.util.find_spec("transformers") is None:
         return Check("transformers", "skipped", why="not installed (pip install transformers)")
     if not huggingface.is_published(read_json(directory / "config.json")):
         return Check("transformers", "skipped", why="transformers has no such architecture")
-    check = compare("transformers", reference, lambda: readings.by_transformers(directory, published, given))
-    transformers = readings.quiet_transformers()
+    check = compare(
+        "transformers", reference, lambda: forward_passes.by_transformers(directory, pretrained, batches)
+    )
+    transformers = forward_passes.quiet_transformers()
     auto: Any = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    for place, text in enumerate(texts):
-        if auto(text, add_special_tokens=False)["input_ids"] != published.tokenizer.encode(text).tolist():
-            return dataclasses.replace(check, state="failed", why=f"the ids of text {place} differ")
+    for number, text in enumerate(texts):
+        if auto(text, add_special_tokens=False)["input_ids"] != pretrained.tokenizer.encode(text).tolist():
+            return dataclasses.replace(check, state="failed", why=f"the ids of text {number} differ")
     return check
 
 
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for package in ("torch", "transformers", "tokenizers", "safetensors"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions

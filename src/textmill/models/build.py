@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from textmill.models.decoder import Decoder
@@ -14,13 +13,14 @@ from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.heads import Headed, attach
 from textmill.models.initial import initialise
+from textmill.models.model import Model
 from textmill.models.ngram.model import NGram
 from textmill.models.recurrent import RecurrentModel
 from textmill.models.recurrent_encoder_decoder import RecurrentEncoderDecoder
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import ModelSpec
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+MODELS: dict[str, Callable[..., Model]] = {
     "decoder": Decoder,
     "encoder": Encoder,
     "encoder-decoder": EncoderDecoder,
@@ -41,7 +41,7 @@ class _NoInitialValues(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None = None) -> nn.Module:
+def empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None = None) -> Model:
     """The model without storage (on the meta device), for weights to be assigned to; in eval mode.
 
     head: what stands in place of its output layer.
@@ -58,7 +58,7 @@ def build(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     head: HeadSpec | None = None,
-) -> nn.Module:
+) -> Model:
     """A fresh model on the CPU, in training mode, its weights a function of (spec, vocabulary, seed) only.
 
     Weights are drawn in float32 and then rounded to `dtype`. The global random state is not touched. An n-gram has

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
-from textmill.models.decoder import OutputLayer
+from textmill.models.output import OutputLayer
 from textmill.models.stack import Stack
 from textmill.nn import norm
 from textmill.nn.feedforward import ACTIVATIONS
@@ -26,6 +26,8 @@ class Encoder(Stack, OutputLayer):
     The whole text is stood for by tanh(pooler(state of the first token)), which `next_sentence` reads.
     """
 
+    gathered = ("hidden", "logits", "next_sentence")
+
     def __init__(self, spec: EncoderSpec, vocabulary: int) -> None:
         super().__init__(spec, spec.layers, causal=False)
         self.vocabulary = vocabulary
@@ -37,19 +39,20 @@ class Encoder(Stack, OutputLayer):
         self.pooler = Linear(width, width, bias=biased) if spec.pooler else None
         self.sentences = Linear(width, 2, bias=biased) if spec.pooler else None
         self.act = ACTIVATIONS[spec.activation]
-        self.add_output(spec, vocabulary)
+        self.add_output(
+            tied=spec.tied, bias=spec.output_bias, scale=spec.logit_scale, softcap=spec.logit_softcap
+        )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, T, V) of the token that stands, or stood, at each place."""
-        return self.logits(self.hidden(batch))
+    def factors(self, batch: Batch) -> None:
+        """None: logits are made of transformed states."""
 
-    def hidden(self, batch: Batch) -> Tensor:
+    def hidden_of(self, vectors: Tensor, batch: Batch) -> Tensor:
         """The states of the last block, (B, T, D). Raises TextmillError when there are more tokens than positions."""
         extra = None
         if self.segment_embedding is not None:
             segments = torch.zeros_like(batch.inputs) if batch.segments is None else batch.segments
             extra = self.segment_embedding(segments)
-        return self.read(self.embedding(batch.inputs), batch, extra=extra)
+        return self.read(vectors, batch, extra=extra)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """States (…, D) -> (…, V). Raises TextmillError where the model was published without that layer."""

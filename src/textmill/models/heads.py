@@ -5,19 +5,20 @@ Shapes: B sequences, T tokens, D features, C labels, tags or numbers.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError
 from textmill.data.batch import Batch
+from textmill.models.encoder import Encoder
 from textmill.models.initial import generator
+from textmill.models.model import Model
 from textmill.nn.crf import CRF
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
 from textmill.specs.head import READ_ONE_WAY, ClassifyHead, HeadSpec, RegressHead, TagHead
+from textmill.specs.model import MixtureSpec, ModelSpec
 
 _STD = 0.02
 _REPLACED = ("output", "transform", "transform_norm", "output_bias", "sentences")  # by a head
@@ -44,16 +45,16 @@ class Head(Linear):
         return product(x, self.weight, self.bias)
 
 
-class Headed(nn.Module):
+class Headed(Model):
     """A body that has `hidden(batch)`, and a head. Parameters are named body.… and head.…
 
     The body loses what the head replaces, its output layer (unless that is also its embedding), and its pooler
     where the head does not read it, so that every parameter left is trained and published.
     """
 
-    body: Any
+    spec: ModelSpec | MixtureSpec
 
-    def __init__(self, body: Any, head: HeadSpec) -> None:
+    def __init__(self, body: Model, head: HeadSpec) -> None:
         super().__init__()
         kind = body.spec.kind
         if isinstance(head, (ClassifyHead, RegressHead)) and head.pooling == "first" and kind in READ_ONE_WAY:
@@ -64,33 +65,14 @@ class Headed(nn.Module):
             )
         self.pooled = _reads_pooler(body, head)
         for name in (*_REPLACED, *(() if self.pooled else ("pooler",))):
-            if getattr(body, name, None) is not None:
+            if name in body._modules or name in body._parameters:
                 setattr(body, name, None)
-        self.body, self.head = body, Head(head, body.spec.d_model)
+        self.body, self.head = body, Head(head, body.hidden_width)
+        self.spec, self.vocabulary = body.spec, body.vocabulary
 
-    @property
-    def spec(self) -> Any:
-        """The body's spec."""
-        return self.body.spec
-
-    @property
-    def vocabulary(self) -> int:
-        """How many ids the body reads."""
-        return self.body.vocabulary
-
-    @property
-    def blocks(self) -> Any:
-        """The body's blocks, for who compiles or shards a model block by block."""
-        return self.body.blocks
-
-    @property
-    def recomputed_blocks(self) -> int:
-        """As the body's."""
-        return self.body.recomputed_blocks
-
-    @recomputed_blocks.setter
-    def recomputed_blocks(self, number: int) -> None:
-        self.body.recomputed_blocks = number
+    def all_blocks(self) -> list[nn.Module]:
+        """The body's."""
+        return self.body.all_blocks()
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits: (B, C) for the whole text, (B, T, C) of tags, (B, T, 2) of a span's first and last token.
@@ -105,7 +87,10 @@ class Headed(nn.Module):
         if not isinstance(self.head.spec, (ClassifyHead, RegressHead)):
             return states
         state = POOLED[self.head.spec.pooling](states, batch.mask)
-        return self.body.pooled(state[:, None]) if self.pooled else state
+        if self.pooled:
+            assert isinstance(self.body, Encoder)
+            return self.body.pooled(state[:, None])
+        return state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, D) -> (…, C)."""
@@ -119,7 +104,7 @@ def outputs(spec: HeadSpec) -> int:
     return spec.outputs if isinstance(spec, RegressHead) else 2
 
 
-def attach(body: Any, head: HeadSpec, *, seed: int = 0) -> Headed:
+def attach(body: Model, head: HeadSpec, *, seed: int = 0) -> Headed:
     """A body, trained or not, with a fresh head in its dtype and on its device; see `Headed` for what it loses.
 
     Matrices begin normal with deviation 0.02, biases and the scores of a CRF at 0: a function of (head, seed) only.
@@ -137,11 +122,11 @@ def attach(body: Any, head: HeadSpec, *, seed: int = 0) -> Headed:
     return model.train(body.training)
 
 
-def _reads_pooler(body: Any, head: HeadSpec) -> bool:
+def _reads_pooler(body: Model, head: HeadSpec) -> bool:
     """Whether a head reads what the body's own pooler makes of the first state (BERT)."""
-    if not isinstance(head, (ClassifyHead, RegressHead)) or getattr(body, "pooler", None) is None:
+    if not isinstance(head, (ClassifyHead, RegressHead)) or not isinstance(body, Encoder):
         return False
-    return head.pooling == "first" and head.dense == "none"
+    return body.pooler is not None and head.pooling == "first" and head.dense == "none"
 
 
 def first_state(states: Tensor, real: Tensor | None) -> Tensor:
@@ -180,9 +165,9 @@ def best_span(logits: Tensor, real: Tensor | None, longest: int = LONGEST_SPAN) 
         logits = logits.masked_fill(~real[..., None], -torch.inf)
     start, end = logits.unbind(-1)
     # The best start for each end lies among the `longest` places up to it: a sliding maximum.
-    reach = min(longest, length)
-    before = F.pad(start, (reach - 1, 0), value=-torch.inf).unfold(1, reach, 1)
+    window = min(longest, length)
+    before = F.pad(start, (window - 1, 0), value=-torch.inf).unfold(1, window, 1)
     best, offset = before.max(-1)
     last = (best + end).argmax(1)
     picked = torch.arange(rows, device=logits.device)
-    return torch.stack((last - (reach - 1) + offset[picked, last], last), dim=1)
+    return torch.stack((last - (window - 1) + offset[picked, last], last), dim=1)

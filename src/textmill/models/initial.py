@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from textmill.models.model import Model
 from textmill.nn import recurrent
 from textmill.nn.norm import BatchNorm
-from textmill.specs.model import EncoderDecoderSpec, EncoderSpec, TrainedSpec, TransformerSpec
+from textmill.specs.model import (
+    EncoderDecoderSpec,
+    EncoderSpec,
+    RecurrentEncoderDecoderSpec,
+    RecurrentSpec,
+    TrainedSpec,
+    TransformerSpec,
+)
 
 Kind = Literal["embedding", "hidden", "vector", "output"]
 _STD = 0.02
-# Kinds of models with initial values of their own, made by (name, parameter, spec, generator).
-INITIAL: dict[str, Callable[[str, Tensor, Any, torch.Generator], None]] = {
-    "recurrent": recurrent.initial_values,
-    "recurrent-encoder-decoder": recurrent.initial_values,
-}
 
 
-def spec_of(model: nn.Module) -> TrainedSpec:
+def spec_of(model: Model) -> TrainedSpec:
     """The spec a model was built from."""
     spec = model.spec
     assert isinstance(spec, TrainedSpec)
@@ -59,7 +61,7 @@ def width_multiplier(spec: TrainedSpec) -> float:
     return spec.d_model / spec.base_width if isinstance(spec, TransformerSpec) and spec.base_width else 1.0
 
 
-def learning_rate_scale(model: nn.Module) -> dict[str, float]:
+def learning_rate_scale(model: Model) -> dict[str, float]:
     """What Adam's learning rate is multiplied by for each parameter, so that one rate serves all widths.
 
     Maximal update parametrisation (Yang et al. 2022, "Tensor Programs V", table 8), m = `width_multiplier`:
@@ -70,9 +72,9 @@ def learning_rate_scale(model: nn.Module) -> dict[str, float]:
     embedding, vector       1
     output                  1
     """
-    if spec_of(model).kind in INITIAL:  # no µP
-        return {name: 1.0 for name, _ in model.named_parameters()}
     spec = spec_of(model)
+    if not isinstance(spec, TransformerSpec):  # no µP
+        return {name: 1.0 for name, _ in model.named_parameters()}
     scale, last = 1 / width_multiplier(spec), last_norm(spec)
     return {
         name: scale if kind == "hidden" or name.removeprefix("body.").startswith(last + ".") else 1.0
@@ -91,7 +93,7 @@ def last_norm(spec: TrainedSpec) -> str:
     return stack + ("norm" if spec.last_norm else f"blocks.{layers - 1}.feedforward_norm")
 
 
-def initialise(model: nn.Module, seed: int) -> None:
+def initialise(model: Model, seed: int) -> None:
     """Fill all parameters. With m = `width_multiplier` (1 without µP):
 
     parameter                                     begins as
@@ -108,12 +110,11 @@ def initialise(model: nn.Module, seed: int) -> None:
     which is the same trajectory under Adam, tied or not, and leaves `forward`, and every export, as it was.
     Heads keep their width when d_model grows, so scores stay divided by sqrt(head_dim).
     """
-    own = INITIAL.get(spec_of(model).kind)
-    if own is not None:
-        for name, parameter in model.named_parameters():
-            own(name, parameter, model.spec, generator(seed, name))
-        return
     spec = spec_of(model)
+    if isinstance(spec, (RecurrentSpec, RecurrentEncoderDecoderSpec)):
+        for name, parameter in model.named_parameters():
+            recurrent.initial_values(name, parameter, spec, generator(seed, name))
+        return
     scale = 1 / width_multiplier(spec)
     last = last_norm(spec)
     for name, parameter in model.named_parameters():

@@ -12,63 +12,68 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
+from textmill.models.model import Generator, Model, TokenScorer
+from textmill.models.ngram.model import NGram
 from textmill.models.ngram.tables import Tables
+from textmill.nn.state import State
 from textmill.specs.model import MixtureSpec
 
 
 @dataclass(slots=True)
-class MixtureState:
+class MixtureState(State):
     """What each part remembers."""
 
-    parts: list[Any]
+    parts: list[State]
 
     def reorder(self, rows: Tensor) -> MixtureState:
         """The state whose row i is row rows[i] of this one."""
         return MixtureState([part.reorder(rows) for part in self.parts])
 
 
-class Mixture(Tables):
+class Mixture(Tables, TokenScorer[MixtureState]):
     """Parts and how they are weighed: `weight` (P, C), `bias` (P,), and the `mean` and `scale` (C,) of the clues."""
 
+    spec: MixtureSpec
     weight: nn.Parameter
     bias: nn.Parameter
     mean: nn.Parameter
     scale: nn.Parameter
 
-    def __init__(self, parts: Sequence[nn.Module], gate: dict[str, Tensor] | None = None) -> None:
+    @property
+    def hidden_width(self) -> int:
+        """Numbers `hidden` gives for a position."""
+        return sum(part.hidden_width for part in self._all())
+
+    def __init__(self, parts: Sequence[Model], gate: dict[str, Tensor] | None = None) -> None:
         """gate: the four tables by name; left out: equal weights. Raises TextmillError when vocabularies differ."""
         super().__init__("weight", "bias", "mean", "scale")
+        if not all(isinstance(part, Generator) for part in parts):
+            raise TextmillError("one of them does not write", where="the parts of a mixture")
         self.parts = nn.ModuleList(parts)
-        found: list[Any] = list(parts)
-        self.vocabulary: int = found[0].vocabulary
-        if any(part.vocabulary != self.vocabulary for part in found):
+        self.vocabulary = parts[0].vocabulary
+        if any(part.vocabulary != self.vocabulary for part in parts):
             raise TextmillError("their vocabularies differ", where="the parts of a mixture")
-        self.spec = MixtureSpec(parts=len(parts), context=min(part.spec.context for part in found))
+        self.spec = MixtureSpec(parts=len(parts), context=min(part.spec.context for part in parts))
         self.put("bias", torch.zeros(len(parts)))
         self.put("weight", torch.zeros(len(parts), 0))
         for name, table in (gate or {}).items():
             self.put(name, table)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Log probabilities (B, T, V) of the token after each of `batch.inputs`."""
-        return self.logits(self.hidden(batch))
-
     @torch.no_grad()
     def hidden(self, batch: Batch) -> Tensor:
-        """What the parts' outputs read, side by side: (B, T, …) float64, in which whole numbers stay exact."""
-        return torch.cat([part.hidden(batch).double() for part in self._all()], -1)
+        """What the parts' outputs read, side by side: (B, T, `hidden_width`) float64."""
+        return self._joined([part.hidden(batch) for part in self._all()])
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, D) -> log probabilities (…, V)."""
-        pairs = [self._read(part, one.flatten(0, -2)) for part, one in self._split(hidden)]
+        pairs = [_logp_and_clues(part, own.flatten(0, -2)) for part, own in self._split(hidden)]
         return self._mix(pairs).view(*hidden.shape[:-1], self.vocabulary)
 
     @torch.no_grad()
@@ -80,17 +85,19 @@ class Mixture(Tables):
     @torch.no_grad()
     def evidence(self, hidden: Tensor, tokens: Tensor, *, clues: bool = True) -> tuple[Tensor, Tensor]:
         """Each part's log probability of one token after each position, (N, P), and the clues (N, C)."""
-        costs, found = [], []
-        for part, one in self._split(hidden):
-            if hasattr(part, "log_probs") and (not clues or hasattr(part, "clues")):
-                costs.append(part.log_probs(one, tokens).float())
-                found += [part.clues(one)] if clues else []
+        costs, known = [], []
+        for part, own in self._split(hidden):
+            if isinstance(part, NGram):
+                costs.append(part.log_probs(own, tokens).float())
+                known += [part.clues(own)] if clues else []
+            elif isinstance(part, TokenScorer) and not clues:
+                costs.append(part.log_probs(own, tokens).float())
             else:
-                logp, about = self._read(part, one)
+                logp, about = _logp_and_clues(part, own)
                 costs.append(logp.gather(1, tokens[:, None])[:, 0])
-                found.append(about)
+                known.append(about)
         empty = hidden.new_zeros(len(hidden), 0, dtype=torch.float32)
-        return torch.stack(costs, -1), torch.cat(found, -1) if clues else empty
+        return torch.stack(costs, -1), torch.cat(known, -1) if clues else empty
 
     def shares(self, clues: Tensor) -> Tensor:
         """(N, C) -> the logarithms of the parts' weights (N, P)."""
@@ -99,70 +106,52 @@ class Mixture(Tables):
         return (((clues - self.mean) / self.scale) @ self.weight.T + self.bias).log_softmax(-1)
 
     @torch.no_grad()
-    def begin(self, batch: Batch, capacity: int) -> tuple[Tensor, MixtureState]:
-        """Read the prompts (B, T): log probabilities (B, V) after each one's last token, and the state."""
-        pairs, states = [], []
-        for part in self._all():
-            if hasattr(part, "clues"):
-                hidden, state = part.start(batch)
-                pairs.append(self._read(part, hidden))
-            else:
-                logits, state = part.begin(batch, capacity)
-                pairs.append(_sure(logits))
-            states.append(state)
-        return self._mix(pairs), MixtureState(states)
+    def hidden_begin(self, batch: Batch, capacity: int) -> tuple[Tensor, MixtureState]:
+        """As `Generator.hidden_begin`: what the parts' outputs read, side by side."""
+        read = [part.hidden_begin(batch, capacity) for part in self._all()]
+        return self._joined([hidden for hidden, _ in read]), MixtureState([state for _, state in read])
 
     @torch.no_grad()
-    def step(self, tokens: Tensor, state: MixtureState) -> tuple[Tensor, MixtureState]:
-        """Read `tokens` (B, n) after what `state` holds: log probabilities (B, n, V), and the new state."""
-        pairs, states = [], []
-        for part, known in zip(self._all(), state.parts, strict=True):
-            if hasattr(part, "clues"):
-                hidden, after = part.go_on(tokens, known)
-                pairs.append(self._read(part, hidden.flatten(0, 1)))
-            else:
-                logits, after = part.step(tokens, known)
-                pairs.append(_sure(logits.flatten(0, 1)))
-            states.append(after)
-        return self._mix(pairs).view(*tokens.shape, self.vocabulary), MixtureState(states)
+    def hidden_step(self, tokens: Tensor, state: MixtureState) -> tuple[Tensor, MixtureState]:
+        """As `Generator.hidden_step`."""
+        read = [part.hidden_step(tokens, own) for part, own in zip(self._all(), state.parts, strict=True)]
+        return self._joined([hidden for hidden, _ in read]), MixtureState([after for _, after in read])
 
     def _mix(self, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Log probabilities (N, V) and clues of every part -> those of the mixture."""
         shares = self.shares(torch.cat([clues for _, clues in pairs], -1))
         mixed = pairs[0][0] + shares[:, :1]
-        for place, (logp, _) in enumerate(pairs[1:], 1):
-            mixed = torch.logaddexp(mixed, logp + shares[:, place : place + 1])
+        for part, (logp, _) in enumerate(pairs[1:], 1):
+            mixed = torch.logaddexp(mixed, logp + shares[:, part : part + 1])
         return mixed
 
+    def _all(self) -> list[Generator]:
+        return [part for part in self.parts if isinstance(part, Generator)]
+
     @staticmethod
-    def _read(part: Any, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Log probabilities (N, V) and clues (N, C) of a part."""
-        logits = part.logits(hidden)
-        return (logits.float(), part.clues(hidden)) if hasattr(part, "clues") else _sure(logits)
+    def _joined(hidden: list[Tensor]) -> Tensor:
+        """In float64, in which whole numbers stay exact."""
+        return torch.cat([own.double() for own in hidden], -1)
 
-    def _all(self) -> list[Any]:
-        return list(self.parts)
-
-    def _split(self, hidden: Tensor) -> list[tuple[Any, Tensor]]:
+    def _split(self, hidden: Tensor) -> list[tuple[Generator, Tensor]]:
         """Each part with its own columns, in its own dtype."""
         parts = self._all()
-        widths = [_width(part) for part in parts]
-        pairs = zip(parts, hidden.split(widths, -1), strict=True)
-        return [(part, one.to(_dtype(part))) for part, one in pairs]
+        columns = hidden.split([part.hidden_width for part in parts], -1)
+        return [(part, own.to(_dtype(part))) for part, own in zip(parts, columns, strict=True)]
 
 
-def _sure(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Log probabilities (N, V), and how sure they are: the largest, and their entropy in nats (N, 2)."""
-    logp = logits.float().log_softmax(-1)
+def _logp_and_clues(part: Generator, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Log probabilities (N, V) of a part, and its clues (N, C): of a neural one, how sure it is: the largest of them,
+    and their entropy in nats."""
+    logits = part.logits(hidden).float()
+    if isinstance(part, NGram):
+        return logits, part.clues(hidden)
+    logp = logits.log_softmax(-1)
     entropy = -(logp.exp() * logp).nansum(-1)
     return logp, torch.stack([logp.amax(-1), entropy], -1)
 
 
-def _width(part: Any) -> int:
-    return part.hidden_width if hasattr(part, "hidden_width") else part.spec.d_model
-
-
-def _dtype(part: Any) -> torch.dtype:
-    if isinstance(part, Mixture):
-        return torch.float64
-    return torch.int64 if hasattr(part, "hidden_width") else next(part.parameters()).dtype
+def _dtype(part: Generator) -> torch.dtype:
+    if isinstance(part, NGram):
+        return torch.int64
+    return torch.float64 if isinstance(part, Mixture) else next(part.parameters()).dtype

@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
-from textmill.models.heads import Headed
-from textmill.specs.model import READ_AND_WRITE, EncoderDecoderSpec, EncoderSpec, MixtureSpec, ModelSpec
+from textmill.models.model import Generator, Model, SourceReader
+from textmill.specs.model import MixtureSpec, ModelSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 
 @dataclass(frozen=True)
 class Pretrained:
     """A directory read: ready to generate with, to score, or to train on."""
 
-    model: nn.Module  # in eval mode, on the CPU
+    model: Model  # in eval mode, on the CPU
     tokenizer: AnyTokenizer
     spec: ModelSpec | MixtureSpec
     generation: GenerationSpec
@@ -32,17 +30,16 @@ class Pretrained:
     @property
     def writes(self) -> bool:
         """Whether it writes text: it goes on from what it read, or answers a source."""
-        return not isinstance(self.spec, EncoderSpec) and not isinstance(self.model, Headed)
+        return isinstance(self.model, Generator)
 
     @property
     def reads_source(self) -> bool:
         """Whether it reads a source and writes a target, as translators do."""
-        return self.spec.kind in READ_AND_WRITE
+        return isinstance(self.model, SourceReader)
 
     @property
     def target_start(self) -> int | None:
         """The id a target begins with; None of a model that goes on from its prompt."""
         if not self.reads_source:
             return None
-        own = self.spec.start if isinstance(self.spec, EncoderDecoderSpec) else None
-        return self.tokenizer.start if own is None else own
+        return self.tokenizer.start if self.spec.start is None else self.spec.start

@@ -11,19 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from textmill.data.batch import Batch
-from textmill.models.generator import Writer
-from textmill.nn import fused, reach, recurrent
+from textmill.models.model import Generator, left_padded
+from textmill.models.output import OutputLayer
+from textmill.nn import attention_mask, mode, recurrent
 from textmill.nn.attention import Attention
-from textmill.nn.cache import CacheState, allocate
+from textmill.nn.attention_mask import AttentionMask
+from textmill.nn.cache import CacheState, allocate, columns
 from textmill.nn.dropout import Dropout
-from textmill.nn.linear import Linear, product
+from textmill.nn.linear import Linear
 from textmill.nn.recurrent import States
+from textmill.nn.state import State
 from textmill.specs.model import RecurrentSpec, TransformerSpec
 from textmill.specs.position import NoPositions
 
 
 @dataclass(slots=True)
-class RecurrentState:
+class RecurrentState(State):
     """What the model remembers of the sequences so far.
 
     It cannot be shortened again: how a state came about is not kept.
@@ -43,14 +46,14 @@ def attention_spec(spec: RecurrentSpec) -> TransformerSpec:
     return TransformerSpec(d_model=spec.width, heads=spec.heads, layers=1, position=NoPositions())
 
 
-class RecurrentModel(Writer, nn.Module):
+class RecurrentModel(OutputLayer, Generator[RecurrentState]):
     """Embedding, recurrent layers, self-attention added to what they say, a projection, output layer.
 
     The projection stands where states are not as wide as token vectors (W ≠ D), so that what the output layer reads
     always has D features (Sak et al. 2014 do so to have a smaller output layer).
     """
 
-    output: Linear | None
+    spec: RecurrentSpec
 
     def __init__(self, spec: RecurrentSpec, vocabulary: int) -> None:
         super().__init__()
@@ -62,96 +65,51 @@ class RecurrentModel(Writer, nn.Module):
         )
         self.attention = Attention(attention_spec(spec)) if spec.attention else None
         self.projection = Linear(spec.width, spec.d_model) if spec.width != spec.d_model else None
-        # Registered where it is None too, so that whoever changes a model's layers finds that it has one to change.
-        self.register_module("output", None if spec.tied else Linear(spec.d_model, vocabulary, bias=False))
+        self.add_output(tied=spec.tied)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, T, V) of the token after each of `batch.inputs`."""
-        return self.logits(self.hidden(batch))
-
-    def hidden(self, batch: Batch, vectors: Tensor | None = None) -> Tensor:
-        """What the output layer reads, (B, T, D): so that a loss can compute logits a piece at a time.
-
-        vectors: (B, T, D), the embedding's rows of the batch's tokens, where they were already looked up. In packed
-        rows the state begins anew with each document.
-        """
+    def hidden_of(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """(B, T, D) -> (B, T, D). In packed rows the state begins anew with each document."""
         runs = recurrent.cut(batch.mask, batch.documents, exact=False)
-        vectors = self.embedding(batch.inputs) if vectors is None else vectors
         states, _ = self.recurrent(self.dropout(vectors), runs)
-        bounds = None
+        mask = None
         if self.attention is not None:
             spec = attention_spec(self.spec)
-            bounds = reach.whole(spec, batch.inputs, real=batch.mask, documents=batch.documents)
-        return self._read(states, bounds)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(…, D) -> (…, V)."""
-        return product(hidden, self.embedding.weight) if self.output is None else self.output(hidden)
-
-    def factors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """hidden (B, T, D) and the matrix (V, D): logits are hidden · matrixᵀ, and a loss may make them itself.
-
-        Where the matrix is also the embedding, both of its gradients are made in one buffer.
-        """
-        if self.output is not None:
-            return self.hidden(batch), self.output.weight
-        vectors, matrix = fused.tied_embedding(batch.inputs, self.embedding.weight)
-        return self.hidden(batch, vectors), matrix
+            mask = attention_mask.whole(spec, batch.inputs, real=batch.mask, documents=batch.documents)
+        return self._read(states, mask)
 
     @torch.no_grad()
-    def begin(self, batch: Batch, capacity: int) -> tuple[Tensor, RecurrentState]:
-        """Read the prompts `batch.inputs` (B, T): logits (B, V) after each one's last token, and the state.
-
-        capacity: tokens a row may hold in all, padding included; only self-attention is bound by it. `batch.mask`
-        may mark padding on whichever side. Raises TextmillError when self-attention has less room than T.
-        """
-        inputs, real = _to_the_right(batch)
-        runs = recurrent.cut(real, None)
-        states, last = self.recurrent(self.dropout(self.embedding(inputs)), runs)
-        cache, bounds = None, None
+    def hidden_begin(self, batch: Batch, capacity: int) -> tuple[Tensor, RecurrentState]:
+        """As `Generator.hidden_begin`. Only self-attention is bound by the capacity."""
+        inputs, real = left_padded(batch)
+        states, last = self.recurrent(self.dropout(self.embedding(inputs)), recurrent.cut(real, None))
+        cache, mask = None, None
         if self.attention is not None:
-            cache = self._cache(inputs, real, capacity)
-            bounds = reach.whole(attention_spec(self.spec), inputs, real=real)
-        hidden = self._read(states, bounds, cache)
-        return self.logits(hidden[:, -1]), RecurrentState(last, cache)
+            spec, (rows, length) = attention_spec(self.spec), inputs.shape
+            layers = allocate(1, rows, spec.key_heads, capacity, spec.head_width, like=states)
+            cache = CacheState(layers, 0, columns(real, capacity))
+            cache.room(length)
+            mask = attention_mask.whole(spec, inputs, real=real)
+        return self._read(states, mask, cache)[:, -1], RecurrentState(last, cache)
 
     @torch.no_grad()
     def hidden_step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """Read `tokens` (B, n) after what `state` holds: what the output layer reads, (B, n, D), and the state."""
+        """As `Generator.hidden_step`."""
         states, last = self.recurrent(self.dropout(self.embedding(tokens)), None, state.states)
-        cache, bounds = state.cache, None
+        cache, mask = state.cache, None
         if cache is not None:
             cache.room(tokens.shape[1])
             spec, device = attention_spec(self.spec), tokens.device
-            bounds = reach.next_tokens(spec, tokens.shape[1], cache.length, device=device, real=cache.real)
-        return self._read(states, bounds, cache), RecurrentState(last, cache)
+            mask = attention_mask.next_tokens(
+                spec, tokens.shape[1], cache.length, device=device, real=cache.real
+            )
+        return self._read(states, mask, cache), RecurrentState(last, cache)
 
-    def _read(self, states: Tensor, bounds: reach.Reach | None, cache: CacheState | None = None) -> Tensor:
+    def _read(self, states: Tensor, mask: AttentionMask | None, cache: CacheState | None = None) -> Tensor:
         """What the output layer reads of the states (B, T, W); new columns of the cache are then used up."""
-        if self.attention is not None and bounds is not None:
-            states = states + self.attention(states, bounds, None if cache is None else cache.layers[0])
+        if self.attention is not None and mask is not None:
+            layer = None if cache is None else cache.layers[0]
+            states = states + self.attention(states, mask, layer, mode.current())
         if cache is not None:
             cache.length += states.shape[1]
         states = self.dropout(states)
         return states if self.projection is None else self.projection(states)
-
-    def _cache(self, inputs: Tensor, real: Tensor | None, capacity: int) -> CacheState:
-        rows, length = inputs.shape
-        spec = attention_spec(self.spec)
-        layers = allocate(1, rows, spec.key_heads, capacity, spec.head_width, like=self.embedding.weight)
-        columns = None
-        if real is not None:
-            columns = torch.ones(rows, capacity, dtype=torch.bool, device=real.device)
-            columns[:, :length] = real[:, :capacity]
-        cache = CacheState(layers, 0, columns)
-        cache.room(length)
-        return cache
-
-
-def _to_the_right(batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Tokens and mask with each row's padding moved to its left, so that all rows end together."""
-    inputs, real = batch.inputs, batch.mask
-    if real is None or bool(real.all()):
-        return inputs, None
-    order = real.long().argsort(dim=1, stable=True)
-    return inputs.gather(1, order), real.gather(1, order)

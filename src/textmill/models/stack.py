@@ -5,8 +5,10 @@ Shapes: B sequences, T tokens, S tokens of a source, D features, V vocabulary.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +16,14 @@ from torch.utils.checkpoint import checkpoint
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
-from textmill.nn import norm, position, reach
+from textmill.models.model import left_padded
+from textmill.nn import attention_mask as masks
+from textmill.nn import mode, norm, position
+from textmill.nn.attention_mask import AttentionMask
 from textmill.nn.block import Block
-from textmill.nn.cache import CacheState, LayerCache, Source, allocate
+from textmill.nn.cache import CacheState, LayerCache, Source, allocate, columns
 from textmill.nn.dropout import Dropout
-from textmill.nn.reach import Reach
+from textmill.nn.mode import Mode
 from textmill.specs.model import TransformerSpec
 from textmill.specs.position import LearnedPositions, SinusoidalPositions, T5Positions
 
@@ -26,16 +31,20 @@ from textmill.specs.position import LearnedPositions, SinusoidalPositions, T5Pos
 class Stack(nn.Module):
     """Blocks, and what is trained around them, but for the token embedding.
 
-    `recomputed_blocks` may be set at any time: so many blocks, from the first, are computed again in the
-    backward pass instead of keeping what it needs of them (gradient checkpointing).
+    blocks_before: of the same model, in the stack before this one (`nn.mode.Mode.recomputed_blocks` counts them all).
     """
 
     def __init__(
-        self, spec: TransformerSpec, layers: int, *, causal: bool = True, crossed: bool = False
+        self,
+        spec: TransformerSpec,
+        layers: int,
+        *,
+        causal: bool = True,
+        crossed: bool = False,
+        blocks_before: int = 0,
     ) -> None:
         super().__init__()
-        self.spec, self.causal = spec, causal
-        self.recomputed_blocks = 0
+        self.spec, self.causal, self.blocks_before = spec, causal, blocks_before
         learned = isinstance(spec.position, LearnedPositions)
         self.position_embedding = nn.Embedding(spec.context, spec.d_model) if learned else None
         self.position_bias = (
@@ -54,6 +63,10 @@ class Stack(nn.Module):
         self._views = list(dict.fromkeys(spec.of_block(layer) for layer in range(layers)))
         self._view_of = [self._views.index(spec.of_block(layer)) for layer in range(layers)]
 
+    def all_blocks(self) -> list[nn.Module]:
+        """As `Model.all_blocks`."""
+        return list(self.blocks)
+
     def read(
         self,
         vectors: Tensor,
@@ -61,19 +74,19 @@ class Stack(nn.Module):
         *,
         extra: Tensor | None = None,
         memory: Tensor | None = None,
-        seen: Reach | None = None,
+        memory_mask: AttentionMask | None = None,
     ) -> Tensor:
         """The states (B, T, D) of whole sequences: the batch's inputs, whose token vectors (B, T, D) are given.
 
         extra: (B, T, D) added to them beside the positions. memory: (B, S, D), the states of a source, and what of
-        it is `seen`. Raises TextmillError when positions are learned and there are more tokens than were learned.
+        it is seen. Raises TextmillError when positions are learned and there are more tokens than were learned.
         """
         if batch.documents is None:  # packed rows may be longer: each document has its own positions
             self.fits(vectors.shape[1])
 
-        def view(spec: TransformerSpec) -> Reach:
-            return reach.whole(
-                spec,
+        def mask(view: TransformerSpec) -> AttentionMask:
+            return masks.whole(
+                view,
                 batch.inputs,
                 causal=self.causal,
                 real=batch.mask,
@@ -81,7 +94,7 @@ class Stack(nn.Module):
                 table=self._table(),
             )
 
-        return self._run(vectors, self._reaches(view), extra=extra, sources=self._sources(memory, seen))
+        return self._run(vectors, self._masks(mask), extra=extra, sources=self._sources(memory, memory_mask))
 
     def start(
         self,
@@ -90,7 +103,7 @@ class Stack(nn.Module):
         capacity: int,
         *,
         memory: Tensor | None = None,
-        seen: Reach | None = None,
+        memory_mask: AttentionMask | None = None,
     ) -> tuple[Tensor, CacheState]:
         """Read the prompts `batch.inputs` (B, T): the state (B, D) of each one's last token, and the cache.
 
@@ -99,26 +112,16 @@ class Stack(nn.Module):
         TextmillError when capacity is under T, or, where no row is padded, over the context of a model with
         learned positions.
         """
-        inputs, real = batch.inputs, batch.mask
-        if real is not None and bool(real.all()):
-            real = None
-        if real is not None:
-            order = real.long().argsort(dim=1, stable=True)
-            inputs, real = inputs.gather(1, order), real.gather(1, order)
+        inputs, real = left_padded(batch)
         rows, length = inputs.shape
         # A row that begins with padding may outlast the longest one, in columns past the last position.
         self.fits(capacity if real is None else length)
         spec, vectors = self.spec, embed(inputs)
         layers = allocate(len(self.blocks), rows, spec.key_heads, capacity, spec.head_width, like=vectors)
-        columns = None
-        if real is not None:
-            columns = torch.ones(rows, capacity, dtype=torch.bool, device=real.device)
-            columns[:, :length] = real[:, :capacity]
-        sources = self._sources(memory, seen)
-        state = CacheState(layers, 0, columns, sources)
+        state = CacheState(layers, 0, columns(real, capacity), self._sources(memory, memory_mask))
         state.room(length)
-        bounds = self._reaches(lambda view: reach.whole(view, inputs, real=real, table=self._table()))
-        states = self._run(vectors, bounds, layers, sources=sources)
+        bounds = self._masks(lambda view: masks.whole(view, inputs, real=real, table=self._table()))
+        states = self._run(vectors, bounds, layers, sources=state.sources)
         state.length = length
         return states[:, -1], state
 
@@ -129,8 +132,8 @@ class Stack(nn.Module):
         """
         count = vectors.shape[1]
         state.room(count)
-        bounds = self._reaches(
-            lambda view: reach.next_tokens(
+        bounds = self._masks(
+            lambda view: masks.next_tokens(
                 view, count, state.length, device=vectors.device, real=state.real, table=self._table()
             )
         )
@@ -146,56 +149,68 @@ class Stack(nn.Module):
                 advice="shorten the text, or train with a larger model.context",
             )
 
-    def _reaches(self, view: Callable[[TransformerSpec], Reach]) -> list[Reach]:
-        """The reach of each block."""
-        made = [view(spec) for spec in self._views]
+    def _masks(self, mask: Callable[[TransformerSpec], AttentionMask]) -> list[AttentionMask]:
+        """The mask of each block."""
+        made = [mask(spec) for spec in self._views]
         return [made[number] for number in self._view_of]
 
-    def _sources(self, memory: Tensor | None, seen: Reach | None) -> list[Source] | None:
-        if memory is None or seen is None:
+    def _sources(self, memory: Tensor | None, mask: AttentionMask | None) -> list[Source] | None:
+        if memory is None or mask is None:
             return None
-        return [Source(block.remember(memory), seen) for block in self.blocks]  # type: ignore
+        return [Source(block.remember(memory), mask) for block in self.blocks]  # type: ignore
 
     def _run(
         self,
         vectors: Tensor,
-        bounds: list[Reach],
+        bounds: list[AttentionMask],
         cache: list[LayerCache] | None = None,
         *,
         extra: Tensor | None = None,
         sources: list[Source] | None = None,
     ) -> Tensor:
-        x = self._place(vectors, bounds[0], extra)
-        recomputed = self.recomputed_blocks if torch.is_grad_enabled() else 0
+        x = self._embedded(vectors, bounds[0], extra)
+        asked = mode.current()
+        recomputed = asked.recomputed_blocks - self.blocks_before if torch.is_grad_enabled() else 0
         for index, block in enumerate(self.blocks):
             source = None if sources is None else sources[index]
             if index < recomputed:
-                x = checkpoint(block, x, bounds[index], None, source, use_reentrant=False)
+                x = _recomputed(block, x, bounds[index], source, asked)
             else:
-                x = block(x, bounds[index], None if cache is None else cache[index], source)
+                x = block(x, bounds[index], None if cache is None else cache[index], source, asked)
         return x if self.norm is None else self.norm(x, bounds[0].real)
 
-    def _place(self, x: Tensor, bounds: Reach, extra: Tensor | None) -> Tensor:
+    def _embedded(self, x: Tensor, mask: AttentionMask, extra: Tensor | None) -> Tensor:
         """Token vectors (B, T, D), and position vectors where the model adds them.
 
         With sinusoids token vectors are multiplied by sqrt(D) first (Vaswani et al. 2017, section 3.4).
         """
-        places = bounds.positions
-        if places is None:
-            places = torch.arange(x.shape[1], device=x.device)
+        positions = mask.positions
+        if positions is None:
+            positions = torch.arange(x.shape[1], device=x.device)
         spec, scheme = self.spec, self.spec.position
         if spec.scaled_embedding or isinstance(scheme, SinusoidalPositions):
             x = x * math.sqrt(spec.d_model)
         if isinstance(scheme, SinusoidalPositions):
-            x = x + position.sinusoidal(places, spec.d_model, scheme.layout).to(x.dtype)
+            x = x + position.sinusoidal(positions, spec.d_model, scheme.layout).to(x.dtype)
         if extra is not None:
             x = x + extra
         learned = self.position_embedding
         if learned is not None:
-            x = x + learned(places)
+            x = x + learned(positions)
         if self.embedding_norm is not None:
-            x = self.embedding_norm(x, bounds.real)
+            x = self.embedding_norm(x, mask.real)
         return self.dropout(x)
 
     def _table(self) -> Tensor | None:
         return None if self.position_bias is None else self.position_bias.weight
+
+
+def _recomputed(
+    block: nn.Module, x: Tensor, mask: AttentionMask, source: Source | None, asked: Mode
+) -> Tensor:
+    """What a block makes of x (B, T, D), computed again in the backward pass instead of keeping what that needs.
+
+    Who collects attention weights gets those of the first time only.
+    """
+    modes = itertools.chain([asked], itertools.repeat(replace(asked, weights=None, source_weights=None)))
+    return checkpoint(lambda y: block(y, mask, None, source, next(modes)), x, use_reentrant=False)

@@ -3,15 +3,13 @@
 Shapes: B sequences, T queries, S keys, H query heads, K key heads, E features of a head, D of the model.
 
 Two paths give the same numbers: the fused kernel of PyTorch, and the formula written out, which is taken
-where the kernel cannot say it (soft-capped scores, relative values), to look at the weights (`capture`) and
-to check the kernel (`eager`).
+where the kernel cannot say it (soft-capped scores, relative values), to look at the weights and to check the
+kernel (both by `nn.mode`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -19,62 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.nn import fused, position
+from textmill.nn.attention_mask import AttentionMask
 from textmill.nn.cache import LayerCache
 from textmill.nn.linear import Linear
+from textmill.nn.mode import PLAIN, Mode
 from textmill.nn.norm import RMSNorm
-from textmill.nn.reach import Reach
 from textmill.specs.model import TransformerSpec
-
-
-class _Mode:
-    """How attention is worked out just now; see `eager` and `capture`."""
-
-    eager = False
-    maps: list[Tensor] | None = None
-    over_sources: list[Tensor] | None = None
-
-
-@contextlib.contextmanager
-def eager() -> Iterator[None]:
-    """Inside the block attention follows its formula step by step instead of using the fused kernel."""
-    before, _Mode.eager = _Mode.eager, True
-    try:
-        yield
-    finally:
-        _Mode.eager = before
-
-
-@contextlib.contextmanager
-def capture() -> Iterator[list[Tensor]]:
-    """Collect the attention weights (B, H, T, S) of every layer run inside the block, in order."""
-    before, maps = _Mode.maps, []
-    _Mode.maps = maps
-    try:
-        with eager():
-            yield maps
-    finally:
-        _Mode.maps = before
-
-
-@contextlib.contextmanager
-def capture_sources() -> Iterator[list[Tensor]]:
-    """The same, but only of layers that read a source: (B, H, T, S) over its S tokens, or (B / G, H, G · T, S)
-    where G rows share a source. It stays empty with a model that reads none."""
-    before, maps = _Mode.over_sources, []
-    _Mode.over_sources = maps
-    try:
-        with eager():
-            yield maps
-    finally:
-        _Mode.over_sources = before
-
-
-def record(weights: Tensor, *, source: bool = False) -> None:
-    """Give attention weights (B, H, T, S) to who wants to see them just now. `source`: they are over a source."""
-    if _Mode.maps is not None:
-        _Mode.maps.append(weights.detach())
-    if source and _Mode.over_sources is not None:
-        _Mode.over_sources.append(weights.detach())
 
 
 class _Heads(nn.Module):
@@ -95,46 +43,46 @@ class _Heads(nn.Module):
         self.register_parameter("relative_keys", None)
         self.register_parameter("relative_values", None)
 
-    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, mode: Mode) -> Tensor:
         """What each query takes from the values, (B, H, T, E)."""
-        special = self.softcap is not None or self.relative_keys is not None
-        return self._by_formula(q, k, v, reach) if special or _Mode.eager else self._fused(q, k, v, reach)
+        if mode.eager or self.softcap is not None or self.relative_keys is not None:
+            return self._by_formula(q, k, v, mask, mode)
+        return self._fused(q, k, v, mask)
 
-    def _fused(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         """PyTorch's kernel; (B, H, T, E)."""
-        mask, grouped = reach.mask, self.heads != self.key_heads
-        if mask is None and q.shape[2] == 1 and grouped:  # one query: its group becomes rows of one product
+        matrix, grouped = mask.matrix, self.heads != self.key_heads
+        if matrix is None and q.shape[2] == 1 and grouped:  # one query: its group becomes rows of one product
             rows = q.unflatten(1, (self.key_heads, -1)).flatten(2, 3)
             mixed = F.scaled_dot_product_attention(rows, k, v, scale=self.scale)
             return mixed.unflatten(2, (-1, 1)).flatten(1, 2)
-        if mask is not None and mask.is_floating_point():
-            mask = mask.to(q.dtype)
-        causal = reach.causal and mask is None and q.shape[2] > 1
+        if matrix is not None and matrix.is_floating_point():
+            matrix = matrix.to(q.dtype)
+        causal = mask.causal and matrix is None and q.shape[2] > 1
         return F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal, scale=self.scale, enable_gqa=grouped
+            q, k, v, attn_mask=matrix, is_causal=causal, scale=self.scale, enable_gqa=grouped
         )
 
-    def _by_formula(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+    def _by_formula(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, mode: Mode) -> Tensor:
         """The same, written out; (B, H, T, E)."""
         group = self.heads // self.key_heads
         if group > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         scores = q @ k.transpose(-1, -2)
-        if (
-            self.relative_keys is not None and reach.back is not None
-        ):  # Shaw et al. 2018, equation 4: q · (k + a), a by distance
+        if self.relative_keys is not None and mask.back is not None:
+            # Shaw et al. 2018, equation 4: q · (k + a), a by distance
             by_distance = q @ self.relative_keys.T
-            scores = scores + by_distance.gather(-1, reach.back.expand(*scores.shape))
+            scores = scores + by_distance.gather(-1, mask.back.expand(*scores.shape))
         scores = scores * self.scale
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
-        weights = torch.softmax(_masked(scores, reach), dim=-1)
-        record(weights, source=self.over_source)
+        weights = torch.softmax(_masked(scores, mask), dim=-1)
+        mode.record(weights, source=self.over_source)
         mixed = weights @ v
-        if self.relative_values is not None and reach.back is not None:  # equation 3: weights · (v + a)
+        if self.relative_values is not None and mask.back is not None:  # equation 3: weights · (v + a)
             rows = self.relative_values.shape[0]
             by_distance = weights.new_zeros(*weights.shape[:-1], rows)
-            by_distance = by_distance.scatter_add(-1, reach.back.expand(*weights.shape), weights)
+            by_distance = by_distance.scatter_add(-1, mask.back.expand(*weights.shape), weights)
             mixed = mixed + by_distance @ self.relative_values
         return mixed
 
@@ -160,35 +108,37 @@ class Attention(_Heads):
             self.relative_keys = nn.Parameter(torch.zeros(rows, width))
             self.relative_values = nn.Parameter(torch.zeros(rows, width))
 
-    def forward(self, x: Tensor, reach: Reach, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: AttentionMask, cache: LayerCache | None = None, mode: Mode = PLAIN
+    ) -> Tensor:
         """(B, T, D) -> (B, T, D); with a cache, the keys before are read from it and the new ones written."""
-        q, k, v = self._project(x, reach)
+        q, k, v = self._project(x, mask.rotation)
         if cache is not None:
-            cache.write(k, v, reach.start)
-            stop = reach.start + x.shape[1]
-            k, v = cache.keys[:, :, reach.first : stop], cache.values[:, :, reach.first : stop]
+            cache.write(k, v, mask.start)
+            stop = mask.start + x.shape[1]
+            k, v = cache.keys[:, :, mask.first : stop], cache.values[:, :, mask.first : stop]
         one_by_one = self.one_by_one and 1 < q.shape[2] < k.shape[2]
-        mixed = self._one_by_one(q, k, v, reach) if one_by_one else self._mixed(q, k, v, reach)
+        mix = self._one_by_one if one_by_one else self._mixed
+        mixed = mix(q, k, v, mask, mode)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
-    def _one_by_one(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach) -> Tensor:
+    def _one_by_one(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, mode: Mode) -> Tensor:
         """The last T of S tokens, each by itself, so that it gets to the bit what it gets when it is read alone."""
         mixed = []
-        for place in range(q.shape[2]):
-            stop = k.shape[2] - q.shape[2] + place + 1
-            mask = None if reach.mask is None else reach.mask[:, :, place : place + 1, :stop]
-            if mask is not None and mask.dtype is torch.bool and bool(mask.all()):
-                mask = None
-            back = None if reach.back is None else reach.back[place : place + 1, :stop]
-            alone = replace(reach, mask=mask, back=back)
-            mixed.append(self._mixed(q[:, :, place : place + 1], k[:, :, :stop], v[:, :, :stop], alone))
+        for query in range(q.shape[2]):
+            stop = k.shape[2] - q.shape[2] + query + 1
+            matrix = None if mask.matrix is None else mask.matrix[:, :, query : query + 1, :stop]
+            if matrix is not None and matrix.dtype is torch.bool and bool(matrix.all()):
+                matrix = None
+            back = None if mask.back is None else mask.back[query : query + 1, :stop]
+            alone = replace(mask, matrix=matrix, back=back)
+            mixed.append(self._mixed(q[:, :, query : query + 1], k[:, :, :stop], v[:, :, :stop], alone, mode))
         return torch.cat(mixed, dim=2)
 
-    def _project(self, x: Tensor, reach: Reach) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, T, E), keys and values (B, K, T, E), normed and rotated as the model says."""
         heads, key_heads = self.heads, self.key_heads
         parts = self.qkv(x).unflatten(-1, (heads + 2 * key_heads, self.head_width))
-        rotation = reach.rotation
         if self.q_norm is not None and self.k_norm is not None:
             q, k, v = parts.split((heads, key_heads, key_heads), dim=2)
             q, k = self.q_norm(q), self.k_norm(k)
@@ -225,7 +175,7 @@ class CrossAttention(_Heads):
         keys, values = parts.transpose(1, 2).chunk(2, dim=1)
         return LayerCache(keys, values)
 
-    def forward(self, x: Tensor, source: LayerCache, reach: Reach) -> Tensor:
+    def forward(self, x: Tensor, source: LayerCache, mask: AttentionMask, mode: Mode = PLAIN) -> Tensor:
         """(B, T, D) -> (B, T, D). A source may serve G = B / (its rows) rows that stand one under the other, as
         beams do: their queries are then read as G · T queries over one source, whose keys are read once.
         """
@@ -235,17 +185,17 @@ class CrossAttention(_Heads):
         # On a processor two small products of a source's few queries are twice as quick as the kernel.
         shared = q.shape[2] > length and q.device.type == "cpu" and not torch.is_grad_enabled()
         mix = self._by_formula if shared else self._mixed
-        mixed = mix(q, source.keys, source.values, reach)
+        mixed = mix(q, source.keys, source.values, mask, mode)
         return self.output(mixed.transpose(1, 2).reshape(-1, length, self.heads * self.head_width))
 
 
-def _masked(scores: Tensor, reach: Reach) -> Tensor:
-    mask = reach.mask
-    if mask is None:
-        if not reach.causal:
+def _masked(scores: Tensor, mask: AttentionMask) -> Tensor:
+    matrix = mask.matrix
+    if matrix is None:
+        if not mask.causal:
             return scores
         queries, keys = scores.shape[-2:]
-        mask = position.distances(queries, keys, scores.device) >= 0
-    if mask.is_floating_point():
-        return scores + mask.to(scores.dtype)
-    return scores.masked_fill(~mask, -math.inf)
+        matrix = position.distances(queries, keys, scores.device) >= 0
+    if matrix.is_floating_point():
+        return scores + matrix.to(scores.dtype)
+    return scores.masked_fill(~matrix, -math.inf)

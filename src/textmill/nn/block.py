@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from textmill.nn import norm
 from textmill.nn.attention import Attention, CrossAttention
+from textmill.nn.attention_mask import AttentionMask
 from textmill.nn.cache import LayerCache, Source
 from textmill.nn.dropout import Dropout
 from textmill.nn.feedforward import FeedForward
-from textmill.nn.reach import Reach
+from textmill.nn.mode import PLAIN, Mode
 from textmill.specs.model import TransformerSpec
 
 
@@ -48,16 +49,21 @@ class Block(nn.Module):
         self.dropout = Dropout(spec.dropout)
 
     def forward(
-        self, x: Tensor, reach: Reach, cache: LayerCache | None = None, source: Source | None = None
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        cache: LayerCache | None = None,
+        source: Source | None = None,
+        mode: Mode = PLAIN,
     ) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
         norms = self.attention_norm, self.attention_norm_after
-        x = self._add(x, lambda y: self.attention(y, reach, cache), *norms, reach.real)
+        x = self._add(x, lambda y: self.attention(y, mask, cache, mode), *norms, mask.real)
         if self.cross_attention is not None and source is not None:
             crossed = self.cross_attention
             norms = self.cross_attention_norm, self.cross_attention_norm_after
-            x = self._add(x, lambda y: crossed(y, source.cache, source.reach), *norms, reach.real)
-        return self._add(x, self.feedforward, self.feedforward_norm, self.feedforward_norm_after, reach.real)
+            x = self._add(x, lambda y: crossed(y, source.cache, source.mask, mode), *norms, mask.real)
+        return self._add(x, self.feedforward, self.feedforward_norm, self.feedforward_norm_after, mask.real)
 
     def remember(self, source: Tensor) -> LayerCache:
         """The keys and values this block will read of a source (B, S, D)."""

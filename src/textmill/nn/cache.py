@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
-from textmill.nn.reach import Reach
+from textmill.nn.attention_mask import AttentionMask
+from textmill.nn.state import State
 
 
 @dataclass(slots=True)
@@ -34,11 +35,11 @@ class Source:
     """What a block of a decoder sees of a source."""
 
     cache: LayerCache  # its keys and values
-    reach: Reach
+    mask: AttentionMask
 
 
 @dataclass(slots=True)
-class CacheState:
+class CacheState(State):
     """What a decoder remembers of the sequences so far. Rows of different lengths begin with padding.
 
     The keys and values of a source are kept once for all rows that read it, where those stand together and are
@@ -123,9 +124,9 @@ def _wider(columns: Tensor, more: int) -> Tensor:
 
 
 def _chosen(source: Source, rows: Tensor) -> Source:
-    cache, mask = source.cache, source.reach.mask
-    reach = source.reach if mask is None else replace(source.reach, mask=mask[rows])
-    return Source(LayerCache(cache.keys[rows], cache.values[rows]), reach)
+    cache, matrix = source.cache, source.mask.matrix
+    mask = source.mask if matrix is None else replace(source.mask, matrix=matrix[rows])
+    return Source(LayerCache(cache.keys[rows], cache.values[rows]), mask)
 
 
 def allocate(
@@ -135,3 +136,8 @@ def allocate(
     shape = (rows, key_heads, capacity, head_width)
     options = {"dtype": like.dtype, "device": like.device}
     return [LayerCache(torch.zeros(shape, **options), torch.zeros(shape, **options)) for _ in range(layers)]
+
+
+def columns(real: Tensor | None, capacity: int) -> Tensor | None:
+    """(B, C) bool: which columns of a cache are no padding, where prompts with a mask real (B, T) are its first."""
+    return None if real is None else F.pad(real, (0, capacity - real.shape[1]), value=True)

@@ -49,9 +49,9 @@ class CRF(nn.Module):
         order, lengths = _front(real)
         scores = _rows(scores, order)
         alpha = self.start + scores[:, 0]
-        for place in range(1, int(lengths.max())):
-            onwards = (alpha[:, :, None] + self.transitions).logsumexp(1) + scores[:, place]
-            alpha = torch.where((place < lengths)[:, None], onwards, alpha)
+        for position in range(1, int(lengths.max())):
+            onwards = (alpha[:, :, None] + self.transitions).logsumexp(1) + scores[:, position]
+            alpha = torch.where((position < lengths)[:, None], onwards, alpha)
         return torch.where(lengths > 0, (alpha + self.end).logsumexp(1), 0)
 
     @torch.no_grad()
@@ -62,24 +62,24 @@ class CRF(nn.Module):
         """
         order, lengths = _front(real)
         scores = _rows(scores, order)
-        rows, places, _ = scores.shape
+        rows, positions, _ = scores.shape
         alpha, back = self.start + scores[:, 0], []
-        for place in range(1, int(lengths.max())):
+        for position in range(1, int(lengths.max())):
             best, previous = (alpha[:, :, None] + self.transitions).max(1)
-            alpha = torch.where((place < lengths)[:, None], best + scores[:, place], alpha)
+            alpha = torch.where((position < lengths)[:, None], best + scores[:, position], alpha)
             back.append(previous)
-        found = torch.zeros(rows, places, dtype=torch.int64, device=scores.device)
+        tags = torch.zeros(rows, positions, dtype=torch.int64, device=scores.device)
         tag = (alpha + self.end).argmax(1)
-        for place in range(len(back), -1, -1):
-            found[:, place] = torch.where(place < lengths, tag, 0)
-            if place:
-                previous = back[place - 1].gather(1, tag[:, None])[:, 0]
-                tag = torch.where(place < lengths, previous, tag)
-        return torch.zeros_like(found).scatter(1, order, found)
+        for position in range(len(back), -1, -1):
+            tags[:, position] = torch.where(position < lengths, tag, 0)
+            if position:
+                previous = back[position - 1].gather(1, tag[:, None])[:, 0]
+                tag = torch.where(position < lengths, previous, tag)
+        return torch.zeros_like(tags).scatter(1, order, tags)
 
 
 def _front(real: Tensor) -> tuple[Tensor, Tensor]:
-    """The order of places that puts the real ones first, (B, T), and how many there are, (B,)."""
+    """The order of positions that puts the real ones first, (B, T), and how many there are, (B,)."""
     return (~real).long().argsort(dim=1, stable=True), real.sum(1)
 
 

@@ -31,8 +31,8 @@ class Runs:
 
     def real(self, rows: int, length: int) -> Tensor:
         """(B, T) bool: the tokens that are not padding."""
-        found = torch.zeros(rows * length, dtype=torch.bool, device=self.places.device)
-        return found.index_fill(0, self.places, True).view(rows, length)
+        real = torch.zeros(rows * length, dtype=torch.bool, device=self.places.device)
+        return real.index_fill(0, self.places, True).view(rows, length)
 
 
 def cut(real: Tensor | None, documents: Tensor | None, *, exact: bool = True) -> Runs | None:

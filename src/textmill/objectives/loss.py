@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textmill.data.batch import IGNORE, Batch
+from textmill.models.model import Model, TokenScorer
 from textmill.nn import fused
 from textmill.nn.linear import onednn, onednn_serves
 
@@ -79,7 +80,7 @@ def causal(
     label_smoothing. fairseq spreads its ε over the V - 1 other ids: as much as ε · V / (V - 1) does here.
     """
     targets = batch.targets.flatten()
-    if hasattr(model, "log_probs"):
+    if isinstance(model, TokenScorer):
         real = targets != IGNORE
         nats = token_nats(model, model.hidden(batch).flatten(0, 1)[real], targets[real])
         return nats.double().sum(), real.sum()
@@ -109,14 +110,14 @@ def token_nats(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
 
     A model that has `log_probs` (counted ones, mixtures) is not asked for the rest of its vocabulary.
     """
-    if hasattr(model, "log_probs"):
+    if isinstance(model, TokenScorer):
         return -model.log_probs(hidden, targets)
     return F.cross_entropy(widened(model.logits(hidden)), targets, reduction="none")
 
 
 def _products_in_place(model: Any) -> bool:
     """Whether `_LinearLoss` serves a model: in float32 training on a CPU, its weights whole on this rank."""
-    weight = next(model.parameters(), None) if hasattr(model, "factors") else None
+    weight = next(model.parameters(), None) if isinstance(model, Model) else None
     return (
         weight is not None
         and not hasattr(weight, "full_tensor")  # cut up over ranks: only the model's own methods gather it

@@ -68,7 +68,8 @@ class Objective:
     reader       what it takes from documents as records; None: it reads plain text
     head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
     predict      (model, batch) -> what a model with a head says of each row; no target is looked at
-    before_step  (model, spec, steps) -> what the loop calls with each step before it; None: nothing
+    teacher_forcing  (spec, step, steps) -> how often, at a step of a run, a decoder reads the target and not its own
+                 guess: a function of the step alone, so that a resumed run goes on with the ratio it would have had
     """
 
     spec: type[Any]
@@ -83,7 +84,7 @@ class Objective:
     reader: type[Reader] | None = None
     head: Callable[[Any, str, ExampleStore], HeadSpec] | None = None
     predict: Callable[[Any, Batch], Any] | None = None
-    before_step: Callable[[Any, Any, int], Callable[[int], None] | None] | None = None
+    teacher_forcing: Callable[[Any, int, int], float] = lambda spec, step, steps: 1.0
 
     @property
     def kind(self) -> str:

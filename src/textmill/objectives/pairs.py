@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -24,7 +24,7 @@ from textmill.objectives.objective import WRITES_FROM_SOURCE, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, loader_of, size
 from textmill.objectives.scoring import score_guesses
 from textmill.specs.generation import GenerationSpec
-from textmill.specs.objective import ConstantForcing, Forcing, LinearForcing, PairsObjective
+from textmill.specs.objective import ConstantForcing, LinearForcing, PairsObjective
 from textmill.text.document import Document
 
 _TOGETHER = 256  # prompts between two reports of progress
@@ -84,9 +84,10 @@ class PairsView(RecordView):
         return Pair(framed, target, np.full(len(target), row))
 
 
-def teacher_forcing(forcing: Forcing, step: int, steps: int) -> float:
+def teacher_forcing(spec: PairsObjective, step: int, steps: int) -> float:
     """How often the decoder reads the target rather than its own last guess, at step 0 … steps - 1 of a run
     (Bengio et al. 2015, section 2.4; their inverse sigmoid decay is k / (k + exp(i / k)))."""
+    forcing = spec.forcing
     if isinstance(forcing, ConstantForcing):
         return forcing.ratio
     if isinstance(forcing, LinearForcing):
@@ -94,18 +95,6 @@ def teacher_forcing(forcing: Forcing, step: int, steps: int) -> float:
         return forcing.start + (forcing.end - forcing.start) * done
     # k / (k + exp(i / k)) with both halves divided by exp(i / k), which may be too large a number.
     return 1 - 1 / (1 + forcing.k * math.exp(-step / forcing.k))
-
-
-def before_step(model: Any, spec: PairsObjective, steps: int) -> Callable[[int], None] | None:
-    """Sets `model.teacher_forcing`, a function of the step alone, so that a resumed run goes on with the ratio it would
-    have had. Models that have no such thing are left alone."""
-    if not hasattr(model, "teacher_forcing"):
-        return None
-
-    def set_ratio(step: int) -> None:
-        model.teacher_forcing = teacher_forcing(spec.forcing, step, steps)
-
-    return set_ratio
 
 
 def measure(given: EvaluationInput) -> EvaluationResult:
@@ -195,7 +184,7 @@ PAIRS = Objective(
     reader=PairsReader,
     loader=loader_of(PairsView),
     losses=losses_of_tokens,
-    before_step=before_step,
+    teacher_forcing=teacher_forcing,
     show=show.of_pairs,
     measure=measure,
     writes=True,

@@ -10,56 +10,59 @@ from textmill.base.schema import About
 
 Pooling = Literal["first", "mean", "last"]
 Dense = Literal["none", "tanh", "relu"]
-_DROPOUT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyHead:
+class LinearHead:
+    """One linear layer, over whatever states it is given."""
+
+    kind: str = ""
+    bias: Annotated[bool, About("that layer has a bias")] = True
+    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextHead(LinearHead):
+    """One that reads the whole text at once."""
+
+    pooling: Annotated[Pooling, About("which states stand for the text")] = "first"
+    dense: Annotated[
+        Dense, About("a layer of that non-linearity before the last: RoBERTa (tanh), DistilBERT (relu)")
+    ] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyHead(TextHead):
     """Logits of labels for the whole text."""
 
     kind: Literal["classify"] = "classify"
     labels: Annotated[tuple[str, ...], About("the labels, in the order of the logits")]
     multiple: Annotated[bool, About("several labels may hold at once")] = False
-    pooling: Annotated[Pooling, About("which states stand for the text")] = "first"
-    dense: Annotated[
-        Dense, About("a layer of that non-linearity before the logits: RoBERTa (tanh), DistilBERT (relu)")
-    ] = "none"
-    bias: Annotated[bool, About("the logits have a bias")] = True
-    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = _DROPOUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressHead:
+class RegressHead(TextHead):
     """Numbers for the whole text."""
 
     kind: Literal["regress"] = "regress"
     outputs: Annotated[int, About("how many numbers", ge=1)] = 1
-    pooling: Annotated[Pooling, About("which states stand for the text")] = "first"
-    dense: Annotated[
-        Dense, About("a layer of that non-linearity before the numbers: RoBERTa (tanh), DistilBERT (relu)")
-    ] = "none"
-    bias: Annotated[bool, About("the numbers have a bias")] = True
-    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = _DROPOUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagHead:
+class TagHead(LinearHead):
     """Logits of tags for every token; with `crf`, tags are scored as a sequence."""
 
     kind: Literal["tag"] = "tag"
     labels: Annotated[tuple[str, ...], About("the tags, in the order of the logits")]
     crf: Annotated[bool, About("transitions between tags are scored too (Lafferty et al. 2001)")] = False
-    bias: Annotated[bool, About("the logits have a bias")] = True
-    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = _DROPOUT
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpanHead:
+class SpanHead(LinearHead):
     """Logits of the first and of the last token of a span."""
 
     kind: Literal["answer"] = "answer"
-    bias: Annotated[bool, About("the logits have a bias")] = True
-    dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = 0.0
+    dropout: float = 0.0
 
 
 HeadSpec = ClassifyHead | RegressHead | TagHead | SpanHead

@@ -14,10 +14,35 @@ GATED = ("swiglu", "geglu", "geglu_tanh")  # activations whose feed-forward has 
 Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu", "geglu", "geglu_tanh"]
 Norm = Literal["rmsnorm", "layernorm", "batchnorm"]
 Placement = Literal["pre", "post", "sandwich"]
+Bias = Literal["none", "qkv", "all"]
+
+
+class _Family:
+    """What may be asked of the spec of any model; a family that has it declares a field of the name."""
+
+    @property
+    def start(self) -> int | None:
+        """The id a target begins with, where the model says one."""
+        return None
+
+    @property
+    def window(self) -> int | None:
+        """How many of the last tokens a token sees; None: all."""
+        return None
+
+    @property
+    def segments(self) -> int:
+        """Kinds of segments told apart."""
+        return 0
+
+    @property
+    def pooler(self) -> bool:
+        """Whether there is a layer over the first token, which stands for the whole text."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerSpec:
+class TransformerSpec(_Family):
     """The shape of Transformer blocks, whatever they are stacked into. The defaults are those of a llama."""
 
     kind: str = ""
@@ -39,7 +64,7 @@ class TransformerSpec:
         Placement, About("norm before each sublayer, after its residual sum, or both sides")
     ] = "pre"
     activation: Annotated[Activation, About("feed-forward non-linearity")] = "swiglu"
-    bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "none"
+    bias: Annotated[Bias, About("which linear layers have a bias")] = "none"
     qk_norm: Annotated[bool, About("RMS-normalise queries and keys by head (Qwen3)")] = False
     tied: Annotated[bool, About("input embedding and output layer share one matrix")] = True
     dropout: Annotated[
@@ -143,20 +168,16 @@ class EncoderSpec(TransformerSpec):
     """A BERT-type encoder: every token sees every token. The defaults are those of BERT, but small."""
 
     kind: Literal["encoder"] = "encoder"
-    d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 1024
-    position: Annotated[Positions, About("how positions are told apart")] = LearnedPositions()
-    norm: Annotated[Norm, About("normalisation")] = "layernorm"
-    norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-12
-    placement: Annotated[
-        Placement, About("norm before each sublayer, after its residual sum, or both sides")
-    ] = "post"
-    activation: Annotated[Activation, About("feed-forward non-linearity")] = "gelu"
-    bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "all"
-    dropout: Annotated[
-        float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)
-    ] = 0.1
-    output_bias: Annotated[bool, About("the output layer has a bias (BART, BERT)")] = True
-    embedding_norm: Annotated[bool, About("a norm after the embeddings (BERT, BART)")] = True
+    d_ff: int = 1024
+    position: Positions = LearnedPositions()
+    norm: Norm = "layernorm"
+    norm_eps: float = 1e-12
+    placement: Placement = "post"
+    activation: Activation = "gelu"
+    bias: Bias = "all"
+    dropout: float = 0.1
+    output_bias: bool = True
+    embedding_norm: bool = True
     segments: Annotated[int, About("kinds of segments told apart by a vector; 0: none", ge=0)] = 2
     pooler: Annotated[bool, About("a tanh layer over the first token, which stands for the whole text")] = (
         True
@@ -172,18 +193,14 @@ class EncoderDecoderSpec(TransformerSpec):
     decoder_layers: Annotated[
         int | None, About("number of blocks of the decoder; left out: as many as the encoder", ge=1)
     ] = None
-    d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 1024
-    position: Annotated[Positions, About("how positions are told apart")] = SinusoidalPositions()
-    norm: Annotated[Norm, About("normalisation")] = "layernorm"
-    norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-5
-    placement: Annotated[
-        Placement, About("norm before each sublayer, after its residual sum, or both sides")
-    ] = "post"
-    activation: Annotated[Activation, About("feed-forward non-linearity")] = "relu"
-    bias: Annotated[Literal["none", "qkv", "all"], About("which linear layers have a bias")] = "all"
-    dropout: Annotated[
-        float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)
-    ] = 0.1
+    d_ff: int = 1024
+    position: Positions = SinusoidalPositions()
+    norm: Norm = "layernorm"
+    norm_eps: float = 1e-5
+    placement: Placement = "post"
+    activation: Activation = "relu"
+    bias: Bias = "all"
+    dropout: float = 0.1
     start: Annotated[int | None, About("id a target begins with; left out: the tokenizer's start", ge=0)] = (
         None
     )
@@ -199,15 +216,28 @@ GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}  # or what is computed like one: 
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecurrentSpec:
-    """A recurrent language model: a GRU or an LSTM, with self-attention over its states if wanted."""
+class CellsSpec(_Family):
+    """Layers of recurrent cells, whatever they are made into."""
 
-    kind: Literal["recurrent"] = "recurrent"
+    kind: str = ""
     cell: Annotated[Cell, About("gated recurrent unit, or long short-term memory")] = "gru"
     d_model: Annotated[int, About("width of the token vectors", "features", ge=1)] = 256
     hidden: Annotated[int | None, About("width of a state; left out: d_model", "features", ge=1)] = None
     layers: Annotated[int, About("number of recurrent layers", ge=1)] = 2
     context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 512
+    dropout: Annotated[float, About("probability of dropping inputs and outputs of layers", ge=0, lt=1)] = 0.0
+
+    @property
+    def width(self) -> int:
+        """Width of a state."""
+        return self.hidden or self.d_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentSpec(CellsSpec):
+    """A recurrent language model: a GRU or an LSTM, with self-attention over its states if wanted."""
+
+    kind: Literal["recurrent"] = "recurrent"
     attention: Annotated[
         bool, About("causal self-attention over the states, added to them before the output layer")
     ] = False
@@ -215,16 +245,10 @@ class RecurrentSpec:
     tied: Annotated[
         bool, About("input embedding and output layer share one matrix (a projection fits the widths)")
     ] = True
-    dropout: Annotated[float, About("probability of dropping inputs and outputs of layers", ge=0, lt=1)] = 0.0
 
     def __post_init__(self) -> None:
         if self.attention and self.width % self.heads:
             raise RecipeError(f"{self.width} cannot be shared out over {self.heads} heads", where="heads")
-
-    @property
-    def width(self) -> int:
-        """Width of a state."""
-        return self.hidden or self.d_model
 
     @property
     def key_heads(self) -> int:
@@ -238,15 +262,14 @@ class RecurrentSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecurrentEncoderDecoderSpec:
+class RecurrentEncoderDecoderSpec(CellsSpec):
     """A recurrent sequence-to-sequence model with attention (Bahdanau et al. 2015; Luong et al. 2015)."""
 
     kind: Literal["recurrent-encoder-decoder"] = "recurrent-encoder-decoder"
-    cell: Annotated[Cell, About("gated recurrent unit, or long short-term memory")] = "lstm"
-    d_model: Annotated[int, About("width of the token vectors", "features", ge=1)] = 256
-    hidden: Annotated[int | None, About("width of a state; left out: d_model", "features", ge=1)] = None
+    cell: Cell = "lstm"
     layers: Annotated[int, About("recurrent layers of the encoder, and of the decoder", ge=1)] = 2
     context: Annotated[int, About("longest sequence the model reads or writes", "tokens", ge=1)] = 512
+    dropout: float = 0.1
     bidirectional: Annotated[bool, About("the encoder reads both ways, half of the width each")] = True
     attention: Annotated[
         Literal["additive", "dot", "general", "none"],
@@ -259,7 +282,6 @@ class RecurrentEncoderDecoderSpec:
         bool, About("a trained layer between the encoder's last states and the decoder's first")
     ] = True
     tied: Annotated[bool, About("source, target and output embeddings share one matrix")] = True
-    dropout: Annotated[float, About("probability of dropping inputs and outputs of layers", ge=0, lt=1)] = 0.1
 
     def __post_init__(self) -> None:
         if self.bidirectional and self.width % 2:
@@ -268,18 +290,13 @@ class RecurrentEncoderDecoderSpec:
             )
 
     @property
-    def width(self) -> int:
-        """Width of a state."""
-        return self.hidden or self.d_model
-
-    @property
     def fed_width(self) -> int:
         """Width of what the decoder reads beside a token; 0 without input feeding, or attention to feed it from."""
         return self.width if self.input_feeding and self.attention != "none" else 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class NGramSpec:
+class NGramSpec(_Family):
     """A statistical language model: what followed the last tokens in the training text, counted and smoothed."""
 
     kind: Literal["ngram"] = "ngram"
@@ -313,7 +330,7 @@ class NGramSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureSpec:
+class MixtureSpec(_Family):
     """Several models of one tokenizer whose probabilities are added up. It is made of models, never by a recipe."""
 
     kind: Literal["mixture"] = "mixture"

@@ -19,6 +19,16 @@ class _Objective:
     families: ClassVar[tuple[str, ...]]
     usual_for: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def batch_tokens(self) -> int | None:
+        """Target tokens in one update; None: an update is a number of rows."""
+        return None
+
+    @property
+    def next_sentence(self) -> bool | None:
+        """Whether it also says if a second segment follows the first; None: it reads no pairs of segments."""
+        return None
+
 
 _FROM_SOURCE = ("encoder-decoder", "recurrent-encoder-decoder")
 _HEADED = ("decoder", "encoder", "recurrent")

@@ -95,7 +95,7 @@ class Recipe:
                 where="objective.kind",
                 advice=f"there is {', '.join(possible)}",
             )
-        if getattr(self.objective, "next_sentence", False) and not getattr(self.model, "pooler", True):
+        if self.objective.next_sentence and not self.model.pooler:
             raise RecipeError(
                 "whether sentences follow each other is read off the pooler, and the model has none",
                 where="objective.next_sentence",

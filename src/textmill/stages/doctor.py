@@ -17,6 +17,7 @@ from textmill.stages.workspace.environment import _gpus
 # What each extra is for, said to a person. The packages in it are read from the installed metadata.
 PURPOSES = {
     "web": "web pages, archives of them, broken text, language identification",
+    "documents": "text of PDF files",
     "zh": "Chinese word segmentation",
     "spm": "SentencePiece tokenizers",
     "eval": "classification scores",
@@ -26,6 +27,7 @@ PURPOSES = {
     "quant": "quantisation",
     "export": "ONNX and GGUF",
     "ct2": "CTranslate2 export",
+    "hub": "models from a hub",
     "cluster": "preparing data on a cluster",
     "board": "TensorBoard curves",
     "dev": "tests and reference implementations",

@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from textmill.base.files import content_id
-
 TEXT = "text"  # the role of a text that stands alone
 
 
@@ -80,15 +78,20 @@ def collected(
 
 
 def document_id(texts: Mapping[str, str]) -> str:
+    """The id of a document of these texts: `digest` as 32 hex digits."""
+    return digest(texts).hex()
+
+
+def digest(texts: Mapping[str, str]) -> bytes:
     """The BLAKE2b-128 of a document's texts: equal where the same roles have the same texts, in whatever order.
 
     Of one `text` it is the hash of that text. Of anything else it is that of a JSON object, keys sorted, in a hash of
     its own, so that no text can be written that has the id of a record.
     """
-    if texts.keys() == {TEXT}:
-        return content_id(texts[TEXT])
+    if len(texts) == 1 and TEXT in texts:
+        return hashlib.blake2b(texts[TEXT].encode("utf-8", "surrogatepass"), digest_size=16).digest()
     written = json.dumps(dict(texts), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(written, digest_size=16, person=b"textmill texts").hexdigest()
+    return hashlib.blake2b(written, digest_size=16, person=b"textmill texts").digest()
 
 
 def rewritten(document: Document, texts: Mapping[str, str], step: str) -> Item:

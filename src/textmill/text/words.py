@@ -109,11 +109,6 @@ def hash_of(word: str) -> int:
     return int(words.hash[0])
 
 
-def is_alone(character: str) -> bool:
-    """Whether a character is a word of its own: hanzi and kana."""
-    return any(low <= ord(character) <= high for low, high in ALONE_RANGES)
-
-
 def _joined(texts: Sequence[str]) -> tuple[str, NDArray[np.int64]]:
     """The texts as one, and where each begins in it."""
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))

@@ -11,11 +11,10 @@ from textmill.tokenization.legacy_files import LAYOUTS
 from textmill.tokenization.marian import FILES as MARIAN_FILES
 from textmill.tokenization.marian import MarianTokenizer
 from textmill.tokenization.pretrained import PretrainedTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer, decoder_kind
 
 __all__ = ["AnyTokenizer", "MarianTokenizer", "PretrainedTokenizer", "Settings", "Tokenizer", "load", "of"]
-
-AnyTokenizer = Tokenizer | PretrainedTokenizer | MarianTokenizer
 
 
 def of(

@@ -1,5 +1,8 @@
 """Merges recovered from the scores of SentencePiece's BPE, for all pieces of a vocabulary at once.
 
+Of the pieces `a b c ab abc`, `ab` can be made of `a` and `b`, and `abc` of `ab` and `c`, but not of `a` and `bc`, which
+is no piece: two merges, in the order of the scores of `ab` and `abc`.
+
 A piece of n letters can be made in n - 1 ways, and Gemma has 262,144 pieces: two million look-ups. They are made in
 NumPy, by a hash of every prefix and suffix: with h(i) = Σ mix(letter j)·pʲ over j < i, modulo 2⁶⁴ and p odd, the hash
 of the letters from a to b is (h(b) - h(a))·p⁻ᵃ wherever they stand.
@@ -83,7 +86,7 @@ class _Finder:
         np.cumsum(sizes, out=self._first[1:])
 
     def __call__(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        """(n,) int64."""
+        """(n,) int64: the token that each stretch from `start` to `stop` spells, -1 where there is none."""
         hashes = self._spans.hashes(start, stop)
         shelf = (hashes >> self._shift).astype(np.int64)
         place, last = self._first[shelf], self._first[shelf + 1]

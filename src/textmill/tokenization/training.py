@@ -22,7 +22,7 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
 from textmill.tokenization import load, unigram
 from textmill.tokenization.engines import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel, without_surrogates
 
 _IDEOGRAPHS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"

@@ -6,6 +6,9 @@ characters, so that no id is spent on parts of characters but the 256 bytes.
 
 All words are laid end to end as one lattice: nodes are the places between bytes, edges are pieces. Words are
 worked on side by side, one place after the other.
+
+`abc` has the nodes 0 a 1 b 2 c 3. With the pieces `a b c ab` it has four edges and two spellings, `a b c` and `ab c`;
+of probabilities 0.06 and 0.02, the first counts 3/4 and the second 1/4: `c` is used once, `ab` a quarter time.
 """
 
 from __future__ import annotations

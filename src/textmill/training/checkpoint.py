@@ -69,10 +69,10 @@ def path_of(directory: Path, step: int) -> Path:
 
 def step_of(path: Path) -> int:
     """The number of updates a checkpoint's name says."""
-    found = _NAME.fullmatch(Path(path).name)
-    if not found:
+    name = _NAME.fullmatch(Path(path).name)
+    if not name:
         raise TextmillError("is not the name of a checkpoint", where=path, advice="it reads step-00000500")
-    return int(found[1])
+    return int(name[1])
 
 
 def listed(directory: Path) -> list[Path]:

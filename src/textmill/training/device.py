@@ -8,13 +8,12 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 
 from textmill.base import machine
 from textmill.base.errors import RecipeError
+from textmill.models.model import Model
 from textmill.nn.linear import onednn, onednn_serves
 from textmill.specs.training import TrainingSpec
 
@@ -83,10 +82,9 @@ def prepare(compute: Compute, spec: TrainingSpec) -> None:
             torch.set_num_threads(machine.usable_cores())
 
 
-def compile_blocks(model: nn.Module) -> None:
+def compile_blocks(model: Model) -> None:
     """Compile each block of a model in place, so that all blocks share one compilation; names stay."""
-    blocks: Any = getattr(model, "blocks", None)
-    for block in blocks if blocks is not None else [model]:
+    for block in model.all_blocks() or [model]:
         block.compile()
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import DamagedError
+from textmill.models.model import Model
 
 BUCKET_BYTES = 25 << 20
 CPU = torch.device("cpu")
@@ -120,7 +121,7 @@ def join(device: torch.device, parallel: str) -> Iterator[World]:
         torch.distributed.destroy_process_group()
 
 
-def shard(model: nn.Module, world: World, blocks: Sequence[nn.Module], *, bf16: bool = False) -> nn.Module:
+def shard(model: Model, world: World, *, bf16: bool = False) -> Model:
     """Cut a model up over the ranks, each block on its own and the rest together (fsdp2), in place.
 
     Gradients are summed, not averaged: the loss is divided by the global number of targets already.
@@ -132,14 +133,15 @@ def shard(model: nn.Module, world: World, blocks: Sequence[nn.Module], *, bf16: 
     mesh = init_device_mesh(world.device.type, (world.size,))
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bf16 else None
     options: dict[str, Any] = {"mesh": mesh, **({"mp_policy": policy} if policy else {})}
+    blocks = model.all_blocks()
     for part in (*blocks, model):
         sharded = fully_shard(part, **options)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
-    for part in (*blocks, model):
-        for name in ("hidden", "logits", "next_sentence", "remember"):
-            if hasattr(part, name):
-                register_fsdp_forward_method(part, name)
+    for block in blocks:
+        register_fsdp_forward_method(block, "remember")
+    for name in model.gathered:
+        register_fsdp_forward_method(model, name)
     return model
 
 

@@ -59,7 +59,7 @@ def train(
     world: World | None = None,
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     count: Callable[[Batch], int] = count_targets,
-    before: Callable[[int], None] | None = None,
+    during: Callable[[int], contextlib.AbstractContextManager[None]] = lambda step: contextlib.nullcontext(),
 ) -> Iterator[StepResult]:
     """Make the updates of `steps`, and yield a StepResult after each.
 
@@ -67,7 +67,8 @@ def train(
     is cut up: `micro_batch` rows at a time on each rank (None: all of a rank's rows). Randomness is seeded
     from (seed, step, rank, micro-batch), so a resumed run draws the same numbers and no random state is kept.
     When memory runs out, the micro-batch is halved and the same step is made again from its beginning.
-    `before` is called with each step before it is made: for what of a model follows a schedule of steps.
+    during: what holds while the gradients of a step are made (`nn.mode.computing`): recomputed blocks, and whatever
+    follows a schedule of steps.
 
     Raises NonFiniteError, before the update, when the loss or the gradient norm is NaN or infinite.
     """
@@ -76,11 +77,10 @@ def train(
     for step in steps:
         started = time.perf_counter()
         model.train()
-        if before is not None:
-            before(step)
         batch = loader.batch(step, world.rank, world.size).to(world.device, non_blocking=True)
         targets, tokens = world.sum_many((count(batch), batch.inputs.numel()))
-        nats, counted = work.gradients(batch, step, max(targets, 1.0))
+        with during(step):
+            nats, counted = work.gradients(batch, step, max(targets, 1.0))
         if counted != targets:
             raise TextmillError(
                 f"the loss counted {counted:.0f} targets in a batch of {targets:.0f}",

@@ -112,9 +112,9 @@ def fit(
     fits = [
         _fit(model, training, vocabulary, sequence, min(number, share), compute, ranks) for number in rows
     ]
-    for found in fits:
-        if found.need.total <= room or training.micro_batch:
-            return found
+    for cut in fits:
+        if cut.need.total <= room or training.micro_batch:
+            return cut
     raise TextmillError(
         f"one sequence of {sequence} tokens needs about {fits[-1].need.total / 1e9:.1f} GB, "
         f"and {room / 1e9:.1f} GB may be used",
@@ -171,7 +171,7 @@ def free_bytes(device: torch.device) -> int:
     """Bytes this process could still take: of the GPU, or of the machine and its control group."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    found = [_available()]
+    free = [_available()]
     for limit, used, statistics, cache in (
         ("memory.max", "memory.current", "memory.stat", "inactive_file"),
         (
@@ -185,8 +185,8 @@ def free_bytes(device: torch.device) -> int:
             most, taken = int((machine.CGROUP / limit).read_text()), int((machine.CGROUP / used).read_text())
             lines = (line.split() for line in (machine.CGROUP / statistics).read_text().splitlines())
             reclaimable = next((int(value) for name, value in lines if name == cache), 0)
-            found.append(max(0, most - taken + reclaimable))
-    return min(found)
+            free.append(max(0, most - taken + reclaimable))
+    return min(free)
 
 
 def _available() -> int:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from textmill.base.errors import DamagedError
 from textmill.models.initial import kind_of_parameter, learning_rate_scale
-from textmill.specs.model import GATES
+from textmill.models.model import Model
+from textmill.specs.model import GATES, RecurrentEncoderDecoderSpec, RecurrentSpec, TransformerSpec
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training.distributed import placed
 from textmill.training.muon import Muon
@@ -76,7 +77,7 @@ class Optimizer:
                     part.state[weight][quantity] = placed(value, weight)
 
 
-def build(model: nn.Module, spec: AdamWSpec | MuonSpec, model_spec: Any = None) -> Optimizer:
+def build(model: nn.Module, spec: AdamWSpec | MuonSpec) -> Optimizer:
     """The optimiser of a recipe for a model.
 
     Decay falls on matrices inside blocks and on an untied output layer; never on norms, biases or embeddings
@@ -86,7 +87,7 @@ def build(model: nn.Module, spec: AdamWSpec | MuonSpec, model_spec: Any = None) 
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     kinds = kind_of_parameter(model)
-    scales = learning_rate_scale(model) if hasattr(model, "spec") else {}
+    scales = learning_rate_scale(model) if isinstance(model, Model) else {}
     muon = [name for name in named if kinds[name] == "hidden" and isinstance(spec, MuonSpec)]
     adam = spec.rest if isinstance(spec, MuonSpec) else spec
     groups: dict[tuple[float, float], list[Tensor]] = {}
@@ -111,11 +112,11 @@ def fused_rows(model: nn.Module, name: str) -> tuple[int, ...]:
     Muon orthogonalises each of them on its own, since one spectrum over all would couple their scales.
     """
     rows = model.get_parameter(name).shape[0]
-    spec = getattr(model, "spec", None)
-    if spec is not None and name.endswith("attention.qkv.weight"):
+    spec = model.spec if isinstance(model, Model) else None
+    if isinstance(spec, (TransformerSpec, RecurrentSpec)) and name.endswith("attention.qkv.weight"):
         return (spec.heads * spec.head_width, *(2 * (spec.key_heads * spec.head_width,)))
-    if spec is not None and name.endswith("feedforward.up.weight") and spec.gated:
+    if isinstance(spec, TransformerSpec) and name.endswith("feedforward.up.weight") and spec.gated:
         return (rows // 2, rows // 2)
-    if spec is not None and ".core.weight_" in name:  # recurrent layers
+    if isinstance(spec, (RecurrentSpec, RecurrentEncoderDecoderSpec)) and ".core.weight_" in name:
         return GATES[spec.cell] * (rows // GATES[spec.cell],)
     return (rows,)

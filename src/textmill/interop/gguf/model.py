@@ -34,7 +34,7 @@ def read_gguf(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretraine
     architecture = architectures.architecture_of(file.metadata, path)
     model = build.empty(spec, weights.vocabulary(file))
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    plan = weights.plan(file, architecture, spec, shapes)
+    plan = weights.plan_of(file, architecture, spec, shapes)
     words = tokenizer.read_tokenizer(file.metadata, path)
     model.load_state_dict(weights.ours(file, plan, shapes, dtype), assign=True)
     name = file.metadata.get("general.name")
@@ -57,7 +57,7 @@ _ALWAYS_F32 = ("position_embd.weight", architectures.FREQUENCIES)
 
 
 def write_gguf(
-    path: Path | str, published: Pretrained, kind: str = "f16", *, name: str = ""
+    path: Path | str, pretrained: Pretrained, kind: str = "f16", *, name: str = ""
 ) -> dict[str, Any]:
     """Write a model's GGUF file, whole or not at all; an older one of that name is replaced.
 
@@ -72,12 +72,12 @@ def write_gguf(
     path = Path(path)
     if kind not in KINDS:
         raise RecipeError(f"{kind!r} is not one of {', '.join(KINDS)}", where="kind")
-    spec = published.spec
+    spec = pretrained.spec
     if not isinstance(spec, DecoderSpec):
         raise TextmillError(
             f"a model of kind {spec.kind} has no GGUF architecture here", where=path, advice="decoders have"
         )
-    state = published.model.state_dict()
+    state = pretrained.model.state_dict()
     architecture, metadata = architectures.write(spec, state)
     notes = []
     if spec.window is not None and architecture.name == "llama" and spec.context > spec.window:
@@ -85,12 +85,12 @@ def write_gguf(
         metadata["llama.context_length"] = spec.window
         notes.append(f"llama.cpp knows no window here, so the context is its length, {spec.window} tokens")
     rows = state["embedding.weight"].shape[0]
-    words = tokenizer.write_tokenizer(published.tokenizer, rows, published.template)
+    words = tokenizer.write_tokenizer(pretrained.tokenizer, rows, pretrained.template)
     notes += [words.note] if words.note else []
     tensors = list(_tensors(architecture, spec, state, kind, path))
     about = {
         "general.type": "model",
-        "general.name": name or str(published.info.get("name") or path.stem),
+        "general.name": name or str(pretrained.info.get("name") or path.stem),
         "general.file_type": KINDS[kind][1],
         "general.quantization_version": 2,
         f"{architecture.name}.vocab_size": rows,
@@ -113,12 +113,12 @@ def _tensors(
     kind: str,
     path: Path,
 ) -> list[Outgoing]:
-    found = dict(weights.theirs(architecture, spec, state))
+    tensors = dict(weights.theirs(architecture, spec, state))
     if isinstance(spec.position, RotaryPositions) and isinstance(spec.position.scaling, Llama3Scaling):
-        found[architectures.FREQUENCIES] = architectures.frequencies_of(spec)
+        tensors[architectures.FREQUENCIES] = architectures.frequencies_of(spec)
     return [
         Outgoing(name, tuple(tensor.shape), packing, partial(pack, tensor, packing, path))
-        for name, tensor in found.items()
+        for name, tensor in tensors.items()
         for packing in [_packing(name, tensor, KINDS[kind][0])]
     ]
 

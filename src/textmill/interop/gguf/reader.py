@@ -178,10 +178,10 @@ class _Header:
         raise TextmillError(what, where=self.path, advice="versions 2 and 3, little endian, are read")
 
     def count(self, what: str) -> int:
-        found = self.number("<Q")
-        if found > _KEYS:
-            self.fail(f"says it has {found} {what}; {_KEYS} is the most there can be")
-        return found
+        count = self.number("<Q")
+        if count > _KEYS:
+            self.fail(f"says it has {count} {what}; {_KEYS} is the most there can be")
+        return count
 
     def text(self, what: str) -> bytes:
         length = self.number("<Q")
@@ -262,15 +262,15 @@ class _Header:
 
 
 def _alignment(header: _Header, metadata: Mapping[str, Any]) -> int:
-    found = metadata.get("general.alignment", ALIGNMENT)
+    alignment = metadata.get("general.alignment", ALIGNMENT)
     if (
-        not isinstance(found, int)
-        or isinstance(found, bool)
-        or not 1 <= found <= 1 << 20
-        or found & found - 1
+        not isinstance(alignment, int)
+        or isinstance(alignment, bool)
+        or not 1 <= alignment <= 1 << 20
+        or alignment & alignment - 1
     ):
-        header.fail(f"says that tensors are aligned to {str(found)[:40]}, which is no power of two")
-    return found
+        header.fail(f"says that tensors are aligned to {str(alignment)[:40]}, which is no power of two")
+    return alignment
 
 
 def _placed(header: _Header, entries: list, alignment: int) -> dict[str, TensorEntry]:

@@ -21,9 +21,11 @@ import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.tokenization import json_build, json_read, load
+from textmill.tokenization.file_tokenizer import FileTokenizer
 from textmill.tokenization.json_build import BYTE, CONTROL, NORMAL, PRE, UNKNOWN, UNUSED, USER_DEFINED
 from textmill.tokenization.json_read import Parsed, Settings
-from textmill.tokenization.load import AnyTokenizer, MarianTokenizer, PretrainedTokenizer
+from textmill.tokenization.load import PretrainedTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import decoder_kind
 
 PREFIX = "tokenizer.ggml."
@@ -64,14 +66,14 @@ def read_tokenizer(metadata: Mapping[str, Any], where: object) -> AnyTokenizer:
     kind = metadata.get(PREFIX + "model")
     tokens = _list(metadata, "tokens", where)
     types = _types(metadata, len(tokens), where)
-    said = _settings(metadata, tokens, types, kind, where)
+    settings = _settings(metadata, tokens, types, kind, where)
     whole = metadata.get(DOCUMENT)
     if isinstance(whole, str):
-        return load.of(whole.encode("utf-8", "replace"), where, said)
+        return load.of(whole.encode("utf-8", "replace"), where, settings)
     if kind == "gpt2":
-        return load.of(_read_byte_level(metadata, tokens, types, said, where), where, said)
+        return load.of(_read_byte_level(metadata, tokens, types, settings, where), where, settings)
     if kind == "llama":
-        return _read_sentencepiece(metadata, tokens, types, said, where)
+        return _read_sentencepiece(metadata, tokens, types, settings, where)
     raise TextmillError(
         f"its tokenizer is of the kind {str(kind)[:40]!r}, which is not read here",
         where=where,
@@ -81,31 +83,31 @@ def read_tokenizer(metadata: Mapping[str, Any], where: object) -> AnyTokenizer:
 
 def template(metadata: Mapping[str, Any]) -> str | None:
     """The chat template, where there is one."""
-    found = metadata.get(TEMPLATE)
-    return found if isinstance(found, str) else None
+    text = metadata.get(TEMPLATE)
+    return text if isinstance(text, str) else None
 
 
 def _list(metadata: Mapping[str, Any], name: str, where: object) -> list[str]:
-    found = metadata.get(PREFIX + name)
-    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+    texts = metadata.get(PREFIX + name)
+    if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
         raise DamagedError(
             f"holds no {PREFIX}{name}", where=where, advice="fetch a file with a tokenizer in it"
         )
-    return found
+    return texts
 
 
 def _numbers(metadata: Mapping[str, Any], name: str, count: int, where: object) -> np.ndarray | None:
-    found = metadata.get(PREFIX + name)
-    if found is None:
+    numbers = metadata.get(PREFIX + name)
+    if numbers is None:
         return None
-    if not isinstance(found, np.ndarray) or len(found) != count:
+    if not isinstance(numbers, np.ndarray) or len(numbers) != count:
         raise DamagedError(f"{PREFIX}{name} does not say one number a token", where=where)
-    return found
+    return numbers
 
 
 def _types(metadata: Mapping[str, Any], count: int, where: object) -> list[int]:
-    found = _numbers(metadata, "token_type", count, where)
-    return [NORMAL] * count if found is None else found.tolist()
+    types = _numbers(metadata, "token_type", count, where)
+    return [NORMAL] * count if types is None else types.tolist()
 
 
 def _settings(
@@ -114,15 +116,15 @@ def _settings(
     """What the file says of roles, as the files beside a tokenizer.json would."""
 
     def token(name: str) -> int | None:
-        found = metadata.get(PREFIX + name)
-        if found is None or found == 0xFFFFFFFF:  # -1 as uint32: none
+        number = metadata.get(PREFIX + name)
+        if number is None or number == 0xFFFFFFFF:  # -1 as uint32: none
             return None
-        if not isinstance(found, int) or not 0 <= found < len(tokens):
-            raise DamagedError(f"{PREFIX}{name} = {str(found)[:40]} is no id", where=where)
-        return found
+        if not isinstance(number, int) or not 0 <= number < len(tokens):
+            raise DamagedError(f"{PREFIX}{name} = {str(number)[:40]} is no id", where=where)
+        return number
 
     named = {role: token(key) for role, key in ROLES.items()}
-    known = {name: place for place, name in enumerate(tokens) if name in _TURN_ENDS}
+    known = {name: number for number, name in enumerate(tokens) if name in _TURN_ENDS}
     ends = [number for number in map(token, _ENDS) if number is not None]
     if DOCUMENT not in metadata:
         ends += [known[name] for name in _TURN_ENDS if name in known and types[known[name]] == CONTROL]
@@ -137,25 +139,25 @@ def _settings(
     )
 
 
-def _around(said: Settings, tokens: list[str]) -> dict[str, list[int]]:
+def _around(settings: Settings, tokens: list[str]) -> dict[str, list[int]]:
     """Ids that go before and after a text."""
-    prefix = [tokens.index(said.tokens["bos_token"])] if said.add_bos else []
-    suffix = [tokens.index(said.tokens["eos_token"])] if said.add_eos else []
+    prefix = [tokens.index(settings.tokens["bos_token"])] if settings.add_bos else []
+    suffix = [tokens.index(settings.tokens["eos_token"])] if settings.add_eos else []
     return {"prefix": prefix, "suffix": suffix}
 
 
 def _read_byte_level(
-    metadata: Mapping[str, Any], tokens: list[str], types: list[int], said: Settings, where: object
+    metadata: Mapping[str, Any], tokens: list[str], types: list[int], settings: Settings, where: object
 ) -> bytes:
     merges = _list(metadata, "merges", where)
-    special = {place for place, kind in enumerate(types) if kind in (CONTROL, UNKNOWN, UNUSED)}
-    named = set(said.tokens.values())
-    special |= {place for place, name in enumerate(tokens) if name in named}
-    added = [place for place, kind in enumerate(types) if kind == USER_DEFINED and place not in special]
+    special = {number for number, kind in enumerate(types) if kind in (CONTROL, UNKNOWN, UNUSED)}
+    named = set(settings.tokens.values())
+    special |= {number for number, name in enumerate(tokens) if name in named}
+    added = [number for number, kind in enumerate(types) if kind == USER_DEFINED and number not in special]
     pre = metadata.get(PREFIX + "pre", "gpt-2")
     with _placed(where):
         return json_build.byte_level_bpe(
-            tokens, merges, special, str(pre)[:80], added=added, **_around(said, tokens)
+            tokens, merges, special, str(pre)[:80], added=added, **_around(settings, tokens)
         )
 
 
@@ -169,7 +171,7 @@ def _placed(where: object) -> Iterator[None]:
 
 
 def _read_sentencepiece(
-    metadata: Mapping[str, Any], tokens: list[str], types: list[int], said: Settings, where: object
+    metadata: Mapping[str, Any], tokens: list[str], types: list[int], settings: Settings, where: object
 ) -> PretrainedTokenizer:
     """The library's tokenizer is made from the lists themselves: through JSON, Gemma's would take some seconds."""
     numbers = _numbers(metadata, "scores", len(tokens), where)
@@ -180,7 +182,7 @@ def _read_sentencepiece(
         "add_prefix": metadata.get(PREFIX + "add_space_prefix", True) is not False,
         "squeeze": metadata.get(PREFIX + "remove_extra_whitespaces", False) is True,
         "normalizer": (),
-        **_around(said, tokens),
+        **_around(settings, tokens),
     }
     with _placed(where):
         model = json_build.sentencepiece_bpe_model(tokens, types)
@@ -195,7 +197,7 @@ def _read_sentencepiece(
     special = {name: token["id"] for name, token in added.items() if token["special"]}
     parsed = Parsed(document | {"model": model}, vocabulary, added, special, len(tokens))
     whole = partial(json_build.sentencepiece_bpe, tokens, scores, types, **options)
-    return PretrainedTokenizer(whole, where, said, parsed, made)
+    return PretrainedTokenizer(whole, where, settings, parsed, made)
 
 
 def _library(
@@ -230,7 +232,7 @@ def write_tokenizer(tokenizer: AnyTokenizer, rows: int, template: str | None) ->
 
     Raises TextmillError for a tokenizer that llama.cpp cannot have.
     """
-    if isinstance(tokenizer, MarianTokenizer):
+    if not isinstance(tokenizer, FileTokenizer):
         raise _refused("Marian's pair of tokenizers")
     document = json.loads(tokenizer.data)
     model = document["model"]
@@ -384,11 +386,11 @@ def _ids(document: bytes) -> list[list[int]]:
     return [made.encode(text, add_special_tokens=False).ids for text in _SAMPLES]
 
 
-def _alike(one: list[list[int]], other: list[list[int]]) -> float:
-    """Share of ids that stay."""
+def _alike(ids: list[list[int]], others: list[list[int]]) -> float:
+    """Share of ids that are the same."""
     same = sum(
         block.size
-        for a, b in zip(one, other, strict=True)
+        for a, b in zip(ids, others, strict=True)
         for block in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
     )
-    return same / max(sum(map(len, one)), sum(map(len, other)), 1)
+    return same / max(sum(map(len, ids)), sum(map(len, others)), 1)

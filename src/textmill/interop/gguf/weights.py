@@ -26,7 +26,7 @@ def vocabulary(file: Gguf) -> int:
     return file.tensors[EMBEDDING].shape[0]
 
 
-def plan(
+def plan_of(
     file: Gguf, architecture: Architecture, spec: DecoderSpec, shapes: Mapping[str, torch.Size]
 ) -> list[Rule]:
     """Which tensors become which of ours; shapes: what the model holds.
@@ -34,8 +34,8 @@ def plan(
     Raises DamagedError where a tensor is missing or has another shape than the metadata ask for, and where there are
     tensors the model has no use for: it would be another model then.
     """
-    found = list(rules(architecture, spec, shapes))
-    used = {name for rule in found for name in rule.theirs} | {FREQUENCIES}
+    plan = list(rules(architecture, spec, shapes))
+    used = {name for rule in plan for name in rule.theirs} | {FREQUENCIES}
     unused = [name for name in file.tensors if name not in used]
     if unused:
         raise DamagedError(
@@ -43,7 +43,7 @@ def plan(
             where=file.path,
             advice="the model is of another kind than its metadata say; choose another file",
         )
-    for rule in found:
+    for rule in plan:
         for name, shape in zip(rule.theirs, _shapes(shapes[rule.ours], rule.rows), strict=True):
             file.bytes_of(name)
             entry = file.tensors[name]
@@ -54,7 +54,7 @@ def plan(
                     advice="the file is damaged; fetch it again",
                 )
             check(entry.type, file.path)
-    return found
+    return plan
 
 
 def ours(

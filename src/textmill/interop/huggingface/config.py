@@ -1,9 +1,9 @@
-"""A model's spec as the config.json of a published architecture, and back, exactly or not at all."""
+"""A model's spec as the config.json of a published architecture, and back; of an own one where none gives it back."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
@@ -16,8 +16,7 @@ from textmill.specs.model import (
     EncoderSpec,
     ModelSpec,
     NGramSpec,
-    RecurrentEncoderDecoderSpec,
-    RecurrentSpec,
+    TrainedSpec,
     computed,
 )
 
@@ -26,13 +25,7 @@ OURS = (OWN, NGRAM)  # what only Textmill reads
 CLASSES = decoders.CLASSES | encoders.CLASSES | encoder_decoders.CLASSES
 _SAME: Mapping[str, str] = {"mt5": "t5"}  # model types that are another one, with another name
 READ = (*CLASSES, "gemma3", *_SAME)  # model types that are read
-_OWN_SPECS: dict[str, type] = {
-    "decoder": DecoderSpec,
-    "encoder": EncoderSpec,
-    "encoder-decoder": EncoderDecoderSpec,
-    "recurrent": RecurrentSpec,
-    "recurrent-encoder-decoder": RecurrentEncoderDecoderSpec,
-}
+_OWN_SPECS: dict[str, type] = {schema.kind_of(spec): spec for spec in get_args(TrainedSpec)}
 
 
 class _Family(Protocol):
@@ -132,7 +125,10 @@ def _architecture(spec: ModelSpec, kind: str) -> str:
 
 
 def normal(config: dict[str, Any], where: object) -> dict[str, Any]:
-    """A config.json as one of a language model alone. Raises DamagedError where there is none in it."""
+    """A config.json as that of the language model in it, which Gemma 3 with images keeps inside its own.
+
+    Raises DamagedError where there is none in it.
+    """
     try:
         return decoders.text_of(config)
     except (KeyError, TypeError) as error:
@@ -140,7 +136,10 @@ def normal(config: dict[str, Any], where: object) -> dict[str, Any]:
 
 
 def kind_of(config: Mapping[str, Any], where: object) -> str:
-    """By whose rules the weights beside a configuration go. Raises TextmillError where nobody's are known."""
+    """The architecture whose rules the weights beside a config.json follow: its model_type, or what that is a name of.
+
+    Raises TextmillError where none is known.
+    """
     kind = config.get("model_type")
     kind = _SAME.get(kind, kind) if isinstance(kind, str) else None
     if kind is None or kind not in (*CLASSES, *OURS):

@@ -23,20 +23,20 @@ from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
 from textmill.interop.huggingface import mixtures, weights
 from textmill.interop.huggingface.configs import heads
-from textmill.interop.huggingface.stored import INDEX, WEIGHTS, Stored, opened, read_table
+from textmill.interop.huggingface.stored import WEIGHTS, Stored, opened, read_table
 from textmill.models import build
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
+from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import READ_AND_WRITE, ModelSpec, computed
+from textmill.specs.model import READ_AND_WRITE, EncoderDecoderSpec, ModelSpec, NGramSpec, computed
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
-__all__ = ["INDEX", "WEIGHTS", "Pretrained", "is_published", "read_directory", "write_directory"]
 FORMAT = 1  # of textmill.json
 _BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
     "bert": "BertModel",
@@ -74,43 +74,8 @@ def write_directory(
     spec, head, vocabulary = model.spec, head_of(model), model.vocabulary
     assert isinstance(spec, ModelSpec)
     assert isinstance(vocabulary, int)
-    kind, _ = configuration.published_architecture(spec, head)
-    about = _about(spec, head, vocabulary, generation, info)
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    ends = {"end": tokenizer.end, "pad": tokenizer.pad}
-    config = configuration.write(
-        spec, vocabulary, dtype=dtype, **ends, start=_start(spec, tokenizer), head=head
-    )
-    if bare(model):
-        config["architectures"] = [_BARE[kind]]
-    with atomic_directory(Path(directory)) as place:
-        save_file(
-            weights.published(kind, spec, model.state_dict(), config, head),
-            place / WEIGHTS,
-            metadata={"format": "pt"},
-        )
-        write_json(place / "config.json", config)
-        write_json(place / generations.NAME, generations.write_generation(generation, config, tokenizer.ends))
-        tokenizer.save(place / "tokenizer.json")
-        if isinstance(tokenizer, Tokenizer):  # others say themselves what there is to say
-            write_json(place / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
-        write_json(place / "textmill.json", about)
-        named = {"chat_template.jinja": template} if template is not None else {}
-        for name, text in (named | dict(extra or {})).items():
-            write_text(place / name, text)
-    return about
-
-
-def _about(
-    spec: ModelSpec,
-    head: HeadSpec | None,
-    vocabulary: int,
-    generation: GenerationSpec,
-    info: Mapping[str, Any],
-) -> dict[str, Any]:
-    """textmill.json."""
     kind, reason = configuration.published_architecture(spec, head)
-    return {
+    about = {
         "format": FORMAT,
         "textmill": textmill.__version__,
         "objective": info.get("objective"),
@@ -122,14 +87,39 @@ def _about(
         "generation": schema.write(generation),
         "info": dict(info),
     }
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    ends = {"end": tokenizer.end, "pad": tokenizer.pad}
+    config = configuration.write(
+        spec, vocabulary, dtype=dtype, **ends, start=_start(spec, tokenizer), head=head
+    )
+    if bare(model):
+        config["architectures"] = [_BARE[kind]]
+    with atomic_directory(Path(directory)) as partial:
+        save_file(
+            weights.published(kind, spec, model.state_dict(), config, head),
+            partial / WEIGHTS,
+            metadata={"format": "pt"},
+        )
+        write_json(partial / "config.json", config)
+        write_json(
+            partial / generations.NAME, generations.write_generation(generation, config, tokenizer.ends)
+        )
+        tokenizer.save(partial / "tokenizer.json")
+        if isinstance(tokenizer, Tokenizer):  # others say themselves what there is to say
+            write_json(partial / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
+        write_json(partial / "textmill.json", about)
+        named = {"chat_template.jinja": template} if template is not None else {}
+        for name, text in (named | dict(extra or {})).items():
+            write_text(partial / name, text)
+    return about
 
 
-def head_of(model: Any) -> HeadSpec | None:
+def head_of(model: nn.Module) -> HeadSpec | None:
     """What stands on a model in place of its output layer."""
     return model.head.spec if isinstance(model, Headed) else None
 
 
-def bare(model: Any) -> bool:
+def bare(model: nn.Module) -> bool:
     """Whether an encoder is its body alone: no layer guesses hidden tokens, and no head stands on it."""
     return isinstance(model, Encoder) and model.transform is None
 
@@ -208,10 +198,11 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
     )
 
 
-def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> nn.Module:
+def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> Model:
     """The model without storage. Raises DamagedError where it would have more blocks than there are tensors, or sizes
     that cannot be."""
-    blocks = getattr(spec, "layers", 0) + (getattr(spec, "decoder_layers", None) or 0)
+    blocks = 0 if isinstance(spec, NGramSpec) else spec.layers
+    blocks += spec.decoder_depth if isinstance(spec, EncoderDecoderSpec) else 0
     if blocks > len(stored.entries):
         raise DamagedError(f"asks for {blocks} blocks; there are {len(stored.entries)} tensors", where=where)
     try:
@@ -227,11 +218,11 @@ def _template(directory: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     path = directory / "tokenizer_config.json"
     config = read_table(path) if path.is_file() else {}
-    found = config.get("chat_template")
-    if isinstance(found, list):
-        named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) else None
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        named = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
+        template = named.get("default")
+    return template if isinstance(template, str) else None
 
 
 def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:
@@ -249,18 +240,18 @@ def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:
 
 
 def _own_specs(
-    about: Mapping[str, Any], found: ModelSpec, head: HeadSpec | None, where: Path
+    about: Mapping[str, Any], configured: ModelSpec, head: HeadSpec | None, where: Path
 ) -> tuple[ModelSpec, HeadSpec | None]:
     """Our own specs say more than config.json can (dropout, µP); they must agree on what can be computed."""
     try:
-        spec = schema.read(type(found), about["model"], str(where), "model")
+        spec = schema.read(type(configured), about["model"], str(where), "model")
         own = None if head is None else schema.read(type(head), about["head"], str(where), "head")
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no model ({error})", where=where) from error
     if head is not None and own is not None:
         head = dataclasses.replace(head, dropout=own.dropout)  # which no logit depends on
     here, there = (
-        computed(one) | {"pooler": None} for one in (spec, found)
+        computed(model) | {"pooler": None} for model in (spec, configured)
     )  # a head that reads none leaves it out
     if here != there or own != head:
         raise DamagedError(

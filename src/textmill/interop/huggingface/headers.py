@@ -106,19 +106,19 @@ def _entry(path: Path, name: str, value: Any) -> Entry:
 
 
 def _sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int and 0 <= one <= _LARGEST for one in value)
+    return isinstance(value, list) and all(type(size) is int and 0 <= size <= _LARGEST for size in value)
 
 
 def _check_places(path: Path, entries: Mapping[str, Entry], size: int) -> None:
     """Every byte belongs to one tensor."""
-    place = 0
+    end = 0
     for name, entry in sorted(entries.items(), key=lambda pair: (pair[1].begin, pair[1].end)):
-        if entry.begin != place:
-            what = "overlaps the one before" if entry.begin < place else "leaves a hole before it"
-            raise _damaged(path, f"{name!r} begins at {entry.begin} and {what}, which ends at {place}")
-        place = entry.end
-    if place != size:
-        raise _damaged(path, f"its tensors end at {place}, and it holds {size} bytes of them")
+        if entry.begin != end:
+            what = "overlaps the one before" if entry.begin < end else "leaves a hole before it"
+            raise _damaged(path, f"{name!r} begins at {entry.begin} and {what}, which ends at {end}")
+        end = entry.end
+    if end != size:
+        raise _damaged(path, f"its tensors end at {end}, and it holds {size} bytes of them")
 
 
 def _short(value: Any) -> str:

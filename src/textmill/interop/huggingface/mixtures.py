@@ -63,7 +63,7 @@ def write_mixture(
 
 def parts_of(directory: Path) -> list[Path]:
     """Where the parts of a mixture stand. Raises DamagedError when one is gone or is another model by now."""
-    found = []
+    parts = []
     try:
         named = [
             (str(part["path"]), str(part["sha256"])) for part in read_json(directory / "config.json")["parts"]
@@ -80,8 +80,8 @@ def parts_of(directory: Path) -> list[Path]:
             raise DamagedError(
                 "is another model than the one that was mixed", where=part, advice="mix the models again"
             )
-        found.append(part)
-    return found
+        parts.append(part)
+    return parts
 
 
 def gate_of(directory: Path) -> dict[str, Tensor]:

@@ -70,10 +70,10 @@ def files(directory: Path) -> dict[str, str]:
 
 
 def _modules(path: Path) -> list[Mapping[str, Any]]:
-    found = read_table(path, kind=list)
-    if not all(isinstance(module, dict) for module in found):
+    modules = read_table(path, kind=list)
+    if not all(isinstance(module, dict) for module in modules):
         raise DamagedError("is no list of modules", where=path)
-    return found
+    return modules
 
 
 def _pooling(path: Path) -> Pooling:
@@ -101,5 +101,5 @@ def _before(directory: Path) -> str:
     path = directory / "config_sentence_transformers.json"
     config = read_table(path) if path.is_file() else {}
     prompts = config.get("prompts")
-    found = prompts.get(config.get("default_prompt_name"), "") if isinstance(prompts, dict) else ""
-    return found if isinstance(found, str) else ""
+    prompt = prompts.get(config.get("default_prompt_name"), "") if isinstance(prompts, dict) else ""
+    return prompt if isinstance(prompt, str) else ""

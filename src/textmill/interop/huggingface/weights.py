@@ -17,7 +17,7 @@ from textmill.interop.huggingface.rules.rule import LAYER, Rule
 from textmill.interop.huggingface.rules.table import computed, head_rules, rules, spellings
 from textmill.interop.huggingface.stored import Stored
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import ModelSpec, NGramSpec
+from textmill.specs.model import ModelSpec, NGramSpec, TransformerSpec
 
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
@@ -39,7 +39,7 @@ def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object], head: HeadSp
 
     `textmill`, the kind of what nobody else publishes, keeps our names.
     """
-    if kind == OWN or isinstance(spec, NGramSpec):
+    if kind == OWN or not isinstance(spec, TransformerSpec):
         yield from (Rule(name, (name,)) for name in names)
         return
     known = {rule.ours: rule for rule in rules(kind, spec)}
@@ -47,9 +47,9 @@ def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object], head: HeadSp
         known |= {rule.ours: rule for rule in head_rules(kind, head.kind)}
     for name in names:
         inner = name if head is None else name.removeprefix(_BODY)
-        found = _BLOCK.match(inner)
-        block = found.group(2) if found else ""
-        pattern = f"{found.group(1)}.{LAYER}.{inner[found.end() :]}" if found else inner
+        numbered = _BLOCK.match(inner)
+        block = numbered.group(2) if numbered else ""
+        pattern = f"{numbered.group(1)}.{LAYER}.{inner[numbered.end() :]}" if numbered else inner
         yield known[pattern].named(name, block)
 
 
@@ -60,20 +60,22 @@ def published(
     config: Mapping[str, Any] | None = None,
     head: HeadSpec | None = None,
 ) -> dict[str, Tensor]:
-    """Our weights under the published names, each contiguous and with storage of its own; `config` is the config.json
-    they are written beside."""
+    """Weights of ours under their published names, each contiguous and with storage of its own.
+
+    config: the config.json they are written beside.
+    """
     result: dict[str, Tensor] = {}
     for rule in _rules(kind, spec, weights, head):
         result |= rule.publish(spec, weights[rule.ours], config or {})
     return result
 
 
-def apart(kind: str, spec: Any, stored: Stored) -> bool:
+def apart(kind: str, spec: ModelSpec, stored: Stored) -> bool:
     """Whether a file holds an output layer of its own, though its configuration says that it is the embedding.
 
     Where they differ the file is believed, as transformers 5 does; old files hold the same twice.
     """
-    if kind == OWN or isinstance(spec, NGramSpec) or not spec.tied:
+    if kind == OWN or not isinstance(spec, TransformerSpec) or not spec.tied:
         return False
     by_name = {rule.ours: rule for rule in rules(kind, spec)}
     pair = [_find(kind, by_name[f"{name}.weight"], 0, stored) for name in ("embedding", "output")]
@@ -107,7 +109,7 @@ def ours(
     Raises DamagedError where a tensor is missing, or has another shape or another kind of numbers than the model asks
     for; all are looked at before the first is read.
     """
-    found: list[tuple[Rule, list[str]]] = []
+    sources: list[tuple[Rule, list[str]]] = []
     missing: list[str] = []
     for rule in _rules(kind, spec, shapes, head):
         names = [_find(kind, rule, part, stored) for part in range(len(rule.theirs))]
@@ -124,13 +126,14 @@ def ours(
         present = [name for name in names if name is not None]
         if not isinstance(spec, NGramSpec):  # how long a table is, the file alone knows
             _check(rule, spec, shapes[rule.ours], present, stored, config)
-        found.append((rule, present))
+        sources.append((rule, present))
     _check_heads(missing, shapes, stored)
     state = {
-        rule.ours: _take(rule, [stored.load(name) for name in names], config, dtype) for rule, names in found
+        rule.ours: _take(rule, [stored.load(name) for name in names], config, dtype)
+        for rule, names in sources
     }
-    used = {name for _, names in found for name in names}
-    copies = {spelling for rule, _ in found for one in rule.also for spelling in spellings(kind, one)}
+    used = {name for _, names in sources for name in names}
+    copies = {spelling for rule, _ in sources for name in rule.also for spelling in spellings(kind, name)}
     left = set(stored.entries) - used - copies
     ignored = tuple(sorted(name for name in left if not computed(kind, name)))
     return Taken(state, tuple(missing), ignored)
@@ -142,7 +145,12 @@ def _take(rule: Rule, parts: list[Tensor], config: Mapping[str, Any], dtype: tor
 
 
 def _check(
-    rule: Rule, spec: Any, shape: torch.Size, names: list[str], stored: Stored, config: Mapping[str, Any]
+    rule: Rule,
+    spec: ModelSpec,
+    shape: torch.Size,
+    names: list[str],
+    stored: Stored,
+    config: Mapping[str, Any],
 ) -> None:
     wanted = rule.stored_shapes(spec, tuple(shape), config)
     for name, asked in zip(names, wanted, strict=True):

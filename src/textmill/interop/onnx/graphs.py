@@ -37,13 +37,13 @@ from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
-from textmill.nn import reach
+from textmill.nn import attention_mask
 from textmill.nn.cache import CacheState, LayerCache, Source
 
 FORMAT = 1  # of onnx.json
 TOLERANCE = 1e-4  # of logits
 _LARGE = (
-    1_500_000_000  # bytes of weights from which they lie beside the graph: a protobuf holds two gigabytes
+    1_500_000_000  # bytes: more weights than this lie beside the graph, as a protobuf holds two gigabytes
 )
 _PAST, _NEW, _READ = 5, 3, 4  # sizes the graphs are drawn at; they serve all others
 Names = tuple[str, ...]
@@ -89,7 +89,7 @@ class _StepAfterSource(_Step):
     def forward(  # type: ignore[override]
         self, ids: Tensor, mask: Tensor, source_mask: Tensor, source: list[Tensor], past: list[Tensor]
     ) -> tuple[Tensor, ...]:
-        seen = reach.across(source_mask.bool())
+        seen = attention_mask.across(source_mask.bool())
         return self._step(ids, mask, past, [Source(LayerCache(*pair), seen) for pair in _pairs(source)])
 
 
@@ -130,7 +130,7 @@ def _flat(layers: Sequence[LayerCache]) -> tuple[Tensor, ...]:
 
 def _writes_logits(model: Encoder) -> bool:
     """Whether an encoder has its output layer: sentence encoders are published without."""
-    return getattr(model, "transform", None) is not None
+    return model.transform is not None
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _encoder_decoder(model: EncoderDecoder) -> list[_Graph]:
 
 def _encoder(model: Encoder | Headed) -> list[_Graph]:
     inputs = [_ids("input_ids", _READ, "tokens"), _ids("attention_mask", _READ, "tokens")]
-    if getattr(model.spec, "segments", 0):
+    if model.spec.segments:
         inputs.append(_ids("token_type_ids", _READ, "tokens"))
     outputs: Names = ("logits",)
     if isinstance(model, Encoder):
@@ -221,7 +221,7 @@ def _graphs(model: Any) -> list[_Graph]:
     )
 
 
-def write_onnx(published: Pretrained, path: Path | str) -> dict[str, Any]:
+def write_onnx(pretrained: Pretrained, path: Path | str) -> dict[str, Any]:
     """Write the directory `path`: graphs, tokenizer, onnx.json; whole or not at all. Returns what onnx.json says.
 
     Weights are float32. The graphs are run in onnxruntime before the directory takes its name: alone, padded, and
@@ -233,28 +233,28 @@ def write_onnx(published: Pretrained, path: Path | str) -> dict[str, Any]:
     ]
     if missing:
         raise TextmillError(f"ONNX needs {' and '.join(missing)}", advice="pip install 'textmill[export]'")
-    model = published.model
+    model = pretrained.model
     if next(model.parameters()).dtype != torch.float32:
         model = copy.deepcopy(model).float()
     model = model.eval()
     graphs = _graphs(model)
-    with atomic_directory(Path(path)) as place:
+    with atomic_directory(Path(path)) as partial:
         for graph in graphs:
-            _draw(graph, place / graph.name)
-        published.tokenizer.save(place / "tokenizer.json")
-        about = _about(published, graphs)
-        write_json(place / runtime.ABOUT, about)
-        _check(model, place)
+            _draw(graph, partial / graph.name)
+        pretrained.tokenizer.save(partial / "tokenizer.json")
+        about = _about(pretrained, graphs)
+        write_json(partial / runtime.ABOUT, about)
+        _check(model, partial)
     return about
 
 
-def _about(published: Pretrained, graphs: list[_Graph]) -> dict[str, Any]:
-    tokenizer = published.tokenizer
-    spec: Any = published.model.spec
+def _about(pretrained: Pretrained, graphs: list[_Graph]) -> dict[str, Any]:
+    tokenizer = pretrained.tokenizer
+    spec: Any = pretrained.model.spec
     about = {
         "format": FORMAT,
         "kind": spec.kind,
-        "vocabulary": published.model.vocabulary,
+        "vocabulary": pretrained.model.vocabulary,
         "context": spec.context,
         "key_heads": spec.key_heads,
         "head_width": spec.head_width,
@@ -262,7 +262,7 @@ def _about(published: Pretrained, graphs: list[_Graph]) -> dict[str, Any]:
         "end": tokenizer.end,
         "pad": tokenizer.pad,
     }
-    start = getattr(spec, "start", None)
+    start = spec.start
     return about if start is None else about | {"start": start}
 
 
@@ -292,20 +292,19 @@ def _draw(graph: _Graph, path: Path) -> None:
 
 
 @torch.no_grad()
-def _check(model: Any, place: Path) -> None:
+def _check(model: Any, directory: Path) -> None:
     """Raise TextmillError where the graphs do not give the model's logits."""
-    exported = runtime.OnnxModel.load(place)
+    exported = runtime.OnnxModel.load(directory)
     draw = torch.Generator().manual_seed(0)
     delta = 0.0
     for length in (7, 1):
         batch = _padded(model, length, draw)
         mask = batch.mask
         assert mask is not None
-        expected, found = _result(model, batch), exported(batch)
-        per_token = expected.ndim == 3
-        delta = max(
-            delta, _distance(expected[mask] if per_token else expected, found[mask] if per_token else found)
-        )
+        expected, logits = _result(model, batch), exported(batch)
+        if expected.ndim == 3:  # a row for each token: those of padding are nobody's
+            expected, logits = expected[mask], logits[mask]
+        delta = max(delta, _distance(expected, logits))
         if exported.writes:
             logits, state = exported.begin(batch, 2 * length + 2)
             expected, reference = model.begin(batch, 2 * length + 2)
@@ -318,7 +317,7 @@ def _check(model: Any, place: Path) -> None:
     if not delta <= TOLERANCE:  # NaN too
         raise TextmillError(
             f"the graphs differ from the model by {delta:.1e} in a logit",
-            where=place.name,
+            where=directory.name,
             advice="please report this, with the model's config.json",
         )
 
@@ -328,11 +327,11 @@ def _result(model: Any, batch: Batch) -> Tensor:
     return model.hidden(batch) if bare else model(batch)
 
 
-def _distance(expected: Tensor, found: Tensor) -> float:
+def _distance(expected: Tensor, exported: Tensor) -> float:
     """The largest difference, that of logits beyond ±8 scaled down: float32 has 7 digits, and thirty layers of it
     leave SmolLM2's own logits, up to 36, 2e-4 from those of float64."""
     scale = max(1.0, float(expected.abs().max()) / 8)
-    return float((expected - found).abs().max()) / scale
+    return float((expected - exported).abs().max()) / scale
 
 
 def _padded(model: Any, length: int, draw: torch.Generator) -> Batch:

@@ -140,8 +140,8 @@ class OnnxModel:
         mask = torch.ones_like(batch.source) if batch.source_mask is None else batch.source_mask.long()
         reader = self.sessions[0]
         names = [given.name for given in reader.get_outputs()]
-        found = reader.run(names, {"input_ids": batch.source.numpy(), "attention_mask": mask.numpy()})
-        return dict(zip(names, found, strict=True)) | {"source_mask": mask.numpy()}
+        source = reader.run(names, {"input_ids": batch.source.numpy(), "attention_mask": mask.numpy()})
+        return dict(zip(names, source, strict=True)) | {"source_mask": mask.numpy()}
 
 
 def _real(batch: Batch) -> Tensor:

@@ -143,9 +143,9 @@ def agreement(ids: np.ndarray, order: np.ndarray, shared: np.ndarray, end: int, 
         order[at].astype(np.int64) for at in (pairs, pairs - 1)
     )  # signed: before the first comes the last
     pairs = pairs[(document[one] != document[other]) & (ids[one - 1] != ids[other - 1])]
-    found, known = np.empty(most + 1), 0.5
+    escapes, known = np.empty(most + 1), 0.5
     for length in range(most + 1):
         both = pairs[(shared[pairs] >= length) & (lonely[pairs] < length)]
         alike = np.count_nonzero(shared[both] > length)
-        found[length] = known = (alike + 2 * known) / (len(both) + 2)
-    return found
+        escapes[length] = known = (alike + 2 * known) / (len(both) + 2)
+    return escapes

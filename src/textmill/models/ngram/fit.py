@@ -35,12 +35,12 @@ def fit(
     counts = ngram_counts.count(ids, order, vocabulary, end, spec.order, shared)
     smoothed = smooth(counts, spec)
     tables = {"unigram": _floats(smoothed.unigram, dtype), "end": torch.tensor([end])}
-    for place, level in enumerate(counts.levels):
+    for index, level in enumerate(counts.levels):
         tables |= {
-            f"levels.{place}.tokens": torch.from_numpy(level.tokens),
-            f"levels.{place}.starts": torch.from_numpy(level.starts),
-            f"levels.{place}.alpha": _floats(smoothed.alpha[place], dtype),
-            f"levels.{place}.gamma": _floats(smoothed.gamma[place], dtype),
+            f"levels.{index}.tokens": torch.from_numpy(level.tokens),
+            f"levels.{index}.starts": torch.from_numpy(level.starts),
+            f"levels.{index}.alpha": _floats(smoothed.alpha[index], dtype),
+            f"levels.{index}.gamma": _floats(smoothed.gamma[index], dtype),
         }
     if endless:
         alike = ngram_counts.agreement(ids, order, shared, end, _ESCAPES)

@@ -7,6 +7,12 @@ Every method here comes out in one form. With h a context and h' the same withou
 with alpha = 0 for an n-gram that was not seen and gamma = 1 for a context that was not, down to P(w), a number for
 each id of the vocabulary, none of them 0. (A method that backs off instead of interpolating has alpha(h, w) =
 P(w | h) - gamma(h) · P(w | h') for what was seen.)
+
+Say "the mill" was seen 4 times, 3 of them before "turns" and once before "stands", Kneser-Ney takes a discount of 0.5
+off each count, and after "mill" alone P(turns) = 0.4 and P(grinds) = 0.1. Then
+
+    alpha(the mill, turns) = (3 - 0.5) / 4 = 0.625,  gamma(the mill) = 2 · 0.5 / 4 = 0.25
+    P(turns | the mill) = 0.625 + 0.25 · 0.4 = 0.725,  P(grinds | the mill) = 0 + 0.25 · 0.1 = 0.025
 """
 
 from __future__ import annotations
@@ -96,9 +102,9 @@ def modified_discounts(adjusted: np.ndarray) -> np.ndarray:
     n = [np.count_nonzero(adjusted == number) for number in range(1, 5)]
     if all(n):
         ratio = n[0] / (n[0] + 2 * n[1])
-        found = np.array([i - (i + 1) * ratio * n[i] / n[i - 1] for i in (1, 2, 3)])
-        if (found > 0).all() and (found <= (1, 2, 3)).all():
-            return found
+        taken = np.array([i - (i + 1) * ratio * n[i] / n[i - 1] for i in (1, 2, 3)])
+        if (taken > 0).all() and (taken <= (1, 2, 3)).all():
+            return taken
     return np.array([0.5, 1.0, 1.5])
 
 
@@ -161,8 +167,8 @@ def good_turing(counts: np.ndarray) -> np.ndarray:
     share = (_GOOD_TURING + 1) * n[-1] / n[0]
     if share >= 1:
         return fallback
-    found = ((r + 1) * np.array(n[1:]) / (r * np.array(n[:-1])) - share) / (1 - share)
-    return np.append(found, 1.0) if (found > 0).all() and (found < 1).all() else fallback
+    ratios = ((r + 1) * np.array(n[1:]) / (r * np.array(n[:-1])) - share) / (1 - share)
+    return np.append(ratios, 1.0) if (ratios > 0).all() and (ratios < 1).all() else fallback
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -172,10 +178,10 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def probabilities(smoothed: Smoothed, levels: list[Level]) -> list[np.ndarray]:
     """P of the last token of every n-gram of length 1, 2, … after the others."""
-    found = [smoothed.unigram]
+    by_length = [smoothed.unigram]
     for level, alpha, gamma in zip(levels, smoothed.alpha, smoothed.gamma, strict=True):
-        found.append(alpha + gamma[level.parents] * found[-1][level.suffixes])
-    return found
+        by_length.append(alpha + gamma[level.parents] * by_length[-1][level.suffixes])
+    return by_length
 
 
 METHODS: dict[str, Callable[[Counts, NGramSpec], Smoothed]] = {

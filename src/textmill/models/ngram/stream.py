@@ -14,9 +14,9 @@ from textmill.models.ngram.tables import Tables, first_not_under, ragged
 
 FIELDS = 4  # what is kept of a position's longest context: low, high, tokens, followers
 _FOLLOWERS = 32  # different next tokens are counted up to here
-Found = list[
+Stretches = list[
     tuple[int, Tensor, Tensor, Tensor]
-]  # by rising length: the length, positions (rising), low, high
+]  # by rising length: length, positions (rising), low, high
 
 
 class Stream(Tables):
@@ -39,7 +39,7 @@ class Stream(Tables):
     def __init__(self) -> None:
         super().__init__("ids", "order", "first", "escape", "end")
 
-    def follow(self, inputs: Tensor, linked: Tensor, real: Tensor, longest: int) -> Found:
+    def follow(self, inputs: Tensor, linked: Tensor, real: Tensor, longest: int) -> Stretches:
         """The stretches of all contexts that end at each of (B, T) positions.
 
         linked: (B, T) bool, whether a position goes on from the one before; real: (B, T) bool. A context that stands
@@ -50,17 +50,17 @@ class Stream(Tables):
         sizes = torch.zeros_like(tokens)  # of the stretches of one length, by position
         at = real.flatten().nonzero().squeeze(1)
         low, high = self._begin(tokens[at])
-        found: Found = []
+        stretches: Stretches = []
         for length in range(1, longest + 1):
             alive = high > low
             at, low, high = at[alive], low[alive], high[alive]
             if not len(at):
                 break
-            found.append((length, at, low, high))
+            stretches.append((length, at, low, high))
             after = at + 1
             goes = after < len(tokens)
             goes &= joined[after.clamp(max=len(tokens) - 1)]
-            before, (after, first, last) = at[goes], (one[goes] for one in (after, low, high))
+            before, (after, first, last) = at[goes], (each[goes] for each in (after, low, high))
             first, last = self.after(first, last, torch.full_like(after, length), tokens[after])
             last = torch.where(tokens[after] == self.end, first, last)
             sizes[at] = high - low
@@ -68,7 +68,7 @@ class Stream(Tables):
             longer[after] = last - first
             new = longer[before] != sizes[before]
             at, low, high = after[new], first[new], last[new]
-        return found
+        return stretches
 
     def step(self, ranges: Tensor, tokens: Tensor, longest: int) -> Tensor:
         """Stretches (B, L, 2) of a row's contexts of 1, 2, … tokens, after one more token (B,): (B, L + 1, 2)."""
@@ -103,10 +103,10 @@ class Stream(Tables):
         inside = at < len(self.ids)
         return torch.where(inside, self.ids[torch.where(inside, at, 0)].long(), -1)
 
-    def longest(self, found: Found, positions: int, shortest: int) -> Tensor:
+    def longest(self, stretches: Stretches, positions: int, shortest: int) -> Tensor:
         """(N, 4): the longest context of each position, if it has `shortest` tokens or more; else zeros."""
         kept = torch.zeros(positions, FIELDS, dtype=torch.int64, device=self.ids.device)
-        for length, at, low, high in found:
+        for length, at, low, high in stretches:
             if length >= shortest:
                 kept[at, :3] = torch.stack([low, high, torch.full_like(low, length)], -1)
         here = kept[:, 1] > 0
@@ -117,14 +117,14 @@ class Stream(Tables):
         """(n,): how many different tokens come after each context, up to 32."""
         count = torch.ones_like(low)
         which = (high - low > 1).nonzero().squeeze(1)
-        place, stop = low[which], high[which]
+        start, stop = low[which], high[which]
         for _ in range(_FOLLOWERS - 1):
             if not len(which):
                 break
-            tokens = self.next(place, length[which])
-            place = self.after(place, stop, length[which], tokens)[1]
-            alive = place < stop
-            which, place, stop = which[alive], place[alive], stop[alive]
+            tokens = self.next(start, length[which])
+            start = self.after(start, stop, length[which], tokens)[1]
+            alive = start < stop
+            which, start, stop = which[alive], start[alive], stop[alive]
             count[which] += 1
         return count
 

@@ -78,6 +78,7 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
     """
     from textmill.data import tokens
     from textmill.interop.load import load
+    from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
     from textmill.objectives.text_evaluation import language_model
     from textmill.text.document import Document
@@ -85,7 +86,7 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
 
     directory = locate_model(workspace, target)
     published = load(directory)
-    if not hasattr(published.model, "begin") or published.spec.kind in READ_AND_WRITE:
+    if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):
         raise TextmillError(
             "does not go on with text, so plain files cannot tell how good it is",
             where=directory,

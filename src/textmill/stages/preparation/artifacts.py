@@ -64,13 +64,19 @@ class Collection:
     def __post_init__(self) -> None:
         """Raises RecipeError when a file that a step reads is missing."""
         spec, base = self.recipe.corpus, Path.cwd()
-        self.inputs = [list(pair) for source in spec.sources for pair in table.fingerprint(source, base)]
+        self.inputs: list[list[str]] = []
+        self.libraries: dict[str, str] = {}
+        for source in spec.sources:
+            found = table.fingerprint(source, base)
+            self.inputs += map(list, found)
+            self.libraries |= table.libraries(source, (place for place, _ in found))
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
 
     def decides(self) -> dict[str, Any]:
-        """The recipe's corpus table, the hashes of all that is read, and what is to be left out."""
-        decided = schema.write(self.recipe.corpus) | {"inputs": content_id(json.dumps(self.inputs))}
+        """The recipe's corpus table, the hashes of all that is read, what reads it, and what is to be left out."""
+        decided = schema.write(self.recipe.corpus) | {"libraries": self.libraries}
+        decided["inputs"] = content_id(json.dumps(self.inputs))
         return decided | ({"forgotten": value_id(sorted(self.forgotten))} if self.forgotten else {})
 
     @property

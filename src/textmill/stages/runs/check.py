@@ -6,6 +6,7 @@ Preparing is part of it, since the answer needs the data; what is prepared is wh
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.console import amount
@@ -75,7 +76,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "tokens_per_second": timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
-        "batch_tokens": getattr(recipe.objective, "batch_tokens", None),
+        "batch_tokens": recipe.objective.batch_tokens,
         "train_tokens": data.texts("train").tokens,
         "epochs": recipe.training.steps / data.loader().steps_per_epoch,
         "mask": _mask(data),
@@ -100,11 +101,19 @@ def seconds_per_step(data: RunData) -> float:
     return _timing(data, compute, fitting(data, compute)).seconds_per_step
 
 
-def _model_and_losses(data: RunData, compute: Compute, fit: Fit) -> tuple[Any, Any]:
+def _model_and_losses(data: RunData, fit: Fit) -> tuple[Any, Any]:
+    recipe = data.recipe
+    losses = data.objective.losses(recipe.objective, sequence=recipe.sequence, chunk=fit.loss_chunk)
+    return data.model(), losses
+
+
+def _recomputing(data: RunData, compute: Compute, fit: Fit) -> AbstractContextManager[None]:
+    """Steps made inside compute as many blocks again as those of the run would."""
+    from textmill.nn import mode
     from textmill.training import memory
 
-    recipe, model = data.recipe, data.model()
-    model.recomputed_blocks = memory.recomputed_blocks(
+    recipe = data.recipe
+    number = memory.recomputed_blocks(
         recipe.trained,
         recipe.training,
         data.vocabulary,
@@ -113,37 +122,39 @@ def _model_and_losses(data: RunData, compute: Compute, fit: Fit) -> tuple[Any, A
         loss_chunk=fit.loss_chunk,
         precision=compute.precision,
     )
-    return model, data.objective.losses(recipe.objective, sequence=recipe.sequence, chunk=fit.loss_chunk)
+    return mode.computing(recomputed_blocks=number)
 
 
 def _timing(data: RunData, compute: Compute, fit: Fit) -> Any:
     from textmill.training import preflight
 
-    model, losses = _model_and_losses(data, compute, fit)
-    return preflight.measure(
-        model,
-        losses.training,
-        data.loader(),
-        data.recipe.training,
-        compute,
-        micro_batch=fit.micro_batch,
-        count=losses.count,
-    )
+    model, losses = _model_and_losses(data, fit)
+    with _recomputing(data, compute, fit):
+        return preflight.measure(
+            model,
+            losses.training,
+            data.loader(),
+            data.recipe.training,
+            compute,
+            micro_batch=fit.micro_batch,
+            count=losses.count,
+        )
 
 
 def _sweep(data: RunData, compute: Compute, fit: Fit) -> dict[str, Any]:
     from textmill.training import preflight
 
-    model, losses = _model_and_losses(data, compute, fit)
-    found = preflight.learning_rate_range(
-        model,
-        losses.training,
-        data.loader(),
-        data.recipe.training,
-        compute,
-        micro_batch=fit.micro_batch,
-        count=losses.count,
-    )
+    model, losses = _model_and_losses(data, fit)
+    with _recomputing(data, compute, fit):
+        found = preflight.learning_rate_range(
+            model,
+            losses.training,
+            data.loader(),
+            data.recipe.training,
+            compute,
+            micro_batch=fit.micro_batch,
+            count=losses.count,
+        )
     curve = list(zip(found.rates, found.losses, strict=True))
     return {"curve": curve, "suggestion": found.suggestion, "highest": found.highest}
 
@@ -184,7 +195,7 @@ def _mask(data: RunData) -> list[dict[str, Any]]:
 def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
     found, recipe = _data_findings(data), data.recipe
-    if getattr(recipe.model, "pooler", False) and not getattr(recipe.objective, "next_sentence", True):
+    if recipe.model.pooler and recipe.objective.next_sentence is False:
         text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
         found.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:

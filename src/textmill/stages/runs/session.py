@@ -22,6 +22,7 @@ from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.data.loader import AnyLoader
+from textmill.nn import mode
 from textmill.specs.recipe import Recipe
 from textmill.stages.runs.board import Board, NoBoard
 from textmill.stages.workspace.interrupt import Stop
@@ -134,7 +135,7 @@ class Session:
             precision=self.compute.precision,
             ranks=self.world.size,
         )
-        self.model.recomputed_blocks = recomputed  # type: ignore[assignment]
+        forcing = forcing_by_step(self.recipe.objective, training.steps)
         results = train(
             self.model,
             self._losses().training,
@@ -148,7 +149,10 @@ class Session:
             world=self.world,
             autocast=self.compute.autocast,
             count=self._losses().count,
-            before=self._before_step(),
+            during=lambda step: mode.computing(
+                recomputed_blocks=recomputed,
+                teacher_forcing=self.data.objective.teacher_forcing(recipe.objective, step, training.steps),
+            ),
         )
         for result in results:
             self._account(result)
@@ -174,10 +178,6 @@ class Session:
         return self.data.objective.losses(
             recipe.objective, sequence=recipe.sequence, chunk=self.progress.loss_chunk
         )
-
-    def _before_step(self) -> Callable[[int], None] | None:
-        make, recipe = self.data.objective.before_step, self.recipe
-        return None if make is None else make(self.model, recipe.objective, recipe.training.steps)
 
     def _account(self, result: StepResult) -> None:
         progress = self.progress

@@ -122,7 +122,7 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
     from textmill.training import memory
 
     recipe, vocabulary, longest = data.recipe, data.vocabulary, data.longest
-    training, most = recipe.training, getattr(recipe.objective, "batch_tokens", None)
+    training, most = recipe.training, recipe.objective.batch_tokens
     if most is None:
         return memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
     # A batch of so many tokens is at its largest as rows of the longest; where those fit, any of its batches does.
@@ -170,7 +170,7 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
     if compute.compile:
         device.compile_blocks(model)
     if world.sharded:
-        distributed.shard(model, world, list(getattr(model, "blocks", ())), bf16=compute.precision == "bf16")
+        distributed.shard(model, world, bf16=compute.precision == "bf16")
     return model
 
 

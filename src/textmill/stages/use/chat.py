@@ -13,11 +13,10 @@ from textmill.tokenization.chat import template as templates
 from textmill.tokenization.chat.template import ChatTemplate
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from textmill.decoding.stream import TextPiece
+    from textmill.models.model import Generator
     from textmill.models.pretrained import Pretrained
-    from textmill.tokenization.load import AnyTokenizer
+    from textmill.tokenization.protocol import AnyTokenizer
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 
@@ -37,7 +36,7 @@ class Conversation:
     shorter than the conversation; they stay in `messages`.
     """
 
-    model: nn.Module
+    model: Generator
     tokenizer: AnyTokenizer
     template: ChatTemplate
     spec: GenerationSpec
@@ -47,10 +46,10 @@ class Conversation:
 
     def __post_init__(self) -> None:
         from textmill.decoding.decode import searches
-        from textmill.decoding.prefix_cache import Recall
+        from textmill.decoding.prefix_cache import PrefixCache
 
         self.ends = self.template.ends(self.tokenizer)
-        self._reader = self.model if searches(self.spec) else Recall(self.model)
+        self._reader = self.model if searches(self.spec) else PrefixCache(self.model)
 
     def system(self, text: str) -> None:
         """Begin anew, with a system message. Raises TextmillError when the template takes none."""

@@ -51,10 +51,10 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
 
     from textmill.data.batch import Batch
     from textmill.objectives.loss import token_nats
-    from textmill.tokenization.load import MarianTokenizer
+    from textmill.tokenization.load import PretrainedTokenizer, Tokenizer
 
     tokenizer = model.tokenizer
-    if not model.writes or model.reads_source or isinstance(tokenizer, MarianTokenizer):
+    if not model.writes or model.reads_source or not isinstance(tokenizer, (PretrainedTokenizer, Tokenizer)):
         raise TextmillError(
             f"a model of kind {model.spec.kind!r} does not go on with text, so it gives no token of one a probability"
         )

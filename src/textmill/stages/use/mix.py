@@ -22,9 +22,8 @@ from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from textmill.models.mixture import Mixture
+    from textmill.models.model import Model
     from textmill.training.mixing import Evidence
 
 FIT_TOKENS, TEST_TOKENS = 50_000, 200_000
@@ -125,7 +124,7 @@ def beside(
     plain = NGram(NGramSpec(order=order), endless.vocabulary)
     kept = {name: table for name, table in endless.state_dict().items() if not name.startswith("stream.")}
     plain.load_state_dict(kept)
-    parts: dict[str, nn.Module] = {
+    parts: dict[str, Model] = {
         OWN: best_weights(run).build(data),
         f"{order}-gram, modified Kneser-Ney": plain.eval(),
         "∞-gram": endless,
@@ -136,7 +135,7 @@ def beside(
 
 
 def mix_models(
-    parts: Mapping[str, nn.Module],
+    parts: Mapping[str, Model],
     data: RunData,
     workspace: Workspace,
     *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
@@ -19,13 +19,12 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from textmill.decoding.prompt import Prompt
     from textmill.index.search import Index
+    from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
     from textmill.specs.model import MixtureSpec, ModelSpec
-    from textmill.tokenization.load import AnyTokenizer
+    from textmill.tokenization.protocol import AnyTokenizer
 
 
 class LanguageModel:
@@ -46,10 +45,10 @@ class LanguageModel:
         from textmill.interop.load import load
 
         self.path = locate_model(workspace, target)
-        self._workspace, self._target, self._weights, self._rows = workspace, target, weights, 1
+        self._workspace, self._target, self._weights = workspace, target, weights
         model = load(self.path)
-        self._layout = prepare(model.model, weights)  # as it is laid out for `_rows` rows
-        self.pretrained: Pretrained = model
+        self.pretrained: Pretrained = replace(model, model=prepare(model.model, weights))
+        self._layouts = {1: self.pretrained.model}  # by the rows that are decoded together
 
     @property
     def tokenizer(self) -> AnyTokenizer:
@@ -67,7 +66,7 @@ class LanguageModel:
         return self.pretrained.generation
 
     @property
-    def lineage(self) -> Mapping[str, str]:
+    def lineage(self) -> Mapping[str, Any]:
         """What it was made from: the hashes of its weights, tokens, tokenizer and corpus; empty for other people's."""
         return self.pretrained.info.get("lineage", {})
 
@@ -102,6 +101,7 @@ class LanguageModel:
         """The same piece by piece, as the text becomes certain. Arguments and errors as in `generate`."""
         from textmill.decoding.prompt import of_text
         from textmill.decoding.stream import generate_text
+        from textmill.models.model import Generator
 
         if not self.pretrained.writes:
             raise TextmillError(
@@ -119,6 +119,7 @@ class LanguageModel:
         ahead = speculation(spec.speculate, self._corpus)
         together = len(texts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
         model = self._laid_out(min(together, 32 * spec.beams))
+        assert isinstance(model, Generator)
         pieces = generate_text(model, self.tokenizer, given, spec, samples=samples, speculation=ahead)
         return Stream(pieces, texts, samples, ahead, self._run())
 
@@ -150,10 +151,13 @@ class LanguageModel:
 
         Raises TextmillError when the model holds none.
         """
-        if not self.pretrained.writes or self.pretrained.reads_source:
+        from textmill.models.model import Generator, SourceReader
+
+        model = self.pretrained.model
+        if not isinstance(model, Generator) or isinstance(model, SourceReader):
             raise TextmillError(f"a model of kind {self.spec.kind!r} holds no conversations", where=self.path)
         talk = chats.Conversation(
-            model=self._laid_out(1),
+            model=model,
             tokenizer=self.tokenizer,
             template=chats.template_of(
                 self.pretrained, self.path, None if template is None else Path(template)
@@ -174,27 +178,24 @@ class LanguageModel:
         Raises RecipeError for another pooling, TextmillError when the model has no states.
         """
         how = embeddings.settings(self.path, pooling, normalise)
-        return embeddings.embed(self._ready(), [texts] if isinstance(texts, str) else list(texts), how)
+        return embeddings.embed(self.pretrained, [texts] if isinstance(texts, str) else list(texts), how)
 
     def logprobs(self, text: str) -> logprobs.Logprobs:
         """How likely each token of a text is after those before it. Raises TextmillError when the text is longer than
         the model reads, or the model does not go on with text."""
-        return logprobs.logprobs(self._ready(), text)
+        return logprobs.logprobs(self.pretrained, text)
 
     def _spec(self, options: GenerationOptions) -> GenerationSpec:
         return schema.read(GenerationSpec, schema.write(self.generation) | dict(options), "options")
 
-    def _ready(self) -> Pretrained:
-        """The model with the weights that were asked for."""
-        return replace(self.pretrained, model=self._laid_out(1))
-
-    def _laid_out(self, rows: int):
-        """The model for decoding so many rows together; what it was laid out for last is kept."""
+    def _laid_out(self, rows: int) -> Model:
+        """The model for decoding so many rows together; beside that for one, the last is kept."""
         from textmill.decoding.layout import prepare
 
-        if self._weights == "fp32" and rows != self._rows:
-            self._rows, self._layout = rows, prepare(self.pretrained.model, rows=rows)
-        return self._layout
+        rows = rows if self._weights == "fp32" else 1  # others have one layout
+        if rows not in self._layouts:
+            self._layouts = {1: self.pretrained.model, rows: prepare(self.pretrained.model, rows=rows)}
+        return self._layouts[rows]
 
     def _fits(self, prompts: Sequence[Prompt]) -> None:
         for number, prompt in enumerate(prompts):

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.models import build as table
+from textmill.models.model import Model
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.training import checkpoint
@@ -24,7 +23,7 @@ class Weights:
     step: int
     id: str
 
-    def build(self, data: RunData) -> nn.Module:
+    def build(self, data: RunData) -> Model:
         """The model with these weights, in evaluation mode. Raises DamagedError when they are not as written."""
         saved = checkpoint.load(self.path)
         model = table.empty(data.recipe.model, data.vocabulary, data.head)

@@ -16,7 +16,6 @@ from textmill.base.errors import TextmillError
 from textmill.specs.cleaning import ChineseStep
 from textmill.text.scripts import HANZI, is_chinese
 
-Punctuation = Literal["keep", "full", "half"]
 Script = Literal["keep", "simplified", "traditional"]
 
 

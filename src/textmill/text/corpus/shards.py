@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
 _GROUP_ROWS, _GROUP_BYTES = 4096, 8 << 20
 _SHARD_ROWS, _SHARD_BYTES = 262_144, 256 << 20
 _LEVEL = 3  # of zstd
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 class _Part:
@@ -39,9 +40,7 @@ class _Part:
         self.shards: list[dict[str, Any]] = []
 
     def add(self, document: Document) -> None:
-        metadata = json.dumps(
-            dict(document.metadata), ensure_ascii=False, sort_keys=True, separators=(",", ":")
-        )
+        metadata = _JSON.encode(dict(document.metadata))
         self._rows.append((document.id, list(document.texts.items()), document.source, metadata))
         size = document.bytes
         self._bytes += size

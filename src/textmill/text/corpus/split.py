@@ -32,7 +32,7 @@ _WAITING = 1 << 16  # documents between two packings of their times
 
 
 def share(name: str) -> float:
-    """Where a document id falls in [0, 1), uniformly."""
+    """A number in [0, 1) that follows from a document id, uniform over ids."""
     digest = hashlib.blake2b(_SALT + name.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") / 2**64
 

@@ -50,9 +50,10 @@ class Tally:
 
     def keep(self, document: Document) -> None:
         """Count a document that stays."""
-        size, told = document.bytes, document.metadata
+        size, told = 0, document.metadata
         for role, text in document.texts.items():
-            self.texts.add(role, utf8_size(text))
+            self.texts.add(role, of_this := utf8_size(text))
+            size += of_this
         self.kept += 1
         self.kept_bytes += size
         self.endings.add(ending(document.source) or "(none)", size)

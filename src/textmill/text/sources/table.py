@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import importlib.metadata
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from textmill.specs.corpus import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
 from textmill.text.document import Item, Rejected
 from textmill.text.sources import dataset, local, python_stdlib
+from textmill.text.sources.formats.table import pages_in
 from textmill.text.sources.web import source as web
 
 
@@ -67,6 +70,19 @@ def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
             path, place = item
             found.append((place, _content(path)))
     return sorted(found)
+
+
+def libraries(source: Source, places: Iterable[str]) -> dict[str, str]:
+    """The versions of what decides the documents of a source beside its inputs: the tables of Unicode and, where one
+    of these places may hold a page, the parsers of HTML and PDF."""
+    found = {"unicode": unicodedata.unidata_version}
+    if isinstance(source, WebSource) or any(map(pages_in, places)):
+        for name in ("resiliparse", "pypdfium2"):
+            try:
+                found[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                found[name] = "missing"
+    return found
 
 
 def _content(path: Path) -> str:

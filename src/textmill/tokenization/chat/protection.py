@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 _NONCHARACTER = "\ufdd0"  # Unicode promises never to give it a meaning
 _WRITER = "assistant"

@@ -19,7 +19,7 @@ from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.tokenization import json_read
 from textmill.tokenization.chat.protection import Protection
-from textmill.tokenization.load import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 Message = Mapping[str, Any]
 

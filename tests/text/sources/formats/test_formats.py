@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
 import tarfile
@@ -11,7 +12,7 @@ import pytest
 
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected, ending
-from textmill.text.sources.formats import html, html_plain, pdf
+from textmill.text.sources.formats import html, pdf
 from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import iso_date
 from textmill.text.sources.formats.stream import Deadline
@@ -47,17 +48,14 @@ def one(opened):
     return call
 
 
-@pytest.fixture(params=["resiliparse", "html.parser"])
-def extract(request, monkeypatch):
-    """The text of a page, by either of the two readers."""
-    if request.param == "resiliparse":
-        pytest.importorskip("resiliparse")
-    monkeypatch.setattr(html, "_resiliparse", lambda: request.param == "resiliparse")
+@pytest.fixture
+def extract():
+    """The text of a page."""
     return lambda source: html.extract(source, Deadline(LimitSpec()))
 
 
 def test_every_sample_speaks_both_languages(samples, opened):
-    if "pypdfium2" not in installed():
+    if not importlib.util.find_spec("pypdfium2"):
         samples = {name: data for name, data in samples.items() if name != "a.pdf"}
     for name, data in samples.items():
         items = opened(name, data)
@@ -66,12 +64,6 @@ def test_every_sample_speaks_both_languages(samples, opened):
         assert ENGLISH in text or name in ("a.ass", "a.ipynb", "a.xlsx", "a.mbox"), name
         for word in ("HIDDEN", "DELETED", "SCRIPT", "COMMENT", "MENU", "ASIDE", "FOOTER", "OUTPUT"):
             assert word not in text, name
-
-
-def installed() -> set[str]:
-    import importlib.util
-
-    return {name for name in ("pypdfium2", "resiliparse") if importlib.util.find_spec(name)}
 
 
 def test_the_same_inside_archives_and_compressions(samples, opened):
@@ -410,18 +402,3 @@ def test_what_a_sender_says_of_an_encoding_comes_after_utf8():
 
 def test_the_table_names_every_reader_in_small_letters():
     assert all(name == name.lower() and name.startswith(".") for name in READERS)
-
-
-def test_the_two_readers_of_pages_agree_on_real_ones():
-    """The documentation of Python, where it is installed; else the pages made here."""
-    pytest.importorskip("resiliparse")
-    from pathlib import Path
-
-    pages = sorted(Path("/usr/share/doc").rglob("*.html"))[::23][:40]
-    same = total = 0
-    for path in pages:
-        source = path.read_bytes()[:200_000].decode("utf-8", "replace")
-        deadline = Deadline(LimitSpec())
-        total += 1
-        same += html.extract(source, deadline).text.split() == html_plain.read(source, deadline).text.split()
-    assert same >= 0.9 * total, (same, total)

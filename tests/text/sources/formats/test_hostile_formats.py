@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from textmill.specs.corpus import LimitSpec
 from textmill.text.document import Document, Rejected
-from textmill.text.sources.formats import html, html_plain
+from textmill.text.sources.formats import html
 from textmill.text.sources.formats.stream import Deadline, SetAside
 from textmill.text.sources.formats.table import READERS, open_file
 
@@ -95,10 +95,9 @@ def test_changed_files_are_accounted_for(samples, opened, data):
         )
     )
 )
-def test_broken_pages_are_read_by_both_readers(pieces):
+def test_broken_pages_are_read(pieces):
     source = "".join(pieces)
     html.extract(source, Deadline(LimitSpec()))
-    html_plain.read(source, Deadline(LimitSpec()))
 
 
 # --- XML ----------------------------------------------------------------------------------------------------------
@@ -249,17 +248,12 @@ def test_pages_nested_beyond_reason(opened, reason):
         "<main>",
     ],
 )
-@pytest.mark.parametrize("reader", [True, False])
-def test_pages_that_repeat_themselves_take_no_long(monkeypatch, opened, within, piece, reader):
-    if reader:
-        pytest.importorskip("resiliparse")
-    monkeypatch.setattr(html, "_resiliparse", lambda: reader)
+def test_pages_that_repeat_themselves_take_no_long(opened, within, piece):
     with within(20):
         opened("a.html", f"<table><tr>{piece * 20_000}words")
 
 
-def test_a_page_that_takes_too_long(monkeypatch, opened):
-    monkeypatch.setattr(html, "_resiliparse", lambda: False)
+def test_a_page_that_takes_too_long(opened):
     [item] = opened("a.html", "<p>words" * 100_000, file_seconds=0.001)
     assert (item.reason, item.detail) == ("takes longer than limits.file_seconds", "0.001 seconds")
     with pytest.raises(SetAside):

@@ -123,7 +123,7 @@ def _rotary(spec: DecoderSpec) -> RotaryPositions:
 
 
 def text_of(config: dict[str, Any]) -> dict[str, Any]:
-    """Gemma 3 with eyes holds the language model's configuration in one of its own."""
+    """The configuration of the language model: Gemma 3 with images keeps it in `text_config`, and leaves some out."""
     if config.get("model_type") == "gemma3":
         outer = {"tie_word_embeddings": config.get("tie_word_embeddings", True)}
         config = outer | config["text_config"] | {"model_type": "gemma3_text"}
@@ -229,6 +229,6 @@ def _gemma_windows(config: Mapping[str, Any], layers: Any, where: object) -> tup
         period = None
     else:
         period = types.index("full_attention") + 1
-        if any((kind == "full_attention") != (place % period == 0) for place, kind in enumerate(types, 1)):
+        if any((kind == "full_attention") != (block % period == 0) for block, kind in enumerate(types, 1)):
             raise common.refuse(where, "layer_types", types)
     return config["sliding_window"], period

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from textmill.base import schema
 from textmill.base.errors import DamagedError
@@ -29,12 +29,7 @@ _STEMS = {
     "qwen3": "Qwen3",
 }
 _DENSE = {"roberta": "tanh", "distilbert": "relu"}  # before the logits of a whole text
-_SPECS: dict[str, type] = {
-    "classify": ClassifyHead,
-    "regress": RegressHead,
-    "tag": TagHead,
-    "answer": SpanHead,
-}
+_SPECS: dict[str, type] = {schema.kind_of(spec): spec for spec in get_args(HeadSpec)}
 _MOST_LABELS = 1_000_000
 OWN_KEY = "textmill_head"  # where a configuration of ours holds one
 
@@ -45,11 +40,7 @@ def departures(kind: str, spec: ModelSpec, head: HeadSpec) -> list[str]:
         return [f"no head of the kind {head.kind}"]
     there = read(write(kind, head), kind, kind)
     assert there is not None
-    if (
-        kind == "bert"
-        and isinstance(head, (ClassifyHead, RegressHead))
-        and not getattr(spec, "pooler", False)
-    ):
+    if kind == "bert" and isinstance(head, (ClassifyHead, RegressHead)) and not spec.pooler:
         return ["pooler = true under its head, not false"]
     return differences(vars(head), vars(there) | {"dropout": head.dropout})  # which no logit depends on
 
@@ -61,10 +52,10 @@ def write(kind: str, head: HeadSpec) -> dict[str, Any]:
         labels: tuple[str, ...] = head.labels
     else:
         labels = tuple(
-            f"LABEL_{place}" for place in range(head.outputs if isinstance(head, RegressHead) else 2)
+            f"LABEL_{number}" for number in range(head.outputs if isinstance(head, RegressHead) else 2)
         )
-    fields["id2label"] = {str(place): label for place, label in enumerate(labels)}
-    fields["label2id"] = {label: place for place, label in enumerate(labels)}
+    fields["id2label"] = {str(number): label for number, label in enumerate(labels)}
+    fields["label2id"] = {label: number for number, label in enumerate(labels)}
     if isinstance(head, RegressHead):
         fields["problem_type"] = "regression"
     elif isinstance(head, ClassifyHead):
@@ -87,15 +78,15 @@ def read(config: Mapping[str, Any], kind: str, where: object) -> HeadSpec | None
         return schema.read(_SPECS[own["kind"]], own, str(where), OWN_KEY)
     named = config.get("architectures") or [""]
     name = str(named[0]) if isinstance(named, list) and named else ""
-    found = next((head for head, ending in _ENDINGS.items() if name.endswith(ending)), None)
-    if found is None or not head_rules(kind, found):
+    kind_of_head = next((head for head, ending in _ENDINGS.items() if name.endswith(ending)), None)
+    if kind_of_head is None or not head_rules(kind, kind_of_head):
         return None
-    fields: dict[str, Any] = {"kind": found, "dropout": _dropout(config, kind, found)}
-    if found == "answer":
+    fields: dict[str, Any] = {"kind": kind_of_head, "dropout": _dropout(config, kind, kind_of_head)}
+    if kind_of_head == "answer":
         return schema.read(SpanHead, fields, str(where))
     labels = _labels(config, where)
     decoder = kind in ("gpt2", "llama", "mistral", "qwen2", "qwen3")
-    if found == "tag":
+    if kind_of_head == "tag":
         return schema.read(TagHead, fields | {"labels": labels}, str(where))
     fields |= {"bias": not decoder, "pooling": "last" if decoder else "first"}
     fields |= {"dense": _DENSE.get(kind, "none")}
@@ -112,12 +103,12 @@ def _labels(config: Mapping[str, Any], where: object) -> list[str]:
     if named is None:
         return ["LABEL_0", "LABEL_1"]
     try:
-        by_place = {int(place): str(label) for place, label in named.items()}
+        by_number = {int(number): str(label) for number, label in named.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise DamagedError(f"id2label is no table of labels ({error})", where=where) from error
-    if not by_place or len(by_place) > _MOST_LABELS or set(by_place) != set(range(len(by_place))):
+    if not by_number or len(by_number) > _MOST_LABELS or set(by_number) != set(range(len(by_number))):
         raise DamagedError("id2label does not number its labels from 0 on", where=where)
-    return [by_place[place] for place in range(len(by_place))]
+    return [by_number[number] for number in range(len(by_number))]
 
 
 def _dropout(config: Mapping[str, Any], kind: str, head: str) -> float:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from textmill.specs.model import ModelSpec, TransformerSpec
+
 if TYPE_CHECKING:  # what types there are is told without a tensor library: `textmill import --list`
     import torch
     from torch import Tensor
@@ -23,7 +25,7 @@ class Rule:
 
     ours: str
     theirs: tuple[str, ...]  # several: rows of ours shared out in this order, as `rows` says
-    rows: Callable[[Any], tuple[int, ...]] | None = None
+    rows: Callable[[TransformerSpec], tuple[int, ...]] | None = None
     transposed: bool = False  # GPT-2's Conv1D keeps matrices as (in, out)
     added: float = 0.0  # ours is theirs and this (Gemma's norms keep what differs from 1)
     front: Callable[[Mapping[str, Any]], int] | None = None  # rows before ours, of config.json; we keep none
@@ -35,7 +37,7 @@ class Rule:
     def named(self, name: str, block: str) -> Rule:
         """The same rule for a parameter of this name, in the block of this number."""
         theirs, also = (
-            tuple(one.replace(LAYER, block) for one in names) for names in (self.theirs, self.also)
+            tuple(pattern.replace(LAYER, block) for pattern in names) for names in (self.theirs, self.also)
         )
         return Rule(
             name,
@@ -51,24 +53,25 @@ class Rule:
         )
 
     def stored_shapes(
-        self, spec: Any, shape: tuple[int, ...], config: Mapping[str, Any]
+        self, spec: ModelSpec, shape: tuple[int, ...], config: Mapping[str, Any]
     ) -> list[tuple[int, ...]]:
         """The shapes of what is stored for a parameter of ours of this shape."""
-        rows = self.rows(spec) if self.rows else None
+        rows = self._rows(spec)
         shapes: list[tuple[int, ...]] = [tuple(shape)]
         if rows is not None:
             shapes = [(count, *shape[1:]) for count in rows]
         if self.front is not None:
-            shapes = [(one[0] + self.front(config), *one[1:]) for one in shapes]
+            shapes = [(rows + self.front(config), *others) for rows, *others in shapes]
         if self.flat:
-            shapes = [(1, *one) for one in shapes]
-        return [tuple(reversed(one)) for one in shapes] if self.transposed else shapes
+            shapes = [(1, *shape) for shape in shapes]
+        return [tuple(reversed(shape)) for shape in shapes] if self.transposed else shapes
 
-    def publish(self, spec: Any, tensor: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    def publish(self, spec: ModelSpec, tensor: Tensor, config: Mapping[str, Any]) -> dict[str, Tensor]:
         """A tensor of ours as it is stored, by name; each contiguous and with storage of its own."""
         import torch
 
-        parts = tensor.detach().split(self.rows(spec)) if self.rows else (tensor.detach(),)
+        rows = self._rows(spec)
+        parts = tensor.detach().split(rows) if rows else (tensor.detach(),)
         result = {}
         for name, part in zip(self.theirs, parts, strict=True):
             laid = part.T if self.transposed else part
@@ -81,6 +84,12 @@ class Rule:
             for spelling in (name, *(self.also if self.copied else ())):
                 result[spelling] = laid.clone(memory_format=torch.contiguous_format)
         return result
+
+    def _rows(self, spec: ModelSpec) -> tuple[int, ...] | None:
+        if self.rows is None:
+            return None
+        assert isinstance(spec, TransformerSpec)  # others are stored as they are
+        return self.rows(spec)
 
     def take(self, parts: list[Tensor], config: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
         """The tensor of ours, from what is stored for it."""
@@ -115,18 +124,18 @@ def _less(tensor: Tensor, number: float) -> Tensor:
     return part
 
 
-def qkv_rows(spec: Any) -> tuple[int, ...]:
+def qkv_rows(spec: TransformerSpec) -> tuple[int, ...]:
     """Rows of queries, keys and values in our one matrix."""
     return spec.heads * spec.head_width, *key_value_rows(spec)
 
 
-def key_value_rows(spec: Any) -> tuple[int, ...]:
+def key_value_rows(spec: TransformerSpec) -> tuple[int, ...]:
     """Rows of keys and values."""
     width = spec.key_heads * spec.head_width
     return width, width
 
 
-def gate_rows(spec: Any) -> tuple[int, ...]:
+def gate_rows(spec: TransformerSpec) -> tuple[int, ...]:
     """Rows of gate and up; of up alone where there is no gate."""
     return (spec.d_ff, spec.d_ff) if spec.gated else (spec.d_ff,)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textmill.interop.huggingface.rules.rule import Rule, both, gate_rows, key_value_rows, qkv_rows
+from textmill.specs.model import TransformerSpec
 
 _PLAIN = both("head", "classifier")
 _SPAN = both("head", "qa_outputs")
@@ -258,7 +259,7 @@ _RULES: Mapping[str, tuple[Rule, ...]] = {
     "t5": T5,
 }
 _GATED: Mapping[str, tuple[Rule, ...]] = {"t5": T5_GATED}
-# A body alone is saved without its prefix, and Gemma 3 with eyes has another one.
+# A body alone is saved without its prefix, and Gemma 3 with images has another one.
 _PREFIXES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "llama": (("model.", ""),),
     "mistral": (("model.", ""),),
@@ -289,7 +290,7 @@ def computed(kind: str, name: str) -> bool:
     return bool(_COMPUTED.search(name)) or (kind == "marian" and bool(_SINUSOIDS.search(name)))
 
 
-def rules(kind: str, spec: Any) -> tuple[Rule, ...]:
+def rules(kind: str, spec: TransformerSpec) -> tuple[Rule, ...]:
     """The rules of a published kind, for a model of this spec."""
     return _GATED[kind] if kind in _GATED and spec.gated else _RULES[kind]
 

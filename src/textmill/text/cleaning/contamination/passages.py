@@ -1,4 +1,8 @@
-"""Passages of documents that nearly repeat an example, found by the rarest of its runs."""
+"""Passages of documents that nearly repeat an example, found by the rarest of its runs.
+
+An example of 14 words has 10 runs of 5. A passage of Jaccard similarity 0.8 with it lacks at most 2 of them, so it
+holds one of any 3: the 3 that fewest examples share are looked up, and only around a hit is the similarity computed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Looking up runs of words of a few texts (examples) in many others (documents)."""
+"""Looking up runs of words of a few texts (examples) in many others (documents).
+
+An example of 15 words has three runs of 13, which begin 0, 1 and 2 words after it. Where the second is found at word 41
+of a document, the example would begin at word 40; if all three say so, it may stand there whole, and is compared.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +93,7 @@ class RunTable:
         yield from best.values()
 
     def _stands(self, words: Words, document: int, example: int, begin: int) -> bool:
-        """Whether all words of an example stand in a document from this one on."""
+        """Whether an example stands whole in a document, its first word at `begin`."""
         wanted = self._words.hash[self._words.offsets[example] : self._words.offsets[example + 1]]
         if begin < words.offsets[document] or begin + len(wanted) > words.offsets[document + 1]:
             return False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textmill.text.document import Document, document_id
+from textmill.text.document import Document, digest
 from textmill.text.step import Reject, Sketched, Verdict
 
 
@@ -18,12 +18,12 @@ class ExactDuplicates:
 
     def sketch(self, documents: Sequence[Document]) -> list[bytes]:
         """The BLAKE2b-128 of the texts of each, as they are by now."""
-        return [bytes.fromhex(document_id(document.texts)) for document in documents]
+        return [digest(document.texts) for document in documents]
 
     def decide(
         self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
     ) -> Iterator[tuple[int, Verdict]]:
-        """Reject what was met before. Memory: 32 bytes a document."""
+        """Reject documents whose texts were met before. Memory: 32 bytes a document."""
         seen = Seen()
         for item in sketches():
             first = seen.add(item.sketch, item.id)

@@ -1,5 +1,9 @@
 """Documents that nearly repeat another: MinHash, locality-sensitive hashing, and a second look at each pair.
 
+`the mill by the river turns slowly` and `the mill by the river turns fast`, as sets of runs of 3 words, share 4 of 6
+different runs: similarity 0.67. In any order of all runs the first one of both sets is the same with that probability;
+so 2 such firsts agree at once with probability 0.44, and one of 20 such bands nearly always: they will be compared.
+
 A text is the set of its runs of `shingle` words. Two documents are as near as the least similar of their texts, role
 by role: a question is no copy of another for being about the same passage. The sets of all texts, put together, are
 at least that similar, so pairs are looked for by those: signatures of minima (Broder 1997) are cut into bands, and
@@ -14,6 +18,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +123,7 @@ class _Samples:
         return np.stack([similarity, np.sqrt((1 - ceilings / _ALL) / union)])
 
     def _ceilings(self, values: NDArray[np.uint32], sets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Below this hash all of a set was kept."""
+        """(n,): for each set, the hash below which its sample holds every hash of the set."""
         ends = self.offsets[sets + 1]
         whole = ends - self.offsets[sets] == self.sizes[sets]
         return np.where(whole, _ALL, values[ends - 1].astype(np.int64) + 1)
@@ -171,10 +176,10 @@ class NearDuplicates:
             for at, (start, size) in enumerate(zip(offsets.tolist(), sizes.tolist(), strict=False))
         ]
         bands = bands.astype("<u8", copy=False)
-        wordy = offsets[firsts[1:]] > offsets[firsts[:-1]]
+        wordy = (offsets[firsts[1:]] > offsets[firsts[:-1]]).tolist()
         return [
-            b"".join([bands[at].tobytes(), *sketches[firsts[at] : firsts[at + 1]]]) if wordy[at] else b""
-            for at in range(len(documents))
+            b"".join([bands[at].tobytes(), *sketches[first:last]]) if wordy[at] else b""
+            for at, (first, last) in enumerate(pairwise(firsts.tolist()))
         ]
 
     def decide(

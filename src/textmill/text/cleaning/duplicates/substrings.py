@@ -1,5 +1,8 @@
 """Runs of words that already stood earlier in the corpus (Lee et al. 2022, section 4.1), cut out of the later places.
 
+With `least = 4`, after a text `the mill by the river`, the text `see the mill by the river turn` holds two repeats,
+`the mill by the` and `mill by the river`. The five words they cover are cut, and `see turn` is left.
+
 A window is `least` words in a row within one text of a document, case and punctuation aside. One that is equal to an
 earlier window, and does not overlap it, is a repeat; every word of a repeat is cut. What was cut therefore still
 stands somewhere before it. A text that is nothing but repeats stays where another text of its document is new: a
@@ -34,7 +37,7 @@ _ROW = np.dtype([("hash", "<u8"), ("at", "<u8")])
 
 
 class Substrings:
-    """Cut, or mask, what was said before in so many words."""
+    """Cut runs of words that stand earlier in the corpus, or put a mask in their place."""
 
     name = "substrings"
 

@@ -211,7 +211,7 @@ def _is_card(text: str, match: re.Match[str]) -> bool:
 
 def _iban(text: str, start: int) -> int:
     """The length of the IBAN written at a place, single blanks or hyphens between its groups counted; 0 for none."""
-    wanted = checksums.IBAN_LENGTHS.get(text[start : start + 2], 0)
+    wanted = checksums.iban_length(text[start : start + 2])
     if not wanted:
         return 0
     bare_text, at = [], start

@@ -27,6 +27,8 @@ import string
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stdnum import luhn
+
 from textmill.text.cleaning.privacy import checksums
 from textmill.text.cleaning.privacy.patterns import bare, fold, is_somebodys
 from textmill.text.cleaning.privacy.phones import split_code
@@ -92,7 +94,7 @@ def _card(value: str, secret: str) -> str:
     digits = bare(value)
     head = checksums.issuer(digits).ljust(6, "0")
     body = head + Chance(secret, "card", digits).text(_DIGITS, len(digits) - 7)
-    return _lay(body + checksums.luhn_digit(body), value)
+    return _lay(body + luhn.calc_check_digit(body), value)
 
 
 def _is_made_up_card(value: str) -> bool:

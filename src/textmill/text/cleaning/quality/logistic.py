@@ -86,7 +86,7 @@ def _join(rows: Rows, factors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _held(point: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The gradient of ½|weights|²: the bias is free."""
+    """The gradient of the penalty ½|weights|², in which the bias has no part."""
     held = point.copy()
     held[-1] = 0
     return held

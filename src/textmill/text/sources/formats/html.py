@@ -1,32 +1,33 @@
 """Pages in HTML: the text a reader sees, without menus, scripts and what is hidden.
 
-Parsed by resiliparse where it is installed (extra `web`): a browser's own tree, at some 30 MB/s, where
+Parsed by resiliparse: a browser's own tree, at some 30 MB/s, where
 trafilatura reads 4. Its guess at the "main content" is not used, since that drops lists and more from
 ordinary documents; what goes is said by the page itself: `nav`, `footer`, `aside`, hidden elements, and, where a
 page has one `main`, all outside it. Whatever else is boilerplate is the business of the step of that name.
-
-Without resiliparse, `html_plain` reads the page by the same rules with the standard library's parser; its tree is
-a simpler one, so broken pages may come out differently, and such a document says `extractor = html.parser`.
 
 Headings and paragraphs stand on lines of their own, list items have bullets, table cells are separated by tabs.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from textmill.text.document import Document, collected
-from textmill.text.sources.formats import html_plain
 from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
 
 _MANY_TAGS = 10_000  # up to here, any nesting is parsed in a second or two
 _DEEPEST = 2_000  # elements within one another; resiliparse's time grows with the square of it
+_VOID = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+)
+# Elements that the next of their kind, or the end of what is around them, closes (HTML §13.1.2.4).
+_MAY_STAY_OPEN = frozenset(
+    ("p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "rt", "rp")
+)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*(/?)>")
 _PRE = re.compile(r"<pre\b", re.IGNORECASE)
 _PRE_END = re.compile(r"</pre\b", re.IGNORECASE)
@@ -77,11 +78,7 @@ def extract(source: str, deadline: Deadline) -> Page:
     source = source.replace("\0", "\ufffd")
     if source.count("<") > _MANY_TAGS and _depth(source) > _DEEPEST:
         raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
-    if not _resiliparse():
-        read = html_plain.read(source, deadline)
-        text, title, language, metas = read.text, read.title, read.language, read.metas
-    else:
-        text, title, language, metas = _parsed(source)
+    text, title, language, metas = _parsed(source)
     deadline.check()
     first: dict[str, str] = {}
     for name, content in metas:
@@ -93,12 +90,7 @@ def extract(source: str, deadline: Deadline) -> Page:
         next((first[name] for name in _DATES if name in first), ""),
         language,
     )
-    return Page(text, found if _resiliparse() else {**found, "extractor": "html.parser"})
-
-
-@functools.cache
-def _resiliparse() -> bool:
-    return importlib.util.find_spec("resiliparse") is not None
+    return Page(text, found)
 
 
 def _parsed(source: str) -> tuple[str, str, str, list[tuple[str, str]]]:
@@ -147,9 +139,7 @@ def _depth(source: str) -> int:
     for closing, name, empty in _TAG.findall(source):
         if closing:
             counts = max(0, counts - 1)
-        elif (
-            not empty and name.lower() not in html_plain.VOID and name.lower() not in html_plain.MAY_STAY_OPEN
-        ):
+        elif not empty and name.lower() not in _VOID and name.lower() not in _MAY_STAY_OPEN:
             counts += 1
             deepest = max(deepest, counts)
     return deepest

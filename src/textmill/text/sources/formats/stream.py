@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import lzma
 import tempfile
@@ -101,7 +102,7 @@ class Fields:
     texts: tuple[tuple[str, str], ...] = ((TEXT, TEXT),)
     metadata: tuple[tuple[str, str], ...] = ()
 
-    @property
+    @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns of the texts; `a.b` is key `b` of column `a` where no column has that name."""
         return tuple(column for _, column in self.texts)

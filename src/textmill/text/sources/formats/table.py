@@ -90,6 +90,19 @@ def reader(name: str) -> Reader:
     return READERS.get(f".{last.lower()}" if dot else "", plain.documents)
 
 
+# Readers of what holds neither pages nor PDF.
+_NO_PAGES = {
+    *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
+    *(records.arrow_rows, office.word, office.slides, spreadsheet.sheets, notebook.documents),
+    *(subtitles.timed_blocks, subtitles.scripts),
+}
+
+
+def pages_in(name: str) -> bool:
+    """Whether a file of this name may hold, or be, a page in HTML or a PDF."""
+    return reader(name) not in _NO_PAGES
+
+
 def open_file(
     path: Path,
     place: str,

@@ -31,7 +31,6 @@ class Robots:
 
 
 EVERYTHING = Robots()
-NOTHING = Robots((("/", False),))  # RFC 9309 §2.3.1.4: a site whose rules cannot be had is left alone
 
 
 def parse(text: str, agent: str) -> Robots:

@@ -23,14 +23,14 @@ from textmill.specs.position import (
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class AttentionMask:
     """Who sees whom, and where everybody stands.
 
-    With `mask` None a query sees every key; or, if `causal`, itself and the keys before it. The fused kernel
+    With `matrix` None a query sees every key; or, if `causal`, itself and the keys before it. The fused kernel
     does both fastest.
     """
 
-    mask: Tensor | None = (
+    matrix: Tensor | None = (
         None  # (B or 1, H or 1, T or 1, S): bool, True = may see; or float, added to the scores
     )
     positions: Tensor | None = None  # (B or 1, T) int64; None: 0 … T-1 in every row
@@ -64,8 +64,8 @@ def whole(
     real: Tensor | None = None,
     documents: Tensor | None = None,
     table: Tensor | None = None,
-) -> Reach:
-    """The reach of whole sequences: tokens (B, T), real (B, T) bool, documents (B, T).
+) -> AttentionMask:
+    """The mask of whole sequences: tokens (B, T), real (B, T) bool, documents (B, T).
 
     In packed rows a token sees its own document only, and positions start again with each document, so a
     packed document gives what it gives alone. `table` (buckets, H) holds the biases of T5 positions. Where it is
@@ -78,7 +78,7 @@ def whole(
     mask = _mask(spec, grid, padding if causal else real, documents, table)
     positions = position.count(padding, documents)
     rotation = _rotation(spec, grid, positions)
-    return Reach(mask, positions, rotation, _back(spec, grid), real, causal=causal)
+    return AttentionMask(mask, positions, rotation, _back(spec, grid), real, causal=causal)
 
 
 def next_tokens(
@@ -89,8 +89,8 @@ def next_tokens(
     device: torch.device,
     real: Tensor | None = None,
     table: Tensor | None = None,
-) -> Reach:
-    """The reach of `count` tokens that follow `length` columns of a cache.
+) -> AttentionMask:
+    """The mask of `count` tokens that follow `length` columns of a cache.
 
     real: (B, capacity) bool, False at padding, which rows usually begin with; None when none has any. With no
     padding and one token nothing need be masked, and a window only makes the kernel read fewer columns.
@@ -106,15 +106,15 @@ def next_tokens(
     before = None if real is None else position.count(real[:, :stop], None)
     positions = torch.arange(length, stop, device=device)[None] if before is None else before[:, length:]
     rotation = _rotation(spec, grid, positions)
-    return Reach(mask, positions, rotation, _back(spec, grid), start=length, first=first)
+    return AttentionMask(mask, positions, rotation, _back(spec, grid), start=length, first=first)
 
 
-def across(real: Tensor | None) -> Reach:
-    """The reach into a source: every real token of it, (B, S) bool; None when all are."""
+def across(real: Tensor | None) -> AttentionMask:
+    """The mask into a source: every real token of it, (B, S) bool; None when all are."""
     asked = real is not None and real.device.type == "cpu" and not torch.compiler.is_compiling()
     if real is None or (asked and bool(real.all())):
-        return Reach(causal=False)
-    return Reach(_seen(real), causal=False)
+        return AttentionMask(causal=False)
+    return AttentionMask(_seen(real), causal=False)
 
 
 def _seen(real: Tensor) -> Tensor:

@@ -1,0 +1,160 @@
+"""The ways to a model's logits for some texts, whatever its family: alone, padded, token by token, by transformers.
+
+Each text is a batch of one row. Its logits are (N, C): a row for each token, or one for the text as a whole.
+
+Shapes: T tokens, S tokens of a source, V vocabulary, C labels.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from textmill.data.batch import IGNORE, Batch
+from textmill.data.codec import padded as padded_rows
+from textmill.data.special import frame
+from textmill.interop.huggingface.directory import bare
+from textmill.interop.onnx.runtime import OnnxModel
+from textmill.models.heads import Headed
+from textmill.models.model import Generator
+from textmill.models.pretrained import Pretrained
+from textmill.specs.model import READ_AND_WRITE
+
+Model = nn.Module | OnnxModel
+# What transformers calls a model of each kind, and of each head in place of its output layer.
+_AUTO = {
+    "decoder": "AutoModelForCausalLM",
+    "encoder": "AutoModelForMaskedLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "classify": "AutoModelForSequenceClassification",
+    "regress": "AutoModelForSequenceClassification",
+    "tag": "AutoModelForTokenClassification",
+    "answer": "AutoModelForQuestionAnswering",
+}
+
+
+def batches_of(pretrained: Pretrained, texts: Sequence[str], tokens: int) -> list[Batch]:
+    """Each text as its model would read it, at most `tokens` tokens of it.
+
+    A model that writes begins with the end-of-text token or what its tokenizer puts before a text; an encoder, or a
+    model with a head, reads the text in its frame. Of one that reads a source, the first half is the source, the rest
+    what is written.
+    """
+    tokenizer, length = pretrained.tokenizer, min(tokens, pretrained.spec.context)
+    lead, tail = frame(tokenizer)
+    room = max(1, length - len(lead) - len(tail))
+    batches = []
+    for text in texts:
+        ids = tokenizer.encode(text).tolist()
+        if pretrained.spec.kind in READ_AND_WRITE:
+            ids = ids[: 2 * room]
+            start = pretrained.spec.start
+            first, middle = tokenizer.start if start is None else start, len(ids) // 2
+            batches.append(_batch([first, *ids[middle:]][:length], [*lead, *ids[:middle], *tail]))
+        elif pretrained.spec.kind == "encoder" or isinstance(pretrained.model, Headed):
+            batches.append(_batch([*lead, *ids[:room], *tail]))
+        else:
+            batches.append(_batch([*(tuple(tokenizer.prefix) or (tokenizer.end,)), *ids][:length]))
+    return batches
+
+
+def _batch(ids: list[int], source: list[int] | None = None) -> Batch:
+    inputs = torch.tensor([ids])
+    read = None if source is None else torch.tensor([source])
+    return Batch(inputs, torch.full_like(inputs, IGNORE), source=read)
+
+
+def alone(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
+    """The training path: each text by itself, in one pass."""
+    return [_rows(_logits(model, batch)[0]) for batch in batches]
+
+
+def _logits(model: Any, batch: Batch) -> Tensor:
+    """Logits; of an encoder that is its body alone, which has none, its states."""
+    return model.hidden(batch) if bare(model) else model(batch)
+
+
+def padded(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
+    """All texts in one batch, shorter ones padded behind."""
+    inputs, mask = _together([batch.inputs[0] for batch in batches])
+    source, source_mask = None, None
+    if batches[0].source is not None:
+        source, source_mask = _together([batch.source[0] for batch in batches if batch.source is not None])
+    whole = Batch(inputs, torch.full_like(inputs, IGNORE), mask, source=source, source_mask=source_mask)
+    logits = _logits(model, whole)
+    if logits.ndim == 2:  # one row a text
+        return [_rows(row) for row in logits]
+    return [_rows(row[: batch.inputs.shape[1]]) for row, batch in zip(logits, batches, strict=True)]
+
+
+def is_cached(model: Model) -> bool:
+    """Whether a model decodes token by token."""
+    return model.writes if isinstance(model, OnnxModel) else isinstance(model, Generator)
+
+
+def cached(model: Any, batches: Sequence[Batch]) -> list[Tensor]:
+    """Each text's first token as a prompt, and the rest one by one; of a model that `is_cached`."""
+    texts = []
+    for batch in batches:
+        ids = batch.inputs
+        first = Batch(ids[:, :1], ids[:, :1], source=batch.source)
+        logits, state = model.begin(first, ids.shape[1])
+        rows = [logits]
+        for token in ids.split(1, dim=1)[1:]:
+            logits, state = model.step(token, state)
+            rows.append(logits[:, -1])
+        texts.append(torch.cat(rows).float())
+    return texts
+
+
+def by_transformers(directory: Path, pretrained: Pretrained, batches: Sequence[Batch]) -> list[Tensor]:
+    """What transformers makes of the directory: the logits of its own class."""
+    transformers = quiet_transformers()
+    kind = pretrained.model.head.spec.kind if isinstance(pretrained.model, Headed) else pretrained.spec.kind
+    body = bare(pretrained.model)
+    auto = getattr(transformers, "AutoModel" if body else _AUTO[str(kind)])
+    model = auto.from_pretrained(directory, dtype=torch.float32, local_files_only=True).eval()
+
+    def logits(batch: Batch) -> Tensor:
+        if batch.source is not None:
+            return model(input_ids=batch.source, decoder_input_ids=batch.inputs).logits[0]
+        answer = model(batch.inputs)
+        if body:
+            return answer.last_hidden_state[0]
+        if kind == "answer":
+            return torch.stack((answer.start_logits[0], answer.end_logits[0]), dim=-1)
+        return answer.logits[0]
+
+    return [_rows(logits(batch)) for batch in batches]
+
+
+def tokens_of(batch: Batch) -> int:
+    """Tokens of a text, those of its source included."""
+    return batch.inputs.shape[1] + (0 if batch.source is None else batch.source.shape[1])
+
+
+def quiet_transformers() -> Any:
+    """The library, without its progress bars and without what its optional parts say of themselves."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def _rows(logits: Tensor) -> Tensor:
+    """(C,) or (T, C) -> (N, C), float32."""
+    return (logits if logits.ndim == 2 else logits[None]).float()
+
+
+def _together(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Rows of ids padded behind with 0, (B, T), and which are real; None where all are."""
+    ids, real = padded_rows([row.numpy() for row in rows])
+    return torch.from_numpy(ids), None if real is None else torch.from_numpy(real)
