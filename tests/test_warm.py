@@ -61,11 +61,10 @@ def test_who_is_killed_says_so(run):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_arrive(run, number):
-    line = f"""python -c 'import time
-print("on", flush=True)
-time.sleep(50)' & sleep 0.5; kill -{int(number)} $!; wait $!; echo $?"""
-    done = run("set -m; " + line)
-    assert done.stdout.splitlines() == ["on", "130" if number == signal.SIGINT else "143"]
+    code = 'import time; open("on", "w").write("on"); time.sleep(50)'
+    wait = "until [ -s on ]; do sleep 0.05; done"
+    done = run(f"set -m; python -c '{code}' & {wait}; kill -{int(number)} $!; wait $!; echo $?")
+    assert done.stdout == f"{128 + number}\n"
 
 
 def test_a_reader_that_goes_away(run):
