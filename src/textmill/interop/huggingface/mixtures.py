@@ -16,7 +16,7 @@ from textmill.base.errors import DamagedError
 from textmill.base.files import read_json, sha256_file, write_json
 from textmill.models.mixture import Mixture
 from textmill.specs.recipe import GenerationSpec
-from textmill.tokenization.tokenizer import Tokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 MODEL_TYPE = "textmill-mixture"
 _GATE, _WEIGHTS = "model.safetensors", "model.safetensors"
@@ -31,7 +31,7 @@ def write_mixture(
     directory: Path,
     mixture: Mixture,
     parts: Sequence[Path],
-    tokenizer: Tokenizer,
+    tokenizer: AnyTokenizer,
     generation: GenerationSpec,
     *,
     home: Path,

@@ -21,7 +21,7 @@ from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
-from textmill.tokenization.tokenizer import Tokenizer
+from textmill.tokenization.protocol import AnyTokenizer
 
 _MEMORY = 6  # bytes of memory that sorting takes for each byte of tokens in a shard
 
@@ -31,7 +31,7 @@ class Opened:
     """An index, the tokenizer its ids are of, and its artifact."""
 
     index: Index
-    tokenizer: Tokenizer
+    tokenizer: AnyTokenizer
     artifact: Artifact
 
 
