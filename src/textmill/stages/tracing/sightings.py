@@ -81,9 +81,7 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
         last = max((step for _, step, _ in _saved(run)), default=0)
         loader = data.loader()
         steps, tokens = loader.steps_of(holding.document, last)
-        if (
-            data.objective.reader is not None
-        ):  # targets of records are few, or none of the text's tokens: see all read
+        if data.objective.reader is not None:  # a label is one target, but the text is read whole
             _, targets = loader.steps_of(holding.document, int(loader.steps_per_epoch))
             tokens = np.rint(tokens * sizes["train"] / max(targets.sum(), 1)).astype(np.int64)
         own = steps >= (_forked(run) or ("", 0))[1]  # what came before, another run read
