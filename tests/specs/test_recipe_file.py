@@ -93,3 +93,14 @@ def test_unreadable_files(tmp_path, content, message):
         file.write_bytes(content)
     with pytest.raises(RecipeError, match=message):
         recipe_file.load(file)
+
+
+def test_recipes_of_earlier_versions_may_say_what_nothing_read(path):
+    plain = path.read_text()
+    path.write_text(plain + '\n[task]\nname = "generation"\n')
+    before = recipe_file.load(path)
+    path.write_text(plain)
+    assert recipe_file.load(path) == before
+    path.write_text(plain + '\n[task]\nname = "translation"\n')
+    with pytest.raises(RecipeError, match="task: unknown key"):
+        recipe_file.load(path)
