@@ -140,3 +140,14 @@ def test_each_text_has_a_name_of_its_own(path, role):
         RecipeError, match="objective: cannot read .*, 'target': each text has a name of its own"
     ):
         recipe_file.load(path, [*PAIRS, f"objective.source={role}"])
+
+
+def test_recipes_of_earlier_versions_may_say_what_nothing_read(path):
+    plain = path.read_text()
+    path.write_text(plain + '\n[task]\nname = "generation"\n')
+    before = recipe_file.load(path)
+    path.write_text(plain)
+    assert recipe_file.load(path) == before
+    path.write_text(plain + '\n[task]\nname = "translation"\n')
+    with pytest.raises(RecipeError, match="task: unknown key"):
+        recipe_file.load(path)
