@@ -62,7 +62,7 @@ class RunData:
         """What stands around texts and in place of their tokens."""
         from textmill.data.special import SpecialTokens
 
-        return SpecialTokens.of(self.tokenizer, start=getattr(self.recipe.model, "start", None))
+        return SpecialTokens.of(self.tokenizer, start=self.recipe.model.start)
 
     @cached_property
     def corpus(self) -> Corpus:
