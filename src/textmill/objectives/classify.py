@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.examples import ExampleStore
 from textmill.data.record_view import WholeTextView
 from textmill.metrics import labels
+from textmill.models.heads import Headed
+from textmill.models.model import Model
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult, predictions, result_of_records
 from textmill.objectives.loss import count_labels, cross_entropy, losses_by, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
@@ -69,7 +71,7 @@ def head(spec: ClassifyObjective, family: str, store: ExampleStore) -> ClassifyH
     return ClassifyHead(labels=tuple(store.labels or ()), multiple=spec.multiple, pooling=pooling)
 
 
-def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     """One label a text, targets (B,): cross-entropy. Several, (B, C) float of 0, 1 or NaN: a sigmoid each."""
     logits, targets = widened(model(batch)), batch.targets
     if not targets.is_floating_point():
@@ -80,9 +82,11 @@ def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def predict(model: Any, batch: Batch) -> Tensor:
+def predict(model: Model, batch: Batch) -> Tensor:
     """(B,) int64, the likeliest label; of several (B, C) bool, likelier than not."""
     logits = widened(model(batch))
+    assert isinstance(model, Headed)
+    assert isinstance(model.head.spec, ClassifyHead)
     return logits > 0 if model.head.spec.multiple else logits.argmax(-1)
 
 

@@ -18,6 +18,7 @@ from textmill.data.loader import AnyLoader, Scored
 from textmill.data.order import key
 from textmill.data.view import sample
 from textmill.metrics.score import Score
+from textmill.models.model import Model
 from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.text.document import Document
 
@@ -42,7 +43,7 @@ class Data(Protocol):
 class EvaluationInput:
     """A model of a run, the data it is to be scored on, and how."""
 
-    model: Any
+    model: Model
     data: Data
     reporter: Reporter
 

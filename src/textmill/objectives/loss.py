@@ -6,7 +6,7 @@ B rows, T positions, N = B·T tokens, D features, V ids.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from textmill.nn import fused
 from textmill.nn.linear import onednn, onednn_serves
 
 CPU_CHUNK = 512  # tokens: their logits stay near the processor, and the matrix is not read too often
-Loss = Callable[[Any, Batch], tuple[Tensor, Tensor]]
+Loss = Callable[[Model, Batch], tuple[Tensor, Tensor]]
 Count = Callable[[Batch], int]
 
 
@@ -67,7 +67,7 @@ def losses_by(loss: Loss, count: Count) -> Callable[..., Losses]:
 
 
 def causal(
-    model: Any, batch: Batch, chunk: int | None = None, smoothing: float = 0.0
+    model: Model, batch: Batch, chunk: int | None = None, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each target token: (sum of nats, number of targets), two scalar tensors.
 
@@ -93,7 +93,7 @@ def causal(
 
 
 def sum_of_nats(
-    model: Any, hidden: Tensor, targets: Tensor, chunk: int | None = None, smoothing: float = 0.0
+    model: Model, hidden: Tensor, targets: Tensor, chunk: int | None = None, smoothing: float = 0.0
 ) -> Tensor:
     """The same sum from states (…, D) that are there already, and their targets (…,)."""
     hidden, targets = hidden.flatten(0, -2), targets.flatten()
@@ -105,7 +105,7 @@ def sum_of_nats(
     return _chunked(model, hidden, targets, chunk, smoothing)
 
 
-def token_nats(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
+def token_nats(model: Model, hidden: Tensor, targets: Tensor) -> Tensor:
     """-log p of each target: hidden (N, …) as the model's `hidden` gives it, (N,) -> (N,), in float32 or more.
 
     A model that has `log_probs` (counted ones, mixtures) is not asked for the rest of its vocabulary.
@@ -115,7 +115,7 @@ def token_nats(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(widened(model.logits(hidden)), targets, reduction="none")
 
 
-def _products_in_place(model: Any) -> bool:
+def _products_in_place(model: Model) -> bool:
     """Whether `_LinearLoss` serves a model: in float32 training on a CPU, its weights whole on this rank."""
     weight = next(model.parameters(), None) if isinstance(model, Model) else None
     return (
@@ -141,7 +141,7 @@ def _nats(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     return F.cross_entropy(widened(logits), targets, reduction="sum", label_smoothing=smoothing)
 
 
-def _chunked(model: Any, hidden: Tensor, targets: Tensor, chunk: int, smoothing: float) -> Tensor:
+def _chunked(model: Model, hidden: Tensor, targets: Tensor, chunk: int, smoothing: float) -> Tensor:
     if torch.is_grad_enabled() and hidden.requires_grad:
         weights = _head_parameters(model, hidden)
         return _Chunked.apply(model, chunk, smoothing, targets, hidden, *weights)
@@ -149,7 +149,7 @@ def _chunked(model: Any, hidden: Tensor, targets: Tensor, chunk: int, smoothing:
     return torch.stack([_nats(model.logits(part), wanted, smoothing) for part, wanted in pairs]).sum()
 
 
-def _head_parameters(model: Any, hidden: Tensor) -> list[Tensor]:
+def _head_parameters(model: Model, hidden: Tensor) -> list[Tensor]:
     """The parameters `model.logits` reads, found by asking autograd about one token."""
     with torch.enable_grad():
         probe = model.logits(hidden[:1].detach()).sum()
@@ -169,7 +169,7 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        model: Any,
+        model: Model,
         chunk: int,
         smoothing: float,
         targets: Tensor,
@@ -243,7 +243,7 @@ class _LinearLoss(torch.autograd.Function):
 
 
 @torch.no_grad()
-def evaluate_loss(model: Any, batches: Any, loss: Loss = causal) -> tuple[float, int]:
+def evaluate_loss(model: Model, batches: Iterable[Batch], loss: Loss = causal) -> tuple[float, int]:
     """(sum of nats, targets) over batches, with dropout off; the model's mode is as before afterwards."""
     training = model.training
     model.eval()

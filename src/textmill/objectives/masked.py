@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,8 @@ from textmill.data.special import SpecialTokens
 from textmill.data.tokens import TokenStore
 from textmill.data.view import ALL, Viewed, ViewLoader
 from textmill.metrics.score import Score, Sums, share
+from textmill.models.encoder import Encoder
+from textmill.models.model import Model
 from textmill.objectives import show
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
 from textmill.objectives.loss import Losses, count_targets, cross_entropy, sum_of_nats
@@ -249,7 +250,7 @@ def loader(spec: MaskedObjective, store: TokenStore, how: Batching) -> ViewLoade
 
 
 def loss(
-    model: Any, batch: Batch, chunk: int | None = None, sentence_weight: float = 1.0
+    model: Model, batch: Batch, chunk: int | None = None, sentence_weight: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the hidden tokens, and where `batch.labels` says whether a row's second segment follows its
     first, of that decision too.
@@ -263,6 +264,7 @@ def loss(
     hidden = model.hidden(batch)
     nats = sum_of_nats(model, hidden, batch.targets, chunk)
     if batch.labels is not None:
+        assert isinstance(model, Encoder)
         nats = nats + sentence_weight * cross_entropy(model.next_sentence(hidden), batch.labels)
     return nats, (batch.targets != IGNORE).sum()
 
@@ -285,7 +287,7 @@ def measure(given: EvaluationInput) -> EvaluationResult:
 class _Sentences:
     """Decisions whether a second segment follows the first, kept while hidden tokens are scored."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Model) -> None:
         self.model = model
         self.right: list[np.ndarray] = []
         self.owners: list[np.ndarray] = []
@@ -294,6 +296,7 @@ class _Sentences:
         """The rows of a batch. A row belongs to the document of its first hidden token; one without is left out."""
         if batch.labels is None:
             return
+        assert isinstance(self.model, Encoder)
         right = (self.model.next_sentence(states).argmax(-1) == batch.labels).cpu()
         there = scored.documents >= 0
         first = scored.documents.gather(1, there.int().argmax(1, keepdim=True))[:, 0]

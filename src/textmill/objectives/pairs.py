@@ -17,6 +17,7 @@ from textmill.decoding.decode import answers
 from textmill.decoding.prompt import Prompt
 from textmill.decoding.stop_strings import whole
 from textmill.metrics import guesses, overlap
+from textmill.models.model import Generator
 from textmill.objectives import show
 from textmill.objectives.evaluation import EXAMPLES, EvaluationInput, EvaluationResult, record_batches
 from textmill.objectives.loss import losses_of_tokens
@@ -150,11 +151,12 @@ def written(given: EvaluationInput, prompts: Sequence[Prompt], spec: GenerationS
     """The best answer to each prompt, as text. Sources of like length are read together."""
     texts = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].source or ()))
-    tokenizer = given.data.tokenizer
+    model, tokenizer = given.model, given.data.tokenizer
+    assert isinstance(model, Generator)
     for start in range(0, len(order), _TOGETHER):
         places = order[start : start + _TOGETHER]
         found = answers(
-            given.model,
+            model,
             [prompts[place] for place in places],
             spec,
             ends=tokenizer.ends,

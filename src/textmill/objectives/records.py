@@ -136,7 +136,7 @@ def loader_of(view: Any) -> Callable[..., BucketLoader]:
     """A loader of the rows a view makes of records, those of nearly equal length together; packing plays no part."""
 
     def loader(spec: Any, store: ExampleStore, how: Batching) -> BucketLoader:
-        most = getattr(spec, "batch_tokens", None)
+        most = spec.batch_tokens
         rows = view(spec, store, how.sequence, how.tokens)
         return BucketLoader(rows, batch=None if most else how.batch, batch_tokens=most, seed=how.seed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from textmill.data.batch import Batch
 from textmill.data.examples import ExampleStore
 from textmill.data.record_view import WholeTextView
 from textmill.metrics import numbers
+from textmill.models.model import Model
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult, predictions, result_of_records
 from textmill.objectives.loss import count_labels, losses_by, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
@@ -58,7 +59,7 @@ def head(spec: RegressObjective, family: str, store: ExampleStore) -> RegressHea
     return RegressHead(outputs=outputs, pooling=pooling_for(spec.pooling, family))
 
 
-def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     """Squared errors in place of nats, so that their mean is the mean squared error: targets (B, C) float, or NaN."""
     values, targets = widened(model(batch)), batch.targets
     known = ~targets.isnan()
@@ -66,7 +67,7 @@ def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def predict(model: Any, batch: Batch) -> Tensor:
+def predict(model: Model, batch: Batch) -> Tensor:
     """(B, C), the numbers."""
     return widened(model(batch))
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
+from textmill.models.model import Model
 from textmill.objectives.loss import token_nats, widened
 
 _MOST_LOGITS = 1 << 26  # logits computed at once: 256 MiB in float32
@@ -32,7 +33,7 @@ def nothing(*_: Any) -> None:
 
 @torch.inference_mode()
 def score_documents(
-    model: Any,
+    model: Model,
     batches: Iterable[Scored],
     documents: int,
     *,
@@ -55,7 +56,7 @@ def score_documents(
 
 @torch.inference_mode()
 def score_guesses(
-    model: Any,
+    model: Model,
     batches: Iterable[Scored],
     documents: int,
     *,
@@ -80,7 +81,7 @@ def score_guesses(
 
 
 def _stretches(
-    model: Any, batches: Iterable[Scored], autocast: Context, progress: Progress, look: Look
+    model: Model, batches: Iterable[Scored], autocast: Context, progress: Progress, look: Look
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Targets in stretches whose logits fit into memory: hidden states (n, …), ids (n,), documents (n,) on the CPU."""
     device = next(model.parameters()).device

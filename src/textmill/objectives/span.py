@@ -17,6 +17,7 @@ from textmill.data.special import SpecialTokens
 from textmill.data.view import ALL, Viewed
 from textmill.metrics import answers
 from textmill.models.heads import best_span
+from textmill.models.model import Model
 from textmill.objectives.evaluation import (
     EXAMPLES,
     EvaluationInput,
@@ -147,7 +148,7 @@ def head(spec: SpanObjective, family: str, store: ExampleStore) -> SpanHead:
     return SpanHead()
 
 
-def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     """Targets (B, 2), the first and last token of a span: the mean of both cross-entropies over a row's real tokens.
 
     A row where either is IGNORE bears no loss (Devlin et al. 2019, section 4.2; there padding shares in the sum).
@@ -180,7 +181,7 @@ class Spans:
 
 
 @torch.no_grad()
-def predict(model: Any, batch: Batch) -> Spans:
+def predict(model: Model, batch: Batch) -> Spans:
     """The likeliest answer in each row, within its text (`batch.candidates`)."""
     logits = widened(model(batch))
     spans = best_span(logits, batch.mask if batch.candidates is None else batch.candidates)

@@ -16,6 +16,8 @@ from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
 from textmill.data.view import ALL, Viewed, padded
 from textmill.metrics import labels, tags
+from textmill.models.heads import Headed
+from textmill.models.model import Model
 from textmill.objectives.evaluation import (
     EvaluationInput,
     EvaluationResult,
@@ -118,16 +120,17 @@ def head(spec: TagObjective, family: str, store: ExampleStore) -> TagHead:
     return TagHead(labels=tuple(store.labels or ()), crf=spec.crf)
 
 
-def loss(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     """Targets (B, T): cross-entropy of each tag or, with a CRF, -log p of each row's tags together."""
     bears = batch.targets != IGNORE
+    assert isinstance(model, Headed)
     if model.head.crf is None:
         return sum_of_nats(model, model.hidden(batch), batch.targets), bears.sum()
     return model.head.crf.nats(widened(model(batch)), batch.targets, bears).sum(), bears.sum()
 
 
 @torch.no_grad()
-def predict(model: Any, batch: Batch) -> Tensor:
+def predict(model: Model, batch: Batch) -> Tensor:
     """(B, T) int64: the tag of each word where its first token stands (`batch.candidates`), IGNORE elsewhere.
 
     With a CRF the likeliest sequence of tags over those places (Viterbi).
@@ -135,6 +138,7 @@ def predict(model: Any, batch: Batch) -> Tensor:
     logits, words = widened(model(batch)), batch.candidates
     if words is None:
         words = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
+    assert isinstance(model, Headed)
     said = logits.argmax(-1) if model.head.crf is None else model.head.crf.best(logits, words)
     return torch.where(words, said, IGNORE)
 

@@ -13,6 +13,7 @@ from textmill.data.loader import Scored, evaluation_batches
 from textmill.data.tokens import TokenStore
 from textmill.metrics import baselines, guesses, perplexity
 from textmill.metrics.score import Score
+from textmill.models.model import Model
 from textmill.objectives.evaluation import POSITIONS, EvaluationInput, EvaluationResult
 from textmill.objectives.scoring import Look, nothing, score_documents, score_guesses
 from textmill.specs.recipe import EvaluationSpec
@@ -22,7 +23,7 @@ _COUNTED = 1 << 21  # training tokens a unigram model of targets is counted from
 
 
 def language_model(
-    model: Any, store: TokenStore, spec: EvaluationSpec, reporter: Reporter, context: int
+    model: Model, store: TokenStore, spec: EvaluationSpec, reporter: Reporter, context: int
 ) -> tuple[EvaluationResult, np.ndarray]:
     """Bits per byte of a store under any model that goes on with text, and the documents that were scored.
 
@@ -35,7 +36,7 @@ def language_model(
 
 
 def bits(
-    model: Any,
+    model: Model,
     batches: Iterable[Scored],
     store: TokenStore,
     spec: EvaluationSpec,

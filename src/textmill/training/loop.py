@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.data.batch import Batch
+from textmill.models.model import Model
 from textmill.objectives.loss import Loss, count_targets
 from textmill.training.distributed import Reducer, World, local
 from textmill.training.optimizer import Optimizer
@@ -46,7 +47,7 @@ class StepResult:
 
 
 def train(
-    model: nn.Module,
+    model: Model,
     loss: Loss,
     loader: Batches,
     optimizer: Optimizer,
@@ -115,7 +116,7 @@ def _check_finite(step: int, nats: float, norm: float, optimizer: Optimizer) -> 
 class _Work:
     """How one rank computes the gradient of its share of a step."""
 
-    model: nn.Module
+    model: Model
     loss: Loss
     optimizer: Optimizer
     world: World

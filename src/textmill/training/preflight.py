@@ -7,9 +7,8 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import nn
-
 from textmill.base.errors import NonFiniteError
+from textmill.models.model import Model
 from textmill.objectives.loss import Count, Loss, count_targets
 from textmill.specs.training import TrainingSpec
 from textmill.training import optimizer as optimizers
@@ -29,7 +28,7 @@ class Timing:
 
 
 def measure(
-    model: nn.Module,
+    model: Model,
     loss: Loss,
     loader: Batches,
     training: TrainingSpec,
@@ -59,7 +58,7 @@ def measure(
 
 
 def _steps(
-    model: nn.Module,
+    model: Model,
     loss: Loss,
     loader: Batches,
     training: TrainingSpec,
@@ -97,7 +96,7 @@ class RangeTest:
 
 
 def learning_rate_range(
-    model: nn.Module,
+    model: Model,
     loss: Loss,
     loader: Batches,
     training: TrainingSpec,

@@ -68,7 +68,7 @@ def published_architecture(spec: ModelSpec, head: HeadSpec | None = None) -> tup
 def _departures(spec: ModelSpec, kind: str) -> list[str]:
     """What a published architecture has otherwise than the spec: nothing, where its config.json gives the spec back."""
     shared = _shared(spec, kind, 1, dtype="float32", end=0, pad=0, start=0)
-    parts = ["pooler.dense.weight"] if getattr(spec, "pooler", False) else []
+    parts = ["pooler.dense.weight"] if spec.pooler else []
     parts += ["final_logits_bias"] if getattr(spec, "output_bias", False) else []
     try:
         there, _ = read(shared | _PUBLISHED[type(spec)].write(spec, kind, shared), "", parts)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from textmill.models.model import Model
 from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.data.loader import AnyLoader
@@ -65,7 +66,7 @@ class Session:
     world: World
     compute: device.Compute
     flops_per_token: float  # forward and backward
-    model: nn.Module
+    model: Model
     optimizer: Optimizer
     average: WeightAverage | None
     reporter: Reporter
