@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
-from textmill.models.model import Model
 from textmill.base.console import Reporter, TrainingStatus
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.data.loader import AnyLoader
+from textmill.models.model import Model
 from textmill.nn import mode
 from textmill.objectives.loss import Losses, evaluate_loss
 from textmill.specs.recipe import Recipe
