@@ -53,6 +53,10 @@ class Codec:
         """prefix text: (T,) int64; empty where both are."""
         return _joined(self.tokenizer.prefix, self.tokenizer.encode(text))
 
+    def source(self, text: str) -> np.ndarray:
+        """lead text tail: (T,) int64, whatever its length."""
+        return self.special.around(self.tokenizer.encode(text))
+
     def rows(self, texts: Sequence[str], room: int) -> list[Row]:
         """lead text tail, of `room` tokens at most, for each text.
 

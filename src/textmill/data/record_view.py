@@ -13,9 +13,10 @@ from torch import Tensor
 
 from textmill.base.errors import RecipeError
 from textmill.data.batch import Batch
+from textmill.data.codec import padded
 from textmill.data.examples import ExampleStore
 from textmill.data.special import SpecialTokens
-from textmill.data.view import ALL, Viewed, mask_of, padded
+from textmill.data.view import ALL, Viewed
 
 
 class RecordView:
@@ -70,21 +71,18 @@ class TextView(RecordView):
 
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """The rows of a share, as wide as the whole batch."""
-        made = [self._row(int(row)) for row in rows]
-        width = max(len(row) for row in made)
-        pad = not all(len(row) == width for row in made)
-        rows, made = rows[share], made[share]
-        targets, owners = self.targets(rows, width)
+        ids, real = padded([self._row(int(row)) for row in rows], self.tokens.pad)
+        targets, owners = self.targets(rows[share], ids.shape[1])
         batch = Batch(
-            inputs=torch.from_numpy(padded(made, width, self.tokens.pad)),
+            inputs=torch.from_numpy(ids[share]),
             targets=targets,
-            mask=torch.from_numpy(mask_of(made, width)) if pad else None,
+            mask=None if real is None else torch.from_numpy(real[share]),
         )
-        return Viewed(batch, owners, self.read_by(rows))
+        return Viewed(batch, owners, self.read_by(rows[share]))
 
     def _row(self, row: int) -> np.ndarray:
         text = self.store.field("text", int(self.record[row]))[self.begins[row] : self.ends[row]]
-        return np.concatenate([self.tokens.lead, text, self.tokens.tail]).astype(np.int64)
+        return self.tokens.around(text)
 
     def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
         """What is to be said of rows, and the record of each target, -1 for none."""

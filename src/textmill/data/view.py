@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from textmill.data.batch import IGNORE, Batch
+from textmill.data.codec import padded
 from textmill.data.loader import Epochs, Scored
 from textmill.data.order import key, permute_many
 
@@ -176,42 +177,19 @@ class Pair:
 def pair_batch(pairs: list[Pair], start: int, pad: int, share: slice = ALL) -> tuple[Batch, np.ndarray]:
     """The decoder reads `start` and the target but its last token, and says the target: a Batch with source, and
     the owners (B, T). Padding stands at the end, up to the widest of all pairs; rows are those of the share."""
-    widest = [max(1, *(len(side) for side in sides)) if sides else 1 for sides in _sides(pairs)]
-    full = [
-        all(len(side) == width for side in sides) for sides, width in zip(_sides(pairs), widest, strict=True)
-    ]
-    chosen = pairs[share]
-    source = padded([pair.source for pair in chosen], widest[0], pad)
-    target = padded([pair.target for pair in chosen], widest[1], pad)
-    owners = padded([pair.owners for pair in chosen], widest[1], -1)
-    inputs = np.concatenate([np.full((len(chosen), 1), start), target[:, :-1]], axis=1)
-    real = mask_of([pair.target for pair in chosen], widest[1])
-    inputs[~real] = pad
+    sources, targets = [pair.source for pair in pairs], [pair.target for pair in pairs]
+    source, source_real = padded(sources, pad, width=max(1, *map(len, sources)))
+    target, real = padded(targets, pad, width=max(1, *map(len, targets)))
+    owners, _ = padded([pair.owners for pair in pairs], -1, width=target.shape[1])
+    inputs = np.concatenate([np.full((len(pairs), 1), start), target[:, :-1]], axis=1)
+    if real is not None:
+        inputs[~real] = pad
     batch = Batch(
         inputs=torch.from_numpy(inputs),
         targets=torch.from_numpy(np.where(owners >= 0, target, IGNORE)),
-        mask=None if full[1] else torch.from_numpy(real),
+        mask=None if real is None else torch.from_numpy(real),
         source=torch.from_numpy(source),
-        source_mask=None
-        if full[0]
-        else torch.from_numpy(mask_of([pair.source for pair in chosen], widest[0])),
+        source_mask=None if source_real is None else torch.from_numpy(source_real),
     )
-    return batch, owners
-
-
-def _sides(pairs: list[Pair]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    return [pair.source for pair in pairs], [pair.target for pair in pairs]
-
-
-def padded(rows: list[np.ndarray], width: int, filler: int | float, dtype: Any = np.int64) -> np.ndarray:
-    """(B, width) rows one under the other, filled up at their ends."""
-    result = np.full((len(rows), width), filler, dtype=dtype)
-    for place, row in enumerate(rows):
-        result[place, : len(row)] = row
-    return result
-
-
-def mask_of(rows: list[np.ndarray], width: int) -> np.ndarray:
-    """(B, width) bool, True where `padded` has a token of the row."""
-    lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    return np.arange(width) < lengths[:, None]
+    first, last, _ = share.indices(len(pairs))
+    return batch.rows(first, last), owners[share]

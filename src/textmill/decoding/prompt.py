@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.special import frame
+from textmill.data.codec import Codec, padded
 
 if TYPE_CHECKING:
     from textmill.tokenization.protocol import AnyTokenizer
@@ -37,12 +37,11 @@ def of_text(tokenizer: AnyTokenizer, text: str, *, start: int | Sequence[int] | 
     start: the id, or ids, a target begins with. What a model expects before a text (`prefix`) is put there, and around
     a source what stood there in training.
     """
-    ids = tokenizer.encode(text).tolist()
+    codec = Codec(tokenizer)
     if start is None:
-        return Prompt([*tokenizer.prefix, *ids])
+        return Prompt(codec.prompt(text).tolist())
     begun = [start] if isinstance(start, int) else list(start)
-    lead, tail = frame(tokenizer)
-    return Prompt(begun, source=[*lead, *ids, *tail])
+    return Prompt(begun, source=codec.source(text).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +86,19 @@ def _fit(prompt: Prompt, tokens: int, context: int, start: int | None) -> Fitted
 
 
 def batch_of(prompts: Sequence[Fitted], device: torch.device | str = "cpu") -> Batch:
-    """Prompts as one batch. Padding stands before the ids, so that every row's last token is in the last column,
-    and after the sources."""
-    inputs, mask = _padded([prompt.ids for prompt in prompts], front=True)
+    """Prompts as one batch. Padding, of any id, stands before the ids, so that every row's last token is in the last
+    column, and after the sources."""
+    inputs, mask = _tensors([prompt.ids for prompt in prompts], front=True)
     source = source_mask = None
     if prompts[0].source is not None:
-        source, source_mask = _padded([prompt.source or [] for prompt in prompts], front=False)
+        source, source_mask = _tensors([prompt.source or [] for prompt in prompts], front=False)
     batch = Batch(inputs, torch.full_like(inputs, IGNORE), mask, source=source, source_mask=source_mask)
     return batch.to(device)
 
 
-def _padded(rows: Sequence[list[int]], *, front: bool) -> tuple[Tensor, Tensor | None]:
-    """Ids (B, T), any id serving as padding, and which are real (B, T); None where all are."""
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.int64)
-    real = torch.zeros(len(rows), width, dtype=torch.bool)
-    for number, row in enumerate(rows):
-        columns = slice(width - len(row), width) if front else slice(0, len(row))
-        ids[number, columns] = torch.tensor(row, dtype=torch.int64)
-        real[number, columns] = True
-    return ids, None if bool(real.all()) else real
+def _tensors(rows: Sequence[list[int]], *, front: bool) -> tuple[Tensor, Tensor | None]:
+    ids, real = padded(rows, front=front)
+    return torch.from_numpy(ids), None if real is None else torch.from_numpy(real)
 
 
 def ending(ends: int | Collection[int]) -> tuple[int, ...]:

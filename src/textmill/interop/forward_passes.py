@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from textmill.data.batch import IGNORE, Batch
+from textmill.data.codec import Codec
 from textmill.data.codec import padded as padded_rows
-from textmill.data.special import frame
 from textmill.interop.huggingface.directory import bare
 from textmill.interop.onnx.runtime import OnnxModel
 from textmill.models.heads import Headed
@@ -45,27 +46,24 @@ def batches_of(pretrained: Pretrained, texts: Sequence[str], tokens: int) -> lis
     model with a head, reads the text in its frame. Of one that reads a source, the first half is the source, the rest
     what is written.
     """
-    tokenizer, length = pretrained.tokenizer, min(tokens, pretrained.spec.context)
-    lead, tail = frame(tokenizer)
-    room = max(1, length - len(lead) - len(tail))
+    length, codec = min(tokens, pretrained.spec.context), Codec(pretrained.tokenizer, pretrained.spec.start)
+    room = max(1, length - codec.special.frame)
     batches = []
     for text in texts:
-        ids = tokenizer.encode(text).tolist()
+        ids = pretrained.tokenizer.encode(text)
         if pretrained.spec.kind in READ_AND_WRITE:
-            ids = ids[: 2 * room]
-            start = pretrained.spec.start
-            first, middle = tokenizer.start if start is None else start, len(ids) // 2
-            batches.append(_batch([first, *ids[middle:]][:length], [*lead, *ids[:middle], *tail]))
+            source, target = np.array_split(ids[: 2 * room], [len(ids[: 2 * room]) // 2])
+            batches.append(_batch([codec.special.start, *target][:length], codec.special.around(source)))
         elif pretrained.spec.kind == "encoder" or isinstance(pretrained.model, Headed):
-            batches.append(_batch([*lead, *ids[:room], *tail]))
+            batches.append(_batch(codec.special.around(ids[:room])))
         else:
-            batches.append(_batch([*(tuple(tokenizer.prefix) or (tokenizer.end,)), *ids][:length]))
+            batches.append(_batch([*(codec.tokenizer.prefix or (codec.tokenizer.end,)), *ids][:length]))
     return batches
 
 
-def _batch(ids: list[int], source: list[int] | None = None) -> Batch:
-    inputs = torch.tensor([ids])
-    read = None if source is None else torch.tensor([source])
+def _batch(ids: Sequence[int] | np.ndarray, source: np.ndarray | None = None) -> Batch:
+    inputs = torch.from_numpy(np.array([ids], dtype=np.int64))
+    read = None if source is None else torch.from_numpy(source)[None]
     return Batch(inputs, torch.full_like(inputs, IGNORE), source=read)
 
 

@@ -81,8 +81,7 @@ class PairsView(RecordView):
         tokens, sequence = self.tokens, self._sequence
         source = self.store.field("source", row)[: sequence - tokens.frame]
         target = np.append(self.store.field("target", row).astype(np.int64), tokens.end)[:sequence]
-        framed = np.concatenate([tokens.lead, source, tokens.tail]).astype(np.int64)
-        return Pair(framed, target, np.full(len(target), row))
+        return Pair(tokens.around(source), target, np.full(len(target), row))
 
 
 def teacher_forcing(spec: PairsObjective, step: int, steps: int) -> float:

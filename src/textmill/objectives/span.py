@@ -94,7 +94,7 @@ class SpanView(TextView):
         self, spec: SpanObjective, store: ExampleStore, sequence: int, tokens: SpecialTokens
     ) -> None:
         """Raises RecipeError when the tokenizer has no separator, or rows are too short."""
-        self._separator = tokens.need_separator()
+        tokens.need_separator()
         room = sequence - tokens.frame - 1
         super().__init__(store, tokens, room // 2)
         self._questions = np.minimum(store.lengths("question"), room // 2)
@@ -114,8 +114,7 @@ class SpanView(TextView):
         record = int(self.record[row])
         question = self.store.field("question", record)[: self._questions[record]]
         text = self.store.field("text", record)[self.begins[row] : self.ends[row]]
-        parts = [self.tokens.lead, question, [self._separator], text, self.tokens.tail]
-        return np.concatenate(parts).astype(np.int64)
+        return self.tokens.around_both(question, text)
 
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """As wide as the whole batch. Segment 1 is the text and `tail`; answers lie in the text."""

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from textmill.data.batch import IGNORE, Batch
+from textmill.data.codec import padded
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
-from textmill.data.view import ALL, Viewed, padded
+from textmill.data.view import ALL, Viewed
 from textmill.metrics import labels, tags
 from textmill.models.heads import Headed
 from textmill.models.model import Model
@@ -101,7 +102,7 @@ class TagView(TextView):
             )
             for row in rows
         ]
-        targets = padded(tags, width, IGNORE)
+        targets, _ = padded(tags, IGNORE, width=width)
         return torch.from_numpy(targets), np.where(targets != IGNORE, self.record[rows][:, None], -1)
 
 
