@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from textmill.base.machine import usable_cores
 from textmill.specs.recipe import TokenizerSpec
-from textmill.tokenization.engines import threads_here
 from textmill.tokenization.tokenizer import Tokenizer
 from textmill.tokenization.training import train
 
@@ -61,12 +61,12 @@ def sentencepiece_encoder(texts: list[str], vocabulary: int) -> tuple[Callable[[
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
         allow_whitespace_only_pieces=True,
-        num_threads=threads_here(),
+        num_threads=usable_cores(),
         minloglevel=2,
     )
     seconds = time.perf_counter() - start
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    return lambda: sum(map(len, processor.encode(texts, num_threads=threads_here()))), seconds
+    return lambda: sum(map(len, processor.encode(texts, num_threads=usable_cores()))), seconds
 
 
 def measure(encoders: dict[str, Callable[[], int]], size: int, rounds: int) -> dict[str, dict[str, float]]:
@@ -135,7 +135,7 @@ def main() -> None:
                 "vocabulary": ours.vocabulary,
                 "megabytes": round(size / 1e6, 2),
                 "texts": len(texts),
-                "threads": threads_here(),
+                "threads": usable_cores(),
                 "load_average": round(os.getloadavg()[0], 2),
                 "engine": ours.engine.name,
                 "ids_equal_tokenizer_json": same,

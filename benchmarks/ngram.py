@@ -92,7 +92,7 @@ def prepare(texts: dict[str, list[str]], spec: TokenizerSpec, folder: Path) -> A
     tokenizer = training.train(spec, texts["train"])
     for part, several in texts.items():
         documents = (collected(text, part) for text in several)
-        tokens.write(folder / part, documents, tokenizer)
+        tokens.write_tokens(folder / part, documents, tokenizer)
     return SimpleNamespace(tokens=SimpleNamespace(path=folder))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.audit.card import cell, fenced, render, size, write
+from textmill.audit.card import cell, fenced, render, size, write_card
 from textmill.objectives.table import OBJECTIVES
 
 FULL = {
@@ -195,5 +195,5 @@ def test_words_for_values():
 
 
 def test_the_card_is_a_file(tmp_path):
-    write(tmp_path, FULL)
+    write_card(tmp_path, FULL)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == render(FULL)

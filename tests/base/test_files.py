@@ -89,10 +89,10 @@ def test_content_ids_ignore_the_order_of_keys():
 def make(directory, content, parents=(), kind="corpus"):
     with files.atomic_directory(directory) as partial:
         (partial / "data").write_text(content)
-        lineage.write(
+        lineage.write_lineage(
             partial, kind=kind, key="k" + content, spec={"c": content}, parents=parents, home=directory
         )
-    return lineage.read(directory)
+    return lineage.read_lineage(directory)
 
 
 def test_lineage_walks_back_and_notices_change(tmp_path):
@@ -114,7 +114,7 @@ def test_lineage_moves_with_the_work_folder(tmp_path):
     corpus = make(tmp_path / "w" / "corpus" / "c", "words")
     make(tmp_path / "w" / "model" / "m", "weights", [corpus], "model")
     os.rename(tmp_path / "w", tmp_path / "elsewhere")
-    chain = list(lineage.walk(lineage.read(tmp_path / "elsewhere" / "model" / "m")))
+    chain = list(lineage.walk(lineage.read_lineage(tmp_path / "elsewhere" / "model" / "m")))
     assert len(chain) == 2
     assert chain[1][1].id == corpus.id
 
@@ -130,6 +130,6 @@ def test_find_wants_the_key_and_every_file(tmp_path):
 def test_unreadable_lineage(tmp_path):
     (tmp_path / lineage.NAME).write_text(json.dumps({"kind": "corpus"}))
     with pytest.raises(DamagedError, match="lacks"):
-        lineage.read(tmp_path)
+        lineage.read_lineage(tmp_path)
     with pytest.raises(TextmillError, match="not an artifact"):
-        lineage.read(tmp_path / "nowhere")
+        lineage.read_lineage(tmp_path / "nowhere")

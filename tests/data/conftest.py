@@ -8,7 +8,7 @@ import torch
 
 from textmill.data.batch import Batch
 from textmill.data.special import SpecialTokens
-from textmill.data.tokens import TokenStore, write
+from textmill.data.tokens import TokenStore, write_tokens
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import Document, collected
 from textmill.tokenization.tokenizer import Tokenizer
@@ -27,7 +27,9 @@ def make_store(tokenizer, tmp_path_factory):
 
     def make(lengths: list[int]) -> TokenStore:
         directory = tmp_path_factory.mktemp("store") / "tokens"
-        write(directory, [numbered(number, length) for number, length in enumerate(lengths)], tokenizer)
+        write_tokens(
+            directory, [numbered(number, length) for number, length in enumerate(lengths)], tokenizer
+        )
         return TokenStore(directory)
 
     return make

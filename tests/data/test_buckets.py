@@ -15,7 +15,7 @@ from helpers.loaders import check_steps_of
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE
 from textmill.data.buckets import BucketLoader, _cuts, idle
-from textmill.data.examples import ExampleStore, write
+from textmill.data.examples import ExampleStore, write_examples
 from textmill.data.loader import Batching
 from textmill.objectives.pairs import PAIRS, PairsReader, PairsView
 from textmill.specs.objective import PairsObjective
@@ -34,7 +34,7 @@ def pairs(tmp_path, tokenizer):
             text = f"{number}".ljust(source, "s")
             texts = {"source": text, "target": chr(97 + number % 26) * target}
             documents.append(collected(texts, f"{number}"))
-        write(tmp_path / "pairs", documents, PairsReader(PairsObjective(), tokenizer))
+        write_examples(tmp_path / "pairs", documents, PairsReader(PairsObjective(), tokenizer))
         return ExampleStore(tmp_path / "pairs")
 
     return make

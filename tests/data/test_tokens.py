@@ -8,7 +8,7 @@ import pytest
 
 from textmill.base.errors import DamagedError
 from textmill.data import tokens
-from textmill.data.tokens import FILES, TokenStore, write
+from textmill.data.tokens import FILES, TokenStore, write_tokens
 from textmill.specs.recipe import TokenizerSpec
 from textmill.text.document import collected
 from textmill.tokenization.training import train
@@ -18,7 +18,7 @@ DOCUMENTS = [collected(text, f"{place}.txt") for place, text in enumerate(TEXTS)
 
 
 def test_every_document_comes_back_and_ends(tmp_path, tokenizer):
-    manifest = write(tmp_path / "t", DOCUMENTS, tokenizer)
+    manifest = write_tokens(tmp_path / "t", DOCUMENTS, tokenizer)
     store = TokenStore(tmp_path / "t")
     store.verify()
     assert len(store) == len(TEXTS) == manifest["documents"]
@@ -39,27 +39,27 @@ def test_every_document_comes_back_and_ends(tmp_path, tokenizer):
 
 
 def test_chunks_do_not_show(tmp_path, tokenizer, monkeypatch):
-    whole = write(tmp_path / "a", DOCUMENTS, tokenizer)
+    whole = write_tokens(tmp_path / "a", DOCUMENTS, tokenizer)
     monkeypatch.setattr(tokens, "_CHUNK", 4)
-    assert write(tmp_path / "b", iter(DOCUMENTS), tokenizer) == whole
+    assert write_tokens(tmp_path / "b", iter(DOCUMENTS), tokenizer) == whole
 
 
 def test_the_width_of_ids_follows_the_vocabulary(tmp_path, tokenizer):
-    write(tmp_path / "narrow", DOCUMENTS, tokenizer)
+    write_tokens(tmp_path / "narrow", DOCUMENTS, tokenizer)
     assert TokenStore(tmp_path / "narrow").ids.dtype == np.uint16
     many = "".join(chr(code) for code in range(0x4E00, 0x4E00 + 20_000)) + "".join(
         chr(code) for code in range(0x20000, 0x20000 + 46_000)
     )
     wide = train(TokenizerSpec(kind="characters", vocabulary=70_000), [many])
     assert wide.vocabulary > 1 << 16
-    write(tmp_path / "wide", [collected(many, "m")], wide)
+    write_tokens(tmp_path / "wide", [collected(many, "m")], wide)
     store = TokenStore(tmp_path / "wide")
     assert store.ids.dtype == np.uint32
     assert wide.decode(store.document(0)) == many
 
 
 def test_a_store_of_nothing_can_be_written_and_read(tmp_path, tokenizer):
-    write(tmp_path / "t", [], tokenizer)
+    write_tokens(tmp_path / "t", [], tokenizer)
     store = TokenStore(tmp_path / "t")
     assert (len(store), store.tokens, len(store.ids)) == (0, 0, 0)
 
@@ -72,7 +72,7 @@ def test_documents_at(make_store):
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("how", ["cut", "grown", "missing"])
 def test_a_file_of_another_size_is_found_on_opening(tmp_path, tokenizer, name, how):
-    write(tmp_path / "t", DOCUMENTS, tokenizer)
+    write_tokens(tmp_path / "t", DOCUMENTS, tokenizer)
     path = tmp_path / "t" / name
     data = path.read_bytes()
     path.unlink() if how == "missing" else path.write_bytes(data[:-1] if how == "cut" else data + b"\0")
@@ -82,7 +82,7 @@ def test_a_file_of_another_size_is_found_on_opening(tmp_path, tokenizer, name, h
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_flipped_bit_is_found_by_verify(tmp_path, tokenizer, name):
-    write(tmp_path / "t", DOCUMENTS, tokenizer)
+    write_tokens(tmp_path / "t", DOCUMENTS, tokenizer)
     path = tmp_path / "t" / name
     data = bytearray(path.read_bytes())
     data[-10] ^= 1
@@ -93,7 +93,7 @@ def test_a_flipped_bit_is_found_by_verify(tmp_path, tokenizer, name):
 
 @pytest.mark.parametrize("change", [{"format": 99}, {"dtype": "uint32"}, {"documents": 5}, {"tokens": 7}])
 def test_a_lying_manifest_is_found(tmp_path, tokenizer, change):
-    manifest = write(tmp_path / "t", DOCUMENTS, tokenizer)
+    manifest = write_tokens(tmp_path / "t", DOCUMENTS, tokenizer)
     (tmp_path / "t" / "manifest.json").write_text(json.dumps(manifest | change))
     with pytest.raises(DamagedError):
         TokenStore(tmp_path / "t")
@@ -101,7 +101,7 @@ def test_a_lying_manifest_is_found(tmp_path, tokenizer, change):
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format": 1}'])
 def test_a_broken_manifest_is_found(tmp_path, tokenizer, text):
-    write(tmp_path / "t", DOCUMENTS, tokenizer)
+    write_tokens(tmp_path / "t", DOCUMENTS, tokenizer)
     (tmp_path / "t" / "manifest.json").write_text(text)
     with pytest.raises(DamagedError, match=r"manifest\.json"):
         TokenStore(tmp_path / "t")
@@ -113,5 +113,5 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path, tokenizer):
         yield replace(DOCUMENTS[1], id="no hex")
 
     with pytest.raises(ValueError, match="hex"):
-        write(tmp_path / "t", failing(), tokenizer)
+        write_tokens(tmp_path / "t", failing(), tokenizer)
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from textmill.base.errors import RecipeError
 from textmill.data.batch import IGNORE
 from textmill.data.loader import Batching
 from textmill.data.special import SpecialTokens, begins_word
-from textmill.data.tokens import TokenStore, write
+from textmill.data.tokens import TokenStore, write_tokens
 from textmill.data.view import ViewLoader
 from textmill.objectives.masked import MASKED, MaskedView, NextSentenceView
 from textmill.specs.objective import MaskedObjective
@@ -164,7 +164,7 @@ def test_evaluation_is_the_same_every_time_and_says_whose_each_target_is(make_st
 
 def test_whole_words_of_a_text(tokenizer, marked, tmp_path):
     text = "It's 5 o'clock，我们 naïve über-cool\nend. " * 30
-    write(tmp_path / "s", [collected(text, "x")], tokenizer)
+    write_tokens(tmp_path / "s", [collected(text, "x")], tokenizer)
     store = TokenStore(tmp_path / "s")
     words = np.cumsum([begins_word(bytes([byte])) for byte in text.encode()])
     loader = masked(store, marked, sequence=len(text.encode()) + 2, batch=1, whole_words=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE
-from textmill.data.examples import ExampleStore, write
+from textmill.data.examples import ExampleStore, write_examples
 from textmill.data.loader import Batching
 from textmill.data.special import SpecialTokens
 from textmill.objectives.table import OBJECTIVES, objective_of
@@ -46,7 +46,9 @@ def stored(tmp_path, tokenizer):
 
     def make(spec, records, *, with_tokenizer=tokenizer, labels=None, name="examples"):
         documents = [document(spec, text, more, f"{n}") for n, (text, more) in enumerate(records)]
-        manifest = write(tmp_path / name, documents, objective_of(spec).reader(spec, with_tokenizer, labels))
+        manifest = write_examples(
+            tmp_path / name, documents, objective_of(spec).reader(spec, with_tokenizer, labels)
+        )
         return ExampleStore(tmp_path / name), manifest
 
     return make

@@ -35,7 +35,7 @@ def tokenizer():
 def make_store(tmp_path, tokenizer):
     def make(name: str, texts: list[str]) -> tokens.TokenStore:
         documents = [Document(hashlib.md5(text.encode()).hexdigest(), {"text": text}, name) for text in texts]
-        tokens.write(tmp_path / name, documents, tokenizer)
+        tokens.write_tokens(tmp_path / name, documents, tokenizer)
         return tokens.TokenStore(tmp_path / name)
 
     return make
@@ -106,7 +106,7 @@ def make_store_once(tmp_path_factory, tokenizer):
     def make(texts):
         directory = tmp_path_factory.mktemp("store") / "part"
         documents = [Document(f"{index:032x}", {"text": text}, "") for index, text in enumerate(texts)]
-        tokens.write(directory, documents, tokenizer)
+        tokens.write_tokens(directory, documents, tokenizer)
         return tokens.TokenStore(directory)
 
     return make

@@ -245,7 +245,7 @@ def test_lineage_notices_a_changed_byte(tiny, workspace):
     shard = next(workspace.root.glob("corpus/*/train-*.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
     assert not ancestry.tree(workspace, "tiny", verify=True)["ok"]
-    assert lineage.damage(lineage.read(shard.parent)) == [shard.name]
+    assert lineage.damage(lineage.read_lineage(shard.parent)) == [shard.name]
 
 
 def test_evaluating_files(tiny, workspace, tmp_path):

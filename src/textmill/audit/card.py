@@ -34,7 +34,7 @@ _KEYS += ("lineage", "use", "limits")
 _FRONT = ("license", "language", "library_name", "pipeline_tag", "tags", "model-index")
 
 
-def write(directory: Path | str, info: Mapping[str, Any]) -> None:
+def write_card(directory: Path | str, info: Mapping[str, Any]) -> None:
     """Write the card of `info` (see `render`) as README.md in `directory`, whole or not at all."""
     write_text(Path(directory) / "README.md", render(info))
 

@@ -56,7 +56,7 @@ class Reader(Protocol):
     def labels(self) -> tuple[tuple[str, ...] | None, np.ndarray | None]: ...
 
 
-def write(directory: Path | str, documents: Iterable[Document], reader: Reader) -> dict[str, Any]:
+def write_examples(directory: Path | str, documents: Iterable[Document], reader: Reader) -> dict[str, Any]:
     """Records of documents, in their order, as a store that appears whole or not at all; returns its manifest.
 
     What cannot be used is set aside and counted by its reason, so that `read` = `records` + the sum of `set_aside`.

@@ -38,7 +38,9 @@ def _bytes(text: str) -> int:
         return len(without_surrogates(text).encode("utf-8"))
 
 
-def write(directory: Path | str, documents: Iterable[Document], tokenizer: AnyTokenizer) -> dict[str, Any]:
+def write_tokens(
+    directory: Path | str, documents: Iterable[Document], tokenizer: AnyTokenizer
+) -> dict[str, Any]:
     """Encode documents, in their order, into a store that appears whole or not at all; returns its manifest.
 
     Streams: memory holds one chunk of documents, and 32 bytes a document for the boundaries.

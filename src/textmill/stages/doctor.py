@@ -12,6 +12,7 @@ from typing import Any
 
 from textmill import __version__
 from textmill.base.files import existing_parent
+from textmill.base.machine import usable_cores
 from textmill.stages.workspace.environment import _gpus
 
 # What each extra is for, said to a person. The packages in it are read from the installed metadata.
@@ -43,7 +44,7 @@ def examine(work: Path) -> dict[str, Any]:
         "textmill": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": _memory(),
         "cpu": cpu,

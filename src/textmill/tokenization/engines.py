@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -58,11 +57,6 @@ LETTER_OF_BYTE = [letter for letter, _ in sorted(BYTE_OF_LETTER.items(), key=lam
 def letters(data: bytes) -> str:
     """Bytes spelt in the byte-level alphabet."""
     return "".join(LETTER_OF_BYTE[byte] for byte in data)
-
-
-def threads_here() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Engine(Protocol):

@@ -18,8 +18,9 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import content_id
+from textmill.base.machine import usable_cores
 from textmill.tokenization import json_read
-from textmill.tokenization.engines import BYTE_OF_LETTER, Engine, choose, threads_here
+from textmill.tokenization.engines import BYTE_OF_LETTER, Engine, choose
 from textmill.tokenization.file_tokenizer import FileTokenizer
 
 END, PAD = "<|endoftext|>", "<|pad|>"
@@ -91,10 +92,10 @@ class Tokenizer(FileTokenizer):
         """`encode` of each text, on all processors this process may use unless told otherwise."""
         texts = list(texts)
         try:
-            return self.engine.encode_many(texts, threads or threads_here())
+            return self.engine.encode_many(texts, threads or usable_cores())
         except UnicodeEncodeError:
             return self.engine.encode_many(
-                [without_surrogates(text) for text in texts], threads or threads_here()
+                [without_surrogates(text) for text in texts], threads or usable_cores()
             )
 
     @cached_property

@@ -64,7 +64,7 @@ def test_a_run_from_recipe_to_published_model(tiny, workspace, smoothing):
     assert "no such architecture" in skipped["transformers"] or "not installed" in skipped["transformers"]
     [answer] = LanguageModel(workspace, "counted").generate("the mill", tokens=8)
     assert answer.tokens > 0
-    kinds = {item.kind for _, item in lineage.walk(lineage.read(workspace.run("counted").model))}
+    kinds = {item.kind for _, item in lineage.walk(lineage.read_lineage(workspace.run("counted").model))}
     assert kinds == {"model", "run", "tokens", "corpus", "tokenizer"}
 
 

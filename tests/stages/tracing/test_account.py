@@ -353,4 +353,4 @@ def test_from_the_command_line(own, textmill):
     refused = textmill("trace", check=False, **environment)
     assert refused.returncode == 2
     assert "source files are as they were" in textmill("lineage", "tiny", "--verify", **environment).stdout
-    assert lineage.read(workspace.run("tiny").path).kind == "run"
+    assert lineage.read_lineage(workspace.run("tiny").path).kind == "run"

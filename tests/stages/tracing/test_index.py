@@ -108,7 +108,7 @@ def test_a_run_is_indexed_without_its_sources(tiny_recipe, workspace, texts):
     for path in texts.iterdir():
         path.unlink()
     built = stage.build(workspace, "tiny")
-    artifact = lineage.read(workspace.root / built["index"])
+    artifact = lineage.read_lineage(workspace.root / built["index"])
     assert [parent["kind"] for parent in artifact.parents] == ["tokens"]
     chain = ancestry.tree(workspace, built["index"], verify=True)
     assert chain["ok"]

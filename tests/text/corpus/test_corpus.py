@@ -29,7 +29,7 @@ def documents(count, length=10):
 
 def write(directory, items, split=None):
     directory.mkdir(parents=True, exist_ok=True)
-    return corpus.write(directory, items, split or SplitSpec())
+    return corpus.write_corpus(directory, items, split or SplitSpec())
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -339,7 +339,7 @@ def test_a_document_lost_on_the_way_is_noticed(tmp_path):
     read = corpus.Count()
     items = list(read.over(documents(5)))
     with pytest.raises(TextmillError, match="5 read, but 4 kept and 0 set aside"):
-        corpus.write(Path(tmp_path), items[1:], SplitSpec(), read)
+        corpus.write_corpus(Path(tmp_path), items[1:], SplitSpec(), read)
 
 
 @pytest.mark.figures

@@ -73,7 +73,7 @@ def test_neither_copies_nor_near_copies_leak(tmp_path, spec):
         for n, (text, author) in enumerate(texts)
     ]
     steps = (ExactDuplicatesStep(), NearDuplicatesStep(action="mark"))
-    corpus.write(tmp_path, clean.apply(documents, steps), spec)
+    corpus.write_corpus(tmp_path, clean.apply(documents, steps), spec)
     stored = Corpus(tmp_path)
     sides = {part: list(stored.documents(part)) for part in PARTS}
     assert all(sides.values())
@@ -189,7 +189,10 @@ def test_the_newest_are_for_the_test(rows, validation, test):
 
 def test_the_report_says_how_many_lack_the_field(tmp_path):
     documents = [document(n, author=f"a{n % 5}") for n in range(50)] + [document(-n) for n in range(1, 8)]
-    assert corpus.write(tmp_path, documents, BY_AUTHOR)["split"] == {"without_field": 7, "joined_groups": 0}
+    assert corpus.write_corpus(tmp_path, documents, BY_AUTHOR)["split"] == {
+        "without_field": 7,
+        "joined_groups": 0,
+    }
 
 
 def test_shares_by_time_are_exact():

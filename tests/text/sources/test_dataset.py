@@ -17,7 +17,7 @@ from textmill.base.errors import RecipeError
 from textmill.specs.corpus import DatasetSource, LimitSpec
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.front_matter import header
-from textmill.text.sources.table import fingerprint, read
+from textmill.text.sources.table import fingerprint, read_documents
 
 CARD = """---
 license: cc-by-4.0
@@ -50,7 +50,7 @@ def table(*texts, **columns):
 
 
 def items(tmp_path, **more):
-    return list(read(DatasetSource(**({"path": "set"} | more)), LimitSpec(), tmp_path))
+    return list(read_documents(DatasetSource(**({"path": "set"} | more)), LimitSpec(), tmp_path))
 
 
 def texts(found):

@@ -9,7 +9,7 @@ import pytest
 from textmill.base.errors import RecipeError
 from textmill.specs.corpus import FilesSource, LimitSpec, StdlibSource
 from textmill.text.document import Document, Rejected
-from textmill.text.sources.table import fingerprint, read
+from textmill.text.sources.table import fingerprint, read_documents
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def folder(tmp_path):
 
 
 def places(base, *paths, exclude=()):
-    return [item.source for item in read(FilesSource(paths=paths, exclude=exclude), LimitSpec(), base)]
+    return [
+        item.source for item in read_documents(FilesSource(paths=paths, exclude=exclude), LimitSpec(), base)
+    ]
 
 
 def test_a_folder_is_walked_in_order_without_junk(folder):
@@ -91,7 +93,7 @@ def test_links_pipes_and_closed_folders_are_set_aside_or_followed(folder):
     (data / "loop").symlink_to(data)
     (data / "broken.txt").symlink_to(data / "nowhere")
     os.mkfifo(data / "pipe.txt")
-    items = list(read(FilesSource(paths=("data",)), LimitSpec(), folder))
+    items = list(read_documents(FilesSource(paths=("data",)), LimitSpec(), folder))
     aside = {item.source: item.reason for item in items if isinstance(item, Rejected)}
     assert aside == {
         "data/loop": "is a link to a folder",
@@ -105,7 +107,7 @@ def test_files_larger_than_the_limit_and_empty_files(folder):
     (folder / "big.txt").write_text("x" * 101)
     (folder / "empty.txt").write_text("")
     source = FilesSource(paths=("big.txt", "empty.txt"))
-    big, empty = read(source, LimitSpec(file_bytes=100), folder)
+    big, empty = read_documents(source, LimitSpec(file_bytes=100), folder)
     assert big.reason == "is larger than limits.file_bytes"
     assert empty.text == ""
 
@@ -134,7 +136,7 @@ def test_fingerprints_follow_content_and_place_only(folder):
 
 
 def test_the_standard_library_is_real_code_and_prose():
-    items = list(read(StdlibSource(), LimitSpec(), "."))
+    items = list(read_documents(StdlibSource(), LimitSpec(), "."))
     documents = [item for item in items if isinstance(item, Document)]
     sources = [document.source for document in documents]
     assert len(documents) == len(items)
@@ -143,7 +145,7 @@ def test_the_standard_library_is_real_code_and_prose():
     assert not [
         s for s in sources if "site-packages" in s or "__pycache__" in s or "/test/" in s or ":test/" in s
     ]
-    assert sources == [item.source for item in read(StdlibSource(), LimitSpec(), ".")]
+    assert sources == [item.source for item in read_documents(StdlibSource(), LimitSpec(), ".")]
     if any(":topic " in source for source in sources):  # some systems ship Python without pydoc's topics
         page = next(d for d in documents if d.metadata.get("title") == "with")
         assert "context manager" in page.text

@@ -332,15 +332,15 @@ def test_messages_that_are_none():
 
 
 def test_templates_are_found_in_directories(tmp_path):
-    assert chat.read(tmp_path) is None
+    assert chat.read_template(tmp_path) is None
     (tmp_path / "tokenizer_config.json").write_text(
         '{"chat_template": [{"name": "rag", "template": "1"}, {"name": "default", "template": "2"}]}'
     )
-    found = chat.read(tmp_path)
+    found = chat.read_template(tmp_path)
     assert found is not None
     assert found.source == "2"
     (tmp_path / "chat_template.jinja").write_text("3")
-    found = chat.read(tmp_path)
+    found = chat.read_template(tmp_path)
     assert found is not None
     assert found.source == "3"
     for value in (3, [3], {"a": 1}, [{"name": "default", "template": 5}]):

@@ -93,7 +93,7 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
             advice="`textmill evaluate RUN` scores the run it comes from on records held back",
         )
     source = FilesSource(paths=tuple(str(path) for path in paths))
-    items = list(table.read(source, LimitSpec(), Path.cwd()))
+    items = list(table.read_documents(source, LimitSpec(), Path.cwd()))
     documents = [item for item in items if isinstance(item, Document)]
     for item in items:
         if not isinstance(item, Document):
@@ -101,7 +101,7 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
     if not documents:
         raise TextmillError("hold no text that can be read", where=", ".join(map(str, paths)))
     with tempfile.TemporaryDirectory() as folder:
-        tokens.write(Path(folder) / "store", documents, published.tokenizer)
+        tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
         store = tokens.TokenStore(Path(folder) / "store")
         spec = EvaluationSpec(baselines=())
         found, _ = language_model(published.model, store, spec, workspace.reporter, published.spec.context)

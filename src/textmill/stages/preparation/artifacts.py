@@ -183,9 +183,9 @@ class EncodedTokens:
         reader, labels = self.reader, None
         for part in PARTS:
             if reader is None:
-                tokens.write(directory / part, corpus.documents(part), tokenizer)
+                tokens.write_tokens(directory / part, corpus.documents(part), tokenizer)
                 continue
-            made = examples.write(
+            made = examples.write_examples(
                 directory / part, corpus.documents(part), reader(self.recipe.objective, tokenizer, labels)
             )
             if part == "train" and made["labels"] is not None:

@@ -41,7 +41,9 @@ def prepare(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) 
 def still_there(run: Run) -> RunData | None:
     """What lineage says a run was trained on; None where that is gone."""
     above = {
-        item.kind: item for _, item in lineage.walk(lineage.read(run.path)) if isinstance(item, Artifact)
+        item.kind: item
+        for _, item in lineage.walk(lineage.read_lineage(run.path))
+        if isinstance(item, Artifact)
     }
     kinds = ("corpus", "tokenizer", "tokens")
     if not above.keys() >= set(kinds):
@@ -58,7 +60,7 @@ def trained_on(run: Run, workspace: Workspace) -> RunData:
         return data
     workspace.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
     data = prepare(run.recipe(), workspace)
-    if data.prepared.tokens.id != lineage.read(run.path).spec["tokens"]:
+    if data.prepared.tokens.id != lineage.read_lineage(run.path).spec["tokens"]:
         raise TextmillError(
             "was trained on text that is gone, and its sources have changed since",
             where=f"run {run.name}",

@@ -54,7 +54,7 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "publish", "being made", "not published yet" if not run.model.exists() else "it has changed"
     )
     info = _info(run, data, weights.step, weights.id)
-    above = lineage.read(run.path)
+    above = lineage.read_lineage(run.path)
     with files.atomic_directory(run.model) as partial:
         model = weights.build(data)
         directory.write_directory(partial, model, data.tokenizer, generation=recipe.generation, info=info)
@@ -68,7 +68,7 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
                 advice="this is a fault of Textmill: the model was not published; please report it with its recipe",
             )
         write_text(partial / "README.md", _card(run, data, report, proof.plain(), info, standard))
-        lineage.write(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
+        lineage.write_lineage(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
     run.event("published", step=weights.step, weights=weights.id)
     workspace.reporter.stage("publish", "done", str(run.model))
     return result | {"parity": read_json(run.model / "parity.json")}

@@ -170,7 +170,7 @@ def _begin(run: Run, data: RunData, resumed: bool) -> None:
     recipe, prepared = data.recipe, data.prepared
     if not run.exists or run.recipe() != recipe:
         run.begin(recipe, environment())
-    lineage.write(
+    lineage.write_lineage(
         run.path,
         kind="run",
         key=files.value_id(_bound(recipe)),
@@ -211,7 +211,7 @@ def _same_recipe(run: Run, recipe: Recipe) -> None:
 
 def _same_text(run: Run, data: RunData) -> None:
     """Raises RecipeError when the sources have changed since the run was begun: it would go on with other batches."""
-    if (run.path / lineage.NAME).is_file() and lineage.read(run.path).spec[
+    if (run.path / lineage.NAME).is_file() and lineage.read_lineage(run.path).spec[
         "tokens"
     ] != data.prepared.tokens.id:
         raise RecipeError(

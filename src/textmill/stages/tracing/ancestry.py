@@ -24,7 +24,7 @@ def tree(workspace: Workspace, target: str, *, verify: bool = False) -> dict[str
     Source files that changed or went since are told too. They are no damage: a corpus holds its own copy.
     """
     rows, ok = [], True
-    for depth, item in lineage.walk(lineage.read(_directory(workspace, target))):
+    for depth, item in lineage.walk(lineage.read_lineage(_directory(workspace, target))):
         if not isinstance(item, Artifact):
             rows.append({"depth": depth, **item, "ok": False})
             ok = False
@@ -105,7 +105,7 @@ def difference(workspace: Workspace, first: str, second: str) -> dict[str, Any]:
 
 
 def _behind(workspace: Workspace, target: str) -> Artifact:
-    for _, item in lineage.walk(lineage.read(_directory(workspace, target))):
+    for _, item in lineage.walk(lineage.read_lineage(_directory(workspace, target))):
         if isinstance(item, Artifact) and item.kind == "corpus":
             return item
     raise TextmillError("came from no corpus that is still there", where=target)

@@ -24,9 +24,9 @@ class Descendant:
 def everything(workspace: Workspace) -> Iterator[Artifact]:
     """Every artifact of a workspace: those made for recipes, the runs, and the models they published."""
     for path in sorted(workspace.root.glob(f"*/[!.]*/{lineage.NAME}")):
-        yield lineage.read(path.parent)
+        yield lineage.read_lineage(path.parent)
     for path in sorted(workspace.root.glob(f"runs/*/model/{lineage.NAME}")):
-        yield lineage.read(path.parent)
+        yield lineage.read_lineage(path.parent)
 
 
 def forks(run: Run) -> list[str]:

@@ -72,7 +72,7 @@ def corpora(workspace: Workspace) -> list[Artifact]:
     found = []
     for path in sorted((workspace.root / "corpus").glob("[!.]*")):
         if (path / lineage.NAME).is_file() and (path / "manifest.json").is_file():
-            found.append(lineage.read(path))
+            found.append(lineage.read_lineage(path))
     return found
 
 
@@ -129,7 +129,7 @@ def _documents(path: Path, text_fields: tuple[str, ...] | None) -> Iterator[str]
 
     try:
         source = FilesSource(paths=(str(path.absolute()),), text_fields=text_fields)
-        for item in table.read(source, LimitSpec(), Path.cwd()):
+        for item in table.read_documents(source, LimitSpec(), Path.cwd()):
             if isinstance(item, Document):
                 yield item.id
     except RecipeError:

@@ -32,7 +32,7 @@ class Artifact:
     files: dict[str, str] = field(repr=False)  # name -> sha256
 
 
-def write(
+def write_lineage(
     directory: Path,
     *,
     kind: str,
@@ -67,10 +67,10 @@ def write(
         "files": files,
     }
     write_json(directory / NAME, record)
-    return read(directory)
+    return read_lineage(directory)
 
 
-def read(directory: Path) -> Artifact:
+def read_lineage(directory: Path) -> Artifact:
     """The artifact at `directory`. Raises TextmillError when there is none, DamagedError when it is unreadable."""
     directory = Path(directory)
     if not (directory / NAME).is_file():
@@ -96,7 +96,7 @@ def read(directory: Path) -> Artifact:
 def find(directory: Path, key: str) -> Artifact | None:
     """The artifact at `directory` when it was decided by `key` and all its files are there; else None."""
     try:
-        artifact = read(directory)
+        artifact = read_lineage(directory)
     except TextmillError:
         return None
     whole = artifact.key == key and all((artifact.path / name).is_file() for name in artifact.files)
@@ -118,7 +118,7 @@ def walk(artifact: Artifact, depth: int = 0) -> Iterator[tuple[int, Artifact | d
     yield depth, artifact
     for parent in artifact.parents:
         try:
-            above = read(artifact.path / parent["path"])
+            above = read_lineage(artifact.path / parent["path"])
         except TextmillError:
             yield depth + 1, parent | {"state": "missing"}
             continue

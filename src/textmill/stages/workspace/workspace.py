@@ -76,8 +76,8 @@ class Workspace:
     ) -> Artifact:
         with files.atomic_directory(directory) as partial:
             make(partial)
-            lineage.write(partial, kind=kind, key=key, spec=spec, parents=parents, home=directory)
-        return lineage.read(directory)
+            lineage.write_lineage(partial, kind=kind, key=key, spec=spec, parents=parents, home=directory)
+        return lineage.read_lineage(directory)
 
     @staticmethod
     def _reason(memory: Path, decided: dict[str, Any]) -> str:

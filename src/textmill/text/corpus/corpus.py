@@ -50,7 +50,7 @@ class Count:
             yield item
 
 
-def write(directory: Path, items: Iterable[Item], split: SplitSpec, read: Count | None = None) -> dict:
+def write_corpus(directory: Path, items: Iterable[Item], split: SplitSpec, read: Count | None = None) -> dict:
     """Write a corpus into an existing directory, which whoever calls makes whole or absent; the report.
 
     items: documents and what was set aside. read: what they were before cleaning, when it was counted, so that

@@ -51,7 +51,7 @@ def documents(source: Source, path: Path, place: str, limits: LimitSpec) -> Iter
     yield from SOURCES[type(source)].documents(source, path, place, limits)
 
 
-def read(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
+def read_documents(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
     """All documents of a source, file by file."""
     for found in files(source, base):
         if isinstance(found, Rejected):

@@ -173,7 +173,7 @@ def _shallow(value: Any, depth: int) -> None:
         _shallow(part, depth + 1)
 
 
-def read(directory: Path | str, names: Mapping[str, str] | None = None) -> ChatTemplate | None:
+def read_template(directory: Path | str, names: Mapping[str, str] | None = None) -> ChatTemplate | None:
     """The chat template of a model directory: chat_template.jinja, or chat_template in tokenizer_config.json.
 
     None where there is none. Raises DamagedError.

@@ -15,7 +15,7 @@ import pytest
 
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected
-from textmill.text.sources.table import read
+from textmill.text.sources.table import read_documents
 
 
 def tar(members, mode="w"):
@@ -46,7 +46,9 @@ def special(name, kind, target=""):
 def collect(folder, name, data, limits=None, field="text"):
     """Documents as {source: text} and what was set aside as {source: Rejected}."""
     (folder / name).write_bytes(data)
-    items = list(read(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder))
+    items = list(
+        read_documents(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder)
+    )
     kept = {item.source: item.text for item in items if isinstance(item, Document)}
     aside = {item.source: item for item in items if isinstance(item, Rejected)}
     assert len(kept) + len(aside) == len(items)

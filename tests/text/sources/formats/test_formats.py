@@ -17,7 +17,7 @@ from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import iso_date
 from textmill.text.sources.formats.stream import Deadline
 from textmill.text.sources.formats.table import READERS, open_file
-from textmill.text.sources.table import read
+from textmill.text.sources.table import read_documents
 
 CHINESE = "磨坊把文字磨成语言。"
 ENGLISH = "The mill grinds words."
@@ -367,15 +367,15 @@ def test_columns_are_mapped_by_name(tmp_path):
     (tmp_path / "b.csv").write_text("body,license,other\nwords,CC0,2\n")
     fields = ("licence=license", "language=meta.lang", "meta.tags", "ok")
     source = FilesSource(paths=("a.jsonl", "b.csv"), text_fields=("text=body",), metadata_fields=fields)
-    first, second, third = read(source, LimitSpec(), tmp_path)
+    first, second, third = read_documents(source, LimitSpec(), tmp_path)
     assert first.metadata == {"licence": "CC0", "language": "zh", "meta.tags": "a, b", "ok": "true"}
     assert second.metadata == {}
     assert third.metadata == {"licence": "CC0"}
-    [everything, *_] = read(
+    [everything, *_] = read_documents(
         FilesSource(paths=("a.jsonl",), text_fields=("text=body",)), LimitSpec(), tmp_path
     )
     assert everything.metadata == {"license": "CC0", "other": "1", "ok": "true"}
-    [nested, _] = read(
+    [nested, _] = read_documents(
         FilesSource(paths=("a.jsonl",), text_fields=("text=meta.lang",)), LimitSpec(), tmp_path
     )
     assert nested.text == "zh"
@@ -388,9 +388,9 @@ def test_columns_of_parquet_are_mapped_by_name(tmp_path):
     table = pa.table({"text": ["磨"], "tags": [["a", "b"]], "meta": [{"url": "u"}], "n": [3]})
     pq.write_table(table, tmp_path / "a.parquet")
     source = FilesSource(paths=("a.parquet",), metadata_fields=("tags", "url=meta.url", "missing"))
-    [document] = read(source, LimitSpec(), tmp_path)
+    [document] = read_documents(source, LimitSpec(), tmp_path)
     assert document.metadata == {"tags": "a, b", "url": "u"}
-    [document] = read(FilesSource(paths=("a.parquet",)), LimitSpec(), tmp_path)
+    [document] = read_documents(FilesSource(paths=("a.parquet",)), LimitSpec(), tmp_path)
     assert document.metadata == {"n": "3"}
 
 

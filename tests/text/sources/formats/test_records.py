@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from textmill.base.errors import RecipeError
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Document, Rejected, collected
-from textmill.text.sources.table import read
+from textmill.text.sources.table import read_documents
 
 endings = [
     "txt",
@@ -38,7 +38,9 @@ names = st.sampled_from(["a", *(f"a.{ending}" for ending in endings)])
 
 def collect(folder, name, data, limits=None, field="text"):
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-    return list(read(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder))
+    return list(
+        read_documents(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder)
+    )
 
 
 def kept(items):
@@ -232,7 +234,7 @@ def test_parquet_rows(tmp_path):
 
 def records(folder, name, data, *fields):
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-    return list(read(FilesSource(paths=(name,), text_fields=fields), LimitSpec(), folder))
+    return list(read_documents(FilesSource(paths=(name,), text_fields=fields), LimitSpec(), folder))
 
 
 def as_parquet(rows):

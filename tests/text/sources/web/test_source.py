@@ -108,7 +108,7 @@ def test_pages_become_documents_and_are_never_fetched_again(site, tmp_path):
     site.put("/a.txt", PROSE)
     site.put("/data", json.dumps([{"text": "one"}, {"text": "two"}]), "application/json", ETag='"v1"')
     spec = source(f"{site.url}/a.txt", f"{site.url}/data#part", f"{site.url}/a.txt")
-    first = list(table.read(spec, LimitSpec(), tmp_path))
+    first = list(table.read_documents(spec, LimitSpec(), tmp_path))
     assert [item.source for item in first] == [
         f"{site.url}/a.txt",
         f"{site.url}/data:item 1",
@@ -119,7 +119,7 @@ def test_pages_become_documents_and_are_never_fetched_again(site, tmp_path):
     marks = table.fingerprint(spec, tmp_path)
     site.shutdown()
     site.server_close()
-    assert list(table.read(spec, LimitSpec(), tmp_path)) == first
+    assert list(table.read_documents(spec, LimitSpec(), tmp_path)) == first
     assert table.fingerprint(spec, tmp_path) == marks
     assert site.asked["/a.txt"] == site.asked["/data"] == site.asked["/robots.txt"] == 1
     lines = [json.loads(line) for line in (tmp_path / "web/manifest.jsonl").read_text().splitlines()]
