@@ -131,7 +131,7 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{cell(key)} {cell(one)}" for key, one in value.items())
+        return ", ".join(f"{cell(key)} {cell(item)}" for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(cell, value))
     text = " ".join(str(value).split())

@@ -75,8 +75,8 @@ def _show(result: Mapping[str, Any]) -> None:
         print(json.dumps([round(number, 8) for number in vector]))
 
 
-def _texts(given: list[str], file: Path | None) -> list[str]:
-    texts = [line for text in given for line in (sys.stdin.read().splitlines() if text == "-" else [text])]
+def _texts(args: list[str], file: Path | None) -> list[str]:
+    texts = [line for text in args for line in (sys.stdin.read().splitlines() if text == "-" else [text])]
     if file is not None:
         try:
             texts += file.read_text(encoding="utf-8").splitlines()

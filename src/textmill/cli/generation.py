@@ -27,9 +27,9 @@ def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., Non
             name: field for name, field in schema.fields(GenerationSpec).items() if name not in left_out
         }
 
-        def command(**given: object) -> None:
-            changes = {name: given.pop(name) for name in fields}
-            verb(**given, changes={name: value for name, value in changes.items() if value is not None})
+        def command(**values: object) -> None:
+            changes = {name: values.pop(name) for name in fields}
+            verb(**values, changes={name: value for name, value in changes.items() if value is not None})
 
         made = [_parameter(name, field) for name, field in fields.items()]
         return declared(command, verb, [*parameters(verb, "changes"), *made])

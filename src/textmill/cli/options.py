@@ -54,10 +54,10 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
     """
 
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
-        def command(work: Path, json: bool, quiet: bool = True, **given: object) -> None:
+        def command(work: Path, json: bool, quiet: bool = True, **arguments: object) -> None:
             with errors(json):
                 with opened(work, quiet) as workspace:
-                    outcome = act(workspace, **given)
+                    outcome = act(workspace, **arguments)
                 if outcome is None:
                     return
                 result, show = outcome

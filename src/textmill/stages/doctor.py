@@ -64,25 +64,25 @@ def examine(work: Path) -> dict[str, Any]:
 
 def advice(report: dict[str, Any]) -> list[str]:
     """What a person could do about what is missing or short."""
-    found = []
+    hints = []
     if report["disk_free_bytes"] < 2e9:
-        found.append(
+        hints.append(
             f"only {report['disk_free_bytes'] / 1e9:.1f} GB free for {report['work']}: choose another disk with --work"
         )
     if not report["work_writable"]:
-        found.append(f"{report['work']} cannot be written: choose another place with --work")
+        hints.append(f"{report['work']} cannot be written: choose another place with --work")
     if report["memory_bytes"] and report["memory_bytes"] < 4e9:
-        found.append("under 4 GB of memory: keep models under about 30 M parameters")
+        hints.append("under 4 GB of memory: keep models under about 30 M parameters")
     if not report["gpus"]:
-        found.append("no GPU: models up to about 100 M parameters train well on a CPU; larger ones take days")
+        hints.append("no GPU: models up to about 100 M parameters train well on a CPU; larger ones take days")
     if not report["compiler"]:
-        found.append("no C compiler: everything works, but torch.compile does not")
+        hints.append("no C compiler: everything works, but torch.compile does not")
     missing = [entry["name"] for entry in report["extras"] if entry["missing"]]
     if missing:
-        found.append(
+        hints.append(
             f"to add what is missing: pip install -c constraints.txt 'textmill[{','.join(missing)}]'"
         )
-    return found
+    return hints
 
 
 def _extra(name: str) -> dict[str, Any]:

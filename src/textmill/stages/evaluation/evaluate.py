@@ -54,16 +54,16 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     workspace.reporter.stage(
         "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
     )
-    given = EvaluationInput(weights.build(data), data, workspace.reporter)
+    inputs = EvaluationInput(weights.build(data), data, workspace.reporter)
     result: dict[str, Any] = {
         "key": key,
         "model": run.name,
         "step": weights.step,
         "on": f"the {recipe.evaluation.part} part of its corpus",
         "objective": recipe.objective.kind,
-        **data.objective.measure(given).plain(),
+        **data.objective.measure(inputs).plain(),
     }
-    result["samples"] = _samples(given.model, data)
+    result["samples"] = _samples(inputs.model, data)
     files.write_json(run.evaluation / "report.json", result)
     headline = result["table"][0]["value"], result["headline"]
     workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
@@ -104,12 +104,12 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
         tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
         store = tokens.TokenStore(Path(folder) / "store")
         spec = EvaluationSpec(baselines=())
-        found, _ = language_model(published.model, store, spec, workspace.reporter, published.spec.context)
+        result, _ = language_model(published.model, store, spec, workspace.reporter, published.spec.context)
         return {
             "model": str(directory),
             "on": ", ".join(map(str, paths)),
             "objective": CAUSAL.kind,
-            **found.plain(),
+            **result.plain(),
         }
 
 

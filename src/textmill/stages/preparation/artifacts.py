@@ -67,9 +67,9 @@ class Collection:
         self.inputs: list[list[str]] = []
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
-            found = table.fingerprint(source, base)
-            self.inputs += map(list, found)
-            self.libraries |= table.libraries(source, (place for place, _ in found))
+            fingerprints = table.fingerprint(source, base)
+            self.inputs += map(list, fingerprints)
+            self.libraries |= table.libraries(source, (location for location, _ in fingerprints))
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
 
@@ -99,7 +99,8 @@ class Collection:
             progress=self.workspace.reporter.bytes,
         )
         lines = (
-            json.dumps({"place": place, "hash": digest}, ensure_ascii=False) for place, digest in self.inputs
+            json.dumps({"place": location, "hash": digest}, ensure_ascii=False)
+            for location, digest in self.inputs
         )
         write_text(directory / "inputs.jsonl", "".join(f"{line}\n" for line in lines))
 
@@ -112,8 +113,8 @@ def _step_files(recipe: Recipe, base: Path) -> Iterator[tuple[str, str]]:
             if not path.is_file():
                 raise RecipeError("there is no such file", where=f"corpus.steps, {step.kind}: {name}")
             yield name, sha256_file(path)
-        if isinstance(step, PersonalDataStep) and (told := secret_id(step)):
-            yield "secret", told
+        if isinstance(step, PersonalDataStep) and (digest := secret_id(step)):
+            yield "secret", digest
 
 
 @dataclass

@@ -101,7 +101,7 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
         {"place": f"files ending in {kind}", **entry}
         for kind, entry in sorted(corpus["endings"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
     ]
-    asked = {
+    generation = {
         key: value for key, value in schema.write(recipe.generation).items() if value not in ([], 0.0, 1.0)
     }
     return card.render(
@@ -127,7 +127,7 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
             },
             "evaluation": _evaluation(report),
             "samples": report["samples"],
-            "generation": asked,
+            "generation": generation,
             "parity": proof,
             "lineage": info["lineage"],
         }

@@ -73,15 +73,15 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: s
     pad = (y_high - y_low) * 0.05 or abs(y_high) * 0.05 or 1.0
     y_low, y_high = y_low - pad, y_high + pad
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         across = (x - x_low) / ((x_high - x_low) or 1.0)
         up = (y - y_low) / (y_high - y_low)
         return _LEFT + across * (WIDTH - _LEFT - _RIGHT), HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM)
 
-    parts = _axes(place, (x_low, x_high), (y_low, y_high), x_label, y_label)
+    parts = _axes(to_pixels, (x_low, x_high), (y_low, y_high), x_label, y_label)
     for index, line in enumerate(series):
         if line.points:
-            parts += _line(line, _COLOURS[index % len(_COLOURS)], place)
+            parts += _line(line, _COLOURS[index % len(_COLOURS)], to_pixels)
     names = [line.name for line in series]
     inside = len(names) <= _LEGEND_INSIDE
     room = 0 if inside else 40 + _LETTER * max(map(len, names))
@@ -89,14 +89,14 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: s
     return _frame(title, parts + _legend(names, column), WIDTH + room)
 
 
-def _axes(place, x_range, y_range, x_label: str, y_label: str) -> list[str]:
+def _axes(to_pixels, x_range, y_range, x_label: str, y_label: str) -> list[str]:
     parts = []
     for y in ticks(*y_range):
-        _, row = place(x_range[0], y)
+        _, row = to_pixels(x_range[0], y)
         parts.append(f'<line class="grid" x1="{_LEFT}" y1="{row:.1f}" x2="{WIDTH - _RIGHT}" y2="{row:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{row + 4:.1f}" text-anchor="end">{y:.4g}</text>')
     for x in ticks(*x_range):
-        column, _ = place(x, y_range[0])
+        column, _ = to_pixels(x, y_range[0])
         parts.append(
             f'<text x="{column:.1f}" y="{HEIGHT - _BOTTOM + 18}" text-anchor="middle">{x:,.6g}</text>'
         )
@@ -110,9 +110,9 @@ def _axes(place, x_range, y_range, x_label: str, y_label: str) -> list[str]:
     return parts
 
 
-def _line(line: Series, colour: str, place) -> list[str]:
+def _line(line: Series, colour: str, to_pixels) -> list[str]:
     def path(points: Sequence[tuple[float, float]], style: str) -> str:
-        spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
+        spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in (to_pixels(*point) for point in points))
         return f'<polyline points="{spots}" fill="none" stroke="{colour}" {style}/>'
 
     parts = []
@@ -123,7 +123,7 @@ def _line(line: Series, colour: str, place) -> list[str]:
         parts.append(path(line.points, 'stroke-width="2"'))
         parts += [
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>'
-            for x, y in (place(*point) for point in line.points)
+            for x, y in (to_pixels(*point) for point in line.points)
         ]
     return parts
 

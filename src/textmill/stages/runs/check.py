@@ -37,16 +37,16 @@ def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     """What there is to check of a model that is counted: the data."""
     data = prepare(recipe, workspace)
     data.not_empty("train")
-    what = "no parameters, arithmetic or time are foretold: the text is counted once, in seconds"
+    text = "no parameters, arithmetic or time are foretold: the text is counted once, in seconds"
     if sweep:
-        what += "; there is no learning rate to sweep"
+        text += "; there is no learning rate to sweep"
     return {
         "name": recipe.name,
         "steps": recipe.steps,
         "train_tokens": data.texts("train").tokens,
         "epochs": 1.0,
         "mask": _mask(data),
-        "findings": [_finding("ok", what), *_data_findings(data)],
+        "findings": [_finding("ok", text), *_data_findings(data)],
     }
 
 
@@ -147,7 +147,7 @@ def _sweep(data: RunData, compute: Compute, fit: Fit) -> dict[str, Any]:
 
     model, losses = _model_and_losses(data, fit)
     with _recomputing(data, compute, fit):
-        found = preflight.learning_rate_range(
+        sweep = preflight.learning_rate_range(
             model,
             losses.training,
             data.loader(),
@@ -156,8 +156,8 @@ def _sweep(data: RunData, compute: Compute, fit: Fit) -> dict[str, Any]:
             micro_batch=fit.micro_batch,
             count=losses.count,
         )
-    curve = list(zip(found.rates, found.losses, strict=True))
-    return {"curve": curve, "suggestion": found.suggestion, "highest": found.highest}
+    curve = list(zip(sweep.rates, sweep.losses, strict=True))
+    return {"curve": curve, "suggestion": sweep.suggestion, "highest": sweep.highest}
 
 
 def _mask(data: RunData) -> list[dict[str, Any]]:
@@ -171,7 +171,7 @@ def _mask(data: RunData) -> list[dict[str, Any]]:
     def spelt(token: int) -> str:
         return names.get(token) or tokenizer.decode([token])
 
-    def said(token: ShownToken) -> dict[str, Any]:
+    def entry(token: ShownToken) -> dict[str, Any]:
         shown: dict[str, Any] = {"text": spelt(token.id), "loss": token.bears_loss}
         if token.target is not None:
             shown["target"] = labels[token.target] if labels else spelt(token.target)
@@ -185,7 +185,7 @@ def _mask(data: RunData) -> list[dict[str, Any]]:
 
     return [
         {
-            "tokens": [said(token) for token in row.tokens[:_SHOWN_TOKENS]],
+            "tokens": [entry(token) for token in row.tokens[:_SHOWN_TOKENS]],
             "source": [spelt(token.id) for token in (row.source or ())[:_SHOWN_TOKENS]],
             "label": label(row),
         }
@@ -195,14 +195,14 @@ def _mask(data: RunData) -> list[dict[str, Any]]:
 
 def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
     """What is as it should be, and what a person should look at before they spend the time."""
-    found, recipe = _data_findings(data), data.recipe
+    findings, recipe = _data_findings(data), data.recipe
     if recipe.model.pooler and recipe.objective.next_sentence is False:
         text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
-        found.append(_finding("warning", text))
+        findings.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:
-        found.append(_finding("warning", "more memory is needed than is free"))
+        findings.append(_finding("warning", "more memory is needed than is free"))
     if result["epochs"] > 20:
-        found.append(
+        findings.append(
             _finding("warning", f"the text is read {result['epochs']:.0f} times: it will be memorised")
         )
     read = result["train_tokens"] * min(
@@ -210,15 +210,15 @@ def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
     )  # more readings teach little (Muennighoff et al. 2023)
     if read < result["parameters"]:
         text = f"{amount(read)} tokens are read for {amount(result['parameters'])} parameters: train longer, or smaller"
-        found.append(_finding("warning", text))
-    return found
+        findings.append(_finding("warning", text))
+    return findings
 
 
 def _data_findings(data: RunData) -> list[dict[str, str]]:
     """The same of the data alone."""
     from textmill.data.overlap import WINDOW, overlap
 
-    found = _end_finding(data) if data.objective.writes else []
+    findings = _end_finding(data) if data.objective.writes else []
     shared = overlap(data.texts("train"), data.texts("test"))
     level = "warning" if shared.same or shared.share > _MUCH_OVERLAP else "ok"
     text = (
@@ -227,10 +227,12 @@ def _data_findings(data: RunData) -> list[dict[str, str]]:
     )
     if level == "warning" and shared.worst:
         text += f", most in document {shared.worst[0][0]} ({shared.worst[0][1]:.0%})"
-    found.append(_finding(level, text))
+    findings.append(_finding(level, text))
     if not len(data.store("validation")):
-        found.append(_finding("warning", "there is no validation part: the last weights count as the best"))
-    return found
+        findings.append(
+            _finding("warning", "there is no validation part: the last weights count as the best")
+        )
+    return findings
 
 
 def _end_finding(data: RunData) -> list[dict[str, str]]:

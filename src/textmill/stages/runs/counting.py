@@ -29,14 +29,14 @@ def count_model(spec: NGramSpec, data: RunData, workspace: Workspace) -> NGram:
     from textmill.models.ngram.fit import fit, text_of
 
     data.not_empty("train")
-    found = Index(index(data, workspace).path)
+    corpus_index = Index(index(data, workspace).path)
     order = None
-    if len(found.shards) == 1:
-        [shard] = found.shards
+    if len(corpus_index.shards) == 1:
+        [shard] = corpus_index.shards
         ids, order = np.asarray(shard.ids, dtype=np.int32), np.asarray(shard.suffixes)
     else:  # the orders of several shards do not add up to one
-        ids = text_of(data.plain("train").ids, found.end)
-    return fit(spec, ids, found.vocabulary, found.end, order=order)
+        ids = text_of(data.plain("train").ids, corpus_index.end)
+    return fit(spec, ids, corpus_index.vocabulary, corpus_index.end, order=order)
 
 
 def count_run(run: Run, data: RunData, workspace: Workspace) -> None:

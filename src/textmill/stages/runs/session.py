@@ -86,13 +86,13 @@ class Session:
 
     def restore(self) -> bool:
         """Take up the newest whole checkpoint; damaged ones are reported. False: there is none yet."""
-        found = checkpoint.newest_whole(self.run.checkpoints)
-        for error in found.damaged if self.world.first else ():
+        newest = checkpoint.newest_whole(self.run.checkpoints)
+        for error in newest.damaged if self.world.first else ():
             self.reporter.warn(f"{error}")
             self.run.event("damaged", where=error.where, what=error.what)
-        if found.path is None:
+        if newest.path is None:
             return False
-        self._take(checkpoint.load(found.path))
+        self._take(checkpoint.load(newest.path))
         return True
 
     def _take(self, saved: checkpoint.Checkpoint) -> None:

@@ -243,12 +243,12 @@ def _fork(old: Run, recipe: Recipe, name: str, workspace: Workspace, first: bool
     before = old.recipe()
     fits = before.model == recipe.model and before.tokenizer == recipe.tokenizer
     fits = fits and before.training.optimizer.kind == recipe.training.optimizer.kind
-    found = checkpoint.newest_whole(old.checkpoints) if fits else None
-    if found is not None and found.path is not None:
-        with files.atomic_directory(run.checkpoints / found.path.name) as partial:
-            shutil.copytree(found.path, partial, dirs_exist_ok=True)
-        workspace.reporter.note(f"{name}: goes on from {old.name}, {found.path.name}")
-        run.event("forked", run=old.name, checkpoint=found.path.name)
+    newest = checkpoint.newest_whole(old.checkpoints) if fits else None
+    if newest is not None and newest.path is not None:
+        with files.atomic_directory(run.checkpoints / newest.path.name) as partial:
+            shutil.copytree(newest.path, partial, dirs_exist_ok=True)
+        workspace.reporter.note(f"{name}: goes on from {old.name}, {newest.path.name}")
+        run.event("forked", run=old.name, checkpoint=newest.path.name)
     else:
         workspace.reporter.note(f"{name}: begins anew, since the model or the optimiser is another one")
     return run, recipe

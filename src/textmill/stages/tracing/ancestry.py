@@ -50,7 +50,9 @@ def _corpus(item: Artifact, *, verify: bool) -> dict[str, Any]:
     inputs = {row["place"]: row["hash"] for row in read_jsonl(item.path / "inputs.jsonl")}
     row: dict[str, Any] = {"inputs": len(inputs)}
     if "forgotten" in item.spec:
-        row["forgotten"] = sum(one.get("step") == STEP for one in read_jsonl(item.path / "rejected.jsonl"))
+        row["forgotten"] = sum(
+            rejected.get("step") == STEP for rejected in read_jsonl(item.path / "rejected.jsonl")
+        )
     return row | {"sources": _sources(item, inputs)} if verify else row
 
 
@@ -58,7 +60,7 @@ def _sources(item: Artifact, inputs: dict[str, str]) -> dict[str, Any]:
     """The inputs of a corpus against the files that are there now. Pages of the web are not asked again."""
     from textmill.text.sources import table
 
-    inputs = {place: digest for place, digest in inputs.items() if not place.startswith("step ")}
+    inputs = {location: digest for location, digest in inputs.items() if not location.startswith("step ")}
     now: dict[str, str] = {}
     for source in _asked(item):
         try:
@@ -66,10 +68,12 @@ def _sources(item: Artifact, inputs: dict[str, str]) -> dict[str, Any]:
         except (TextmillError, OSError):  # its path matches nothing any more
             continue
     return {
-        "same": sum(now.get(place) == digest for place, digest in inputs.items()),
-        "changed": sorted(place for place in inputs if place in now and now[place] != inputs[place]),
-        "gone": sorted(place for place in inputs if place not in now),
-        "new": sorted(place for place in now if place not in inputs),
+        "same": sum(now.get(location) == digest for location, digest in inputs.items()),
+        "changed": sorted(
+            location for location in inputs if location in now and now[location] != inputs[location]
+        ),
+        "gone": sorted(location for location in inputs if location not in now),
+        "new": sorted(location for location in now if location not in inputs),
     }
 
 
@@ -77,7 +81,7 @@ def _asked(item: Artifact) -> list[Source]:
     """The sources of a corpus on this machine, as its lineage names them."""
     known = schema.fields(CorpusSpec)
     spec = {name: value for name, value in item.spec.items() if name in known}
-    return [one for one in schema.read(CorpusSpec, spec).sources if not isinstance(one, WebSource)]
+    return [source for source in schema.read(CorpusSpec, spec).sources if not isinstance(source, WebSource)]
 
 
 def difference(workspace: Workspace, first: str, second: str) -> dict[str, Any]:
@@ -112,15 +116,15 @@ def _behind(workspace: Workspace, target: str) -> Artifact:
 
 
 def _documents(corpus: Artifact) -> dict[str, str]:
-    """id -> place of every document of a corpus."""
+    """id -> source of every document of a corpus."""
     import pyarrow.parquet as pq
 
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for name in read_json(corpus.path / "manifest.json")["shards"]:
         with pq.ParquetFile(corpus.path / name) as file:
             rows = file.read(columns=["id", "source"])
-        found |= dict(zip(rows["id"].to_pylist(), rows["source"].to_pylist(), strict=True))
-    return found
+        sources |= dict(zip(rows["id"].to_pylist(), rows["source"].to_pylist(), strict=True))
+    return sources
 
 
 def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, Any]:

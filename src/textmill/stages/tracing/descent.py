@@ -37,7 +37,7 @@ def forks(run: Run) -> list[str]:
 def descendants(workspace: Workspace, roots: Iterable[str]) -> list[Descendant]:
     """Everything made from the artifacts of these ids, themselves included, in the order it was made.
 
-    A run that went on from another's weights came from what that one came from.
+    A run forked from another descends from what the other was made from, too.
     """
     reached: dict[str, frozenset[str]] = {name: frozenset((name,)) for name in roots}
     items = list(everything(workspace))
@@ -49,11 +49,11 @@ def descendants(workspace: Workspace, roots: Iterable[str]) -> list[Descendant]:
             above = [item.id, *(parent["id"] for parent in item.parents)]
             if item.kind == "run":
                 above += [runs[name] for name in forks(Run(item.path)) if name in runs]
-            found = frozenset().union(*(reached.get(name, frozenset()) for name in above))
-            if found and found != reached.get(item.id):
-                reached[item.id], grown = found, True
-    found = [Descendant(item, reached[item.id]) for item in items if item.id in reached]
-    return sorted(found, key=lambda one: (_rank(one.artifact.kind), str(one.artifact.path)))
+            origins = frozenset().union(*(reached.get(name, frozenset()) for name in above))
+            if origins and origins != reached.get(item.id):
+                reached[item.id], grown = origins, True
+    made = [Descendant(item, reached[item.id]) for item in items if item.id in reached]
+    return sorted(made, key=lambda item: (_rank(item.artifact.kind), str(item.artifact.path)))
 
 
 def _rank(kind: str) -> int:

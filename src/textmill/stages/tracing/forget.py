@@ -1,6 +1,6 @@
 """`textmill forget`: documents that no corpus of this workspace holds again, and what was made from them.
 
-    work/forget.jsonl   one object a line, only ever added to: the document's id, its place, and when it was asked
+    work/forget.jsonl   one object a line, only ever added to: the document's id, its source, and the time
 
 `collect` reads the list, leaves those documents out as a step of their own, and makes the list part of what decides
 a corpus: so the next `prepare` of any recipe makes a new version. Where none of the documents was in it, that version
@@ -48,39 +48,44 @@ def forget(workspace: Workspace, names: Sequence[str]) -> dict[str, Any]:
     Raises TextmillError, and puts nothing on the list, when a name means nothing or several things.
     """
     corpora = holdings.corpora(workspace)
-    found: dict[str, Holding] = {}
+    by_id: dict[str, Holding] = {}
     for name in names:
         try:
-            found |= {one.document: one for one in holdings.find(workspace, name, corpora)}
+            by_id |= {holding.document: holding for holding in holdings.find(workspace, name, corpora)}
         except TextmillError:
             if not (ids := holdings.ids_of(name, corpora)):
                 raise
-            found |= {one: Holding(one, name) for one in ids}
-    same, near = holdings.alike(corpora, set(found))
-    for one, source in same.items():
-        again = holdings.find(workspace, one, corpora)
-        found |= {item.document: item for item in again} or {one: Holding(one, source)}
-    new = add(workspace, [{"document": one.document, "source": one.source} for one in found.values()])
+            by_id |= {document: Holding(document, name) for document in ids}
+    same, near = holdings.alike(corpora, set(by_id))
+    for document, source in same.items():
+        again = holdings.find(workspace, document, corpora)
+        by_id |= {holding.document: holding for holding in again} or {document: Holding(document, source)}
+    new = add(
+        workspace,
+        [{"document": holding.document, "source": holding.source} for holding in by_id.values()],
+    )
     return {
         "list": str(list_of(workspace)),
-        "documents": [holdings.plain(one) | {"new": one.document in new} for one in found.values()],
-        "near": [{"document": one, "source": source} for one, source in near.items()],
-        "made_from": _made_from(workspace, found.values()),
+        "documents": [
+            holdings.plain(holding) | {"new": holding.document in new} for holding in by_id.values()
+        ],
+        "near": [{"document": document, "source": source} for document, source in near.items()],
+        "made_from": _made_from(workspace, by_id.values()),
         "left_over": [str(path) for path in sorted((workspace.root / "corpus").glob(".parts-*"))],
     }
 
 
-def _made_from(workspace: Workspace, found: Iterable[Holding]) -> list[dict[str, Any]]:
+def _made_from(workspace: Workspace, documents: Iterable[Holding]) -> list[dict[str, Any]]:
     """Every artifact that came from a corpus with one of the documents: where it is, and why it is out of date."""
     trained, only = set(), set()
-    for one in found:
-        for corpus, parts in one.parts.items():
+    for holding in documents:
+        for corpus, parts in holding.parts.items():
             (trained if "train" in parts else only).add(corpus)
-    return [_stale(one, trained) for one in descent.descendants(workspace, trained | only)]
+    return [_stale(descendant, trained) for descendant in descent.descendants(workspace, trained | only)]
 
 
-def _stale(one: Descendant, trained: set[str]) -> dict[str, Any]:
-    item, learnt = one.artifact, bool(one.roots & trained)
+def _stale(descendant: Descendant, trained: set[str]) -> dict[str, Any]:
+    item, learnt = descendant.artifact, bool(descendant.roots & trained)
     row: dict[str, Any] = {
         "kind": item.kind,
         "id": item.id,

@@ -54,26 +54,26 @@ class _Wanted:
 
     def mask(self, ids: pa.ChunkedArray, sources: pa.ChunkedArray) -> pa.ChunkedArray:
         """(n,) bool: which of n documents are meant."""
-        found = pc.is_in(ids, value_set=pa.array(self.ids, pa.string()))
+        matches = pc.is_in(ids, value_set=pa.array(self.ids, pa.string()))
         if self.beginning:
-            found = pc.or_(found, pc.starts_with(ids, self.beginning))
-        for place in self.places:
-            for start in (place.rstrip("/") + "/", *(place + mark for mark in _INSIDE)):
-                found = pc.or_(found, pc.starts_with(sources, start))
-            found = pc.or_(found, pc.equal(sources, place))
+            matches = pc.or_(matches, pc.starts_with(ids, self.beginning))
+        for location in self.places:
+            for start in (location.rstrip("/") + "/", *(location + mark for mark in _INSIDE)):
+                matches = pc.or_(matches, pc.starts_with(sources, start))
+            matches = pc.or_(matches, pc.equal(sources, location))
         for ending in self.endings:
             pattern = f"(^|[/:!]){re.escape(ending)}($|[!:])"
-            found = pc.or_(found, pc.match_substring_regex(sources, pattern))
-        return found
+            matches = pc.or_(matches, pc.match_substring_regex(sources, pattern))
+        return matches
 
 
 def corpora(workspace: Workspace) -> list[Artifact]:
     """Every corpus made in this workspace."""
-    found = []
+    artifacts = []
     for path in sorted((workspace.root / "corpus").glob("[!.]*")):
         if (path / lineage.NAME).is_file() and (path / "manifest.json").is_file():
-            found.append(lineage.read_lineage(path))
-    return found
+            artifacts.append(lineage.read_lineage(path))
+    return artifacts
 
 
 def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:
@@ -83,22 +83,22 @@ def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = No
     or the beginning of an id means several things.
     """
     chosen = corpora(workspace) if within is None else list(within)
-    ids, places = _read(name, chosen)
-    exact = _Wanted(ids=ids, places=places)
-    found = _matching(chosen, exact)
-    if not found and _BEGINNING.match(name):
-        found = _matching(chosen, _Wanted(beginning=name))
-        _one(name, sorted(found), "ids")
-    if not found:
-        found = _matching(chosen, _Wanted(endings=(name,)))
-        _one(name, sorted({_file(holding.source, name) for holding in found.values()}), "files")
-    if not found:
+    ids, locations = _read(name, chosen)
+    exact = _Wanted(ids=ids, places=locations)
+    matches = _matching(chosen, exact)
+    if not matches and _BEGINNING.match(name):
+        matches = _matching(chosen, _Wanted(beginning=name))
+        _one(name, sorted(matches), "ids")
+    if not matches:
+        matches = _matching(chosen, _Wanted(endings=(name,)))
+        _one(name, sorted({_file(holding.source, name) for holding in matches.values()}), "files")
+    if not matches:
         raise TextmillError(
             "is in no corpus here",
             where=name,
             advice=f"name it by its id, its place or its path (looked in {workspace.root})",
         )
-    return list(found.values())
+    return list(matches.values())
 
 
 def ids_of(name: str, within: Sequence[Artifact]) -> tuple[str, ...]:
@@ -108,19 +108,21 @@ def ids_of(name: str, within: Sequence[Artifact]) -> tuple[str, ...]:
 
 
 def _read(name: str, within: Sequence[Artifact]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(ids, places) a name means before any corpus is asked for them."""
+    """(ids, locations) a name may mean, before any corpus is searched."""
     ids = [name] if _BEGINNING.match(name) and len(name) == _ID else []
-    places, path = [name], Path(name).expanduser()
+    locations, path = [name], Path(name).expanduser()
     if path.exists():
-        places += [str(path.absolute()), str(path.resolve())]
+        locations += [str(path.absolute()), str(path.resolve())]
         if path.is_file():
             read_as = {
                 tuple(source.get("text_fields") or ())
                 for corpus in within
                 for source in corpus.spec["sources"]
             }
-            ids += [found for fields in sorted({(), *read_as}) for found in _documents(path, fields or None)]
-    return tuple(ids), tuple(dict.fromkeys(places))
+            ids += [
+                document for fields in sorted({(), *read_as}) for document in _documents(path, fields or None)
+            ]
+    return tuple(ids), tuple(dict.fromkeys(locations))
 
 
 def _documents(path: Path, text_fields: tuple[str, ...] | None) -> Iterator[str]:
@@ -136,12 +138,12 @@ def _documents(path: Path, text_fields: tuple[str, ...] | None) -> Iterator[str]
         return
 
 
-def _one(name: str, candidates: list[str], what: str) -> None:
+def _one(name: str, candidates: list[str], kind: str) -> None:
     """Raises TextmillError unless a name means one thing at most."""
     if len(candidates) > 1:
         named = "".join(f"\n  {candidate}" for candidate in candidates[:_NAMED])
         raise TextmillError(
-            f"means {len(candidates)} {what}:{named}\n", where=name, advice="say more of the one you mean"
+            f"means {len(candidates)} {kind}:{named}\n", where=name, advice="say more of the one you mean"
         )
 
 
@@ -151,19 +153,19 @@ def _file(source: str, ending: str) -> str:
 
 
 def _matching(chosen: Sequence[Artifact], wanted: _Wanted) -> dict[str, Holding]:
-    found: dict[str, Holding] = {}
+    holdings: dict[str, Holding] = {}
     for corpus in chosen:
         for part, path in _shards(corpus):
             with pq.ParquetFile(path) as file:
                 rows = file.read(columns=["id", "source"])
             rows = rows.filter(wanted.mask(rows["id"], rows["source"]))
             for document, source in zip(rows["id"].to_pylist(), rows["source"].to_pylist(), strict=True):
-                holding = found.setdefault(document, Holding(document, source))
+                holding = holdings.setdefault(document, Holding(document, source))
                 parts = holding.parts.setdefault(corpus.id, [])
                 if part not in parts:
                     parts.append(part)
-        _set_aside(corpus, wanted, found)
-    return found
+        _set_aside(corpus, wanted, holdings)
+    return holdings
 
 
 def _shards(corpus: Artifact) -> Iterator[tuple[str, Path]]:
@@ -172,7 +174,7 @@ def _shards(corpus: Artifact) -> Iterator[tuple[str, Path]]:
         yield shard["part"], corpus.path / name
 
 
-def _set_aside(corpus: Artifact, wanted: _Wanted, found: dict[str, Holding]) -> None:
+def _set_aside(corpus: Artifact, wanted: _Wanted, holdings: dict[str, Holding]) -> None:
     """Add what a corpus set aside of what is wanted, and the id each of those repeats."""
     rows = [row for row in read_jsonl(corpus.path / "rejected.jsonl") if "id" in row]
     if not rows:
@@ -181,7 +183,7 @@ def _set_aside(corpus: Artifact, wanted: _Wanted, found: dict[str, Holding]) -> 
     sources = pa.chunked_array([pa.array([row["source"] for row in rows], pa.string())])
     for index in pc.indices_nonzero(wanted.mask(ids, sources)).to_pylist():
         row = rows[index]
-        holding = found.setdefault(row["id"], Holding(row["id"], row["source"]))
+        holding = holdings.setdefault(row["id"], Holding(row["id"], row["source"]))
         holding.repeats = holding.repeats or _repeated(row, "exact-duplicates")
         holding.aside = holding.aside or f"{row['step']}: {row['reason']}"
 

@@ -109,16 +109,16 @@ def build(
 ) -> dict[str, Any]:
     """Build an index, and say what it holds."""
     artifact = index(data_of(workspace, target), workspace, part=part, memory=memory)
-    found = Index(artifact.path)
+    built = Index(artifact.path)
     size = sum(path.stat().st_size for path in artifact.path.rglob("*") if path.is_file())
     return {
         "index": str(artifact.path),
         "id": artifact.id,
         "part": part,
-        "documents": found.documents,
-        "tokens": found.tokens,
-        "vocabulary": found.vocabulary,
-        "shards": len(found.shards),
+        "documents": built.documents,
+        "tokens": built.tokens,
+        "vocabulary": built.vocabulary,
+        "shards": len(built.shards),
         "bytes": size,
     }
 
@@ -138,19 +138,19 @@ def search(
 ) -> dict[str, Any]:
     """Where a text occurs: the first `limit` places, with `context` tokens on either side, and their documents."""
     opened = open_index(workspace, target, part)
-    index, places, total, documents = opened.index, [], 0, set()
+    index, matches, total, documents = opened.index, [], 0, set()
     for run in runs_of(opened, text):
         total += index.count(run)
         documents.update(index.document_numbers(run).tolist())
-        places += [(place.shard, place.at, place, run) for place in index.locate(run, limit)]
-    places = sorted(places, key=lambda item: item[:2])[:limit]
+        matches += [(match.shard, match.at, match, run) for match in index.locate(run, limit)]
+    matches = sorted(matches, key=lambda item: item[:2])[:limit]
     return {
         "index": str(opened.artifact.path),
         "part": part,
         "text": text,
         "count": total,
         "documents": len(documents),
-        "places": [_row(opened, text, place, run, context) for _, _, place, run in places],
+        "places": [_row(opened, text, match, run, context) for _, _, match, run in matches],
     }
 
 
@@ -187,17 +187,17 @@ def _longer(opened: Opened, run: np.ndarray) -> Iterator[np.ndarray]:
                 yield np.append(run[:keep], token)
 
 
-def _row(opened: Opened, text: str, place: Place, run: np.ndarray, context: int) -> dict[str, Any]:
-    """One place: the text as it was asked for, and what stands around it, without halves of characters."""
+def _row(opened: Opened, text: str, match: Place, run: np.ndarray, context: int) -> dict[str, Any]:
+    """One match: the text as it was searched for, and what stands around it, without halves of characters."""
     before, after = (
-        opened.tokenizer.decode(ids) for ids in opened.index.around(place, len(run), context, context)
+        opened.tokenizer.decode(ids) for ids in opened.index.around(match, len(run), context, context)
     )
     here = opened.tokenizer.decode(run)
     start = max(0, here.find(text))
     return {
-        "document": place.document,
-        "source": place.source,
-        "token": place.token,
+        "document": match.document,
+        "source": match.source,
+        "token": match.token,
         "before": before.lstrip("\ufffd") + here[:start],
         "text": here[start : start + len(text)],
         "after": here[start + len(text) :] + after.rstrip("\ufffd"),

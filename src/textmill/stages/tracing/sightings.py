@@ -31,20 +31,20 @@ def sightings(workspace: Workspace, name: str, *, run: str | None = None) -> dic
     Raises TextmillError when no corpus here holds such a document, or when there is no such run.
     """
     runs = [locate_run(workspace, run)] if run is not None else workspace.runs()
-    found = holdings.find(workspace, name)
+    documents = holdings.find(workspace, name)
     return {
         "name": name,
-        "documents": [holdings.plain(holding) for holding in found],
-        "runs": [_of_run(workspace, one, found) for one in runs],
+        "documents": [holdings.plain(holding) for holding in documents],
+        "runs": [_of_run(workspace, item, documents) for item in runs],
     }
 
 
-def _of_run(workspace: Workspace, run: Run, found: Sequence[Holding]) -> dict[str, Any]:
+def _of_run(workspace: Workspace, run: Run, documents: Sequence[Holding]) -> dict[str, Any]:
     result: dict[str, Any] = {"run": run.name, "seen": [], "checkpoints": []}
     forked = _forked(run)
     if forked is not None:
-        result["forked"] = _before(workspace, *forked, found)
-    seen = _seen(run, found)
+        result["forked"] = _before(workspace, *forked, documents)
+    seen = _seen(run, documents)
     if seen is None:
         return result | {"unknown": "what it was trained on is gone"}
     result["checkpoints"] = [_checkpoint(*saved, seen) for saved in _saved(run)]
@@ -55,12 +55,12 @@ def _of_run(workspace: Workspace, run: Run, found: Sequence[Holding]) -> dict[st
     return result | {"seen": seen}
 
 
-def _seen(run: Run, found: Sequence[Holding]) -> list[dict[str, Any]] | None:
+def _seen(run: Run, documents: Sequence[Holding]) -> list[dict[str, Any]] | None:
     """The documents that are in what a run was trained on, and the steps that read them; None: that is gone."""
     data = still_there(run)
     if data is None:
         return None
-    return [row for holding in found if (row := _row(run, data, holding))]
+    return [row for holding in documents if (row := _row(run, data, holding))]
 
 
 def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
@@ -97,21 +97,21 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
 
 
 def _saved(run: Run) -> list[tuple[str, int, list[int]]]:
-    """(place, step, steps passed over) of each whole checkpoint, and of the published model."""
-    found = []
+    """(name, step, steps passed over) of each whole checkpoint, and of the published model."""
+    saved = []
     for path in sorted(run.checkpoints.glob("step-*")):
         if (path / "MANIFEST.json").is_file():
             state = read_json(path / "state.json")
-            found.append((f"checkpoints/{path.name}", int(state["step"]), list(state.get("skipped", []))))
+            saved.append((f"checkpoints/{path.name}", int(state["step"]), list(state.get("skipped", []))))
     about = run.model / "textmill.json"
     if about.is_file():
         step = int(read_json(about).get("info", {}).get("step", 0))
-        skipped = next((skipped for _, at, skipped in found if at == step), [])
-        found.append(("model", step, skipped))
-    return found
+        skipped = next((skipped for _, at, skipped in saved if at == step), [])
+        saved.append(("model", step, skipped))
+    return saved
 
 
-def _checkpoint(place: str, step: int, skipped: list[int], seen: list[dict[str, Any]]) -> dict[str, Any]:
+def _checkpoint(name: str, step: int, skipped: list[int], seen: list[dict[str, Any]]) -> dict[str, Any]:
     """How much of each document a checkpoint had learnt from: one of step s was written after steps 0 … s - 1."""
     rows = []
     for row in seen:
@@ -128,7 +128,7 @@ def _checkpoint(place: str, step: int, skipped: list[int], seen: list[dict[str, 
                     "last": int(at[-1]),
                 }
             )
-    return {"checkpoint": place, "step": step, "saw": rows}
+    return {"checkpoint": name, "step": step, "saw": rows}
 
 
 def _forked(run: Run) -> tuple[str, int] | None:
@@ -139,16 +139,16 @@ def _forked(run: Run) -> tuple[str, int] | None:
     return None
 
 
-def _before(workspace: Workspace, name: str, step: int, found: Sequence[Holding]) -> dict[str, Any]:
+def _before(workspace: Workspace, name: str, step: int, documents: Sequence[Holding]) -> dict[str, Any]:
     """What the run whose weights another began with had seen by then."""
     result: dict[str, Any] = {"run": name, "step": step}
     try:
         old = locate_run(workspace, name)
-        seen = _seen(old, found)
+        seen = _seen(old, documents)
     except TextmillError:
         return result | {"unknown": "that run is gone"}
     if seen is None:
         return result | {"unknown": "what it was trained on is gone"}
     result |= {"saw": _checkpoint("", step, [], seen)["saw"]}
     further = _forked(old)
-    return result if further is None else result | {"forked": _before(workspace, *further, found)}
+    return result if further is None else result | {"forked": _before(workspace, *further, documents)}

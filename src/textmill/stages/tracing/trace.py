@@ -69,13 +69,13 @@ def trace(
     text: left out, the samples of the run's evaluation. Raises TextmillError when there are none.
     """
     texts = [text] if text is not None else _samples(workspace, target)
-    found = open_index(workspace, target, part)
+    corpus_index = open_index(workspace, target, part)
     settings = {"shortest": shortest, "common": common, "documents": documents}
     return {
-        "index": str(found.artifact.path),
+        "index": str(corpus_index.artifact.path),
         "part": part,
         **settings,
-        "texts": [_traced(found, item, **settings) for item in texts],
+        "texts": [_traced(corpus_index, item, **settings) for item in texts],
     }
 
 
@@ -93,10 +93,10 @@ def of_samples(
     tokens stand in the corpus word for word (`covered` of `tokens`), and with its longest spans and their documents;
     `start` and `end` are characters of `text`. Spans are shorter than a trace's own: a sample is short itself.
     """
-    found = opened(trained_on(run, workspace), workspace)
+    corpus_index = opened(trained_on(run, workspace), workspace)
     rows = []
     for sample in samples:
-        row = _traced(found, sample["text"], shortest=_SAMPLE_SPAN, common=COMMON, documents=documents)
+        row = _traced(corpus_index, sample["text"], shortest=_SAMPLE_SPAN, common=COMMON, documents=documents)
         longest = sorted(row["spans"], key=lambda span: -span["tokens"])[:spans]
         rows.append(row | {"spans": sorted(longest, key=lambda span: span["start"])})
     return rows
@@ -119,7 +119,7 @@ def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents:
     ids = opened.tokenizer.encode(text)
     spans = spans_of(opened.index, ids, shortest=shortest, common=common, holders=documents)
     seconds = time.perf_counter() - begin
-    places = _Characters(text, opened.tokenizer.byte_counts()[ids])
+    characters = _Characters(text, opened.tokenizer.byte_counts()[ids])
     covered = np.zeros(len(ids), dtype=bool)
     for span in spans:
         covered[span.start : span.end] = True
@@ -128,12 +128,12 @@ def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents:
         "tokens": len(ids),
         "covered": int(covered.sum()),
         "seconds": seconds,
-        "spans": [_row(span, text, places) for span in spans],
+        "spans": [_row(span, text, characters) for span in spans],
     }
 
 
-def _row(span: Span, text: str, places: _Characters) -> TracedSpan:
-    start, end = places.span(span.start, span.end)
+def _row(span: Span, text: str, characters: _Characters) -> TracedSpan:
+    start, end = characters.span(span.start, span.end)
     return {
         "start": start,
         "end": end,

@@ -124,17 +124,17 @@ def checked(messages: Sequence[Message]) -> list[Message]:
     return list(messages)
 
 
-def template_of(model: Pretrained, path: Path, given: Path | None = None) -> ChatTemplate:
-    """The template a person gives, or the model's own, or that of models trained here. `path`: of the model.
+def template_of(model: Pretrained, path: Path, file: Path | None = None) -> ChatTemplate:
+    """The template in `file`, else the model's own, else that of models trained here. `path`: the model's.
 
     Raises TextmillError when there is none, or it cannot be read.
     """
     names = model.tokenizer.names
-    if given is not None:
+    if file is not None:
         try:
-            return ChatTemplate(given.read_text(encoding="utf-8"), names, where=given)
+            return ChatTemplate(file.read_text(encoding="utf-8"), names, where=file)
         except (OSError, UnicodeDecodeError) as error:
-            raise TextmillError(f"cannot be read as text ({error})", where=given) from error
+            raise TextmillError(f"cannot be read as text ({error})", where=file) from error
     if model.template is not None:
         return ChatTemplate(model.template, names, where=f"chat template of {path.name}")
     usual = templates.default(model.tokenizer)

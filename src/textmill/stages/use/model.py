@@ -113,14 +113,14 @@ class LanguageModel:
             raise RecipeError(f"{samples} is out of range: it must be >= 1", where="samples")
         spec = self._spec(options)
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
-        given = [of_text(self.tokenizer, text, start=self.pretrained.target_start) for text in texts]
+        encoded = [of_text(self.tokenizer, text, start=self.pretrained.target_start) for text in texts]
         if not truncate:
-            self._fits(given)
+            self._fits(encoded)
         ahead = speculation(spec.speculate, self._corpus)
         together = len(texts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
         model = self._laid_out(min(together, 32 * spec.beams))
         assert isinstance(model, Generator)
-        pieces = generate_text(model, self.tokenizer, given, spec, samples=samples, speculation=ahead)
+        pieces = generate_text(model, self.tokenizer, encoded, spec, samples=samples, speculation=ahead)
         return Stream(pieces, texts, samples, ahead, self._run())
 
     def chat(

@@ -26,11 +26,11 @@ def forgotten(workspace: Workspace) -> frozenset[str]:
     path = list_of(workspace)
     if not path.is_file():
         return frozenset()
-    found = set()
+    ids = set()
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if line.strip():
-            found.add(_id_in(line, path, number))
-    return frozenset(found)
+            ids.add(_id_in(line, path, number))
+    return frozenset(ids)
 
 
 def _id_in(line: str, path: Path, number: int) -> str:

@@ -63,10 +63,10 @@ class Run:
         """Append a line of figures to metrics.jsonl."""
         append_jsonl(self.path / "metrics.jsonl", record)
 
-    def event(self, what: str, /, **details: Any) -> None:
+    def event(self, kind: str, /, **details: Any) -> None:
         """Append what happened, and when, to events.jsonl."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        append_jsonl(self.path / "events.jsonl", {"time": stamp, "event": what, **details})
+        append_jsonl(self.path / "events.jsonl", {"time": stamp, "event": kind, **details})
 
     def events(self) -> Iterator[dict[str, Any]]:
         return read_jsonl(self.path / "events.jsonl")

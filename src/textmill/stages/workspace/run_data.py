@@ -128,12 +128,12 @@ class RunData:
 
         Entries are in the order of the corpus, with what was set aside left out. Raises DamagedError when they are not.
         """
-        store, place = self.store(part), 0
+        store, index = self.store(part), 0
         for document in self.corpus.documents(part):
-            if place < len(store) and store.document_id(place) == document.id:
+            if index < len(store) and store.document_id(index) == document.id:
                 yield document
-                place += 1
-        if place < len(store):
+                index += 1
+        if index < len(store):
             raise DamagedError(
                 "holds other documents than its corpus",
                 where=store.directory,

@@ -37,10 +37,10 @@ def best_weights(run: Run) -> Weights:
 
     Raises TextmillError when the run has no whole checkpoint yet.
     """
-    found = checkpoint.newest_whole(run.checkpoints)
-    if found.path is None:
+    newest = checkpoint.newest_whole(run.checkpoints)
+    if newest.path is None:
         raise TextmillError("has no checkpoint yet", where=run.path, advice="train it first")
-    path = found.path
+    path = newest.path
     best = checkpoint.load(path).state.get("best_step")
     if best is not None and (checkpoint.path_of(run.checkpoints, best) / checkpoint.MANIFEST).is_file():
         path = checkpoint.path_of(run.checkpoints, best)

@@ -54,19 +54,19 @@ class Workspace:
         key = files.value_id(decided)
         directory = self.root / kind / key[:16]
         memory = self.root / kind / f".last-{files.content_id(name)[:16]}.json"
-        if found := lineage.find(directory, key):
+        if artifact := lineage.find(directory, key):
             self.reporter.stage(kind, "up to date")
         else:
             hold = self.root / kind / f".{key[:16]}"
             with files.lock(hold, f"textmill making {kind}", waiting=partial(self._waited_for, kind)):
                 files.remove_partial(directory.parent, directory.name)
-                if found := lineage.find(directory, key):
+                if artifact := lineage.find(directory, key):
                     self.reporter.stage(kind, "up to date")
                 else:
                     self.reporter.stage(kind, "being made", self._reason(memory, decided))
-                    found = self._make(directory, kind, key, spec, parents, make)
+                    artifact = self._make(directory, kind, key, spec, parents, make)
         _remember(memory, decided)
-        return found
+        return artifact
 
     def _waited_for(self, kind: str, holder: str) -> None:
         self.reporter.stage(kind, "waited for", f"{holder}, makes it")
