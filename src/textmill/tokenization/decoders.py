@@ -117,9 +117,9 @@ def spelling(
     """
     steps, to_bytes, strip = understood(decoder, where)
     inside, opening = [b""] * size, [b""] * size
-    for token, place in tokens.items():
-        inside[place] = _spell(token, steps, to_bytes, False)
-        opening[place] = _spell(token, steps, to_bytes, True)
+    for token, number in tokens.items():
+        inside[number] = _spell(token, steps, to_bytes, False)
+        opening[number] = _spell(token, steps, to_bytes, True)
     return Spelling(inside, opening, strip)
 
 

@@ -24,7 +24,7 @@ class FileTokenizer:
         self,
         data: bytes | Callable[[], bytes],
         where: object = "tokenizer.json",
-        said: Settings | None = None,
+        settings: Settings | None = None,
         parsed: Parsed | None = None,
         reference: Any = None,
     ) -> None:
@@ -34,7 +34,7 @@ class FileTokenizer:
 
         Raises DamagedError when they are not one, TextmillError when its ids do not say what they stand for.
         """
-        self._data, self._where, self._said = data, where, said or Settings()
+        self._data, self._where, self._said = data, where, settings or Settings()
         self._parsed = parsed or json_read.parse(self.data, where)
         self._reference = reference
         self._document: dict[str, Any] = self._parsed.document

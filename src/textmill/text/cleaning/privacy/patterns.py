@@ -57,14 +57,14 @@ def find(text: str) -> list[Found]:
     What was found is masked and the rest looked at again, until nothing comes up: a number may hide another.
     """
     folded = fold(text)
-    found = claims = _claims(folded)
+    matches = claims = _claims(folded)
     for _ in range(_ROUNDS):
         if not claims:
             break
         folded = _masked(folded, claims)
         claims = _claims(folded)
-        found = found + claims
-    return sorted(found, key=lambda item: item.start)
+        matches = matches + claims
+    return sorted(matches, key=lambda item: item.start)
 
 
 def fold(text: str) -> str:
@@ -74,9 +74,9 @@ def fold(text: str) -> str:
     return _WIDE_RUN.sub(lambda run: run[0].translate(_FOLD), text)
 
 
-def _masked(text: str, found: list[Found]) -> str:
+def _masked(text: str, matches: list[Found]) -> str:
     pieces, at = [], 0
-    for item in sorted(found, key=lambda item: item.start):
+    for item in sorted(matches, key=lambda item: item.start):
         pieces += [text[at : item.start], _MASK * (item.end - item.start)]
         at = item.end
     return "".join([*pieces, text[at:]])
@@ -91,10 +91,10 @@ def _claims(text: str) -> list[Found]:
     starts: list[int] = []
     kept: list[Found] = []
     for item in claims:
-        place = bisect_left(starts, item.end)  # those before begin before this one ends
-        if place == 0 or kept[place - 1].end <= item.start:
-            starts.insert(place, item.start)
-            kept.insert(place, item)
+        index = bisect_left(starts, item.end)  # those before begin before this one ends
+        if index == 0 or kept[index - 1].end <= item.start:
+            starts.insert(index, item.start)
+            kept.insert(index, item)
     return kept
 
 

@@ -99,12 +99,12 @@ def _sigmoid(logit: float) -> float:
 
 def features(texts: Sequence[str]) -> Rows:
     """The places of the words and pairs of words of each text."""
-    found = words.hashes([text[:READ] for text in texts])
-    document = np.repeat(np.arange(len(texts)), np.diff(found.offsets))
+    hashed = words.hashes([text[:READ] for text in texts])
+    document = np.repeat(np.arange(len(texts)), np.diff(hashed.offsets))
     inside = document[1:] == document[:-1]
-    pairs = mixed(found.hash[:-1] * _STEP + found.hash[1:])[inside]
-    places = (np.concatenate([found.hash, pairs]) >> np.uint64(64 - BITS)).astype(np.int64)
-    keys = np.concatenate([document, document[1:][inside]]) << BITS | places
+    pairs = mixed(hashed.hash[:-1] * _STEP + hashed.hash[1:])[inside]
+    buckets = (np.concatenate([hashed.hash, pairs]) >> np.uint64(64 - BITS)).astype(np.int64)
+    keys = np.concatenate([document, document[1:][inside]]) << BITS | buckets
     keys.sort()
     keys = keys[np.diff(keys, prepend=-1) != 0]
     return Rows(keys >> BITS, keys & ((1 << BITS) - 1), len(texts), 1 << BITS)
@@ -116,8 +116,8 @@ def examples(name: str, field: str) -> list[str]:
     try:
         lines = Path(name).expanduser().read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        said = "is not UTF-8" if isinstance(error, ValueError) else (error.strerror or "cannot be read")
-        raise RecipeError(f"cannot be read: {said}", where=where) from None
+        cause = "is not UTF-8" if isinstance(error, ValueError) else (error.strerror or "cannot be read")
+        raise RecipeError(f"cannot be read: {cause}", where=where) from None
     if Path(name).suffix in (".jsonl", ".json"):
         lines = [_text(line, f"{where}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
     texts = [line for line in lines if line.strip()]
