@@ -73,7 +73,7 @@ class ChildFailed(Exception):
 
 
 class ChildEnded(Exception):
-    """The process is gone: it took too much time, said too much, or ended by itself with `status` (-9: was killed)."""
+    """The process is gone: it took too much time, wrote too much, or ended by itself with `status` (-9: was killed)."""
 
     def __init__(self, reason: Literal["time", "output", "exit"], status: int) -> None:
         messages = {"time": "it took too long", "output": "it said more than it may"}

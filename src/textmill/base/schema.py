@@ -90,7 +90,7 @@ def _unwrap(annotation: Any) -> tuple[Any, About | None]:
 
 
 def read(spec: type[T], data: Any, where: str = "", path: str = "") -> T:
-    """Build `spec` from plain data. `where` is the file, `path` the dotted place inside it.
+    """Build `spec` from plain data. `where` is the file, `path` the dotted key inside it.
 
     Raises RecipeError on an unknown key (with the nearest right name), a missing key, a wrong type or a
     value out of range.

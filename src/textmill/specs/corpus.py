@@ -176,7 +176,7 @@ class CorpusSpec:
     limits: Annotated[LimitSpec, About("caps on what one input may cost")] = LimitSpec()
 
     def read_as(self, roles: tuple[str, ...]) -> CorpusSpec:
-        """The same with every source's `text_fields` said: where they were left out, they are what an objective reads.
+        """The same with every source's `text_fields` filled in: what an objective reads, where they were left out.
 
         Raises RecipeError where a source leaves out one of these roles, or does not begin with the first of them, which
         is the text of what is no record.

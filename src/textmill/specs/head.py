@@ -70,7 +70,7 @@ READ_ONE_WAY = ("decoder", "recurrent")  # kinds whose first state knows the fir
 
 
 def pooling_for(pooling: Pooling | None, kind: str) -> Pooling:
-    """Which states stand for a text: what was asked for, or what a kind of model is pooled by where nothing was.
+    """Which states stand for a text: `pooling`, or where it is None, what this kind of model is pooled by.
 
     Raises RecipeError where that is the first state of a model that reads one way.
     """

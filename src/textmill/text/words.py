@@ -153,7 +153,7 @@ def _turns(text: str, *, symbols: bool) -> Iterator[tuple[NDArray, int, NDArray,
 
 
 def _hashed(codes: NDArray, start: NDArray, end: NDArray) -> NDArray[np.uint64]:
-    """The hash of each word [start, end) of a piece: the sum of code * GOLDEN**(place in the word), mixed."""
+    """The hash of each word [start, end) of a piece: the sum of code * GOLDEN**(position in the word), mixed."""
     powers, inverses = _powers()
     sums = np.empty(len(codes) + 1, np.uint64)
     sums[0] = 0

@@ -18,7 +18,7 @@ class FileTokenizer:
     (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
     """
 
-    _tells = False  # whether a tokenizer_config.json is written although nothing was said
+    _tells = False  # whether a tokenizer_config.json is written although there are no settings
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class FileTokenizer:
         parsed: Parsed | None = None,
         reference: Any = None,
     ) -> None:
-        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say; parsed: its
+        """data: the bytes of a tokenizer.json, read from `where`; settings: what the files beside it say; parsed: its
         contents, where they are known. Who has made it from other files (interop/gguf/tokenizer.py) also gives the
         library's tokenizer, and `data` as a function: writing a large tokenizer.json takes a second.
 

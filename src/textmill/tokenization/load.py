@@ -20,7 +20,7 @@ __all__ = ["AnyTokenizer", "MarianTokenizer", "PretrainedTokenizer", "Settings",
 def of(
     data: bytes, where: object = "tokenizer.json", settings: Settings | None = None
 ) -> Tokenizer | PretrainedTokenizer:
-    """The tokenizer of a tokenizer.json's bytes, and of what is said beside it. Raises as the classes do."""
+    """The tokenizer of a tokenizer.json's bytes and the settings of the files beside it. Raises as the classes do."""
     parsed = json_read.parse(data, where)
     kind = Tokenizer if decoder_kind(parsed.document) == "ByteLevel" else PretrainedTokenizer
     return kind(data, where, settings, parsed)

@@ -4,8 +4,8 @@ The trainer of the `tokenizers` library adds in the order of a hash table, so tw
 in the last bits and, through ties, in the pieces. This one is NumPy in a fixed order, and keeps pieces to whole
 characters, so that no id is spent on parts of characters but the 256 bytes.
 
-All words are laid end to end as one lattice: nodes are the places between bytes, edges are pieces. Words are
-worked on side by side, one place after the other.
+All words are laid end to end as one lattice: nodes are the positions between bytes, edges are pieces. Words are
+worked on side by side, one position after the other.
 
 `abc` has the nodes 0 a 1 b 2 c 3. With the pieces `a b c ab` it has four edges and two spellings, `a b c` and `ab c`;
 of probabilities 0.06 and 0.02, the first counts 3/4 and the second 1/4: `c` is used once, `ab` a quarter time.
@@ -33,7 +33,7 @@ class _Words:
     """Words end to end. N nodes, one before each byte and one after each word."""
 
     data: np.ndarray  # (N,) uint8; at a word's last node there is no byte
-    place: np.ndarray  # (N,) int64: place in the word
+    place: np.ndarray  # (N,) int64: position in the word
     left: np.ndarray  # (N,) int64: bytes of the word from here on
     last: np.ndarray  # (W,) int64: the last node of each word
     counts: np.ndarray  # (W,) float64
@@ -61,7 +61,7 @@ class _Words:
 
 @dataclass(frozen=True)
 class _Lattice:
-    """Edges in the order of their end: first by its place in the word, then by node. E edges."""
+    """Edges in the order of their end: first by its position in the word, then by node. E edges."""
 
     words: _Words
     start: np.ndarray  # (E,) int64 nodes
@@ -94,7 +94,7 @@ class _Lattice:
         return _Lattice(self.words, self.start[edges], self.end[edges], number[self.piece[edges]])
 
     def _steps(self) -> list[tuple[slice, np.ndarray, np.ndarray]]:
-        """(edges, where each end node's edges begin among them, those end nodes), place after place."""
+        """(edges, where each end node's edges begin among them, those end nodes), position after position."""
         positions = self.words.place[self.end]
         bounds = np.searchsorted(positions, np.arange(1, int(self.words.place.max(initial=0)) + 2))
         steps = []

@@ -52,7 +52,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Unit:
-    """Files (source, path, place) read one after the other, and what could not be entered among them."""
+    """Files (source, path, location) read one after the other, and what could not be entered among them."""
 
     entries: tuple[dict[str, Any], ...]
     bytes: int

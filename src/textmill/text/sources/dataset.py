@@ -42,7 +42,7 @@ Patterns = tuple[tuple[str, str], ...]  # (split, glob of files), in the order o
 
 
 def files(source: DatasetSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
-    """(path, place) of every file of the splits that are read, in the order of the splits; descriptions come first.
+    """(path, location) of every file of the splits that are read, in the order of the splits; descriptions come first.
 
     base: the folder `source.path` starts at. Raises RecipeError when there is no such folder, no data in it, or
     no such split.

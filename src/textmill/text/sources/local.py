@@ -27,9 +27,9 @@ def documents(
 
 
 def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
-    """(path, place) of every file of a source, each once; what cannot be entered is Rejected.
+    """(path, location) of every file of a source, each once; what cannot be entered is Rejected.
 
-    base: the folder relative paths start at. Places read as the person wrote the path, so that a corpus is the
+    base: the folder relative paths start at. Locations read as the person wrote the path, so that a corpus is the
     same wherever its folder stands. Raises RecipeError for a path that matches nothing.
     """
     seen: set[str] = set()
@@ -114,7 +114,7 @@ def _walk(root: Path, name: str, exclude: tuple[str, ...]) -> Iterator[tuple[Pat
 
 
 def _excluded(location: str, name: str, exclude: tuple[str, ...]) -> bool:
-    """Whether a name, or a place or its end, fits one of the globs; `*` also crosses folders."""
+    """Whether a name, or a location or its end, fits one of the globs; `*` also crosses folders."""
     return any(
         fnmatch.fnmatchcase(name, mark)
         or fnmatch.fnmatchcase(location, mark)

@@ -54,7 +54,7 @@ def root() -> Path:
 
 
 def files(source: StdlibSource, base: Path) -> Iterator[tuple[Path, str]]:
-    """(path, place) of every file, sorted; `base` is not asked. Raises TextmillError when there are no sources."""
+    """(path, location) of every file, sorted; `base` is not used. Raises TextmillError when there are no sources."""
     exclude = _EXCLUDED if source.tests else _EXCLUDED + _TESTS
     folder = root()
     walk = local.files(FilesSource(paths=(str(folder),), exclude=exclude), folder)

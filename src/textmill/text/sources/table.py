@@ -21,8 +21,8 @@ from textmill.text.sources.web import source as web
 class Reader:
     """How a kind of source is read: first which files it has, then each of them.
 
-    files(source, base) yields (path, place) of every file in a fixed order, or Rejected for what cannot be
-    entered; documents(source, path, place, limits) yields what one of them holds and raises nothing. The files
+    files(source, base) yields (path, location) of every file in a fixed order, or Rejected for what cannot be
+    entered; documents(source, path, location, limits) yields what one of them holds and raises nothing. The files
     of a source may so be read by several processes.
     """
 
@@ -61,7 +61,7 @@ def read(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
 
 
 def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
-    """(place, BLAKE2b-128 of the content) of all inputs of a source, sorted: equal lists, equal documents."""
+    """(location, BLAKE2b-128 of the content) of all inputs of a source, sorted: equal lists, equal documents."""
     entries = []
     for item in files(source, base):
         if isinstance(item, Rejected):
@@ -74,7 +74,7 @@ def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
 
 def libraries(source: Source, locations: Iterable[str]) -> dict[str, str]:
     """The versions of what decides the documents of a source beside its inputs: the tables of Unicode and, where one
-    of these places may hold a page, the parsers of HTML and PDF."""
+    of these locations may hold a page, the parsers of HTML and PDF."""
     versions = {"unicode": unicodedata.unidata_version}
     if isinstance(source, WebSource) or any(map(pages_in, locations)):
         for name in ("resiliparse", "pypdfium2"):

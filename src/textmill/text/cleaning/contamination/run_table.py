@@ -42,7 +42,7 @@ class HashTable:
         self._coarse[values >> self._shift] = True
 
     def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(places in `hashes`, places in the table) of all equal pairs, the first rising."""
+        """(positions in `hashes`, positions in the table) of all equal pairs, the first rising."""
         likely = np.flatnonzero(self._coarse[hashes >> self._shift])
         low = np.searchsorted(self._values, hashes[likely], "left")
         counts = np.searchsorted(self._values, hashes[likely], "right") - low
@@ -51,7 +51,7 @@ class HashTable:
 
 
 def text_of(all_runs: Runs, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The text each of these runs is of."""
+    """The text that the run at each of these positions is of."""
     return np.searchsorted(all_runs.offsets, positions, side="right") - 1
 
 

@@ -306,7 +306,7 @@ class _Gathered:
             yield pairs, *self._samples.compare(*sets)
 
     def id(self, at: int) -> str:
-        """The id of a document, by its place among those that have words."""
+        """The id of a document, by its position among those that have words."""
         return self._names[16 * at : 16 * at + 16].hex()
 
 
@@ -315,7 +315,7 @@ def _firsts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _runs_of_equals(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of keys that occur more than once, equal ones together and rising; how many of each."""
+    """The positions of keys that occur more than once, equal ones together and rising; how many of each."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     sizes = np.diff(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, prepend=0, append=len(keys))

@@ -198,7 +198,7 @@ class _Text:
 
 
 class _Buckets:
-    """Rows of (hash, place) on disk, in as many files as keep each small enough to sort in memory."""
+    """Rows of (hash, position) on disk, in as many files as keep each small enough to sort in memory."""
 
     def __init__(self, scratch: Path, name: str) -> None:
         self._paths = [scratch / f"{name}-{number}" for number in range(_BUCKETS)]

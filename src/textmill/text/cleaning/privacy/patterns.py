@@ -132,7 +132,7 @@ _LONGEST_START = 512  # of a token, before its first digit beside a letter
 
 
 def _token(text: str, at: int, least: int) -> tuple[int, int]:
-    """Start and end of the run of key characters around a place, not going back before `least`."""
+    """Start and end of the run of key characters around a position, not going back before `least`."""
     low = max(least, at - _LONGEST_START)
     start = low + len(text[low:at].rstrip(keys.CHARACTERS))
     match = keys.TOKEN.match(text, at)
@@ -210,7 +210,7 @@ def _is_card(text: str, match: re.Match[str]) -> bool:
 
 
 def _iban(text: str, start: int) -> int:
-    """The length of the IBAN written at a place, single blanks or hyphens between its groups counted; 0 for none."""
+    """The length of the IBAN written at a position, single blanks or hyphens between its groups counted; 0 for none."""
     wanted = checksums.iban_length(text[start : start + 2])
     if not wanted:
         return 0
@@ -295,7 +295,7 @@ def _ipv6(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _run(text: str, at: int, least: int) -> tuple[int, int]:
-    """The run of characters of IPv6 addresses around a place, without a colon or a full stop that ends a clause."""
+    """The run of characters of IPv6 addresses around a position, without a colon or a full stop that ends a clause."""
     low = max(least, at - 40)
     start = low + len(text[low:at].rstrip(_IPV6_CHARACTERS))
     match = _IPV6_RUN.match(text, at)

@@ -1,7 +1,7 @@
 """A small classifier of the user's own: what the good examples have and the bad ones do not.
 
 Features are the words and pairs of neighbouring words of a text (`words.hashes`: without regard to case, hanzi one
-by one, so that Chinese gives single characters and pairs), hashed into 2**18 places (Weinberger et al. 2009). A
+by one, so that Chinese gives single characters and pairs), hashed into 2**18 buckets (Weinberger et al. 2009). A
 feature is there or not, and a text is a vector of length one, so that long documents and short examples compare.
 On them logistic regression with an L2 penalty, fitted in the process that needs it; the two files count the same
 however many examples each holds. A document's logit is a sum of whole numbers, so that its probability does not
@@ -29,7 +29,7 @@ from textmill.text.batches import in_batches
 from textmill.text.cleaning.quality.logistic import Rows, fit
 from textmill.text.document import Document, Item, Step, reject
 
-BITS = 18  # of a feature's place
+BITS = 18  # of a feature's bucket
 STRENGTH = 10.0  # of the examples against the penalty (`C` elsewhere)
 READ = 1 << 20  # characters of a document that are looked at
 _UNIT = 1 << 24  # weights are whole multiples of 1 / _UNIT
@@ -98,7 +98,7 @@ def _sigmoid(logit: float) -> float:
 
 
 def features(texts: Sequence[str]) -> Rows:
-    """The places of the words and pairs of words of each text."""
+    """The buckets of the words and pairs of words of each text."""
     hashed = words.hashes([text[:READ] for text in texts])
     document = np.repeat(np.arange(len(texts)), np.diff(hashed.offsets))
     inside = document[1:] == document[:-1]

@@ -138,7 +138,7 @@ class _Repeats:
         return grams
 
     def duplicates(self, alive: NDArray[np.bool_]):
-        """(n, places, groups, again) for each n of DUPLICATE: the places, rising, of n-grams that occur twice or
+        """(n, positions, groups, again) for each n of DUPLICATE: the positions, rising, of n-grams that occur twice or
         more in a document that is still `alive` (looked at before each n), the same group for the same n-gram,
         and which of them repeat an earlier one."""
         n = min(DUPLICATE)

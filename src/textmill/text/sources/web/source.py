@@ -95,7 +95,7 @@ _failing: dict[tuple[str, str], SetAside] = {}
 def documents(
     source: WebSource, path: Path, location: str, limits: LimitSpec
 ) -> Iterator[Document | Rejected]:
-    """The documents of one fetched file; `place` is its address."""
+    """The documents of one fetched file; `location` is its address."""
     return open_file(path, location, None, limits)
 
 
