@@ -73,11 +73,11 @@ class ChildFailed(Exception):
 
 
 class ChildEnded(Exception):
-    """The process is gone: it took too much time, said too much, or ended by itself with `status` (-9: was killed)."""
+    """The process is gone: it took too much time, wrote too much, or ended by itself with `status` (-9: was killed)."""
 
     def __init__(self, reason: Literal["time", "output", "exit"], status: int) -> None:
-        said = {"time": "it took too long", "output": "it said more than it may"}
-        super().__init__(said.get(reason, f"its process ended with exit status {status}"))
+        messages = {"time": "it took too long", "output": "it said more than it may"}
+        super().__init__(messages.get(reason, f"its process ended with exit status {status}"))
         self.reason, self.status = reason, status
 
 
@@ -260,10 +260,10 @@ def no_writes(folders: tuple[str, ...]) -> bool:
         return False
     done = True
     for folder in folders:
-        place = os.open(folder, os.O_PATH)
-        allowed = ctypes.create_string_buffer(struct.pack("=Qi", _WRITES, place))
+        descriptor = os.open(folder, os.O_PATH)
+        allowed = ctypes.create_string_buffer(struct.pack("=Qi", _WRITES, descriptor))
         done = done and libc.syscall(_LANDLOCK_ADD, rules, 1, allowed, 0) == 0
-        os.close(place)
+        os.close(descriptor)
     done = done and libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0
     done = done and libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0
     os.close(rules)
@@ -286,7 +286,7 @@ def _die_with(parent: int) -> None:
 
 
 def _restrict(limits: Limits, permissions: Permissions) -> None:
-    for what, limit in (
+    for kind, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
@@ -295,7 +295,7 @@ def _restrict(limits: Limits, permissions: Permissions) -> None:
     ):
         if limit is not None:
             with contextlib.suppress(ValueError, OSError):  # not on every system
-                resource.setrlimit(what, (limit, limit))
+                resource.setrlimit(kind, (limit, limit))
 
 
 def _allow(cpu_seconds: float | None) -> None:

@@ -27,11 +27,11 @@ def run_hashes(values: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
     """
     if len(values) < length:
         return np.empty(0, np.uint64)
-    found, size = values, 1
+    hashes, size = values, 1
     for bit in f"{length:b}"[1:]:
-        found = found[:-size] * np.uint64(pow(_BASE, size, 1 << 64)) + found[size:]
+        hashes = hashes[:-size] * np.uint64(pow(_BASE, size, 1 << 64)) + hashes[size:]
         size *= 2
         if bit == "1":
-            found = found[:-1] * np.uint64(_BASE) + values[size:]
+            hashes = hashes[:-1] * np.uint64(_BASE) + values[size:]
             size += 1
-    return mixed(found)
+    return mixed(hashes)

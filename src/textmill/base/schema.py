@@ -70,7 +70,7 @@ def fields(spec: type) -> Mapping[str, Field]:
     """The declared fields of a spec class, by name. One that a class declares again, for another default or type,
     means what its base says it means, unless it has an `About` of its own."""
     hints = [get_type_hints(base, include_extras=True) for base in spec.__mro__]
-    found = {}
+    declared = {}
     for field in dataclasses.fields(spec):
         kind, about = _unwrap(hints[0][field.name])
         inherited = (_unwrap(hint[field.name])[1] for hint in hints if field.name in hint)
@@ -78,8 +78,8 @@ def fields(spec: type) -> Mapping[str, Field]:
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        found[field.name] = Field(field.name, kind, about, default)
-    return found
+        declared[field.name] = Field(field.name, kind, about, default)
+    return declared
 
 
 def _unwrap(annotation: Any) -> tuple[Any, About | None]:
@@ -90,7 +90,7 @@ def _unwrap(annotation: Any) -> tuple[Any, About | None]:
 
 
 def read(spec: type[T], data: Any, where: str = "", path: str = "") -> T:
-    """Build `spec` from plain data. `where` is the file, `path` the dotted place inside it.
+    """Build `spec` from plain data. `where` is the file, `path` the dotted key inside it.
 
     Raises RecipeError on an unknown key (with the nearest right name), a missing key, a wrong type or a
     value out of range.
@@ -279,6 +279,6 @@ def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if path and key else path or key
 
 
-def _wrong(where: str, path: str, what: str, advice: str = "") -> RecipeError:
-    place = ": ".join(part for part in (where, path) if part)
-    return RecipeError(what, where=place, advice=advice)
+def _wrong(where: str, path: str, problem: str, advice: str = "") -> RecipeError:
+    location = ": ".join(part for part in (where, path) if part)
+    return RecipeError(problem, where=location, advice=advice)

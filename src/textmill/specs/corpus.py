@@ -176,7 +176,7 @@ class CorpusSpec:
     limits: Annotated[LimitSpec, About("caps on what one input may cost")] = LimitSpec()
 
     def read_as(self, roles: tuple[str, ...]) -> CorpusSpec:
-        """The same with every source's `text_fields` said: where they were left out, they are what an objective reads.
+        """The same with every source's `text_fields` filled in: what an objective reads, where they were left out.
 
         Raises RecipeError where a source leaves out one of these roles, or does not begin with the first of them, which
         is the text of what is no record.
@@ -189,10 +189,10 @@ def _read_as(source: Source, roles: tuple[str, ...]) -> Source:
         return source
     if source.text_fields is None:
         return replace(source, text_fields=roles)
-    given = [named(field)[0] for field in source.text_fields]
-    if given[0] != roles[0] or not set(roles) <= set(given):
+    field_roles = [named(field)[0] for field in source.text_fields]
+    if field_roles[0] != roles[0] or not set(roles) <= set(field_roles):
         raise RecipeError(
-            f"give {', '.join(given)}, but the objective reads {', '.join(roles)}",
+            f"give {', '.join(field_roles)}, but the objective reads {', '.join(roles)}",
             where="corpus.sources.text_fields",
             advice=f'name its texts, in this order, such as text_fields = ["{roles[0]}=COLUMN", …], or its roles in '
             "[objective]",

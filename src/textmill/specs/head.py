@@ -69,15 +69,15 @@ HeadSpec = ClassifyHead | RegressHead | TagHead | SpanHead
 READ_ONE_WAY = ("decoder", "recurrent")  # kinds whose first state knows the first token only
 
 
-def pooling_for(asked: Pooling | None, kind: str) -> Pooling:
-    """Which states stand for a text: what was asked for, or what a kind of model is pooled by where nothing was.
+def pooling_for(pooling: Pooling | None, kind: str) -> Pooling:
+    """Which states stand for a text: `pooling`, or where it is None, what this kind of model is pooled by.
 
     Raises RecipeError where that is the first state of a model that reads one way.
     """
-    if asked == "first" and kind in READ_ONE_WAY:
+    if pooling == "first" and kind in READ_ONE_WAY:
         raise RecipeError(
             f"a {kind} has read one token only where its first state stands",
             where="objective.pooling",
             advice='set it to "last" or "mean", or leave it out',
         )
-    return asked or ("last" if kind in READ_ONE_WAY else "first")
+    return pooling or ("last" if kind in READ_ONE_WAY else "first")

@@ -106,7 +106,7 @@ class YarnScaling:
 
     @property
     def gain(self) -> float:
-        """What queries and keys are multiplied by, equation 22 of the paper where nothing else is said."""
+        """What queries and keys are multiplied by, equation 22 of the paper where no other is set."""
         return 0.1 * math.log(self.factor) + 1.0 if self.attention_factor is None else self.attention_factor
 
 

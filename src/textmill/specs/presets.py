@@ -123,8 +123,8 @@ def _unknown(name: str, known: list[str], where: str, more: str = "") -> RecipeE
 
 
 def _number(size: str) -> float | None:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMB]?)", size.strip(), re.IGNORECASE)
-    return float(found[1]) * {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}[found[2].upper()] if found else None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMB]?)", size.strip(), re.IGNORECASE)
+    return float(match[1]) * {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}[match[2].upper()] if match else None
 
 
 @functools.cache

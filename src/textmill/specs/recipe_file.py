@@ -59,10 +59,10 @@ def json_schema() -> dict[str, Any]:
 def difference(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     """(dotted key, old, new) wherever two trees of plain data differ; None stands for absent."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        found = []
+        differences = []
         for key in {**old, **new}:
-            found += difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-        return found
+            differences += difference(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        return differences
     return [] if old == new else [(path, old, new)]
 
 
@@ -104,13 +104,13 @@ def _expand_preset(data: dict[str, Any], where: str) -> dict[str, Any]:
     model = data.get("model")
     if not isinstance(model, Mapping) or not {"preset", "size"} & model.keys():
         return data
-    given = {key: item for key, item in model.items() if key not in ("preset", "size")}
+    overrides = {key: item for key, item in model.items() if key not in ("preset", "size")}
     try:
         shape = presets.preset(model.get("preset", "llama"), str(model.get("size", "10M")))
     except RecipeError as error:
-        place = f"{where}: model.{error.where}" if where else f"model.{error.where}"
-        raise RecipeError(error.what, where=place, advice=error.advice) from None
-    return {**data, "model": {**shape, **given}}
+        location = f"{where}: model.{error.where}" if where else f"model.{error.where}"
+        raise RecipeError(error.what, where=location, advice=error.advice) from None
+    return {**data, "model": {**shape, **overrides}}
 
 
 def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -123,13 +123,13 @@ def printable(name: str) -> str:
     return name if name.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
 
 
-# What a place may end in after its file: a part of it, by number or name.
+# What a source may end in after its file: a part of it, by number or name.
 _PLACES = ("line ", "row ", "item ", "topic ", "page ", "sheet ", "message ", "record ")
 _COMPRESSED = ("gz", "bz2", "xz", "lzma", "zst")
 
 
 def ending(source: str) -> str:
-    """The file ending a source place speaks of, such as `.jsonl` for `a.zip!b.jsonl:line 3`; `` for none."""
+    """The file ending that a source names, such as `.jsonl` for `a.zip!b.jsonl:line 3`; `` for none."""
     name = source.rsplit("!", 1)[-1].rsplit("/", 1)[-1]
     name, mark, rest = name.rpartition(":")
     inside = bool(mark) and rest.startswith(_PLACES)

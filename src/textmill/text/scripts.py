@@ -78,8 +78,8 @@ def count(text: str) -> Counter[str]:
     """Characters of each script in a text."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
     edges, scripts = _edges()
-    found = scripts[np.searchsorted(edges, codes, side="right") - 1]
-    counts = np.bincount(found + 1, minlength=len(SCRIPTS) + 1)[1:]
+    indices = scripts[np.searchsorted(edges, codes, side="right") - 1]
+    counts = np.bincount(indices + 1, minlength=len(SCRIPTS) + 1)[1:]
     return Counter({SCRIPTS[number]: int(counts[number]) for number in np.flatnonzero(counts)})
 
 

@@ -72,33 +72,33 @@ def hashes(texts: Sequence[str], lower: bool = True) -> Words:
     The same text gives the same words whatever stands beside it in `texts`. Memory: 24 bytes a word.
     """
     joined, begins = _joined(texts)
-    found = [
+    turns = [
         (start, end, _hashed(_lowered(codes) if lower else codes, start - at, end - at))
         for codes, at, start, end in _turns(joined, symbols=False)
     ]
-    value, start, end, offsets = _assembled(found, begins)
+    value, start, end, offsets = _assembled(turns, begins)
     return Words(value, start, end, offsets)
 
 
 def tokens(texts: Sequence[str]) -> Tokens:
     """The words and symbols of each text; case counts. Memory: 25 bytes a token."""
     joined, begins = _joined(texts)
-    found, kinds = [], [np.empty(0, np.uint8)]
+    turns, kinds = [], [np.empty(0, np.uint8)]
     for codes, at, start, end in _turns(joined, symbols=True):
-        found.append((start, end, _hashed(codes, start - at, end - at)))
+        turns.append((start, end, _hashed(codes, start - at, end - at)))
         kinds.append(_classed(codes, start - at, end - at))
-    value, start, end, offsets = _assembled(found, begins)
+    value, start, end, offsets = _assembled(turns, begins)
     return Tokens(value, start, end, offsets, np.concatenate(kinds))
 
 
 def count(text: str, enough: int) -> int:
     """How many words a text has; counting stops soon after `enough`. Needs no memory to speak of."""
-    found = 0
+    number = 0
     for _, _, start, _ in _turns(text, symbols=False):
-        found += len(start)
-        if found > enough:
+        number += len(start)
+        if number > enough:
             break
-    return found
+    return number
 
 
 def hash_of(word: str) -> int:
@@ -117,12 +117,12 @@ def _joined(texts: Sequence[str]) -> tuple[str, NDArray[np.int64]]:
 
 
 def _assembled(
-    found: list[tuple[NDArray, NDArray, NDArray]], begins: NDArray
+    turns: list[tuple[NDArray, NDArray, NDArray]], begins: NDArray
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Hashes, starts, ends within their texts, and offsets, from those of the turns."""
-    start = np.concatenate([np.empty(0, np.int64), *(turn[0] for turn in found)])
-    end = np.concatenate([np.empty(0, np.int64), *(turn[1] for turn in found)])
-    value = np.concatenate([np.empty(0, np.uint64), *(turn[2] for turn in found)])
+    start = np.concatenate([np.empty(0, np.int64), *(turn[0] for turn in turns)])
+    end = np.concatenate([np.empty(0, np.int64), *(turn[1] for turn in turns)])
+    value = np.concatenate([np.empty(0, np.uint64), *(turn[2] for turn in turns)])
     offsets = np.append(np.searchsorted(start, begins), len(start))
     shift = np.repeat(begins, np.diff(offsets))
     start -= shift
@@ -153,7 +153,7 @@ def _turns(text: str, *, symbols: bool) -> Iterator[tuple[NDArray, int, NDArray,
 
 
 def _hashed(codes: NDArray, start: NDArray, end: NDArray) -> NDArray[np.uint64]:
-    """The hash of each word [start, end) of a piece: the sum of code * GOLDEN**(place in the word), mixed."""
+    """The hash of each word [start, end) of a piece: the sum of code * GOLDEN**(position in the word), mixed."""
     powers, inverses = _powers()
     sums = np.empty(len(codes) + 1, np.uint64)
     sums[0] = 0
@@ -175,8 +175,8 @@ def _classed(codes: NDArray, start: NDArray, end: NDArray) -> NDArray[np.uint8]:
     if len(which):
         lengths = (end - start)[which]
         begins = np.cumsum(lengths) - lengths
-        places = np.arange(lengths.sum()) + np.repeat(start[which] - begins, lengths)
-        kinds[which] = np.maximum.reduceat(table.take(codes[places], mode="clip"), begins)
+        positions = np.arange(lengths.sum()) + np.repeat(start[which] - begins, lengths)
+        kinds[which] = np.maximum.reduceat(table.take(codes[positions], mode="clip"), begins)
     return kinds
 
 

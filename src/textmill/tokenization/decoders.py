@@ -1,7 +1,7 @@
 """Which bytes each id stands for, worked out from a tokenizer.json's decoder.
 
 Decoders put blanks between words, take marks off pieces, and treat the first piece of a text otherwise than the
-rest. All the ones people use can be said by two tables (inside a text, and at its beginning) and a number of
+rest. All the ones people use can be expressed by two tables (inside a text, and at its beginning) and a number of
 blanks to take off at the beginning, so a text can be decoded id by id and comes out as if decoded at once.
 """
 
@@ -113,13 +113,13 @@ def spelling(
 ) -> Spelling:
     """The bytes of `tokens` (token to id, ids under `size`) as `decoder` (of a tokenizer.json) spells them.
 
-    Raises TextmillError for a decoder that cannot be said by a Spelling.
+    Raises TextmillError for a decoder that a Spelling cannot express.
     """
     steps, to_bytes, strip = understood(decoder, where)
     inside, opening = [b""] * size, [b""] * size
-    for token, place in tokens.items():
-        inside[place] = _spell(token, steps, to_bytes, False)
-        opening[place] = _spell(token, steps, to_bytes, True)
+    for token, number in tokens.items():
+        inside[number] = _spell(token, steps, to_bytes, False)
+        opening[number] = _spell(token, steps, to_bytes, True)
     return Spelling(inside, opening, strip)
 
 

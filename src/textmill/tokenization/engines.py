@@ -47,7 +47,7 @@ def _alphabet() -> dict[str, int]:
     """Byte of each letter of the byte-level alphabet (GPT-2: printable Latin-1 stands for itself)."""
     shown = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in set(shown)]
-    return {chr(b): b for b in shown} | {chr(0x100 + place): b for place, b in enumerate(hidden)}
+    return {chr(b): b for b in shown} | {chr(0x100 + index): b for index, b in enumerate(hidden)}
 
 
 BYTE_OF_LETTER = _alphabet()
@@ -129,14 +129,14 @@ class CharacterEngine(_Threaded):
             return ids.astype(np.uint32)
         size = 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF).astype(np.int64)  # bytes in UTF-8
         spans = np.where(unknown, size, 1)
-        places = np.cumsum(spans) - spans  # where each character's ids start
+        offsets = np.cumsum(spans) - spans  # where each character's ids start
         out = np.zeros(int(spans.sum()), dtype=np.uint32)
-        out[places[~unknown]] = ids[~unknown]
+        out[offsets[~unknown]] = ids[~unknown]
         data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
         starts = np.cumsum(size) - size
         for step in range(4):
             reach = unknown & (size > step)
-            out[places[reach] + step] = data[starts[reach] + step]
+            out[offsets[reach] + step] = data[starts[reach] + step]
         return out
 
 
@@ -155,8 +155,8 @@ class ReferenceEngine:
     def encode_many(self, texts: Sequence[str], threads: int) -> list[Ids]:
         for text in texts:
             text.encode("utf-8")
-        found = self.reference.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.uint32) for encoding in found]
+        encodings = self.reference.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
 
 class MergeEngine(_Threaded):
@@ -279,5 +279,5 @@ def _cut_alike(pattern: str, reference: Any) -> bool:
     ranks = {bytes([byte]): byte for byte in range(256)}
     for piece in pieces:
         ranks.setdefault(piece, len(ranks))
-    found = MergeEngine(pattern, ranks).encode(_PROBE).tolist()
-    return found == [ranks[piece] for piece in pieces]
+    ids = MergeEngine(pattern, ranks).encode(_PROBE).tolist()
+    return ids == [ranks[piece] for piece in pieces]

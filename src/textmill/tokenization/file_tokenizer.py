@@ -18,23 +18,23 @@ class FileTokenizer:
     (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
     """
 
-    _tells = False  # whether a tokenizer_config.json is written although nothing was said
+    _tells = False  # whether a tokenizer_config.json is written although there are no settings
 
     def __init__(
         self,
         data: bytes | Callable[[], bytes],
         where: object = "tokenizer.json",
-        said: Settings | None = None,
+        settings: Settings | None = None,
         parsed: Parsed | None = None,
         reference: Any = None,
     ) -> None:
-        """data: the bytes of a tokenizer.json, read from `where`; said: what the files beside it say; parsed: its
+        """data: the bytes of a tokenizer.json, read from `where`; settings: what the files beside it say; parsed: its
         contents, where they are known. Who has made it from other files (interop/gguf/tokenizer.py) also gives the
         library's tokenizer, and `data` as a function: writing a large tokenizer.json takes a second.
 
         Raises DamagedError when they are not one, TextmillError when its ids do not say what they stand for.
         """
-        self._data, self._where, self._said = data, where, said or Settings()
+        self._data, self._where, self._said = data, where, settings or Settings()
         self._parsed = parsed or json_read.parse(self.data, where)
         self._reference = reference
         self._document: dict[str, Any] = self._parsed.document

@@ -289,8 +289,8 @@ def sentencepiece_document(
     ]
     if add_prefix or squeeze:
         undo.append({"type": "Strip", "content": " ", "start": _ALL if squeeze else 1, "stop": 0})
-    special = [place for place, kind in enumerate(types) if kind in (UNKNOWN, CONTROL)]
-    whole = [place for place, kind in enumerate(types) if kind == USER_DEFINED]
+    special = [number for number, kind in enumerate(types) if kind in (UNKNOWN, CONTROL)]
+    whole = [number for number, kind in enumerate(types) if kind == USER_DEFINED]
     return document(
         model,
         # With a blank before each stretch of text, the name of a token would get one too if it were normalised.
@@ -313,16 +313,16 @@ def _added(
     alone = set(special)
     return [
         {
-            "id": place,
-            "content": tokens[place],
+            "id": number,
+            "content": tokens[number],
             "single_word": False,
             "lstrip": False,
             "rstrip": False,
-            "normalized": normalized and place not in alone,
-            "special": place in alone,
+            "normalized": normalized and number not in alone,
+            "special": number in alone,
         }
-        for place in sorted({*special, *added})
-        if tokens[place]
+        for number in sorted({*special, *added})
+        if tokens[number]
     ]
 
 
@@ -330,17 +330,17 @@ def _numbered(tokens: Sequence[str]) -> dict[str, int]:
     """Token to id. Raises DamagedError when there are too many, or one stands twice."""
     if not 0 < len(tokens) <= MOST_IDS:
         raise DamagedError(f"has {len(tokens)} tokens", where="tokenizer")
-    vocabulary = {token: place for place, token in enumerate(tokens)}
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     if len(vocabulary) != len(tokens):
-        twice = next(token for place, token in enumerate(tokens) if vocabulary[token] != place)
+        twice = next(token for number, token in enumerate(tokens) if vocabulary[token] != number)
         raise DamagedError(f"the token {twice[:40]!r} stands twice", where="tokenizer")
     return vocabulary
 
 
-def _unknown(types: Sequence[int], given: int | None) -> int | None:
-    if given is not None and not 0 <= given < len(types):
-        raise DamagedError(f"calls id {given} unknown, and has {len(types)} tokens", where="tokenizer")
-    return next((place for place, kind in enumerate(types) if kind == UNKNOWN), given)
+def _unknown(types: Sequence[int], declared: int | None) -> int | None:
+    if declared is not None and not 0 <= declared < len(types):
+        raise DamagedError(f"calls id {declared} unknown, and has {len(types)} tokens", where="tokenizer")
+    return next((number for number, kind in enumerate(types) if kind == UNKNOWN), declared)
 
 
 def _check_lists(tokens: Sequence[str], scores: Sequence[float], types: Sequence[int]) -> None:

@@ -102,7 +102,7 @@ def parse(data: bytes, where: object) -> Parsed:
     try:
         vocabulary = document["model"]["vocab"]
         if isinstance(vocabulary, list):  # unigram: [[token, score], ...]
-            vocabulary = {token: place for place, (token, _) in enumerate(vocabulary)}
+            vocabulary = {token: number for number, (token, _) in enumerate(vocabulary)}
         added = {token["content"]: token for token in document.get("added_tokens") or ()}
         tokens: dict[str, int] = {**vocabulary, **{name: token["id"] for name, token in added.items()}}
         special = {name: token["id"] for name, token in added.items() if token["special"]}
@@ -158,37 +158,37 @@ def around(made: Any, where: object) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def surroundings(
-    made: Any, parsed: Parsed, said: Settings, where: object
+    made: Any, parsed: Parsed, config: Settings, where: object
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Ids that belong before and after a text: `around`, and what `add_bos` and `add_eos` change of it."""
     prefix, suffix = around(made, where)
-    begins = parsed.tokens.get(said.tokens.get("bos_token", ""))
-    ends = parsed.tokens.get(said.tokens.get("eos_token", ""))
-    if said.add_bos is True and begins is not None and begins not in prefix:
+    begins = parsed.tokens.get(config.tokens.get("bos_token", ""))
+    ends = parsed.tokens.get(config.tokens.get("eos_token", ""))
+    if config.add_bos is True and begins is not None and begins not in prefix:
         prefix = (begins, *prefix)
-    if said.add_bos is False:
+    if config.add_bos is False:
         prefix = tuple(token for token in prefix if token != begins)
-    if said.add_eos is True and ends is not None and ends not in suffix:
+    if config.add_eos is True and ends is not None and ends not in suffix:
         suffix = (*suffix, ends)
-    if said.add_eos is False:
+    if config.add_eos is False:
         suffix = tuple(token for token in suffix if token != ends)
     return prefix, suffix
 
 
-def names(parsed: Parsed, said: Settings, found: Roles) -> dict[str, str]:
+def names(parsed: Parsed, config: Settings, assigned: Roles) -> dict[str, str]:
     """The spellings of bos_token, eos_token, …, as far as there are such tokens."""
     spelt = {number: name for name, number in parsed.tokens.items()}
     ids = {
-        "eos_token": found.end,
-        "pad_token": found.pad,
-        "mask_token": found.mask,
-        "unk_token": found.unknown,
+        "eos_token": assigned.end,
+        "pad_token": assigned.pad,
+        "mask_token": assigned.mask,
+        "unk_token": assigned.unknown,
     }
-    bos = [number for number in said.ids.get("bos_token_id", ()) if number in spelt]
+    bos = [number for number in config.ids.get("bos_token_id", ()) if number in spelt]
     if bos:
         ids["bos_token"] = bos[0]
     known = {role: spelt[number] for role, number in ids.items() if number in spelt}
-    return known | {role: name for role, name in said.tokens.items() if name in parsed.tokens}
+    return known | {role: name for role, name in config.tokens.items() if name in parsed.tokens}
 
 
 def settings(directory: Path) -> Settings:
@@ -200,18 +200,18 @@ def settings(directory: Path) -> Settings:
         path = directory / name
         if not path.is_file():
             continue
-        found = plain_json(read_file(path, _LARGEST_SETTINGS), path)
-        if not isinstance(found, dict):
+        content = plain_json(read_file(path, _LARGEST_SETTINGS), path)
+        if not isinstance(content, dict):
             raise DamagedError("is not a JSON object", where=path)
-        nested = found.get("text_config")
-        for part in (found, nested if isinstance(nested, dict) else {}):
+        nested = content.get("text_config")
+        for part in (content, nested if isinstance(nested, dict) else {}):
             for role in _TOKENS:
                 _put(tokens, role, _spelling(part.get(role), path, role))
             for role in _IDS:
                 _put(ids, role, _numbers(part.get(role), path, role))
         for flag in ("add_bos_token", "add_eos_token"):
-            if isinstance(found.get(flag), bool):
-                flags.setdefault(flag, found[flag])
+            if isinstance(content.get(flag), bool):
+                flags.setdefault(flag, content[flag])
     return Settings(tokens, ids, flags.get("add_bos_token"), flags.get("add_eos_token"))
 
 
@@ -237,7 +237,7 @@ def _numbers(value: Any, where: Path, role: str) -> tuple[int, ...] | None:
     return tuple(numbers) or None
 
 
-def roles(parsed: Parsed, said: Settings, where: object) -> Roles:
+def roles(parsed: Parsed, config: Settings, where: object) -> Roles:
     """Which id does what, from the files beside first, then from the names of special tokens.
 
     Raises TextmillError when nothing ends a text.
@@ -246,11 +246,11 @@ def roles(parsed: Parsed, said: Settings, where: object) -> Roles:
     def named(role: str) -> int | None:
         return next((parsed.special[name] for name in _NAMES[role] if name in parsed.special), None)
 
-    def told(*keys: str) -> int | None:
+    def configured(*keys: str) -> int | None:
         for key in keys:
-            if said.tokens.get(key) in parsed.tokens:
-                return parsed.tokens[said.tokens[key]]
-            for number in said.ids.get(f"{key}_id", ()):
+            if config.tokens.get(key) in parsed.tokens:
+                return parsed.tokens[config.tokens[key]]
+            for number in config.ids.get(f"{key}_id", ()):
                 if 0 <= number < parsed.vocabulary:
                     return number
         return None
@@ -258,41 +258,41 @@ def roles(parsed: Parsed, said: Settings, where: object) -> Roles:
     def first(*choices: int | None) -> int | None:
         return next((choice for choice in choices if choice is not None), None)
 
-    end = first(told("eos_token"), named("end"), told("sep_token"))
+    end = first(configured("eos_token"), named("end"), configured("sep_token"))
     if end is None:
         raise TextmillError(
             "has no special token for the end of a text",
             where=where,
             advice=f"add one of {', '.join(_NAMES['end'])} to its added_tokens, with special = true",
         )
-    ends = [number for number in said.ids.get("eos_token_id", ()) if 0 <= number < parsed.vocabulary]
+    ends = [number for number in config.ids.get("eos_token_id", ()) if 0 <= number < parsed.vocabulary]
     start = first(
-        told("decoder_start_token"),
+        configured("decoder_start_token"),
         parsed.special.get(OUR_START),
-        told("bos_token", "cls_token"),
+        configured("bos_token", "cls_token"),
         named("start"),
     )
-    pad = first(told("pad_token"), named("pad"))
+    pad = first(configured("pad_token"), named("pad"))
     return Roles(
         end=end,
         ends=tuple(dict.fromkeys((end, *ends))),
         start=end if start is None else start,
         pad=end if pad is None else pad,
-        mask=first(told("mask_token"), named("mask")),
-        separator=first(told("sep_token"), named("separator")),
-        unknown=first(told("unk_token"), named("unknown")),
+        mask=first(configured("mask_token"), named("mask")),
+        separator=first(configured("sep_token"), named("separator")),
+        unknown=first(configured("unk_token"), named("unknown")),
         sentinels=_sentinels(parsed.special),
     )
 
 
 def _sentinels(special: Mapping[str, int]) -> tuple[int, ...]:
     """Ids of the sentinels 0, 1, 2, … for as far as there are any."""
-    found = {
+    by_index = {
         int(match[1] or match[2]): number
         for name, number in special.items()
         if (match := _SENTINEL.fullmatch(name))
     }
     numbers = []
-    while len(numbers) in found:
-        numbers.append(found[len(numbers)])
+    while len(numbers) in by_index:
+        numbers.append(by_index[len(numbers)])
     return tuple(numbers)

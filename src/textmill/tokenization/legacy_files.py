@@ -25,16 +25,19 @@ def _config(directory: Path) -> Mapping[str, Any]:
     whole: dict[str, Any] = {}
     for name in ("config.json", json_read.SETTINGS):
         if (directory / name).is_file():
-            found = json_read.plain_json(json_read.read_file(directory / name), directory / name)
-            whole |= found if isinstance(found, dict) else {}
+            content = json_read.plain_json(json_read.read_file(directory / name), directory / name)
+            whole |= content if isinstance(content, dict) else {}
     return whole
 
 
 def _sentencepiece(name: str) -> Read:
-    def read(directory: Path, said: Settings) -> tuple[bytes, Settings]:
+    def read(directory: Path, settings: Settings) -> tuple[bytes, Settings]:
         config = _config(directory)
         kind = str(config.get("tokenizer_class") or config.get("model_type") or "")
-        if any(kind.lower().startswith(one.lower()) for one in _SHIFTED) or name == "sentencepiece.bpe.model":
+        if (
+            any(kind.lower().startswith(shifted.lower()) for shifted in _SHIFTED)
+            or name == "sentencepiece.bpe.model"
+        ):
             raise TextmillError(
                 f"numbers its pieces otherwise than {name} does",
                 where=directory,
@@ -48,20 +51,20 @@ def _sentencepiece(name: str) -> Read:
         extra = [f"<extra_id_{number}>" for number in reversed(range(count))]
         extra = [] if extra and extra[0] in model.tokens else extra
         suffix = [model.eos] if (t5 and model.eos >= 0) else []
-        begins = said.add_bos is not False and not t5 and model.bos >= 0
+        begins = settings.add_bos is not False and not t5 and model.bos >= 0
         data = model.document(prefix=[model.bos] if begins else [], suffix=suffix, extra=extra)
         spelt = {"eos_token": model.eos, "bos_token": -1 if t5 else model.bos, "pad_token": model.pad}
         spelt |= {"unk_token": model.unk}
         tokens = {role: model.tokens[number] for role, number in spelt.items() if number >= 0}
-        ids = dict(said.ids)
+        ids = dict(settings.ids)
         if t5:
             ids.setdefault("decoder_start_token_id", (max(model.pad, 0),))
-        return data, replace(said, tokens=tokens | dict(said.tokens), ids=ids)
+        return data, replace(settings, tokens=tokens | dict(settings.tokens), ids=ids)
 
     return read
 
 
-def _wordpiece(directory: Path, said: Settings) -> tuple[bytes, Settings]:
+def _wordpiece(directory: Path, settings: Settings) -> tuple[bytes, Settings]:
     """BERT's vocab.txt: a token a line."""
     path = directory / "vocab.txt"
     config = _config(directory)
@@ -74,14 +77,14 @@ def _wordpiece(directory: Path, said: Settings) -> tuple[bytes, Settings]:
     chinese = flags["tokenize_chinese_chars"] is not False
     data = wordpiece(tokens, lower=lower, accents=flags["strip_accents"], chinese=chinese)
     usual = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
-    return data, replace(said, tokens=usual | {"unk_token": "[UNK]"} | dict(said.tokens))
+    return data, replace(settings, tokens=usual | {"unk_token": "[UNK]"} | dict(settings.tokens))
 
 
 _GPT2 = ("<|endoftext|>",)
 _ROBERTA = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
-def _byte_level(directory: Path, said: Settings) -> tuple[bytes, Settings]:
+def _byte_level(directory: Path, settings: Settings) -> tuple[bytes, Settings]:
     """GPT-2's vocab.json and merges.txt; RoBERTa's and BART's are the same with their own special tokens."""
     path = directory / "vocab.json"
     numbers = json_read.plain_json(json_read.read_file(path), path)
@@ -100,7 +103,7 @@ def _byte_level(directory: Path, said: Settings) -> tuple[bytes, Settings]:
     usual = {"eos_token": end, "bos_token": "<s>" if roberta else end}
     if roberta:
         usual |= {"sep_token": "</s>", "cls_token": "<s>", "pad_token": "<pad>", "mask_token": "<mask>"}
-    return data, replace(said, tokens=usual | dict(said.tokens))
+    return data, replace(settings, tokens=usual | dict(settings.tokens))
 
 
 def _lines(path: Path) -> list[str]:

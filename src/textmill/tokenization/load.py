@@ -18,12 +18,12 @@ __all__ = ["AnyTokenizer", "MarianTokenizer", "PretrainedTokenizer", "Settings",
 
 
 def of(
-    data: bytes, where: object = "tokenizer.json", said: Settings | None = None
+    data: bytes, where: object = "tokenizer.json", settings: Settings | None = None
 ) -> Tokenizer | PretrainedTokenizer:
-    """The tokenizer of a tokenizer.json's bytes, and of what is said beside it. Raises as the classes do."""
+    """The tokenizer of a tokenizer.json's bytes and the settings of the files beside it. Raises as the classes do."""
     parsed = json_read.parse(data, where)
     kind = Tokenizer if decoder_kind(parsed.document) == "ByteLevel" else PretrainedTokenizer
-    return kind(data, where, said, parsed)
+    return kind(data, where, settings, parsed)
 
 
 def load(path: Path | str) -> AnyTokenizer:
@@ -38,13 +38,13 @@ def load(path: Path | str) -> AnyTokenizer:
         return of(json_read.read_file(path), path, json_read.settings(path.parent))
     if (path / "tokenizer.json").is_file():
         return load(path / "tokenizer.json")
-    said = json_read.settings(path)
+    settings = json_read.settings(path)
     if all((path / name).is_file() for name in MARIAN_FILES):
         return MarianTokenizer.load(path)
     for names, read in LAYOUTS:
         if all((path / name).is_file() for name in names):
-            data, said = read(path, said)
-            return of(data, path / names[0], said)
+            data, settings = read(path, settings)
+            return of(data, path / names[0], settings)
     raise TextmillError(
         "holds no tokenizer",
         where=path,

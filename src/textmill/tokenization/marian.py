@@ -38,16 +38,16 @@ class MarianTokenizer(Spelled):
         """The bytes of the three files, read from the directory `where`. Raises DamagedError."""
         self._files = dict(zip(FILES, (source, target, vocabulary), strict=True))
         self._where = Path(where)
-        place = self._where / "vocab.json"
-        numbers = json_read.plain_json(vocabulary, place)
+        path = self._where / "vocab.json"
+        numbers = json_read.plain_json(vocabulary, path)
         if not isinstance(numbers, dict) or not all(type(value) is int for value in numbers.values()):
-            raise DamagedError("is not a table of ids", where=place)
+            raise DamagedError("is not a table of ids", where=path)
         if not numbers or not 0 <= min(numbers.values()) <= max(numbers.values()) < json_read.MOST_IDS:
-            raise DamagedError("has no ids, or absurd ones", where=place)
+            raise DamagedError("has no ids, or absurd ones", where=path)
         self._numbers: dict[str, int] = numbers
         missing = [name for name in (_END, _PAD, _UNKNOWN) if name not in numbers]
         if missing:
-            raise DamagedError(f"holds no {missing[0]}", where=place)
+            raise DamagedError(f"holds no {missing[0]}", where=path)
         self.vocabulary = max(numbers.values()) + 1
         languages = {name: number for name, number in numbers.items() if _LANGUAGE.fullmatch(name)}
         self.special: Mapping[str, int] = {name: numbers[name] for name in (_END, _PAD, _UNKNOWN)} | languages
@@ -85,8 +85,8 @@ class MarianTokenizer(Spelled):
     def _cutter(self, name: str) -> Any:
         where = self._where / name
         document = sentencepiece_model.read(self._files[name], where).document()
-        said = json_read.Settings(tokens={"eos_token": _END})
-        return PretrainedTokenizer(document, where, said)
+        settings = json_read.Settings(tokens={"eos_token": _END})
+        return PretrainedTokenizer(document, where, settings)
 
     def encode(self, text: str) -> np.ndarray:
         """(n,) uint32 ids of a source, without its end; a language (`>>fr<<`) may stand at its beginning."""
@@ -108,10 +108,10 @@ class MarianTokenizer(Spelled):
         text = without_surrogates(text)
         unknown = self._numbers[_UNKNOWN]
         ids = []
-        found = _LANGUAGE.match(text) if languages else None
-        if found:
-            ids.append(self._numbers.get(found[0], unknown))
-            text = text[found.end() :]
+        match = _LANGUAGE.match(text) if languages else None
+        if match:
+            ids.append(self._numbers.get(match[0], unknown))
+            text = text[match.end() :]
         for piece in cutter.pieces(text):
             ids.append(unknown if piece in self.special else self._numbers.get(piece, unknown))
         return np.array(ids, dtype=np.uint32)

@@ -75,13 +75,13 @@ class _Finder:
 
     def __init__(self, spans: _Spans, tokens: np.ndarray) -> None:
         self._spans = spans
-        found = spans.hashes(spans.starts[tokens], spans.starts[tokens] + spans.lengths[tokens])
-        order = np.argsort(found)
-        self._hashes, self._tokens = found[order], tokens[order]
+        hashes = spans.hashes(spans.starts[tokens], spans.starts[tokens] + spans.lengths[tokens])
+        order = np.argsort(hashes)
+        self._hashes, self._tokens = hashes[order], tokens[order]
         # Sorted hashes in shelves by their first bits, sixteen shelves a token: hardly one holds more than two.
         bits = max(4, len(tokens).bit_length() + 4)
         self._shift = np.uint64(64 - bits)
-        sizes = np.bincount((found >> self._shift).astype(np.int64), minlength=1 << bits)
+        sizes = np.bincount((hashes >> self._shift).astype(np.int64), minlength=1 << bits)
         self._first = np.zeros((1 << bits) + 1, dtype=np.int64)
         np.cumsum(sizes, out=self._first[1:])
 
@@ -89,13 +89,13 @@ class _Finder:
         """(n,) int64: the token that each stretch from `start` to `stop` spells, -1 where there is none."""
         hashes = self._spans.hashes(start, stop)
         shelf = (hashes >> self._shift).astype(np.int64)
-        place, last = self._first[shelf], self._first[shelf + 1]
+        cursor, last = self._first[shelf], self._first[shelf + 1]
         tokens = np.full(len(hashes), -1, dtype=np.int64)
-        open_ = np.flatnonzero(place < last)
+        open_ = np.flatnonzero(cursor < last)
         while len(open_):
-            at = place[open_]
+            at = cursor[open_]
             same = self._hashes[at] == hashes[open_]
             tokens[open_[same]] = self._tokens[at[same]]
-            place[open_] += 1
+            cursor[open_] += 1
             open_ = open_[~same & (at + 1 < last[open_])]
         return tokens

@@ -83,8 +83,8 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
     def _encoded(self, encoder: Any, texts: list[str]) -> list[np.ndarray]:
         texts = [text if text.isascii() else without_surrogates(text) for text in texts]
         with json_read.guarded(self._where):
-            found = encoder.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.uint32) for encoding in found]
+            encodings = encoder.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
 
     @cached_property
     def spelling(self) -> Spelling:

@@ -149,13 +149,13 @@ def _fields(data: memoryview, where: object) -> Iterator[tuple[int, Any]]:
 def _varint(data: memoryview, at: int, where: object) -> tuple[int, int]:
     """(number, where the next thing begins): seven bits a byte, the lowest first."""
     number = 0
-    for place in range(10):
-        if at + place >= len(data):
+    for index in range(10):
+        if at + index >= len(data):
             break
-        byte = data[at + place]
-        number |= (byte & 0x7F) << (7 * place)
+        byte = data[at + index]
+        number |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
-            return number, at + place + 1
+            return number, at + index + 1
     raise DamagedError("is no SentencePiece model, or cut short", where=where)
 
 

@@ -103,13 +103,13 @@ class Tokenizer(FileTokenizer):
         table = [b""] * self.vocabulary
         special = set(self.special.values())
         added = {token["id"]: name for name, token in self._parsed.added.items()}
-        for token, place in self._parsed.tokens.items():
-            if place in special:
+        for token, number in self._parsed.tokens.items():
+            if number in special:
                 continue
-            if place in added:
-                table[place] = token.encode("utf-8")
+            if number in added:
+                table[number] = token.encode("utf-8")
             else:
-                table[place] = bytes(BYTE_OF_LETTER[letter] for letter in token if letter in BYTE_OF_LETTER)
+                table[number] = bytes(BYTE_OF_LETTER[letter] for letter in token if letter in BYTE_OF_LETTER)
         return table
 
     def token_bytes(self, token: int) -> bytes:

@@ -78,7 +78,7 @@ def train(spec: TokenizerSpec, texts: Iterable[str]) -> AnyTokenizer:
     sample = () if spec.kind == "bytes" else _sample(texts, spec.train_bytes)
     document = LEARNERS[spec.kind](sample, spec.vocabulary - len(special))
     size = len(document["model"]["vocab"])
-    document["added_tokens"] = [_special(size + place, name) for place, name in enumerate(special)]
+    document["added_tokens"] = [_special(size + index, name) for index, name in enumerate(special)]
     return Tokenizer(json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8"))
 
 
@@ -144,7 +144,7 @@ def _merging(tokens: list[str], merges: list[list[str]], *, whole: bool = False)
         "fuse_unk": False,
         "byte_fallback": False,
         "ignore_merges": whole,
-        "vocab": {token: place for place, token in enumerate([*LETTER_OF_BYTE, *tokens])},
+        "vocab": {token: number for number, token in enumerate([*LETTER_OF_BYTE, *tokens])},
         "merges": merges,
     }
 
@@ -176,11 +176,11 @@ def _characters(texts: Iterable[str], size: int) -> dict[str, Any]:
     counts = np.zeros(0x110000, dtype=np.int64)
     for text in texts:
         codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-        found, times = np.unique(codes, return_counts=True)
-        counts[found] += times
+        present, times = np.unique(codes, return_counts=True)
+        counts[present] += times
     counts[:0x80] = 0
-    found = np.flatnonzero(counts)
-    commonest = found[np.argsort(-counts[found], kind="stable")][: size - 256]
+    present = np.flatnonzero(counts)
+    commonest = present[np.argsort(-counts[present], kind="stable")][: size - 256]
     tokens = [letters(chr(code).encode("utf-8")) for code in commonest]
     return _document(_merging(tokens, [], whole=True), splitter(ANY))
 

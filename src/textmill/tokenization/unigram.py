@@ -4,8 +4,8 @@ The trainer of the `tokenizers` library adds in the order of a hash table, so tw
 in the last bits and, through ties, in the pieces. This one is NumPy in a fixed order, and keeps pieces to whole
 characters, so that no id is spent on parts of characters but the 256 bytes.
 
-All words are laid end to end as one lattice: nodes are the places between bytes, edges are pieces. Words are
-worked on side by side, one place after the other.
+All words are laid end to end as one lattice: nodes are the positions between bytes, edges are pieces. Words are
+worked on side by side, one position after the other.
 
 `abc` has the nodes 0 a 1 b 2 c 3. With the pieces `a b c ab` it has four edges and two spellings, `a b c` and `ab c`;
 of probabilities 0.06 and 0.02, the first counts 3/4 and the second 1/4: `c` is used once, `ab` a quarter time.
@@ -33,7 +33,7 @@ class _Words:
     """Words end to end. N nodes, one before each byte and one after each word."""
 
     data: np.ndarray  # (N,) uint8; at a word's last node there is no byte
-    place: np.ndarray  # (N,) int64: place in the word
+    place: np.ndarray  # (N,) int64: position in the word
     left: np.ndarray  # (N,) int64: bytes of the word from here on
     last: np.ndarray  # (W,) int64: the last node of each word
     counts: np.ndarray  # (W,) float64
@@ -42,10 +42,10 @@ class _Words:
     def lay(cls, words: Sequence[bytes], counts: np.ndarray) -> _Words:
         sizes = np.array([len(word) + 1 for word in words], dtype=np.int64)
         ends = np.cumsum(sizes)
-        place = np.arange(int(ends[-1])) - np.repeat(ends - sizes, sizes)
-        left = np.repeat(sizes, sizes) - 1 - place
+        position = np.arange(int(ends[-1])) - np.repeat(ends - sizes, sizes)
+        left = np.repeat(sizes, sizes) - 1 - position
         data = np.frombuffer(b"".join(word + b"\0" for word in words), dtype=np.uint8)
-        return cls(data, place, left, ends - 1, counts.astype(np.float64))
+        return cls(data, position, left, ends - 1, counts.astype(np.float64))
 
     def stretches(self, hashes: np.ndarray, length: int) -> np.ndarray:
         """Nodes where a stretch of `length` bytes of whole characters begins; `hashes` is advanced to it."""
@@ -61,7 +61,7 @@ class _Words:
 
 @dataclass(frozen=True)
 class _Lattice:
-    """Edges in the order of their end: first by its place in the word, then by node. E edges."""
+    """Edges in the order of their end: first by its position in the word, then by node. E edges."""
 
     words: _Words
     start: np.ndarray  # (E,) int64 nodes
@@ -72,11 +72,11 @@ class _Lattice:
     def build(cls, words: _Words, pieces: Sequence[bytes]) -> _Lattice:
         """The first 256 pieces are the bytes, so every word can be spelt."""
         hashes = np.zeros(len(words.data), dtype=np.uint64)
-        number = {piece: place for place, piece in enumerate(pieces)}
-        starts, ends, found = [], [], []
+        number = {piece: index for index, piece in enumerate(pieces)}
+        starts, ends, indices = [], [], []
         for length in range(1, LONGEST + 1):
             begins = words.stretches(hashes, length)
-            mine = sorted((_hash(piece), place) for piece, place in number.items() if len(piece) == length)
+            mine = sorted((_hash(piece), index) for piece, index in number.items() if len(piece) == length)
             if not mine or not len(begins):
                 continue
             keys = np.array([entry[0] for entry in mine], dtype=np.uint64)
@@ -84,8 +84,8 @@ class _Lattice:
             hit = keys[where] == hashes[begins]
             starts.append(begins[hit])
             ends.append(begins[hit] + length)
-            found.append(np.array([entry[1] for entry in mine], dtype=np.int64)[where[hit]])
-        start, end, piece = np.concatenate(starts), np.concatenate(ends), np.concatenate(found)
+            indices.append(np.array([entry[1] for entry in mine], dtype=np.int64)[where[hit]])
+        start, end, piece = np.concatenate(starts), np.concatenate(ends), np.concatenate(indices)
         order = np.lexsort((start, end, words.place[end]))
         return cls(words, start[order], end[order], piece[order])
 
@@ -94,9 +94,9 @@ class _Lattice:
         return _Lattice(self.words, self.start[edges], self.end[edges], number[self.piece[edges]])
 
     def _steps(self) -> list[tuple[slice, np.ndarray, np.ndarray]]:
-        """(edges, where each end node's edges begin among them, those end nodes), place after place."""
-        places = self.words.place[self.end]
-        bounds = np.searchsorted(places, np.arange(1, int(self.words.place.max(initial=0)) + 2))
+        """(edges, where each end node's edges begin among them, those end nodes), position after position."""
+        positions = self.words.place[self.end]
+        bounds = np.searchsorted(positions, np.arange(1, int(self.words.place.max(initial=0)) + 2))
         steps = []
         for first, after in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             ends = self.end[first:after]
@@ -159,8 +159,8 @@ def _seeds(words: _Words, most: int) -> list[bytes]:
         return [bytes([byte]) for byte in range(256)]
     start, length, cover = np.concatenate(starts), np.concatenate(lengths), np.concatenate(covers)
     chosen = np.lexsort((start, length, -cover))[:most]
-    found = [words.data[start[place] : start[place] + length[place]].tobytes() for place in chosen]
-    return [bytes([byte]) for byte in range(256)] + found
+    stretches = [words.data[start[index] : start[index] + length[index]].tobytes() for index in chosen]
+    return [bytes([byte]) for byte in range(256)] + stretches
 
 
 def _without_itself(pieces: Sequence[bytes], scores: np.ndarray) -> np.ndarray:
@@ -168,9 +168,9 @@ def _without_itself(pieces: Sequence[bytes], scores: np.ndarray) -> np.ndarray:
     words = _Words.lay(pieces, np.ones(len(pieces)))
     lattice = _Lattice.build(words, pieces)
     whole = (words.place[lattice.start] == 0) & (words.left[lattice.end] == 0)
-    found = lattice.keep(np.flatnonzero(~whole), np.arange(len(pieces))).best(scores)
-    found[:256] = 0.0
-    return found
+    best = lattice.keep(np.flatnonzero(~whole), np.arange(len(pieces))).best(scores)
+    best[:256] = 0.0
+    return best
 
 
 def _scores(counts: np.ndarray) -> np.ndarray:
@@ -204,6 +204,6 @@ def learn(words: Sequence[tuple[bytes, int]], size: int) -> list[tuple[bytes, fl
         number = np.full(len(pieces), -1)
         number[kept] = np.arange(wanted)
         lattice = lattice.keep(np.flatnonzero(number[lattice.piece] >= 0), number)
-        pieces, scores = [pieces[place] for place in kept], scores[kept]
-    likeliest = sorted(range(256, len(pieces)), key=lambda place: (-round(scores[place], 6), pieces[place]))
-    return [(pieces[place], round(float(scores[place]), 6)) for place in [*range(256), *likeliest]]
+        pieces, scores = [pieces[index] for index in kept], scores[kept]
+    likeliest = sorted(range(256, len(pieces)), key=lambda index: (-round(scores[index], 6), pieces[index]))
+    return [(pieces[index], round(float(scores[index]), 6)) for index in [*range(256), *likeliest]]

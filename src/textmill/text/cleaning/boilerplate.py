@@ -124,7 +124,7 @@ def boilerplate(text: str, repeats: int) -> str:
         if not going:
             break
         lines = [line for number, line in enumerate(lines) if number not in going]
-        kinds = [what for number, what in enumerate(kinds) if number not in going]
+        kinds = [line_kind for number, line_kind in enumerate(kinds) if number not in going]
     else:
         return text  # nothing but made for this: left whole
     return "\n".join(lines)
@@ -171,7 +171,7 @@ def _menus(kinds: list[int]) -> set[int]:
     """The lines that are furniture, by themselves or by their neighbours."""
     if max(kinds, default=_BLANK) < _PHRASE:
         return set()
-    filled = [number for number, what in enumerate(kinds) if what != _BLANK]
+    filled = [number for number, line_kind in enumerate(kinds) if line_kind != _BLANK]
     likely = [kinds[number] >= _PHRASE for number in filled]
     return {
         number
@@ -192,7 +192,7 @@ def _headers(lines: list[str], kinds: list[int], repeats: int) -> set[int]:
     for number, line in enumerate(lines):
         if line in often:
             often[line].append(number)
-    return {number for places in often.values() if _are_headers(places, kinds) for number in places}
+    return {number for numbers in often.values() if _are_headers(numbers, kinds) for number in numbers}
 
 
 def _header_like(line: str) -> bool:
@@ -209,9 +209,9 @@ def _header_like(line: str) -> bool:
 _SENTENCE_ENDS = tuple(".!?,;:。！？，；：、…\"'”’」』)-—*")
 
 
-def _are_headers(places: list[int], kinds: list[int]) -> bool:
+def _are_headers(numbers: list[int], kinds: list[int]) -> bool:
     """Far apart, and each time alone between blank lines, or as regular as pages are."""
-    gaps = [after - before for before, after in pairwise(places)]
+    gaps = [after - before for before, after in pairwise(numbers)]
     if min(gaps) < _APART:
         return False
     if min(gaps) >= _PAGE and max(gaps) <= 1.5 * min(gaps):
@@ -220,5 +220,5 @@ def _are_headers(places: list[int], kinds: list[int]) -> bool:
     return all(
         (number == 0 or kinds[number - 1] in empty)
         and (number + 1 == len(kinds) or kinds[number + 1] in empty)
-        for number in places
+        for number in numbers
     )

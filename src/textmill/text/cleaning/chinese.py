@@ -107,23 +107,23 @@ def full_punctuation(text: str) -> str:
 _HALF = re.compile(r"[,;:!?.(]")
 
 
-def _full_run(found: re.Match[str]) -> str:
-    run = found["run"]
+def _full_run(match: re.Match[str]) -> str:
+    run = match["run"]
     if run is None:  # an address or an entity
-        return found[0]
-    text, start, end = found.string, found.start(), found.end()
+        return match[0]
+    text, start, end = match.string, match.start(), match.end()
     before, after = text[start - 1 : start], text[end : end + 1]
     # Between hanzi and anything; or after a letter or digit and close before a hanzi.
     if not (
         _HAN.match(before)
-        or (before.isascii() and before.isalnum() and _HAN.match(text[found.end("run") :][:1]))
+        or (before.isascii() and before.isalnum() and _HAN.match(text[match.end("run") :][:1]))
     ):
-        return found[0]
+        return match[0]
     if before.isascii() and run[:1] in ":：":  # `key:值`, `12:三`
-        return found[0]
+        return match[0]
     full = run.translate(_TO_FULL)
     # A full-width mark brings its own blank.
-    return full if after and not after.isspace() else full + found["blanks"]
+    return full if after and not after.isspace() else full + match["blanks"]
 
 
 _TO_FULL = {ord(half): full for half, full in _FULL.items() if half in _MARKS}
@@ -138,16 +138,16 @@ def _full_pairs(text: str) -> str:
         text = changed
 
 
-def _full_pair(found: re.Match[str]) -> str:
-    text, inner = found.string, found[1]
+def _full_pair(match: re.Match[str]) -> str:
+    text, inner = match.string, match[1]
     before, after = (
-        text[found.start() - 1 : found.start()] if found.start() else "",
-        text[found.end() : found.end() + 1],
+        text[match.start() - 1 : match.start()] if match.start() else "",
+        text[match.end() : match.end() + 1],
     )
     chinese_before, chinese_after = bool(_HAN.match(before)), bool(_HAN.match(after))
     if chinese_before or (chinese_after and _HAN.search(inner)):
         return f"（{inner}）"
-    return found[0]
+    return match[0]
 
 
 # --- script -------------------------------------------------------------------------------------------------------
@@ -173,15 +173,15 @@ def _only_simplified() -> dict[int, str]:
     OpenCC would change them, and Big5, the character set of traditional Chinese, lacks them: 国, but not 里.
     """
     to_traditional = _converter("s2t")
-    found = {}
+    simplified = {}
     for code in _URO:
         character = chr(code)
         try:
             character.encode("big5")
         except UnicodeEncodeError:
             if (other := to_traditional(character)) != character:
-                found[code] = other
-    return {code: other for code, other in found.items() if not any(ord(c) in found for c in other)}
+                simplified[code] = other
+    return {code: other for code, other in simplified.items() if not any(ord(c) in simplified for c in other)}
 
 
 @cache

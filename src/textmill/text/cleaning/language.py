@@ -125,8 +125,8 @@ def _drop_paragraphs(batch: list[Item], spec: LanguageStep) -> list[Item]:
 def _long(paragraph: str) -> bool:
     if len(paragraph) * _WORD < _PARAGRAPH:
         return False
-    found = scripts.count(paragraph[: 4 * _PARAGRAPH])
-    return sum(count * (_WORD if name in _CJK else 1) for name, count in found.items()) >= _PARAGRAPH
+    counts = scripts.count(paragraph[: 4 * _PARAGRAPH])
+    return sum(count * (_WORD if name in _CJK else 1) for name, count in counts.items()) >= _PARAGRAPH
 
 
 _CJK = ("hanzi", "kana", "hangul")
@@ -158,17 +158,17 @@ def _sample(text: str) -> str:
 
 def by_script(text: str) -> Guess | None:
     """The language where the script decides it; None where it does not."""
-    found = scripts.count(text)
-    cjk = sum(found[name] for name in _CJK)
-    alphabetic = sum(found.values()) - cjk
+    counts = scripts.count(text)
+    cjk = sum(counts[name] for name in _CJK)
+    alphabetic = sum(counts.values()) - cjk
     if not cjk and not alphabetic:
         return Guess(UNDETERMINED, 0.0)
     share = cjk / (cjk + alphabetic / _WORD)
     if share >= 0.5:
-        if found["hangul"] >= _HANGUL * cjk:
+        if counts["hangul"] >= _HANGUL * cjk:
             return Guess("ko", share)
-        return Guess("ja" if found["kana"] >= _KANA * cjk else "zh", share)
-    name, most = found.most_common(1)[0]
+        return Guess("ja" if counts["kana"] >= _KANA * cjk else "zh", share)
+    name, most = counts.most_common(1)[0]
     if name in _ONLY and most >= 0.5 * alphabetic:
         return Guess(_ONLY[name], most / alphabetic)
     return None
@@ -205,10 +205,10 @@ class _Model:
         met = np.full((longest, len(data)), -1, np.int32)
         state = np.zeros(len(data), np.int64)
         reading = len(data) - np.searchsorted(sizes[::-1], np.arange(longest), side="right")
-        for place in range(longest):
-            active = int(reading[place])
-            state = self._next[self._rows[state[:active]] + letters[place, :active]]
-            met[place, :active] = self._feature[state]
+        for position in range(longest):
+            active = int(reading[position])
+            state = self._next[self._rows[state[:active]] + letters[position, :active]]
+            met[position, :active] = self._feature[state]
         columns = {number: column for column, number in enumerate(order)}
         return [met[: len(text), columns[number]] for number, text in enumerate(data)]
 

@@ -64,8 +64,8 @@ def _misread(runs: list[str]) -> bool:
     count, strong = 0, False
     for run in runs:
         end = 0
-        while found := _SEQUENCE.match(run, end):
-            end = found.end()
+        while match := _SEQUENCE.match(run, end):
+            end = match.end()
             count += 1
         if end < len(run):
             return False

@@ -76,8 +76,8 @@ def _spacy() -> Callable[[str], Words]:
             return spacy.blank("xx").tokenizer
 
     def words_of(language: str) -> Words:
-        found = tokenizer(language if language not in ("", "und") else "en")
-        return lambda line: [token.text for token in found(line)]
+        tokenize = tokenizer(language if language not in ("", "und") else "en")
+        return lambda line: [token.text for token in tokenize(line)]
 
     return words_of
 

@@ -69,20 +69,20 @@ def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[It
 
 def conserved(step: Step, items: Iterable[Item]) -> Iterator[Item]:
     """What a document step makes of a stream. Raises TextmillError when it is not one for one."""
-    given = made = 0
+    taken = made = 0
 
     def counted() -> Iterator[Item]:
-        nonlocal given
+        nonlocal taken
         for item in items:
-            given += 1
+            taken += 1
             yield item
 
     for item in step(counted()):
         made += 1
         yield item
-    if made != given:
+    if made != taken:
         raise TextmillError(
-            f"{given} documents went in and {made} came out", where="cleaning", advice="report this"
+            f"{taken} documents went in and {made} came out", where="cleaning", advice="report this"
         )
 
 

@@ -45,7 +45,7 @@ def build(
     *,
     run: Runner | None = None,
     forgotten: frozenset[str] = frozenset(),
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Read the sources, prepare them and write the corpus into `directory`; the report.
 

@@ -207,12 +207,12 @@ class Corpus:
     @functools.cached_property
     def _index(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Of each shard: its ids sorted (32 bytes each), and the row each stands in."""
-        found = {}
+        index = {}
         for name in self._shards:
             names = np.array(ids_in(self._whole(name)), dtype="S32")
             order = np.argsort(names, kind="stable")
-            found[name] = (names[order], order)
-        return found
+            index[name] = (names[order], order)
+        return index
 
     def _whole(self, name: str) -> Path:
         """The path of a shard whose bytes are those that were written."""

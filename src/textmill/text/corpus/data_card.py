@@ -75,20 +75,20 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table><thead><tr>{line('th', titles)}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _sums(sums: Mapping[str, Mapping[str, int]], what: str) -> str:
+def _sums(sums: Mapping[str, Mapping[str, int]], heading: str) -> str:
     """Documents and bytes by name, with a bar for the share of bytes; the parts in their order, others most first."""
     if not sums:
         return ""
     total = max(1, sum(row["bytes"] for row in sums.values()))
     ordered = list(sums.items())
-    if what != "part":
+    if heading != "part":
         ordered.sort(key=lambda pair: (-pair[1]["bytes"], pair[0]))
     rows = [
         (escape(name), f"{row['documents']:,}", _bytes(row["bytes"]), _bar(row["bytes"] / total))
         for name, row in ordered[:_ROWS]
     ]
     more = f"<p class=dim>and {len(ordered) - _ROWS} more</p>" if len(ordered) > _ROWS else ""
-    return _table((what, "documents", "bytes", "share"), rows) + more
+    return _table((heading, "documents", "bytes", "share"), rows) + more
 
 
 def _bar(share: float) -> str:
@@ -146,8 +146,8 @@ def _lengths(rows: list[Mapping[str, int]]) -> str:
     return f"{chart}<p class=dim>{described}</p>"
 
 
-def _personal(found: Mapping[str, Mapping[str, int]]) -> str:
-    rows = [(escape(kind), f"{row['found']:,}", f"{row['documents']:,}") for kind, row in found.items()]
+def _personal(sums: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [(escape(kind), f"{row['found']:,}", f"{row['documents']:,}") for kind, row in sums.items()]
     return _table(("kind", "found", "documents"), rows) if rows else ""
 
 

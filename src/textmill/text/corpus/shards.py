@@ -117,7 +117,7 @@ def ids_in(path: Path) -> list[str]:
 
 
 def row_in(path: Path, row: int) -> Document:
-    """One document of a shard by its place."""
+    """One document of a shard by its row."""
     with pq.ParquetFile(path) as file:
         group = 0
         while row >= (rows := file.metadata.row_group(group).num_rows):

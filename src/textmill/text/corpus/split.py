@@ -270,13 +270,13 @@ def pieces(document: Document, at: dict[str, tuple[int, int]]) -> list[tuple[str
     spans = sorted((start, part) for part, (start, _) in at.items())
     starts = [0 if start == 0 else _line_start(text, start) for start, _ in spans]
     ends = [*starts[1:], len(text)]
-    found = []
+    pairs = []
     for (_, part), start, end in zip(spans, starts, ends, strict=True):
         metadata = {**document.metadata, "piece": f"characters {start} to {end}"}
-        found.append((part, replace(document, texts={role: text[start:end]}, metadata=metadata)))
-    return found
+        pairs.append((part, replace(document, texts={role: text[start:end]}, metadata=metadata)))
+    return pairs
 
 
 def _line_start(text: str, near: int) -> int:
-    found = text.find("\n", near, near + _SHORTEST_CUT // 2)
-    return near if found < 0 else found + 1
+    line_end = text.find("\n", near, near + _SHORTEST_CUT // 2)
+    return near if line_end < 0 else line_end + 1

@@ -50,7 +50,7 @@ class Tally:
 
     def keep(self, document: Document) -> None:
         """Count a document that stays."""
-        size, told = 0, document.metadata
+        size, metadata = 0, document.metadata
         for role, text in document.texts.items():
             self.texts.add(role, of_this := utf8_size(text))
             size += of_this
@@ -64,16 +64,16 @@ class Tally:
             ("license", self.licences),  # as data sets spell it
             ("contaminated", self.contaminated),
         ):
-            if key in told:
-                sums.add(told[key], size)
-        for found in told.get("personal", "").split():
-            kind, _, number = found.partition(":")
+            if key in metadata:
+                sums.add(metadata[key], size)
+        for item in metadata.get("personal", "").split():
+            kind, _, number = item.partition(":")
             entry = self.personal.setdefault(kind, [0, 0])
             entry[0] += 1
             entry[1] += int(number) if number.isdecimal() else 1
-        if "cluster" in told:
+        if "cluster" in metadata:
             self.clustered += 1
-            self.clusters += told["cluster"] == document.id
+            self.clusters += metadata["cluster"] == document.id
 
     def set_aside(self, item: Aside) -> None:
         """Count what does not."""
@@ -139,8 +139,8 @@ class Tally:
                 for digits in sorted(self.lengths)
             ],
             "personal": {
-                kind: {"documents": documents, "found": found}
-                for kind, (documents, found) in sorted(self.personal.items())
+                kind: {"documents": documents, "found": number}
+                for kind, (documents, number) in sorted(self.personal.items())
             },
             "clusters": {"clusters": self.clusters, "documents": self.clustered},
             "split": dict(plan.notes),

@@ -52,7 +52,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Unit:
-    """Files (source, path, place) read one after the other, and what could not be entered among them."""
+    """Files (source, path, location) read one after the other, and what could not be entered among them."""
 
     entries: tuple[dict[str, Any], ...]
     bytes: int
@@ -70,14 +70,14 @@ class Plan:
     @functools.cached_property
     def phases(self) -> tuple[Phase, ...]:
         """At least one; the last has no sketch."""
-        found, steps, verdicts = [], [], None
+        phases, steps, verdicts = [], [], None
         for spec in self.spec.steps:
             if type(spec) in CORPUS_STEPS:
-                found.append(Phase(verdicts, tuple(steps), spec))
+                phases.append(Phase(verdicts, tuple(steps), spec))
                 steps, verdicts = [], spec
             else:
                 steps.append(spec)
-        return (*found, Phase(verdicts, tuple(steps), None))
+        return (*phases, Phase(verdicts, tuple(steps), None))
 
 
 def cut(spec: CorpusSpec, base: Path, forgotten: frozenset[str] = frozenset()) -> Plan:
@@ -93,15 +93,15 @@ def cut(spec: CorpusSpec, base: Path, forgotten: frozenset[str] = frozenset()) -
         entries, size = [], 0
 
     for number, source in enumerate(spec.sources):
-        for found in table.files(source, base):
-            if isinstance(found, Rejected):
-                entries.append({"place": found.source, "reason": found.reason, "detail": found.detail})
+        for item in table.files(source, base):
+            if isinstance(item, Rejected):
+                entries.append({"place": item.source, "reason": item.reason, "detail": item.detail})
                 continue
-            path, place = found
+            path, location = item
             weight = path.stat().st_size if path.is_file() else 0
             if size + weight > _UNIT_BYTES:
                 close()
-            entries.append({"source": number, "path": str(path.absolute()), "place": place})
+            entries.append({"source": number, "path": str(path.absolute()), "place": location})
             size += weight
             if size >= _UNIT_BYTES or len(entries) >= _UNIT_FILES:
                 close()
@@ -236,8 +236,8 @@ def decide(parts: Path, plan: Plan, phase: int) -> None:
         return
     with atomic_directory(parts / f"scratch-{phase}") as scratch:
         with atomic_directory(target) as folder:
-            found = _corpus_step(spec).decide(lambda: sketched(parts, plan, phase), scratch)
-            waiting = next(found, None)
+            decisions = _corpus_step(spec).decide(lambda: sketched(parts, plan, phase), scratch)
+            waiting = next(decisions, None)
             first = 0
             for unit in range(len(plan.units)):
                 after = first + _count(place(parts, phase, unit))
@@ -245,7 +245,7 @@ def decide(parts: Path, plan: Plan, phase: int) -> None:
                     while waiting is not None and waiting[0] < after:
                         number, verdict = waiting
                         file.write(json.dumps([number - first, _plain(verdict)], ensure_ascii=False) + "\n")
-                        waiting = next(found, None)
+                        waiting = next(decisions, None)
                 first = after
         for path in scratch.iterdir():  # atomic_directory would make it durable
             path.unlink()

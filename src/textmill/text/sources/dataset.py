@@ -42,7 +42,7 @@ Patterns = tuple[tuple[str, str], ...]  # (split, glob of files), in the order o
 
 
 def files(source: DatasetSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
-    """(path, place) of every file of the splits that are read, in the order of the splits; descriptions come first.
+    """(path, location) of every file of the splits that are read, in the order of the splits; descriptions come first.
 
     base: the folder `source.path` starts at. Raises RecipeError when there is no such folder, no data in it, or
     no such split.
@@ -51,10 +51,10 @@ def files(source: DatasetSource, base: Path) -> Iterator[tuple[Path, str] | Reje
     where = f"corpus.sources.path: {source.path}"
     if not folder.is_dir():
         raise RecipeError("is no folder", where=where, advice="name the folder of the data set")
-    found, strange = _saved(folder) if _is_saved(folder) else _hub(folder)
-    chosen = [name for name, split in found if source.split in (None, split)]
+    data_files, strange = _saved(folder) if _is_saved(folder) else _hub(folder)
+    chosen = [name for name, split in data_files if source.split in (None, split)]
     if not chosen:
-        splits = ", ".join(sorted({split for _, split in found}))
+        splits = ", ".join(sorted({split for _, split in data_files}))
         if not splits:
             raise RecipeError("holds no data file of a kind that is known", where=where)
         raise RecipeError(f"has no split {source.split!r}", where=where, advice=f"it has {splits}")
@@ -69,15 +69,15 @@ def files(source: DatasetSource, base: Path) -> Iterator[tuple[Path, str] | Reje
 
 
 def documents(
-    source: DatasetSource, path: Path, place: str, limits: LimitSpec
+    source: DatasetSource, path: Path, location: str, limits: LimitSpec
 ) -> Iterator[Document | Rejected]:
     """The rows of one file, each with the data set's licence and the file's split. Descriptions hold none."""
     if path.name in _DESCRIPTIONS:
         return
-    name = place[len(_place(source, "")) :]
+    name = location[len(_place(source, "")) :]
     folder = path.parents[name.count("/")]
     more = {"split": _split(folder, path.relative_to(folder).as_posix())} | _licence(folder, path.parent)
-    for item in open_file(path, place, source.text_fields, limits, source.metadata_fields):
+    for item in open_file(path, location, source.text_fields, limits, source.metadata_fields):
         yield replace(item, metadata={**more, **item.metadata}) if isinstance(item, Document) else item
 
 
@@ -104,7 +104,7 @@ def _saved(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(name, split) of the Arrow files, and (name, why) of what cannot be read."""
     splits = _object(folder / _DICT).get("splits") if (folder / _DICT).is_file() else None
     parts = [split for split in splits if isinstance(split, str)] if isinstance(splits, list) else ["."]
-    found, strange = [], []
+    data_files, strange = [], []
     for part in parts:
         if part != "." and not _inside(part):
             strange.append((part, _ELSEWHERE))
@@ -120,10 +120,10 @@ def _saved(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         for name in names:
             whole = f"{part}/{name}".removeprefix("./")
             if isinstance(name, str) and _inside(name) and (folder / whole).is_file():
-                found.append((whole, _saved_split(folder / part)))
+                data_files.append((whole, _saved_split(folder / part)))
             else:
                 strange.append((whole, _ELSEWHERE))
-    return found, strange
+    return data_files, strange
 
 
 def _saved_split(folder: Path) -> str:
@@ -159,29 +159,29 @@ def _hub(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
 
 def _by_header(names: list[str], patterns: Patterns) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """What the header lists, in its order; a file that two of its patterns fit is read once."""
-    found: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     strange = []
     for split, pattern in patterns:
         fitting = [name for name in names if _glob(pattern).fullmatch(name)]
         for name in fitting:
-            found.setdefault(name, split)
+            split_of.setdefault(name, split)
         if not fitting:
             strange.append((pattern, _ELSEWHERE))
-    return list(found.items()), strange
+    return list(split_of.items()), strange
 
 
 def _walk(folder: Path) -> list[str]:
     """The files below a folder, sorted, with `/`; nothing hidden, and no link that leads out of it."""
     root = folder.resolve()
-    found = []
+    names = []
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not any(part.startswith(".") for part in name.split("/")):
             # The hub's own cache links its snapshots to blobs beside them, which is as good as inside.
             real = path.resolve()
             if real.is_relative_to(root) or real.parent.name == "blobs":
-                found.append(name)
-    return sorted(found)
+                names.append(name)
+    return sorted(names)
 
 
 def _is_data(name: str) -> bool:
@@ -208,12 +208,12 @@ def _patterns(card: dict[str, Any]) -> Patterns:
     configs = card.get("configs")
     configs = [config for config in configs if isinstance(config, dict)] if isinstance(configs, list) else []
     named = [c for c in configs if c.get("default") == "true" or c.get("config_name") == "default"]
-    found = [
+    patterns = [
         (split, pattern)
         for config in named[:1] or configs
         for split, pattern in _config(config.get("data_files"), str(config.get("data_dir") or ""))
     ]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(patterns))
 
 
 def _config(data_files: Any, folder: str) -> Iterator[tuple[str, str]]:
@@ -246,12 +246,12 @@ def _glob(pattern: str) -> re.Pattern[str]:
 def _licence(*folders: Path) -> dict[str, str]:
     """What the card or the description of a data set says of its licence."""
     for folder in dict.fromkeys(folders):
-        for said in (_card(folder), _object(folder / _INFO)):
-            licence = said.get("license") or said.get("licence")
+        for description in (_card(folder), _object(folder / _INFO)):
+            licence = description.get("license") or description.get("licence")
             parts = licence if isinstance(licence, list) else [licence]
             text = ", ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
-            if text == "other" and isinstance(said.get("license_name"), str):
-                text = said["license_name"]
+            if text == "other" and isinstance(description.get("license_name"), str):
+                text = description["license_name"]
             if text:
                 return {"licence": printable(" ".join(text.split()))[:200]}
     return {}

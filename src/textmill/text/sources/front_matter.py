@@ -47,8 +47,8 @@ def _mapping(source: str) -> dict[str, Any]:
                 open_[-1].append(f"*{part.anchor}")
     except (yaml.YAMLError, ValueError):
         pass
-    found = open_[0][0] if open_[0] else _paired(open_[1]) if len(open_) > 1 else {}
-    return found if isinstance(found, dict) else {}
+    root = open_[0][0] if open_[0] else _paired(open_[1]) if len(open_) > 1 else {}
+    return root if isinstance(root, dict) else {}
 
 
 def _paired(held: list[Any]) -> dict[str, Any]:

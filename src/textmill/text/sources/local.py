@@ -20,33 +20,33 @@ _MARKS = ("pyvenv.cfg", "lineage.json")
 
 
 def documents(
-    source: FilesSource, path: Path, place: str, limits: LimitSpec
+    source: FilesSource, path: Path, location: str, limits: LimitSpec
 ) -> Iterator[Document | Rejected]:
     """The documents of one file."""
-    return open_file(path, place, source.text_fields, limits, source.metadata_fields)
+    return open_file(path, location, source.text_fields, limits, source.metadata_fields)
 
 
 def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
-    """(path, place) of every file of a source, each once; what cannot be entered is Rejected.
+    """(path, location) of every file of a source, each once; what cannot be entered is Rejected.
 
-    base: the folder relative paths start at. Places read as the person wrote the path, so that a corpus is the
+    base: the folder relative paths start at. Locations read as the person wrote the path, so that a corpus is the
     same wherever its folder stands. Raises RecipeError for a path that matches nothing.
     """
     seen: set[str] = set()
     roots = [(root, name) for pattern in source.paths for root, name in _roots(pattern, Path(base))]
     for root, name in roots:
-        found = _walk(root, name, source.exclude) if root.is_dir() else iter([(root, name)])
-        for item in found:
+        entries = _walk(root, name, source.exclude) if root.is_dir() else iter([(root, name)])
+        for item in entries:
             if isinstance(item, Rejected):
                 yield item
                 continue
-            path, place = item
-            if _excluded(place, path.name, source.exclude):
+            path, location = item
+            if _excluded(location, path.name, source.exclude):
                 continue
             real = os.path.realpath(path)
             if real not in seen:
                 seen.add(real)
-                yield path, printable(place)
+                yield path, printable(location)
 
 
 def _roots(pattern: str, base: Path) -> list[tuple[Path, str]]:
@@ -87,35 +87,37 @@ def _walk(root: Path, name: str, exclude: tuple[str, ...]) -> Iterator[tuple[Pat
     """The files below a folder, depth first, names sorted; without recursion, since folders nest without bound."""
     waiting = [(root, name)]
     while waiting:
-        path, place = waiting.pop()
+        path, location = waiting.pop()
         if not path.is_dir():  # follows links, so that a linked file is read
-            yield path, place
+            yield path, location
             continue
         if path != root and path.is_symlink():
             yield Rejected(
-                None, printable(place), "read", "is a link to a folder", "name it in paths to read it"
+                None, printable(location), "read", "is a link to a folder", "name it in paths to read it"
             )
             continue
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         except OSError as error:
-            yield Rejected(None, printable(place), "read", "cannot be opened", error.strerror or str(error))
+            yield Rejected(
+                None, printable(location), "read", "cannot be opened", error.strerror or str(error)
+            )
             continue
         if path != root and any(entry.name in _MARKS for entry in entries):
             continue
         for entry in reversed(entries):
-            below = f"{place.rstrip('/')}/{entry.name}"
+            below = f"{location.rstrip('/')}/{entry.name}"
             if not (
                 entry.name.startswith(".") or entry.name in JUNK or _excluded(below, entry.name, exclude)
             ):
                 waiting.append((path / entry.name, below))
 
 
-def _excluded(place: str, name: str, exclude: tuple[str, ...]) -> bool:
-    """Whether a name, or a place or its end, fits one of the globs; `*` also crosses folders."""
+def _excluded(location: str, name: str, exclude: tuple[str, ...]) -> bool:
+    """Whether a name, or a location or its end, fits one of the globs; `*` also crosses folders."""
     return any(
         fnmatch.fnmatchcase(name, mark)
-        or fnmatch.fnmatchcase(place, mark)
-        or fnmatch.fnmatchcase(place, f"*/{mark}")
+        or fnmatch.fnmatchcase(location, mark)
+        or fnmatch.fnmatchcase(location, f"*/{mark}")
         for mark in (pattern.rstrip("/") for pattern in exclude)
     )

@@ -54,14 +54,14 @@ def root() -> Path:
 
 
 def files(source: StdlibSource, base: Path) -> Iterator[tuple[Path, str]]:
-    """(path, place) of every file, sorted; `base` is not asked. Raises TextmillError when there are no sources."""
+    """(path, location) of every file, sorted; `base` is not used. Raises TextmillError when there are no sources."""
     exclude = _EXCLUDED if source.tests else _EXCLUDED + _TESTS
     folder = root()
     walk = local.files(FilesSource(paths=(str(folder),), exclude=exclude), folder)
-    for found in walk:
-        if isinstance(found, Rejected):
+    for item in walk:
+        if isinstance(item, Rejected):
             continue
-        path, _ = found
+        path, _ = item
         below = path.relative_to(folder).as_posix()
         prose = path.suffix != ".py" and not any(fnmatch.fnmatchcase(part, "test*") for part in path.parts)
         if path.suffix in ENDINGS and (path.suffix == ".py" or prose) and not path.is_symlink():
@@ -69,12 +69,12 @@ def files(source: StdlibSource, base: Path) -> Iterator[tuple[Path, str]]:
 
 
 def documents(
-    source: StdlibSource, path: Path, place: str, limits: LimitSpec
+    source: StdlibSource, path: Path, location: str, limits: LimitSpec
 ) -> Iterator[Document | Rejected]:
     """One document a file, and one a topic of `pydoc`."""
     version = ".".join(platform.python_version_tuple()[:2])
-    topics = place.endswith(f":{TOPICS}")
-    for item in _topics(path, place) if topics else open_file(path, place, None, limits):
+    topics = location.endswith(f":{TOPICS}")
+    for item in _topics(path, location) if topics else open_file(path, location, None, limits):
         if isinstance(item, Document):
             more = {"library": f"Python {version}", "licence": "PSF-2.0"}
             yield replace(item, metadata={**item.metadata, **more})
@@ -82,13 +82,13 @@ def documents(
             yield item
 
 
-def _topics(path: Path, place: str) -> Iterator[Document | Rejected]:
+def _topics(path: Path, location: str) -> Iterator[Document | Rejected]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         topics = next(ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
         pages = sorted((str(name), str(text)) for name, text in dict(topics).items())
     except (OSError, ValueError, SyntaxError, StopIteration, TypeError) as error:
-        yield Rejected(None, place, "read", "holds no topics", os.fspath(path) + f": {error}")
+        yield Rejected(None, location, "read", "holds no topics", os.fspath(path) + f": {error}")
         return
     for name, text in pages:
-        yield collected(text, f"{place}:topic {name}", {"title": name})
+        yield collected(text, f"{location}:topic {name}", {"title": name})

@@ -21,8 +21,8 @@ from textmill.text.sources.web import source as web
 class Reader:
     """How a kind of source is read: first which files it has, then each of them.
 
-    files(source, base) yields (path, place) of every file in a fixed order, or Rejected for what cannot be
-    entered; documents(source, path, place, limits) yields what one of them holds and raises nothing. The files
+    files(source, base) yields (path, location) of every file in a fixed order, or Rejected for what cannot be
+    entered; documents(source, path, location, limits) yields what one of them holds and raises nothing. The files
     of a source may so be read by several processes.
     """
 
@@ -46,43 +46,43 @@ def files(source: Source, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
     yield from SOURCES[type(source)].files(source, Path(base))
 
 
-def documents(source: Source, path: Path, place: str, limits: LimitSpec) -> Iterator[Item]:
+def documents(source: Source, path: Path, location: str, limits: LimitSpec) -> Iterator[Item]:
     """What one of a source's files holds, with what could not be read in its place as Rejected."""
-    yield from SOURCES[type(source)].documents(source, path, place, limits)
+    yield from SOURCES[type(source)].documents(source, path, location, limits)
 
 
 def read_documents(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
     """All documents of a source, file by file."""
-    for found in files(source, base):
-        if isinstance(found, Rejected):
-            yield found
+    for item in files(source, base):
+        if isinstance(item, Rejected):
+            yield item
         else:
-            yield from documents(source, *found, limits)
+            yield from documents(source, *item, limits)
 
 
 def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
-    """(place, BLAKE2b-128 of the content) of all inputs of a source, sorted: equal lists, equal documents."""
-    found = []
+    """(location, BLAKE2b-128 of the content) of all inputs of a source, sorted: equal lists, equal documents."""
+    entries = []
     for item in files(source, base):
         if isinstance(item, Rejected):
-            found.append((item.source, item.reason))
+            entries.append((item.source, item.reason))
         else:
-            path, place = item
-            found.append((place, _content(path)))
-    return sorted(found)
+            path, location = item
+            entries.append((location, _content(path)))
+    return sorted(entries)
 
 
-def libraries(source: Source, places: Iterable[str]) -> dict[str, str]:
+def libraries(source: Source, locations: Iterable[str]) -> dict[str, str]:
     """The versions of what decides the documents of a source beside its inputs: the tables of Unicode and, where one
-    of these places may hold a page, the parsers of HTML and PDF."""
-    found = {"unicode": unicodedata.unidata_version}
-    if isinstance(source, WebSource) or any(map(pages_in, places)):
+    of these locations may hold a page, the parsers of HTML and PDF."""
+    versions = {"unicode": unicodedata.unidata_version}
+    if isinstance(source, WebSource) or any(map(pages_in, locations)):
         for name in ("resiliparse", "pypdfium2"):
             try:
-                found[name] = importlib.metadata.version(name)
+                versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
-                found[name] = "missing"
-    return found
+                versions[name] = "missing"
+    return versions
 
 
 def _content(path: Path) -> str:

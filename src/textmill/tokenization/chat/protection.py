@@ -87,15 +87,15 @@ class Protection:
             return self._plain(text, first=True)
         ids: list[int] = []
         parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text)
-        for place, part in enumerate(parts):
-            if place % 2:
+        for index, part in enumerate(parts):
+            if index % 2:
                 ids.append(known[part])
                 continue
-            if place and self._tokenizer.trims(parts[place - 1])[1]:
+            if index and self._tokenizer.trims(parts[index - 1])[1]:
                 part = part.lstrip()  # noqa: PLW2901
-            if place + 1 < len(parts) and self._tokenizer.trims(parts[place + 1])[0]:
+            if index + 1 < len(parts) and self._tokenizer.trims(parts[index + 1])[0]:
                 part = part.rstrip()  # noqa: PLW2901
-            ids += self._plain(part, first=place == 0)
+            ids += self._plain(part, first=index == 0)
         return ids
 
     def _plain(self, text: str, *, first: bool) -> list[int]:

@@ -128,12 +128,12 @@ class ChatTemplate:
         try:
             answer = self._child.ask(request)
         except ChildEnded as error:
-            said = {
+            causes = {
                 "time": f"takes more than {self._seconds:g} seconds",
                 "output": "writes more than a prompt may hold",
                 "exit": "takes more memory than a template may",
             }
-            answer = {"kind": "limit", "error": said[error.reason]}
+            answer = {"kind": "limit", "error": causes[error.reason]}
         except ChildFailed as error:
             answer = {"kind": "limit", "error": f"ended its process ({error})"}
         except (TypeError, ValueError, RecursionError) as error:
@@ -186,8 +186,8 @@ def read_template(directory: Path | str, names: Mapping[str, str] | None = None)
     for name in ("chat_template.json", json_read.SETTINGS):
         path = directory / name
         if path.is_file():
-            found = json_read.plain_json(json_read.read_file(path), path)
-            source = chosen(found.get("chat_template") if isinstance(found, dict) else None, path)
+            config = json_read.plain_json(json_read.read_file(path), path)
+            source = chosen(config.get("chat_template") if isinstance(config, dict) else None, path)
             if source is not None:
                 return ChatTemplate(source, names, where=path)
     return None

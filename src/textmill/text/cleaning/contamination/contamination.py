@@ -66,28 +66,28 @@ def read_examples(spec: ContaminationStep, base: Path) -> list[Example]:
 
     Raises RecipeError for a path that matches nothing, or a file without an example in it.
     """
-    found: list[Example] = []
+    examples: list[Example] = []
     for item in local.files(FilesSource(paths=spec.files), base):
         if isinstance(item, Rejected):
             raise RecipeError(item.reason, where=item.source, advice=item.detail)
-        found += _examples_in(*item, spec.fields)
-    return found
+        examples += _examples_in(*item, spec.fields)
+    return examples
 
 
-def _examples_in(path: Path, place: str, fields: tuple[str, ...]) -> list[Example]:
+def _examples_in(path: Path, source: str, fields: tuple[str, ...]) -> list[Example]:
     """The examples of one file, whose records may have only some of the fields."""
-    trouble = Rejected(None, place, "read", "holds no example")
+    trouble = Rejected(None, source, "read", "holds no example")
     for first in fields:
-        found: list[Example] = []
-        for document in open_file(path, place, (first,), LimitSpec(), fields):
+        examples: list[Example] = []
+        for document in open_file(path, source, (first,), LimitSpec(), fields):
             if isinstance(document, Rejected):
                 trouble = document
                 continue
             texts = [document.metadata.get(field, "") for field in fields]
             texts = texts if any(texts) else [document.text]  # a plain text has no fields
-            found += [Example(place, document.source, text) for text in texts if text.strip()]
-        if found:
-            return found
+            examples += [Example(source, document.source, text) for text in texts if text.strip()]
+        if examples:
+            return examples
     there = trouble.detail.partition(";")[0]
     advice = f"{there}; name the columns of an example in fields" if there else ""
     raise RecipeError(trouble.reason, where=trouble.source, advice=advice)
@@ -116,14 +116,14 @@ class Evaluation:
         """For each document: the examples it touches, each once, by their number."""
         texts = [(d, role) for d, document in enumerate(documents) for role in document.texts]
         words = hashes([documents[d].texts[role] for d, role in texts])
-        found: list[dict[int, Touch]] = [{} for _ in documents]
+        by_document: list[dict[int, Touch]] = [{} for _ in documents]
 
         def note(hit: Found, kind: Kind) -> None:
             document, role = texts[hit.document]
-            known = found[document].get(hit.example)
+            known = by_document[document].get(hit.example)
             if known is None or _KINDS.index(kind) < _KINDS.index(known.kind):
                 at = int(words.start[hit.word])
-                found[document][hit.example] = Touch(hit.example, kind, hit.similarity, role, at)
+                by_document[document][hit.example] = Touch(hit.example, kind, hit.similarity, role, at)
 
         for table in self._tables:
             for hit in table.find(words):
@@ -137,8 +137,8 @@ class Evaluation:
                 first = number - list(documents[document].texts).index(role)
                 beside = range(first, first + len(documents[document].texts))
                 for example in equal if len(beside) == 1 else self._with_record(equal, words, beside):
-                    found[document][example] = Touch(example, "exact", 1.0, role, 0)
-        return [[touched[example] for example in sorted(touched)] for touched in found]
+                    by_document[document][example] = Touch(example, "exact", 1.0, role, 0)
+        return [[touched[example] for example in sorted(touched)] for touched in by_document]
 
     def _with_record(self, equal: Sequence[int], words: Words, texts: Iterable[int]) -> list[int]:
         """Those examples of whose records another field, where there is one, is among these texts too."""
@@ -180,8 +180,12 @@ def _judged(
         sets = sorted({examples[touch.example].set for touch in touches})
         return replace(document, metadata={**document.metadata, "contaminated": ", ".join(sets)})
     worst = min(touches, key=lambda touch: (_KINDS.index(touch.kind), -touch.similarity, touch.example))
-    said = {"exact": "whole", "run": f"{spec.ngram} words", "near": f"similarity {worst.similarity:.2f}"}
-    detail = f"{examples[worst.example].place}, {said[worst.kind]}"
+    descriptions = {
+        "exact": "whole",
+        "run": f"{spec.ngram} words",
+        "near": f"similarity {worst.similarity:.2f}",
+    }
+    detail = f"{examples[worst.example].place}, {descriptions[worst.kind]}"
     return reject(document, "contamination", "holds an evaluation example", detail)
 
 
@@ -211,8 +215,8 @@ def overlap(documents: Iterable[Document], spec: ContaminationStep, base: Path) 
                 samples = report[example.set]["samples"]
                 if len(samples) < _SAMPLES:
                     samples.append(_sample(document, touch, example))
-    for name, places in records.items():
-        report[name]["examples"] = len(places)
+    for name, locations in records.items():
+        report[name]["examples"] = len(locations)
     for (name, _), kind in strongest.items():
         report[name][kind] += 1
     return report

@@ -34,11 +34,11 @@ class Passages:
         anchors, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
         for example in examples.tolist():
             start, end = every.offsets[example], every.offsets[example + 1]
-            found, first = np.unique(every.hash[start:end], return_index=True)
-            needed = int((1 - near) * len(found) + 1e-9) + 1
-            rarest = np.lexsort((found, rarity[start:end][first]))[:needed]
-            self._sets[example] = found
-            anchors.append(found[rarest])
+            distinct, first = np.unique(every.hash[start:end], return_index=True)
+            needed = int((1 - near) * len(distinct) + 1e-9) + 1
+            rarest = np.lexsort((distinct, rarity[start:end][first]))[:needed]
+            self._sets[example] = distinct
+            anchors.append(distinct[rarest])
             owners.append(np.full(needed, example))
         self._owners = np.concatenate(owners)
         self._table = HashTable(np.concatenate(anchors))
@@ -46,17 +46,17 @@ class Passages:
     def find(self, words: Words) -> Iterator[Found]:
         """Examples with a passage near enough; each document and example once."""
         there = runs(words, SHINGLE)
-        place, entry = self._table.find(there.hash)
-        document, example = text_of(there, place), self._owners[entry]
+        position, entry = self._table.find(there.hash)
+        document, example = text_of(there, position), self._owners[entry]
         done: set[tuple[int, int]] = set()
-        for at in np.lexsort((place, example, document)).tolist():
+        for at in np.lexsort((position, example, document)).tolist():
             here = (int(document[at]), int(example[at]))
             if here in done:
                 continue
             wanted = self._sets[here[1]]
             reach = int(len(wanted) / self._near) + 1  # a passage near enough has no more runs
-            low = max(int(there.offsets[here[0]]), int(place[at]) - reach)
-            high = min(int(there.offsets[here[0] + 1]), int(place[at]) + reach)
+            low = max(int(there.offsets[here[0]]), int(position[at]) - reach)
+            high = min(int(there.offsets[here[0] + 1]), int(position[at]) + reach)
             similarity, first = self._nearest(there.hash[low:high], wanted)
             if similarity >= self._near - 1e-12:
                 done.add(here)

@@ -42,7 +42,7 @@ class HashTable:
         self._coarse[values >> self._shift] = True
 
     def find(self, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(places in `hashes`, places in the table) of all equal pairs, the first rising."""
+        """(positions in `hashes`, positions in the table) of all equal pairs, the first rising."""
         likely = np.flatnonzero(self._coarse[hashes >> self._shift])
         low = np.searchsorted(self._values, hashes[likely], "left")
         counts = np.searchsorted(self._values, hashes[likely], "right") - low
@@ -50,9 +50,9 @@ class HashTable:
         return np.repeat(likely, counts), self._order[np.repeat(low, counts) + within]
 
 
-def text_of(found: Runs, places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The text each of these runs is of."""
-    return np.searchsorted(found.offsets, places, side="right") - 1
+def text_of(all_runs: Runs, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The text that the run at each of these positions is of."""
+    return np.searchsorted(all_runs.offsets, positions, side="right") - 1
 
 
 class RunTable:
@@ -74,9 +74,9 @@ class RunTable:
     def find(self, words: Words) -> Iterator[Found]:
         """Examples with a run in some document; each document and example once, whole where it is."""
         there = runs(words, self._length)
-        place, entry = self._table.find(there.hash)
-        document, example = text_of(there, place), self._example[entry]
-        word = there.first[place]
+        position, entry = self._table.find(there.hash)
+        document, example = text_of(there, position), self._example[entry]
+        word = there.first[position]
         begin = word - self._offset[entry]  # where the example would begin
         order = np.lexsort((word, begin, example, document))
         document, example, begin, word = document[order], example[order], begin[order], word[order]
@@ -115,6 +115,6 @@ def _shared(hashes: NDArray[np.uint64], example: NDArray[np.int64]) -> NDArray[n
     pairs = _changes(hashes[order], example[order])  # each run and example once
     starts = _changes(hashes[order])
     owners = np.diff(np.searchsorted(pairs, starts), append=len(pairs))
-    found = np.empty(len(order), bool)
-    found[order] = np.repeat(owners, np.diff(starts, append=len(order))) > _COMMON
-    return found
+    shared = np.empty(len(order), bool)
+    shared[order] = np.repeat(owners, np.diff(starts, append=len(order))) > _COMMON
+    return shared

@@ -70,7 +70,7 @@ def signatures(values: NDArray[np.uint32], offsets: NDArray[np.int64], number: i
     """(D, number): the minimum of each permutation over each set of hashes; 2**32 - 1 for an empty set."""
     sizes = np.diff(offsets)
     filled = np.flatnonzero(sizes)
-    found = np.full((number, len(sizes)), _ALL - 1, np.uint32)
+    minima = np.full((number, len(sizes)), _ALL - 1, np.uint32)
     factors, summands = _permutations(number)
     begin = 0
     while begin < len(filled):
@@ -79,12 +79,12 @@ def signatures(values: NDArray[np.uint32], offsets: NDArray[np.int64], number: i
         block = values[start : offsets[filled[end - 1] + 1]]
         bounds = offsets[filled[begin:end]] - start
         permuted = np.empty_like(block)
-        for row, factor, summand in zip(found, factors, summands, strict=True):
+        for row, factor, summand in zip(minima, factors, summands, strict=True):
             np.multiply(block, factor, out=permuted)
             permuted += summand
             row[filled[begin:end]] = np.minimum.reduceat(permuted, bounds)
         begin = end
-    return found.T
+    return minima.T
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class _Samples:
             self._compare(left[at : at + _PAIRS], right[at : at + _PAIRS])
             for at in range(0, len(left), _PAIRS)
         ]
-        found = np.concatenate([np.empty((2, 0)), *blocks], axis=1)
-        return found[0], found[1]
+        estimates = np.concatenate([np.empty((2, 0)), *blocks], axis=1)
+        return estimates[0], estimates[1]
 
     def _compare(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
         # Mapped anew for each block, so that the pages of those before count as memory no longer.
@@ -300,13 +300,13 @@ class _Gathered:
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
         """Text by text, in the order of their roles: which of the pairs of documents have both one more text, how
         similar these are, and by how much that may be off."""
-        for place in range(int(self.texts.max(initial=0))):
-            pairs = np.flatnonzero(np.minimum(self.texts[left], self.texts[right]) > place)
-            sets = (self._firsts[side[pairs]] + place for side in (left, right))
+        for index in range(int(self.texts.max(initial=0))):
+            pairs = np.flatnonzero(np.minimum(self.texts[left], self.texts[right]) > index)
+            sets = (self._firsts[side[pairs]] + index for side in (left, right))
             yield pairs, *self._samples.compare(*sets)
 
     def id(self, at: int) -> str:
-        """The id of a document, by its place among those that have words."""
+        """The id of a document, by its position among those that have words."""
         return self._names[16 * at : 16 * at + 16].hex()
 
 
@@ -315,7 +315,7 @@ def _firsts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _runs_of_equals(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The places of keys that occur more than once, equal ones together and rising; how many of each."""
+    """The positions of keys that occur more than once, equal ones together and rising; how many of each."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     sizes = np.diff(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1, prepend=0, append=len(keys))

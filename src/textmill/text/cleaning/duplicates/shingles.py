@@ -38,9 +38,9 @@ def shingles(words: Words, length: int) -> tuple[NDArray[np.uint32], NDArray[np.
 
     A text of fewer words is one run, of all of them; a text without words has none.
     """
-    found = runs(words, length)
+    all_runs = runs(words, length)
     texts = len(words.offsets) - 1
-    keys = [_keys(np.repeat(np.arange(texts), np.diff(found.offsets)), found.hash)]
+    keys = [_keys(np.repeat(np.arange(texts), np.diff(all_runs.offsets)), all_runs.hash)]
     counts = np.diff(words.offsets)
     for size in range(1, length):
         short = np.flatnonzero(counts == size)

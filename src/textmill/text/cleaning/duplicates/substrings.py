@@ -51,7 +51,7 @@ class Substrings:
         words = hashes([text for document in documents for text in document.texts.values()])
         values = (words.hash >> np.uint64(32)).astype("<u4")
         bounds = iter(zip(words.offsets[:-1].tolist(), words.offsets[1:].tolist(), strict=True))
-        found = []
+        sketches = []
         for document in documents:
             texts, windows = [], False
             for (role, text), (start, end) in zip(document.texts.items(), bounds, strict=False):
@@ -60,8 +60,8 @@ class Substrings:
                     windows = True
                 elif end > start:
                     texts.append(_Text.pack(role, len(text), values[:0], words.start[:0]))
-            found.append(b"".join(texts) if windows else b"")
-        return found
+            sketches.append(b"".join(texts) if windows else b"")
+        return sketches
 
     def decide(
         self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
@@ -75,7 +75,7 @@ class Substrings:
         repeats = np.memmap(scratch / "repeats", np.bool_, "r")
         at = 0
         for item in sketches():
-            found, new = {}, False
+            cuts, new = {}, False
             for text in _texts(item.sketch):
                 windows = repeats[at : at + max(0, text.count - self._least + 1)]
                 at += text.count
@@ -85,11 +85,11 @@ class Substrings:
                 new = True
                 if runs:
                     starts = np.append(text.starts, text.characters).tolist()
-                    found[text.role] = tuple((starts[first], starts[last]) for first, last in runs)
+                    cuts[text.role] = tuple((starts[first], starts[last]) for first, last in runs)
             if item.sketch and not new:
                 yield item.number, Reject("holds nothing but what stood earlier")
-            elif found:
-                yield item.number, Cut(found, self._fill)
+            elif cuts:
+                yield item.number, Cut(cuts, self._fill)
 
     def _covered(self, windows: NDArray[np.bool_], count: int) -> list[tuple[int, int]]:
         """Words [first, last) in some repeated window, runs that touch joined."""
@@ -114,8 +114,8 @@ class Substrings:
         with _Buckets(scratch, "windows") as windows:
             for text in _windowed(sketches):
                 values = text.words
-                place = _among(self._minima(values), again)
-                windows.add(run_hashes(values, self._least)[place], at + place)
+                positions = _among(self._minima(values), again)
+                windows.add(run_hashes(values, self._least)[positions], at + positions)
                 at += text.count
         repeats = np.memmap(scratch / "repeats", np.bool_, "w+", shape=(words,))
         for rows in windows:
@@ -198,7 +198,7 @@ class _Text:
 
 
 class _Buckets:
-    """Rows of (hash, place) on disk, in as many files as keep each small enough to sort in memory."""
+    """Rows of (hash, position) on disk, in as many files as keep each small enough to sort in memory."""
 
     def __init__(self, scratch: Path, name: str) -> None:
         self._paths = [scratch / f"{name}-{number}" for number in range(_BUCKETS)]
@@ -215,10 +215,10 @@ class _Buckets:
         with self._closing:
             self._flush()
 
-    def add(self, hashes: NDArray[np.uint64], places: NDArray[np.int64] | int) -> None:
+    def add(self, hashes: NDArray[np.uint64], positions: NDArray[np.int64] | int) -> None:
         """More rows."""
         rows = np.empty(len(hashes), _ROW)
-        rows["hash"], rows["at"] = hashes, places
+        rows["hash"], rows["at"] = hashes, positions
         self._waiting.append(rows)
         self._rows += len(rows)
         if self._rows >= _BUFFERED:

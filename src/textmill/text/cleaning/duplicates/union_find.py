@@ -20,12 +20,12 @@ class Clusters:
 
     def roots(self, things: NDArray[np.int64]) -> NDArray[np.int64]:
         """The root of each."""
-        found = self._parents[things]
+        roots = self._parents[things]
         while True:
-            above = self._parents[found]
-            if np.array_equal(above, found):
-                return found
-            found = above
+            above = self._parents[roots]
+            if np.array_equal(above, roots):
+                return roots
+            roots = above
 
     def join(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> None:
         """Each of `left` and its partner in `right` become one cluster; the order makes no difference."""

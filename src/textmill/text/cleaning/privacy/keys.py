@@ -52,12 +52,12 @@ _LEAST_ENTROPY = (
 
 def keys(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Where in a token `text[start:end]` keys stand."""
-    found = False
+    recognised = False
     for match in _SERVICES.finditer(text, start, end):
-        found = True
+        recognised = True
         yield match.span()
     token = text[start:end].strip("./-~+")
-    if not found and len(token) >= SHORTEST and _looks_random(token):
+    if not recognised and len(token) >= SHORTEST and _looks_random(token):
         start = text.index(token, start)
         if _NAMED.search(text[max(0, start - _LOOK_BACK) : start]):
             yield start, start + len(token)

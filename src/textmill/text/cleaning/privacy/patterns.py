@@ -57,14 +57,14 @@ def find(text: str) -> list[Found]:
     What was found is masked and the rest looked at again, until nothing comes up: a number may hide another.
     """
     folded = fold(text)
-    found = claims = _claims(folded)
+    matches = claims = _claims(folded)
     for _ in range(_ROUNDS):
         if not claims:
             break
         folded = _masked(folded, claims)
         claims = _claims(folded)
-        found = found + claims
-    return sorted(found, key=lambda item: item.start)
+        matches = matches + claims
+    return sorted(matches, key=lambda item: item.start)
 
 
 def fold(text: str) -> str:
@@ -74,9 +74,9 @@ def fold(text: str) -> str:
     return _WIDE_RUN.sub(lambda run: run[0].translate(_FOLD), text)
 
 
-def _masked(text: str, found: list[Found]) -> str:
+def _masked(text: str, matches: list[Found]) -> str:
     pieces, at = [], 0
-    for item in sorted(found, key=lambda item: item.start):
+    for item in sorted(matches, key=lambda item: item.start):
         pieces += [text[at : item.start], _MASK * (item.end - item.start)]
         at = item.end
     return "".join([*pieces, text[at:]])
@@ -91,10 +91,10 @@ def _claims(text: str) -> list[Found]:
     starts: list[int] = []
     kept: list[Found] = []
     for item in claims:
-        place = bisect_left(starts, item.end)  # those before begin before this one ends
-        if place == 0 or kept[place - 1].end <= item.start:
-            starts.insert(place, item.start)
-            kept.insert(place, item)
+        index = bisect_left(starts, item.end)  # those before begin before this one ends
+        if index == 0 or kept[index - 1].end <= item.start:
+            starts.insert(index, item.start)
+            kept.insert(index, item)
     return kept
 
 
@@ -132,7 +132,7 @@ _LONGEST_START = 512  # of a token, before its first digit beside a letter
 
 
 def _token(text: str, at: int, least: int) -> tuple[int, int]:
-    """Start and end of the run of key characters around a place, not going back before `least`."""
+    """Start and end of the run of key characters around a position, not going back before `least`."""
     low = max(least, at - _LONGEST_START)
     start = low + len(text[low:at].rstrip(keys.CHARACTERS))
     match = keys.TOKEN.match(text, at)
@@ -210,7 +210,7 @@ def _is_card(text: str, match: re.Match[str]) -> bool:
 
 
 def _iban(text: str, start: int) -> int:
-    """The length of the IBAN written at a place, single blanks or hyphens between its groups counted; 0 for none."""
+    """The length of the IBAN written at a position, single blanks or hyphens between its groups counted; 0 for none."""
     wanted = checksums.iban_length(text[start : start + 2])
     if not wanted:
         return 0
@@ -295,7 +295,7 @@ def _ipv6(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _run(text: str, at: int, least: int) -> tuple[int, int]:
-    """The run of characters of IPv6 addresses around a place, without a colon or a full stop that ends a clause."""
+    """The run of characters of IPv6 addresses around a position, without a colon or a full stop that ends a clause."""
     low = max(least, at - 40)
     start = low + len(text[low:at].rstrip(_IPV6_CHARACTERS))
     match = _IPV6_RUN.match(text, at)

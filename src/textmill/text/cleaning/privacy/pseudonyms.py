@@ -251,9 +251,9 @@ def _key(value: str, secret: str) -> str:
     head, end = _ends(value)
     chance = Chance(secret, "key", value)
     body = [_another(c, chance) for c in value[head:end]]
-    places = [i for i, c in enumerate(body) if c.isalnum()][-len(_MARK) :]
-    for place, character in zip(places, _MARK[-len(places) :], strict=True):
-        body[place] = character
+    positions = [i for i, c in enumerate(body) if c.isalnum()][-len(_MARK) :]
+    for position, character in zip(positions, _MARK[-len(positions) :], strict=True):
+        body[position] = character
     return value[:head] + "".join(body) + value[end:]
 
 

@@ -53,17 +53,19 @@ def personal_data(spec: PersonalDataStep) -> Step:
             if not isinstance(item, Document):
                 yield item
                 continue
-            found = _in_all(item.texts, kinds)
-            told = {key: _wanted(text, kinds) for key, text in item.metadata.items() if key not in _OURS}
-            counts = count(itertools.chain(*found.values(), *told.values()))
+            in_texts = _in_all(item.texts, kinds)
+            in_metadata = {
+                key: _wanted(text, kinds) for key, text in item.metadata.items() if key not in _OURS
+            }
+            counts = count(itertools.chain(*in_texts.values(), *in_metadata.values()))
             if not counts:
                 yield item
             elif spec.action == "reject":
                 yield reject(item, spec.kind, "holds personal data", write_counts(counts))
             else:
-                changed = {key: change(item.metadata[key], some) for key, some in told.items() if some}
+                changed = {key: change(item.metadata[key], some) for key, some in in_metadata.items() if some}
                 metadata = _merge({**item.metadata, **changed}, counts)
-                texts = {role: change(text, found[role]) for role, text in item.texts.items()}
+                texts = {role: change(text, in_texts[role]) for role, text in item.texts.items()}
                 yield replace(item, texts=texts, metadata=metadata)
 
     return step
@@ -71,8 +73,8 @@ def personal_data(spec: PersonalDataStep) -> Step:
 
 def redact(text: str, kinds: frozenset[str]) -> str:
     """The text with every datum of these kinds replaced by its kind: [EMAIL]. A second time changes nothing."""
-    while found := _wanted(text, kinds):
-        text = _replace(text, found, lambda item: f"[{item.kind.upper()}]")
+    while matches := _wanted(text, kinds):
+        text = _replace(text, matches, lambda item: f"[{item.kind.upper()}]")
     return text
 
 
@@ -83,9 +85,9 @@ def pseudonymise(text: str, kinds: frozenset[str], secret: str) -> str:
     )
 
 
-def count(found: Iterable[Found]) -> dict[str, int]:
+def count(matches: Iterable[Found]) -> dict[str, int]:
     """How many of each kind."""
-    return dict(Counter(item.kind for item in found))
+    return dict(Counter(item.kind for item in matches))
 
 
 def write_counts(counts: Mapping[str, int]) -> str:
@@ -106,18 +108,18 @@ def _wanted(text: str, kinds: frozenset[str]) -> list[Found]:
 
 def _in_all(texts: Mapping[str, str], kinds: frozenset[str]) -> dict[str, list[Found]]:
     """What is found in each text, and what was found in another one wherever it stands by itself."""
-    found = {role: _wanted(text, kinds) for role, text in texts.items()}
-    if len(texts) == 1 or not any(found.values()):
-        return found
-    known = {texts[role][item.start : item.end]: item.kind for role, some in found.items() for item in some}
+    matches = {role: _wanted(text, kinds) for role, text in texts.items()}
+    if len(texts) == 1 or not any(matches.values()):
+        return matches
+    known = {texts[role][item.start : item.end]: item.kind for role, some in matches.items() for item in some}
     longest_first = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
     again = re.compile(rf"(?<![^\W_])(?:{longest_first})(?![^\W_])")
     for role, text in texts.items():
-        there = found[role]
+        there = matches[role]
         more = [Found(known[match[0]], *match.span()) for match in again.finditer(text)]
         more = [item for item in more if all(item.end <= o.start or o.end <= item.start for o in there)]
-        found[role] = sorted([*there, *more], key=lambda item: item.start)
-    return found
+        matches[role] = sorted([*there, *more], key=lambda item: item.start)
+    return matches
 
 
 def _merge(metadata: Mapping[str, str], counts: dict[str, int]) -> dict[str, str]:
@@ -127,9 +129,9 @@ def _merge(metadata: Mapping[str, str], counts: dict[str, int]) -> dict[str, str
     return {**metadata, "personal": write_counts(merged)}
 
 
-def _replace(text: str, found: list[Found], by: Callable[[Found], str]) -> str:
+def _replace(text: str, matches: list[Found], by: Callable[[Found], str]) -> str:
     pieces, at = [], 0
-    for item in found:
+    for item in matches:
         pieces += [text[at : item.start], by(item)]
         at = item.end
     return "".join([*pieces, text[at:]])
@@ -139,13 +141,15 @@ def _change(spec: PersonalDataStep) -> Callable[[str, list[Found]], str]:
     """What happens to a text in which something was found."""
     kinds = frozenset(spec.find)
     if spec.action == "redact":
-        return lambda text, found: redact(_replace(text, found, lambda item: f"[{item.kind.upper()}]"), kinds)
+        return lambda text, matches: redact(
+            _replace(text, matches, lambda item: f"[{item.kind.upper()}]"), kinds
+        )
     if spec.action == "pseudonymise":
         secret = _secret(spec.secret)
-        return lambda text, found: _replace(
-            text, found, lambda item: pseudonym(item.kind, text[item.start : item.end], secret)
+        return lambda text, matches: _replace(
+            text, matches, lambda item: pseudonym(item.kind, text[item.start : item.end], secret)
         )
-    return lambda text, found: text
+    return lambda text, matches: text
 
 
 def secret_id(spec: PersonalDataStep) -> str:

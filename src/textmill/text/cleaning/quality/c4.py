@@ -58,18 +58,18 @@ def _cleaned(document: Document, spec: C4Step) -> Item:
 
 def clean(texts: Mapping[str, str], spec: C4Step) -> dict[str, str] | Reject:
     """The lines of a document's texts that are prose, or why it is set aside as a whole."""
-    found: dict[str, list[str]] = {}
+    prose: dict[str, list[str]] = {}
     for role, text in texts.items():
         lines = _prose(text, spec)
         if isinstance(lines, Reject):
             return lines
-        found[role] = lines
-    kept = [line for lines in found.values() for line in lines]
+        prose[role] = lines
+    kept = [line for lines in prose.values() for line in lines]
     if not kept:
         return Reject("has no line of prose")
     if len(kept) < spec.sentences and (many := sum(map(sentences, kept))) < spec.sentences:
         return Reject("has too few sentences", f"{many} < {spec.sentences}")
-    return {role: "\n".join(lines) for role, lines in found.items()}
+    return {role: "\n".join(lines) for role, lines in prose.items()}
 
 
 def _prose(text: str, spec: C4Step) -> list[str] | Reject:

@@ -1,7 +1,7 @@
 """A small classifier of the user's own: what the good examples have and the bad ones do not.
 
 Features are the words and pairs of neighbouring words of a text (`words.hashes`: without regard to case, hanzi one
-by one, so that Chinese gives single characters and pairs), hashed into 2**18 places (Weinberger et al. 2009). A
+by one, so that Chinese gives single characters and pairs), hashed into 2**18 buckets (Weinberger et al. 2009). A
 feature is there or not, and a text is a vector of length one, so that long documents and short examples compare.
 On them logistic regression with an L2 penalty, fitted in the process that needs it; the two files count the same
 however many examples each holds. A document's logit is a sum of whole numbers, so that its probability does not
@@ -29,7 +29,7 @@ from textmill.text.batches import in_batches
 from textmill.text.cleaning.quality.logistic import Rows, fit
 from textmill.text.document import Document, Item, Step, reject
 
-BITS = 18  # of a feature's place
+BITS = 18  # of a feature's bucket
 STRENGTH = 10.0  # of the examples against the penalty (`C` elsewhere)
 READ = 1 << 20  # characters of a document that are looked at
 _UNIT = 1 << 24  # weights are whole multiples of 1 / _UNIT
@@ -98,13 +98,13 @@ def _sigmoid(logit: float) -> float:
 
 
 def features(texts: Sequence[str]) -> Rows:
-    """The places of the words and pairs of words of each text."""
-    found = words.hashes([text[:READ] for text in texts])
-    document = np.repeat(np.arange(len(texts)), np.diff(found.offsets))
+    """The buckets of the words and pairs of words of each text."""
+    hashed = words.hashes([text[:READ] for text in texts])
+    document = np.repeat(np.arange(len(texts)), np.diff(hashed.offsets))
     inside = document[1:] == document[:-1]
-    pairs = mixed(found.hash[:-1] * _STEP + found.hash[1:])[inside]
-    places = (np.concatenate([found.hash, pairs]) >> np.uint64(64 - BITS)).astype(np.int64)
-    keys = np.concatenate([document, document[1:][inside]]) << BITS | places
+    pairs = mixed(hashed.hash[:-1] * _STEP + hashed.hash[1:])[inside]
+    buckets = (np.concatenate([hashed.hash, pairs]) >> np.uint64(64 - BITS)).astype(np.int64)
+    keys = np.concatenate([document, document[1:][inside]]) << BITS | buckets
     keys.sort()
     keys = keys[np.diff(keys, prepend=-1) != 0]
     return Rows(keys >> BITS, keys & ((1 << BITS) - 1), len(texts), 1 << BITS)
@@ -116,8 +116,8 @@ def examples(name: str, field: str) -> list[str]:
     try:
         lines = Path(name).expanduser().read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        said = "is not UTF-8" if isinstance(error, ValueError) else (error.strerror or "cannot be read")
-        raise RecipeError(f"cannot be read: {said}", where=where) from None
+        cause = "is not UTF-8" if isinstance(error, ValueError) else (error.strerror or "cannot be read")
+        raise RecipeError(f"cannot be read: {cause}", where=where) from None
     if Path(name).suffix in (".jsonl", ".json"):
         lines = [_text(line, f"{where}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
     texts = [line for line in lines if line.strip()]

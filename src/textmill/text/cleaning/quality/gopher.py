@@ -103,8 +103,8 @@ def _alphabetic(tokens: words.Tokens, document: NDArray[np.int64], many: int) ->
     first = np.flatnonzero(apart)
     letters = np.logical_or.reduceat(tokens.kind >= words.ASCII, first)
     alone = np.bincount(document[tokens.kind == words.ALONE], minlength=many)
-    found = np.bincount(document[first], weights=letters, minlength=many) + alone
-    return (found / np.maximum(np.bincount(document[first], minlength=many) + alone, 1)).tolist()
+    lettered = np.bincount(document[first], weights=letters, minlength=many) + alone
+    return (lettered / np.maximum(np.bincount(document[first], minlength=many) + alone, 1)).tolist()
 
 
 @cache

@@ -81,11 +81,11 @@ def judge_ngrams(
             if done[d] is None and (share := repeats.top(d, n)) > most:
                 done[d] = Reject(f"repeats its most frequent {n}-gram too often", f"{share:.3f} > {most}")
     alive = np.array([verdict is None for verdict in done], bool)
-    for n, places, groups, again in repeats.duplicates(alive):
+    for n, positions, groups, again in repeats.duplicates(alive):
         most = DUPLICATE[n]
-        for d in repeats.perhaps_duplicate(n, places[again], most):
-            low, high = np.searchsorted(places, tokens.offsets[d : d + 2])
-            share = repeats.duplicate(d, n, places[low:high], groups[low:high])
+        for d in repeats.perhaps_duplicate(n, positions[again], most):
+            low, high = np.searchsorted(positions, tokens.offsets[d : d + 2])
+            share = repeats.duplicate(d, n, positions[low:high], groups[low:high])
             if done[d] is None and share > most:
                 done[d] = Reject(f"has too many characters in duplicate {n}-grams", f"{share:.3f} > {most}")
                 alive[d] = False
@@ -131,14 +131,14 @@ class _Repeats:
         length = self.before[at + n] - self.before[at] + n - 1
         return float(length * counts.max() / self.sizes[d])
 
-    def _ngrams(self, places: NDArray[np.int64], n: int) -> NDArray[np.uint64]:
-        grams = self.hash[places]
+    def _ngrams(self, positions: NDArray[np.int64], n: int) -> NDArray[np.uint64]:
+        grams = self.hash[positions]
         for i in range(1, n):
-            grams = grams * _STEP + self.hash[places + i]
+            grams = grams * _STEP + self.hash[positions + i]
         return grams
 
     def duplicates(self, alive: NDArray[np.bool_]):
-        """(n, places, groups, again) for each n of DUPLICATE: the places, rising, of n-grams that occur twice or
+        """(n, positions, groups, again) for each n of DUPLICATE: the positions, rising, of n-grams that occur twice or
         more in a document that is still `alive` (looked at before each n), the same group for the same n-gram,
         and which of them repeat an earlier one."""
         n = min(DUPLICATE)
@@ -147,21 +147,23 @@ class _Repeats:
         run = twice[:count].copy()
         for i in range(1, n):
             run &= twice[i : i + count]
-        places = np.flatnonzero(run)
+        positions = np.flatnonzero(run)
         grams = None
         for n in DUPLICATE:
-            stays = alive[self.document[places]] & (places + n <= self.offsets[self.document[places] + 1])
+            stays = alive[self.document[positions]] & (
+                positions + n <= self.offsets[self.document[positions] + 1]
+            )
             if grams is None:
-                places = places[stays]
-                grams = self._ngrams(places, n)
-                stays = _at_most(grams, self.document[places]) >= 2
-                places, grams = places[stays], grams[stays]
+                positions = positions[stays]
+                grams = self._ngrams(positions, n)
+                stays = _at_most(grams, self.document[positions]) >= 2
+                positions, grams = positions[stays], grams[stays]
             else:
-                places = places[stays]
-                grams = grams[stays] * _STEP + self.hash[places + n - 1]
-            groups, again, several = _grouped(self.document[places], grams)
-            places, grams = places[several], grams[several]
-            yield n, places, groups[several], again[several]
+                positions = positions[stays]
+                grams = grams[stays] * _STEP + self.hash[positions + n - 1]
+            groups, again, several = _grouped(self.document[positions], grams)
+            positions, grams = positions[several], grams[several]
+            yield n, positions, groups[several], again[several]
 
     def perhaps_duplicate(self, n: int, again: NDArray[np.int64], most: float) -> list[int]:
         """Documents whose tokens in n-grams that repeat an earlier one hold more than a share of the characters."""
@@ -174,17 +176,17 @@ class _Repeats:
         )
         return np.flatnonzero(covered >= most * _LENIENT * self.sizes).tolist()
 
-    def duplicate(self, d: int, n: int, places: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
+    def duplicate(self, d: int, n: int, positions: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
         """The share of characters of a document in duplicate n-grams, from left to right."""
         seen: set[int] = set()
         free = characters = 0
-        lengths = (self.before[places + n] - self.before[places]).tolist()
-        for place, group, length in zip(places.tolist(), groups.tolist(), lengths, strict=True):
-            if place < free:
+        lengths = (self.before[positions + n] - self.before[positions]).tolist()
+        for position, group, length in zip(positions.tolist(), groups.tolist(), lengths, strict=True):
+            if position < free:
                 continue
             if group in seen:
                 characters += length
-                free = place + n
+                free = position + n
             else:
                 seen.add(group)
         return characters / int(self.sizes[d])

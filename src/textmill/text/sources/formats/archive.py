@@ -86,7 +86,7 @@ def zip_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
             item.budget.member()
             if info.is_dir():
                 continue
-            place = f"{item.place}!{printable(info.filename)}"
+            location = f"{item.place}!{printable(info.filename)}"
             mode = info.external_attr >> 16  # of the system that packed it, where that was Unix
             reason = _refusal(info.filename)
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
@@ -96,22 +96,22 @@ def zip_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
             if info.flag_bits & 1:
                 reason = "is encrypted"
             if reason:
-                yield Rejected(None, place, "read", reason)
+                yield Rejected(None, location, "read", reason)
                 continue
             # zipfile reads no more than compress_size packed bytes, so a lie in it can only lower the cap.
-            yield from _zip_member(item, archive, info, place)
+            yield from _zip_member(item, archive, info, location)
 
 
 def _zip_member(
-    item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str
+    item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo, location: str
 ) -> Iterator[Input | Rejected]:
     try:
         stream = zip_stream(item, archive, info)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
-        yield Rejected(None, place, "read", "cannot be unpacked", printable(str(error)))
+        yield Rejected(None, location, "read", "cannot be unpacked", printable(str(error)))
         return
     with stream:
-        yield Input(place, info.filename, stream, item.budget, None, item.layers + 1, metered=True)
+        yield Input(location, info.filename, stream, item.budget, None, item.layers + 1, metered=True)
 
 
 def zip_stream(item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
@@ -162,7 +162,7 @@ def tar_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
             item.budget.member()
             if info.isdir():
                 continue
-            place = f"{item.place}!{printable(info.name)}"
+            location = f"{item.place}!{printable(info.name)}"
             reason = _refusal(info.name)
             if info.issym() or info.islnk():
                 reason = "is a link in an archive"
@@ -171,8 +171,8 @@ def tar_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
             elif info.issparse():
                 reason = "is a sparse file in an archive"
             if reason:
-                yield Rejected(None, place, "read", reason)
+                yield Rejected(None, location, "read", reason)
                 continue
             # Wrapped, since it claims to be able to seek, which in a stream it cannot. Its bytes are charged below.
             member = metered(cast(BinaryIO, archive.extractfile(info)), lambda _: None)
-            yield Input(place, info.name, member, item.budget, info.size, item.layers + 1, metered=True)
+            yield Input(location, info.name, member, item.budget, info.size, item.layers + 1, metered=True)

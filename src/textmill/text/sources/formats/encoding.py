@@ -81,7 +81,7 @@ def refuse_binary(head: bytes) -> None:
     if marked(head) or wide(head):
         return
     sample = head[:_SAMPLE]
-    magic = next((what for start, what in _MAGIC if sample.startswith(start)), "")
+    magic = next((kind for start, kind in _MAGIC if sample.startswith(start)), "")
     if 0 in sample:
         raise SetAside("is not text", magic or "holds zero bytes")
     controls = len(sample) - len(sample.translate(None, _CONTROLS))
@@ -156,9 +156,9 @@ def _claims(data: bytes, name: str, charset: str) -> Iterator[str]:
 
 
 def _declared(pattern: re.Pattern[bytes], head: bytes, *, each_line: bool) -> Iterator[str]:
-    places = head.split(b"\n") if each_line else [head]
-    for place in places:
-        if (found := pattern.search(place)) and (codec := _codec(found[1])):
+    parts = head.split(b"\n") if each_line else [head]
+    for part in parts:
+        if (match := pattern.search(part)) and (codec := _codec(match[1])):
             yield codec
 
 
@@ -203,8 +203,8 @@ def _chinese(data: bytes) -> bool:
     marks = _share(data, range(0xA1, 0xA4), range(0xA1, 0xFF), pairs)
     late = _share(data, range(0xC9, 0xD8), range(0xA1, 0xFF), pairs)
     frequent = sum(pair in _FREQUENT for pair in pairs) / max(1, len(pairs))
-    told = late >= 0.2 or frequent >= 0.15
-    return len(pairs) >= 2 and common >= 0.4 and common + marks >= 0.9 and told
+    distinctive = late >= 0.2 or frequent >= 0.15
+    return len(pairs) >= 2 and common >= 0.4 and common + marks >= 0.9 and distinctive
 
 
 def _japanese(data: bytes) -> bool:

@@ -50,12 +50,14 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         text, starts = joined(chapters)
         if not text.strip():
             raise SetAside("holds no text")
-        said: dict[str, str] = {}
+        properties: dict[str, str] = {}
         for element in book:
-            said.setdefault(element.name, element.text)
+            properties.setdefault(element.name, element.text)
         creators = ", ".join(" ".join(e.text.split()) for e in book if e.name == "creator" and e.text.strip())
-        found = facts(said.get("title", ""), creators, said.get("date", ""), said.get("language", ""))
-        yield collected(text, item.place, {**found, "chapters": starts})
+        metadata = facts(
+            properties.get("title", ""), creators, properties.get("date", ""), properties.get("language", "")
+        )
+        yield collected(text, item.place, {**metadata, "chapters": starts})
 
 
 def _chapters(book: list[Element], folder: str) -> list[str]:

@@ -17,13 +17,13 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(?=$|[-_])", re.IGNORECASE)
 def facts(title: str = "", author: str = "", date: str = "", language: str = "") -> dict[str, str]:
     """Metadata of what is known, left out where it is not: `date` in ISO 8601, `language` as an ISO 639 code."""
     code = _LANGUAGE.match(language.strip())
-    found = {
+    metadata = {
         "title": _line(title),
         "author": _line(author),
         "date": iso_date(date),
         "language": code[0].lower() if code else "",
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in metadata.items() if value}
 
 
 def _line(text: str) -> str:
@@ -48,10 +48,10 @@ def iso_date(text: str) -> str:
 
 
 def _pdf_date(text: str) -> datetime:
-    found = _PDF_DATE.fullmatch(text)
-    if not found:
+    match = _PDF_DATE.fullmatch(text)
+    if not match:
         raise ValueError
-    year, month, day, hour, minute, second, sign, zone_hours, zone_minutes, utc = found.groups()
+    year, month, day, hour, minute, second, sign, zone_hours, zone_minutes, utc = match.groups()
     zone = "+00:00" if utc else f"{sign}{zone_hours}:{zone_minutes or '00'}" if sign else ""
     time = f"{hour or '00'}:{minute or '00'}:{second or '00'}"
     return datetime.fromisoformat(f"{year}-{month or '01'}-{day or '01'}T{time}{zone}")

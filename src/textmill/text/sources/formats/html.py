@@ -69,8 +69,8 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
     page = extract(source, deadline)
     if not page.text:
         raise SetAside("holds no text")
-    said = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
-    yield collected(page.text, item.place, {**page.metadata, **said})
+    more = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
+    yield collected(page.text, item.place, {**page.metadata, **more})
 
 
 def extract(source: str, deadline: Deadline) -> Page:
@@ -84,13 +84,13 @@ def extract(source: str, deadline: Deadline) -> Page:
     for name, content in metas:
         if name and content:
             first.setdefault(name.lower(), content)
-    found = facts(
+    metadata = facts(
         title or first.get("og:title", ""),
         next((first[name] for name in _AUTHORS if name in first), ""),
         next((first[name] for name in _DATES if name in first), ""),
         language,
     )
-    return Page(text, found)
+    return Page(text, metadata)
 
 
 def _parsed(source: str) -> tuple[str, str, str, list[tuple[str, str]]]:

@@ -57,11 +57,11 @@ def mailbox(item: Input, fields: Fields) -> Items:
     """The messages of an .mbox file, each as a file of its own at `place:message N`."""
     for number, data in enumerate(_messages(item), 1):
         item.budget.member()
-        place = f"{item.place}:message {number}"
+        location = f"{item.place}:message {number}"
         if isinstance(data, SetAside):
-            yield Rejected(None, place, "read", data.reason, data.detail)
+            yield Rejected(None, location, "read", data.reason, data.detail)
         else:
-            yield item.part(place, "message.eml", data, item.layers)
+            yield item.part(location, "message.eml", data, item.layers)
 
 
 def saved_page(item: Input, fields: Fields) -> Items:
@@ -151,16 +151,16 @@ def _attachment(item: Input, part: Message, taken: Counter[str]) -> Input | Reje
     name = printable(named(_words(part.get_filename() or "")[:200], kind))
     name = name.replace("!", "_") or "part"
     taken[name] += 1
-    place = f"{item.place}!{name}" if taken[name] == 1 else f"{item.place}!{taken[name]}-{name}"
+    location = f"{item.place}!{name}" if taken[name] == 1 else f"{item.place}!{taken[name]}-{name}"
     data = _payload(part)
     if kind.startswith("message/"):  # parsed already, down to its parts
         inside = part.get_payload()
         first = inside[0] if isinstance(inside, list) and inside else None
         data = first.as_bytes() if isinstance(first, Message) else b""
     try:
-        return item.part(place, name, data, deeper(item), str(part.get_param("charset", "") or ""))
+        return item.part(location, name, data, deeper(item), str(part.get_param("charset", "") or ""))
     except SetAside as error:
-        return Rejected(None, place, "read", error.reason, error.detail)
+        return Rejected(None, location, "read", error.reason, error.detail)
 
 
 def _header(parsed: Message, name: str) -> str:

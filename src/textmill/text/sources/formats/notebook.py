@@ -22,18 +22,18 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
         book = json.loads(decode(read_whole(item), item.name)[0])
     except (ValueError, RecursionError) as error:
         raise SetAside("is not valid JSON", str(error)) from error
-    said = _part(book, "metadata")
+    metadata = _part(book, "metadata")
     code_language = _text(
-        _part(said, "language_info").get("name") or _part(said, "kernelspec").get("language")
+        _part(metadata, "language_info").get("name") or _part(metadata, "kernelspec").get("language")
     )
     pieces = [_cell(cell, code_language) for cell in _cells(book)]
     text = "\n\n".join(filter(None, pieces))
     if not text:
         raise SetAside("holds no text", "it has no cells with text")
-    authors = said.get("authors")
+    authors = metadata.get("authors")
     names = [_text(_part({"a": a}, "a").get("name")) for a in authors] if isinstance(authors, list) else []
-    found = facts(_text(said.get("title")), ", ".join(filter(None, names)), _text(said.get("date")))
-    yield collected(text, item.place, {**found, "code": code_language} if code_language else found)
+    known = facts(_text(metadata.get("title")), ", ".join(filter(None, names)), _text(metadata.get("date")))
+    yield collected(text, item.place, {**known, "code": code_language} if code_language else known)
 
 
 def _cells(book: Any) -> Iterator[dict[str, Any]]:
@@ -58,8 +58,8 @@ def _cell(cell: dict[str, Any], code_language: str) -> str:
 
 
 def _part(value: Any, key: str) -> dict[str, Any]:
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}
+    part = value.get(key) if isinstance(value, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
 def _text(value: Any) -> str:

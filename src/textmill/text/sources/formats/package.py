@@ -57,19 +57,21 @@ class Package:
     def related(self, name: str) -> dict[str, tuple[str, str]]:
         """What a part points to: id -> (the last word of the relation's type, part). OPC §6.5"""
         folder, file = posixpath.split(name)
-        found = {}
+        relations = {}
         for element in self.elements(f"{folder}/_rels/{file}.rels".lstrip("/")):
             if element.name == "Relationship" and element.attributes.get("TargetMode") != "External":
                 kind = element.attributes.get("Type", "").rpartition("/")[2]
                 target = element.attributes.get("Target", "")
                 path = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
-                found[element.attributes.get("Id", "")] = (kind, posixpath.normpath(path))
-        return found
+                relations[element.attributes.get("Id", "")] = (kind, posixpath.normpath(path))
+        return relations
 
     def start(self, usual: str) -> str:
         """The part an Office document begins with by its own account. Raises SetAside when it is not there."""
-        found = self.related("")
-        return self.present(next((part for kind, part in found.values() if kind == "officeDocument"), usual))
+        relations = self.related("")
+        return self.present(
+            next((part for kind, part in relations.values() if kind == "officeDocument"), usual)
+        )
 
     def present(self, name: str) -> str:
         """The name of a part that must be there. Raises SetAside when it is not."""
@@ -79,12 +81,12 @@ class Package:
 
     def facts(self) -> dict[str, str]:
         """What the core properties say (OPC §8)."""
-        said = {element.name: element.text for element in self.elements("docProps/core.xml")}
+        properties = {element.name: element.text for element in self.elements("docProps/core.xml")}
         return facts(
-            said.get("title", ""),
-            said.get("creator", ""),
-            said.get("created", "") or said.get("modified", ""),
-            said.get("language", ""),
+            properties.get("title", ""),
+            properties.get("creator", ""),
+            properties.get("created", "") or properties.get("modified", ""),
+            properties.get("language", ""),
         )
 
 

@@ -40,7 +40,7 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
                 raise SetAside("is encrypted", "it has a password") from error
             raise SetAside("is damaged or not what its name says", str(error)) from error
         try:
-            said = file.get_metadata_dict()
+            properties = file.get_metadata_dict()
             pages, bad = _pages(file, item)
         finally:
             file.close()
@@ -49,8 +49,10 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     text, starts = joined(pages)
     if not text.strip():
         raise SetAside("holds no text", "its pages are pictures; have their text recognised (OCR) first")
-    found = facts(said.get("Title", ""), said.get("Author", ""), said.get("CreationDate", ""))
-    yield collected(text, item.place, {**found, "pages": starts})
+    metadata = facts(
+        properties.get("Title", ""), properties.get("Author", ""), properties.get("CreationDate", "")
+    )
+    yield collected(text, item.place, {**metadata, "pages": starts})
 
 
 def _pages(file: Any, item: Input) -> tuple[list[str], list[tuple[int, str]]]:

@@ -32,13 +32,13 @@ def _metadata(record: Mapping[str, Any], fields: Fields) -> dict[str, str]:
     if fields.metadata:
         named = ((name, _said(_value(record, column))) for name, column in fields.metadata)
         return {_utf8(name): _utf8(text) for name, text in named if text is not None}
-    found = {}
+    metadata = {}
     for key, value in record.items():
         if key not in fields.columns and not isinstance(value, list):
             text = _said(value)
             if text is not None and len(text) <= _LONGEST_METADATA:
-                found[_utf8(str(key))] = _utf8(text)
-    return found
+                metadata[_utf8(str(key))] = _utf8(text)
+    return metadata
 
 
 def _value(record: Mapping[str, Any], column: str) -> Any:
@@ -69,23 +69,23 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _document(record: Any, place: str, fields: Fields) -> Document | Rejected:
+def _document(record: Any, location: str, fields: Fields) -> Document | Rejected:
     if not isinstance(record, dict):
         return Rejected(
-            None, place, "read", "is not a record", f"a JSON object was expected, not {_kind(record)}"
+            None, location, "read", "is not a record", f"a JSON object was expected, not {_kind(record)}"
         )
     texts = {}
     for role, column in fields.texts:
         value = _value(record, column)
         if value is None and column not in record:
             lack = _lack("field", role, column, record)
-            return Rejected(None, place, "read", lack.reason, lack.detail)
+            return Rejected(None, location, "read", lack.reason, lack.detail)
         # An answer or a target may be a number; a text that stands alone is a mistake then.
         text = value if isinstance(value, str) else _said(value) if len(fields.texts) > 1 else None
         if text is None:
-            return Rejected(None, place, "read", f"field {column!r} is not text", _kind(value))
+            return Rejected(None, location, "read", f"field {column!r} is not text", _kind(value))
         texts[role] = text
-    return collected(texts, place, _metadata(record, fields))
+    return collected(texts, location, _metadata(record, fields))
 
 
 def _kind(value: Any) -> str:
@@ -93,9 +93,9 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _lack(what: str, role: str, column: str, names: Iterable[Any]) -> SetAside:
+def _lack(kind: str, role: str, column: str, names: Iterable[Any]) -> SetAside:
     """What to say of a record or table with these names, none of which is the one that a text was to be under."""
-    reason = f"has no {what} {column!r}"
+    reason = f"has no {kind} {column!r}"
     there = [printable(str(name))[:40] for name in names]
     more = f" and {len(there) - _COLUMNS_NAMED} more" if len(there) > _COLUMNS_NAMED else ""
     if not there:
@@ -115,21 +115,21 @@ def json_lines(item: Input, fields: Fields) -> Items:
 def _json_lines(item: Input, head: bytes, fields: Fields) -> Items:
     text = _text_stream(item, head, marked(head) or wide(head) or "utf-8", newline="\n")
     for number, line in _lines(text, item.limits.file_bytes):
-        place = f"{item.place}:line {number}"
+        location = f"{item.place}:line {number}"
         if isinstance(line, SetAside):
-            yield Rejected(None, place, "read", line.reason, line.detail)
+            yield Rejected(None, location, "read", line.reason, line.detail)
         elif line.strip():
-            yield _json_line(line, place, fields)
+            yield _json_line(line, location, fields)
 
 
-def _json_line(line: str, place: str, fields: Fields) -> Document | Rejected:
+def _json_line(line: str, location: str, fields: Fields) -> Document | Rejected:
     if not _sound(line):
-        return Rejected(None, place, "read", "is not valid UTF-8")
+        return Rejected(None, location, "read", "is not valid UTF-8")
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Rejected(None, place, "read", "is not valid JSON", str(error))
-    return _document(record, place, fields)
+        return Rejected(None, location, "read", "is not valid JSON", str(error))
+    return _document(record, location, fields)
 
 
 def json_records(item: Input, fields: Fields) -> Items:
@@ -187,18 +187,18 @@ def table_rows(item: Input, fields: Fields) -> Items:
             yield _row(row, header, f"{item.place}:line {start}", fields)
 
 
-def _row(row: list[str] | Exception, header: list[str], place: str, fields: Fields) -> Document | Rejected:
+def _row(row: list[str] | Exception, header: list[str], location: str, fields: Fields) -> Document | Rejected:
     if isinstance(row, SetAside):
-        return Rejected(None, place, "read", row.reason, row.detail)
+        return Rejected(None, location, "read", row.reason, row.detail)
     if isinstance(row, Exception):
-        return Rejected(None, place, "read", "is not a valid row", str(row))
+        return Rejected(None, location, "read", "is not a valid row", str(row))
     if len(row) != len(header):
         return Rejected(
-            None, place, "read", "has not as many fields as the header", f"{len(row)}, not {len(header)}"
+            None, location, "read", "has not as many fields as the header", f"{len(row)}, not {len(header)}"
         )
     if not all(map(_sound, row)):
-        return Rejected(None, place, "read", "is not valid in the encoding of its file")
-    return _document(dict(zip(header, row, strict=True)), place, fields)
+        return Rejected(None, location, "read", "is not valid in the encoding of its file")
+    return _document(dict(zip(header, row, strict=True)), location, fields)
 
 
 def _next_row(rows: Iterator[list[str]]) -> list[str] | Exception | None:
@@ -323,8 +323,8 @@ def arrow_rows(item: Input, fields: Fields) -> Items:
         stream.seek(0)
         with pa.ipc.open_file(stream) if whole else pa.ipc.open_stream(stream) as file:
             columns = _columns_read(file.schema, fields)
-            found = (file.get_batch(at) for at in range(file.num_record_batches)) if whole else file
-            yield from _batches(item, (part for batch in found for part in _slices(batch, columns)), fields)
+            batches = (file.get_batch(at) for at in range(file.num_record_batches)) if whole else file
+            yield from _batches(item, (part for batch in batches for part in _slices(batch, columns)), fields)
 
 
 def _slices(batch: Any, columns: list[str]) -> Iterator[Any]:
@@ -366,13 +366,15 @@ def _columns_read(schema: Any, fields: Fields) -> list[str]:
     ]
 
 
-def _parquet_row(row: dict[str, Any] | None, place: str, fields: Fields, limit: int) -> Document | Rejected:
+def _parquet_row(
+    row: dict[str, Any] | None, location: str, fields: Fields, limit: int
+) -> Document | Rejected:
     if row is None:
-        return Rejected(None, place, "read", "is not valid UTF-8")
+        return Rejected(None, location, "read", "is not valid UTF-8")
     size = sum(len(text) for column in fields.columns if isinstance(text := row.get(column), str))
     if size > limit:
-        return Rejected(None, place, "read", "is larger than limits.file_bytes", f"{size} characters")
-    return _document(row, place, fields)
+        return Rejected(None, location, "read", "is larger than limits.file_bytes", f"{size} characters")
+    return _document(row, location, fields)
 
 
 def _plain(kind: Any) -> bool:

@@ -54,19 +54,19 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
             kind, part = targets.get(related(element.attributes), ("", ""))
             if element.name == "sheet" and kind in _SHEETS:
                 name = printable(element.attributes.get("name", "")).translate({47: "_", 33: "_"})[:100]
-                place = f"{item.place}:sheet {name}"
+                location = f"{item.place}:sheet {name}"
                 text = "\n".join(_rows(parts, part, book)) if kind == "worksheet" else ""
                 if text.strip():
-                    yield collected(text, place, {**facts, "sheet": name})
+                    yield collected(text, location, {**facts, "sheet": name})
                 else:
-                    yield Rejected(None, place, "read", "holds no text")
+                    yield Rejected(None, location, "read", "holds no text")
 
 
 def _strings(parts: Package, part: str) -> list[str]:
     """The strings that cells refer to by number (§18.4.9)."""
     if part not in parts:
         return []
-    found: list[str] = []
+    strings: list[str] = []
     pieces: list[str] = []
     within_text = phonetic = False
     with parts.open(part) as stream:
@@ -79,22 +79,22 @@ def _strings(parts: Package, part: str) -> list[str]:
             elif name == "rPh":  # how it is pronounced, beside Japanese text
                 phonetic = event == "start"
             elif name == "si" and event == "end":
-                found.append("".join(pieces)[:_LONGEST_TEXT])
+                strings.append("".join(pieces)[:_LONGEST_TEXT])
                 pieces.clear()
-    return found
+    return strings
 
 
 def _dates(parts: Package, name: str) -> frozenset[int]:
     """The numbers of the cell formats that show dates (§18.8.10, §18.8.30)."""
     own, formats, within = set(), [], False
     for element in parts.elements(name):
-        said = element.attributes
-        if element.name == "numFmt" and _shows_date(said.get("formatCode", "")):
-            own.add(said.get("numFmtId"))
+        attributes = element.attributes
+        if element.name == "numFmt" and _shows_date(attributes.get("formatCode", "")):
+            own.add(attributes.get("numFmtId"))
         elif element.name == "cellXfs":
             within = True
         elif element.name == "xf" and within:
-            formats.append(said.get("numFmtId", ""))
+            formats.append(attributes.get("numFmtId", ""))
         elif element.name in ("cellStyles", "dxfs"):
             within = False
     return frozenset(
@@ -140,9 +140,9 @@ def _rows(parts: Package, part: str, book: _Book) -> Iterator[str]:
 
 def _column(reference: str) -> int:
     """The number of the column in a reference such as `AB12`, from 0; -1 without one."""
-    found = _REFERENCE.match(reference)
+    match = _REFERENCE.match(reference)
     number = 0
-    for letter in found[1].upper() if found else "":
+    for letter in match[1].upper() if match else "":
         number = number * 26 + ord(letter) - 64
     return number - 1
 

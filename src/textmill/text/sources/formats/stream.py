@@ -86,10 +86,12 @@ class Input:
     def limits(self) -> LimitSpec:
         return self.budget.limits
 
-    def part(self, place: str, name: str, data: bytes, layers: int, charset: str = "", **known: str) -> Input:
+    def part(
+        self, location: str, name: str, data: bytes, layers: int, charset: str = "", **known: str
+    ) -> Input:
         """Something in this input, already in memory, `layers` archives and messages deep; `known` is metadata."""
         inside = {"charset": charset, "metadata": known}
-        return Input(place, name, io.BytesIO(data), self.budget, len(data), layers, metered=True, **inside)
+        return Input(location, name, io.BytesIO(data), self.budget, len(data), layers, metered=True, **inside)
 
 
 @dataclass(frozen=True)

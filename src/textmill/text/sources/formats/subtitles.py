@@ -76,8 +76,8 @@ def _add(lines: list[str], line: str) -> None:
         lines.append(line)
 
 
-def _document(item: Input, lines: list[str], encoding: str, said: dict[str, str]) -> Document:
+def _document(item: Input, lines: list[str], encoding: str, metadata: dict[str, str]) -> Document:
     if not lines:
         raise SetAside("holds no text", "it has no captions")
     more = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
-    return collected("\n".join(lines), item.place, {**said, **more})
+    return collected("\n".join(lines), item.place, {**metadata, **more})

@@ -105,7 +105,7 @@ def pages_in(name: str) -> bool:
 
 def open_file(
     path: Path,
-    place: str,
+    location: str,
     text_fields: tuple[str, ...] | None,
     limits: LimitSpec,
     metadata_fields: tuple[str, ...] = (),
@@ -122,33 +122,33 @@ def open_file(
             raise SetAside("is not a regular file")
         stream = open(path, "rb")  # noqa: SIM115 (closed below)
     except SetAside as error:
-        yield Rejected(None, place, "read", error.reason)
+        yield Rejected(None, location, "read", error.reason)
         return
     except OSError as error:
-        yield Rejected(None, place, "read", "cannot be opened", error.strerror or str(error))
+        yield Rejected(None, location, "read", "cannot be opened", error.strerror or str(error))
         return
     with stream:
-        item = Input(place, path.name, stream, Budget(status.st_size, limits), status.st_size)
+        item = Input(location, path.name, stream, Budget(status.st_size, limits), status.st_size)
         fields = Fields(tuple(map(named, text_fields or (TEXT,))), tuple(map(named, metadata_fields)))
         try:
             yield from _documents(item, fields)
         except Exhausted as error:
-            yield Rejected(None, place, "read", error.reason, error.detail)
+            yield Rejected(None, location, "read", error.reason, error.detail)
 
 
 def _documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an input. Raises Exhausted only; the outermost file is then given up."""
     role = fields.texts[0][0]
     try:
-        for found in reader(item.name)(item, fields):
-            if isinstance(found, Input):
-                yield from _documents(found, fields)
-            elif isinstance(found, Document) and role not in found.texts:  # no record
-                yield collected({role: found.text}, found.source, {**item.metadata, **found.metadata})
-            elif isinstance(found, Document) and item.metadata:
-                yield replace(found, metadata={**item.metadata, **found.metadata})
+        for entry in reader(item.name)(item, fields):
+            if isinstance(entry, Input):
+                yield from _documents(entry, fields)
+            elif isinstance(entry, Document) and role not in entry.texts:  # no record
+                yield collected({role: entry.text}, entry.source, {**item.metadata, **entry.metadata})
+            elif isinstance(entry, Document) and item.metadata:
+                yield replace(entry, metadata={**item.metadata, **entry.metadata})
             else:
-                yield found
+                yield entry
     except Exhausted:
         raise
     except SetAside as error:

@@ -29,7 +29,7 @@ def records(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
     number = 0
     while headers := _record(item, number):
         number += 1
-        place = f"{item.place}:record {number}"
+        location = f"{item.place}:record {number}"
         kind = headers.get("warc-type", "")
         length = int(headers["content-length"]) if headers.get("content-length", "").isdecimal() else -1
         if length < 0:
@@ -37,46 +37,46 @@ def records(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
         item.budget.member()
         if kind == "revisit":
             _pass(item, length)
-            yield Rejected(None, place, "read", "is the record of a page seen before", _address(headers))
+            yield Rejected(None, location, "read", "is the record of a page seen before", _address(headers))
         elif kind not in _PAGES or headers.get("content-type") in _NO_PAGES:
             _pass(item, length)
         elif length > item.limits.file_bytes:
             _pass(item, length)
-            yield Rejected(None, place, "read", "is larger than limits.file_bytes", f"{length} bytes")
+            yield Rejected(None, location, "read", "is larger than limits.file_bytes", f"{length} bytes")
         else:
-            yield _read(item, place, headers, length)
+            yield _read(item, location, headers, length)
 
 
-def _read(item: Input, place: str, headers: Mapping[str, str], length: int) -> Input | Rejected:
+def _read(item: Input, location: str, headers: Mapping[str, str], length: int) -> Input | Rejected:
     try:
         data = item.stream.read(length)
         if len(data) < length:
             raise SetAside("ends before its end", f"{len(data)} of {length} bytes")
-        return _page(item, place, headers, data)
+        return _page(item, location, headers, data)
     except SetAside as error:
-        return Rejected(None, place, "read", error.reason, error.detail)
+        return Rejected(None, location, "read", error.reason, error.detail)
 
 
-def _page(item: Input, place: str, headers: Mapping[str, str], data: bytes) -> Input:
+def _page(item: Input, location: str, headers: Mapping[str, str], data: bytes) -> Input:
     """What a record holds. Raises SetAside where it is no page."""
-    said = headers.get("content-type", "")
-    if said.startswith("application/http"):
+    content_type = headers.get("content-type", "")
+    if content_type.startswith("application/http"):
         answer, data = _parts(data)
         status = answer.get("", "").split()[1:2]
         if status != ["200"]:
             raise SetAside("is no page", f"HTTP status {status[0][:10] if status else 'missing'}")
-        said = answer.get("content-type", "")
+        content_type = answer.get("content-type", "")
         data = _unpacked(item, answer, data)
     address = _address(headers)
-    media_type = said.partition(";")[0].strip().lower()
-    charset = _CHARSET.search(said)
+    media_type = content_type.partition(";")[0].strip().lower()
+    charset = _CHARSET.search(content_type)
     try:
         path = urlsplit(address).path
     except ValueError:
         path = ""
     known = {"url": address, "fetched": iso_date(headers.get("warc-date", ""))}
     return item.part(
-        place,
+        location,
         named(path, media_type or "text/html"),
         data,
         deeper(item),
@@ -107,11 +107,11 @@ def _record(item: Input, number: int) -> dict[str, str]:
 
 
 def _fields(data: bytes) -> dict[str, str]:
-    found = {}
+    headers = {}
     for line in data.decode("utf-8", "replace").splitlines():
         name, _, value = line.partition(":")
-        found.setdefault(name.strip().lower(), value.strip())
-    return found
+        headers.setdefault(name.strip().lower(), value.strip())
+    return headers
 
 
 def _pass(item: Input, length: int) -> None:
@@ -144,12 +144,12 @@ def _unpacked(item: Input, answer: Mapping[str, str], data: bytes) -> bytes:
 
 def _without_chunks(data: bytes) -> bytes:
     pieces, at = [], 0
-    while found := re.compile(rb"\s*([0-9a-fA-F]{1,8})[^\r\n]{0,100}\r?\n").match(data, at):
-        size = int(found[1], 16)
+    while match := re.compile(rb"\s*([0-9a-fA-F]{1,8})[^\r\n]{0,100}\r?\n").match(data, at):
+        size = int(match[1], 16)
         if not size:
             return b"".join(pieces)
-        pieces.append(data[found.end() : found.end() + size])
-        at = found.end() + size
+        pieces.append(data[match.end() : match.end() + size])
+        at = match.end() + size
     return b"".join(pieces) if pieces else data  # the archive has already put them together
 
 

@@ -37,7 +37,7 @@ def events(stream: BinaryIO, deadline: Deadline) -> Iterator[Event]:
     """
     parser = expat.ParserCreate(namespace_separator="\n")
     parser.buffer_text = True
-    found: list[Event] = []
+    queue: list[Event] = []
     names: dict[str, str] = {}
     depth = 0
 
@@ -47,44 +47,44 @@ def events(stream: BinaryIO, deadline: Deadline) -> Iterator[Event]:
         if depth > _DEEPEST:
             raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
         short = names.get(name) or names.setdefault(name, name.rpartition("\n")[2])
-        found.append(("start", short, attributes))
+        queue.append(("start", short, attributes))
 
     def end(name: str) -> None:
         nonlocal depth
         depth -= 1
-        found.append(("end", names[name], _NOTHING))
+        queue.append(("end", names[name], _NOTHING))
 
     def refuse(*_: object) -> None:
         raise SetAside("declares XML entities", "which may expand without bound")
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = lambda text: found.append(("text", text, _NOTHING))
+    parser.CharacterDataHandler = lambda text: queue.append(("text", text, _NOTHING))
     parser.EntityDeclHandler = refuse
     try:
         while block := stream.read(_READ):
             deadline.check()
             parser.Parse(block, False)
-            yield from found
-            found.clear()
+            yield from queue
+            queue.clear()
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise SetAside("is not valid XML", str(error)) from error
-    yield from found
+    yield from queue
 
 
 def elements(stream: BinaryIO, deadline: Deadline) -> list[Element]:
     """All elements of a small file, in the order they begin. Raises SetAside as `events` does."""
-    found: list[tuple[str, Mapping[str, str], list[str]]] = []
+    begun: list[tuple[str, Mapping[str, str], list[str]]] = []
     open_ones: list[list[str]] = []
     for event, name, attributes in events(stream, deadline):
         if event == "start":
             open_ones.append([])
-            found.append((name, attributes, open_ones[-1]))
+            begun.append((name, attributes, open_ones[-1]))
         elif event == "end":
             open_ones.pop()
         elif open_ones:
             open_ones[-1].append(name)
-    return [Element(name, attributes, "".join(text)) for name, attributes, text in found]
+    return [Element(name, attributes, "".join(text)) for name, attributes, text in begun]
 
 
 def related(attributes: Mapping[str, str]) -> str:

@@ -119,10 +119,10 @@ def is_public(address: str) -> bool:
 def resolve(host: str, port: int, private: bool) -> list[str]:
     """The addresses of a host. Raises SetAside when one is not public, unless `private` allows it."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise Unreachable("could not be fetched", f"{host}: {error}") from error
-    addresses = list(dict.fromkeys(str(item[4][0]) for item in found))
+    addresses = list(dict.fromkeys(str(item[4][0]) for item in answers))
     if not private and (refused := [address for address in addresses if not is_public(address)]):
         raise SetAside("leads to a private address", f"{host} is {refused[0]}; private_addresses allows it")
     return addresses

@@ -78,8 +78,8 @@ def _fits(pattern: str, path: str) -> bool:
     for number, part in enumerate(others, 1):
         if anchored and number == len(others):
             return len(path) - at >= len(part) and path.endswith(part)
-        found = path.find(part, at)
-        if found < 0:
+        start = path.find(part, at)
+        if start < 0:
             return False
-        at = found + len(part)
+        at = start + len(part)
     return not anchored or at == len(path)

@@ -62,10 +62,10 @@ def _lines(text: bytes) -> Listed:
     return Listed(tuple(_capped(pages)), ())
 
 
-def _capped(found: list[str]) -> list[str]:
-    if len(found) > MOST_PAGES:
+def _capped(addresses: list[str]) -> list[str]:
+    if len(addresses) > MOST_PAGES:
         raise SetAside("lists more than a sitemap may", f"{MOST_PAGES} addresses")
-    return found
+    return addresses
 
 
 class _Reader:

@@ -92,9 +92,11 @@ _TYPES = mimetypes.MimeTypes(filenames=())  # the built-in table, the same on ev
 _failing: dict[tuple[str, str], SetAside] = {}
 
 
-def documents(source: WebSource, path: Path, place: str, limits: LimitSpec) -> Iterator[Document | Rejected]:
-    """The documents of one fetched file; `place` is its address."""
-    return open_file(path, place, None, limits)
+def documents(
+    source: WebSource, path: Path, location: str, limits: LimitSpec
+) -> Iterator[Document | Rejected]:
+    """The documents of one fetched file; `location` is its address."""
+    return open_file(path, location, None, limits)
 
 
 def files(
@@ -109,19 +111,19 @@ def files(
     with ExitStack() as stack:
         session = _Session(source, store, visitor or Visitor(source), stack)
         count = 0
-        for found in session.addresses():
-            if isinstance(found, Rejected):
-                yield found
+        for item in session.addresses():
+            if isinstance(item, Rejected):
+                yield item
                 continue
             count += 1
             if count > source.pages:
                 detail = f"the first {source.pages} are read"
-                yield Rejected(None, found, "fetch", "and what follows is more than `pages`", detail)
+                yield Rejected(None, item, "fetch", "and what follows is more than `pages`", detail)
                 return
             try:
-                yield session.have(found), found
+                yield session.have(item), item
             except SetAside as error:
-                yield _aside(found, error)
+                yield _aside(item, error)
 
 
 class _Session:

@@ -89,21 +89,21 @@ class Visitor:
 
     def _ask_robots(self, url: str) -> None:
         """Raises SetAside when the site does not want this address read."""
-        place = fetch.origin(url)
-        if place not in self._robots:
-            self._robots[place] = self._fetch_robots(place)
-        rules = self._robots[place]
+        origin = fetch.origin(url)
+        if origin not in self._robots:
+            self._robots[origin] = self._fetch_robots(origin)
+        rules = self._robots[origin]
         if not rules.allows(url):
-            raise SetAside("is closed to us by robots.txt", f"{place}/robots.txt")
+            raise SetAside("is closed to us by robots.txt", f"{origin}/robots.txt")
         if rules.delay > _LONGEST_DELAY:
             raise SetAside(
                 "asks for too long a pause between two pages",
-                f"{rules.delay:.0f} seconds, by {place}/robots.txt",
+                f"{rules.delay:.0f} seconds, by {origin}/robots.txt",
             )
 
-    def _fetch_robots(self, place: str) -> robots.Robots:
+    def _fetch_robots(self, origin: str) -> robots.Robots:
         """RFC 9309 §2.3.1: refused or missing, all is open; out of order, all is closed, for now."""
-        here = f"{place}/robots.txt"
+        here = f"{origin}/robots.txt"
         for _ in range(REDIRECTS + 1):
             with self._request(here) as answer:
                 if answer.head.redirects:
@@ -126,13 +126,13 @@ class Visitor:
         return fetch.request(url, private=self._private, resolver=self._resolver)
 
     def _back_off(self, url: str, head: Head, tries: int) -> None:
-        asked = float(head.retry_after) if head.retry_after.isascii() and head.retry_after.isdigit() else 0.0
-        if asked > _LONGEST_DELAY:
+        delay = float(head.retry_after) if head.retry_after.isascii() and head.retry_after.isdigit() else 0.0
+        if delay > _LONGEST_DELAY:
             raise Unreachable(
-                "could not be fetched", f"status {head.status}, come back in {asked:.0f} seconds"
+                "could not be fetched", f"status {head.status}, come back in {delay:.0f} seconds"
             )
         host = fetch.host_of(url)
-        self._next[host] = max(self._next.get(host, 0.0), self._clock() + max(asked, 2.0**tries))
+        self._next[host] = max(self._next.get(host, 0.0), self._clock() + max(delay, 2.0**tries))
 
 
 def _target(here: str, location: str) -> str:
