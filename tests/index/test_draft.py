@@ -51,7 +51,7 @@ def test_the_text_goes_on_as_it_did_last(text, most, chunk):
 )
 def test_the_corpus_guesses_what_follows_most_often(corpus_of, fresh, documents, text, sharded):
     corpus = corpus_of(documents)
-    drafter = CorpusDrafter(corpus.index(fresh(), *([24] if sharded else [])), places=1 << 20)
+    drafter = CorpusDrafter(corpus.index(fresh(), *([24] if sharded else [])), occurrences=1 << 20)
     for place in range(len(text)):  # grown token by token, so that the bound on what can match is at work
         drafter.extend(text[place : place + 1])
         found = drafter.propose(3)

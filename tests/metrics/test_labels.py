@@ -106,7 +106,7 @@ def test_what_never_changes_correlates_with_nothing():
 
 def test_tokens_by_hand():
     scores = guesses.token_scores(
-        [3.0, 5.0], [1, 2], [2, 4], what="hidden token", accuracy="masked accuracy", **QUICK
+        [3.0, 5.0], [1, 2], [2, 4], target="hidden token", accuracy="masked accuracy", **QUICK
     )
     assert scores["masked accuracy"].value == pytest.approx(0.5)
     assert scores["nats per hidden token"].value == pytest.approx(8 / 6)

@@ -69,8 +69,8 @@ class BucketLoader:
         """(B,) numbers of the rows of a step's whole batch, by rising length."""
         if step < 0:
             raise IndexError(f"step {step}")
-        epoch, place = divmod(step, len(self))
-        number = int(permute_many(np.array([place]), len(self), self._key(epoch))[0])
+        epoch, position = divmod(step, len(self))
+        number = int(permute_many(np.array([position]), len(self), self._key(epoch))[0])
         return self._order(epoch)[self._cuts[number] : self._cuts[number + 1]]
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
@@ -98,9 +98,9 @@ class BucketLoader:
         return steps_in(self.view, self.seed, document, epochs, self._steps_at, steps)
 
     def _steps_at(self, rows: np.ndarray, epoch: int) -> np.ndarray:
-        place = np.empty(len(self._targets), dtype=np.int64)
-        place[self._order(epoch)] = np.arange(len(place))
-        batches = np.searchsorted(self._cuts, place[rows], side="right") - 1
+        position = np.empty(len(self._targets), dtype=np.int64)
+        position[self._order(epoch)] = np.arange(len(position))
+        batches = np.searchsorted(self._cuts, position[rows], side="right") - 1
         return epoch * len(self) + invert_many(batches, len(self), self._key(epoch))
 
     def evaluation(self, batch: int, *, tokens: int | None = None) -> Iterator[Scored]:

@@ -63,10 +63,10 @@ def write_examples(directory: Path | str, documents: Iterable[Document], reader:
     """
     with atomic_directory(Path(directory)) as temporary:
         fields, counts = _write_records(temporary, documents, reader)
-        known, place = reader.labels()
-        if place is not None:
+        known, ranks = reader.labels()
+        if ranks is not None:
             for name in reader.numbered:
-                fields[name].renumber(place)
+                fields[name].renumber(ranks)
         files = [f"{name}{end}" for name in fields for end in (".bin", ".offsets.npy")]
         manifest = {
             "format": FORMAT,
@@ -144,12 +144,12 @@ class _Field:
         self._handle.write(values.astype(self.dtype).tobytes())
         self._offsets.append(self._offsets[-1] + len(values))
 
-    def renumber(self, place: np.ndarray) -> None:
+    def renumber(self, ranks: np.ndarray) -> None:
         """Labels were numbered as they came; now that all are known, by their order. Negative ones stay."""
         if not self.count:
             return
         values = np.memmap(self._path, dtype=self.dtype, mode="r+")
-        values[:] = np.where(values >= 0, place[np.maximum(values, 0)], values)
+        values[:] = np.where(values >= 0, ranks[np.maximum(values, 0)], values)
         values.flush()
 
 
@@ -248,8 +248,8 @@ class ExampleStore:
         ends = np.cumsum(np.stack([np.diff(offsets) + 1 for _, offsets in columns], axis=1)).reshape(-1)
         offsets = np.concatenate([[0], ends]).astype(np.int64)
         ids = np.full(int(offsets[-1]), end, dtype=columns[0][0].dtype)
-        for place, (values, starts) in enumerate(columns):
-            moved = np.repeat(offsets[place : -1 : len(columns)] - starts[:-1], np.diff(starts))
+        for column, (values, starts) in enumerate(columns):
+            moved = np.repeat(offsets[column : -1 : len(columns)] - starts[:-1], np.diff(starts))
             ids[np.arange(len(values)) + moved] = values
         names = np.repeat(self.document_ids, len(columns), axis=0)
         return EndedTexts(ids, offsets, names, self.vocabulary, end)

@@ -88,11 +88,11 @@ class Epochs:
         if step < 0:
             raise IndexError(f"step {step}")
         samples = step * self.size + np.arange(self.size, dtype=np.int64)[share]
-        epochs, places = np.divmod(samples, self.count)
-        rows = np.empty_like(places)
+        epochs, positions = np.divmod(samples, self.count)
+        rows = np.empty_like(positions)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            rows[here] = permute_many(places[here], self.count, self._key(int(epoch)))
+            rows[here] = permute_many(positions[here], self.count, self._key(int(epoch)))
         return epochs, rows
 
     def steps_at(self, rows: np.ndarray, epoch: int) -> np.ndarray:
@@ -131,8 +131,8 @@ class Loader(Epochs):
         """The documents of a step's whole batch: (content id, tokens of it that bear loss), most tokens first."""
         rows, store = self._rows(step), self.packing.store
         counts: Counter[str] = Counter()
-        found, times = np.unique(store.documents_at(rows.places[rows.scored]), return_counts=True)
-        for index, count in zip(found, times, strict=True):
+        indices, times = np.unique(store.documents_at(rows.places[rows.scored]), return_counts=True)
+        for index, count in zip(indices, times, strict=True):
             counts[store.document_id(int(index))] += int(count)  # pieces of one document share its id
         return counts.most_common()
 
@@ -144,16 +144,16 @@ class Loader(Epochs):
         """
         store = self.store
         wanted = np.frombuffer(bytes.fromhex(document), dtype=np.uint8)
-        places = [np.zeros(0, dtype=np.int64)]
+        occurrences = [np.zeros(0, dtype=np.int64)]
         counts = [np.zeros(0, dtype=np.int64)]
         for index in np.flatnonzero((store.document_ids == wanted).all(axis=1)):
             rows, tokens = self.packing.rows_of(int(store.offsets[index]), int(store.offsets[index + 1]))
             for epoch in self.epochs_of(steps):
-                places.append(self.steps_at(rows, epoch))
+                occurrences.append(self.steps_at(rows, epoch))
                 counts.append(tokens)
-        found, which = np.unique(np.concatenate(places), return_inverse=True)
-        sums = np.bincount(which, np.concatenate(counts), len(found)).astype(np.int64)
-        return found[found < steps], sums[found < steps]
+        distinct, which = np.unique(np.concatenate(occurrences), return_inverse=True)
+        sums = np.bincount(which, np.concatenate(counts), len(distinct)).astype(np.int64)
+        return distinct[distinct < steps], sums[distinct < steps]
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,5 +192,5 @@ def _some(store: TokenStore, tokens: int) -> tuple[np.ndarray, np.ndarray]:
     chosen = chosen[: int(np.searchsorted(ends, tokens)) + 1]
     lengths = np.diff(store.offsets)[chosen]
     lengths[-1] -= max(int(lengths.sum()) - tokens, 0)
-    place = np.argsort(chosen)
-    return store.offsets[:-1][chosen][place], lengths[place]
+    order = np.argsort(chosen)
+    return store.offsets[:-1][chosen][order], lengths[order]

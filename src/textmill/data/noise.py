@@ -28,8 +28,8 @@ def uniform(keys: np.ndarray, count: int, purpose: int) -> np.ndarray:
     """(B, count) float64 in [0, 1) for each key; each purpose has numbers of its own."""
     with np.errstate(over="ignore"):
         base = mixed(keys.astype(np.uint64) ^ mixed(np.array([purpose], dtype=np.uint64) + _STEP))
-        places = np.arange(1, count + 1, dtype=np.uint64) * _STEP
-        return (mixed(base[:, None] + places) >> np.uint64(11)).astype(np.float64) * _ONE
+        counters = np.arange(1, count + 1, dtype=np.uint64) * _STEP
+        return (mixed(base[:, None] + counters) >> np.uint64(11)).astype(np.float64) * _ONE
 
 
 def tokens_chosen(free: np.ndarray, share: float, keys: np.ndarray) -> np.ndarray:

@@ -62,9 +62,9 @@ def _feistel(values: np.ndarray, bits: int, rounds: np.ndarray, turn: int) -> np
     low_mask = np.uint64((1 << (bits // 2)) - 1)
     high_mask = np.uint64((1 << (bits - bits // 2)) - 1)
     low, high = values & low_mask, values >> low_bits
-    for place in range(len(rounds))[::turn]:
-        part = rounds[place]
-        if place % 2:
+    for index in range(len(rounds))[::turn]:
+        part = rounds[index]
+        if index % 2:
             low = low ^ (mixed(high + part) & low_mask)
         else:
             high = high ^ (mixed(low + part) & high_mask)

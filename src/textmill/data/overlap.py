@@ -40,11 +40,11 @@ def overlap(train: Texts, other: Texts, worst: int = 5) -> Overlap:
     Windows are compared by 64-bit hashes, so of n·m pairs about n·m / 2^64 are taken for equal wrongly.
     """
     hashes, owners = _all_windows(other)
-    different, place = np.unique(hashes, return_inverse=True)
+    different, inverse = np.unique(hashes, return_inverse=True)
     met = np.zeros(len(different), dtype=bool)
     for piece, _ in _windows(train):
         met |= np.isin(different, piece)
-    seen = met[place]
+    seen = met[inverse]
     total = np.bincount(owners, minlength=len(other))
     shared = np.bincount(owners[seen], minlength=len(other))
     shares = shared / np.maximum(total, 1)

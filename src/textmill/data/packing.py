@@ -83,12 +83,12 @@ class RunningPacking:
         """The rows of these numbers."""
         regular = np.asarray(indices, dtype=np.int64)[:, None] * self._stretch
         starts = np.minimum(regular, max(self.store.tokens - self._stretch, 0))
-        places = starts + np.arange(self._stretch)
-        scored = (places >= regular) & (places < self.store.tokens)
-        places = np.where(places < self.store.tokens, places, NOWHERE)
-        before = np.full((len(places), self.lead), LEAD)
+        positions = starts + np.arange(self._stretch)
+        scored = (positions >= regular) & (positions < self.store.tokens)
+        positions = np.where(positions < self.store.tokens, positions, NOWHERE)
+        before = np.full((len(positions), self.lead), LEAD)
         scored = np.hstack([np.zeros(before.shape, dtype=bool), scored])
-        return Rows(np.hstack([before, places]), scored, None)
+        return Rows(np.hstack([before, positions]), scored, None)
 
     def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""
@@ -144,7 +144,7 @@ class BestFitPacking:
         """The rows of these numbers."""
         indices = np.asarray(indices, dtype=np.int64)
         shape = (len(indices), self.sequence)
-        places = np.full(shape, NOWHERE, dtype=np.int64)
+        positions = np.full(shape, NOWHERE, dtype=np.int64)
         scored = np.zeros(shape, dtype=bool)
         documents = np.zeros(shape, dtype=np.int64)
         for row, index in enumerate(indices):
@@ -154,13 +154,13 @@ class BestFitPacking:
                 begin, size = int(self._begins[piece]), int(self._sizes[piece])
                 text = position + self.lead
                 after = text + size
-                places[row, position:text] = LEAD
-                places[row, text:after] = np.arange(begin, begin + size)
+                positions[row, position:text] = LEAD
+                positions[row, text:after] = np.arange(begin, begin + size)
                 scored[row, text + int(self._context[piece]) : after] = True
                 documents[row, position:after] = number
                 position = after
             documents[row, position:] = last - first  # padding keeps to itself
-        return Rows(places, scored, documents)
+        return Rows(positions, scored, documents)
 
     def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""
@@ -213,7 +213,7 @@ def _best_fit(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]
     row_of = np.empty(len(order), dtype=np.int64)
     row_of[:full] = np.arange(full)
     rows = full
-    for place, size in enumerate(sizes[order[full:]].tolist(), start=full):
+    for piece, size in enumerate(sizes[order[full:]].tolist(), start=full):
         fitting = open_rooms >> size
         if fitting:
             space = size + (fitting & -fitting).bit_length() - 1
@@ -223,7 +223,7 @@ def _best_fit(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]
         else:
             space, row = capacity, rows
             rows += 1
-        row_of[place] = row
+        row_of[piece] = row
         if left := space - size:
             room[left].append(row)
             open_rooms |= 1 << left

@@ -112,9 +112,9 @@ class Texts:
         """Content id of one document, 32 hex digits."""
         return self.document_ids[index].tobytes().hex()
 
-    def documents_at(self, places: np.ndarray) -> np.ndarray:
-        """The index of the document each place of `ids` belongs to, in the shape of `places`."""
-        return np.searchsorted(self.offsets, places, side="right") - 1
+    def documents_at(self, positions: np.ndarray) -> np.ndarray:
+        """The index of the document each position of `ids` belongs to, in the shape of `positions`."""
+        return np.searchsorted(self.offsets, positions, side="right") - 1
 
 
 class TokenStore(Texts):

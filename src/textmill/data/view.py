@@ -37,10 +37,10 @@ class Viewed:
 
     def counts(self) -> Counter[int]:
         """Targets of each document that is read, 0 included."""
-        found: Counter[int] = Counter(dict.fromkeys(self.read[:, 1].tolist(), 0))
+        counts: Counter[int] = Counter(dict.fromkeys(self.read[:, 1].tolist(), 0))
         documents, times = np.unique(self.owners[self.owners >= 0], return_counts=True)
-        found.update(dict(zip(documents.tolist(), times.tolist(), strict=True)))
-        return found
+        counts.update(dict(zip(documents.tolist(), times.tolist(), strict=True)))
+        return counts
 
 
 class View(Protocol):
@@ -75,7 +75,7 @@ def steps_in(
     Nothing is walked through: the rows it stands in are looked up, and made to see what was chosen of them.
     steps_at: the steps in which rows are dealt in an epoch.
     """
-    found: Counter[int] = Counter()
+    totals: Counter[int] = Counter()
     for index in indices_of(view.store, document):
         for epoch in epochs:
             noise = noise_key(seed, epoch)
@@ -85,9 +85,9 @@ def steps_in(
             owners = view.make(rows, np.full(len(rows), noise, dtype=np.uint64)).owners
             counts = (owners.reshape(len(rows), -1) == index).sum(axis=1)
             for step, count in zip(steps_at(rows, epoch).tolist(), counts.tolist(), strict=True):
-                found[step] += count
-    read = sorted(step for step in found if step < steps)
-    return np.array(read, dtype=np.int64), np.array([found[step] for step in read], dtype=np.int64)
+                totals[step] += count
+    read = sorted(step for step in totals if step < steps)
+    return np.array(read, dtype=np.int64), np.array([totals[step] for step in read], dtype=np.int64)
 
 
 class ViewLoader(Epochs):
@@ -111,8 +111,8 @@ class ViewLoader(Epochs):
         return self.view.make(rows, self._keys(epochs), share)
 
     def _keys(self, epochs: np.ndarray) -> np.ndarray:
-        different, place = np.unique(epochs, return_inverse=True)
-        return np.array([noise_key(self.seed, int(epoch)) for epoch in different], dtype=np.uint64)[place]
+        different, inverse = np.unique(epochs, return_inverse=True)
+        return np.array([noise_key(self.seed, int(epoch)) for epoch in different], dtype=np.uint64)[inverse]
 
     def documents(self, step: int) -> list[tuple[str, int]]:
         """The documents a step's whole batch reads: (content id, targets of it), most targets first. One that is

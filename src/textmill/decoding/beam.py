@@ -99,9 +99,9 @@ class _Candidates:
     parents: Tensor  # (B, N): place of the answer it goes on from
     tokens: Tensor  # (B, N)
 
-    def at(self, places: Tensor) -> _Candidates:
-        """The candidates at (B, n) places."""
-        return _Candidates(*(getattr(self, name).gather(1, places) for name in self.__slots__))
+    def at(self, indices: Tensor) -> _Candidates:
+        """The candidates at (B, n) indices."""
+        return _Candidates(*(getattr(self, name).gather(1, indices) for name in self.__slots__))
 
 
 @dataclass(slots=True)
@@ -206,11 +206,11 @@ class _Search:
             top = own = top - whole
         total = (running.scores.view(-1, 1) + top).view(prompts, -1)
         own = (running.logprobs.view(-1, 1) + own).view(prompts, -1)
-        scores, places = total.topk(min(self.candidates, total.shape[1]))
+        scores, indices = total.topk(min(self.candidates, total.shape[1]))
         if bool(scores[:, 0].isnan().any()):
             raise NonFiniteError("the model's logits are not finite", advice="its weights are damaged")
-        tokens = ids.view(prompts, -1).gather(1, places)
-        return _Candidates(scores, own.gather(1, places), places // ids.shape[1], tokens)
+        tokens = ids.view(prompts, -1).gather(1, indices)
+        return _Candidates(scores, own.gather(1, indices), indices // ids.shape[1], tokens)
 
     def _finish(self, every: _Candidates, running: _Running, finished: _Finished, length: int) -> Tensor:
         """Which candidates (B, N) end here. Those among the first K are taken in, where the search goes on."""
@@ -228,8 +228,8 @@ class _Search:
         """The best K that go on. Each stands where its parent stood, as far as that place is not taken by a better
         one, so that few rows of the model's state have to move."""
         going = every.scores.masked_fill(ended, -math.inf)
-        scores, places = going.topk(min(self.spec.beams, going.shape[1]))
-        best = every.at(places)
+        scores, indices = going.topk(min(self.spec.beams, going.shape[1]))
+        best = every.at(indices)
         best.scores = scores
         return best.at(_settled(best.parents)) if width == scores.shape[1] else best
 
@@ -339,8 +339,8 @@ def _settled(parents: Tensor) -> Tensor:
     taken.scatter_(1, mine, True)
     free = taken[:, :width].int().argsort(dim=1, stable=True)  # places nobody took, first
     others = free.gather(1, (later.cumsum(1) - 1).clamp(min=0))
-    places = torch.where(later, others, parents)
-    return places.argsort(1)
+    slots = torch.where(later, others, parents)
+    return slots.argsort(1)
 
 
 def _moved(state: State, rows: Tensor, before: int) -> State:

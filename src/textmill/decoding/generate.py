@@ -177,9 +177,9 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
             if len(done) == len(live):
                 break
             if 2 * len(done) >= len(live) or any(row.written >= row.context for row in done):
-                places = [place for place, row in enumerate(live) if not row.done]
-                live = [live[place] for place in places]
-                going = torch.tensor(places, device=tokens.device)
+                indices = [index for index, row in enumerate(live) if not row.done]
+                live = [live[index] for index in indices]
+                going = torch.tensor(indices, device=tokens.device)
                 tokens, state = tokens[going], state.reorder(going)
                 history = None if history is None else history.reorder(going)
 
@@ -197,5 +197,5 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
 
 def _seed_ids(prompt: Sequence[int] | Prompt, ids: Sequence[int]) -> list[int]:
     """The ids that take part in a row's seed: all it was given, source first; `ids` where it was given none."""
-    given = prompt if isinstance(prompt, Prompt) else Prompt(prompt)
-    return [*(given.source or ()), *(given.ids or ids)]
+    wrapped = prompt if isinstance(prompt, Prompt) else Prompt(prompt)
+    return [*(wrapped.source or ()), *(wrapped.ids or ids)]

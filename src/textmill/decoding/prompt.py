@@ -66,10 +66,10 @@ def fitted(
     Raises TextmillError where ids are empty and there is a source (which id a target starts with is the caller's
     to say) or none of `ends`, and where some prompts have a source and some have not.
     """
-    given = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
-    if len({prompt.source is None for prompt in given}) > 1:
+    wrapped = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
+    if len({prompt.source is None for prompt in wrapped}) > 1:
         raise TextmillError("some prompts have a source and some have none", advice="pass them apart")
-    return [_fit(prompt, tokens, context, ends[0] if ends else None) for prompt in given]
+    return [_fit(prompt, tokens, context, ends[0] if ends else None) for prompt in wrapped]
 
 
 def _fit(prompt: Prompt, tokens: int, context: int, start: int | None) -> Fitted:
@@ -103,8 +103,8 @@ def _tensors(rows: Sequence[list[int]], *, front: bool) -> tuple[Tensor, Tensor 
 
 def ending(ends: int | Collection[int]) -> tuple[int, ...]:
     """The ids that end a row, of one id or several. An id under 0 is none."""
-    given = (ends,) if isinstance(ends, int) else tuple(ends)
-    return tuple(dict.fromkeys(token for token in given if token >= 0))
+    ids = (ends,) if isinstance(ends, int) else tuple(ends)
+    return tuple(dict.fromkeys(token for token in ids if token >= 0))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -323,11 +323,11 @@ def highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return scores.topk(k)
     cut = blocks * _BLOCK
     block = scores[:, :cut].view(rows, blocks, _BLOCK).amax(-1).topk(k).indices  # (B, k)
-    places = (block[..., None] * _BLOCK + torch.arange(_BLOCK, device=scores.device)).view(rows, -1)
+    indices = (block[..., None] * _BLOCK + torch.arange(_BLOCK, device=scores.device)).view(rows, -1)
     rest = torch.arange(cut, width, device=scores.device).expand(rows, -1)
-    places = torch.cat([places, rest], 1)
-    best, index = scores.gather(1, places).topk(k)
-    return best, places.gather(1, index)
+    indices = torch.cat([indices, rest], 1)
+    best, index = scores.gather(1, indices).topk(k)
+    return best, indices.gather(1, index)
 
 
 def seeded(seed: int, sample: int, prompt: Sequence[int]) -> torch.Generator:

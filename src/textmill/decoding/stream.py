@@ -57,17 +57,17 @@ def generate_text(
     piece. `ends`: ids that end an answer; left out: the tokenizer's. Other arguments and errors as in
     decoding.decode.answers.
     """
-    given = [prompt if isinstance(prompt, Prompt) else of_text(tokenizer, prompt) for prompt in prompts]
+    wrapped = [prompt if isinstance(prompt, Prompt) else of_text(tokenizer, prompt) for prompt in prompts]
     last = tokenizer.ends if ends is None else tuple(ends)
     streams = {
         (row, sample): TextStream(tokenizer.stream(), spec.stop, before=prompt.ids)
-        for row, prompt in enumerate(given)
+        for row, prompt in enumerate(wrapped)
         for sample in range(samples)
     }
     if searches(spec):
         best = answers(
             model,
-            given,
+            wrapped,
             spec,
             ends=last,
             samples=samples,
@@ -88,7 +88,7 @@ def generate_text(
 
     for piece in generate(
         model,
-        given,
+        wrapped,
         spec,
         ends=last,
         samples=samples,

@@ -157,18 +157,18 @@ class _Part:
 
 
 def _sort(ids: np.ndarray, handle: BinaryIO, sampled: BinaryIO) -> None:
-    """Write the places of (n,) big-endian `ids` in the order of their suffixes, and the samples of that order.
+    """Write the positions of (n,) big-endian `ids` in the order of their suffixes, and the samples of that order.
 
     The bytes of the tokens are sorted (divsufsort, Mori 2005; Fischer & Kurpicz 2017), and the suffixes that begin
     inside a token are passed over.
     """
     pydivsufsort = _library()
     width = ids.itemsize
-    places = pydivsufsort.divsufsort(ids.view(np.uint8))
+    suffixes = pydivsufsort.divsufsort(ids.view(np.uint8))
     padded = np.concatenate([ids.view(np.uint8), np.zeros(KEY, dtype=np.uint8)])
     written = 0
-    for start in range(0, len(places), _BLOCK):
-        block = places[start : start + _BLOCK]
+    for start in range(0, len(suffixes), _BLOCK):
+        block = suffixes[start : start + _BLOCK]
         block = block[(block & (width - 1)) == 0]
         handle.write((block // width).astype("<u4").data)
         chosen = block[-written % SAMPLE :: SAMPLE].astype(np.int64)
@@ -214,12 +214,12 @@ def _home(part: _Part, finished: Path, older: dict[str, Path]) -> Path:
 
 
 def _shards_of(known: Iterable[Path]) -> dict[str, Path]:
-    found = {}
+    shards = {}
     for directory in known:
         with contextlib.suppress(DamagedError, KeyError, TypeError):
             rows = read_json(directory / "manifest.json")["shards"]
-            found |= {row["key"]: directory / row["name"] for row in rows}
-    return found
+            shards |= {row["key"]: directory / row["name"] for row in rows}
+    return shards
 
 
 def _link(home: Path, directory: Path) -> None:

@@ -52,28 +52,28 @@ class ContextDrafter:
         """See Drafter. A few microseconds a token."""
         text = self._ids
         for token in ids:
-            place = len(text)
+            position = len(text)
             for size, after in zip(SIZES, self._after, strict=True):
-                if place >= size:
-                    after[tuple(text[-size:])] = place
+                if position >= size:
+                    after[tuple(text[-size:])] = position
             text.append(token)
 
     def propose(self, most: int) -> Draft | None:
         """See Drafter. Where the earlier place reaches the end of the text, the guess goes on with itself."""
         text = self._ids
         for size, after in zip(SIZES, self._after, strict=True):
-            place = after.get(tuple(text[-size:])) if len(text) >= size else None
-            if place is not None and most > 0:
-                period = len(text) - place
-                return Draft(tuple(text[place + step % period] for step in range(most)), ("prompt", size))
+            position = after.get(tuple(text[-size:])) if len(text) >= size else None
+            if position is not None and most > 0:
+                period = len(text) - position
+                return Draft(tuple(text[position + step % period] for step in range(most)), ("prompt", size))
         return None
 
 
 class CorpusDrafter:
     """Guesses from the corpus: as the longest end of the text that occurs there most often goes on."""
 
-    def __init__(self, index: Index, longest: int = LONGEST, places: int = PLACES) -> None:
-        self._index, self._longest, self._places = index, longest, places
+    def __init__(self, index: Index, longest: int = LONGEST, occurrences: int = PLACES) -> None:
+        self._index, self._longest, self._places = index, longest, occurrences
         self._ids: list[int] = []
         self._bound = 0  # the longest end of the text that can occur, from what occurred last time
 
@@ -83,17 +83,17 @@ class CorpusDrafter:
         self._bound = min(self._longest, self._bound + len(ids))
 
     def propose(self, most: int) -> Draft | None:
-        """See Drafter. At most `places` occurrences are looked at, spread evenly over all of them."""
+        """See Drafter. Of all occurrences at most `occurrences`, evenly spread, are looked at."""
         if most <= 0 or not self._bound:
             return None
         end = self._ids[-self._longest :]
-        found = self._index.longest_suffix(end, self._bound)
+        suffix = self._index.longest_suffix(end, self._bound)
         # What was matched bounds what can match later only if it was not cut short by `longest` itself.
-        self._bound = found.length
-        if not found.length:
+        self._bound = suffix.length
+        if not suffix.length:
             return None
-        rows, weights = self._continuations(end[len(end) - found.length :], most)
-        return self._vote(rows, weights, found.length) if len(rows) else None
+        rows, weights = self._continuations(end[len(end) - suffix.length :], most)
+        return self._vote(rows, weights, suffix.length) if len(rows) else None
 
     def _continuations(self, run: list[int], length: int) -> tuple[np.ndarray, np.ndarray]:
         """(n, length) int64, -1 past the end of a shard; and (n,) how many occurrences each row stands for."""
@@ -107,9 +107,13 @@ class CorpusDrafter:
             if not count:
                 continue
             chosen = low + np.arange(count) * (high - low) // count
-            places = shard.suffixes[chosen].astype(np.int64)[:, None] + np.arange(len(run), len(run) + length)
-            inside = places < shard.size
-            rows.append(np.where(inside, shard.ids[np.minimum(places, shard.size - 1)].astype(np.int64), -1))
+            positions = shard.suffixes[chosen].astype(np.int64)[:, None] + np.arange(
+                len(run), len(run) + length
+            )
+            inside = positions < shard.size
+            rows.append(
+                np.where(inside, shard.ids[np.minimum(positions, shard.size - 1)].astype(np.int64), -1)
+            )
             weights.append(np.full(count, (high - low) / count))
         if not rows:
             return np.zeros((0, length), dtype=np.int64), np.zeros(0)
@@ -118,8 +122,8 @@ class CorpusDrafter:
     def _vote(self, rows: np.ndarray, weights: np.ndarray, matched: int) -> Draft | None:
         """The likeliest token of each place among the occurrences that went on as guessed so far."""
         total, ids, first = float(weights.sum()), [], 0.0
-        for place in range(rows.shape[1]):
-            column = rows[:, place]
+        for step in range(rows.shape[1]):
+            column = rows[:, step]
             if len(column) == 1 or (column == column[0]).all():
                 token, agree = int(column[0]), float(weights.sum())
             else:

@@ -61,8 +61,8 @@ class Index:
         manifest = read_json(self.directory / "manifest.json")
         try:
             if manifest["format"] != FORMAT:
-                what = f"is an index of format {manifest['format']}; this Textmill reads {FORMAT}"
-                raise DamagedError(what, where=self.directory, advice=AGAIN)
+                message = f"is an index of format {manifest['format']}; this Textmill reads {FORMAT}"
+                raise DamagedError(message, where=self.directory, advice=AGAIN)
             self.vocabulary: int = manifest["vocabulary"]
             self.end: int = manifest["end"]
             self.tokens: int = manifest["tokens"]
@@ -116,34 +116,34 @@ class Index:
             raise ValueError(f"the run holds what is no token id: {error}") from error
 
     def locate(self, run: Run, limit: int | None = None) -> list[Place]:
-        """Where a run occurs, in the order of the corpus; the first `limit` places."""
-        places: list[Place] = []
+        """Where a run occurs, in the order of the corpus; the first `limit` occurrences."""
+        occurrences: list[Place] = []
         for number, shard in enumerate(self.shards):
-            found = self._places(shard, run)
-            left = None if limit is None else limit - len(places)
-            if left is not None and left < len(found):
-                found = np.partition(found, left)[:left] if left else found[:0]
-            found = np.sort(found)
-            owners = self._owners(shard, found, run)
-            places += [
-                self._place(number, int(at), int(owner)) for at, owner in zip(found, owners, strict=True)
+            positions = self._places(shard, run)
+            left = None if limit is None else limit - len(occurrences)
+            if left is not None and left < len(positions):
+                positions = np.partition(positions, left)[:left] if left else positions[:0]
+            positions = np.sort(positions)
+            owners = self._owners(shard, positions, run)
+            occurrences += [
+                self._place(number, int(at), int(owner)) for at, owner in zip(positions, owners, strict=True)
             ]
-        return places
+        return occurrences
 
     def holders(self, run: Run, limit: int | None = None) -> tuple[list[Holder], int]:
         """The documents a run occurs in, in the order of the corpus: the first `limit`, and how many in all."""
         holders: list[Holder] = []
         total = 0
         for number, shard in enumerate(self.shards):
-            found = np.sort(self._places(shard, run))
+            positions = np.sort(self._places(shard, run))
             owners, firsts, counts = np.unique(
-                self._owners(shard, found, run), return_index=True, return_counts=True
+                self._owners(shard, positions, run), return_index=True, return_counts=True
             )
             total += len(owners)
             left = len(owners) if limit is None else max(0, limit - len(holders))
             for owner, first, count in list(zip(owners, firsts, counts, strict=True))[:left]:
-                place = self._place(number, int(found[first]), int(owner))
-                holders.append(Holder(place.document, place.source, int(count), place))
+                occurrence = self._place(number, int(positions[first]), int(owner))
+                holders.append(Holder(occurrence.document, occurrence.source, int(count), occurrence))
         return holders, total
 
     def document_numbers(self, run: Run) -> np.ndarray:
@@ -155,30 +155,32 @@ class Index:
         return np.concatenate(numbers)
 
     def _places(self, shard: Shard, run: Run) -> np.ndarray:
-        """(n,) int64 places of a run in a shard, unsorted; the shard's leading end-of-text only where it leads."""
+        """(n,) int64 positions of a run in a shard, unsorted; the shard's leading end-of-text only where it leads."""
         pattern = self.pattern(run)
         if pattern is None:
             return np.zeros(0, dtype=np.int64)
         low, high = shard.find(pattern)
-        places = shard.suffixes[low:high].astype(np.int64)
-        return places if len(run) > 1 else places[places > 0]
+        positions = shard.suffixes[low:high].astype(np.int64)
+        return positions if len(run) > 1 else positions[positions > 0]
 
-    def _owners(self, shard: Shard, places: np.ndarray, run: Run) -> np.ndarray:
+    def _owners(self, shard: Shard, positions: np.ndarray, run: Run) -> np.ndarray:
         leads = len(run) > 1 and run[0] == self.end
-        return shard.documents_at(places + 1 if leads else places)
+        return shard.documents_at(positions + 1 if leads else positions)
 
     def _place(self, number: int, at: int, owner: int) -> Place:
         shard = self.shards[number]
         token = max(0, at - int(shard.offsets[owner]))
         return Place(shard.document_ids[owner].tobytes().hex(), shard.source(owner), token, number, at)
 
-    def around(self, place: Place, length: int, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids just before and just after a run of `length` tokens at `place`, of the same document, without its end."""
-        shard = self.shards[place.shard]
-        start = place.at + (1 if length > 1 and shard.ids[place.at] == self.end else 0)
+    def around(
+        self, occurrence: Place, length: int, before: int, after: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids just before and after an `occurrence` of a run of `length` tokens, in its document without its end."""
+        shard = self.shards[occurrence.shard]
+        start = occurrence.at + (1 if length > 1 and shard.ids[occurrence.at] == self.end else 0)
         owner = int(shard.documents_at(np.array(start)))
         first, last = int(shard.offsets[owner]), int(shard.offsets[owner + 1]) - 1
-        stop = place.at + length
+        stop = occurrence.at + length
         ahead = shard.ids[max(first, start - before) : start]
         behind = shard.ids[min(stop, last) : min(stop + after, last)]
         return ahead.astype(np.int64), behind.astype(np.int64)
@@ -217,9 +219,9 @@ class Index:
         step = len(ids) if longest is not None else 1  # a bound that was given is most often met
         while unknown - known > 1:
             length = min(known + step, unknown - 1)
-            found = self.count(ids[-length:])
-            if found:
-                known, count, step = length, found, step * 2
+            times = self.count(ids[-length:])
+            if times:
+                known, count, step = length, times, step * 2
             else:
                 unknown, step = length, max(1, (length - known) // 2)
         return Suffix(known, count)

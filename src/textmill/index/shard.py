@@ -82,8 +82,8 @@ class Shard:
 
     def _check_sizes(self, manifest: dict[str, Any]) -> None:
         if manifest["format"] != FORMAT:
-            what = f"is an index of format {manifest['format']}; this Textmill reads {FORMAT}"
-            raise DamagedError(what, where=self.directory, advice=AGAIN)
+            message = f"is an index of format {manifest['format']}; this Textmill reads {FORMAT}"
+            raise DamagedError(message, where=self.directory, advice=AGAIN)
         for name in FILES:
             path, expected = self.directory / name, manifest["files"][name]["bytes"]
             if not path.is_file():
@@ -130,8 +130,8 @@ class Shard:
         low = (first - 1) * SAMPLE + 1 if first else 0
         high = min(self.size, last * SAMPLE)
 
-        def begins(place: int) -> bytes:
-            return text[width * place : width * place + length]
+        def begins(position: int) -> bytes:
+            return text[width * position : width * position + length]
 
         if length > KEY:  # samples[first] may still sort before the pattern, and samples[last - 1] after it
             low = bisect_left(self._order, pattern, low, high, key=begins)
@@ -147,14 +147,14 @@ class Shard:
         if high > low:
             return len(pattern) // self.width
         neighbours = self._order[max(0, low - 1) : low + 1]
-        return max((self._shared(pattern, place) for place in neighbours), default=0)
+        return max((self._shared(pattern, position) for position in neighbours), default=0)
 
-    def _shared(self, pattern: bytes, place: int) -> int:
-        start = place * self.width
+    def _shared(self, pattern: bytes, position: int) -> int:
+        start = position * self.width
         here = self._text[start : start + len(pattern)].ljust(len(pattern), b"\0")
         differ = int.from_bytes(here, "big") ^ int.from_bytes(pattern, "big")
         equal = len(pattern) - (differ.bit_length() + 7) // 8  # bytes
-        return min(equal // self.width, self.size - place)
+        return min(equal // self.width, self.size - position)
 
     def following(self, pattern: bytes) -> tuple[np.ndarray, np.ndarray]:
         """What comes after `pattern`: ids in rising order (K,), and how often each does (K,) int64."""
@@ -180,21 +180,21 @@ class Shard:
             return low + 1 + np.flatnonzero(np.diff(self._after(np.arange(low, high), length)))
         left, right = np.array([low]), np.array([high - 1])
         first, last = self._after(left, length), self._after(right, length)
-        found = []
+        changes = []
         while len(left):
             close = right - left == 1
-            found.append(right[close & (first != last)])
+            changes.append(right[close & (first != last)])
             wide = ~close & (first != last)
             left, right, first, last = left[wide], right[wide], first[wide], last[wide]
             middle = (left + right) // 2
             here = self._after(middle, length)
             left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
             first, last = np.concatenate([first, here]), np.concatenate([here, last])
-        return np.sort(np.concatenate(found))
+        return np.sort(np.concatenate(changes))
 
-    def documents_at(self, places: np.ndarray) -> np.ndarray:
-        """The index of the document each place belongs to; -1 for the leading end-of-text."""
-        return np.searchsorted(self.offsets, places, side="right") - 1
+    def documents_at(self, positions: np.ndarray) -> np.ndarray:
+        """The index of the document each position belongs to; -1 for the leading end-of-text."""
+        return np.searchsorted(self.offsets, positions, side="right") - 1
 
     def source(self, document: int) -> str:
         """Where a document came from."""

@@ -81,10 +81,10 @@ def _extend(index: Index, ids: np.ndarray, start: int, known: int) -> int:
     window = _WINDOW
     while True:
         stop = min(len(ids), known + window)
-        found = start + max(common_length(index, ids[start:stop]), known - start)
-        if found < stop or stop == len(ids):
-            return found
-        known, window = found, window * 2
+        end = start + max(common_length(index, ids[start:stop]), known - start)
+        if end < stop or stop == len(ids):
+            return end
+        known, window = end, window * 2
 
 
 def common_length(index: Index, ids: np.ndarray) -> int:

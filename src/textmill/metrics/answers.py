@@ -42,25 +42,25 @@ def words(text: str) -> list[str]:
     return _ONE_EACH.sub(r" \1 ", normalised(text)).split()
 
 
-def exact(answer: str, given: str) -> bool:
+def exact(answer: str, guess: str) -> bool:
     """Whether both are the same once normalised."""
-    return normalised(answer) == normalised(given)
+    return normalised(answer) == normalised(guess)
 
 
-def f1(answer: str, given: str) -> float:
+def f1(answer: str, guess: str) -> float:
     """F1 of the words of both; of two answers without words 1 (SQuAD 2.0's script; that of 1.1 says 0)."""
-    one, two = words(answer), words(given)
-    if not one or not two:
-        return float(one == two)
-    common = sum((Counter(one) & Counter(two)).values())
-    return 2 * common / (len(one) + len(two))
+    expected, guessed = words(answer), words(guess)
+    if not expected or not guessed:
+        return float(expected == guessed)
+    common = sum((Counter(expected) & Counter(guessed)).values())
+    return 2 * common / (len(expected) + len(guessed))
 
 
 def answered(
-    truth: Sequence[str], given: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
+    truth: Sequence[str], guess: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
 ) -> dict[str, Score]:
     """`answer F1` and `exact match` of answers, one a question. Raises TextmillError when there is none."""
-    pairs = list(zip(truth, given, strict=True))
+    pairs = list(zip(truth, guess, strict=True))
     wholes = np.array([exact(*pair) for pair in pairs])
     parts = np.array([f1(*pair) for pair in pairs])
     options = {"resamples": resamples, "seed": seed, "how": how}

@@ -23,22 +23,22 @@ def token_scores(
     targets: ArrayLike,
     *,
     accuracy: str = "token accuracy",
-    what: str = "token",
+    target: str = "token",
     resamples: int = RESAMPLES,
     seed: int = 0,
     how: str = "",
 ) -> dict[str, Score]:
-    """`nats per {what}` and the accuracy, under the name it is given, of (D,) figures of documents.
+    """`nats per {target}` and the accuracy, under the name it is given, of (D,) figures of documents.
 
     Raises TextmillError when there is no target.
     """
     sums = Sums.of(np.stack([np.asarray(part, np.float64) for part in (nats, hits, targets)], axis=1),
                    resamples=resamples, seed=seed)  # fmt: skip
-    said = accuracy.replace(" ", "-")
+    label = accuracy.replace(" ", "-")
     return {
-        accuracy: sums.score(f"{said}|hits/targets", share(1, 2), how=how),
-        f"nats per {what}": sums.score(
-            f"nats-per-{what.replace(' ', '-')}|nats/targets", share(0, 2), unit="nats/token", how=how
+        accuracy: sums.score(f"{label}|hits/targets", share(1, 2), how=how),
+        f"nats per {target}": sums.score(
+            f"nats-per-{target.replace(' ', '-')}|nats/targets", share(0, 2), unit="nats/token", how=how
         ),
     }
 

@@ -58,8 +58,8 @@ def several_labels(
     Where no label is anybody's or said at all there is no F1, and both are left out.
     """
     parts = {"hit": truth & guess, "missed": truth & ~guess, "false": ~truth & guess}
-    places = {name: np.nonzero(part) for name, part in parts.items()}
-    sums = _sums(len(truth), truth.shape[1], resamples=resamples, seed=seed, **places)
+    indices = {name: np.nonzero(part) for name, part in parts.items()}
+    sums = _sums(len(truth), truth.shape[1], resamples=resamples, seed=seed, **indices)
     exact = proportion(
         "subset-accuracy|texts all right/texts",
         (truth == guess).all(1),
@@ -137,6 +137,6 @@ def confusion(truth: np.ndarray, guess: np.ndarray, labels: Sequence[str]) -> di
     """What was taken for what, and how often: label -> guess -> number. Pairs that never occur are left out."""
     pairs, times = np.unique(np.stack([truth, guess], axis=1), axis=0, return_counts=True)
     table: dict[str, dict[str, int]] = {}
-    for (true, said), number in zip(pairs.tolist(), times.tolist(), strict=True):
-        table.setdefault(labels[true], {})[labels[said]] = number
+    for (true, guessed), number in zip(pairs.tolist(), times.tolist(), strict=True):
+        table.setdefault(labels[true], {})[labels[guessed]] = number
     return table

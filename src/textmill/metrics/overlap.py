@@ -44,7 +44,7 @@ def overlap(
     how: str = "",
 ) -> dict[str, Score]:
     """`BLEU`, `chrF` and `exact match` of outputs, each with one reference. Raises TextmillError when there is none."""
-    same = [one.split() == two.split() for one, two in zip(outputs, references, strict=True)]
+    same = [text.split() == reference.split() for text, reference in zip(outputs, references, strict=True)]
     options: dict[str, Any] = {"resamples": resamples, "seed": seed, "how": how}
     exact = proportion("exact-match|blanks aside", same, **options)
     return {
@@ -68,7 +68,8 @@ def bleu(
     # Sentences are asked for their counts only; `effective_order` keeps sacrebleu from warning of their scores.
     counter = BLEU(tokenize=cut, effective_order=True)
     rows = [
-        _bleu_counts(counter.sentence_score(one, [two])) for one, two in zip(outputs, references, strict=True)
+        _bleu_counts(counter.sentence_score(output, [reference]))
+        for output, reference in zip(outputs, references, strict=True)
     ]
     sums = Sums.of(np.array(rows).reshape(-1, 10), resamples=resamples, seed=seed)
     metric = BLEU(tokenize=cut)
@@ -108,7 +109,7 @@ def chrf(
 ) -> Score:
     """chrF of a corpus, 0 to 100: character n-grams up to 6, recall counting twice as much as precision (chrF2)."""
     CHRF = _sacrebleu().CHRF
-    rows = [chrf_counts(one, two) for one, two in zip(outputs, references, strict=True)]
+    rows = [chrf_counts(output, reference) for output, reference in zip(outputs, references, strict=True)]
     sums = Sums.of(np.array(rows).reshape(-1, 3 * _ORDER), resamples=resamples, seed=seed)
     metric = CHRF(char_order=_ORDER, beta=_BETA)
     metric.corpus_score(list(outputs), [list(references)])
@@ -117,13 +118,13 @@ def chrf(
 
 def chrf_counts(output: str, reference: str) -> list[int]:
     """(18,) for n = 1 … 6: character n-grams of the output, of the reference, and of both; blanks do not count."""
-    one, two = "".join(output.split()), "".join(reference.split())
+    output_text, reference_text = "".join(output.split()), "".join(reference.split())
     counts = []
     for length in range(1, _ORDER + 1):
-        mine, theirs = _ngrams(one, length), _ngrams(two, length)
-        said, there = sum(mine.values()), sum(theirs.values())
+        mine, theirs = _ngrams(output_text, length), _ngrams(reference_text, length)
+        predicted, there = sum(mine.values()), sum(theirs.values())
         # An n-gram longer than the reference could not have been right: sacrebleu does not count it against the output.
-        counts += [said if there else 0, there, sum((mine & theirs).values())]
+        counts += [predicted if there else 0, there, sum((mine & theirs).values())]
     return counts
 
 
@@ -133,10 +134,10 @@ def _ngrams(text: str, length: int) -> Counter[str]:
 
 def chrf_of_counts(sums: np.ndarray) -> np.ndarray:
     """chrF from counts: (S, 18) -> (S,), 0 to 100. Precision and recall are means over the lengths both sides have."""
-    said, there, both = sums.reshape(len(sums), _ORDER, 3).transpose(2, 0, 1)
-    known = (said > 0) & (there > 0)
+    predicted, there, both = sums.reshape(len(sums), _ORDER, 3).transpose(2, 0, 1)
+    known = (predicted > 0) & (there > 0)
     number = np.maximum(known.sum(1), 1)
-    precision = (np.where(known, both, 0) / np.where(known, said, 1)).sum(1) / number
+    precision = (np.where(known, both, 0) / np.where(known, predicted, 1)).sum(1) / number
     recall = (np.where(known, both, 0) / np.where(known, there, 1)).sum(1) / number
     bottom = _BETA**2 * precision + recall
     return 100 * np.where(

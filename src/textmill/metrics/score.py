@@ -137,8 +137,8 @@ class Sums:
             whole = float(value(self.total)[0])
             samples = np.zeros(0) if self.samples is None else value(self.samples)
         if not np.isfinite(whole):
-            said = name.partition("|")[0]
-            raise TextmillError(f"{said} is no number", advice="the model's weights may be damaged")
+            label = name.partition("|")[0]
+            raise TextmillError(f"{label} is no number", advice="the model's weights may be damaged")
         samples = samples[np.isfinite(samples)]
         low, high = percentiles(samples) if len(samples) else (None, None)
         signature = "|".join(filter(None, (name, f"documents:{self.documents}", self.interval, how)))

@@ -50,18 +50,18 @@ def entities(tags: Sequence[str]) -> list[Entity]:
     >>> entities(["B-PER", "I-PER", "O", "I-LOC"])
     [(0, 1, 'PER'), (3, 3, 'LOC')]
     """
-    found: list[Entity] = []
+    spans: list[Entity] = []
     before, kind_before, first = "O", "", 0
-    for place, label in enumerate([*tags, "O"]):
-        given, kind = _split(label)
-        letter = _LETTERS.get(given, "O")
+    for index, label in enumerate([*tags, "O"]):
+        prefix, kind = _split(label)
+        letter = _LETTERS.get(prefix, "O")
         other = kind != kind_before
         if before != "O" and (before in "ES" or (before, letter) in _ENDS or other):
-            found.append((first, place - 1, kind_before))
+            spans.append((first, index - 1, kind_before))
         if letter in "BS" or (before, letter) in _BEGINS or (letter != "O" and other):
-            first = place
+            first = index
         before, kind_before = letter, kind
-    return found
+    return spans
 
 
 def tagged(
@@ -80,11 +80,11 @@ def tagged(
     """
     rows = np.array([_row(*pair, entities_too) for pair in zip(truth, guess, strict=True)]).reshape(-1, 5)
     sums = Sums.of(rows, resamples=resamples, seed=seed)
-    there, said = sums.total[0, 3:]
+    there, predicted = sums.total[0, 3:]
     scores = {}
     for name, bottom, value in (
-        ("entity F1", there + said, lambda sums: 2 * sums[:, 2] / (sums[:, 3] + sums[:, 4])),
-        ("entity precision", said, share(2, 4)),
+        ("entity F1", there + predicted, lambda sums: 2 * sums[:, 2] / (sums[:, 3] + sums[:, 4])),
+        ("entity precision", predicted, share(2, 4)),
         ("entity recall", there, share(2, 3)),
     ):
         if bottom:
@@ -95,29 +95,29 @@ def tagged(
 
 def _row(truth: Sequence[str], guess: Sequence[str], entities_too: bool) -> tuple[int, int, int, int, int]:
     """Words right and words; entities right, there and said."""
-    right = sum(one == two for one, two in zip(truth, guess, strict=True))
+    right = sum(tag == other for tag, other in zip(truth, guess, strict=True))
     if not entities_too:
         return right, len(truth), 0, 0, 0
-    there, said = set(entities(truth)), set(entities(guess))
-    return right, len(truth), len(there & said), len(there), len(said)
+    there, predicted = set(entities(truth)), set(entities(guess))
+    return right, len(truth), len(there & predicted), len(there), len(predicted)
 
 
 def by_type(truth: Sequence[Sequence[str]], guess: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Precision, recall and F1 of each type of entity, by name; None where a ratio has no bottom."""
     right: Counter[str] = Counter()
     there: Counter[str] = Counter()
-    said: Counter[str] = Counter()
-    for one, two in zip(truth, guess, strict=True):
-        true, false = set(entities(one)), set(entities(two))
-        for count, some in ((right, true & false), (there, true), (said, false)):
+    predicted: Counter[str] = Counter()
+    for true_tags, guessed_tags in zip(truth, guess, strict=True):
+        true, false = set(entities(true_tags)), set(entities(guessed_tags))
+        for count, some in ((right, true & false), (there, true), (predicted, false)):
             count.update(kind for _, _, kind in some)
     return [
         {
             "label": kind,
-            "precision": right[kind] / said[kind] if said[kind] else None,
+            "precision": right[kind] / predicted[kind] if predicted[kind] else None,
             "recall": right[kind] / there[kind] if there[kind] else None,
-            "F1": 2 * right[kind] / (there[kind] + said[kind]),
+            "F1": 2 * right[kind] / (there[kind] + predicted[kind]),
             "entities": there[kind],
         }
-        for kind in sorted(there | said)
+        for kind in sorted(there | predicted)
     ]

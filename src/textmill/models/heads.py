@@ -140,8 +140,8 @@ def last_state(states: Tensor, real: Tensor | None) -> Tensor:
     """The state of each row's last real token, with padding on either side: (B, T, D), (B, T) bool -> (B, D)."""
     if real is None:
         return states[:, -1]
-    places = states.shape[1] - 1 - real.flip(1).int().argmax(1)
-    return states[torch.arange(len(states), device=states.device), places]
+    positions = states.shape[1] - 1 - real.flip(1).int().argmax(1)
+    return states[torch.arange(len(states), device=states.device), positions]
 
 
 def mean_state(states: Tensor, real: Tensor | None) -> Tensor:

@@ -162,20 +162,20 @@ class RecurrentEncoderDecoder(OutputLayer, SourceReader[TranslationState]):
         return self._out(attentional), replace(state, states=states)
 
     def _by_token(
-        self, vectors: Tensor, state: TranslationState, real: Tensor | None, told: Tensor | None = None
+        self, vectors: Tensor, state: TranslationState, real: Tensor | None, forced: Tensor | None = None
     ) -> tuple[Tensor, TranslationState]:
         """The same, one token after the other.
 
-        real: (B, T) bool; a row whose token is padding keeps its state. told: (B, T) bool, where the token given is
+        real: (B, T) bool; a row whose token is padding keeps its state. forced: (B, T) bool, where the token itself is
         read, and not the one the model held likeliest before; None: everywhere.
         """
         written, weights = [], []
-        for step, given in enumerate(vectors.unbind(1)):
-            vector = given
-            if told is not None and written:
+        for step, target in enumerate(vectors.unbind(1)):
+            vector = target
+            if forced is not None and written:
                 with torch.no_grad():
                     guess = self.logits(self._out(written[-1])).argmax(-1)
-                vector = torch.where(told[:, step, None], given, self.dropout(self.embedding(guess)))
+                vector = torch.where(forced[:, step, None], target, self.dropout(self.embedding(guess)))
             read = vector if state.fed is None else torch.cat([vector, state.fed], dim=-1)
             query, states = self.decoder(read[:, None], None, state.states)
             attentional, seen = self._aligned(query, state.memory)
@@ -199,11 +199,11 @@ class RecurrentEncoderDecoder(OutputLayer, SourceReader[TranslationState]):
 def _told(batch: Batch, forcing: float) -> Tensor:
     """(B, T) bool, drawn at random: which tokens of the target the decoder reads. The first of each always is."""
     inputs, real = batch.inputs, batch.mask
-    told = torch.rand(inputs.shape, device=inputs.device) < forcing
-    told[:, 0] = True
+    forced = torch.rand(inputs.shape, device=inputs.device) < forcing
+    forced[:, 0] = True
     if real is not None:
-        told[:, 1:] |= ~real[:, :-1]
-    return told
+        forced[:, 1:] |= ~real[:, :-1]
+    return forced
 
 
 def _kept(real: Tensor, after: TranslationState, before: TranslationState) -> TranslationState:

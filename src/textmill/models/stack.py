@@ -169,14 +169,14 @@ class Stack(nn.Module):
         sources: list[Source] | None = None,
     ) -> Tensor:
         x = self._embedded(vectors, bounds[0], extra)
-        asked = mode.current()
-        recomputed = asked.recomputed_blocks - self.blocks_before if torch.is_grad_enabled() else 0
+        current = mode.current()
+        recomputed = current.recomputed_blocks - self.blocks_before if torch.is_grad_enabled() else 0
         for index, block in enumerate(self.blocks):
             source = None if sources is None else sources[index]
             if index < recomputed:
-                x = _recomputed(block, x, bounds[index], source, asked)
+                x = _recomputed(block, x, bounds[index], source, current)
             else:
-                x = block(x, bounds[index], None if cache is None else cache[index], source, asked)
+                x = block(x, bounds[index], None if cache is None else cache[index], source, current)
         return x if self.norm is None else self.norm(x, bounds[0].real)
 
     def _embedded(self, x: Tensor, mask: AttentionMask, extra: Tensor | None) -> Tensor:
@@ -206,11 +206,11 @@ class Stack(nn.Module):
 
 
 def _recomputed(
-    block: nn.Module, x: Tensor, mask: AttentionMask, source: Source | None, asked: Mode
+    block: nn.Module, x: Tensor, mask: AttentionMask, source: Source | None, current: Mode
 ) -> Tensor:
     """What a block makes of x (B, T, D), computed again in the backward pass instead of keeping what that needs.
 
     Who collects attention weights gets those of the first time only.
     """
-    modes = itertools.chain([asked], itertools.repeat(replace(asked, weights=None, source_weights=None)))
+    modes = itertools.chain([current], itertools.repeat(replace(current, weights=None, source_weights=None)))
     return checkpoint(lambda y: block(y, mask, None, source, next(modes)), x, use_reentrant=False)

@@ -111,8 +111,8 @@ def next_tokens(
 
 def across(real: Tensor | None) -> AttentionMask:
     """The mask into a source: every real token of it, (B, S) bool; None when all are."""
-    asked = real is not None and real.device.type == "cpu" and not torch.compiler.is_compiling()
-    if real is None or (asked and bool(real.all())):
+    checkable = real is not None and real.device.type == "cpu" and not torch.compiler.is_compiling()
+    if real is None or (checkable and bool(real.all())):
         return AttentionMask(causal=False)
     return AttentionMask(_seen(real), causal=False)
 
@@ -174,8 +174,8 @@ def _rotation(spec: TransformerSpec, grid: _Grid, positions: Tensor | None) -> t
     rates = position.rotary_frequencies(
         spec.head_width, spec.position.theta, spec.position.scaling, grid.device
     )
-    places = torch.arange(grid.queries, device=grid.device)[None] if positions is None else positions
-    cos, sin = position.rotation(places, rates)
+    query_positions = torch.arange(grid.queries, device=grid.device)[None] if positions is None else positions
+    cos, sin = position.rotation(query_positions, rates)
     scaling = spec.position.scaling
     return (cos * scaling.gain, sin * scaling.gain) if isinstance(scaling, YarnScaling) else (cos, sin)
 

@@ -52,8 +52,8 @@ def sinusoidal(positions: Tensor, width: int, layout: str = "interleaved") -> Te
     positions (…,) int64 -> (…, width) float32, worked out in float64 so that it is the same to the last bit as
     published tables are.
     """
-    places = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
-    angles = positions.double()[..., None] / 10000.0 ** (places / width)
+    features = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
+    angles = positions.double()[..., None] / 10000.0 ** (features / width)
     pair = (angles.sin().float(), angles.cos().float())
     return torch.cat(pair, dim=-1) if layout == "halves" else torch.stack(pair, dim=-1).flatten(-2)
 

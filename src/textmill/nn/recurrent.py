@@ -51,24 +51,24 @@ def cut(real: Tensor | None, documents: Tensor | None, *, exact: bool = True) ->
     if real is None:
         assert documents is not None
         real = torch.ones_like(documents, dtype=torch.bool)
-    places = real.flatten().nonzero().squeeze(1)
-    row = places // real.shape[1]
-    begins = torch.ones_like(places, dtype=torch.bool)
+    positions = real.flatten().nonzero().squeeze(1)
+    row = positions // real.shape[1]
+    begins = torch.ones_like(positions, dtype=torch.bool)
     begins[1:] = row[1:] != row[:-1]
     if documents is not None:
-        document = documents.flatten()[places]
+        document = documents.flatten()[positions]
         begins[1:] |= document[1:] != document[:-1]
     starts = begins.nonzero().squeeze(1)
     run = begins.cumsum(0) - 1
     lengths = torch.bincount(run, minlength=len(starts))
     order = lengths.argsort(descending=True, stable=True)
     rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-    within = torch.arange(len(places), device=places.device) - starts[run]
+    within = torch.arange(len(positions), device=positions.device) - starts[run]
     rows = row[starts]
     ends = torch.ones_like(rows, dtype=torch.bool)
     ends[:-1] = rows[1:] != rows[:-1]
     return Runs(
-        places=places[(within * len(order) + rank[run]).argsort()],
+        places=positions[(within * len(order) + rank[run]).argsort()],
         sizes=torch.bincount(within).cpu(),
         rows=rows[order],
         last=rank[ends],

@@ -20,11 +20,15 @@ def loader(spec: CausalObjective, store: TokenStore, how: Batching) -> Loader:
     return Loader(PACKINGS[how.packing](store, how.sequence), how.batch, how.seed)
 
 
-def measure(given: EvaluationInput) -> EvaluationResult:
+def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Bits per byte, nats per token and perplexity; beside a unigram model and compressors."""
-    store: Any = given.loader.store
-    context = given.recipe.model.context
-    return beside(given, store, *language_model(given.model, store, given.spec, given.reporter, context))
+    store: Any = evaluation.loader.store
+    context = evaluation.recipe.model.context
+    return beside(
+        evaluation,
+        store,
+        *language_model(evaluation.model, store, evaluation.spec, evaluation.reporter, context),
+    )
 
 
 CAUSAL = Objective(

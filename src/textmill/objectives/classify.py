@@ -60,8 +60,8 @@ class ClassifyView(WholeTextView):
         if not self.spec.multiple:
             return torch.tensor([int(value[0]) for value in values]), rows.copy()
         held = np.zeros((len(rows), len(self.store.labels or ())), dtype=np.float32)
-        for place, value in enumerate(values):
-            held[place, value] = 1
+        for index, value in enumerate(values):
+            held[index, value] = 1
         return torch.from_numpy(held), np.broadcast_to(rows[:, None], held.shape).copy()
 
 
@@ -77,8 +77,8 @@ def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     if not targets.is_floating_point():
         return cross_entropy(logits, targets), (targets != IGNORE).sum()
     known = ~targets.isnan()
-    asked = targets[known].to(logits.dtype)
-    return F.binary_cross_entropy_with_logits(logits[known], asked, reduction="sum"), known.sum()
+    wanted = targets[known].to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits[known], wanted, reduction="sum"), known.sum()
 
 
 @torch.no_grad()
@@ -95,20 +95,20 @@ def show(batch: Batch, row: int) -> ShownRow:
     target = batch.targets[row]
     label = None if target.dim() == 0 and int(target) == IGNORE else target.tolist()
     if isinstance(label, list):  # 0 or 1 for each label
-        label = tuple(place for place, held in enumerate(label) if held == 1)
+        label = tuple(number for number, held in enumerate(label) if held == 1)
     return ShownRow([token for _, token in tokens_read(batch, row)], label=label)
 
 
-def measure(given: EvaluationInput) -> EvaluationResult:
+def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Labels of whole texts; the baseline always says the commonest label of the training part."""
-    records, guess, truth = predictions(given, predict)
-    names = given.loader.store.labels
-    held = np.bincount(given.data.store("train").fields["value"][0], minlength=len(names))
+    records, guess, truth = predictions(evaluation, predict)
+    names = evaluation.loader.store.labels
+    held = np.bincount(evaluation.data.store("train").fields["value"][0], minlength=len(names))
     common = int(held.argmax())
     baseline = f"always {names[common]!r}"
     if truth.ndim == 1:
         scores, beside = (
-            labels.one_label(truth, side, len(names), **given.options)
+            labels.one_label(truth, side, len(names), **evaluation.options)
             for side in (guess, np.full_like(truth, common))
         )
         counts = labels.counts_of_one(truth, guess, len(names))
@@ -117,13 +117,13 @@ def measure(given: EvaluationInput) -> EvaluationResult:
         truth, always = truth > 0.5, np.zeros(truth.shape, dtype=bool)
         always[:, common] = True
         scores, beside = (
-            labels.several_labels(truth, side, **given.options, how="a label is said from 0.5")
+            labels.several_labels(truth, side, **evaluation.options, how="a label is said from 0.5")
             for side in (guess, always)
         )
         counts = ((truth & guess).sum(0), (truth & ~guess).sum(0), (~truth & guess).sum(0))
         more = {}
     more |= {"by_label": labels.by_label(names, *counts)}
-    return result_of_records(given, records, scores, {baseline: beside}, truth.size, more)
+    return result_of_records(evaluation, records, scores, {baseline: beside}, truth.size, more)
 
 
 CLASSIFY = Objective(

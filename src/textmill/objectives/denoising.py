@@ -52,11 +52,11 @@ class _Denoising:
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """The rows of a share. All rows of the batch are made, since the longest decides how wide it is."""
         own = noise.row_keys(keys, rows)
-        pairs = [self.pair(int(row), own[place : place + 1]) for place, row in enumerate(rows)]
+        pairs = [self.pair(int(row), own[index : index + 1]) for index, row in enumerate(rows)]
         batch, owners = pair_batch(pairs, self.tokens.start, self.tokens.pad, share)
-        found = [self._documents(row) for row in rows[share].tolist()]
-        places = np.repeat(np.arange(len(found)), [len(documents) for documents in found])
-        return Viewed(batch, owners, np.stack([places, np.concatenate(found)], axis=1))
+        read = [self._documents(row) for row in rows[share].tolist()]
+        numbers = np.repeat(np.arange(len(read)), [len(documents) for documents in read])
+        return Viewed(batch, owners, np.stack([numbers, np.concatenate(read)], axis=1))
 
     def pair(self, row: int, key: np.ndarray) -> Pair:
         """Source and target of a row. key: (1,) uint64, of this row in this epoch."""
@@ -82,9 +82,9 @@ class _Denoising:
 
     def _text(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(n,) ids of a piece, (n,) the document of each, (m,) where its ordinary tokens stand in it."""
-        places = self.pieces.places(row)
-        ids = self.store.ids[places[0] : places[-1] + 1].astype(np.int64)
-        return ids, self.store.documents_at(places), np.flatnonzero(~self.tokens.special[ids])
+        positions = self.pieces.places(row)
+        ids = self.store.ids[positions[0] : positions[-1] + 1].astype(np.int64)
+        return ids, self.store.documents_at(positions), np.flatnonzero(~self.tokens.special[ids])
 
     def _framed(self, ids: np.ndarray) -> np.ndarray:
         """A source as the encoder reads it; a text that ends as `tail` does has its end already."""
@@ -156,8 +156,8 @@ class SpansView(_Denoising):
         run = np.cumsum(_begins(hidden)) - 1
         # Special tokens may part runs into more than there are sentinels, or room, for: the rest is not hidden.
         hidden &= run < min(len(self._sentinels) - 1, self.sequence - 2 - int(hidden.sum()))
-        source, target, places = corrupted(ids, hidden, self._sentinels, self.tokens.end)
-        return Pair(self._framed(source), target, documents[places])
+        source, target, positions = corrupted(ids, hidden, self._sentinels, self.tokens.end)
+        return Pair(self._framed(source), target, documents[positions])
 
 
 def corrupted(
@@ -171,9 +171,9 @@ def corrupted(
     source[starts] = sentinels[: len(first)]
     before = np.searchsorted(inside, first)  # a run's sentinel stands before its first token
     target = np.insert(ids[inside], before, sentinels[: len(first)])
-    places = np.insert(inside, before, first)
+    positions = np.insert(inside, before, first)
     target = np.concatenate([target, [sentinels[len(first)], end]])
-    return source[~hidden | starts], target, np.concatenate([places, [len(ids) - 1] * 2])
+    return source[~hidden | starts], target, np.concatenate([positions, [len(ids) - 1] * 2])
 
 
 class ContinueView(_Denoising):
@@ -227,22 +227,24 @@ def loader_of(view: Callable[..., Any]) -> Callable[[Any, TokenStore, Batching],
     return loader
 
 
-def denoised(given: EvaluationInput) -> EvaluationResult:
+def denoised(evaluation: EvaluationInput) -> EvaluationResult:
     """Nats per token and accuracy of the target where its beginning is known; beside a unigram model of targets."""
-    spec: Any = given.recipe.objective
-    how = f"{spec.kind}|share:{spec.share:g}|span:{spec.span:g}|sequence:{given.recipe.sequence}"
-    found = guessed(given, "token accuracy", "token", how)
+    spec: Any = evaluation.recipe.objective
+    how = f"{spec.kind}|share:{spec.share:g}|span:{spec.span:g}|sequence:{evaluation.recipe.sequence}"
+    result = guessed(evaluation, "token accuracy", "token", how)
     return replace(
-        found, scores=dict(sorted(found.scores.items(), key=lambda item: item[0] != "nats per token"))
+        result, scores=dict(sorted(result.scores.items(), key=lambda item: item[0] != "nats per token"))
     )
 
 
-def continued(given: EvaluationInput) -> EvaluationResult:
+def continued(evaluation: EvaluationInput) -> EvaluationResult:
     """Bits per byte of each half of a text from the half before it; beside a unigram model and compressors."""
-    store: Any = given.loader.store
-    batches = given.loader.evaluation(given.rows, tokens=given.spec.tokens)
-    how = f"halves of {given.recipe.sequence}"
-    return beside(given, store, *bits(given.model, batches, store, given.spec, given.reporter, how))
+    store: Any = evaluation.loader.store
+    batches = evaluation.loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens)
+    how = f"halves of {evaluation.recipe.sequence}"
+    return beside(
+        evaluation, store, *bits(evaluation.model, batches, store, evaluation.spec, evaluation.reporter, how)
+    )
 
 
 _DENOISES = Purpose(

@@ -76,7 +76,7 @@ class EvaluationInput:
         """The documents that records (n,), rising, of the part that is scored were made of."""
         wanted = set(records.tolist())
         every = enumerate(self.data.documents(self.spec.part))
-        return [document for place, document in every if place in wanted]
+        return [document for index, document in every if index in wanted]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +100,9 @@ class EvaluationResult:
         """The name of the score that decides."""
         return next(iter(self.scores))
 
-    def with_baselines(self, found: Mapping[str, Mapping[str, Score]]) -> EvaluationResult:
+    def with_baselines(self, baselines: Mapping[str, Mapping[str, Score]]) -> EvaluationResult:
         """The same with these baselines."""
-        return dataclasses.replace(self, baselines=found)
+        return dataclasses.replace(self, baselines=baselines)
 
     def plain(self) -> dict[str, Any]:
         """For report.json: `table` holds the headline of the model and of its baselines, `details` every score."""
@@ -133,26 +133,26 @@ class Rows(Scored):
     rows: np.ndarray
 
 
-def record_batches(given: EvaluationInput) -> Iterator[Rows]:
+def record_batches(evaluation: EvaluationInput) -> Iterator[Rows]:
     """The records that are scored in batches of rows of nearly equal length, the same on every call.
 
     A sample (`evaluation.tokens`) is of whole records: those that are cut into several rows want all of them.
     """
-    view = given.loader.view
+    view = evaluation.loader.view
     sizes = np.bincount(view.record, view.sizes(), len(view.store)).astype(np.int64)
-    rows = np.flatnonzero(np.isin(view.record, sample(sizes, given.spec.tokens)))
+    rows = np.flatnonzero(np.isin(view.record, sample(sizes, evaluation.spec.tokens)))
     targets, sources = view.lengths()
     rows = rows[np.lexsort((sources[rows], targets[rows]))]
     fixed = np.uint64(key("evaluation"))
-    for start in range(0, len(rows), given.rows):
-        numbers = rows[start : start + given.rows]
+    for start in range(0, len(rows), evaluation.rows):
+        numbers = rows[start : start + evaluation.rows]
         made = view.make(numbers, np.full(len(numbers), fixed, dtype=np.uint64))
         yield Rows(made.batch, torch.from_numpy(made.owners), numbers)
-        given.reporter.progress("scoring", min(start + given.rows, len(rows)), len(rows), "rows")
+        evaluation.reporter.progress("scoring", min(start + evaluation.rows, len(rows)), len(rows), "rows")
 
 
 def result_of_records(
-    given: EvaluationInput,
+    evaluation: EvaluationInput,
     records: np.ndarray,
     scores: Mapping[str, Score],
     baselines: Mapping[str, Mapping[str, Score]],
@@ -160,18 +160,18 @@ def result_of_records(
     more: Mapping[str, Any] | None = None,
 ) -> EvaluationResult:
     """The result of scoring records (n,), with the bytes of their texts."""
-    size = int(given.loader.store.bytes[records].sum())
+    size = int(evaluation.loader.store.bytes[records].sum())
     return EvaluationResult(scores, baselines, len(records), targets, size, more or {})
 
 
 def predictions(
-    given: EvaluationInput, predict: Callable[[Any, Batch], Tensor]
+    evaluation: EvaluationInput, predict: Callable[[Any, Batch], Tensor]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n,) records, rising, and what the model says of each, and what is true, (n,) or (n, C) in that order."""
     records, guess, truth = [], [], []
-    for batch in record_batches(given):
-        records.append(given.loader.view.record[batch.rows])
-        guess.append(predict(given.model, batch.batch).numpy())
+    for batch in record_batches(evaluation):
+        records.append(evaluation.loader.view.record[batch.rows])
+        guess.append(predict(evaluation.model, batch.batch).numpy())
         truth.append(batch.batch.targets.numpy())
     order = np.concatenate(records).argsort()
     sides = (np.concatenate(side)[order] for side in (records, guess, truth))

@@ -156,8 +156,8 @@ def _head_parameters(model: Model, hidden: Tensor) -> list[Tensor]:
     parameters = [weight for weight in model.parameters() if weight.requires_grad]
     if not probe.requires_grad:
         return []
-    found = torch.autograd.grad(probe, parameters, allow_unused=True)
-    return [weight for weight, gradient in zip(parameters, found, strict=True) if gradient is not None]
+    gradients = torch.autograd.grad(probe, parameters, allow_unused=True)
+    return [weight for weight, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
 
 
 class _Chunked(torch.autograd.Function):

@@ -166,18 +166,18 @@ class NextSentenceView:
         for epoch in np.unique(keys):
             here = keys == epoch
             second[here] = self.seconds(rows[here], int(epoch))
-        places = np.full((len(rows), self.sequence), NOWHERE, dtype=np.int64)
-        ids = np.full(places.shape, self.tokens.pad, dtype=np.int64)
-        segments = np.zeros(places.shape, dtype=np.int64)
-        real = np.zeros(places.shape, dtype=bool)
-        for place, (one, two) in enumerate(zip(rows.tolist(), second.tolist(), strict=True)):
-            self._row(one, two, ids[place], places[place], segments[place], real[place])
-        free = places != NOWHERE
-        ids[free] = self.store.ids[places[free]]
+        positions = np.full((len(rows), self.sequence), NOWHERE, dtype=np.int64)
+        ids = np.full(positions.shape, self.tokens.pad, dtype=np.int64)
+        segments = np.zeros(positions.shape, dtype=np.int64)
+        real = np.zeros(positions.shape, dtype=bool)
+        for row, (own, other) in enumerate(zip(rows.tolist(), second.tolist(), strict=True)):
+            self._row(own, other, ids[row], positions[row], segments[row], real[row])
+        free = positions != NOWHERE
+        ids[free] = self.store.ids[positions[free]]
         inputs, targets = hide(
             self.spec, self.tokens, ids, free & ~self.tokens.special[ids], noise.row_keys(keys, rows)
         )
-        documents = self.store.documents_at(np.maximum(places, 0))
+        documents = self.store.documents_at(np.maximum(positions, 0))
         batch = Batch(
             inputs=torch.from_numpy(inputs),
             targets=torch.from_numpy(targets),
@@ -189,25 +189,25 @@ class NextSentenceView:
 
     def _row(
         self,
-        one: int,
-        two: int,
+        own: int,
+        other: int,
         ids: np.ndarray,
-        places: np.ndarray,
+        positions: np.ndarray,
         segments: np.ndarray,
         real: np.ndarray,
     ) -> None:
         """Fill one row: special tokens, the place of every other, segments, and which are real."""
         lead = len(self.tokens.lead)
-        head = int(-(-self._sizes[one] // 2))
-        skipped = int(-(-self._sizes[two] // 2))
-        tail = int(self._sizes[two]) - skipped
+        head = int(-(-self._sizes[own] // 2))
+        skipped = int(-(-self._sizes[other] // 2))
+        tail = int(self._sizes[other]) - skipped
         middle = lead + head
         after = middle + 1 + tail
         ids[:lead] = self.tokens.lead
         ids[[middle, after]] = self.separator
-        places[lead:middle] = np.arange(self._begins[one], self._begins[one] + head)
-        places[middle + 1 : after] = np.arange(
-            self._begins[two] + skipped, self._begins[two] + self._sizes[two]
+        positions[lead:middle] = np.arange(self._begins[own], self._begins[own] + head)
+        positions[middle + 1 : after] = np.arange(
+            self._begins[other] + skipped, self._begins[other] + self._sizes[other]
         )
         segments[middle + 1 : after + 1] = 1
         real[: after + 1] = True
@@ -271,17 +271,21 @@ def loss(
 
 def losses(spec: MaskedObjective, *, sequence: int, chunk: int | None = None) -> Losses:
     """The loss, with the weight of a next-sentence decision in rows of so many tokens."""
-    one = functools.partial(loss, chunk=chunk, sentence_weight=spec.share * sequence)
-    return Losses(one, one, count_targets)
+    weighted = functools.partial(loss, chunk=chunk, sentence_weight=spec.share * sequence)
+    return Losses(weighted, weighted, count_targets)
 
 
-def measure(given: EvaluationInput) -> EvaluationResult:
+def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Masked accuracy, nats per hidden token, next-sentence accuracy where that was learnt; beside a unigram model."""
-    sentences, spec = _Sentences(given.model), given.recipe.objective
+    sentences, spec = _Sentences(evaluation.model), evaluation.recipe.objective
     assert isinstance(spec, MaskedObjective)
-    how = f"share:{spec.share:g}|sequence:{given.recipe.sequence}"
-    found = guessed(given, "masked accuracy", "hidden token", how, sentences.look)
-    return found if not sentences.right else replace(found, scores={**found.scores, **sentences.score(given)})
+    how = f"share:{spec.share:g}|sequence:{evaluation.recipe.sequence}"
+    result = guessed(evaluation, "masked accuracy", "hidden token", how, sentences.look)
+    return (
+        result
+        if not sentences.right
+        else replace(result, scores={**result.scores, **sentences.score(evaluation)})
+    )
 
 
 class _Sentences:
@@ -304,13 +308,15 @@ class _Sentences:
         self.right.append(right[kept].numpy())
         self.owners.append(first[kept].numpy())
 
-    def score(self, given: EvaluationInput) -> dict[str, Score]:
+    def score(self, evaluation: EvaluationInput) -> dict[str, Score]:
         """The share of right decisions; documents are resampled."""
         _, owner = np.unique(np.concatenate(self.owners), return_inverse=True)
         columns = np.stack([np.bincount(owner, np.concatenate(self.right)), np.bincount(owner)], axis=1)
         name = "next-sentence accuracy"
         return {
-            name: Sums.of(columns, **given.options).score("next-sentence-accuracy|right/rows", share(0, 1))
+            name: Sums.of(columns, **evaluation.options).score(
+                "next-sentence-accuracy|right/rows", share(0, 1)
+            )
         }
 
 

@@ -97,28 +97,28 @@ def teacher_forcing(spec: PairsObjective, step: int, steps: int) -> float:
     return 1 - 1 / (1 + forcing.k * math.exp(-step / forcing.k))
 
 
-def measure(given: EvaluationInput) -> EvaluationResult:
+def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """BLEU, chrF and exact matches of what is written, nats and accuracy where the target so far is given.
 
     The baseline hands the source back. References are the corpus' own texts, not what became of them as tokens.
     """
-    loader, objective = given.loader, given.recipe.objective
+    loader, objective = evaluation.loader, evaluation.recipe.objective
     assert isinstance(objective, PairsObjective)
-    nats, hits, targets = score_guesses(given.model, record_batches(given), len(loader.store))
+    nats, hits, targets = score_guesses(evaluation.model, record_batches(evaluation), len(loader.store))
     records = np.flatnonzero(targets)
-    documents = given.documents(records)
+    documents = evaluation.documents(records)
     sources, references = ([document.texts[role] for document in documents] for role in objective.roles)
-    spec = settled(given.recipe.generation)
-    outputs = written(given, _prompts(given, records), spec)
-    scores = overlap.overlap(outputs, references, how=described(spec), **given.options)
-    copied = overlap.overlap(sources, references, how="copied", **given.options)
-    told = guesses.token_scores(nats[records], hits[records], targets[records], **given.options)
+    spec = settled(evaluation.recipe.generation)
+    outputs = written(evaluation, _prompts(evaluation, records), spec)
+    scores = overlap.overlap(outputs, references, how=described(spec), **evaluation.options)
+    copied = overlap.overlap(sources, references, how="copied", **evaluation.options)
+    by_token = guesses.token_scores(nats[records], hits[records], targets[records], **evaluation.options)
     examples = [
         {"source": source, "reference": reference, "output": output}
         for source, reference, output in zip(sources[:EXAMPLES], references, outputs, strict=False)
     ]
     return EvaluationResult(
-        {**scores, **dict(reversed(told.items()))},
+        {**scores, **dict(reversed(by_token.items()))},
         {"the source": copied},
         len(records),
         int(targets.sum()),
@@ -146,38 +146,38 @@ def described(spec: GenerationSpec) -> str:
     return f"{way}|tokens:{spec.tokens}"
 
 
-def written(given: EvaluationInput, prompts: Sequence[Prompt], spec: GenerationSpec) -> list[str]:
+def written(evaluation: EvaluationInput, prompts: Sequence[Prompt], spec: GenerationSpec) -> list[str]:
     """The best answer to each prompt, as text. Sources of like length are read together."""
     texts = [""] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place].source or ()))
-    model, tokenizer = given.model, given.data.tokenizer
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].source or ()))
+    model, tokenizer = evaluation.model, evaluation.data.tokenizer
     assert isinstance(model, Generator)
     for start in range(0, len(order), _TOGETHER):
-        places = order[start : start + _TOGETHER]
-        found = answers(
+        indices = order[start : start + _TOGETHER]
+        hypotheses = answers(
             model,
-            [prompts[place] for place in places],
+            [prompts[index] for index in indices],
             spec,
             ends=tokenizer.ends,
             decoder=tokenizer.stream,
         )
-        for place, (best, *_) in zip(places, found, strict=True):
-            texts[place] = whole(tokenizer.stream(), best.ids, spec.stop)
-        given.reporter.progress("writing", start + len(places), len(order), "texts")
+        for index, (best, *_) in zip(indices, hypotheses, strict=True):
+            texts[index] = whole(tokenizer.stream(), best.ids, spec.stop)
+        evaluation.reporter.progress("writing", start + len(indices), len(order), "texts")
     return texts
 
 
-def _prompts(given: EvaluationInput, records: np.ndarray) -> list[Prompt]:
+def _prompts(evaluation: EvaluationInput, records: np.ndarray) -> list[Prompt]:
     """What each record's target is written from: the start and the source, as they were read in training."""
-    found: dict[int, Prompt] = {}
-    for batch in record_batches(given):
+    prompts: dict[int, Prompt] = {}
+    for batch in record_batches(evaluation):
         read = batch.batch
         assert read.source is not None
-        for place, record in enumerate(given.loader.view.record[batch.rows].tolist()):
-            source = read.source[place]
-            real = source if read.source_mask is None else source[read.source_mask[place]]
-            found[record] = Prompt([int(read.inputs[place, 0])], real.tolist())
-    return [found[record] for record in records.tolist()]
+        for row, record in enumerate(evaluation.loader.view.record[batch.rows].tolist()):
+            source = read.source[row]
+            real = source if read.source_mask is None else source[read.source_mask[row]]
+            prompts[record] = Prompt([int(read.inputs[row, 0])], real.tolist())
+    return [prompts[record] for record in records.tolist()]
 
 
 PAIRS = Objective(

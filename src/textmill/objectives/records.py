@@ -153,4 +153,4 @@ def words_as_read(words: list[str], tokenizer: Any) -> list[str]:
     other. Who tags text must encode it in the same way."""
     if not lossless(tokenizer):
         return words
-    return [word if place == 0 else f" {word}" for place, word in enumerate(words)]
+    return [word if index == 0 else f" {word}" for index, word in enumerate(words)]

@@ -77,15 +77,15 @@ def show(batch: Batch, row: int) -> ShownRow:
     return ShownRow([token for _, token in tokens_read(batch, row)], label=tuple(batch.targets[row].tolist()))
 
 
-def measure(given: EvaluationInput) -> EvaluationResult:
+def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Numbers of whole texts; the baseline always says the mean of the training part."""
-    records, guess, truth = predictions(given, predict)
-    mean = float(given.data.store("train").fields["value"][0].mean())
+    records, guess, truth = predictions(evaluation, predict)
+    mean = float(evaluation.data.store("train").fields["value"][0].mean())
     scores, beside = (
-        numbers.regression(truth.ravel(), side.ravel(), **given.options)
+        numbers.regression(truth.ravel(), side.ravel(), **evaluation.options)
         for side in (guess, np.full_like(truth, mean))
     )
-    return result_of_records(given, records, scores, {"the training mean": beside}, truth.size)
+    return result_of_records(evaluation, records, scores, {"the training mean": beside}, truth.size)
 
 
 REGRESS = Objective(

@@ -46,14 +46,14 @@ def of_tokens(batch: Batch, row: int) -> ShownRow:
     """
     targets, tokens = batch.targets[row].tolist(), []
     reads = tokens_read(batch, row)
-    documents = {place: token.document for place, token in reads}
-    for place, token in reads:
-        before = place - 1
+    documents = {position: token.document for position, token in reads}
+    for position, token in reads:
+        before = position - 1
         learnt = targets[before] == token.id and documents.get(before, _NONE) == token.document
-        tokens.append(replace(token, bears_loss=place > 0 and learnt))
-        goes_on = documents.get(place + 1, _NONE) == token.document
-        if not goes_on and targets[place] != IGNORE:  # the last target of a document is no input
-            tokens.append(ShownToken(targets[place], True, token.document))
+        tokens.append(replace(token, bears_loss=position > 0 and learnt))
+        goes_on = documents.get(position + 1, _NONE) == token.document
+        if not goes_on and targets[position] != IGNORE:  # the last target of a document is no input
+            tokens.append(ShownToken(targets[position], True, token.document))
     return ShownRow(tokens)
 
 
@@ -61,8 +61,8 @@ def in_place(batch: Batch, row: int) -> ShownRow:
     """Targets that stand where their token is: hidden tokens, tags."""
     targets = batch.targets[row].tolist()
     tokens = [
-        replace(token, bears_loss=True, target=targets[place]) if targets[place] != IGNORE else token
-        for place, token in tokens_read(batch, row)
+        replace(token, bears_loss=True, target=targets[position]) if targets[position] != IGNORE else token
+        for position, token in tokens_read(batch, row)
     ]
     return ShownRow(tokens, label=None if batch.labels is None else int(batch.labels[row]))
 
@@ -73,11 +73,11 @@ def of_pairs(batch: Batch, row: int) -> ShownRow:
     source = batch.source[row].tolist()
     real = [True] * len(source) if batch.source_mask is None else batch.source_mask[row].tolist()
     inputs, targets = batch.inputs[row].tolist(), batch.targets[row].tolist()
-    places = [place for place, _ in tokens_read(batch, row)]
-    tokens = [ShownToken(inputs[place], False) for place in places[:1]]
-    for place, following in zip(places, [*places[1:], None], strict=True):
-        if targets[place] != IGNORE:
-            tokens.append(ShownToken(targets[place], True))
+    positions = [position for position, _ in tokens_read(batch, row)]
+    tokens = [ShownToken(inputs[position], False) for position in positions[:1]]
+    for position, following in zip(positions, [*positions[1:], None], strict=True):
+        if targets[position] != IGNORE:
+            tokens.append(ShownToken(targets[position], True))
         elif following is not None:  # it is read, but was not to be said
             tokens.append(ShownToken(inputs[following], False))
     return ShownRow(
@@ -86,7 +86,7 @@ def of_pairs(batch: Batch, row: int) -> ShownRow:
 
 
 def tokens_read(batch: Batch, row: int) -> list[tuple[int, ShownToken]]:
-    """(place, token) of what a row reads, padding left out."""
+    """(position, token) of what a row reads, padding left out."""
     inputs = batch.inputs[row].tolist()
     real = [True] * len(inputs) if batch.mask is None else batch.mask[row].tolist()
     documents: list[int | None] = [None] * len(inputs)
@@ -96,9 +96,9 @@ def tokens_read(batch: Batch, row: int) -> list[tuple[int, ShownToken]]:
     if batch.segments is not None:
         segments = list(batch.segments[row].tolist())
     return [
-        (place, ShownToken(inputs[place], False, documents[place], None, segments[place]))
-        for place in range(len(inputs))
-        if real[place]
+        (position, ShownToken(inputs[position], False, documents[position], None, segments[position]))
+        for position in range(len(inputs))
+        if real[position]
     ]
 
 

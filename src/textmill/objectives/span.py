@@ -51,22 +51,22 @@ class SpanReader(Reader):
         if answer is None or not answer.strip():
             return f"no {spec.answer}"
         answer = answer.strip()
-        place = text.find(answer)
-        if place < 0:
+        offset = text.find(answer)
+        if offset < 0:
             return f"the {spec.answer} does not stand in the {spec.passage}"
-        parts = [] if lossless(self.tokenizer) else [text[:place], answer, text[place + len(answer) :]]
+        parts = [] if lossless(self.tokenizer) else [text[:offset], answer, text[offset + len(answer) :]]
 
         def finish(ids: list[np.ndarray]) -> Record | str:
-            span = self._by_bytes(ids[0], text, place, answer) if not parts else _by_parts(ids[0], ids[2:])
+            span = self._by_bytes(ids[0], text, offset, answer) if not parts else _by_parts(ids[0], ids[2:])
             if span is None or not len(ids[1]):
                 return f"the {spec.answer} is not made of whole tokens"
             return Record({"text": ids[0], "question": ids[1], "value": np.array(span)}, size(answer))
 
         return [text, question, *parts], finish
 
-    def _by_bytes(self, ids: np.ndarray, text: str, place: int, answer: str) -> tuple[int, int]:
+    def _by_bytes(self, ids: np.ndarray, text: str, offset: int, answer: str) -> tuple[int, int]:
         """The tokens that hold any byte of the answer."""
-        start = size(text[:place])
+        start = size(text[:offset])
         ends = np.cumsum([len(self.tokenizer.token_bytes(int(token))) for token in ids])
         return (
             int(np.searchsorted(ends, start, side="right")),
@@ -119,9 +119,11 @@ class SpanView(TextView):
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """As wide as the whole batch. Segment 1 is the text and `tail`; answers lie in the text."""
         made, rows = super().make(rows, keys, share), rows[share]
-        places, start = np.arange(made.batch.inputs.shape[1]), self.text_at(rows)[:, None]
+        positions, start = np.arange(made.batch.inputs.shape[1]), self.text_at(rows)[:, None]
         end = start + (self.ends - self.begins)[rows][:, None]
-        text, second = ((places >= start) & (places < stop) for stop in (end, end + len(self.tokens.tail)))
+        text, second = (
+            (positions >= start) & (positions < stop) for stop in (end, end + len(self.tokens.tail))
+        )
         batch = replace(
             made.batch,
             segments=torch.from_numpy(second.astype(np.int64)),
@@ -192,42 +194,42 @@ def show(batch: Batch, row: int) -> ShownRow:
     """Question and text, and the places of the answer."""
     first, last = batch.targets[row].tolist()
     read = tokens_read(batch, row)
-    tokens = [replace(token, bears_loss=first <= place <= last) for place, token in read]
-    where = {place: number for number, (place, _) in enumerate(read)}
+    tokens = [replace(token, bears_loss=first <= position <= last) for position, token in read]
+    where = {position: number for number, (position, _) in enumerate(read)}
     known = first in where and last in where
     return ShownRow(tokens, label=(where[first], where[last]) if known else None)
 
 
-def measure(given: EvaluationInput) -> EvaluationResult:
+def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Stretches of texts that answer questions; the baseline says the text's first tokens, as many as usual."""
-    store, objective = given.loader.store, given.recipe.objective
+    store, objective = evaluation.loader.store, evaluation.recipe.objective
     assert isinstance(objective, SpanObjective)
     best: dict[int, tuple[float, int, int]] = {}
-    for batch in record_batches(given):
-        spans, view = predict(given.model, batch.batch), given.loader.view
+    for batch in record_batches(evaluation):
+        spans, view = predict(evaluation.model, batch.batch), evaluation.loader.view
         to_text = torch.from_numpy(view.begins[batch.rows] - view.text_at(batch.rows))
         columns = view.record[batch.rows], spans.odds, spans.first + to_text, spans.last + to_text
-        for record, *found in zip(*(column.tolist() for column in columns), strict=True):
-            best[record] = max(best.get(record, tuple(found)), tuple(found))
+        for record, *candidate in zip(*(column.tolist() for column in columns), strict=True):
+            best[record] = max(best.get(record, tuple(candidate)), tuple(candidate))
     chosen = np.array(sorted(best))
     texts = [store.field("text", record) for record in chosen.tolist()]
-    places = [best[record][1:] for record in chosen.tolist()]
-    said = [
-        given.data.tokenizer.decode(text[first : last + 1])
-        for text, (first, last) in zip(texts, places, strict=True)
+    bounds = [best[record][1:] for record in chosen.tolist()]
+    predicted = [
+        evaluation.data.tokenizer.decode(text[first : last + 1])
+        for text, (first, last) in zip(texts, bounds, strict=True)
     ]
-    spans = given.data.store("train").fields["value"][0].reshape(-1, 2)
+    spans = evaluation.data.store("train").fields["value"][0].reshape(-1, 2)
     usual = int(np.median(spans[:, 1] - spans[:, 0] + 1))
-    opening = [given.data.tokenizer.decode(text[:usual]) for text in texts]
-    documents = given.documents(chosen)
+    opening = [evaluation.data.tokenizer.decode(text[:usual]) for text in texts]
+    documents = evaluation.documents(chosen)
     truth = [document.texts[objective.answer].strip() for document in documents]
-    scores, beside = (answers.answered(truth, side, **given.options) for side in (said, opening))
+    scores, beside = (answers.answered(truth, side, **evaluation.options) for side in (predicted, opening))
     examples = [
         {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
-        for document, true, answer in zip(documents[:EXAMPLES], truth, said, strict=False)
+        for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)
     ]
     baselines = {f"the first {usual} tokens": beside}
-    return result_of_records(given, chosen, scores, baselines, len(chosen), {"examples": examples})
+    return result_of_records(evaluation, chosen, scores, baselines, len(chosen), {"examples": examples})
 
 
 SPAN = Objective(

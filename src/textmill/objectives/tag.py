@@ -140,48 +140,49 @@ def predict(model: Model, batch: Batch) -> Tensor:
     if words is None:
         words = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
     assert isinstance(model, Headed)
-    said = logits.argmax(-1) if model.head.crf is None else model.head.crf.best(logits, words)
-    return torch.where(words, said, IGNORE)
+    best = logits.argmax(-1) if model.head.crf is None else model.head.crf.best(logits, words)
+    return torch.where(words, best, IGNORE)
 
 
-def measure(given: EvaluationInput) -> EvaluationResult:
+def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Tags of words, and the entities they mark; the baseline always says the commonest tag of the training part."""
-    store, view = given.loader.store, given.loader.view
+    store, view = evaluation.loader.store, evaluation.loader.view
     rows: dict[int, tuple[list[int], list[int]]] = {}
-    for batch in record_batches(given):
-        guess, truth = predict(given.model, batch.batch), batch.batch.targets
-        for place, row in enumerate(batch.rows.tolist()):
-            there = guess[place] != IGNORE
-            rows[row] = truth[place][there].tolist(), guess[place][there].tolist()
-    found: dict[int, tuple[list[str], list[str]]] = {}
+    for batch in record_batches(evaluation):
+        guess, truth = predict(evaluation.model, batch.batch), batch.batch.targets
+        for index, row in enumerate(batch.rows.tolist()):
+            there = guess[index] != IGNORE
+            rows[row] = truth[index][there].tolist(), guess[index][there].tolist()
+    by_record: dict[int, tuple[list[str], list[str]]] = {}
     for row in sorted(rows):  # a text that is longer than a row is read in several
-        for side, more in zip(found.setdefault(int(view.record[row]), ([], [])), rows[row], strict=True):
+        for side, more in zip(by_record.setdefault(int(view.record[row]), ([], [])), rows[row], strict=True):
             side += [store.labels[number] for number in more]
-    truth, guess = [one for one, _ in found.values()], [two for _, two in found.values()]
-    values = given.data.store("train").fields["value"][0]
+    truth = [sequence for sequence, _ in by_record.values()]
+    guess = [sequence for _, sequence in by_record.values()]
+    values = evaluation.data.store("train").fields["value"][0]
     common = store.labels[int(np.bincount(values[values != IGNORE], minlength=len(store.labels)).argmax())]
-    always = [[common] * len(one) for one in truth]
+    always = [[common] * len(sequence) for sequence in truth]
     marked = tags.marks_entities(store.labels)
     scores, beside = (
-        tags.tagged(truth, side, entities_too=marked, **given.options) for side in (guess, always)
+        tags.tagged(truth, side, entities_too=marked, **evaluation.options) for side in (guess, always)
     )
     more = _confused(truth, guess, store.labels)
     if marked:
         more["by_type"] = tags.by_type(truth, guess)
     words = sum(map(len, truth))
     return result_of_records(
-        given, np.array(list(found)), scores, {f"always {common!r}": beside}, words, more
+        evaluation, np.array(list(by_record)), scores, {f"always {common!r}": beside}, words, more
     )
 
 
 def _confused(
     truth: Sequence[Sequence[str]], guess: Sequence[Sequence[str]], names: Sequence[str]
 ) -> dict[str, Any]:
-    number = {name: place for place, name in enumerate(names)}
-    one, two = (
+    number = {name: index for index, name in enumerate(names)}
+    true, guessed = (
         np.array([number[tag] for text in side for tag in text], dtype=np.int64) for side in (truth, guess)
     )
-    return {"confusion": labels.confusion(one, two, names)}
+    return {"confusion": labels.confusion(true, guessed, names)}
 
 
 TAG = Objective(

@@ -58,21 +58,21 @@ def bits(
     scores = perplexity.language_model(
         nats[read], targets[read], sizes[read], resamples=spec.bootstrap, how=how
     )
-    found = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
-    return found, np.flatnonzero(read)
+    result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
+    return result, np.flatnonzero(read)
 
 
 def beside(
-    given: EvaluationInput, store: TokenStore, measured: EvaluationResult, chosen: np.ndarray
+    evaluation: EvaluationInput, store: TokenStore, measured: EvaluationResult, chosen: np.ndarray
 ) -> EvaluationResult:
     """The same with what it should beat: baselines on the `chosen` documents, those the model was scored on."""
-    given.reporter.note("scoring the baselines on the same text")
-    spec = given.spec
-    found: dict[str, Score] = {}
+    evaluation.reporter.note("scoring the baselines on the same text")
+    spec = evaluation.spec
+    scores: dict[str, Score] = {}
     if "unigram" in spec.baselines:
         ids = [store.document(document) for document in chosen]
-        found["unigram"] = baselines.unigram(
-            given.data.store("train").ids,
+        scores["unigram"] = baselines.unigram(
+            evaluation.data.store("train").ids,
             np.concatenate(ids),
             np.cumsum([0, *map(len, ids)]),
             store.bytes[chosen],
@@ -80,44 +80,44 @@ def beside(
             resamples=spec.bootstrap,
         )
     if names := [name for name in spec.baselines if name != "unigram"]:
-        test = (document.text for document in given.documents(chosen))
-        train = (document.text for document in given.data.documents("train"))
-        found |= baselines.compressors(names, train, test, limit=spec.baseline_bytes)
-    return measured.with_baselines({name: {"bits per byte": found[name]} for name in spec.baselines})
+        test = (document.text for document in evaluation.documents(chosen))
+        train = (document.text for document in evaluation.data.documents("train"))
+        scores |= baselines.compressors(names, train, test, limit=spec.baseline_bytes)
+    return measured.with_baselines({name: {"bits per byte": scores[name]} for name in spec.baselines})
 
 
 def guessed(
-    given: EvaluationInput, accuracy: str, what: str, how: str, look: Look = nothing
+    evaluation: EvaluationInput, accuracy: str, target: str, how: str, look: Look = nothing
 ) -> EvaluationResult:
     """Nats and accuracy of the targets an objective makes of text, and those of a unigram model of them."""
-    loader, store = given.loader, given.loader.store
-    batches = loader.evaluation(given.rows, tokens=given.spec.tokens)
+    loader, store = evaluation.loader, evaluation.loader.store
+    batches = loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens)
     nats, hits, targets = score_guesses(
-        given.model,
+        evaluation.model,
         batches,
         len(store),
-        progress=lambda done: given.reporter.progress("scoring", done, unit="tokens"),
+        progress=lambda done: evaluation.reporter.progress("scoring", done, unit="tokens"),
         look=look,
     )
     read = targets > 0
-    options: dict[str, Any] = {"accuracy": accuracy, "what": what, **given.options}
+    options: dict[str, Any] = {"accuracy": accuracy, "target": target, **evaluation.options}
     scores = guesses.token_scores(nats[read], hits[read], targets[read], how=how, **options)
-    found = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(store.bytes[read].sum()))
-    if "unigram" not in given.spec.baselines:
-        return found
-    given.reporter.note("scoring the baseline on the same text")
-    counts = _counts(given)
-    again = loader.evaluation(given.rows, tokens=given.spec.tokens)
+    result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(store.bytes[read].sum()))
+    if "unigram" not in evaluation.spec.baselines:
+        return result
+    evaluation.reporter.note("scoring the baseline on the same text")
+    counts = _counts(evaluation)
+    again = loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens)
     nats, hits = _unigram(again, guesses.unigram_nats(counts), len(store))
-    said = f"unigram|-ln((c+1)/(N+V))|N:{int(counts.sum())}|V:{len(counts)}|{how}"
-    beside = guesses.token_scores(nats[read], hits[read], targets[read], how=said, **options)
-    return found.with_baselines({"unigram": beside})
+    signature = f"unigram|-ln((c+1)/(N+V))|N:{int(counts.sum())}|V:{len(counts)}|{how}"
+    beside = guesses.token_scores(nats[read], hits[read], targets[read], how=signature, **options)
+    return result.with_baselines({"unigram": beside})
 
 
-def _counts(given: EvaluationInput) -> np.ndarray:
+def _counts(evaluation: EvaluationInput) -> np.ndarray:
     """(V,) how often each token is a target of the training part, or of a sample of it."""
-    counts = np.zeros(given.model.vocabulary, dtype=np.int64)
-    for scored in given.data.loader("train").evaluation(given.rows, tokens=_COUNTED):
+    counts = np.zeros(evaluation.model.vocabulary, dtype=np.int64)
+    for scored in evaluation.data.loader("train").evaluation(evaluation.rows, tokens=_COUNTED):
         targets = scored.batch.targets
         counts += np.bincount(targets[targets != IGNORE].numpy(), minlength=len(counts))
     return counts

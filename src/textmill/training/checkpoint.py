@@ -77,8 +77,8 @@ def step_of(path: Path) -> int:
 
 def listed(directory: Path) -> list[Path]:
     """All checkpoints of a directory that have a manifest, oldest first; nothing in them is read."""
-    found = [path for path in Path(directory).glob("step-*") if _NAME.fullmatch(path.name)]
-    return sorted((path for path in found if (path / MANIFEST).is_file()), key=step_of)
+    paths = [path for path in Path(directory).glob("step-*") if _NAME.fullmatch(path.name)]
+    return sorted((path for path in paths if (path / MANIFEST).is_file()), key=step_of)
 
 
 def save(
@@ -166,9 +166,9 @@ def verify(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise DamagedError("is not a manifest", where=path / MANIFEST) from error
     if bad:
-        what = "is not what was written (its SHA-256 differs)" if (path / bad).is_file() else "is missing"
+        fault = "is not what was written (its SHA-256 differs)" if (path / bad).is_file() else "is missing"
         raise DamagedError(
-            what, where=path / bad, advice="go back to an older checkpoint; this one can be deleted"
+            fault, where=path / bad, advice="go back to an older checkpoint; this one can be deleted"
         )
     return manifest
 

@@ -197,8 +197,8 @@ class Reducer:
     def _launch(self) -> None:
         bucket = self._buckets[len(self._flights)]
         parts = [weight.grad if weight.grad is not None else torch.zeros_like(weight) for weight in bucket]
-        given = [float(weight.grad is not None) for weight in bucket]
-        flags = torch.tensor(given, dtype=bucket[0].dtype, device=bucket[0].device)
+        present = [float(weight.grad is not None) for weight in bucket]
+        flags = torch.tensor(present, dtype=bucket[0].dtype, device=bucket[0].device)
         flat = torch.cat([*(part.flatten() for part in parts), flags])
         self._flights.append((torch.distributed.all_reduce(flat, async_op=True), flat))
 
@@ -213,9 +213,9 @@ class Reducer:
         for bucket, (flight, flat) in zip(self._buckets, self._flights, strict=True):
             flight.wait()
             summed.append(flat.split([*(weight.numel() for weight in bucket), len(bucket)]))
-        given = torch.cat([flags.float() for *_, flags in summed]).tolist()
+        present = torch.cat([flags.float() for *_, flags in summed]).tolist()
         weights = [weight for bucket in self._buckets for weight in bucket]
         parts = [part for *parts, _ in summed for part in parts]
-        for weight, part, ranks in zip(weights, parts, given, strict=True):
+        for weight, part, ranks in zip(weights, parts, present, strict=True):
             weight.grad = part.view_as(weight) if ranks else None
         self._flights = []

@@ -104,9 +104,9 @@ def _check_finite(step: int, nats: float, norm: float, optimizer: Optimizer) -> 
     if math.isfinite(nats) and math.isfinite(norm):
         return
     optimizer.zero_grad()
-    what = "gradient" if math.isfinite(nats) else "loss"
+    quantity = "gradient" if math.isfinite(nats) else "loss"
     raise NonFiniteError(
-        f"the {what} of step {step} is not a finite number; the weights were left as they were before it",
+        f"the {quantity} of step {step} is not a finite number; the weights were left as they were before it",
         step=step,
         advice="lower the learning rate, lengthen the warm-up, or look at the documents of this batch",
     )

@@ -44,8 +44,8 @@ def gather(
         hidden = mixture.hidden(scored.batch).flatten(0, 1)[chosen]
         wanted = scored.batch.targets.flatten()[chosen]
         for start in range(0, len(wanted), rows):
-            one, about = mixture.evidence(hidden[start : start + rows], wanted[start : start + rows])
-            costs.append(one)
+            cost, about = mixture.evidence(hidden[start : start + rows], wanted[start : start + rows])
+            costs.append(cost)
             clues.append(about)
         owners.append(scored.documents.flatten()[chosen])
         seen += len(wanted)

@@ -48,13 +48,13 @@ class Optimizer:
 
     def state(self) -> dict[str, Tensor]:
         """What must be saved: `parameter name/quantity` -> tensor, sorted by name."""
-        found = {
+        tensors = {
             f"{self.names[weight]}/{key}": value
             for part in self.parts
             for weight, values in part.state.items()
             for key, value in values.items()
         }
-        return dict(sorted(found.items()))
+        return dict(sorted(tensors.items()))
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up a saved state. Raises DamagedError when it belongs to other parameters."""

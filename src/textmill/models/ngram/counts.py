@@ -61,8 +61,8 @@ def sort(ids: np.ndarray, vocabulary: int) -> np.ndarray:
     dtype = np.dtype(">u2" if vocabulary <= 1 << 16 else ">u4")
     if len(ids) * dtype.itemsize >= 1 << 31:
         raise TextmillError("is too long to be counted at once", where="the training text")
-    places = pydivsufsort.divsufsort(np.ascontiguousarray(ids, dtype=dtype).view(np.uint8))
-    return (places[(places & (dtype.itemsize - 1)) == 0] // dtype.itemsize).astype(np.int32)
+    suffixes = pydivsufsort.divsufsort(np.ascontiguousarray(ids, dtype=dtype).view(np.uint8))
+    return (suffixes[(suffixes & (dtype.itemsize - 1)) == 0] // dtype.itemsize).astype(np.int32)
 
 
 def common(ids: np.ndarray, order: np.ndarray, end: int, most: int) -> np.ndarray:
@@ -103,16 +103,16 @@ def count(
         whole = reach[first] >= length - 1
         runs = np.where(whole, np.cumsum(whole, dtype=np.int32) - 1, -1).astype(np.int32)
         first, counts = first[whole], counts[whole]
-        parents, places = numbers[first], order[first].astype(np.int64)
+        parents, positions = numbers[first], order[first].astype(np.int64)
         size = vocabulary if length == 2 else len(levels[-1].tokens)
         starts = np.concatenate([[0], np.cumsum(np.bincount(parents, minlength=size))])
         levels.append(
             Level(
-                tokens=ids[places + length - 1].astype(np.int32),
+                tokens=ids[positions + length - 1].astype(np.int32),
                 starts=starts.astype(np.int32),
                 counts=counts,
-                suffixes=numbers[rank[places + 1]],
-                begins=ids[places] == end,
+                suffixes=numbers[rank[positions + 1]],
+                begins=ids[positions] == end,
             )
         )
         numbers = runs[np.cumsum(different, dtype=np.int32) - 1]

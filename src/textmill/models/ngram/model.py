@@ -175,10 +175,10 @@ class NGram(Tables, TokenScorer[NGramState]):
             seen = (contexts >= 0).nonzero().squeeze(1)
             if len(level.gamma) and len(seen):
                 low, high = (level.starts[contexts[seen] + side].long() for side in (0, 1))
-                which, places = ragged(low, high)
+                which, positions = ragged(low, high)
                 rows = seen[which]
-                cells = rows * self.vocabulary + level.tokens[places]
-                parts.append((cells, level.alpha[places] * weight[rows]))
+                cells = rows * self.vocabulary + level.tokens[positions]
+                parts.append((cells, level.alpha[positions] * weight[rows]))
                 weight[seen] *= level.gamma[contexts[seen]]
         probabilities = weight[:, None] * self.unigram
         for cells, values in reversed(parts):

@@ -91,15 +91,15 @@ class Stream(Tables):
     def after(self, low: Tensor, high: Tensor, length: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
         """The part of each stretch (n,), of contexts of `length` tokens, in which `token` comes next."""
 
-        def read(places: Tensor, which: Tensor) -> Tensor:
-            return self.next(places, length[which])
+        def read(positions: Tensor, which: Tensor) -> Tensor:
+            return self.next(positions, length[which])
 
         lower = first_not_under(low, high, token, read)
         return lower, first_not_under(lower, high, token + 1, read)
 
-    def next(self, places: Tensor, length: Tensor) -> Tensor:
+    def next(self, positions: Tensor, length: Tensor) -> Tensor:
         """The token `length` places on from the beginning of each of these suffixes; -1 past the text's end."""
-        at = self.order[places].long() + length
+        at = self.order[positions].long() + length
         inside = at < len(self.ids)
         return torch.where(inside, self.ids[torch.where(inside, at, 0)].long(), -1)
 
@@ -143,8 +143,8 @@ class Stream(Tables):
         left = self._left(length, followers, lower)
         total = high - low + left
         lower[rows] *= (left / total)[:, None]
-        which, places = ragged(low, high)
-        tokens = self.next(places, length[which])
+        which, positions = ragged(low, high)
+        tokens = self.next(positions, length[which])
         lower.view(-1).index_add_(0, rows[which] * lower.shape[1] + tokens, (1 / total)[which])
 
     def _left(self, length: Tensor, followers: Tensor, like: Tensor) -> Tensor:
