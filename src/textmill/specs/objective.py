@@ -39,29 +39,45 @@ def _roles(*names: str) -> property:
     return property(lambda spec: tuple(getattr(spec, name) for name in names))
 
 
-Text = Annotated[str, About("role of the document's text")]
+@dataclass(frozen=True, kw_only=True)
+class _OfText(_Objective):
+    """Of documents that are read for one text."""
+
+    kind: str = ""
+    text: Annotated[str, About("role of the document's text")] = "text"
+    roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalObjective(_Objective):
+class _OfWholeText(_OfText):
+    """What is to be said is said of the whole text."""
+
+    families: ClassVar = _HEADED
+    label: str = "label"
+    pooling: Annotated[
+        Literal["first", "mean", "last"] | None,
+        About(
+            "which states stand for the text; left out: the first, or the last of a model that reads one way"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalObjective(_OfText):
     """Each token from those before it (decoders, recurrent models, n-grams)."""
 
     families: ClassVar = ("decoder", "recurrent", "ngram")
     usual_for: ClassVar = ("decoder", "recurrent", "ngram")
     kind: Literal["causal"] = "causal"
-    text: Text = "text"
-    roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedObjective(_Objective):
+class MaskedObjective(_OfText):
     """Some tokens from all the others (encoders; Devlin et al. 2019, section 3.1)."""
 
     families: ClassVar = ("encoder",)
     usual_for: ClassVar = ("encoder",)
     kind: Literal["masked"] = "masked"
-    text: Text = "text"
-    roles = _roles("text")
     share: Annotated[float, About("share of the tokens that bear loss", gt=0, lt=1)] = 0.15
     hidden: Annotated[float, About("share of those that read as the mask", ge=0, le=1)] = 0.8
     random: Annotated[float, About("share of those that read as a random token", ge=0, le=1)] = 0.1
@@ -76,14 +92,12 @@ class MaskedObjective(_Objective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfillingObjective(_Objective):
+class InfillingObjective(_OfText):
     """The text from itself with runs of tokens hidden behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
 
     families: ClassVar = _FROM_SOURCE
     usual_for: ClassVar = _FROM_SOURCE
     kind: Literal["infilling"] = "infilling"
-    text: Text = "text"
-    roles = _roles("text")
     share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.3
     span: Annotated[
         float, About("mean length of a hidden run (Poisson; 0 inserts a mask)", "tokens", ge=1)
@@ -91,25 +105,21 @@ class InfillingObjective(_Objective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpansObjective(_Objective):
+class SpansObjective(_OfText):
     """Hidden runs from the text around them, each behind a sentinel of its own (T5; Raffel et al. 2020, 3.1.4)."""
 
     families: ClassVar = _FROM_SOURCE
     kind: Literal["spans"] = "spans"
-    text: Text = "text"
-    roles = _roles("text")
     share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.15
     span: Annotated[float, About("mean length of a hidden run", "tokens", ge=1)] = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinueObjective(_Objective):
+class ContinueObjective(_OfText):
     """The second half of a stretch of text from its first half: an encoder-decoder as a language model."""
 
     families: ClassVar = _FROM_SOURCE
     kind: Literal["continue"] = "continue"
-    text: Text = "text"
-    roles = _roles("text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,48 +172,28 @@ class PairsObjective(_Objective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyObjective(_Objective):
+class ClassifyObjective(_OfWholeText):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
-    families: ClassVar = _HEADED
     kind: Literal["classify"] = "classify"
-    text: Text = "text"
-    roles = _roles("text")
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("several labels may hold at once")] = False
-    pooling: Annotated[
-        Literal["first", "mean", "last"] | None,
-        About(
-            "which states stand for the text; left out: the first, or the last of a model that reads one way"
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegressObjective(_Objective):
+class RegressObjective(_OfWholeText):
     """A number for the whole text, by least squares."""
 
-    families: ClassVar = _HEADED
     kind: Literal["regress"] = "regress"
-    text: Text = "text"
-    roles = _roles("text")
     label: Annotated[str, About("metadata of a record that holds the number")] = "label"
-    pooling: Annotated[
-        Literal["first", "mean", "last"] | None,
-        About(
-            "which states stand for the text; left out: the first, or the last of a model that reads one way"
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagObjective(_Objective):
+class TagObjective(_OfText):
     """A tag for each word: the record's text is words with blanks between, its tags likewise."""
 
     families: ClassVar = _HEADED
     kind: Literal["tag"] = "tag"
-    text: Text = "text"
-    roles = _roles("text")
     tags: Annotated[str, About("metadata of a record that holds the tags, with blanks between")] = "tags"
     crf: Annotated[bool, About("tags are scored as a sequence (Lafferty et al. 2001)")] = False
 
