@@ -92,7 +92,9 @@ def places(tmp_path_factory):
         torch.manual_seed(0)
         for parameter in model.parameters():
             parameter.data.add_(torch.randn_like(parameter) * 0.1)
-        directory.write(folder / name, model, tokenizer, GenerationSpec(tokens=8, temperature=0.7), {})
+        directory.write_directory(
+            folder / name, model, tokenizer, GenerationSpec(tokens=8, temperature=0.7), {}
+        )
     return {name: folder / name for name in models}
 
 

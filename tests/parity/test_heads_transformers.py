@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from textmill.data.batch import IGNORE, Batch
+from textmill.models.encoder import Encoder
 from textmill.models.heads import attach
 from textmill.objectives.table import objective_of
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
@@ -31,11 +32,13 @@ def losses(spec):
     return objective_of(spec).losses(spec, sequence=8)
 
 
-class Theirs(nn.Module):
+class Theirs(Encoder):
     """A body of transformers as a body of ours."""
 
+    hidden_width = 16
+
     def __init__(self, body: nn.Module, kind: str, pooler: nn.Module | None = None) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.body, self.pooler, self.vocabulary = body, pooler, 40
         self.spec = SimpleNamespace(kind=kind, d_model=16)
 

@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from textmill.data.special import SpecialTokens
+from textmill.data.special import SpecialTokens, frame
 from textmill.tokenization.protocol import AnyTokenizer
 
 Ids = Sequence[int] | np.ndarray
@@ -55,7 +55,8 @@ class Codec:
 
     def source(self, text: str) -> np.ndarray:
         """lead text tail: (T,) int64, whatever its length."""
-        return self.special.around(self.tokenizer.encode(text))
+        lead, tail = frame(self.tokenizer)
+        return _joined(lead, self.tokenizer.encode(text), tail)
 
     def rows(self, texts: Sequence[str], room: int) -> list[Row]:
         """lead text tail, of `room` tokens at most, for each text.

@@ -393,10 +393,12 @@ def test_time_grows_with_length_only(name):
     """Twice the text takes at most about twice as long: a quadratic search would need minutes for a megabyte."""
 
     def seconds(size):
-        text = HOSTILE[name] * (size // len(HOSTILE[name]))
-        start = time.process_time()
-        find(text)
-        return time.process_time() - start
+        text, best = HOSTILE[name] * (size // len(HOSTILE[name])), float("inf")
+        for _ in range(3):  # a collection of a long session's garbage may fall into one of them
+            start = time.process_time()
+            find(text)
+            best = min(best, time.process_time() - start)
+        return best
 
     small, large = seconds(60_000), seconds(240_000)
     assert large < 8 * max(small, 0.05)
