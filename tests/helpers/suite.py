@@ -11,6 +11,7 @@ import pytest
 
 # What a run may skip: a reason (a regular expression), and how many tests may give it.
 SKIPS = {
+    r"could not import '(spacy|datatrove[\w.]*)'": 3,  # peers and choices that no extra brings
     r"TEXTMILL_KERAS names no Python with [Kk]eras": 8,  # Keras wants a Python of its own
     r"TEXTMILL_WEIGHTS names no folder": 8,  # published weights are not part of the repository
     r"llama.cpp is not here": 60,  # slow tests, of another program
