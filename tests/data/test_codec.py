@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from textmill.data.codec import Codec, by_length, padded
 
 
-def test_rows_stand_in_the_frame_and_say_what_was_cut(tokenizer):
+def test_a_source_stands_in_its_frame(tokenizer):
     codec = Codec(tokenizer)
-    lead, tail = codec.special.lead, codec.special.tail
-    ids = tokenizer.encode("the mill grinds words").tolist()
-    whole, cut = codec.rows(["the mill grinds words"], 64)[0], codec.rows(["the mill grinds words"], 3)[0]
-    assert whole.ids.tolist() == [*lead, *ids, *tail]
-    assert whole.cut == 0
-    free = 3 - len(lead) - len(tail)
-    assert cut.ids.tolist() == [*lead, *ids[:free], *tail]
-    assert cut.cut == len(ids) - free
-    assert len(cut) == 3
-
-
-def test_no_room_for_the_frame_is_an_error(tokenizer):
-    with pytest.raises(ValueError, match="no room"):
-        Codec(tokenizer).rows(["a"], 0)
+    ids = tokenizer.encode("the mill grinds words")
+    framed = [*codec.special.lead, *ids.tolist(), *codec.special.tail]
+    assert codec.source("the mill grinds words").tolist() == framed == codec.special.around(ids).tolist()
 
 
 def test_a_target_begins_as_the_model_says(tokenizer):

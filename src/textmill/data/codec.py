@@ -6,7 +6,7 @@
     prefix text                 a prompt, which a decoder goes on from
 
 `lead` and `tail` are what the tokenizer's own model expects around a text, or `start` before it and nothing after it;
-`prefix` is what it expects before one. Nothing is cut in silence: a row says how many tokens did not fit.
+`prefix` is what it expects before one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,6 @@ from textmill.data.special import SpecialTokens, frame
 from textmill.tokenization.protocol import AnyTokenizer
 
 Ids = Sequence[int] | np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One row. ids: (T,) int64. cut: tokens of the text that did not fit, left out at its end."""
-
-    ids: np.ndarray
-    cut: int = 0
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +46,6 @@ class Codec:
         """lead text tail: (T,) int64, whatever its length."""
         lead, tail = frame(self.tokenizer)
         return _joined(lead, self.tokenizer.encode(text), tail)
-
-    def rows(self, texts: Sequence[str], room: int) -> list[Row]:
-        """lead text tail, of `room` tokens at most, for each text.
-
-        Raises ValueError when the frame alone is longer than that.
-        """
-        free = room - self.special.frame
-        if free < 0:
-            raise ValueError(f"{room} tokens leave no room for what stands around a text")
-        return [
-            Row(self.special.around(ids[:free]), max(0, len(ids) - free))
-            for ids in self.tokenizer.encode_many(list(texts))
-        ]
 
 
 def _joined(*parts: Ids) -> np.ndarray:
