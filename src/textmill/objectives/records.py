@@ -14,6 +14,7 @@ from textmill.data.buckets import BucketLoader
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.loader import Batching
 from textmill.text.document import Document
+from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import without_surrogates
 
 
@@ -143,14 +144,9 @@ def loader_of(view: Any) -> Callable[..., BucketLoader]:
     return loader
 
 
-def lossless(tokenizer: Any) -> bool:
-    """Whether a tokenizer's tokens stand for the text's bytes, every one of them; Textmill's own do."""
-    return bool(getattr(tokenizer, "lossless", True))
-
-
-def words_as_read(words: list[str], tokenizer: Any) -> list[str]:
+def words_as_read(words: list[str], tokenizer: AnyTokenizer) -> list[str]:
     """Words as they are encoded one by one, to tag them: with the blank before each where blanks are bytes like any
     other. Who tags text must encode it in the same way."""
-    if not lossless(tokenizer):
+    if not tokenizer.lossless:
         return words
     return [word if index == 0 else f" {word}" for index, word in enumerate(words)]

@@ -27,7 +27,7 @@ from textmill.objectives.evaluation import (
 )
 from textmill.objectives.loss import cross_entropy, losses_by, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
-from textmill.objectives.records import Reader, loader_of, lossless, size
+from textmill.objectives.records import Reader, loader_of, size
 from textmill.objectives.show import ShownRow, tokens_read
 from textmill.specs.head import SpanHead
 from textmill.specs.objective import SpanObjective
@@ -54,7 +54,7 @@ class SpanReader(Reader):
         offset = text.find(answer)
         if offset < 0:
             return f"the {spec.answer} does not stand in the {spec.passage}"
-        parts = [] if lossless(self.tokenizer) else [text[:offset], answer, text[offset + len(answer) :]]
+        parts = [] if self.tokenizer.lossless else [text[:offset], answer, text[offset + len(answer) :]]
 
         def finish(ids: list[np.ndarray]) -> Record | str:
             span = self._by_bytes(ids[0], text, offset, answer) if not parts else _by_parts(ids[0], ids[2:])
