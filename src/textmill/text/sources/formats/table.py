@@ -27,7 +27,7 @@ from textmill.text.sources.formats import (
     subtitles,
     warc,
 )
-from textmill.text.sources.formats.office import slides, word
+from textmill.text.sources.formats.office import opendocument, rtf, slides, word
 from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
@@ -74,6 +74,8 @@ READERS: dict[str, Reader] = {
     ".ppsm": slides.documents,
     ".potx": slides.documents,
     ".potm": slides.documents,
+    **dict.fromkeys(opendocument.EXTENSIONS, opendocument.documents),
+    ".rtf": rtf.documents,
     ".xlsx": spreadsheet.sheets,
     ".xlsm": spreadsheet.sheets,
     # mail
@@ -98,6 +100,7 @@ def reader(name: str) -> Reader:
 _NO_PAGES = {
     *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
     *(records.arrow_rows, slides.documents, spreadsheet.sheets, notebook.documents),
+    *(opendocument.documents, rtf.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }
 

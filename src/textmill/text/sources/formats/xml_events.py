@@ -114,7 +114,7 @@ def events(stream: BinaryIO, deadline: Deadline) -> Iterator[Event]:
     yield from queue
 
 
-Piece = Node | tuple[Literal["start", "end"], str]
+Piece = Node | Event
 
 
 def tree(stream: BinaryIO, deadline: Deadline) -> Node:
@@ -123,7 +123,7 @@ def tree(stream: BinaryIO, deadline: Deadline) -> Node:
 
 
 def trees(stream: BinaryIO, deadline: Deadline, whole: Container[str] | None) -> Iterator[Piece]:
-    """The elements of these names as trees (None: the outermost), and ("start" or "end", name) of those around them.
+    """The elements of these names as trees (None: the outermost), and the events of those around them, in order.
 
     Memory is bounded by the largest tree. Raises SetAside as `events` does, and for a tree no document has.
     """
@@ -132,7 +132,7 @@ def trees(stream: BinaryIO, deadline: Deadline, whole: Container[str] | None) ->
     for event, name, attributes in events(stream, deadline):
         if event == "start":
             if not path and whole is not None and name not in whole:
-                yield "start", name
+                yield event, name, attributes
                 continue
             count += 1
             if count > _LARGEST_TREE or len(path) >= _DEEPEST_TREE:
@@ -147,7 +147,7 @@ def trees(stream: BinaryIO, deadline: Deadline, whole: Container[str] | None) ->
             if path:
                 path[-1].children.append(name)
         elif not path:
-            yield "end", name
+            yield event, name, attributes
         else:
             node = path.pop()
             if not path:
@@ -161,9 +161,9 @@ def replayed(node: Node, whole: Container[str]) -> Iterator[Piece]:
         if child.name in whole:
             yield child
         else:
-            yield "start", child.name
+            yield "start", child.name, child.attributes
             yield from replayed(child, whole)
-            yield "end", child.name
+            yield "end", child.name, _NOTHING
 
 
 def elements(stream: BinaryIO, deadline: Deadline) -> list[Element]:

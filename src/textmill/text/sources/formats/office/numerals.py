@@ -62,6 +62,15 @@ def letters(number: int, alphabet: str = string.ascii_lowercase) -> str:
     return alphabet[(number - 1) % len(alphabet)] * ((number - 1) // len(alphabet) + 1)
 
 
+def columns(number: int) -> str:
+    """1, 2 … 27, 28 as `a`, `b` … `aa`, `ab`: as the columns of a sheet are named, and the lists of OpenDocument."""
+    out = ""
+    while number > 0:
+        number, at = divmod(number - 1, 26)
+        out = string.ascii_lowercase[at] + out
+    return out
+
+
 def _cycle(alphabet: str) -> Callable[[int], str]:
     return lambda number: letters(number, alphabet)
 
@@ -170,6 +179,8 @@ _FORMATS: dict[str, Callable[[int], str]] = {
     "lowerRoman": roman,
     "upperLetter": _cycle(string.ascii_uppercase),
     "lowerLetter": letters,
+    "lowerColumn": columns,
+    "upperColumn": lambda number: columns(number).upper(),
     "russianLower": _cycle("абвгдежзиклмнопрстуфхцчшщыэюя"),
     "russianUpper": _cycle("АБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЫЭЮЯ"),
     "chicago": _cycle("*†‡§"),

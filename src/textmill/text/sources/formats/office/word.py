@@ -122,17 +122,17 @@ class _Reader:
                     )
                 else:
                     self._block(piece, blocks, kind)
-            elif piece == ("start", "tbl"):
+            elif piece[:2] == ("start", "tbl"):
                 self._flush(blocks)
                 blocks.begin_table()
                 self._tables.append(self._styles.default("table"))
-            elif piece == ("end", "tbl"):
+            elif piece[:2] == ("end", "tbl"):
                 self._tables.pop()
                 blocks.end_table()
-            elif piece == ("end", "tc"):
+            elif piece[:2] == ("end", "tc"):
                 self._flush(blocks)
                 blocks.end_cell()
-            elif piece == ("end", "tr"):
+            elif piece[:2] == ("end", "tr"):
                 blocks.end_row(shown=shown)
                 shown = True
 
