@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats import html, mail, plain
@@ -55,7 +56,8 @@ def embedded(parts: Package, name: str) -> Input | Rejected:
     """A file that lies in another, to be read as one of its own."""
     parts.item.budget.member()
     try:
-        return parts.inside(name)
+        inside = parts.inside(name)
+        return replace(inside, name=f"{inside.name}.ole") if inside.name.endswith(".bin") else inside
     except SetAside as error:
         return Rejected(None, f"{parts.item.place}!{printable(name)}", "read", error.reason, error.detail)
 
