@@ -137,7 +137,7 @@ def _stored(file: Any, path: list[str], depth: int, deadline: Deadline) -> _Mess
             if kind in (_BYTE_TEXT, _TEXT, _BYTES):
                 message.properties[number] = _value(kind, file.openstream(entry).read())
         elif len(entry) == len(path) + 1 and name == "__properties_version1.0":
-            header = {0: 32}.get(len(path), 8 if path[-1].startswith("__attach") else 24)
+            header = 32 if not path else 8 if path[-1].startswith("__attach") else 24
             message.properties |= _fixed(file.openstream(entry).read()[header:])
     if depth < LAYERS:
         for _, below in sorted(attachments.items()):
