@@ -28,7 +28,7 @@ from textmill.stages.tracing import ancestry
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.tokenizer import Tokenizer
-from textmill.training import checkpoint
+from textmill.training import checkpoint, preflight
 
 
 class Listener(Reporter):
@@ -346,6 +346,31 @@ def test_check_counts_and_predicts(tiny, workspace, texts):
     assert any("end-of-text token is trained" in text for text in texts_of)
     overlap = next(finding for finding in result["findings"] if "runs of 13" in finding["text"])
     assert overlap["level"] == "warning"
+
+
+def test_check_times_no_step_that_does_not_fit(tiny, workspace, monkeypatch):
+    monkeypatch.setattr("textmill.training.memory.free_bytes", lambda device: 1_000_000)
+    result = check.check(changed(tiny, micro_batch=tiny.training.batch), workspace)
+    assert result["memory_bytes"] > 1_000_000
+    assert result["seconds"] is result["seconds_per_step"] is None
+    assert any("no step was timed" in finding["text"] for finding in result["findings"])
+
+
+def test_check_times_a_large_update_by_few_of_its_micro_batches(tiny, workspace, monkeypatch):
+    rows = []
+    measured = preflight.measure
+    monkeypatch.setattr(
+        preflight,
+        "measure",
+        lambda model, loss, loader, *a, **k: (
+            rows.append(loader.size) or measured(model, loss, loader, *a, **k)
+        ),
+    )
+    result = check.check(changed(tiny, batch=1000, micro_batch=2), workspace)
+    assert rows == [4, 8]
+    assert result["tokens_per_second"] * result["seconds_per_step"] == pytest.approx(
+        1000 * tiny.sequence, rel=0.01
+    )
 
 
 def test_history_and_comparison(tiny, workspace):
