@@ -29,12 +29,28 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Score these files instead of the recipe's test part.", show_default=False),
     ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="With --file: longest window, in tokens; left out: the model's context.",
+            show_default=False,
+        ),
+    ] = None,
+    end: Annotated[
+        bool | None,
+        typer.Option(
+            "--end/--no-end",
+            help="With --file: whether the end of a text counts; it does.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Outcome:
     """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
     from textmill.cli.show import stages
     from textmill.stages.evaluation import evaluate as stage
 
-    return stage.evaluate(workspace, target, files=file or []), stages.scores
+    return stage.evaluate(workspace, target, files=file or [], context=context, end=end), stages.scores
 
 
 @options()

@@ -4,7 +4,7 @@ tokens.bin     ids of all documents, one after the other, uint16 or uint32; each
 offsets.npy    (D + 1,) int64: document d is ids[offsets[d] : offsets[d + 1]]
 bytes.npy      (D,) int64: UTF-8 bytes of each document's text
 documents.bin  (D, 16) bytes: the content id of each document
-manifest.json  vocabulary, tokenizer, counts, size and SHA-256 of each file; written last
+manifest.json  vocabulary, tokenizer, what stands before a document, counts, size and SHA-256 of each file; written last
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from textmill.base.errors import DamagedError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
 from textmill.data import arrays
+from textmill.data.special import opening
 from textmill.text.batches import by_size
 from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
@@ -71,6 +72,7 @@ def write_tokens(
             "vocabulary": tokenizer.vocabulary,
             "tokenizer": tokenizer.id,
             "end": tokenizer.end,
+            "opening": list(opening(tokenizer)),
             "pad": tokenizer.pad,
             "dtype": dtype.name,
             "documents": len(lengths),
@@ -112,6 +114,10 @@ class Texts:
         """Content id of one document, 32 hex digits."""
         return self.document_ids[index].tobytes().hex()
 
+    def begins_at(self, positions: np.ndarray) -> np.ndarray:
+        """Whether a document begins at each position of `ids`, in the shape of `positions`; at negative ones, none."""
+        return (positions >= 0) & (self.offsets[self.documents_at(np.maximum(positions, 0))] == positions)
+
     def documents_at(self, positions: np.ndarray) -> np.ndarray:
         """The index of the document each position of `ids` belongs to, in the shape of `positions`."""
         return np.searchsorted(self.offsets, positions, side="right") - 1
@@ -124,6 +130,7 @@ class TokenStore(Texts):
     offsets       (D + 1,) int64
     bytes         (D,) int64, UTF-8 bytes of each document's text
     document_ids  (D, 16) uint8; `document_id(d)` gives 32 hex digits
+    opening       ids that a model reads before a document: what the tokenizer puts there, or end-of-text
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -135,6 +142,8 @@ class TokenStore(Texts):
             self.vocabulary: int = manifest["vocabulary"]
             self.tokenizer: str = manifest["tokenizer"]
             self.end: int = manifest["end"]
+            # A store of before this was said is read as models were trained on it.
+            self.opening: tuple[int, ...] = tuple(manifest.get("opening", (self.end,)))
             self.pad: int = manifest["pad"]
             dtype, tokens, documents = np.dtype(manifest["dtype"]), manifest["tokens"], manifest["documents"]
         except (KeyError, TypeError) as error:

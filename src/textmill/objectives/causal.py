@@ -27,7 +27,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     return beside(
         evaluation,
         store,
-        *language_model(evaluation.model, store, evaluation.spec, evaluation.reporter, context),
+        *language_model(
+            evaluation.model, store, evaluation.spec, evaluation.reporter, context, evaluation.data.tokenizer
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from textmill.base.console import Reporter
 from textmill.data.batch import IGNORE
 from textmill.data.loader import Scored, evaluation_batches
+from textmill.data.special import spelt
 from textmill.data.tokens import TokenStore
 from textmill.metrics import baselines, guesses, perplexity
 from textmill.metrics.score import Score
@@ -17,22 +19,38 @@ from textmill.models.model import Model
 from textmill.objectives.evaluation import POSITIONS, EvaluationInput, EvaluationResult
 from textmill.objectives.scoring import Look, nothing, score_documents, score_guesses
 from textmill.specs.recipe import EvaluationSpec
+from textmill.tokenization.protocol import AnyTokenizer
 
-_OVERLAP = 0.5  # share of the context that later pieces of a long document start with
+_OVERLAP = 0.5  # share of a window that is context from the window before, in a document longer than one
 _COUNTED = 1 << 21  # training tokens a unigram model of targets is counted from, at most
 
 
 def language_model(
-    model: Model, store: TokenStore, spec: EvaluationSpec, reporter: Reporter, context: int
+    model: Model,
+    store: TokenStore,
+    spec: EvaluationSpec,
+    reporter: Reporter,
+    context: int,
+    tokenizer: AnyTokenizer,
 ) -> tuple[EvaluationResult, np.ndarray]:
     """Bits per byte of a store under any model that goes on with text, and the documents that were scored.
 
+    A text is read behind what the store was written to begin it with, in windows of `spec.context` (or `context`, what
+    the model reads) tokens; in one that is longer, each window goes on half a window after the one before, whose second
+    half it reads once more.
+
     Raises TextmillError when the store is empty.
     """
+    context = min(spec.context or context, context)
     overlap = int(context * _OVERLAP)
-    rows = max(1, POSITIONS // context)
-    batches = evaluation_batches(store, context, rows, overlap=overlap, tokens=spec.tokens)
-    return bits(model, batches, store, spec, reporter, f"context:{context}|overlap:{overlap}")
+    begins, ends = spelt(tokenizer, store.opening), spelt(tokenizer, [store.end])
+    batches = evaluation_batches(
+        store, context, max(1, POSITIONS // context), overlap=overlap, tokens=spec.tokens, end=spec.end
+    )
+    how = f"starts with:{begins}|context:{context}|overlap:{overlap}"
+    result, chosen = bits(model, batches, store, spec, reporter, how)
+    read = {"starts_with": begins, "ends_with": ends if spec.end else None, "context": context}
+    return replace(result, more={**result.more, **read, "stride": context - overlap}), chosen
 
 
 def bits(
@@ -52,11 +70,11 @@ def bits(
         progress=lambda done: reporter.progress("scoring", done, total, "tokens"),
     )
     # A sample cuts documents short: their bytes count in the share of their tokens that was scored.
-    lengths = store.offsets[1:] - store.offsets[:-1]
     read = targets > 0
-    sizes = store.bytes * (targets / lengths)
+    lengths = np.diff(store.offsets) - (not spec.end)
+    sizes = store.bytes * (targets / np.maximum(lengths, 1))
     scores = perplexity.language_model(
-        nats[read], targets[read], sizes[read], resamples=spec.bootstrap, how=how
+        nats[read], targets[read], sizes[read], resamples=spec.bootstrap, how=how, end=spec.end
     )
     result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
     return result, np.flatnonzero(read)

@@ -27,6 +27,8 @@ def scores(result: Mapping[str, Any]) -> None:
     _OUT.print(table)
     if "perplexity" in result["scores"]:
         _OUT.print(_text_line(result))
+        if "starts_with" in result:
+            _OUT.print(_read_line(result), soft_wrap=True)
         return
     _others(result)
     _OUT.print(
@@ -54,6 +56,15 @@ def _text_line(result: Mapping[str, Any]) -> str:
     return (
         f"{more['nats_per_token']:.4f} nats a token, perplexity {more['perplexity']:.2f}, "
         f"{result['documents']:,} documents, {result['targets']:,} tokens, {amount(result['bytes'], 'B')}"
+    )
+
+
+def _read_line(result: Mapping[str, Any]) -> str:
+    """What stood around a text while it was scored, and how much of it was read at once."""
+    end = f"the end {result['ends_with']} counted" if result["ends_with"] else "its end not counted"
+    return escape(
+        f"each text after {result['starts_with']}, {end}, in windows of at most {result['context']:,} tokens, "
+        f"one every {result['stride']:,}"
     )
 
 
