@@ -12,7 +12,7 @@ from textmill.data.batch import IGNORE
 from textmill.data.loader import Scored, evaluation_batches
 from textmill.data.tokens import TokenStore
 from textmill.metrics import baselines, guesses, perplexity
-from textmill.metrics.score import Score
+from textmill.metrics.score import Bootstrap, Score
 from textmill.models.model import Model
 from textmill.objectives.evaluation import POSITIONS, EvaluationInput, EvaluationResult
 from textmill.objectives.scoring import Look, nothing, score_documents, score_guesses
@@ -23,7 +23,12 @@ _COUNTED = 1 << 21  # training tokens a unigram model of targets is counted from
 
 
 def language_model(
-    model: Model, store: TokenStore, spec: EvaluationSpec, reporter: Reporter, context: int
+    model: Model,
+    store: TokenStore,
+    spec: EvaluationSpec,
+    reporter: Reporter,
+    context: int,
+    bootstrap: Bootstrap,
 ) -> tuple[EvaluationResult, np.ndarray]:
     """Bits per byte of a store under any model that goes on with text, and the documents that were scored.
 
@@ -32,7 +37,7 @@ def language_model(
     overlap = int(context * _OVERLAP)
     rows = max(1, POSITIONS // context)
     batches = evaluation_batches(store, context, rows, overlap=overlap, tokens=spec.tokens)
-    return bits(model, batches, store, spec, reporter, f"context:{context}|overlap:{overlap}")
+    return bits(model, batches, store, spec, reporter, bootstrap, f"context:{context}|overlap:{overlap}")
 
 
 def bits(
@@ -41,6 +46,7 @@ def bits(
     store: TokenStore,
     spec: EvaluationSpec,
     reporter: Reporter,
+    bootstrap: Bootstrap,
     how: str,
 ) -> tuple[EvaluationResult, np.ndarray]:
     """Bits per byte of what batches of a store ask for, and the documents that were scored."""
@@ -55,9 +61,7 @@ def bits(
     lengths = store.offsets[1:] - store.offsets[:-1]
     read = targets > 0
     sizes = store.bytes * (targets / lengths)
-    scores = perplexity.language_model(
-        nats[read], targets[read], sizes[read], resamples=spec.bootstrap, how=how
-    )
+    scores = perplexity.language_model(nats[read], targets[read], sizes[read], bootstrap.of(read), how=how)
     result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
     return result, np.flatnonzero(read)
 
@@ -77,7 +81,7 @@ def beside(
             np.cumsum([0, *map(len, ids)]),
             store.bytes[chosen],
             store.vocabulary,
-            resamples=spec.bootstrap,
+            evaluation.bootstrap.of(chosen),
         )
     if names := [name for name in spec.baselines if name != "unigram"]:
         test = (document.text for document in evaluation.documents(chosen))
@@ -100,8 +104,9 @@ def guessed(
         look=look,
     )
     read = targets > 0
-    options: dict[str, Any] = {"accuracy": accuracy, "target": target, **evaluation.options}
-    scores = guesses.token_scores(nats[read], hits[read], targets[read], how=how, **options)
+    options: dict[str, Any] = {"accuracy": accuracy, "target": target}
+    bootstrap = evaluation.bootstrap.of(read)
+    scores = guesses.token_scores(nats[read], hits[read], targets[read], bootstrap, how=how, **options)
     result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(store.bytes[read].sum()))
     if "unigram" not in evaluation.spec.baselines:
         return result
@@ -110,7 +115,7 @@ def guessed(
     again = loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens)
     nats, hits = _unigram(again, guesses.unigram_nats(counts), len(store))
     signature = f"unigram|-ln((c+1)/(N+V))|N:{int(counts.sum())}|V:{len(counts)}|{how}"
-    beside = guesses.token_scores(nats[read], hits[read], targets[read], how=signature, **options)
+    beside = guesses.token_scores(nats[read], hits[read], targets[read], bootstrap, how=signature, **options)
     return result.with_baselines({"unigram": beside})
 
 

@@ -41,7 +41,7 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     recipe = data.recipe
     weights = best_weights(run)
     decided = {
-        "version": 2,
+        "version": 3,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -62,6 +62,7 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "on": f"the {recipe.evaluation.part} part of its corpus",
         "objective": recipe.objective.kind,
         **data.objective.measure(inputs).plain(),
+        "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
     result["samples"] = _samples(inputs.model, data)
     files.write_json(run.evaluation / "report.json", result)
@@ -78,6 +79,7 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
     """
     from textmill.data import tokens
     from textmill.interop.load import load
+    from textmill.metrics.score import Bootstrap
     from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
     from textmill.objectives.text_evaluation import language_model
@@ -104,7 +106,14 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
         tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
         store = tokens.TokenStore(Path(folder) / "store")
         spec = EvaluationSpec(baselines=())
-        result, _ = language_model(published.model, store, spec, workspace.reporter, published.spec.context)
+        result, _ = language_model(
+            published.model,
+            store,
+            spec,
+            workspace.reporter,
+            published.spec.context,
+            Bootstrap(spec.bootstrap),
+        )
         return {
             "model": str(directory),
             "on": ", ".join(map(str, paths)),
