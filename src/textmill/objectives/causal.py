@@ -23,14 +23,16 @@ def loader(spec: CausalObjective, store: TokenStore, how: Batching) -> Loader:
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Bits per byte, nats per token and perplexity; beside a unigram model and compressors."""
     store: Any = evaluation.loader.store
-    context = evaluation.recipe.model.context
-    return beside(
-        evaluation,
+    scored = language_model(
+        evaluation.model,
         store,
-        *language_model(
-            evaluation.model, store, evaluation.spec, evaluation.reporter, context, evaluation.data.tokenizer
-        ),
+        evaluation.spec,
+        evaluation.reporter,
+        evaluation.recipe.model.context,
+        evaluation.data.tokenizer,
+        evaluation.bootstrap,
     )
+    return beside(evaluation, store, *scored)
 
 
 CAUSAL = Objective(

@@ -110,9 +110,10 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     sources, references = ([document.texts[role] for document in documents] for role in objective.roles)
     spec = settled(evaluation.recipe.generation)
     outputs = written(evaluation, _prompts(evaluation, records), spec)
-    scores = overlap.overlap(outputs, references, how=described(spec), **evaluation.options)
-    copied = overlap.overlap(sources, references, how="copied", **evaluation.options)
-    by_token = guesses.token_scores(nats[records], hits[records], targets[records], **evaluation.options)
+    bootstrap = evaluation.bootstrap.of(records)
+    scores = overlap.overlap(outputs, references, bootstrap, how=described(spec))
+    copied = overlap.overlap(sources, references, bootstrap, how="copied")
+    by_token = guesses.token_scores(nats[records], hits[records], targets[records], bootstrap)
     examples = [
         {"source": source, "reference": reference, "output": output}
         for source, reference, output in zip(sources[:EXAMPLES], references, outputs, strict=False)

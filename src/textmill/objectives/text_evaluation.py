@@ -14,7 +14,7 @@ from textmill.data.loader import Scored, evaluation_batches
 from textmill.data.special import spelt
 from textmill.data.tokens import TokenStore
 from textmill.metrics import baselines, guesses, perplexity
-from textmill.metrics.score import Score
+from textmill.metrics.score import Bootstrap, Score
 from textmill.models.model import Model
 from textmill.objectives.evaluation import POSITIONS, EvaluationInput, EvaluationResult
 from textmill.objectives.scoring import Look, nothing, score_documents, score_guesses
@@ -32,6 +32,7 @@ def language_model(
     reporter: Reporter,
     context: int,
     tokenizer: AnyTokenizer,
+    bootstrap: Bootstrap,
 ) -> tuple[EvaluationResult, np.ndarray]:
     """Bits per byte of a store under any model that goes on with text, and the documents that were scored.
 
@@ -48,7 +49,7 @@ def language_model(
         store, context, max(1, POSITIONS // context), overlap=overlap, tokens=spec.tokens, end=spec.end
     )
     how = f"starts with:{begins}|context:{context}|overlap:{overlap}"
-    result, chosen = bits(model, batches, store, spec, reporter, how)
+    result, chosen = bits(model, batches, store, spec, reporter, bootstrap, how)
     read = {"starts_with": begins, "ends_with": ends if spec.end else None, "context": context}
     return replace(result, more={**result.more, **read, "stride": context - overlap}), chosen
 
@@ -59,6 +60,7 @@ def bits(
     store: TokenStore,
     spec: EvaluationSpec,
     reporter: Reporter,
+    bootstrap: Bootstrap,
     how: str,
 ) -> tuple[EvaluationResult, np.ndarray]:
     """Bits per byte of what batches of a store ask for, and the documents that were scored."""
@@ -74,7 +76,7 @@ def bits(
     lengths = np.diff(store.offsets) - (not spec.end)
     sizes = store.bytes * (targets / np.maximum(lengths, 1))
     scores = perplexity.language_model(
-        nats[read], targets[read], sizes[read], resamples=spec.bootstrap, how=how, end=spec.end
+        nats[read], targets[read], sizes[read], bootstrap.of(read), how=how, end=spec.end
     )
     result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
     return result, np.flatnonzero(read)
@@ -95,7 +97,7 @@ def beside(
             np.cumsum([0, *map(len, ids)]),
             store.bytes[chosen],
             store.vocabulary,
-            resamples=spec.bootstrap,
+            evaluation.bootstrap.of(chosen),
         )
     if names := [name for name in spec.baselines if name != "unigram"]:
         test = (document.text for document in evaluation.documents(chosen))
@@ -118,8 +120,9 @@ def guessed(
         look=look,
     )
     read = targets > 0
-    options: dict[str, Any] = {"accuracy": accuracy, "target": target, **evaluation.options}
-    scores = guesses.token_scores(nats[read], hits[read], targets[read], how=how, **options)
+    options: dict[str, Any] = {"accuracy": accuracy, "target": target}
+    bootstrap = evaluation.bootstrap.of(read)
+    scores = guesses.token_scores(nats[read], hits[read], targets[read], bootstrap, how=how, **options)
     result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(store.bytes[read].sum()))
     if "unigram" not in evaluation.spec.baselines:
         return result
@@ -128,7 +131,7 @@ def guessed(
     again = loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens)
     nats, hits = _unigram(again, guesses.unigram_nats(counts), len(store))
     signature = f"unigram|-ln((c+1)/(N+V))|N:{int(counts.sum())}|V:{len(counts)}|{how}"
-    beside = guesses.token_scores(nats[read], hits[read], targets[read], how=signature, **options)
+    beside = guesses.token_scores(nats[read], hits[read], targets[read], bootstrap, how=signature, **options)
     return result.with_baselines({"unigram": beside})
 
 

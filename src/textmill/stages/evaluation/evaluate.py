@@ -83,6 +83,7 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "on": f"the {recipe.evaluation.part} part of its corpus",
         "objective": recipe.objective.kind,
         **data.objective.measure(inputs).plain(),
+        "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
     result["samples"] = _samples(inputs.model, data)
     files.write_json(run.evaluation / "report.json", result)
@@ -105,6 +106,7 @@ def evaluate_files(
     """
     from textmill.data import tokens
     from textmill.interop.load import load
+    from textmill.metrics.score import Bootstrap
     from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
     from textmill.objectives.text_evaluation import language_model
@@ -133,7 +135,15 @@ def evaluate_files(
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)
-        result, _ = language_model(published.model, store, spec, workspace.reporter, own, published.tokenizer)
+        result, _ = language_model(
+            published.model,
+            store,
+            spec,
+            workspace.reporter,
+            own,
+            published.tokenizer,
+            Bootstrap(spec.bootstrap),
+        )
         return {
             "model": str(directory),
             "on": ", ".join(map(str, paths)),
