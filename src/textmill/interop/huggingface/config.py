@@ -8,7 +8,7 @@ from typing import Any, Protocol, get_args
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.interop.huggingface.configs import decoders, encoder_decoders, encoders, heads
-from textmill.interop.huggingface.configs.common import OWN, differences
+from textmill.interop.huggingface.configs.common import OWN, differences, with_usual_names
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import (
     READ_AND_WRITE,
@@ -127,12 +127,13 @@ def _architecture(spec: ModelSpec, kind: str) -> str:
 
 
 def normal(config: dict[str, Any], where: object) -> dict[str, Any]:
-    """A config.json as that of the language model in it, which Gemma 3 with images keeps inside its own.
+    """A config.json as that of the language model in it, which Gemma 3 with images keeps inside its own, and every key
+    by its usual name.
 
     Raises DamagedError where there is none in it.
     """
     try:
-        return decoders.text_of(config)
+        return with_usual_names(decoders.text_of(config))
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no text_config ({error!r})", where=where) from error
 
