@@ -70,6 +70,8 @@ def parity(result: Mapping[str, Any]) -> None:
         table.add_row(row["name"], delta, kl, Text(note, style=colours.get(row["state"], "dim")))
     _OUT.print(table)
     _OUT.print(f"against the training path, on {result['tokens']:,} tokens of {result['texts']} texts")
+    if result.get("proof"):
+        _OUT.print(f"written to {result['proof']}")
 
 
 def quickstart(result: Mapping[str, Any]) -> None:
