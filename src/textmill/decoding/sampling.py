@@ -17,6 +17,7 @@ Shapes: B rows, V vocabulary.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -110,9 +111,15 @@ class Forbidden:
     ids: tuple[int, ...]
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
-        banned = torch.zeros(1, logits.shape[-1], dtype=torch.bool, device=logits.device)
-        banned[:, [token for token in self.ids if token < logits.shape[-1]]] = True
-        return _without(logits, banned)
+        return _without(logits, _table(self.ids, logits.shape[-1], logits.device))
+
+
+@functools.lru_cache(maxsize=16)
+def _table(ids: tuple[int, ...], width: int, device: torch.device) -> Tensor:
+    """(1, V) bool: whether an id is one of these; those beyond the vocabulary are none."""
+    table = torch.zeros(1, width, dtype=torch.bool, device=device)
+    table[:, [token for token in ids if token < width]] = True
+    return table
 
 
 @dataclass(frozen=True)

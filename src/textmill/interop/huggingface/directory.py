@@ -29,7 +29,7 @@ from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
 from textmill.models.model import Model
-from textmill.models.pretrained import Pretrained
+from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import READ_AND_WRITE, EncoderDecoderSpec, ModelSpec, NGramSpec, computed
 from textmill.specs.recipe import GenerationSpec
@@ -183,12 +183,14 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         model = _empty(spec, vocabulary, head, stored, where)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
         taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head)
+    words = load.load(directory)
+    check_vocabulary(words, vocabulary, directory)
     for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
         setattr(model, part, None)
     model.load_state_dict(taken.state, assign=True)
     return Pretrained(
         model=model.eval(),
-        tokenizer=load.load(directory),
+        tokenizer=words,
         spec=spec,
         generation=_read_generation(directory, about, config),
         info=about.get("info", {}),
