@@ -69,7 +69,8 @@ def write_directory(
         extra: other text files to put beside, by name, such as README.md.
         template: of conversations, in Jinja.
 
-    Returns the contents of textmill.json; `architecture` is the published one, or None with `reason`.
+    Returns the contents of textmill.json; `architecture` is the published one, or None with `reason`. Beside them
+    `notes` say, for a person, what of the defaults transformers has no words for.
     """
     spec, head, vocabulary = model.spec, head_of(model), model.vocabulary
     assert isinstance(spec, ModelSpec)
@@ -111,7 +112,9 @@ def write_directory(
         named = {"chat_template.jinja": template} if template is not None else {}
         for name, text in (named | dict(extra or {})).items():
             write_text(partial / name, text)
-    return about
+    unsaid = generations.unsaid(generation, config)
+    note = f"{generations.NAME} has no words for {', '.join(unsaid)}: only textmill.json says it"
+    return about | {"notes": [note] if unsaid else []}
 
 
 def head_of(model: nn.Module) -> HeadSpec | None:
@@ -197,6 +200,7 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         template=_template(directory),
         missing=taken.missing,
         ignored=taken.ignored,
+        unfollowed=() if "generation" in about else generations.unfollowed(directory, config),
     )
 
 
