@@ -16,6 +16,7 @@ from textmill.data.view import ALL, Pair, Viewed, pair_batch
 from textmill.decoding.decode import answers
 from textmill.decoding.prompt import Prompt
 from textmill.decoding.stop_strings import whole
+from textmill.decoding.stream import drawable
 from textmill.metrics import guesses, overlap
 from textmill.models.model import Generator
 from textmill.objectives import show
@@ -153,6 +154,7 @@ def written(evaluation: EvaluationInput, prompts: Sequence[Prompt], spec: Genera
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].source or ()))
     model, tokenizer = evaluation.model, evaluation.data.tokenizer
     assert isinstance(model, Generator)
+    spec = drawable(spec, model, tokenizer)
     for start in range(0, len(order), _TOGETHER):
         indices = order[start : start + _TOGETHER]
         hypotheses = answers(
