@@ -284,4 +284,4 @@ def _objective(
 
 INFILLING = _objective(InfillingObjective, InfillingView, denoised, _DENOISES)
 SPANS = _objective(SpansObjective, SpansView, denoised, _DENOISES)
-CONTINUE = _objective(ContinueObjective, ContinueView, continued, _CONTINUES)
+CONTINUE = replace(_objective(ContinueObjective, ContinueView, continued, _CONTINUES), sample=CAUSAL.sample)

@@ -28,6 +28,7 @@ from textmill.objectives.scoring import score_guesses
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.objective import ConstantForcing, LinearForcing, PairsObjective
 from textmill.text.document import Document
+from textmill.tokenization.protocol import AnyTokenizer
 
 _TOGETHER = 256  # prompts between two reports of progress
 
@@ -183,6 +184,11 @@ def _prompts(evaluation: EvaluationInput, records: np.ndarray) -> list[Prompt]:
     return [prompts[record] for record in records.tolist()]
 
 
+def sample(spec: PairsObjective, document: Document, tokenizer: AnyTokenizer, tokens: int) -> tuple[str, str]:
+    """The source, and the target."""
+    return document.texts[spec.source], document.texts[spec.target]
+
+
 PAIRS = Objective(
     spec=PairsObjective,
     reader=PairsReader,
@@ -192,6 +198,7 @@ PAIRS = Objective(
     show=show.of_pairs,
     measure=measure,
     writes=True,
+    sample=sample,
     next=("generate {run} 'a text to translate'",),
     purpose=Purpose(
         "text2text-generation",

@@ -21,6 +21,7 @@ from textmill.objectives.scoring import Look, nothing, score_documents, score_gu
 from textmill.specs.recipe import EvaluationSpec
 from textmill.tokenization.protocol import AnyTokenizer
 
+BITS = "bits per byte"
 _OVERLAP = 0.5  # share of a window that is context from the window before, in a document longer than one
 _COUNTED = 1 << 21  # training tokens a unigram model of targets is counted from, at most
 
@@ -63,7 +64,11 @@ def bits(
     bootstrap: Bootstrap,
     how: str,
 ) -> tuple[EvaluationResult, np.ndarray]:
-    """Bits per byte of what batches of a store ask for, and the documents that were scored."""
+    """Bits per byte of what batches of a store ask for, and the documents that were scored.
+
+    Where the tokenizer loses some of the text (capital letters, words it does not know), the model is not asked for it,
+    and bits per byte are left out.
+    """
     total = min(store.tokens, spec.tokens or store.tokens)
     nats, targets = score_documents(
         model,
@@ -78,14 +83,25 @@ def bits(
     scores = perplexity.language_model(
         nats[read], targets[read], sizes[read], bootstrap.of(read), how=how, end=spec.end
     )
-    result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
+    more = {}
+    if store.changed:
+        del scores[BITS]
+        more["changed_by_tokenizer"] = store.changed
+        reporter.warn(
+            f"{store.changed:,} of {len(store):,} documents are not what their tokens decode to: there are no bits "
+            "per byte, which would not count what the tokenizer lost"
+        )
+    result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()), more)
     return result, np.flatnonzero(read)
 
 
 def beside(
     evaluation: EvaluationInput, store: TokenStore, measured: EvaluationResult, chosen: np.ndarray
 ) -> EvaluationResult:
-    """The same with what it should beat: baselines on the `chosen` documents, those the model was scored on."""
+    """The same with what it should beat: baselines on the `chosen` documents, those the model was scored on. They are
+    in bits per byte, so there are none where the model has none."""
+    if BITS not in measured.scores:
+        return measured
     evaluation.reporter.note("scoring the baselines on the same text")
     spec = evaluation.spec
     scores: dict[str, Score] = {}
@@ -103,7 +119,7 @@ def beside(
         test = (document.text for document in evaluation.documents(chosen))
         train = (document.text for document in evaluation.data.documents("train"))
         scores |= baselines.compressors(names, train, test, limit=spec.baseline_bytes)
-    return measured.with_baselines({name: {"bits per byte": scores[name]} for name in spec.baselines})
+    return measured.with_baselines({name: {BITS: scores[name]} for name in spec.baselines})
 
 
 def guessed(

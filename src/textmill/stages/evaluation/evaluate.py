@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from textmill.models.pretrained import Pretrained
 
 _SAMPLE = 120  # tokens of a sample at most
+_SAMPLES = 3
 
 
 def evaluate(
@@ -62,7 +64,7 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     recipe = data.recipe
     weights = best_weights(run)
     decided = {
-        "version": 3,
+        "version": 4,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -187,17 +189,36 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 
 
 def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
-    """What the model writes of the recipe's prompts: what comes after them, or of what it reads; headed models and
-    encoders write nothing."""
+    """What the model writes of the recipe's prompts: what comes after them, or of what it reads. Where the recipe names
+    none, of how held-out documents begin, with what they say (`truth`). Headed models and encoders write nothing."""
     from textmill.decoding.prompt import of_text
     from textmill.decoding.stream import generate_text
     from textmill.stages.use.generate import collect
 
-    prompts = data.recipe.evaluation.samples
-    if not prompts or not data.objective.writes:
+    if not data.objective.writes:
         return []
     recipe, tokenizer = data.recipe, data.tokenizer
+    named = recipe.evaluation.samples
+    pairs = _beginnings(data) if named is None else [(prompt, None) for prompt in named]
+    if not pairs:
+        return []
+    prompts = [prompt for prompt, _ in pairs]
     start = data.special.start if recipe.model.kind in READ_AND_WRITE else None
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
     texts = [of_text(tokenizer, text, start=start) for text in prompts]
-    return collect(generate_text(model, tokenizer, texts, spec), prompts)
+    answers = collect(generate_text(model, tokenizer, texts, spec), prompts)
+    return [
+        answer if truth is None else answer | {"truth": truth}
+        for answer, (_, truth) in zip(answers, pairs, strict=True)
+    ]
+
+
+def _beginnings(data: RunData) -> list[tuple[str, str]]:
+    """Prompts that documents of the scored split make, always the same few, and what the documents say to them."""
+    make, objective = data.objective.sample, data.recipe.objective
+    if make is None:
+        return []
+    documents = data.documents(data.recipe.evaluation.part)
+    some = heapq.nsmallest(4 * _SAMPLES, documents, key=lambda document: document.id)
+    pairs = (make(objective, document, data.tokenizer, _SAMPLE) for document in some)
+    return [pair for pair in pairs if all(text.strip() for text in pair)][:_SAMPLES]

@@ -199,6 +199,12 @@ def _scores(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A row for each model and mixture, and what each mixture gains over the best part, paired by document."""
     store = data.plain("test")
+    if store.changed:
+        raise TextmillError(
+            "loses some of the test text, so that bits per byte, by which mixtures are compared, say nothing",
+            where=f"the tokenizer of {data.recipe.name}",
+            advice="name runs of a tokenizer that gives text back as it was, such as `bpe`",
+        )
     read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
     sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share
     by_document = {name: np.bincount(index, weights=cost) for name, cost in nats.items()}
