@@ -185,7 +185,7 @@ def test_a_page_by_either_reader(samples, extract):
         ("<main>one</main><main>two</main>three", "one two three"),
         ("<ol><li>a<ol><li>b</ol><li>c</ol>", "1. a 1. b 2. c"),
         ("<p>5 < 6 &amp;&nbsp;&lt;b&gt; &#x78e8;", "5 < 6 & <b> 磨"),
-        ("<form><p>in a form<input value=x><select><option>no</select>", "in a form"),
+        ("<form><p>in a form<input value=x><select><option>no</select>", "in a form x"),
         ("<figure><pre>code</pre><figcaption>shown</figcaption><img alt=no></figure>", "code shown"),
         ("no tags at all", "no tags at all"),
         ("<p>a</p><template><p>no</p></template><noscript>no</noscript><svg><text>no</text></svg>b", "a b"),

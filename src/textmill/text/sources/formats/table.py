@@ -23,10 +23,12 @@ from textmill.text.sources.formats import (
     pdf,
     plain,
     records,
+    sniff,
     spreadsheet,
     subtitles,
     warc,
 )
+from textmill.text.sources.formats.advice import REASON, unread
 from textmill.text.sources.formats.office import compound, opendocument, outlook, rtf, slides, word
 from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
@@ -98,6 +100,19 @@ def reader(name: str) -> Reader:
     return READERS.get(f".{last.lower()}" if dot else "", plain.documents)
 
 
+def reader_of(name: str, head: bytes) -> Reader:
+    """What reads a file of this name that begins so: its content decides where its name says something else.
+
+    Raises SetAside for what nothing reads.
+    """
+    form = sniff.extension(name, head)
+    if not form:
+        return reader(name)
+    if f".{form}" not in READERS:
+        raise unread(f"a.{form}") or SetAside(REASON, f"a .{form} file")
+    return READERS[f".{form}"]
+
+
 # Readers of what holds neither pages nor PDF.
 _NO_PAGES = {
     *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
@@ -107,9 +122,13 @@ _NO_PAGES = {
 }
 
 
-def pages_in(name: str) -> bool:
-    """Whether a file of this name may hold, or be, a page in HTML or a PDF."""
-    return reader(name) not in _NO_PAGES
+def may_hold_pages(path: Path) -> bool:
+    """Whether a file may hold, or be, a page in HTML or a PDF: by its name, and by how it begins."""
+    try:
+        with open(path, "rb") as stream:
+            return reader_of(path.name, stream.read(sniff.HEAD)) not in _NO_PAGES
+    except (OSError, SetAside):
+        return False
 
 
 def open_file(
@@ -145,10 +164,15 @@ def open_file(
             yield Rejected(None, location, "read", error.reason, error.detail)
 
 
+def _entries(item: Input, fields: Fields) -> Iterator[Document | Rejected | Input]:
+    """What the reader of an input gives; choosing it may raise what reading does."""
+    yield from reader_of(item.name, sniff.beginning(item))(item, fields)
+
+
 def _documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an input. Raises Exhausted only; the outermost file is then given up."""
     role = fields.texts[0][0]
-    for entry in guarded(reader(item.name)(item, fields), item.place):
+    for entry in guarded(_entries(item, fields), item.place):
         if isinstance(entry, Input):
             yield from _documents(entry, fields)
         elif isinstance(entry, Document) and role not in entry.texts:  # no record
