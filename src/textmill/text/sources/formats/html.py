@@ -19,12 +19,10 @@ from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.page_marks import Marks, attributes, cleared
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats.xml_pages import VOID, declares_xml, from_xhtml
 
 _MANY_TAGS = 10_000  # up to here, any nesting is parsed in a second or two
 _DEEPEST = 2_000  # elements within one another; resiliparse's time grows with the square of it
-_VOID = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
-)
 # Elements that the next of their kind, or the end of what is around them, closes (HTML §13.1.2.4).
 _MAY_STAY_OPEN = frozenset(
     ("p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "rt", "rp")
@@ -69,6 +67,8 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
     source, encoding = decode(read_whole(item), f"{item.name}.html", item.charset)
     if item.name.lower().endswith(_SERVER_PAGES):
         source = _without(source, "<%", "%>")
+    if item.name.lower().endswith((".xhtml", ".xht")) or declares_xml(source):
+        source = from_xhtml(source, deadline)
     page = extract(source, deadline)
     if not page.text:
         raise SetAside("holds no text")
@@ -146,7 +146,7 @@ def _depth(source: str) -> int:
     for closing, name, empty in _TAG.findall(source):
         if closing:
             counts = max(0, counts - 1)
-        elif not empty and name.lower() not in _VOID and name.lower() not in _MAY_STAY_OPEN:
+        elif not empty and name.lower() not in VOID and name.lower() not in _MAY_STAY_OPEN:
             counts += 1
             deepest = max(deepest, counts)
     return deepest

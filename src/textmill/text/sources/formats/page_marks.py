@@ -28,11 +28,12 @@ _KINDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("article", "section", "blockquote", "figure", "details", "fieldset", "td", "th", "footer", "aside"),
     ),
     (('class="tex', 'class="latex', 'class="math', "mwe-math"), ("img",)),
+    (("noteref",), ("a",)),
     *(
         ((f"<{name}",), (name,))
-        for name in ("sup", "sub", "ruby", "q", "math", "input", "select", "textarea", "pre")
+        for name in ("sup", "sub", "ruby", "q", "math", "pre", "summary", "legend", "label")
     ),
-    *(((f"<{name}",), (name,)) for name in ("summary", "legend", "label")),
+    *(((f"<{name}",), (name,)) for name in ("input", "select", "textarea")),
 )
 
 
@@ -76,6 +77,11 @@ Attributes = dict[str, str]
 def attributes(raw: str) -> Attributes:
     """The attributes of a tag as its tree writes it."""
     return {name: unescape(value) for name, value in _ATTRIBUTE.findall(raw)}
+
+
+def _hidden(known: Attributes) -> bool:
+    style = known.get("style", "").lower().replace(" ", "")
+    return "hidden" in known or known.get("aria-hidden") == "true" or "display:none" in style
 
 
 @dataclass
@@ -241,7 +247,7 @@ class Marks:
         text = "".join(self._out[begun.at :])
         del self._out[begun.at :]
         self._size = begun.size
-        return text, begun
+        return ("" if _hidden(begun.attributes) else text), begun
 
     def _before(self) -> str:
         """The end of the text so far."""
@@ -258,6 +264,26 @@ class Marks:
         text = unescape(_TAG.sub("", inner))
         changed = (raised if name == "sup" else lowered)(text, self._before())
         self._add(inner if changed == text else escape(changed))
+
+    def _start_link(self, name: str, known: Attributes, token: re.Match[str]) -> None:
+        self._add(token[0])
+        self._begin(name, known, token)
+
+    def _end_link(self, name: str, tag: str) -> None:
+        """A link to a note is its number, raised."""
+        begun = self._open[-1] if self._open else None
+        if begun is not None and begun.name == "a":
+            inner, _ = self._taken(name, _LONGEST_SCRIPT)
+            if inner is not None:
+                number = unescape(_TAG.sub("", inner)).strip()
+                raises = (
+                    number.isascii()
+                    and number.isalnum()
+                    and not any(each.name == "sup" for each in self._open)
+                )
+                is_note = _NOTE_LINK.search(" ".join(begun.attributes.values()))
+                self._add(escape(raised(number, self._before())) if raises and is_note else inner)
+        self._add(tag)
 
     def _end_quote(self, name: str, tag: str) -> None:
         self._quotes = max(0, self._quotes - 1)
@@ -293,6 +319,8 @@ class Marks:
     # --- forms --------------------------------------------------------------------------------------------------
     def _start_input(self, name: str, known: Attributes, token: re.Match[str]) -> None:
         kind = known.get("type", "text").lower()
+        if _hidden(known):
+            return
         if kind in ("checkbox", "radio"):
             self._add(" [x] " if "checked" in known else " [ ] ")
         elif kind in _WRITTEN or kind not in _BUTTONS:
@@ -310,6 +338,7 @@ class Marks:
             self._add(f"<pre>\n{inner.strip()}</pre>")
 
 
+_NOTE_LINK = re.compile(r"(?:^|\s)(?:doc-)?noteref\b")
 _BLOCK = re.compile(r"<(?:p|div|li|table|br|img)\b")
 _EMPTY_ITEM = re.compile(r"\s*</li>")
 _CHOSEN = re.compile(r"<option\b[^>]*\sselected\b[^>]*>(.*?)</option>", re.DOTALL)
@@ -370,6 +399,7 @@ _STARTS: dict[str, Callable[[Marks, str, Attributes, re.Match[str]], None]] = {
     "menu": Marks._start_list,
     "dir": Marks._start_list,
     "li": Marks._start_item,
+    "a": Marks._start_link,
     "sup": Marks._begin,
     "sub": Marks._begin,
     "ruby": Marks._begin,
@@ -388,6 +418,7 @@ _ENDS: dict[str, Callable[[Marks, str, str], None]] = {
     "ul": Marks._end_list,
     "menu": Marks._end_list,
     "dir": Marks._end_list,
+    "a": Marks._end_link,
     "sup": Marks._end_script,
     "sub": Marks._end_script,
     "ruby": Marks._end_ruby,
