@@ -22,12 +22,14 @@ def of_file(tmp_path):
     return call
 
 
-@pytest.mark.parametrize("name", ["a.txt", "README", "b.jsonl", "c.docx", "d.srt"])
+@pytest.mark.parametrize("name", ["a.txt", "README", "b.jsonl", "c.odt", "d.srt"])
 def test_words_alone_need_the_tables_of_unicode(name, of_file):
     assert of_file(name) == {"unicode": unicodedata.unidata_version}
 
 
-@pytest.mark.parametrize("name", ["a.html", "b.pdf", "c.zip", "d.txt.gz", "e.mbox", "f.epub", "g.warc.gz"])
+@pytest.mark.parametrize(
+    "name", ["a.html", "b.pdf", "c.zip", "d.txt.gz", "e.mbox", "f.epub", "g.warc.gz", "h.docx"]
+)
 def test_what_may_hold_pages_needs_their_parsers(name, of_file, monkeypatch):
     known = of_file(name)
     assert set(known) == {"unicode", "resiliparse", "pypdfium2"}

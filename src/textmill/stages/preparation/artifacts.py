@@ -156,7 +156,7 @@ class EncodedTokens:
 
     recipe: Recipe
     kind = "tokens"
-    version = 1
+    version = 2
     parents = ("corpus", "tokenizer")
 
     @property

@@ -85,7 +85,7 @@ def test_word(samples, one):
     document = one("a.docx", samples["a.docx"])
     assert document.text == (
         f"A heading\n\n{ENGLISH}\tafter a tab\na new line\n\n{CHINESE}\n\nseen\n\n"
-        "• item one\n• item two\na\tb c\n\t磨\n\nthe end\n\nA footnote."
+        "• item one\n• item two\n\na\tb c\n\t磨\n\nthe end\n\nA footnote."
     )
     assert document.metadata == FACTS
 

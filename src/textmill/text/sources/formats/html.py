@@ -84,7 +84,7 @@ def extract(source: str, deadline: Deadline, *, book: bool = False) -> Page:
     source = _without(source.replace("\0", "\ufffd"), "<?", "?>")
     if source.count("<") > _MANY_TAGS and _depth(source) > _DEEPEST:
         raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
-    text, title, language, metas = _parsed(source, book=book)
+    text, title, language, metas = _parsed(source, deadline, book=book)
     deadline.check()
     first: dict[str, str] = {}
     for name, content in metas:
@@ -99,7 +99,7 @@ def extract(source: str, deadline: Deadline, *, book: bool = False) -> Page:
     return Page(text, metadata)
 
 
-def _parsed(source: str, *, book: bool) -> tuple[str, str, str, list[tuple[str, str]]]:
+def _parsed(source: str, deadline: Deadline, *, book: bool) -> tuple[str, str, str, list[tuple[str, str]]]:
     """(text, title, language, named metas) of a page, by resiliparse."""
     from resiliparse.parse.html import HTMLTree
 
@@ -110,18 +110,18 @@ def _parsed(source: str, *, book: bool) -> tuple[str, str, str, list[tuple[str, 
     heads = map(attributes, _META.findall(tree.head.html)) if tree.head else ()
     metas = [(meta.get("name", "") or meta.get("property", ""), meta.get("content", "")) for meta in heads]
     main = root.get_elements_by_tag_name("main") if root and not book else ()
-    text = _text(main[0].html, language, book=False) if len(main) == 1 else ""
+    text = _text(main[0].html, language, deadline, book=False) if len(main) == 1 else ""
     if not text.strip() and root:
-        text = _text(root.html, language, book=book)
+        text = _text(root.html, language, deadline, book=book)
     return text, tree.title or "", language, metas
 
 
-def _text(page: str, language: str, *, book: bool) -> str:
+def _text(page: str, language: str, deadline: Deadline, *, book: bool) -> str:
     """The text of a page as its tree writes it."""
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    marks = Marks(language, book)
+    marks = Marks(deadline, language, book)
     page = marks.written(page)
     if "</p>" in page:  # a paragraph that is a whole cell would break its row into lines
         page = _CELL_START.sub(r"\1", _CELL_END.sub(r"\1", page))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from html import escape, unescape
 
 from textmill.text.sources.formats import formula
-from textmill.text.sources.formats.numerals import shown
+from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.raised import lowered, raised
+from textmill.text.sources.formats.stream import Deadline
 
 # Characters no text has (Unicode §23.7): the page is cleared of them first.
 TAB, MARK, MARK_END = "\ufdd0", "\ufdd1", "\ufdd2"
@@ -47,12 +48,42 @@ def _tokens(names: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
+Attributes = dict[str, str]
 _ATTRIBUTE = re.compile(r'([^\s=>"]+)(?:="([^"]*)")?')
 _TAG = re.compile(r"<[^>]*>")
-_LIST_STYLE = re.compile(
-    r"list-style(?:-type)?\s*:\s*[^;]*?\b((?:lower|upper)-[a-z]+|decimal(?:-leading-zero)?|none)\b"
-)
-_TYPES = {"a": "lower-alpha", "A": "upper-alpha", "i": "lower-roman", "I": "upper-roman", "1": "decimal"}
+_LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:\s*([^;]+)")
+# Kinds of numbers, by their names in CSS (Counter Styles §6) and in HTML -> by their names in `numerals`.
+_STYLES = {
+    "decimal": "decimal",
+    "decimal-leading-zero": "decimalZero",
+    "lower-alpha": "lowerColumn",
+    "lower-latin": "lowerColumn",
+    "upper-alpha": "upperColumn",
+    "upper-latin": "upperColumn",
+    "lower-roman": "lowerRoman",
+    "upper-roman": "upperRoman",
+    "cjk-decimal": "ideographDigital",
+    "cjk-ideographic": "taiwaneseCounting",
+    "trad-chinese-informal": "taiwaneseCounting",
+    "simp-chinese-informal": "chineseCounting",
+    "simp-chinese-formal": "chineseLegalSimplified",
+    "trad-chinese-formal": "ideographLegalTraditional",
+    "japanese-informal": "japaneseCounting",
+    "cjk-heavenly-stem": "ideographTraditional",
+    "cjk-earthly-branch": "ideographZodiac",
+    "none": "none",
+}
+_TYPES = {"a": "lowerColumn", "A": "upperColumn", "i": "lowerRoman", "I": "upperRoman", "1": "decimal"}
+
+
+def _style(known: Attributes, otherwise: str) -> str:
+    """How the numbers of a list, or of one item, look."""
+    styled = _LIST_STYLE.search(known.get("style", "").lower())
+    words = styled[1].split() if styled else ()
+    by_type = _TYPES.get(known.get("type", ""), otherwise)
+    return next((_STYLES[word] for word in words if word in _STYLES), by_type)
+
+
 _INTEGER = re.compile(r"\s*([+-]?\d{1,9})")
 # What has headers and footers of its own (HTML §4.3, sectioning content; §4.4, quotations).
 _SECTIONS = frozenset(("article", "section", "blockquote", "figure", "details", "fieldset", "td", "th"))
@@ -70,8 +101,6 @@ _QUOTES = {
 _LONGEST_SCRIPT = 400  # characters of markup in <sup>, where more is a text
 _FORMULA_PICTURE = re.compile(r"\b(?:tex|latex|math)\b")
 _RENDERED = ".MathJax, .MathJax_CHTML, .MathJax_SVG, .MathJax_Preview, .mjx-chtml"
-
-Attributes = dict[str, str]
 
 
 def attributes(raw: str) -> Attributes:
@@ -107,6 +136,7 @@ class _Open:
 class Marks:
     """The pass over one page. book: whether there is no site around it, so that footers and asides are all text."""
 
+    deadline: Deadline
     language: str = ""
     book: bool = False
     skipped: str = ""  # a selector of what is shown twice
@@ -201,10 +231,7 @@ class Marks:
 
     # --- lists --------------------------------------------------------------------------------------------------
     def _start_list(self, name: str, known: Attributes, token: re.Match[str]) -> None:
-        styled = _LIST_STYLE.search(known.get("style", "").lower())
-        style = styled[1] if styled else _TYPES.get(known.get("type", ""), "")
-        if name == "ol":
-            style = style or "decimal"
+        style = _style(known, "decimal" if name == "ol" else "")
         reverse = name == "ol" and "reversed" in known
         start = _INTEGER.match(known.get("start", ""))
         first = int(start[1]) if start else self._items.get(token.start(), 0) if reverse else 1
@@ -223,12 +250,11 @@ class Marks:
         of = self._lists[-1]
         if value := _INTEGER.match(known.get("value", "")):
             of.number = int(value[1])
-        styled = _LIST_STYLE.search(known.get("style", "").lower())
-        style = styled[1] if styled else _TYPES.get(known.get("type", ""), of.style)
+        style = _style(known, of.style)
         if style:
             empty = _EMPTY_ITEM.match(token.string, token.end()) is not None
             if not empty:
-                self._add(f"{MARK}{'' if style == 'none' else f'{shown(of.number, style)}.'}{MARK_END}")
+                self._add(f"{MARK}{'' if style == 'none' else f'{numeral(of.number, style)}.'}{MARK_END}")
             of.number += of.step
 
     # --- elements that are rewritten when they end ----------------------------------------------------------------
@@ -305,7 +331,7 @@ class Marks:
         inner, begun = self._taken(name, 1 << 20)
         if inner is None or begun is None:
             return
-        text = escape(formula.text(inner, begun.attributes.get("alttext", "")))
+        text = escape(formula.text(inner, begun.attributes.get("alttext", ""), self.deadline))
         block = begun.attributes.get("display") == "block"
         self._add(f"<div>{text}</div>" if block else f"<formula-text>{text}</formula-text>")
 

@@ -9,13 +9,11 @@ from textmill.text.sources.formats.advice import markup, unread
 from textmill.text.sources.formats.encoding import decode, refuse_binary
 from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside, read_whole
 
-_RICH_TEXT = b"{\\rtf"  # markup that looks like text
-
 
 def documents(item: Input, fields: Fields) -> Iterator[Document]:
     """The one document of a text file. Raises SetAside when it is not text, or too large."""
     head = item.stream.read(BLOCK)
-    refusal = unread(item.name) or (unread("a.rtf") if head.startswith(_RICH_TEXT) else None)
+    refusal = unread(item.name)
     try:
         refuse_binary(head)  # a large film is refused before it is read to its end
     except SetAside as error:

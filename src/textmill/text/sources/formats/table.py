@@ -13,14 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from textmill.specs.corpus import LimitSpec, named
-from textmill.text.document import TEXT, Document, Rejected, collected, printable
+from textmill.text.document import TEXT, Document, Rejected, collected
 from textmill.text.sources.formats import (
     archive,
     epub,
     html,
     mail,
     notebook,
-    office,
     pdf,
     plain,
     records,
@@ -31,7 +30,8 @@ from textmill.text.sources.formats import (
     xml_books,
 )
 from textmill.text.sources.formats.advice import REASON, unread
-from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside
+from textmill.text.sources.formats.office import opendocument, rtf, slides, word
+from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
 
@@ -73,12 +73,18 @@ READERS: dict[str, Reader] = {
     ".rss": xml_books.feed,
     ".atom": xml_books.feed,
     # office
-    ".docx": office.word,
-    ".docm": office.word,
-    ".dotx": office.word,
-    ".pptx": office.slides,
-    ".pptm": office.slides,
-    ".ppsx": office.slides,
+    ".docx": word.documents,
+    ".docm": word.documents,
+    ".dotx": word.documents,
+    ".dotm": word.documents,
+    ".pptx": slides.documents,
+    ".pptm": slides.documents,
+    ".ppsx": slides.documents,
+    ".ppsm": slides.documents,
+    ".potx": slides.documents,
+    ".potm": slides.documents,
+    **dict.fromkeys(opendocument.EXTENSIONS, opendocument.documents),
+    ".rtf": rtf.documents,
     ".xlsx": spreadsheet.sheets,
     ".xlsm": spreadsheet.sheets,
     # mail
@@ -117,7 +123,8 @@ def reader_of(name: str, head: bytes) -> Reader:
 # Readers of what holds neither pages nor PDF.
 _NO_PAGES = {
     *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
-    *(records.arrow_rows, office.word, office.slides, spreadsheet.sheets, notebook.documents),
+    *(records.arrow_rows, slides.documents, spreadsheet.sheets, notebook.documents),
+    *(opendocument.documents, rtf.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }
 
@@ -164,23 +171,20 @@ def open_file(
             yield Rejected(None, location, "read", error.reason, error.detail)
 
 
+def _entries(item: Input, fields: Fields) -> Iterator[Document | Rejected | Input]:
+    """What the reader of an input gives; choosing it may raise what reading does."""
+    yield from reader_of(item.name, sniff.beginning(item))(item, fields)
+
+
 def _documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an input. Raises Exhausted only; the outermost file is then given up."""
     role = fields.texts[0][0]
-    try:
-        for entry in reader_of(item.name, sniff.beginning(item))(item, fields):
-            if isinstance(entry, Input):
-                yield from _documents(entry, fields)
-            elif isinstance(entry, Document) and role not in entry.texts:  # no record
-                yield collected({role: entry.text}, entry.source, {**item.metadata, **entry.metadata})
-            elif isinstance(entry, Document) and item.metadata:
-                yield replace(entry, metadata={**item.metadata, **entry.metadata})
-            else:
-                yield entry
-    except Exhausted:
-        raise
-    except SetAside as error:
-        yield Rejected(None, item.place, "read", error.reason, error.detail)
-    except Exception as error:  # the parsers of two dozen formats raise anything over hostile bytes
-        detail = printable(f"{type(error).__name__}: {error}")[:300]
-        yield Rejected(None, item.place, "read", "is damaged or not what its name says", detail)
+    for entry in guarded(_entries(item, fields), item.place):
+        if isinstance(entry, Input):
+            yield from _documents(entry, fields)
+        elif isinstance(entry, Document) and role not in entry.texts:  # no record
+            yield collected({role: entry.text}, entry.source, {**item.metadata, **entry.metadata})
+        elif isinstance(entry, Document) and item.metadata:
+            yield replace(entry, metadata={**item.metadata, **entry.metadata})
+        else:
+            yield entry
