@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.office import M, paragraph, word
 from textmill.specs.corpus import LimitSpec
-from textmill.text.sources.formats.office import math
+from textmill.text.sources.formats import math
 from textmill.text.sources.formats.stream import Deadline
 from textmill.text.sources.formats.xml_events import tree
 
