@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
@@ -14,10 +14,14 @@ from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from textmill.stages.workspace.weights import Weights
 
 _SAMPLE = 120  # tokens of a sample at most
 
@@ -34,12 +38,19 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
+    from textmill.stages.workspace.weights import held
+
+    remembrance.warn(run, workspace)
+    with held(run) as weights:
+        return evaluate_weights(run, weights, workspace)
+
+
+def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
+    """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
-    from textmill.stages.workspace.weights import best_weights
 
     data = trained_on(run, workspace)
     recipe = data.recipe
-    weights = best_weights(run)
     decided = {
         "version": 2,
         "weights": weights.id,
@@ -64,7 +75,7 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         **data.objective.measure(inputs).plain(),
     }
     result["samples"] = _samples(inputs.model, data)
-    files.write_json(run.evaluation / "report.json", result)
+    run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
     workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
     return result
