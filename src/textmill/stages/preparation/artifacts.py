@@ -59,7 +59,7 @@ class Collection:
     workspace: Workspace
     run: Runner | None = None
     kind = "corpus"
-    version = 3
+    version = 4
     parents = ()
 
     def __post_init__(self) -> None:
@@ -70,9 +70,8 @@ class Collection:
         self.inputs: list[list[str]] = []
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
-            fingerprints = table.fingerprint(source, home)
-            self.inputs += map(list, fingerprints)
-            self.libraries |= table.libraries(source, (location for location, _ in fingerprints))
+            self.inputs += map(list, table.fingerprint(source, home))
+            self.libraries |= table.libraries(source, home)
         self.sources: dict[str, str] = dict(map(tuple, self.inputs))
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
@@ -165,7 +164,7 @@ class EncodedTokens:
 
     recipe: Recipe
     kind = "tokens"
-    version = 1
+    version = 2
     parents = ("corpus", "tokenizer")
 
     @property
