@@ -58,7 +58,7 @@ class Collection:
     workspace: Workspace
     run: Runner | None = None
     kind = "corpus"
-    version = 3
+    version = 4
     parents = ()
 
     def __post_init__(self) -> None:
