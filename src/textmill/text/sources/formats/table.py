@@ -16,14 +16,16 @@ from textmill.specs.corpus import LimitSpec, named
 from textmill.text.document import TEXT, Document, Rejected, collected, printable
 from textmill.text.sources.formats import (
     archive,
+    columnar,
+    delimited,
     epub,
     html,
+    json_values,
     mail,
     notebook,
     office,
     pdf,
     plain,
-    records,
     spreadsheet,
     subtitles,
     warc,
@@ -46,13 +48,14 @@ READERS: dict[str, Reader] = {
     ".lzma": archive.unpacked,
     ".zst": archive.unpacked,
     # records
-    ".json": records.json_records,
-    ".jsonl": records.json_lines,
-    ".ndjson": records.json_lines,
-    ".csv": records.table_rows,
-    ".tsv": records.table_rows,
-    ".parquet": records.parquet_rows,
-    ".arrow": records.arrow_rows,
+    ".json": json_values.json_records,
+    ".jsonl": json_values.json_lines,
+    ".ndjson": json_values.json_lines,
+    ".csv": delimited.table_rows,
+    ".tsv": delimited.table_rows,
+    ".parquet": columnar.parquet_rows,
+    ".arrow": columnar.arrow_rows,
+    ".feather": columnar.arrow_rows,
     # pages and books
     ".html": html.documents,
     ".htm": html.documents,
@@ -92,8 +95,14 @@ def reader(name: str) -> Reader:
 
 # Readers of what holds neither pages nor PDF.
 _NO_PAGES = {
-    *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
-    *(records.arrow_rows, office.word, office.slides, spreadsheet.sheets, notebook.documents),
+    *(
+        plain.documents,
+        json_values.json_records,
+        json_values.json_lines,
+        delimited.table_rows,
+        columnar.parquet_rows,
+    ),
+    *(columnar.arrow_rows, office.word, office.slides, spreadsheet.sheets, notebook.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }
 
