@@ -11,7 +11,7 @@ from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.preparation.prepare import summary, trained_on
-from textmill.stages.release.verify import TEXTS
+from textmill.stages.release.verify import TEXTS, proof_of
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run
@@ -67,8 +67,13 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
                 where=run.model,
                 advice="this is a fault of Textmill: the model was not published; please report it with its recipe",
             )
+        for check in proof.checks:
+            if check.name == "transformers" and check.state == "skipped" and standard:
+                workspace.reporter.note(f"transformers: {check.why}")
+        files.write_json(partial / "parity.json", proof.plain())
         write_text(partial / "README.md", _card(run, data, report, proof.plain(), info, standard))
         lineage.write_lineage(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
+    proof_of(run.model).unlink(missing_ok=True)  # of what was published before
     run.event("published", step=weights.step, weights=weights.id)
     workspace.reporter.stage("publish", "done", str(run.model))
     return result | {"parity": read_json(run.model / "parity.json")}
@@ -126,7 +131,8 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
                 "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
             },
             "evaluation": _evaluation(report),
-            "samples": report["samples"],
+            # Those of the recipe alone: others begin with held-out text, which is nobody else's to read.
+            "samples": report["samples"] if recipe.evaluation.samples else [],
             "generation": generation,
             "parity": proof,
             "lineage": info["lineage"],

@@ -95,7 +95,7 @@ def test_halves_of_characters_become_replacement_characters(tmp_path):
 
 
 def test_objects_over_several_lines_are_read_or_one_fault(tmp_path):
-    rows = [{"text": f"row {n}", "meta": {"tags": ["a", n], "none": None}} for n in range(3)]
+    rows = [{"text": f"row {n}", "meta": {"tags": ["a", "b"], "none": None}} for n in range(3)]
     for indent in (0, 1, 4, "\t"):
         whole = "\n".join(json.dumps(row, indent=indent) for row in rows)
         height = whole.count("\n") // 3 + 1
@@ -120,7 +120,7 @@ def test_objects_over_several_lines_are_read_or_one_fault(tmp_path):
     name=st.sampled_from(["a.json", "a.jsonl", "a.ndjson"]),
 )
 def test_values_one_after_another_however_they_are_separated(tmp_path, rows, between, name):
-    written = between.join(json.dumps({"text": text, "n": [1, "x"]}, indent=indent) for text, indent in rows)
+    written = between.join(json.dumps({"text": text, "n": ["x"]}, indent=indent) for text, indent in rows)
     items = read(tmp_path, name, ("\x1e" if "\x1e" in between else "") + written)
     assert texts(items) == [text for text, _ in rows]
     assert len(items) == len(rows)

@@ -22,7 +22,7 @@ _BETWEEN = re.compile(
     f"[\\s\x1e\0,{MARK}]*"
 )  # white space, commas, record separators, marks of joined files, padding
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*("?)|[\[\]{}]', re.DOTALL)
-_GOES_ON = re.compile(r'[ \t\r\n"}\],:\d-]')  # what a line within a value may begin with, not indented
+_GOES_ON = re.compile(r'[ \t\r\n"}\],:]')  # what a line within a value may begin with, not indented
 _LONGEST_INTEGER = 4000  # digits; Python makes no integer of more than 4300
 
 
