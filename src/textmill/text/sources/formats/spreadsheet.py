@@ -20,6 +20,7 @@ from textmill.text.sources.formats.xml_events import Element, events, related
 
 _WIDEST_GAP = 100  # empty cells kept in a row: a sheet of cells in its last column would be a bomb of tabs
 _LONGEST_TEXT = 32_767  # characters of a cell (Excel's own limit)
+_LONGEST_NUMBER = 100  # characters
 _EXACT = 15  # characters of a number up to which it has no digits that are the binary's own
 _REFERENCE = re.compile(r"([A-Za-z]{1,3})[0-9]*")
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")  # a character that XML cannot hold (§22.9.2.19)
@@ -257,7 +258,8 @@ def _column(reference: str) -> int:
 
 def _number(value: str, shape: NumberFormat | None, since_1904: bool) -> str:
     if shape:
-        return shape.number(value[:100], since_1904)
-    if len(value) <= _EXACT and value.lstrip("-").replace(".", "", 1).isdecimal():
-        return value
-    return number_format(GENERAL).number(value[:100])
+        return shape.number(value[:_LONGEST_NUMBER], since_1904)
+    digits = value.removeprefix("-")
+    if digits.isdecimal() or (len(value) <= _EXACT and digits.replace(".", "", 1).isdecimal()):
+        return value[:_LONGEST_NUMBER]
+    return number_format(GENERAL).number(value[:_LONGEST_NUMBER])
