@@ -31,7 +31,7 @@ from textmill.text.sources.formats import (
     warc,
 )
 from textmill.text.sources.formats.advice import REASON, unread
-from textmill.text.sources.formats.office import opendocument, rtf, slides, word
+from textmill.text.sources.formats.office import compound, opendocument, outlook, rtf, slides, word
 from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
@@ -81,6 +81,8 @@ READERS: dict[str, Reader] = {
     ".potm": slides.documents,
     **dict.fromkeys(opendocument.EXTENSIONS, opendocument.documents),
     ".rtf": rtf.documents,
+    **dict.fromkeys(compound.EXTENSIONS, compound.documents),
+    ".tnef": outlook.wrapped,
     ".xlsx": spreadsheet.sheets,
     ".xlsm": spreadsheet.sheets,
     ".xltx": spreadsheet.sheets,
