@@ -89,6 +89,7 @@ READERS: dict[str, Reader] = {
     ".xlsm": spreadsheet.sheets,
     # mail
     ".eml": mail.message,
+    ".emlx": mail.apple_message,
     ".mbox": mail.mailbox,
     # others
     ".ipynb": notebook.documents,
