@@ -29,6 +29,7 @@ from textmill.text.sources.formats import (
     spreadsheet,
     subtitles,
     warc,
+    xml_books,
 )
 from textmill.text.sources.formats.advice import REASON, unread
 from textmill.text.sources.formats.office import compound, opendocument, outlook, rtf, slides, word
@@ -62,12 +63,18 @@ READERS: dict[str, Reader] = {
     ".html": html.documents,
     ".htm": html.documents,
     ".xhtml": html.documents,
+    ".xht": html.documents,
     ".mhtml": mail.saved_page,
     ".mht": mail.saved_page,
     ".warc": warc.records,
     ".wet": warc.records,
     ".pdf": pdf.documents,
     ".epub": epub.documents,
+    ".fb2": xml_books.fiction_book,
+    ".dtbook": xml_books.daisy,
+    ".tei": xml_books.tei,
+    ".rss": xml_books.feed,
+    ".atom": xml_books.feed,
     # office
     ".docx": word.documents,
     ".docm": word.documents,
@@ -89,6 +96,7 @@ READERS: dict[str, Reader] = {
     ".xltm": spreadsheet.sheets,
     # mail
     ".eml": mail.message,
+    ".emlx": mail.apple_message,
     ".mbox": mail.mailbox,
     # others
     ".ipynb": notebook.documents,
@@ -96,6 +104,8 @@ READERS: dict[str, Reader] = {
     ".vtt": subtitles.timed_blocks,
     ".ass": subtitles.scripts,
     ".ssa": subtitles.scripts,
+    ".ttml": xml_books.timed_text,
+    ".dfxp": xml_books.timed_text,
 }
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from textmill.text.document import Document, Rejected, collected
+from textmill.text.sources.formats import math
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.office import math
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.symbols import symbol, symbolic

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
-from textmill.text.sources.formats import html, mail, plain
+from textmill.text.sources.formats import html, mail, math, plain
 from textmill.text.sources.formats.media_types import named
-from textmill.text.sources.formats.office import drawing, math, rtf
+from textmill.text.sources.formats.office import drawing, rtf
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.numbering import Numbering

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.text.sources.formats.office.numerals import _FORMATS, numeral
+from textmill.text.sources.formats.numerals import _FORMATS, numeral
 
 
 @pytest.mark.parametrize(
