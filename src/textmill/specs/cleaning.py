@@ -74,7 +74,10 @@ class ChineseStep:
 
 @dataclass(frozen=True, kw_only=True)
 class BoilerplateStep:
-    """Drop lines that are no prose: menus, cookie notices, share buttons, page numbers, repeated headers."""
+    """Drop lines of pages that are no prose: menus, cookie notices, share buttons, page numbers, repeated headers.
+
+    Of pages of the web all of these, of PDF page numbers and headers; of no other document anything.
+    """
 
     kind: Literal["boilerplate"] = "boilerplate"
     repeats: Annotated[

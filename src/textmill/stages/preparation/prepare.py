@@ -18,12 +18,17 @@ from textmill.stages.workspace.run_data import PARTS, Prepared, RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.split import check_sizes
 
 
 def prepare(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) -> RunData:
-    """Whatever is out of date of corpus, tokenizer and tokens is made; the rest is found. `run`: as Collection's."""
-    corpus, made = Collection(recipe, workspace, run), {}
-    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), EncodedTokens(recipe))
+    """Whatever is out of date of corpus, tokenizer and tokens is made; the rest is found. `run`: as Collection's.
+
+    Raises TextmillError when a split of plain text is too small to say anything.
+    """
+    corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
+    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
         parents = {kind: made[kind] for kind in stage.parents}
         made[stage.kind] = workspace.artifact(
@@ -34,6 +39,8 @@ def prepare(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) 
             make=lambda directory, stage=stage, parents=parents: stage.make(directory, parents),
             name=recipe.name,
         )
+        if stage is corpus and encoded.reader is None:
+            check_sizes(Corpus(made["corpus"].path).report["parts"], recipe.corpus.split)
     build.clear(corpus.units)  # the corpus stands: nothing goes on from them any more
     return RunData(recipe, Prepared(**made))
 

@@ -67,7 +67,8 @@ def build(
     for phase in range(last + 1):
         _phase(parts, plan, phase, run, lambda done: progress("preparing", done, total))
     read = Count()
-    return write_records(directory, _finished(parts, plan, last, read, progress), spec.split, read)
+    finished = _finished(parts, plan, last, read, progress)
+    return write_records(directory, finished, spec.split, read, spec.steps)
 
 
 def _phase(parts: Path, plan: Plan, phase: int, run: Runner, progress: Callable[[int], None]) -> None:
