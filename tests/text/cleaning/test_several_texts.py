@@ -88,10 +88,10 @@ def test_both_sides_of_a_pair_decide_whether_it_is_near():
 
 
 def test_texts_without_words_are_the_same_in_a_comparison():
-    made = [collected({"source": prose(1), "target": mark}, mark) for mark in ("!", "??")]
+    made = [collected({"source": prose(1), "target": mark}, mark) for mark in ("…", "。。")]
     made.append(collected({"source": prose(1), "target": "no"}, "no"))
     kept = documents(apply(made, specs.NearDuplicatesStep()))
-    assert [document.source for document in kept] == ["??", "no"]
+    assert [document.source for document in kept] == ["。。", "no"]
 
 
 def test_what_stood_earlier_is_cut_from_the_text_it_stands_in():
