@@ -39,7 +39,6 @@ from textmill.decoding.prompt import Prompt
 from textmill.interop import forward_passes, hostile, transformers_process
 from textmill.interop.check import Check, compare
 from textmill.interop.huggingface import texts as readings
-from textmill.interop.huggingface.directory import bare
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import ClassifyHead, TagHead
@@ -147,12 +146,7 @@ class _Ours:
     @property
     def auto(self) -> str:
         """Transformers' name of the class that loads it."""
-        return "AutoModel" if bare(self.pretrained.model) else _AUTO[self.kind]
-
-    @property
-    def shape(self) -> str:
-        """What the program is to look at in what a model gives."""
-        return "body" if bare(self.pretrained.model) else self.kind
+        return "AutoModel" if self.pretrained.model.bare else _AUTO[self.kind]
 
     def ids(self, text: str) -> list[int]:
         """A text as the model reads it."""
@@ -207,7 +201,7 @@ class _Ours:
     @functools.cached_property
     def prompts(self) -> list[str]:
         """Texts that are gone on from, or answered."""
-        if bare(self.pretrained.model) or not self.pretrained.writes:
+        if not self.pretrained.writes:
             return []
         room = self.room if self.pretrained.reads_source else self.room - _ANSWER
         return self.fitted(room)[:4]
@@ -217,7 +211,7 @@ class _Ours:
         """The pipeline that says something of texts, if there is one."""
         tokenizer = self.pretrained.tokenizer
         if (
-            bare(self.pretrained.model)
+            self.pretrained.model.bare
             or not self.labelled
             or (self.kind == "encoder" and tokenizer.mask is None)
         ):
@@ -262,7 +256,8 @@ class _Ours:
         return {
             "directory": str(directory.absolute()),
             "auto": self.auto,
-            "kind": self.shape,
+            "kind": self.kind,
+            "body": self.pretrained.model.bare,
             "given": given,
             "texts": plain,
             "split": spelling,

@@ -30,7 +30,7 @@ class Pretrained:
     @property
     def writes(self) -> bool:
         """Whether it writes text: it goes on from what it read, or answers a source."""
-        return isinstance(self.model, Generator)
+        return isinstance(self.model, Generator) and not self.model.bare
 
     @property
     def reads_source(self) -> bool:

@@ -29,6 +29,7 @@ from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
 from textmill.models.model import Model
+from textmill.models.output import NoOutput
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import EncoderDecoderSpec, ModelSpec, NGramSpec, computed
@@ -38,11 +39,6 @@ from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
 FORMAT = 1  # of textmill.json
-_BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
-    "bert": "BertModel",
-    "roberta": "RobertaModel",
-    "distilbert": "DistilBertModel",
-}
 
 
 def is_published(config: Mapping[str, Any]) -> bool:
@@ -52,7 +48,7 @@ def is_published(config: Mapping[str, Any]) -> bool:
 
 def write_directory(
     directory: Path | str,
-    model: nn.Module,
+    model: Model,
     tokenizer: AnyTokenizer,
     generation: GenerationSpec,
     info: Mapping[str, Any],
@@ -99,8 +95,8 @@ def write_directory(
         start=tokenizer.start,
         head=head,
     )
-    if bare(model):
-        config["architectures"] = [_BARE[kind]]
+    if model.bare:
+        config["architectures"] = [configuration.BODIES.get(kind, config["architectures"][0])]
     with atomic_directory(Path(directory)) as partial:
         save_file(
             weights.published(kind, spec, model.state_dict(), config, head),
@@ -134,11 +130,6 @@ def write(directory: Path | str, pretrained: Pretrained) -> dict[str, Any]:
 def head_of(model: nn.Module) -> HeadSpec | None:
     """What stands on a model in place of its output layer."""
     return model.head.spec if isinstance(model, Headed) else None
-
-
-def bare(model: nn.Module) -> bool:
-    """Whether an encoder is its body alone: no layer guesses hidden tokens, and no head stands on it."""
-    return isinstance(model, Encoder) and model.transform is None
 
 
 def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
@@ -177,9 +168,11 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
             )
         model = _empty(spec, vocabulary, head, stored, where)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head)
+        body = configuration.is_body(config)
+        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head, body=body)
     for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
-        setattr(model, part, None)
+        nothing = NoOutput() if part == "output" and not isinstance(model, Encoder) else None
+        setattr(model, part, nothing)
     model.load_state_dict(taken.state, assign=True)
     return Pretrained(
         model=model.eval(),
