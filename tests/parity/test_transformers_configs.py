@@ -26,6 +26,7 @@ GEMMA = SMALL | {"head_dim": 16, "num_hidden_layers": 7, "sliding_window": 6, "q
 GONE = object()  # in place of a value: the key is taken out
 YARN = {"type": "yarn", "factor": 4.0}
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LONG = {"short_factor": [1.0], "long_factor": [1.0]}
 ORIGINAL = "original_max_position_embeddings"
 OLD = {"rope_parameters": GONE}  # as transformers 4 wrote it
 KEPT = {
@@ -126,9 +127,9 @@ REFUSED = {
     "dynamic": ("llama", OLD | {"rope_scaling": {"type": "dynamic", "factor": 2.0}}),
     "longrope": (
         "llama",
-        OLD | {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}},
+        OLD | {"rope_scaling": LONG | {"rope_type": "longrope"}},
     ),
-    "su": ("llama", OLD | {"rope_scaling": {"type": "su", "short_factor": [1.0], "long_factor": [1.0]}}),
+    "su": ("llama", OLD | {"rope_scaling": LONG | {"type": "su"}}),
     "mrope": ("qwen2", OLD | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}}),
     "mrope_section": ("qwen2", OLD | {"rope_scaling": {"type": "default", "mrope_section": [1, 1, 2]}}),
     "partial_rotary_factor": ("llama", {"partial_rotary_factor": 0.5}),

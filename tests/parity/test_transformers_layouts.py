@@ -24,7 +24,8 @@ LLAMA = {
 }
 BERT = {name: value for name, value in LLAMA.items() if name != "num_key_value_heads"}
 BART = {"d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "max_position_embeddings": 64}
-BART |= {f"{side}_{name}": 4 * size for side in ("encoder", "decoder") for name, size in (("attention_heads", 1), ("ffn_dim", 12))}  # fmt: skip
+BART |= {f"{side}_attention_heads": 4 for side in ("encoder", "decoder")}
+BART |= {f"{side}_ffn_dim": 48 for side in ("encoder", "decoder")}
 SHAPES = {
     "Llama": LLAMA,
     "Mistral": LLAMA,
