@@ -15,7 +15,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,6 +95,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 file atomically."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
+    """Write text files by name, each atomically; folders in a name are made."""
+    for name, text in texts.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(directory / name, text)
 
 
 def write_json(path: Path, value: Any) -> None:

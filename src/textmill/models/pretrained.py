@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.models.model import Generator, Model, SourceReader
@@ -22,6 +22,9 @@ class Pretrained:
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (objective, lineage, …); empty for other people's models
     template: str | None = None  # of conversations, in Jinja
+    beside: Mapping[str, str] = field(
+        default_factory=dict
+    )  # text files by name that say how its states are used
     missing: tuple[
         str, ...
     ] = ()  # parts of heads that the weights leave out, and the model then does not have

@@ -18,10 +18,10 @@ from torch import nn
 import textmill
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.files import atomic_directory, read_json, write_json, write_text
+from textmill.base.files import atomic_directory, read_json, write_json, write_texts
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
-from textmill.interop.huggingface import mixtures, texts, weights
+from textmill.interop.huggingface import mixtures, sentences, texts, weights
 from textmill.interop.huggingface.configs import heads
 from textmill.interop.huggingface.stored import WEIGHTS, Stored, opened, read_table
 from textmill.models import build
@@ -110,8 +110,7 @@ def write_directory(
         tokenizer.publish(partial, reading)
         write_json(partial / "textmill.json", about)
         named = {"chat_template.jinja": template} if template is not None else {}
-        for name, text in (named | dict(extra or {})).items():
-            write_text(partial / name, text)
+        write_texts(partial, named | dict(extra or {}))
     return about
 
 
@@ -124,6 +123,7 @@ def write(directory: Path | str, pretrained: Pretrained) -> dict[str, Any]:
         pretrained.generation,
         pretrained.info,
         template=pretrained.template,
+        extra=pretrained.beside,
     )
 
 
@@ -181,6 +181,7 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         generation=_read_generation(directory, about, config),
         info=about.get("info", {}),
         template=_template(directory),
+        beside=sentences.files(directory),
         missing=taken.missing,
         ignored=taken.ignored,
     )
