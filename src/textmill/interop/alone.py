@@ -314,7 +314,7 @@ class _Ours:
         """A text as the model reads it; where a source is read, also as the target so far."""
         if self.pretrained.spec.kind not in READ_AND_WRITE:
             return _batch(np.array(self.ids(text)))
-        target = self.pretrained.tokenizer.encode_target(text)
+        target = self.pretrained.tokenizer.encode_targets([text])[0]
         return _batch([self.codec.special.start, *target], source=self.codec.source(text))
 
     def prompt(self, text: str) -> Prompt:
@@ -346,7 +346,8 @@ class _Ours:
                     return f"{_short(text)} is answered otherwise{'' if how == 'alone' else ' in a batch'}"
             if heard["pipeline"] is not None and _until(heard["alone"][number], tokenizer.ends) == mine:
                 whole, before = tokenizer.decode([*prompt.ids, *mine]), tokenizer.decode(prompt.ids)
-                if heard["pipeline"][number] != whole[len(before) :]:
+                # How many signs stand for bytes that are no UTF-8 is each decoder's own.
+                if "\ufffd" not in whole and heard["pipeline"][number] != whole[len(before) :]:
                     return f"{_short(text)} is answered otherwise by the pipeline"
         return ""
 

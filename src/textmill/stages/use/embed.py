@@ -87,8 +87,11 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
 
 def _rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> tuple[list[list[int]], int]:
     """The ids of each text, in the frame its tokenizer puts around it, and how many texts were cut to fit."""
+    from textmill.interop.huggingface.texts import reading_of
+
     tokenizer, context = model.tokenizer, model.spec.context
-    prefix, suffix = list(tokenizer.prefix), list(tokenizer.suffix)
+    reading = reading_of(model.model, tokenizer)
+    prefix, suffix = list(reading.before), list(reading.after)
     room = min(how.tokens or context, context) - len(prefix) - len(suffix)
     if room < 1:
         raise TextmillError(f"reads {context} tokens only, which leaves no room for a text")
@@ -100,8 +103,10 @@ def _rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> tuple[list
 def _length_before(model: Pretrained, how: Sentences) -> int:
     """Tokens that what is put before a text takes by itself, with what the tokenizer puts before that; as
     sentence-transformers counts them: where the two run together in one token, it is the text's."""
-    tokenizer = model.tokenizer
-    return len(tokenizer.prefix) + len(tokenizer.encode(how.read(""))) + max(0, len(tokenizer.suffix) - 1)
+    from textmill.interop.huggingface.texts import reading_of
+
+    reading = reading_of(model.model, model.tokenizer)
+    return len(reading.before) + len(model.tokenizer.encode(how.read(""))) + max(0, len(reading.after) - 1)
 
 
 def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences, skipped: int) -> Tensor:
