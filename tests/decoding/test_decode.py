@@ -35,7 +35,7 @@ class Letters:
 class Reader:
     """A tokenizer of one id a letter."""
 
-    end, ends, prefix, suffix = END, (END,), (35,), (END,)
+    vocabulary, end, ends, prefix, suffix = END + 1, END, (END,), (35,), (END,)
     stream = Letters
 
     def encode(self, text):

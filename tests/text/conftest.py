@@ -50,8 +50,8 @@ def docx(body: str = "", **parts: str) -> bytes:
         f"<w:p>{run.format(CHINESE)}</w:p>"
         "<w:p><w:r><w:rPr><w:vanish/></w:rPr><w:t>HIDDEN</w:t></w:r>"
         "<w:del><w:r><w:delText>DELETED</w:delText></w:r></w:del>" + run.format("seen") + "</w:p>"
-        "<w:p><w:pPr><w:numPr><w:ilvl/></w:numPr></w:pPr>" + run.format("item one") + "</w:p>"
-        "<w:p><w:pPr><w:numPr><w:ilvl/></w:numPr></w:pPr>" + run.format("item two") + "</w:p>"
+        "<w:p><w:pPr><w:numPr><w:numId w:val='1'/></w:numPr></w:pPr>" + run.format("item one") + "</w:p>"
+        "<w:p><w:pPr><w:numPr><w:numId w:val='1'/></w:numPr></w:pPr>" + run.format("item two") + "</w:p>"
         "<w:tbl><w:tr><w:tc><w:p>" + run.format("a") + "</w:p></w:tc><w:tc><w:p>" + run.format("b") + "</w:p>"
         "<w:p>"
         + run.format("c")
@@ -66,7 +66,10 @@ def docx(body: str = "", **parts: str) -> bytes:
             "_rels/.rels": rels(a="officeDocument:word/document.xml"),
             "docProps/core.xml": CORE,
             "word/document.xml": f"<w:document {W}><w:body>{body}</w:body></w:document>",
-            "word/_rels/document.xml.rels": rels(n="footnotes:footnotes.xml"),
+            "word/_rels/document.xml.rels": rels(n="footnotes:footnotes.xml", l="numbering:numbering.xml"),
+            "word/numbering.xml": f"<w:numbering {W}><w:abstractNum w:abstractNumId='0'><w:lvl w:ilvl='0'>"
+            "<w:numFmt w:val='bullet'/><w:lvlText w:val='\uf0b7'/></w:lvl></w:abstractNum>"
+            "<w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num></w:numbering>",
             "word/footnotes.xml": f"<w:footnotes {W}><w:footnote><w:p>{run.format('A footnote.')}</w:p>"
             "</w:footnote></w:footnotes>",
             **parts,

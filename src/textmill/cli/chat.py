@@ -16,7 +16,7 @@ from textmill.base import machine
 from textmill.base.console import print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.cli import generation
-from textmill.cli.models import Weights
+from textmill.cli.models import Weights, warn_of
 from textmill.cli.options import WORK, Json, Target, Work, errors, open_workspace
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def chat(
     machine.keep_memory()
     with errors(json):
         model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        warn_of(model)
         conversation = model.conversation(system=system, template=template, **changes)
         answers = []
         for text in message or _lines(conversation):

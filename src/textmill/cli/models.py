@@ -16,6 +16,7 @@ from textmill.cli.options import WORK, Json, Outcome, Target, Work, errors, open
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
     from textmill.stages.use.generate import Stream
+    from textmill.stages.use.model import LanguageModel
     from textmill.stages.workspace.workspace import Workspace
 
 Weights = Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")]
@@ -29,12 +30,28 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Score these files instead of the recipe's test part.", show_default=False),
     ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="With --file: longest window, in tokens; left out: the model's context.",
+            show_default=False,
+        ),
+    ] = None,
+    end: Annotated[
+        bool | None,
+        typer.Option(
+            "--end/--no-end",
+            help="With --file: whether the end of a text counts; it does.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Outcome:
     """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
     from textmill.cli.show import stages
     from textmill.stages.evaluation import evaluate as stage
 
-    return stage.evaluate(workspace, target, files=file or []), stages.scores
+    return stage.evaluate(workspace, target, files=file or [], context=context, end=end), stages.scores
 
 
 @options()
@@ -61,6 +78,7 @@ def generate(
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     with errors(json):
         model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        warn_of(model)
         stream = model.stream(prompts, samples=samples, truncate=True, **changes)
         if json:
             answers = {"answers": [answer.plain() for answer in stream.answers()]}
@@ -74,6 +92,16 @@ def generate(
                 f"warning: the model reads {model.spec.context} tokens: {answer.cut} of the prompt were left out",
                 file=sys.stderr,
             )
+
+
+def warn_of(model: LanguageModel) -> None:
+    """Say what a model's own settings ask for that is not followed here."""
+    if model.pretrained.unfollowed:
+        print(
+            f"warning: its generation_config.json asks for {', '.join(model.pretrained.unfollowed)}, "
+            "which is not followed here",
+            file=sys.stderr,
+        )
 
 
 def _print(stream: Stream, begun: list[str]) -> None:

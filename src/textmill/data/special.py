@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -101,6 +101,18 @@ def frame(tokenizer: AnyTokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What stands before and after whatever an encoder, or a model with a head, reads, in training as in use."""
     prefix, suffix = tokenizer.prefix, tokenizer.suffix
     return (prefix if prefix or suffix else (tokenizer.start,)), suffix
+
+
+def opening(tokenizer: AnyTokenizer) -> tuple[int, ...]:
+    """What stands before a text that a model goes on with, in scoring as in use: what the tokenizer puts there (a
+    beginning-of-text token), or the end of the text before; never nothing."""
+    return tokenizer.prefix or (tokenizer.end,)
+
+
+def spelt(tokenizer: AnyTokenizer, ids: Iterable[int]) -> str:
+    """Special ids by their names, for a person; ids that have none as numbers."""
+    names = {number: name for name, number in tokenizer.special.items()}
+    return "".join(names.get(number, f"[{number}]") for number in ids)
 
 
 def begins_word(data: bytes) -> bool:

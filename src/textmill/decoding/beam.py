@@ -26,7 +26,15 @@ from torch import Tensor
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
-from textmill.decoding.sampling import History, Strategy, changed, constraints, highest, normalizer
+from textmill.decoding.sampling import (
+    History,
+    Strategy,
+    changed,
+    constraints,
+    highest,
+    normalizer,
+    read_by,
+)
 from textmill.models.model import Generator
 from textmill.nn import mode
 from textmill.nn.shared import evaluating
@@ -169,7 +177,7 @@ class _Search:
         ids = nothing.new_empty(len(prompts), 1, 0, dtype=torch.int64)
         running = _Running(nothing, nothing, ids, self._attended(maps, nothing))
         finished = _Finished.none(len(prompts), spec.beams, room, logits.device)
-        history = History.of([prompt.ids for prompt in prompts], logits.device) if self.chain else None
+        history = read_by(prompts, logits.device) if self.chain else None
         length = 0
         while True:
             length += 1

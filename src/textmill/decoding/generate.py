@@ -22,11 +22,11 @@ from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.decoding.hypothesis import Finish
 from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted
 from textmill.decoding.sampling import (
-    History,
     changed,
     constraints,
     draw,
     normalizer,
+    read_by,
     seeded,
     strategies,
 )
@@ -138,7 +138,7 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
             order = list(read)
             copies = torch.tensor([order.index(row) for row, _ in together], device=logits.device)
             logits, state = logits[copies], state.reorder(copies)
-        history = History.of([row.text for row in live], logits.device) if remembers else None
+        history = read_by([kept[row.row] for row in live], logits.device) if remembers else None
 
         while True:
             # 3. Where reading ahead may have turned a greedy choice round, the text is read again.

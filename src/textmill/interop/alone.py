@@ -352,7 +352,8 @@ class _Ours:
         return ""
 
     def _near(self, prompt: Prompt, mine: Sequence[int], theirs: Sequence[int]) -> bool:
-        """Whether two answers part where two tokens are as likely as each other."""
+        """Whether two answers part where two tokens are as likely as each other, or where no token is written: rows
+        that only pad a vocabulary are never drawn here."""
         ends = self.pretrained.tokenizer.ends[:1]
         pairs = zip((*mine, *ends), (*theirs, *ends), strict=False)
         place = next((place for place, (a, b) in enumerate(pairs) if a != b), None)
@@ -362,6 +363,8 @@ class _Ours:
         row = _batch([*prompt.ids, *mine[:place]], source=source)
         last = forward_passes.alone(self.pretrained.model, [row])[0][-1]
         a, b = ((*ids, *ends)[place] for ids in (mine, theirs))
+        if b >= self.pretrained.tokenizer.vocabulary:
+            return True
         return float((last[a] - last[b]).abs()) <= _NEAR
 
     def labels_differ(self, heard: list[Any]) -> str:

@@ -6,10 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from textmill.base.errors import TextmillError
 from textmill.models.model import Generator, Model, SourceReader
 from textmill.specs.model import MixtureSpec, ModelSpec
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization.protocol import AnyTokenizer
+
+
+def check_vocabulary(tokenizer: AnyTokenizer, rows: int, where: object) -> None:
+    """Whether a model of so many rows can read what a tokenizer makes of texts.
+
+    There may be more rows than ids (padding to a round number), and special ids beyond the rows that stand in no text
+    and around none (of pictures, say). Raises TextmillError for any other id without a row.
+    """
+    if tokenizer.vocabulary <= rows:
+        return
+    around = {tokenizer.end, tokenizer.start, tokenizer.pad, *tokenizer.prefix, *tokenizer.suffix}
+    apart = set(tokenizer.special.values()) - around
+    beyond = [token for token in range(rows, tokenizer.vocabulary) if token not in apart]
+    if beyond:
+        raise TextmillError(
+            f"the tokenizer has {tokenizer.vocabulary:,} ids and the model rows for {rows:,} of them",
+            where=where,
+            advice=f"they do not belong together: fetch both again, or give it a tokenizer without id {beyond[0]}",
+        )
 
 
 @dataclass(frozen=True)
@@ -29,6 +49,9 @@ class Pretrained:
         str, ...
     ] = ()  # parts of heads that the weights leave out, and the model then does not have
     ignored: tuple[str, ...] = ()  # what the directory holds and no part of the model is
+    unfollowed: tuple[
+        str, ...
+    ] = ()  # settings of generation that were published with it and have no meaning here
 
     @property
     def writes(self) -> bool:

@@ -222,7 +222,8 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     opening = [evaluation.data.tokenizer.decode(text[:usual]) for text in texts]
     documents = evaluation.documents(chosen)
     truth = [document.texts[objective.answer].strip() for document in documents]
-    scores, beside = (answers.answered(truth, side, **evaluation.options) for side in (predicted, opening))
+    bootstrap = evaluation.bootstrap.of(chosen)
+    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
     examples = [
         {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
         for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)

@@ -42,6 +42,11 @@ class EvaluationSpec:
     tokens: Annotated[
         int | None, About("tokens scored at most; left out: all of the part", "tokens", ge=1)
     ] = None
+    context: Annotated[
+        int | None,
+        About("causal: longest window a text is read in; left out: the model's context", "tokens", ge=2),
+    ] = None
+    end: Annotated[bool, About("causal: whether the end of a text counts, too, beside its tokens")] = True
     bootstrap: Annotated[int, About("resamplings of documents behind the interval", ge=1)] = 1000
     baselines: Annotated[
         tuple[Literal["unigram", "xz", "zstd"], ...],
@@ -50,7 +55,10 @@ class EvaluationSpec:
     baseline_bytes: Annotated[
         int, About("newest training text the compressors are conditioned on", "bytes", ge=0)
     ] = 1 << 24
-    samples: Annotated[tuple[str, ...], About("prompts whose continuations are shown")] = ()
+    samples: Annotated[
+        tuple[str, ...] | None,
+        About("prompts whose continuations are shown; left out: how three held-out documents begin"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from textmill.interop.gguf import architectures, reader, tokenizer, weights, wri
 from textmill.interop.gguf.quants import pack
 from textmill.interop.gguf.writer import Outgoing
 from textmill.models import build
-from textmill.models.pretrained import Pretrained
+from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import Llama3Scaling, RotaryPositions
 from textmill.specs.recipe import GenerationSpec
@@ -36,6 +36,7 @@ def read_gguf(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretraine
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     plan = weights.plan_of(file, architecture, spec, shapes)
     words = tokenizer.read_tokenizer(file.metadata, path)
+    check_vocabulary(words, model.vocabulary, path)
     model.load_state_dict(weights.ours(file, plan, shapes, dtype), assign=True)
     name = file.metadata.get("general.name")
     return Pretrained(

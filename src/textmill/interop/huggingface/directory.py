@@ -30,7 +30,7 @@ from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
 from textmill.models.model import Model
 from textmill.models.output import NoOutput
-from textmill.models.pretrained import Pretrained
+from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import EncoderDecoderSpec, ModelSpec, NGramSpec, computed
 from textmill.specs.recipe import GenerationSpec
@@ -65,7 +65,8 @@ def write_directory(
         extra: other text files to put beside, by name, such as README.md.
         template: of conversations, in Jinja.
 
-    Returns the contents of textmill.json; `architecture` is the published one, or None with `reason`.
+    Returns the contents of textmill.json; `architecture` is the published one, or None with `reason`. Beside them
+    `notes` say, for a person, what of the defaults transformers has no words for.
     """
     spec, head, vocabulary = model.spec, head_of(model), model.vocabulary
     assert isinstance(spec, ModelSpec)
@@ -111,7 +112,9 @@ def write_directory(
         write_json(partial / "textmill.json", about)
         named = {"chat_template.jinja": template} if template is not None else {}
         write_texts(partial, named | dict(extra or {}))
-    return about
+    unsaid = generations.unsaid(generation, config)
+    note = f"{generations.NAME} has no words for {', '.join(unsaid)}: only textmill.json says it"
+    return about | {"notes": [note] if unsaid else []}
 
 
 def write(directory: Path | str, pretrained: Pretrained) -> dict[str, Any]:
@@ -170,13 +173,15 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
         body = configuration.is_body(config)
         taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head, body=body)
+    words = load.load(directory)
+    check_vocabulary(words, vocabulary, directory)
     for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
         nothing = NoOutput() if part == "output" and not isinstance(model, Encoder) else None
         setattr(model, part, nothing)
     model.load_state_dict(taken.state, assign=True)
     return Pretrained(
         model=model.eval(),
-        tokenizer=load.load(directory),
+        tokenizer=words,
         spec=spec,
         generation=_read_generation(directory, about, config),
         info=about.get("info", {}),
@@ -184,6 +189,7 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         beside=sentences.files(directory),
         missing=taken.missing,
         ignored=taken.ignored,
+        unfollowed=() if "generation" in about else generations.unfollowed(directory, config),
     )
 
 

@@ -58,7 +58,7 @@ class Collection:
     workspace: Workspace
     run: Runner | None = None
     kind = "corpus"
-    version = 3
+    version = 4
     parents = ()
 
     def __post_init__(self) -> None:
@@ -67,9 +67,8 @@ class Collection:
         self.inputs: list[list[str]] = []
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
-            fingerprints = table.fingerprint(source, base)
-            self.inputs += map(list, fingerprints)
-            self.libraries |= table.libraries(source, (location for location, _ in fingerprints))
+            self.inputs += map(list, table.fingerprint(source, base))
+            self.libraries |= table.libraries(source, base)
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
 
@@ -157,7 +156,7 @@ class EncodedTokens:
 
     recipe: Recipe
     kind = "tokens"
-    version = 1
+    version = 2
     parents = ("corpus", "tokenizer")
 
     @property

@@ -58,8 +58,9 @@ def bring_in(
     origin = {"source": source, "remote": remote}
     if path.is_file():
         origin["sha256"] = sha256_file(path)
-    directory.write(target, replace(model, info={**model.info, "origin": origin}))
+    written = directory.write(target, replace(model, info={**model.info, "origin": origin}))
     left = {"missing": list(model.missing), "ignored": list(model.ignored)}
+    left |= {"unfollowed": list(model.unfollowed), "notes": written["notes"]}
     return {"model": str(target), **_facts(model), "origin": origin, **left}
 
 
@@ -76,14 +77,27 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
     model = load.load(locate_model(workspace, target))
     written = formats.FORMATS[form].write(model, path)
+    notes = written.get("notes", []) if isinstance(written, dict) else []
+    if form != "huggingface" and (settings := _settings(model)):
+        notes = [*notes, f"this format keeps no way of generating: tell the program that reads it {settings}"]
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
         "path": str(path),
         "format": form,
         "bytes": sum(item.stat().st_size for item in files),
-        "notes": written.get("notes", []) if isinstance(written, dict) else [],
+        "notes": notes,
         **_facts(model),
     }
+
+
+def _settings(model: Pretrained) -> str:
+    """How a model generates, where that is not what is usual here."""
+    from textmill.base import schema
+    from textmill.specs.generation import GenerationSpec
+
+    usual = schema.write(GenerationSpec())
+    own = schema.write(model.generation)
+    return ", ".join(f"{name} = {value}" for name, value in own.items() if value != usual.get(name))
 
 
 def _facts(model: Pretrained) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
                 "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
             },
             "evaluation": _evaluation(report),
-            "samples": report["samples"],
+            # Those of the recipe alone: others begin with held-out text, which is nobody else's to read.
+            "samples": report["samples"] if recipe.evaluation.samples else [],
             "generation": generation,
             "parity": proof,
             "lineage": info["lineage"],

@@ -20,7 +20,9 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from textmill.training.device import Compute
     from textmill.training.memory import Fit
+    from textmill.training.preflight import Timing
 
+_TIMED = 4  # micro-batches of an update that is timed where one has many more
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
 _MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
 
@@ -58,11 +60,14 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     device.prepare(compute, recipe.training)
     data = prepare(recipe, workspace)
     fit = fitting(data, compute)
-    workspace.reporter.note("timing a few steps on a copy")
-    timing = _timing(data, compute, fit)
     flops = cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence)
-    tokens = timing.tokens_per_second * timing.seconds
     free = memory.free_bytes(compute.device)
+    timing = None  # a step that does not fit would end this process, not say how long it takes
+    if fit.need.total <= free:
+        workspace.reporter.note("timing a few steps on a copy")
+        timing = _timing(data, compute, fit)
+    each_step = recipe.objective.batch_tokens or recipe.training.batch * data.longest
+    tokens = timing.tokens_per_second * timing.seconds if timing else each_step * recipe.training.steps
     result = {
         "name": recipe.name,
         "parameters": cost.parameters(recipe.trained, data.vocabulary),
@@ -72,9 +77,9 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "memory_free": free,
         "memory": dataclasses.asdict(fit.need),
         "steps": recipe.training.steps,
-        "seconds_per_step": timing.seconds_per_step,
-        "seconds": timing.seconds,
-        "tokens_per_second": timing.tokens_per_second,
+        "seconds_per_step": timing and timing.seconds_per_step,
+        "seconds": timing and timing.seconds,
+        "tokens_per_second": timing and timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
         "batch_tokens": recipe.objective.batch_tokens,
@@ -83,7 +88,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "mask": _mask(data),
     }
     result["findings"] = _findings(data, result)
-    if sweep:
+    if sweep and timing:
         workspace.reporter.note("sweeping the learning rate on a copy")
         result["sweep"] = _sweep(data, compute, fit)
     return result
@@ -126,7 +131,25 @@ def _recomputing(data: RunData, compute: Compute, fit: Fit) -> AbstractContextMa
     return mode.computing(recomputed_blocks=number)
 
 
-def _timing(data: RunData, compute: Compute, fit: Fit) -> Any:
+def _timing(data: RunData, compute: Compute, fit: Fit) -> Timing:
+    """The time of a run's steps. Of an update of very many micro-batches only two of a few are made."""
+    from textmill.training.preflight import extrapolated
+
+    training, micro = data.recipe.training, fit.micro_batch
+    if data.recipe.objective.batch_tokens is not None or training.batch <= 2 * _TIMED * micro:
+        return _measured(data, compute, fit)
+    rows = _TIMED // 2 * micro, _TIMED * micro
+    short, long = (_measured(_with_batch(data, number), compute, fit) for number in rows)
+    return extrapolated(short, long, rows, training.batch, training.steps)
+
+
+def _with_batch(data: RunData, rows: int) -> RunData:
+    """The same run, with so many rows in an update."""
+    training = dataclasses.replace(data.recipe.training, batch=rows)
+    return RunData(dataclasses.replace(data.recipe, training=training), data.prepared)
+
+
+def _measured(data: RunData, compute: Compute, fit: Fit) -> Timing:
     from textmill.training import preflight
 
     model, losses = _model_and_losses(data, fit)
@@ -200,7 +223,8 @@ def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
         text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
         findings.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:
-        findings.append(_finding("warning", "more memory is needed than is free"))
+        text = "more memory is needed than is free, so no step was timed: lower training.micro_batch, or leave it out"
+        findings.append(_finding("warning", text))
     if result["epochs"] > 20:
         findings.append(
             _finding("warning", f"the text is read {result['epochs']:.0f} times: it will be memorised")
