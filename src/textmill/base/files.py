@@ -173,6 +173,13 @@ def write_text(path: Path, text: str, *, private: bool = True) -> None:
     write_bytes(path, text.encode("utf-8"), private=private)
 
 
+def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
+    """Write text files by name, each atomically; folders in a name are made."""
+    for name, text in texts.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(directory / name, text)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write one JSON value atomically, indented, keys in the order given."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
