@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def bring_in(
     """
     from textmill.base.files import sha256_file
     from textmill.interop import load
-    from textmill.interop.huggingface import directory, sentences
+    from textmill.interop.huggingface import directory
 
     if target.exists():
         raise RecipeError("is there already", where=target, advice="choose another name, or move it away")
@@ -57,15 +58,7 @@ def bring_in(
     origin = {"source": source, "remote": remote}
     if path.is_file():
         origin["sha256"] = sha256_file(path)
-    written = directory.write_directory(
-        target,
-        model.model,
-        model.tokenizer,
-        model.generation,
-        {**model.info, "origin": origin},
-        template=model.template,
-        extra=sentences.files(path) if path.is_dir() else None,
-    )
+    written = directory.write(target, replace(model, info={**model.info, "origin": origin}))
     left = {"missing": list(model.missing), "ignored": list(model.ignored)}
     left |= {"unfollowed": list(model.unfollowed), "notes": written["notes"]}
     return {"model": str(target), **_facts(model), "origin": origin, **left}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.office import M, paragraph, word
+from helpers.office import M
 from textmill.specs.corpus import LimitSpec
 from textmill.text.sources.formats import math
 from textmill.text.sources.formats.stream import Deadline
@@ -103,11 +103,6 @@ def test_office_math(inside, line):
 def test_mathml(inside, line):
     root = parsed(f'<math xmlns="http://www.w3.org/1998/Math/MathML">{inside}</math>')
     assert math.mathml(root) == line
-
-
-def test_a_formula_stands_in_its_sentence(read):
-    body = paragraph("The rate is ", f"<m:oMath>{f(r('a'), r('b'))}</m:oMath>", ".")
-    assert read("a.docx", word(body)) == "The rate is a/b."
 
 
 # Trees of sums, quotients and powers of numbers: the line is read back as the same tree.

@@ -465,3 +465,11 @@ def test_strict_files_and_absolute_names(read):
         }
     )
     assert read("a.docx", data) == "strict"
+
+
+def test_a_formula_stands_in_its_sentence(read):
+    def part(name, letter):
+        return f"<m:{name}><m:r><m:t>{letter}</m:t></m:r></m:{name}>"
+
+    fraction = f"<m:oMath><m:f>{part('num', 'a')}{part('den', 'b')}</m:f></m:oMath>"
+    assert read("a.docx", word(paragraph("The rate is ", fraction, "."))) == "The rate is a/b."
