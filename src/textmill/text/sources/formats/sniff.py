@@ -294,7 +294,6 @@ _VOCABULARIES = {
     "office:document": "fodt",
     "uof:UOF": "uof",
     "en-export": "enex",
-    "office:document": "fodt",
 }
 # Forms in XML that are not read and share their extensions with others: what each is, and what to do.
 _UNREAD = {

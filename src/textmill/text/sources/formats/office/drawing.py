@@ -10,6 +10,7 @@ from textmill.text.sources.formats import math
 from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.office.symbols import symbolic, symbols
 from textmill.text.sources.formats.package import Package
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import SetAside
 from textmill.text.sources.formats.xml_events import Node, related
 
@@ -66,7 +67,13 @@ def _autonumber(*properties: Node | None) -> Node | None:
 
 def paragraph(node: Node) -> str:
     """The text of one paragraph of DrawingML."""
-    return "".join(map(_inline, node))
+    text = ""
+    for child in node:
+        properties = child.child("rPr")
+        baseline = properties.get("baseline") if properties else ""
+        place = "sub" if baseline.startswith("-") else "super" if baseline.strip("0%") else ""
+        text += placed(_inline(child), place, text)
+    return text
 
 
 def _inline(node: Node) -> str:

@@ -17,6 +17,7 @@ from textmill.text.sources.formats.office.opendocument_styles import Lists, Styl
 from textmill.text.sources.formats.office.word import embedded
 from textmill.text.sources.formats.package import Package, package
 from textmill.text.sources.formats.pages import joined
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, seekable
 from textmill.text.sources.formats.xml_events import Node, Piece, attribute, replayed, trees
 
@@ -192,17 +193,19 @@ class _Reader:
 
     def _box(self, node: Node, blocks: Blocks) -> None:
         """What is drawn beside a paragraph follows it, apart."""
-        lists, self._lists = self._lists, Lists(self._styles)
+        lists, self._lists = self._lists, Lists(self._styles, self._lists.bullets)
         self._blocks(replayed(node, _IN_TEXT), blocks)
         self._lists = lists
 
-    def _inline(self, node: Node, line: _Line, hidden: bool) -> None:
+    def _inline(self, node: Node, line: _Line, hidden: bool, place: str = "") -> None:
         for child in node.children:
             if isinstance(child, str):
                 if not hidden:
-                    line.add(child)
+                    line.add(placed(child, place, line.end()))
             elif child.name == "span":
-                self._inline(child, line, self._styles.hidden("text", child.get("style-name"), hidden))
+                style = child.get("style-name")
+                unseen = self._styles.hidden("text", style, hidden)
+                self._inline(child, line, unseen, self._styles.place(style, place))
             elif child.name == "note":
                 if not hidden:
                     self._note(child)
@@ -221,7 +224,7 @@ class _Reader:
             elif child.name == "math":
                 line.add(math.mathml(child))
             else:
-                self._inline(child, line, hidden)
+                self._inline(child, line, hidden, place)
 
     def _ruby(self, node: Node, line: _Line) -> None:
         """Words with their reading above them (§6.4), as `漢字(かんじ)`."""
@@ -277,7 +280,7 @@ class _Reader:
         if name not in self._parts:
             self._embedded(reference)
             return
-        lists, self._lists = self._lists, Lists(self._styles)
+        lists, self._lists = self._lists, Lists(self._styles, self._lists.bullets)
         self._blocks(_opened(self.pieces(name), _IN_TEXT), blocks)
         self._lists = lists
 
@@ -292,6 +295,7 @@ class _Reader:
     # --- presentations --------------------------------------------------------------------------------------------
     def _slides(self, pieces: Iterator[Piece]) -> Iterator[Document | Rejected | Input]:
         texts: list[str] = []
+        self._lists = Lists(self._styles, bullets=False)
         for piece in pieces:
             if not isinstance(piece, Node) or piece.name != "page":
                 continue
@@ -398,6 +402,10 @@ class _Line:
             if text[-1].isspace():
                 self._out.append(" ")
                 self._blank = True
+
+    def end(self) -> str:
+        """The last of it so far."""
+        return "".join(self._out[-5:])
 
     def exactly(self, text: str) -> None:
         self._out.append(text)
