@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from textmill.text.document import Rejected, printable
 from textmill.text.sources.formats import math
+from textmill.text.sources.formats.number_format import GENERAL, number_format
 from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.office.symbols import symbolic, symbols
 from textmill.text.sources.formats.package import Package
@@ -205,7 +206,11 @@ def _joined(levels: list[dict[int, str]]) -> dict[int, str]:
 
 
 def _cached(node: Node) -> dict[int, str]:
-    return {_whole(point.get("idx")): _number(point.text()) for point in node.all("pt")}
+    """The values of a cache, as its number format shows them."""
+    code = next((each.text() for each in node.all("formatCode")), "")
+    shape = number_format(code) if code not in ("", GENERAL) else None
+    values = {_whole(point.get("idx")): point.text() for point in node.all("pt")}
+    return {at: shape.number(value) if shape else _number(value) for at, value in values.items()}
 
 
 def _dimensions(data: Node) -> Iterator[str]:

@@ -50,7 +50,7 @@ class _Style:
     hidden: bool | None
     place: str | None  # above or below the line
     list_style: str | None
-    invisible_page: bool
+    invisible: bool  # a page or a table
 
 
 class Styles:
@@ -65,13 +65,15 @@ class Styles:
         if node.name == "style":
             family, name = node.get("family"), node.get("name")
             text, page = node.child("text-properties"), node.child("drawing-page-properties")
+            table = node.child("table-properties")
             display = text.get("display") if text else ""
             self._styles[family, name] = _Style(
                 node.get("parent-style-name"),
                 {"none": True, "true": False}.get(display),
                 _place(text.get("text-position")) if text else None,
                 attribute(node.attributes, "list-style-name") if "list-style-name" in _names(node) else None,
-                bool(page and page.get("visibility") == "hidden"),
+                bool(page and page.get("visibility") == "hidden")
+                or bool(table and table.get("display") == "false"),
             )
         else:
             name = node.get("name") if node.name == "list-style" else ""
@@ -88,9 +90,9 @@ class Styles:
         said = (style.place for style in self._chain("text", name))
         return next((each for each in said if each is not None), otherwise)
 
-    def hidden_page(self, name: str) -> bool:
-        """Whether a page of a presentation is left out when it is shown."""
-        return any(style.invisible_page for style in self._chain("drawing-page", name))
+    def invisible(self, family: str, name: str) -> bool:
+        """Whether a page of a presentation (`drawing-page`) or a sheet (`table`) is not shown."""
+        return any(style.invisible for style in self._chain(family, name))
 
     def list_of(self, paragraph: str) -> str:
         """The list style a paragraph style brings; empty for none."""
