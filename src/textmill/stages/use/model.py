@@ -143,7 +143,7 @@ class LanguageModel:
         """
         talk = self.conversation(template=template, **options)
         talk.messages = chats.checked(messages)
-        [answer] = Stream(talk.reply(), [messages[-1]["content"]]).answers()
+        [answer] = Stream(talk.reply(), [chats.said(talk.messages[-1])]).answers()
         return answer
 
     def conversation(
