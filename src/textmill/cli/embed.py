@@ -45,14 +45,16 @@ def embed(
     from textmill.stages.use.model import LanguageModel
 
     texts = _texts(text or [], file)
-    embedded = LanguageModel(workspace, target).embed(texts, pooling=pooling, normalise=normalise)
-    warnings = []
+    model = LanguageModel(workspace, target)
+    embedded = model.embed(texts, pooling=pooling, normalise=normalise)
+    warnings = [*model.pretrained.warnings]
     if embedded.cut:
         warnings.append(
             f"{embedded.cut} of {len(texts)} texts were longer than the {embedded.longest:,} tokens that are read; "
             f"their ends were cut off, {sum(embedded.left_out):,} tokens in all"
         )
-        workspace.reporter.warn(warnings[0])
+    for warning in warnings:
+        workspace.reporter.warn(warning)
     result: dict[str, Any] = {
         "model": target,
         "width": embedded.vectors.shape[1],

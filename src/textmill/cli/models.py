@@ -109,13 +109,11 @@ def _shortened(text: str) -> str:
 
 
 def warn_of(model: LanguageModel) -> None:
-    """Say what a model's own settings ask for that is not followed here."""
-    if model.pretrained.unfollowed:
-        print(
-            f"warning: its generation_config.json asks for {', '.join(model.pretrained.unfollowed)}, "
-            "which is not followed here",
-            file=sys.stderr,
-        )
+    """Say what a person should know of how a model was read, and of its own settings that are not followed here."""
+    read = model.pretrained
+    asked = f"its generation_config.json asks for {', '.join(read.unfollowed)}, which is not followed here"
+    for text in (*read.warnings, *([asked] if read.unfollowed else [])):
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def _print(stream: Stream, begun: list[str]) -> None:

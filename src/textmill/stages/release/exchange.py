@@ -67,7 +67,7 @@ def bring_in(
         extra=sentences.files(path) if path.is_dir() else None,
     )
     left = {"missing": list(model.missing), "ignored": list(model.ignored)}
-    left |= {"unfollowed": list(model.unfollowed), "notes": written["notes"]}
+    left |= {"unfollowed": list(model.unfollowed), "notes": [*model.warnings, *written["notes"]]}
     return {"model": str(target), **_facts(model), "origin": origin, **left}
 
 
@@ -84,7 +84,7 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
     model = load.load(locate_model(workspace, target))
     written = formats.FORMATS[form].write(model, path)
-    notes = written.get("notes", []) if isinstance(written, dict) else []
+    notes = [*model.warnings, *(written.get("notes", []) if isinstance(written, dict) else [])]
     if form != "huggingface" and (settings := _settings(model)):
         notes = [*notes, f"this format keeps no way of generating: tell the program that reads it {settings}"]
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
