@@ -67,9 +67,6 @@ context = {model["context"]}           # tokens the model sees at once
 [training]
 steps = 1000
 batch = 16              # sequences in one update
-
-[evaluation]
-samples = ["The ", "def "]
 """
 
 

@@ -32,14 +32,7 @@ class Format:
 def _huggingface(pretrained: Pretrained, path: Path) -> dict[str, Any]:
     from textmill.interop.huggingface import directory
 
-    return directory.write_directory(
-        path,
-        pretrained.model,
-        pretrained.tokenizer,
-        pretrained.generation,
-        pretrained.info,
-        template=pretrained.template,
-    )
+    return directory.write(path, pretrained)
 
 
 def _gguf(kind: str) -> Write:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,16 +26,6 @@ from textmill.models.pretrained import Pretrained
 from textmill.specs.model import READ_AND_WRITE
 
 Model = nn.Module | OnnxModel
-# What transformers calls a model of each kind, and of each head in place of its output layer.
-_AUTO = {
-    "decoder": "AutoModelForCausalLM",
-    "encoder": "AutoModelForMaskedLM",
-    "encoder-decoder": "AutoModelForSeq2SeqLM",
-    "classify": "AutoModelForSequenceClassification",
-    "regress": "AutoModelForSequenceClassification",
-    "tag": "AutoModelForTokenClassification",
-    "answer": "AutoModelForQuestionAnswering",
-}
 
 
 def batches_of(pretrained: Pretrained, texts: Sequence[str], tokens: int) -> list[Batch]:
@@ -108,27 +97,6 @@ def cached(model: Any, batches: Sequence[Batch]) -> list[Tensor]:
             rows.append(logits[:, -1])
         texts.append(torch.cat(rows).float())
     return texts
-
-
-def by_transformers(directory: Path, pretrained: Pretrained, batches: Sequence[Batch]) -> list[Tensor]:
-    """What transformers makes of the directory: the logits of its own class."""
-    transformers = quiet_transformers()
-    kind = pretrained.model.head.spec.kind if isinstance(pretrained.model, Headed) else pretrained.spec.kind
-    body = bare(pretrained.model)
-    auto = getattr(transformers, "AutoModel" if body else _AUTO[str(kind)])
-    model = auto.from_pretrained(directory, dtype=torch.float32, local_files_only=True).eval()
-
-    def logits(batch: Batch) -> Tensor:
-        if batch.source is not None:
-            return model(input_ids=batch.source, decoder_input_ids=batch.inputs).logits[0]
-        answer = model(batch.inputs)
-        if body:
-            return answer.last_hidden_state[0]
-        if kind == "answer":
-            return torch.stack((answer.start_logits[0], answer.end_logits[0]), dim=-1)
-        return answer.logits[0]
-
-    return [_rows(logits(batch)) for batch in batches]
 
 
 def tokens_of(batch: Batch) -> int:

@@ -9,8 +9,8 @@ targets and b_d its bytes of UTF-8:
 
 Bits per byte does not depend on the tokenizer, so it is the number to compare. The end-of-text token is a
 target like any other, unless a recipe leaves it out, and its nats count, though it has no bytes: a model pays for
-knowing where a document ends. The interval is the 95 % percentile bootstrap over documents: documents are drawn
-with replacement, and each ratio above is computed anew from the sums of the drawn ones.
+knowing where a document ends. The interval is the 95 % percentile bootstrap over documents, or over the groups they
+were split by: they are drawn with replacement, and each ratio above is computed anew from the sums of the drawn ones.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from textmill.base.errors import TextmillError
-from textmill.metrics.score import Score, interval_words, percentiles, resample
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, percentiles
 
 
 def language_model(
     nats: ArrayLike,
     targets: ArrayLike,
     sizes: ArrayLike,
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
-    resamples: int = 1000,
-    seed: int = 0,
     how: str = "",
     end: bool = True,
 ) -> dict[str, Score]:
@@ -48,18 +47,16 @@ def language_model(
         raise TextmillError(
             "there is no text to score", advice="give a part of the corpus that holds documents"
         )
-    sums = resample(table, resamples, seed) if documents > 1 else None
+    sums = bootstrap.sums(table)
     if sums is not None:  # a sample of empty documents only says nothing
         sums = sums[(sums[:, 1] > 0) & (sums[:, 2] > 0)]
     ends = "scored" if end else "not scored"
-    tail = f"end:{ends}|documents:{documents}|{interval_words(documents, resamples, seed)}" + (
-        f"|{how}" if how else ""
-    )
+    tail = f"end:{ends}|documents:{documents}|{bootstrap.words(documents)}" + (f"|{how}" if how else "")
 
     def score(name: str, unit: str, ratio) -> Score:
         value = float(ratio(total[None])[0])
         low, high = percentiles(ratio(sums)) if sums is not None else (None, None)
-        return Score(value, low, high, unit, documents, f"{name}|{tail}")
+        return Score(value, low, high, unit, documents, f"{name}|{tail}", LOWER)
 
     return {
         "bits per byte": score(

@@ -19,29 +19,30 @@ from textmill.tokenization.tokenizer import without_surrogates
 
 
 class Numbering:
-    """Labels numbered in the order they come, or, where they are known beforehand, as they are known."""
+    """Labels numbered in the order they come; where those of the training split are known, after them.
+
+    A label that no training record has gets a number too: no model predicts it, so such a record counts as wrong.
+    """
 
     def __init__(self, known: tuple[str, ...] | None) -> None:
-        self._open = known is None
+        self._known = known
         self._number = {label: number for number, label in enumerate(known or ())}
 
-    def take(self, labels: Sequence[str]) -> np.ndarray | None:
-        """Their numbers, or None when one of them is unknown."""
-        if self._open:
-            for label in labels:
-                self._number.setdefault(label, len(self._number))
-        elif any(label not in self._number for label in labels):
-            return None
-        return np.array([self._number[label] for label in labels], dtype=np.int64)
+    def take(self, labels: Sequence[str]) -> np.ndarray:
+        """Their numbers."""
+        return np.array(
+            [self._number.setdefault(label, len(self._number)) for label in labels], dtype=np.int64
+        )
 
-    def settled(self) -> tuple[tuple[str, ...], np.ndarray | None]:
-        """The labels in the order of their final numbers, and (old number) -> final number."""
+    def settled(self) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray | None]:
+        """The labels of the training split in the order of their final numbers, those it lacks, numbered after them,
+        and (old number) -> final number where numbers change."""
         labels = tuple(self._number)
-        if not self._open:
-            return labels, None
+        if self._known is not None:
+            return self._known, labels[len(self._known) :], None
         order = sorted(labels)
         final = {label: number for number, label in enumerate(order)}
-        return tuple(order), np.array([final[label] for label in labels], dtype=np.int64)
+        return tuple(order), (), np.array([final[label] for label in labels], dtype=np.int64)
 
 
 class Reader:
@@ -64,9 +65,9 @@ class Reader:
         ids = "uint16" if tokenizer.vocabulary <= 1 << 16 else "uint32"
         self.fields = {name: ids if dtype == "ids" else dtype for name, dtype in self.schema.items()}
 
-    def labels(self) -> tuple[tuple[str, ...] | None, np.ndarray | None]:
-        """The labels by their numbers, and where each went that was numbered as it came."""
-        return self.numbering.settled() if self.numbered else (None, None)
+    def labels(self) -> tuple[tuple[str, ...] | None, tuple[str, ...], np.ndarray | None]:
+        """What `Numbering.settled` says of labels; None where records have none."""
+        return self.numbering.settled() if self.numbered else (None, (), None)
 
     def read(self, documents: list[Document]) -> Iterator[Record | str]:
         """A record for each document, in order, or the reason why not."""

@@ -158,6 +158,9 @@ class LimitSpec:
     file_seconds: Annotated[
         float, About("most time spent on one page, book, message or sheet", "seconds", gt=0)
     ] = 120.0
+    libreoffice: Annotated[
+        bool, About("let LibreOffice, where it is installed, convert old Word and PowerPoint files")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,7 +55,10 @@ class EvaluationSpec:
     baseline_bytes: Annotated[
         int, About("newest training text the compressors are conditioned on", "bytes", ge=0)
     ] = 1 << 24
-    samples: Annotated[tuple[str, ...], About("prompts whose continuations are shown")] = ()
+    samples: Annotated[
+        tuple[str, ...] | None,
+        About("prompts whose continuations are shown; left out: how three held-out documents begin"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

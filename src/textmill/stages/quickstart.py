@@ -74,10 +74,8 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
         raise RecipeError("there is no such file or folder", where=f"--corpus {missing[0]}")
     if corpus:
         source = {"kind": "files", "paths": [str(path.absolute()) for path in corpus]}
-        samples = ["The ", "In ", ""]
     else:
         source = {"kind": "python-stdlib"}
-        samples = ["def read_lines(path", '"""Return the', "class Queue:\n"]
     data = {
         "name": name,
         "corpus": {"sources": [source]},
@@ -97,7 +95,6 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
             "evaluate_tokens": 50_000,
             "save": {"every": 100},
         },
-        "evaluation": {"samples": samples},
         "generation": {"tokens": 120, "temperature": 0.7},
     }
     return schema.read(Recipe, data)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from textmill.base.errors import DamagedError
-from textmill.base.files import content_id, write_bytes
+from textmill.base.files import content_id, write_bytes, write_json
 from textmill.tokenization import json_read, sentencepiece_model
 from textmill.tokenization.decoders import Spelled, Spelling
 from textmill.tokenization.json_build import BLANK
 from textmill.tokenization.pretrained import PretrainedTokenizer
+from textmill.tokenization.reading import Reading
 from textmill.tokenization.tokenizer import without_surrogates
 
 FILES = ("source.spm", "target.spm", "vocab.json")
@@ -30,12 +31,23 @@ class MarianTokenizer(Spelled):
 
     lossless = False
     prefix: tuple[int, ...] = ()
-    mask = separator = None
+    mask = separator = begin = None
+    between: tuple[int, ...] = ()
     sentinels: tuple[int, ...] = ()
     added: Mapping[str, int] = MappingProxyType({})
 
-    def __init__(self, source: bytes, target: bytes, vocabulary: bytes, where: Path | str = "") -> None:
-        """The bytes of the three files, read from the directory `where`. Raises DamagedError."""
+    def __init__(
+        self,
+        source: bytes,
+        target: bytes,
+        vocabulary: bytes,
+        where: Path | str = "",
+        settings: json_read.Settings | None = None,
+    ) -> None:
+        """The bytes of the three files, read from the directory `where`; settings: what the files beside them say.
+
+        Raises DamagedError."""
+        self._said = settings or json_read.Settings()
         self._files = dict(zip(FILES, (source, target, vocabulary), strict=True))
         self._where = Path(where)
         path = self._where / "vocab.json"
@@ -62,13 +74,19 @@ class MarianTokenizer(Spelled):
         """Read source.spm, target.spm and vocab.json. Raises DamagedError."""
         directory = Path(directory)
         source, target, vocabulary = (json_read.read_file(directory / name) for name in FILES)
-        return cls(source, target, vocabulary, directory)
+        return cls(source, target, vocabulary, directory, json_read.settings(directory))
 
     def save(self, path: Path | str) -> None:
         """Write the three files into a directory, or beside the file that is named."""
         path = Path(path)
         for name, data in self._files.items():
             write_bytes((path.parent if path.suffix == ".json" else path) / name, data)
+
+    def publish(self, directory: Path, reading: Reading) -> None:
+        """Write the three files and their tokenizer_config.json."""
+        self.save(directory)
+        said = {"tokenizer_class": "MarianTokenizer", **self.names, **reading.settings(self._said.others)}
+        write_json(directory / json_read.SETTINGS, said)
 
     def trims(self, name: str) -> tuple[bool, bool]:
         """Whether an added token takes away the blanks before or after it: none does."""

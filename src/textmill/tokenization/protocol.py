@@ -14,6 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
+from textmill.tokenization.reading import Reading
+
 
 class Decoder(Protocol):
     """Ids in, whole characters out: what `push` and `finish` return, joined, is `decode` of all the ids."""
@@ -47,6 +49,9 @@ class AnyTokenizer(Protocol):
     def start(self) -> int: ...  # what a decoder begins with; `end` where nothing else does
 
     @property
+    def begin(self) -> int | None: ...  # what its files call the beginning of a text
+
+    @property
     def pad(self) -> int: ...  # stands where nothing does
 
     @property
@@ -65,6 +70,9 @@ class AnyTokenizer(Protocol):
     def suffix(self) -> tuple[int, ...]: ...  # ids the model expects after a text
 
     @property
+    def between(self) -> tuple[int, ...]: ...  # ids the model expects between two texts in one row
+
+    @property
     def special(self) -> Mapping[str, int]: ...  # special tokens by their spelling: ids no text produces
 
     @property
@@ -79,6 +87,10 @@ class AnyTokenizer(Protocol):
 
     def encode_next(self, text: str) -> np.ndarray:
         """`encode` of a text that goes on after other ids."""
+        ...
+
+    def encode_target(self, text: str) -> np.ndarray:
+        """`encode` of a text that is to be written, which a translator's tokenizer cuts as that of its language."""
         ...
 
     def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
@@ -102,3 +114,7 @@ class AnyTokenizer(Protocol):
         ...
 
     def save(self, path: Path | str) -> None: ...  # write its files, from which it is read again
+
+    def publish(
+        self, directory: Path, reading: Reading
+    ) -> None: ...  # the files of a model that reads texts so

@@ -34,6 +34,7 @@ def scores(result: Mapping[str, Any]) -> None:
     _OUT.print(
         f"{result['documents']:,} documents, {result['targets']:,} targets, {amount(result['bytes'], 'B')}"
     )
+    _left_out(result)
     _mistakes(result.get("confusion", {}))
     _examples(result.get("examples", ()))
 
@@ -80,6 +81,16 @@ def _others(result: Mapping[str, Any]) -> None:
         table.add_row(name, f"{score['value']:.3f}", interval(score), *cells)
     _OUT.print()
     _OUT.print(table)
+
+
+def _left_out(result: Mapping[str, Any]) -> None:
+    """What was not scored, and what could not be right."""
+    if skipped := result.get("skipped"):
+        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.items())
+        _OUT.print(f"not scored: {sum(skipped.values()):,} records: {escape(reasons)}")
+    if unseen := result.get("unseen_labels"):
+        labels = ", ".join(f"{label} ({number:,})" for label, number in unseen.items())
+        _OUT.print(f"labels that no training record has, always counted as wrong: {escape(labels)}")
 
 
 def _mistakes(confusion: Mapping[str, Mapping[str, int]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,6 +71,8 @@ def parity(result: Mapping[str, Any]) -> None:
         table.add_row(row["name"], delta, kl, Text(note, style=colours.get(row["state"], "dim")))
     _OUT.print(table)
     _OUT.print(f"against the training path, on {result['tokens']:,} tokens of {result['texts']} texts")
+    if result.get("proof"):
+        _OUT.print(f"written to {result['proof']}")
 
 
 def quickstart(result: Mapping[str, Any]) -> None:
@@ -78,6 +81,8 @@ def quickstart(result: Mapping[str, Any]) -> None:
     for sample, traced in zip(result["scores"]["samples"], result["traces"], strict=True):
         _OUT.rule(style="dim")
         show_index.sample(sample["prompt"], traced)
+        if truth := sample.get("truth"):
+            _OUT.print(Text(f"the document says: {' '.join(truth.split())}", style="dim"))
     _OUT.rule(style="dim")
     parity(result["parity"])
     name = result["run"]
@@ -92,7 +97,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         _OUT.print(f"{label:<11} {escape(text)}", soft_wrap=True)
     _OUT.print("\nnext")
     for command, meaning in (
-        (f"textmill generate {name} 'def main():'", "write on from a prompt of yours"),
+        (f"textmill generate {name} {_prompt(result)}", "write on from a prompt of yours"),
         (f"textmill runs show {name}", "see how the training went"),
         (f"textmill data where {name} --step 10", "the documents behind a training step"),
         (f"textmill lineage {name}", "from the model back to the source files"),
@@ -103,6 +108,12 @@ def quickstart(result: Mapping[str, Any]) -> None:
         ),
     ):
         _OUT.print(f"  {escape(command):<60} {escape(meaning)}", soft_wrap=True)
+
+
+def _prompt(result: Mapping[str, Any]) -> str:
+    """A prompt as a shell reads it: that of the first sample, on one line."""
+    samples = result["scores"]["samples"]
+    return shlex.quote(samples[0]["prompt"].strip().partition("\n")[0] if samples else "Once upon a time")
 
 
 def check(result: Mapping[str, Any]) -> None:

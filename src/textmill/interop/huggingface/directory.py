@@ -21,7 +21,7 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import atomic_directory, read_json, write_json, write_text
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
-from textmill.interop.huggingface import mixtures, weights
+from textmill.interop.huggingface import mixtures, texts, weights
 from textmill.interop.huggingface.configs import heads
 from textmill.interop.huggingface.stored import WEIGHTS, Stored, opened, read_table
 from textmill.models import build
@@ -31,7 +31,7 @@ from textmill.models.mixture import Mixture
 from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import READ_AND_WRITE, EncoderDecoderSpec, ModelSpec, NGramSpec, computed
+from textmill.specs.model import EncoderDecoderSpec, ModelSpec, NGramSpec, computed
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
 from textmill.tokenization.chat.template import read_template
@@ -90,9 +90,16 @@ def write_directory(
         "info": dict(info),
     }
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    ends = {"end": tokenizer.end, "pad": tokenizer.pad}
+    reading = texts.reading_of(model, tokenizer)
     config = configuration.write(
-        spec, vocabulary, dtype=dtype, **ends, start=_start(spec, tokenizer), head=head
+        spec,
+        vocabulary,
+        dtype=dtype,
+        end=tokenizer.end,
+        pad=tokenizer.pad,
+        begin=reading.begin,
+        start=tokenizer.start,
+        head=head,
     )
     if bare(model):
         config["architectures"] = [_BARE[kind]]
@@ -106,9 +113,7 @@ def write_directory(
         write_json(
             partial / generations.NAME, generations.write_generation(generation, config, tokenizer.ends)
         )
-        tokenizer.save(partial / "tokenizer.json")
-        if isinstance(tokenizer, Tokenizer):  # others say themselves what there is to say
-            write_json(partial / "tokenizer_config.json", _tokenizer(tokenizer, spec.context))
+        tokenizer.publish(partial, reading)
         write_json(partial / "textmill.json", about)
         named = {"chat_template.jinja": template} if template is not None else {}
         for name, text in (named | dict(extra or {})).items():
@@ -116,6 +121,18 @@ def write_directory(
     unsaid = generations.unsaid(generation, config)
     note = f"{generations.NAME} has no words for {', '.join(unsaid)}: only textmill.json says it"
     return about | {"notes": [note] if unsaid else []}
+
+
+def write(directory: Path | str, pretrained: Pretrained) -> dict[str, Any]:
+    """`write_directory` of a model and all that came with it."""
+    return write_directory(
+        directory,
+        pretrained.model,
+        pretrained.tokenizer,
+        pretrained.generation,
+        pretrained.info,
+        template=pretrained.template,
+    )
 
 
 def head_of(model: nn.Module) -> HeadSpec | None:
@@ -126,28 +143,6 @@ def head_of(model: nn.Module) -> HeadSpec | None:
 def bare(model: nn.Module) -> bool:
     """Whether an encoder is its body alone: no layer guesses hidden tokens, and no head stands on it."""
     return isinstance(model, Encoder) and model.transform is None
-
-
-def _start(spec: ModelSpec, tokenizer: AnyTokenizer) -> int:
-    """What begins a target; of other models, what a text begins with: the end of the one before, if nothing else."""
-    if spec.kind in READ_AND_WRITE:
-        return tokenizer.start
-    return tokenizer.prefix[0] if tokenizer.prefix else tokenizer.end
-
-
-def _tokenizer(tokenizer: Tokenizer, context: int) -> dict[str, Any]:
-    """tokenizer_config.json. Text can produce no special token: `split_special_tokens`."""
-    names = {number: name for name, number in tokenizer.special.items()}
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": context,
-        "bos_token": names.get(tokenizer.end),
-        **tokenizer.names,
-        "padding_side": "left",
-        "split_special_tokens": True,
-        "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", "attention_mask"],
-    }
 
 
 def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:

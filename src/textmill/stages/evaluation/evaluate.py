@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
@@ -22,8 +24,10 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from textmill.data.tokens import TokenStore
     from textmill.models.pretrained import Pretrained
+    from textmill.stages.workspace.weights import Weights
 
 _SAMPLE = 120  # tokens of a sample at most
+_SAMPLES = 3
 
 
 def evaluate(
@@ -55,14 +59,21 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
+    from textmill.stages.workspace.weights import held
+
+    remembrance.warn(run, workspace)
+    with held(run) as weights:
+        return evaluate_weights(run, weights, workspace)
+
+
+def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
+    """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
-    from textmill.stages.workspace.weights import best_weights
 
     data = trained_on(run, workspace)
     recipe = data.recipe
-    weights = best_weights(run)
     decided = {
-        "version": 3,
+        "version": 4,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -83,9 +94,10 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "on": f"the {recipe.evaluation.part} part of its corpus",
         "objective": recipe.objective.kind,
         **data.objective.measure(inputs).plain(),
+        "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
     result["samples"] = _samples(inputs.model, data)
-    files.write_json(run.evaluation / "report.json", result)
+    run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
     workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
     return result
@@ -105,6 +117,7 @@ def evaluate_files(
     """
     from textmill.data import tokens
     from textmill.interop.load import load
+    from textmill.metrics.score import Bootstrap
     from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
     from textmill.objectives.text_evaluation import language_model
@@ -135,7 +148,15 @@ def evaluate_files(
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)
-        result, _ = language_model(published.model, store, spec, workspace.reporter, own, published.tokenizer)
+        result, _ = language_model(
+            published.model,
+            store,
+            spec,
+            workspace.reporter,
+            own,
+            published.tokenizer,
+            Bootstrap(spec.bootstrap),
+        )
         return {
             "model": str(directory),
             "on": ", ".join(map(str, paths)),
@@ -179,17 +200,36 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 
 
 def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
-    """What the model writes of the recipe's prompts: what comes after them, or of what it reads; headed models and
-    encoders write nothing."""
+    """What the model writes of the recipe's prompts: what comes after them, or of what it reads. Where the recipe names
+    none, of how held-out documents begin, with what they say (`truth`). Headed models and encoders write nothing."""
     from textmill.decoding.prompt import of_text
     from textmill.decoding.stream import generate_text
     from textmill.stages.use.generate import collect
 
-    prompts = data.recipe.evaluation.samples
-    if not prompts or not data.objective.writes:
+    if not data.objective.writes:
         return []
     recipe, tokenizer = data.recipe, data.tokenizer
+    named = recipe.evaluation.samples
+    pairs = _beginnings(data) if named is None else [(prompt, None) for prompt in named]
+    if not pairs:
+        return []
+    prompts = [prompt for prompt, _ in pairs]
     start = data.special.start if recipe.model.kind in READ_AND_WRITE else None
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
     texts = [of_text(tokenizer, text, start=start) for text in prompts]
-    return collect(generate_text(model, tokenizer, texts, spec), prompts)
+    answers = collect(generate_text(model, tokenizer, texts, spec), prompts)
+    return [
+        answer if truth is None else answer | {"truth": truth}
+        for answer, (_, truth) in zip(answers, pairs, strict=True)
+    ]
+
+
+def _beginnings(data: RunData) -> list[tuple[str, str]]:
+    """Prompts that documents of the scored split make, always the same few, and what the documents say to them."""
+    make, objective = data.objective.sample, data.recipe.objective
+    if make is None:
+        return []
+    documents = data.documents(data.recipe.evaluation.part)
+    some = heapq.nsmallest(4 * _SAMPLES, documents, key=lambda document: document.id)
+    pairs = (make(objective, document, data.tokenizer, _SAMPLE) for document in some)
+    return [pair for pair in pairs if all(text.strip() for text in pair)][:_SAMPLES]

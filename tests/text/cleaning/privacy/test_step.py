@@ -119,6 +119,11 @@ def test_planted_places_are_true():
         ("key AKIAQRSTUVWXYZABCDEF!", "key", "AKIAQRSTUVWXYZABCDEF"),
         ("密钥：x9Kd82hfKq01LmZp77aQ。", "key", "x9Kd82hfKq01LmZp77aQ"),
         ("api_key=x9Kd82hfKq01LmZp77aQ", "key", "x9Kd82hfKq01LmZp77aQ"),
+        ("The server is 10.1.2.3.", "ip", "10.1.2.3"),
+        ("10.1.2.3:8080 is up", "ip", "10.1.2.3"),
+        ("hosts:\n  - 10.0.0.5\n", "ip", "10.0.0.5"),
+        ("it was 19.30.88.131, they said", "ip", "19.30.88.131"),
+        ("Tel. 030-1234567/68", "phone", "030-1234567/68"),
     ],
 )
 def test_is_found(text, kind, value):
@@ -143,6 +148,12 @@ def test_is_found(text, kind, value):
         "12345678 + 87654321 = 99999999 and $1,234,567.89",
         "000-12-3456, 666-12-3456, 900-12-3456, 123-00-4567",
         "my_function_name_v2(parameter_1) token = some_name_of_mine",
+        "lactate dehydrogenase (EC 1.1.1.27), (EC:3.4.21.118), enzymes 1.14.14.154, 1.14.14.155 and 1.14.14.156",
+        "OID 2.5.29.17, urn:oid:1.3.6.1, 1.3.6.1.4.1.311, iso.3.6.1.2",
+        "10.1.2.3 Scope of the agreement\n  10.1.2.4 Term\nsee 4.1.2.3, § 12.3.4.5, Abschnitt 2.10.3.1, 第10.1.2.3条",
+        "order 123-45-6789, file no. 123-45-6789, A-123-45-6789, 123-45-6789/2, 12/123-45-6789, 123-45-6789-B",
+        "file 2024-118-42, Az. 12345/2024, call 12345/2024, fax 2024-118-42, Aktenzeichen 030 1234567",
+        "电话费 12345678 元, call 1234567 Euro, 手机 1234567 人, tel. 1234567 times",
     ],
 )
 def test_is_left_alone(text):
@@ -154,6 +165,12 @@ def test_the_number_with_the_checksum_is_believed_first():
     assert found(f"11010519491231002X {number}") == [("id_cn", "11010519491231002X")]
     assert found("11010519491231002X 13812345678")[1] == ("phone", "13812345678")
     assert found("6222 0212 3456 7890 128") == [("card", "6222 0212 3456 7890 128")]
+
+
+@pytest.mark.parametrize("mark", ["/", "-", "、", ", "])
+def test_two_numbers_side_by_side_are_two(mark):
+    one, other = "13812345678", "13912345678"
+    assert found(f"{one}{mark}{other}") == [("phone", one), ("phone", other)]
 
 
 def test_a_private_key_is_found_whole():
@@ -282,6 +299,41 @@ def test_redacting_twice_is_redacting_once(parts):
     once = redact("".join(parts), ALL)
     assert redact(once, ALL) == once
     assert find(once) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(pieces(), max_size=8), st.sets(st.sampled_from(KINDS), min_size=1).map(frozenset))
+def test_redacting_takes_what_reporting_finds_and_no_more(parts, kinds):
+    text = "".join(parts)
+    reported = find(text, kinds)
+    assert {item.kind for item in reported} <= kinds
+    kept, at, expected = redact(text, kinds), 0, ""
+    for item in reported:
+        expected += f"{text[at : item.start]}[{item.kind.upper()}]"
+        at = item.end
+    assert kept == expected + text[at:]
+    assert redact(kept, kinds) == kept
+    assert find(kept, kinds) == []
+
+
+def groups():
+    """Numbers in hyphen and slash groups: of files, orders and parts, in no form of a person's."""
+    sizes = st.lists(st.integers(2, 5), min_size=2, max_size=4).filter(
+        lambda sizes: sizes not in ([3, 2, 4], [3, 3, 4], [4, 3, 3], [4, 4, 4, 4], [3, 4, 4])
+    )
+    return st.tuples(sizes, st.sampled_from("-/"), st.randoms(use_true_random=False)).map(
+        lambda drawn: drawn[1].join("".join(drawn[2].choices("123456789", k=size)) for size in drawn[0])
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    groups(), st.sampled_from(["[PHONE], ", "[PHONE] ", "Call 415-555-2671, ", "电话 13800138000，", "file "])
+)
+def test_nothing_announces_the_number_after_what_was_found(group, before):
+    text = f"{before}{group} and more"
+    assert group in redact(text, ALL)
+    assert group in redact(redact(text, ALL), ALL)
 
 
 @settings(max_examples=150, deadline=None)

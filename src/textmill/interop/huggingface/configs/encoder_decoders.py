@@ -35,10 +35,7 @@ def candidates(_spec: EncoderDecoderSpec) -> tuple[str, ...]:
 def write(spec: EncoderDecoderSpec, kind: str, shared: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of config.json that are the architecture's own, as far as it can say the spec; `shared` are those of
     every architecture."""
-    fields = {
-        "is_encoder_decoder": True,
-        "decoder_start_token_id": shared["bos_token_id"] if spec.start is None else spec.start,
-    }
+    fields: dict[str, Any] = {"is_encoder_decoder": True}
     if kind == "t5":
         position = spec.position if isinstance(spec.position, T5Positions) else T5Positions()
         return fields | {

@@ -48,23 +48,55 @@ _FOLD = {
 }
 _FOLD |= {ord(wide): ord(wide) - 0xFEE0 for wide in "＠．－＋（）／＿＝＃"}
 _MASK = "\x00"
-_ROUNDS = 8
+_ROUNDS = 64  # each finds what stood too close to what the one before found; no line of real text needs five
+_PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(map(str.upper, KINDS))})\]")
 
 
-def find(text: str) -> list[Found]:
-    """Everything found, in the order of the text, without overlaps.
+def placeholder(kind: str) -> str:
+    """What stands for a datum that was taken out.
 
-    What was found is masked and the rest looked at again, until nothing comes up: a number may hide another.
+    >>> placeholder("email")
+    '[EMAIL]'
     """
-    folded = fold(text)
-    matches = claims = _claims(folded)
+    return f"[{kind.upper()}]"
+
+
+def redacted(text: str) -> bool:
+    """Whether something was taken out of a text before."""
+    return _PLACEHOLDER.search(text) is not None
+
+
+def find(text: str, kinds: frozenset[str] = frozenset(KINDS)) -> list[Found]:
+    """Everything found of these kinds, in the order of the text, without overlaps.
+
+    What was found is masked and the rest looked at again, until nothing comes up: a number may hide another. All kinds
+    are looked for even if few are wanted, so that part of a card number is never taken for a telephone number.
+
+    A placeholder is a mask, too, and no pattern looks past one or cares how long it is. So a text whose data were
+    replaced by placeholders holds nothing more to find, and no placeholder announces the number after it.
+    """
+    masked = _PLACEHOLDER.sub(lambda match: _MASK * len(match[0]), fold(text))
+    found: list[Found] = []
+    while True:
+        matches = _all(masked)
+        wanted = [item for item in matches if item.kind in kinds]
+        found += wanted
+        if not wanted or len(wanted) == len(matches):
+            return sorted(found, key=lambda item: item.start)
+        # Other kinds stay in the text, and beside them something may be found once what is wanted has gone.
+        masked = _masked(masked, wanted)
+
+
+def _all(text: str) -> list[Found]:
+    """What is found, and what is found then, once that is masked."""
+    matches = claims = _claims(text)
     for _ in range(_ROUNDS):
         if not claims:
             break
-        folded = _masked(folded, claims)
-        claims = _claims(folded)
+        text = _masked(text, claims)
+        claims = _claims(text)
         matches = matches + claims
-    return sorted(matches, key=lambda item: item.start)
+    return matches
 
 
 def fold(text: str) -> str:
@@ -139,6 +171,12 @@ def _token(text: str, at: int, least: int) -> tuple[int, int]:
     return start, match.end() if match else at
 
 
+def _before(text: str, at: int, most: int) -> str:
+    """What stands before a position on its line, and after the last mask on it: `most` characters of it."""
+    line = text[max(0, at - most) : at]
+    return line[max(line.rfind("\n"), line.rfind(_MASK)) + 1 :]
+
+
 # --- numbers ------------------------------------------------------------------------------------------------------
 _EDGE = r"(?<![0-9A-Za-z_])(?<![0-9][.,])"
 _END = r"(?![0-9A-Za-z_])(?![.,][0-9])"
@@ -156,8 +194,8 @@ _OLD_ID_WORDS = re.compile(
     r"(?:身份证|身份證|证件|證件|identity|(?<![A-Za-z])ID(?![A-Za-z]))[^0-9\n。\x00]{0,16}\Z"
 )
 _SSN = re.compile(
-    rf"{_EDGE}(?<![0-9]-)(?!000|666|9)[0-9]{{3}}(?P<gap>[ \-\u2010-\u2013]?)(?!00)[0-9]{{2}}(?P=gap)(?!0000)[0-9]{{4}}"
-    rf"{_END}(?!-[0-9])"
+    rf"{_EDGE}(?<![0-9A-Za-z][-/])(?!000|666|9)[0-9]{{3}}(?P<gap>[ \-\u2010-\u2013]?)(?!00)[0-9]{{2}}(?P=gap)"
+    rf"(?!0000)[0-9]{{4}}{_END}(?![-/][0-9A-Za-z])"
 )
 _SSN_WORDS = re.compile(r"(?:SSN|social.{0,3}security|社会安全|社安)[^0-9\n。\x00]{0,16}\Z", re.IGNORECASE)
 _NOT_DIGITS = re.compile("[^0-9Xx]")
@@ -186,7 +224,8 @@ def _numbers(text: str, start: int, end: int) -> Iterator[Found]:
     if size >= 9:
         for match in _SSN.finditer(text, start, stop):
             before = text[max(0, match.start() - _LOOK_BACK) : match.start()]
-            if match["gap"] not in ("", " ") or _SSN_WORDS.search(before):
+            formed = match["gap"] not in ("", " ") and announced(text, match.start()) != "other"
+            if formed or _SSN_WORDS.search(before):
                 yield Found("ssn_us", *match.span())
         if text.find(".", start, end) >= 0:
             yield from (Found("ip", *span) for span in _ipv4(text, start, stop))
@@ -234,19 +273,33 @@ _IBAN_GAPS = " -\u00a0\u202f\u2009.\u3000"
 
 # --- Internet addresses -------------------------------------------------------------------------------------------
 _IPV4 = re.compile(r"(?<![0-9A-Za-z_.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_])(?!\.[0-9]|-[A-Za-z])")
-_VERSION = re.compile(
-    r"(?:(?:(?<![a-z])(?:v|ver|versions?|release|rev|build|firmware|sections?|chapter|figure|table|clause|rule|article"
-    r"|appendix|requires?|upgraded?(?: to)?|update(?: to)?|Chrome|Firefox|Safari|kernel)\.?"
-    r"|版本号?|升级到|更新到|第|章节?|节|§)"
-    r"[ :：(\"']{0,3}(?:[0-9.]{3,20}[\"']? ?(?:to|and|-|到|至|,) ?[\"']?)?|[=<>~^]= ?|[A-Za-z][/\-])\Z",
+# Numbers of the same form: versions, sections, and the codes of enzymes and objects (OID), alone or in a list.
+_NUMBERED_TEXT = (
+    "v ver versions? release rev build firmware requires? upgraded?(?:_to)? update(?:_to)? Chrome Firefox Safari "
+    "kernel sections? chapters? figures? tables? clauses? items? rules? articles? paragraphs? para appendix Abschnitt "
+    "Kapitel Ziffer EC E\\.C OIDs? urn:oid object_identifiers? enzymes?"
+)
+_NUMBERED = re.compile(
+    rf"(?:(?:(?<![a-z])(?:{_NUMBERED_TEXT.replace(' ', '|').replace('_', ' ')})\.?(?: (?:numbers?|codes?|nos?\.?))?"
+    r"|版本号?|升级到|更新到|第|章节?|节|条|款|编号|§)[ :：(\"']{0,3}"
+    r"(?:[0-9.]{3,20}[\"']?(?:,| to| and| or|-|–|到|至|和|、|/) ?[\"']?){0,6}"
+    r"|[=<>~^]= ?|[A-Za-z][/\-])\Z",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(
-    r"(?<![a-z])ip|addr|host|server|gateway|proxy|ping|dns|client|login|logged|://|(?<![a-z])from "
-    r"|地址|服务器|主机|网关|登录|来自",
+    r"addr|ipv4|host|server|gateway|proxy|ping|dns|client|login|logged|://|subnet|router|visitor"
+    r"|(?<![a-z])(?:ips?|from|ssh|connect(?:ed)?|listen(?:s|ing)?|port|bind|inet|remote|request)(?![a-z])"
+    r"|地址|服务器|主机|网关|登录|来自|访问|请求|连接",
     re.IGNORECASE,
 )
-_LOOK_BACK = 32
+# What stands right behind an address and nothing else: a port, a network's size, the next field of a log.
+_ADDRESS_TAIL = re.compile(
+    r":[0-9]{2,5}(?![0-9])|/[0-9]{1,2}(?![0-9])|,? (?:- - \[|(?:GET|POST|HEAD|PUT|TCP|UDP|ICMP)\b)|\]"
+)
+_ALONE = re.compile(r"[\s\-*\"'\[,]*\Z"), re.compile(r"[\"'\],;]*\s*(?:#|\n|\Z)")
+# Below what the first three numbers of sections and versions, and those of enzymes and objects, nearly always are.
+_NUMBERED_BELOW = ((32, 32, 32), (8, 32, 100))
+_LOOK_BACK, _LOOK_FAR = 32, 80
 _GROUPS = r"[0-9A-Fa-f]{1,4}"
 _IPV6_FULL = re.compile(rf":{_GROUPS}:{_GROUPS}:{_GROUPS}:{_GROUPS}:{_GROUPS}:{_GROUPS}:{_GROUPS}")
 _IPV6_CHARACTERS = "0123456789abcdefABCDEF:."
@@ -262,14 +315,30 @@ _NOBODYS = tuple(ipaddress.ip_network(network) for network in _RESERVED.split())
 
 def _ipv4(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     for match in _IPV4.finditer(text, start, min(len(text), end + 2)):
-        before = text[max(0, match.start() - _LOOK_BACK) : match.start()]
-        small = all(
-            len(part) == 1 for part in match[0].split(".")
-        )  # 1.2.3.4 is a section, unless said otherwise
         if match[0].endswith(".0") and text[match.end() : match.end() + 1] == "/":
             continue  # a network
-        if is_somebodys(match[0]) and not _VERSION.search(before) and (not small or _ADDRESS.search(before)):
+        if is_somebodys(match[0]) and _is_address(text, match):
             yield match.span()
+
+
+def _is_address(text: str, match: re.Match[str]) -> bool:
+    """Whether four numbers are an Internet address, and no section, version, or code of an enzyme or an object.
+
+    Those are all small but perhaps the last; so small ones are an address only where something says so.
+    """
+    start, end = match.span()
+    line = _before(text, start, _LOOK_FAR)
+    if _NUMBERED.search(line):
+        return False
+    first, second, third, _ = map(int, match[0].split("."))
+    if not any(first < a and second < b and third < c for a, b, c in _NUMBERED_BELOW):
+        return True
+    if _ADDRESS.search(line) or _ADDRESS_TAIL.match(text, end):
+        return True
+    # Alone on its line, as in lists of addresses: what stands above may say what it is.
+    before, after = _ALONE
+    above = text[max(0, start - _LOOK_FAR) : start].rpartition(_MASK)[2]
+    return bool(before.match(line) and after.match(text, end) and _ADDRESS.search(above))
 
 
 def is_somebodys(address: str) -> bool:

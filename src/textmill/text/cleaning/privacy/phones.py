@@ -15,8 +15,11 @@ from collections.abc import Iterator
 S = r"[ .\-/\u00a0\u2007\u2009\u202f\u2010-\u2013\u2212\uff0d\u3000]"
 _GAP = r"[ .\-\u00a0\u2007\u2009\u202f\u2010-\u2013\u2212\uff0d\u3000]"
 _OPEN, _CLOSE = r"[(（]", r"[)）]"
-_BEFORE = r"(?<![0-9A-Za-z_])(?<![0-9][-.,:/=])"
-_AFTER = r"(?![0-9A-Za-z_])(?![.,:/=][0-9])(?!-[0-9]{6})"
+# A number does not go on before or after these marks, unless that is a number of its own: 13812345678/13912345678.
+_OWN = r"[0-9]{7}"
+_BEFORE = rf"(?<![0-9A-Za-z_])(?:(?<![0-9][-.,:/=])|(?<={_OWN}[-/]))"
+_AFTER = rf"(?![0-9A-Za-z_])(?![.,:=][0-9])(?!/(?!{_OWN})[0-9])(?!-[0-9]{{6,9}}(?![0-9]))"
+_NO_GROUP = rf"(?!-(?!{_OWN})[0-9])"
 _EXTENSION = (
     r"(?:[ ,，]{0,2}(?:ext|extn|extension|Ext|EXT|x|转|轉|分机|分機|内线)[.:： ]{0,2}[0-9]{1,6}(?![0-9]))"
 )
@@ -68,7 +71,7 @@ NORTH_AMERICAN = re.compile(
 CHINESE_MOBILE = re.compile(
     rf"{_BEFORE}(?<!= -)(?:(?:{_OPEN}86{_CLOSE}|86){_GAP}{{0,2}})?1[3-9][0-9]"
     rf"(?:[0-9]{{8}}|(?P<gap>{_GAP})[0-9]{{4}}(?P=gap)[0-9]{{4}}|{_GAP}[0-9]{{8}}"
-    rf"|{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}|[0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}){_AFTER}(?!-[0-9])"
+    rf"|{_GAP}[0-9]{{3}}{_GAP}[0-9]{{5}}|[0-9]{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}){_AFTER}{_NO_GROUP}"
 )
 _AREA = r"(?:010|02[0-57-9]|0[3-9][0-9]{2})"
 CHINESE_LANDLINE = re.compile(
@@ -82,11 +85,17 @@ TRUNK_ZERO = re.compile(
     rf"|{_BEFORE}(?<![0-9]{_GAP})0[1-9](?P<gap>[ .\-])(?:[0-9]{{2}}(?P=gap)){{3}}[0-9]{{2}}{_AFTER}"
 )
 CHINESE_SERVICE = re.compile(
-    rf"{_BEFORE}[48]00(?:{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}|{_GAP}[0-9]{{4}}{_GAP}[0-9]{{3}}|{_GAP}[0-9]{{7}}){_AFTER}(?!-[0-9])"
+    rf"{_BEFORE}[48]00(?:{_GAP}[0-9]{{3}}{_GAP}[0-9]{{4}}|{_GAP}[0-9]{{4}}{_GAP}[0-9]{{3}}|{_GAP}[0-9]{{7}}){_AFTER}{_NO_GROUP}"
+)
+# What is counted in one of these is no telephone number, whatever word stands before it.
+_UNIT = (
+    r"(?:[$€£¥￥]|(?:euros?|eur|usd|gbp|rmb|cny|dollars?|pounds?|yuan|kg|km|mb|gb|kb|bytes?|times|people|percent)(?![a-z])"
+    r"|[元円圆块人次个個件万萬亿億美])"
 )
 ANNOUNCED = re.compile(
     rf"(?<![0-9A-Za-z_+])(?:{_OPEN}[0-9]{{2,5}}{_CLOSE}{_GAP}{{0,2}})?{_CHAIN}{{4,14}}"
-    rf"(?:{_EXTENSION}|(?![0-9A-Za-z_]| ?[=×*^%]| ?[+] ))"
+    rf"(?:{_EXTENSION}|(?![0-9A-Za-z_]| ?[=×*^%]| ?[+] | ?{_UNIT}))",
+    re.IGNORECASE,
 )
 
 # --- words before a number ----------------------------------------------------------------------------------------
@@ -102,8 +111,11 @@ _OTHER_WORDS = (
     "order", "invoice", "tracking", "serial", "reference", "isbn", "issn", "doi", "pmid", "sku", "barcode", "part no",
     "part number", "item no", "model no", "case no", "ticket", "batch", "lot no", "patent", "version",
     "transaction", "parcel", "postcode", "receipt", "user id", "uid", "checksum", "timestamp", "grid", "population",
+    "file", "ref", "amount", "aktenzeichen", "az", "rechnung", "bestellung", "bestellnummer", "kundennummer", "auftrag",
+    "betrag",
     "订单", "訂單", "单号", "單號", "编号", "編號", "序列号", "流水号", "货号", "批号", "条码", "条形码",
-    "型号", "版本", "专利", "发票", "运单", "文号", "qq", "邮编", "学号", "工号", "时间戳",
+    "型号", "版本", "专利", "发票", "运单", "文号", "qq", "邮编", "学号", "工号", "时间戳", "金额", "金額", "价格",
+    "费", "費",
 )  # fmt: skip
 
 
@@ -150,12 +162,7 @@ def phones(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
                     yield match.span()
     if announced(text, start) == "phone":
         match = ANNOUNCED.search(text, begin, stop)
-        if (
-            match
-            and match.start() <= start
-            and _digits(match[0]) >= 7
-            and not _DATE_OR_ADDRESS.match(match[0])
-        ):
+        if match and match.start() <= start and _digits(match[0]) >= 7 and not _OTHER_FORM.match(match[0]):
             yield match.span()
 
 
@@ -179,9 +186,10 @@ def _abroad(text: str, begin: int, end: int, stop: int) -> Iterator[tuple[int, i
 
 
 _YEAR, _MARK = "(?:1[5-9]|20)[0-9]{2}", r"[ \-./\u2010-\u2013]"
-_DATE_OR_ADDRESS = re.compile(
+_OTHER_FORM = re.compile(
     rf"{_YEAR}{_MARK}[01]?[0-9]{_MARK}[0-3]?[0-9](?![0-9])|{_YEAR}[-/\u2013]{_YEAR}(?![0-9])"
     rf"|[0-3]?[0-9]{_MARK}[0-3]?[0-9]{_MARK}{_YEAR}(?![0-9])|{_YEAR}(?:0[1-9]|1[0-2])[0-3][0-9](?![0-9])"
+    rf"|{_YEAR}[-/][0-9]{{1,6}}[-/]|[0-9]{{1,7}}/{_YEAR}(?![0-9])"  # files of a year: 2024-118-42, 12345/2024
     r"|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])"
 )
 _TAIL = 24  # characters behind a number that may hold its extension

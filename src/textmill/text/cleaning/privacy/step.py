@@ -18,29 +18,11 @@ from dataclasses import replace
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import PersonalDataStep
-from textmill.text.cleaning.privacy.patterns import Found, find
+from textmill.text.cleaning.privacy.patterns import Found, find, placeholder
 from textmill.text.cleaning.privacy.pseudonyms import pseudonym
 from textmill.text.document import Document, Item, Step, reject
 
 _ENVIRONMENT = "env:"
-# Metadata that readers and steps write themselves; in all other, personal data are looked for as in the text.
-_OURS = frozenset(
-    (
-        "cluster",
-        "contaminated",
-        "date",
-        "encoding",
-        "language",
-        "library",
-        "licence",
-        "pages",
-        "personal",
-        "piece",
-        "quality",
-        "sheets",
-        "slides",
-    )
-)
 
 
 def personal_data(spec: PersonalDataStep) -> Step:
@@ -54,9 +36,7 @@ def personal_data(spec: PersonalDataStep) -> Step:
                 yield item
                 continue
             in_texts = _in_all(item.texts, kinds)
-            in_metadata = {
-                key: _wanted(text, kinds) for key, text in item.metadata.items() if key not in _OURS
-            }
+            in_metadata = {key: find(text, kinds) for key, text in item.metadata.items()}
             counts = count(itertools.chain(*in_texts.values(), *in_metadata.values()))
             if not counts:
                 yield item
@@ -73,15 +53,17 @@ def personal_data(spec: PersonalDataStep) -> Step:
 
 def redact(text: str, kinds: frozenset[str]) -> str:
     """The text with every datum of these kinds replaced by its kind: [EMAIL]. A second time changes nothing."""
-    while matches := _wanted(text, kinds):
-        text = _replace(text, matches, lambda item: f"[{item.kind.upper()}]")
-    return text
+    return _redacted(text, find(text, kinds))
+
+
+def _redacted(text: str, matches: list[Found]) -> str:
+    return _replace(text, matches, lambda item: placeholder(item.kind))
 
 
 def pseudonymise(text: str, kinds: frozenset[str], secret: str) -> str:
     """The text with every datum of these kinds replaced by a made-up one (see `pseudonyms`)."""
     return _replace(
-        text, _wanted(text, kinds), lambda item: pseudonym(item.kind, text[item.start : item.end], secret)
+        text, find(text, kinds), lambda item: pseudonym(item.kind, text[item.start : item.end], secret)
     )
 
 
@@ -101,14 +83,9 @@ def read_counts(text: str) -> dict[str, int]:
     return {kind: int(number) for kind, _, number in pairs if number.isdecimal()}
 
 
-def _wanted(text: str, kinds: frozenset[str]) -> list[Found]:
-    # All kinds are looked for even if few are wanted, so that part of a card number is never taken for a telephone.
-    return [item for item in find(text) if item.kind in kinds]
-
-
 def _in_all(texts: Mapping[str, str], kinds: frozenset[str]) -> dict[str, list[Found]]:
     """What is found in each text, and what was found in another one wherever it stands by itself."""
-    matches = {role: _wanted(text, kinds) for role, text in texts.items()}
+    matches = {role: find(text, kinds) for role, text in texts.items()}
     if len(texts) == 1 or not any(matches.values()):
         return matches
     known = {texts[role][item.start : item.end]: item.kind for role, some in matches.items() for item in some}
@@ -139,11 +116,8 @@ def _replace(text: str, matches: list[Found], by: Callable[[Found], str]) -> str
 
 def _change(spec: PersonalDataStep) -> Callable[[str, list[Found]], str]:
     """What happens to a text in which something was found."""
-    kinds = frozenset(spec.find)
     if spec.action == "redact":
-        return lambda text, matches: redact(
-            _replace(text, matches, lambda item: f"[{item.kind.upper()}]"), kinds
-        )
+        return _redacted
     if spec.action == "pseudonymise":
         secret = _secret(spec.secret)
         return lambda text, matches: _replace(

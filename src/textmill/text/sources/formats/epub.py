@@ -13,8 +13,8 @@ from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.formats import html
 from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.office import joined
 from textmill.text.sources.formats.package import package
+from textmill.text.sources.formats.pages import joined
 from textmill.text.sources.formats.stream import Fields, Input, SetAside
 from textmill.text.sources.formats.xml_events import Element
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.office import joined
+from textmill.text.sources.formats.pages import joined
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
 
 MISSING = SetAside("needs the documents extra", "pip install 'textmill[documents]'")
