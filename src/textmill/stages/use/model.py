@@ -39,14 +39,22 @@ class LanguageModel:
         """target: a run's name or folder, a published directory, or a .gguf file. weights: arithmetic of the weights,
         fp32, bf16 or int8.
 
-        Raises TextmillError when there is no such model, or none published, RecipeError for weights there are not.
+        A run that is not published is its best checkpoint so far, and `pretrained.warnings` say so. Raises
+        TextmillError when there is no such model, and no checkpoint yet, RecipeError for weights there are not.
         """
         from textmill.decoding.layout import prepare
         from textmill.interop.load import load
+        from textmill.stages.use.unpublished import unpublished, usable
 
-        self.path = locate_model(workspace, target)
         self._workspace, self._target, self._weights = workspace, target, weights
-        model = load(self.path)
+        try:
+            self.path = locate_model(workspace, target)
+        except TextmillError:
+            if (run := self._run()) is None or not usable(run):
+                raise
+            self.path, model = run.path, unpublished(run, workspace)
+        else:
+            model = load(self.path)
         self.pretrained: Pretrained = replace(model, model=prepare(model.model, weights))
         self._layouts = {1: self.pretrained.model}  # by the rows that are decoded together
 
