@@ -99,7 +99,8 @@ FORMATS: dict[str, Format] = {
 }
 READ = {
     "Hugging Face directory": "safetensors with one of the types below; ours too",
-    "GGUF file": "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, with tokenizer and template",
+    "GGUF file": "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, MXFP4, IQ4; IQ1 to IQ3, "
+    "TQ and NVFP4 with the extra `export`; with tokenizer and template; one file or several (-00001-of-00003)",
 }
 
 

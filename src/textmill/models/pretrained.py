@@ -49,9 +49,9 @@ class Pretrained:
         str, ...
     ] = ()  # parts of heads that the weights leave out, and the model then does not have
     ignored: tuple[str, ...] = ()  # what the directory holds and no part of the model is
-    unfollowed: tuple[
-        str, ...
-    ] = ()  # settings of generation that were published with it and have no meaning here
+    # Settings of generation that were published with it and have no meaning here.
+    unfollowed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what a person should know of how it was read
 
     @property
     def writes(self) -> bool:

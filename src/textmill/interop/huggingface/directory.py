@@ -35,6 +35,7 @@ from textmill.specs.head import HeadSpec
 from textmill.specs.model import EncoderDecoderSpec, ModelSpec, NGramSpec, computed
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
+from textmill.tokenization.chat.template import read_template
 from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
@@ -208,16 +209,8 @@ def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stor
 
 def _template(directory: Path) -> str | None:
     """The chat template: a file of its own, or a text in tokenizer_config.json (of several, the default)."""
-    path = directory / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8", errors="replace")
-    path = directory / "tokenizer_config.json"
-    config = read_table(path) if path.is_file() else {}
-    template = config.get("chat_template")
-    if isinstance(template, list):
-        named = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) else None
+    found = read_template(directory)
+    return None if found is None else found.source
 
 
 def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:

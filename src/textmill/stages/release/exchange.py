@@ -60,7 +60,7 @@ def bring_in(
         origin["sha256"] = sha256_file(path)
     written = directory.write(target, replace(model, info={**model.info, "origin": origin}))
     left = {"missing": list(model.missing), "ignored": list(model.ignored)}
-    left |= {"unfollowed": list(model.unfollowed), "notes": written["notes"]}
+    left |= {"unfollowed": list(model.unfollowed), "notes": [*model.warnings, *written["notes"]]}
     return {"model": str(target), **_facts(model), "origin": origin, **left}
 
 
@@ -77,7 +77,7 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
         raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
     model = load.load(locate_model(workspace, target))
     written = formats.FORMATS[form].write(model, path)
-    notes = written.get("notes", []) if isinstance(written, dict) else []
+    notes = [*model.warnings, *(written.get("notes", []) if isinstance(written, dict) else [])]
     if form != "huggingface" and (settings := _settings(model)):
         notes = [*notes, f"this format keeps no way of generating: tell the program that reads it {settings}"]
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
