@@ -112,3 +112,10 @@ def test_charts_smartart_and_embedded_files(opened):
     broken = presentation(shape("one"), "<p:sp>", shape("three"))
     first, lost = opened("c.pptx", broken)
     assert (first.text, lost.source) == ("one\n\nthree", "c.pptx:slide 2")
+
+
+def test_a_slide_that_is_a_picture_is_said(opened):
+    picture = "<p:pic><p:nvPicPr/><p:blipFill/></p:pic>"
+    document, lost = opened("a.pptx", presentation(shape("one"), picture, picture + shape("words"), ""))
+    assert document.text == "one\n\nwords"
+    assert (lost.source, lost.reason) == ("a.pptx:slide 2", "holds no text")

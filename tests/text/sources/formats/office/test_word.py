@@ -473,3 +473,8 @@ def test_a_formula_stands_in_its_sentence(read):
 
     fraction = f"<m:oMath><m:f>{part('num', 'a')}{part('den', 'b')}</m:f></m:oMath>"
     assert read("a.docx", word(paragraph("The rate is ", fraction, "."))) == "The rate is a/b."
+
+
+def test_a_document_of_pictures_says_so(opened):
+    [item] = opened("a.docx", word(paragraph(""), relations={"i": "image:media/scan.png"}))
+    assert (item.reason, item.detail) == ("holds no text", "a picture; have its text recognised (OCR) first")

@@ -25,7 +25,8 @@ from textmill.text.sources.formats.xml_events import Node
 
 START = b"{\\rtf"
 _TOKEN = re.compile(
-    rb"\\(?:([a-zA-Z]{1,32})(-?\d{1,10})?[ ]?|'([0-9a-fA-F]{2})|(.))|([{}])|([^\\{}]+)", re.DOTALL
+    rb"\\(?:([a-zA-Z]{1,32})(-?\d{1,10})?[ ]?|'([0-9a-fA-F]{2}(?:\\'[0-9a-fA-F]{2})*)|(.))|([{}])|([^\\{}]+)",
+    re.DOTALL,
 )
 _DEEPEST = 5_000  # groups within one another
 _LOOK = 4096  # tokens between two looks at the clock
@@ -161,7 +162,7 @@ class _Reader:
             if plain is not None:
                 self._take(plain.translate(None, b"\r\n\0"))
             elif byte is not None:
-                self._take(bytes([int(byte, 16)]))
+                self._take(bytes.fromhex(byte.replace(b"\\'", b"").decode()))
             elif brace is not None:
                 self._open() if brace == b"{" else self._close()
             elif word == b"bin":

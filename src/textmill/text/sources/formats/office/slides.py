@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.formats.office import drawing
 from textmill.text.sources.formats.office.blocks import Blocks
-from textmill.text.sources.formats.office.word import EMBEDDED, embedded
+from textmill.text.sources.formats.office.word import EMBEDDED, PICTURES, embedded
 from textmill.text.sources.formats.package import Package, package
 from textmill.text.sources.formats.pages import joined
 from textmill.text.sources.formats.stream import Fields, Input, SetAside
@@ -41,11 +41,11 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
                     raise SetAside("is hidden", "a slide that is not shown")
                 relations = parts.related(part)
                 notes = [note for kind, note in relations.values() if kind == "notesSlide" and note in parts]
-                pages = [
-                    _page(parts, part, slide, graphics),
-                    *(_page(parts, n, parts.tree(n), graphics) for n in notes),
-                ]
-                pieces.append("\n".join(filter(None, pages)))
+                pages = [(part, slide), *((note, parts.tree(note)) for note in notes)]
+                texts = [_page(parts, name, page, graphics) for name, page in pages]
+                pieces.append("\n".join(filter(None, texts)))
+                if not pieces[-1] and next(slide.all("pic"), None):
+                    others.append(Rejected(None, place, "read", "holds no text", PICTURES))
                 inside = dict.fromkeys(target for kind, target in relations.values() if kind in EMBEDDED)
                 others += [embedded(parts, name) for name in inside]
             except SetAside as error:

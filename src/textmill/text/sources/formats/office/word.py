@@ -26,6 +26,7 @@ from textmill.text.sources.formats.stream import Fields, Input, SetAside, guarde
 from textmill.text.sources.formats.xml_events import Node, Piece, related, replayed, trees
 
 _NOTES = ("footnotes", "endnotes")
+PICTURES = "a picture; have its text recognised (OCR) first"
 EMBEDDED = ("package", "oleObject")
 # What is read whole; the rest of a part is walked through.
 _WHOLE = frozenset(
@@ -48,7 +49,7 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
         if text.strip():
             yield collected(text, item.place, parts.facts())
         elif not attached and not read.lost:
-            raise SetAside("holds no text")
+            raise SetAside("holds no text", PICTURES if read.pictures else "")
         yield from read.lost
         for name in attached:
             yield embedded(parts, name)
@@ -88,6 +89,11 @@ class _Reader:
     def lost(self) -> list[Rejected | Input]:
         """What stands in the document and could not be read, or is to be read on its own."""
         return [*self._lost, *self._graphics.lost]
+
+    @property
+    def pictures(self) -> bool:
+        """Whether there are any."""
+        return any(kind == "image" for kind, _ in self._parts.related(self._main).values())
 
     def text(self) -> str:
         """The body, then footnotes and endnotes."""
