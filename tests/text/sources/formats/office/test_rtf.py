@@ -45,6 +45,7 @@ def text(read):
             r"one{\footnote \pard two} three{\footnote\ftnalt four}\par five",
             "one three\n\nfive\n\ntwo\n\nfour",
         ),
+        (r"\pard\dropcapli2 T\par\pard he mill.\par", "The mill."),
         (r"{\upr{ansi}{\*\ud{unicode}}}", "unicode"),
         (r"{\listtext\pard 1.\tab}one\par{\listtext\f3 \'b7\tab}two\par three", "1. one\n• two\n\nthree"),
         (r"{\pntext\f0 a)\tab}{\*\pn\pnlvlbody}one\par", "a) one"),

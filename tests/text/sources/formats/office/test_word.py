@@ -95,6 +95,11 @@ def test_a_hidden_paragraph_mark_joins_two_paragraphs(text):
     assert text(paragraph("A heading. ", properties=mark) + paragraph("Its text.")) == "A heading. Its text."
 
 
+def test_a_large_initial_belongs_to_its_word(text):
+    frame = '<w:framePr w:dropCap="drop" w:lines="3"/>'
+    assert text(paragraph("T", properties=frame) + paragraph("he mill.")) == "The mill."
+
+
 def test_deleted_text_is_out_and_inserted_text_is_in(text):
     body = paragraph(
         "kept ",

@@ -84,6 +84,7 @@ class _State:
     hidden: bool = False
     place: str = ""  # above or below the line
     table: bool = False
+    initial: bool = False  # the large first letter of the next paragraph
 
 
 @dataclass(slots=True)
@@ -202,7 +203,7 @@ class _Reader:
         ended, self._state = self._state, self._stack.pop()
         if ended.ends in ("note", "box"):
             self._end_paragraph()
-            text = self._stories.pop().blocks.text()
+            text = self._stories.pop().blocks.text().strip()
             if ended.ends == "note":
                 self._notes.append(text)
             elif text:
@@ -248,7 +249,7 @@ class _Reader:
             self._unicode(value)
             self._pending = state.skip
         elif name in ("par", "sect", "\n", "\r"):
-            if state.to == "body":
+            if state.to == "body" and not state.initial:
                 self._end_paragraph()
         elif name in ("cell", "nestcell"):
             self._end_cell(nested=name == "nestcell")
@@ -272,7 +273,9 @@ class _Reader:
         elif name == "plain":
             state.font, state.wide, state.hidden, state.place = self._default_font, False, False, ""
         elif name == "pard":
-            state.table = False
+            state.table = state.initial = False
+        elif name == "dropcapli":
+            state.initial = True
         elif name == "intbl":
             state.table = True
         elif name == "uc":

@@ -163,7 +163,10 @@ class _Reader:
         elif node.name in ("footnote", "endnote"):
             note = (f"{node.name}s", node.get("id"))
             if node.get("type") not in _SEPARATORS and note not in self._gone_notes:
-                self._blocks(replayed(node, _WHOLE), blocks)
+                own = Blocks()
+                self._blocks(replayed(node, _WHOLE), own)
+                self._flush(own)
+                blocks.paragraph(own.text().strip())
 
     def _alternatives(self, node: Node, read: Callable[[Node], None], blocks: Blocks) -> None:
         """What stands in several versions is read once: the first that holds anything."""
@@ -179,6 +182,7 @@ class _Reader:
         style = (properties.value("pStyle") if properties else "") or self._styles.default("paragraph")
         mark = properties.child("rPr") if properties else None
         run_on = bool(mark and any(mark.child(name) for name in _GONE)) or self._hidden(style, mark)
+        run_on = run_on or _is_initial(properties)
         line = _Line(style)
         self._inline(node, line)
         text = "".join(line.text)
@@ -355,6 +359,12 @@ class _Line:
         self.place = ""  # above or below the line
         self.text: list[str] = []
         self.boxes: list[Node | list[str]] = []
+
+
+def _is_initial(properties: Node | None) -> bool:
+    """Whether a paragraph is the large first letter of the next (§17.3.1.11)."""
+    frame = properties.child("framePr") if properties else None
+    return frame is not None and frame.get("dropCap") in ("drop", "margin")
 
 
 def _symbol(node: Node) -> str:
