@@ -40,6 +40,7 @@ def text(read):
         (r"a\~b\_c\-d\emdash e\{\}\\", "a\u00a0b-cd—e{}\\"),
         (r"{\field{\*\fldinst HYPERLINK x}{\fldrslt shown}}!", "shown!"),
         (r'{\field{\*\fldinst SYMBOL 109 \\f "Symbol"}}g', "μg"),
+        (r"{\field{\*\fldinst EQ \\o\\ad(\\s\\up 9(a),b)}{\fldrslt}}", "b(a)"),
         (r"{\field{\*\fldinst IF {\field{\*\fldinst A}{\fldrslt no}} }{\fldrslt yes}}", "yes"),
         (
             r"one{\footnote \pard two} three{\footnote\ftnalt four}\par five",

@@ -383,6 +383,7 @@ class _Reader:
         elif to == "label":
             self._stories[-1].label.append(text)
         elif to == "body":
+            self._fields.fill()
             line = self._stories[-1].line
             line.append(placed(text, self._state.place, "".join(line[-5:])))
 

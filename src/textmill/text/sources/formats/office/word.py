@@ -190,7 +190,8 @@ class _Reader:
         if not run_on or text.strip():
             label = self._numbering.label(style, properties)
         if label and text.strip():
-            text = label + text.lstrip(" ")
+            gap = " " if label[-1].isascii() and not label.endswith(" ") else ""  # words do not run together
+            text = label + gap + text.lstrip(" ")
         self._carried += text
         if not run_on:
             whole, self._carried = self._carried, ""
@@ -322,6 +323,7 @@ class _Reader:
 
     def _add(self, text: str, line: _Line) -> None:
         if text and self._fields.visible:
+            self._fields.fill()
             line.text.append(placed(text, line.place, "".join(line.text[-_BEFORE:])))
 
     def _pass(self, node: Node) -> None:
