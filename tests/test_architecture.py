@@ -50,6 +50,7 @@ OPTIONAL = {
     "ftfy",
     "huggingface_hub",
     "nltk",
+    "olefile",
     "onnxruntime",
     "opencc",
     "py3langid",
@@ -59,6 +60,7 @@ OPTIONAL = {
     "spacy",
     "tensorboard",
     "transformers",
+    "xlrd",
 }
 TORCH_FREE = ("base", "specs", "tokenization", "text", "metrics", "index")
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from textmill.text.document import Rejected, printable
-from textmill.text.sources.formats.office import math
-from textmill.text.sources.formats.office.numerals import numeral
+from textmill.text.sources.formats import math
+from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.office.symbols import symbolic, symbols
 from textmill.text.sources.formats.package import Package
 from textmill.text.sources.formats.stream import SetAside

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
+from textmill.text.sources.formats import math
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.office import math
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.opendocument_styles import Lists, Styles
 from textmill.text.sources.formats.office.word import embedded
