@@ -103,7 +103,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         (f"textmill lineage {name}", "from the model back to the source files"),
         ("textmill quickstart --corpus YOUR_FOLDER", "the same with your own text"),
         (
-            f"textmill train {result['recipe']} --set training.steps=5000 --fork longer",
+            f"textmill train {result['recipe']} --set training.minutes=30 --fork longer",
             "train on, as a new run",
         ),
     ):

@@ -66,7 +66,6 @@ def svg(workspace: Workspace, names: Sequence[str]) -> str:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    recipe = run.recipe()
     records = run.metrics()
     training = [record for record in records if "loss" in record]
     validations = [record["validation"] for record in records if "validation" in record]
@@ -78,7 +77,7 @@ def _row(run: Run) -> dict[str, Any]:
         "name": run.name,
         "state": state,
         "step": done,
-        "steps": recipe.steps,
+        "steps": run.steps,
         "loss": training[-1]["loss"] if training else None,
         "best_validation": min(validations) if validations else None,
         "headline": report.get("headline", "bits per byte") if report else None,

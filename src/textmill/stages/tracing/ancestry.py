@@ -143,7 +143,7 @@ def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, A
     made = steps_made(run)
     if not 1 <= step <= made:
         raise RecipeError(
-            f"{run.name} has made {made:,} of its {data.recipe.steps:,} steps, so there is no batch of step {step:,}",
+            f"{run.name} has made {made:,} of its {run.steps:,} steps, so there is no batch of step {step:,}",
             where="--step",
             advice="steps are counted from 1" if made else "train it first",
         )
