@@ -181,8 +181,16 @@ def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON value atomically, indented, keys in the order given."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """Write one JSON value atomically, indented, keys in the order given.
+
+    A path that is not UTF-8 is text with lone surrogates (PEP 383), which JSON can hold only as escapes.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:
