@@ -119,18 +119,22 @@ def runner(kind: str, workers: int | None) -> Runner | None:
 
 
 def summary(data: RunData) -> dict[str, Any]:
-    """What was prepared: counts by part, what was set aside and why, and where the artifacts are."""
+    """What was prepared: counts by part, what was set aside, why and where, and where the artifacts are."""
     report, prepared = data.corpus.report, data.prepared
     manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
     size, tokens = sum(manifest["bytes"] for manifest in manifests.values()), sum(counts.values())
-    aside = Counter()
+    aside: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for manifest in manifests.values():
         aside.update(manifest.get("set_aside", {}))
+        first = manifest.get("set_aside_first", {}) | first
     return {
         "corpus": report,
         "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
         "records_set_aside": dict(aside),
+        "records_set_aside_first": first,
+        "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(prepared.corpus.path / "card.html"),
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),
