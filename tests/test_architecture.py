@@ -57,6 +57,7 @@ OPTIONAL = {
     "ray",
     "rjieba",
     "spacy",
+    "spellchecker",
     "tensorboard",
     "transformers",
 }

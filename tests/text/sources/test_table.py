@@ -32,9 +32,9 @@ def test_words_alone_need_the_tables_of_unicode(name, of_file):
 )
 def test_what_may_hold_pages_needs_their_parsers(name, of_file, monkeypatch):
     known = of_file(name)
-    assert set(known) == {"unicode", "resiliparse", "pypdfium2"}
+    assert set(known) == {"unicode", "resiliparse", "pypdfium2", "pyspellchecker"}
     monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
-    assert of_file(name) == known | {"resiliparse": "99", "pypdfium2": "99"}
+    assert of_file(name) == known | dict.fromkeys(("resiliparse", "pypdfium2", "pyspellchecker"), "99")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "b.xls", "README"])

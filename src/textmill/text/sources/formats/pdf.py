@@ -31,7 +31,7 @@ _MOST_OBJECTS = 2_000  # of a page that are looked at for pictures
 _MANY_LINES = 20  # a blank page has a frame or a rule at most
 _BAD_PAGES = 100  # unreadable pages named before the rest of a file is given up
 _WRONG_PASSWORD = 4  # FPDF_ERR_PASSWORD, fpdfview.h
-_LAYOUT = str.maketrans({"\ufffe": BROKEN, "\xad": None, "\0": None, "\f": None})
+_LAYOUT = str.maketrans({"\ufffe": BROKEN, "\0": None, "\f": None})
 _ONE_AT_A_TIME = threading.Lock()  # PDFium is not safe to call from two threads
 
 
@@ -51,7 +51,10 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
     if b"%PDF-" not in content[:1024]:  # ISO 32000-1 annex H, note 13
         raise SetAside("is damaged or not what its name says", "it does not begin as a PDF file does")
     found = _read(item, content)
-    text, starts = joined(unbroken(found.pages))
+    try:
+        text, starts = joined(unbroken(found.pages))
+    except ImportError as error:
+        raise MISSING from error
     if text.strip():
         known = found.properties
         metadata = facts(known.get("Title", ""), known.get("Author", ""), known.get("CreationDate", ""))
