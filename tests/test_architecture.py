@@ -58,6 +58,7 @@ OPTIONAL = {
     "ray",
     "rjieba",
     "spacy",
+    "spellchecker",
     "tensorboard",
     "transformers",
     "xlrd",

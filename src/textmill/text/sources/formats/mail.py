@@ -47,7 +47,7 @@ def message(item: Input, fields: Fields) -> Items:
 
 def apple_message(item: Input, fields: Fields) -> Items:
     """The same of an .emlx file: how long the message is, the message, and what Apple Mail notes of it."""
-    first, _, rest = read_whole(item).partition(b"\n")
+    first, _, rest = read_whole(item).lstrip(_BEFORE).partition(b"\n")
     if not first.strip().isdigit():
         raise SetAside(
             "is damaged or not what its name says", "it does not begin with the length of its message"
@@ -335,8 +335,8 @@ def _messages(item: Input) -> Iterator[bytes | SetAside]:
     """The messages of a mailbox, one in memory at a time; one past `limits.file_bytes` is passed over."""
     limit = item.limits.file_bytes
     source = _Lines(item)
-    while line := source.take():
-        if not line.strip():
+    while taken := source.take():
+        if not (line := taken.lstrip(_BEFORE)):
             continue
         source.give_back([line])
         if not source.at_separator():
