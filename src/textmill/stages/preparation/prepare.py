@@ -43,7 +43,7 @@ def prepare(
 
 def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
     corpus, made = Collection(recipe, workspace, run), {}
-    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe, workspace), EncodedTokens(recipe))
+    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), EncodedTokens(recipe))
     for stage in stages:
         if stage.kind == "tokenizer" and tokenizer is not None:
             made[stage.kind] = tokenizer
