@@ -102,7 +102,7 @@ def write_directory(
     )
     if bare(model):
         config["architectures"] = [_BARE[kind]]
-    with atomic_directory(Path(directory)) as partial:
+    with atomic_directory(Path(directory), private=False) as partial:
         save_file(
             weights.published(kind, spec, model.state_dict(), config, head),
             partial / WEIGHTS,
