@@ -46,7 +46,7 @@ def prepare(
 
 def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
     corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
-    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe, workspace), encoded)
+    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
         if stage.kind == "tokenizer" and tokenizer is not None:
             made[stage.kind] = tokenizer
