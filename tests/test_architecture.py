@@ -48,6 +48,7 @@ CORE = {
 OPTIONAL = {
     "ctranslate2",
     "ftfy",
+    "gguf",
     "huggingface_hub",
     "nltk",
     "olefile",
@@ -58,6 +59,7 @@ OPTIONAL = {
     "ray",
     "rjieba",
     "spacy",
+    "spellchecker",
     "tensorboard",
     "transformers",
     "xlrd",

@@ -33,7 +33,7 @@ def test_words_alone_need_the_tables_of_unicode(name, of_file):
 )
 def test_what_may_hold_pages_needs_their_parsers(name, of_file, monkeypatch):
     known = of_file(name)
-    assert set(known) == {"unicode", "resiliparse", "pypdfium2", "olefile", "xlrd"}
+    assert set(known) == {"unicode", "resiliparse", "pypdfium2", "pyspellchecker", "olefile", "xlrd"}
     monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
     assert of_file(name) == {"unicode": known["unicode"]} | dict.fromkeys(set(known) - {"unicode"}, "99")
 

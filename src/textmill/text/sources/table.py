@@ -79,7 +79,7 @@ def libraries(source: Source, base: Path) -> dict[str, str]:
     if isinstance(source, WebSource) or any(
         may_hold_pages(item[0]) for item in files(source, base) if not isinstance(item, Rejected)
     ):
-        for name in ("resiliparse", "pypdfium2", "olefile", "xlrd"):
+        for name in ("resiliparse", "pypdfium2", "pyspellchecker", "olefile", "xlrd"):
             try:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
