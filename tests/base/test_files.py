@@ -133,3 +133,11 @@ def test_unreadable_lineage(tmp_path):
         lineage.read_lineage(tmp_path)
     with pytest.raises(TextmillError, match="not an artifact"):
         lineage.read_lineage(tmp_path / "nowhere")
+
+
+def test_json_holds_paths_that_are_not_utf8(tmp_path):
+    value = {"path": "caf\udce9", "name": "磨坊"}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    files.write_json(tmp_path / "b.json", {"name": "磨坊"})
+    assert "磨坊" in (tmp_path / "b.json").read_text(encoding="utf-8")

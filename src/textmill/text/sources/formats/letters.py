@@ -40,7 +40,7 @@ _EVIDENCE = 24.0  # bits by which the words of UTF-16 must be cheaper than rando
 _SEVEN_BITS = bytes(range(128))
 _SAMPLE = 1 << 13  # bytes of words that are looked at
 _GLANCE, _HOPELESS = 600, 150.0  # bytes looked at first, and the bits by which a reading of them is given up
-_FOREIGN, _FAR = 3.0, 6.0  # bits for a word of another language than the text's: of `_NEAR`, and of others
+_FOREIGN, _FAR = 3.0, 8.0  # bits for a word of another language than the text's: of `_NEAR`, and of others
 _NEAR = ("en", "fr", "es", "de", "it", "pt", "ru")
 _FEW = 12.0  # bits for a text in another script most of whose letters are Latin
 
