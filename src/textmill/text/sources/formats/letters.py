@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -56,7 +56,7 @@ _PAGES = {
 }
 _OTHER = 10.0  # for an alphabet written in an encoding of two bytes
 # Those of two bytes, and which languages they may hold.
-_WIDE = {
+_WIDE: dict[str, tuple[float, str]] = {
     "gb18030": (0, "zh zh-hant ja"),
     "big5_extended": (2, "zh-hant"),
     "cp932": (2, "ja zh-hant"),
@@ -326,7 +326,7 @@ def _same(text: str) -> str:
 
 @functools.cache
 def _tables() -> dict[str, dict[str, dict]]:
-    return json.loads(files(__package__).joinpath("letters.json").read_text("utf-8"))
+    return json.loads(Path(__file__).with_name("letters.json").read_text("utf-8"))
 
 
 @functools.cache
