@@ -11,10 +11,6 @@ import codecs
 import functools
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # of collections.abc only from Python 3.12 on
 
 # Python's name -> what senders mean by it (§4.2: labels).
 _MEANT = {
@@ -205,14 +201,16 @@ def _found(name: str) -> codecs.CodecInfo | None:
     def encode(text: str, errors: str = "strict") -> tuple[bytes, int]:
         raise LookupError(f"{name} is only read, never written")
 
-    def decode(data: Buffer, errors: str = "strict") -> tuple[str, int]:
+    def decode(
+        data, errors: str = "strict"
+    ) -> tuple[str, int]:  # of any buffer, which Python 3.11 cannot say
         held = bytes(data)
         return whole(held, errors), len(held)
 
     class Lines(codecs.BufferedIncrementalDecoder):
         """Decodes whole lines: none ends within a character, and in ISO-2022-JP each begins in ASCII."""
 
-        def _buffer_decode(self, input: Buffer, errors: str, final: bool) -> tuple[str, int]:
+        def _buffer_decode(self, input, errors: str, final: bool) -> tuple[str, int]:
             held = bytes(input)
             end = len(held) if final else held.rfind(b"\n") + 1
             return whole(held[:end], errors), end
