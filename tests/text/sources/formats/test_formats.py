@@ -114,7 +114,7 @@ def test_slides_in_the_order_they_are_shown(samples, one):
 
 def test_sheets_are_documents_with_dates_and_gaps(samples, opened):
     words, chinese, empty = opened("b.xlsx", samples["a.xlsx"])
-    assert words.text == "word\trich\n2024-05-06 12:00:00\t0.3\t\tTRUE\ninline text\t2\n60000"
+    assert words.text == "word\trich\n2024-05-06 12:00\t0.3\t\tTRUE\ninline text\t2\n60000.0d"
     assert [item.source for item in (words, chinese, empty)] == [
         "b.xlsx:sheet Words",
         "b.xlsx:sheet 中文",
