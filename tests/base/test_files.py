@@ -142,3 +142,11 @@ def test_what_stands_there_is_never_replaced(tmp_path, make):
     make(tmp_path / "new")
     with pytest.raises(RecipeError, match="is there already"):
         files.check_free(tmp_path / "new")
+
+
+def test_json_holds_paths_that_are_not_utf8(tmp_path):
+    value = {"path": "caf\udce9", "name": "磨坊"}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    files.write_json(tmp_path / "b.json", {"name": "磨坊"})
+    assert "磨坊" in (tmp_path / "b.json").read_text(encoding="utf-8")
