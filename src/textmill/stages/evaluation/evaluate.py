@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.files import scratch
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
@@ -23,6 +24,7 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from textmill.data.tokens import TokenStore
     from textmill.models.pretrained import Pretrained
+    from textmill.stages.workspace.weights import Weights
 
 _SAMPLE = 120  # tokens of a sample at most
 _SAMPLES = 3
@@ -57,12 +59,19 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
+    from textmill.stages.workspace.weights import held
+
+    remembrance.warn(run, workspace)
+    with held(run) as weights:
+        return evaluate_weights(run, weights, workspace)
+
+
+def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
+    """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
-    from textmill.stages.workspace.weights import best_weights
 
     data = trained_on(run, workspace)
     recipe = data.recipe
-    weights = best_weights(run)
     decided = {
         "version": 4,
         "weights": weights.id,
@@ -88,7 +97,7 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
     result["samples"] = _samples(inputs.model, data)
-    files.write_json(run.evaluation / "report.json", result)
+    run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
     workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
     return result
@@ -117,6 +126,8 @@ def evaluate_files(
 
     directory = locate_model(workspace, target)
     published = load(directory)
+    for text in published.warnings:
+        workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):
         raise TextmillError(
             "does not go on with text, so plain files cannot tell how good it is",
@@ -131,9 +142,9 @@ def evaluate_files(
             workspace.reporter.warn(f"{item.source}: set aside: {item.reason}")
     if not documents:
         raise TextmillError("hold no text that can be read", where=", ".join(map(str, paths)))
-    with tempfile.TemporaryDirectory() as folder:
-        tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
-        store = tokens.TokenStore(Path(folder) / "store")
+    with scratch(workspace.root / "evaluated") as folder:
+        tokens.write_tokens(folder / "store", documents, published.tokenizer)
+        store = tokens.TokenStore(folder / "store")
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)

@@ -258,10 +258,10 @@ def test_mailboxes(samples, opened):
     [("iso-2022-jp", "iso2022_jp"), ("big5", "big5"), ("utf-7", "utf-7"), ("nonsense", "utf-8")],
 )
 def test_charsets_of_mail(one, charset, codec):
-    data = f"Subject: s\nContent-Type: text/plain; charset={charset}\n\n".encode() + "風車の下 風".encode(
-        codec, "replace"
+    data = f"Subject: s\nContent-Type: text/plain; charset={charset}\n\n".encode() + "風車在下 風".encode(
+        codec
     )
-    assert one("a.eml", data).text == "風車の下 風".encode(codec, "replace").decode(codec)
+    assert one("a.eml", data).text == "風車在下 風"
 
 
 # --- others -------------------------------------------------------------------------------------------------------

@@ -29,9 +29,10 @@ from textmill.text.sources.formats import (
     spreadsheet,
     subtitles,
     warc,
+    xml_books,
 )
 from textmill.text.sources.formats.advice import REASON, unread
-from textmill.text.sources.formats.office import opendocument, rtf, slides, word
+from textmill.text.sources.formats.office import compound, opendocument, outlook, rtf, slides, word
 from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
@@ -62,12 +63,18 @@ READERS: dict[str, Reader] = {
     ".html": html.documents,
     ".htm": html.documents,
     ".xhtml": html.documents,
+    ".xht": html.documents,
     ".mhtml": mail.saved_page,
     ".mht": mail.saved_page,
     ".warc": warc.records,
     ".wet": warc.records,
     ".pdf": pdf.documents,
     ".epub": epub.documents,
+    ".fb2": xml_books.fiction_book,
+    ".dtbook": xml_books.daisy,
+    ".tei": xml_books.tei,
+    ".rss": xml_books.feed,
+    ".atom": xml_books.feed,
     # office
     ".docx": word.documents,
     ".docm": word.documents,
@@ -81,12 +88,15 @@ READERS: dict[str, Reader] = {
     ".potm": slides.documents,
     **dict.fromkeys(opendocument.EXTENSIONS, opendocument.documents),
     ".rtf": rtf.documents,
+    **dict.fromkeys(compound.EXTENSIONS, compound.documents),
+    ".tnef": outlook.wrapped,
     ".xlsx": spreadsheet.sheets,
     ".xlsm": spreadsheet.sheets,
     ".xltx": spreadsheet.sheets,
     ".xltm": spreadsheet.sheets,
     # mail
     ".eml": mail.message,
+    ".emlx": mail.apple_message,
     ".mbox": mail.mailbox,
     # others
     ".ipynb": notebook.documents,
@@ -94,6 +104,8 @@ READERS: dict[str, Reader] = {
     ".vtt": subtitles.timed_blocks,
     ".ass": subtitles.scripts,
     ".ssa": subtitles.scripts,
+    ".ttml": xml_books.timed_text,
+    ".dfxp": xml_books.timed_text,
 }
 
 
@@ -116,7 +128,7 @@ def reader_of(name: str, head: bytes) -> Reader:
     return READERS[f".{form}"]
 
 
-# Readers of what holds neither pages nor PDF.
+# Readers of what holds neither pages, PDF nor files of any form within.
 _NO_PAGES = {
     *(
         plain.documents,
@@ -125,8 +137,7 @@ _NO_PAGES = {
         delimited.table_rows,
         columnar.parquet_rows,
     ),
-    *(columnar.arrow_rows, slides.documents, spreadsheet.sheets, notebook.documents),
-    *(opendocument.documents, rtf.documents),
+    *(columnar.arrow_rows, spreadsheet.sheets, notebook.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from textmill.text.sources.formats.office import math
+from textmill.text.sources.formats import math
 from textmill.text.sources.formats.office.symbols import symbol
 from textmill.text.sources.formats.xml_events import Node
 

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from textmill.text.document import Document, Rejected, collected
+from textmill.text.sources.formats import math
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.office import math
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.symbols import symbol, symbolic
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, deeper, read_whole
 from textmill.text.sources.formats.xml_events import Node
 
@@ -80,6 +81,7 @@ class _State:
     wide: bool = False  # whether text is in the East Asian font
     skip: int = 1  # characters after \u for those who do not know it
     hidden: bool = False
+    place: str = ""  # above or below the line
     table: bool = False
 
 
@@ -264,8 +266,10 @@ class _Reader:
             state.wide = name == "dbch"
         elif name in ("v", "deleted"):
             state.hidden = value != 0
+        elif name in ("super", "sub", "nosupersub"):
+            state.place = name if value != 0 and name != "nosupersub" else ""
         elif name == "plain":
-            state.font, state.wide, state.hidden = self._default_font, False, False
+            state.font, state.wide, state.hidden, state.place = self._default_font, False, False, ""
         elif name == "pard":
             state.table = False
         elif name == "intbl":
@@ -273,7 +277,7 @@ class _Reader:
         elif name == "uc":
             state.skip = min(max(value or 0, 0), 100)
         elif name == "ansicpg" or name in _DOCUMENT_CODE_PAGES:
-            self._codec = _code_page(_DOCUMENT_CODE_PAGES.get(name) or value or 0) or self._codec
+            self._codec = code_page(_DOCUMENT_CODE_PAGES.get(name) or value or 0) or self._codec
         elif name == "deff":
             self._default_font = state.font = value or 0
 
@@ -285,7 +289,7 @@ class _Reader:
             if name == "fcharset":
                 font.codec = _CHARSETS.get(value, "")
             elif name == "cpg":
-                font.codec = _code_page(value) or font.codec
+                font.codec = code_page(value) or font.codec
 
     def _info_word(self, name: str, value: int) -> None:
         if name in _FACTS:
@@ -375,7 +379,8 @@ class _Reader:
         elif to == "label":
             self._stories[-1].label.append(text)
         elif to == "body":
-            self._stories[-1].line.append(text)
+            line = self._stories[-1].line
+            line.append(placed(text, self._state.place, "".join(line[-5:])))
 
     # --- formulas -------------------------------------------------------------------------------------------------
     def _begin_node(self, name: str) -> None:
@@ -398,7 +403,7 @@ class _Reader:
             self._add(math.office(node))
 
 
-def _code_page(number: int) -> str:
+def code_page(number: int) -> str:
     """The codec of a code page; empty for one nobody knows."""
     name = _CODE_PAGES.get(number, f"cp{number}")
     try:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
-from textmill.text.sources.formats import html, mail, plain
+from textmill.text.sources.formats import html, mail, math, plain
 from textmill.text.sources.formats.media_types import named
-from textmill.text.sources.formats.office import drawing, math
+from textmill.text.sources.formats.office import drawing, rtf
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.numbering import Numbering
 from textmill.text.sources.formats.office.styles import Styles, on
 from textmill.text.sources.formats.office.symbols import symbol, symbolic, symbols
 from textmill.text.sources.formats.package import Package, package
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Fields, Input, SetAside, guarded
 from textmill.text.sources.formats.xml_events import Node, Piece, related, replayed, trees
 
@@ -32,6 +34,7 @@ _WHOLE = frozenset(
 _GONE = ("del", "moveFrom")  # deleted, or moved to another place (§17.13.5)
 _DRAWN = ("drawing", "pict", "object")
 _INSTEAD = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_BEFORE = 5  # pieces of text that may be part of the word before a raised one
 _SEPARATORS = ("separator", "continuationSeparator", "continuationNotice")  # drawn between text and notes
 
 
@@ -55,7 +58,8 @@ def embedded(parts: Package, name: str) -> Input | Rejected:
     """A file that lies in another, to be read as one of its own."""
     parts.item.budget.member()
     try:
-        return parts.inside(name)
+        inside = parts.inside(name)
+        return replace(inside, name=f"{inside.name}.ole") if inside.name.endswith(".bin") else inside
     except SetAside as error:
         return Rejected(None, f"{parts.item.place}!{printable(name)}", "read", error.reason, error.detail)
 
@@ -65,7 +69,10 @@ class _Reader:
 
     def __init__(self, parts: Package, main: str) -> None:
         self._parts, self._main = parts, main
-        self._relations = parts.related(main)
+        self._relations = parts.related(main)  # of the part that is being read
+        self._notes = [
+            (kind, part) for kind, part in self._relations.values() if kind in _NOTES and part in parts
+        ]
         others = dict(self._relations.values())
         self._styles = Styles(parts.tree(others.get("styles", "")))
         self._numbering = Numbering(parts.tree(others.get("numbering", "")), self._styles)
@@ -87,15 +94,12 @@ class _Reader:
         pieces = [self._story(self._main, "")]
         self._gone_notes -= self._shown_notes
         for kind in _NOTES:
-            parts = [
-                part for found, part in self._relations.values() if found == kind and part in self._parts
-            ]
-            pieces += [self._story(part, kind) for part in parts]
+            pieces += [self._story(part, kind) for found, part in self._notes if found == kind]
         return "\n\n".join(filter(None, pieces))
 
     def attached(self) -> list[str]:
         """The parts that are files of their own, in the order they are related to."""
-        parts = [self._main, *(part for kind, part in self._relations.values() if kind in _NOTES)]
+        parts = [self._main, *(part for _, part in self._notes)]
         related_to = [target for part in parts for target in self._parts.related(part).values()]
         return list(dict.fromkeys(part for kind, part in related_to if kind in EMBEDDED))
 
@@ -239,7 +243,9 @@ class _Reader:
         if hidden:
             self._note_references(node, self._gone_notes)
         font = self._styles.font(line.style, properties)
+        line.place = self._styles.place(line.style, properties)
         self._content(node, line, font if symbolic(font) else "", hidden=hidden)
+        line.place = ""
 
     def _content(self, node: Node, line: _Line, font: str, *, hidden: bool) -> None:
         """What a run holds; of a hidden one, only where fields begin and end."""
@@ -306,7 +312,7 @@ class _Reader:
 
     def _add(self, text: str, line: _Line) -> None:
         if text and self._fields.visible:
-            line.text.append(text)
+            line.text.append(placed(text, line.place, "".join(line.text[-_BEFORE:])))
 
     def _pass(self, node: Node) -> None:
         self._note_references(node, self._gone_notes)
@@ -340,6 +346,7 @@ class _Line:
 
     def __init__(self, style: str) -> None:
         self.style = style
+        self.place = ""  # above or below the line
         self.text: list[str] = []
         self.boxes: list[Node | list[str]] = []
 
@@ -367,5 +374,6 @@ CHUNKS: dict[str, Chunk] = {
     ".xhtml": html.documents,
     ".mht": mail.saved_page,
     ".mhtml": mail.saved_page,
+    ".rtf": rtf.documents,
     ".txt": plain.documents,
 }
