@@ -50,6 +50,7 @@ OPTIONAL = {
     "ftfy",
     "huggingface_hub",
     "nltk",
+    "olefile",
     "onnxruntime",
     "opencc",
     "py3langid",
@@ -60,6 +61,7 @@ OPTIONAL = {
     "spellchecker",
     "tensorboard",
     "transformers",
+    "xlrd",
 }
 TORCH_FREE = ("base", "specs", "tokenization", "text", "metrics", "index")
 FILES = sorted(SOURCE.rglob("*.py"))

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from textmill.base import files
+from textmill.base import files, locks
 from textmill.base.errors import BusyError, DamagedError, TextmillError
 from textmill.stages.workspace import lineage
 
@@ -50,11 +50,11 @@ def test_a_full_disk_is_an_error_for_people(tmp_path):
 
 def test_other_system_errors_pass(tmp_path):
     with pytest.raises(OSError, match="odd"), files.disk_errors(tmp_path):
-        raise OSError(errno.EIO, "odd")
+        raise OSError(errno.ECHILD, "odd")
 
 
 def _hold(path, held, free):
-    with files.lock(path, "a test"):
+    with locks.lock(path, "a test"):
         held.set()
         free.wait(10)
 
@@ -65,11 +65,11 @@ def test_two_writers(tmp_path):
     other = context.Process(target=_hold, args=(tmp_path, held, free))
     other.start()
     assert held.wait(20)
-    with pytest.raises(BusyError, match=f"process {other.pid}"), files.lock(tmp_path, "another test"):
+    with pytest.raises(BusyError, match=f"process {other.pid}"), locks.lock(tmp_path, "another test"):
         pass
     other.kill()  # the kernel gives the lock of a killed process back
     other.join()
-    with files.lock(tmp_path, "another test"):
+    with locks.lock(tmp_path, "another test"):
         pass
 
 

@@ -137,6 +137,9 @@ class SplitSpec:
     field: Annotated[
         str | None, About("metadata that names the group, or the time (ISO 8601, so that text sorts as time)")
     ] = None
+    least_bytes: Annotated[
+        int, About("fewest bytes of plain text a split that is asked for may hold; 0: any", "bytes", ge=0)
+    ] = 400
 
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
@@ -158,6 +161,9 @@ class LimitSpec:
     file_seconds: Annotated[
         float, About("most time spent on one page, book, message or sheet", "seconds", gt=0)
     ] = 120.0
+    libreoffice: Annotated[
+        bool, About("let LibreOffice, where it is installed, convert old Word and PowerPoint files")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

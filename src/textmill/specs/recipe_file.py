@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,14 +14,14 @@ from textmill.specs import presets
 from textmill.specs.recipe import Recipe
 
 
-def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
+def load(path: Path | str, overrides: Iterable[str] = (), *, base: Path | None = None) -> Recipe:
     """Read and check a recipe file; `overrides` are `a.b=value` with TOML values.
 
-    Relative source paths are taken from the recipe's own folder. Raises RecipeError, naming file, key,
+    Relative source paths are taken from the recipe's own folder, or from `base`. Raises RecipeError, naming file, key,
     mistake and the nearest right name.
     """
     path = Path(path)
-    return build(_read(path), overrides, where=str(path), base=path.parent)
+    return build(_read(path), overrides, where=str(path), base=path.parent if base is None else base)
 
 
 def build(
@@ -113,29 +114,84 @@ def _expand_preset(data: dict[str, Any], where: str) -> dict[str, Any]:
     return {**data, "model": {**shape, **overrides}}
 
 
-def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Source and tokenizer paths made absolute, so that a saved recipe means the same from anywhere."""
+def moved(recipe: Recipe, *, within: Path, to: Path) -> Recipe:
+    """The recipe with what it names inside the folder `within` named as seen from the folder `to`; whatever else it
+    names, absolutely, as it is. Both folders are absolute."""
 
-    def absolute(item: Any) -> Any:
-        return str((base / Path(item).expanduser()).absolute()) if isinstance(item, str) else item
+    def change(item: str) -> str:
+        path = os.path.normpath(os.path.expanduser(item))
+        inside = path == str(within) or path.startswith(f"{within}{os.sep}")
+        return os.path.relpath(path, to) if inside and within.name else item
+
+    return schema.read(Recipe, _with_paths(schema.write(recipe), change))
+
+
+def same_places(old: Recipe, new: Recipe) -> bool:
+    """Whether two recipes name the same sources."""
+    return _named(old) == _named(new) and _placeless(old) == _placeless(new)
+
+
+def same_but_gone(old: Recipe, new: Recipe) -> bool:
+    """The same, but for what `new` names and is nowhere."""
+    before, after = _named(old), _named(new)
+    return (
+        len(before) == len(after)
+        and _placeless(old) == _placeless(new)
+        and all(was == now or not os.path.lexists(now) for was, now in zip(before, after, strict=True))
+    )
+
+
+def placed(recipe: Recipe, like: Recipe) -> Recipe:
+    """A recipe whose sources and tokenizer stand where those of another do."""
+    places = iter(_named(like))
+    return schema.read(Recipe, _with_paths(schema.write(recipe), lambda item: next(places)))
+
+
+def _named(recipe: Recipe) -> list[str]:
+    """What a recipe names on the disk, in its order."""
+    found: list[str] = []
+
+    def note(item: str) -> str:
+        found.append(item)
+        return item
+
+    _with_paths(schema.write(recipe), note)
+    return found
+
+
+def _placeless(recipe: Recipe) -> Any:
+    plain = _with_paths(schema.write(recipe), lambda item: "")
+    return plain["corpus"]["sources"], plain["tokenizer"]
+
+
+def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Source and tokenizer paths made absolute, so that a recipe means the same from anywhere."""
+    return _with_paths(data, lambda item: os.path.normpath((base / Path(item).expanduser()).absolute()))
+
+
+def _with_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The plain recipe with the paths of its sources and of its tokenizer changed."""
+
+    def changed(item: Any) -> Any:
+        return change(item) if isinstance(item, str) else item
 
     corpus, tokenizer = data.get("corpus"), data.get("tokenizer")
     if isinstance(tokenizer, Mapping) and "path" in tokenizer:
-        data = {**data, "tokenizer": {**tokenizer, "path": absolute(tokenizer["path"])}}
+        data = {**data, "tokenizer": {**tokenizer, "path": changed(tokenizer["path"])}}
     if not isinstance(corpus, Mapping) or not isinstance(corpus.get("sources"), list):
         return data
-    sources = [_absolute_source(source, absolute) for source in corpus["sources"]]
+    sources = [_changed_source(source, changed) for source in corpus["sources"]]
     return {**data, "corpus": {**corpus, "sources": sources}}
 
 
-def _absolute_source(source: Any, absolute: Callable[[Any], Any]) -> Any:
-    """A source with the folders and files it names made absolute; `folder` of the web has a default."""
+def _changed_source(source: Any, changed: Callable[[Any], Any]) -> Any:
+    """A source with the folders and files it names changed; `folder` of the web has a default."""
     if not isinstance(source, Mapping):
         return source
     if isinstance(source.get("paths"), list):
-        return {**source, "paths": [absolute(item) for item in source["paths"]]}
+        return {**source, "paths": [changed(item) for item in source["paths"]]}
     if source.get("kind") == "dataset" and "path" in source:
-        return {**source, "path": absolute(source["path"])}
+        return {**source, "path": changed(source["path"])}
     if source.get("kind") == "web":
-        return {**source, "folder": absolute(source.get("folder", "web"))}
+        return {**source, "folder": changed(source.get("folder", "web"))}
     return source

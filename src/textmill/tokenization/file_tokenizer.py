@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,13 @@ class FileTokenizer:
     def _check_decoder(self) -> None:
         raise NotImplementedError
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """(n,) uint32 ids of each text."""
         raise NotImplementedError
 
-    def encode_target(self, text: str) -> np.ndarray:
-        """(n,) uint32 ids of a text that is to be written: those of any text."""
-        return self.encode(text)
+    def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode_many` of texts that are to be written: they are cut as all are."""
+        return self.encode_many(texts, threads)
 
     def save(self, path: Path | str) -> None:
         """Write the tokenizer.json, the same bytes that were read or trained; a directory gets one of that name.

@@ -15,6 +15,7 @@ from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
@@ -23,6 +24,7 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from textmill.data.tokens import TokenStore
     from textmill.models.pretrained import Pretrained
+    from textmill.stages.workspace.weights import Weights
 
 _SAMPLE = 120  # tokens of a sample at most
 _SAMPLES = 3
@@ -57,12 +59,19 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
+    from textmill.stages.workspace.weights import held
+
+    remembrance.warn(run, workspace)
+    with held(run) as weights:
+        return evaluate_weights(run, weights, workspace)
+
+
+def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
+    """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
-    from textmill.stages.workspace.weights import best_weights
 
     data = trained_on(run, workspace)
     recipe = data.recipe
-    weights = best_weights(run)
     decided = {
         "version": 4,
         "weights": weights.id,
@@ -88,7 +97,7 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
     result["samples"] = _samples(inputs.model, data)
-    files.write_json(run.evaluation / "report.json", result)
+    run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
     workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
     return result
@@ -117,6 +126,8 @@ def evaluate_files(
 
     directory = locate_model(workspace, target)
     published = load(directory)
+    for text in published.warnings:
+        workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):
         raise TextmillError(
             "does not go on with text, so plain files cannot tell how good it is",

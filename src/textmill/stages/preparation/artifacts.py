@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from textmill.base import schema
 from textmill.base.errors import RecipeError
 from textmill.base.files import content_id, sha256_file, value_id, write_text
+from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace.forget_list import forgotten
@@ -63,20 +64,23 @@ class Collection:
 
     def __post_init__(self) -> None:
         """Raises RecipeError when a file that a step reads is missing."""
-        spec, base = self.recipe.corpus, Path.cwd()
+        home, base = self.workspace.project, Path.cwd()
+        # Sources are named as seen from the project, so that its corpus is the same wherever all of it stands.
+        self.spec = spec = recipe_file.moved(self.recipe, within=home, to=home).corpus
         self.inputs: list[list[str]] = []
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
-            self.inputs += map(list, table.fingerprint(source, base))
-            self.libraries |= table.libraries(source, base)
+            self.inputs += map(list, table.fingerprint(source, home))
+            self.libraries |= table.libraries(source, home)
+        self.sources: dict[str, str] = dict(map(tuple, self.inputs))
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
 
     def decides(self) -> dict[str, Any]:
         """The recipe's corpus table, the hashes of all that is read, what reads it, and what is to be left out."""
-        decided = schema.write(self.recipe.corpus) | {"libraries": self.libraries}
+        decided = schema.write(self.spec) | {"libraries": self.libraries}
         decided["inputs"] = content_id(json.dumps(self.inputs))
-        return decided | ({"forgotten": value_id(sorted(self.forgotten))} if self.forgotten else {})
+        return decided | ({"forgotten": value_id(self.forgotten.plain())} if self.forgotten else {})
 
     @property
     def units(self) -> Path:
@@ -84,17 +88,19 @@ class Collection:
         return self.workspace.root / "corpus" / f".parts-{value_id(self.decides())[:16]}"
 
     def make(self, directory: Path, parents: Parents) -> None:
-        """Read, clean and split."""
+        """Read, clean and split. Raises ChangedError when a source changes meanwhile."""
         for folder in self.units.parent.glob(".parts-*"):  # what other recipes left half done long ago
             if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
                 build.clear(folder)
         build.build(
             directory,
-            self.recipe.corpus,
+            self.spec,
             Path.cwd(),
             self.units,
             run=self.run,
             forgotten=self.forgotten,
+            home=self.workspace.project,
+            inputs=self.sources,
             progress=self.workspace.reporter.bytes,
         )
         lines = (
@@ -121,6 +127,7 @@ class LearntTokenizer:
     """The tokenizer: trained on the training part, or the one the recipe names."""
 
     recipe: Recipe
+    workspace: Workspace
     kind = "tokenizer"
     version = 1
 
@@ -134,7 +141,8 @@ class LearntTokenizer:
 
         Raises RecipeError when there is no such file.
         """
-        spec = schema.write(self.recipe.tokenizer)
+        home = self.workspace.project
+        spec = schema.write(recipe_file.moved(self.recipe, within=home, to=home).tokenizer)
         if (named := self.recipe.tokenizer.path) is None:
             return spec
         if not Path(named).is_file():

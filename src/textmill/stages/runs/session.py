@@ -72,6 +72,7 @@ class Session:
     stop: Stop
     board: Board = field(default_factory=NoBoard)
     progress: Progress = field(default_factory=Progress)
+    _saved: int = 0  # updates made before the newest checkpoint
     _durations: list[float] = field(default_factory=list)  # seconds of the last steps, for the time left
 
     @property
@@ -93,15 +94,28 @@ class Session:
         if newest.path is None:
             return False
         self._take(checkpoint.load(newest.path))
+        self._saved = self.progress.step
         return True
+
+    def lost(self) -> str:
+        """What is not saved at this moment, in words."""
+        steps = self.progress.step - self._saved
+        if not steps:
+            return f"step {self._saved:,} and all before it are saved"
+        what = (
+            f"step {self.progress.step:,} is"
+            if steps == 1
+            else f"steps {self._saved + 1:,} to {self.progress.step:,} are"
+        )
+        return f"{what} not saved, the last checkpoint is of step {self._saved:,}"
 
     def _take(self, saved: checkpoint.Checkpoint) -> None:
         with torch.no_grad():
             for name, tensor in self._tensors().items():
                 tensor.copy_(placed(saved.model[name], tensor))
         self.optimizer.load_state(saved.optimizer)
-        if self.average is not None and saved.average is not None:
-            self.average.load_state(saved.average)
+        if self.average is not None:
+            self.average.load_state(saved.average if saved.average is not None else saved.model)
         self.progress = Progress(**saved.state)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -186,8 +200,10 @@ class Session:
             self.average.update()
         progress.step = result.step + 1
         progress.tokens += result.targets
-        old = progress.smoothed
-        progress.smoothed = result.loss if old is None else _SMOOTHING * old + (1 - _SMOOTHING) * result.loss
+        old, made = progress.smoothed, progress.step
+        # A moving average that is right from its first value on (Kingma & Ba 2015, section 3).
+        share = (1 - _SMOOTHING) / (1 - _SMOOTHING**made)
+        progress.smoothed = result.loss if old is None else old + share * (result.loss - old)
         progress.micro_batch = result.micro_batch
         if self.world.first:
             self._tell(result)
@@ -244,6 +260,15 @@ class Session:
         if targets == 0:
             return False
         loss = nats / targets
+        if not math.isfinite(loss):
+            progress.validations += 1
+            if self.world.first:
+                self.run.event("validation not finite", step=progress.step)
+                self.reporter.warn(
+                    f"the validation loss after step {progress.step:,} is not a finite number: it does not count "
+                    "as the best"
+                )
+            return False
         if self.world.first:
             self.run.log({"step": progress.step, "validation": loss})
             self.board.write(progress.step, {"loss/validation": loss})
@@ -293,6 +318,7 @@ class Session:
             average=average,
             state=progress.plain(),
         )
+        self._saved = progress.step
         self.run.event("saved", step=progress.step)
         checkpoint.prune(self.run.checkpoints, self.recipe.training.save, progress.best_step)
         self.world.barrier()
@@ -303,7 +329,7 @@ class Session:
         documents = self.loader.documents(step)
         named = ", ".join(document for document, _ in documents[:5])
         if self.world.first:
-            self.run.event("not finite", step=step, documents=[document for document, _ in documents])
+            self.run.event("not finite", step=step + 1, documents=[document for document, _ in documents])
         skipped = [*self.progress.skipped, step]
         if self.recipe.training.nonfinite == "stop" or len(skipped) > _MOST_SKIPPED:
             raise NonFiniteError(
@@ -311,12 +337,12 @@ class Session:
                 + (", …" if len(documents) > 5 else ""),
                 where=self.run.name,
                 step=step,
-                advice=f"`textmill data where {self.run.name} --step {step}` lists them; lower the rate, or set "
+                advice=f"`textmill data where {self.run.name} --step {step + 1}` lists them; lower the rate, or set "
                 'training.nonfinite = "skip"',
             ) from None
         if self.world.first:
             self.reporter.warn(
-                f"step {step} was not finite: going back to the last checkpoint and passing it over"
+                f"step {step + 1:,} was not finite: going back to the last checkpoint and passing it over"
             )
         if not self.restore():
             raise error

@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from textmill.base.errors import TextmillError
+from textmill.stages.workspace import lineage, remembrance
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
@@ -31,8 +32,20 @@ def locate_run(workspace: Workspace, target: str) -> Run:
 def locate_model(workspace: Workspace, target: str) -> Path:
     """The standard directory meant by a path, or by a run's name or folder; or a .gguf file.
 
-    Raises TextmillError when there is none, or when the run has not been published.
+    Warns when it is of a run that has seen what is to be forgotten. Raises TextmillError when there is none, or when
+    the run has not been published, DamagedError when a file of a model of ours is not what was published.
     """
+    path = _model(workspace, target)
+    if (path / lineage.NAME).is_file():
+        published = lineage.read_lineage(path)
+        advice = "`textmill publish` makes it again; a copy is made whole by copying it again"
+        lineage.require(published, workspace.root, advice)
+        if (run := Run(path.parent)).exists:
+            remembrance.warn(run, workspace)
+    return path
+
+
+def _model(workspace: Workspace, target: str) -> Path:
     path = Path(target)
     if (path / "config.json").is_file() or (path.is_file() and path.suffix.lower() == ".gguf"):
         return path

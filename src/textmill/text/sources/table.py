@@ -68,7 +68,7 @@ def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
             entries.append((item.source, item.reason))
         else:
             path, location = item
-            entries.append((location, _content(path)))
+            entries.append((location, content_of(path)))
     return sorted(entries)
 
 
@@ -87,7 +87,8 @@ def libraries(source: Source, base: Path) -> dict[str, str]:
     return versions
 
 
-def _content(path: Path) -> str:
+def content_of(path: Path) -> str:
+    """BLAKE2b-128 of a file's bytes, or why there are none."""
     if not path.is_file():
         return "is not a regular file"
     digest = hashlib.blake2b(digest_size=16)

@@ -299,10 +299,10 @@ _VOCABULARIES = {
     "rdf:RDF": "rss",
     "uof:UOF": "uof",
     "en-export": "enex",
+    "office:document": "fodt",
 }
 # Forms in XML that are not read and share their extensions with others: what each is, and what to do.
 _UNREAD = {
-    "office:document": "a flat OpenDocument file; save it as .docx or .xlsx",
     "pkg:package": "a flat Word document; save it as .docx",
     "w:wordDocument": "a Word 2003 document in XML; save it as .docx",
     "Workbook": "an Excel 2003 workbook in XML; save it as .xlsx",

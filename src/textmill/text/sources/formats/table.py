@@ -16,13 +16,15 @@ from textmill.specs.corpus import LimitSpec, named
 from textmill.text.document import TEXT, Document, Rejected, collected
 from textmill.text.sources.formats import (
     archive,
+    columnar,
+    delimited,
     epub,
     html,
+    json_values,
     mail,
     notebook,
     pdf,
     plain,
-    records,
     sniff,
     spreadsheet,
     subtitles,
@@ -30,7 +32,7 @@ from textmill.text.sources.formats import (
     xml_books,
 )
 from textmill.text.sources.formats.advice import REASON, unread
-from textmill.text.sources.formats.office import opendocument, rtf, slides, word
+from textmill.text.sources.formats.office import compound, opendocument, outlook, rtf, slides, word
 from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
@@ -49,13 +51,14 @@ READERS: dict[str, Reader] = {
     ".lzma": archive.unpacked,
     ".zst": archive.unpacked,
     # records
-    ".json": records.json_records,
-    ".jsonl": records.json_lines,
-    ".ndjson": records.json_lines,
-    ".csv": records.table_rows,
-    ".tsv": records.table_rows,
-    ".parquet": records.parquet_rows,
-    ".arrow": records.arrow_rows,
+    ".json": json_values.json_records,
+    ".jsonl": json_values.json_lines,
+    ".ndjson": json_values.json_lines,
+    ".csv": delimited.table_rows,
+    ".tsv": delimited.table_rows,
+    ".parquet": columnar.parquet_rows,
+    ".arrow": columnar.arrow_rows,
+    ".feather": columnar.arrow_rows,
     # pages and books
     ".html": html.documents,
     ".htm": html.documents,
@@ -85,8 +88,12 @@ READERS: dict[str, Reader] = {
     ".potm": slides.documents,
     **dict.fromkeys(opendocument.EXTENSIONS, opendocument.documents),
     ".rtf": rtf.documents,
+    **dict.fromkeys(compound.EXTENSIONS, compound.documents),
+    ".tnef": outlook.wrapped,
     ".xlsx": spreadsheet.sheets,
     ".xlsm": spreadsheet.sheets,
+    ".xltx": spreadsheet.sheets,
+    ".xltm": spreadsheet.sheets,
     # mail
     ".eml": mail.message,
     ".emlx": mail.apple_message,
@@ -123,8 +130,14 @@ def reader_of(name: str, head: bytes) -> Reader:
 
 # Readers of what holds neither pages nor PDF.
 _NO_PAGES = {
-    *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
-    *(records.arrow_rows, slides.documents, spreadsheet.sheets, notebook.documents),
+    *(
+        plain.documents,
+        json_values.json_records,
+        json_values.json_lines,
+        delimited.table_rows,
+        columnar.parquet_rows,
+    ),
+    *(columnar.arrow_rows, slides.documents, spreadsheet.sheets, notebook.documents),
     *(opendocument.documents, rtf.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }

@@ -273,7 +273,7 @@ class _Reader:
         elif name == "uc":
             state.skip = min(max(value or 0, 0), 100)
         elif name == "ansicpg" or name in _DOCUMENT_CODE_PAGES:
-            self._codec = _code_page(_DOCUMENT_CODE_PAGES.get(name) or value or 0) or self._codec
+            self._codec = code_page(_DOCUMENT_CODE_PAGES.get(name) or value or 0) or self._codec
         elif name == "deff":
             self._default_font = state.font = value or 0
 
@@ -285,7 +285,7 @@ class _Reader:
             if name == "fcharset":
                 font.codec = _CHARSETS.get(value, "")
             elif name == "cpg":
-                font.codec = _code_page(value) or font.codec
+                font.codec = code_page(value) or font.codec
 
     def _info_word(self, name: str, value: int) -> None:
         if name in _FACTS:
@@ -398,7 +398,7 @@ class _Reader:
             self._add(math.office(node))
 
 
-def _code_page(number: int) -> str:
+def code_page(number: int) -> str:
     """The codec of a code page; empty for one nobody knows."""
     name = _CODE_PAGES.get(number, f"cp{number}")
     try:

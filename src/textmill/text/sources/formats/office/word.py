@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats import html, mail, math, plain
 from textmill.text.sources.formats.media_types import named
-from textmill.text.sources.formats.office import drawing
+from textmill.text.sources.formats.office import drawing, rtf
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.numbering import Numbering
@@ -55,7 +56,8 @@ def embedded(parts: Package, name: str) -> Input | Rejected:
     """A file that lies in another, to be read as one of its own."""
     parts.item.budget.member()
     try:
-        return parts.inside(name)
+        inside = parts.inside(name)
+        return replace(inside, name=f"{inside.name}.ole") if inside.name.endswith(".bin") else inside
     except SetAside as error:
         return Rejected(None, f"{parts.item.place}!{printable(name)}", "read", error.reason, error.detail)
 
@@ -65,7 +67,10 @@ class _Reader:
 
     def __init__(self, parts: Package, main: str) -> None:
         self._parts, self._main = parts, main
-        self._relations = parts.related(main)
+        self._relations = parts.related(main)  # of the part that is being read
+        self._notes = [
+            (kind, part) for kind, part in self._relations.values() if kind in _NOTES and part in parts
+        ]
         others = dict(self._relations.values())
         self._styles = Styles(parts.tree(others.get("styles", "")))
         self._numbering = Numbering(parts.tree(others.get("numbering", "")), self._styles)
@@ -87,15 +92,12 @@ class _Reader:
         pieces = [self._story(self._main, "")]
         self._gone_notes -= self._shown_notes
         for kind in _NOTES:
-            parts = [
-                part for found, part in self._relations.values() if found == kind and part in self._parts
-            ]
-            pieces += [self._story(part, kind) for part in parts]
+            pieces += [self._story(part, kind) for found, part in self._notes if found == kind]
         return "\n\n".join(filter(None, pieces))
 
     def attached(self) -> list[str]:
         """The parts that are files of their own, in the order they are related to."""
-        parts = [self._main, *(part for kind, part in self._relations.values() if kind in _NOTES)]
+        parts = [self._main, *(part for _, part in self._notes)]
         related_to = [target for part in parts for target in self._parts.related(part).values()]
         return list(dict.fromkeys(part for kind, part in related_to if kind in EMBEDDED))
 
@@ -367,5 +369,6 @@ CHUNKS: dict[str, Chunk] = {
     ".xhtml": html.documents,
     ".mht": mail.saved_page,
     ".mhtml": mail.saved_page,
+    ".rtf": rtf.documents,
     ".txt": plain.documents,
 }
