@@ -72,7 +72,7 @@ def embed(
 
     from textmill.base.files import atomic_file
 
-    with atomic_file(out) as handle:
+    with atomic_file(out, private=False) as handle:
         np.save(handle, embedded.vectors, allow_pickle=False)
     return result | {"out": str(out)}, _show
 

@@ -33,10 +33,10 @@ def reading_of(model: nn.Module, tokenizer: AnyTokenizer) -> Reading:
 
 def begin_of(model: nn.Module, tokenizer: AnyTokenizer) -> int | None:
     """What a text begins with: what the tokenizer's files say; else what stands before one, unless that has another
-    name there; else, of a model that goes on from a text, the end of the one before."""
+    name there; else, of a model trained here that goes on from a text, the end of the one before."""
     if tokenizer.begin is not None:
         return tokenizer.begin
     before = frame(tokenizer)[0] if framed(model) else tokenizer.prefix
     if before:
         return None if "cls_token" in tokenizer.names else before[0]
-    return None if framed(model) else tokenizer.end
+    return None if framed(model) or tokenizer.told else tokenizer.end

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.files import scratch
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
@@ -142,9 +142,9 @@ def evaluate_files(
             workspace.reporter.warn(f"{item.source}: set aside: {item.reason}")
     if not documents:
         raise TextmillError("hold no text that can be read", where=", ".join(map(str, paths)))
-    with tempfile.TemporaryDirectory() as folder:
-        tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
-        store = tokens.TokenStore(Path(folder) / "store")
+    with scratch(workspace.root / "evaluated") as folder:
+        tokens.write_tokens(folder / "store", documents, published.tokenizer)
+        store = tokens.TokenStore(folder / "store")
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)

@@ -95,6 +95,12 @@ class Run:
             )
         return recipes.load(self.recipe_file)
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run; with a time budget the most there may be, until its end is decided."""
+        ends = [event["steps"] for event in self.events() if event["event"] == "end decided"]
+        return ends[-1] if ends else self.recipe().steps
+
     def recipe_then(self) -> Recipe:
         """The same as it was read when the run was begun, wherever the workspace stood then."""
         self.recipe()
@@ -102,12 +108,11 @@ class Run:
         return recipes.load(self.recipe_file, base=None if stood is None else Path(stood))
 
     def begin(self, recipe: Recipe, environment: dict[str, Any]) -> None:
-        """Write what was asked and on what. What lies around the workspace is named from the run's own folder, so that
-        all of it can be moved."""
+        """Write what was asked and on what. Relative paths are told from the run's own folder, so that all of it can be
+        moved."""
         make_directory(self.path)
         write_sealed(self.path / "environment.json", environment | {"run": str(self.path.absolute())})
-        project = self.path.absolute().parents[2]
-        text = recipes.dumps(recipes.moved(recipe, within=project, to=self.path.absolute()))
+        text = recipes.dumps(recipes.seen_from(recipe, self.path.absolute()))
         write_text(self.recipe_file, f"{_SEAL}{content_id(text)}\n{text}")
 
     def environment(self) -> dict[str, Any]:

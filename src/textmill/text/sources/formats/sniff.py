@@ -67,6 +67,8 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "ods": ("ots",),
     "odp": ("otp",),
     "odg": ("otg",),
+    "fodt": ("fods", "fodp", "fodg"),
+    "ole": ("doc", "dot", "xls", "xlt", "ppt", "pps", "pot", "msg", "oft"),
     "xps": ("oxps",),
     "ass": ("ssa",),
     "warc": ("wet",),
@@ -99,6 +101,8 @@ _MEMBERS = (
 _MAGIC = (
     (b"%PDF-", "pdf"),
     (b"{\\rtf", "rtf"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (b"\x78\x9f\x3e\x22", "tnef"),
     (b"PAR1", "parquet"),
     (b"ARROW1\0\0", "arrow"),
     (b"WARC/1.", "warc"),
@@ -297,9 +301,9 @@ _VOCABULARIES = {
     "rss": "rss",
     "feed": "rss",
     "rdf:RDF": "rss",
+    "office:document": "fodt",
     "uof:UOF": "uof",
     "en-export": "enex",
-    "office:document": "fodt",
 }
 # Forms in XML that are not read and share their extensions with others: what each is, and what to do.
 _UNREAD = {

@@ -173,6 +173,35 @@ def test_sheets_are_documents_and_repeats_are_counted_out(opened):
     assert empty == Rejected(None, "a.ods:sheet Empty", "read", "holds no text")
 
 
+def test_what_a_sheet_does_not_show_is_said(opened):
+    def row(*cells, more=""):
+        return f"<table:table-row{more}>{''.join(cells)}</table:table-row>"
+
+    def cell(text, more=""):
+        return f"<table:table-cell{more}>{p(text) if text else ''}</table:table-cell>"
+
+    styles = (
+        '<style:style style:family="table" style:name="ta2"><style:table-properties table:display="false"/>'
+    )
+    hidden = ' table:visibility="collapse"'
+    column = "<table:table-column{}/>"
+    inside = column.format("") + column.format(hidden) + row(cell("a"), cell("NO"), cell("c"))
+    inside += row(cell("NO"), more=hidden) + row(cell("", ' table:formula="of:=1+1"'))
+    inside += row(cell("3", ' table:formula="of:=1+2" office:value-type="float"'))
+    body = f'<table:table table:name="S">{inside}</table:table>'
+    body += f'<table:table table:name="T" table:style-name="ta2">{row(cell("NO"))}</table:table>'
+    sheet, *left_out = opened(
+        "a.ods", opendocument(body, kind="spreadsheet", styles=f"{styles}</style:style>")
+    )
+    assert sheet.text == "a\t\tc\n3"
+    assert [(each.reason, each.detail.partition(";")[0]) for each in left_out] == [
+        ("has formulas that were never calculated", "1 cell: A3"),
+        ("has hidden rows", "1 row: 2"),
+        ("has hidden columns", "1 cell: B1"),
+        ("is a hidden sheet", ""),
+    ]
+
+
 def test_a_row_that_stands_for_millions_is_charged(opened):
     rows = "<table:table-row table:number-rows-repeated='9999999'>"
     rows += "<table:table-cell table:number-columns-repeated='9999'>"

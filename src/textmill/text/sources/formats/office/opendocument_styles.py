@@ -48,8 +48,9 @@ class _Level:
 class _Style:
     parent: str
     hidden: bool | None
+    place: str | None  # above or below the line
     list_style: str | None
-    invisible_page: bool
+    invisible: bool  # a page or a table
 
 
 class Styles:
@@ -64,12 +65,15 @@ class Styles:
         if node.name == "style":
             family, name = node.get("family"), node.get("name")
             text, page = node.child("text-properties"), node.child("drawing-page-properties")
+            table = node.child("table-properties")
             display = text.get("display") if text else ""
             self._styles[family, name] = _Style(
                 node.get("parent-style-name"),
                 {"none": True, "true": False}.get(display),
+                _place(text.get("text-position")) if text else None,
                 attribute(node.attributes, "list-style-name") if "list-style-name" in _names(node) else None,
-                bool(page and page.get("visibility") == "hidden"),
+                bool(page and page.get("visibility") == "hidden")
+                or bool(table and table.get("display") == "false"),
             )
         else:
             name = node.get("name") if node.name == "list-style" else ""
@@ -81,9 +85,14 @@ class Styles:
         said = (style.hidden for style in self._chain(family, name))
         return next((each for each in said if each is not None), otherwise)
 
-    def hidden_page(self, name: str) -> bool:
-        """Whether a page of a presentation is left out when it is shown."""
-        return any(style.invisible_page for style in self._chain("drawing-page", name))
+    def place(self, name: str, otherwise: str) -> str:
+        """Whether text in a text style stands above the line (`super`), below it (`sub`) or on it."""
+        said = (style.place for style in self._chain("text", name))
+        return next((each for each in said if each is not None), otherwise)
+
+    def invisible(self, family: str, name: str) -> bool:
+        """Whether a page of a presentation (`drawing-page`) or a sheet (`table`) is not shown."""
+        return any(style.invisible for style in self._chain(family, name))
 
     def list_of(self, paragraph: str) -> str:
         """The list style a paragraph style brings; empty for none."""
@@ -104,6 +113,14 @@ class Styles:
 
 def _names(node: Node) -> set[str]:
     return {key.rpartition("\n")[2] for key in node.attributes}
+
+
+def _place(position: str) -> str | None:
+    """`super 58%`, `sub`, `-33% 58%`, `0% 100%` (§20.391)."""
+    first = position.partition(" ")[0]
+    if first in ("super", "sub", ""):
+        return first or None
+    return "sub" if first.startswith("-") else "super" if first.strip("0.%") else ""
 
 
 def _level(node: Node) -> _Level:
@@ -139,6 +156,7 @@ class Lists:
     """The lists around a place in a document, and where their counting stands."""
 
     styles: Styles
+    bullets: bool = True  # whether bullets are written; slides have nothing else
     _open: list[_List] = field(default_factory=list)
     _finished: dict[str, dict[int, int]] = field(default_factory=dict)  # counts of lists, by id and by style
     _outline: dict[int, int] = field(default_factory=dict)
@@ -211,10 +229,8 @@ class Lists:
 
     def _written(self, style: str, counts: Mapping[int, int], level: int) -> str:
         own = self.styles.level(style, level)
-        if own is None:
-            return "• "
-        if own.bullet:
-            return "• "
+        if own is None or own.bullet:
+            return "• " if self.bullets else ""
         if own.form == "none":
             return ""
         numbers = []

@@ -19,6 +19,7 @@ from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.symbols import symbol, symbolic
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, deeper, read_whole
 from textmill.text.sources.formats.xml_events import Node
 
@@ -80,6 +81,7 @@ class _State:
     wide: bool = False  # whether text is in the East Asian font
     skip: int = 1  # characters after \u for those who do not know it
     hidden: bool = False
+    place: str = ""  # above or below the line
     table: bool = False
 
 
@@ -264,8 +266,10 @@ class _Reader:
             state.wide = name == "dbch"
         elif name in ("v", "deleted"):
             state.hidden = value != 0
+        elif name in ("super", "sub", "nosupersub"):
+            state.place = name if value != 0 and name != "nosupersub" else ""
         elif name == "plain":
-            state.font, state.wide, state.hidden = self._default_font, False, False
+            state.font, state.wide, state.hidden, state.place = self._default_font, False, False, ""
         elif name == "pard":
             state.table = False
         elif name == "intbl":
@@ -375,7 +379,8 @@ class _Reader:
         elif to == "label":
             self._stories[-1].label.append(text)
         elif to == "body":
-            self._stories[-1].line.append(text)
+            line = self._stories[-1].line
+            line.append(placed(text, self._state.place, "".join(line[-5:])))
 
     # --- formulas -------------------------------------------------------------------------------------------------
     def _begin_node(self, name: str) -> None:

@@ -93,6 +93,13 @@ class Styles:
             self._fonts[styles] = next(filter(None, map(_font, (*runs, self._document))), "")
         return self._fonts[styles]
 
+    def place(self, paragraph: str, properties: Node | None) -> str:
+        """Whether a run stands above the line (`super`), below it (`sub`) or on it."""
+        styles = (self.run_style(properties), paragraph)
+        runs = (self._styles[name].run for style in styles for name in self.chain(style))
+        said = (each.value("vertAlign") for each in (properties, *runs) if each is not None)
+        return next(filter(None, said), "").removesuffix("script")
+
     def run_style(self, properties: Node | None) -> str:
         """The character style of a run."""
         return (properties.value("rStyle") if properties else "") or self.default("character")

@@ -21,6 +21,7 @@ from textmill.text.sources.formats.office.numbering import Numbering
 from textmill.text.sources.formats.office.styles import Styles, on
 from textmill.text.sources.formats.office.symbols import symbol, symbolic, symbols
 from textmill.text.sources.formats.package import Package, package
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Fields, Input, SetAside, guarded
 from textmill.text.sources.formats.xml_events import Node, Piece, related, replayed, trees
 
@@ -33,6 +34,7 @@ _WHOLE = frozenset(
 _GONE = ("del", "moveFrom")  # deleted, or moved to another place (§17.13.5)
 _DRAWN = ("drawing", "pict", "object")
 _INSTEAD = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_BEFORE = 5  # pieces of text that may be part of the word before a raised one
 _SEPARATORS = ("separator", "continuationSeparator", "continuationNotice")  # drawn between text and notes
 
 
@@ -241,7 +243,9 @@ class _Reader:
         if hidden:
             self._note_references(node, self._gone_notes)
         font = self._styles.font(line.style, properties)
+        line.place = self._styles.place(line.style, properties)
         self._content(node, line, font if symbolic(font) else "", hidden=hidden)
+        line.place = ""
 
     def _content(self, node: Node, line: _Line, font: str, *, hidden: bool) -> None:
         """What a run holds; of a hidden one, only where fields begin and end."""
@@ -308,7 +312,7 @@ class _Reader:
 
     def _add(self, text: str, line: _Line) -> None:
         if text and self._fields.visible:
-            line.text.append(text)
+            line.text.append(placed(text, line.place, "".join(line.text[-_BEFORE:])))
 
     def _pass(self, node: Node) -> None:
         self._note_references(node, self._gone_notes)
@@ -342,6 +346,7 @@ class _Line:
 
     def __init__(self, style: str) -> None:
         self.style = style
+        self.place = ""  # above or below the line
         self.text: list[str] = []
         self.boxes: list[Node | list[str]] = []
 
