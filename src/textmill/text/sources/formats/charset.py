@@ -186,7 +186,7 @@ def _in_euc(part: bytes, width: int) -> bytes:
     high = bytes(byte | 0x80 if 0x20 < byte < 0x7F else byte for byte in part)
     if width == 1:
         return re.sub(rb"([\xa1-\xdf])", rb"\x8e\1", high)
-    return re.sub(rb"([\xa1-\xfe]{2})", rb"\x8f\1", high) if width == 3 else high
+    return re.sub(rb"([\xa1-\xfe]{2})", b"\x8f\\1", high) if width == 3 else high
 
 
 # --- as codecs of Python --------------------------------------------------------------------------------------------
