@@ -468,7 +468,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             if record is None and not line.endswith(b"\n") and _checked(line[:-1]) is None:
                 return
             if record is None:
-                raise DamagedError("is not what was written", where=f"{path}: line {number}")
+                raise DamagedError(
+                    "is not what was written",
+                    where=f"{path}: line {number}",
+                    advice="mend that line from a copy, or delete it",
+                )
             yield record
 
 
