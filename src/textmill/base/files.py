@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 
 TEMPORARY = ".partial-"  # prefix of names that are not yet what they will be
 _OLD, _DOOMED = (
@@ -222,6 +222,13 @@ def read_sealed(path: Path) -> Any:
     if seal != value_id(record):
         raise DamagedError("is not what was written (its seal differs)", where=path)
     return record
+
+
+def check_free(path: Path) -> None:
+    """Raises RecipeError when something stands at a path a person named: nothing they have made is ever replaced."""
+    with disk_errors(path):
+        if os.path.lexists(path):
+            raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
 
 
 @contextlib.contextmanager
@@ -461,7 +468,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             if record is None and not line.endswith(b"\n") and _checked(line[:-1]) is None:
                 return
             if record is None:
-                raise DamagedError("is not what was written", where=f"{path}: line {number}")
+                raise DamagedError(
+                    "is not what was written",
+                    where=f"{path}: line {number}",
+                    advice="mend that line from a copy, or delete it",
+                )
             yield record
 
 

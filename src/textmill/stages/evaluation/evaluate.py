@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
-from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import scratch
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
@@ -80,12 +80,15 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "generation": schema.write(recipe.generation),
     }
     key = files.value_id(decided)
-    if (report := run.report()) and report.get("key") == key:
+    try:
+        report = run.report()
+        why = "no report yet" if report is None else "its weights or spec changed"
+    except DamagedError:
+        report, why = None, "the report is damaged"
+    if report is not None and report.get("key") == key:
         workspace.reporter.stage("evaluate", "up to date")
         return report
-    workspace.reporter.stage(
-        "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
-    )
+    workspace.reporter.stage("evaluate", "being made", why)
     inputs = EvaluationInput(weights.build(data), data, workspace.reporter)
     result: dict[str, Any] = {
         "key": key,
