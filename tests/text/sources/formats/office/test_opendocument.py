@@ -258,6 +258,18 @@ def test_presentations(opened):
     assert (lost.source, lost.reason) == ("a.odp:slide 2", "is hidden")
 
 
+def test_shapes_are_read_as_they_lie_on_the_page(read):
+    svg = 'xmlns:svg="urn:svg" svg:width="2cm" svg:height="1cm"'
+
+    def shape(words, x, y):
+        return f'<draw:frame {svg} svg:x="{x}" svg:y="{y}"><draw:text-box>{p(words)}</draw:text-box></draw:frame>'
+
+    shapes = shape("below", "0cm", "50mm") + shape("right", "2in", "0cm") + shape("left", "0cm", "0pt")
+    body = f"<draw:page>{shapes}<presentation:notes><draw:frame><draw:text-box>{p('said')}</draw:text-box>"
+    body += "</draw:frame></presentation:notes></draw:page>"
+    assert read("a.odp", opendocument(body, kind="presentation")) == "left\nright\nbelow\nsaid"
+
+
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     words=st.lists(

@@ -6,6 +6,7 @@ text, comments, and headers and footers (which lie in the styles) are left out; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from textmill.text.sources.formats.numerals import columns
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.opendocument_sheet import Sheet, count_of
 from textmill.text.sources.formats.office.opendocument_styles import Lists, Styles
+from textmill.text.sources.formats.office.reading_order import Box, reading_order
 from textmill.text.sources.formats.office.word import embedded
 from textmill.text.sources.formats.package import Package, package
 from textmill.text.sources.formats.pages import joined
@@ -61,6 +63,8 @@ _PAGE_MARKS = (
     "page-number",
     "page",
 )  # what every page of a presentation repeats
+_LENGTH = re.compile(r"(-?\d{1,6}(?:\.\d{1,9})?)(mm|cm|in|pt|pc|px)")
+_UNITS = {"mm": 1000, "cm": 10_000, "in": 25_400, "pt": 25_400 / 72, "pc": 25_400 / 6, "px": 25_400 / 96}
 _WIDEST_GAP = 100  # empty cells kept in a row
 _MOST_REPEATED = 10_000  # of one row or one cell that holds anything
 
@@ -306,7 +310,7 @@ class _Reader:
                 place = f"{self._item.place}:slide {len(texts)}"
                 yield Rejected(None, place, "read", "is hidden", "a slide that is not shown")
                 continue
-            shapes = sorted(piece, key=lambda shape: shape.get("class") != "title")
+            shapes = sorted(_in_order(list(piece)), key=lambda shape: shape.get("class") != "title")
             blocks = Blocks(gap="\n")
             for shape in shapes:
                 if shape.get("class") not in _PAGE_MARKS:
@@ -388,6 +392,29 @@ class _Reader:
                 len(line) * min(count, _MOST_REPEATED)
             )  # one row may stand for any number
             sheet.rows += [line] * min(count, _MOST_REPEATED)
+
+
+def _in_order(shapes: list[Node]) -> list[Node]:
+    """The shapes with words as they are read, then the others; in the order of the file where one has no place."""
+    words = [shape for shape in shapes if shape.name != "notes" and next(shape.all("p"), None)]
+    boxes = [box for shape in words if (box := _box(shape)) is not None]
+    if len(boxes) < len(words):
+        return shapes
+    return [*(words[at] for at in reading_order(boxes)), *(shape for shape in shapes if shape not in words)]
+
+
+def _box(shape: Node) -> Box | None:
+    """Where a shape lies, in micrometres."""
+    left, top, width, height = (_length(shape.get(name)) for name in ("x", "y", "width", "height"))
+    if left is None or top is None:
+        return None
+    return Box(left, top, left + (width or 0), top + (height or 0))
+
+
+def _length(text: str) -> int | None:
+    """A length such as `2.5cm` (§18.3.18) in micrometres."""
+    match = _LENGTH.fullmatch(text)
+    return round(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
 class _Line:
