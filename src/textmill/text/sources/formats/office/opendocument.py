@@ -400,7 +400,8 @@ def _in_order(shapes: list[Node]) -> list[Node]:
     boxes = [box for shape in words if (box := _box(shape)) is not None]
     if len(boxes) < len(words):
         return shapes
-    return [*(words[at] for at in reading_order(boxes)), *(shape for shape in shapes if shape not in words)]
+    known = set(map(id, words))
+    return [*(words[at] for at in reading_order(boxes)), *(each for each in shapes if id(each) not in known)]
 
 
 def _box(shape: Node) -> Box | None:
