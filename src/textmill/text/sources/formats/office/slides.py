@@ -88,9 +88,8 @@ def _box(shape: Node) -> Box | None:
     place = next((each for each in inside.all("xfrm") if each.child("off")), None)
     if place is None:
         return None
-    numbers = [_number(place, "off", "x"), _number(place, "off", "y")]
-    size = [_number(place, "ext", "cx"), _number(place, "ext", "cy")]
-    return Box(*numbers, numbers[0] + size[0], numbers[1] + size[1])
+    left, top = _number(place, "off", "x"), _number(place, "off", "y")
+    return Box(left, top, left + _number(place, "ext", "cx"), top + _number(place, "ext", "cy"))
 
 
 def _number(node: Node, name: str, attribute: str) -> int:
