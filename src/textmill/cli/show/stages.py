@@ -15,6 +15,7 @@ from textmill.cli.show.output import NONE as _NONE
 from textmill.cli.show.output import OUT as _OUT
 from textmill.cli.show.output import columns
 from textmill.cli.show.scores import of_run, scores
+from textmill.text.corpus.tally import personal_data
 
 
 def _number(value: Any, form: str = ".4f") -> str:
@@ -36,6 +37,7 @@ def prepared(result: Mapping[str, Any]) -> None:
             f"  {row['documents']:>6,}  {row['step']}: {escape(row['reason'])} [dim]({first})[/dim]",
             soft_wrap=True,
         )
+    _OUT.print(f"\n{escape(personal_data(corpus))}", soft_wrap=True)
     _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
     for kind, path in {**result["artifacts"], "data card": result["card"]}.items():
         _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)

@@ -67,6 +67,27 @@ class Sums:
         }
 
 
+_DONE = {
+    "redact": "replaced by their kind, such as [EMAIL]",
+    "pseudonymise": "replaced by made-up values",
+    "report": "counted, and left where they stand",
+}
+
+
+def personal_data(report: dict[str, Any]) -> str:
+    """What a corpus report says of personal data, in a line for the screen."""
+    action = report["personal_action"]
+    if action is None:
+        return "personal data: no step of the recipe looks for any"
+    if not (found := report["personal"]):
+        return "personal data: looked for, none found in what was kept"
+    counts = ", ".join(f"{row['found']:,} {kind}" for kind, row in found.items())
+    kept = (
+        "" if action == "report" else '; to keep them, leave { kind = "personal-data" } out of corpus.steps'
+    )
+    return f"personal data: {counts}: {_DONE.get(action, 'found')}{kept}"
+
+
 class Tally:
     """Follows a corpus as it is written."""
 
