@@ -6,11 +6,12 @@ import errno
 import json
 import multiprocessing
 import os
+from pathlib import Path
 
 import pytest
 
-from textmill.base import files
-from textmill.base.errors import BusyError, DamagedError, TextmillError
+from textmill.base import files, locks
+from textmill.base.errors import BusyError, DamagedError, RecipeError, TextmillError
 from textmill.stages.workspace import lineage
 
 
@@ -50,11 +51,11 @@ def test_a_full_disk_is_an_error_for_people(tmp_path):
 
 def test_other_system_errors_pass(tmp_path):
     with pytest.raises(OSError, match="odd"), files.disk_errors(tmp_path):
-        raise OSError(errno.EIO, "odd")
+        raise OSError(errno.ECHILD, "odd")
 
 
 def _hold(path, held, free):
-    with files.lock(path, "a test"):
+    with locks.lock(path, "a test"):
         held.set()
         free.wait(10)
 
@@ -65,11 +66,11 @@ def test_two_writers(tmp_path):
     other = context.Process(target=_hold, args=(tmp_path, held, free))
     other.start()
     assert held.wait(20)
-    with pytest.raises(BusyError, match=f"process {other.pid}"), files.lock(tmp_path, "another test"):
+    with pytest.raises(BusyError, match=f"process {other.pid}"), locks.lock(tmp_path, "another test"):
         pass
     other.kill()  # the kernel gives the lock of a killed process back
     other.join()
-    with files.lock(tmp_path, "another test"):
+    with locks.lock(tmp_path, "another test"):
         pass
 
 
@@ -133,3 +134,19 @@ def test_unreadable_lineage(tmp_path):
         lineage.read_lineage(tmp_path)
     with pytest.raises(TextmillError, match="not an artifact"):
         lineage.read_lineage(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_what_stands_there_is_never_replaced(tmp_path, make):
+    files.check_free(tmp_path / "new")
+    make(tmp_path / "new")
+    with pytest.raises(RecipeError, match="is there already"):
+        files.check_free(tmp_path / "new")
+
+
+def test_json_holds_paths_that_are_not_utf8(tmp_path):
+    value = {"path": "caf\udce9", "name": "磨坊"}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    files.write_json(tmp_path / "b.json", {"name": "磨坊"})
+    assert "磨坊" in (tmp_path / "b.json").read_text(encoding="utf-8")

@@ -70,3 +70,12 @@ def test_every_field_is_an_option_that_a_spec_can_be_read_from():
 def test_a_wrong_kind_of_value_is_wrong_use():
     assert told("a", "--beams", "many")[0] == 2
     assert told("a", "--speculate", "off", left_out=("speculate",))[0] == 2
+
+
+def test_lists_of_lists_are_written_with_commas():
+    code, heard, _ = told("x", "--forbidden-runs", "17,4,9", "--forbidden-runs", "3,5", "--last", "2")
+    assert code == 0
+    assert heard[0][2] == {"forbidden_runs": [[17, 4, 9], [3, 5]], "last": [2]}
+    code, heard, _ = told("x", "--forbidden-runs", "17;4")
+    assert code == 2
+    assert not heard

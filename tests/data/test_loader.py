@@ -123,7 +123,11 @@ def test_evaluation_scores_each_token_once_and_says_whose_it_is(
     seen: Counter = Counter()
     for scored in evaluation_batches(store, sequence, batch, overlap=overlap, tokens=tokens):
         assert scored.documents.shape == scored.batch.targets.shape
-        assert len(scored.batch) <= batch
+        shape = scored.batch.inputs.shape
+        assert shape.numel() <= batch * sequence  # never more is read at once than was asked for,
+        assert shape[1] <= max(
+            len(store.document(number)) for number in range(len(store))
+        )  # or than there is
         assert torch.equal(scored.documents == -1, scored.batch.targets == IGNORE)
         for document, target in zip(
             scored.documents.flatten().tolist(), scored.batch.targets.flatten().tolist(), strict=True
@@ -136,6 +140,40 @@ def test_evaluation_scores_each_token_once_and_says_whose_it_is(
     else:
         assert seen <= expected
         assert seen.total() == min(tokens, store.tokens)
+
+
+@quick
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=8),
+    st.lists(st.integers(1, 30), min_size=1, max_size=3),
+    st.integers(6, 40),
+    st.booleans(),
+    st.data(),
+)
+def test_every_window_begins_as_the_tokenizer_begins_a_text(
+    make_store, lengths, opening, sequence, end, data
+):
+    """Before each target a model reads the opening and then the text as it stands, from its beginning or further on."""
+    store = make_store(lengths)
+    store.opening = tuple(opening)
+    overlap = data.draw(st.integers(0, sequence - len(opening) - 1))
+    documents = [store.document(number).tolist() for number in range(len(store))]
+    seen: Counter = Counter()
+    for scored in evaluation_batches(store, sequence, 2, overlap=overlap, end=end):
+        batch = scored.batch
+        parts = torch.zeros_like(batch.inputs) if batch.documents is None else batch.documents
+        for row, place in (batch.targets != IGNORE).nonzero().tolist():
+            owner, target = scored.documents[row, place].item(), batch.targets[row, place].item()
+            read = batch.inputs[row, : place + 1][parts[row, : place + 1] == parts[row, place]].tolist()
+            assert read[: len(opening)] == opening
+            before, ids = read[len(opening) :], documents[owner]
+            ends = [
+                at for at, token in enumerate(ids) if token == target and ids[:at][-len(before) :] == before
+            ]
+            assert len(before) >= overlap or any(at == len(before) for at in ends)
+            assert any(len(before) <= at for at in ends) if before else ids[0] == target
+            seen[owner, target] += 1
+    assert seen == Counter((d, t) for d, ids in enumerate(documents) for t in (ids if end else ids[:-1]))
 
 
 def test_the_sample_is_the_same_each_time(make_store):

@@ -99,7 +99,7 @@ def test_a_lying_manifest_is_found(tmp_path, tokenizer, change):
         TokenStore(tmp_path / "t")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format": 1}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format": 2}'])
 def test_a_broken_manifest_is_found(tmp_path, tokenizer, text):
     write_tokens(tmp_path / "t", DOCUMENTS, tokenizer)
     (tmp_path / "t" / "manifest.json").write_text(text)
@@ -115,3 +115,17 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path, tokenizer):
     with pytest.raises(ValueError, match="hex"):
         write_tokens(tmp_path / "t", failing(), tokenizer)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tokenizer_that_loses_text_is_counted(tmp_path, tokenizer):
+    """Small letters only: what a model is not asked for must not look as if it had been foretold."""
+    tokenizer.save(tmp_path / "tokenizer.json")
+    document = json.loads((tmp_path / "tokenizer.json").read_text())
+    document["normalizer"] = {"type": "Lowercase"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(document))
+    lower = type(tokenizer).load(tmp_path)
+    texts = ["one Mill", "two mills", "Three", "四"]
+    write_tokens(tmp_path / "t", [collected(text, text) for text in texts], lower)
+    assert TokenStore(tmp_path / "t").changed == 2
+    write_tokens(tmp_path / "u", [collected(text, text) for text in texts], tokenizer)
+    assert TokenStore(tmp_path / "u").changed == 0

@@ -97,7 +97,7 @@ def test_what_has_come_out_is_never_taken_back_and_never_held_too_long(text, sto
 class Bytes:
     """A tokenizer of one id a byte; 256 ends a text, 257 stands for three bytes that cross characters."""
 
-    end, ends, prefix, suffix = END, (END,), (), (END,)
+    vocabulary, end, ends, prefix, suffix = END + 2, END, (END,), (), (END,)
     odd = "é!".encode()[1:] + "中".encode()[:1]
 
     def encode(self, text: str) -> np.ndarray:
@@ -117,7 +117,7 @@ class Script(Generator):
         super().__init__()
         self.ids = [*ids, END]
         self.nothing = nn.Parameter(torch.zeros(1))
-        self.spec = DecoderSpec(context=64)
+        self.spec, self.vocabulary = DecoderSpec(context=64), 258
 
     def _logits(self, rows: int, place: int) -> torch.Tensor:
         logits = torch.zeros(rows, 258)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import TextmillError
 from textmill.metrics import guesses, labels, numbers
-from textmill.metrics.score import Sums, draws, resample
+from textmill.metrics.score import Bootstrap, Sums
 
-QUICK = {"resamples": 20}
+QUICK = {"bootstrap": Bootstrap(20)}
 
 
 @pytest.mark.long
@@ -66,7 +66,7 @@ def test_a_label_that_nobody_has_or_says_is_left_out():
 def test_intervals_resample_texts():
     """Three of four right: a sample of four has any share of quarters, and so has the interval's ends."""
     truth, guess = np.zeros(4, dtype=int), np.array([0, 0, 0, 1])
-    score = labels.one_label(truth, guess, 2, resamples=2000)["accuracy"]
+    score = labels.one_label(truth, guess, 2, bootstrap=Bootstrap(2000))["accuracy"]
     assert (score.value, score.low, score.high, score.n) == (0.75, 0.25, 1.0, 4)
 
 
@@ -75,15 +75,45 @@ def test_events_are_summed_as_a_table_would_be():
     owners, kinds = generator.integers(7, size=50), generator.integers(4, size=50)
     table = np.zeros((7, 4))
     np.add.at(table, (owners, kinds), 1)
-    sums = Sums.of_events(7, owners, kinds, 4, resamples=30, seed=5)
-    plain = Sums.of(table, resamples=30, seed=5)
+    sums = Sums.of_events(7, owners, kinds, 4, bootstrap=Bootstrap(30, 5))
+    plain = Sums.of(table, bootstrap=Bootstrap(30, 5))
     assert np.array_equal(sums.total, plain.total)
     assert np.array_equal(sums.samples, plain.samples)
 
 
 def test_each_sample_draws_as_many_documents_as_there_are():
-    assert {int(times.sum()) for times in draws(9, 50, 0)} == {9}
-    assert np.allclose(resample(np.ones((9, 1)), 50, 0), 9)
+    bootstrap = Bootstrap(50)
+    assert {int(times.sum()) for times in bootstrap.draws(9)} == {9}
+    assert np.allclose(bootstrap.sums(np.ones((9, 1))), 9)
+
+
+def test_documents_that_were_split_together_are_drawn_together():
+    units = np.array([0, 0, 1, 2, 1, 0])
+    for times in Bootstrap(50, units=units).draws(6):
+        assert len(set(times[units == 0])) == len(set(times[units == 1])) == 1
+        assert times[0] + times[2] + times[3] == 3
+
+
+def test_an_interval_over_groups_is_as_wide_as_one_over_their_sums():
+    """Forty groups of twenty-five documents, each group all right or all wrong: forty facts, not a thousand."""
+    right = np.repeat(np.random.default_rng(0).random(40) < 0.5, 25)
+    units = np.repeat(np.arange(40), 25)
+    truth, guess = np.zeros(1000, int), np.where(right, 0, 1)
+    grouped = labels.one_label(truth, guess, 2, Bootstrap(2000, units=units))["accuracy"]
+    alone = labels.one_label(truth, guess, 2, Bootstrap(2000))["accuracy"]
+    rate = right.mean()
+    expected = 2 * 1.96 * np.sqrt(rate * (1 - rate) / 40)  # the normal interval of forty draws
+    assert grouped.high - grouped.low == pytest.approx(expected, rel=0.1)
+    assert alone.high - alone.low == pytest.approx(expected / 5, rel=0.1)
+    assert "over 40 groups" in grouped.signature
+    assert "groups" not in alone.signature
+
+
+def test_some_documents_keep_their_units():
+    bootstrap = Bootstrap(9, units=np.array([4, 4, 7, 9])).of(np.array([1, 3]))
+    assert bootstrap.units.tolist() == [0, 1]
+    assert bootstrap.drawn(2) == 2
+    assert Bootstrap(9, units=np.zeros(5, int)).sums(np.ones((5, 1))) is None  # one group says nothing
 
 
 def test_regression_as_scikit_learn_and_numpy_have_it():
@@ -91,7 +121,7 @@ def test_regression_as_scikit_learn_and_numpy_have_it():
     generator = np.random.default_rng(0)
     truth = generator.normal(1e4, 2, 200)  # far from zero, where sums of squares would lose their digits
     guess = truth * 0.5 + generator.normal(0, 1, 200)
-    scores = numbers.regression(truth, guess, resamples=50)
+    scores = numbers.regression(truth, guess, bootstrap=Bootstrap(50))
     assert scores["mean squared error"].value == pytest.approx(sklearn.mean_squared_error(truth, guess))
     assert scores["mean absolute error"].value == pytest.approx(sklearn.mean_absolute_error(truth, guess))
     r = scores["Pearson r"]

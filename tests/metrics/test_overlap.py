@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.metrics import answers, overlap
+from textmill.metrics.score import Bootstrap
 
-QUICK = {"resamples": 20}
+QUICK = {"bootstrap": Bootstrap(20)}
 texts = st.text(alphabet="ab c,。的是", max_size=20)
 
 
@@ -67,7 +68,7 @@ def test_chrf_as_sacrebleu_has_it(pairs):
 def test_an_interval_is_that_of_resampled_corpora():
     """Every bootstrap sample scored by sacrebleu itself."""
     outputs, references = noisy(2, ["a", "b", "c", "d", "e", "f"], number=12)
-    score = overlap.bleu(outputs, references, resamples=40, seed=7)
+    score = overlap.bleu(outputs, references, bootstrap=Bootstrap(40, 7))
     generator = np.random.default_rng(7)
     values = []
     for _ in range(40):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textmill.metrics.score import Bootstrap
 from textmill.metrics.tags import by_type, entities, marks_entities, tagged
 
 TAGS = ["O", *(f"{letter}-{kind}" for letter in "BIES" for kind in ("PER", "LOC"))]
@@ -31,7 +32,7 @@ def test_entities_as_seqeval_reads_them(tags):
 def test_scores_as_seqeval_has_them(texts):
     seqeval = pytest.importorskip("seqeval.metrics")
     truth, guess = ([[pair[side] for pair in text] for text in texts] for side in (0, 1))
-    scores = tagged(truth, guess, entities_too=True, resamples=5)
+    scores = tagged(truth, guess, entities_too=True, bootstrap=Bootstrap(5))
     assert scores["word accuracy"].value == pytest.approx(seqeval.accuracy_score(truth, guess))
     for name, measure in (("F1", "f1_score"), ("precision", "precision_score"), ("recall", "recall_score")):
         if f"entity {name}" in scores:
@@ -100,6 +101,6 @@ def test_types_apart():
 
 
 def test_no_entity_anywhere_has_no_f1():
-    scores = tagged([["O", "O"]], [["O", "O"]], entities_too=True, resamples=5)
+    scores = tagged([["O", "O"]], [["O", "O"]], entities_too=True, bootstrap=Bootstrap(5))
     assert list(scores) == ["word accuracy"]
     assert np.isfinite(scores["word accuracy"].value)

@@ -18,6 +18,7 @@ from textmill.base.console import Reporter
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.metrics import answers, baselines
+from textmill.metrics.score import Bootstrap
 from textmill.objectives.evaluation import EvaluationInput
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation import evaluate
@@ -219,7 +220,9 @@ def test_the_unigram_model_of_targets(evaluated, name):
 def test_the_unigram_of_bits_per_byte_is_that_of_the_corpus(evaluated):
     _, data, _, report, _, _ = evaluated("continue")
     test, whole = data.store("test"), data.store("train")
-    score = baselines.unigram(whole.ids, test.ids, test.offsets, test.bytes, test.vocabulary, resamples=40)
+    score = baselines.unigram(
+        whole.ids, test.ids, test.offsets, test.bytes, test.vocabulary, bootstrap=Bootstrap(40)
+    )
     assert report["table"][1]["value"] == pytest.approx(score.value)
 
 

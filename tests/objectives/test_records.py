@@ -135,8 +135,11 @@ def test_labels_are_those_of_the_training_part(stored, marked):
         spec, [("e", {"mood": "angry"}), ("f", {"mood": "sad"})], labels=store.labels, name="test"
     )
     assert other.labels == store.labels
-    assert report["set_aside"] == {"the mood is none of the training part": 1}
-    assert other.field("value", 0).tolist() == [1]
+    assert report["set_aside"] == {}
+    assert other.unseen == ("angry",)
+    assert [int(other.field("value", record)[0]) for record in range(2)] == [2, 1]
+    _, made = rows("classify", spec, other, marked)
+    assert made.batch.targets.tolist() == [IGNORE, 1]  # nothing can be learnt from a label that no model has
 
 
 def test_several_labels(stored, marked):

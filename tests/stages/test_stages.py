@@ -11,19 +11,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from helpers.published import shaken
 from textmill.base.console import Reporter
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop.huggingface import directory as huggingface
+from textmill.models.build import build
 from textmill.specs import recipe_file
+from textmill.specs.model import DecoderSpec
+from textmill.specs.recipe import GenerationSpec
 from textmill.stages import pipeline
 from textmill.stages.evaluation import evaluate
 from textmill.stages.preparation import prepare
 from textmill.stages.runs import check, history, session, train
 from textmill.stages.tracing import ancestry
+from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
-from textmill.training import checkpoint
+from textmill.tokenization.tokenizer import Tokenizer
+from textmill.training import checkpoint, preflight
 
 
 class Listener(Reporter):
@@ -92,20 +98,17 @@ def test_a_changed_recipe_shows_its_difference_and_may_fork(tiny, workspace):
     assert "--fork" in str(caught.value)
     forked = train.train(other, workspace, fork="longer")
     steps = [row["step"] for row in forked.metrics() if "loss" in row]
-    assert steps[0] == 25, "it goes on from the old run's last checkpoint"
-    assert steps[-1] == 30
-    assert len(workspace.run("tiny").metrics()) == len(
-        {(r["step"], "loss" in r) for r in workspace.run("tiny").metrics()}
-    )
+    assert steps == list(range(1, 31)), "its steps are its own"
 
 
 def test_changed_sources_do_not_slip_into_a_run(tiny, workspace, texts):
-    """A run goes on with the text it was begun with, or says that it cannot; looking back never sees new text."""
+    """A run goes on with the text it was begun with; `run`, which looks at the sources, says that they are others."""
     train.train(tiny, workspace)
     before = ancestry.batch_documents(workspace, "tiny", 3)
     (texts / "000.txt").write_text("something else")
+    train.train(tiny, workspace)
     with pytest.raises(RecipeError, match="was begun with other text"):
-        train.train(tiny, workspace)
+        pipeline.run(tiny, workspace)
     assert ancestry.batch_documents(workspace, "tiny", 3) == before
 
 
@@ -198,7 +201,7 @@ def test_a_loss_that_is_not_finite_names_its_documents(tiny, workspace, monkeypa
         train.train(tiny, workspace)
     documents = [document for document, _ in loader.documents(10)]
     assert documents[0] in str(caught.value)
-    assert "--step 10" in str(caught.value)
+    assert "--step 11" in str(caught.value), "steps are counted from 1"
     event = next(event for event in workspace.run("tiny").events() if event["event"] == "not finite")
     assert event["documents"] == documents
     assert checkpoint.listed(workspace.run("tiny").checkpoints)[-1].name == "step-00000008", (
@@ -232,7 +235,7 @@ def test_the_documents_of_a_step(tiny, workspace):
     run = train.train(tiny, workspace)
     result = ancestry.batch_documents(workspace, run.name, 5)
     loader = prepare.prepare(tiny, workspace).loader()
-    assert [(row["document"], row["tokens"]) for row in result["documents"]] == loader.documents(5)
+    assert [(row["document"], row["tokens"]) for row in result["documents"]] == loader.documents(4)
     assert all(row["source"].endswith(".txt") for row in result["documents"])
     assert sum(row["tokens"] for row in result["documents"]) == 4 * 32
 
@@ -259,6 +262,74 @@ def test_evaluating_files(tiny, workspace, tmp_path):
         evaluate.evaluate(workspace, "tiny", files=[tmp_path / "nowhere.txt"])
 
 
+def _with_prefix(tokenizer, prefix: str) -> Tokenizer:
+    """The same tokenizer, of a model that wants one of its special tokens before every text."""
+    document = json.loads(tokenizer.data)
+    document["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": prefix, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {prefix: {"id": prefix, "ids": [tokenizer.special[prefix]], "tokens": [prefix]}},
+    }
+    return Tokenizer(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("prefix", [None, "<|user|>"])
+def test_a_file_is_scored_behind_what_its_tokenizer_puts_before_a_text(
+    workspace, tmp_path, tokenizer, prefix, end
+):
+    """By hand: in windows of 16 tokens each of which begins so, one every 8."""
+    text, spec = (
+        "the mill turns water into bread, and the mill stands",
+        DecoderSpec(d_model=16, layers=2, heads=2),
+    )
+    model = shaken(build(spec, tokenizer.vocabulary))
+    names = tokenizer if prefix is None else _with_prefix(tokenizer, prefix)
+    first = tokenizer.end if prefix is None else tokenizer.special[prefix]
+    huggingface.write_directory(tmp_path / "m", model, names, GenerationSpec(), {})
+    file = tmp_path / "new.txt"
+    file.write_text(text)
+    found = evaluate.evaluate(workspace, str(tmp_path / "m"), files=[file], context=16, end=end)
+    ids = [*tokenizer.encode(text).tolist(), tokenizer.end]
+    nats = []
+    for begin in range(0, max(1, len(ids) - 8), 8):
+        asked = ids[begin : begin + 16]
+        before = [first if prefix or not begin else ids[begin - 1], *asked[:-1]]
+        with torch.no_grad():
+            logits = model(Batch(torch.tensor([before]), torch.tensor([before])))[0]
+        losses = F.cross_entropy(logits, torch.tensor(asked), reduction="none")
+        nats += losses[8 if begin else 0 :].tolist()
+    nats = nats if end else nats[:-1]
+    assert len(ids) > 32
+    assert found["targets"] == len(nats) == len(ids) - (not end)
+    assert found["bytes"] == len(text)
+    assert found["scores"]["nats_per_token"] == pytest.approx(sum(nats) / len(nats), abs=1e-5)
+    signature = found["details"]["bits per byte"]["signature"]
+    assert f"starts with:{prefix or '<|endoftext|>'}|" in signature
+    assert f"end:{'scored' if end else 'not scored'}|" in signature
+
+
+def test_scoring_a_short_text_asks_nothing_of_a_long_context(workspace, tmp_path, tokenizer, monkeypatch):
+    spec = DecoderSpec(d_model=16, layers=1, heads=2, context=1 << 20, window=8)
+    huggingface.write_directory(
+        tmp_path / "m", build(spec, tokenizer.vocabulary), tokenizer, GenerationSpec(), {}
+    )
+    (tmp_path / "short.txt").write_text("the mill turns")
+    assert evaluate.evaluate(workspace, str(tmp_path / "m"), files=[tmp_path / "short.txt"])["documents"] == 1
+    (tmp_path / "long.txt").write_text("the mill turns " * 40_000)
+    monkeypatch.setattr("textmill.training.memory.free_bytes", lambda device: 10**9)
+    with pytest.raises(TextmillError, match="free") as caught:
+        evaluate.evaluate(workspace, str(tmp_path / "m"), files=[tmp_path / "long.txt"])
+    assert "--context " in caught.value.advice
+    assert "about" in workspace.reporter.notes[-1]
+
+
+def test_how_a_run_is_scored_belongs_to_its_recipe(tiny, workspace):
+    with pytest.raises(RecipeError, match="for files"):
+        evaluate.evaluate(workspace, "tiny", context=16)
+
+
 def test_check_counts_and_predicts(tiny, workspace, texts):
     copied = sorted(texts.glob("*.txt"))[0].read_text()
     for index in range(
@@ -273,6 +344,46 @@ def test_check_counts_and_predicts(tiny, workspace, texts):
     assert any("end-of-text token is trained" in text for text in texts_of)
     overlap = next(finding for finding in result["findings"] if "runs of 13" in finding["text"])
     assert overlap["level"] == "warning"
+
+
+def test_check_times_no_step_that_does_not_fit(tiny, workspace, monkeypatch):
+    monkeypatch.setattr("textmill.training.memory.free_bytes", lambda device: 1_000_000)
+    result = check.check(changed(tiny, micro_batch=tiny.training.batch), workspace)
+    assert result["memory_bytes"] > 1_000_000
+    assert result["seconds"] is result["seconds_per_step"] is None
+    assert any("no step was timed" in finding["text"] for finding in result["findings"])
+
+
+def test_check_times_a_large_update_by_few_of_its_micro_batches(tiny, workspace, monkeypatch):
+    rows = []
+    measured = preflight.measure
+    monkeypatch.setattr(
+        preflight,
+        "measure",
+        lambda model, loss, loader, *a, **k: (
+            rows.append(loader.size) or measured(model, loss, loader, *a, **k)
+        ),
+    )
+    result = check.check(changed(tiny, batch=1000, micro_batch=2), workspace)
+    assert rows == [4, 8]
+    assert result["tokens_per_second"] * result["seconds_per_step"] == pytest.approx(
+        1000 * tiny.sequence, rel=0.01
+    )
+
+
+def test_a_run_that_is_not_published_can_be_tried_and_says_so(tiny, workspace):
+    train.train(tiny, workspace)
+    model = LanguageModel(workspace, "tiny")
+    assert "is not published" in model.pretrained.warnings[0]
+    tried = model.generate("the mill", tokens=12, seed=3)
+    pipeline.run(tiny, workspace)
+    published = LanguageModel(workspace, "tiny")
+    assert published.pretrained.warnings == ()
+    assert [one.text for one in tried] == [
+        one.text for one in published.generate("the mill", tokens=12, seed=3)
+    ]
+    with pytest.raises(TextmillError, match="no such run"):
+        LanguageModel(workspace, "tinny")
 
 
 def test_history_and_comparison(tiny, workspace):

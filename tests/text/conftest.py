@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 
 import pytest
+
+from helpers.office import opendocument, rels, tnef, zipped
 
 CHINESE = "磨坊把文字磨成语言。"
 ENGLISH = "The mill grinds words."
@@ -14,31 +14,12 @@ W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 A = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
 R = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
 S = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-TYPES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 CORE = (
     '<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/core-properties"'
     ' xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:dcterms="http://purl.org/dc/terms/">'
     "<dc:title>On mills 磨</dc:title><dc:creator>Ada Miller</dc:creator><dc:language>en-GB</dc:language>"
     "<dcterms:created>2024-05-06T07:08:09Z</dcterms:created></cp:coreProperties>"
 )
-
-
-def zipped(parts: dict[str, str | bytes]) -> bytes:
-    """A zip file of these parts."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in parts.items():
-            archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
-    return out.getvalue()
-
-
-def rels(**targets: str) -> str:
-    """Relations: id=type:target."""
-    each = "".join(
-        f'<Relationship Id="{name}" Type="{TYPES}/{value.partition(":")[0]}" Target="{value.partition(":")[2]}"/>'
-        for name, value in targets.items()
-    )
-    return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{each}</Relationships>'
 
 
 def docx(body: str = "", **parts: str) -> bytes:
@@ -50,8 +31,8 @@ def docx(body: str = "", **parts: str) -> bytes:
         f"<w:p>{run.format(CHINESE)}</w:p>"
         "<w:p><w:r><w:rPr><w:vanish/></w:rPr><w:t>HIDDEN</w:t></w:r>"
         "<w:del><w:r><w:delText>DELETED</w:delText></w:r></w:del>" + run.format("seen") + "</w:p>"
-        "<w:p><w:pPr><w:numPr><w:ilvl/></w:numPr></w:pPr>" + run.format("item one") + "</w:p>"
-        "<w:p><w:pPr><w:numPr><w:ilvl/></w:numPr></w:pPr>" + run.format("item two") + "</w:p>"
+        "<w:p><w:pPr><w:numPr><w:numId w:val='1'/></w:numPr></w:pPr>" + run.format("item one") + "</w:p>"
+        "<w:p><w:pPr><w:numPr><w:numId w:val='1'/></w:numPr></w:pPr>" + run.format("item two") + "</w:p>"
         "<w:tbl><w:tr><w:tc><w:p>" + run.format("a") + "</w:p></w:tc><w:tc><w:p>" + run.format("b") + "</w:p>"
         "<w:p>"
         + run.format("c")
@@ -66,7 +47,10 @@ def docx(body: str = "", **parts: str) -> bytes:
             "_rels/.rels": rels(a="officeDocument:word/document.xml"),
             "docProps/core.xml": CORE,
             "word/document.xml": f"<w:document {W}><w:body>{body}</w:body></w:document>",
-            "word/_rels/document.xml.rels": rels(n="footnotes:footnotes.xml"),
+            "word/_rels/document.xml.rels": rels(n="footnotes:footnotes.xml", l="numbering:numbering.xml"),
+            "word/numbering.xml": f"<w:numbering {W}><w:abstractNum w:abstractNumId='0'><w:lvl w:ilvl='0'>"
+            "<w:numFmt w:val='bullet'/><w:lvlText w:val='\uf0b7'/></w:lvl></w:abstractNum>"
+            "<w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num></w:numbering>",
             "word/footnotes.xml": f"<w:footnotes {W}><w:footnote><w:p>{run.format('A footnote.')}</w:p>"
             "</w:footnote></w:footnotes>",
             **parts,
@@ -345,6 +329,18 @@ def samples() -> dict[str, bytes]:
         "a.vtt": VTT.encode(),
         "a.ass": ASS.encode(),
         "a.ipynb": json.dumps(NOTEBOOK).encode(),
+        "a.rtf": rb"{\rtf1\ansi{\fonttbl{\f0\fcharset134 x;}}"
+        + ENGLISH.encode()
+        + rb"{\v HIDDEN}\par \f0 "
+        + "".join(f"\\'{byte:02x}" for byte in CHINESE.encode("gb18030")).encode()
+        + b"}",
+        "a.odt": opendocument(f"<text:p>{ENGLISH}</text:p><text:p>{CHINESE}</text:p>"),
+        "a.ods": opendocument(
+            f"<table:table table:name='s'><table:table-row><table:table-cell><text:p>{ENGLISH}</text:p>"
+            f"<text:p>{CHINESE}</text:p></table:table-cell></table:table-row></table:table>",
+            kind="spreadsheet",
+        ),
+        "a.tnef": tnef("s", f"{ENGLISH} {CHINESE}", {"a.txt": b"attached"}),
     }
 
 

@@ -174,7 +174,7 @@ def test_not_a_number_stops_before_the_update(make_model, loader, where):
     steps = train(model, spoilt, loader, optimizer, steps=range(5, 9), rates=lambda step: 1.0)
     assert next(steps).step == 5
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    with pytest.raises(NonFiniteError, match="step 6") as caught:
+    with pytest.raises(NonFiniteError, match="step 7") as caught:
         next(steps)
     assert caught.value.step == 6
     for name, weight in model.named_parameters():

@@ -54,10 +54,18 @@ def test_the_largest_cut_that_fits_is_taken():
 
 def test_what_the_recipe_gives_is_kept():
     given = dataclasses.replace(TRAINING, micro_batch=5, loss_chunk=7)
-    fit = memory.fit(SPEC, given, 1000, 32, CPU, free=1)
+    fit = memory.fit(SPEC, given, 1000, 32, CPU, free=100_000)
     assert (fit.micro_batch, fit.loss_chunk) == (5, 7)
     shared = memory.fit(SPEC, dataclasses.replace(TRAINING, micro_batch=100), 1000, 32, CPU, ranks=2)
     assert shared.micro_batch == 12
+
+
+def test_a_batch_whose_ids_do_not_fit_is_refused_before_it_is_made():
+    for micro in (None, 2):
+        huge = dataclasses.replace(TRAINING, batch=100_000_000, micro_batch=micro)
+        with pytest.raises(TextmillError, match=r"ids alone .* 128.0 GB") as caught:
+            memory.fit(SPEC, huge, 1000, 32, CPU, free=8 << 30)
+        assert caught.value.where == "training.batch"
 
 
 def test_large_logits_are_cut():

@@ -68,6 +68,14 @@ def test_a_sweep_that_leaves_the_numbers_ends(make_model, loader):
 
 @pytest.mark.figures
 @pytest.mark.slow
+def test_an_update_of_many_rows_is_foretold_from_two_of_few():
+    """By hand: 2 s whatever the rows, and half a second a row."""
+    short, long = (preflight.Timing(2 + rows / 2, 100 * rows / (2 + rows / 2), 3, 0.0, 1) for rows in (2, 4))
+    timing = preflight.extrapolated(short, long, (2, 4), batch=1000, steps=10)
+    assert (timing.seconds_per_step, timing.seconds) == pytest.approx((502, 5020))
+    assert timing.tokens_per_second == pytest.approx(100 * 1000 / 502)
+
+
 def test_time_is_foretold_within_a_quarter(make_loader):
     device.prepare(COMPUTE, TrainingSpec())
     spec = DecoderSpec(d_model=192, layers=4, heads=3, d_ff=512, context=128)

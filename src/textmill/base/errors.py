@@ -30,6 +30,10 @@ class DamagedError(TextmillError):
     """A file that is not what it was when it was written: a wrong hash, a missing part, a lying header."""
 
 
+class ChangedError(TextmillError):
+    """An input that became another while it was read."""
+
+
 class BusyError(TextmillError):
     """Somebody else is writing here."""
 

@@ -28,7 +28,7 @@ def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., Non
         }
 
         def command(**values: object) -> None:
-            changes = {name: values.pop(name) for name in fields}
+            changes = {name: _given(fields[name], values.pop(name)) for name in fields}
             verb(**values, changes={name: value for name, value in changes.items() if value is not None})
 
         made = [_parameter(name, field) for name, field in fields.items()]
@@ -48,12 +48,29 @@ def _parameter(name: str, field: Field) -> inspect.Parameter:
     )
 
 
+def _given(field: Field, value: Any) -> Any:
+    """A value as a spec takes it: of a list of lists, each is written with commas."""
+    if value is None or not _nested(field.type):
+        return value
+    try:
+        return [[int(number) for number in text.split(",")] for text in value]
+    except ValueError as error:
+        message = "give ids with commas between them, such as 17,4,9"
+        raise typer.BadParameter(message, param_hint=f"--{field.name.replace('_', '-')}") from error
+
+
+def _nested(kind: Any) -> bool:
+    return get_origin(kind) is tuple and get_origin(get_args(kind)[0]) is tuple
+
+
 def _plain(kind: Any) -> tuple[Any, str | None]:
     """What the command line reads for a field of this type, and the choices there are, `a|b`."""
     if get_origin(kind) in (Union, types.UnionType):
         (kind,) = (choice for choice in get_args(kind) if choice is not type(None))
     if get_origin(kind) is Literal:
         return str, "|".join(map(str, get_args(kind)))
+    if _nested(kind):
+        return list[str], "ID,ID,…"
     if get_origin(kind) is tuple:
         return types.GenericAlias(list, get_args(kind)[:1]), None
     return kind, None

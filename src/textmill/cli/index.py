@@ -128,14 +128,47 @@ def trace(
 def forget(
     workspace: Workspace,
     documents: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Ids or beginnings of ids, places, files or folders of documents.", show_default=False
         ),
-    ],
+    ] = None,
+    near: Annotated[bool, typer.Option("--near", help="Also what says nearly the same.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be forgotten, and stop.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    undo: Annotated[
+        bool,
+        typer.Option(
+            "--undo", help="Take the last request off the list, until something was trained without it."
+        ),
+    ] = False,
 ) -> Outcome:
-    """Leave documents out of every corpus from now on, and list what was made from them. Deletes nothing."""
+    """Leave documents out of every corpus from now on, and list what was made from them. Deletes nothing.
+
+    A document stays forgotten when its file is changed, and when the same words stand elsewhere.
+    """
     from textmill.cli.show import account
     from textmill.stages.tracing import forget as stage
 
-    return stage.forget(workspace, documents), account.forgotten
+    if undo:
+        if documents:
+            raise RecipeError("takes no documents: it undoes the last request", where="--undo")
+        return stage.undo(workspace), account.undone
+    if not documents:
+        raise RecipeError(
+            "there is nothing to forget", where="DOCUMENT", advice="name a file or an id, or --undo"
+        )
+    chosen = stage.choose(workspace, documents, near=near)
+    if not (yes or dry_run):
+        if not sys.stdin.isatty():
+            raise RecipeError(
+                "asks before it writes, and there is nobody to ask",
+                where="forget",
+                advice="--dry-run shows what would be forgotten, --yes does it",
+            )
+        for line in account.question(stage.account(workspace, chosen, write=False)):
+            typer.echo(line, err=True)
+        dry_run = not typer.confirm("Leave them out of every corpus from now on?", err=True)
+    return stage.account(workspace, chosen, write=not dry_run), account.forgotten

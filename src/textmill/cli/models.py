@@ -11,11 +11,12 @@ import typer
 from textmill.base import machine
 from textmill.base.console import print_json
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Outcome, Target, Work, errors, open_workspace, verb
+from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, errors, open_workspace, verb
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
     from textmill.stages.use.generate import Stream
+    from textmill.stages.use.model import LanguageModel
     from textmill.stages.workspace.workspace import Workspace
 
 Weights = Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")]
@@ -29,12 +30,28 @@ def evaluate(
         list[Path] | None,
         typer.Option(help="Score these files instead of the recipe's test part.", show_default=False),
     ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="With --file: longest window, in tokens; left out: the model's context.",
+            show_default=False,
+        ),
+    ] = None,
+    end: Annotated[
+        bool | None,
+        typer.Option(
+            "--end/--no-end",
+            help="With --file: whether the end of a text counts; it does.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> Outcome:
     """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
     from textmill.cli.show import stages
     from textmill.stages.evaluation import evaluate as stage
 
-    return stage.evaluate(workspace, target, files=file or []), stages.scores
+    return stage.evaluate(workspace, target, files=file or [], context=context, end=end), stages.scores
 
 
 @options()
@@ -55,25 +72,50 @@ def generate(
 
     A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
     """
-    from textmill.stages.use.model import LanguageModel
-
-    machine.keep_memory()
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     with errors(json):
-        model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        workspace = open_workspace(work, quiet=True)
+        check_named(workspace, target)
+        from textmill.stages.use.model import LanguageModel
+
+        machine.keep_memory()
+        model = LanguageModel(workspace, target, weights=weights)
+        warn_of(model)
         stream = model.stream(prompts, samples=samples, truncate=True, **changes)
         if json:
-            answers = {"answers": [answer.plain() for answer in stream.answers()]}
+            answers = {
+                "answers": [answer.plain() for answer in stream.answers()],
+                "warnings": _cuts(model, stream),
+            }
             print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
         else:
             # a source is no part of the answer
             _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
-    for answer in stream.answers():
-        if answer.cut:
-            print(
-                f"warning: the model reads {model.spec.context} tokens: {answer.cut} of the prompt were left out",
-                file=sys.stderr,
-            )
+    for text in _cuts(model, stream):
+        print(f"warning: {text}", file=sys.stderr)
+
+
+def _cuts(model: LanguageModel, stream: Stream) -> list[str]:
+    """What to say of each prompt that was longer than the model reads."""
+    where = "end" if model.pretrained.reads_source else "beginning"
+    return [
+        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {answer.cut:,} tokens"
+        + (f" ({_shortened(answer.prompt)})" if len(stream.prompts) > 1 else "")
+        for answer in stream.answers()
+        if answer.cut and answer.sample == 0
+    ]
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def warn_of(model: LanguageModel) -> None:
+    """Say what a person should know of how a model was read, and of its own settings that are not followed here."""
+    read = model.pretrained
+    asked = f"its generation_config.json asks for {', '.join(read.unfollowed)}, which is not followed here"
+    for text in (*read.warnings, *([asked] if read.unfollowed else [])):
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def _print(stream: Stream, begun: list[str]) -> None:

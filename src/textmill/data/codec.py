@@ -1,12 +1,12 @@
 """From texts to rows of ids: the one way for training, evaluation, use and proofs alike.
 
     lead text tail              what an encoder, a model with a head, or the encoder of a pair reads
-    lead a separator b tail     two texts in one row: segments 0 and 1
+    lead a between b tail       two texts in one row: segments 0 and 1
     text end                    a target, which the decoder reads behind `start`
     prefix text                 a prompt, which a decoder goes on from
 
 `lead` and `tail` are what the tokenizer's own model expects around a text, or `start` before it and nothing after it;
-`prefix` is what it expects before one.
+`between` is what it expects between two texts, or the separator; `prefix` is what it expects before one.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ NAME.bin          the values of one field of all records, one after the other
 NAME.offsets.npy  (R + 1,) int64: record r has values[offsets[r] : offsets[r + 1]]
 bytes.npy         (R,) int64: UTF-8 bytes of what a record is to say (of its text, where that is a label)
 documents.bin     (R, 16) bytes: the content id of each record's document
+positions.npy     (R,) int64: which document of its split each record was made of, from 0: several may share an id
 manifest.json     kind, labels, counts, what was set aside and why, size and SHA-256 of each file; written last
 
 No special token is stored: whoever makes batches puts them around.
@@ -29,7 +30,8 @@ from textmill.text.batches import by_size
 from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
 
-FORMAT = 1
+FORMAT = 2
+_FILES = ("bytes.npy", "positions.npy", "documents.bin")
 _CHUNK = 1 << 22  # characters encoded at once
 
 
@@ -53,17 +55,18 @@ class Reader(Protocol):
     numbered: tuple[str, ...]
 
     def read(self, documents: list[Document]) -> Iterator[Record | str]: ...
-    def labels(self) -> tuple[tuple[str, ...] | None, np.ndarray | None]: ...
+    def labels(self) -> tuple[tuple[str, ...] | None, tuple[str, ...], np.ndarray | None]: ...
 
 
 def write_examples(directory: Path | str, documents: Iterable[Document], reader: Reader) -> dict[str, Any]:
     """Records of documents, in their order, as a store that appears whole or not at all; returns its manifest.
 
-    What cannot be used is set aside and counted by its reason, so that `read` = `records` + the sum of `set_aside`.
+    What cannot be used is set aside and counted by its reason, so that `read` = `records` + the sum of `set_aside`;
+    `set_aside_first` says where the first of each reason came from.
     """
     with atomic_directory(Path(directory)) as temporary:
         fields, counts = _write_records(temporary, documents, reader)
-        known, ranks = reader.labels()
+        known, unseen, ranks = reader.labels()
         if ranks is not None:
             for name in reader.numbered:
                 fields[name].renumber(ranks)
@@ -74,13 +77,14 @@ def write_examples(directory: Path | str, documents: Iterable[Document], reader:
             "tokenizer": reader.tokenizer.id,
             "vocabulary": reader.tokenizer.vocabulary,
             "labels": None if known is None else list(known),
+            "unseen": list(unseen),
             **counts,
             "fields": {
                 name: {"dtype": field.dtype.name, "values": field.count} for name, field in fields.items()
             },
             "files": {
                 name: {"bytes": (temporary / name).stat().st_size, "sha256": sha256_file(temporary / name)}
-                for name in [*files, "bytes.npy", "documents.bin"]
+                for name in [*files, *_FILES]
             },
         }
         write_json(temporary / "manifest.json", manifest)
@@ -92,28 +96,33 @@ def _write_records(
 ) -> tuple[dict[str, _Field], dict[str, Any]]:
     """The fields of all records, written, and what was counted."""
     set_aside: Counter[str] = Counter()
-    read, lengths, names = 0, array("q"), bytearray()
+    first: dict[str, str] = {}
+    read, positions, lengths, names = 0, array("q"), array("q"), bytearray()
     with contextlib.ExitStack() as stack:
         fields = {
             name: stack.enter_context(_Field(directory, name, np.dtype(dtype)))
             for name, dtype in reader.fields.items()
         }
         for chunk in by_size(documents, _CHUNK):
-            read += len(chunk)
-            for document, made in zip(chunk, reader.read(chunk), strict=True):
+            for position, (document, made) in enumerate(zip(chunk, reader.read(chunk), strict=True), read):
                 if not isinstance(made, Record):
                     set_aside[made] += 1
+                    first.setdefault(made, document.source)
                     continue
                 for name, values in made.fields.items():
                     fields[name].append(values)
+                positions.append(position)
                 lengths.append(made.bytes)
                 names += bytes.fromhex(document.id)
+            read += len(chunk)
     np.save(directory / "bytes.npy", np.frombuffer(lengths, dtype=np.int64))
+    np.save(directory / "positions.npy", np.frombuffer(positions, dtype=np.int64))
     (directory / "documents.bin").write_bytes(names)
     counts = {
         "read": read,
         "records": len(lengths),
         "set_aside": dict(set_aside.most_common()),
+        "set_aside_first": first,
         "bytes": sum(lengths),
     }
     return fields, counts
@@ -169,7 +178,9 @@ class ExampleStore:
     fields       name -> (values, offsets (R + 1,)); `field(name, r)` gives those of one record
     bytes        (R,) int64
     document_ids (R, 16) uint8; `document_id(r)` gives 32 hex digits
-    labels       names in the order of their numbers; None where records hold numbers, spans or targets
+    positions    (R,) int64, rising: the document of the split each record was made of
+    labels       of the training split, in the order of their numbers; None where records hold numbers, spans or targets
+    unseen       labels of this split that the training split lacks; their numbers come after those
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -189,6 +200,7 @@ class ExampleStore:
             self.tokenizer: str = manifest["tokenizer"]
             self.vocabulary: int = manifest["vocabulary"]
             self.labels = None if manifest["labels"] is None else tuple(manifest["labels"])
+            self.unseen: tuple[str, ...] = tuple(manifest["unseen"])
             self._records: int = manifest["records"]
             self.manifest: dict[str, Any] = manifest
             self.fields = {
@@ -198,6 +210,7 @@ class ExampleStore:
         except (KeyError, TypeError, AttributeError) as error:
             raise DamagedError(f"is not the manifest of an example store ({error!r})", where=where) from error
         self.bytes = arrays.loaded(self.directory / "bytes.npy", self._records)
+        self.positions = arrays.loaded(self.directory / "positions.npy", self._records)
         self.document_ids = arrays.mapped(self.directory / "documents.bin", "u1", (self._records, 16))
 
     def _field(self, name: str, dtype: str, values: int) -> tuple[np.ndarray, np.ndarray]:

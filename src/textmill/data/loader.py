@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -168,21 +168,45 @@ class Scored:
 
 
 def evaluation_batches(
-    store: TokenStore, sequence: int, batch: int, *, overlap: int = 0, tokens: int | None = None
+    store: TokenStore,
+    sequence: int,
+    batch: int,
+    *,
+    overlap: int = 0,
+    tokens: int | None = None,
+    end: bool = True,
 ) -> Iterator[Scored]:
     """Every token of the store, or of a sample of about `tokens` of them, as a target exactly once, in fixed order.
 
     Documents are kept apart (attention stays inside each), so a document's score does not depend on its
-    neighbours and documents can be resampled for an interval. overlap: tokens of context that later pieces of
-    a long document start with; more is closer to what a model with the whole document would score, and dearer.
-    The sample is whole documents in an order of its own, the last one cut: it is the same on every call.
+    neighbours and documents can be resampled for an interval. A document begins with what its tokenizer puts before a
+    text (`store.opening`); one longer than `sequence` is read in windows, each of which begins so too, unless that is
+    end-of-text. Rows are no longer than the longest document, and as many more are read at once. overlap: tokens of
+    context that later windows of a long document start with; more is closer to what a model with the whole document
+    would score, and dearer. The sample is whole documents in an order of its own, the last one cut: it is the same on
+    every call. end: whether the end-of-text tokens are targets.
     Raises TextmillError when the store is empty.
     """
-    packing = BestFitPacking(store, sequence, overlap, None if tokens is None else _some(store, tokens))
+    spans = None if tokens is None else _some(store, tokens)
+    longest = int((np.diff(store.offsets) if spans is None else spans[1]).max(initial=1))
+    lead, fresh = len(store.opening) - 1, store.opening != (store.end,)
+    width = max(min(sequence, longest + lead), lead + 1)
+    # A window that begins anew asks for no token that what it begins with does not lead to.
+    overlap = min(max(overlap, int(fresh)), width - lead - 1)
+    packing = BestFitPacking(store, width, overlap, spans, lead, fresh)
+    batch = max(1, batch * sequence // width)
+    last = store.offsets[1:] - 1
     for start in range(0, len(packing), batch):
         rows = packing.rows(np.arange(start, min(start + batch, len(packing))))
-        documents = np.where(rows.scored, store.documents_at(rows.places), -1)
-        yield Scored(rows.batch(store), torch.from_numpy(documents))
+        rows = rows.trimmed()
+        owners = store.documents_at(rows.places)
+        if (
+            packing.apart
+        ):  # then causal order alone keeps documents apart, which is a quicker mask, and takes no memory
+            rows = replace(rows, documents=None)
+        if not end:
+            rows = replace(rows, scored=rows.scored & (rows.places != last[owners]))
+        yield Scored(rows.batch(store), torch.from_numpy(np.where(rows.scored, owners, -1)))
 
 
 def _some(store: TokenStore, tokens: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,9 +1,9 @@
 """Packing: how the documents of a token store become rows of a fixed length.
 
-Both ways follow one rule. The token before a document's first is end-of-text, because that is what stands
-before it in the store; so the first token of a document is learnt as a continuation of end-of-text, which is
-also how generation from an empty prompt begins, and end-of-text is learnt as the end of every document. Every
-token of the store is a target exactly once an epoch.
+Both ways follow one rule. The token before a document's first is what its tokenizer puts before a text, or else
+end-of-text, which is what stands before it in the store; so the first token of a document is learnt as it is asked
+for in use, and end-of-text is learnt as the end of every document. Every token of the store is a target exactly
+once an epoch.
 
 A row is described by the place in the store of each of its targets; the input there is the token one before.
 
@@ -18,7 +18,7 @@ Say a store holds "a b ." and "c d e ." (. is end-of-text, at places 2 and 6), a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,11 +38,19 @@ class Rows:
     places     (B, T) int64: place in the store of each target, NOWHERE for padding, LEAD for what is put before
     scored     (B, T) bool: whether the target bears loss (padding and repeated context do not)
     documents  (B, T) int64: which part of the row attention stays in, or None
+    fresh      whether every such part begins as a text does, wherever in a document it stands
     """
 
     places: np.ndarray
     scored: np.ndarray
     documents: np.ndarray | None
+    fresh: bool = False
+
+    def trimmed(self) -> Rows:
+        """The same without the columns that are padding in every row, which are the last ones."""
+        used = slice(0, int((self.places != NOWHERE).any(0).sum()))
+        documents = None if self.documents is None else self.documents[:, used]
+        return replace(self, places=self.places[:, used], scored=self.scored[:, used], documents=documents)
 
     def batch(self, store: TokenStore) -> Batch:
         """Read the tokens."""
@@ -50,6 +58,8 @@ class Rows:
         targets = store.ids[np.maximum(self.places, 0)].astype(np.int64)
         inputs = store.ids[np.maximum(self.places - 1, 0)].astype(np.int64)
         inputs[self.places == 0] = store.end  # before the first document stands an end of text, too
+        if store.opening != (store.end,):
+            self._open(inputs, store)
         inputs[~real] = store.pad
         targets[~self.scored] = IGNORE
         whole = self.documents is None and bool(real.all())
@@ -59,6 +69,27 @@ class Rows:
             mask=None if whole else torch.from_numpy(real),
             documents=None if self.documents is None else torch.from_numpy(self.documents),
         )
+
+    def _open(self, inputs: np.ndarray, store: TokenStore) -> None:
+        """Put what the tokenizer wants before a text where one begins, as far as there is room: the last of its ids
+        in place of the end of the text before, the others in places left for them."""
+        first = store.begins_at(self.places)
+        if self.fresh:
+            parts = np.zeros_like(self.places) if self.documents is None else self.documents
+            text = self.places >= 0
+            first |= text & ~np.hstack([np.zeros((len(text), 1), dtype=bool), self._goes_on(parts, text)])
+        rows, columns = first.nonzero()
+        inputs[rows, columns] = store.opening[-1]
+        for back, token in enumerate(store.opening[-2::-1], 1):
+            there = columns >= back
+            before = rows[there], columns[there] - back
+            left = self.places[before] == LEAD
+            inputs[before[0][left], before[1][left]] = token
+
+    @staticmethod
+    def _goes_on(parts: np.ndarray, text: np.ndarray) -> np.ndarray:
+        """(B, T - 1) bool: whether a position goes on with the text of the one before it."""
+        return (parts[:, 1:] == parts[:, :-1]) & text[:, :-1]
 
 
 class RunningPacking:
@@ -114,9 +145,11 @@ class BestFitPacking:
         overlap: int = 0,
         spans: tuple[np.ndarray, np.ndarray] | None = None,
         lead: int = 0,
+        fresh: bool = False,
     ) -> None:
         """spans: (K,) starts and (K,) lengths of the stretches of the store to pack; left out: every document.
-        lead: positions before each piece, left for the tokens a view puts there.
+        lead: positions before each piece, left for the tokens a view puts there, or for the first of several that
+        stand before a text. fresh: later pieces, too, begin as a text does.
 
         Raises TextmillError when there is nothing to pack, ValueError unless 0 <= lead < sequence and
         0 <= overlap < sequence - lead.
@@ -124,7 +157,7 @@ class BestFitPacking:
         _inside(lead, sequence, "lead")
         _inside(overlap, sequence - lead, "overlap")
         _not_empty(store)
-        self.store, self.sequence, self.lead = store, sequence, lead
+        self.store, self.sequence, self.lead, self.fresh = store, sequence, lead, fresh
         starts, lengths = spans or (store.offsets[:-1], np.diff(store.offsets))
         begins, sizes, context = _cut(np.asarray(starts), np.asarray(lengths), sequence - lead, overlap)
         order, self._rows = _best_fit(sizes + lead, sequence)
@@ -134,6 +167,11 @@ class BestFitPacking:
     def __len__(self) -> int:
         """Number of rows in an epoch."""
         return len(self._rows) - 1
+
+    @property
+    def apart(self) -> bool:
+        """Whether every row holds one piece alone."""
+        return len(self._sizes) == len(self)
 
     @property
     def filled(self) -> float:
@@ -160,7 +198,7 @@ class BestFitPacking:
                 documents[row, position:after] = number
                 position = after
             documents[row, position:] = last - first  # padding keeps to itself
-        return Rows(positions, scored, documents)
+        return Rows(positions, scored, documents, self.fresh)
 
     def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""

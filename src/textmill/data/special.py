@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,7 +23,7 @@ class SpecialTokens:
     """What a view puts around and in place of a text's tokens. None: the tokenizer has no such token.
 
     lead and tail stand around whatever an encoder, or a model with a head, reads: what the tokenizer's own model
-    expects there, or `start` before it and nothing after it.
+    expects there, or `start` before it and nothing after it. between: what stands between two texts in one row.
     """
 
     start: int  # what a target begins with on the decoder's side
@@ -31,6 +31,7 @@ class SpecialTokens:
     pad: int
     mask: int | None
     separator: int | None
+    between: tuple[int, ...]
     sentinels: tuple[int, ...]
     lead: tuple[int, ...]
     tail: tuple[int, ...]
@@ -50,6 +51,7 @@ class SpecialTokens:
             pad=tokenizer.pad,
             mask=tokenizer.mask,
             separator=tokenizer.separator,
+            between=tokenizer.between,
             sentinels=tokenizer.sentinels,
             lead=lead,
             tail=tail,
@@ -79,12 +81,16 @@ class SpecialTokens:
         return np.concatenate([self.lead, ids, self.tail]).astype(np.int64)
 
     def around_both(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """lead first separator second tail: (T,) int64. Raises RecipeError when there is no separator."""
-        return np.concatenate([self.lead, first, [self.need_separator()], second, self.tail]).astype(np.int64)
+        """lead first between second tail: (T,) int64. Raises RecipeError when nothing stands between two texts."""
+        return np.concatenate([self.lead, first, self.need_between(), second, self.tail]).astype(np.int64)
 
     def need_mask(self) -> int:
         """The mask. Raises RecipeError when the tokenizer has none."""
         return _need(self.mask, "mask")
+
+    def need_between(self) -> tuple[int, ...]:
+        """The ids between two texts. Raises RecipeError when the tokenizer has none."""
+        return self.between or (self.need_separator(),)
 
     def need_separator(self) -> int:
         """The separator. Raises RecipeError when the tokenizer has none."""
@@ -95,6 +101,18 @@ def frame(tokenizer: AnyTokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What stands before and after whatever an encoder, or a model with a head, reads, in training as in use."""
     prefix, suffix = tokenizer.prefix, tokenizer.suffix
     return (prefix if prefix or suffix else (tokenizer.start,)), suffix
+
+
+def opening(tokenizer: AnyTokenizer) -> tuple[int, ...]:
+    """What stands before a text that a model goes on with, in scoring as in use: what the tokenizer puts there (a
+    beginning-of-text token), or the end of the text before; never nothing."""
+    return tokenizer.prefix or (tokenizer.end,)
+
+
+def spelt(tokenizer: AnyTokenizer, ids: Iterable[int]) -> str:
+    """Special ids by their names, for a person; ids that have none as numbers."""
+    names = {number: name for name, number in tokenizer.special.items()}
+    return "".join(names.get(number, f"[{number}]") for number in ids)
 
 
 def begins_word(data: bytes) -> bool:

@@ -4,7 +4,8 @@ tokens.bin     ids of all documents, one after the other, uint16 or uint32; each
 offsets.npy    (D + 1,) int64: document d is ids[offsets[d] : offsets[d + 1]]
 bytes.npy      (D,) int64: UTF-8 bytes of each document's text
 documents.bin  (D, 16) bytes: the content id of each document
-manifest.json  vocabulary, tokenizer, counts, size and SHA-256 of each file; written last
+manifest.json  vocabulary, tokenizer, what stands before a document, counts, how many documents decoding gives back
+               otherwise (`changed`), size and SHA-256 of each file; written last
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import numpy as np
 from textmill.base.errors import DamagedError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
 from textmill.data import arrays
+from textmill.data.special import opening
 from textmill.text.batches import by_size
 from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import without_surrogates
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("tokens.bin", "offsets.npy", "bytes.npy", "documents.bin")
 _CHUNK = 1 << 23  # characters encoded at once: bounds memory, keeps all threads busy
 
@@ -48,7 +50,7 @@ def write_tokens(
     dtype = np.dtype("<u2" if tokenizer.vocabulary <= 1 << 16 else "<u4")
     end = np.array([tokenizer.end], dtype=dtype).tobytes()
     offsets, lengths, names = array("q", [0]), array("q"), bytearray()
-    digest = hashlib.sha256()
+    digest, changed = hashlib.sha256(), 0
     with atomic_directory(Path(directory)) as temporary:
         with open(temporary / "tokens.bin", "wb") as handle:
             for chunk in by_size(documents, _CHUNK):
@@ -60,6 +62,7 @@ def write_tokens(
                     offsets.append(offsets[-1] + len(ids) + 1)
                     lengths.append(_bytes(document.text))
                     names += bytes.fromhex(document.id)
+                    changed += not tokenizer.lossless and tokenizer.decode(ids) != document.text
         np.save(temporary / "offsets.npy", np.frombuffer(offsets, dtype=np.int64))
         np.save(temporary / "bytes.npy", np.frombuffer(lengths, dtype=np.int64))
         (temporary / "documents.bin").write_bytes(names)
@@ -71,11 +74,13 @@ def write_tokens(
             "vocabulary": tokenizer.vocabulary,
             "tokenizer": tokenizer.id,
             "end": tokenizer.end,
+            "opening": list(opening(tokenizer)),
             "pad": tokenizer.pad,
             "dtype": dtype.name,
             "documents": len(lengths),
             "tokens": offsets[-1],
             "bytes": sum(lengths),
+            "changed": changed,
             "files": {
                 name: {"bytes": (temporary / name).stat().st_size, "sha256": hashes[name]} for name in FILES
             },
@@ -112,6 +117,10 @@ class Texts:
         """Content id of one document, 32 hex digits."""
         return self.document_ids[index].tobytes().hex()
 
+    def begins_at(self, positions: np.ndarray) -> np.ndarray:
+        """Whether a document begins at each position of `ids`, in the shape of `positions`; at negative ones, none."""
+        return (positions >= 0) & (self.offsets[self.documents_at(np.maximum(positions, 0))] == positions)
+
     def documents_at(self, positions: np.ndarray) -> np.ndarray:
         """The index of the document each position of `ids` belongs to, in the shape of `positions`."""
         return np.searchsorted(self.offsets, positions, side="right") - 1
@@ -124,6 +133,8 @@ class TokenStore(Texts):
     offsets       (D + 1,) int64
     bytes         (D,) int64, UTF-8 bytes of each document's text
     document_ids  (D, 16) uint8; `document_id(d)` gives 32 hex digits
+    changed       documents that decoding gives back otherwise than they were: the tokenizer lost some of them
+    opening       ids that a model reads before a document: what the tokenizer puts there, or end-of-text
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -135,7 +146,10 @@ class TokenStore(Texts):
             self.vocabulary: int = manifest["vocabulary"]
             self.tokenizer: str = manifest["tokenizer"]
             self.end: int = manifest["end"]
+            # A store of before this was said is read as models were trained on it.
+            self.opening: tuple[int, ...] = tuple(manifest["opening"])
             self.pad: int = manifest["pad"]
+            self.changed: int = manifest["changed"]
             dtype, tokens, documents = np.dtype(manifest["dtype"]), manifest["tokens"], manifest["documents"]
         except (KeyError, TypeError) as error:
             raise DamagedError(

@@ -25,8 +25,16 @@ from torch import Tensor
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
-from textmill.decoding.sampling import History, Strategy, changed, constraints, highest, normalizer
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted, longest_source
+from textmill.decoding.sampling import (
+    History,
+    Strategy,
+    changed,
+    constraints,
+    highest,
+    normalizer,
+    read_by,
+)
 from textmill.models.model import Generator
 from textmill.nn import mode
 from textmill.nn.shared import evaluating
@@ -64,7 +72,13 @@ def search(
             f"{spec.beams} beams cannot give {wanted} answers", where="beams", advice=f"use {wanted} beams"
         )
     last = ending(ends)
-    kept = fitted(prompts, tokens=spec.tokens, context=context or model.spec.context, ends=last)
+    kept = fitted(
+        prompts,
+        tokens=spec.tokens,
+        context=context or model.spec.context,
+        ends=last,
+        sources=context or longest_source(model.spec),
+    )
     order = sorted(range(len(kept)), key=lambda row: (len(kept[row].source or ()), len(kept[row].ids)))
     answers: list[list[Hypothesis]] = [[]] * len(kept)
     model = evaluating(model)
@@ -169,7 +183,7 @@ class _Search:
         ids = nothing.new_empty(len(prompts), 1, 0, dtype=torch.int64)
         running = _Running(nothing, nothing, ids, self._attended(maps, nothing))
         finished = _Finished.none(len(prompts), spec.beams, room, logits.device)
-        history = History.of([prompt.ids for prompt in prompts], logits.device) if self.chain else None
+        history = read_by(prompts, logits.device) if self.chain else None
         length = 0
         while True:
             length += 1

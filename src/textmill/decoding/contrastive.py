@@ -21,8 +21,8 @@ import torch.nn.functional as F
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
-from textmill.decoding.sampling import History, changed, constraints
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted, longest_source
+from textmill.decoding.sampling import changed, constraints, read_by
 from textmill.models.model import Generator, TokenScorer
 from textmill.nn.shared import evaluating
 from textmill.specs.recipe import GenerationSpec
@@ -57,7 +57,8 @@ def search(
     last = ending(ends)
     # Candidates are read before they are chosen, so the last token takes a place of the context too.
     whole = (context or model.spec.context) - 1
-    kept = fitted(prompts, tokens=spec.tokens, context=whole, ends=last)
+    sources = context or longest_source(model.spec)
+    kept = fitted(prompts, tokens=spec.tokens, context=whole, ends=last, sources=sources)
     model = evaluating(model)
     answers: list[list[Hypothesis]] = []
     for start in range(0, len(kept), rows):
@@ -100,7 +101,7 @@ def _together(
 
     rows = [_Row(prompt, []) for prompt in prompts]
     live, chain = list(rows), constraints(spec, ends)
-    history = History.of([prompt.ids for prompt in prompts], logits.device)
+    history = read_by(prompts, logits.device)
     while True:
         # 2. The candidates are the k likeliest tokens, (B, k).
         logprobs = logits.float().log_softmax(-1)

@@ -20,13 +20,13 @@ import torch
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.decoding.hypothesis import Finish
-from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted
+from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted, longest_source
 from textmill.decoding.sampling import (
-    History,
     changed,
     constraints,
     draw,
     normalizer,
+    read_by,
     seeded,
     strategies,
 )
@@ -115,7 +115,13 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
         )
     last = ending(ends)
     chain, remembers = strategies(spec, last), bool(constraints(spec, last))
-    kept = fitted(prompts, tokens=spec.tokens, context=context or model.spec.context, ends=last)
+    kept = fitted(
+        prompts,
+        tokens=spec.tokens,
+        context=context or model.spec.context,
+        ends=last,
+        sources=context or longest_source(model.spec),
+    )
     model = evaluating(model)
     jobs = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
     for start in range(0, len(jobs), rows):
@@ -138,7 +144,7 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
             order = list(read)
             copies = torch.tensor([order.index(row) for row, _ in together], device=logits.device)
             logits, state = logits[copies], state.reorder(copies)
-        history = History.of([row.text for row in live], logits.device) if remembers else None
+        history = read_by([kept[row.row] for row in live], logits.device) if remembers else None
 
         while True:
             # 3. Where reading ahead may have turned a greedy choice round, the text is read again.

@@ -4,10 +4,11 @@ A strategy is a tiny frozen dataclass, called with logits (B, V) and the rows' h
 logits (B, V); a dropped token gets -inf. `strategies` puts them in the order transformers uses, so one
 set of settings means the same in both:
 
-    repetition  ->  presence and frequency  ->  bans  ->  first  ->  temperature  ->  top-k  ->  top-p  ->  min-p
-    ->  typical
+    repetition  ->  presence and frequency  ->  bans  ->  first and last  ->  decay  ->  temperature  ->  top-k
+    ->  top-p  ->  min-p  ->  typical  ->  epsilon  ->  eta
 
-(Bans are of ids that never come, of ends that come too early and of repeated n-grams; `first` is forced.
+(Bans are of ids and runs that never come, of ends that come too early and of repeated n-grams; `first` and `last` are
+forced, and what may not begin an answer comes after them.
 transformers has no presence and frequency penalties; theirs is the place vLLM gives them.) A strategy that would
 change nothing is left out. All of them are functions of a row alone, and ties at a threshold are kept together, so
 a row's result does not depend on its neighbours or on the order of equal logits.
@@ -17,6 +18,7 @@ Shapes: B rows, V vocabulary.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -26,6 +28,8 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import RecipeError
+from textmill.data.codec import padded
+from textmill.decoding.prompt import Fitted
 from textmill.specs.recipe import GenerationSpec
 
 _ROWS = 16  # whose log probabilities are made at once
@@ -39,28 +43,44 @@ class History:
 
     text: Tensor  # (B, L) int64, -1 before the shorter ones
     written: int  # how many of the last columns were generated
+    source: Tensor  # (B, S) int64, -1 before the shorter ones: what was read before anything was written
 
     @classmethod
-    def of(cls, prompts: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> History:
-        """The history of rows that have read their prompts and written nothing."""
-        width = max(map(len, prompts), default=0)
-        text = torch.full((len(prompts), width), -1, dtype=torch.int64)
-        for row, prompt in enumerate(prompts):
-            text[row, width - len(prompt) :] = torch.as_tensor(list(prompt), dtype=torch.int64)
-        return cls(text.to(device), 0)
+    def of(
+        cls,
+        prompts: Sequence[Sequence[int]],
+        device: torch.device | str = "cpu",
+        sources: Sequence[Sequence[int] | None] | None = None,
+    ) -> History:
+        """The history of rows that have read their prompts and written nothing. sources: of a model that reads some;
+        for any other the prompts are what was read."""
+        text = _rows(prompts).to(device)
+        if sources is None or sources[0] is None:
+            return cls(text, 0, text)
+        return cls(text, 0, _rows([source or () for source in sources]).to(device))
 
     def add(self, tokens: Tensor) -> History:
         """The history once each row has generated a token (B,)."""
-        return History(torch.cat([self.text, tokens[:, None]], 1), self.written + 1)
+        return History(torch.cat([self.text, tokens[:, None]], 1), self.written + 1, self.source)
 
     def reorder(self, rows: Tensor) -> History:
         """The history of the given rows, in that order."""
-        return History(self.text[rows], self.written)
+        return History(self.text[rows], self.written, self.source[rows])
 
     @property
     def generated(self) -> Tensor:
         """(B, written): the tokens that were generated."""
         return self.text[:, self.text.shape[1] - self.written :]
+
+
+def read_by(prompts: Sequence[Fitted], device: torch.device | str) -> History:
+    """The history of rows that have read these prompts."""
+    return History.of([prompt.ids for prompt in prompts], device, [prompt.source for prompt in prompts])
+
+
+def _rows(prompts: Sequence[Sequence[int]]) -> Tensor:
+    """(B, L) int64: rows of ids that end together, -1 before the shorter ones."""
+    return torch.from_numpy(padded(prompts, -1, front=True)[0])
 
 
 Strategy = Callable[[Tensor, "History | None"], Tensor]
@@ -110,9 +130,43 @@ class Forbidden:
     ids: tuple[int, ...]
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
-        banned = torch.zeros(1, logits.shape[-1], dtype=torch.bool, device=logits.device)
-        banned[:, [token for token in self.ids if token < logits.shape[-1]]] = True
+        return _without(logits, _table(self.ids, logits.shape[-1], logits.device))
+
+
+@functools.lru_cache(maxsize=16)
+def _table(ids: tuple[int, ...], width: int, device: torch.device) -> Tensor:
+    """(1, V) bool: whether an id is one of these; those beyond the vocabulary are none."""
+    table = torch.zeros(1, width, dtype=torch.bool, device=device)
+    table[:, [token for token in ids if token < width]] = True
+    return table
+
+
+@dataclass(frozen=True)
+class ForbiddenRuns:
+    """Runs of ids that never come, the prompt's end included: the last of one is ruled out behind the others."""
+
+    runs: tuple[tuple[int, ...], ...]
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        banned = torch.zeros_like(logits, dtype=torch.bool)
+        for *before, last in self.runs:
+            if last < logits.shape[-1] and len(before) <= history.text.shape[1]:
+                end = history.text[:, history.text.shape[1] - len(before) :]
+                banned[:, last] |= (end == torch.tensor(before, dtype=end.dtype, device=end.device)).all(1)
         return _without(logits, banned)
+
+
+@dataclass(frozen=True)
+class NotFirst:
+    """Ids that no answer begins with, or goes on with after `first`, where there is such an id."""
+
+    ids: tuple[int, ...]
+    place: int
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        return logits if history.written != self.place else Forbidden(self.ids)(logits, history)
 
 
 @dataclass(frozen=True)
@@ -135,16 +189,30 @@ class NoRepeat:
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         assert history is not None
-        text = history.text
-        if text.shape[1] < self.n:
-            return logits
-        runs = text.unfold(1, self.n, 1)  # (B, W, n)
-        last = text[:, text.shape[1] - self.n + 1 :]
-        again = (runs[..., :-1] == last[:, None]).all(-1) & (runs[..., 0] >= 0)
-        row, start = again.nonzero(as_tuple=True)
-        banned = torch.zeros_like(logits, dtype=torch.bool)
-        banned[row, runs[row, start, -1]] = True
-        return _without(logits, banned)
+        return _without(logits, _again(logits, history.text, history.text, self.n))
+
+
+@dataclass(frozen=True)
+class NoRepeatSource:
+    """No run of `n` tokens of what was read (the source, or the prompt) is written."""
+
+    n: int
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        return _without(logits, _again(logits, history.source, history.text, self.n))
+
+
+def _again(logits: Tensor, read: Tensor, text: Tensor, n: int) -> Tensor:
+    """(B, V) bool: tokens with which the end of a text (B, L) would be a run of n tokens of what was read (B, S)."""
+    banned = torch.zeros_like(logits, dtype=torch.bool)
+    if read.shape[1] < n or text.shape[1] < n - 1:
+        return banned
+    runs = read.unfold(1, n, 1)  # (B, W, n)
+    last = text[:, text.shape[1] - n + 1 :]
+    row, start = ((runs[..., :-1] == last[:, None]).all(-1) & (runs[..., 0] >= 0)).nonzero(as_tuple=True)
+    banned[row, runs[row, start, -1]] = True
+    return banned
 
 
 @dataclass(frozen=True)
@@ -155,13 +223,44 @@ class First:
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         assert history is not None
-        if history.written:
+        return logits if history.written else _forced(logits, (self.id,), "first")
+
+
+@dataclass(frozen=True)
+class Last:
+    """An answer that goes on for `tokens` tokens ends with one of these ids, which costs nothing."""
+
+    ids: tuple[int, ...]
+    tokens: int
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        return logits if history.written != self.tokens - 1 else _forced(logits, self.ids, "last")
+
+
+def _forced(logits: Tensor, ids: tuple[int, ...], where: str) -> Tensor:
+    """Logits (B, V) that leave nothing but these ids."""
+    if max(ids) >= logits.shape[-1]:
+        raise RecipeError(f"the vocabulary has {logits.shape[-1]} ids, and no {max(ids)}", where=where)
+    return torch.full_like(logits, -math.inf).masked_fill(_table(ids, logits.shape[-1], logits.device), 0.0)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """After `after` tokens the logit of each end rises by its size times growth^n - 1, n tokens further on."""
+
+    growth: float
+    after: int
+    ends: tuple[int, ...]
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        assert history is not None
+        further = history.written - self.after
+        if further <= 0:
             return logits
-        if self.id >= logits.shape[-1]:
-            raise RecipeError(f"the vocabulary has {logits.shape[-1]} ids, and no {self.id}", where="first")
-        forced = torch.full_like(logits, -math.inf)
-        forced[:, self.id] = 0.0
-        return forced
+        risen = logits + logits.abs() * (self.growth**further - 1)
+        there = _table(self.ends, logits.shape[-1], logits.device) & logits.isfinite()
+        return torch.where(there, risen, logits)
 
 
 def _without(logits: Tensor, banned: Tensor) -> Tensor:
@@ -236,6 +335,26 @@ class Typical:
         return logits.masked_fill(distance > nearest.gather(-1, kept), -math.inf)
 
 
+@dataclass(frozen=True)
+class Epsilon:
+    """Drop tokens less probable than `least`, the likeliest apart (Hewitt et al. 2022, section 4).
+
+    With `by_entropy`, less is asked of a token where the distribution is flatter: min(least, sqrt(least) · e^-H), the
+    eta sampling of section 5.
+    """
+
+    least: float
+    by_entropy: bool = False
+
+    def __call__(self, logits: Tensor, history: History | None) -> Tensor:
+        logs = logits.log_softmax(-1)
+        least: float | Tensor = math.log(self.least)
+        if self.by_entropy:
+            entropy = -(logs.exp() * logs).nansum(-1, keepdim=True)
+            least = (least / 2 - entropy).clamp(max=least)
+        return logits.masked_fill((logs < least) & (logits < logits.amax(-1, keepdim=True)), -math.inf)
+
+
 def constraints(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strategy, ...]:
     """The penalties and bans a spec asks for: what holds however the next token is chosen."""
     chain: list[Strategy] = []
@@ -245,12 +364,22 @@ def constraints(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strateg
         chain.append(CountPenalty(spec.presence_penalty, spec.frequency_penalty))
     if spec.forbidden:
         chain.append(Forbidden(spec.forbidden))
+    if spec.forbidden_runs:
+        chain.append(ForbiddenRuns(spec.forbidden_runs))
     if spec.min_tokens and ends:
         chain.append(MinTokens(spec.min_tokens, tuple(ends)))
+    if spec.no_repeat_source_ngram:
+        chain.append(NoRepeatSource(spec.no_repeat_source_ngram))
     if spec.no_repeat_ngram:  # the last of the bans, so that it is the first to give way
         chain.append(NoRepeat(spec.no_repeat_ngram))
     if spec.first is not None:
         chain.append(First(spec.first))
+    if spec.last:
+        chain.append(Last(spec.last, spec.tokens))
+    if spec.decay != 1 and ends:
+        chain.append(Decay(spec.decay, spec.decay_after, tuple(ends)))
+    if spec.forbidden_first:
+        chain.append(NotFirst(spec.forbidden_first, int(spec.first is not None)))
     return tuple(chain)
 
 
@@ -272,6 +401,10 @@ def strategies(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strategy
         chain.append(MinP(spec.min_p))
     if spec.typical_p is not None and spec.typical_p < 1:
         chain.append(Typical(spec.typical_p))
+    if spec.epsilon_cutoff:
+        chain.append(Epsilon(spec.epsilon_cutoff))
+    if spec.eta_cutoff:
+        chain.append(Epsilon(spec.eta_cutoff, by_entropy=True))
     return tuple(chain)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from textmill.decoding.decode import answers, searches
@@ -58,6 +58,7 @@ def generate_text(
     decoding.decode.answers.
     """
     wrapped = [prompt if isinstance(prompt, Prompt) else of_text(tokenizer, prompt) for prompt in prompts]
+    spec = drawable(spec, model, tokenizer)
     last = tokenizer.ends if ends is None else tuple(ends)
     streams = {
         (row, sample): TextStream(tokenizer.stream(), spec.stop, before=prompt.ids)
@@ -108,6 +109,15 @@ def generate_text(
                 finish = "stop"
         if text or finish is not None:
             yield TextPiece(*key, text, finish, *sums[key], piece.cut)
+
+
+def drawable(spec: GenerationSpec, model: Generator, tokenizer: AnyTokenizer) -> GenerationSpec:
+    """The spec, under which no row of the model is written that its tokenizer has no token for: published models are
+    padded with such rows to a round number."""
+    if model.vocabulary <= tokenizer.vocabulary:
+        return spec
+    beyond = range(tokenizer.vocabulary, model.vocabulary)
+    return replace(spec, forbidden=(*spec.forbidden, *beyond))
 
 
 def _whole(

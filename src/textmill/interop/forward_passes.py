@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.codec import Codec
 from textmill.data.codec import padded as padded_rows
-from textmill.interop.huggingface.directory import bare
 from textmill.interop.onnx.runtime import OnnxModel
 from textmill.models.heads import Headed
 from textmill.models.model import Generator
@@ -27,16 +25,6 @@ from textmill.models.pretrained import Pretrained
 from textmill.specs.model import READ_AND_WRITE
 
 Model = nn.Module | OnnxModel
-# What transformers calls a model of each kind, and of each head in place of its output layer.
-_AUTO = {
-    "decoder": "AutoModelForCausalLM",
-    "encoder": "AutoModelForMaskedLM",
-    "encoder-decoder": "AutoModelForSeq2SeqLM",
-    "classify": "AutoModelForSequenceClassification",
-    "regress": "AutoModelForSequenceClassification",
-    "tag": "AutoModelForTokenClassification",
-    "answer": "AutoModelForQuestionAnswering",
-}
 
 
 def batches_of(pretrained: Pretrained, texts: Sequence[str], tokens: int) -> list[Batch]:
@@ -74,7 +62,7 @@ def alone(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
 
 def _logits(model: Any, batch: Batch) -> Tensor:
     """Logits; of an encoder that is its body alone, which has none, its states."""
-    return model.hidden(batch) if bare(model) else model(batch)
+    return model.hidden(batch) if not isinstance(model, OnnxModel) and model.bare else model(batch)
 
 
 def padded(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
@@ -92,7 +80,7 @@ def padded(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
 
 def is_cached(model: Model) -> bool:
     """Whether a model decodes token by token."""
-    return model.writes if isinstance(model, OnnxModel) else isinstance(model, Generator)
+    return model.writes if isinstance(model, OnnxModel) else isinstance(model, Generator) and not model.bare
 
 
 def cached(model: Any, batches: Sequence[Batch]) -> list[Tensor]:
@@ -108,27 +96,6 @@ def cached(model: Any, batches: Sequence[Batch]) -> list[Tensor]:
             rows.append(logits[:, -1])
         texts.append(torch.cat(rows).float())
     return texts
-
-
-def by_transformers(directory: Path, pretrained: Pretrained, batches: Sequence[Batch]) -> list[Tensor]:
-    """What transformers makes of the directory: the logits of its own class."""
-    transformers = quiet_transformers()
-    kind = pretrained.model.head.spec.kind if isinstance(pretrained.model, Headed) else pretrained.spec.kind
-    body = bare(pretrained.model)
-    auto = getattr(transformers, "AutoModel" if body else _AUTO[str(kind)])
-    model = auto.from_pretrained(directory, dtype=torch.float32, local_files_only=True).eval()
-
-    def logits(batch: Batch) -> Tensor:
-        if batch.source is not None:
-            return model(input_ids=batch.source, decoder_input_ids=batch.inputs).logits[0]
-        answer = model(batch.inputs)
-        if body:
-            return answer.last_hidden_state[0]
-        if kind == "answer":
-            return torch.stack((answer.start_logits[0], answer.end_logits[0]), dim=-1)
-        return answer.logits[0]
-
-    return [_rows(logits(batch)) for batch in batches]
 
 
 def tokens_of(batch: Batch) -> int:

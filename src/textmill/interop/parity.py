@@ -9,7 +9,7 @@ against it on the same tokens (interop/forward_passes.py):
     compiled              torch.compile of the forward pass; only on request, since it takes a minute
     weights of fewer bits as `generate --weights` takes them; on request. Their mean KL decides: at most `QUALITY`
     exports               each format asked for, written, loaded and run; those of fewer bits by their mean KL too
-    transformers          its own class for the directory, and AutoTokenizer's ids
+    transformers          what it makes of the directory by itself, of ids and of raw texts (interop/alone.py)
 
 With logits r of the reference and l of the other way, per token: the largest |l - r|; the mean over tokens of
 KL(softmax r ‖ softmax l) in nats; and the first token where their likeliest tokens differ. A way passes when the
@@ -23,43 +23,24 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.files import read_json, write_json
+from textmill.base.files import read_json, scratch
 from textmill.data.batch import Batch
-from textmill.interop import formats, forward_passes
+from textmill.interop import alone, formats, forward_passes
+from textmill.interop.check import Check, by_divergence, compare, same_weights
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.load import load
 from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.model import MixtureSpec
-
-TOLERANCE = 1e-4
-QUALITY = 0.02  # nats a token: the mean KL from which on numbers of fewer bits have cost too much
-_USUAL = 8.0  # logits up to here are held to the tolerance itself
-
-
-@dataclass(frozen=True)
-class Check:
-    """One way to the logits, held against the reference. A way that was not tried has no numbers, and says why."""
-
-    name: str
-    state: Literal["ok", "failed", "skipped"]
-    max_difference: float | None = None  # of logits; of weights where those are compared
-    mean_kl: float | None = None  # nats a token
-    tolerance: float | None = None
-    first_disagreement: tuple[int, int] | None = None  # (text, token) where the likeliest token first differs
-    seconds: float | None = None
-    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,10 +75,9 @@ def verify(
     """Hold every way to the logits of the model in `directory`, or in one file, against its training path, on `texts`.
 
     At most `tokens` tokens of each text are read, special ones around it included. `trained` is the model that was
-    to be written there, if it is at hand: it must be equal to the bit. The report is also written to
-    `directory`/parity.json, or beside the file. `weights`: also decode with such weights (bf16, int8). `exports`:
-    formats of interop/formats.py to be written and read as well. Raises TextmillError when there is no text, or what
-    is there is not a model, RecipeError for a format there is not.
+    to be written there, if it is at hand: it must be equal to the bit. Nothing is written. `weights`: also decode
+    with such weights (bf16, int8). `exports`: formats of interop/formats.py to be written and read as well. Raises
+    TextmillError when there is no text, or what is there is not a model, RecipeError for a format there is not.
     """
     if unknown := [name for name in exports if name not in formats.FORMATS]:
         raise RecipeError(
@@ -116,7 +96,7 @@ def verify(
         checks = [
             _cached(model, reference, batches),
             compare("batch with padding", reference, lambda: forward_passes.padded(model, batches)),
-            _reload(pretrained, reference, batches),
+            _reload(directory, pretrained, reference, batches),
         ]
         if trained is not None:
             checks.insert(0, same_weights("trained weights", trained, model))
@@ -126,58 +106,9 @@ def verify(
         else:
             checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
         checks += [_by_weights(kind, model, reference, batches) for kind in weights]
-        checks += [_exported(name, pretrained, reference, batches) for name in exports]
-        checks.append(_by_transformers(directory, pretrained, texts, reference, batches))
-    report = Report(tuple(checks), len(batches), sum(map(forward_passes.tokens_of, batches)), _versions())
-    beside = directory / "parity.json" if directory.is_dir() else directory.with_suffix(".parity.json")
-    write_json(beside, report.plain())
-    return report
-
-
-def compare(
-    name: str, reference: list[Tensor], other: Callable[[], list[Tensor]], *, tolerance: float = TOLERANCE
-) -> Check:
-    """Hold the logits of `other()` against `reference`: one tensor (T, V) a text, both. NaN fails."""
-    started = time.perf_counter()
-    logits = other()
-    seconds = time.perf_counter() - started
-    scale = max(1.0, max(float(r.abs().max()) for r in reference) / _USUAL)
-    pairs = list(zip((text.float() for text in logits), reference, strict=True))
-    deltas = torch.stack([(tried - expected).abs().max() for tried, expected in pairs])
-    delta = float(deltas.max())  # which passes NaN on
-    nats = [
-        nn.functional.kl_div(
-            tried.log_softmax(-1), expected.log_softmax(-1), reduction="sum", log_target=True
-        )
-        for tried, expected in pairs
-    ]
-    first = None
-    for text, (tried, expected) in enumerate(pairs):
-        differs = (tried.argmax(-1) != expected.argmax(-1)).nonzero()
-        if len(differs):
-            first = (text, int(differs[0]))
-            break
-    allowed = tolerance * scale
-    why = "" if delta <= allowed else "the logits differ"
-    mean_kl = float(sum(nats)) / sum(map(len, reference))
-    return Check(name, "failed" if why else "ok", delta, mean_kl, allowed, first, round(seconds, 3), why)
-
-
-def same_weights(name: str, model: nn.Module, other: nn.Module) -> Check:
-    """Whether two models hold the same weights, to the bit. Their logits may still differ in the last digit: a
-    processor adds up in another order where memory begins at another address."""
-    started = time.perf_counter()
-    weights, others = dict(model.state_dict()), dict(other.state_dict())
-    why = "" if weights.keys() == others.keys() else "they hold other weights"
-    delta = 0.0
-    for key in weights.keys() & others.keys():
-        a, b = weights[key].detach().cpu(), others[key].detach().cpu()
-        if a.shape != b.shape or not torch.equal(a, b.to(a.dtype)):
-            why = why or f"{key} differs"
-            if a.shape == b.shape:
-                delta = max(delta, float((a.double() - b.double()).abs().max()))
-    seconds = round(time.perf_counter() - started, 3)
-    return Check(name, "failed" if why else "ok", delta, None, 0.0, None, seconds, why)
+        checks += [_exported(name, directory, pretrained, reference, batches) for name in exports]
+        checks += _by_transformers(directory, pretrained, texts, reference, batches, tokens)
+    return Report(tuple(checks), len(batches), sum(map(forward_passes.tokens_of, batches)), _versions())
 
 
 def _cached(model: Model, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
@@ -193,18 +124,13 @@ def _by_weights(kind: str, model: nn.Module, reference: list[Tensor], batches: S
     return by_divergence(compare(f"weights {kind}", reference, lambda: forward_passes.alone(ready, batches)))
 
 
-def by_divergence(check: Check) -> Check:
-    """The same check of numbers of fewer bits: passed where their mean KL is small, whatever single logits do."""
-    good = check.mean_kl is not None and check.mean_kl <= QUALITY
-    why = "" if good else f"its mean KL is over {QUALITY} nats a token"
-    return dataclasses.replace(check, state="ok" if good else "failed", tolerance=None, why=why)
-
-
-def _exported(name: str, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
+def _exported(
+    name: str, beside: Path, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]
+) -> Check:
     """A format written, loaded and run; where it writes text, token by token."""
     form, title = formats.FORMATS[name], f"export {name}"
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / f"model{form.ending}"
+    with scratch(beside) as folder:
+        path = folder / f"model{form.ending}"
         try:
             # Files are read by several threads, and inference mode is each thread's own.
             with torch.inference_mode(False):
@@ -219,14 +145,12 @@ def _exported(name: str, pretrained: Pretrained, reference: list[Tensor], batche
     return by_divergence(check) if form.rounded else check
 
 
-def _reload(pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
+def _reload(beside: Path, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
     if isinstance(pretrained.spec, MixtureSpec):
         return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "model"
-        huggingface.write_directory(
-            copy, pretrained.model, pretrained.tokenizer, pretrained.generation, pretrained.info
-        )
+    with scratch(beside) as folder:
+        copy = folder / "model"
+        huggingface.write(copy, pretrained)
         again = huggingface.read_directory(copy).model.float().eval()
         same = same_weights("reload", pretrained.model, again)
         if same.state == "failed":
@@ -240,39 +164,20 @@ def _by_transformers(
     texts: Sequence[str],
     reference: list[Tensor],
     batches: Sequence[Batch],
-) -> Check:
-    """As `_transformers`, of a file by way of the directory that Textmill makes of it."""
-    if path.is_dir():
-        return _transformers(path, pretrained, texts, reference, batches)
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "model"
-        huggingface.write_directory(
-            copy, pretrained.model, pretrained.tokenizer, pretrained.generation, pretrained.info
-        )
-        return _transformers(copy, pretrained, texts, reference, batches)
-
-
-def _transformers(
-    directory: Path,
-    pretrained: Pretrained,
-    texts: Sequence[str],
-    reference: list[Tensor],
-    batches: Sequence[Batch],
-) -> Check:
-    """What transformers makes of the directory: logits, and ids."""
+    tokens: int,
+) -> list[Check]:
+    """What transformers makes of the directory by itself; of a file, by way of the directory Textmill makes of it."""
     if importlib.util.find_spec("transformers") is None:
-        return Check("transformers", "skipped", why="not installed (pip install transformers)")
-    if not huggingface.is_published(read_json(directory / "config.json")):
-        return Check("transformers", "skipped", why="transformers has no such architecture")
-    check = compare(
-        "transformers", reference, lambda: forward_passes.by_transformers(directory, pretrained, batches)
-    )
-    transformers = forward_passes.quiet_transformers()
-    auto: Any = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    for number, text in enumerate(texts):
-        if auto(text, add_special_tokens=False)["input_ids"] != pretrained.tokenizer.encode(text).tolist():
-            return dataclasses.replace(check, state="failed", why=f"the ids of text {number} differ")
-    return check
+        why = "not installed (pip install transformers): that it reads the directory as Textmill does was not checked"
+        return [Check("transformers", "skipped", why=why)]
+    if not path.is_dir():
+        with scratch(path) as folder:
+            copy = folder / "model"
+            huggingface.write(copy, pretrained)
+            return _by_transformers(copy, pretrained, texts, reference, batches, tokens)
+    if not huggingface.is_published(read_json(path / "config.json")):
+        return [Check("transformers", "skipped", why="transformers has no such architecture")]
+    return alone.checks(path, pretrained, texts, reference, batches, tokens=tokens)
 
 
 def _versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textmill.metrics.guesses import proportion
-from textmill.metrics.score import RESAMPLES, Score
+from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 # Marks of CJK text and full-width forms. Quotes and dashes of Western typography stay, as in SQuAD's script.
@@ -57,14 +57,15 @@ def f1(answer: str, guess: str) -> float:
 
 
 def answered(
-    truth: Sequence[str], guess: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
+    truth: Sequence[str], guess: Sequence[str], bootstrap: Bootstrap = BOOTSTRAP, *, how: str = ""
 ) -> dict[str, Score]:
     """`answer F1` and `exact match` of answers, one a question. Raises TextmillError when there is none."""
     pairs = list(zip(truth, guess, strict=True))
     wholes = np.array([exact(*pair) for pair in pairs])
     parts = np.array([f1(*pair) for pair in pairs])
-    options = {"resamples": resamples, "seed": seed, "how": how}
     return {
-        "answer F1": proportion("F1|words, SQuAD 1.1 normalisation, hanzi one each", parts, **options),
-        "exact match": proportion("exact-match|SQuAD 1.1 normalisation", wholes, **options),
+        "answer F1": proportion(
+            "F1|words, SQuAD 1.1 normalisation, hanzi one each", parts, bootstrap, how=how
+        ),
+        "exact match": proportion("exact-match|SQuAD 1.1 normalisation", wholes, bootstrap, how=how),
     }

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow
 
 from textmill.base.errors import TextmillError
-from textmill.metrics.score import Score, percentiles, resample
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, percentiles
 
 _CHUNK = 1 << 24
 _XZ_PRESET = 6
@@ -35,9 +35,7 @@ def unigram(
     offsets: np.ndarray,
     sizes: np.ndarray,
     vocabulary: int,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Score:
     """Bits per byte of test documents under the token frequencies of the training text.
 
@@ -57,12 +55,11 @@ def unigram(
     bits, size = table.sum(0)
     _some(size)
     low = high = None
-    if documents > 1:
-        sums = resample(table, resamples, seed)
+    if (sums := bootstrap.sums(table)) is not None:
         sums = sums[sums[:, 1] > 0]
         low, high = percentiles(sums[:, 0] / sums[:, 1])
     signature = f"unigram|log2((c+1)/(N+V))|N:{len(train)}|V:{vocabulary}|documents:{documents}"
-    return Score(float(bits / size), low, high, "bits/byte", documents, signature)
+    return Score(float(bits / size), low, high, "bits/byte", documents, signature, LOWER)
 
 
 def tail(documents: Iterable[str], limit: int) -> bytes:
@@ -97,7 +94,7 @@ def compressors(
         bits = 8 * (lengths[2 * index] - lengths[2 * index + 1])
         how = _COMPRESSORS[name][1](len(both))
         signature = f"{name}|{how}|conditioned:{len(known)} bytes|documents:{len(texts)}"
-        scores[name] = Score(bits / size, None, None, "bits/byte", len(texts), signature)
+        scores[name] = Score(bits / size, None, None, "bits/byte", len(texts), signature, LOWER)
     return scores
 
 

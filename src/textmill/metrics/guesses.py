@@ -14,42 +14,43 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textmill.metrics.score import RESAMPLES, Score, Sums, share
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, Sums, share
 
 
 def token_scores(
     nats: ArrayLike,
     hits: ArrayLike,
     targets: ArrayLike,
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
     accuracy: str = "token accuracy",
     target: str = "token",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     how: str = "",
 ) -> dict[str, Score]:
     """`nats per {target}` and the accuracy, under the name it is given, of (D,) figures of documents.
 
     Raises TextmillError when there is no target.
     """
-    sums = Sums.of(np.stack([np.asarray(part, np.float64) for part in (nats, hits, targets)], axis=1),
-                   resamples=resamples, seed=seed)  # fmt: skip
+    columns = np.stack([np.asarray(part, np.float64) for part in (nats, hits, targets)], axis=1)
+    sums = Sums.of(columns, bootstrap)
     label = accuracy.replace(" ", "-")
     return {
         accuracy: sums.score(f"{label}|hits/targets", share(1, 2), how=how),
         f"nats per {target}": sums.score(
-            f"nats-per-{target.replace(' ', '-')}|nats/targets", share(0, 2), unit="nats/token", how=how
+            f"nats-per-{target.replace(' ', '-')}|nats/targets",
+            share(0, 2),
+            unit="nats/token",
+            how=how,
+            better=LOWER,
         ),
     }
 
 
-def proportion(
-    name: str, hits: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
-) -> Score:
+def proportion(name: str, hits: ArrayLike, bootstrap: Bootstrap = BOOTSTRAP, *, how: str = "") -> Score:
     """The mean of a figure between 0 and 1 that each document has: (D,). Exact matches, correct labels."""
     values = np.asarray(hits, np.float64)
     columns = np.stack([values, np.ones(len(values))], axis=1)
-    return Sums.of(columns, resamples=resamples, seed=seed).score(name, share(0, 1), how=how)
+    return Sums.of(columns, bootstrap).score(name, share(0, 1), how=how)
 
 
 def unigram_nats(counts: np.ndarray) -> np.ndarray:

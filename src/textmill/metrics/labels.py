@@ -6,7 +6,7 @@ Of one label, with h how often it was rightly said, m how often missed and f how
 
 Micro F1 is that of the sums over labels; macro F1 the mean over labels (van Rijsbergen 1979; Sebastiani 2002, section
 7.1.1). A label that nobody said and that is nobody's has no F1, and is left out of the mean, as scikit-learn does
-with zero_division=nan. Texts are resampled for the intervals.
+with zero_division=nan. Texts, or the units they were drawn in, are resampled for the intervals.
 
 Shapes: D texts, C labels.
 """
@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 
 from textmill.metrics.guesses import proportion
-from textmill.metrics.score import RESAMPLES, Score, Sums
+from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, Sums
 
 
 def one_label(
     truth: np.ndarray,
     guess: np.ndarray,
     labels: int,
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     how: str = "",
 ) -> dict[str, Score]:
     """`accuracy` and `macro F1` of one label a text: (D,), (D,) numbers of `labels` labels.
@@ -42,16 +41,16 @@ def one_label(
         hit=(np.flatnonzero(right), truth[right]),
         missed=(wrong, truth[wrong]),
         false=(wrong, guess[wrong]),
-        resamples=resamples, seed=seed,
+        bootstrap=bootstrap,
     )  # fmt: skip
     return {
-        "accuracy": proportion("accuracy|right/texts", right, resamples=resamples, seed=seed, how=how),
+        "accuracy": proportion("accuracy|right/texts", right, bootstrap, how=how),
         "macro F1": sums.score("macro-F1|mean over labels that occur", macro_f1, how=how),
     }
 
 
 def several_labels(
-    truth: np.ndarray, guess: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
+    truth: np.ndarray, guess: np.ndarray, bootstrap: Bootstrap = BOOTSTRAP, *, how: str = ""
 ) -> dict[str, Score]:
     """`micro F1`, `macro F1` and `subset accuracy` (no label missed, none falsely said): (D, C), (D, C) bool.
 
@@ -59,12 +58,11 @@ def several_labels(
     """
     parts = {"hit": truth & guess, "missed": truth & ~guess, "false": ~truth & guess}
     indices = {name: np.nonzero(part) for name, part in parts.items()}
-    sums = _sums(len(truth), truth.shape[1], resamples=resamples, seed=seed, **indices)
+    sums = _sums(len(truth), truth.shape[1], bootstrap=bootstrap, **indices)
     exact = proportion(
         "subset-accuracy|texts all right/texts",
         (truth == guess).all(1),
-        resamples=resamples,
-        seed=seed,
+        bootstrap,
         how=how,
     )
     if not sums.total.any():
@@ -76,13 +74,11 @@ def several_labels(
     }
 
 
-def _sums(documents: int, labels: int, *, resamples: int, seed: int, **events: Any) -> Sums:
+def _sums(documents: int, labels: int, *, bootstrap: Bootstrap, **events: Any) -> Sums:
     """Sums in 3 · C columns: hits of each label, misses, and where it was falsely said."""
     owners = np.concatenate([events[name][0] for name in ("hit", "missed", "false")])
     kinds = [events[name][1] + number * labels for number, name in enumerate(("hit", "missed", "false"))]
-    return Sums.of_events(
-        documents, owners, np.concatenate(kinds), 3 * labels, resamples=resamples, seed=seed
-    )
+    return Sums.of_events(documents, owners, np.concatenate(kinds), 3 * labels, bootstrap)
 
 
 def _thirds(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

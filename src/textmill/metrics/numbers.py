@@ -13,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textmill.metrics.score import RESAMPLES, Score, Sums, share
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, Sums, share
 
 
 def regression(
-    truth: ArrayLike, guess: ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0, how: str = ""
+    truth: ArrayLike, guess: ArrayLike, bootstrap: Bootstrap = BOOTSTRAP, *, how: str = ""
 ) -> dict[str, Score]:
     """`mean squared error`, `mean absolute error` and, where there is one, `Pearson r`: (D,), (D,).
 
@@ -28,10 +28,10 @@ def regression(
     # r does not change when both sides are moved, and far from zero its sums would lose their digits.
     x, y = g - g.mean() if len(g) else g, t - t.mean() if len(t) else t
     columns = [np.ones(len(t)), error**2, np.abs(error), x, y, x * x, y * y, x * y]
-    sums = Sums.of(np.stack(columns, axis=1), resamples=resamples, seed=seed)
+    sums = Sums.of(np.stack(columns, axis=1), bootstrap)
     scores = {
-        "mean squared error": sums.score("mse|sum (g-t)^2/n", share(1, 0), how=how),
-        "mean absolute error": sums.score("mae|sum |g-t|/n", share(2, 0), how=how),
+        "mean squared error": sums.score("mse|sum (g-t)^2/n", share(1, 0), how=how, better=LOWER),
+        "mean absolute error": sums.score("mae|sum |g-t|/n", share(2, 0), how=how, better=LOWER),
     }
     if np.ptp(t) > 0 and np.ptp(g) > 0:
         scores["Pearson r"] = sums.score("pearson-r", _pearson, how=how)

@@ -16,7 +16,7 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.metrics.guesses import proportion
-from textmill.metrics.score import RESAMPLES, Score, Sums
+from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, Sums
 
 _HANZI = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
@@ -38,28 +38,24 @@ def tokenisation(references: Sequence[str]) -> str:
 def overlap(
     outputs: Sequence[str],
     references: Sequence[str],
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     how: str = "",
 ) -> dict[str, Score]:
     """`BLEU`, `chrF` and `exact match` of outputs, each with one reference. Raises TextmillError when there is none."""
     same = [text.split() == reference.split() for text, reference in zip(outputs, references, strict=True)]
-    options: dict[str, Any] = {"resamples": resamples, "seed": seed, "how": how}
-    exact = proportion("exact-match|blanks aside", same, **options)
     return {
-        "BLEU": bleu(outputs, references, **options),
-        "chrF": chrf(outputs, references, **options),
-        "exact match": exact,
+        "BLEU": bleu(outputs, references, bootstrap, how=how),
+        "chrF": chrf(outputs, references, bootstrap, how=how),
+        "exact match": proportion("exact-match|blanks aside", same, bootstrap, how=how),
     }
 
 
 def bleu(
     outputs: Sequence[str],
     references: Sequence[str],
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     how: str = "",
 ) -> Score:
     """BLEU of a corpus, 0 to 100."""
@@ -71,7 +67,7 @@ def bleu(
         _bleu_counts(counter.sentence_score(output, [reference]))
         for output, reference in zip(outputs, references, strict=True)
     ]
-    sums = Sums.of(np.array(rows).reshape(-1, 10), resamples=resamples, seed=seed)
+    sums = Sums.of(np.array(rows).reshape(-1, 10), bootstrap)
     metric = BLEU(tokenize=cut)
     metric.corpus_score(list(outputs), [list(references)])  # so that its signature knows how many references
 
@@ -102,15 +98,14 @@ def _bleu_counts(score: Any) -> list[int]:
 def chrf(
     outputs: Sequence[str],
     references: Sequence[str],
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     how: str = "",
 ) -> Score:
     """chrF of a corpus, 0 to 100: character n-grams up to 6, recall counting twice as much as precision (chrF2)."""
     CHRF = _sacrebleu().CHRF
     rows = [chrf_counts(output, reference) for output, reference in zip(outputs, references, strict=True)]
-    sums = Sums.of(np.array(rows).reshape(-1, 3 * _ORDER), resamples=resamples, seed=seed)
+    sums = Sums.of(np.array(rows).reshape(-1, 3 * _ORDER), bootstrap)
     metric = CHRF(char_order=_ORDER, beta=_BETA)
     metric.corpus_score(list(outputs), [list(references)])
     return sums.score(f"chrF|{metric.get_signature()}", chrf_of_counts, how=how)

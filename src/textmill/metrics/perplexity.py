@@ -8,9 +8,9 @@ targets and b_d its bytes of UTF-8:
     bits per byte   =  Σ n_d / (ln 2 · Σ b_d)
 
 Bits per byte does not depend on the tokenizer, so it is the number to compare. The end-of-text token is a
-target like any other, and its nats count, though it has no bytes: a model pays for knowing where a document
-ends. The interval is the 95 % percentile bootstrap over documents: documents are drawn with replacement,
-and each ratio above is computed anew from the sums of the drawn ones.
+target like any other, unless a recipe leaves it out, and its nats count, though it has no bytes: a model pays for
+knowing where a document ends. The interval is the 95 % percentile bootstrap over documents, or over the groups they
+were split by: they are drawn with replacement, and each ratio above is computed anew from the sums of the drawn ones.
 """
 
 from __future__ import annotations
@@ -21,22 +21,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from textmill.base.errors import TextmillError
-from textmill.metrics.score import Score, interval_words, percentiles, resample
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, percentiles
 
 
 def language_model(
     nats: ArrayLike,
     targets: ArrayLike,
     sizes: ArrayLike,
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
-    resamples: int = 1000,
-    seed: int = 0,
     how: str = "",
+    end: bool = True,
 ) -> dict[str, Score]:
     """Scores of a model on documents, by name: `bits per byte`, `nats per token`, `perplexity`.
 
     `nats`, `targets` and `sizes` (bytes of UTF-8) have one entry a document, shape (D,). `how` is what the
-    caller did to get the nats (context, overlap), and becomes part of the signatures. With one document
+    caller did to get the nats (context, overlap), and becomes part of the signatures, as does whether the ends of texts
+    are among the targets (`end`). With one document
     there is no interval. Raises TextmillError when there is nothing to score or the shapes differ.
     """
     table = _columns(nats, targets, sizes)
@@ -46,17 +47,16 @@ def language_model(
         raise TextmillError(
             "there is no text to score", advice="give a part of the corpus that holds documents"
         )
-    sums = resample(table, resamples, seed) if documents > 1 else None
+    sums = bootstrap.sums(table)
     if sums is not None:  # a sample of empty documents only says nothing
         sums = sums[(sums[:, 1] > 0) & (sums[:, 2] > 0)]
-    tail = f"end:scored|documents:{documents}|{interval_words(documents, resamples, seed)}" + (
-        f"|{how}" if how else ""
-    )
+    ends = "scored" if end else "not scored"
+    tail = f"end:{ends}|documents:{documents}|{bootstrap.words(documents)}" + (f"|{how}" if how else "")
 
     def score(name: str, unit: str, ratio) -> Score:
         value = float(ratio(total[None])[0])
         low, high = percentiles(ratio(sums)) if sums is not None else (None, None)
-        return Score(value, low, high, unit, documents, f"{name}|{tail}")
+        return Score(value, low, high, unit, documents, f"{name}|{tail}", LOWER)
 
     return {
         "bits per byte": score(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from textmill.base.errors import TextmillError
 
 RESAMPLES = 1000
+LOWER: Literal["lower"] = "lower"  # what is better of an error or a loss
+Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Score:
 
     `low` and `high` bound the 95 % interval; they are None where there is nothing to resample. `n` is how
     many units (documents, unless the signature says otherwise) the number rests on. Two scores may be
-    compared when their signatures agree.
+    compared when their signatures agree; `better` says which of them then is.
     """
 
     value: float
@@ -29,6 +31,7 @@ class Score:
     unit: str
     n: int
     signature: str = ""
+    better: Better = "higher"
 
     @property
     def interval(self) -> str:
@@ -45,37 +48,63 @@ class Score:
         return cls(**data)
 
 
-def resample(columns: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Sums of columns (D, C) over `resamples` bootstrap samples of the D documents: (resamples, C) float64.
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """How intervals are made: `resamples` times, as many units as there are, drawn with replacement (Efron 1979).
 
-    Each sample draws D documents with replacement (Efron 1979). The draws depend on `seed`, D and
-    `resamples` only.
+    A unit is what was drawn when the documents were chosen. Documents that came together, as a group of the split
+    does, are drawn together, or the interval would be too narrow (Davison & Hinkley 1997, section 3.8).
+
+    units  (D,) int64: the unit of each document, from 0; None: each is its own
+    The draws depend on `seed`, `resamples` and the number of units only.
     """
-    columns = np.asarray(columns, dtype=np.float64)
-    sums = np.empty((resamples, columns.shape[1]))
-    for sample, times in enumerate(draws(len(columns), resamples, seed)):
-        sums[sample] = times @ columns
-    return sums
+
+    resamples: int = RESAMPLES
+    seed: int = 0
+    units: np.ndarray | None = None
+
+    def of(self, chosen: np.ndarray) -> Bootstrap:
+        """The same for some of the documents: (n,) their numbers, or (D,) bool."""
+        if self.units is None:
+            return self
+        return replace(self, units=np.unique(self.units[chosen], return_inverse=True)[1])
+
+    def drawn(self, documents: int) -> int:
+        """How many units there are."""
+        return documents if self.units is None else int(self.units.max(initial=-1)) + 1
+
+    def draws(self, documents: int) -> Iterator[np.ndarray]:
+        """How often each document stands in each bootstrap sample: `resamples` times (D,) int64; never of one unit."""
+        count = self.drawn(documents)
+        if count < 2:
+            return
+        generator = np.random.default_rng(self.seed)
+        for _ in range(self.resamples):
+            times = np.bincount(generator.integers(count, size=count), minlength=count)
+            yield times if self.units is None else times[self.units]
+
+    def sums(self, columns: np.ndarray) -> np.ndarray | None:
+        """Sums of columns (D, C) over each sample: (S, C) float64; None where there is one unit only."""
+        columns = np.asarray(columns, dtype=np.float64)
+        samples = [times @ columns for times in self.draws(len(columns))]
+        return np.stack(samples) if samples else None
+
+    def words(self, documents: int) -> str:
+        """How the interval came about, for a signature."""
+        count = self.drawn(documents)
+        if count < 2:
+            return "interval:none"
+        over = "" if self.units is None else f" over {count} groups"
+        return f"interval:95% percentile bootstrap{over}, {self.resamples} resamples, seed {self.seed}"
 
 
-def draws(documents: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each document stands in each bootstrap sample: `resamples` times (D,) int64."""
-    generator = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield np.bincount(generator.integers(documents, size=documents), minlength=documents)
+BOOTSTRAP = Bootstrap()
 
 
 def percentiles(samples: np.ndarray) -> tuple[float, float]:
     """The 2.5th and 97.5th percentile of resampled values: the percentile bootstrap interval."""
     low, high = np.percentile(samples, (2.5, 97.5))
     return float(low), float(high)
-
-
-def interval_words(documents: int, resamples: int, seed: int) -> str:
-    """How the interval came about, for a signature."""
-    if documents < 2:
-        return "interval:none"
-    return f"interval:95% percentile bootstrap, {resamples} resamples, seed {seed}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +114,7 @@ class Sums:
     A score is a function of sums (a ratio, an F1, BLEU), so its interval is that function of each sample's sums.
 
     total    (1, C)
-    samples  (S, C), or None where there is one document, and so nothing to resample
+    samples  (S, C), or None where there is one unit, and so nothing to resample
     """
 
     total: np.ndarray
@@ -94,12 +123,11 @@ class Sums:
     interval: str
 
     @classmethod
-    def of(cls, columns: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> Sums:
+    def of(cls, columns: np.ndarray, bootstrap: Bootstrap = BOOTSTRAP) -> Sums:
         """Of a figure in each column: (D, C). Raises TextmillError when there is no document."""
         table = np.asarray(columns, dtype=np.float64)
         _some(len(table))
-        samples = resample(table, resamples, seed) if len(table) > 1 else None
-        return cls(table.sum(0)[None], samples, len(table), interval_words(len(table), resamples, seed))
+        return cls(table.sum(0)[None], bootstrap.sums(table), len(table), bootstrap.words(len(table)))
 
     @classmethod
     def of_events(
@@ -108,25 +136,25 @@ class Sums:
         owners: np.ndarray,
         kinds: np.ndarray,
         count: int,
-        *,
-        resamples: int = RESAMPLES,
-        seed: int = 0,
+        bootstrap: Bootstrap = BOOTSTRAP,
     ) -> Sums:
         """How often each of `count` kinds of event happened: owners (E,) its document, kinds (E,) what it was.
 
         The same as `of` a table of documents by kinds, which would be large and mostly zeros.
         """
         _some(documents)
-        samples = None
-        if documents > 1:
-            samples = np.empty((resamples, count))
-            for sample, times in enumerate(draws(documents, resamples, seed)):
-                samples[sample] = np.bincount(kinds, times[owners], count)
+        samples = [np.bincount(kinds, times[owners], count) for times in bootstrap.draws(documents)]
         total = np.bincount(kinds, minlength=count).astype(np.float64)[None]
-        return cls(total, samples, documents, interval_words(documents, resamples, seed))
+        return cls(total, np.stack(samples) if samples else None, documents, bootstrap.words(documents))
 
     def score(
-        self, name: str, value: Callable[[np.ndarray], np.ndarray], *, unit: str = "", how: str = ""
+        self,
+        name: str,
+        value: Callable[[np.ndarray], np.ndarray],
+        *,
+        unit: str = "",
+        how: str = "",
+        better: Better = "higher",
     ) -> Score:
         """The score that `value` makes of sums, (S, C) -> (S,). `name` begins its signature, `how` ends it.
 
@@ -142,7 +170,7 @@ class Sums:
         samples = samples[np.isfinite(samples)]
         low, high = percentiles(samples) if len(samples) else (None, None)
         signature = "|".join(filter(None, (name, f"documents:{self.documents}", self.interval, how)))
-        return Score(whole, low, high, unit, self.documents, signature)
+        return Score(whole, low, high, unit, self.documents, signature, better)
 
 
 def share(top: int, bottom: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from textmill.metrics.score import RESAMPLES, Score, Sums, share
+from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, Sums, share
 
 _LETTERS = {"B": "B", "I": "I", "M": "I", "E": "E", "L": "E", "S": "S", "U": "S", "W": "S", "O": "O"}
 _ENDS = {("B", "B"), ("B", "S"), ("B", "O"), ("I", "B"), ("I", "S"), ("I", "O")}
@@ -67,10 +67,9 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 def tagged(
     truth: Sequence[Sequence[str]],
     guess: Sequence[Sequence[str]],
+    bootstrap: Bootstrap = BOOTSTRAP,
     *,
     entities_too: bool,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
     how: str = "",
 ) -> dict[str, Score]:
     """Scores of texts, one sequence of tags each: with entities `entity F1`, `entity precision`, `entity recall`
@@ -79,7 +78,7 @@ def tagged(
     Raises TextmillError when there is no text.
     """
     rows = np.array([_row(*pair, entities_too) for pair in zip(truth, guess, strict=True)]).reshape(-1, 5)
-    sums = Sums.of(rows, resamples=resamples, seed=seed)
+    sums = Sums.of(rows, bootstrap)
     there, predicted = sums.total[0, 3:]
     scores = {}
     for name, bottom, value in (

@@ -83,6 +83,27 @@ def cache_bytes(spec: TransformerSpec, rows: int, capacity: int, element: int = 
     return 2 * spec.layers * rows * spec.key_heads * spec.head_width * capacity * element
 
 
+def scoring_bytes(spec: TrainedSpec, vocabulary: int, sequence: int, *, tokens: int = 8192) -> int:
+    """Bytes alive at the peak of reading texts in windows of `sequence` tokens, about `tokens` at once, to score them:
+    an estimate, in float32, weights not counted.
+
+    For each token: what one block makes (`_kept`), the states before and after it, and those whose logits are asked
+    for (3 D); logits of as many tokens as make 2^26, or of one token, twice. For each pair of tokens of a window: the
+    distance between them twice, three tables of who sees whom and one of what is added to scores, 31 bytes, once for
+    all rows; where attention is the formula written out, three scores a head in each row; where distances have biases,
+    three of these a head.
+    """
+    rows = max(1, tokens // sequence)
+    read = rows * sequence
+    logits = 2 * vocabulary * min(read, max(1, (1 << 26) // vocabulary))
+    if not isinstance(spec, TransformerSpec):
+        return int(4 * (read * (_layers(spec) + 3 * spec.d_model) + logits))
+    formula = spec.attention_softcap is not None or isinstance(spec.position, RelativePositions)
+    biased = spec.position.kind in ("alibi", "t5")
+    pairs = (31 + 12 * spec.heads * (biased + rows * formula)) * sequence**2
+    return int(4 * (read * (_kept(spec, 0) + 3 * spec.d_model) + logits) + pairs)
+
+
 def activation_bytes(
     spec: TrainedSpec,
     vocabulary: int,

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from textmill.base.errors import TextmillError
 from textmill.models.model import Generator, Model, SourceReader
 from textmill.specs.model import MixtureSpec, ModelSpec
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization.protocol import AnyTokenizer
+
+
+def check_vocabulary(tokenizer: AnyTokenizer, rows: int, where: object) -> None:
+    """Whether a model of so many rows can read what a tokenizer makes of texts.
+
+    There may be more rows than ids (padding to a round number), and special ids beyond the rows that stand in no text
+    and around none (of pictures, say). Raises TextmillError for any other id without a row.
+    """
+    if tokenizer.vocabulary <= rows:
+        return
+    around = {tokenizer.end, tokenizer.start, tokenizer.pad, *tokenizer.prefix, *tokenizer.suffix}
+    apart = set(tokenizer.special.values()) - around
+    beyond = [token for token in range(rows, tokenizer.vocabulary) if token not in apart]
+    if beyond:
+        raise TextmillError(
+            f"the tokenizer has {tokenizer.vocabulary:,} ids and the model rows for {rows:,} of them",
+            where=where,
+            advice=f"they do not belong together: fetch both again, or give it a tokenizer without id {beyond[0]}",
+        )
 
 
 @dataclass(frozen=True)
@@ -22,15 +42,21 @@ class Pretrained:
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (objective, lineage, …); empty for other people's models
     template: str | None = None  # of conversations, in Jinja
+    beside: Mapping[str, str] = field(
+        default_factory=dict
+    )  # text files by name that say how its states are used
     missing: tuple[
         str, ...
     ] = ()  # parts of heads that the weights leave out, and the model then does not have
     ignored: tuple[str, ...] = ()  # what the directory holds and no part of the model is
+    # Settings of generation that were published with it and have no meaning here.
+    unfollowed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what a person should know of how it was read
 
     @property
     def writes(self) -> bool:
         """Whether it writes text: it goes on from what it read, or answers a source."""
-        return isinstance(self.model, Generator)
+        return isinstance(self.model, Generator) and not self.model.bare
 
     @property
     def reads_source(self) -> bool:

@@ -13,6 +13,11 @@ from textmill.objectives.loss import losses_of_tokens
 from textmill.objectives.objective import WRITES, Objective, Purpose
 from textmill.objectives.text_evaluation import beside, language_model
 from textmill.specs.objective import CausalObjective
+from textmill.text.document import Document
+from textmill.tokenization.protocol import AnyTokenizer
+
+_PROMPT = 8  # tokens
+_CHARACTERS = 32  # of a token, at most, where only the beginning of a text is wanted
 
 
 def loader(spec: CausalObjective, store: TokenStore, how: Batching) -> Loader:
@@ -23,12 +28,25 @@ def loader(spec: CausalObjective, store: TokenStore, how: Batching) -> Loader:
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Bits per byte, nats per token and perplexity; beside a unigram model and compressors."""
     store: Any = evaluation.loader.store
-    context = evaluation.recipe.model.context
-    return beside(
-        evaluation,
+    scored = language_model(
+        evaluation.model,
         store,
-        *language_model(evaluation.model, store, evaluation.spec, evaluation.reporter, context),
+        evaluation.spec,
+        evaluation.reporter,
+        evaluation.recipe.model.context,
+        evaluation.data.tokenizer,
+        evaluation.bootstrap,
     )
+    return beside(evaluation, store, *scored)
+
+
+def sample(
+    spec: CausalObjective, document: Document, tokenizer: AnyTokenizer, tokens: int
+) -> tuple[str, str]:
+    """How a document begins, whole characters of it, and how it goes on."""
+    ids, stream = tokenizer.encode(document.text[: _CHARACTERS * (_PROMPT + tokens)]), tokenizer.stream()
+    prompt = "".join(stream.push(int(token)) for token in ids[:_PROMPT])
+    return prompt, tokenizer.decode(ids[: _PROMPT + tokens])[len(prompt) :].rstrip("\ufffd")
 
 
 CAUSAL = Objective(
@@ -38,6 +56,7 @@ CAUSAL = Objective(
     show=show.of_tokens,
     measure=measure,
     writes=True,
+    sample=sample,
     next=("generate {run} 'Once upon a time'",),
     purpose=Purpose(
         "text-generation",

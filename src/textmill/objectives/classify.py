@@ -47,22 +47,29 @@ class ClassifyReader(TextReader):
             labels = [label.strip()]
         else:
             return f"the {name} is empty"
-        numbers = self.numbering.take(labels)
-        return f"the {name} is none of the training part" if numbers is None else numbers
+        return self.numbering.take(labels)
 
 
 class ClassifyView(WholeTextView):
-    """Targets (B,) int64, numbers of labels; with `multiple` (B, C) float32 of 0 and 1."""
+    """Targets (B,) int64, numbers of labels, IGNORE for one the training split lacks; with `multiple` (B, C) float32
+    of 0 and 1."""
 
     def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
         """The labels."""
-        values = [self.store.field("value", int(row)) for row in rows]
+        known = len(self.store.labels or ())
         if not self.spec.multiple:
-            return torch.tensor([int(value[0]) for value in values]), rows.copy()
-        held = np.zeros((len(rows), len(self.store.labels or ())), dtype=np.float32)
-        for index, value in enumerate(values):
-            held[index, value] = 1
+            values = np.array([self.store.field("value", int(row))[0] for row in rows], dtype=np.int64)
+            return torch.from_numpy(np.where(values < known, values, IGNORE)), rows.copy()
+        held = labels_held(self.store, rows)[:, :known].astype(np.float32)
         return torch.from_numpy(held), np.broadcast_to(rows[:, None], held.shape).copy()
+
+
+def labels_held(store: ExampleStore, records: np.ndarray) -> np.ndarray:
+    """(n, C + U) bool: which labels each record has, those of the training split and then those it lacks."""
+    held = np.zeros((len(records), len(store.labels or ()) + len(store.unseen)), dtype=bool)
+    for index, record in enumerate(records.tolist()):
+        held[index, store.field("value", record)] = True
+    return held
 
 
 def head(spec: ClassifyObjective, family: str, store: ExampleStore) -> ClassifyHead:
@@ -100,29 +107,36 @@ def show(batch: Batch, row: int) -> ShownRow:
 
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Labels of whole texts; the baseline always says the commonest label of the training part."""
-    records, guess, truth = predictions(evaluation, predict)
-    names = evaluation.loader.store.labels
-    held = np.bincount(evaluation.data.store("train").fields["value"][0], minlength=len(names))
-    common = int(held.argmax())
+    """Labels of whole texts; the baseline always says the commonest label of the training split. A label that split
+    lacks counts as missed, and is listed."""
+    records, guess = predictions(evaluation, predict)
+    store, bootstrap = evaluation.loader.store, evaluation.bootstrap.of(records)
+    names = (*store.labels, *store.unseen)
+    common = int(np.bincount(evaluation.data.store("train").fields["value"][0]).argmax())
+    held = labels_held(store, records)
+    unseen = {
+        name: int(count) for name, count in zip(names, held.sum(0), strict=True) if name in store.unseen
+    }
     baseline = f"always {names[common]!r}"
-    if truth.ndim == 1:
+    if guess.ndim == 1:
+        truth = held.argmax(1)
         scores, beside = (
-            labels.one_label(truth, side, len(names), **evaluation.options)
+            labels.one_label(truth, side, len(names), bootstrap)
             for side in (guess, np.full_like(truth, common))
         )
         counts = labels.counts_of_one(truth, guess, len(names))
         more = {"confusion": labels.confusion(truth, guess, names)}
     else:
-        truth, always = truth > 0.5, np.zeros(truth.shape, dtype=bool)
+        truth, always = held, np.zeros(held.shape, dtype=bool)
         always[:, common] = True
+        guess = np.pad(guess, ((0, 0), (0, len(store.unseen))))
         scores, beside = (
-            labels.several_labels(truth, side, **evaluation.options, how="a label is said from 0.5")
+            labels.several_labels(truth, side, bootstrap, how="a label is said from 0.5")
             for side in (guess, always)
         )
         counts = ((truth & guess).sum(0), (truth & ~guess).sum(0), (~truth & guess).sum(0))
         more = {}
-    more |= {"by_label": labels.by_label(names, *counts)}
+    more |= {"by_label": labels.by_label(names, *counts), "unseen_labels": unseen}
     return result_of_records(evaluation, records, scores, {baseline: beside}, truth.size, more)
 
 

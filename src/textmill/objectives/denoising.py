@@ -242,9 +242,16 @@ def continued(evaluation: EvaluationInput) -> EvaluationResult:
     store: Any = evaluation.loader.store
     batches = evaluation.loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens)
     how = f"halves of {evaluation.recipe.sequence}"
-    return beside(
-        evaluation, store, *bits(evaluation.model, batches, store, evaluation.spec, evaluation.reporter, how)
+    scored = bits(
+        evaluation.model,
+        batches,
+        store,
+        evaluation.spec,
+        evaluation.reporter,
+        evaluation.bootstrap,
+        how,
     )
+    return beside(evaluation, store, *scored)
 
 
 _DENOISES = Purpose(
@@ -277,4 +284,4 @@ def _objective(
 
 INFILLING = _objective(InfillingObjective, InfillingView, denoised, _DENOISES)
 SPANS = _objective(SpansObjective, SpansView, denoised, _DENOISES)
-CONTINUE = _objective(ContinueObjective, ContinueView, continued, _CONTINUES)
+CONTINUE = replace(_objective(ContinueObjective, ContinueView, continued, _CONTINUES), sample=CAUSAL.sample)

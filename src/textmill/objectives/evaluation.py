@@ -17,14 +17,13 @@ from textmill.data.batch import Batch
 from textmill.data.loader import AnyLoader, Scored
 from textmill.data.order import key
 from textmill.data.view import sample
-from textmill.metrics.score import Score
+from textmill.metrics.score import Bootstrap, Score
 from textmill.models.model import Model
 from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once
 EXAMPLES = 5  # of what was read, should have been said, and was
-_LOWER = ("bits per byte", "nats per", "perplexity", "mean squared error", "mean absolute error")
 
 
 class Data(Protocol):
@@ -37,6 +36,7 @@ class Data(Protocol):
     def store(self, part: str) -> Any: ...
     def loader(self, part: str = "train") -> AnyLoader: ...
     def documents(self, part: str) -> Iterator[Document]: ...
+    def units(self, part: str) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +57,10 @@ class EvaluationInput:
         """How it is to be scored."""
         return self.recipe.evaluation
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What scores are told of their intervals."""
-        return {"resamples": self.spec.bootstrap}
+    @cached_property
+    def bootstrap(self) -> Bootstrap:
+        """How intervals are made over all entries of the store that is scored; `.of(records)` over some of them."""
+        return Bootstrap(self.spec.bootstrap, units=self.data.units(self.spec.part))
 
     @property
     def rows(self) -> int:
@@ -111,7 +111,7 @@ class EvaluationResult:
         table |= {label: scores[name] for label, scores in self.baselines.items() if name in scores}
         return {
             "headline": name,
-            "better": "lower" if name.startswith(_LOWER) else "higher",
+            "better": self.scores[name].better,
             "scores": {name.replace(" ", "_"): score.value for name, score in self.scores.items()},
             "details": {name: score.plain() for name, score in self.scores.items()},
             "baselines": {
@@ -166,13 +166,12 @@ def result_of_records(
 
 def predictions(
     evaluation: EvaluationInput, predict: Callable[[Any, Batch], Tensor]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n,) records, rising, and what the model says of each, and what is true, (n,) or (n, C) in that order."""
-    records, guess, truth = [], [], []
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) records, rising, and what the model says of each, (n,) or (n, C). What is true, their store knows."""
+    records, guess = [], []
     for batch in record_batches(evaluation):
         records.append(evaluation.loader.view.record[batch.rows])
         guess.append(predict(evaluation.model, batch.batch).numpy())
-        truth.append(batch.batch.targets.numpy())
-    order = np.concatenate(records).argsort()
-    sides = (np.concatenate(side)[order] for side in (records, guess, truth))
-    return tuple(sides)  # pyrefly: ignore[bad-return]
+    numbers = np.concatenate(records)
+    order = numbers.argsort()
+    return numbers[order], np.concatenate(guess)[order]

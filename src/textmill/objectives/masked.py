@@ -310,11 +310,11 @@ class _Sentences:
 
     def score(self, evaluation: EvaluationInput) -> dict[str, Score]:
         """The share of right decisions; documents are resampled."""
-        _, owner = np.unique(np.concatenate(self.owners), return_inverse=True)
+        documents, owner = np.unique(np.concatenate(self.owners), return_inverse=True)
         columns = np.stack([np.bincount(owner, np.concatenate(self.right)), np.bincount(owner)], axis=1)
         name = "next-sentence accuracy"
         return {
-            name: Sums.of(columns, **evaluation.options).score(
+            name: Sums.of(columns, evaluation.bootstrap.of(documents)).score(
                 "next-sentence-accuracy|right/rows", share(0, 1)
             )
         }

@@ -17,6 +17,8 @@ from textmill.objectives.loss import Losses
 from textmill.objectives.records import Reader
 from textmill.objectives.show import ShownRow
 from textmill.specs.head import HeadSpec
+from textmill.text.document import Document
+from textmill.tokenization.protocol import AnyTokenizer
 
 # Limits of models, in the words of their cards.
 WRITES = (
@@ -65,6 +67,8 @@ class Objective:
     purpose      for the model card
     next         commands to try with a published model; {run} is its name
     writes       whether a model of it writes text: `generate` asks it
+    sample       (spec, document, tokenizer, tokens) -> a prompt that a held-out document makes, and what the document
+                 says to it, so many tokens at most; None: no document says what the model should write
     reader       what it takes from documents as records; None: it reads plain text
     head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
     predict      (model, batch) -> what a model with a head says of each row; no target is looked at
@@ -81,6 +85,7 @@ class Objective:
     next: tuple[str, ...]
     loss_unit: str = "nats a token"
     writes: bool = False
+    sample: Callable[[Any, Document, AnyTokenizer, int], tuple[str, str]] | None = None
     reader: type[Reader] | None = None
     head: Callable[[Any, str, ExampleStore], HeadSpec] | None = None
     predict: Callable[[Any, Batch], Any] | None = None

@@ -16,6 +16,7 @@ from textmill.data.view import ALL, Pair, Viewed, pair_batch
 from textmill.decoding.decode import answers
 from textmill.decoding.prompt import Prompt
 from textmill.decoding.stop_strings import whole
+from textmill.decoding.stream import drawable
 from textmill.metrics import guesses, overlap
 from textmill.models.model import Generator
 from textmill.objectives import show
@@ -27,6 +28,7 @@ from textmill.objectives.scoring import score_guesses
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.objective import ConstantForcing, LinearForcing, PairsObjective
 from textmill.text.document import Document
+from textmill.tokenization.protocol import AnyTokenizer
 
 _TOGETHER = 256  # prompts between two reports of progress
 
@@ -35,6 +37,7 @@ class PairsReader(Reader):
     """source, target: ids of both."""
 
     schema: ClassVar = {"source": "ids", "target": "ids"}
+    written: ClassVar = (1,)
     decided: ClassVar = ("source", "target")
 
     def wanted(self, document: Document) -> Any:
@@ -110,9 +113,10 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     sources, references = ([document.texts[role] for document in documents] for role in objective.roles)
     spec = settled(evaluation.recipe.generation)
     outputs = written(evaluation, _prompts(evaluation, records), spec)
-    scores = overlap.overlap(outputs, references, how=described(spec), **evaluation.options)
-    copied = overlap.overlap(sources, references, how="copied", **evaluation.options)
-    by_token = guesses.token_scores(nats[records], hits[records], targets[records], **evaluation.options)
+    bootstrap = evaluation.bootstrap.of(records)
+    scores = overlap.overlap(outputs, references, bootstrap, how=described(spec))
+    copied = overlap.overlap(sources, references, bootstrap, how="copied")
+    by_token = guesses.token_scores(nats[records], hits[records], targets[records], bootstrap)
     examples = [
         {"source": source, "reference": reference, "output": output}
         for source, reference, output in zip(sources[:EXAMPLES], references, outputs, strict=False)
@@ -152,6 +156,7 @@ def written(evaluation: EvaluationInput, prompts: Sequence[Prompt], spec: Genera
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].source or ()))
     model, tokenizer = evaluation.model, evaluation.data.tokenizer
     assert isinstance(model, Generator)
+    spec = drawable(spec, model, tokenizer)
     for start in range(0, len(order), _TOGETHER):
         indices = order[start : start + _TOGETHER]
         hypotheses = answers(
@@ -180,6 +185,11 @@ def _prompts(evaluation: EvaluationInput, records: np.ndarray) -> list[Prompt]:
     return [prompts[record] for record in records.tolist()]
 
 
+def sample(spec: PairsObjective, document: Document, tokenizer: AnyTokenizer, tokens: int) -> tuple[str, str]:
+    """The source, and the target."""
+    return document.texts[spec.source], document.texts[spec.target]
+
+
 PAIRS = Objective(
     spec=PairsObjective,
     reader=PairsReader,
@@ -189,6 +199,7 @@ PAIRS = Objective(
     show=show.of_pairs,
     measure=measure,
     writes=True,
+    sample=sample,
     next=("generate {run} 'a text to translate'",),
     purpose=Purpose(
         "text2text-generation",

@@ -19,29 +19,30 @@ from textmill.tokenization.tokenizer import without_surrogates
 
 
 class Numbering:
-    """Labels numbered in the order they come, or, where they are known beforehand, as they are known."""
+    """Labels numbered in the order they come; where those of the training split are known, after them.
+
+    A label that no training record has gets a number too: no model predicts it, so such a record counts as wrong.
+    """
 
     def __init__(self, known: tuple[str, ...] | None) -> None:
-        self._open = known is None
+        self._known = known
         self._number = {label: number for number, label in enumerate(known or ())}
 
-    def take(self, labels: Sequence[str]) -> np.ndarray | None:
-        """Their numbers, or None when one of them is unknown."""
-        if self._open:
-            for label in labels:
-                self._number.setdefault(label, len(self._number))
-        elif any(label not in self._number for label in labels):
-            return None
-        return np.array([self._number[label] for label in labels], dtype=np.int64)
+    def take(self, labels: Sequence[str]) -> np.ndarray:
+        """Their numbers."""
+        return np.array(
+            [self._number.setdefault(label, len(self._number)) for label in labels], dtype=np.int64
+        )
 
-    def settled(self) -> tuple[tuple[str, ...], np.ndarray | None]:
-        """The labels in the order of their final numbers, and (old number) -> final number."""
+    def settled(self) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray | None]:
+        """The labels of the training split in the order of their final numbers, those it lacks, numbered after them,
+        and (old number) -> final number where numbers change."""
         labels = tuple(self._number)
-        if not self._open:
-            return labels, None
+        if self._known is not None:
+            return self._known, labels[len(self._known) :], None
         order = sorted(labels)
         final = {label: number for number, label in enumerate(order)}
-        return tuple(order), np.array([final[label] for label in labels], dtype=np.int64)
+        return tuple(order), (), np.array([final[label] for label in labels], dtype=np.int64)
 
 
 class Reader:
@@ -49,11 +50,13 @@ class Reader:
 
     schema   dtype of each field, that of the text first; "ids" are as wide as the vocabulary asks
     numbered fields that hold numbers of labels, as `numbering` gives them out
+    written  which of the texts of a record are to be written, by their place in `wanted`
     decided  fields of the objective's spec that decide what records hold: others change no store
     """
 
     schema: ClassVar[Mapping[str, str]] = {}
     numbered: tuple[str, ...] = ()
+    written: ClassVar[tuple[int, ...]] = ()
     decided: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
@@ -64,21 +67,34 @@ class Reader:
         ids = "uint16" if tokenizer.vocabulary <= 1 << 16 else "uint32"
         self.fields = {name: ids if dtype == "ids" else dtype for name, dtype in self.schema.items()}
 
-    def labels(self) -> tuple[tuple[str, ...] | None, np.ndarray | None]:
-        """The labels by their numbers, and where each went that was numbered as it came."""
-        return self.numbering.settled() if self.numbered else (None, None)
+    def labels(self) -> tuple[tuple[str, ...] | None, tuple[str, ...], np.ndarray | None]:
+        """What `Numbering.settled` says of labels; None where records have none."""
+        return self.numbering.settled() if self.numbered else (None, (), None)
 
     def read(self, documents: list[Document]) -> Iterator[Record | str]:
         """A record for each document, in order, or the reason why not."""
         made = [self.wanted(document) for document in documents]
-        texts = [text for item in made if not isinstance(item, str) for text in item[0]]
-        encoded = iter(self.tokenizer.encode_many(texts))
+        encoded = self._encoded(
+            [pair for item in made if not isinstance(item, str) for pair in enumerate(item[0])]
+        )
         for item in made:
             if isinstance(item, str):
                 yield item
             else:
                 texts, finish = item
                 yield finish([next(encoded) for _ in texts])
+
+    def _encoded(self, texts: list[tuple[int, str]]) -> Iterator[np.ndarray]:
+        """The ids of texts, each with its place in a record."""
+        if not self.written:
+            yield from self.tokenizer.encode_many(text for _, text in texts)
+            return
+        read, written = (
+            [text for place, text in texts if (place in self.written) == asked] for asked in (False, True)
+        )
+        ids = iter(self.tokenizer.encode_many(read)), iter(self.tokenizer.encode_targets(written))
+        for place, _ in texts:
+            yield next(ids[place in self.written])
 
     def wanted(
         self, document: Document

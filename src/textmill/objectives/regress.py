@@ -79,10 +79,12 @@ def show(batch: Batch, row: int) -> ShownRow:
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Numbers of whole texts; the baseline always says the mean of the training part."""
-    records, guess, truth = predictions(evaluation, predict)
+    records, guess = predictions(evaluation, predict)
+    store = evaluation.loader.store
+    truth = np.stack([store.field("value", record) for record in records.tolist()])
     mean = float(evaluation.data.store("train").fields["value"][0].mean())
     scores, beside = (
-        numbers.regression(truth.ravel(), side.ravel(), **evaluation.options)
+        numbers.regression(truth.ravel(), side.ravel(), evaluation.bootstrap.of(records))
         for side in (guess, np.full_like(truth, mean))
     )
     return result_of_records(evaluation, records, scores, {"the training mean": beside}, truth.size)

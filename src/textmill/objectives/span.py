@@ -83,7 +83,7 @@ def _by_parts(whole: np.ndarray, parts: list[np.ndarray]) -> tuple[int, int] | N
 
 
 class SpanView(TextView):
-    """`lead question separator text tail`, segments 0 and 1; targets (B, 2), the answer's first and last token.
+    """`lead question between text tail`, segments 0 and 1; targets (B, 2), the answer's first and last token.
 
     A long text is read in windows that overlap by half; in one that does not hold the whole answer the target is the
     row's first token, twice, which stands for "not here" (Devlin et al. 2019, section 4.3). A question is cut to half
@@ -94,8 +94,7 @@ class SpanView(TextView):
         self, spec: SpanObjective, store: ExampleStore, sequence: int, tokens: SpecialTokens
     ) -> None:
         """Raises RecipeError when the tokenizer has no separator, or rows are too short."""
-        tokens.need_separator()
-        room = sequence - tokens.frame - 1
+        room = sequence - tokens.frame - len(tokens.need_between())
         super().__init__(store, tokens, room // 2)
         self._questions = np.minimum(store.lengths("question"), room // 2)
         texts, windows = store.lengths("text"), room - self._questions
@@ -133,7 +132,7 @@ class SpanView(TextView):
 
     def text_at(self, rows: np.ndarray) -> np.ndarray:
         """(B,) where the text begins in each row."""
-        return len(self.tokens.lead) + self._questions[self.record[rows]] + 1
+        return len(self.tokens.lead) + self._questions[self.record[rows]] + len(self.tokens.need_between())
 
     def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
         """First and last token of the answer, counted from the row's first."""
@@ -223,7 +222,8 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     opening = [evaluation.data.tokenizer.decode(text[:usual]) for text in texts]
     documents = evaluation.documents(chosen)
     truth = [document.texts[objective.answer].strip() for document in documents]
-    scores, beside = (answers.answered(truth, side, **evaluation.options) for side in (predicted, opening))
+    bootstrap = evaluation.bootstrap.of(chosen)
+    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
     examples = [
         {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
         for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -58,8 +59,6 @@ class TagReader(Reader):
             if not all(len(part) for part in ids):
                 return "a word has no token"
             numbers = self.numbering.take(tags.split())
-            if numbers is None:
-                return f"one of the {name} is none of the training part"
             sizes = np.array([len(part) for part in ids])
             value = np.full(int(sizes.sum()), IGNORE, dtype=np.int64)
             value[np.cumsum(sizes) - sizes] = numbers
@@ -69,8 +68,8 @@ class TagReader(Reader):
 
 
 class TagView(TextView):
-    """Targets (B, T): tags, IGNORE for all but a word's first token. A text that is too long is several rows, each of
-    whole words unless one word is longer than a row."""
+    """Targets (B, T): tags, IGNORE for all but a word's first token, and for a tag the training split lacks. A text
+    that is too long is several rows, each of whole words unless one word is longer than a row."""
 
     def __init__(self, spec: TagObjective, store: ExampleStore, sequence: int, tokens: SpecialTokens) -> None:
         room = sequence - tokens.frame
@@ -88,22 +87,23 @@ class TagView(TextView):
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """The rows of a share, as wide as the whole batch; a word's first token is the one that may have a tag."""
         made = super().make(rows, keys, share)
-        return replace(made, batch=replace(made.batch, candidates=made.batch.targets != IGNORE))
+        words = torch.from_numpy(self._in_place(rows[share], made.batch.inputs.shape[1]) != IGNORE)
+        return replace(made, batch=replace(made.batch, candidates=words))
 
     def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
-        """The tags, where the words' first tokens stand."""
-        lead = np.full(len(self.tokens.lead), IGNORE)
-        tags = [
-            np.concatenate(
-                [
-                    lead,
-                    self.store.field("value", int(self.record[row]))[self.begins[row] : self.ends[row]],
-                ]
-            )
-            for row in rows
-        ]
-        targets, _ = padded(tags, IGNORE, width=width)
+        """The tags that can be learnt, where the words' first tokens stand."""
+        tags = self._in_place(rows, width)
+        targets = np.where(tags < len(self.store.labels or ()), tags, IGNORE)
         return torch.from_numpy(targets), np.where(targets != IGNORE, self.record[rows][:, None], -1)
+
+    def tags(self, row: int) -> np.ndarray:
+        """(n,) numbers of the tags of each token that a row reads, IGNORE for all but the first of a word."""
+        return self.store.field("value", int(self.record[row]))[self.begins[row] : self.ends[row]]
+
+    def _in_place(self, rows: np.ndarray, width: int) -> np.ndarray:
+        """(B, width) tags where their tokens stand in rows."""
+        lead = np.full(len(self.tokens.lead), IGNORE)
+        return padded([np.concatenate([lead, self.tags(int(row))]) for row in rows], IGNORE, width=width)[0]
 
 
 def _word_cuts(tags: np.ndarray, room: int) -> list[int]:
@@ -145,34 +145,35 @@ def predict(model: Model, batch: Batch) -> Tensor:
 
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Tags of words, and the entities they mark; the baseline always says the commonest tag of the training part."""
+    """Tags of words, and the entities they mark; the baseline always says the commonest tag of the training split. A
+    tag that split lacks counts as missed, and is listed."""
     store, view = evaluation.loader.store, evaluation.loader.view
+    names = (*store.labels, *store.unseen)
     rows: dict[int, tuple[list[int], list[int]]] = {}
     for batch in record_batches(evaluation):
-        guess, truth = predict(evaluation.model, batch.batch), batch.batch.targets
+        guess = predict(evaluation.model, batch.batch)
         for index, row in enumerate(batch.rows.tolist()):
-            there = guess[index] != IGNORE
-            rows[row] = truth[index][there].tolist(), guess[index][there].tolist()
+            truth, said = view.tags(row), guess[index]
+            rows[row] = truth[truth != IGNORE].tolist(), said[said != IGNORE].tolist()
     by_record: dict[int, tuple[list[str], list[str]]] = {}
     for row in sorted(rows):  # a text that is longer than a row is read in several
         for side, more in zip(by_record.setdefault(int(view.record[row]), ([], [])), rows[row], strict=True):
-            side += [store.labels[number] for number in more]
+            side += [names[number] for number in more]
     truth = [sequence for sequence, _ in by_record.values()]
     guess = [sequence for _, sequence in by_record.values()]
-    values = evaluation.data.store("train").fields["value"][0]
-    common = store.labels[int(np.bincount(values[values != IGNORE], minlength=len(store.labels)).argmax())]
+    records, values = np.array(list(by_record)), evaluation.data.store("train").fields["value"][0]
+    common = names[int(np.bincount(values[values != IGNORE]).argmax())]
     always = [[common] * len(sequence) for sequence in truth]
-    marked = tags.marks_entities(store.labels)
-    scores, beside = (
-        tags.tagged(truth, side, entities_too=marked, **evaluation.options) for side in (guess, always)
-    )
-    more = _confused(truth, guess, store.labels)
+    marked = tags.marks_entities(names)
+    bootstrap = evaluation.bootstrap.of(records)
+    scores, beside = (tags.tagged(truth, side, bootstrap, entities_too=marked) for side in (guess, always))
+    held = Counter(tag for sequence in truth for tag in sequence)
+    more = _confused(truth, guess, names)
+    more["unseen_labels"] = {tag: held[tag] for tag in store.unseen if held[tag]}
     if marked:
         more["by_type"] = tags.by_type(truth, guess)
     words = sum(map(len, truth))
-    return result_of_records(
-        evaluation, np.array(list(by_record)), scores, {f"always {common!r}": beside}, words, more
-    )
+    return result_of_records(evaluation, records, scores, {f"always {common!r}": beside}, words, more)
 
 
 def _confused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,29 +11,48 @@ import numpy as np
 from textmill.base.console import Reporter
 from textmill.data.batch import IGNORE
 from textmill.data.loader import Scored, evaluation_batches
+from textmill.data.special import spelt
 from textmill.data.tokens import TokenStore
 from textmill.metrics import baselines, guesses, perplexity
-from textmill.metrics.score import Score
+from textmill.metrics.score import Bootstrap, Score
 from textmill.models.model import Model
 from textmill.objectives.evaluation import POSITIONS, EvaluationInput, EvaluationResult
 from textmill.objectives.scoring import Look, nothing, score_documents, score_guesses
 from textmill.specs.recipe import EvaluationSpec
+from textmill.tokenization.protocol import AnyTokenizer
 
-_OVERLAP = 0.5  # share of the context that later pieces of a long document start with
+BITS = "bits per byte"
+_OVERLAP = 0.5  # share of a window that is context from the window before, in a document longer than one
 _COUNTED = 1 << 21  # training tokens a unigram model of targets is counted from, at most
 
 
 def language_model(
-    model: Model, store: TokenStore, spec: EvaluationSpec, reporter: Reporter, context: int
+    model: Model,
+    store: TokenStore,
+    spec: EvaluationSpec,
+    reporter: Reporter,
+    context: int,
+    tokenizer: AnyTokenizer,
+    bootstrap: Bootstrap,
 ) -> tuple[EvaluationResult, np.ndarray]:
     """Bits per byte of a store under any model that goes on with text, and the documents that were scored.
 
+    A text is read behind what the store was written to begin it with, in windows of `spec.context` (or `context`, what
+    the model reads) tokens; in one that is longer, each window goes on half a window after the one before, whose second
+    half it reads once more.
+
     Raises TextmillError when the store is empty.
     """
+    context = min(spec.context or context, context)
     overlap = int(context * _OVERLAP)
-    rows = max(1, POSITIONS // context)
-    batches = evaluation_batches(store, context, rows, overlap=overlap, tokens=spec.tokens)
-    return bits(model, batches, store, spec, reporter, f"context:{context}|overlap:{overlap}")
+    begins, ends = spelt(tokenizer, store.opening), spelt(tokenizer, [store.end])
+    batches = evaluation_batches(
+        store, context, max(1, POSITIONS // context), overlap=overlap, tokens=spec.tokens, end=spec.end
+    )
+    how = f"starts with:{begins}|context:{context}|overlap:{overlap}"
+    result, chosen = bits(model, batches, store, spec, reporter, bootstrap, how)
+    read = {"starts_with": begins, "ends_with": ends if spec.end else None, "context": context}
+    return replace(result, more={**result.more, **read, "stride": context - overlap}), chosen
 
 
 def bits(
@@ -41,9 +61,14 @@ def bits(
     store: TokenStore,
     spec: EvaluationSpec,
     reporter: Reporter,
+    bootstrap: Bootstrap,
     how: str,
 ) -> tuple[EvaluationResult, np.ndarray]:
-    """Bits per byte of what batches of a store ask for, and the documents that were scored."""
+    """Bits per byte of what batches of a store ask for, and the documents that were scored.
+
+    Where the tokenizer loses some of the text (capital letters, words it does not know), the model is not asked for it,
+    and bits per byte are left out.
+    """
     total = min(store.tokens, spec.tokens or store.tokens)
     nats, targets = score_documents(
         model,
@@ -52,20 +77,31 @@ def bits(
         progress=lambda done: reporter.progress("scoring", done, total, "tokens"),
     )
     # A sample cuts documents short: their bytes count in the share of their tokens that was scored.
-    lengths = store.offsets[1:] - store.offsets[:-1]
     read = targets > 0
-    sizes = store.bytes * (targets / lengths)
+    lengths = np.diff(store.offsets) - (not spec.end)
+    sizes = store.bytes * (targets / np.maximum(lengths, 1))
     scores = perplexity.language_model(
-        nats[read], targets[read], sizes[read], resamples=spec.bootstrap, how=how
+        nats[read], targets[read], sizes[read], bootstrap.of(read), how=how, end=spec.end
     )
-    result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()))
+    more = {}
+    if store.changed:
+        del scores[BITS]
+        more["changed_by_tokenizer"] = store.changed
+        reporter.warn(
+            f"{store.changed:,} of {len(store):,} documents are not what their tokens decode to: there are no bits "
+            "per byte, which would not count what the tokenizer lost"
+        )
+    result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()), more)
     return result, np.flatnonzero(read)
 
 
 def beside(
     evaluation: EvaluationInput, store: TokenStore, measured: EvaluationResult, chosen: np.ndarray
 ) -> EvaluationResult:
-    """The same with what it should beat: baselines on the `chosen` documents, those the model was scored on."""
+    """The same with what it should beat: baselines on the `chosen` documents, those the model was scored on. They are
+    in bits per byte, so there are none where the model has none."""
+    if BITS not in measured.scores:
+        return measured
     evaluation.reporter.note("scoring the baselines on the same text")
     spec = evaluation.spec
     scores: dict[str, Score] = {}
@@ -77,13 +113,13 @@ def beside(
             np.cumsum([0, *map(len, ids)]),
             store.bytes[chosen],
             store.vocabulary,
-            resamples=spec.bootstrap,
+            evaluation.bootstrap.of(chosen),
         )
     if names := [name for name in spec.baselines if name != "unigram"]:
         test = (document.text for document in evaluation.documents(chosen))
         train = (document.text for document in evaluation.data.documents("train"))
         scores |= baselines.compressors(names, train, test, limit=spec.baseline_bytes)
-    return measured.with_baselines({name: {"bits per byte": scores[name]} for name in spec.baselines})
+    return measured.with_baselines({name: {BITS: scores[name]} for name in spec.baselines})
 
 
 def guessed(
@@ -100,8 +136,9 @@ def guessed(
         look=look,
     )
     read = targets > 0
-    options: dict[str, Any] = {"accuracy": accuracy, "target": target, **evaluation.options}
-    scores = guesses.token_scores(nats[read], hits[read], targets[read], how=how, **options)
+    options: dict[str, Any] = {"accuracy": accuracy, "target": target}
+    bootstrap = evaluation.bootstrap.of(read)
+    scores = guesses.token_scores(nats[read], hits[read], targets[read], bootstrap, how=how, **options)
     result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(store.bytes[read].sum()))
     if "unigram" not in evaluation.spec.baselines:
         return result
@@ -110,7 +147,7 @@ def guessed(
     again = loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens)
     nats, hits = _unigram(again, guesses.unigram_nats(counts), len(store))
     signature = f"unigram|-ln((c+1)/(N+V))|N:{int(counts.sum())}|V:{len(counts)}|{how}"
-    beside = guesses.token_scores(nats[read], hits[read], targets[read], how=signature, **options)
+    beside = guesses.token_scores(nats[read], hits[read], targets[read], bootstrap, how=signature, **options)
     return result.with_baselines({"unigram": beside})
 
 

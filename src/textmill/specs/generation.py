@@ -28,6 +28,10 @@ class GenerationSpec:
     typical_p: Annotated[float | None, About("locally typical sampling of this probability", gt=0, le=1)] = (
         None
     )
+    epsilon_cutoff: Annotated[float | None, About("drop tokens less probable than this", ge=0, lt=1)] = None
+    eta_cutoff: Annotated[
+        float | None, About("the same, and less where the model is less sure of the next token", ge=0, lt=1)
+    ] = None
     repetition_penalty: Annotated[float, About("logits of tokens already seen are divided by this", gt=0)] = (
         1.0
     )
@@ -36,11 +40,26 @@ class GenerationSpec:
     no_repeat_ngram: Annotated[
         int, About("no run of so many tokens is written twice; 0: they may be", "tokens", ge=0)
     ] = 0
+    no_repeat_source_ngram: Annotated[
+        int, About("no run of so many tokens of what was read is written; 0: they may be", "tokens", ge=0)
+    ] = 0
     min_tokens: Annotated[int, About("the answer does not end before so many", "tokens", ge=0)] = 0
+    decay: Annotated[
+        float, About("each token after decay_after, the end's logit grows by this share of itself", gt=0)
+    ] = 1.0
+    decay_after: Annotated[int, About("tokens written before decay begins", "tokens", ge=0)] = 0
     first: Annotated[int | None, About("id every answer begins with, as some translators expect", ge=0)] = (
         None
     )
+    last: Annotated[
+        tuple[int, ...], About("ids, one of which is written as the last token of a longest answer", ge=0)
+    ] = ()
     forbidden: Annotated[tuple[int, ...], About("ids that are never written", ge=0)] = ()
+    forbidden_first: Annotated[tuple[int, ...], About("ids that no answer begins with", ge=0)] = ()
+    forbidden_runs: Annotated[
+        tuple[tuple[int, ...], ...],
+        About("runs of ids that are never written; the last id is held back", ge=0),
+    ] = ()
     beams: Annotated[
         int, About("answers searched for side by side, without draws; 1: no search", ge=1, le=1024)
     ] = 1
@@ -86,6 +105,8 @@ class GenerationSpec:
             raise RecipeError("contrastive search needs it", where="top_k", advice="4 to 10 are usual")
         if self.mbr is not None and self.temperature == 0:
             raise RecipeError("mbr compares draws: at 0 they are all the same", where="temperature")
+        if not all(self.forbidden_runs):
+            raise RecipeError("a run has at least one id", where="forbidden_runs")
 
 
 class GenerationOptions(TypedDict, total=False):
@@ -100,13 +121,21 @@ class GenerationOptions(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     typical_p: float | None
+    epsilon_cutoff: float | None
+    eta_cutoff: float | None
     repetition_penalty: float
     presence_penalty: float
     frequency_penalty: float
     no_repeat_ngram: int
+    no_repeat_source_ngram: int
     min_tokens: int
+    decay: float
+    decay_after: int
     first: int | None
+    last: Sequence[int]
     forbidden: Sequence[int]
+    forbidden_first: Sequence[int]
+    forbidden_runs: Sequence[Sequence[int]]
     beams: int
     length_penalty: float
     length_formula: Literal["power", "gnmt"]

@@ -13,6 +13,8 @@ from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 
+_LONGEST_NAME = 200  # bytes; file systems take 255
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
@@ -42,6 +44,11 @@ class EvaluationSpec:
     tokens: Annotated[
         int | None, About("tokens scored at most; left out: all of the part", "tokens", ge=1)
     ] = None
+    context: Annotated[
+        int | None,
+        About("causal: longest window a text is read in; left out: the model's context", "tokens", ge=2),
+    ] = None
+    end: Annotated[bool, About("causal: whether the end of a text counts, too, beside its tokens")] = True
     bootstrap: Annotated[int, About("resamplings of documents behind the interval", ge=1)] = 1000
     baselines: Annotated[
         tuple[Literal["unigram", "xz", "zstd"], ...],
@@ -50,7 +57,10 @@ class EvaluationSpec:
     baseline_bytes: Annotated[
         int, About("newest training text the compressors are conditioned on", "bytes", ge=0)
     ] = 1 << 24
-    samples: Annotated[tuple[str, ...], About("prompts whose continuations are shown")] = ()
+    samples: Annotated[
+        tuple[str, ...] | None,
+        About("prompts whose continuations are shown; left out: how three held-out documents begin"),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +91,11 @@ class Recipe:
         object.__setattr__(self, "corpus", self.corpus.read_as(roles))
         if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
+        if (size := len(self.name.encode())) > _LONGEST_NAME:
+            raise RecipeError(
+                f"{self.name[:20]!r}… is too long for the name of a folder ({size} bytes, {_LONGEST_NAME} at most)",
+                where="name",
+            )
         if self.sequence > self.model.context:
             raise RecipeError(
                 f"{self.sequence} tokens are more than the model reads (model.context = {self.model.context})",

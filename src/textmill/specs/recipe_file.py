@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,15 +13,17 @@ from textmill.base.errors import RecipeError
 from textmill.specs import presets
 from textmill.specs.recipe import Recipe
 
+_HERE = "/./"  # within a path: what comes before it leads to the folder that what follows was written in
 
-def load(path: Path | str, overrides: Iterable[str] = ()) -> Recipe:
+
+def load(path: Path | str, overrides: Iterable[str] = (), *, base: Path | None = None) -> Recipe:
     """Read and check a recipe file; `overrides` are `a.b=value` with TOML values.
 
-    Relative source paths are taken from the recipe's own folder. Raises RecipeError, naming file, key,
+    Relative source paths are taken from the recipe's own folder, or from `base`. Raises RecipeError, naming file, key,
     mistake and the nearest right name.
     """
     path = Path(path)
-    return build(_read(path), overrides, where=str(path), base=path.parent)
+    return build(_read(path), overrides, where=str(path), base=path.parent if base is None else base)
 
 
 def build(
@@ -113,29 +116,117 @@ def _expand_preset(data: dict[str, Any], where: str) -> dict[str, Any]:
     return {**data, "model": {**shape, **overrides}}
 
 
-def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Source and tokenizer paths made absolute, so that a saved recipe means the same from anywhere."""
+class Place(str):
+    """An absolute path that remembers how it was written: as seen from the folder of its recipe."""
 
-    def absolute(item: Any) -> Any:
-        return str((base / Path(item).expanduser()).absolute()) if isinstance(item, str) else item
+    home: str
+    written: str
+
+    def __new__(cls, home: str, written: str) -> Place:
+        place = super().__new__(cls, os.path.normpath(os.path.join(home, written)))
+        place.home, place.written = home, written
+        return place
+
+
+def as_written(recipe: Recipe) -> Recipe:
+    """The recipe with its paths as they were written: what stays the same wherever its folder stands."""
+    return _changed(recipe, lambda item: item.written if isinstance(item, Place) else item)
+
+
+def home_of(recipe: Recipe) -> Path | None:
+    """The folder the relative paths of a recipe start at; None where it has none."""
+    return next((Path(item.home) for item in _named(recipe) if isinstance(item, Place)), None)
+
+
+def seen_from(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe as another folder is to keep it: a relative path is told from there, up to `/./` the way to the
+    recipe's own folder, and after it as it was written."""
+
+    def told(item: str) -> str:
+        if not isinstance(item, Place):
+            return item
+        return f"{os.path.relpath(item.home, folder)}{_HERE}{item.written}"
+
+    return _changed(recipe, told)
+
+
+def _changed(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
+    return schema.read(Recipe, _with_paths(schema.write(recipe), change))
+
+
+def same_places(old: Recipe, new: Recipe) -> bool:
+    """Whether two recipes name the same sources."""
+    return _named(old) == _named(new) and _placeless(old) == _placeless(new)
+
+
+def same_but_gone(old: Recipe, new: Recipe) -> bool:
+    """The same, but for what `new` names and is nowhere."""
+    before, after = _named(old), _named(new)
+    return (
+        len(before) == len(after)
+        and _placeless(old) == _placeless(new)
+        and all(was == now or not os.path.lexists(now) for was, now in zip(before, after, strict=True))
+    )
+
+
+def placed(recipe: Recipe, like: Recipe) -> Recipe:
+    """A recipe whose sources and tokenizer stand where those of another do."""
+    places = iter(_named(like))
+    return _changed(recipe, lambda item: next(places))
+
+
+def _named(recipe: Recipe) -> list[str]:
+    """What a recipe names on the disk, in its order."""
+    found: list[str] = []
+
+    def note(item: str) -> str:
+        found.append(item)
+        return item
+
+    _with_paths(schema.write(recipe), note)
+    return found
+
+
+def _placeless(recipe: Recipe) -> Any:
+    plain = _with_paths(schema.write(recipe), lambda item: "")
+    return plain["corpus"]["sources"], plain["tokenizer"]
+
+
+def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Source and tokenizer paths made absolute, so that a recipe means the same from anywhere."""
+
+    def absolute(item: str) -> str:
+        if isinstance(item, Place) or os.path.isabs(path := os.path.expanduser(item)):
+            return item if isinstance(item, Place) else os.path.normpath(path)
+        way, _, written = path.rpartition(_HERE)
+        return Place(os.path.normpath(base.absolute() / way), os.path.normpath(written))
+
+    return _with_paths(data, absolute)
+
+
+def _with_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The plain recipe with the paths of its sources and of its tokenizer changed."""
+
+    def changed(item: Any) -> Any:
+        return change(item) if isinstance(item, str) else item
 
     corpus, tokenizer = data.get("corpus"), data.get("tokenizer")
     if isinstance(tokenizer, Mapping) and "path" in tokenizer:
-        data = {**data, "tokenizer": {**tokenizer, "path": absolute(tokenizer["path"])}}
+        data = {**data, "tokenizer": {**tokenizer, "path": changed(tokenizer["path"])}}
     if not isinstance(corpus, Mapping) or not isinstance(corpus.get("sources"), list):
         return data
-    sources = [_absolute_source(source, absolute) for source in corpus["sources"]]
+    sources = [_changed_source(source, changed) for source in corpus["sources"]]
     return {**data, "corpus": {**corpus, "sources": sources}}
 
 
-def _absolute_source(source: Any, absolute: Callable[[Any], Any]) -> Any:
-    """A source with the folders and files it names made absolute; `folder` of the web has a default."""
+def _changed_source(source: Any, changed: Callable[[Any], Any]) -> Any:
+    """A source with the folders and files it names changed; `folder` of the web has a default."""
     if not isinstance(source, Mapping):
         return source
     if isinstance(source.get("paths"), list):
-        return {**source, "paths": [absolute(item) for item in source["paths"]]}
+        return {**source, "paths": [changed(item) for item in source["paths"]]}
     if source.get("kind") == "dataset" and "path" in source:
-        return {**source, "path": absolute(source["path"])}
+        return {**source, "path": changed(source["path"])}
     if source.get("kind") == "web":
-        return {**source, "folder": absolute(source.get("folder", "web"))}
+        return {**source, "folder": changed(source.get("folder", "web"))}
     return source

@@ -142,7 +142,7 @@ def printable(name: str) -> str:
 
 
 # What a source may end in after its file: a part of it, by number or name.
-_PLACES = ("line ", "row ", "item ", "topic ", "page ", "sheet ", "message ", "record ")
+_PLACES = ("line ", "row ", "item ", "topic ", "page ", "slide ", "sheet ", "message ", "record ")
 _COMPRESSED = ("gz", "bz2", "xz", "lzma", "zst")
 
 

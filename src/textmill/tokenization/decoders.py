@@ -54,7 +54,7 @@ class Stream:
 
     def push(self, token: int) -> str:
         """The characters this id completes; empty while a character is still in pieces."""
-        if token in self._silent:
+        if token in self._silent or token >= len(self._spelling.inside):
             return ""
         data = (self._spelling.opening if self._first else self._spelling.inside)[token]
         self._first = False
@@ -89,8 +89,10 @@ class Spelled:
         return frozenset(self.special.values())
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes an id stands for inside a text, a blank before a word included; none for a special token."""
-        return b"" if token in self._silent else self.spelling.inside[token]
+        """The bytes an id stands for inside a text, a blank before a word included; none for a special token, or for an
+        id beyond the vocabulary, which a model may have rows for."""
+        beyond = token >= len(self.spelling.inside)
+        return b"" if beyond or token in self._silent else self.spelling.inside[token]
 
     def byte_counts(self) -> np.ndarray:
         """(vocabulary,) int64: how many bytes each id stands for."""

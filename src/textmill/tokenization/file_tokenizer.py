@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from textmill.base.files import write_bytes, write_json
 from textmill.tokenization import json_read
-from textmill.tokenization.json_read import SETTINGS, Parsed, Roles, Settings
+from textmill.tokenization.json_read import SETTINGS, Around, Parsed, Roles, Settings
+from textmill.tokenization.reading import Reading, framed, says
+
+_FLAGS = ("add_bos_token", "add_eos_token")
 
 
 class FileTokenizer:
     """Which ids play a part: `end` (of a text) and `ends` (all that end what a model writes), `start` (what a decoder
     begins with; `end` where nothing else does), `pad`, `mask` and `separator` (None where there is none), `sentinels`
-    (of hidden spans), `prefix` and `suffix` (what a model expects around a text).
+    (of hidden spans), `prefix` and `suffix` (what a model expects around a text), `between` (between two texts).
     """
 
     _tells = False  # whether a tokenizer_config.json is written although there are no settings
@@ -43,6 +48,8 @@ class FileTokenizer:
         self.vocabulary: int = self._parsed.vocabulary
         self.roles: Roles = json_read.roles(self._parsed, self._said, where)
         self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
+        self.begin: int | None = self.roles.begin
+        self.told = self._said != Settings()
         self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
         self.sentinels = self.roles.sentinels
 
@@ -54,6 +61,14 @@ class FileTokenizer:
     def _check_decoder(self) -> None:
         raise NotImplementedError
 
+    def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """(n,) uint32 ids of each text."""
+        raise NotImplementedError
+
+    def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode_many` of texts that are to be written: they are cut as all are."""
+        return self.encode_many(texts, threads)
+
     def save(self, path: Path | str) -> None:
         """Write the tokenizer.json, the same bytes that were read or trained; a directory gets one of that name.
 
@@ -62,21 +77,35 @@ class FileTokenizer:
         path = Path(path)
         path = path if path.suffix == ".json" else path / "tokenizer.json"
         write_bytes(path, self.data)
-        if self._tells or self._said != Settings():
-            write_json(path.with_name(SETTINGS), self.settings)
+        if self._tells or self.told:
+            write_json(path.with_name(SETTINGS), {**self.settings, **self._said.others})
+
+    def publish(self, directory: Path, reading: Reading) -> None:
+        """Write the tokenizer.json and tokenizer_config.json of a model that reads texts so: whoever loads them gets
+        the ids that it was trained on. The bytes of the first are kept where they say so already."""
+        data = self.data
+        if not says(self._in_file, reading):
+            data = framed(self._document, self._spelt, reading)
+        named = {"bos_token": reading.begin, "sep_token": self.separator}
+        names = {role: self._spelt[number] for role, number in named.items() if number is not None}
+        names = {role: name for role, name in names.items() if name}
+        said = {**names, **self.settings, **reading.settings(self._said.others)}
+        for flag in _FLAGS:  # which the file itself now says
+            said.pop(flag, None)
+        write_bytes(directory / "tokenizer.json", data)
+        write_json(directory / SETTINGS, said)
 
     @property
     def settings(self) -> dict[str, Any]:
         """A tokenizer_config.json from which all roles are found again."""
-        flags = {"add_bos_token": self._said.add_bos, "add_eos_token": self._said.add_eos}
+        flags = zip(_FLAGS, (self._said.add_bos, self._said.add_eos), strict=True)
         return {
             "tokenizer_class": "PreTrainedTokenizerFast",
             **self.names,
-            **{name: value for name, value in flags.items() if value is not None},
+            **{name: value for name, value in flags if value is not None},
             "eos_token_id": list(self.ends),
             "decoder_start_token_id": self.start,
             "clean_up_tokenization_spaces": False,
-            "split_special_tokens": True,
         }
 
     @cached_property
@@ -85,20 +114,40 @@ class FileTokenizer:
         return self._reference or json_read.reference(self.data, self._where)
 
     @cached_property
-    def _around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _spelt(self) -> Sequence[str]:
+        """The spelling of each id; none for numbers between them that are no token's."""
+        spelt = [""] * self.vocabulary
+        for name, number in self._parsed.tokens.items():
+            spelt[number] = name
+        return spelt
+
+    @cached_property
+    def _in_file(self) -> Around:
+        """What the file itself says of ids around texts."""
+        if self._document.get("post_processor") is None:
+            return Around()
+        return json_read.around(self.reference, self._where)
+
+    @cached_property
+    def _around(self) -> Around:
         if self._document.get("post_processor") is None and self._said.add_bos is self._said.add_eos is None:
-            return (), ()
+            return Around()
         return json_read.surroundings(self.reference, self._parsed, self._said, self._where)
 
     @property
     def prefix(self) -> tuple[int, ...]:
         """Ids the model expects before a text; none for those trained here."""
-        return self._around[0]
+        return self._around.before
 
     @property
     def suffix(self) -> tuple[int, ...]:
         """Ids the model expects after a text."""
-        return self._around[1]
+        return self._around.after
+
+    @property
+    def between(self) -> tuple[int, ...]:
+        """Ids the model expects between two texts in one row: the separator, unless the file says it otherwise."""
+        return self._around.between or (() if self.separator is None else (self.separator,))
 
     @property
     def names(self) -> dict[str, str]:

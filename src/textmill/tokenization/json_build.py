@@ -225,11 +225,19 @@ def bpe_model(
     }
 
 
-def template(tokens: Sequence[str], prefix: Sequence[int], suffix: Sequence[int]) -> dict[str, Any] | None:
-    """The post-processor that puts ids around a text; None where there are none."""
+def template(
+    tokens: Sequence[str],
+    prefix: Sequence[int],
+    suffix: Sequence[int],
+    *,
+    between: Sequence[int] | None = None,
+) -> dict[str, Any] | None:
+    """The post-processor that puts ids around a text; None where there are none. between: what stands between two
+    texts in one row; left out: what stands after a text."""
     if not prefix and not suffix:
         return None
-    for token in (*prefix, *suffix):
+    between = suffix if between is None else between
+    for token in (*prefix, *suffix, *between):
         if not 0 <= token < len(tokens):
             raise DamagedError(
                 f"puts id {token} around a text, and has {len(tokens)} tokens", where="tokenizer"
@@ -241,16 +249,16 @@ def template(tokens: Sequence[str], prefix: Sequence[int], suffix: Sequence[int]
     def sequence(name: str, segment: int) -> dict[str, Any]:
         return {"Sequence": {"id": name, "type_id": segment}}
 
-    single = [*(piece(t, 0) for t in prefix), sequence("A", 0), *(piece(t, 0) for t in suffix)]
+    first = [*(piece(t, 0) for t in prefix), sequence("A", 0)]
     second = [sequence("B", 1), *(piece(t, 1) for t in suffix)]
     names = {
         tokens[token]: {"id": tokens[token], "ids": [token], "tokens": [tokens[token]]}
-        for token in (*prefix, *suffix)
+        for token in (*prefix, *suffix, *between)
     }
     return {
         "type": "TemplateProcessing",
-        "single": single,
-        "pair": [*single, *second],
+        "single": [*first, *(piece(t, 0) for t in suffix)],
+        "pair": [*first, *(piece(t, 0) for t in between), *second],
         "special_tokens": names,
     }
 

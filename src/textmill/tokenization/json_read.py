@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,17 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 OUR_START = "<|start|>"
 _SENTINEL = re.compile(r"<(?:\|hidden_(\d{1,4})\||extra_id_(\d{1,4}))>")
 _TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
+# What else a tokenizer_config.json may say to others, and how it looks there.
+_OTHERS: Mapping[str, Callable[[Any], bool]] = {
+    "model_max_length": lambda value: type(value) in (int, float) and 0 < value < float("inf"),
+    "padding_side": lambda value: value in ("left", "right"),
+    "truncation_side": lambda value: value in ("left", "right"),
+    "model_input_names": lambda value: isinstance(value, list) and all(type(name) is str for name in value),
+    "source_lang": lambda value: type(value) is str,
+    "target_lang": lambda value: type(value) is str,
+}
+# Classes of tokenizers that pad on the left unless they are told otherwise; all others do so on the right.
+_PAD_LEFT = ("LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer")
 _IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
@@ -39,12 +50,14 @@ class Settings:
     tokens   spelling of bos_token, eos_token, pad_token, unk_token, sep_token, cls_token, mask_token
     ids      bos_token_id, eos_token_id (perhaps several), pad_token_id, decoder_start_token_id
     add_bos, add_eos   whether the first of them goes before, the second after a text; None: as the file has it
+    others   what tokenizer_config.json says to others and nothing here depends on (`_OTHERS`)
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict)
     ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     add_bos: bool | None = None
     add_eos: bool | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,12 +72,23 @@ class Parsed:
 
 
 @dataclass(frozen=True)
+class Around:
+    """Ids around texts: before one, after one, and between two in one row."""
+
+    before: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
+    between: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Roles:
-    """Which id does what. `start` is what a decoder begins with, `ends` all that end what it writes."""
+    """Which id does what. `start` is what a decoder begins with, `ends` all that end what it writes, `begin` what a
+    text is said to begin with, if anything is."""
 
     end: int
     ends: tuple[int, ...]
     start: int
+    begin: int | None
     pad: int
     mask: int | None
     separator: int | None
@@ -146,22 +170,28 @@ def reference(data: bytes, where: object) -> Any:
     return made
 
 
-def around(made: Any, where: object) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Ids that the library puts before and after a text."""
+def around(made: Any, where: object) -> Around:
+    """Ids that the library puts around texts."""
     with guarded(where):
-        encoding = made.encode("a", add_special_tokens=True)
-        marks, ids = encoding.special_tokens_mask, encoding.ids
-    if 0 not in marks:
-        return tuple(ids), ()
-    last = len(marks) - marks[::-1].index(0)
-    return tuple(ids[: marks.index(0)]), tuple(ids[last:])
+        one, two = made.encode("a"), made.encode("a", "a")
+    before, _, after = _gaps(one.ids, one.sequence_ids)
+    return Around(before, after, _gaps(two.ids, two.sequence_ids)[1])
 
 
-def surroundings(
-    made: Any, parsed: Parsed, config: Settings, where: object
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Ids that belong before and after a text: `around`, and what `add_bos` and `add_eos` change of it."""
-    prefix, suffix = around(made, where)
+def _gaps(ids: Sequence[int], owners: Sequence[int | None]) -> tuple[tuple[int, ...], ...]:
+    """The ids of no text: before the first text, between it and a second, after the last."""
+    own = [place for place, owner in enumerate(owners) if owner is not None]
+    if not own:
+        return tuple(ids), (), ()
+    second = next((place for place, owner in enumerate(owners) if owner == 1), own[-1] + 1)
+    first = max(place for place in own if place < second)
+    return tuple(ids[: own[0]]), tuple(ids[first + 1 : second]), tuple(ids[own[-1] + 1 :])
+
+
+def surroundings(made: Any, parsed: Parsed, config: Settings, where: object) -> Around:
+    """Ids that belong around texts: `around`, and what `add_bos` and `add_eos` change of it."""
+    found = around(made, where)
+    prefix, suffix = found.before, found.after
     begins = parsed.tokens.get(config.tokens.get("bos_token", ""))
     ends = parsed.tokens.get(config.tokens.get("eos_token", ""))
     if config.add_bos is True and begins is not None and begins not in prefix:
@@ -172,7 +202,7 @@ def surroundings(
         suffix = (*suffix, ends)
     if config.add_eos is False:
         suffix = tuple(token for token in suffix if token != ends)
-    return prefix, suffix
+    return Around(prefix, suffix, found.between)
 
 
 def names(parsed: Parsed, config: Settings, assigned: Roles) -> dict[str, str]:
@@ -196,6 +226,7 @@ def settings(directory: Path) -> Settings:
     tokens: dict[str, str] = {}
     ids: dict[str, tuple[int, ...]] = {}
     flags: dict[str, bool] = {}
+    others: dict[str, Any] = {}
     for name in (SETTINGS, "special_tokens_map.json", "generation_config.json", "config.json"):
         path = directory / name
         if not path.is_file():
@@ -203,6 +234,8 @@ def settings(directory: Path) -> Settings:
         content = plain_json(read_file(path, _LARGEST_SETTINGS), path)
         if not isinstance(content, dict):
             raise DamagedError("is not a JSON object", where=path)
+        if name == SETTINGS:
+            others = _others(content)
         nested = content.get("text_config")
         for part in (content, nested if isinstance(nested, dict) else {}):
             for role in _TOKENS:
@@ -212,7 +245,16 @@ def settings(directory: Path) -> Settings:
         for flag in ("add_bos_token", "add_eos_token"):
             if isinstance(content.get(flag), bool):
                 flags.setdefault(flag, content[flag])
-    return Settings(tokens, ids, flags.get("add_bos_token"), flags.get("add_eos_token"))
+    return Settings(tokens, ids, flags.get("add_bos_token"), flags.get("add_eos_token"), others)
+
+
+def _others(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a tokenizer_config.json says to others. One that names no side to pad on means that of its class."""
+    said = {
+        name: content[name] for name, is_well_formed in _OTHERS.items() if is_well_formed(content.get(name))
+    }
+    kind = str(content.get("tokenizer_class")).removesuffix("Fast")
+    return {"padding_side": "left" if kind in _PAD_LEFT else "right"} | said
 
 
 def _put(kept: dict[str, Any], role: str, value: Any) -> None:
@@ -277,6 +319,7 @@ def roles(parsed: Parsed, config: Settings, where: object) -> Roles:
         end=end,
         ends=tuple(dict.fromkeys((end, *ends))),
         start=end if start is None else start,
+        begin=configured("bos_token"),
         pad=end if pad is None else pad,
         mask=first(configured("mask_token"), named("mask")),
         separator=first(configured("sep_token"), named("separator")),

@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base.errors import DamagedError
-from textmill.base.files import content_id, write_bytes
+from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.files import content_id, write_bytes, write_json
 from textmill.tokenization import json_read, sentencepiece_model
 from textmill.tokenization.decoders import Spelled, Spelling
 from textmill.tokenization.json_build import BLANK
 from textmill.tokenization.pretrained import PretrainedTokenizer
+from textmill.tokenization.reading import Reading
 from textmill.tokenization.tokenizer import without_surrogates
 
 FILES = ("source.spm", "target.spm", "vocab.json")
+_OWN = "target_vocab.json"
 _END, _PAD, _UNKNOWN = "</s>", "<pad>", "<unk>"
 _LANGUAGE = re.compile(r">>[^<>\s]{1,64}<<")  # the language to translate into, where a model knows several
 _ALL = 1 << 16  # blanks taken off the beginning
@@ -30,12 +32,24 @@ class MarianTokenizer(Spelled):
 
     lossless = False
     prefix: tuple[int, ...] = ()
-    mask = separator = None
+    mask = separator = begin = None
+    told = True
+    between: tuple[int, ...] = ()
     sentinels: tuple[int, ...] = ()
     added: Mapping[str, int] = MappingProxyType({})
 
-    def __init__(self, source: bytes, target: bytes, vocabulary: bytes, where: Path | str = "") -> None:
-        """The bytes of the three files, read from the directory `where`. Raises DamagedError."""
+    def __init__(
+        self,
+        source: bytes,
+        target: bytes,
+        vocabulary: bytes,
+        where: Path | str = "",
+        settings: json_read.Settings | None = None,
+    ) -> None:
+        """The bytes of the three files, read from the directory `where`; settings: what the files beside them say.
+
+        Raises DamagedError."""
+        self._said = settings or json_read.Settings()
         self._files = dict(zip(FILES, (source, target, vocabulary), strict=True))
         self._where = Path(where)
         path = self._where / "vocab.json"
@@ -59,16 +73,25 @@ class MarianTokenizer(Spelled):
 
     @classmethod
     def load(cls, directory: Path | str) -> MarianTokenizer:
-        """Read source.spm, target.spm and vocab.json. Raises DamagedError."""
+        """Read source.spm, target.spm and vocab.json. Raises DamagedError, and TextmillError where targets have a
+        vocabulary of their own."""
         directory = Path(directory)
+        if (directory / _OWN).exists():
+            raise TextmillError("numbers the pieces of targets otherwise", where=directory / _OWN)
         source, target, vocabulary = (json_read.read_file(directory / name) for name in FILES)
-        return cls(source, target, vocabulary, directory)
+        return cls(source, target, vocabulary, directory, json_read.settings(directory))
 
     def save(self, path: Path | str) -> None:
         """Write the three files into a directory, or beside the file that is named."""
         path = Path(path)
         for name, data in self._files.items():
             write_bytes((path.parent if path.suffix == ".json" else path) / name, data)
+
+    def publish(self, directory: Path, reading: Reading) -> None:
+        """Write the three files and their tokenizer_config.json."""
+        self.save(directory)
+        said = {"tokenizer_class": "MarianTokenizer", **self.names, **reading.settings(self._said.others)}
+        write_json(directory / json_read.SETTINGS, said)
 
     def trims(self, name: str) -> tuple[bool, bool]:
         """Whether an added token takes away the blanks before or after it: none does."""
@@ -103,6 +126,10 @@ class MarianTokenizer(Spelled):
     def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
         """`encode` of each text."""
         return [self.encode(text) for text in texts]
+
+    def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode_target` of each text."""
+        return [self.encode_target(text) for text in texts]
 
     def _encoded(self, cutter: Any, text: str, *, languages: bool) -> np.ndarray:
         text = without_surrogates(text)

@@ -14,6 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
+from textmill.tokenization.reading import Reading
+
 
 class Decoder(Protocol):
     """Ids in, whole characters out: what `push` and `finish` return, joined, is `decode` of all the ids."""
@@ -47,6 +49,12 @@ class AnyTokenizer(Protocol):
     def start(self) -> int: ...  # what a decoder begins with; `end` where nothing else does
 
     @property
+    def begin(self) -> int | None: ...  # what its files call the beginning of a text
+
+    @property
+    def told(self) -> bool: ...  # whether files beside its own say what ids do
+
+    @property
     def pad(self) -> int: ...  # stands where nothing does
 
     @property
@@ -63,6 +71,9 @@ class AnyTokenizer(Protocol):
 
     @property
     def suffix(self) -> tuple[int, ...]: ...  # ids the model expects after a text
+
+    @property
+    def between(self) -> tuple[int, ...]: ...  # ids the model expects between two texts in one row
 
     @property
     def special(self) -> Mapping[str, int]: ...  # special tokens by their spelling: ids no text produces
@@ -85,6 +96,10 @@ class AnyTokenizer(Protocol):
         """`encode` of each text."""
         ...
 
+    def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode` of each text that is to be written: a translator's tokenizer cuts it as one of its language."""
+        ...
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of ids. Special tokens vanish; bytes that are no UTF-8 become U+FFFD."""
         ...
@@ -102,3 +117,7 @@ class AnyTokenizer(Protocol):
         ...
 
     def save(self, path: Path | str) -> None: ...  # write its files, from which it is read again
+
+    def publish(
+        self, directory: Path, reading: Reading
+    ) -> None: ...  # the files of a model that reads texts so

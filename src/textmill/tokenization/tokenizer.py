@@ -113,8 +113,9 @@ class Tokenizer(FileTokenizer):
         return table
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes an id stands for: part of a character, or several characters; none for a special token."""
-        return self._bytes[token]
+        """The bytes an id stands for: part of a character, or several characters; none for a special token, or for an
+        id beyond the vocabulary, which a model may have rows for."""
+        return self._bytes[token] if token < len(self._bytes) else b""
 
     def byte_counts(self) -> np.ndarray:
         """(vocabulary,) int64: how many bytes each id stands for."""
@@ -133,7 +134,7 @@ class Tokenizer(FileTokenizer):
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of ids. Special tokens vanish; bytes that are no UTF-8 become U+FFFD."""
         ids = ids.tolist() if isinstance(ids, np.ndarray) else ids
-        return b"".join([self._bytes[token] for token in ids]).decode("utf-8", "replace")
+        return b"".join([self.token_bytes(token) for token in ids]).decode("utf-8", "replace")
 
     def stream(self) -> StreamDecoder:
         """A decoder for ids that come one at a time."""

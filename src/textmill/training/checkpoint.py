@@ -13,9 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +23,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from textmill.base import locks
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import (
-    TEMPORARY,
     atomic_directory,
+    discard,
     disk_errors,
     read_json,
     remove_partial,
@@ -161,6 +160,8 @@ def verify(path: Path) -> dict[str, Any]:
         raise DamagedError("is not a manifest", where=path / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise DamagedError(f"has the unknown format {manifest.get('format')!r}", where=path / MANIFEST)
+    if _NAME.fullmatch(path.name) and manifest.get("step") != step_of(path):
+        raise DamagedError("is of another step than its folder says", where=path / MANIFEST)
     try:
         bad = _faults(path, manifest)
     except (KeyError, TypeError) as error:
@@ -189,6 +190,19 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(manifest["step"], parts["model"], parts["optimizer"], state, parts.get("average"))
 
 
+def state(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds beside tensors, which are not read. Raises DamagedError where it is damaged."""
+    path = Path(path)
+    manifest = read_json(path / MANIFEST)
+    try:
+        facts = {"state.json": manifest["files"]["state.json"]}
+    except (KeyError, TypeError) as error:
+        raise DamagedError("is not a manifest", where=path / MANIFEST) from error
+    if _faults(path, {"files": facts}):
+        raise DamagedError("is not what was written (its SHA-256 differs)", where=path / "state.json")
+    return read_json(path / "state.json")
+
+
 def newest_whole(directory: Path) -> Found:
     """The newest checkpoint whose every byte is as written, and the damage met on the way to it."""
     damaged = []
@@ -204,9 +218,9 @@ def newest_whole(directory: Path) -> Found:
 def prune(directory: Path, spec: SaveSpec, best: int | None = None) -> list[Path]:
     """Remove what the policy does not keep, oldest first; returns what was removed.
 
-    Kept: the `spec.keep` newest, those at multiples of `spec.forever`, and the one of step `best`. A
-    checkpoint loses its name before its files, so a crash in between leaves no half of it behind. Call it
-    only after a newer checkpoint was saved.
+    Kept: the `spec.keep` newest, those at multiples of `spec.forever`, the one of step `best`, and for this time
+    those somebody reads (`base.locks.shared`). A checkpoint loses its name before its files, so a crash in between
+    leaves no half of it behind. Call it only after a newer checkpoint was saved.
     """
     paths = listed(directory)
     kept = {step_of(path) for path in paths[-spec.keep :]} | {best}
@@ -215,11 +229,11 @@ def prune(directory: Path, spec: SaveSpec, best: int | None = None) -> list[Path
         step = step_of(path)
         if step in kept or (spec.forever and step % spec.forever == 0):
             continue
-        doomed = path.with_name(f"{TEMPORARY}old-{path.name}-{os.getpid()}")
-        with disk_errors(path):
-            os.rename(path, doomed)
+        with disk_errors(path), locks.unread(path) as alone:
+            if not alone:
+                continue
+            discard(path)
             sync(path.parent)
-            shutil.rmtree(doomed, ignore_errors=True)
         removed.append(path)
     return removed
 
@@ -234,6 +248,7 @@ __all__ = [
     "prune",
     "remove_partial",
     "save",
+    "state",
     "step_of",
     "verify",
 ]

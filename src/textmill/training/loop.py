@@ -106,7 +106,7 @@ def _check_finite(step: int, nats: float, norm: float, optimizer: Optimizer) -> 
     optimizer.zero_grad()
     quantity = "gradient" if math.isfinite(nats) else "loss"
     raise NonFiniteError(
-        f"the {quantity} of step {step} is not a finite number; the weights were left as they were before it",
+        f"the {quantity} of step {step + 1} is not a finite number; the weights were left as they were before it",
         step=step,
         advice="lower the learning rate, lengthen the warm-up, or look at the documents of this batch",
     )

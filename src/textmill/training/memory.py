@@ -24,6 +24,9 @@ _SHARE = 0.8  # of what is free: the rest is for kernels' working space, fragmen
 _CPU_POSITIONS = 8192  # tokens at once from which a CPU gains nothing more by larger products
 _CHUNK_FROM = 1 << 29  # bytes of whole logits from which the loss is worked out in chunks
 _CHUNK_BYTES = 1 << 26  # of one such chunk
+_ID_BYTES = (
+    40  # of a position while a batch is put together: its place, input, target and document, and whose it is
+)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def fit(
 
     The largest cut of the rank's rows that fits is taken: all in 1, 2, 3, … parts. On a CPU
     no more is computed at once than makes products quick, since larger ones only cost memory there.
-    Raises TextmillError when not even one row fits.
+    Raises TextmillError when not even one row fits, or the ids alone of the rank's rows do not.
     """
     share = -(-training.batch // ranks)
     room = int(_SHARE * (free_bytes(compute.device) if free is None else free))
@@ -114,6 +117,7 @@ def fit(
     ]
     for cut in fits:
         if cut.need.total <= room or training.micro_batch:
+            _put_together(share, sequence, room)
             return cut
     raise TextmillError(
         f"one sequence of {sequence} tokens needs about {fits[-1].need.total / 1e9:.1f} GB, "
@@ -121,6 +125,17 @@ def fit(
         where="training",
         advice="lower training.sequence, set training.gradient_checkpointing, or choose a smaller model",
     )
+
+
+def _put_together(rows: int, sequence: int, room: int) -> None:
+    """Raises TextmillError when the ids alone of an update need more than `room` bytes."""
+    if (ids := rows * sequence * _ID_BYTES) > room:
+        raise TextmillError(
+            f"the ids alone of an update of {rows:,} sequences of {sequence:,} tokens need about "
+            f"{ids / 1e9:.1f} GB, and {room / 1e9:.1f} GB may be used",
+            where="training.batch",
+            advice=f"lower it: {max(1, room // (sequence * _ID_BYTES)):,} is the most that could be put together here",
+        )
 
 
 def _fit(

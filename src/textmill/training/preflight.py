@@ -57,6 +57,16 @@ def measure(
     )
 
 
+def extrapolated(short: Timing, long: Timing, rows: tuple[int, int], batch: int, steps: int) -> Timing:
+    """The time of `steps` updates of `batch` rows, from two of so many rows each: what a row costs is what the longer
+    one takes more, and the rest of an update is the same whatever its rows."""
+    more = (long.seconds_per_step - short.seconds_per_step) / (rows[1] - rows[0])
+    each = more if more > 0 else long.seconds_per_step / rows[1]
+    seconds = long.seconds_per_step + each * (batch - rows[1])
+    tokens = long.tokens_per_second * long.seconds_per_step * batch / rows[1]
+    return Timing(seconds, tokens / seconds, long.steps, seconds * steps, long.micro_batch)
+
+
 def _steps(
     model: Model,
     loss: Loss,

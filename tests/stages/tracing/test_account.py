@@ -21,6 +21,7 @@ from textmill.stages.tracing import index as indexing
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.forget_list import forgotten, list_of
 from textmill.stages.workspace.workspace import Workspace
+from textmill.training import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,11 @@ def made(tmp_path_factory):
     (texts / "copy.txt").write_text((texts / "008.txt").read_text())
     path = folder / "tiny.toml"
     path.write_text(
-        f"""
+        """
 name = "tiny"
 [corpus]
-sources = [{{ kind = "files", paths = ["{texts}"] }}]
-split = {{ validation = 0.1, test = 0.1 }}
+sources = [{ kind = "files", paths = ["texts"] }]
+split = { validation = 0.1, test = 0.1 }
 [tokenizer]
 vocabulary = 300
 [model]
@@ -54,7 +55,7 @@ steps = 60
 batch = 3
 evaluate_every = 30
 evaluate_tokens = 200
-save = {{ every = 20, keep = 9 }}
+save = { every = 20, keep = 9 }
 [evaluation]
 samples = ["word7 word"]
 bootstrap = 10
@@ -75,21 +76,22 @@ tokens = 12
 
 @pytest.fixture
 def own(made, tmp_path):
-    """A copy of it that a test may change."""
-    workspace, asked, texts, path = made
-    shutil.copytree(workspace.root, tmp_path / "work")
-    return Workspace(tmp_path / "work", Silent()), asked, texts, path
+    """A copy of it elsewhere, with its texts, that a test may change."""
+    _, _, texts, path = made
+    shutil.copytree(path.parent, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / path.name
+    return Workspace(tmp_path / "work", Silent()), recipe_file.load(path), tmp_path / texts.name, path
 
 
 def walked(workspace, name, document, steps):
-    """Tokens of a document by step, by walking through all steps."""
+    """Tokens of a document by step, counted from 1, by walking through all steps."""
     run = workspace.run(name)
     loader = trained_on(run, workspace).loader()
     found = {}
     for step in range(steps):
         tokens = dict(loader.documents(step)).get(document, 0)
         if tokens:
-            found[step] = tokens
+            found[step + 1] = tokens
     return found
 
 
@@ -106,12 +108,12 @@ def test_checkpoints_saw_what_the_walk_says(made, name):
         assert seen["steps"] == list(expected)
         assert seen["times"] == len(expected)
         assert {one["step"] for one in row["checkpoints"]} >= {20, 40, steps}
-        for checkpoint in row["checkpoints"]:
-            before = {step: tokens for step, tokens in expected.items() if step < checkpoint["step"]}
+        for written in row["checkpoints"]:
+            before = {step: tokens for step, tokens in expected.items() if step <= written["step"]}
             if not before:
-                assert checkpoint["saw"] == []
+                assert written["saw"] == []
                 continue
-            [saw] = checkpoint["saw"]
+            [saw] = written["saw"]
             assert saw["tokens"] == sum(before.values())
             assert saw["steps"] == len(before)
             assert (saw["first"], saw["last"]) == (min(before), max(before))
@@ -143,8 +145,14 @@ def test_a_step_that_was_passed_over_was_not_learnt_from(own):
     document = next(iter(trained_on(run, workspace).corpus.documents("train")))
     [before] = sightings.sightings(workspace, document.id, run="tiny")["runs"]
     step = before["seen"][0]["steps"][0]
-    state = run.checkpoints / "step-00000060" / "state.json"
-    state.write_text(json.dumps(json.loads(state.read_text()) | {"skipped": [step]}))
+    saved = checkpoint.load(run.checkpoints / "step-00000060")
+    checkpoint.save(
+        run.checkpoints,
+        60,
+        model=saved.model,
+        optimizer=saved.optimizer,
+        state=saved.state | {"skipped": [step - 1]},
+    )
     [after] = sightings.sightings(workspace, document.id, run="tiny")["runs"]
     last = {row["checkpoint"]: row["saw"] for row in after["checkpoints"]}["checkpoints/step-00000060"]
     assert last[0]["steps"] == before["seen"][0]["times"] - 1
@@ -159,7 +167,8 @@ def test_a_fork_saw_what_the_run_before_it_saw(own):
     first = walked(workspace, "tiny", document.id, 60)
     assert row["forked"]["step"] == 60
     assert row["forked"]["saw"][0]["tokens"] == sum(first.values())
-    assert all(step >= 60 for step in row["seen"][0]["steps"])
+    own = walked(workspace, "longer", document.id, 80)
+    assert row["seen"][0]["steps"] == list(own), "its steps are its own, from the first"
 
 
 def test_names_a_person_may_use(made):
@@ -276,7 +285,7 @@ def test_a_file_no_corpus_holds_yet_can_be_forgotten(own, tmp_path):
     workspace, *_ = own
     (tmp_path / "secret.txt").write_text("words to come\n")
     result = forget.forget(workspace, [str(tmp_path / "secret.txt"), "0" * 32])
-    assert forgotten(workspace) == {content_id("words to come\n"), "0" * 32}
+    assert forgotten(workspace).ids == {content_id("words to come\n"), "0" * 32}
     assert result["made_from"] == []
 
 
@@ -344,11 +353,11 @@ def test_from_the_command_line(own, textmill):
     assert {row["run"] for row in result["runs"]} == {"tiny", "packed"}
     shown = textmill("trace", "--document", "012.txt", "--run", "tiny", **environment).stdout
     assert "checkpoint" in shown
-    shown = textmill("forget", "012.txt", **environment).stdout
+    shown = textmill("forget", "012.txt", "--yes", **environment).stdout
     assert "rm -r" in shown
-    again = json.loads(textmill("forget", "012.txt", "--json", **environment).stdout)
+    again = json.loads(textmill("forget", "012.txt", "--json", "--yes", **environment).stdout)
     assert not again["documents"][0]["new"]
-    refused = textmill("forget", "nothing", check=False, **environment)
+    refused = textmill("forget", "nothing", "--yes", check=False, **environment)
     assert (refused.returncode, "in no corpus" in refused.stderr) == (1, True)
     refused = textmill("trace", check=False, **environment)
     assert refused.returncode == 2

@@ -19,6 +19,7 @@ from textmill.specs.corpus import CorpusSpec, FilesSource
 from textmill.text.corpus import build as engine
 from textmill.text.corpus import units
 from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.forgotten import Forgotten
 from textmill.text.corpus.split import PARTS
 
 # Corpus steps in the middle and at the end, so that there is a phase of each kind.
@@ -97,7 +98,7 @@ def test_finished_units_are_not_made_again(base):
 def test_forgotten_documents_leave_nothing_behind(base):
     _, whole = build(base, "whole", run=engine.here)
     gone = next(iter(Corpus(base / "whole").documents("train")))
-    report, without = build(base, "without", run=engine.here, forgotten=frozenset([gone.id]))
+    report, without = build(base, "without", run=engine.here, forgotten=Forgotten(ids=frozenset([gone.id])))
     assert without != whole
     assert gone.id not in {d.id for part in PARTS for d in Corpus(base / "without").documents(part)}
     (row,) = [row for row in report["reasons"] if row["step"] == "forget"]

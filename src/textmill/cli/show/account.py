@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,14 +62,48 @@ def _read(row: Mapping[str, Any]) -> str:
     return f"read it in steps {steps}{more}"
 
 
+def question(result: Mapping[str, Any]) -> list[str]:
+    """What would be forgotten, before a person is asked."""
+    rows = result["documents"]
+    lines = [f"  {row['document']}  {row['source']}" for row in rows[:_SHOWN]]
+    if len(rows) > _SHOWN:
+        lines.append(f"  and {len(rows) - _SHOWN:,} more")
+    lines += [f"  whatever stands in {place}" for place in result["places"][:_SHOWN]]
+    lines += [
+        f"  not: {row['document']}  {row['source']} (nearly the same; --near takes it too)"
+        for row in result["near"][:_SHOWN]
+    ]
+    runs = [row["run"] for row in result["made_from"] if row["kind"] == "run"]
+    if runs:
+        lines.append(f"  trained on it: {', '.join(runs)}")
+    count = len(rows)
+    return [f"to be forgotten: {count:,} document{'' if count == 1 else 's'}", *lines]
+
+
 def forgotten(result: Mapping[str, Any]) -> None:
-    """What is now left out, and what was made from it."""
+    """What is now left out, or would be, and what was made from it."""
+    listed = result["listed"]
     for row in _some(result["documents"]):
-        state = "will be left out" if row["new"] else "was on the list already"
+        state = (
+            "was on the list already"
+            if not row["new"]
+            else "will be left out"
+            if listed
+            else "would be left out"
+        )
         OUT.print(f"{row['document']}  {escape(row['source'])}  [green]{state}[/green]", soft_wrap=True)
+    for place in _some(result["places"]):
+        OUT.print(f"whatever stands in {escape(place)}", soft_wrap=True)
     OUT.print(f"\nlist       {escape(result['list'])}", soft_wrap=True)
+    if listed:
+        OUT.print("undo       textmill forget --undo, until something was trained without it")
+    else:
+        OUT.print("[yellow]nothing was written[/yellow]; --yes puts it on the list")
     for row in _some(result["near"]):
-        OUT.print(f"[yellow]nearly the same[/yellow]  {row['document']}  {escape(row['source'])}")
+        OUT.print(
+            f"[yellow]nearly the same[/yellow]  {row['document']}  {escape(row['source'])}  (--near takes it too)",
+            soft_wrap=True,
+        )
     stale = result["made_from"]
     if not stale:
         OUT.print("\nnothing here was made from it")
@@ -81,19 +116,26 @@ def forgotten(result: Mapping[str, Any]) -> None:
     _next(stale, result["left_over"])
 
 
+def undone(result: Mapping[str, Any]) -> None:
+    """What is no longer forgotten."""
+    for row in _some(result["documents"]):
+        OUT.print(
+            f"{row['document']}  {escape(row['source'])}  [green]is off the list[/green]", soft_wrap=True
+        )
+    OUT.print("\nthe next prepare of a recipe holds it again")
+
+
 def _next(stale: Sequence[Mapping[str, Any]], left_over: Sequence[str]) -> None:
     runs = [row for row in stale if row["kind"] == "run"]
-    keep = "cp {recipe} {run}.toml"
     if runs:
-        OUT.print("\nto train again without it: keep the recipe, remove the run, and make it anew")
+        OUT.print("\nto train again without it, under another name")
         for row in runs:
-            copied = keep.format(recipe=row["recipe"], run=row["run"])
-            OUT.print(f"  {escape(copied)} && rm -r {escape(row['path'])} && textmill run {row['run']}.toml")
-    paths = [row["path"] for row in stale if row["kind"] not in ("run", "model")] + list(left_over)
+            OUT.print(f"  {escape(row['again'])}", soft_wrap=True)
+    paths = [row["path"] for row in stale if row["kind"] != "model"] + list(left_over)
     if paths:
-        OUT.print("\nto remove what still holds its words")
+        OUT.print("\nto remove what still holds its words, or was trained on them")
         for path in paths:
-            OUT.print(f"  rm -r {escape(path)}", soft_wrap=True)
+            OUT.print(f"  rm -r {escape(shlex.quote(path))}", soft_wrap=True)
     OUT.print("\nThe sources are yours: what is to be gone must be removed there, too.")
 
 

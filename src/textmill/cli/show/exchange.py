@@ -28,10 +28,17 @@ def supported(result: Mapping[str, Any]) -> None:
 def brought_in(result: Mapping[str, Any]) -> None:
     """A model that was imported."""
     _facts(result)
-    for label, names in (("left out", result["missing"]), ("passed over", result["ignored"])):
+    left = (
+        ("left out", result["missing"]),
+        ("passed over", result["ignored"]),
+        ("not followed", result["unfollowed"]),
+    )
+    for label, names in left:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            OUT.print(f"{label:<11}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
+            OUT.print(f"{label:<13}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
+    for note in result["notes"]:
+        OUT.print(f"note       {escape(note)}", soft_wrap=True)
     OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
     OUT.print(f"next       textmill verify {escape(result['model'])}", soft_wrap=True)
 

@@ -27,11 +27,14 @@ def scores(result: Mapping[str, Any]) -> None:
     _OUT.print(table)
     if "perplexity" in result["scores"]:
         _OUT.print(_text_line(result))
+        if "starts_with" in result:
+            _OUT.print(_read_line(result), soft_wrap=True)
         return
     _others(result)
     _OUT.print(
         f"{result['documents']:,} documents, {result['targets']:,} targets, {amount(result['bytes'], 'B')}"
     )
+    _left_out(result)
     _mistakes(result.get("confusion", {}))
     _examples(result.get("examples", ()))
 
@@ -57,6 +60,15 @@ def _text_line(result: Mapping[str, Any]) -> str:
     )
 
 
+def _read_line(result: Mapping[str, Any]) -> str:
+    """What stood around a text while it was scored, and how much of it was read at once."""
+    end = f"the end {result['ends_with']} counted" if result["ends_with"] else "its end not counted"
+    return escape(
+        f"each text after {result['starts_with']}, {end}, in windows of at most {result['context']:,} tokens, "
+        f"one every {result['stride']:,}"
+    )
+
+
 def _others(result: Mapping[str, Any]) -> None:
     """The scores beside the headline, and the same of each baseline."""
     rest = {name: score for name, score in result["details"].items() if name != result["headline"]}
@@ -69,6 +81,16 @@ def _others(result: Mapping[str, Any]) -> None:
         table.add_row(name, f"{score['value']:.3f}", interval(score), *cells)
     _OUT.print()
     _OUT.print(table)
+
+
+def _left_out(result: Mapping[str, Any]) -> None:
+    """What was not scored, and what could not be right."""
+    if skipped := result.get("skipped"):
+        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.items())
+        _OUT.print(f"not scored: {sum(skipped.values()):,} records: {escape(reasons)}")
+    if unseen := result.get("unseen_labels"):
+        labels = ", ".join(f"{label} ({number:,})" for label, number in unseen.items())
+        _OUT.print(f"labels that no training record has, always counted as wrong: {escape(labels)}")
 
 
 def _mistakes(confusion: Mapping[str, Mapping[str, int]]) -> None:

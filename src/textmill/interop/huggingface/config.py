@@ -8,9 +8,10 @@ from typing import Any, Protocol, get_args
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.interop.huggingface.configs import decoders, encoder_decoders, encoders, heads
-from textmill.interop.huggingface.configs.common import OWN, differences
+from textmill.interop.huggingface.configs.common import OWN, differences, with_usual_names
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import (
+    READ_AND_WRITE,
     DecoderSpec,
     EncoderDecoderSpec,
     EncoderSpec,
@@ -23,6 +24,21 @@ from textmill.specs.model import (
 NGRAM = "textmill-ngram"
 OURS = (OWN, NGRAM)  # what only Textmill reads
 CLASSES = decoders.CLASSES | encoders.CLASSES | encoder_decoders.CLASSES
+# The classes of bodies alone: the states of a model, without what makes logits of them.
+BODIES: Mapping[str, str] = {
+    "bert": "BertModel",
+    "roberta": "RobertaModel",
+    "distilbert": "DistilBertModel",
+    "llama": "LlamaModel",
+    "mistral": "MistralModel",
+    "qwen2": "Qwen2Model",
+    "qwen3": "Qwen3Model",
+    "gemma3_text": "Gemma3TextModel",
+    "gpt2": "GPT2Model",
+    "t5": "T5Model",
+    "bart": "BartModel",
+    "marian": "MarianModel",
+}
 _SAME: Mapping[str, str] = {"mt5": "t5"}  # model types that are another one, with another name
 READ = (*CLASSES, "gemma3", *_SAME)  # model types that are read
 _OWN_SPECS: dict[str, type] = {schema.kind_of(spec): spec for spec in get_args(TrainedSpec)}
@@ -67,7 +83,7 @@ def published_architecture(spec: ModelSpec, head: HeadSpec | None = None) -> tup
 
 def _departures(spec: ModelSpec, kind: str) -> list[str]:
     """What a published architecture has otherwise than the spec: nothing, where its config.json gives the spec back."""
-    shared = _shared(spec, kind, 1, dtype="float32", end=0, pad=0, start=0)
+    shared = _shared(spec, kind, 1, dtype="float32", end=0, pad=0, begin=0)
     parts = ["pooler.dense.weight"] if spec.pooler else []
     parts += ["final_logits_bias"] if getattr(spec, "output_bias", False) else []
     try:
@@ -84,15 +100,16 @@ def write(
     dtype: str,
     end: int,
     pad: int,
+    begin: int | None = None,
     start: int | None = None,
     head: HeadSpec | None = None,
 ) -> dict[str, Any]:
-    """The config.json of a model. `dtype` as PyTorch calls it, such as `float32`; end, pad and start are ids, the last
-    what a text begins with, where it is not the end of the one before."""
+    """The config.json of a model. `dtype` as PyTorch calls it, such as `float32`. The others are ids: end, pad, what a
+    text begins with (if anything), and what a target begins with (of models that read a source)."""
     kind, _ = published_architecture(spec, head)
-    config = _shared(
-        spec, kind, vocabulary, dtype=dtype, end=end, pad=pad, start=end if start is None else start
-    )
+    config = _shared(spec, kind, vocabulary, dtype=dtype, end=end, pad=pad, begin=begin)
+    if spec.kind in READ_AND_WRITE:
+        config["decoder_start_token_id"] = start if spec.start is None else spec.start
     if kind not in OURS:
         config |= _PUBLISHED[type(spec)].write(spec, kind, config)
         return config if head is None else config | heads.write(kind, head)
@@ -101,14 +118,14 @@ def write(
 
 
 def _shared(
-    spec: ModelSpec, kind: str, vocabulary: int, *, dtype: str, end: int, pad: int, start: int
+    spec: ModelSpec, kind: str, vocabulary: int, *, dtype: str, end: int, pad: int, begin: int | None
 ) -> dict[str, Any]:
     """The fields that every architecture has."""
     config = {
         "architectures": [_architecture(spec, kind)],
         "model_type": kind,
         "vocab_size": vocabulary,
-        "bos_token_id": start,
+        "bos_token_id": begin,
         "eos_token_id": end,
         "pad_token_id": pad,
         "dtype": dtype,
@@ -125,12 +142,13 @@ def _architecture(spec: ModelSpec, kind: str) -> str:
 
 
 def normal(config: dict[str, Any], where: object) -> dict[str, Any]:
-    """A config.json as that of the language model in it, which Gemma 3 with images keeps inside its own.
+    """A config.json as that of the language model in it, which Gemma 3 with images keeps inside its own, and every key
+    by its usual name.
 
     Raises DamagedError where there is none in it.
     """
     try:
-        return decoders.text_of(config)
+        return with_usual_names(decoders.text_of(config))
     except (KeyError, TypeError) as error:
         raise DamagedError(f"holds no text_config ({error!r})", where=where) from error
 
@@ -177,6 +195,12 @@ def read(config: Mapping[str, Any], where: object, names: Collection[str] = ()) 
 def read_head(config: Mapping[str, Any], where: object) -> HeadSpec | None:
     """What stands on the model in place of its output layer, if anything does; `config` as for `read`."""
     return heads.read(config, kind_of(config, where), where)
+
+
+def is_body(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json says that the weights are those of a body alone."""
+    named = config.get("architectures")
+    return isinstance(named, list) and len(named) == 1 and named[0] in BODIES.values()
 
 
 def _spec(config: Mapping[str, Any], where: object, names: Collection[str]) -> ModelSpec:

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
+import heapq
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
-from textmill.base.errors import TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
+from textmill.base.files import scratch
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
+if TYPE_CHECKING:
+    from textmill.data.tokens import TokenStore
+    from textmill.models.pretrained import Pretrained
+    from textmill.stages.workspace.weights import Weights
+
 _SAMPLE = 120  # tokens of a sample at most
+_SAMPLES = 3
 
 
-def evaluate(workspace: Workspace, target: str, *, files: Sequence[Path] = ()) -> dict[str, Any]:
-    """Score a run on its test part, or any language model on files; see `evaluate_run` and `evaluate_files`."""
+def evaluate(
+    workspace: Workspace,
+    target: str,
+    *,
+    files: Sequence[Path] = (),
+    context: int | None = None,
+    end: bool | None = None,
+) -> dict[str, Any]:
+    """Score a run on its test part, or any language model on files; see `evaluate_run` and `evaluate_files`.
+
+    Raises RecipeError for a context or an end without files: of a run, they belong to its recipe.
+    """
     if files:
-        return evaluate_files(workspace, target, files)
+        return evaluate_files(workspace, target, files, context=context, end=end is not False)
+    for name, value in (("context", context), ("end", end)):
+        if value is not None:
+            raise RecipeError(
+                "is for files; how a run is scored is part of its recipe",
+                where=f"--{name}",
+                advice=f"set evaluation.{name} there, or name a --file",
+            )
     return evaluate_run(locate_run(workspace, target), workspace)
 
 
@@ -34,26 +59,36 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 
     Writes evaluation/report.json. A report of the same weights, data and spec is read, not made again.
     """
+    from textmill.stages.workspace.weights import held
+
+    remembrance.warn(run, workspace)
+    with held(run) as weights:
+        return evaluate_weights(run, weights, workspace)
+
+
+def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
+    """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
-    from textmill.stages.workspace.weights import best_weights
 
     data = trained_on(run, workspace)
     recipe = data.recipe
-    weights = best_weights(run)
     decided = {
-        "version": 2,
+        "version": 4,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
         "generation": schema.write(recipe.generation),
     }
     key = files.value_id(decided)
-    if (report := run.report()) and report.get("key") == key:
+    try:
+        report = run.report()
+        why = "no report yet" if report is None else "its weights or spec changed"
+    except DamagedError:
+        report, why = None, "the report is damaged"
+    if report is not None and report.get("key") == key:
         workspace.reporter.stage("evaluate", "up to date")
         return report
-    workspace.reporter.stage(
-        "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
-    )
+    workspace.reporter.stage("evaluate", "being made", why)
     inputs = EvaluationInput(weights.build(data), data, workspace.reporter)
     result: dict[str, Any] = {
         "key": key,
@@ -62,22 +97,30 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
         "on": f"the {recipe.evaluation.part} part of its corpus",
         "objective": recipe.objective.kind,
         **data.objective.measure(inputs).plain(),
+        "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
     result["samples"] = _samples(inputs.model, data)
-    files.write_json(run.evaluation / "report.json", result)
+    run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
     workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
     return result
 
 
-def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> dict[str, Any]:
+def evaluate_files(
+    workspace: Workspace, target: str, paths: Sequence[Path], *, context: int | None = None, end: bool = True
+) -> dict[str, Any]:
     """Bits per byte of a published language model on files of any readable kind. There is no training text to condition
     baselines on.
 
-    Raises TextmillError when the model does not go on with text: what it is to say of a file, the file does not hold.
+    Each text begins as the model's tokenizer begins one, and is read in windows no longer than itself, than the model
+    reads, or than `context` tokens. end: whether the end of a text counts.
+
+    Raises TextmillError when the model does not go on with text: what it is to say of a file, the file does not hold;
+    and when its windows need more memory than is free.
     """
     from textmill.data import tokens
     from textmill.interop.load import load
+    from textmill.metrics.score import Bootstrap
     from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
     from textmill.objectives.text_evaluation import language_model
@@ -86,6 +129,8 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
 
     directory = locate_model(workspace, target)
     published = load(directory)
+    for text in published.warnings:
+        workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):
         raise TextmillError(
             "does not go on with text, so plain files cannot tell how good it is",
@@ -100,11 +145,21 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
             workspace.reporter.warn(f"{item.source}: set aside: {item.reason}")
     if not documents:
         raise TextmillError("hold no text that can be read", where=", ".join(map(str, paths)))
-    with tempfile.TemporaryDirectory() as folder:
-        tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
-        store = tokens.TokenStore(Path(folder) / "store")
-        spec = EvaluationSpec(baselines=())
-        result, _ = language_model(published.model, store, spec, workspace.reporter, published.spec.context)
+    with scratch(workspace.root / "evaluated") as folder:
+        tokens.write_tokens(folder / "store", documents, published.tokenizer)
+        store = tokens.TokenStore(folder / "store")
+        own = published.spec.context
+        spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
+        _affordable(published, store, spec, workspace)
+        result, _ = language_model(
+            published.model,
+            store,
+            spec,
+            workspace.reporter,
+            own,
+            published.tokenizer,
+            Bootstrap(spec.bootstrap),
+        )
         return {
             "model": str(directory),
             "on": ", ".join(map(str, paths)),
@@ -113,18 +168,71 @@ def evaluate_files(workspace: Workspace, target: str, paths: Sequence[Path]) -> 
         }
 
 
+def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, workspace: Workspace) -> None:
+    """Say what scoring takes before it is begun. Raises TextmillError when that is more memory than is free."""
+    import numpy as np
+    import torch
+
+    from textmill.base.console import amount
+    from textmill.models import cost
+    from textmill.specs.model import TRAINED
+    from textmill.training.memory import free_bytes
+
+    if published.spec.kind not in TRAINED or spec.context is None:
+        return  # counted models read tables, whatever the window
+    longest = int(np.diff(store.offsets).max())
+
+    def need(context: int) -> int:
+        return cost.scoring_bytes(published.spec, published.model.vocabulary, min(context, longest))
+
+    free, wanted = free_bytes(torch.device("cpu")), need(spec.context)
+    window = min(spec.context, longest)
+    workspace.reporter.note(
+        f"scoring {store.tokens:,} tokens in windows of {window:,}: about {amount(wanted, 'B')} of memory"
+    )
+    if wanted > free:
+        fits = window
+        while fits > 64 and need(fits) > free:
+            fits //= 2
+        raise TextmillError(
+            f"scoring windows of {window:,} tokens takes about {amount(wanted, 'B')} of memory, and "
+            f"{amount(free, 'B')} are free",
+            where="--file",
+            advice=f"read shorter windows: --context {fits}",
+        )
+
+
 def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
-    """What the model writes of the recipe's prompts: what comes after them, or of what it reads; headed models and
-    encoders write nothing."""
+    """What the model writes of the recipe's prompts: what comes after them, or of what it reads. Where the recipe names
+    none, of how held-out documents begin, with what they say (`truth`). Headed models and encoders write nothing."""
     from textmill.decoding.prompt import of_text
     from textmill.decoding.stream import generate_text
     from textmill.stages.use.generate import collect
 
-    prompts = data.recipe.evaluation.samples
-    if not prompts or not data.objective.writes:
+    if not data.objective.writes:
         return []
     recipe, tokenizer = data.recipe, data.tokenizer
+    named = recipe.evaluation.samples
+    pairs = _beginnings(data) if named is None else [(prompt, None) for prompt in named]
+    if not pairs:
+        return []
+    prompts = [prompt for prompt, _ in pairs]
     start = data.special.start if recipe.model.kind in READ_AND_WRITE else None
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
     texts = [of_text(tokenizer, text, start=start) for text in prompts]
-    return collect(generate_text(model, tokenizer, texts, spec), prompts)
+    answers = collect(generate_text(model, tokenizer, texts, spec), prompts)
+    return [
+        answer if truth is None else answer | {"truth": truth}
+        for answer, (_, truth) in zip(answers, pairs, strict=True)
+    ]
+
+
+def _beginnings(data: RunData) -> list[tuple[str, str]]:
+    """Prompts that documents of the scored split make, always the same few, and what the documents say to them."""
+    make, objective = data.objective.sample, data.recipe.objective
+    if make is None:
+        return []
+    documents = data.documents(data.recipe.evaluation.part)
+    some = heapq.nsmallest(4 * _SAMPLES, documents, key=lambda document: document.id)
+    pairs = (make(objective, document, data.tokenizer, _SAMPLE) for document in some)
+    return [pair for pair in pairs if all(text.strip() for text in pair)][:_SAMPLES]

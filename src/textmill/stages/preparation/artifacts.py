@@ -7,16 +7,19 @@ content depends on and nothing else. `make` writes the files into a directory th
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError
 from textmill.base.files import content_id, sha256_file, value_id, write_text
+from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
+from textmill.specs.corpus import StdlibSource
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace.forget_list import forgotten
 from textmill.stages.workspace.lineage import Artifact
@@ -27,6 +30,7 @@ from textmill.text.cleaning.steps import STEP_FILES
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.forgotten import Forgotten
 from textmill.text.corpus.tally import personal_data
 from textmill.text.sources import table
 from textmill.tokenization import load
@@ -59,26 +63,42 @@ class Collection:
     workspace: Workspace
     run: Runner | None = None
     kind = "corpus"
-    version = 3
+    version = 4
     parents = ()
 
     def __post_init__(self) -> None:
         """Raises RecipeError when a file that a step reads is missing."""
-        spec, base = self.recipe.corpus, Path.cwd()
+        base = Path.cwd()
+        self.home = home = recipe_file.home_of(self.recipe) or base
+        # Sources are named as they were written, so that a corpus is the same wherever their folder stands.
+        self.spec = spec = recipe_file.as_written(self.recipe).corpus
         self.inputs: list[list[str]] = []
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
-            fingerprints = table.fingerprint(source, base)
-            self.inputs += map(list, fingerprints)
-            self.libraries |= table.libraries(source, (location for location, _ in fingerprints))
+            self.inputs += map(list, table.fingerprint(source, home))
+            self.libraries |= table.libraries(source, home)
+        self.sources: dict[str, str] = dict(map(tuple, self.inputs))
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
 
     def decides(self) -> dict[str, Any]:
         """The recipe's corpus table, the hashes of all that is read, what reads it, and what is to be left out."""
-        decided = schema.write(self.recipe.corpus) | {"libraries": self.libraries}
+        decided = schema.write(self.spec) | {"libraries": self.libraries}
         decided["inputs"] = content_id(json.dumps(self.inputs))
-        return decided | ({"forgotten": value_id(sorted(self.forgotten))} if self.forgotten else {})
+        return decided | ({"forgotten": value_id(self.forgotten.plain())} if self.forgotten else {})
+
+    def _forgotten_here(self) -> Forgotten:
+        """What is to be forgotten, its places named as this recipe's sources name them."""
+        here = set()
+        for place in self.forgotten.places:
+            if "://" in place:
+                here.add(place)
+                continue
+            path = os.path.normpath(self.workspace.project / place)
+            here |= {path, os.path.relpath(path, self.home)}
+            if any(isinstance(source, StdlibSource) for source in self.spec.sources):
+                here.add(place)
+        return replace(self.forgotten, places=frozenset(here))
 
     @property
     def units(self) -> Path:
@@ -86,17 +106,19 @@ class Collection:
         return self.workspace.root / "corpus" / f".parts-{value_id(self.decides())[:16]}"
 
     def make(self, directory: Path, parents: Parents) -> None:
-        """Read, clean and split."""
+        """Read, clean and split. Raises ChangedError when a source changes meanwhile."""
         for folder in self.units.parent.glob(".parts-*"):  # what other recipes left half done long ago
             if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
                 build.clear(folder)
         report = build.build(
             directory,
-            self.recipe.corpus,
+            self.spec,
             Path.cwd(),
             self.units,
             run=self.run,
-            forgotten=self.forgotten,
+            forgotten=self._forgotten_here(),
+            home=self.home,
+            inputs=self.sources,
             progress=self.workspace.reporter.bytes,
         )
         if report["personal"]:
@@ -138,7 +160,7 @@ class LearntTokenizer:
 
         Raises RecipeError when there is no such file.
         """
-        spec = schema.write(self.recipe.tokenizer)
+        spec = schema.write(recipe_file.as_written(self.recipe).tokenizer)
         if (named := self.recipe.tokenizer.path) is None:
             return spec
         if not Path(named).is_file():
@@ -160,7 +182,7 @@ class EncodedTokens:
 
     recipe: Recipe
     kind = "tokens"
-    version = 1
+    version = 2
     parents = ("corpus", "tokenizer")
 
     @property

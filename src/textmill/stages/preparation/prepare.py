@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.base.errors import TextmillError
+from textmill.base.errors import ChangedError, DamagedError, TextmillError
 from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
 from textmill.specs.recipe import Recipe
@@ -21,15 +22,35 @@ from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.corpus.split import check_sizes
 
+_TRIES = 3  # how often sources are read that change meanwhile
 
-def prepare(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) -> RunData:
+
+def prepare(
+    recipe: Recipe, workspace: Workspace, *, run: Runner | None = None, tokenizer: Artifact | None = None
+) -> RunData:
     """Whatever is out of date of corpus, tokenizer and tokens is made; the rest is found. `run`: as Collection's.
 
-    Raises TextmillError when a split of plain text is too small to say anything.
+    tokenizer: one to encode with, in place of the recipe's. Raises ChangedError when sources never stand still, and
+    TextmillError when a split of plain text is too small to say anything.
     """
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            return _prepare(recipe, workspace, run, tokenizer)
+        except ChangedError as error:
+            if not left:
+                advice = "wait until nothing writes there, or leave it out with `exclude`"
+                raise ChangedError(error.what, where=error.where, advice=advice) from error
+            workspace.reporter.note(f"{error}: reading the sources again")
+    raise AssertionError("unreachable")
+
+
+def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
     corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
     stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
+        if stage.kind == "tokenizer" and tokenizer is not None:
+            made[stage.kind] = tokenizer
+            continue
         parents = {kind: made[kind] for kind in stage.parents}
         made[stage.kind] = workspace.artifact(
             stage.kind,
@@ -45,35 +66,49 @@ def prepare(recipe: Recipe, workspace: Workspace, *, run: Runner | None = None) 
     return RunData(recipe, Prepared(**made))
 
 
-def still_there(run: Run) -> RunData | None:
-    """What lineage says a run was trained on; None where that is gone."""
-    above = {
-        item.kind: item
-        for _, item in lineage.walk(lineage.read_lineage(run.path))
-        if isinstance(item, Artifact)
-    }
-    kinds = ("corpus", "tokenizer", "tokens")
-    if not above.keys() >= set(kinds):
+def still_there(run: Run, workspace: Workspace) -> RunData | None:
+    """What lineage says a run was trained on, every byte of it as it was written; None where that is gone.
+
+    Raises DamagedError when it is there, and not what was written.
+    """
+    wanted = ("corpus", "tokenizer", "tokens")
+    above: dict[str, Artifact] = {}
+    items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
+    for depth, item in items:
+        if not isinstance(item, Artifact):
+            if item["kind"] in wanted and item["state"].startswith("damaged"):
+                advice = f"{_remade(run)}, where the sources are as they were"
+                raise DamagedError(
+                    f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice
+                )
+            continue
+        if depth and item.kind == "run":  # what a fork began with was trained on other data
+            break
+        if item.kind in wanted:
+            above.setdefault(item.kind, item)
+    if not above.keys() >= set(wanted):
         return None
-    return RunData(run.recipe(), Prepared(*(above[kind] for kind in kinds)))
+    advice = f"{_remade(run)}, where the sources are as they were"
+    prepared = Prepared(*(lineage.require(above[kind], workspace.root, advice) for kind in wanted))
+    return RunData(run.recipe(), prepared)
 
 
 def trained_on(run: Run, workspace: Workspace) -> RunData:
     """What a run was trained on, found through its lineage: its sources may be gone, or others by now.
 
-    Where the artifacts are gone too, its recipe is prepared again. Raises TextmillError when that gives other text.
+    Raises TextmillError where it is gone, DamagedError where it is not what was written.
     """
-    if (data := still_there(run)) is not None:
-        return data
-    workspace.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
-    data = prepare(run.recipe(), workspace)
-    if data.prepared.tokens.id != lineage.read_lineage(run.path).spec["tokens"]:
+    if (data := still_there(run, workspace)) is None:
         raise TextmillError(
-            "was trained on text that is gone, and its sources have changed since",
+            "what it was trained on is gone from the workspace",
             where=f"run {run.name}",
-            advice="put the sources back as they were",
+            advice=f"{_remade(run)}, where the sources are as they were",
         )
     return data
+
+
+def _remade(run: Run) -> str:
+    return f"`textmill prepare {os.path.relpath(run.recipe_file)}` makes it again"
 
 
 def runner(kind: str, workers: int | None) -> Runner | None:
@@ -89,18 +124,22 @@ def runner(kind: str, workers: int | None) -> Runner | None:
 
 
 def summary(data: RunData) -> dict[str, Any]:
-    """What was prepared: counts by part, what was set aside and why, and where the artifacts are."""
+    """What was prepared: counts by part, what was set aside, why and where, and where the artifacts are."""
     report, prepared = data.corpus.report, data.prepared
     manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
     size, tokens = sum(manifest["bytes"] for manifest in manifests.values()), sum(counts.values())
-    aside = Counter()
+    aside: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for manifest in manifests.values():
         aside.update(manifest.get("set_aside", {}))
+        first = manifest.get("set_aside_first", {}) | first
     return {
         "corpus": report,
         "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
         "records_set_aside": dict(aside),
+        "records_set_aside_first": first,
+        "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(prepared.corpus.path / "card.html"),
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),

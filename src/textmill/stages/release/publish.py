@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id, write_text
 from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
-from textmill.stages.evaluation.evaluate import evaluate_run
+from textmill.stages.evaluation.evaluate import evaluate_weights
 from textmill.stages.preparation.prepare import summary, trained_on
-from textmill.stages.release.verify import TEXTS
-from textmill.stages.workspace import lineage
+from textmill.stages.release.verify import TEXTS, proof_of
+from textmill.stages.workspace import lineage, remembrance
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from textmill.stages.workspace.weights import Weights
 
 
 def publish(workspace: Workspace, target: str) -> dict[str, Any]:
@@ -30,14 +33,20 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     Evaluates first if there is no report of these weights yet. Raises TextmillError, leaving any earlier model
     in place, when the new directory does not give the training path's logits.
     """
+    from textmill.stages.workspace.weights import held
+
+    remembrance.warn(run, workspace)
+    with held(run) as weights:
+        return _publish(run, weights, workspace)
+
+
+def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
     from textmill.interop import parity
     from textmill.interop.huggingface import directory
-    from textmill.stages.workspace.weights import best_weights
 
     data = trained_on(run, workspace)
     recipe = data.recipe
-    report = evaluate_run(run, workspace)
-    weights = best_weights(run)
+    report = evaluate_weights(run, weights, workspace)
     decided = {
         "version": 1,
         "weights": weights.id,
@@ -47,7 +56,7 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     key = value_id(decided)
     commands = [f"textmill {command.format(run=run.name)}" for command in data.objective.next]
     result = {"run": run.name, "model": str(run.model), "scores": report, "next": commands}
-    if lineage.find(run.model, key):
+    if lineage.find(run.model, key, workspace.root):
         workspace.reporter.stage("publish", "up to date")
         return result | {"parity": read_json(run.model / "parity.json")}
     workspace.reporter.stage(
@@ -55,7 +64,7 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
     )
     info = _info(run, data, weights.step, weights.id)
     above = lineage.read_lineage(run.path)
-    with files.atomic_directory(run.model) as partial:
+    with files.atomic_directory(run.model, private=False) as partial:
         model = weights.build(data)
         directory.write_directory(partial, model, data.tokenizer, generation=recipe.generation, info=info)
         standard = directory.is_published(read_json(partial / "config.json"))
@@ -67,8 +76,13 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
                 where=run.model,
                 advice="this is a fault of Textmill: the model was not published; please report it with its recipe",
             )
+        for check in proof.checks:
+            if check.name == "transformers" and check.state == "skipped" and standard:
+                workspace.reporter.note(f"transformers: {check.why}")
+        files.write_json(partial / "parity.json", proof.plain())
         write_text(partial / "README.md", _card(run, data, report, proof.plain(), info, standard))
         lineage.write_lineage(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
+    proof_of(run.model).unlink(missing_ok=True)  # of what was published before
     run.event("published", step=weights.step, weights=weights.id)
     workspace.reporter.stage("publish", "done", str(run.model))
     return result | {"parity": read_json(run.model / "parity.json")}
@@ -86,15 +100,24 @@ def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
             "tokens": prepared.tokens.id,
             "tokenizer": prepared.tokenizer.id,
             "corpus": prepared.corpus.id,
+            **_start(run),
         },
     }
+
+
+def _start(run: Run) -> dict[str, str]:
+    """What the lineage says of what a fork began with."""
+    start = run.start
+    if start is None:
+        return {}
+    return {"began with": f"weights of {start.run} after step {start.step} ({start.weights})"}
 
 
 def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standard: bool) -> str:
     """The model card, from what was measured and what was asked."""
     from textmill.audit import card
 
-    recipe, prepared, machine = data.recipe, summary(data), read_json(run.path / "environment.json")
+    recipe, prepared, machine = data.recipe, summary(data), run.environment()
     corpus, records = prepared["corpus"], run.metrics()
     vocabulary = prepared["vocabulary"]
     sources = [
@@ -126,7 +149,8 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
                 "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
             },
             "evaluation": _evaluation(report),
-            "samples": report["samples"],
+            # Those of the recipe alone: others begin with held-out text, which is nobody else's to read.
+            "samples": report["samples"] if recipe.evaluation.samples else [],
             "generation": generation,
             "parity": proof,
             "lineage": info["lineage"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import TextmillError
+from textmill.base.files import write_json
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
 
@@ -29,7 +30,8 @@ def verify(
     weights: Sequence[str] = (),
     exports: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The parity report of a published model, on files or on a built-in mix; also written beside it.
+    """The parity report of a published model, on files or on a built-in mix; also written beside it (`proof_of`), and
+    where is said as "proof": None where nothing can be written there.
 
     weights: also with such weights. exports: also by way of these formats.
     Raises TextmillError when a file cannot be read.
@@ -38,7 +40,19 @@ def verify(
 
     texts = [_read(path) for path in files] or TEXTS
     path = locate_model(workspace, target)
-    return parity.verify(path, texts, compiled=compiled, weights=weights, exports=exports).plain()
+    report = parity.verify(path, texts, compiled=compiled, weights=weights, exports=exports).plain()
+    proof = proof_of(path)
+    try:
+        write_json(proof, report)
+    except (OSError, TextmillError):  # a model may lie where only reading is allowed
+        return report | {"proof": None}
+    return report | {"proof": str(proof)}
+
+
+def proof_of(model: Path) -> Path:
+    """Where a proof of a model is written: beside it, never in it, since a directory's files are hashed."""
+    model = model.absolute()
+    return model.with_name(f"{model.name if model.is_dir() else model.stem}.parity.json")
 
 
 def _read(path: Path) -> str:

@@ -20,8 +20,11 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from textmill.training.device import Compute
     from textmill.training.memory import Fit
+    from textmill.training.preflight import Timing
 
+_TIMED = 4  # micro-batches of an update that is timed where one has many more
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
+_EPOCHS = 4  # readings of the same text that teach about as much as new text
 _MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
 
 
@@ -58,11 +61,20 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     device.prepare(compute, recipe.training)
     data = prepare(recipe, workspace)
     fit = fitting(data, compute)
-    workspace.reporter.note("timing a few steps on a copy")
-    timing = _timing(data, compute, fit)
     flops = cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence)
-    tokens = timing.tokens_per_second * timing.seconds
     free = memory.free_bytes(compute.device)
+    timing = None  # a step that does not fit would end this process, not say how long it takes
+    if fit.need.total <= free:
+        workspace.reporter.note("timing a few steps on a copy")
+        timing = _timing(data, compute, fit)
+    each_step = recipe.objective.batch_tokens or recipe.training.batch * data.longest
+    steps = recipe.training.steps
+    if recipe.training.minutes is not None and timing:
+        steps = min(steps, max(1, round(60 * recipe.training.minutes / timing.seconds_per_step)))
+    seconds = None if timing is None else timing.seconds_per_step * steps
+    tokens = (
+        each_step * steps if timing is None else timing.tokens_per_second * timing.seconds_per_step * steps
+    )
     result = {
         "name": recipe.name,
         "parameters": cost.parameters(recipe.trained, data.vocabulary),
@@ -71,19 +83,19 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "memory_bytes": fit.need.total,
         "memory_free": free,
         "memory": dataclasses.asdict(fit.need),
-        "steps": recipe.training.steps,
-        "seconds_per_step": timing.seconds_per_step,
-        "seconds": timing.seconds,
-        "tokens_per_second": timing.tokens_per_second,
+        "steps": steps,
+        "seconds_per_step": timing and timing.seconds_per_step,
+        "seconds": seconds,
+        "tokens_per_second": timing and timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
         "batch_tokens": recipe.objective.batch_tokens,
         "train_tokens": data.texts("train").tokens,
-        "epochs": recipe.training.steps / data.loader().steps_per_epoch,
+        "epochs": steps / data.loader().steps_per_epoch,
         "mask": _mask(data),
     }
     result["findings"] = _findings(data, result)
-    if sweep:
+    if sweep and timing:
         workspace.reporter.note("sweeping the learning rate on a copy")
         result["sweep"] = _sweep(data, compute, fit)
     return result
@@ -126,7 +138,25 @@ def _recomputing(data: RunData, compute: Compute, fit: Fit) -> AbstractContextMa
     return mode.computing(recomputed_blocks=number)
 
 
-def _timing(data: RunData, compute: Compute, fit: Fit) -> Any:
+def _timing(data: RunData, compute: Compute, fit: Fit) -> Timing:
+    """The time of a run's steps. Of an update of very many micro-batches only two of a few are made."""
+    from textmill.training.preflight import extrapolated
+
+    training, micro = data.recipe.training, fit.micro_batch
+    if data.recipe.objective.batch_tokens is not None or training.batch <= 2 * _TIMED * micro:
+        return _measured(data, compute, fit)
+    rows = _TIMED // 2 * micro, _TIMED * micro
+    short, long = (_measured(_with_batch(data, number), compute, fit) for number in rows)
+    return extrapolated(short, long, rows, training.batch, training.steps)
+
+
+def _with_batch(data: RunData, rows: int) -> RunData:
+    """The same run, with so many rows in an update."""
+    training = dataclasses.replace(data.recipe.training, batch=rows)
+    return RunData(dataclasses.replace(data.recipe, training=training), data.prepared)
+
+
+def _measured(data: RunData, compute: Compute, fit: Fit) -> Timing:
     from textmill.training import preflight
 
     model, losses = _model_and_losses(data, fit)
@@ -200,16 +230,22 @@ def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
         text = "nothing trains the pooler: set objective.next_sentence = true, or model.pooler = false"
         findings.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:
-        findings.append(_finding("warning", "more memory is needed than is free"))
+        text = "more memory is needed than is free, so no step was timed: lower training.micro_batch, or leave it out"
+        findings.append(_finding("warning", text))
     if result["epochs"] > 20:
         findings.append(
             _finding("warning", f"the text is read {result['epochs']:.0f} times: it will be memorised")
         )
-    read = result["train_tokens"] * min(
-        result["epochs"], 4
-    )  # more readings teach little (Muennighoff et al. 2023)
+    # More readings teach little (Muennighoff et al. 2023).
+    read = result["train_tokens"] * min(result["epochs"], _EPOCHS)
     if read < result["parameters"]:
-        text = f"{amount(read)} tokens are read for {amount(result['parameters'])} parameters: train longer, or smaller"
+        capped = (
+            f" (of {result['epochs']:.0f} readings, {_EPOCHS} count)" if result["epochs"] > _EPOCHS else ""
+        )
+        text = (
+            f"{amount(read)} tokens are read{capped} for {amount(result['parameters'])} parameters: "
+            "train longer on more text, or smaller"
+        )
         findings.append(_finding("warning", text))
     return findings
 
@@ -243,7 +279,7 @@ def _end_finding(data: RunData) -> list[dict[str, str]]:
     if step is None:
         text = "the end-of-text token is no target in the first steps: the model may never stop"
         return [_finding("warning", text)]
-    return [_finding("ok", f"the end-of-text token is trained, first in step {step}")]
+    return [_finding("ok", f"the end-of-text token is trained, first in step {step + 1}")]
 
 
 def _finding(level: str, text: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +28,9 @@ from textmill.stages.runs.board import Board, NoBoard
 from textmill.stages.workspace.interrupt import Stop
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
-from textmill.training import checkpoint, device, memory, schedule
+from textmill.training import budget, checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage
+from textmill.training.budget import Course
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
 from textmill.training.optimizer import Optimizer
@@ -51,6 +53,12 @@ class Progress:
     micro_batch: int | None = None  # rows computed at once; kept, since it decides the order of additions
     loss_chunk: int | None = None  # tokens whose logits exist at once; kept for the same reason
     skipped: list[int] = field(default_factory=list)  # steps passed over
+    seconds: float = (
+        0.0  # spent, where there is a time budget; else the state would not be that of the steps alone
+    )
+    course: dict[str, int | None] = field(
+        default_factory=dict
+    )  # what was decided of it: training.budget.Course
 
     def plain(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -72,7 +80,12 @@ class Session:
     stop: Stop
     board: Board = field(default_factory=NoBoard)
     progress: Progress = field(default_factory=Progress)
+    _saved: int = 0  # updates made before the newest checkpoint
     _durations: list[float] = field(default_factory=list)  # seconds of the last steps, for the time left
+    _clock: float = field(
+        default_factory=time.monotonic
+    )  # when the last step ended, where there is a time budget
+    _lately: list[float] = field(default_factory=list)  # seconds of the last steps, all between them included
 
     @property
     def recipe(self) -> Recipe:
@@ -84,6 +97,16 @@ class Session:
         """What is trained on."""
         return self.data.loader()
 
+    @property
+    def course(self) -> Course:
+        """What was decided of a time budget."""
+        return Course(**self.progress.course)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run; with a time budget the most there may be, until it is decided."""
+        return self.course.steps or self.recipe.training.steps
+
     def restore(self) -> bool:
         """Take up the newest whole checkpoint; damaged ones are reported. False: there is none yet."""
         newest = checkpoint.newest_whole(self.run.checkpoints)
@@ -93,15 +116,28 @@ class Session:
         if newest.path is None:
             return False
         self._take(checkpoint.load(newest.path))
+        self._saved = self.progress.step
         return True
+
+    def lost(self) -> str:
+        """What is not saved at this moment, in words."""
+        steps = self.progress.step - self._saved
+        if not steps:
+            return f"step {self._saved:,} and all before it are saved"
+        what = (
+            f"step {self.progress.step:,} is"
+            if steps == 1
+            else f"steps {self._saved + 1:,} to {self.progress.step:,} are"
+        )
+        return f"{what} not saved, the last checkpoint is of step {self._saved:,}"
 
     def _take(self, saved: checkpoint.Checkpoint) -> None:
         with torch.no_grad():
             for name, tensor in self._tensors().items():
                 tensor.copy_(placed(saved.model[name], tensor))
         self.optimizer.load_state(saved.optimizer)
-        if self.average is not None and saved.average is not None:
-            self.average.load_state(saved.average)
+        if self.average is not None:
+            self.average.load_state(saved.average if saved.average is not None else saved.model)
         self.progress = Progress(**saved.state)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
@@ -110,12 +146,12 @@ class Session:
 
     def go(self) -> None:
         """Train to the end. Raises Interrupted when asked to stop (after saving), NonFiniteError as the loop."""
-        steps = self.recipe.training.steps
-        while self.progress.step < steps and not self._patience_lost():
+        self._clock = time.monotonic()
+        while self.progress.step < self.steps and not self._patience_lost():
             if self.progress.step in self.progress.skipped:
                 self.progress.step += 1
                 continue
-            until = min([step for step in self.progress.skipped if step > self.progress.step] + [steps])
+            until = min([step for step in self.progress.skipped if step > self.progress.step] + [self.steps])
             try:
                 self._stretch(range(self.progress.step, until))
             except NonFiniteError as error:
@@ -141,7 +177,7 @@ class Session:
             self.loader,
             self.optimizer,
             steps=steps,
-            rates=lambda step: schedule.rate(training.schedule, step, training.steps),
+            rates=self._rate,
             micro_batch=self.progress.micro_batch,
             clip=training.clip,
             seed=self.recipe.seed,
@@ -151,7 +187,7 @@ class Session:
             during=lambda step: mode.computing(
                 recomputed_blocks=recomputed,
                 teacher_forcing=self.data.objective.teacher_forcing(
-                    self.recipe.objective, step, training.steps
+                    self.recipe.objective, step, self.course.expected or training.steps
                 ),
             ),
         )
@@ -159,20 +195,47 @@ class Session:
             self._account(result)
             done = self.progress.step
             improved = False
-            if done % training.evaluate_every == 0 or done == training.steps:
+            decided = training.minutes is not None and self._decide()
+            if done % training.evaluate_every == 0 or done == self.steps:
                 improved = self._validate()
-            if improved or done % training.save.every == 0:
+            if improved or decided or done % training.save.every == 0:
                 self.save()
             if self._asked_to_stop():
                 self.save()
                 raise Interrupted(
-                    f"stopped by {self.stop.asked or 'another rank'} after step {done} of {training.steps}, "
+                    f"stopped by {self.stop.asked or 'another rank'} after step {done} of {self.steps}, "
                     "all of it saved",
                     where=self.run.name,
                     advice="the same command goes on from here",
                 )
-            if self._patience_lost():
+            if done >= self.steps or self._patience_lost():
                 return
+
+    def _rate(self, step: int) -> float:
+        """The share of the peak learning rate at a step."""
+        training = self.recipe.training
+        if training.minutes is None:
+            return schedule.rate(training.schedule, step, training.steps)
+        return budget.rate(training, self.course, step)
+
+    def _decide(self) -> bool:
+        """Count the time since the last step, all of it; whether it decides something, which is to be saved."""
+        progress, now = self.progress, time.monotonic()
+        took, self._clock = now - self._clock, now
+        progress.seconds += took
+        if progress.step > 1:
+            self._lately = [*self._lately[1 - budget.LATELY :], took]
+        times = (progress.seconds, sum(self._lately) / max(len(self._lately), 1))
+        if self.world.size > 1:  # the first rank's clock is everybody's
+            times = self.world.sum_many([part if self.world.first else 0.0 for part in times])
+        course = budget.decided(self.recipe.training, self.course, progress.step, *times)
+        if course == self.course:
+            return False
+        progress.course = dataclasses.asdict(course)
+        if course.steps is not None and self.world.first:
+            self.run.event("end decided", steps=course.steps, decay_from=course.falls)
+            self.reporter.note(f"the learning rate falls now, to end with step {course.steps:,}")
+        return True
 
     def _losses(self) -> Losses:
         recipe = self.recipe
@@ -186,14 +249,17 @@ class Session:
             self.average.update()
         progress.step = result.step + 1
         progress.tokens += result.targets
-        old = progress.smoothed
-        progress.smoothed = result.loss if old is None else _SMOOTHING * old + (1 - _SMOOTHING) * result.loss
+        old, made = progress.smoothed, progress.step
+        # A moving average that is right from its first value on (Kingma & Ba 2015, section 3).
+        share = (1 - _SMOOTHING) / (1 - _SMOOTHING**made)
+        progress.smoothed = result.loss if old is None else old + share * (result.loss - old)
         progress.micro_batch = result.micro_batch
         if self.world.first:
             self._tell(result)
 
     def _tell(self, result: StepResult) -> None:
-        progress, steps = self.progress, self.recipe.training.steps
+        progress, training = self.progress, self.recipe.training
+        steps = self.course.steps or self.course.expected or training.steps
         speed = result.tokens / result.seconds
         rate = result.rate * self.recipe.training.optimizer.lr
         peak = self.flops_per_token * speed / (device.peak_flops(self.compute) * self.world.size)
@@ -221,6 +287,8 @@ class Session:
             },
         )
         left = sum(self._durations) / len(self._durations) * (steps - progress.step)
+        if training.minutes is not None:
+            left = max(0.0, 60 * training.minutes - progress.seconds)
         smoothed = progress.smoothed if progress.smoothed is not None else math.nan
         self.reporter.training(
             TrainingStatus(
@@ -244,6 +312,15 @@ class Session:
         if targets == 0:
             return False
         loss = nats / targets
+        if not math.isfinite(loss):
+            progress.validations += 1
+            if self.world.first:
+                self.run.event("validation not finite", step=progress.step)
+                self.reporter.warn(
+                    f"the validation loss after step {progress.step:,} is not a finite number: it does not count "
+                    "as the best"
+                )
+            return False
         if self.world.first:
             self.run.log({"step": progress.step, "validation": loss})
             self.board.write(progress.step, {"loss/validation": loss})
@@ -293,6 +370,7 @@ class Session:
             average=average,
             state=progress.plain(),
         )
+        self._saved = progress.step
         self.run.event("saved", step=progress.step)
         checkpoint.prune(self.run.checkpoints, self.recipe.training.save, progress.best_step)
         self.world.barrier()
@@ -303,7 +381,7 @@ class Session:
         documents = self.loader.documents(step)
         named = ", ".join(document for document, _ in documents[:5])
         if self.world.first:
-            self.run.event("not finite", step=step, documents=[document for document, _ in documents])
+            self.run.event("not finite", step=step + 1, documents=[document for document, _ in documents])
         skipped = [*self.progress.skipped, step]
         if self.recipe.training.nonfinite == "stop" or len(skipped) > _MOST_SKIPPED:
             raise NonFiniteError(
@@ -311,12 +389,12 @@ class Session:
                 + (", …" if len(documents) > 5 else ""),
                 where=self.run.name,
                 step=step,
-                advice=f"`textmill data where {self.run.name} --step {step}` lists them; lower the rate, or set "
+                advice=f"`textmill data where {self.run.name} --step {step + 1}` lists them; lower the rate, or set "
                 'training.nonfinite = "skip"',
             ) from None
         if self.world.first:
             self.reporter.warn(
-                f"step {step} was not finite: going back to the last checkpoint and passing it over"
+                f"step {step + 1:,} was not finite: going back to the last checkpoint and passing it over"
             )
         if not self.restore():
             raise error

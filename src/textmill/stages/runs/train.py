@@ -1,4 +1,4 @@
-"""`textmill train`: begin a run, or go on with it exactly where it was; fork it when the recipe has changed."""
+"""`textmill train`: begin a run, go on with it exactly where it was, or begin a new one with its weights."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from textmill.base import files, schema
+from textmill.base import files, locks, schema
 from textmill.base.console import Reporter, Silent
-from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
-from textmill.stages.preparation.prepare import prepare
+from textmill.stages.preparation.prepare import prepare, trained_on
+from textmill.stages.runs import forking
 from textmill.stages.runs.board import board
 from textmill.stages.runs.session import Session
-from textmill.stages.workspace import interrupt, lineage
+from textmill.stages.workspace import interrupt, lineage, remembrance
 from textmill.stages.workspace.environment import environment
-from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run import Run, Start
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
@@ -28,32 +29,112 @@ _FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinit
 def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> Run:
     """Train the model of a recipe to the end of its steps.
 
-    A run that exists is resumed. Raises RecipeError, with the difference, when it was begun with another
-    recipe; `fork` then goes on under a new name, from the old run's newest checkpoint if the model is the
-    same. Raises Interrupted when asked to stop, after saving.
+    A run that exists is resumed with what it was begun with; its sources are not looked at. Raises RecipeError, with
+    the difference, when it was begun with another recipe; `fork` then begins a new run of that name with the old one's
+    newest weights. Another process that trains the same run is waited for. Raises Interrupted when asked to stop, after
+    saving.
     """
     from textmill.training import device, distributed
 
     compute = device.choose(recipe.training)
     device.prepare(compute, recipe.training)
-    with distributed.join(compute.device, recipe.training.parallel) as world, interrupt.listening() as stop:
+    with distributed.join(compute.device, recipe.training.parallel) as world:
         if not world.first:  # the first rank makes what is missing; the others then find it
             world.barrier()
-        reporter: Reporter = workspace.reporter if world.first else Silent()
-        workspace = Workspace(workspace.root, reporter)
-        data = prepare(recipe, workspace)
-        run = workspace.run(recipe.name)
+        workspace = Workspace(workspace.root, workspace.reporter if world.first else Silent())
+        old = workspace.run(recipe.name)
         if fork is not None:
-            run, recipe = _fork(run, recipe, fork, workspace, world.first)
-            data = dataclasses.replace(data, recipe=recipe)
-        elif run.exists:
-            _same_recipe(run, recipe)
-            _same_text(run, data)
-        if world.first:
-            world.barrier()
-        with files.lock(run.path, f"textmill train {run.name}") if world.first else contextlib.nullcontext():
-            _SESSIONS[recipe.model.kind](run, data, world, compute, workspace, stop)
+            recipe = dataclasses.replace(recipe, name=fork)
+        run = workspace.run(recipe.name)
+        data = _data(run, recipe, workspace, old if fork is not None else None)
+        known = run.exists
+        with _locked(run, workspace) if world.first else contextlib.nullcontext():
+            if run.exists and not known:  # somebody else began it while it was waited for
+                data = _data(run, recipe, workspace, old if fork is not None else None)
+            if world.first:
+                for folder in (run.path, run.checkpoints):
+                    files.remove_partial(folder)
+                if not run.exists:
+                    _begin_new(run, data, workspace, old if fork is not None else None)
+                world.barrier()
+            with interrupt.listening() as stop:
+                _SESSIONS[recipe.model.kind](run, data, world, compute, workspace, stop)
     return run
+
+
+def _locked(run: Run, workspace: Workspace) -> contextlib.AbstractContextManager[None]:
+    def waiting(holder: str) -> None:
+        workspace.reporter.stage("train", "waiting", f"{holder}, is at it; Ctrl-C leaves")
+
+    return locks.lock(run.path, f"textmill train {run.name}", waiting=waiting)
+
+
+def _data(run: Run, recipe: Recipe, workspace: Workspace, old: Run | None) -> RunData:
+    """What a run goes on with, or what is prepared for a new one; `old`: it is a fork of that.
+
+    Raises RecipeError when it was begun with another recipe, TextmillError when it would go on with what is to be
+    forgotten, or when a fork does not fit.
+    """
+    if old is not None:
+        if not old.exists:
+            raise TextmillError(
+                "there is no such run to fork", where=old.name, advice="`textmill runs` lists what there is"
+            )
+        forking.check_new(old, run)
+    if run.exists:
+        _same_recipe(run, recipe)
+        data = dataclasses.replace(trained_on(run, workspace), recipe=recipe)
+        if left := remembrance.held(run, workspace):
+            _refuse_forgotten(run, left, workspace)
+        return data
+    if old is None:
+        return prepare(recipe, workspace)
+    forking.check_fits(old, recipe)
+    data = prepare(recipe, workspace, tokenizer=trained_on(old, workspace).prepared.tokenizer)
+    forking.check_data(old, data, workspace)
+    if left := remembrance.held(old, workspace):
+        workspace.reporter.warn(f"the weights of {old.name} have seen {left.said()}")
+    return data
+
+
+def _refuse_forgotten(run: Run, left: remembrance.Held, workspace: Workspace) -> None:
+    """A run that is done is left as it is, with a warning; one that would train on is not."""
+    from textmill.training import checkpoint
+
+    done = checkpoint.listed(run.checkpoints)
+    if done and checkpoint.step_of(done[-1]) >= run.steps:
+        workspace.reporter.warn(f"{run.name} was trained on {left.said()}")
+        return
+    raise TextmillError(
+        f"was begun with {left.said()}",
+        where=f"run {run.name}",
+        advice="a model cannot unlearn: train anew without it under another name, --set name=NAME "
+        "(`textmill prepare` leaves it out), or take it off the list by `textmill forget --undo`; "
+        f"{run.name} is left as it is",
+    )
+
+
+def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -> None:
+    """Write what a run is begun with; of a fork, its first weights before."""
+    from textmill.training import checkpoint
+
+    left = checkpoint.listed(run.checkpoints)
+    if left and checkpoint.step_of(left[-1]) > 0:
+        raise DamagedError(
+            "is missing, and the run has checkpoints",
+            where=run.recipe_file,
+            advice="put it back, or move the run's folder away",
+        )
+    for path in left:  # a fork that was killed before it was begun
+        files.discard(path)
+    start = None
+    if old is not None:
+        start = forking.begin(old, run)
+        run.event("forked", run=start.run, step=start.step, weights=start.weights)
+        workspace.reporter.note(
+            f"{run.name}: begins with the weights of {start.run} after step {start.step:,}"
+        )
+    _begin(run, data, workspace, start)
 
 
 def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
@@ -63,10 +144,8 @@ def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
 
     if not world.first:
         return
-    for folder in (run.path, run.checkpoints):
-        files.remove_partial(folder)
     done = checkpoint.newest_whole(run.checkpoints).path is not None
-    _begin(run, data, done)
+    _begin(run, data, workspace, run.start)
     if done:
         workspace.reporter.stage("train", "up to date")
         return
@@ -80,16 +159,14 @@ def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
 def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     reporter, training = workspace.reporter, data.recipe.training
     session = open_session(run, data, world, compute, reporter, stop)
-    if world.first:
-        for folder in (run.path, run.checkpoints):
-            files.remove_partial(folder)
     resumed = session.restore()
     if world.first:
-        _begin(run, data, resumed)
+        _begin(run, data, workspace, run.start)
         where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
-        reporter.stage("train", f"{training.steps:,} steps", where)
+        length = f"{training.steps:,} steps" if training.minutes is None else f"{training.minutes:g} minutes"
+        reporter.stage("train", length, where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
-    if not resumed:
+    if session.progress.micro_batch is None:
         fit = fitting(data, compute, world.size)
         session.progress.micro_batch, session.progress.loss_chunk = fit.micro_batch, fit.loss_chunk
         if training.nonfinite == "skip":  # there must be something to go back to
@@ -98,6 +175,12 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
         session.board = board(run, session.progress.step)
     try:
         session.go()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"left at once: {session.lost()}",
+            where=run.name,
+            advice="the same command goes on from there",
+        ) from None
     finally:
         session.board.close()
     if world.first:
@@ -166,17 +249,26 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
     return model
 
 
-def _begin(run: Run, data: RunData, resumed: bool) -> None:
+def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -> None:
+    """Write the recipe of a session, where it is another than the last one's, and where the run comes from."""
     recipe, prepared = data.recipe, data.prepared
-    if not run.exists or run.recipe() != recipe:
+    if not (run.exists and (run.path / "environment.json").is_file()) or run.recipe() != recipe:
         run.begin(recipe, environment())
+    bound = _bound(recipes.as_written(recipe))
+    spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
+    parents = [prepared.tokens]
+    if start is not None:
+        spec["start"] = dataclasses.asdict(start)
+        with contextlib.suppress(TextmillError):  # it may be gone by now
+            parents.append(lineage.read_lineage(workspace.run(start.run).path))
     lineage.write_lineage(
         run.path,
         kind="run",
-        key=files.value_id(_bound(recipe)),
-        spec={"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id},
-        parents=(prepared.tokens,),
-        names=("recipe.toml",),
+        key=files.value_id(bound),
+        spec=spec,
+        parents=parents,
+        names=(),  # each of its files says itself whether it is as written
+        identity=files.value_id({"recipe": bound, **spec}),
     )
 
 
@@ -193,8 +285,14 @@ def _bound(recipe: Recipe) -> dict[str, Any]:
 
 
 def changes(run: Run, recipe: Recipe) -> list[tuple[str, Any, Any]]:
-    """(key, run's value, recipe's value) for every difference that would change the weights."""
-    return recipes.difference(_bound(run.recipe()), _bound(recipe))
+    """(key, run's value, recipe's value) for every difference that would change the weights.
+
+    Where sources stand makes none, if the workspace has moved since, or if they are gone: a run goes on without them.
+    """
+    old, then = run.recipe(), run.recipe_then()
+    if recipes.same_places(then, recipe) or recipes.same_but_gone(old, recipe):
+        recipe = recipes.placed(recipe, old)
+    return recipes.difference(_bound(old), _bound(recipe))
 
 
 def _same_recipe(run: Run, recipe: Recipe) -> None:
@@ -204,54 +302,13 @@ def _same_recipe(run: Run, recipe: Recipe) -> None:
         raise RecipeError(
             f"was begun with another recipe:{lines}\n",
             where=f"run {run.name}",
-            advice="put the recipe back, give the new one another name, or go on from here as a new run "
-            "with --fork NAME",
-        )
-
-
-def _same_text(run: Run, data: RunData) -> None:
-    """Raises RecipeError when the sources have changed since the run was begun: it would go on with other batches."""
-    if (run.path / lineage.NAME).is_file() and lineage.read_lineage(run.path).spec[
-        "tokens"
-    ] != data.prepared.tokens.id:
-        raise RecipeError(
-            "was begun with other text: its sources have changed since",
-            where=f"run {run.name}",
-            advice="put them back, give the recipe another name, or go on with the new text by --fork NAME",
+            advice="put the recipe back, give the new one another name, or begin a new run with its weights by "
+            "--fork NAME",
         )
 
 
 def _said(value: Any) -> str:
     return "not set" if value is None else repr(value)
-
-
-def _fork(old: Run, recipe: Recipe, name: str, workspace: Workspace, first: bool) -> tuple[Run, Recipe]:
-    """A new run of the changed recipe; its first weights are the old run's newest, if they fit."""
-    import shutil
-
-    from textmill.training import checkpoint
-
-    recipe = dataclasses.replace(recipe, name=name)
-    run = workspace.run(name)
-    if run.exists:
-        _same_recipe(run, recipe)
-        return run, recipe
-    if not old.exists:
-        raise TextmillError("there is no such run to fork", where=old.name)
-    if not first:
-        return run, recipe
-    before = old.recipe()
-    fits = before.model == recipe.model and before.tokenizer == recipe.tokenizer
-    fits = fits and before.training.optimizer.kind == recipe.training.optimizer.kind
-    newest = checkpoint.newest_whole(old.checkpoints) if fits else None
-    if newest is not None and newest.path is not None:
-        with files.atomic_directory(run.checkpoints / newest.path.name) as partial:
-            shutil.copytree(newest.path, partial, dirs_exist_ok=True)
-        workspace.reporter.note(f"{name}: goes on from {old.name}, {newest.path.name}")
-        run.event("forked", run=old.name, checkpoint=newest.path.name)
-    else:
-        workspace.reporter.note(f"{name}: begins anew, since the model or the optimiser is another one")
-    return run, recipe
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 from textmill.base import schema
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, read_jsonl
 from textmill.specs import recipe_file as recipes
 from textmill.specs.corpus import CorpusSpec, Source, WebSource
+from textmill.specs.model import NGramSpec
+from textmill.stages.tracing import holdings
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.lineage import Artifact
-from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.locate import check_named, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus.forgotten import STEP
@@ -24,7 +27,7 @@ def tree(workspace: Workspace, target: str, *, verify: bool = False) -> dict[str
     Source files that changed or went since are told too. They are no damage: a corpus holds its own copy.
     """
     rows, ok = [], True
-    for depth, item in lineage.walk(lineage.read_lineage(_directory(workspace, target))):
+    for depth, item in lineage.walk(lineage.read_lineage(_directory(workspace, target)), workspace.root):
         if not isinstance(item, Artifact):
             rows.append({"depth": depth, **item, "ok": False})
             ok = False
@@ -37,15 +40,17 @@ def tree(workspace: Workspace, target: str, *, verify: bool = False) -> dict[str
             "files": len(item.files),
         }
         if verify:
-            row["damaged"] = lineage.damage(item)
+            row["damaged"] = lineage.damage(item) + (Run(item.path).damage() if item.kind == "run" else [])
             ok = ok and not row["damaged"]
         if item.kind == "corpus":
-            row |= _corpus(item, verify=verify and not row["damaged"])
+            row |= _corpus(item, workspace, verify=verify and not row["damaged"])
+        if "start" in item.spec:
+            row["start"] = item.spec["start"]
         rows.append(row)
     return {"ok": ok, "verified": verify, "artifacts": rows}
 
 
-def _corpus(item: Artifact, *, verify: bool) -> dict[str, Any]:
+def _corpus(item: Artifact, workspace: Workspace, *, verify: bool) -> dict[str, Any]:
     """How many inputs a corpus was read from, what was left out on request, and what became of the inputs."""
     inputs = {row["place"]: row["hash"] for row in read_jsonl(item.path / "inputs.jsonl")}
     row: dict[str, Any] = {"inputs": len(inputs)}
@@ -53,20 +58,22 @@ def _corpus(item: Artifact, *, verify: bool) -> dict[str, Any]:
         row["forgotten"] = sum(
             rejected.get("step") == STEP for rejected in read_jsonl(item.path / "rejected.jsonl")
         )
-    return row | {"sources": _sources(item, inputs)} if verify else row
+    return row | {"sources": _sources(item, workspace, inputs)} if verify else row
 
 
-def _sources(item: Artifact, inputs: dict[str, str]) -> dict[str, Any]:
+def _sources(item: Artifact, workspace: Workspace, inputs: dict[str, str]) -> dict[str, Any]:
     """The inputs of a corpus against the files that are there now. Pages of the web are not asked again."""
     from textmill.text.sources import table
 
     inputs = {location: digest for location, digest in inputs.items() if not location.startswith("step ")}
     now: dict[str, str] = {}
-    for source in _asked(item):
-        try:
-            now |= dict(table.fingerprint(source, Path.cwd()))
-        except (TextmillError, OSError):  # its path matches nothing any more
-            continue
+    for home in holdings.homes(workspace):  # where they are, or else nowhere
+        found: dict[str, str] = {}
+        for source in _asked(item):
+            with contextlib.suppress(TextmillError, OSError):  # its path matches nothing any more
+                found |= dict(table.fingerprint(source, home))
+        if len(found.keys() & inputs.keys()) > len(now.keys() & inputs.keys()):
+            now = found
     return {
         "same": sum(now.get(location) == digest for location, digest in inputs.items()),
         "changed": sorted(
@@ -109,7 +116,7 @@ def difference(workspace: Workspace, first: str, second: str) -> dict[str, Any]:
 
 
 def _behind(workspace: Workspace, target: str) -> Artifact:
-    for _, item in lineage.walk(lineage.read_lineage(_directory(workspace, target))):
+    for _, item in lineage.walk(lineage.read_lineage(_directory(workspace, target)), workspace.root):
         if isinstance(item, Artifact) and item.kind == "corpus":
             return item
     raise TextmillError("came from no corpus that is still there", where=target)
@@ -128,22 +135,46 @@ def _documents(corpus: Artifact) -> dict[str, str]:
 
 
 def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, Any]:
-    """The documents in the batch of a step: id, source and tokens. It is computed, not looked up in a log."""
+    """The documents in the batch of a step, counted from 1: id, source and tokens. It is computed, not looked up in a
+    log. A text that is counted is read whole, in its only step.
+
+    Raises RecipeError for a step the run has not made.
+    """
     from textmill.stages.preparation.prepare import trained_on
 
     run = locate_run(workspace, target)
     data = trained_on(run, workspace)
+    made = steps_made(run)
+    if not 1 <= step <= made:
+        raise RecipeError(
+            f"{run.name} has made {made:,} of its {run.steps:,} steps, so there is no batch of step {step:,}",
+            where="--step",
+            advice="steps are counted from 1" if made else "train it first",
+        )
+    if isinstance(data.recipe.model, NGramSpec):
+        store = data.plain("train")
+        read = [(store.document_id(index), len(store.document(index))) for index in range(len(store))]
+    else:
+        read = data.loader().documents(step - 1)
     rows = [
         {"document": document, "tokens": tokens, "source": data.corpus.get(document).source}
-        for document, tokens in data.loader().documents(step)
+        for document, tokens in read
     ]
     return {"run": run.name, "step": step, "documents": rows}
 
 
+def steps_made(run: Run) -> int:
+    """How many updates a run has made."""
+    from textmill.training import checkpoint
+
+    saved = [checkpoint.step_of(path) for path in checkpoint.listed(run.checkpoints)]
+    return max([0, *saved, *(row["step"] for row in run.metrics() if "seconds" in row)])
+
+
 def _directory(workspace: Workspace, target: str) -> Path:
     """A path as it is, else the run of that name: its model where published."""
-    if Path(target).exists():
-        path = Path(target)
+    check_named(workspace, target)
+    if (path := Path(target)).exists():
         return Run(path).model if (path / "model" / lineage.NAME).is_file() else path
     run = locate_run(workspace, target)
     return run.model if (run.model / lineage.NAME).is_file() else run.path

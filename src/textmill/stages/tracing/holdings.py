@@ -7,6 +7,8 @@ file or folder. A file that is still there is read again, so that its texts are 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from pyarrow import compute
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, read_jsonl
+from textmill.specs import recipe_file
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.lineage import Artifact
@@ -68,12 +71,40 @@ class _Wanted:
 
 
 def corpora(workspace: Workspace) -> list[Artifact]:
-    """Every corpus made in this workspace."""
+    """Every corpus made in this workspace. Raises DamagedError when one is not what was written: what it holds is then
+    not known."""
     artifacts = []
     for path in sorted((workspace.root / "corpus").glob("[!.]*")):
         if (path / lineage.NAME).is_file() and (path / "manifest.json").is_file():
-            artifacts.append(lineage.read_lineage(path))
+            advice = "preparing its recipe makes it again; delete the folder where no recipe does"
+            artifacts.append(lineage.require(lineage.read_lineage(path), workspace.root, advice))
     return artifacts
+
+
+def homes(workspace: Workspace) -> list[Path]:
+    """The folders that the relative places of corpora here may start at: those of the recipes of its runs, the one you
+    stand in, and the one around the workspace."""
+    found = []
+    for run in workspace.runs():
+        with contextlib.suppress(TextmillError):
+            found.append(recipe_file.home_of(run.recipe()))
+    return list(dict.fromkeys([*filter(None, found), Path.cwd(), workspace.project]))
+
+
+def place_of(workspace: Workspace, path: Path) -> str:
+    """A file or folder as the list of what is forgotten names it: from the folder around the workspace where it lies
+    within, so that all of it can be moved."""
+    whole, project = os.path.normpath(path.expanduser().absolute()), str(workspace.project)
+    inside = workspace.project.name and whole.startswith(f"{project}{os.sep}")
+    return os.path.relpath(whole, project) if inside else whole
+
+
+def file_of(workspace: Workspace, source: str) -> Path:
+    """The file a document's place stands for."""
+    if os.path.isabs(source):
+        return Path(source)
+    found = (home / source for home in homes(workspace))
+    return next((path for path in found if path.exists()), workspace.project / source)
 
 
 def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:
@@ -83,7 +114,7 @@ def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = No
     or the beginning of an id means several things.
     """
     chosen = corpora(workspace) if within is None else list(within)
-    ids, locations = _read(name, chosen)
+    ids, locations = _read(workspace, name, chosen)
     exact = _Wanted(ids=ids, places=locations)
     matches = _matching(chosen, exact)
     if not matches and _BEGINNING.match(name):
@@ -101,39 +132,48 @@ def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = No
     return list(matches.values())
 
 
+def in_file(name: str, within: Sequence[Artifact]) -> list[Document]:
+    """The documents of a file that is there, read as plain text and as the sources of these corpora read records."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return []
+    read_as = {
+        tuple(source.get("text_fields") or ()) for corpus in within for source in corpus.spec["sources"]
+    }
+    return [document for fields in sorted({(), *read_as}) for document in _documents(path, fields or None)]
+
+
 def ids_of(name: str, within: Sequence[Artifact]) -> tuple[str, ...]:
-    """The ids a name gives by itself: a whole id, or those of the documents of a file that is there, read as plain text
-    and as the sources of these corpora read records."""
-    return _read(name, within)[0]
-
-
-def _read(name: str, within: Sequence[Artifact]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(ids, locations) a name may mean, before any corpus is searched."""
+    """The ids a name gives by itself: a whole id, or those of the documents of a file that is there."""
     ids = [name] if _BEGINNING.match(name) and len(name) == _ID else []
+    return (*ids, *(document.id for document in in_file(name, within)))
+
+
+def _read(
+    workspace: Workspace, name: str, within: Sequence[Artifact]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(ids, locations) a name may mean, before any corpus is searched."""
     locations, path = [name], Path(name).expanduser()
     if path.exists():
-        locations += [str(path.absolute()), str(path.resolve())]
-        if path.is_file():
-            read_as = {
-                tuple(source.get("text_fields") or ())
-                for corpus in within
-                for source in corpus.spec["sources"]
-            }
-            ids += [
-                document for fields in sorted({(), *read_as}) for document in _documents(path, fields or None)
-            ]
-    return tuple(ids), tuple(dict.fromkeys(locations))
+        places = (path, path.resolve())
+        locations += [
+            *map(str, (path.absolute(), path.resolve())),
+            *(place_of(workspace, each) for each in places),
+        ]
+    elif path.is_absolute():
+        locations.append(place_of(workspace, path))
+    return ids_of(name, within), tuple(dict.fromkeys(locations))
 
 
-def _documents(path: Path, text_fields: tuple[str, ...] | None) -> Iterator[str]:
-    """The ids of the documents a file holds now."""
+def _documents(path: Path, text_fields: tuple[str, ...] | None) -> Iterator[Document]:
+    """The documents a file holds now."""
     from textmill.text.sources import table
 
     try:
         source = FilesSource(paths=(str(path.absolute()),), text_fields=text_fields)
         for item in table.read_documents(source, LimitSpec(), Path.cwd()):
             if isinstance(item, Document):
-                yield item.id
+                yield item
     except RecipeError:
         return
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base import files
+from textmill.base import locks
 from textmill.base.errors import BusyError, RecipeError, TextmillError
 from textmill.data.examples import ExampleStore
 from textmill.index import build as building
@@ -67,7 +67,7 @@ def index(data: RunData, workspace: Workspace, *, part: str = "train", memory: i
         records = isinstance(store, ExampleStore)
         texts = store.ended_texts(data.tokenizer.end) if records else store
         each = len(store.text_fields) if records else 1
-        with files.lock(finished, "textmill index"):
+        with locks.lock(finished, "textmill index"):
             building.build(
                 directory,
                 texts,
@@ -86,7 +86,7 @@ def index(data: RunData, workspace: Workspace, *, part: str = "train", memory: i
         make=make,
         name=data.recipe.name,
     )
-    with contextlib.suppress(BusyError), files.lock(finished, "textmill index"):
+    with contextlib.suppress(BusyError), locks.lock(finished, "textmill index"):
         building.forget(artifact.path, finished)
     return artifact
 

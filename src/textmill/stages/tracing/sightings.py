@@ -2,7 +2,8 @@
 
 It is computed from lineage alone. The batch of a step is a function of the tokens, the packing, the batch size and the
 seed, all of which a run's lineage and recipe name; so the steps that read a document are found by asking the order of
-training backwards, and no log is needed.
+training backwards, and no log is needed. Steps are told as everywhere: the first is step 1, and the checkpoint of step
+s was written after it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from textmill.stages.preparation.prepare import still_there
 from textmill.stages.tracing import holdings
 from textmill.stages.tracing.holdings import Holding
 from textmill.stages.workspace.locate import locate_run
-from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.run import Run, Start
 from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
 
@@ -41,23 +42,25 @@ def sightings(workspace: Workspace, name: str, *, run: str | None = None) -> dic
 
 def _of_run(workspace: Workspace, run: Run, documents: Sequence[Holding]) -> dict[str, Any]:
     result: dict[str, Any] = {"run": run.name, "seen": [], "checkpoints": []}
-    forked = _forked(run)
-    if forked is not None:
-        result["forked"] = _before(workspace, *forked, documents)
-    seen = _seen(run, documents)
+    start = run.start
+    if start is not None:
+        result["forked"] = _before(workspace, start, documents)
+    elif any(event.get("event") == "forked" for event in run.events()):
+        return result | {"unknown": "it was forked by an earlier version of Textmill"}
+    seen = _seen(workspace, run, documents)
     if seen is None:
         return result | {"unknown": "what it was trained on is gone"}
     result["checkpoints"] = [_checkpoint(*saved, seen) for saved in _saved(run)]
     for row in seen:  # all steps are in the figures; a person is shown the first
         row["times"] = len(row["steps"])
-        row["steps"] = row["steps"][:_STEPS].tolist()
+        row["steps"] = (row["steps"][:_STEPS] + 1).tolist()
         del row["read"]
     return result | {"seen": seen}
 
 
-def _seen(run: Run, documents: Sequence[Holding]) -> list[dict[str, Any]] | None:
+def _seen(workspace: Workspace, run: Run, documents: Sequence[Holding]) -> list[dict[str, Any]] | None:
     """The documents that are in what a run was trained on, and the steps that read them; None: that is gone."""
-    data = still_there(run)
+    data = still_there(run, workspace)
     if data is None:
         return None
     return [row for holding in documents if (row := _row(run, data, holding))]
@@ -84,8 +87,6 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
         if data.objective.reader is not None:  # a label is one target, but the text is read whole
             _, targets = loader.steps_of(holding.document, int(loader.steps_per_epoch))
             tokens = np.rint(tokens * sizes["train"] / max(targets.sum(), 1)).astype(np.int64)
-        own = steps >= (_forked(run) or ("", 0))[1]  # what came before, another run read
-        steps, tokens = steps[own], tokens[own]
     return {
         "document": holding.document,
         "source": holding.source,
@@ -98,11 +99,12 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
 
 def _saved(run: Run) -> list[tuple[str, int, list[int]]]:
     """(name, step, steps passed over) of each whole checkpoint, and of the published model."""
+    from textmill.training import checkpoint
+
     saved = []
-    for path in sorted(run.checkpoints.glob("step-*")):
-        if (path / "MANIFEST.json").is_file():
-            state = read_json(path / "state.json")
-            saved.append((f"checkpoints/{path.name}", int(state["step"]), list(state.get("skipped", []))))
+    for path in checkpoint.listed(run.checkpoints):
+        state = checkpoint.state(path)
+        saved.append((f"checkpoints/{path.name}", int(state["step"]), list(state.get("skipped", []))))
     about = run.model / "textmill.json"
     if about.is_file():
         step = int(read_json(about).get("info", {}).get("step", 0))
@@ -112,7 +114,8 @@ def _saved(run: Run) -> list[tuple[str, int, list[int]]]:
 
 
 def _checkpoint(name: str, step: int, skipped: list[int], seen: list[dict[str, Any]]) -> dict[str, Any]:
-    """How much of each document a checkpoint had learnt from: one of step s was written after steps 0 … s - 1."""
+    """How much of each document a checkpoint had learnt from: one of step s was written after steps 1 … s, which are
+    numbered from 0 in here."""
     rows = []
     for row in seen:
         made = (row["steps"] < step) & ~np.isin(row["steps"], skipped)
@@ -124,31 +127,23 @@ def _checkpoint(name: str, step: int, skipped: list[int], seen: list[dict[str, A
                     "tokens": tokens,
                     "epochs": round(tokens / row["tokens"], 4),
                     "steps": int(made.sum()),
-                    "first": int(at[0]),
-                    "last": int(at[-1]),
+                    "first": int(at[0]) + 1,
+                    "last": int(at[-1]) + 1,
                 }
             )
     return {"checkpoint": name, "step": step, "saw": rows}
 
 
-def _forked(run: Run) -> tuple[str, int] | None:
-    """(run, step) whose weights a run began with."""
-    for event in run.events():
-        if event.get("event") == "forked":
-            return event["run"], int(str(event["checkpoint"]).rpartition("-")[2])
-    return None
-
-
-def _before(workspace: Workspace, name: str, step: int, documents: Sequence[Holding]) -> dict[str, Any]:
+def _before(workspace: Workspace, start: Start, documents: Sequence[Holding]) -> dict[str, Any]:
     """What the run whose weights another began with had seen by then."""
-    result: dict[str, Any] = {"run": name, "step": step}
+    result: dict[str, Any] = {"run": start.run, "step": start.step}
     try:
-        old = locate_run(workspace, name)
-        seen = _seen(old, documents)
+        old = locate_run(workspace, start.run)
+        seen = _seen(workspace, old, documents)
     except TextmillError:
         return result | {"unknown": "that run is gone"}
     if seen is None:
         return result | {"unknown": "what it was trained on is gone"}
-    result |= {"saw": _checkpoint("", step, [], seen)["saw"]}
-    further = _forked(old)
-    return result if further is None else result | {"forked": _before(workspace, *further, documents)}
+    result |= {"saw": _checkpoint("", start.step, [], seen)["saw"]}
+    further = old.start
+    return result if further is None else result | {"forked": _before(workspace, further, documents)}

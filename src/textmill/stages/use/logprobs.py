@@ -50,6 +50,7 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
     import torch
 
     from textmill.data.batch import Batch
+    from textmill.data.special import opening
     from textmill.objectives.loss import token_nats
     from textmill.tokenization.load import PretrainedTokenizer, Tokenizer
 
@@ -61,7 +62,7 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
     text = without_surrogates(text)
     ids = tokenizer.encode(text).astype("int64")
     offsets = tokenizer.offsets(text)
-    lead = list(tokenizer.prefix) or [tokenizer.end]
+    lead = list(opening(tokenizer))
     if (length := len(lead) - 1 + len(ids)) > model.spec.context:
         raise TextmillError(
             f"the text takes {length} tokens and the model reads {model.spec.context}",

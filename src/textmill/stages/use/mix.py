@@ -12,7 +12,7 @@ import numpy as np
 from textmill.base import files
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.metrics import perplexity
-from textmill.metrics.score import Score, percentiles, resample
+from textmill.metrics.score import RESAMPLES, Bootstrap, Score, percentiles
 from textmill.specs.model import NGramSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs.counting import count_model
@@ -53,12 +53,15 @@ def mix(
     """Mix published models; the first is a run, on whose validation and test parts they are weighed and judged.
 
     Writes the better mixture (by the validation part) with report.json to `out`, or to mixtures/ in the workspace.
-    Raises RecipeError when there are fewer than two, TextmillError when they do not share the tokenizer.
+    Raises RecipeError when there are fewer than two or something stands at `out`, TextmillError when they do not share
+    the tokenizer.
     """
     from textmill.interop.huggingface import directory, mixtures
 
     if len(targets) < 2:
         raise RecipeError("a mixture is made of two models or more", where="MODEL")
+    if out is not None:
+        files.check_free(out)
     run = locate_run(workspace, targets[0])
     data = trained_on(run, workspace)
     tokenizer, tokens = data.tokenizer, data.prepared.tokens.id
@@ -141,7 +144,7 @@ def mix_models(
     *,
     fit_tokens: int = FIT_TOKENS,
     test_tokens: int = TEST_TOKENS,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
 ) -> Mixed:
     """Weigh models on a sample of the validation part, and judge them and both mixtures on one of the test part."""
     from textmill.models.mixture import Mixture
@@ -199,32 +202,38 @@ def _scores(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A row for each model and mixture, and what each mixture gains over the best part, paired by document."""
     store = data.plain("test")
+    if store.changed:
+        raise TextmillError(
+            "loses some of the test text, so that bits per byte, by which mixtures are compared, say nothing",
+            where=f"the tokenizer of {data.recipe.name}",
+            advice="name runs of a tokenizer that gives text back as it was, such as `bpe`",
+        )
     read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
     sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share
     by_document = {name: np.bincount(index, weights=cost) for name, cost in nats.items()}
+    bootstrap = Bootstrap(resamples, units=data.units("test")).of(read)
     rows = []
     for name, costs in by_document.items():
-        scores = perplexity.language_model(costs, targets, sizes, resamples=resamples)
+        scores = perplexity.language_model(costs, targets, sizes, bootstrap)
         row = scores["bits per byte"].plain()
         rows.append({"name": name, **row, "perplexity": scores["perplexity"].value})
     best = min(list(by_document)[:parts], key=lambda name: by_document[name].sum())
     gains = {
-        name: _gain(by_document[best], by_document[name], sizes, resamples).plain() | {"over": best}
+        name: _gain(by_document[best], by_document[name], sizes, bootstrap).plain() | {"over": best}
         for name in (LINEAR, LEARNED)
     }
     return rows, gains
 
 
-def _gain(before: np.ndarray, after: np.ndarray, sizes: np.ndarray, resamples: int) -> Score:
+def _gain(before: np.ndarray, after: np.ndarray, sizes: np.ndarray, bootstrap: Bootstrap) -> Score:
     """Bits per byte saved, with the bootstrap over documents of the difference."""
     table = np.stack([(before - after) / np.log(2), sizes], 1)
     bits, size = table.sum(0)
     low = high = None
-    if len(table) > 1:
-        sums = resample(table, resamples, 0)
+    if (sums := bootstrap.sums(table)) is not None:
         sums = sums[sums[:, 1] > 0]
         low, high = percentiles(sums[:, 0] / sums[:, 1])
-    signature = f"gain|paired bootstrap over documents, {resamples} resamples, seed 0"
+    signature = f"gain|paired over documents|{bootstrap.words(len(table))}"
     return Score(float(bits / size), low, high, "bits/byte", len(table), signature)
 
 

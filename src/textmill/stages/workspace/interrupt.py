@@ -1,13 +1,21 @@
-"""A polite way to be stopped: the first signal asks, the work saves and leaves; a second one insists."""
+"""A polite way to be stopped: the first signal asks, the work saves and leaves; a second one insists.
+
+What is said, is said from within the signal's handler, by the system's own write: a step may take long, and whatever
+else writes to the terminal may be in the middle of a line.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_BOUNCE = 0.5  # seconds within which a second signal is still the first: a key pressed twice, a terminal that repeats
+_SAID = "\n{}: stopping after this step, and saving; Ctrl-C once more leaves at once and loses what is not saved\n"
 
 
 class Stop:
@@ -15,6 +23,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked: str = ""  # name of the signal; empty: nobody did
+        self.at = 0.0  # when, of a clock that only goes forward
 
     def __bool__(self) -> bool:
         return bool(self.asked)
@@ -32,9 +41,13 @@ def listening() -> Iterator[Stop]:
         return
 
     def ask(number: int, _frame: object) -> None:
-        if stop and number == signal.SIGINT:
+        now = time.monotonic()
+        if stop and number == signal.SIGINT and now - stop.at > _BOUNCE:
             raise KeyboardInterrupt
-        stop.asked = signal.Signals(number).name
+        if not stop:
+            stop.asked, stop.at = signal.Signals(number).name, now
+            with contextlib.suppress(OSError):
+                os.write(2, _SAID.format(stop.asked).encode())
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:

@@ -1,7 +1,8 @@
 """Where an artifact comes from: `lineage.json`, its parents by hash, and the walk back to the documents.
 
 Every artifact directory holds one. It names the stage that made it and what decided it, the parents' ids and
-places, and the SHA-256 of every file, but no time and no machine: the same inputs give the same lineage.
+places, and the SHA-256 of every file, but no time and no machine: the same inputs give the same lineage. It carries a
+seal, so that a changed lineage is told from a changed file.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from typing import Any
 
 from textmill import __version__
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.files import read_json, sha256_file, value_id, write_json
+from textmill.base.files import TEMPORARY, read_sealed, sha256_file, value_id, write_sealed
+from textmill.base.locks import NAME as LOCK
+from textmill.stages.workspace import verified
 
 NAME = "lineage.json"
+_FOLDERS = {"run": "runs"}  # where a workspace keeps what is not under the name of its kind
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,12 @@ def write_lineage(
     parents: Iterable[Artifact],
     home: Path | None = None,
     names: Iterable[str] | None = None,
+    identity: str | None = None,
 ) -> Artifact:
     """Hash the files of `directory` (or only `names`) and write its lineage.
 
-    `home` is where the directory will stand once renamed; the parents' relative places start there.
+    home: where the directory will stand once renamed; the parents' relative places start there. identity: the id of
+    what is not known by its files, such as a run that goes on changing.
     """
     directory, home = Path(directory), Path(home or directory)
     chosen = sorted(names) if names is not None else sorted(_files(directory))
@@ -59,14 +65,14 @@ def write_lineage(
     ]
     record = {
         "kind": kind,
-        "id": value_id({"kind": kind, "files": files}),
+        "id": identity or value_id({"kind": kind, "files": files}),
         "key": key,
         "textmill": __version__,
         "parents": above,
         "spec": spec,
         "files": files,
     }
-    write_json(directory / NAME, record)
+    write_sealed(directory / NAME, record)
     return read_lineage(directory)
 
 
@@ -75,7 +81,7 @@ def read_lineage(directory: Path) -> Artifact:
     directory = Path(directory)
     if not (directory / NAME).is_file():
         raise TextmillError("is not an artifact of Textmill (it has no lineage.json)", where=directory)
-    record = read_json(directory / NAME)
+    record = read_sealed(directory / NAME)
     try:
         parents = tuple(
             {key: str(parent[key]) for key in ("kind", "id", "path")} for parent in record["parents"]
@@ -93,42 +99,76 @@ def read_lineage(directory: Path) -> Artifact:
         raise DamagedError(f"lacks {error}", where=directory / NAME) from error
 
 
-def find(directory: Path, key: str) -> Artifact | None:
-    """The artifact at `directory` when it was decided by `key` and all its files are there; else None."""
+def find(directory: Path, key: str, root: Path | None = None) -> Artifact | None:
+    """The artifact at `directory` when it was decided by `key` and all its files are as written; else None.
+
+    root: the workspace, which remembers what was read before.
+    """
     try:
         artifact = read_lineage(directory)
     except TextmillError:
         return None
-    whole = artifact.key == key and all((artifact.path / name).is_file() for name in artifact.files)
-    return artifact if whole else None
+    return artifact if artifact.key == key and not verified.damage(directory, artifact.files, root) else None
 
 
 def damage(artifact: Artifact) -> list[str]:
-    """The names of files that are missing or whose bytes are not those of the lineage."""
-    bad = []
-    for name, expected in artifact.files.items():
-        path = artifact.path / name
-        if not path.is_file() or sha256_file(path) != expected:
-            bad.append(name)
-    return bad
+    """The names of files that are missing or whose bytes are not those of the lineage. Every byte is read."""
+    return verified.damage(artifact.path, artifact.files, again=True)
 
 
-def walk(artifact: Artifact, depth: int = 0) -> Iterator[tuple[int, Artifact | dict[str, str]]]:
-    """(depth, artifact) from here back to the first; a parent that is gone or has changed comes as its record."""
+def require(artifact: Artifact, root: Path, advice: str) -> Artifact:
+    """The artifact, when all its files are as written. Raises DamagedError, naming the first that is not."""
+    verified.require(artifact.path, artifact.files, root, advice)
+    return artifact
+
+
+def walk(
+    artifact: Artifact, root: Path | None = None, depth: int = 0
+) -> Iterator[tuple[int, Artifact | dict[str, str]]]:
+    """(depth, artifact) from here back to the first; a parent that is gone or has changed comes as its record.
+
+    root: the workspace, where parents are looked for that are not where they were: a run's folder may be a link, and
+    may have been moved elsewhere.
+    """
     yield depth, artifact
     for parent in artifact.parents:
         try:
-            above = read_lineage(artifact.path / parent["path"])
-        except TextmillError:
+            above = _above(artifact, parent, root)
+        except DamagedError as error:
+            yield depth + 1, parent | {"state": f"damaged: {NAME} {error.what}"}
+            continue
+        if above is None:
             yield depth + 1, parent | {"state": "missing"}
-            continue
-        if above.id != parent["id"]:
+        elif above.id != parent["id"]:
             yield depth + 1, parent | {"state": f"changed since: it is now {above.id}"}
+        else:
+            yield from walk(above, root, depth + 1)
+
+
+def _above(artifact: Artifact, parent: dict[str, str], root: Path | None) -> Artifact | None:
+    """The parent's artifact: the one of its id, or else whatever stands in its place; None where nothing does.
+
+    Raises DamagedError when what stands there says nothing that can be believed.
+    """
+    places = [
+        Path(os.path.normpath(artifact.path.absolute() / parent["path"])),
+        artifact.path / parent["path"],
+    ]
+    if root is not None and places[0].name:
+        places.append(root / _FOLDERS.get(parent["kind"], parent["kind"]) / places[0].name)
+    other = None
+    for place in places:
+        if not (place / NAME).is_file():
             continue
-        yield from walk(above, depth + 1)
+        above = read_lineage(place)
+        if above.id == parent["id"]:
+            return above
+        other = other or above
+    return other
 
 
 def _files(directory: Path) -> Iterator[str]:
     for path in directory.rglob("*"):
-        if path.is_file() and path.name not in (NAME, ".lock"):
-            yield path.relative_to(directory).as_posix()
+        inside = path.relative_to(directory)
+        if path.is_file() and path.name not in (NAME, LOCK) and not inside.parts[0].startswith(TEMPORARY):
+            yield inside.as_posix()

@@ -6,16 +6,30 @@ import difflib
 from pathlib import Path
 
 from textmill.base.errors import TextmillError
+from textmill.base.files import disk_errors
+from textmill.stages.workspace import lineage, remembrance
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
+
+_SHOWN = 60  # characters of a name that is too long
+
+
+def check_named(workspace: Workspace, target: str) -> None:
+    """Raises TextmillError when there is neither a run of this name nor anything at this path: a command asks before it
+    loads what it works with, which may take seconds."""
+    with disk_errors(Path(target[:_SHOWN])):
+        if Path(target).exists():
+            return
+    locate_run(workspace, target)
 
 
 def locate_run(workspace: Workspace, target: str) -> Run:
     """The run of this name, or in this folder. Raises TextmillError with the nearest name."""
     path = Path(target)
-    for run in (workspace.run(target) if path.name == target else None, Run(path), Run(path.parent)):
-        if run is not None and run.exists:
-            return run
+    with disk_errors(Path(target[:_SHOWN])):
+        for run in (workspace.run(target) if path.name == target else None, Run(path), Run(path.parent)):
+            if run is not None and run.exists:
+                return run
     names = [run.name for run in workspace.runs()]
     near = difflib.get_close_matches(target, names, 1)
     known = (
@@ -31,9 +45,23 @@ def locate_run(workspace: Workspace, target: str) -> Run:
 def locate_model(workspace: Workspace, target: str) -> Path:
     """The standard directory meant by a path, or by a run's name or folder; or a .gguf file.
 
-    Raises TextmillError when there is none, or when the run has not been published.
+    Warns when it is of a run that has seen what is to be forgotten. Raises TextmillError when there is none, or when
+    the run has not been published, DamagedError when a file of a model of ours is not what was published.
     """
+    path = _model(workspace, target)
+    if (path / lineage.NAME).is_file():
+        published = lineage.read_lineage(path)
+        advice = "`textmill publish` makes it again; a copy is made whole by copying it again"
+        lineage.require(published, workspace.root, advice)
+        if (run := Run(path.parent)).exists:
+            remembrance.warn(run, workspace)
+    return path
+
+
+def _model(workspace: Workspace, target: str) -> Path:
     path = Path(target)
+    with disk_errors(Path(target[:_SHOWN])):
+        path.exists()
     if (path / "config.json").is_file() or (path.is_file() and path.suffix.lower() == ".gguf"):
         return path
     if path.is_dir() and not Run(path).exists:

@@ -1,17 +1,41 @@
-"""A run directory: the only thing later verbs need (DESIGN §4)."""
+"""A run directory: the only thing later verbs need (DESIGN §4). Each of its files says whether it is as written."""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from textmill.base.errors import TextmillError
-from textmill.base.files import append_jsonl, read_json, read_jsonl, write_json, write_text
+from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.files import (
+    append_jsonl,
+    content_id,
+    make_directory,
+    read_jsonl,
+    read_sealed,
+    write_sealed,
+    write_text,
+)
 from textmill.specs import recipe_file as recipes
 from textmill.specs.recipe import Recipe
+from textmill.stages.workspace import lineage
+
+_SEAL = (
+    "# as written by Textmill: "  # the first line of a recipe kept here, before the content id of the rest
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a fork begins with: a run's checkpoint after `step` updates, and the id of its files."""
+
+    run: str
+    step: int
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -45,19 +69,60 @@ class Run:
         """Whether training was ever begun here."""
         return self.recipe_file.is_file()
 
+    @property
+    def start(self) -> Start | None:
+        """What the run began with; None: with weights of its own."""
+        if not (self.path / lineage.NAME).is_file():
+            return None
+        start = lineage.read_lineage(self.path).spec.get("start")
+        return None if start is None else Start(str(start["run"]), int(start["step"]), str(start["weights"]))
+
     def recipe(self) -> Recipe:
-        """The resolved recipe the run was begun with. Raises TextmillError when there is no such run."""
+        """The resolved recipe the run was begun with. Raises TextmillError when there is no such run, DamagedError when
+        its file is not what was written."""
         if not self.exists:
             raise TextmillError(
                 "there is no such run", where=self.path, advice="`textmill runs` lists what there is"
             )
+        first, _, rest = self.recipe_file.read_bytes().partition(b"\n")
+        if first.startswith(_SEAL.encode()) and first[len(_SEAL) :].decode("ascii", "replace") != content_id(
+            rest
+        ):
+            raise DamagedError(
+                "is not what was written (its seal differs)",
+                where=self.recipe_file,
+                advice="recipes are changed where you keep them; what is here belongs to the run",
+            )
         return recipes.load(self.recipe_file)
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run; with a time budget the most there may be, until its end is decided."""
+        ends = [event["steps"] for event in self.events() if event["event"] == "end decided"]
+        return ends[-1] if ends else self.recipe().steps
+
+    def recipe_then(self) -> Recipe:
+        """The same as it was read when the run was begun, wherever the workspace stood then."""
+        self.recipe()
+        kept = self.path / "environment.json"
+        stood = self.environment().get("run") if kept.is_file() else None
+        return recipes.load(self.recipe_file, base=None if stood is None else Path(stood))
+
     def begin(self, recipe: Recipe, environment: dict[str, Any]) -> None:
-        """Write what was asked and on what."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "environment.json", environment)
-        write_text(self.recipe_file, recipes.dumps(recipe))
+        """Write what was asked and on what. Relative paths are told from the run's own folder, so that all of it can be
+        moved."""
+        make_directory(self.path)
+        write_sealed(self.path / "environment.json", environment | {"run": str(self.path.absolute())})
+        text = recipes.dumps(recipes.seen_from(recipe, self.path.absolute()))
+        write_text(self.recipe_file, f"{_SEAL}{content_id(text)}\n{text}")
+
+    def environment(self) -> dict[str, Any]:
+        """What it was made on. Raises DamagedError when that is missing or not what was written."""
+        try:
+            return read_sealed(self.path / "environment.json")
+        except DamagedError as error:
+            advice = "put it back from a copy; where it is missing, `textmill train` writes it anew"
+            raise DamagedError(error.what, where=error.where, advice=advice) from error
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line of figures to metrics.jsonl."""
@@ -81,4 +146,28 @@ class Run:
     def report(self) -> dict[str, Any] | None:
         """The evaluation, if there is one."""
         path = self.evaluation / "report.json"
-        return read_json(path) if path.is_file() else None
+        return read_sealed(path) if path.is_file() else None
+
+    def damage(self) -> list[str]:
+        """The files here that are not what was written, each read whole: those of all checkpoints, too."""
+        from textmill.training import checkpoint
+
+        looks: list[tuple[Path, Callable[[], object]]] = [
+            (self.recipe_file, self.recipe),
+            (self.path / "environment.json", self.environment),
+            (self.path / "metrics.jsonl", self.metrics),
+            (self.path / "events.jsonl", lambda: list(self.events())),
+            (self.evaluation / "report.json", self.report),
+            *((path, partial(checkpoint.verify, path)) for path in sorted(self.checkpoints.glob("step-*"))),
+        ]
+        bad = []
+        for path, look in looks:
+            try:
+                look()
+            except TextmillError as error:
+                bad.append(os.path.relpath(error.where or path, self.path))
+        return bad
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        """Keep an evaluation."""
+        write_sealed(self.evaluation / "report.json", report)

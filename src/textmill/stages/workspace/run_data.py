@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import read_json
 from textmill.data.examples import ExampleStore
@@ -15,6 +17,7 @@ from textmill.specs.head import HeadSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace.lineage import Artifact
 from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.split import unit_of
 from textmill.text.document import Document
 from textmill.tokenization import load
 from textmill.tokenization.protocol import AnyTokenizer
@@ -126,11 +129,14 @@ class RunData:
     def documents(self, part: str) -> Iterator[Document]:
         """The document each entry of a part's store was made of, in their order.
 
-        Entries are in the order of the corpus, with what was set aside left out. Raises DamagedError when they are not.
+        Raises DamagedError when the store is not of this corpus.
         """
         store, index = self.store(part), 0
-        for document in self.corpus.documents(part):
-            if index < len(store) and store.document_id(index) == document.id:
+        positions = store.positions if isinstance(store, ExampleStore) else np.arange(len(store))
+        for position, document in enumerate(self.corpus.documents(part)):
+            if index < len(store) and positions[index] == position:
+                if store.document_id(index) != document.id:
+                    break
                 yield document
                 index += 1
         if index < len(store):
@@ -139,6 +145,14 @@ class RunData:
                 where=store.directory,
                 advice="prepare the data again",
             )
+
+    def units(self, part: str) -> np.ndarray | None:
+        """(entries,) int64: what each entry of a part's store was split together with (its group, or the cluster of
+        its near-duplicates), numbered from 0. None where every entry stands for itself."""
+        split = self.recipe.corpus.split
+        names = [unit_of(document, split) for document in self.documents(part)]
+        different, numbers = np.unique(names, return_inverse=True)
+        return None if len(different) == len(names) else numbers
 
     @cached_property
     def longest(self) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.base.errors import TextmillError
+from textmill.base import locks
+from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.models import build as table
 from textmill.models.model import Model
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.training import checkpoint
+
+_TRIES = 3  # a run that trains may replace its best checkpoint at any moment
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,66 @@ class Weights:
         return model.eval()
 
 
+def newest_weights(run: Run) -> Path:
+    """A run's newest checkpoint, whole.
+
+    Raises TextmillError when it has none with a step of its own, DamagedError when the newest is not what was written:
+    an older one is never taken in its place without a word.
+    """
+    newest = checkpoint.newest_whole(run.checkpoints)
+    if newest.damaged:
+        raise _refused(newest.damaged[0], newest.path)
+    if newest.path is None or checkpoint.step_of(newest.path) == 0:
+        raise TextmillError("has no checkpoint yet", where=run.path, advice="train it first")
+    return newest.path
+
+
 def best_weights(run: Run) -> Weights:
     """The checkpoint of the lowest validation loss, or the newest where nothing was validated.
 
-    Raises TextmillError when the run has no whole checkpoint yet.
+    Raises as `newest_weights`, and DamagedError too when the best is gone or is not what was written.
     """
-    newest = checkpoint.newest_whole(run.checkpoints)
-    if newest.path is None:
-        raise TextmillError("has no checkpoint yet", where=run.path, advice="train it first")
-    path = newest.path
-    best = checkpoint.load(path).state.get("best_step")
-    if best is not None and (checkpoint.path_of(run.checkpoints, best) / checkpoint.MANIFEST).is_file():
+    newest = newest_weights(run)
+    path = newest
+    best = read_json(newest / "state.json").get("best_step")  # every byte of it was just read
+    if best is not None and best != checkpoint.step_of(newest):
         path = checkpoint.path_of(run.checkpoints, best)
+        try:
+            checkpoint.verify(path)
+        except DamagedError as error:
+            raise _refused(error, newest) from error
     manifest = read_json(path / checkpoint.MANIFEST)
     return Weights(path, manifest["step"], value_id(manifest["files"]))
+
+
+@contextlib.contextmanager
+def held(run: Run) -> Iterator[Weights]:
+    """The best weights, kept for as long as the block lasts from a training run that would remove them."""
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            weights = best_weights(run)
+        except TextmillError:
+            if not left or not _is_training(run):
+                raise
+            continue
+        with locks.shared(weights.path) as there:
+            if there:
+                yield weights
+                return
+    raise TextmillError("its checkpoints are replaced too quickly to be read", where=run.path)
+
+
+def _is_training(run: Run) -> bool:
+    return bool(
+        (run.path / locks.NAME).is_file() and (run.path / locks.NAME).read_text(encoding="utf-8").strip()
+    )
+
+
+def _refused(error: DamagedError, older: Path | None) -> DamagedError:
+    advice = (
+        f"`textmill train` goes back to {older.name} and makes the later steps again; without this folder, "
+        f"{older.name} is what counts"
+        if older is not None
+        else "there is no other checkpoint: train it again"
+    )
+    return DamagedError(error.what, where=error.where, advice=advice)

@@ -7,6 +7,7 @@ takes its own only at the end. Of several processes that want the same at once, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from textmill.base import files
+from textmill.base import files, locks
 from textmill.base.console import Reporter
+from textmill.base.errors import TextmillError
 from textmill.specs import recipe_file
-from textmill.stages.workspace import lineage
+from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
 
@@ -28,6 +30,11 @@ class Workspace:
 
     root: Path
     reporter: Reporter = field(default_factory=Reporter)
+
+    @property
+    def project(self) -> Path:
+        """The folder around the workspace: places within it are told from there, so that all of it can be moved."""
+        return self.root.absolute().parent
 
     def run(self, name: str) -> Run:
         return Run(self.root / "runs" / name)
@@ -54,16 +61,17 @@ class Workspace:
         key = files.value_id(decided)
         directory = self.root / kind / key[:16]
         memory = self.root / kind / f".last-{files.content_id(name)[:16]}.json"
-        if artifact := lineage.find(directory, key):
+        if artifact := lineage.find(directory, key, self.root):
             self.reporter.stage(kind, "up to date")
         else:
             hold = self.root / kind / f".{key[:16]}"
-            with files.lock(hold, f"textmill making {kind}", waiting=partial(self._waited_for, kind)):
-                files.remove_partial(directory.parent, directory.name)
-                if artifact := lineage.find(directory, key):
+            with locks.lock(hold, f"textmill making {kind}", waiting=partial(self._waited_for, kind)):
+                files.remove_partial(directory.parent)
+                if artifact := lineage.find(directory, key, self.root):
                     self.reporter.stage(kind, "up to date")
                 else:
-                    self.reporter.stage(kind, "being made", self._reason(memory, decided))
+                    why = _damage(directory, key, self.root) or self._reason(memory, decided)
+                    self.reporter.stage(kind, "being made", why)
                     artifact = self._make(directory, kind, key, spec, parents, make)
         _remember(memory, decided)
         return artifact
@@ -77,13 +85,15 @@ class Workspace:
         with files.atomic_directory(directory) as partial:
             make(partial)
             lineage.write_lineage(partial, kind=kind, key=key, spec=spec, parents=parents, home=directory)
-        return lineage.read_lineage(directory)
+        artifact = lineage.read_lineage(directory)
+        verified.remember(directory, artifact.files, self.root)
+        return artifact
 
     @staticmethod
     def _reason(memory: Path, decided: dict[str, Any]) -> str:
         try:
-            before = json.loads(memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            before = files.read_sealed(memory)
+        except (OSError, TextmillError):
             return "nothing there yet"
         changes = recipe_file.difference(before, decided)
         return "; ".join(_change(*change) for change in changes[:3]) or "its files were gone or cut short"
@@ -91,10 +101,20 @@ class Workspace:
 
 def _remember(memory: Path, decided: dict[str, Any]) -> None:
     """Keep what decided an artifact, to say next time what changed. Nothing else reads it, so it may be lost."""
-    text = json.dumps(decided, ensure_ascii=False)
-    with files.disk_errors(memory):
-        if not memory.is_file() or memory.read_text(encoding="utf-8", errors="replace") != text:
-            memory.write_text(text, encoding="utf-8")
+    with contextlib.suppress(TextmillError):
+        if files.read_sealed(memory) == json.loads(json.dumps(decided)):
+            return
+    files.write_sealed(memory, decided)
+
+
+def _damage(directory: Path, key: str, root: Path) -> str:
+    """Which files of an artifact are not what was written, as a reason to make it again; empty where there is none."""
+    try:
+        artifact = lineage.read_lineage(directory)
+    except TextmillError as error:
+        return f"its {lineage.NAME} {error.what}" if (directory / lineage.NAME).is_file() else ""
+    bad = verified.damage(directory, artifact.files, root) if artifact.key == key else []
+    return f"damaged: {', '.join(bad[:3])}{', …' if len(bad) > 3 else ''}" if bad else ""
 
 
 def _change(path: str, old: Any, new: Any) -> str:

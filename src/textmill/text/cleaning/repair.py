@@ -78,7 +78,7 @@ _ESCAPES = re.compile(
 )  # colours and cursor moves of terminals (ECMA-48 §5.4)
 
 # Ends of lines and pages, and the separators of files, groups, records and fields: what they part stays parted.
-_BREAKS = str.maketrans(dict.fromkeys("\x0b\x0c\x1c\x1d\x1e\x85", "\n") | {"\x1f": "\t"})
+_BREAKS = {ord(character): "\n" for character in "\x0b\x0c\x1c\x1d\x1e\x85"} | {0x1F: "\t"}
 
 _PARTING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 

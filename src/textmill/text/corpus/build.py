@@ -10,21 +10,22 @@ import os
 import queue
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits, Permissions
-from textmill.base.errors import TextmillError
-from textmill.base.files import read_json, remove_partial
+from textmill.base.errors import ChangedError, TextmillError
+from textmill.base.files import make_directory, read_json, remove_partial
 from textmill.base.machine import usable_cores
 from textmill.specs.corpus import CorpusSpec
 from textmill.text.corpus import units
 from textmill.text.corpus.corpus import Count, aside, write_records
+from textmill.text.corpus.forgotten import Forget, Forgotten
 from textmill.text.corpus.tally import Aside
 from textmill.text.corpus.units import Plan
-from textmill.text.document import Document
+from textmill.text.document import Document, Rejected
 
 Job = tuple[int, int]  # phase, unit
 # Makes the units of `jobs` in the folder `parts`, and names each as it is done.
@@ -44,20 +45,27 @@ def build(
     parts: Path,
     *,
     run: Runner | None = None,
-    forgotten: frozenset[str] = frozenset(),
+    forgotten: Forgotten = Forgotten(),
+    home: Path | None = None,
+    inputs: Mapping[str, str] | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Read the sources, prepare them and write the corpus into `directory`; the report.
 
-    base: the folder relative paths start at. parts: a folder for what is half done; found there by a later call
-    with the same inputs, and emptied by the caller when it wants to. run: who makes the units; left out: as many
-    processes here as there are cores, where the input is worth it.
-    Raises RecipeError for a path that matches nothing, and TextmillError when nothing is left to write.
+    base: the folder relative paths start at; home: that of the sources, where it is another. inputs: location ->
+    content hash of all that is to be read, when it is known; what is read is held against it. parts: a folder for what
+    is half done; found there by a later call with the same inputs, and emptied by the caller when it wants to. run: who
+    makes the units; left out: as many processes here as there are cores, where the input is worth it.
+    Raises RecipeError for a path that matches nothing, ChangedError when a file changes meanwhile, and TextmillError
+    when nothing is left to write.
     """
-    plan = units.cut(spec, base, forgotten)
-    parts.mkdir(parents=True, exist_ok=True)
+    plan = units.cut(spec, base, forgotten, home=home, inputs=inputs)
+    make_directory(parts)
     for folder in (parts, *parts.glob("phase-*")):
         remove_partial(folder)
+    if not units.sound(parts):  # what is damaged may have been read by what followed it
+        clear(parts)
+        make_directory(parts)
     units.save(plan, parts)
     total = sum(unit.bytes for unit in plan.units)
     run = run or processes(min(usable_cores(), 1 + total // _WORTH_A_PROCESS))
@@ -68,7 +76,20 @@ def build(
         _phase(parts, plan, phase, run, lambda done: progress("preparing", done, total))
     read = Count()
     finished = _finished(parts, plan, last, read, progress)
-    return write_records(directory, finished, spec.split, read, spec.steps)
+    return write_records(directory, _kept(finished, forgotten), spec.split, read, spec.steps)
+
+
+def _kept(items: Iterator[Document | Aside], forgotten: Forgotten) -> Iterator[Document | Aside]:
+    """What was finished, without what is to be forgotten as it stands now, cleaned."""
+    if not forgotten:
+        yield from items
+        return
+    for item in items:
+        if isinstance(item, Document):
+            for kept in Forget(forgotten)([item]):
+                yield aside(kept) if isinstance(kept, Rejected) else kept
+        else:
+            yield item
 
 
 def _phase(parts: Path, plan: Plan, phase: int, run: Runner, progress: Callable[[int], None]) -> None:
@@ -156,7 +177,7 @@ def _shared_out(parts: Path, jobs: Sequence[Job], number: int) -> Iterator[Job]:
         finally:
             idle.put(child)
         if failed is not None:
-            raise TextmillError(**failed)
+            raise (ChangedError if failed.pop("changed") else TextmillError)(**failed)
         return job
 
     pool = ThreadPoolExecutor(max(1, len(children)))

@@ -99,6 +99,7 @@ class Tally:
         self.lengths: Counter[int] = Counter()  # by the number of binary digits of the length in characters
         self.personal, self.removed = Found(), Found()
         self.clusters, self.clustered = 0, 0
+        self.longest = 0  # characters of a document: what a process must hold at once
 
     def keep(self, document: Document) -> None:
         """Count a document that stays."""
@@ -110,6 +111,7 @@ class Tally:
         self.kept_bytes += size
         self.endings.add(ending(document.source) or "(none)", size)
         self.lengths[document.characters.bit_length()] += 1
+        self.longest = max(self.longest, document.characters)
         for key, sums in (
             ("language", self.languages),
             ("licence", self.licences),
@@ -154,10 +156,12 @@ class Tally:
                 "holds no document", where="corpus", advice="its sources are empty; check the paths"
             )
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
+        sample = entry["samples"][0]
+        detail = f", where it says: {sample['detail']}" if "detail" in sample else ""
         raise TextmillError(
             f"holds no document: all {self.aside} were set aside, most because each {reason}",
             where="corpus",
-            advice=f"look at {entry['samples'][0]['source']}",
+            advice=f"look at {sample['source']}{detail}",
         )
 
     def report(
@@ -194,6 +198,7 @@ class Tally:
                 for digits in sorted(self.lengths)
             ],
             "steps": [step.kind for step in steps],
+            "longest": self.longest,
             "personal": self.personal.plain("found"),
             "personal_action": next(
                 (step.action for step in steps if isinstance(step, PersonalDataStep)), None

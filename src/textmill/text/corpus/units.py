@@ -3,6 +3,7 @@
     PARTS/plan.json                 what decides every unit: the corpus's spec, and the files of each unit
     PARTS/phase-0/unit-00000/       its documents, what was set aside, sketches for the corpus step that follows
     PARTS/verdicts-0/unit-00000.jsonl   what that step decided about each of them
+    …/hashes.json                   of each of these folders: SHA-256 of its files, so that damage is noticed
 
 A phase is a run of document steps up to the next corpus step. Which units there are depends on the inputs
 alone, so it makes no difference how many processes share them, in which order, or how often they were killed.
@@ -20,12 +21,21 @@ from typing import Any
 import pyarrow as pa
 
 from textmill.base import schema
-from textmill.base.files import atomic_directory, read_json, read_jsonl, write_json
+from textmill.base.errors import ChangedError, TextmillError
+from textmill.base.files import (
+    atomic_directory,
+    read_json,
+    read_jsonl,
+    read_sealed,
+    sha256_file,
+    write_json,
+    write_sealed,
+)
 from textmill.specs.cleaning import CleaningStep
 from textmill.specs.corpus import CorpusSpec
 from textmill.text.cleaning.steps import CORPUS_STEPS, STEPS, conserved
 from textmill.text.corpus.corpus import Count, aside, writable
-from textmill.text.corpus.forgotten import Forget
+from textmill.text.corpus.forgotten import Forget, Forgotten
 from textmill.text.corpus.shards import ShardWriter, documents_in
 from textmill.text.corpus.tally import Aside
 from textmill.text.document import Document, Item, Rejected, Step
@@ -37,6 +47,7 @@ _SKETCH_CHARACTERS, _SKETCH_DOCUMENTS = 4 << 20, 4096  # sketched at once
 _SKETCHES = pa.schema(
     [pa.field("id", pa.string()), pa.field("characters", pa.int64()), pa.field("sketch", pa.large_binary())]
 )
+_HASHES = "hashes.json"
 _NONE_LEFT: tuple[int, dict[str, Any]] = (-1, {})
 _VERDICTS: dict[str, type] = {"reject": Reject, "cut": Cut, "mark": Mark}
 
@@ -52,7 +63,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Unit:
-    """Files (source, path, location) read one after the other, and what could not be entered among them."""
+    """Files (source, path, location, content hash) read one after the other, and what could not be entered."""
 
     entries: tuple[dict[str, Any], ...]
     bytes: int
@@ -63,8 +74,8 @@ class Plan:
     """All that decides what the units hold."""
 
     spec: CorpusSpec
-    base: Path  # where relative paths start
-    forgotten: frozenset[str]  # ids of documents that are never to be used
+    base: Path  # where the relative paths of steps start
+    forgotten: Forgotten  # documents that are never to be used
     units: tuple[Unit, ...]
 
     @functools.cached_property
@@ -80,11 +91,24 @@ class Plan:
         return (*phases, Phase(verdicts, tuple(steps), None))
 
 
-def cut(spec: CorpusSpec, base: Path, forgotten: frozenset[str] = frozenset()) -> Plan:
-    """Share the files of all sources out into units. Raises RecipeError when a path matches nothing."""
+def cut(
+    spec: CorpusSpec,
+    base: Path,
+    forgotten: Forgotten = Forgotten(),
+    *,
+    home: Path | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> Plan:
+    """Share the files of all sources out into units.
+
+    home: the folder the sources' relative paths start at, where that is not `base`. inputs: location -> content hash of
+    all that there is to read, when it is known already; each file is then held against it once it was read.
+    Raises RecipeError when a path matches nothing, ChangedError when there are other files than `inputs` says.
+    """
     units: list[Unit] = []
     entries: list[dict[str, Any]] = []
     size = 0
+    listed: set[str] = set()
 
     def close() -> None:
         nonlocal entries, size
@@ -93,19 +117,24 @@ def cut(spec: CorpusSpec, base: Path, forgotten: frozenset[str] = frozenset()) -
         entries, size = [], 0
 
     for number, source in enumerate(spec.sources):
-        for item in table.files(source, base):
+        for item in table.files(source, home or base):
             if isinstance(item, Rejected):
+                listed.add(item.source)
                 entries.append({"place": item.source, "reason": item.reason, "detail": item.detail})
                 continue
             path, location = item
             weight = path.stat().st_size if path.is_file() else 0
             if size + weight > _UNIT_BYTES:
                 close()
-            entries.append({"source": number, "path": str(path.absolute()), "place": location})
+            entry = {"source": number, "path": str(path.absolute()), "place": location}
+            listed.add(location)
+            entries.append(entry if inputs is None else entry | {"hash": inputs.get(location, "")})
             size += weight
             if size >= _UNIT_BYTES or len(entries) >= _UNIT_FILES:
                 close()
     close()
+    if inputs is not None and (other := listed ^ inputs.keys()):
+        raise ChangedError("came or went while the sources were read", where=min(other))
     return Plan(spec, Path(base).absolute(), forgotten, tuple(units))
 
 
@@ -116,7 +145,7 @@ def save(plan: Plan, parts: Path) -> None:
         {
             "corpus": schema.write(plan.spec),
             "base": str(plan.base),
-            "forgotten": sorted(plan.forgotten),
+            "forgotten": plan.forgotten.plain(),
             "units": [asdict(unit) for unit in plan.units],
         },
     )
@@ -127,7 +156,7 @@ def load(parts: Path) -> Plan:
     saved = read_json(parts / "plan.json")
     units = tuple(Unit(tuple(unit["entries"]), unit["bytes"]) for unit in saved["units"])
     spec = schema.read(CorpusSpec, saved["corpus"])
-    return Plan(spec, Path(saved["base"]), frozenset(saved["forgotten"]), units)
+    return Plan(spec, Path(saved["base"]), Forgotten.of(saved["forgotten"]), units)
 
 
 def place(parts: Path, phase: int, unit: int) -> Path:
@@ -150,6 +179,36 @@ def make(parts: Path, plan: Plan, phase: int, unit: int) -> None:
     with atomic_directory(target) as folder:
         _write(folder, map(writable, stream), _corpus_step(wanted.sketch) if wanted.sketch else None)
         write_json(folder / "read.json", {"items": read.items, "bytes": read.bytes})
+        _seal(folder)
+
+
+def _seal(folder: Path) -> None:
+    write_sealed(folder / _HASHES, {path.name: sha256_file(path) for path in sorted(folder.iterdir())})
+
+
+def sound(parts: Path) -> bool:
+    """Whether all that is half done in a folder is what was written. Of a phase that another followed, the documents
+    may be gone."""
+    try:
+        return all(
+            _hash_of(folder / name) == digest or (name.endswith(".parquet") and _followed(folder, name))
+            for folder in (*parts.glob("phase-*/unit-*"), *parts.glob("verdicts-*"))
+            for name, digest in read_sealed(folder / _HASHES).items()
+        )
+    except TextmillError:
+        return False
+
+
+def _hash_of(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else ""
+
+
+def _followed(folder: Path, name: str) -> bool:
+    phase = int(folder.parent.name.rpartition("-")[2])
+    return (
+        not (folder / name).exists()
+        and (folder.parent.with_name(f"phase-{phase + 1}") / folder.name).exists()
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -168,8 +227,10 @@ def _from_sources(plan: Plan, unit: int) -> Iterator[Item]:
         if "reason" in entry:
             yield Rejected(None, entry["place"], "read", entry["reason"], entry["detail"])
         else:
-            source = plan.spec.sources[entry["source"]]
-            yield from table.documents(source, Path(entry["path"]), entry["place"], plan.spec.limits)
+            source, path = plan.spec.sources[entry["source"]], Path(entry["path"])
+            yield from table.documents(source, path, entry["place"], plan.spec.limits)
+            if "hash" in entry and table.content_of(path) != entry["hash"]:
+                raise ChangedError("changed while it was read", where=entry["place"])
 
 
 def _write(folder: Path, items: Iterator[Item], step: CorpusStep | None) -> None:
@@ -247,6 +308,7 @@ def decide(parts: Path, plan: Plan, phase: int) -> None:
                         file.write(json.dumps([number - first, _plain(verdict)], ensure_ascii=False) + "\n")
                         waiting = next(decisions, None)
                 first = after
+            _seal(folder)
         for path in scratch.iterdir():  # atomic_directory would make it durable
             path.unlink()
     (parts / f"scratch-{phase}").rmdir()

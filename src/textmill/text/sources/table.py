@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from textmill.specs.corpus import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
 from textmill.text.document import Item, Rejected
 from textmill.text.sources import dataset, local, python_stdlib
-from textmill.text.sources.formats.table import pages_in
+from textmill.text.sources.formats.table import may_hold_pages
 from textmill.text.sources.web import source as web
 
 
@@ -68,16 +68,18 @@ def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
             entries.append((item.source, item.reason))
         else:
             path, location = item
-            entries.append((location, _content(path)))
+            entries.append((location, content_of(path)))
     return sorted(entries)
 
 
-def libraries(source: Source, locations: Iterable[str]) -> dict[str, str]:
+def libraries(source: Source, base: Path) -> dict[str, str]:
     """The versions of what decides the documents of a source beside its inputs: the tables of Unicode and, where one
-    of these locations may hold a page, the parsers of HTML and PDF."""
+    of its files may hold a page or an old office file, what reads those."""
     versions = {"unicode": unicodedata.unidata_version}
-    if isinstance(source, WebSource) or any(map(pages_in, locations)):
-        for name in ("resiliparse", "pypdfium2"):
+    if isinstance(source, WebSource) or any(
+        may_hold_pages(item[0]) for item in files(source, base) if not isinstance(item, Rejected)
+    ):
+        for name in ("resiliparse", "pypdfium2", "pyspellchecker", "olefile", "xlrd"):
             try:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
@@ -85,7 +87,8 @@ def libraries(source: Source, locations: Iterable[str]) -> dict[str, str]:
     return versions
 
 
-def _content(path: Path) -> str:
+def content_of(path: Path) -> str:
+    """BLAKE2b-128 of a file's bytes, or why there are none."""
     if not path.is_file():
         return "is not a regular file"
     digest = hashlib.blake2b(digest_size=16)

@@ -20,6 +20,41 @@ _NAMES = {  # ours: theirs, the likeliest first
 # Activations without a gate, as config.json calls them.
 PLAIN = {ours: theirs[0] for ours, theirs in _NAMES.items()}
 _BACK = {name: ours for ours, theirs in _NAMES.items() for name in theirs}
+# Keys that transformers takes for another one, by model type.
+_BART_ALIASES = {
+    "num_attention_heads": "encoder_attention_heads",
+    "hidden_size": "d_model",
+    "num_hidden_layers": "encoder_layers",
+}
+_T5_ALIASES = {
+    "hidden_size": "d_model",
+    "num_attention_heads": "num_heads",
+    "num_hidden_layers": "num_layers",
+    "head_dim": "d_kv",
+}
+_ALIASES: Mapping[str, Mapping[str, str]] = {
+    "gpt2": {
+        "hidden_size": "n_embd",
+        "max_position_embeddings": "n_positions",
+        "num_attention_heads": "n_head",
+        "num_hidden_layers": "n_layer",
+    },
+    "distilbert": {
+        "hidden_size": "dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+    },
+    "t5": _T5_ALIASES,
+    "mt5": _T5_ALIASES,
+    "bart": _BART_ALIASES,
+    "marian": _BART_ALIASES,
+}
+
+
+def with_usual_names(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose keys have the names their architecture calls them by."""
+    aliases = _ALIASES.get(str(config.get("model_type")), {})
+    return {name: config[alias] for alias, name in aliases.items() if alias in config} | dict(config)
 
 
 def refuse(where: object, key: str, value: Any) -> TextmillError:

@@ -36,9 +36,12 @@ _ROTARY = {
     "max_position_embeddings": "context",
     "rms_norm_eps": "norm_eps",
 }
+# What is meant where nothing is said, by model type.
+_KEY_HEADS = {"mistral": 8, "qwen2": 32, "qwen3": 32}  # else as many as there are heads
+_WINDOW = 4096  # of mistral
 _GATES = {"swiglu": "silu", "geglu": "gelu", "geglu_tanh": "gelu_pytorch_tanh"}
 _GATES_BACK = {name: ours for ours, name in _GATES.items()} | {"gelu_new": "geglu_tanh", "swish": "swiglu"}
-_GEMMA_PERIOD, _GEMMA_THETA = 6, 10_000.0
+_GEMMA_PERIOD, _GEMMA_THETA, _GEMMA_FULL_THETA = 6, 10_000.0, 1_000_000.0
 _GEMMA = {  # what its configurations leave out
     "vocab_size": 262_208,
     "num_attention_heads": 8,
@@ -139,7 +142,13 @@ def read(config: Mapping[str, Any], where: object, _names: Collection[str]) -> D
 
 
 def _read_gpt2(config: Mapping[str, Any], where: object) -> DecoderSpec:
-    common.only(config, where, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False)
+    common.only(
+        config,
+        where,
+        scale_attn_weights=True,
+        scale_attn_by_inverse_layer_idx=False,
+        add_cross_attention=False,
+    )
     usual = {"n_positions": 1024, "layer_norm_epsilon": 1e-5, "resid_pdrop": 0.0, "n_inner": None}
     fields = common.read_fields(config, _GPT2, **usual)
     fields |= {
@@ -158,7 +167,7 @@ def _read_shape(config: Mapping[str, Any], where: object, gate: str) -> dict[str
     if gate not in _GATES_BACK:
         raise common.refuse(where, "hidden_act", gate)
     fields = common.read_fields(config, _ROTARY)
-    heads = config.get("num_key_value_heads") or fields["heads"]
+    heads = config.get("num_key_value_heads", _KEY_HEADS.get(config["model_type"])) or fields["heads"]
     return fields | {"kv_heads": heads, "activation": _GATES_BACK[gate]}
 
 
@@ -181,7 +190,7 @@ def _read_llama(config: Mapping[str, Any], where: object) -> DecoderSpec:
         "bias": bias,
         "qk_norm": kind == "qwen3",
         "tied": config.get("tie_word_embeddings", False),
-        "window": config.get("sliding_window") if kind == "mistral" else None,
+        "window": config.get("sliding_window", _WINDOW) if kind == "mistral" else None,
     }
     return schema.read(DecoderSpec, fields, str(where))
 
@@ -193,15 +202,16 @@ def _read_gemma(config: Mapping[str, Any], where: object) -> DecoderSpec:
     gate = config.get("hidden_activation") or config.get("hidden_act") or "gelu_pytorch_tanh"
     fields = _read_shape(config, where, gate)
     both = config.get("rope_parameters") or {}
-    full = both.get("full_attention") or {"rope_theta": config.get("rope_theta", 1e6)} | (
-        config.get("rope_scaling") or {}
+    full = {"rope_theta": config.get("rope_theta", _GEMMA_FULL_THETA)} | (both.get("full_attention") or {})
+    local = {"rope_theta": config.get("rope_local_base_freq", _GEMMA_THETA)} | (
+        both.get("sliding_attention") or {}
     )
-    local = both.get("sliding_attention") or {"rope_theta": config.get("rope_local_base_freq", _GEMMA_THETA)}
+    apart = {"rope_parameters": full | (config.get("rope_scaling") or {}), "rope_scaling": None}
     common.only(local, where, rope_type="default")
     window, period = _gemma_windows(config, fields["layers"], where)
     fields |= {
         "head_dim": config["head_dim"],
-        "position": rotary.read({**config, "rope_parameters": full}, where),
+        "position": rotary.read({**config, **apart, "original_max_position_embeddings": None}, where),
         "placement": "sandwich",
         "qk_norm": True,
         "scaled_embedding": True,
@@ -210,7 +220,7 @@ def _read_gemma(config: Mapping[str, Any], where: object) -> DecoderSpec:
         "logit_softcap": config.get("final_logit_softcapping"),
         "window": window,
         "full_every": period,
-        "window_theta": None if window is None else local.get("rope_theta", _GEMMA_THETA),
+        "window_theta": None if window is None else local["rope_theta"],
     }
     return schema.read(DecoderSpec, fields, str(where))
 

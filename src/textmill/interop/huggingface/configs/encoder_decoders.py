@@ -35,10 +35,7 @@ def candidates(_spec: EncoderDecoderSpec) -> tuple[str, ...]:
 def write(spec: EncoderDecoderSpec, kind: str, shared: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of config.json that are the architecture's own, as far as it can say the spec; `shared` are those of
     every architecture."""
-    fields = {
-        "is_encoder_decoder": True,
-        "decoder_start_token_id": shared["bos_token_id"] if spec.start is None else spec.start,
-    }
+    fields: dict[str, Any] = {"is_encoder_decoder": True}
     if kind == "t5":
         position = spec.position if isinstance(spec.position, T5Positions) else T5Positions()
         return fields | {
@@ -103,6 +100,8 @@ def _read_t5(config: Mapping[str, Any], where: object) -> dict[str, Any]:
         raise common.refuse(where, "feed_forward_proj", name)
     tied = config.get("tie_word_embeddings", kind == "t5") is not False
     scaled = kind == "t5" and config.get("scale_decoder_outputs", tied)
+    if config.get("architectures") == ["T5Model"]:  # whose file holds no output layer that would tell
+        tied = tied and config.get("scale_decoder_outputs", tied)
     return {
         "d_model": config["d_model"],
         "layers": config["num_layers"],

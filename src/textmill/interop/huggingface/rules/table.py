@@ -136,8 +136,9 @@ _A, _F = "blocks.{i}.attention.", "blocks.{i}.feedforward."
 
 
 def after_padding(config: Mapping[str, Any]) -> int:
-    """RoBERTa counts positions from the id of padding and one on; the rows before are never read."""
-    return int(config["pad_token_id"]) + 1
+    """RoBERTa counts positions from the id of padding (1, where none is said) and one on; the rows before are never
+    read."""
+    return int(config.get("pad_token_id", 1)) + 1
 
 
 def _body(name: str, front: Any = None) -> tuple[Rule, ...]:

@@ -17,23 +17,21 @@ from dataclasses import dataclass
 from textmill.text.document import Document, collected
 from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import facts
+from textmill.text.sources.formats.page_marks import Marks, attributes, cleared
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats.xml_pages import VOID, declares_xml, from_xhtml
 
 _MANY_TAGS = 10_000  # up to here, any nesting is parsed in a second or two
 _DEEPEST = 2_000  # elements within one another; resiliparse's time grows with the square of it
-_VOID = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
-)
 # Elements that the next of their kind, or the end of what is around them, closes (HTML §13.1.2.4).
 _MAY_STAY_OPEN = frozenset(
     ("p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "rt", "rp")
 )
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*(/?)>")
-_PRE = re.compile(r"<pre\b", re.IGNORECASE)
-_PRE_END = re.compile(r"</pre\b", re.IGNORECASE)
-_TAB = "\ue009"  # a tab of preformatted text, while other tabs mean cells
 _CELL_START = re.compile(r"(<t[dh]\b[^<>]*>)\s*<p\b[^<>]*>", re.IGNORECASE)
 _CELL_END = re.compile(r"</p>\s*(</?t[dhr]\b|</table\b)", re.IGNORECASE)
+_SERVER_PAGES = (".asp", ".aspx", ".jsp", ".erb", ".ejs")
+_META = re.compile(r"<meta\b([^>]*)>")
 _GAPS = re.compile(r"\n{3,}")
 _AUTHORS = ("author", "dc.creator", "dcterms.creator", "citation_author", "article:author")
 _DATES = (
@@ -46,10 +44,11 @@ _DATES = (
 )
 _HIDDEN = ", ".join(
     (
-        "nav, footer, aside, template, noscript, dialog, img, svg, iframe, object, audio, video, canvas",
-        "[hidden], [aria-hidden=true]",
-        "[style*='display:none'], [style*='display: none']",
-        "[style*='visibility:hidden'], [style*='visibility: hidden']",
+        "nav, footer, aside, template, noscript, dialog:not([open]), img, svg, iframe, object, audio, video, canvas",
+        "datalist, [hidden], [aria-hidden=true]",
+        # ... but a formula, which pages hide beside a picture of it
+        "[style*='display:none' i]:not(:has(> formula-text)), [style*='display: none' i]:not(:has(> formula-text))",
+        "[style*='visibility:hidden' i], [style*='visibility: hidden' i]",
     )
 )
 
@@ -66,6 +65,10 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
     """The one document of a page. Raises SetAside for one without text."""
     deadline = Deadline(item.limits)
     source, encoding = decode(read_whole(item), f"{item.name}.html", item.charset)
+    if item.name.lower().endswith(_SERVER_PAGES):
+        source = _without(source, "<%", "%>")
+    if item.name.lower().endswith((".xhtml", ".xht")) or declares_xml(source):
+        source = from_xhtml(source, deadline)
     page = extract(source, deadline)
     if not page.text:
         raise SetAside("holds no text")
@@ -73,12 +76,15 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
     yield collected(page.text, item.place, {**page.metadata, **more})
 
 
-def extract(source: str, deadline: Deadline) -> Page:
-    """The text of a page. Raises SetAside for one that would take too long."""
-    source = source.replace("\0", "\ufffd")
+def extract(source: str, deadline: Deadline, *, book: bool = False) -> Page:
+    """The text of a page. Raises SetAside for one that would take too long.
+
+    book: whether it is a chapter, with no site around it: its footers and asides are text.
+    """
+    source = _without(source.replace("\0", "\ufffd"), "<?", "?>")
     if source.count("<") > _MANY_TAGS and _depth(source) > _DEEPEST:
         raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
-    text, title, language, metas = _parsed(source)
+    text, title, language, metas = _parsed(source, deadline, book=book)
     deadline.check()
     first: dict[str, str] = {}
     for name, content in metas:
@@ -93,43 +99,44 @@ def extract(source: str, deadline: Deadline) -> Page:
     return Page(text, metadata)
 
 
-def _parsed(source: str) -> tuple[str, str, str, list[tuple[str, str]]]:
+def _parsed(source: str, deadline: Deadline, *, book: bool) -> tuple[str, str, str, list[tuple[str, str]]]:
     """(text, title, language, named metas) of a page, by resiliparse."""
-    from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    source = _tabs_kept(source)
-    if "</p>" in source:  # a paragraph that is a whole cell would break its row into lines
-        source = _CELL_START.sub(r"\1", _CELL_END.sub(r"\1", source))
     tree = HTMLTree.parse(source)
     root = tree.document
     html = root.query_selector("html") if root else None
-    metas = [
-        (meta.getattr("name", "") or meta.getattr("property", "") or "", meta.getattr("content", "") or "")
-        for meta in (tree.head.get_elements_by_tag_name("meta") if tree.head else ())
-    ]
-    mains = root.get_elements_by_tag_name("main") if root else ()
-    shown = HTMLTree.parse(mains[0].html) if len(mains) == 1 else tree
-    text = extract_plain_text(shown, skip_elements=[_HIDDEN])
-    if shown is not tree and not text.strip():
-        text = extract_plain_text(tree, skip_elements=[_HIDDEN])
-    text = text.replace("\t\t", "\t").replace(_TAB, "\t")
-    return (
-        _GAPS.sub("\n\n", text).strip("\n"),
-        tree.title or "",
-        (html.getattr("lang", "") or "") if html else "",
-        metas,
+    language = (html.getattr("lang", "") or "") if html else ""
+    heads = map(attributes, _META.findall(tree.head.html)) if tree.head else ()
+    metas = [(meta.get("name", "") or meta.get("property", ""), meta.get("content", "")) for meta in heads]
+    main = root.get_elements_by_tag_name("main") if root and not book else ()
+    text = _text(main[0].html, language, deadline, book=False) if len(main) == 1 else ""
+    if not text.strip() and root:
+        text = _text(root.html, language, deadline, book=book)
+    return text, tree.title or "", language, metas
+
+
+def _text(page: str, language: str, deadline: Deadline, *, book: bool) -> str:
+    """The text of a page as its tree writes it."""
+    from resiliparse.extract.html2text import extract_plain_text
+    from resiliparse.parse.html import HTMLTree
+
+    marks = Marks(deadline, language, book)
+    page = marks.written(page)
+    if "</p>" in page:  # a paragraph that is a whole cell would break its row into lines
+        page = _CELL_START.sub(r"\1", _CELL_END.sub(r"\1", page))
+    skipped = [_HIDDEN, *filter(None, (marks.skipped,))]
+    return _GAPS.sub("\n\n", cleared(extract_plain_text(HTMLTree.parse(page), skip_elements=skipped))).strip(
+        "\n"
     )
 
 
-def _tabs_kept(source: str) -> str:
-    """The page with the tabs of its preformatted text under another name: two tabs stand between table cells."""
-    if "\t" not in source or not _PRE.search(source):
-        return source
+def _without(source: str, begin: str, end: str) -> str:
+    """The page without what a server carries out, such as `<?php … ?>`: a parser would end it at its first `>`."""
     pieces, at = [], 0
-    while (start := _PRE.search(source, at)) and (end := _PRE_END.search(source, start.end())):
-        pieces += [source[at : start.start()], source[start.start() : end.start()].replace("\t", _TAB)]
-        at = end.start()
+    while (start := source.find(begin, at)) >= 0 and (stop := source.find(end, start)) >= 0:
+        pieces.append(source[at:start])
+        at = stop + len(end)
     return "".join([*pieces, source[at:]])
 
 
@@ -139,7 +146,7 @@ def _depth(source: str) -> int:
     for closing, name, empty in _TAG.findall(source):
         if closing:
             counts = max(0, counts - 1)
-        elif not empty and name.lower() not in _VOID and name.lower() not in _MAY_STAY_OPEN:
+        elif not empty and name.lower() not in VOID and name.lower() not in _MAY_STAY_OPEN:
             counts += 1
             deepest = max(deepest, counts)
     return deepest

@@ -8,13 +8,11 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from textmill.text.document import printable
 from textmill.text.sources.formats.archive import zip_stream
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.stream import BLOCK, Deadline, Input, SetAside, deeper, seekable
-from textmill.text.sources.formats.xml_events import Element, elements
-
-_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # [MS-CFB] §2.2, which also wraps what has a password
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # [MS-OFFCRYPTO] §1.3.2
+from textmill.text.sources.formats.stream import Deadline, Input, SetAside, deeper, seekable
+from textmill.text.sources.formats.xml_events import Element, Node, elements, tree
 
 
 class Package:
@@ -24,6 +22,7 @@ class Package:
         self.item, self._archive = item, archive
         self.deadline = Deadline(item.limits)
         self._parts: dict[str, zipfile.ZipInfo] = {}
+        self._types: dict[str, str] | None = None
         for info in archive.infolist():
             item.budget.member()
             self._parts[info.filename.lower()] = info  # part names know no case: OPC §6.2.2.3
@@ -53,6 +52,28 @@ class Package:
             return []
         with self.open(name) as stream:
             return elements(stream, self.deadline)
+
+    def tree(self, name: str) -> Node:
+        """A small part as a tree; one of nothing when it is missing."""
+        if name not in self:
+            return Node("", {})
+        with self.open(name) as stream:
+            return tree(stream, self.deadline)
+
+    def media_type(self, name: str) -> str:
+        """What a part is by the package's list of content types (OPC §7.2.3); empty when it does not say."""
+        if self._types is None:
+            self._types = {}
+            for element in self.elements("[Content_Types].xml"):
+                key = element.attributes.get("PartName", "") or f".{element.attributes.get('Extension', '')}"
+                self._types[key.lower()] = element.attributes.get("ContentType", "")
+        extension = posixpath.splitext(name)[1]
+        return self._types.get(f"/{name}".lower(), "") or self._types.get(extension.lower(), "")
+
+    def inside(self, name: str) -> Input:
+        """A part that is a document of its own. Raises SetAside when it is nested too deep or too large."""
+        location = f"{self.item.place}!{printable(name)}"
+        return self.item.part(location, posixpath.basename(name), self.whole(name), deeper(self.item))
 
     def related(self, name: str) -> dict[str, tuple[str, str]]:
         """What a part points to: id -> (the last word of the relation's type, part). OPC §6.5"""
@@ -92,21 +113,7 @@ class Package:
 
 @contextlib.contextmanager
 def package(item: Input) -> Iterator[Package]:
-    """The package an input is. Raises SetAside when it is nested too deep, encrypted or an old Office file."""
+    """The package an input is. Raises SetAside when it is nested too deep."""
     deeper(item)
-    with seekable(item) as stream:
-        if stream.read(len(_OLD_OFFICE)) == _OLD_OFFICE:
-            raise _old(stream)
-        stream.seek(0)
-        with zipfile.ZipFile(stream) as archive:
-            yield Package(item, archive)
-
-
-def _old(stream: BinaryIO) -> SetAside:
-    """Why a compound file is not read; the names of its streams lie anywhere in it."""
-    last = b""
-    while block := stream.read(BLOCK):
-        if _ENCRYPTED in last + block:
-            return SetAside("is encrypted", "it has a password")
-        last = block[-len(_ENCRYPTED) :]
-    return SetAside("is not in a format that is read", "an old Office document; save it in the new format")
+    with seekable(item) as stream, zipfile.ZipFile(stream) as archive:
+        yield Package(item, archive)

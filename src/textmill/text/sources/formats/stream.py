@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from textmill.specs.corpus import LimitSpec
-from textmill.text.document import TEXT
+from textmill.text.document import TEXT, Document, Rejected, printable
 
 BLOCK = 1 << 18
 # Small files compress without meaning harm (a megabyte of spaces): the ratio counts from here on.
@@ -124,6 +124,22 @@ class Deadline:
         """Raises SetAside when the time is over."""
         if time.monotonic() > self._end:
             raise SetAside("takes longer than limits.file_seconds", f"{self._seconds:g} seconds")
+
+
+Entries = Iterator[Document | Rejected | Input]
+
+
+def guarded(entries: Entries, place: str) -> Entries:
+    """What a reader gives, and what it raises as Rejected. Raises Exhausted only."""
+    try:
+        yield from entries
+    except Exhausted:
+        raise
+    except SetAside as error:
+        yield Rejected(None, place, "read", error.reason, error.detail)
+    except Exception as error:  # the parsers of two dozen formats raise anything over hostile bytes
+        detail = printable(f"{type(error).__name__}: {error}")[:300]
+        yield Rejected(None, place, "read", "is damaged or not what its name says", detail)
 
 
 def deeper(item: Input) -> int:

@@ -13,22 +13,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from textmill.specs.corpus import LimitSpec, named
-from textmill.text.document import TEXT, Document, Rejected, collected, printable
+from textmill.text.document import TEXT, Document, Rejected, collected
 from textmill.text.sources.formats import (
     archive,
+    columnar,
+    delimited,
     epub,
     html,
+    json_values,
     mail,
     notebook,
-    office,
     pdf,
     plain,
-    records,
+    sniff,
     spreadsheet,
     subtitles,
     warc,
+    xml_books,
 )
-from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside
+from textmill.text.sources.formats.advice import REASON, unread
+from textmill.text.sources.formats.office import compound, opendocument, outlook, rtf, slides, word
+from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
 
@@ -46,34 +51,52 @@ READERS: dict[str, Reader] = {
     ".lzma": archive.unpacked,
     ".zst": archive.unpacked,
     # records
-    ".json": records.json_records,
-    ".jsonl": records.json_lines,
-    ".ndjson": records.json_lines,
-    ".csv": records.table_rows,
-    ".tsv": records.table_rows,
-    ".parquet": records.parquet_rows,
-    ".arrow": records.arrow_rows,
+    ".json": json_values.json_records,
+    ".jsonl": json_values.json_lines,
+    ".ndjson": json_values.json_lines,
+    ".csv": delimited.table_rows,
+    ".tsv": delimited.table_rows,
+    ".parquet": columnar.parquet_rows,
+    ".arrow": columnar.arrow_rows,
+    ".feather": columnar.arrow_rows,
     # pages and books
     ".html": html.documents,
     ".htm": html.documents,
     ".xhtml": html.documents,
+    ".xht": html.documents,
     ".mhtml": mail.saved_page,
     ".mht": mail.saved_page,
     ".warc": warc.records,
     ".wet": warc.records,
     ".pdf": pdf.documents,
     ".epub": epub.documents,
+    ".fb2": xml_books.fiction_book,
+    ".dtbook": xml_books.daisy,
+    ".tei": xml_books.tei,
+    ".rss": xml_books.feed,
+    ".atom": xml_books.feed,
     # office
-    ".docx": office.word,
-    ".docm": office.word,
-    ".dotx": office.word,
-    ".pptx": office.slides,
-    ".pptm": office.slides,
-    ".ppsx": office.slides,
+    ".docx": word.documents,
+    ".docm": word.documents,
+    ".dotx": word.documents,
+    ".dotm": word.documents,
+    ".pptx": slides.documents,
+    ".pptm": slides.documents,
+    ".ppsx": slides.documents,
+    ".ppsm": slides.documents,
+    ".potx": slides.documents,
+    ".potm": slides.documents,
+    **dict.fromkeys(opendocument.EXTENSIONS, opendocument.documents),
+    ".rtf": rtf.documents,
+    **dict.fromkeys(compound.EXTENSIONS, compound.documents),
+    ".tnef": outlook.wrapped,
     ".xlsx": spreadsheet.sheets,
     ".xlsm": spreadsheet.sheets,
+    ".xltx": spreadsheet.sheets,
+    ".xltm": spreadsheet.sheets,
     # mail
     ".eml": mail.message,
+    ".emlx": mail.apple_message,
     ".mbox": mail.mailbox,
     # others
     ".ipynb": notebook.documents,
@@ -81,6 +104,8 @@ READERS: dict[str, Reader] = {
     ".vtt": subtitles.timed_blocks,
     ".ass": subtitles.scripts,
     ".ssa": subtitles.scripts,
+    ".ttml": xml_books.timed_text,
+    ".dfxp": xml_books.timed_text,
 }
 
 
@@ -90,17 +115,40 @@ def reader(name: str) -> Reader:
     return READERS.get(f".{last.lower()}" if dot else "", plain.documents)
 
 
-# Readers of what holds neither pages nor PDF.
+def reader_of(name: str, head: bytes) -> Reader:
+    """What reads a file of this name that begins so: its content decides where its name says something else.
+
+    Raises SetAside for what nothing reads.
+    """
+    form = sniff.extension(name, head)
+    if not form:
+        return reader(name)
+    if f".{form}" not in READERS:
+        raise unread(f"a.{form}") or SetAside(REASON, f"a .{form} file")
+    return READERS[f".{form}"]
+
+
+# Readers of what holds neither pages, PDF nor files of any form within.
 _NO_PAGES = {
-    *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
-    *(records.arrow_rows, office.word, office.slides, spreadsheet.sheets, notebook.documents),
+    *(
+        plain.documents,
+        json_values.json_records,
+        json_values.json_lines,
+        delimited.table_rows,
+        columnar.parquet_rows,
+    ),
+    *(columnar.arrow_rows, spreadsheet.sheets, notebook.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }
 
 
-def pages_in(name: str) -> bool:
-    """Whether a file of this name may hold, or be, a page in HTML or a PDF."""
-    return reader(name) not in _NO_PAGES
+def may_hold_pages(path: Path) -> bool:
+    """Whether a file may hold, or be, a page in HTML or a PDF: by its name, and by how it begins."""
+    try:
+        with open(path, "rb") as stream:
+            return reader_of(path.name, stream.read(sniff.HEAD)) not in _NO_PAGES
+    except (OSError, SetAside):
+        return False
 
 
 def open_file(
@@ -136,23 +184,20 @@ def open_file(
             yield Rejected(None, location, "read", error.reason, error.detail)
 
 
+def _entries(item: Input, fields: Fields) -> Iterator[Document | Rejected | Input]:
+    """What the reader of an input gives; choosing it may raise what reading does."""
+    yield from reader_of(item.name, sniff.beginning(item))(item, fields)
+
+
 def _documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an input. Raises Exhausted only; the outermost file is then given up."""
     role = fields.texts[0][0]
-    try:
-        for entry in reader(item.name)(item, fields):
-            if isinstance(entry, Input):
-                yield from _documents(entry, fields)
-            elif isinstance(entry, Document) and role not in entry.texts:  # no record
-                yield collected({role: entry.text}, entry.source, {**item.metadata, **entry.metadata})
-            elif isinstance(entry, Document) and item.metadata:
-                yield replace(entry, metadata={**item.metadata, **entry.metadata})
-            else:
-                yield entry
-    except Exhausted:
-        raise
-    except SetAside as error:
-        yield Rejected(None, item.place, "read", error.reason, error.detail)
-    except Exception as error:  # the parsers of two dozen formats raise anything over hostile bytes
-        detail = printable(f"{type(error).__name__}: {error}")[:300]
-        yield Rejected(None, item.place, "read", "is damaged or not what its name says", detail)
+    for entry in guarded(_entries(item, fields), item.place):
+        if isinstance(entry, Input):
+            yield from _documents(entry, fields)
+        elif isinstance(entry, Document) and role not in entry.texts:  # no record
+            yield collected({role: entry.text}, entry.source, {**item.metadata, **entry.metadata})
+        elif isinstance(entry, Document) and item.metadata:
+            yield replace(entry, metadata={**item.metadata, **entry.metadata})
+        else:
+            yield entry

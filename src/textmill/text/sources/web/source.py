@@ -24,12 +24,12 @@ from urllib.parse import unquote, urlsplit
 from textmill.base.files import (
     append_jsonl,
     content_id,
-    lock,
     read_jsonl,
     remove_partial,
     value_id,
     write_bytes,
 )
+from textmill.base.locks import lock
 from textmill.specs.corpus import LimitSpec, WebSource
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources.formats.stream import SetAside
@@ -207,7 +207,6 @@ class _Session:
             self._stack.enter_context(lock(self._store.folder, "fetching"))
             self._locked = True
             remove_partial(self._store.folder)
-            self._store.mend()
             self._store.load()
 
 
@@ -228,13 +227,6 @@ class _Store:
             for line in _objects(self.folder / FAILED)
             if line.get("rules") == self._rules
         }
-
-    def mend(self) -> None:
-        """End the last lines of both lists, where a kill cut one off, so that the next does not join it."""
-        for path in (self.folder / MANIFEST, self.folder / FAILED):
-            if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
-                with open(path, "ab") as stream:
-                    stream.write(b"\n")
 
     def path(self, url: str) -> Path | None:
         """Where the page of an address lies, if it does and has the size it had."""

@@ -1,0 +1,134 @@
+"""A fork: a new run whose first weights are another's. It takes those weights and their tokenizer, and nothing else.
+
+Its steps, optimiser, schedule and best score begin anew, and its lineage names the run and the checkpoint it began
+with. What that run was trained on must not be what the fork is judged on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from textmill.base import schema
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.files import read_json, value_id
+from textmill.data.examples import ExampleStore
+from textmill.specs import recipe_file as recipes
+from textmill.specs.model import NGramSpec
+from textmill.specs.recipe import Recipe
+from textmill.stages.preparation.prepare import still_there, trained_on
+from textmill.stages.workspace.run import Run, Start
+from textmill.stages.workspace.run_data import RunData
+from textmill.stages.workspace.weights import newest_weights
+from textmill.stages.workspace.workspace import Workspace
+from textmill.training import checkpoint
+
+_KEPT = ("tokenizer", "model", "objective")  # tables of a recipe that a fork has from the run it begins with
+
+
+def check_new(old: Run, new: Run) -> None:
+    """Raises RecipeError when a fork cannot have that name: something else is there."""
+    if new.exists and (new.name == old.name or (start := new.start) is None or start.run != old.name):
+        raise RecipeError(
+            f"is there already, and is no fork of {old.name}",
+            where=f"--fork {new.name}",
+            advice="give the fork another name; to train a run on, name it without --fork "
+            f"(--set name={new.name})",
+        )
+
+
+def check_fits(old: Run, recipe: Recipe) -> None:
+    """Raises RecipeError, with the difference, when weights of a run cannot be what a recipe's model begins with."""
+    if isinstance(recipe.model, NGramSpec):
+        raise RecipeError(
+            "is counted, not trained: it has no weights to begin with",
+            where="--fork",
+            advice="train it under another name: --set name=NAME",
+        )
+    before, wanted = (schema.write(each) for each in (old.recipe(), recipe))
+    different = recipes.difference(*({key: plain[key] for key in _KEPT} for plain in (before, wanted)))
+    if different:
+        lines = "".join(f"\n  {key}: {was!r} -> {now!r}" for key, was, now in different)
+        raise RecipeError(
+            f"a fork begins with the weights of {old.name} and with their tokenizer, and these are others:{lines}\n",
+            where="--fork",
+            advice="put them back, or begin anew under another name: --set name=NAME",
+        )
+
+
+def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
+    """Raises TextmillError when the fork would be judged on what the weights were trained on, or has other labels."""
+    before = trained_on(old, workspace)
+    if _labels(before) != _labels(data):
+        raise TextmillError(
+            f"has other labels than {old.name}, so its weights do not fit",
+            where="--fork",
+            advice="begin anew under another name: --set name=NAME",
+        )
+    for run, trained in _ancestors(old, workspace):
+        if trained.prepared.corpus.id == data.prepared.corpus.id:
+            continue
+        for part in ("validation", "test"):
+            if shared := _shared(trained, data, part):
+                raise TextmillError(
+                    f"{len(shared)} documents of its {part} split are what {run.name} was trained on, such as "
+                    f"{shared[0]}",
+                    where="--fork",
+                    advice="keep that run's corpus.split, and the documents it held out; or begin anew under "
+                    "another name: --set name=NAME",
+                )
+
+
+def _labels(data: RunData) -> Any:
+    store = data.store("train")
+    return store.labels if isinstance(store, ExampleStore) else None
+
+
+def _ancestors(run: Run, workspace: Workspace) -> Iterator[tuple[Run, RunData]]:
+    """A run and those it descends from, with what each was trained on."""
+    while (data := still_there(run, workspace)) is not None:
+        yield run, data
+        start = run.start
+        if start is None:
+            return
+        run = workspace.run(start.run)
+        if not run.exists:
+            return
+
+
+def _shared(before: RunData, data: RunData, part: str) -> list[str]:
+    """The documents of a part that were trained on before: of those that were cut up, where the piece is another."""
+    held, trained = data.texts(part), before.texts("train")
+    known = before.texts(part)
+    ids, read = _sizes(held), _sizes(trained)
+    same = _sizes(known)
+    return [name for name, size in ids.items() if name in read and same.get(name) != size]
+
+
+def _sizes(texts: Any) -> dict[str, int]:
+    """document -> its tokens in a part."""
+    names = np.ascontiguousarray(texts.document_ids).view("V16").ravel()
+    lengths = np.diff(texts.offsets)
+    unique, index = np.unique(names, return_inverse=True)
+    return dict(
+        zip(
+            (name.tobytes().hex() for name in unique),
+            np.bincount(index, lengths).astype(int).tolist(),
+            strict=True,
+        )
+    )
+
+
+def begin(old: Run, new: Run) -> Start:
+    """Write the fork's checkpoint of step 0: the newest weights of a run, and nothing else of it.
+
+    Raises TextmillError when that run has none, DamagedError when the newest are not what was written.
+    """
+    from textmill.stages.runs.session import Progress
+
+    path = newest_weights(old)
+    saved = checkpoint.load(path)
+    checkpoint.save(new.checkpoints, 0, model=saved.model, optimizer={}, state=Progress().plain())
+    return Start(old.name, saved.step, value_id(read_json(path / checkpoint.MANIFEST)["files"]))
