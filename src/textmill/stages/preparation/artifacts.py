@@ -31,6 +31,7 @@ from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.corpus.forgotten import Forgotten
+from textmill.text.corpus.tally import personal_data
 from textmill.text.sources import table
 from textmill.tokenization import load
 
@@ -109,7 +110,7 @@ class Collection:
         for folder in self.units.parent.glob(".parts-*"):  # what other recipes left half done long ago
             if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
                 build.clear(folder)
-        build.build(
+        report = build.build(
             directory,
             self.spec,
             Path.cwd(),
@@ -120,6 +121,8 @@ class Collection:
             inputs=self.sources,
             progress=self.workspace.reporter.bytes,
         )
+        if report["personal"]:
+            self.workspace.reporter.note(personal_data(report))
         lines = (
             json.dumps({"place": location, "hash": digest}, ensure_ascii=False)
             for location, digest in self.inputs
