@@ -48,6 +48,7 @@ CORE = {
 OPTIONAL = {
     "ctranslate2",
     "ftfy",
+    "gguf",
     "huggingface_hub",
     "nltk",
     "olefile",

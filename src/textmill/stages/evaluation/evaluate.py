@@ -172,15 +172,16 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 
     from textmill.base.console import amount
     from textmill.models import cost
-    from textmill.specs.model import TRAINED
+    from textmill.specs.model import MixtureSpec, NGramSpec
     from textmill.training.memory import free_bytes
 
-    if published.spec.kind not in TRAINED or spec.context is None:
+    model, vocabulary = published.spec, published.model.vocabulary
+    if isinstance(model, (NGramSpec, MixtureSpec)) or spec.context is None:
         return  # counted models read tables, whatever the window
     longest = int(np.diff(store.offsets).max())
 
     def need(context: int) -> int:
-        return cost.scoring_bytes(published.spec, published.model.vocabulary, min(context, longest))
+        return cost.scoring_bytes(model, vocabulary, min(context, longest))
 
     free, wanted = free_bytes(torch.device("cpu")), need(spec.context)
     window = min(spec.context, longest)
