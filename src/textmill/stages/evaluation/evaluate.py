@@ -145,6 +145,7 @@ def evaluate_files(
     with tempfile.TemporaryDirectory() as folder:
         tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
         store = tokens.TokenStore(Path(folder) / "store")
+        store = store.after_end() if published.spec.kind == "ngram" else store
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)
