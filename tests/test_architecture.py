@@ -59,6 +59,7 @@ OPTIONAL = {
     "ray",
     "rjieba",
     "spacy",
+    "spellchecker",
     "tensorboard",
     "transformers",
     "xlrd",

@@ -33,6 +33,7 @@ class MarianTokenizer(Spelled):
     lossless = False
     prefix: tuple[int, ...] = ()
     mask = separator = begin = None
+    told = True
     between: tuple[int, ...] = ()
     sentinels: tuple[int, ...] = ()
     added: Mapping[str, int] = MappingProxyType({})

@@ -52,6 +52,9 @@ class AnyTokenizer(Protocol):
     def begin(self) -> int | None: ...  # what its files call the beginning of a text
 
     @property
+    def told(self) -> bool: ...  # whether files beside its own say what ids do
+
+    @property
     def pad(self) -> int: ...  # stands where nothing does
 
     @property

@@ -289,7 +289,7 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
     aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().rstrip("\n").split("\n")]
     assert [(item["source"], item["step"], item["reason"]) for item in aside] == [
         ("data/b.jsonl:line 2", "read", "is not valid JSON"),
-        ("data/b.jsonl:line 4", "length", "is shorter than 1 characters"),
+        ("data/b.jsonl:line 4", "read", "holds no text"),
         ("data/c.bin", "read", "is not text"),
         ("data/b.jsonl:line 3", "exact-duplicates", "repeats an earlier document"),
     ]

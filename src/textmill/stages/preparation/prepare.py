@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.base.errors import ChangedError, TextmillError
+from textmill.base.errors import ChangedError, DamagedError, TextmillError
 from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
 from textmill.specs.recipe import Recipe
@@ -46,7 +46,7 @@ def prepare(
 
 def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
     corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
-    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe, workspace), encoded)
+    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
         if stage.kind == "tokenizer" and tokenizer is not None:
             made[stage.kind] = tokenizer
@@ -76,6 +76,11 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
     for depth, item in items:
         if not isinstance(item, Artifact):
+            if item["kind"] in wanted and item["state"].startswith("damaged"):
+                advice = f"{_remade(run)}, where the sources are as they were"
+                raise DamagedError(
+                    f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice
+                )
             continue
         if depth and item.kind == "run":  # what a fork began with was trained on other data
             break
@@ -119,18 +124,22 @@ def runner(kind: str, workers: int | None) -> Runner | None:
 
 
 def summary(data: RunData) -> dict[str, Any]:
-    """What was prepared: counts by part, what was set aside and why, and where the artifacts are."""
+    """What was prepared: counts by part, what was set aside, why and where, and where the artifacts are."""
     report, prepared = data.corpus.report, data.prepared
     manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
     size, tokens = sum(manifest["bytes"] for manifest in manifests.values()), sum(counts.values())
-    aside = Counter()
+    aside: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for manifest in manifests.values():
         aside.update(manifest.get("set_aside", {}))
+        first = manifest.get("set_aside_first", {}) | first
     return {
         "corpus": report,
         "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
         "records_set_aside": dict(aside),
+        "records_set_aside_first": first,
+        "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(prepared.corpus.path / "card.html"),
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),

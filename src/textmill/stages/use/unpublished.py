@@ -23,7 +23,6 @@ def unpublished(run: Run, workspace: Workspace) -> Pretrained:
     """
     weights = best_weights(run)
     data = trained_on(run, workspace)
-    steps = data.recipe.training.steps
     return Pretrained(
         model=weights.build(data),
         tokenizer=data.tokenizer,
@@ -31,6 +30,7 @@ def unpublished(run: Run, workspace: Workspace) -> Pretrained:
         generation=data.recipe.generation,
         info={"objective": data.recipe.objective.kind},
         warnings=(
-            f"{run.name} is not published: this is its best checkpoint so far, of step {weights.step:,} of {steps:,}",
+            f"{run.name} is not published: this is its best checkpoint so far, "
+            f"of step {weights.step:,} of {run.steps:,}",
         ),
     )

@@ -133,10 +133,12 @@ class Tally:
                 "holds no document", where="corpus", advice="its sources are empty; check the paths"
             )
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
+        sample = entry["samples"][0]
+        detail = f", where it says: {sample['detail']}" if "detail" in sample else ""
         raise TextmillError(
             f"holds no document: all {self.aside} were set aside, most because each {reason}",
             where="corpus",
-            advice=f"look at {entry['samples'][0]['source']}",
+            advice=f"look at {sample['source']}{detail}",
         )
 
     def report(

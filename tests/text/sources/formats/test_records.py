@@ -124,6 +124,13 @@ def test_what_is_no_record_has_one_text_of_the_first_role(tmp_path):
     assert made == collected({"passage": "plain"}, "a.txt", made.metadata)
 
 
+def test_the_column_of_the_only_text():
+    short = FilesSource(paths=("a",), text_field="doc.text")
+    assert short == FilesSource(paths=("a",), text_fields=("text=doc.text",))
+    with pytest.raises(RecipeError, match="text_field: says what text_fields says"):
+        FilesSource(paths=("a",), text_fields=("text",), text_field="body")
+
+
 @pytest.mark.parametrize("fields", [(), ("a", "b=c", "b"), ("=a",), ("a=",)])
 def test_text_fields_that_mean_nothing(fields):
     with pytest.raises(RecipeError, match=r'text_fields: wants.*"role=column"'):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from textmill.text.sources.formats import charset as charsets
 from textmill.text.sources.formats import letters
@@ -44,12 +44,13 @@ _CONTROLS = bytes(set(range(32)) - set(b"\b\t\n\f\r\x1a\x1b")) + b"\x7f"
 _CONTROL_CHARACTERS = re.compile(f"[{re.escape(_CONTROLS.decode('ascii'))}]")
 _MOST_CONTROLS = 0.01  # share of control bytes from which bytes are not text
 _SAMPLE = 1 << 16
-_STRAY = 0.001  # share of zero bytes up to which they are strays in a text
+_STRAY = 0.02  # share of zero bytes up to which they are strays in a text
 _BROKEN = 0.001  # share of characters that may be broken in an encoding that is otherwise certain
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
 _SEVEN_BITS = ("iso2022_jp_extended", "iso2022_kr", "hz", "utf-7")
 _SOUND = re.compile(r"[^\x00-\x7f\ufffd]")
 _JOINT = re.compile("(?<=\n)\ufeff")
+_BETWEEN = re.compile(rb"[/._ -]")  # words of names
 _MARKUP = re.compile(rb"""(?:encoding|charset)\s*=\s*["']?([-\w.]+)""", re.IGNORECASE)  # XML 1.0 §4.3.3, HTML
 
 
@@ -80,7 +81,7 @@ def refuse_binary(head: bytes) -> None:
     sample = head[:_SAMPLE]
     magic = next((kind for start, kind in _MAGIC if sample.startswith(start)), "")
     zeros = sample.count(0)
-    controls = len(sample) - len(sample.translate(None, _CONTROLS))
+    controls = len(sample) - len(sample.translate(None, _CONTROLS)) - zeros
     refused = ""
     if zeros > max(1, _STRAY * len(sample)) or (zeros and magic):
         refused = "holds zero bytes"
@@ -95,9 +96,10 @@ def refuse_binary(head: bytes) -> None:
 def refuse_controls(text: str) -> None:
     """Raises SetAside for what decoded well and is no text: sound in 16 bits passes for UTF-16, say."""
     sample = text[:_SAMPLE]
-    if sample.count("\0") > max(1, _STRAY * len(sample)):
+    zeros = sample.count("\0")
+    if zeros > max(1, _STRAY * len(sample)):
         raise SetAside("is not text", "holds zero bytes")
-    controls = len(_CONTROL_CHARACTERS.findall(sample))
+    controls = len(_CONTROL_CHARACTERS.findall(sample)) - zeros
     if controls > max(1, _MOST_CONTROLS * len(sample)):
         raise SetAside(
             "is not text", f"{controls} of its first {len(sample)} characters are control characters"
@@ -119,6 +121,34 @@ def decode(data: bytes, name: str = "", charset: str = "") -> tuple[str, str]:
     if encoding == "utf-8-sig" and "\ufeff" in text:  # marked files put one behind another
         text = _JOINT.sub("", text)
     return text, encoding
+
+
+def of_names(raw: Iterable[bytes]) -> str:
+    """The encoding of some names or headings that belong together; empty where none is likely.
+
+    They are not learnt from, so the likeliest reading is taken where a text would be skipped.
+    """
+    together = b"\n".join(raw)
+    if _is_utf8(together):
+        return "utf-8"
+    likeliest = letters.readings(_BETWEEN.sub(b"\n", together))
+    return likeliest[0][1].encoding if likeliest and likeliest[0][1].natural else ""
+
+
+def heading(raw: bytes, charset: str = "") -> str:
+    """A short text, such as a header of a mail, in the encoding it is said to be in or is likeliest to be in."""
+    for encoding in filter(None, ("utf-8", charsets.named(charset), of_names([raw]))):
+        with contextlib.suppress(UnicodeDecodeError):
+            return charsets.decoded(raw, encoding)
+    return raw.decode("utf-8", "replace")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decoded(data: bytes, name: str, charset: str) -> tuple[str, str]:

@@ -16,15 +16,20 @@ import itertools
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from textmill.text.sources.formats import charset  # noqa: F401 (it registers the encodings that Python lacks)
 
+_T = TypeVar("_T")
+
 MARGIN = 10.0  # bits by which a reading must be cheaper than any other
 _LEAST_EVIDENCE = 4.0  # of these, those of words, not of how common an encoding is
+_CONFLICT = 0.12  # share of what words gain that others may lose
 _RANDOM, _RANDOM_WIDE = 8.0, 16.0  # bits of a random byte and of two
 _DEAREST, _DEAREST_WIDE = (
     7.0,
@@ -35,7 +40,7 @@ _EVIDENCE = 24.0  # bits by which the words of UTF-16 must be cheaper than rando
 _SEVEN_BITS = bytes(range(128))
 _SAMPLE = 1 << 13  # bytes of words that are looked at
 _GLANCE, _HOPELESS = 600, 150.0  # bytes looked at first, and the bits by which a reading of them is given up
-_FOREIGN, _FAR = 3.0, 6.0  # bits for a word of another language than the text's: of `_NEAR`, and of others
+_FOREIGN, _FAR = 3.0, 8.0  # bits for a word of another language than the text's: of `_NEAR`, and of others
 _NEAR = ("en", "fr", "es", "de", "it", "pt", "ru")
 _FEW = 12.0  # bits for a text in another script most of whose letters are Latin
 
@@ -46,12 +51,12 @@ _PAGES = {
     4: "iso8859-2 iso8859-15 iso8859-7 iso8859-8 iso8859-5 iso8859-6",
     6: "iso8859-4 iso8859-13 iso8859-16 iso8859-3 koi8-u cp1258 cp437 cp850 cp852 cp866 mac-roman mac-cyrillic",
     8: "cp737 cp855 cp857 cp858 cp862 cp865 mac-greek mac-turkish",
-    10: "cp775 cp860 cp861 cp863 cp869 iso8859-10 iso8859-14",
+    10: "cp775 cp860 cp861 cp863 cp869 iso8859-10",
     12: "mac-latin2 mac-iceland mac-croatian mac-romanian",
 }
 _OTHER = 10.0  # for an alphabet written in an encoding of two bytes
 # Those of two bytes, and which languages they may hold.
-_WIDE = {
+_WIDE: dict[str, tuple[float, str]] = {
     "gb18030": (0, "zh zh-hant ja"),
     "big5_extended": (2, "zh-hant"),
     "cp932": (2, "ja zh-hant"),
@@ -71,11 +76,17 @@ class Reading:
     mean: float  # bits for each pair of letters (or character of two bytes) that is not ASCII
     rarity: float  # bits of `cost` that are no evidence
     wide: bool  # whether a character is two bytes
+    words: np.ndarray  # (words,) bits of each
 
-    @property
-    def evidence(self) -> float:
-        """Bits of the words alone."""
-        return self.cost - self.rarity
+    def clearer(self, other: Reading) -> bool:
+        """Whether this is cheaper by far, not only because its encoding is the commoner, and for nearly every word."""
+        more = other.words - self.words
+        gained, lost = float(more[more > 0].sum()), -float(more[more < 0].sum())
+        return (
+            other.cost - self.cost >= MARGIN
+            and gained - lost >= _LEAST_EVIDENCE
+            and lost <= _CONFLICT * gained
+        )
 
     @property
     def natural(self) -> bool:
@@ -89,15 +100,11 @@ def reading(data: bytes) -> Reading | None:
 
 
 def believed(found: list[tuple[str, Reading]]) -> Reading | None:
-    """The first of some readings, cheapest first, where it is natural and all others cost more by far."""
+    """The first of some readings, cheapest first, where it is natural and clearer than all others."""
     if not found or not found[0][1].natural:
         return None
     best = found[0][1]
-    clear = all(
-        one.cost - best.cost >= MARGIN and one.evidence - best.evidence >= _LEAST_EVIDENCE
-        for _, one in found[1:]
-    )
-    return best if clear else None
+    return best if all(best.clearer(other) for _, other in found[1:]) else None
 
 
 def fits(data: bytes, encoding: str) -> bool:
@@ -142,16 +149,18 @@ def readings(data: bytes) -> list[tuple[str, Reading]]:
     plain = _ascii_costs(data)
     distinct = set(data)
     pages = {name: rarity for rarity, name in _pages() if not _holes(name).intersection(distinct)}
-    few = b"\n".join([b"", *words])[:_GLANCE]
-    glance = _read(few if few.count(b"\n") > 1 else few + b"\n", pages, _WIDE, plain)
-    limit = glance[0][1].cost + _HOPELESS
-    hopeful = {one.encoding for _, one in glance if one.cost < limit}
-    return _read(
-        b"\n".join([b"", *words, b""]),
-        {name: rarity for name, rarity in pages.items() if name in hopeful},
-        {name: how for name, how in _WIDE.items() if name in hopeful},
-        plain,
-    )
+    few = b"\n".join([b"", *words])[:_GLANCE].rpartition(b"\n")[0] or b"\n" + words[0][:_GLANCE]
+    glance = _read(few + b"\n", pages, _WIDE, plain)
+    hopeful = {_same(text) for text, one in glance if one.cost < glance[0][1].cost + _HOPELESS}
+
+    def kept(encodings: Mapping[str, _T]) -> dict[str, _T]:
+        return {
+            name: how
+            for name, how in encodings.items()
+            if _same((few + b"\n").decode(name, "replace")) in hopeful
+        }
+
+    return _read(b"\n".join([b"", *words, b""]), kept(pages), kept(_WIDE), plain)
 
 
 def _read(
@@ -203,16 +212,16 @@ _EDGE, _DIGIT, _POINT, _OPEN, _CLOSE, _EITHER, _APOSTROPHE, _DASH, _UNIT, _RARE,
 _ASCII, _KIN, _KIN_CAPITAL, _ALIEN, _LETTER, _CAPITAL = range(11, 17)
 _SIGNS = {
     **dict.fromkeys("„‚«‹¿¡", _OPEN),
-    **dict.fromkeys("”›", _CLOSE),
+    **dict.fromkeys("”›ºª", _CLOSE),
     **dict.fromkeys("“‘»", _EITHER),
-    "’": _APOSTROPHE,
+    **dict.fromkeys("’´", _APOSTROPHE),
     **dict.fromkeys("–—…·•", _DASH),
-    **dict.fromkeys("€£§°²³½¼¾ºª©®™№‰×±", _UNIT),
+    **dict.fromkeys("€£§°²³½¼¾©®™№‰×±", _UNIT),
 }
 _SIGN_COSTS = {
     **dict.fromkeys("’", 0.0),
     **dict.fromkeys("“”„«»–—€£", 2.0),
-    **dict.fromkeys("‘…§°", 4.0),
+    **dict.fromkeys("‘´…§°", 4.0),
     **dict.fromkeys("‚‹›•·²³½¼¾¿¡ºª©®™№×±‰\xa0", 6.0),
     "\xad": 10.0,
 }
@@ -232,9 +241,9 @@ _KIND_BITS: tuple[tuple[tuple[int, ...], tuple[int, ...], float], ...] = (
     ((_DASH,), _LETTERS, 3),
     ((_OPEN,), (_OPEN,), 6),
     (_ALL, (_APOSTROPHE,), 4),
-    ((_DIGIT,), (_CLOSE,), 4),
-    ((_DASH,), (_EDGE,), 2),
-    ((_EDGE,), (_DASH,), -2),
+    ((_DIGIT,), (_CLOSE,), 7),
+    ((_DASH,), (_EDGE,), 4),
+    ((_EDGE,), (_DASH,), -4),
     (_ALL, (_RARE,), 12),
     (_ALL, (_BAD,), 25),
     (_LETTERS, (_DIGIT, _UNIT), 5),
@@ -317,7 +326,7 @@ def _same(text: str) -> str:
 
 @functools.cache
 def _tables() -> dict[str, dict[str, dict]]:
-    return json.loads(files(__package__).joinpath("letters.json").read_text("utf-8"))
+    return json.loads(Path(__file__).with_name("letters.json").read_text("utf-8"))
 
 
 @functools.cache
@@ -415,11 +424,12 @@ def _by_pairs(text: str, rarity: float, encoding: str, plain: dict[str, float]) 
     foreign = bits + np.array([[_FOREIGN if name in _NEAR else _FAR] for name in names], np.float32)
     nearest, every = foreign.argmin(axis=0), np.arange(bits.shape[1])
     foreign, theirs = foreign[nearest, every], unusual[nearest, every]
-    costs = np.minimum(bits, foreign).sum(axis=1) + np.array([plain[name] for name in names], np.float32)
+    words = np.minimum(bits, foreign)
+    costs = words.sum(axis=1) + np.array([plain[name] for name in names], np.float32)
     best = int(costs.argmin())
     spent = np.where(bits[best] <= foreign, unusual[best], theirs).sum()
     mean = float(spent) / max(1, int(lines.unusual.sum()))
-    return Reading(encoding, names[best], float(costs[best]) + rarity, mean, rarity, False)
+    return Reading(encoding, names[best], float(costs[best]) + rarity, mean, rarity, False, words[best])
 
 
 # --- many characters ------------------------------------------------------------------------------------------------
@@ -448,4 +458,5 @@ def _by_characters(text: str, rarity: float, encoding: str, language: str) -> Re
     bits = _character_costs(language)[codes]
     unusual = codes > 0x7F
     mean = float(bits[unusual].sum()) / max(1, int(unusual.sum()))
-    return Reading(encoding, language, float(bits.sum()) + rarity, mean, rarity, True)
+    words = np.add.reduceat(bits, np.flatnonzero(codes[:-1] == 0x0A))
+    return Reading(encoding, language, float(bits.sum()) + rarity, mean, rarity, True, words)

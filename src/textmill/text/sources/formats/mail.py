@@ -21,7 +21,7 @@ from email.utils import parseaddr
 
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats import html
-from textmill.text.sources.formats.encoding import decode
+from textmill.text.sources.formats.encoding import decode, heading
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.mail_text import Enclosed, opened, payload, unflowed
 from textmill.text.sources.formats.media_types import named
@@ -47,7 +47,7 @@ def message(item: Input, fields: Fields) -> Items:
 
 def apple_message(item: Input, fields: Fields) -> Items:
     """The same of an .emlx file: how long the message is, the message, and what Apple Mail notes of it."""
-    first, _, rest = read_whole(item).partition(b"\n")
+    first, _, rest = read_whole(item).lstrip(_BEFORE).partition(b"\n")
     if not first.strip().isdigit():
         raise SetAside(
             "is damaged or not what its name says", "it does not begin with the length of its message"
@@ -291,11 +291,15 @@ def _header(parsed: Message, name: str) -> str:
 
 
 def _words(raw: str) -> str:
-    """A header with its encoded words (RFC 2047) spelt out, and raw bytes as UTF-8 where they are."""
+    """A header with its encoded words (RFC 2047) spelt out, and raw bytes as the text they are likeliest to be."""
     with contextlib.suppress(UnicodeEncodeError):  # already decoded
-        raw = raw.encode("ascii", "surrogateescape").decode("utf-8", "replace")
+        raw = heading(raw.encode("ascii", "surrogateescape"))
     try:
-        return str(make_header(decode_header(raw)))
+        words = [
+            (heading(part, charset or "") if isinstance(part, bytes) else part, charset and "utf-8")
+            for part, charset in decode_header(raw)
+        ]
+        return str(make_header(words))
     except (ValueError, LookupError):
         return raw
 
@@ -331,8 +335,8 @@ def _messages(item: Input) -> Iterator[bytes | SetAside]:
     """The messages of a mailbox, one in memory at a time; one past `limits.file_bytes` is passed over."""
     limit = item.limits.file_bytes
     source = _Lines(item)
-    while line := source.take():
-        if not line.strip():
+    while taken := source.take():
+        if not (line := taken.lstrip(_BEFORE)):
             continue
         source.give_back([line])
         if not source.at_separator():

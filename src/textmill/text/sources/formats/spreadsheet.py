@@ -27,7 +27,7 @@ _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")  # a character that XML cannot hol
 _SHEETS = ("worksheet", "chartsheet", "dialogsheet")
 _TRUE = ("1", "true")
 _COLUMNS = 1 << 14  # of a sheet
-_CALCULATE = "; open the workbook in a spreadsheet program and save it"
+CALCULATE = "; open the workbook in a spreadsheet program and save it"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _Book:
 
 
 @dataclass
-class _Missing:
+class Missing:
     """What a sheet holds that is no part of its text: where, as far as one wants to see."""
 
     cells: list[str] = field(default_factory=list)
@@ -56,6 +56,20 @@ class _Missing:
         """How many and where: `2 cells: A1, B1`."""
         more = f" and {self.count - len(self.cells):,} more" if self.count > len(self.cells) else ""
         return f"{self.count:,} {what}{'s' if self.count > 1 else ''}: {', '.join(self.cells)}{more}"
+
+
+def faults(
+    uncalculated: Missing, lost: Missing, rows_unseen: Missing, cells_unseen: Missing
+) -> Iterator[tuple[str, str]]:
+    """(reason, detail) of what the rows of a sheet leave out, the same in every form of workbook."""
+    for reason, missing, what, advice in (
+        ("has formulas that were never calculated", uncalculated, "cell", CALCULATE),
+        ("refers to strings that are not there", lost, "cell", ""),
+        ("has hidden rows", rows_unseen, "row", ""),
+        ("has hidden columns", cells_unseen, "cell", ""),
+    ):
+        if missing.count:
+            yield reason, missing.told(what) + advice
 
 
 def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
@@ -79,10 +93,10 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
             text = "\n".join(sheet.rows()) if sheet else ""
             if text.strip():
                 yield collected(text, location, {**facts, "sheet": name})
-            faults = list(sheet.faults()) if sheet else []
-            if not text.strip() and not faults:
-                faults = [("holds no text", "")]
-            for reason, detail in faults:
+            left_out = list(sheet.faults()) if sheet else []
+            if not text.strip() and not left_out:
+                left_out = [("holds no text", "")]
+            for reason, detail in left_out:
                 yield Rejected(None, location, "read", reason, detail)
 
 
@@ -151,8 +165,8 @@ class _Sheet:
     def __init__(self, parts: Package, part: str, book: _Book) -> None:
         self._parts, self._part, self._book = parts, part, book
         self._hidden_columns: set[int] = set()
-        self._uncalculated, self._lost = _Missing(), _Missing()
-        self._rows_unseen, self._cells_unseen = _Missing(), _Missing()
+        self._uncalculated, self._lost = Missing(), Missing()
+        self._rows_unseen, self._cells_unseen = Missing(), Missing()
 
     def rows(self) -> Iterator[str]:
         """The rows that show anything. What strings repeated in them grow to is charged to the budget."""
@@ -198,14 +212,7 @@ class _Sheet:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """(reason, detail) of what the rows leave out."""
-        for reason, missing, what, advice in (
-            ("has formulas that were never calculated", self._uncalculated, "cell", _CALCULATE),
-            ("refers to strings that are not there", self._lost, "cell", ""),
-            ("has hidden rows", self._rows_unseen, "row", ""),
-            ("has hidden columns", self._cells_unseen, "cell", ""),
-        ):
-            if missing.count:
-                yield reason, missing.told(what) + advice
+        return faults(self._uncalculated, self._lost, self._rows_unseen, self._cells_unseen)
 
     def _hide(self, attributes) -> None:
         first, last = attributes.get("min", ""), attributes.get("max", "")

@@ -128,7 +128,7 @@ def reader_of(name: str, head: bytes) -> Reader:
     return READERS[f".{form}"]
 
 
-# Readers of what holds neither pages nor PDF.
+# Readers of what holds neither pages, PDF nor files of any form within.
 _NO_PAGES = {
     *(
         plain.documents,
@@ -137,8 +137,7 @@ _NO_PAGES = {
         delimited.table_rows,
         columnar.parquet_rows,
     ),
-    *(columnar.arrow_rows, slides.documents, spreadsheet.sheets, notebook.documents),
-    *(opendocument.documents, rtf.documents),
+    *(columnar.arrow_rows, spreadsheet.sheets, notebook.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }
 

@@ -46,7 +46,56 @@ def test_files_inside_are_unpacked(opened):
     assert (item.source, item.text) == ("a.ole!notes.txt", "words")
 
 
+def workbook(sheets):
+    """The stream of an .xls file ([MS-XLS]) of these sheets: name -> (state, rows of text, or (number, format))."""
+
+    def record(kind, *fields):
+        data = b"".join(fields)
+        return struct.pack("<HH", kind, len(data)) + data
+
+    def string(text, size="<H"):
+        return struct.pack(size, len(text)) + b"\1" + text.encode("utf-16-le")
+
+    formats = ["General", "0%", "yyyy\\-mm\\-dd"]
+    head = record(0x0809, struct.pack("<HHHHII", 0x600, 5, 0, 0, 0, 0))
+    head += record(0x0031, struct.pack("<HHHHHBBBB", 200, 0, 0, 400, 0, 0, 0, 0, 0), string("Arial", "<B"))
+    for number, code in enumerate(formats):
+        head += record(0x041E, struct.pack("<H", 164 + number), string(code))
+    for number in range(len(formats)):
+        head += record(0x00E0, struct.pack("<HHH", 0, 164 + number, 0), bytes(14))
+    bodies = []
+    for _, rows in sheets.values():
+        body = record(0x0809, struct.pack("<HHHHII", 0x600, 0x10, 0, 0, 0, 0))
+        for at, row in enumerate(rows):
+            for column, value in enumerate(row):
+                if isinstance(value, str):
+                    body += record(0x0204, struct.pack("<HHH", at, column, 0), string(value))
+                else:
+                    body += record(0x0203, struct.pack("<HHHd", at, column, value[1], value[0]))
+        bodies.append(body + record(0x000A))
+    size = len(head) + sum(4 + 8 + 2 * len(name) for name in sheets) + 4
+    listed = b""
+    for (name, (state, _)), body in zip(sheets.items(), bodies, strict=True):
+        listed += record(0x0085, struct.pack("<IBB", size, state, 0), string(name, "<B"))
+        size += len(body)
+    return head + listed + record(0x000A) + b"".join(bodies)
+
+
 def test_an_old_workbook(opened):
+    pytest.importorskip("xlrd")
+    sheets = {
+        "Preise/磨": (0, [["Mühle", (0.25, 1)], [(45418, 2), (3.5, 0)]]),
+        "Empty": (0, []),
+        "Secret": (1, [["no"]]),
+    }
+    shown, empty, secret = opened("a.xls", compound({"Workbook": workbook(sheets)}))
+    assert (shown.source, shown.metadata) == ("a.xls:sheet Preise_磨", {"sheet": "Preise_磨"})
+    assert shown.text == "Mühle\t25%\n2024-05-06\t3.5"
+    assert (empty.source, empty.reason) == ("a.xls:sheet Empty", "holds no text")
+    assert (secret.source, secret.reason) == ("a.xls:sheet Secret", "is a hidden sheet")
+
+
+def test_a_broken_workbook(opened):
     pytest.importorskip("xlrd")
     [item] = opened("a.xls", compound({"Workbook": b"x" * 5000}))
     assert item.reason == "is damaged or not what its name says"

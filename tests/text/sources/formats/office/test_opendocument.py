@@ -87,6 +87,22 @@ def test_lists_are_numbered_as_shown(text):
     ]
 
 
+def test_a_list_goes_on_after_another(text):
+    """As LibreOffice writes lists within lists: each level a list of its own, in items that only hold it."""
+    styles = list_style("A", number_level(1)) + list_style("B", number_level(1), number_level(2, "a"))
+    blank = '<text:list-level-style-bullet text:level="1" text:bullet-char=" "/>'
+    body = (
+        items(p("one"), name="A", more=' xml:id="x"')
+        + items(items(p("alpha")), name="B", more=' xml:id="y"')
+        + items(items(p("beta")), name="B", more=' text:continue-list="y" xml:id="z"')
+        + items(p("two"), name="A", more=' text:continue-list="x"')
+        + items(p("no bullet"), name="C")
+    )
+    assert (
+        text(body, styles=styles + list_style("C", blank)) == "1. one\na. alpha\nb. beta\n2. two\n\nno bullet"
+    )
+
+
 def test_headings_have_the_numbers_of_the_outline(text):
     outline = '<text:outline-style style:name="O">{}</text:outline-style>'
     levels = number_level(1, suffix="").replace("list-level-style-number", "outline-level-style")
@@ -171,6 +187,35 @@ def test_sheets_are_documents_and_repeats_are_counted_out(opened):
     assert (sheet.source, sheet.metadata) == ("a.ods:sheet Prices_1", {"sheet": "Prices_1"})
     assert sheet.text == "a\t\t\tb\tb\nsame\nsame\nsame"
     assert empty == Rejected(None, "a.ods:sheet Empty", "read", "holds no text")
+
+
+def test_what_a_sheet_does_not_show_is_said(opened):
+    def row(*cells, more=""):
+        return f"<table:table-row{more}>{''.join(cells)}</table:table-row>"
+
+    def cell(text, more=""):
+        return f"<table:table-cell{more}>{p(text) if text else ''}</table:table-cell>"
+
+    styles = (
+        '<style:style style:family="table" style:name="ta2"><style:table-properties table:display="false"/>'
+    )
+    hidden = ' table:visibility="collapse"'
+    column = "<table:table-column{}/>"
+    inside = column.format("") + column.format(hidden) + row(cell("a"), cell("NO"), cell("c"))
+    inside += row(cell("NO"), more=hidden) + row(cell("", ' table:formula="of:=1+1"'))
+    inside += row(cell("3", ' table:formula="of:=1+2" office:value-type="float"'))
+    body = f'<table:table table:name="S">{inside}</table:table>'
+    body += f'<table:table table:name="T" table:style-name="ta2">{row(cell("NO"))}</table:table>'
+    sheet, *left_out = opened(
+        "a.ods", opendocument(body, kind="spreadsheet", styles=f"{styles}</style:style>")
+    )
+    assert sheet.text == "a\t\tc\n3"
+    assert [(each.reason, each.detail.partition(";")[0]) for each in left_out] == [
+        ("has formulas that were never calculated", "1 cell: A3"),
+        ("has hidden rows", "1 row: 2"),
+        ("has hidden columns", "1 cell: B1"),
+        ("is a hidden sheet", ""),
+    ]
 
 
 def test_a_row_that_stands_for_millions_is_charged(opened):

@@ -22,7 +22,6 @@ MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENTRY = 128  # bytes of a directory entry; a stream's name is its first 64, in UTF-16
 # A stream that says what a file is -> the file extension of that. In this order: forms embed one another.
 _STREAMS = {
-    "EncryptedPackage": "encrypted",
     "__properties_version1.0": "msg",
     "HwpSummaryInformation": "hwp",
     "VisioDocument": "vsd",
@@ -36,6 +35,7 @@ _STREAMS = {
     "CONTENTS": "contents",
     "Equation Native": "equation",
 }
+_LOCKED = "EncryptedPackage".encode("utf-16-le")  # [MS-OFFCRYPTO] §1.3.2
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
 
 
@@ -73,7 +73,11 @@ def _kind(stream: BinaryIO) -> str:
     wanted |= {"\x01Ole10Native".encode("utf-16-le") + b"\0\0": "native"}
     wanted |= {"\x05HwpSummaryInformation".encode("utf-16-le") + b"\0\0": "hwp"}
     stream.seek(0)
+    last = b""
     while block := stream.read(BLOCK):
+        if _LOCKED in last + block:  # however the rest of it is built
+            return "encrypted"
+        last = block[-len(_LOCKED) :]
         for start in range(0, len(block) - 64, _ENTRY):
             entry = block[start : start + 64]
             for name, kind in wanted.items():
@@ -129,8 +133,8 @@ def _named(data: bytes) -> str:
 _READERS: dict[str, Reader] = {
     "msg": outlook.messages,
     "xls": workbook.sheets,
-    "doc": libreoffice.converted("docx"),
-    "ppt": libreoffice.converted("pptx"),
+    "doc": libreoffice.converted("doc", "docx"),
+    "ppt": libreoffice.converted("ppt", "pptx"),
     "package": _unpacked("Package"),
     "native": _unpacked("Ole10Native"),
     "contents": _unpacked("CONTENTS"),

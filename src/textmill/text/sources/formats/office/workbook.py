@@ -4,63 +4,81 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from typing import Any
 
 from textmill.text.document import Document, Rejected, collected, printable
+from textmill.text.sources.formats.number_format import number_format
+from textmill.text.sources.formats.spreadsheet import Missing, faults
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
 
 
 def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an .xls file, one a sheet, in the workbook's order."""
     try:
-        import xlrd
+        from xlrd import open_workbook
+        from xlrd.biffh import XLRDError
     except ImportError as error:
         raise SetAside(
             "needs the office extra", "pip install 'textmill[office]', or save it as .xlsx"
         ) from error
     data = read_whole(item)
     try:
-        book = xlrd.open_workbook(
-            file_contents=data, logfile=io.StringIO(), formatting_info=True, on_demand=True
-        )
-    except xlrd.XLRDError as error:
+        book = open_workbook(file_contents=data, logfile=io.StringIO(), formatting_info=True, on_demand=True)
+    except XLRDError as error:
         if "encrypted" in str(error).lower():
             raise SetAside("is encrypted", "it has a password") from error
         raise SetAside("is damaged or not what its name says", printable(str(error))[:300]) from error
-    epoch = datetime(1904, 1, 1) if book.datemode else datetime(1899, 12, 30)
     for number, title in enumerate(book.sheet_names()):
-        deadline = Deadline(item.limits)
         name = printable(title).translate({47: "_", 33: "_"})[:100]
         location = f"{item.place}:sheet {name}"
         sheet = book.sheet_by_index(number)
-        rows = []
-        for row in range(sheet.nrows):
-            deadline.check()
-            line = "\t".join(_shown(cell, epoch) for cell in sheet.row(row)).rstrip()
-            item.budget.charge(len(line))
-            rows.append(line)
+        if sheet.visibility:
+            yield Rejected(None, location, "read", "is a hidden sheet")
+            continue
+        rows_unseen, cells_unseen = Missing(), Missing()
+        rows = list(_rows(item, book, sheet, rows_unseen, cells_unseen))
         book.unload_sheet(number)
-        text = "\n".join(filter(None, rows))
-        if text:
-            yield collected(text, location, {"sheet": name})
-        else:
-            yield Rejected(None, location, "read", "holds no text")
+        if rows:
+            yield collected("\n".join(rows), location, {"sheet": name})
+        left_out = list(faults(Missing(), Missing(), rows_unseen, cells_unseen))
+        for reason, detail in left_out or ([] if rows else [("holds no text", "")]):
+            yield Rejected(None, location, "read", reason, detail)
 
 
-def _shown(cell: Any, epoch: datetime) -> str:
+def _rows(item: Input, book: Any, sheet: Any, rows_unseen: Missing, cells_unseen: Missing) -> Iterator[str]:
+    from xlrd import cellname
+
+    deadline = Deadline(item.limits)
+    hidden = {at for at, column in sheet.colinfo_map.items() if column.hidden}
+    for number in range(sheet.nrows):
+        deadline.check()
+        cells = [_shown(book, cell) for cell in sheet.row(number)]
+        for column in hidden:
+            if column < len(cells) and cells[column]:
+                cells_unseen.add(cellname(number, column))
+                cells[column] = ""
+        line = "\t".join(cells).rstrip()
+        row = sheet.rowinfo_map.get(number)
+        if line and row is not None and row.hidden:
+            rows_unseen.add(str(number + 1))
+        elif line:
+            item.budget.charge(len(line))
+            yield line
+
+
+def _shown(book: Any, cell: Any) -> str:
+    """A cell as it is shown."""
     import xlrd
 
+    code = ""
+    if cell.xf_index is not None and cell.xf_index < len(book.xf_list):
+        shape = book.format_map.get(book.xf_list[cell.xf_index].format_key)
+        code = shape.format_str if shape else ""
     if cell.ctype == xlrd.XL_CELL_TEXT:
-        return " ".join(cell.value.split())
-    if cell.ctype == xlrd.XL_CELL_NUMBER:
-        return f"{cell.value:.15g}"
-    if cell.ctype == xlrd.XL_CELL_DATE and 0 <= cell.value < 2_958_466:
-        when = epoch + timedelta(days=cell.value) + timedelta(milliseconds=500)
-        when = when.replace(microsecond=0)
-        if cell.value < 1:
-            return when.strftime("%H:%M:%S")
-        return when.strftime("%Y-%m-%d" if cell.value == int(cell.value) else "%Y-%m-%d %H:%M:%S")
+        text = " ".join(cell.value.split())
+        return number_format(code).text(text) if code and text else text
+    if cell.ctype in (xlrd.XL_CELL_NUMBER, xlrd.XL_CELL_DATE):
+        return number_format(code or "General").number(repr(cell.value), bool(book.datemode))
     if cell.ctype == xlrd.XL_CELL_BOOLEAN:
         return "TRUE" if cell.value else "FALSE"
     return ""
