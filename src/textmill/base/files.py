@@ -122,7 +122,7 @@ def _temporary(path: Path, prefix: str = TEMPORARY) -> Path:
 
 def _real(path: Path) -> Path:
     """A path whose last name is no link: what stands behind a link is replaced, not the link."""
-    return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
 def _hold(descriptor: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from textmill.base import schema
-from textmill.base.errors import RecipeError
+from textmill.base.errors import ChangedError, RecipeError
 from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
@@ -109,17 +109,21 @@ class Collection:
         for folder in self.units.parent.glob(".parts-*"):  # what other recipes left half done long ago
             if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
                 build.clear(folder)
-        build.build(
-            directory,
-            self.spec,
-            Path.cwd(),
-            self.units,
-            run=self.run,
-            forgotten=self._forgotten_here(),
-            home=self.home,
-            inputs=self.sources,
-            progress=self.workspace.reporter.bytes,
-        )
+        try:
+            build.build(
+                directory,
+                self.spec,
+                Path.cwd(),
+                self.units,
+                run=self.run,
+                forgotten=self._forgotten_here(),
+                home=self.home,
+                inputs=self.sources,
+                progress=self.workspace.reporter.bytes,
+            )
+        except ChangedError:
+            build.clear(self.units)  # nobody goes on from what was read of files that are others now
+            raise
         lines = (
             json.dumps({"place": location, "hash": digest}, ensure_ascii=False)
             for location, digest in self.inputs
