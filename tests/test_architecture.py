@@ -48,8 +48,10 @@ CORE = {
 OPTIONAL = {
     "ctranslate2",
     "ftfy",
+    "gguf",
     "huggingface_hub",
     "nltk",
+    "olefile",
     "onnxruntime",
     "opencc",
     "py3langid",
@@ -57,8 +59,10 @@ OPTIONAL = {
     "ray",
     "rjieba",
     "spacy",
+    "spellchecker",
     "tensorboard",
     "transformers",
+    "xlrd",
 }
 TORCH_FREE = ("base", "specs", "tokenization", "text", "metrics", "index")
 FILES = sorted(SOURCE.rglob("*.py"))

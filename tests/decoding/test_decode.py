@@ -13,8 +13,10 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.decoding import beam, rerank
 from textmill.decoding.decode import answers, searches
 from textmill.decoding.generate import generate
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, fitted, of_text
+from textmill.decoding.prompt import WHOLE, Fitted, Prompt, batch_of, fitted, longest_source, of_text
 from textmill.decoding.stream import generate_text
+from textmill.specs.model import EncoderDecoderSpec
+from textmill.specs.position import T5Positions
 from textmill.specs.recipe import GenerationSpec
 
 END = 256
@@ -150,8 +152,8 @@ def test_text_of_searches(model):
 
 
 def test_a_text_is_gone_on_from_or_read_as_a_source():
-    assert of_text(Reader(), "ab") == Prompt([35, 97, 98])
-    assert of_text(Reader(), "ab", start=7) == Prompt([7], source=[35, 97, 98, END])
+    assert of_text(Reader(), "ab") == Prompt([35, 97, 98], lead=1)
+    assert of_text(Reader(), "ab", start=7) == Prompt([7], source=[35, 97, 98, END], tail=1)
     assert of_text(Reader(), "a", start=(7, 8)).ids == [7, 8]
 
 
@@ -172,6 +174,24 @@ def test_a_long_source_loses_its_end():
     assert one == Fitted([1], list(range(8)), 12, 3, 8)
     (two,) = fitted([Prompt(range(30), range(4))], tokens=3, context=8, ends=())
     assert (two.ids, two.source, two.cut) == (list(range(24, 30)), [0, 1, 2, 3], 24)
+
+
+@pytest.mark.parametrize("length", [9, 20, 300])
+@pytest.mark.parametrize("tokens", [1, 3, 100])
+def test_what_a_model_expects_around_a_text_stays_when_the_text_is_cut(length, tokens):
+    (one,) = fitted([Prompt(range(length), lead=2)], tokens=tokens, context=8, ends=())
+    kept = min(len(one.ids), max(8 - tokens + 1, 4))
+    assert one.ids == [0, 1, *range(length - kept + 2, length)]
+    assert one.cut == length - len(one.ids)
+    (two,) = fitted([Prompt([1], range(length), tail=2)], tokens=tokens, context=8, ends=())
+    assert two.source == [0, 1, 2, 3, 4, 5, length - 2, length - 1]
+    (three,) = fitted([Prompt([1], range(length), tail=2)], tokens=tokens, context=8, ends=(), sources=WHOLE)
+    assert (three.source, three.cut) == (list(range(length)), 0)
+
+
+def test_only_what_tells_tokens_apart_by_their_distance_has_no_longest_source():
+    assert longest_source(EncoderDecoderSpec(context=9, position=T5Positions())) == WHOLE
+    assert longest_source(EncoderDecoderSpec(context=9)) == 9
 
 
 def test_what_cannot_be_done_is_said(model):

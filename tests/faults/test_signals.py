@@ -22,7 +22,12 @@ def start(tmp_path, *arguments, work="work"):
         stdout=subprocess.DEVNULL,
         text=True,
         cwd=tmp_path,
-        env=os.environ | {"TEXTMILL_WORK": str(tmp_path / work), "OMP_NUM_THREADS": "1"},
+        env=os.environ
+        | {
+            "TEXTMILL_WORK": str(tmp_path / work),
+            "OMP_NUM_THREADS": "1",
+            "TEXTMILL_TESTS_HIDE": "transformers",
+        },
     )
 
 

@@ -34,6 +34,7 @@ from textmill.stages.runs.check import check
 from textmill.stages.runs.train import train
 from textmill.stages.tracing import index, sightings, trace
 from textmill.stages.use.model import LanguageModel
+from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
 from textmill.training import checkpoint
 
@@ -173,7 +174,12 @@ def test_a_run_says_what_it_measured_and_what_comes_next(workspace, recipe, publ
     assert result["scores"]["objective"] == objective.kind
     assert result["scores"]["headline"] in result["scores"]["details"]
     assert result["parity"]["ok"]
-    assert verify(workspace, run.name)["ok"]
+    report = verify(workspace, run.name)
+    assert report["ok"]
+    assert report["proof"] == str(run.path.absolute() / "model.parity.json")
+    assert not lineage.damage(lineage.read_lineage(run.model))  # a proof damages nothing it proves
+    by_transformers = {check["name"]: check["state"] for check in report["checks"]}
+    assert by_transformers["transformers"] == by_transformers.get("AutoTokenizer", "skipped")
     show.published(result)
     shown = capsys.readouterr().out
     if recipe.model.kind != "ngram":  # which is counted, and has no steps

@@ -26,6 +26,7 @@ GEMMA = SMALL | {"head_dim": 16, "num_hidden_layers": 7, "sliding_window": 6, "q
 GONE = object()  # in place of a value: the key is taken out
 YARN = {"type": "yarn", "factor": 4.0}
 LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LONG = {"short_factor": [1.0], "long_factor": [1.0]}
 ORIGINAL = "original_max_position_embeddings"
 OLD = {"rope_parameters": GONE}  # as transformers 4 wrote it
 KEPT = {
@@ -124,15 +125,21 @@ KEPT = {
 }
 REFUSED = {
     "dynamic": ("llama", OLD | {"rope_scaling": {"type": "dynamic", "factor": 2.0}}),
-    "longrope": ("llama", OLD | {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}}),
-    "su": ("llama", OLD | {"rope_scaling": {"type": "su", "short_factor": [1.0], "long_factor": [1.0]}}),
+    "longrope": (
+        "llama",
+        OLD | {"rope_scaling": LONG | {"rope_type": "longrope"}},
+    ),
+    "su": ("llama", OLD | {"rope_scaling": LONG | {"type": "su"}}),
     "mrope": ("qwen2", OLD | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}}),
     "mrope_section": ("qwen2", OLD | {"rope_scaling": {"type": "default", "mrope_section": [1, 1, 2]}}),
     "partial_rotary_factor": ("llama", {"partial_rotary_factor": 0.5}),
-    "use_sliding_window": ("qwen2", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0}),
+    "use_sliding_window": (
+        "qwen2",
+        {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 0},
+    ),
     "add_cross_attention": ("gpt2", {"add_cross_attention": True}),
     "truncate": ("llama", OLD | {ORIGINAL: 16, "rope_scaling": YARN | {"truncate": False}}),
-}  # fmt: skip
+}
 MADE = {
     "llama": ("Llama", SMALL),
     "mistral": ("Mistral", SMALL),
@@ -142,15 +149,32 @@ MADE = {
     "gpt2": ("GPT2", {"vocab_size": 300, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}),
     "distilbert": (
         "DistilBert",
-        {"vocab_size": 300, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64},
+        {
+            "vocab_size": 300,
+            "dim": 32,
+            "n_layers": 2,
+            "n_heads": 4,
+            "hidden_dim": 48,
+            "max_position_embeddings": 64,
+        },
     ),
     "roberta": ("Roberta", SMALL | {"type_vocab_size": 1}),
     "bart": (
         "Bart",
-        {"vocab_size": 300, "d_model": 32, "encoder_layers": 2, "decoder_layers": 1, "max_position_embeddings": 64}
-        | {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in (("attention_heads", 4), ("ffn_dim", 48))},
+        {
+            "vocab_size": 300,
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 1,
+            "max_position_embeddings": 64,
+        }
+        | {
+            f"{side}_{name}": value
+            for side in ("encoder", "decoder")
+            for name, value in (("attention_heads", 4), ("ffn_dim", 48))
+        },
     ),
-}  # fmt: skip
+}
 CLASSES = {"gpt2": "GPT2LMHeadModel", "bart": "BartForConditionalGeneration"}
 CLASSES |= {name: f"{MADE[name][0]}ForMaskedLM" for name in ("distilbert", "roberta")}
 

@@ -25,6 +25,7 @@ from textmill.stages.evaluation import evaluate
 from textmill.stages.preparation import prepare
 from textmill.stages.runs import check, history, session, train
 from textmill.stages.tracing import ancestry
+from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.tokenizer import Tokenizer
@@ -368,6 +369,21 @@ def test_check_times_a_large_update_by_few_of_its_micro_batches(tiny, workspace,
     assert result["tokens_per_second"] * result["seconds_per_step"] == pytest.approx(
         1000 * tiny.sequence, rel=0.01
     )
+
+
+def test_a_run_that_is_not_published_can_be_tried_and_says_so(tiny, workspace):
+    train.train(tiny, workspace)
+    model = LanguageModel(workspace, "tiny")
+    assert "is not published" in model.pretrained.warnings[0]
+    tried = model.generate("the mill", tokens=12, seed=3)
+    pipeline.run(tiny, workspace)
+    published = LanguageModel(workspace, "tiny")
+    assert published.pretrained.warnings == ()
+    assert [one.text for one in tried] == [
+        one.text for one in published.generate("the mill", tokens=12, seed=3)
+    ]
+    with pytest.raises(TextmillError, match="no such run"):
+        LanguageModel(workspace, "tinny")
 
 
 def test_history_and_comparison(tiny, workspace):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 
 import pytest
+
+from helpers.office import opendocument, rels, tnef, zipped
 
 CHINESE = "磨坊把文字磨成语言。"
 ENGLISH = "The mill grinds words."
@@ -14,31 +14,12 @@ W = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
 A = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
 R = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
 S = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
-TYPES = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 CORE = (
     '<cp:coreProperties xmlns:cp="http://schemas.openxmlformats.org/package/2006/metadata/core-properties"'
     ' xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:dcterms="http://purl.org/dc/terms/">'
     "<dc:title>On mills 磨</dc:title><dc:creator>Ada Miller</dc:creator><dc:language>en-GB</dc:language>"
     "<dcterms:created>2024-05-06T07:08:09Z</dcterms:created></cp:coreProperties>"
 )
-
-
-def zipped(parts: dict[str, str | bytes]) -> bytes:
-    """A zip file of these parts."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in parts.items():
-            archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
-    return out.getvalue()
-
-
-def rels(**targets: str) -> str:
-    """Relations: id=type:target."""
-    each = "".join(
-        f'<Relationship Id="{name}" Type="{TYPES}/{value.partition(":")[0]}" Target="{value.partition(":")[2]}"/>'
-        for name, value in targets.items()
-    )
-    return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{each}</Relationships>'
 
 
 def docx(body: str = "", **parts: str) -> bytes:
@@ -348,6 +329,18 @@ def samples() -> dict[str, bytes]:
         "a.vtt": VTT.encode(),
         "a.ass": ASS.encode(),
         "a.ipynb": json.dumps(NOTEBOOK).encode(),
+        "a.rtf": rb"{\rtf1\ansi{\fonttbl{\f0\fcharset134 x;}}"
+        + ENGLISH.encode()
+        + rb"{\v HIDDEN}\par \f0 "
+        + "".join(f"\\'{byte:02x}" for byte in CHINESE.encode("gb18030")).encode()
+        + b"}",
+        "a.odt": opendocument(f"<text:p>{ENGLISH}</text:p><text:p>{CHINESE}</text:p>"),
+        "a.ods": opendocument(
+            f"<table:table table:name='s'><table:table-row><table:table-cell><text:p>{ENGLISH}</text:p>"
+            f"<text:p>{CHINESE}</text:p></table:table-cell></table:table-row></table:table>",
+            kind="spreadsheet",
+        ),
+        "a.tnef": tnef("s", f"{ENGLISH} {CHINESE}", {"a.txt": b"attached"}),
     }
 
 

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 
 TEMPORARY = ".partial-"  # prefix of names that are not yet what they will be
 _OLD, _DOOMED = (
@@ -174,9 +174,26 @@ def write_text(path: Path, text: str, *, private: bool = True) -> None:
     write_bytes(path, text.encode("utf-8"), private=private)
 
 
+def write_texts(directory: Path, texts: Mapping[str, str]) -> None:
+    """Write text files by name, each atomically; folders in a name are made."""
+    for name, text in texts.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(directory / name, text)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write one JSON value atomically, indented, keys in the order given."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """Write one JSON value atomically, indented, keys in the order given.
+
+    A path that is not UTF-8 is text with lone surrogates (PEP 383), which JSON can hold only as escapes.
+    """
+    write_bytes(path, _json(value, indent=2) + b"\n")
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=indent).encode("ascii")
 
 
 def read_json(path: Path) -> Any:
@@ -207,6 +224,13 @@ def read_sealed(path: Path) -> Any:
     if seal != value_id(record):
         raise DamagedError("is not what was written (its seal differs)", where=path)
     return record
+
+
+def check_free(path: Path) -> None:
+    """Raises RecipeError when something stands at a path a person named: nothing they have made is ever replaced."""
+    with disk_errors(path):
+        if os.path.lexists(path):
+            raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
 
 
 @contextlib.contextmanager
@@ -408,7 +432,7 @@ def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
     What a crash left of a last line is taken away first.
     """
     plain = json.loads(json.dumps(dict(record)))
-    line = (json.dumps(plain | {_CHECK: value_id(plain)[:8]}, ensure_ascii=False) + "\n").encode("utf-8")
+    line = _json(plain | {_CHECK: value_id(plain)[:8]}) + b"\n"
     with disk_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with open(descriptor, "r+b", buffering=0) as handle:

@@ -42,14 +42,22 @@ def embed(
     ] = None,
 ) -> Outcome:
     """Turn texts into vectors that lie near each other where the texts mean alike. Prints one JSON list a text."""
+    from textmill.base.files import atomic_file, check_free
     from textmill.stages.use.model import LanguageModel
 
     texts = _texts(text or [], file)
-    embedded = LanguageModel(workspace, target).embed(texts, pooling=pooling, normalise=normalise)
+    if out is not None:
+        check_free(out)
+    model = LanguageModel(workspace, target)
+    embedded = model.embed(texts, pooling=pooling, normalise=normalise)
+    warnings = [*model.pretrained.warnings]
     if embedded.cut:
-        workspace.reporter.warn(
-            f"{embedded.cut} of {len(texts)} texts were longer than the model reads; their ends were cut off"
+        warnings.append(
+            f"{embedded.cut} of {len(texts)} texts were longer than the {embedded.longest:,} tokens that are read; "
+            f"their ends were cut off, {sum(embedded.left_out):,} tokens in all"
         )
+    for warning in warnings:
+        workspace.reporter.warn(warning)
     result: dict[str, Any] = {
         "model": target,
         "width": embedded.vectors.shape[1],
@@ -57,13 +65,13 @@ def embed(
         "normalised": embedded.normalised,
         "cut": embedded.cut,
         "tokens": embedded.tokens,
+        "left_out": embedded.left_out,
+        "warnings": warnings,
         "texts": len(texts),
     }
     if out is None:
         return result | {"embeddings": embedded.vectors.tolist()}, _show
     import numpy as np
-
-    from textmill.base.files import atomic_file
 
     with atomic_file(out, private=False) as handle:
         np.save(handle, embedded.vectors, allow_pickle=False)

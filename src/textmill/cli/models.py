@@ -11,7 +11,7 @@ import typer
 from textmill.base import machine
 from textmill.base.console import print_json
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Outcome, Target, Work, errors, open_workspace, verb
+from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, errors, open_workspace, verb
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -72,36 +72,50 @@ def generate(
 
     A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
     """
-    from textmill.stages.use.model import LanguageModel
-
-    machine.keep_memory()
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     with errors(json):
-        model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        workspace = open_workspace(work, quiet=True)
+        check_named(workspace, target)
+        from textmill.stages.use.model import LanguageModel
+
+        machine.keep_memory()
+        model = LanguageModel(workspace, target, weights=weights)
         warn_of(model)
         stream = model.stream(prompts, samples=samples, truncate=True, **changes)
         if json:
-            answers = {"answers": [answer.plain() for answer in stream.answers()]}
+            answers = {
+                "answers": [answer.plain() for answer in stream.answers()],
+                "warnings": _cuts(model, stream),
+            }
             print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
         else:
             # a source is no part of the answer
             _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
-    for answer in stream.answers():
-        if answer.cut:
-            print(
-                f"warning: the model reads {model.spec.context} tokens: {answer.cut} of the prompt were left out",
-                file=sys.stderr,
-            )
+    for text in _cuts(model, stream):
+        print(f"warning: {text}", file=sys.stderr)
+
+
+def _cuts(model: LanguageModel, stream: Stream) -> list[str]:
+    """What to say of each prompt that was longer than the model reads."""
+    where = "end" if model.pretrained.reads_source else "beginning"
+    return [
+        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {answer.cut:,} tokens"
+        + (f" ({_shortened(answer.prompt)})" if len(stream.prompts) > 1 else "")
+        for answer in stream.answers()
+        if answer.cut and answer.sample == 0
+    ]
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def warn_of(model: LanguageModel) -> None:
-    """Say what a model's own settings ask for that is not followed here."""
-    if model.pretrained.unfollowed:
-        print(
-            f"warning: its generation_config.json asks for {', '.join(model.pretrained.unfollowed)}, "
-            "which is not followed here",
-            file=sys.stderr,
-        )
+    """Say what a person should know of how a model was read, and of its own settings that are not followed here."""
+    read = model.pretrained
+    asked = f"its generation_config.json asks for {', '.join(read.unfollowed)}, which is not followed here"
+    for text in (*read.warnings, *([asked] if read.unfollowed else [])):
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def _print(stream: Stream, begun: list[str]) -> None:

@@ -61,7 +61,8 @@ class Reader(Protocol):
 def write_examples(directory: Path | str, documents: Iterable[Document], reader: Reader) -> dict[str, Any]:
     """Records of documents, in their order, as a store that appears whole or not at all; returns its manifest.
 
-    What cannot be used is set aside and counted by its reason, so that `read` = `records` + the sum of `set_aside`.
+    What cannot be used is set aside and counted by its reason, so that `read` = `records` + the sum of `set_aside`;
+    `set_aside_first` says where the first of each reason came from.
     """
     with atomic_directory(Path(directory)) as temporary:
         fields, counts = _write_records(temporary, documents, reader)
@@ -95,6 +96,7 @@ def _write_records(
 ) -> tuple[dict[str, _Field], dict[str, Any]]:
     """The fields of all records, written, and what was counted."""
     set_aside: Counter[str] = Counter()
+    first: dict[str, str] = {}
     read, positions, lengths, names = 0, array("q"), array("q"), bytearray()
     with contextlib.ExitStack() as stack:
         fields = {
@@ -105,6 +107,7 @@ def _write_records(
             for position, (document, made) in enumerate(zip(chunk, reader.read(chunk), strict=True), read):
                 if not isinstance(made, Record):
                     set_aside[made] += 1
+                    first.setdefault(made, document.source)
                     continue
                 for name, values in made.fields.items():
                     fields[name].append(values)
@@ -119,6 +122,7 @@ def _write_records(
         "read": read,
         "records": len(lengths),
         "set_aside": dict(set_aside.most_common()),
+        "set_aside_first": first,
         "bytes": sum(lengths),
     }
     return fields, counts

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted, longest_source
 from textmill.decoding.sampling import (
     History,
     Strategy,
@@ -72,7 +72,13 @@ def search(
             f"{spec.beams} beams cannot give {wanted} answers", where="beams", advice=f"use {wanted} beams"
         )
     last = ending(ends)
-    kept = fitted(prompts, tokens=spec.tokens, context=context or model.spec.context, ends=last)
+    kept = fitted(
+        prompts,
+        tokens=spec.tokens,
+        context=context or model.spec.context,
+        ends=last,
+        sources=context or longest_source(model.spec),
+    )
     order = sorted(range(len(kept)), key=lambda row: (len(kept[row].source or ()), len(kept[row].ids)))
     answers: list[list[Hypothesis]] = [[]] * len(kept)
     model = evaluating(model)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted, longest_source
 from textmill.decoding.sampling import changed, constraints, read_by
 from textmill.models.model import Generator, TokenScorer
 from textmill.nn.shared import evaluating
@@ -57,7 +57,8 @@ def search(
     last = ending(ends)
     # Candidates are read before they are chosen, so the last token takes a place of the context too.
     whole = (context or model.spec.context) - 1
-    kept = fitted(prompts, tokens=spec.tokens, context=whole, ends=last)
+    sources = context or longest_source(model.spec)
+    kept = fitted(prompts, tokens=spec.tokens, context=whole, ends=last, sources=sources)
     model = evaluating(model)
     answers: list[list[Hypothesis]] = []
     for start in range(0, len(kept), rows):

@@ -20,7 +20,7 @@ import torch
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.decoding.hypothesis import Finish
-from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted
+from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted, longest_source
 from textmill.decoding.sampling import (
     changed,
     constraints,
@@ -115,7 +115,13 @@ def generate(  # noqa: PLR0915 (from prompt to token, top to bottom)
         )
     last = ending(ends)
     chain, remembers = strategies(spec, last), bool(constraints(spec, last))
-    kept = fitted(prompts, tokens=spec.tokens, context=context or model.spec.context, ends=last)
+    kept = fitted(
+        prompts,
+        tokens=spec.tokens,
+        context=context or model.spec.context,
+        ends=last,
+        sources=context or longest_source(model.spec),
+    )
     model = evaluating(model)
     jobs = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
     for start in range(0, len(jobs), rows):

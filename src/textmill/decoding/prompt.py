@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.codec import Codec, padded
+from textmill.specs.model import EncoderDecoderSpec, MixtureSpec, ModelSpec
 
 if TYPE_CHECKING:
     from textmill.tokenization.protocol import AnyTokenizer
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 class Prompt:
     """Token ids to go on from, and for a model that reads a source, the ids of that.
 
-    With a source, `ids` are the target so far: the start id, or the start id and words that are forced.
+    With a source, `ids` are the target so far: the start id, or the start id and words that are forced. `lead` of the
+    first ids, or `tail` of the source's last, stay whatever has to be left out of the others: what a model expects
+    before or after a text.
     """
 
     ids: Sequence[int]
     source: Sequence[int] | None = None
+    lead: int = 0
+    tail: int = 0
 
 
 def of_text(tokenizer: AnyTokenizer, text: str, *, start: int | Sequence[int] | None = None) -> Prompt:
@@ -39,9 +44,9 @@ def of_text(tokenizer: AnyTokenizer, text: str, *, start: int | Sequence[int] | 
     """
     codec = Codec(tokenizer)
     if start is None:
-        return Prompt(codec.prompt(text).tolist())
+        return Prompt(codec.prompt(text).tolist(), lead=len(tokenizer.prefix))
     begun = [start] if isinstance(start, int) else list(start)
-    return Prompt(begun, source=codec.source(text).tolist())
+    return Prompt(begun, source=codec.source(text).tolist(), tail=len(tokenizer.suffix))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +55,32 @@ class Fitted:
 
     ids: list[int]
     source: list[int] | None
-    cut: int  # tokens left out: of the beginning of `ids`, of the end of `source`
+    cut: int  # tokens left out: of the beginning of `ids` (behind its lead), of the end of `source` (before its tail)
     room: int  # tokens that may be written: as many as were asked for, or until the context is full
     context: int  # tokens that could be written before the context is full
 
 
-def fitted(
-    prompts: Sequence[Sequence[int] | Prompt], *, tokens: int, context: int, ends: tuple[int, ...]
-) -> list[Fitted]:
-    """Prompts cut to a context of so many tokens, when `tokens` are to be written.
+WHOLE = 1 << 62  # tokens of a source that has no longest
 
-    Of ids that are too long the end is kept, with room for the answer in up to half of the context; of a source
-    the beginning. Empty ids without a source begin with the first of `ends`.
+
+def longest_source(spec: ModelSpec | MixtureSpec) -> int:
+    """Tokens of a source that a model reads: T5 tells tokens apart by their distance only, and reads any number."""
+    return WHOLE if isinstance(spec, EncoderDecoderSpec) and spec.position.kind == "t5" else spec.context
+
+
+def fitted(
+    prompts: Sequence[Sequence[int] | Prompt],
+    *,
+    tokens: int,
+    context: int,
+    ends: tuple[int, ...],
+    sources: int | None = None,
+) -> list[Fitted]:
+    """Prompts cut to a context of so many tokens, and to `sources` tokens of a source (left out: as many), when
+    `tokens` are to be written.
+
+    Of ids that are too long the end is kept, behind their `lead`, with room for the answer in up to half of the
+    context; of a source the beginning. Empty ids without a source begin with the first of `ends`.
 
     Raises TextmillError where ids are empty and there is a source (which id a target starts with is the caller's
     to say) or none of `ends`, and where some prompts have a source and some have not.
@@ -69,17 +88,25 @@ def fitted(
     wrapped = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
     if len({prompt.source is None for prompt in wrapped}) > 1:
         raise TextmillError("some prompts have a source and some have none", advice="pass them apart")
-    return [_fit(prompt, tokens, context, ends[0] if ends else None) for prompt in wrapped]
+    longest = context if sources is None else sources
+    return [_fit(prompt, tokens, context, longest, ends[0] if ends else None) for prompt in wrapped]
 
 
-def _fit(prompt: Prompt, tokens: int, context: int, start: int | None) -> Fitted:
+def _fit(prompt: Prompt, tokens: int, context: int, longest: int, start: int | None) -> Fitted:
     ids = list(prompt.ids)
     if not ids:
         if prompt.source is not None or start is None:
             raise TextmillError("a target has no tokens yet", advice="put its start id into Prompt.ids")
         ids = [start]
-    kept = ids if len(ids) <= context else ids[-max(context - tokens + 1, (context + 1) // 2) :]
-    source = None if prompt.source is None else list(prompt.source[:context])
+    kept = ids
+    if len(ids) > context:
+        room = max(context - tokens + 1, (context + 1) // 2)
+        lead = min(prompt.lead, room - 1)
+        kept = ids[:lead] + ids[len(ids) - room + lead :]
+    source = None if prompt.source is None else list(prompt.source)
+    if source is not None and len(source) > longest:
+        tail = min(prompt.tail, longest - 1)
+        source = source[: longest - tail] + source[len(source) - tail :]
     cut = len(ids) - len(kept) + (0 if prompt.source is None else len(prompt.source) - len(source or ()))
     left = context - len(kept) + 1  # the last token written is never read
     return Fitted(kept, source, cut, min(tokens, left), left)

@@ -39,7 +39,6 @@ from textmill.decoding.prompt import Prompt
 from textmill.interop import forward_passes, hostile, transformers_process
 from textmill.interop.check import Check, compare
 from textmill.interop.huggingface import texts as readings
-from textmill.interop.huggingface.directory import bare
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
 from textmill.specs.head import ClassifyHead, TagHead
@@ -147,12 +146,7 @@ class _Ours:
     @property
     def auto(self) -> str:
         """Transformers' name of the class that loads it."""
-        return "AutoModel" if bare(self.pretrained.model) else _AUTO[self.kind]
-
-    @property
-    def shape(self) -> str:
-        """What the program is to look at in what a model gives."""
-        return "body" if bare(self.pretrained.model) else self.kind
+        return "AutoModel" if self.pretrained.model.bare else _AUTO[self.kind]
 
     def ids(self, text: str) -> list[int]:
         """A text as the model reads it."""
@@ -207,7 +201,7 @@ class _Ours:
     @functools.cached_property
     def prompts(self) -> list[str]:
         """Texts that are gone on from, or answered."""
-        if bare(self.pretrained.model) or not self.pretrained.writes:
+        if not self.pretrained.writes:
             return []
         room = self.room if self.pretrained.reads_source else self.room - _ANSWER
         return self.fitted(room)[:4]
@@ -217,7 +211,7 @@ class _Ours:
         """The pipeline that says something of texts, if there is one."""
         tokenizer = self.pretrained.tokenizer
         if (
-            bare(self.pretrained.model)
+            self.pretrained.model.bare
             or not self.labelled
             or (self.kind == "encoder" and tokenizer.mask is None)
         ):
@@ -262,7 +256,8 @@ class _Ours:
         return {
             "directory": str(directory.absolute()),
             "auto": self.auto,
-            "kind": self.shape,
+            "kind": self.kind,
+            "body": self.pretrained.model.bare,
             "given": given,
             "texts": plain,
             "split": spelling,
@@ -319,7 +314,7 @@ class _Ours:
         """A text as the model reads it; where a source is read, also as the target so far."""
         if self.pretrained.spec.kind not in READ_AND_WRITE:
             return _batch(np.array(self.ids(text)))
-        target = self.pretrained.tokenizer.encode_target(text)
+        target = self.pretrained.tokenizer.encode_targets([text])[0]
         return _batch([self.codec.special.start, *target], source=self.codec.source(text))
 
     def prompt(self, text: str) -> Prompt:
@@ -351,12 +346,14 @@ class _Ours:
                     return f"{_short(text)} is answered otherwise{'' if how == 'alone' else ' in a batch'}"
             if heard["pipeline"] is not None and _until(heard["alone"][number], tokenizer.ends) == mine:
                 whole, before = tokenizer.decode([*prompt.ids, *mine]), tokenizer.decode(prompt.ids)
-                if heard["pipeline"][number] != whole[len(before) :]:
+                # How many signs stand for bytes that are no UTF-8 is each decoder's own.
+                if "\ufffd" not in whole and heard["pipeline"][number] != whole[len(before) :]:
                     return f"{_short(text)} is answered otherwise by the pipeline"
         return ""
 
     def _near(self, prompt: Prompt, mine: Sequence[int], theirs: Sequence[int]) -> bool:
-        """Whether two answers part where two tokens are as likely as each other."""
+        """Whether two answers part where two tokens are as likely as each other, or where no token is written: rows
+        that only pad a vocabulary are never drawn here."""
         ends = self.pretrained.tokenizer.ends[:1]
         pairs = zip((*mine, *ends), (*theirs, *ends), strict=False)
         place = next((place for place, (a, b) in enumerate(pairs) if a != b), None)
@@ -366,6 +363,8 @@ class _Ours:
         row = _batch([*prompt.ids, *mine[:place]], source=source)
         last = forward_passes.alone(self.pretrained.model, [row])[0][-1]
         a, b = ((*ids, *ends)[place] for ids in (mine, theirs))
+        if b >= self.pretrained.tokenizer.vocabulary:
+            return True
         return float((last[a] - last[b]).abs()) <= _NEAR
 
     def labels_differ(self, heard: list[Any]) -> str:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
-from textmill.base.files import atomic_directory, read_json, scratch
+from textmill.base.files import atomic_directory, read_json, scratch, write_texts
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import forward_passes
 from textmill.interop.huggingface import directory
@@ -71,6 +71,7 @@ def write_ctranslate2(
             _convert(kind, source, made, quantization)
         with atomic_directory(Path(path), private=False) as partial:
             shutil.copytree(made, partial, dirs_exist_ok=True)
+            write_texts(partial, pretrained.beside)
             for beside in source.iterdir():
                 if (
                     beside.suffix != ".safetensors"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from textmill.base.errors import TextmillError
 from textmill.interop.huggingface.config import READ as TYPES
 
 if TYPE_CHECKING:
@@ -35,10 +36,19 @@ def _huggingface(pretrained: Pretrained, path: Path) -> dict[str, Any]:
     return directory.write(path, pretrained)
 
 
+def _has_output(pretrained: Pretrained) -> None:
+    """Raise TextmillError for a model that was saved without what makes logits of its states; encoders are used so."""
+    if pretrained.model.bare and pretrained.spec.kind != "encoder":
+        raise TextmillError(
+            "was saved without its output layer, which this format needs", advice="export it to huggingface"
+        )
+
+
 def _gguf(kind: str) -> Write:
     def write(pretrained: Pretrained, path: Path) -> dict[str, Any]:
         from textmill.interop.gguf import model
 
+        _has_output(pretrained)
         return model.write_gguf(path, pretrained, kind=kind)
 
     return write
@@ -47,12 +57,14 @@ def _gguf(kind: str) -> Write:
 def _onnx(pretrained: Pretrained, path: Path) -> dict[str, Any]:
     from textmill.interop.onnx import graphs
 
+    _has_output(pretrained)
     return graphs.write_onnx(pretrained, path)
 
 
 def _ctranslate2(pretrained: Pretrained, path: Path) -> dict[str, Any]:
     from textmill.interop import ctranslate2
 
+    _has_output(pretrained)
     return ctranslate2.write_ctranslate2(pretrained, path)
 
 
@@ -87,7 +99,8 @@ FORMATS: dict[str, Format] = {
 }
 READ = {
     "Hugging Face directory": "safetensors with one of the types below; ours too",
-    "GGUF file": "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, with tokenizer and template",
+    "GGUF file": "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, MXFP4, IQ4; IQ1 to IQ3, "
+    "TQ and NVFP4 with the extra `export`; with tokenizer and template; one file or several (-00001-of-00003)",
 }
 
 

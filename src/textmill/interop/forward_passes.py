@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.codec import Codec
 from textmill.data.codec import padded as padded_rows
-from textmill.interop.huggingface.directory import bare
 from textmill.interop.onnx.runtime import OnnxModel
 from textmill.models.heads import Headed
 from textmill.models.model import Generator
@@ -63,7 +62,7 @@ def alone(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
 
 def _logits(model: Any, batch: Batch) -> Tensor:
     """Logits; of an encoder that is its body alone, which has none, its states."""
-    return model.hidden(batch) if bare(model) else model(batch)
+    return model.hidden(batch) if not isinstance(model, OnnxModel) and model.bare else model(batch)
 
 
 def padded(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
@@ -81,7 +80,7 @@ def padded(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
 
 def is_cached(model: Model) -> bool:
     """Whether a model decodes token by token."""
-    return model.writes if isinstance(model, OnnxModel) else isinstance(model, Generator)
+    return model.writes if isinstance(model, OnnxModel) else isinstance(model, Generator) and not model.bare
 
 
 def cached(model: Any, batches: Sequence[Batch]) -> list[Tensor]:

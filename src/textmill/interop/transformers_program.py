@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from typing import Any
 
 warnings.simplefilter("ignore")
 
@@ -37,13 +38,13 @@ def answer(request: dict) -> dict:
 
     where = {"pretrained_model_name_or_path": request["directory"], "local_files_only": True}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(**where)
     except ImportError as error:
         return {"lacking": str(error)}
     model = getattr(transformers, request["auto"]).from_pretrained(**where, dtype=torch.float32).eval()
     logits: dict = {}
     with torch.inference_mode():
-        reader = _Reader(tokenizer, model, request["kind"])
+        reader = _Reader(tokenizer, model, request["kind"], request["body"])
         for number, row in enumerate(request["given"]):
             logits[f"given.{number}"] = reader.given(row)
         for number, text in enumerate(request["read"]):
@@ -87,8 +88,8 @@ def _chat(tokenizer, messages: list[dict]) -> list[int]:
 class _Reader:
     """A tokenizer and a model, as whoever loads the two uses them."""
 
-    def __init__(self, tokenizer, model, kind: str) -> None:
-        self.tokenizer, self.model, self.kind = tokenizer, model, kind
+    def __init__(self, tokenizer, model, kind: str, body: bool) -> None:
+        self.tokenizer, self.model, self.kind, self.body = tokenizer, model, kind, body
 
     def given(self, row: dict):
         """(T, V) logits of ids that were made elsewhere."""
@@ -131,7 +132,7 @@ class _Reader:
         """(B, T, V), or (B, C) where there is one row a text."""
         import torch
 
-        if self.kind == "body":
+        if self.body:
             return read.last_hidden_state
         if self.kind == "answer":
             return torch.stack((read.start_logits, read.end_logits), dim=-1)

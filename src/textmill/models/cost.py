@@ -90,7 +90,8 @@ def scoring_bytes(spec: TrainedSpec, vocabulary: int, sequence: int, *, tokens: 
     For each token: what one block makes (`_kept`), the states before and after it, and those whose logits are asked
     for (3 D); logits of as many tokens as make 2^26, or of one token, twice. For each pair of tokens of a window: the
     distance between them twice, three tables of who sees whom and one of what is added to scores, 31 bytes, once for
-    all rows; where attention is the formula written out, three scores a head in each row.
+    all rows; where attention is the formula written out, three scores a head in each row; where distances have biases,
+    three of these a head.
     """
     rows = max(1, tokens // sequence)
     read = rows * sequence
@@ -98,7 +99,8 @@ def scoring_bytes(spec: TrainedSpec, vocabulary: int, sequence: int, *, tokens: 
     if not isinstance(spec, TransformerSpec):
         return int(4 * (read * (_layers(spec) + 3 * spec.d_model) + logits))
     formula = spec.attention_softcap is not None or isinstance(spec.position, RelativePositions)
-    pairs = 31 * sequence**2 + (12 * spec.heads * rows * sequence**2 if formula else 0)
+    biased = spec.position.kind in ("alibi", "t5")
+    pairs = (31 + 12 * spec.heads * (biased + rows * formula)) * sequence**2
     return int(4 * (read * (_kept(spec, 0) + 3 * spec.d_model) + logits) + pairs)
 
 

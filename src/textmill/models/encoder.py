@@ -43,6 +43,11 @@ class Encoder(Stack, OutputLayer):
             tied=spec.tied, bias=spec.output_bias, scale=spec.logit_scale, softcap=spec.logit_softcap
         )
 
+    @property
+    def bare(self) -> bool:
+        """As `Model.bare`: no layer guesses hidden tokens."""
+        return self.transform is None
+
     def factors(self, batch: Batch) -> None:
         """None: logits are made of transformed states."""
 

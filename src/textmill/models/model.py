@@ -55,6 +55,11 @@ class Model(nn.Module):
         """Numbers `hidden` gives for a position, D."""
         raise NotImplementedError
 
+    @property
+    def bare(self) -> bool:
+        """Whether it is its body alone: it has states, and no logits."""
+        return False
+
     def factors(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """hidden (B, T, D) and a matrix (V, D), where logits are nothing but hidden · matrixᵀ: a loss may then make
         that product itself. None elsewhere."""

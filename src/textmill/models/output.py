@@ -8,17 +8,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
 from textmill.models.model import Model, source_of
 from textmill.nn import fused
 from textmill.nn.linear import Linear, product
 
 
+class NoOutput(nn.Module):
+    """In place of the matrix of a model that was saved as its body alone."""
+
+    @property
+    def weight(self) -> Tensor:
+        """There is none. Raises TextmillError."""
+        raise TextmillError(
+            "was saved without its output layer", advice="embed texts with it, or train a head on it"
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """As `weight`."""
+        return self.weight
+
+
 class OutputLayer(Model):
     """A model with an `embedding`, and logits that are, but for a scale, a bias and a cap, hidden · matrixᵀ."""
 
     embedding: nn.Embedding
-    output: Linear | None
+    output: Linear | NoOutput | None
     output_bias: nn.Parameter | None
 
     def add_output(
@@ -35,6 +51,11 @@ class OutputLayer(Model):
         # Registered where it is None too, so that whoever changes a model's layers finds that it has one to change.
         self.register_module("output", None if tied else Linear(width, vocabulary, bias=False))
         self.output_bias = nn.Parameter(torch.zeros(vocabulary)) if bias else None
+
+    @property
+    def bare(self) -> bool:
+        """As `Model.bare`."""
+        return isinstance(self.output, NoOutput)
 
     @property
     def hidden_width(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.base.errors import TextmillError
@@ -42,18 +42,21 @@ class Pretrained:
     generation: GenerationSpec
     info: Mapping[str, Any]  # textmill.json's `info` (objective, lineage, …); empty for other people's models
     template: str | None = None  # of conversations, in Jinja
+    beside: Mapping[str, str] = field(
+        default_factory=dict
+    )  # text files by name that say how its states are used
     missing: tuple[
         str, ...
     ] = ()  # parts of heads that the weights leave out, and the model then does not have
     ignored: tuple[str, ...] = ()  # what the directory holds and no part of the model is
-    unfollowed: tuple[
-        str, ...
-    ] = ()  # settings of generation that were published with it and have no meaning here
+    # Settings of generation that were published with it and have no meaning here.
+    unfollowed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what a person should know of how it was read
 
     @property
     def writes(self) -> bool:
         """Whether it writes text: it goes on from what it read, or answers a source."""
-        return isinstance(self.model, Generator)
+        return isinstance(self.model, Generator) and not self.model.bare
 
     @property
     def reads_source(self) -> bool:

@@ -37,6 +37,7 @@ class PairsReader(Reader):
     """source, target: ids of both."""
 
     schema: ClassVar = {"source": "ids", "target": "ids"}
+    written: ClassVar = (1,)
     decided: ClassVar = ("source", "target")
 
     def wanted(self, document: Document) -> Any:

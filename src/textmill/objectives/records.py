@@ -50,11 +50,13 @@ class Reader:
 
     schema   dtype of each field, that of the text first; "ids" are as wide as the vocabulary asks
     numbered fields that hold numbers of labels, as `numbering` gives them out
+    written  which of the texts of a record are to be written, by their place in `wanted`
     decided  fields of the objective's spec that decide what records hold: others change no store
     """
 
     schema: ClassVar[Mapping[str, str]] = {}
     numbered: tuple[str, ...] = ()
+    written: ClassVar[tuple[int, ...]] = ()
     decided: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
@@ -72,14 +74,27 @@ class Reader:
     def read(self, documents: list[Document]) -> Iterator[Record | str]:
         """A record for each document, in order, or the reason why not."""
         made = [self.wanted(document) for document in documents]
-        texts = [text for item in made if not isinstance(item, str) for text in item[0]]
-        encoded = iter(self.tokenizer.encode_many(texts))
+        encoded = self._encoded(
+            [pair for item in made if not isinstance(item, str) for pair in enumerate(item[0])]
+        )
         for item in made:
             if isinstance(item, str):
                 yield item
             else:
                 texts, finish = item
                 yield finish([next(encoded) for _ in texts])
+
+    def _encoded(self, texts: list[tuple[int, str]]) -> Iterator[np.ndarray]:
+        """The ids of texts, each with its place in a record."""
+        if not self.written:
+            yield from self.tokenizer.encode_many(text for _, text in texts)
+            return
+        read, written = (
+            [text for place, text in texts if (place in self.written) == asked] for asked in (False, True)
+        )
+        ids = iter(self.tokenizer.encode_many(read)), iter(self.tokenizer.encode_targets(written))
+        for place, _ in texts:
+            yield next(ids[place in self.written])
 
     def wanted(
         self, document: Document

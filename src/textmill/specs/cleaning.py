@@ -60,9 +60,10 @@ class ChineseStep:
     """Chinese text in one shape: full-width letters and digits, punctuation, and, if asked, one script."""
 
     kind: Literal["chinese"] = "chinese"
-    width: Annotated[bool, About("full-width letters and digits become ASCII, spaces between hanzi go")] = (
-        True
-    )
+    width: Annotated[
+        bool,
+        About("full-width letters and digits become ASCII, hanzi spaced out one by one are closed up"),
+    ] = True
     punctuation: Annotated[
         Literal["keep", "full", "half"],
         About("punctuation beside hanzi: as it is, full-width (，。), or half-width"),
@@ -74,7 +75,10 @@ class ChineseStep:
 
 @dataclass(frozen=True, kw_only=True)
 class BoilerplateStep:
-    """Drop lines that are no prose: menus, cookie notices, share buttons, page numbers, repeated headers."""
+    """Drop lines of pages that are no prose: menus, cookie notices, share buttons, page numbers, repeated headers.
+
+    Of pages of the web all of these, of PDF page numbers and headers; of no other document anything.
+    """
 
     kind: Literal["boilerplate"] = "boilerplate"
     repeats: Annotated[

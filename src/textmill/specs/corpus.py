@@ -32,7 +32,17 @@ TextFields = Annotated[
 ]
 
 
-def _check_text_fields(fields: tuple[str, ...] | None) -> None:
+TextField = Annotated[str | None, About('the column of the only text: short for text_fields = ["text=..."]')]
+
+
+def _check_text_fields(source: FilesSource | DatasetSource) -> None:
+    """Texts that can be told apart; `text_field` is taken into `text_fields`, so that both say the same."""
+    if source.text_field is not None:
+        if source.text_fields is not None:
+            raise RecipeError("says what text_fields says", where="text_field", advice="give one of them")
+        object.__setattr__(source, "text_fields", (f"text={source.text_field}",))
+        object.__setattr__(source, "text_field", None)
+    fields = source.text_fields
     roles = [named(field)[0] for field in fields or ()]
     if fields == () or len(set(roles)) < len(roles) or not all(map(all, map(named, fields or ()))):
         raise RecipeError(
@@ -52,6 +62,7 @@ class FilesSource:
     ]
     exclude: Annotated[tuple[str, ...], About("globs of paths or names to leave out")] = ()
     text_fields: TextFields = None
+    text_field: TextField = None
     metadata_fields: Annotated[
         tuple[str, ...],
         About(
@@ -60,7 +71,7 @@ class FilesSource:
     ] = ()
 
     def __post_init__(self) -> None:
-        _check_text_fields(self.text_fields)
+        _check_text_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +90,13 @@ class DatasetSource:
     path: Annotated[str, About("folder of the data set")]
     split: Annotated[str | None, About("split to read; left out: all of them")] = None
     text_fields: TextFields = None
+    text_field: TextField = None
     metadata_fields: Annotated[
         tuple[str, ...], About("columns kept as metadata, such as date; none: all that are short")
     ] = ()
 
     def __post_init__(self) -> None:
-        _check_text_fields(self.text_fields)
+        _check_text_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +149,9 @@ class SplitSpec:
     field: Annotated[
         str | None, About("metadata that names the group, or the time (ISO 8601, so that text sorts as time)")
     ] = None
+    least_bytes: Annotated[
+        int, About("fewest bytes of plain text a split that is asked for may hold; 0: any", "bytes", ge=0)
+    ] = 400
 
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
@@ -158,6 +173,9 @@ class LimitSpec:
     file_seconds: Annotated[
         float, About("most time spent on one page, book, message or sheet", "seconds", gt=0)
     ] = 120.0
+    libreoffice: Annotated[
+        bool, About("let LibreOffice, where it is installed, convert old Word and PowerPoint files")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

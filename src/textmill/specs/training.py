@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 
 
@@ -68,7 +69,11 @@ class SaveSpec:
 class TrainingSpec:
     """Budget, batch, optimiser and the rest of a training run."""
 
-    steps: Annotated[int, About("optimiser updates", "steps", ge=1)] = 1000
+    steps: Annotated[int, About("optimiser updates; with minutes: the most there are", "steps", ge=1)] = 1000
+    minutes: Annotated[
+        float | None,
+        About("time to train for: the rate (wsd) falls so as to end with it; left out: `steps` says", gt=0),
+    ] = None
     batch: Annotated[int, About("sequences in one update, over all ranks and micro-batches", ge=1)] = 32
     sequence: Annotated[
         int | None, About("length of a sequence; left out: the model's context", "tokens", ge=2)
@@ -108,3 +113,11 @@ class TrainingSpec:
         int | None, About("looks without a better validation loss before stopping; left out: never", ge=1)
     ] = None
     save: Annotated[SaveSpec, About("checkpoints")] = SaveSpec()
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and self.schedule.kind != "wsd":
+            raise RecipeError(
+                f"a {self.schedule.kind} schedule must know its steps beforehand, and a time budget does not",
+                where="training.minutes",
+                advice='set training.schedule = { kind = "wsd" }, whose decay begins when the time says so',
+            )

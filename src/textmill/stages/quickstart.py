@@ -90,7 +90,7 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
         "training": {
             "batch": _BATCH,
             "optimizer": {"kind": "muon", "rest": {"lr": 0.01}},
-            "schedule": {"kind": "linear", "warmup": 0.03, "floor": 0.0},
+            "schedule": {"kind": "wsd", "warmup": 0.03, "decay": 0.6, "floor": 0.0},
             "evaluate_every": 100,
             "evaluate_tokens": 50_000,
             "save": {"every": 100},
@@ -101,14 +101,16 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
 
 
 def _fit_to_time(recipe: Recipe, workspace: Workspace, minutes: float) -> Recipe:
-    """The recipe with as many steps as fit the time, measured on its own data, within a few epochs of it."""
+    """The recipe with a budget of this time, within a few epochs of its own data; how often it is validated and saved
+    follows from the speed that is measured here, which may not last."""
     from textmill.stages.runs.check import seconds_per_step
 
     data = prepare(recipe, workspace)
     workspace.reporter.note("measuring this machine's speed")
     seconds = seconds_per_step(data)
     epoch = data.loader().steps_per_epoch
-    steps = int(max(10, min(minutes * 60 / seconds, _MOST_EPOCHS * max(epoch, 1))))
-    changes = {"steps": steps, "evaluate_every": max(5, steps // 12), "save": {"every": max(5, steps // 12)}}
+    most = max(10, int(_MOST_EPOCHS * max(epoch, 1)))
+    often = max(5, int(min(minutes * 60 / seconds, most)) // 12)
+    changes = {"steps": most, "minutes": minutes, "evaluate_every": often, "save": {"every": often}}
     plain = schema.write(recipe)
     return schema.read(Recipe, {**plain, "training": {**plain["training"], **changes}})

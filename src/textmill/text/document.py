@@ -94,12 +94,30 @@ def digest(texts: Mapping[str, str]) -> bytes:
     return hashlib.blake2b(written, digest_size=16, person=b"textmill texts").digest()
 
 
-def rewritten(document: Document, texts: Mapping[str, str], step: str) -> Item:
-    """The document with its texts as a step leaves them; set aside where one is blank that was not before."""
+def rewritten(document: Document, texts: Mapping[str, str], step: str, removed: int = 0) -> Item:
+    """The document with its texts as a step leaves them; set aside where one is blank that was not before.
+
+    removed: how many lines, paragraphs or passages the step took out. The metadata `removed` adds them up by step.
+    """
     for role, text in texts.items():
         if blank(text) and not blank(document.texts[role]):
             return reject(document, step, f"has no {role} left")
-    return replace(document, texts=texts)
+    if not removed:
+        return replace(document, texts=texts)
+    counts = read_counts(document.metadata.get("removed", ""))
+    counts[step] = counts.get(step, 0) + removed
+    return replace(document, texts=texts, metadata={**document.metadata, "removed": write_counts(counts)})
+
+
+def write_counts(counts: Mapping[str, int]) -> str:
+    """Counts as metadata: `email:2 phone:1`, sorted by name."""
+    return " ".join([f"{name}:{number}" for name, number in sorted(counts.items())])
+
+
+def read_counts(text: str) -> dict[str, int]:
+    """Counts from metadata."""
+    pairs = (pair.partition(":") for pair in text.split())
+    return {name: int(number) for name, _, number in pairs if number.isascii() and number.isdecimal()}
 
 
 def utf8_size(text: str) -> int:

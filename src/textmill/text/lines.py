@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 # The commoner characters with the Unicode property Sentence_Terminal (UAX #29), full and half width, and the
 # Chinese semicolon, which ends a clause where English would put a full stop.
@@ -34,6 +34,15 @@ def trailing_off(lines: Iterable[str]) -> int:
 def count_any(text: str, marks: Iterable[str]) -> int:
     """How often any of several marks stands in a text."""
     return sum(map(text.count, marks))
+
+
+def lines_lost(before: Mapping[str, str], after: Mapping[str, str]) -> int:
+    """How many filled lines fewer there are in the texts of a document, by role, after a step that only drops lines."""
+    return sum(_filled(text) - _filled(after[role]) for role, text in before.items())
+
+
+def _filled(text: str) -> int:
+    return sum(1 for line in text.split("\n") if line.strip())
 
 
 def repeated(parts: list[str]) -> tuple[int, int]:

@@ -81,7 +81,7 @@ def carry_out(document: Document, verdict: Verdict, step: str) -> Item:
     if isinstance(verdict, Mark):
         return replace(document, metadata={**document.metadata, **verdict.metadata})
     cut = {role: _cut(document.texts[role], spans, verdict.fill) for role, spans in verdict.spans.items()}
-    return rewritten(document, {**document.texts, **cut}, step)
+    return rewritten(document, {**document.texts, **cut}, step, sum(map(len, verdict.spans.values())))
 
 
 def _cut(text: str, spans: Sequence[tuple[int, int]], fill: str) -> str:

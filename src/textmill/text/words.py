@@ -20,6 +20,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,10 @@ ALONE_RANGES = (
 )  # fmt: skip
 # The same as the inside of a character class of regular expressions.
 ALONE_CHARACTERS = "".join(f"{chr(low)}-{chr(high)}" for low, high in ALONE_RANGES)
+_DUMB = frozenset(
+    ("Ps", "Pe", "Pi", "Pf", "Pc", "Cf")
+)  # brackets, quotation marks, joiners: they never say anything
+_DUMB_MARKS = '"`´•…‧∙・‥、。｡､;；'  # nor do these of other categories
 _SELECTORS = range(0xFE00, 0xFE10)  # marks by category, but they choose between shapes of symbols
 
 
@@ -56,6 +61,18 @@ class Tokens(Words):
     """The words and symbols of D texts, and what each is: SYMBOL, NUMBER, ASCII, OTHER or ALONE."""
 
     kind: NDArray[np.uint8]  # (n,)
+
+
+@dataclass(frozen=True, slots=True)
+class Spelt(Tokens):
+    """Words (case aside) and symbols of D texts, and how each is written. The hash is that of the lower case."""
+
+    code: NDArray[np.uint32]  # (n,) the first code point
+    first_digit: NDArray[np.bool_]  # (n,) whether it begins with one of 0 to 9
+    last_digit: NDArray[np.bool_]  # (n,) whether it ends with one
+    # (n,) 0, or, where a word has a capital after its first letter or is a single one (but A or I): twice the number of
+    # its capitals, and 1 where it begins with one.
+    capitals: NDArray[np.uint16]
 
 
 # Kinds of tokens. A word is of the highest kind among its characters.
@@ -89,6 +106,38 @@ def tokens(texts: Sequence[str]) -> Tokens:
         kinds.append(_classed(codes, start - at, end - at))
     value, start, end, offsets = _assembled(turns, begins)
     return Tokens(value, start, end, offsets, np.concatenate(kinds))
+
+
+def spelt(texts: Sequence[str]) -> Spelt:
+    """The words and symbols of each text, and how they are written; no brackets, quotation marks and the like, which
+    only part words here. Memory: 42 bytes a token."""
+    joined, begins = _joined(texts)
+    turns, others = [], [_no_spelling()]
+    for codes, at, start, end in _turns(joined, symbols="telling"):
+        lowered, first, after = _lowered(codes), start - at, end - at
+        turns.append((start, end, _hashed(lowered, first, after)))
+        begun, ended = codes[first], codes[after - 1]
+        capital = begun != lowered[first]
+        upper = np.concatenate([[0], np.cumsum(codes != lowered, dtype=np.int32)])
+        capitals = upper[after] - upper[first]
+        alone = capital & (after - first == 1) & (begun != ord("A")) & (begun != ord("I"))
+        others.append(
+            (
+                _classed(codes, first, after),
+                begun.astype(np.uint32),
+                (begun >= ord("0")) & (begun <= ord("9")),
+                (ended >= ord("0")) & (ended <= ord("9")),
+                np.where((capitals > capital) | alone, 2 * capitals + capital, 0).astype(np.uint16),
+            )
+        )
+    value, start, end, offsets = _assembled(turns, begins)
+    return Spelt(
+        value, start, end, offsets, *(np.concatenate(column) for column in zip(*others, strict=True))
+    )
+
+
+def _no_spelling() -> tuple[NDArray, ...]:
+    return tuple(np.empty(0, kind) for kind in (np.uint8, np.uint32, np.bool_, np.bool_, np.uint16))
 
 
 def count(text: str, enough: int) -> int:
@@ -130,7 +179,9 @@ def _assembled(
     return value, start, end, offsets
 
 
-def _turns(text: str, *, symbols: bool) -> Iterator[tuple[NDArray, int, NDArray, NDArray]]:
+def _turns(
+    text: str, *, symbols: bool | Literal["telling"]
+) -> Iterator[tuple[NDArray, int, NDArray, NDArray]]:
     """(code points of a piece, where it begins, starts of its words in the text, ends), turn by turn."""
     at = 0
     while at < len(text):
@@ -190,7 +241,7 @@ def _shortened(start: NDArray, end: NDArray) -> tuple[NDArray, NDArray]:
     return start, np.minimum(start + LONGEST, np.repeat(end, parts))
 
 
-def _kinds(piece: str, symbols: bool) -> tuple[NDArray, NDArray]:
+def _kinds(piece: str, symbols: bool | Literal["telling"]) -> tuple[NDArray, NDArray]:
     """Code points, and what each is: 0 parts words, equal neighbours belong together unless >= _ALONE."""
     table = _kind_table(symbols)
     if piece.isascii():
@@ -231,8 +282,11 @@ def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 @cache
-def _kind_table(symbols: bool) -> NDArray[np.uint32]:
-    """The kind of each code point: 0 (parts words), 1 (in a word), itself (a symbol), itself + _ALONE."""
+def _kind_table(symbols: bool | Literal["telling"]) -> NDArray[np.uint32]:
+    """The kind of each code point: 0 (parts words), 1 (in a word), itself (a symbol), itself + _ALONE.
+
+    symbols: whether any are told from blanks; `telling`: those that may say something.
+    """
     kinds = np.zeros(_TABLE, np.uint32)
     for code in range(_CASED):
         character = chr(code)
@@ -240,14 +294,15 @@ def _kind_table(symbols: bool) -> NDArray[np.uint32]:
         if (category[0] in "LN" or category in ("Mn", "Mc")) and code not in _SELECTORS:
             kinds[code] = 1
         elif symbols and category != "Cc" and not character.isspace() and code not in _SELECTORS:
-            kinds[code] = code
+            dumb = symbols == "telling" and (category in _DUMB or character in _DUMB_MARKS)
+            kinds[code] = 0 if dumb else code
     for low, high in ALONE_RANGES:
         kinds[low : high + 1] = np.arange(low, high + 1) + _ALONE
     return kinds
 
 
 @cache
-def _narrow(symbols: bool) -> bytes:
+def _narrow(symbols: bool | Literal["telling"]) -> bytes:
     return _kind_table(symbols)[:256].astype(np.uint8).tobytes()
 
 

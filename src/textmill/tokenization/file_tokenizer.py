@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class FileTokenizer:
         self.roles: Roles = json_read.roles(self._parsed, self._said, where)
         self.end, self.ends, self.start = self.roles.end, self.roles.ends, self.roles.start
         self.begin: int | None = self.roles.begin
+        self.told = self._said != Settings()
         self.pad, self.mask, self.separator = self.roles.pad, self.roles.mask, self.roles.separator
         self.sentinels = self.roles.sentinels
 
@@ -60,12 +61,13 @@ class FileTokenizer:
     def _check_decoder(self) -> None:
         raise NotImplementedError
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """(n,) uint32 ids of each text."""
         raise NotImplementedError
 
-    def encode_target(self, text: str) -> np.ndarray:
-        """(n,) uint32 ids of a text that is to be written: those of any text."""
-        return self.encode(text)
+    def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode_many` of texts that are to be written: they are cut as all are."""
+        return self.encode_many(texts, threads)
 
     def save(self, path: Path | str) -> None:
         """Write the tokenizer.json, the same bytes that were read or trained; a directory gets one of that name.
@@ -75,7 +77,7 @@ class FileTokenizer:
         path = Path(path)
         path = path if path.suffix == ".json" else path / "tokenizer.json"
         write_bytes(path, self.data)
-        if self._tells or self._said != Settings():
+        if self._tells or self.told:
             write_json(path.with_name(SETTINGS), {**self.settings, **self._said.others})
 
     def publish(self, directory: Path, reading: Reading) -> None:
@@ -86,6 +88,7 @@ class FileTokenizer:
             data = framed(self._document, self._spelt, reading)
         named = {"bos_token": reading.begin, "sep_token": self.separator}
         names = {role: self._spelt[number] for role, number in named.items() if number is not None}
+        names = {role: name for role, name in names.items() if name}
         said = {**names, **self.settings, **reading.settings(self._said.others)}
         for flag in _FLAGS:  # which the file itself now says
             said.pop(flag, None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from textmill.base.errors import DamagedError
+from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import content_id, write_bytes, write_json
 from textmill.tokenization import json_read, sentencepiece_model
 from textmill.tokenization.decoders import Spelled, Spelling
@@ -21,6 +21,7 @@ from textmill.tokenization.reading import Reading
 from textmill.tokenization.tokenizer import without_surrogates
 
 FILES = ("source.spm", "target.spm", "vocab.json")
+_OWN = "target_vocab.json"
 _END, _PAD, _UNKNOWN = "</s>", "<pad>", "<unk>"
 _LANGUAGE = re.compile(r">>[^<>\s]{1,64}<<")  # the language to translate into, where a model knows several
 _ALL = 1 << 16  # blanks taken off the beginning
@@ -32,6 +33,7 @@ class MarianTokenizer(Spelled):
     lossless = False
     prefix: tuple[int, ...] = ()
     mask = separator = begin = None
+    told = True
     between: tuple[int, ...] = ()
     sentinels: tuple[int, ...] = ()
     added: Mapping[str, int] = MappingProxyType({})
@@ -71,8 +73,11 @@ class MarianTokenizer(Spelled):
 
     @classmethod
     def load(cls, directory: Path | str) -> MarianTokenizer:
-        """Read source.spm, target.spm and vocab.json. Raises DamagedError."""
+        """Read source.spm, target.spm and vocab.json. Raises DamagedError, and TextmillError where targets have a
+        vocabulary of their own."""
         directory = Path(directory)
+        if (directory / _OWN).exists():
+            raise TextmillError("numbers the pieces of targets otherwise", where=directory / _OWN)
         source, target, vocabulary = (json_read.read_file(directory / name) for name in FILES)
         return cls(source, target, vocabulary, directory, json_read.settings(directory))
 
@@ -121,6 +126,10 @@ class MarianTokenizer(Spelled):
     def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
         """`encode` of each text."""
         return [self.encode(text) for text in texts]
+
+    def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode_target` of each text."""
+        return [self.encode_target(text) for text in texts]
 
     def _encoded(self, cutter: Any, text: str, *, languages: bool) -> np.ndarray:
         text = without_surrogates(text)

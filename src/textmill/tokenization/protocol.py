@@ -52,6 +52,9 @@ class AnyTokenizer(Protocol):
     def begin(self) -> int | None: ...  # what its files call the beginning of a text
 
     @property
+    def told(self) -> bool: ...  # whether files beside its own say what ids do
+
+    @property
     def pad(self) -> int: ...  # stands where nothing does
 
     @property
@@ -89,12 +92,12 @@ class AnyTokenizer(Protocol):
         """`encode` of a text that goes on after other ids."""
         ...
 
-    def encode_target(self, text: str) -> np.ndarray:
-        """`encode` of a text that is to be written, which a translator's tokenizer cuts as that of its language."""
-        ...
-
     def encode_many(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
         """`encode` of each text."""
+        ...
+
+    def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
+        """`encode` of each text that is to be written: a translator's tokenizer cuts it as one of its language."""
         ...
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:

@@ -37,5 +37,15 @@ def rate(spec: ScheduleSpec, step: int, steps: int) -> float:
         return 1.0 - fall * x
     if spec.kind == "wsd":
         falling = min(max(round(spec.decay * steps), 1), steps - warm)
-        return 1.0 - fall * min(max(0.0, (step - (steps - falling)) / falling), 1.0)
+        return stable(spec, step, warm, steps - falling, steps)
     return 1.0
+
+
+def stable(spec: ScheduleSpec, step: int, warm: int, falls: int | None, steps: int | None) -> float:
+    """The share of wsd: `warm` steps of warm-up, then 1, and from step `falls` on linearly to the floor, reached at
+    `steps`. None: that is not known yet."""
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    if falls is None or steps is None:
+        return 1.0
+    return 1.0 - (1.0 - spec.floor) * min(max(0.0, (step - falls) / (steps - falls)), 1.0)

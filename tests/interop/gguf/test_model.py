@@ -23,7 +23,7 @@ from textmill.specs.position import (
     RotaryPositions,
     YarnScaling,
 )
-from textmill.specs.recipe import TokenizerSpec
+from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.tokenization.training import train
 
 shapes = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("shapes.py"))))
@@ -242,3 +242,77 @@ def test_other_endings_are_directories(tmp_path):
         load.load(tmp_path / "nothing")
     with pytest.raises(TextmillError, match="cannot be read"):
         load.load(tmp_path / "nothing.gguf")
+
+
+def _split(path, counts, **changes):
+    """The tensors of a file over several, as llama.cpp's own tool names and marks them; their paths."""
+    file = reader.read_file(path)
+    names, paths = list(file.tensors), []
+    bounds = [0, *counts, len(names)]
+    for part in range(len(bounds) - 1):
+        about = {"split.no": part, "split.count": len(bounds) - 1, "split.tensors.count": len(names)}
+        if part == 0:
+            about = {key: _writable(value) for key, value in file.metadata.items()} | about
+        about |= changes.get(f"part{part}", {})
+        outgoing = [
+            writer.Outgoing(
+                name, file.tensors[name].shape, file.tensors[name].type.name, lambda n=name: file.bytes_of(n)
+            )
+            for name in names[bounds[part] : bounds[part + 1]]
+        ]
+        paths.append(path.with_name(f"model-{part + 1:05}-of-{len(bounds) - 1:05}.gguf"))
+        writer.write_file(paths[-1], about, outgoing)
+    return paths
+
+
+def _writable(value):
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+@pytest.mark.parametrize("counts", [(5,), (0, 3, 3)])
+def test_a_model_in_several_files_is_one_model(tmp_path, words, counts):
+    one = published(SPECS["llama"], words)
+    gguf_write.write_gguf(tmp_path / "whole.gguf", one)
+    whole = load.load(tmp_path / "whole.gguf")
+    for path in _split(tmp_path / "whole.gguf", counts):  # whichever is named
+        found = load.load(path)
+        assert found.spec == whole.spec
+        assert found.tokenizer.encode("the mill").tolist() == whole.tokenizer.encode("the mill").tolist()
+        for name, weight in whole.model.state_dict().items():
+            assert torch.equal(found.model.state_dict()[name], weight), name
+
+
+def test_several_files_that_are_not_one_model_are_refused(tmp_path, words):
+    gguf_write.write_gguf(tmp_path / "whole.gguf", published(SPECS["llama"], words))
+
+    def refused(match, counts=(5, 9), **changes):
+        paths = _split(tmp_path / "whole.gguf", counts, **changes)
+        with pytest.raises(DamagedError, match=match):
+            load.load(paths[0])
+        return paths
+
+    paths = refused("number 2", part1={"split.no": 2})
+    refused("tensors; its files hold", part0={"split.tensors.count": 3})
+    refused("its name does not", part0={"split.count": 7})
+    _split(tmp_path / "whole.gguf", (5, 9))
+    paths[1].rename(tmp_path / "elsewhere.gguf")
+    with pytest.raises(DamagedError, match="model-00002-of-00003.gguf is not beside it"):
+        load.load(paths[2])
+    with pytest.raises(DamagedError, match="its name does not"):
+        load.load(tmp_path / "elsewhere.gguf")
+
+
+def test_a_file_may_say_how_its_model_is_sampled(tmp_path, words):
+    gguf_write.write_gguf(tmp_path / "m.gguf", published(SPECS["llama"], words))
+    assert load.load(tmp_path / "m.gguf").generation == GenerationSpec()
+    file = reader.read_file(tmp_path / "m.gguf")
+    said = {"temp": 0.6, "top_k": 20, "top_p": 0.9, "min_p": 0.05, "penalty_repeat": 1.1}
+    about = {key: _writable(value) for key, value in file.metadata.items()}
+    about |= {f"general.sampling.{name}": value for name, value in said.items()}
+    tensors = [
+        writer.Outgoing(name, entry.shape, entry.type.name, lambda n=name: file.bytes_of(n))
+        for name, entry in file.tensors.items()
+    ]
+    writer.write_file(tmp_path / "said.gguf", about, tensors)
+    found = load.load(tmp_path / "said.gguf").generation
+    assert found == GenerationSpec(temperature=0.6, top_k=20, top_p=0.9, min_p=0.05, repetition_penalty=1.1)

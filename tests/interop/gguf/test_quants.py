@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from textmill.base.errors import TextmillError
-from textmill.interop.gguf.quants import _BLOCKS, _PLAIN, pack, unpack
+from textmill.interop.gguf.quants import _BLOCKS, _PLAIN, BY_TABLE, check, pack, unpack
 from textmill.interop.gguf.reader import TYPES
 
 KINDS = {kind.name: kind for kind in TYPES.values()}
@@ -18,13 +20,18 @@ def some_blocks(kind, blocks, seed=0):
     rng = np.random.default_rng(seed)
     packed = rng.integers(0, 256, (blocks, kind.bytes), dtype=np.uint8)
     halves = {"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,), "Q4_1": (0, 2), "Q5_1": (0, 2)}
+    halves |= {"TQ1_0": (52,), "TQ2_0": (64,), "MXFP4": (), "NVFP4": ()}  # these two have exponents
+    if kind.name == "IQ1_M":  # whose float16 lies in the high halves of four numbers
+        packed[:, 49::2] = packed[:, 49::2] & 0x0F | np.array([[0, 0, 0, 0x30]], dtype=np.uint8)
+        return packed.reshape(-1)
     for at in halves.get(kind.name, (0, 2) if kind.name in ("Q4_K", "Q5_K") else (0,)):
         scales = rng.normal(size=blocks).astype(np.float16)
         packed[:, at : at + 2] = scales.view(np.uint8).reshape(-1, 2)
     return packed.reshape(-1)
 
 
-@pytest.mark.parametrize("name", _BLOCKS)
+@pytest.mark.filterwarnings("ignore:overflow")  # of exponents that no file has
+@pytest.mark.parametrize("name", [*_BLOCKS, *BY_TABLE])
 def test_equal_to_the_bit(name):
     quants = pytest.importorskip("gguf.quants")
     from gguf import GGMLQuantizationType
@@ -69,8 +76,8 @@ def test_pieces_do_not_show(monkeypatch):
 
 
 def test_a_type_that_is_not_read_is_named():
-    with pytest.raises(TextmillError, match="IQ2_XXS.*Q4_K"):
-        unpack(np.zeros(66, np.uint8), KINDS["IQ2_XXS"], torch.empty(256), "some.gguf")
+    with pytest.raises(TextmillError, match="Q8_K.*Q4_K.*IQ2_XXS"):
+        unpack(np.zeros(292, np.uint8), KINDS["Q8_K"], torch.empty(256), "some.gguf")
 
 
 @pytest.mark.parametrize("name", ["F32", "F16", "Q8_0"])
@@ -98,3 +105,12 @@ def test_packed_and_unpacked():
 def test_numbers_beyond_float16_are_refused():
     with pytest.raises(TextmillError, match="q8_0"):
         pack(torch.tensor([1e6]), "F16")
+
+
+def test_a_type_whose_tables_are_not_installed_is_refused_before_it_is_read(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    monkeypatch.setitem(sys.modules, "gguf.quants", None)
+    check(KINDS["IQ4_XS"], "m.gguf")
+    with pytest.raises(TextmillError, match="IQ2_S.* gguf") as caught:
+        check(KINDS["IQ2_S"], "m.gguf")
+    assert "textmill[export]" in caught.value.advice

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.interop.gguf.tokenizer import read_tokenizer, template, write_tokenizer
+from textmill.interop.gguf.tokenizer import assumed, read_tokenizer, template, write_tokenizer
 from textmill.tokenization import json_read, load
 from textmill.tokenization.engines import LETTER_OF_BYTE
 from textmill.tokenization.json_build import PRE
@@ -138,3 +138,14 @@ def test_more_tokens_than_the_model_knows():
 def test_damaged_is_damaged():
     with pytest.raises(DamagedError):
         read_tokenizer(sentencepiece(tokens=[*TOKENS[:-1], "<s>"]), "a.gguf")
+
+
+def test_a_file_that_does_not_say_how_text_is_cut_says_so_itself():
+    silent = {key: value for key, value in byte_level("qwen2").items() if not key.endswith(".pre")}
+    assert read_tokenizer(silent, "").encode("the mill").tolist() == (
+        read_tokenizer(byte_level("gpt-2"), "").encode("the mill").tolist()
+    )
+    assert "tokenizer.ggml.pre" in assumed(silent, "llama")
+    assert assumed(silent, "gpt2") is None  # there has been one way only
+    assert assumed(byte_level("qwen2"), "llama") is None
+    assert assumed(sentencepiece(), "llama") is None

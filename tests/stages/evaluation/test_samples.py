@@ -48,7 +48,7 @@ def test_prompts_are_how_held_out_documents_begin(evaluated):
     held = [document.text for document in Corpus(path).documents("test")]
     assert len(report["samples"]) == 3
     for sample in report["samples"]:
-        [text] = [text for text in held if text.startswith(sample["prompt"] + sample["truth"])]
+        assert sum(text.startswith(sample["prompt"] + sample["truth"]) for text in held) == 1
         assert "\ufffd" not in sample["prompt"] + sample["truth"]
     publish_run(run, workspace)
     card = (run.path / "model" / "README.md").read_text()

@@ -196,3 +196,19 @@ def test_ctrl_c_stops_the_answer_and_not_the_session(workspace, directory, monke
     monkeypatch.setattr("builtins.input", line)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     assert list(verb._lines(talk)) == ["one"]
+
+
+def test_a_conversation_that_no_template_shows_is_refused_and_so_is_what_is_no_text(
+    workspace, directory, tmp_path
+):
+    deaf = tmp_path / "deaf.jinja"
+    deaf.write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
+    with pytest.raises(TextmillError, match="writes nothing of what is said"):
+        begin(workspace, directory, template=deaf)
+    model = LanguageModel(workspace, str(directory))
+    parts = [{"type": "text", "text": "Good "}, {"type": "text", "text": "morning"}]
+    whole = model.chat([{"role": "user", "content": "Good morning"}])
+    assert model.chat([{"role": "user", "content": parts}]) == whole
+    for wrong in ([{"type": "image"}], ["Good"], None, 3):
+        with pytest.raises(RecipeError):
+            model.chat([{"role": "user", "content": wrong}])

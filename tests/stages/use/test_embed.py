@@ -1,5 +1,6 @@
 """Embedding texts: a vector is that of the text alone, pooled as the model's directory says."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.data.batch import Batch
+from textmill.interop import formats
 from textmill.interop.huggingface import directory, sentences
 from textmill.interop.huggingface.sentences import Sentences
 from textmill.models.build import build
@@ -41,9 +43,11 @@ def test_a_vector_is_that_of_its_text_alone(name, pooling, tmp_path, tokenizer):
     how = Sentences(pooling=pooling, normalised=pooling != "max")
     together = embed(model, TEXTS, how)
     assert together.cut == 0
-    assert together.tokens == [len(tokenizer.encode(text)) for text in TEXTS]
-    for row, text in enumerate(TEXTS):
-        ids = torch.tensor([tokenizer.encode(text).tolist()])
+    lead = [] if name == "decoder" else [tokenizer.start]  # as it was trained
+    rows = [[*lead, *tokenizer.encode(text).tolist()] for text in TEXTS]
+    assert together.tokens == list(map(len, rows))
+    for row, read in enumerate(rows):
+        ids = torch.tensor([read])
         with torch.no_grad():
             network = model.model
             states = network.encode(ids) if name == "encoder-decoder" else network.hidden(Batch(ids, ids))
@@ -58,7 +62,7 @@ def test_a_vector_is_that_of_its_text_alone(name, pooling, tmp_path, tokenizer):
 def test_long_texts_are_cut_and_it_is_said(tmp_path, tokenizer):
     model = written(tmp_path, "encoder", tokenizer)
     embedded = embed(model, ["x" * 100, "y"], Sentences(tokens=12))
-    assert (embedded.tokens, embedded.cut) == ([12, 1], 1)
+    assert (embedded.tokens, embedded.cut) == ([12, 2], 1)
 
 
 def say(place, pooling, modules=("Transformer", "Pooling", "Normalize"), **more):
@@ -103,6 +107,68 @@ def test_what_is_not_supported_is_refused(tmp_path):
     (tmp_path / "modules.json").write_text('[{"type": "a.Pooling", "path": "../../etc"}]')
     with pytest.raises(DamagedError, match="outside its directory"):
         sentences.settings(tmp_path)
+
+
+def test_how_a_text_is_read(tmp_path):
+    say(tmp_path, "mean_tokens", include_prompt=False)
+    (tmp_path / "tokenizer_config.json").write_text('{"model_max_length": 24}')
+    (tmp_path / "sentence_roberta_config.json").write_text('{"do_lower_case": true, "unpad_inputs": null}')
+    found = sentences.settings(tmp_path)
+    assert found == Sentences(tokens=24, lower=True, pools_before=False)
+    assert found.read("Straße ΣΑΣ İx") == "straße σασ i\u0307x"  # letter by letter: no final sigma
+    assert "sentence_roberta_config.json" in sentences.files(tmp_path)
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 9}')  # which comes first
+    assert sentences.settings(tmp_path) == Sentences(tokens=9, pools_before=False)
+    (tmp_path / "1_Pooling/config.json").write_text('{"pooling_mode": ["lasttoken"]}')
+    assert sentences.settings(tmp_path).pooling == "last"
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "why"),
+    [
+        ("sentence_bert_config.json", {"query_expansion": {"length": 8}}, "query_expansion"),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "transformer_task"),
+        ("sentence_bert_config.json", {"tokenizer_args": {"do_lower_case": True}}, "tokenizer_args"),
+        ("sentence_bert_config.json", {"do_lower_case": "yes"}, "do_lower_case is 'yes'"),
+        ("sentence_bert_config.json", {"max_seq_length": 0}, "max_seq_length is 0"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "no such prompt"),
+        ("1_Pooling/config.json", {"pooling_mode": ["cls", "mean"]}, "pooling"),
+    ],
+)
+def test_settings_are_followed_or_refused_by_name(file, said, why, tmp_path):
+    say(tmp_path, "mean_tokens")
+    (tmp_path / file).write_text(json.dumps(said))
+    with pytest.raises(TextmillError, match=why):
+        sentences.settings(tmp_path)
+
+
+def test_what_is_put_before_a_text_need_not_be_pooled(tmp_path, tokenizer):
+    model = written(tmp_path, "encoder", tokenizer)
+    how = Sentences(before="query: ", pools_before=False, normalised=False)
+    ids = [tokenizer.start, *tokenizer.encode("query: the mill").tolist()]
+    skipped = 1 + len(tokenizer.encode("query: "))
+    with torch.no_grad():
+        rows = torch.tensor([ids])
+        states = model.model.hidden(Batch(rows, rows))[0, skipped:]
+    want = {"mean": states.mean(0), "first": states[0], "last": states[-1], "max": states.amax(0)}
+    for pooling, vector in want.items():
+        read = embed(model, ["the mill", "a text that is longer"], dataclasses.replace(how, pooling=pooling))
+        np.testing.assert_allclose(read.vectors[0], vector.numpy(), atol=1e-5)
+    with pytest.raises(TextmillError, match="leaves no room"):
+        embed(model, ["the mill"], dataclasses.replace(how, tokens=skipped))
+
+
+@pytest.mark.parametrize("form", ["huggingface", "onnx", "ctranslate2"])
+def test_pooling_is_written_beside_every_export(form, tmp_path, tokenizer):
+    for package in {"onnx": ["onnx", "onnxruntime"], "ctranslate2": ["ctranslate2"]}.get(form, []):
+        pytest.importorskip(package)
+    written(tmp_path / "model", "encoder", tokenizer)
+    say(tmp_path / "model", "cls_token", include_prompt=False)
+    (tmp_path / "model/sentence_bert_config.json").write_text('{"max_seq_length": 16, "do_lower_case": true}')
+    how = sentences.settings(tmp_path / "model")
+    formats.FORMATS[form].write(directory.read_directory(tmp_path / "model"), tmp_path / "out")
+    assert sentences.settings(tmp_path / "out") == how
+    assert how == Sentences(pooling="first", tokens=16, lower=True, pools_before=False)
 
 
 def test_the_verb(tmp_path, tokenizer, textmill):

@@ -51,6 +51,53 @@ def test_width():
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "三年级一班名单：张三 李四 王五 赵六 欧阳春",
+        "姓名 性别 年龄",
+        "床前明月光 疑是地上霜",
+        "举头望明月　低头思故乡",
+        "男 女 老人",
+        "张 三　　李 四",
+        "《静夜思》 李白",
+        "联系人 王老师",
+        "第一课 生字",
+    ],
+)
+def test_blanks_that_part_words_names_and_verses_stay(text):
+    assert close_up(text) == text
+    assert chinese(ChineseStep())(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"姓名": "张三", "城市": "北京,上海", "年龄": 12}',
+        '{\n  "姓名": "张三",\n  "城市": ["北京", "上海"]\n}',
+        '打印函数 print("你好, 世界!")',
+        "名单 = [张三, 李四]  # 名单,注释",
+        "# 注释, 说明",
+        "if 姓名 == 张三: 打印(姓名, 年龄)",
+        "<p>你好, 世界!</p>",
+        "```\n姓名, 年龄, 今 天 天 气\n```",
+    ],
+)
+def test_code_and_data_are_left_alone(text):
+    assert chinese(ChineseStep())(text) == text
+    prose = "你好, 世界\n"
+    assert chinese(ChineseStep())(f"{prose}{text}\n{prose}") == f"你好，世界\n{text}\n你好，世界\n"
+
+
+def test_files_of_programs_are_left_alone():
+    made = [collected("注释, 说明", source) for source in ("a.py", "a.txt", "a.jsonl:line 3")]
+    assert [item.text for item in steps.apply(made, (ChineseStep(),))] == [
+        "注释, 说明",
+        "注释，说明",
+        "注释，说明",
+    ]
+
+
 def test_blanks_between_hanzi():
     assert close_up("今 天\u3000天 气 ， 很 好 OK 吗\n　　第二行 ") == "今天天气，很好 OK 吗\n　　第二行 "
 

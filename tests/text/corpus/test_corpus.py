@@ -15,8 +15,9 @@ from pyarrow import compute as pc
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_jsonl, sha256_file
+from textmill.specs.cleaning import BoilerplateStep, ExactDuplicatesStep, PersonalDataStep
 from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
-from textmill.text.cleaning import steps
+from textmill.text.cleaning import steps as cleaning
 from textmill.text.corpus import build, corpus, shards
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.corpus.split import PARTS, part_of
@@ -65,7 +66,7 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metadata):
     directory = tmp_path_factory.mktemp("corpus")
     items = [collected(text, str(n), metadata) for n, text in enumerate(texts)]
-    cleaned = list(steps.apply(items, CorpusSpec(sources=()).steps))
+    cleaned = list(cleaning.apply(items, CorpusSpec(sources=()).steps))
     kept = {item.id: item for item in cleaned if isinstance(item, Document)}
     if not kept:
         with pytest.raises(TextmillError):
@@ -288,7 +289,7 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
     aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().rstrip("\n").split("\n")]
     assert [(item["source"], item["step"], item["reason"]) for item in aside] == [
         ("data/b.jsonl:line 2", "read", "is not valid JSON"),
-        ("data/b.jsonl:line 4", "length", "is shorter than 1 characters"),
+        ("data/b.jsonl:line 4", "read", "holds no text"),
         ("data/c.bin", "read", "is not text"),
         ("data/b.jsonl:line 3", "exact-duplicates", "repeats an earlier document"),
     ]
@@ -353,3 +354,52 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
     write(tmp_path / "large", stream(400))
     assert sum(1 for _ in Corpus(tmp_path / "large").documents("train")) > 300
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB, for 400 MB of text
+
+
+SECRETS = ("jane.roe@example.org", "13812345678", "4111 1111 1111 1111", "x9Kd82hfKq01LmZp77aQ")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("at", [0, 150, 185, 195])
+def test_nothing_that_leaves_the_house_quotes_personal_data(tmp_path, secret, at):
+    """Whatever was set aside, in whichever step, and wherever in the text the datum stands."""
+    told = ("x " * 200)[:at] + f" password: {secret} " + "y " * 300
+    pair = collected({"source": told[at // 2 :], "target": f"api_key = {secret}"}, "two")
+    items = [
+        collected("kept", "kept.txt", {"licence": f"password: {secret}", "language": "en"}),
+        Rejected(
+            collected(told, "a.txt"), "a.txt", "length", "is longer than 10 characters", f"password: {secret}"
+        ),
+        Rejected(pair, "two", "language", "is in another language than those kept"),
+        Rejected(None, "b.csv", "read", "is damaged", f"row 3 reads password: {secret}"),
+    ]
+    write(tmp_path, items)
+    for name in ("report.json", "rejected.jsonl", "card.html"):
+        text = (tmp_path / name).read_text()
+        assert secret not in text
+        assert secret[:6] not in text
+        assert "[" in text
+
+
+def test_the_card_says_whether_anybody_looked(tmp_path):
+    def page(name, steps, text="nothing of note"):
+        folder = tmp_path / name
+        folder.mkdir()
+        items = cleaning.apply([collected(text, "a.txt")], steps)
+        corpus.write_corpus(folder, items, SplitSpec(), steps=steps)
+        return (folder / "card.html").read_text()
+
+    assert page("none", ()).count("No step looked for any") == 3  # personal data, duplicates, contamination
+    looked = page("both", (PersonalDataStep(), ExactDuplicatesStep()))
+    assert looked.count("Looked for, and none was found.") == 2
+    assert looked.count("No step looked for any") == 1
+    assert "Each was replaced by its kind" in page("found", (PersonalDataStep(),), "a@b.com")
+    assert "are in the texts still" in page("report", (PersonalDataStep(action="report"),), "a@b.com")
+
+
+def test_what_was_taken_out_of_kept_documents_is_counted(tmp_path):
+    page = collected("Prose stands here.\n\nSkip to content\nHome | Search\n", "a.html")
+    steps = (BoilerplateStep(),)
+    report = corpus.write_corpus(tmp_path, cleaning.apply([page], steps), SplitSpec(), steps=steps)
+    assert report["removed"] == {"boilerplate": {"documents": 1, "removed": 2}}
+    assert "2 lines" in (tmp_path / "card.html").read_text()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.specs.cleaning import ExactDuplicatesStep, NearDuplicatesStep
+from textmill.base.errors import TextmillError
+from textmill.specs.cleaning import ExactDuplicatesStep, NearDuplicatesStep, PersonalDataStep
 from textmill.specs.corpus import SplitSpec
 from textmill.text.cleaning import steps as clean
 from textmill.text.corpus import corpus, split
@@ -225,3 +226,38 @@ def test_a_few_groups_still_fill_the_parts():
     assert sorted(plan.moves.values()) == ["test", "validation"]
     alone, plan = deal([document(n, author="one") for n in range(40)], spec)
     assert len(alone["train"]) == 40
+
+
+def sizes(**parts):
+    rows = {part: {"bytes": 0, "documents": 0} for part in PARTS}
+    return rows | {part: {"bytes": size, "documents": 1} for part, size in parts.items()}
+
+
+def test_a_split_too_small_for_any_score_is_an_error_with_advice():
+    split.check_sizes(sizes(train=50_000, validation=2500, test=2500), SplitSpec())
+    with pytest.raises(
+        TextmillError, match=r"test split.*136 bytes in 1 document:.*set corpus.split.test = 0.1;"
+    ):
+        split.check_sizes(sizes(train=50_000, validation=2500, test=136), SplitSpec())
+    with pytest.raises(
+        TextmillError, match=r"validation split.*add text; corpus.split.validation = 0 does without"
+    ):
+        split.check_sizes(sizes(train=500, validation=30), SplitSpec())
+    split.check_sizes(sizes(train=500, validation=30), SplitSpec(least_bytes=0))
+    split.check_sizes(sizes(train=500), SplitSpec())
+
+
+def test_an_empty_split_is_given_a_document_of_about_the_size_asked_for():
+    spec = SplitSpec(validation=0, test=0.05)
+    texts = ["word " * size for size in (1, 2, 3, 900, 2000, 2000, 2000, 2000, 2000, 2000) for _ in range(3)]
+    documents = [collected(f"{n} {text}", str(n)) for n, text in enumerate(texts)]
+    sides, _ = deal([d for d in documents if part_of(d.id, spec) == "train"], spec)
+    [given_away] = sides["test"]
+    assert len(given_away.text) > 4000
+
+
+def test_groups_that_were_redacted_tell_no_groups_apart():
+    spec = SplitSpec(by="group", field="author")
+    redacted = next(clean.apply([document(1, author="jane@example.org")], (PersonalDataStep(),)))
+    with pytest.raises(TextmillError, match="tells no groups apart.*pseudonymise"):
+        Watch(spec).deal(redacted)

@@ -22,19 +22,20 @@ def of_file(tmp_path):
     return call
 
 
-@pytest.mark.parametrize("name", ["a.txt", "README", "b.jsonl", "c.odt", "d.srt"])
+@pytest.mark.parametrize("name", ["a.txt", "README", "b.jsonl", "c.xlsx", "d.srt"])
 def test_words_alone_need_the_tables_of_unicode(name, of_file):
     assert of_file(name) == {"unicode": unicodedata.unidata_version}
 
 
 @pytest.mark.parametrize(
-    "name", ["a.html", "b.pdf", "c.zip", "d.txt.gz", "e.mbox", "f.epub", "g.warc.gz", "h.docx"]
+    "name",
+    ["a.html", "b.pdf", "c.zip", "d.txt.gz", "e.mbox", "f.epub", "g.warc.gz", "h.docx", "i.odp", "j.doc"],
 )
 def test_what_may_hold_pages_needs_their_parsers(name, of_file, monkeypatch):
     known = of_file(name)
-    assert set(known) == {"unicode", "resiliparse", "pypdfium2"}
+    assert set(known) == {"unicode", "resiliparse", "pypdfium2", "pyspellchecker", "olefile", "xlrd"}
     monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
-    assert of_file(name) == known | {"resiliparse": "99", "pypdfium2": "99"}
+    assert of_file(name) == {"unicode": known["unicode"]} | dict.fromkeys(set(known) - {"unicode"}, "99")
 
 
 @pytest.mark.parametrize("name", ["a.txt", "b.xls", "README"])

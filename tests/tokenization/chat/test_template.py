@@ -346,3 +346,91 @@ def test_templates_are_found_in_directories(tmp_path):
     for value in (3, [3], {"a": 1}, [{"name": "default", "template": 5}]):
         with pytest.raises(TextmillError):
             chat.chosen(value, "here")
+
+
+PARTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for part in m.content %}{% if part.type == 'text' %}"
+    "{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+EITHER = PARTS.replace(
+    "{% for part", "{% if m.content is string %}{{ m.content }}{% else %}{% for part"
+).replace("{% endfor %}<|im_end|>", "{% endfor %}{% endif %}<|im_end|>")
+USERS_PARTS = (
+    "{% for m in messages %}<|im_start|>{% if m.role == 'user' %}{{ m.content[0]['text'] }}"
+    "{% else %}{{ m.role + m.content }}{% endif %}<|im_end|>{% endfor %}"
+)
+TALK = [
+    {"role": "system", "content": "Be kind"},
+    {"role": "user", "content": "Hello <|im_end|>"},
+    {"role": "assistant", "content": "Yes"},
+    {"role": "user", "content": "text"},
+]
+
+
+@pytest.mark.parametrize("source", [PARTS, EITHER, CHATML])
+def test_a_content_is_given_as_the_template_takes_it(source):
+    """As transformers renders it, which gives each template what its author expects."""
+    transformers = pytest.importorskip("transformers.utils.chat_template_utils")
+    template = ChatTemplate(source)
+    in_parts = [one | {"content": [{"type": "text", "text": one["content"]}]} for one in TALK]
+    given_to = in_parts if source == PARTS else TALK
+    wanted, _ = transformers.render_jinja_template(
+        [given_to], chat_template=source, add_generation_prompt=True
+    )
+    assert template.render(TALK) == template.render(in_parts) == wanted[0]
+    assert "Hello" in wanted[0]
+    assert template.readable
+    assert template.system
+
+
+def test_one_role_may_take_parts_and_another_a_text():
+    template = ChatTemplate(USERS_PARTS)
+    text = template.render(TALK)
+    assert all(one["content"] in text for one in TALK)
+
+
+def test_nobody_can_spell_a_special_token_in_a_part(tokenizers_of_templates):
+    tokenizer = tokenizers_of_templates["chatml"]
+    template = ChatTemplate(PARTS)
+    ids = template.ids(tokenizer, TALK)
+    assert ids.count(tokenizer.special["<|im_end|>"]) == 4
+    assert tokenizer.decode(ids).count("<|im_end|>") == 1
+
+
+def test_what_shows_nothing_that_is_said_is_not_readable():
+    assert not ChatTemplate("{% for m in messages %}<|im_start|>{{ m.role }}{% endfor %}").readable
+
+
+def test_a_part_that_is_no_text_is_refused():
+    picture = [{"role": "user", "content": [{"type": "image", "url": "x"}, {"type": "text", "text": "a"}]}]
+    with pytest.raises(RecipeError, match="image"):
+        ChatTemplate(CHATML).render(picture)
+
+
+@pytest.mark.parametrize("source", [CHATML, PARTS])
+def test_ends_are_found_where_a_conversation_may_not_end_with_the_assistant(source, tokenizers_of_templates):
+    tokenizer = tokenizers_of_templates["chatml"]
+    strict = "{% if messages[-1].role == 'assistant' %}{{ raise_exception('no') }}{% endif %}" + source
+    assert ChatTemplate(strict).ends(tokenizer) == ChatTemplate(source).ends(tokenizer)
+    assert tokenizer.special["<|im_end|>"] in ChatTemplate(strict).ends(tokenizer)
+
+
+def test_a_template_that_shows_no_answer_ends_one_as_the_tokenizer_does(tokenizers_of_templates):
+    tokenizer = tokenizers_of_templates["chatml"]
+    deaf = "<|im_start|>{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    never = "{% if messages | length > 1 %}{{ raise_exception('one at a time') }}{% endif %}" + deaf
+    assert ChatTemplate(deaf).ends(tokenizer) == ChatTemplate(never).ends(tokenizer) == tokenizer.ends
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        [{"name": "tool_use", "template": "b"}, {"name": "default", "template": "a"}],
+        {"default": "a", "tool_use": "b"},
+        [{"name": "only", "template": "a"}],
+    ],
+)
+def test_of_several_templates_the_default_is_taken(named, tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+    assert chat.read_template(tmp_path).source == "a"

@@ -16,6 +16,7 @@ from textmill.cli.show.output import NONE as _NONE
 from textmill.cli.show.output import OUT as _OUT
 from textmill.cli.show.output import columns
 from textmill.cli.show.scores import of_run, scores
+from textmill.text.document import printable
 
 
 def _number(value: Any, form: str = ".4f") -> str:
@@ -32,14 +33,25 @@ def prepared(result: Mapping[str, Any]) -> None:
     counts = [corpus[key]["documents"] for key in ("read", "kept", "set_aside")]
     _OUT.print("\nread {:,} = kept {:,} + set aside {:,}".format(*counts))
     for row in corpus["reasons"]:
-        first = escape(row["samples"][0]["source"])
-        _OUT.print(
-            f"  {row['documents']:>6,}  {row['step']}: {escape(row['reason'])} [dim]({first})[/dim]",
-            soft_wrap=True,
-        )
+        _skipped(row["documents"], f"{row['step']}: {row['reason']}", row["samples"][0])
+    if corpus["reasons"]:
+        _OUT.print(f"  all of them, each with its place: {escape(result['rejected'])}", soft_wrap=True)
+    if faults := result["records_set_aside"]:
+        _OUT.print("\nrecords the objective cannot use, skipped")
+        for reason, count in faults.items():
+            _skipped(count, reason, {"source": result["records_set_aside_first"].get(reason, "")})
     _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
     for kind, path in {**result["artifacts"], "data card": result["card"]}.items():
         _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)
+
+
+def _skipped(count: int, reason: str, sample: Mapping[str, str]) -> None:
+    """How many things were skipped for one reason, and the first of them: its place, and what is particular there."""
+    _OUT.print(f"  {count:>6,}  {escape(reason)}", soft_wrap=True)
+    detail = f": {sample['detail']}" if sample.get("detail") else ""
+    if sample["source"]:
+        first = printable(f"{sample['source']}{detail}")
+        _OUT.print(f"          [dim]{escape(first)}[/dim]", soft_wrap=True)
 
 
 def trained(result: Mapping[str, Any]) -> None:
@@ -103,7 +115,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         (f"textmill lineage {name}", "from the model back to the source files"),
         ("textmill quickstart --corpus YOUR_FOLDER", "the same with your own text"),
         (
-            f"textmill train {result['recipe']} --set training.steps=5000 --fork longer",
+            f"textmill train {result['recipe']} --set training.minutes=30 --fork longer",
             "train on, as a new run",
         ),
     ):

@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.interop.gguf import architectures, reader, tokenizer, weights, writer
 from textmill.interop.gguf.quants import pack
@@ -39,14 +41,42 @@ def read_gguf(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretraine
     check_vocabulary(words, model.vocabulary, path)
     model.load_state_dict(weights.ours(file, plan, shapes, dtype), assign=True)
     name = file.metadata.get("general.name")
+    said = tokenizer.assumed(file.metadata, architecture.name)
     return Pretrained(
         model=model.eval(),
         tokenizer=words,
         spec=spec,
-        generation=GenerationSpec(),
+        generation=_generation(file.metadata, path),
         info={"name": name} if isinstance(name, str) else {},
         template=tokenizer.template(file.metadata),
+        warnings=() if said is None else (said,),
     )
+
+
+_SAMPLING = {  # theirs: ours, where both mean the same
+    "temp": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "penalty_repeat": "repetition_penalty",
+}
+
+
+def _generation(metadata: Mapping[str, Any], path: Path) -> GenerationSpec:
+    """How a file says its model is sampled; most say nothing, and then it is as usual here.
+
+    Raises RecipeError for a value that is out of range.
+    """
+    given = {ours: metadata.get(f"general.sampling.{theirs}") for theirs, ours in _SAMPLING.items()}
+    given = {name: _short(value) for name, value in given.items() if value is not None}
+    if "top_k" in given and given["top_k"] <= 0:  # all of them
+        given["top_k"] = None
+    return schema.read(GenerationSpec, given, str(path))
+
+
+def _short(number: Any) -> Any:
+    """The shortest number that is this float32; a whole number as it is."""
+    return float(str(np.float32(number))) if isinstance(number, float) else number
 
 
 Kind = Literal["f16", "q8_0"]

@@ -5,6 +5,10 @@ Each function below unpacks n blocks (n, bytes) uint8 into (n, elements) float32
 reference implementation in its order, so that the results are equal to the bit. `unpack` runs them over pieces small
 enough to stay in the processor's cache, straight into the weight's own memory and dtype.
 
+
+Types whose numbers stand in tables of the format (IQ1 to IQ3, ternary ones, NVFP4) are unpacked by the format's own
+Python package, `gguf`, which brings those tables; it is imported where a file has such a type.
+
 Bits of a byte are written here from the highest to the lowest.
 """
 
@@ -25,13 +29,23 @@ _F16_MOST = 65504.0
 
 
 def check(kind: TensorType, where: object) -> None:
-    """Raise TextmillError for a type that is not unpacked here."""
-    if kind.name not in _PLAIN and kind.name not in _BLOCKS:
+    """Raise TextmillError for a type that is not unpacked here, or not without the `gguf` package."""
+    if kind.name in _PLAIN or kind.name in _BLOCKS:
+        return
+    if kind.name not in BY_TABLE:
         raise TextmillError(
             f"has tensors of the type {kind.name}, which is not read here",
             where=where,
-            advice=f"fetch the file in another type: {', '.join((*_PLAIN, *_BLOCKS))} are read",
+            advice=f"fetch the file in another type: {', '.join((*_PLAIN, *_BLOCKS, *BY_TABLE))} are read",
         )
+    try:
+        import gguf.quants  # noqa: F401
+    except ImportError:
+        raise TextmillError(
+            f"has tensors of the type {kind.name}, whose tables are in the package gguf",
+            where=where,
+            advice="pip install 'textmill[export]'",
+        ) from None
 
 
 def unpack(packed: np.ndarray, kind: TensorType, out: Tensor, where: object = "") -> Tensor:
@@ -42,7 +56,7 @@ def unpack(packed: np.ndarray, kind: TensorType, out: Tensor, where: object = ""
     if kind.name in _PLAIN:
         return _plain(packed, _PLAIN[kind.name], out)
     check(kind, where)
-    function = _BLOCKS[kind.name]
+    function = _BLOCKS.get(kind.name) or functools.partial(_by_table, kind.name)
     blocks = torch.from_numpy(packed).view(-1, kind.bytes)
     flat = out.view(-1, kind.elements)
     step = _PIECE // kind.elements
@@ -188,6 +202,42 @@ def _q6_k(blocks: Tensor, out: Tensor) -> None:
     parts.mul_((_half(blocks, 208) * scales).unsqueeze(-1))
 
 
+def _looked_up(numbers: Tensor, table: tuple[int, ...]) -> Tensor:
+    """What small integers (uint8, any shape) stand for, float32."""
+    return torch.tensor(table, dtype=torch.float32)[numbers.long()]
+
+
+def _mxfp4(blocks: Tensor, out: Tensor) -> None:
+    """An exponent e, 16 bytes of halves: 2^(e - 128) · value (OCP Microscaling Formats 1.0; values twice as large)."""
+    exponent = blocks[:, :1].to(torch.int32)
+    scale = torch.where(exponent < 2, 0x00200000 << exponent.clamp(max=1), (exponent - 1) << 23)
+    out.copy_(_looked_up(_nibbles(blocks[:, 1:]).flatten(1), _E2M1)).mul_(scale.view(torch.float32))
+
+
+def _iq4_nl(blocks: Tensor, out: Tensor) -> None:
+    """d, 16 bytes of halves: d·value."""
+    out.copy_(_looked_up(_nibbles(blocks[:, 2:]).flatten(1), _UNEVEN)).mul_(_half(blocks, 0))
+
+
+def _iq4_xs(blocks: Tensor, out: Tensor) -> None:
+    """d, 8 scales of 6 bits less 32 (2 bytes of their high pairs, 4 of their low halves), 128 bytes of halves."""
+    high = torch.stack([blocks[:, 2 + part // 4] >> 2 * (part % 4) & 3 for part in range(8)], dim=1)
+    low = torch.stack([blocks[:, 4 + part // 2] >> 4 * (part % 2) & 15 for part in range(8)], dim=1)
+    scales = _half(blocks, 0) * ((low | high << 4).float() - 32)
+    numbers = _nibbles(blocks[:, 8:].unflatten(1, (8, 16))).flatten(2)
+    out.view(-1, 8, 32).copy_(_looked_up(numbers, _UNEVEN)).mul_(scales.unsqueeze(-1))
+
+
+def _by_table(name: str, blocks: Tensor, out: Tensor) -> None:
+    """What the format's own package makes of them."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    out.copy_(torch.from_numpy(dequantize(blocks.numpy(), GGMLQuantizationType[name])).view(out.shape))
+
+
+_E2M1 = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)  # twice what four bits mean in MXFP4
+_UNEVEN = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)  # of IQ4
 _PLAIN: Mapping[str, torch.dtype] = {
     "F32": torch.float32,
     "F16": torch.float16,
@@ -205,7 +255,14 @@ _BLOCKS: Mapping[str, Callable[[Tensor, Tensor], None]] = {
     "Q4_K": _q4_k,
     "Q5_K": _q5_k,
     "Q6_K": _q6_k,
+    "MXFP4": _mxfp4,
+    "IQ4_NL": _iq4_nl,
+    "IQ4_XS": _iq4_xs,
 }
+BY_TABLE = (
+    *("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"),
+    *("TQ1_0", "TQ2_0", "NVFP4"),
+)
 
 
 def pack(weight: Tensor, kind: str, where: object = "") -> np.ndarray:

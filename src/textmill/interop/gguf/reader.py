@@ -7,9 +7,10 @@ more memory than that. Numbers are turned into weights by interop/gguf/quants.py
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,9 @@ _TEXT = 1 << 26  # longest text, bytes
 _NAME = 256  # longest name, bytes; llama.cpp allows 64 to tensors
 _DEPTH = 3  # arrays of arrays of arrays
 _DIMENSIONS = 4
+_SPLIT = "split."  # what metadata say of a model in several files begins with
+_PART = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+_PARTS = 1000  # files of one model at most
 _TEXT_TYPE, _ARRAY_TYPE, _BOOL_TYPE = 8, 9, 7
 SCALARS = {  # number of a metadata type: how NumPy spells it
     0: "<u1",
@@ -84,6 +88,7 @@ TYPES = {  # number of a tensor type; all that are in use, whether or not they c
     34: TensorType("TQ1_0", 256, 54),
     35: TensorType("TQ2_0", 256, 66),
     39: TensorType("MXFP4", 32, 17),
+    40: TensorType("NVFP4", 64, 36),
 }
 
 
@@ -96,21 +101,22 @@ class TensorEntry:
     type: TensorType
     start: int
     stop: int
+    part: int = 0  # which of several files
 
 
 @dataclass(frozen=True)
 class Gguf:
-    """A file whose header has been read and found to be true.
+    """A file whose header has been read and found to be true, or several that are one model.
 
     metadata    key -> bool, int, float, str, (n,) NumPy array of numbers, or list (of texts, of arrays)
     tensors     name -> entry
-    data        (bytes of the file,) uint8, mapped
+    data        for each file (its bytes,) uint8, mapped
     """
 
     path: Path
     metadata: Mapping[str, Any]
     tensors: Mapping[str, TensorEntry]
-    data: np.ndarray
+    data: tuple[np.ndarray, ...]
 
     def bytes_of(self, name: str) -> np.ndarray:
         """(n,) uint8: the packed bytes of a tensor, mapped. Raises DamagedError when there is none of that name."""
@@ -119,16 +125,60 @@ class Gguf:
                 f"holds no tensor {name}", where=self.path, advice="the file is incomplete; fetch it again"
             )
         entry = self.tensors[name]
-        return self.data[entry.start : entry.stop]
+        return self.data[entry.part][entry.start : entry.stop]
 
 
 def read_file(path: Path | str) -> Gguf:
-    """Map a file and read its header.
+    """Map a file and read its header; of a model that was split into several (NAME-00001-of-00003.gguf), whichever is
+    named, all of them, whose metadata stand in the first.
 
     Raises TextmillError for a version or byte order that is not read here, and DamagedError for a file that is no
-    GGUF, is cut short, or whose counts, names, shapes, types or offsets cannot be true.
+    GGUF, is cut short, or whose counts, names, shapes, types or offsets cannot be true, and for one that is missing.
     """
     path = Path(path)
+    one = _read_one(path)
+    count = one.metadata.get(f"{_SPLIT}count", 1)
+    if count == 1:
+        return one
+    name = _PART.fullmatch(path.name)
+    if not isinstance(count, int) or not 1 < count <= _PARTS or name is None or int(name["count"]) != count:
+        raise DamagedError(
+            f"says it is one of {str(count)[:20]} files, and its name does not",
+            where=path,
+            advice="give back the name it was published with, such as model-00001-of-00003.gguf",
+        )
+    paths = [path.with_name(f"{name['stem']}-{part:05}-of-{count:05}.gguf") for part in range(1, count + 1)]
+    missing = [part.name for part in paths if not part.exists()]
+    if missing:
+        raise DamagedError(
+            f"is one of {count} files, and {missing[0]} is not beside it",
+            where=path,
+            advice="fetch the missing files into the same folder",
+        )
+    return _joined([one if part == path else _read_one(part) for part in paths])
+
+
+def _joined(files: list[Gguf]) -> Gguf:
+    """The files of one model as one. Raises DamagedError where they do not belong together."""
+    first, tensors = files[0], {}
+    for part, file in enumerate(files):
+        if (number := file.metadata.get(f"{_SPLIT}no")) != part:
+            raise DamagedError(
+                f"says it is number {str(number)[:20]}, counted from 0, of its files; its name says {part}",
+                where=file.path,
+                advice="fetch it again",
+            )
+        for name, entry in file.tensors.items():
+            if name in tensors:
+                raise DamagedError(f"holds the tensor {name}, which another file holds too", where=file.path)
+            tensors[name] = replace(entry, part=part)
+    if (count := first.metadata.get(f"{_SPLIT}tensors.count", len(tensors))) != len(tensors):
+        raise DamagedError(f"says there are {count} tensors; its files hold {len(tensors)}", where=first.path)
+    return Gguf(first.path, first.metadata, tensors, tuple(data for file in files for data in file.data))
+
+
+def _read_one(path: Path) -> Gguf:
+    """One file."""
     try:
         size = path.stat().st_size
         data = np.memmap(path, dtype=np.uint8, mode="c") if size else np.zeros(0, np.uint8)
@@ -144,7 +194,7 @@ def read_file(path: Path | str) -> Gguf:
             header.fail(f"has the metadata key {key!r} twice")
         metadata[key] = header.value(header.number("<I"), _DEPTH)
     entries = [header.tensor() for _ in range(tensors)]
-    return Gguf(path, metadata, _placed(header, entries, _alignment(header, metadata)), data)
+    return Gguf(path, metadata, _placed(header, entries, _alignment(header, metadata)), (data,))
 
 
 class _Header:

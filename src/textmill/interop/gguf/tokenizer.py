@@ -81,6 +81,19 @@ def read_tokenizer(metadata: Mapping[str, Any], where: object) -> AnyTokenizer:
     )
 
 
+def assumed(metadata: Mapping[str, Any], architecture: str) -> str | None:
+    """What a person should know of a tokenizer whose file does not say how it cuts text; None where it does, or where
+    nothing is cut before merging, or the architecture had one way only."""
+    if metadata.get(PREFIX + "model") != "gpt2" or DOCUMENT in metadata or architecture == "gpt2":
+        return None
+    if metadata.get(PREFIX + "pre") is not None:
+        return None
+    return (
+        f"the file does not say how its tokenizer cuts text ({PREFIX}pre); GPT-2's way is assumed, and if it was "
+        "another, ids and answers differ from the model's own"
+    )
+
+
 def template(metadata: Mapping[str, Any]) -> str | None:
     """The chat template, where there is one."""
     text = metadata.get(TEMPLATE)

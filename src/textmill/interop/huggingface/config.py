@@ -24,6 +24,21 @@ from textmill.specs.model import (
 NGRAM = "textmill-ngram"
 OURS = (OWN, NGRAM)  # what only Textmill reads
 CLASSES = decoders.CLASSES | encoders.CLASSES | encoder_decoders.CLASSES
+# The classes of bodies alone: the states of a model, without what makes logits of them.
+BODIES: Mapping[str, str] = {
+    "bert": "BertModel",
+    "roberta": "RobertaModel",
+    "distilbert": "DistilBertModel",
+    "llama": "LlamaModel",
+    "mistral": "MistralModel",
+    "qwen2": "Qwen2Model",
+    "qwen3": "Qwen3Model",
+    "gemma3_text": "Gemma3TextModel",
+    "gpt2": "GPT2Model",
+    "t5": "T5Model",
+    "bart": "BartModel",
+    "marian": "MarianModel",
+}
 _SAME: Mapping[str, str] = {"mt5": "t5"}  # model types that are another one, with another name
 READ = (*CLASSES, "gemma3", *_SAME)  # model types that are read
 _OWN_SPECS: dict[str, type] = {schema.kind_of(spec): spec for spec in get_args(TrainedSpec)}
@@ -180,6 +195,12 @@ def read(config: Mapping[str, Any], where: object, names: Collection[str] = ()) 
 def read_head(config: Mapping[str, Any], where: object) -> HeadSpec | None:
     """What stands on the model in place of its output layer, if anything does; `config` as for `read`."""
     return heads.read(config, kind_of(config, where), where)
+
+
+def is_body(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json says that the weights are those of a body alone."""
+    named = config.get("architectures")
+    return isinstance(named, list) and len(named) == 1 and named[0] in BODIES.values()
 
 
 def _spec(config: Mapping[str, Any], where: object, names: Collection[str]) -> ModelSpec:

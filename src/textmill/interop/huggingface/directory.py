@@ -18,10 +18,10 @@ from torch import nn
 import textmill
 from textmill.base import schema
 from textmill.base.errors import DamagedError, TextmillError
-from textmill.base.files import atomic_directory, read_json, write_json, write_text
+from textmill.base.files import atomic_directory, read_json, write_json, write_texts
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import generation as generations
-from textmill.interop.huggingface import mixtures, texts, weights
+from textmill.interop.huggingface import mixtures, sentences, texts, weights
 from textmill.interop.huggingface.configs import heads
 from textmill.interop.huggingface.stored import WEIGHTS, Stored, opened, read_table
 from textmill.models import build
@@ -29,20 +29,17 @@ from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
 from textmill.models.model import Model
+from textmill.models.output import NoOutput
 from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import EncoderDecoderSpec, ModelSpec, NGramSpec, computed
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
+from textmill.tokenization.chat.template import read_template
 from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.tokenizer import Tokenizer
 
 FORMAT = 1  # of textmill.json
-_BARE = dict.fromkeys(configuration.OURS, "TextmillModel") | {
-    "bert": "BertModel",
-    "roberta": "RobertaModel",
-    "distilbert": "DistilBertModel",
-}
 
 
 def is_published(config: Mapping[str, Any]) -> bool:
@@ -52,7 +49,7 @@ def is_published(config: Mapping[str, Any]) -> bool:
 
 def write_directory(
     directory: Path | str,
-    model: nn.Module,
+    model: Model,
     tokenizer: AnyTokenizer,
     generation: GenerationSpec,
     info: Mapping[str, Any],
@@ -100,8 +97,8 @@ def write_directory(
         start=tokenizer.start,
         head=head,
     )
-    if bare(model):
-        config["architectures"] = [_BARE[kind]]
+    if model.bare:
+        config["architectures"] = [configuration.BODIES.get(kind, config["architectures"][0])]
     with atomic_directory(Path(directory), private=False) as partial:
         save_file(
             weights.published(kind, spec, model.state_dict(), config, head),
@@ -115,8 +112,7 @@ def write_directory(
         tokenizer.publish(partial, reading)
         write_json(partial / "textmill.json", about)
         named = {"chat_template.jinja": template} if template is not None else {}
-        for name, text in (named | dict(extra or {})).items():
-            write_text(partial / name, text)
+        write_texts(partial, named | dict(extra or {}))
     unsaid = generations.unsaid(generation, config)
     note = f"{generations.NAME} has no words for {', '.join(unsaid)}: only textmill.json says it"
     return about | {"notes": [note] if unsaid else []}
@@ -131,17 +127,13 @@ def write(directory: Path | str, pretrained: Pretrained) -> dict[str, Any]:
         pretrained.generation,
         pretrained.info,
         template=pretrained.template,
+        extra=pretrained.beside,
     )
 
 
 def head_of(model: nn.Module) -> HeadSpec | None:
     """What stands on a model in place of its output layer."""
     return model.head.spec if isinstance(model, Headed) else None
-
-
-def bare(model: nn.Module) -> bool:
-    """Whether an encoder is its body alone: no layer guesses hidden tokens, and no head stands on it."""
-    return isinstance(model, Encoder) and model.transform is None
 
 
 def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
@@ -180,11 +172,13 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
             )
         model = _empty(spec, vocabulary, head, stored, where)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head)
+        body = configuration.is_body(config)
+        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head, body=body)
     words = load.load(directory)
     check_vocabulary(words, vocabulary, directory)
     for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
-        setattr(model, part, None)
+        nothing = NoOutput() if part == "output" and not isinstance(model, Encoder) else None
+        setattr(model, part, nothing)
     model.load_state_dict(taken.state, assign=True)
     return Pretrained(
         model=model.eval(),
@@ -193,6 +187,7 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         generation=_read_generation(directory, about, config),
         info=about.get("info", {}),
         template=_template(directory),
+        beside=sentences.files(directory),
         missing=taken.missing,
         ignored=taken.ignored,
         unfollowed=() if "generation" in about else generations.unfollowed(directory, config),
@@ -214,16 +209,8 @@ def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stor
 
 def _template(directory: Path) -> str | None:
     """The chat template: a file of its own, or a text in tokenizer_config.json (of several, the default)."""
-    path = directory / "chat_template.jinja"
-    if path.is_file():
-        return path.read_text(encoding="utf-8", errors="replace")
-    path = directory / "tokenizer_config.json"
-    config = read_table(path) if path.is_file() else {}
-    template = config.get("chat_template")
-    if isinstance(template, list):
-        named = {item.get("name"): item.get("template") for item in template if isinstance(item, dict)}
-        template = named.get("default")
-    return template if isinstance(template, str) else None
+    found = read_template(directory)
+    return None if found is None else found.source
 
 
 def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:

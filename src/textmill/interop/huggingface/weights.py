@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from textmill.specs.model import ModelSpec, NGramSpec, TransformerSpec
 
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
+_EMBEDDING, _OUTPUT = "embedding.weight", "output.weight"
 _ADVICE = "the configuration and the weights belong to different models; fetch both again"
 
 
@@ -43,6 +45,9 @@ def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object], head: HeadSp
         yield from (Rule(name, (name,)) for name in names)
         return
     known = {rule.ours: rule for rule in rules(kind, spec)}
+    if spec.tied:  # one tensor, which may be kept under either name
+        embedding, output = known[_EMBEDDING], known[_OUTPUT]
+        known[_EMBEDDING] = dataclasses.replace(embedding, also=(*embedding.also, *output.theirs))
     if head is not None:
         known |= {rule.ours: rule for rule in head_rules(kind, head.kind)}
     for name in names:
@@ -78,7 +83,7 @@ def apart(kind: str, spec: ModelSpec, stored: Stored) -> bool:
     if kind == OWN or not isinstance(spec, TransformerSpec) or not spec.tied:
         return False
     by_name = {rule.ours: rule for rule in rules(kind, spec)}
-    pair = [_find(kind, by_name[f"{name}.weight"], 0, stored) for name in ("embedding", "output")]
+    pair = [_find(kind, by_name[name], 0, stored) for name in (_EMBEDDING, _OUTPUT)]
     if pair[0] is None or pair[1] is None or stored.entries[pair[0]].shape != stored.entries[pair[1]].shape:
         return False
     embedding, output = (stored.load(name) for name in pair if name is not None)
@@ -103,8 +108,10 @@ def ours(
     config: Mapping[str, Any],
     dtype: torch.dtype,
     head: HeadSpec | None = None,
+    body: bool = False,
 ) -> Taken:
-    """Pretrained weights under our names. shapes: what the model holds, by our names.
+    """Pretrained weights under our names. shapes: what the model holds, by our names. body: the file is that of a body
+    alone, which has no output layer.
 
     Raises DamagedError where a tensor is missing, or has another shape or another kind of numbers than the model asks
     for; all are looked at before the first is read.
@@ -113,7 +120,7 @@ def ours(
     missing: list[str] = []
     for rule in _rules(kind, spec, shapes, head):
         names = [_find(kind, rule, part, stored) for part in range(len(rule.theirs))]
-        if rule.head and not any(names):
+        if (rule.head or (body and rule.ours == _OUTPUT)) and not any(names):
             missing.append(rule.ours)
             continue
         for name, asked in zip(names, rule.theirs, strict=True):

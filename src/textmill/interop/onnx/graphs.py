@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import TextmillError
-from textmill.base.files import atomic_directory, write_json
+from textmill.base.files import atomic_directory, write_json, write_texts
 from textmill.data.batch import IGNORE, Batch
+from textmill.interop.huggingface import texts
 from textmill.interop.onnx import runtime
 from textmill.models.decoder import Decoder
 from textmill.models.encoder import Encoder
@@ -241,7 +242,8 @@ def write_onnx(pretrained: Pretrained, path: Path | str) -> dict[str, Any]:
     with atomic_directory(Path(path), private=False) as partial:
         for graph in graphs:
             _draw(graph, partial / graph.name)
-        pretrained.tokenizer.save(partial / "tokenizer.json")
+        pretrained.tokenizer.publish(partial, texts.reading_of(model, pretrained.tokenizer))
+        write_texts(partial, pretrained.beside)
         about = _about(pretrained, graphs)
         write_json(partial / runtime.ABOUT, about)
         _check(model, partial)

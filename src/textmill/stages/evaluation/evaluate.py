@@ -129,6 +129,8 @@ def evaluate_files(
 
     directory = locate_model(workspace, target)
     published = load(directory)
+    for text in published.warnings:
+        workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):
         raise TextmillError(
             "does not go on with text, so plain files cannot tell how good it is",

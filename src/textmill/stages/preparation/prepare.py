@@ -19,6 +19,8 @@ from textmill.stages.workspace.run_data import PARTS, Prepared, RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
+from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.split import check_sizes
 
 _TRIES = 3  # how often sources are read that change meanwhile
 
@@ -28,7 +30,8 @@ def prepare(
 ) -> RunData:
     """Whatever is out of date of corpus, tokenizer and tokens is made; the rest is found. `run`: as Collection's.
 
-    tokenizer: one to encode with, in place of the recipe's. Raises ChangedError when sources never stand still.
+    tokenizer: one to encode with, in place of the recipe's. Raises ChangedError when sources never stand still, and
+    TextmillError when a split of plain text is too small to say anything.
     """
     for left in range(_TRIES - 1, -1, -1):
         try:
@@ -42,8 +45,8 @@ def prepare(
 
 
 def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
-    corpus, made = Collection(recipe, workspace, run), {}
-    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), EncodedTokens(recipe))
+    corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
+    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
         if stage.kind == "tokenizer" and tokenizer is not None:
             made[stage.kind] = tokenizer
@@ -57,6 +60,8 @@ def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer
             make=lambda directory, stage=stage, parents=parents: stage.make(directory, parents),
             name=recipe.name,
         )
+        if stage is corpus and encoded.reader is None:
+            check_sizes(Corpus(made["corpus"].path).report["parts"], recipe.corpus.split)
     build.clear(corpus.units)  # the corpus stands: nothing goes on from them any more
     return RunData(recipe, Prepared(**made))
 
@@ -119,18 +124,22 @@ def runner(kind: str, workers: int | None) -> Runner | None:
 
 
 def summary(data: RunData) -> dict[str, Any]:
-    """What was prepared: counts by part, what was set aside and why, and where the artifacts are."""
+    """What was prepared: counts by part, what was set aside, why and where, and where the artifacts are."""
     report, prepared = data.corpus.report, data.prepared
     manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
     size, tokens = sum(manifest["bytes"] for manifest in manifests.values()), sum(counts.values())
-    aside = Counter()
+    aside: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for manifest in manifests.values():
         aside.update(manifest.get("set_aside", {}))
+        first = manifest.get("set_aside_first", {}) | first
     return {
         "corpus": report,
         "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
         "records_set_aside": dict(aside),
+        "records_set_aside_first": first,
+        "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(prepared.corpus.path / "card.html"),
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,11 @@ def bring_in(
     case in which anything is fetched. convert_pickle: weights kept as a pickle are read first, apart from this process.
     Raises TextmillError where it cannot be read, or where `target` is there already.
     """
-    from textmill.base.files import sha256_file
+    from textmill.base.files import check_free, sha256_file
     from textmill.interop import load
-    from textmill.interop.huggingface import directory, sentences
+    from textmill.interop.huggingface import directory
 
-    if target.exists():
-        raise RecipeError("is there already", where=target, advice="choose another name, or move it away")
+    check_free(target)
     path = _fetched(workspace, source) if remote else Path(source).expanduser()
     if not remote and not path.exists():
         raise TextmillError(
@@ -57,34 +57,26 @@ def bring_in(
     origin = {"source": source, "remote": remote}
     if path.is_file():
         origin["sha256"] = sha256_file(path)
-    written = directory.write_directory(
-        target,
-        model.model,
-        model.tokenizer,
-        model.generation,
-        {**model.info, "origin": origin},
-        template=model.template,
-        extra=sentences.files(path) if path.is_dir() else None,
-    )
+    written = directory.write(target, replace(model, info={**model.info, "origin": origin}))
     left = {"missing": list(model.missing), "ignored": list(model.ignored)}
-    left |= {"unfollowed": list(model.unfollowed), "notes": written["notes"]}
+    left |= {"unfollowed": list(model.unfollowed), "notes": [*model.warnings, *written["notes"]]}
     return {"model": str(target), **_facts(model), "origin": origin, **left}
 
 
 def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
     """Write a model in another format. Raises RecipeError for an unknown one, TextmillError where it cannot hold
     this model or where something stands at `path` already."""
+    from textmill.base.files import check_free
     from textmill.interop import formats, load
 
     if form not in formats.FORMATS:
         raise RecipeError(
             f"{form!r} is no format here", where="format", advice=f"there is {', '.join(formats.FORMATS)}"
         )
-    if path.exists():
-        raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+    check_free(path)
     model = load.load(locate_model(workspace, target))
     written = formats.FORMATS[form].write(model, path)
-    notes = written.get("notes", []) if isinstance(written, dict) else []
+    notes = [*model.warnings, *(written.get("notes", []) if isinstance(written, dict) else [])]
     if form != "huggingface" and (settings := _settings(model)):
         notes = [*notes, f"this format keeps no way of generating: tell the program that reads it {settings}"]
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())

@@ -41,12 +41,12 @@ def verify(
     texts = [_read(path) for path in files] or TEXTS
     path = locate_model(workspace, target)
     report = parity.verify(path, texts, compiled=compiled, weights=weights, exports=exports).plain()
-    proof: Path | None = proof_of(path)
+    proof = proof_of(path)
     try:
         write_json(proof, report)
     except (OSError, TextmillError):  # a model may lie where only reading is allowed
-        proof = None
-    return report | {"proof": None if proof is None else str(proof)}
+        return report | {"proof": None}
+    return report | {"proof": str(proof)}
 
 
 def proof_of(model: Path) -> Path:

@@ -68,7 +68,13 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         workspace.reporter.note("timing a few steps on a copy")
         timing = _timing(data, compute, fit)
     each_step = recipe.objective.batch_tokens or recipe.training.batch * data.longest
-    tokens = timing.tokens_per_second * timing.seconds if timing else each_step * recipe.training.steps
+    steps = recipe.training.steps
+    if recipe.training.minutes is not None and timing:
+        steps = min(steps, max(1, round(60 * recipe.training.minutes / timing.seconds_per_step)))
+    seconds = None if timing is None else timing.seconds_per_step * steps
+    tokens = (
+        each_step * steps if timing is None else timing.tokens_per_second * timing.seconds_per_step * steps
+    )
     result = {
         "name": recipe.name,
         "parameters": cost.parameters(recipe.trained, data.vocabulary),
@@ -77,15 +83,15 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "memory_bytes": fit.need.total,
         "memory_free": free,
         "memory": dataclasses.asdict(fit.need),
-        "steps": recipe.training.steps,
+        "steps": steps,
         "seconds_per_step": timing and timing.seconds_per_step,
-        "seconds": timing and timing.seconds,
+        "seconds": seconds,
         "tokens_per_second": timing and timing.tokens_per_second,
         "micro_batch": fit.micro_batch,
         "batch": recipe.training.batch,
         "batch_tokens": recipe.objective.batch_tokens,
         "train_tokens": data.texts("train").tokens,
-        "epochs": recipe.training.steps / data.loader().steps_per_epoch,
+        "epochs": steps / data.loader().steps_per_epoch,
         "mask": _mask(data),
     }
     result["findings"] = _findings(data, result)

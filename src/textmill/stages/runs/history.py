@@ -104,7 +104,6 @@ def svg(workspace: Workspace, names: Sequence[str]) -> str:
 
 
 def _row(run: Run, workspace: Workspace) -> dict[str, Any]:
-    recipe = run.recipe()
     records = run.metrics()
     training = [record for record in records if "loss" in record]
     validations = [record["validation"] for record in records if "validation" in record]
@@ -116,7 +115,7 @@ def _row(run: Run, workspace: Workspace) -> dict[str, Any]:
         "name": run.name,
         "state": _state(run, done),
         "step": done,
-        "steps": recipe.steps,
+        "steps": run.steps,
         "loss": training[-1]["loss"] if training else None,
         "best_validation": min(validations) if validations else None,
         "headline": report.get("headline", "bits per byte") if report else None,

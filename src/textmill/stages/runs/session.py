@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +28,9 @@ from textmill.stages.runs.board import Board, NoBoard
 from textmill.stages.workspace.interrupt import Stop
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
-from textmill.training import checkpoint, device, memory, schedule
+from textmill.training import budget, checkpoint, device, memory, schedule
 from textmill.training.average import WeightAverage
+from textmill.training.budget import Course
 from textmill.training.distributed import World, placed
 from textmill.training.loop import StepResult, train
 from textmill.training.optimizer import Optimizer
@@ -51,6 +53,12 @@ class Progress:
     micro_batch: int | None = None  # rows computed at once; kept, since it decides the order of additions
     loss_chunk: int | None = None  # tokens whose logits exist at once; kept for the same reason
     skipped: list[int] = field(default_factory=list)  # steps passed over
+    seconds: float = (
+        0.0  # spent, where there is a time budget; else the state would not be that of the steps alone
+    )
+    course: dict[str, int | None] = field(
+        default_factory=dict
+    )  # what was decided of it: training.budget.Course
 
     def plain(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -74,6 +82,10 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     _saved: int = 0  # updates made before the newest checkpoint
     _durations: list[float] = field(default_factory=list)  # seconds of the last steps, for the time left
+    _clock: float = field(
+        default_factory=time.monotonic
+    )  # when the last step ended, where there is a time budget
+    _lately: list[float] = field(default_factory=list)  # seconds of the last steps, all between them included
 
     @property
     def recipe(self) -> Recipe:
@@ -84,6 +96,16 @@ class Session:
     def loader(self) -> AnyLoader:
         """What is trained on."""
         return self.data.loader()
+
+    @property
+    def course(self) -> Course:
+        """What was decided of a time budget."""
+        return Course(**self.progress.course)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run; with a time budget the most there may be, until it is decided."""
+        return self.course.steps or self.recipe.training.steps
 
     def restore(self) -> bool:
         """Take up the newest whole checkpoint; damaged ones are reported. False: there is none yet."""
@@ -124,12 +146,12 @@ class Session:
 
     def go(self) -> None:
         """Train to the end. Raises Interrupted when asked to stop (after saving), NonFiniteError as the loop."""
-        steps = self.recipe.training.steps
-        while self.progress.step < steps and not self._patience_lost():
+        self._clock = time.monotonic()
+        while self.progress.step < self.steps and not self._patience_lost():
             if self.progress.step in self.progress.skipped:
                 self.progress.step += 1
                 continue
-            until = min([step for step in self.progress.skipped if step > self.progress.step] + [steps])
+            until = min([step for step in self.progress.skipped if step > self.progress.step] + [self.steps])
             try:
                 self._stretch(range(self.progress.step, until))
             except NonFiniteError as error:
@@ -155,7 +177,7 @@ class Session:
             self.loader,
             self.optimizer,
             steps=steps,
-            rates=lambda step: schedule.rate(training.schedule, step, training.steps),
+            rates=self._rate,
             micro_batch=self.progress.micro_batch,
             clip=training.clip,
             seed=self.recipe.seed,
@@ -165,7 +187,7 @@ class Session:
             during=lambda step: mode.computing(
                 recomputed_blocks=recomputed,
                 teacher_forcing=self.data.objective.teacher_forcing(
-                    self.recipe.objective, step, training.steps
+                    self.recipe.objective, step, self.course.expected or training.steps
                 ),
             ),
         )
@@ -173,20 +195,47 @@ class Session:
             self._account(result)
             done = self.progress.step
             improved = False
-            if done % training.evaluate_every == 0 or done == training.steps:
+            decided = training.minutes is not None and self._decide()
+            if done % training.evaluate_every == 0 or done == self.steps:
                 improved = self._validate()
-            if improved or done % training.save.every == 0:
+            if improved or decided or done % training.save.every == 0:
                 self.save()
             if self._asked_to_stop():
                 self.save()
                 raise Interrupted(
-                    f"stopped by {self.stop.asked or 'another rank'} after step {done} of {training.steps}, "
+                    f"stopped by {self.stop.asked or 'another rank'} after step {done} of {self.steps}, "
                     "all of it saved",
                     where=self.run.name,
                     advice="the same command goes on from here",
                 )
-            if self._patience_lost():
+            if done >= self.steps or self._patience_lost():
                 return
+
+    def _rate(self, step: int) -> float:
+        """The share of the peak learning rate at a step."""
+        training = self.recipe.training
+        if training.minutes is None:
+            return schedule.rate(training.schedule, step, training.steps)
+        return budget.rate(training, self.course, step)
+
+    def _decide(self) -> bool:
+        """Count the time since the last step, all of it; whether it decides something, which is to be saved."""
+        progress, now = self.progress, time.monotonic()
+        took, self._clock = now - self._clock, now
+        progress.seconds += took
+        if progress.step > 1:
+            self._lately = [*self._lately[1 - budget.LATELY :], took]
+        times = (progress.seconds, sum(self._lately) / max(len(self._lately), 1))
+        if self.world.size > 1:  # the first rank's clock is everybody's
+            times = self.world.sum_many([part if self.world.first else 0.0 for part in times])
+        course = budget.decided(self.recipe.training, self.course, progress.step, *times)
+        if course == self.course:
+            return False
+        progress.course = dataclasses.asdict(course)
+        if course.steps is not None and self.world.first:
+            self.run.event("end decided", steps=course.steps, decay_from=course.falls)
+            self.reporter.note(f"the learning rate falls now, to end with step {course.steps:,}")
+        return True
 
     def _losses(self) -> Losses:
         recipe = self.recipe
@@ -209,7 +258,8 @@ class Session:
             self._tell(result)
 
     def _tell(self, result: StepResult) -> None:
-        progress, steps = self.progress, self.recipe.training.steps
+        progress, training = self.progress, self.recipe.training
+        steps = self.course.steps or self.course.expected or training.steps
         speed = result.tokens / result.seconds
         rate = result.rate * self.recipe.training.optimizer.lr
         peak = self.flops_per_token * speed / (device.peak_flops(self.compute) * self.world.size)
@@ -237,6 +287,8 @@ class Session:
             },
         )
         left = sum(self._durations) / len(self._durations) * (steps - progress.step)
+        if training.minutes is not None:
+            left = max(0.0, 60 * training.minutes - progress.seconds)
         smoothed = progress.smoothed if progress.smoothed is not None else math.nan
         self.reporter.training(
             TrainingStatus(

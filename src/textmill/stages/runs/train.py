@@ -102,7 +102,7 @@ def _refuse_forgotten(run: Run, left: remembrance.Held, workspace: Workspace) ->
     from textmill.training import checkpoint
 
     done = checkpoint.listed(run.checkpoints)
-    if done and checkpoint.step_of(done[-1]) >= run.recipe().steps:
+    if done and checkpoint.step_of(done[-1]) >= run.steps:
         workspace.reporter.warn(f"{run.name} was trained on {left.said()}")
         return
     raise TextmillError(
@@ -163,7 +163,8 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         _begin(run, data, workspace, run.start)
         where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
-        reporter.stage("train", f"{training.steps:,} steps", where)
+        length = f"{training.steps:,} steps" if training.minutes is None else f"{training.minutes:g} minutes"
+        reporter.stage("train", length, where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if session.progress.micro_batch is None:
         fit = fitting(data, compute, world.size)

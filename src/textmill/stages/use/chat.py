@@ -22,10 +22,10 @@ SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 
 
 class Message(TypedDict):
-    """What somebody said. role: system, user or assistant."""
+    """What somebody said. role: system, user or assistant. content: a text, or parts {"type": "text", "text": …}."""
 
     role: str
-    content: str
+    content: str | list[dict[str, str]]
 
 
 @dataclass
@@ -48,6 +48,15 @@ class Conversation:
         from textmill.decoding.decode import searches
         from textmill.decoding.prefix_cache import PrefixCache
 
+        if not self.template.readable:
+            self.template.render(
+                [{"role": USER, "content": "a"}]
+            )  # which says what is wrong, where something is
+            raise TextmillError(
+                "writes nothing of what is said to it, as a text or in parts",
+                where=self.template.where,
+                advice="give the model another with --template FILE",
+            )
         self.ends = self.template.ends(self.tokenizer)
         self._reader = self.model if searches(self.spec) else PrefixCache(self.model)
 
@@ -115,13 +124,29 @@ class Conversation:
 def checked(messages: Sequence[Message]) -> list[Message]:
     """A copy of messages, the last of which wants an answer. Raises RecipeError when they are none."""
     for number, message in enumerate(messages):
-        if not all(isinstance(message.get(key), str) for key in Message.__annotations__):
+        role, content = message.get("role"), message.get("content")
+        texts = [content] if isinstance(content, str) else content
+        if not isinstance(role, str) or not isinstance(texts, list):
             raise RecipeError(
                 "is no message", where=f"messages[{number}]", advice="it has a text as role and as content"
+            )
+        if not isinstance(content, str) and not all(map(_is_text, texts)):
+            raise RecipeError(
+                "has a part that is no text", where=f"messages[{number}]", advice="this reads text alone"
             )
     if not messages or messages[-1]["role"] != USER:
         raise RecipeError("nobody asked anything", where="messages", advice="the last is the user's")
     return list(messages)
+
+
+def said(message: Message) -> str:
+    """What a message says, as one text."""
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def _is_text(part: object) -> bool:
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
 
 
 def template_of(model: Pretrained, path: Path, file: Path | None = None) -> ChatTemplate:

@@ -29,16 +29,23 @@ class Embeddings:
     """Texts as vectors.
 
     vectors     (B, D) float32, in the order of the texts
-    tokens      read of each text, what its tokenizer puts around it included; cut: texts that were longer than the
-                model reads, and lost their ends
+    tokens      read of each text, what its tokenizer puts around it included
+    left_out    tokens of each text that were not read, since the text is longer than the model reads: of its end
+    longest     tokens of a text that the model reads
     pooling     which states stand for a text: cls, mean, last or max; normalised: whether the vectors have length 1
     """
 
     vectors: np.ndarray
     tokens: list[int]
-    cut: int
+    left_out: list[int]
+    longest: int
     pooling: str
     normalised: bool
+
+    @property
+    def cut(self) -> int:
+        """How many texts lost their ends."""
+        return sum(map(bool, self.left_out))
 
 
 def settings(path: Path, pooling: str | None = None, normalise: bool | None = None) -> Sentences:
@@ -68,32 +75,54 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
         raise TextmillError(f"a {model.spec.kind} model has no states to embed a text with")
     if not texts:
         raise RecipeError("there is no text to embed", where="TEXT", advice="give at least one")
-    rows, cut = _rows(model, texts, how)
+    rows, left_out, longest = _rows(model, texts, how)
+    skipped = 0 if how.pools_before or not how.before else _length_before(model, how)
+    if min(map(len, rows)) <= skipped:
+        raise TextmillError(
+            f"what is put before a text takes {skipped} tokens, which leaves no room for one", where="embed"
+        )
     vectors = torch.zeros(0, 0)
     with torch.inference_mode():
         for batch in by_length([len(row) for row in rows], _BATCH_TOKENS):
-            part = _vectors(model, [rows[number] for number in batch], how)
+            part = _vectors(model, [rows[number] for number in batch], how, skipped)
             if not vectors.numel():
                 vectors = torch.zeros(len(rows), part.shape[1])
             vectors[batch] = part
     name = next(name for name, pooling in POOLINGS.items() if pooling == how.pooling)
-    return Embeddings(vectors.numpy(), [len(row) for row in rows], cut, name, how.normalised)
+    read = [len(row) for row in rows]
+    return Embeddings(vectors.numpy(), read, left_out, longest, name, how.normalised)
 
 
-def _rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> tuple[list[list[int]], int]:
-    """The ids of each text, in the frame its tokenizer puts around it, and how many texts were cut to fit."""
-    tokenizer, context = model.tokenizer, model.spec.context
-    prefix, suffix = list(tokenizer.prefix), list(tokenizer.suffix)
-    room = min(how.tokens or context, context) - len(prefix) - len(suffix)
+def _rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> tuple[list[list[int]], list[int], int]:
+    """The ids of each text, in the frame its tokenizer puts around it, how many of each had to be left out, and how
+    many fit."""
+    from textmill.decoding.prompt import longest_source
+    from textmill.interop.huggingface.texts import reading_of
+
+    tokenizer = model.tokenizer
+    context = longest_source(model.spec) if model.reads_source else model.spec.context
+    reading = reading_of(model.model, tokenizer)
+    prefix, suffix = list(reading.before), list(reading.after)
+    longest = min(how.tokens or context, context)
+    room = longest - len(prefix) - len(suffix)
     if room < 1:
         raise TextmillError(f"reads {context} tokens only, which leaves no room for a text")
-    ids = [row.tolist() for row in tokenizer.encode_many([how.before + text for text in texts])]
+    ids = [row.tolist() for row in tokenizer.encode_many([how.read(text) for text in texts])]
     rows = [prefix + row[:room] + suffix for row in ids]
-    return [row or [tokenizer.end] for row in rows], sum(len(row) > room for row in ids)
+    return [row or [tokenizer.end] for row in rows], [max(0, len(row) - room) for row in ids], longest
 
 
-def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences) -> Tensor:
-    """(B, D) float32."""
+def _length_before(model: Pretrained, how: Sentences) -> int:
+    """Tokens that what is put before a text takes by itself, with what the tokenizer puts before that; as
+    sentence-transformers counts them: where the two run together in one token, it is the text's."""
+    from textmill.interop.huggingface.texts import reading_of
+
+    reading = reading_of(model.model, model.tokenizer)
+    return len(reading.before) + len(model.tokenizer.encode(how.read(""))) + max(0, len(reading.after) - 1)
+
+
+def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences, skipped: int) -> Tensor:
+    """(B, D) float32. skipped: states at the beginning of each row that are not pooled."""
     import torch
     from torch.nn import functional
 
@@ -108,7 +137,8 @@ def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences) -
         states = body.encode(inputs, mask)
     else:
         states = body.hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
-    states = states.float()
+    states = states.float()[:, skipped:]
+    mask = None if mask is None else mask[:, skipped:]
     if how.pooling == "max":
         hidden = states if mask is None else states.masked_fill(~mask[..., None], -torch.inf)
         vectors = hidden.amax(1)

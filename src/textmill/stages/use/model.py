@@ -39,14 +39,22 @@ class LanguageModel:
         """target: a run's name or folder, a published directory, or a .gguf file. weights: arithmetic of the weights,
         fp32, bf16 or int8.
 
-        Raises TextmillError when there is no such model, or none published, RecipeError for weights there are not.
+        A run that is not published is its best checkpoint so far, and `pretrained.warnings` say so. Raises
+        TextmillError when there is no such model, and no checkpoint yet, RecipeError for weights there are not.
         """
         from textmill.decoding.layout import prepare
         from textmill.interop.load import load
+        from textmill.stages.use.unpublished import unpublished, usable
 
-        self.path = locate_model(workspace, target)
         self._workspace, self._target, self._weights = workspace, target, weights
-        model = load(self.path)
+        try:
+            self.path = locate_model(workspace, target)
+        except TextmillError:
+            if (run := self._run()) is None or not usable(run):
+                raise
+            self.path, model = run.path, unpublished(run, workspace)
+        else:
+            model = load(self.path)
         self.pretrained: Pretrained = replace(model, model=prepare(model.model, weights))
         self._layouts = {1: self.pretrained.model}  # by the rows that are decoded together
 
@@ -64,6 +72,13 @@ class LanguageModel:
     def generation(self) -> GenerationSpec:
         """How text is generated unless a call says it otherwise."""
         return self.pretrained.generation
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of a prompt, or of a source, that the model reads."""
+        from textmill.decoding.prompt import longest_source
+
+        return longest_source(self.spec) if self.pretrained.reads_source else self.spec.context
 
     @property
     def lineage(self) -> Mapping[str, Any]:
@@ -114,8 +129,7 @@ class LanguageModel:
         spec = self._spec(options)
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         encoded = [of_text(self.tokenizer, text, start=self.pretrained.target_start) for text in texts]
-        if not truncate:
-            self._fits(encoded)
+        self._fits(encoded, truncate)
         ahead = speculation(spec.speculate, self._corpus)
         together = len(texts) * max(samples, spec.beams, spec.candidates if spec.mbr else 1)
         model = self._laid_out(min(together, 32 * spec.beams))
@@ -137,7 +151,7 @@ class LanguageModel:
         """
         talk = self.conversation(template=template, **options)
         talk.messages = chats.checked(messages)
-        [answer] = Stream(talk.reply(), [messages[-1]["content"]]).answers()
+        [answer] = Stream(talk.reply(), [chats.said(talk.messages[-1])]).answers()
         return answer
 
     def conversation(
@@ -197,15 +211,39 @@ class LanguageModel:
             self._layouts = {1: self.pretrained.model, rows: prepare(self.pretrained.model, rows=rows)}
         return self._layouts[rows]
 
-    def _fits(self, prompts: Sequence[Prompt]) -> None:
+    def _fits(self, prompts: Sequence[Prompt], truncate: bool) -> None:
+        """Raises TextmillError for a prompt that is longer than the model reads, unless it may be cut, and for one that
+        takes more memory to read than is free."""
+        from textmill.decoding.prompt import WHOLE
+
         for number, prompt in enumerate(prompts):
             length = len(prompt.ids if prompt.source is None else prompt.source)
-            if length > self.spec.context:
+            if length > self.longest and not truncate:
                 raise TextmillError(
-                    f"the prompt takes {length} tokens and the model reads {self.spec.context}",
+                    f"the prompt takes {length} tokens and the model reads {self.longest}",
                     where=f"prompts[{number}]",
                     advice="shorten it, or let `truncate` leave out what is too much",
                 )
+            if self.longest == WHOLE and length > self.spec.context:
+                self._affordable(length, number)
+
+    def _affordable(self, length: int, number: int) -> None:
+        import torch
+
+        from textmill.base.console import amount
+        from textmill.models import cost
+        from textmill.specs.model import EncoderDecoderSpec
+        from textmill.training.memory import free_bytes
+
+        assert isinstance(self.spec, EncoderDecoderSpec)
+        need = cost.scoring_bytes(self.spec, self.pretrained.model.vocabulary, length, tokens=length)
+        if need > (free := free_bytes(torch.device("cpu"))):
+            raise TextmillError(
+                f"to read the prompt's {length:,} tokens takes about {amount(need, 'B')} of memory, and "
+                f"{amount(free, 'B')} are free",
+                where=f"prompts[{number}]",
+                advice="give it in pieces",
+            )
 
     def _run(self) -> Run | None:
         """The run the model belongs to; None for a directory on its own."""

@@ -95,6 +95,12 @@ class Run:
             )
         return recipes.load(self.recipe_file)
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run; with a time budget the most there may be, until its end is decided."""
+        ends = [event["steps"] for event in self.events() if event["event"] == "end decided"]
+        return ends[-1] if ends else self.recipe().steps
+
     def recipe_then(self) -> Recipe:
         """The same as it was read when the run was begun, wherever the workspace stood then."""
         self.recipe()

@@ -1,14 +1,25 @@
-"""Lines of web pages that are no prose: menus, cookie notices, share buttons, page numbers, running headers.
+"""Lines of pages that are no prose: menus, cookie notices, share buttons, page numbers, running headers.
+
+Only pages have such lines: those of the web lose all of these, those of a PDF page numbers and running headers. In any
+other document `Home`, `Help!` and `More` are words of a list or a play, and nothing goes.
 
 A line goes only when all of it is a known phrase of furniture, or a chain of such phrases, or when it is short and
-stands many times in the document. Nothing is ever cut out of a sentence.
+stands many times in the document. Nothing is ever cut out of a sentence. How many lines went is told in the metadata
+(`removed`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import pairwise
+from urllib.parse import urlsplit
+
+from textmill.specs.cleaning import BoilerplateStep
+from textmill.text.document import Document, Item, Step, ending, rewritten
+from textmill.text.lines import lines_lost
 
 _LONGEST = 120  # characters of a line that may be furniture
 _SECTION = 20  # characters of the name of a section in a menu
@@ -73,13 +84,15 @@ _UNMISTAKABLE = re.compile(
     r"|打印(本页|本文)|跳.+"
     r"|点击.+|扫.+|正在加载|加载.+|分享到.+|发表评论|我要评论|免费注册|立即注册|忘记密码|找回密码|保留所有权利|.*cookie.*|下载app|微信扫一扫"
 )
+# Page numbers: `Page 3 of 12`, `- 3 -`, `第 3 页 共 12 页`. A number alone may be a list or a poem's.
+_PAGE_NUMBER = re.compile(
+    r"[-–—] ?\d{1,5} ?[-–—]|page \d{1,5}( ?(of|/) ?\d{1,5})?"
+    r"|第 ?\d{1,5} ?页( ?[,，/|]? ?共 ?\d{1,5} ?页)?|共 ?\d{1,5} ?页",
+    re.IGNORECASE,
+)
 _NOTICE = re.compile(
     "|".join(
         (
-            # Page numbers: `Page 3 of 12`, `- 3 -`, `第 3 页 共 12 页`. A number alone may be a list or a poem's.
-            r"page \d{1,5}( ?(of|/) ?\d{1,5})?",
-            r"第 ?\d{1,5} ?页( ?[,，/|]? ?共 ?\d{1,5} ?页)?",
-            r"共 ?\d{1,5} ?页",
             # Rights, at the beginning of a short line.
             r"(copyright|©|\(c\)|版权所有)[^。!?！？]{0,60}"
             r"(all rights reserved|版权所有|保留所有权利|\d{4})[^!?！？。]{0,50}",
@@ -97,7 +110,6 @@ _NOTICE = re.compile(
     ),
     re.IGNORECASE,
 )
-_PAGE_NUMBER = re.compile(r"[-–—] ?\d{1,5} ?[-–—]")
 _ENDS = " \t\u3000\u00a0|·•>»›<«‹→←↑↓:：,，.。!！?？*-–—…/\\[]【】()（）"
 _PARTS = re.compile(
     r"\s*(?:[|｜·•»›→：]|(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])|\s/\s|\s[>＞]+\s|\t|\u3000| {2,}|\s-\s)\s*"
@@ -112,13 +124,53 @@ _WORDS = re.compile(r"[a-zA-Z\u00c0-\u024f\u0370-\u052f]{2,}|[\u3400-\u9fff]{2}"
 _CODE = re.compile(r"[{}();=<>\[\]`$\\|]|^\s{4,}|^\t")  # what lines of code, tables and markup look like
 
 
-def boilerplate(text: str, repeats: int) -> str:
+_WEB = frozenset((".html", ".htm", ".xhtml", ".shtml", ".mhtml", ".mht", ".warc", ".wet"))
+# What an address of a page may end in: nothing, or the program that makes it.
+_MADE = _WEB | {"", ".php", ".asp", ".aspx", ".jsp", ".cgi", ".do"}
+_PAPER = frozenset((".pdf",))
+
+
+def step(spec: BoilerplateStep) -> Step:
+    """The step: pages lose the lines that are furniture, other documents none."""
+    web = partial(boilerplate, repeats=spec.repeats)
+    paper = partial(boilerplate, repeats=spec.repeats, of=page_line)
+
+    def each(items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            change = None
+            if isinstance(item, Document):
+                change = web if is_web_page(item) else paper if ending(item.source) in _PAPER else None
+            if change is None or not isinstance(item, Document):
+                yield item
+                continue
+            texts = {role: change(text) for role, text in item.texts.items()}
+            lost = lines_lost(item.texts, texts)
+            yield item if texts == item.texts else rewritten(item, texts, spec.kind, lost)
+
+    return each
+
+
+def is_web_page(document: Document) -> bool:
+    """Whether a document was a page of the web: by the kind of its file, or by the address it came from."""
+    if ending(document.source) in _WEB:
+        return True
+    address = document.metadata.get("url") or document.source
+    if not address.startswith(("http://", "https://")):
+        return False
+    try:
+        return ending(urlsplit(address).path) in _MADE
+    except ValueError:  # no address at all
+        return False
+
+
+def boilerplate(text: str, repeats: int, of: Callable[[str], int] | None = None) -> str:
     """Text without the lines that are furniture.
 
-    repeats: a short line that stands this often, alone or once a page, is a running header.
+    repeats: a short line that stands this often, alone or once a page, is a running header. of: what a line is, `kind`
+    when left out.
     """
     lines = text.split("\n")
-    kinds = [kind(line) for line in lines]
+    kinds = [(of or kind)(line) for line in lines]
     for _ in range(_ROUNDS):  # what goes may bring together what stood apart
         going = _menus(kinds) | _headers(lines, kinds, repeats)
         if not going:
@@ -128,6 +180,14 @@ def boilerplate(text: str, repeats: int) -> str:
     else:
         return text  # nothing but made for this: left whole
     return "\n".join(lines)
+
+
+def page_line(line: str) -> int:
+    """Whether a line of a printed page is blank, prose, or its page's number."""
+    line = line.strip()
+    if not line:
+        return _BLANK
+    return _FURNITURE if len(line) <= _LONGEST_REPEATED and _PAGE_NUMBER.fullmatch(line) else _PROSE
 
 
 def kind(line: str) -> int:
@@ -148,7 +208,7 @@ def kind(line: str) -> int:
         return _FURNITURE if _UNMISTAKABLE.fullmatch(bare) else _PHRASE
     if not hinted:
         return _PROSE
-    if _PAGE_NUMBER.fullmatch(line) or _NOTICE.fullmatch(bare):
+    if _PAGE_NUMBER.fullmatch(line) or _PAGE_NUMBER.fullmatch(bare) or _NOTICE.fullmatch(bare):
         return _FURNITURE
     return _FURNITURE if _is_chain(line) else _PROSE
 

@@ -1,12 +1,13 @@
 """Chinese text in one shape: widths, blanks, punctuation and, where asked, one script.
 
-Japanese is left alone: its full-width forms and its characters follow other rules.
+Japanese is left alone: its full-width forms and its characters follow other rules. So are programs, markup and data,
+whole files or single lines of them, in which a full-width comma is an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.specs.cleaning import ChineseStep
+from textmill.text.document import Item, Rejected, Step, ending, rewritten
 from textmill.text.scripts import HANZI, is_chinese
 
 Script = Literal["keep", "simplified", "traditional"]
@@ -21,23 +23,77 @@ Script = Literal["keep", "simplified", "traditional"]
 
 def chinese(spec: ChineseStep) -> Callable[[str], str]:
     """What the step does to a text. Raises TextmillError when a script is asked for and opencc is missing."""
-    if spec.script != "keep":
+    script = spec.script
+    if script != "keep":
         _converter("t2s")
 
     def change(text: str) -> str:
         if not is_chinese(text):
             return text
+        wide_stops = _writes_wide_stops(text)
+        return "".join([piece if code else prose(piece, wide_stops) for code, piece in code_apart(text)])
+
+    def prose(text: str, wide_stops: bool) -> str:
         if spec.width:
             text = width(text)
         if spec.punctuation == "full":
-            text = full_punctuation(text)
+            text = full_punctuation(text, wide_stops)
         elif spec.punctuation == "half":
             text = text.translate(_TO_HALF)
         if spec.width:
             text = close_up(text)
-        return convert(text, spec.script)
+        return convert(text, script)
 
     return change
+
+
+def step(spec: ChineseStep) -> Step:
+    """The step: every text of every document, but not the files of programs, which are left as they are."""
+    change = chinese(spec)
+
+    def each(items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            if isinstance(item, Rejected) or ending(item.source) in _PROGRAMS:
+                yield item
+                continue
+            texts = {role: change(text) for role, text in item.texts.items()}
+            yield item if texts == item.texts else rewritten(item, texts, spec.kind)
+
+    return each
+
+
+# --- code ---------------------------------------------------------------------------------------------------------
+_PROGRAMS_TEXT = (
+    ".py .js .mjs .ts .tsx .jsx .vue .java .kt .scala .c .h .cc .cpp .hpp .cs .go .rs .rb .php .swift .lua .r .jl .pl "
+    ".sh .bash .zsh .ps1 .bat .sql .css .scss .less .xml .svg .yaml .yml .toml .ini .cfg .conf .properties .env"
+)
+_PROGRAMS = frozenset(_PROGRAMS_TEXT.split())
+# Lines of code, markup or data among prose: brackets and operators of programs, quoted keys and values, tags, comments.
+_CODE = re.compile(
+    r"""[{}\\`]|[=!<>]=|=>|->|:=|&&|\|\||[;,]\s*$(?<=\)[;,])|"\s*[:,\]]|[\[,:(]\s*"|[A-Za-z_]\w*\.\w+\(|\w\(["']"""
+    r"""|</?[A-Za-z][^<>]*>|^\s*(?:\#|//|/\*|--)\s|^\s*[\w.]{1,64}\s*[-+*/]?=\s*\S|^\s*\w+\([^()（）]*\)\s*$"""
+)
+_FENCE = re.compile(r"\s{0,3}(?:```|~~~)")
+
+
+def code_apart(text: str) -> Iterator[tuple[bool, str]]:
+    """(whether it is code, piece): the lines of a text, line ends included, neighbours of one sort together.
+
+    Code is what stands between fences of Markdown, and any line with the marks of code, markup or data.
+    """
+    pieces: list[str] = []
+    fenced = coded = False
+    for line in text.splitlines(keepends=True):
+        fence = _FENCE.match(line) is not None
+        code = fenced or fence or _CODE.search(line) is not None
+        fenced ^= fence
+        if code != coded and pieces:
+            yield coded, "".join(pieces)
+            pieces = []
+        coded = code
+        pieces.append(line)
+    if pieces:
+        yield coded, "".join(pieces)
 
 
 # --- width --------------------------------------------------------------------------------------------------------
@@ -60,17 +116,28 @@ def width(text: str) -> str:
     return _IN_NUMBER.sub(lambda mark: _NUMBER_MARKS[mark[0]], text)
 
 
-_BESIDE = f"{HANZI}，。！？；：、（）《》「」『』【】〔〕“”…—"
-_GAP = re.compile(f"(?<=[{_BESIDE}])[ \u00a0\u3000]+(?=[{_BESIDE}])")
+_BLANK = "[ \u00a0\u3000]"
+_STOPS = "，。！？；：、…"  # beside these a blank parts nothing
+_MARKS_BESIDE = f"{_STOPS}（）《》「」『』【】〔〕“”—"
+# Four hanzi or more, each alone between single blanks or marks: text that was spaced out, character by character.
+_SPACED = re.compile(
+    rf"(?<![{HANZI}])[{HANZI}](?:(?:{_BLANK}|{_BLANK}?[{_MARKS_BESIDE}]{{1,8}}{_BLANK}?)[{HANZI}](?![{HANZI}])){{3,}}"
+)
+_GAP = re.compile(
+    rf"(?<=[{_STOPS}]){_BLANK}+(?=[{HANZI}{_MARKS_BESIDE}])|(?<=[{HANZI}{_MARKS_BESIDE}]){_BLANK}+(?=[{_STOPS}])"
+)
+_BLANKS = re.compile(_BLANK)
 
 
 def close_up(text: str) -> str:
-    """Text without the blanks between hanzi (and Chinese marks); those at line ends and beside Latin letters stay.
+    """Text without the blanks between hanzi that are spaced one by one, nor beside Chinese stops and commas.
 
-    >>> close_up("今 天 天 气 ， 很 好 OK 吗")
-    '今天天气，很好 OK 吗'
+    Between words, names and verses a blank parts something and stays, as at line ends and beside Latin letters.
+
+    >>> close_up("今 天 天 气 ， 很 好 OK 吗"), close_up("张三 李四")
+    ('今天天气，很好 OK 吗', '张三 李四')
     """
-    return _GAP.sub("", text)
+    return _GAP.sub("", _SPACED.sub(lambda run: _BLANKS.sub("", run[0]), text))
 
 
 # --- punctuation --------------------------------------------------------------------------------------------------
@@ -88,8 +155,10 @@ _PAIR = re.compile(r"\(([^()（）\n]{1,200})\)")
 _HAN = re.compile(f"[{HANZI}]")
 
 
-def full_punctuation(text: str) -> str:
+def full_punctuation(text: str, wide_stops: bool | None = None) -> str:
     """Marks beside hanzi in their full-width form; numbers, addresses, file names and English stay as they are.
+
+    wide_stops: whether `．` is a full stop here; left out: as the text itself says.
 
     >>> full_punctuation("你好, 世界!见 http://a.cn/x,y?z=1 和 3.14,对吗?")
     '你好，世界！见 http://a.cn/x,y?z=1 和 3.14，对吗？'
@@ -98,10 +167,15 @@ def full_punctuation(text: str) -> str:
         text = _STOP.sub("。", text)
         text = _RUN.sub(_full_run, text)
         text = _full_pairs(text)
-    # How many older digital texts write the full stop; here and there it may also part the names of a foreigner.
-    if "．" in text and len(_WIDE_STOP.findall(text)) > max(2, text.count("。")):
+    if "．" in text and (_writes_wide_stops(text) if wide_stops is None else wide_stops):
         text = _WIDE_STOP.sub("。", text)
     return text
+
+
+def _writes_wide_stops(text: str) -> bool:
+    """Whether a text writes `．` for the full stop, as many older digital texts do; in others it parts a foreigner's
+    names here and there."""
+    return "．" in text and len(_WIDE_STOP.findall(text)) > max(2, text.count("。"))
 
 
 _HALF = re.compile(r"[,;:!?.(]")
@@ -122,8 +196,8 @@ def _full_run(match: re.Match[str]) -> str:
     if before.isascii() and run[:1] in ":：":  # `key:值`, `12:三`
         return match[0]
     full = run.translate(_TO_FULL)
-    # A full-width mark brings its own blank.
-    return full if after and not after.isspace() else full + match["blanks"]
+    # A full-width mark brings its own blank; one before another mark stays, or the two would be one run the next time.
+    return full if after and not after.isspace() and after not in _MARKS else full + match["blanks"]
 
 
 _TO_FULL = {ord(half): full for half, full in _FULL.items() if half in _MARKS}
@@ -152,7 +226,7 @@ def _full_pair(match: re.Match[str]) -> str:
 
 # --- script -------------------------------------------------------------------------------------------------------
 @cache
-def _converter(direction: Literal["s2t", "t2s"]):
+def _converter(direction: Literal["s2t", "t2s"]) -> Callable[[str], str]:
     """OpenCC's conversion, by phrases and by characters. Raises TextmillError when opencc is missing."""
     try:
         import opencc
@@ -160,7 +234,19 @@ def _converter(direction: Literal["s2t", "t2s"]):
         raise TextmillError(
             "needs opencc", where="corpus.steps: chinese, script", advice="pip install 'textmill[zh]'"
         ) from error
-    return opencc.OpenCC(direction).convert
+    convert = opencc.OpenCC(direction).convert
+
+    def converted(text: str) -> str:
+        if text.isascii() or not _SURROGATES.search(text):
+            return convert(text)
+        return "".join(
+            [part if _SURROGATES.match(part) else convert(part) for part in _SURROGATES.split(text)]
+        )
+
+    return converted
+
+
+_SURROGATES = re.compile("([\ud800-\udfff]+)")  # no text, and opencc does not take them
 
 
 _URO = (*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000))  # the hanzi of the basic plane

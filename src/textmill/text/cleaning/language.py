@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -102,23 +103,25 @@ def _drop_paragraphs(batch: list[Item], spec: LanguageStep) -> list[Item]:
         for item in batch
     ]
     judged = [
-        (parts, at)
-        for texts in pieces
+        (number, parts, at)
+        for number, texts in enumerate(pieces)
         for parts in texts.values()
         for at in range(0, len(parts), 2)
         if _long(parts[at])
     ]
-    guesses = identify([parts[at] for parts, at in judged])
-    for (parts, at), guess in zip(judged, guesses, strict=True):
+    guesses = identify([parts[at] for _, parts, at in judged])
+    dropped: Counter[int] = Counter()
+    for (number, parts, at), guess in zip(judged, guesses, strict=True):
         certain = guess.language != UNDETERMINED and guess.probability >= max(spec.least, 0.5)
         if certain and guess.language not in spec.keep:
             # With the gap after it, so that the gap before it is the one that stays.
             parts[at : at + 2] = ["", ""][: len(parts[at : at + 2])]
+            dropped[number] += 1
     return [
-        rewritten(item, {role: "".join(parts) for role, parts in texts.items()}, "language")
+        rewritten(item, {role: "".join(parts) for role, parts in texts.items()}, "language", dropped[number])
         if isinstance(item, Document)
         else item
-        for item, texts in zip(batch, pieces, strict=True)
+        for number, (item, texts) in enumerate(zip(batch, pieces, strict=True))
     ]
 
 

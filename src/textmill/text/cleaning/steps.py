@@ -34,8 +34,7 @@ from textmill.specs.cleaning import (
     UnicodeStep,
     WhitespaceStep,
 )
-from textmill.text.cleaning.boilerplate import boilerplate
-from textmill.text.cleaning.chinese import chinese
+from textmill.text.cleaning import boilerplate, chinese
 from textmill.text.cleaning.contamination.contamination import contamination
 from textmill.text.cleaning.duplicates.exact import ExactDuplicates
 from textmill.text.cleaning.duplicates.near import NearDuplicates
@@ -144,8 +143,8 @@ STEPS: dict[type, Callable[[Any], Step]] = {
     WhitespaceStep: lambda spec: _each(spec, partial(whitespace, blank_lines=spec.blank_lines)),
     LengthStep: lambda spec: _length(spec.least, spec.most),
     FtfyStep: lambda spec: _each(spec, ftfy_step()),
-    ChineseStep: lambda spec: _each(spec, chinese(spec)),
-    BoilerplateStep: lambda spec: _each(spec, partial(boilerplate, repeats=spec.repeats)),
+    ChineseStep: chinese.step,
+    BoilerplateStep: boilerplate.step,
     LanguageStep: language,
     PersonalDataStep: personal_data,
     SegmentStep: segment,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
+from textmill.specs.cleaning import CleaningStep
 from textmill.specs.corpus import SplitSpec
+from textmill.text.cleaning.privacy.step import excerpt
 from textmill.text.corpus import data_card
 from textmill.text.corpus.shards import ShardWriter, documents_in, ids_in, row_in
 from textmill.text.corpus.split import PARTS, Plan, Watch, pieces
@@ -31,7 +33,7 @@ from textmill.text.document import Document, Item, Rejected, reject
 
 FORMAT, VERSION = "textmill-corpus", 2
 _OTHERS = ("rejected.jsonl", "report.json", "card.html")
-_EXCERPT = 200  # characters of a text that was set aside
+_EXCERPT, _LONGEST_DETAIL = 200, 1000  # characters of a text that was set aside, and of what is said of it
 
 
 @dataclass
@@ -50,18 +52,29 @@ class Count:
             yield item
 
 
-def write_corpus(directory: Path, items: Iterable[Item], split: SplitSpec, read: Count | None = None) -> dict:
+def write_corpus(
+    directory: Path,
+    items: Iterable[Item],
+    split: SplitSpec,
+    read: Count | None = None,
+    steps: Sequence[CleaningStep] = (),
+) -> dict:
     """Write a corpus into an existing directory, which whoever calls makes whole or absent; the report.
 
     items: documents and what was set aside. read: what they were before cleaning, when it was counted, so that
-    the report can say how much that was, and that nothing was lost.
+    the report can say how much that was, and that nothing was lost. steps: those they went through, so that it can
+    say what was looked for.
     Raises TextmillError when no document is left, or when read is not kept + set aside.
     """
-    return write_records(directory, (_record(item) for item in items), split, read)
+    return write_records(directory, (_record(item) for item in items), split, read, steps)
 
 
 def write_records(
-    directory: Path, items: Iterable[Document | Aside], split: SplitSpec, read: Count | None = None
+    directory: Path,
+    items: Iterable[Document | Aside],
+    split: SplitSpec,
+    read: Count | None = None,
+    steps: Sequence[CleaningStep] = (),
 ) -> dict:
     """As `write`, where what was set aside is already told in the terms of rejected.jsonl."""
     directory = Path(directory)
@@ -77,7 +90,7 @@ def write_records(
     tally.check(None if read is None else read.items)
     plan = watch.plan()
     shards = _deal_again(directory, writer.shards, plan) if plan else writer.shards
-    report = tally.report(None if read is None else read.bytes, shards, plan)
+    report = tally.report(None if read is None else read.bytes, shards, plan, steps)
     write_json(directory / "report.json", report)
     write_text(directory / "card.html", data_card.page(report))
     files = {
@@ -111,10 +124,13 @@ def writable(item: Item) -> Item:
 
 
 def aside(item: Rejected) -> Aside:
-    """What rejected.jsonl says of something set aside; an excerpt too, unless personal data were the reason."""
+    """What rejected.jsonl says of something set aside; an excerpt too, unless personal data were the reason.
+
+    Whatever was set aside, in whichever step: what is quoted of it here holds no personal data that can be found.
+    """
     record: Aside = {"source": item.source, "step": item.step, "reason": item.reason}
     if item.detail:
-        record["detail"] = _encodable(item.detail)
+        record["detail"] = _encodable(excerpt(item.detail, _LONGEST_DETAIL))
     if item.document is not None:
         record |= {"id": item.document.id, "bytes": item.document.bytes}
         if item.step != "personal-data":
@@ -125,8 +141,8 @@ def aside(item: Rejected) -> Aside:
 def _excerpt(texts: Mapping[str, str]) -> str:
     """The beginning of a text; of several, that of each behind its role."""
     if len(texts) <= 1:
-        return "".join(texts.values())[:_EXCERPT]
-    return "\n".join(f"{role}: {text[: _EXCERPT // len(texts)]}" for role, text in texts.items())
+        return excerpt("".join(texts.values()), _EXCERPT)
+    return "\n".join(f"{role}: {excerpt(text, _EXCERPT // len(texts))}" for role, text in texts.items())
 
 
 def _encodable(text: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from textmill.text.cleaning.privacy.step import excerpt
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2733; --dim: #667; --line: #d5dae1; --bar: #3b7dd8; --paper: #fff }
 @media (prefers-color-scheme: dark) {
@@ -24,11 +26,13 @@ svg { width: 100%; height: auto } svg rect { fill: var(--bar) } svg text { fill:
 blockquote { margin: .15rem 0; padding-left: .6rem; border-left: 3px solid var(--line); overflow-wrap: anywhere }
 """
 _ROWS = 20  # shown of a long table
+_LONGEST_PLACE = 500  # characters
 
 
 def page(report: Mapping[str, Any]) -> str:
     """The report of `text.corpus.corpus.write` as one HTML page. All that came from documents is escaped."""
     read, kept, away = report["read"], report["kept"], report["set_aside"]
+    ran = frozenset(report["steps"])
     sections = [
         f"<p>{read['documents']:,} read = {kept['documents']:,} kept + {away['documents']:,} set aside."
         + (f" {_bytes(read['bytes'])} in, {_bytes(kept['bytes'])} out." if "bytes" in read else "")
@@ -36,12 +40,25 @@ def page(report: Mapping[str, Any]) -> str:
         _section("Parts", _sums(report["parts"], "part")),
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Set aside", _reasons(report["reasons"]), "Nothing was set aside."),
+        _section("Taken out of kept documents", _removed(report["removed"])),
         _section("Lengths", _lengths(report["lengths"])),
-        _section("Languages", _sums(report["languages"], "language"), "No step told languages apart."),
-        _section("Personal data", _personal(report["personal"]), "No step looked for it, or none was found."),
-        _section("Duplicates", _duplicates(report)),
         _section(
-            "Contamination", _sums(report["contaminated"], "set"), "None was looked for, or none found."
+            "Languages",
+            _sums(report["languages"], "language"),
+            _nothing("language" in ran, "No step told languages apart."),
+        ),
+        _section(
+            "Personal data",
+            _personal(report["personal"], report["personal_action"]),
+            _nothing("personal-data" in ran, "No step looked for any: whatever the texts hold is in them."),
+        ),
+        _section(
+            "Duplicates", _duplicates(report), _nothing(bool(ran & _DUPLICATES), "No step looked for any.")
+        ),
+        _section(
+            "Contamination",
+            _sums(report["contaminated"], "set"),
+            _nothing("contamination" in ran, "No step looked for any."),
         ),
         _section("Licences", _sums(report["licences"], "licence"), "The sources name none."),
         _section("Kinds of file", _sums(report["endings"], "ending")),
@@ -53,6 +70,14 @@ def page(report: Mapping[str, Any]) -> str:
         + "\n".join(section for section in sections if section)
         + "\n</body></html>\n"
     )
+
+
+_DUPLICATES = frozenset(("exact-duplicates", "near-duplicates", "substrings"))
+
+
+def _nothing(looked: bool, otherwise: str) -> str:
+    """Why there is nothing to show: that nobody looked and that nothing was found are two facts, and one is true."""
+    return "Looked for, and none was found." if looked else otherwise
 
 
 def _section(title: str, body: str, without: str = "") -> str:
@@ -113,11 +138,12 @@ def _reasons(reasons: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _sample(sample: Mapping[str, str]) -> str:
+    """Where, and the beginning of it. A report quotes no personal data, but a place may hold some: a file's name."""
     detail = f" ({escape(sample['detail'])})" if "detail" in sample else ""
-    excerpt = (
+    quoted = (
         f"<blockquote><small>{escape(sample['excerpt'])}</small></blockquote>" if "excerpt" in sample else ""
     )
-    return f"<br><small>{escape(sample['source'])}{detail}</small>{excerpt}"
+    return f"<br><small>{escape(excerpt(sample['source'], _LONGEST_PLACE))}{detail}</small>{quoted}"
 
 
 def _lengths(rows: list[Mapping[str, int]]) -> str:
@@ -146,17 +172,35 @@ def _lengths(rows: list[Mapping[str, int]]) -> str:
     return f"{chart}<p class=dim>{described}</p>"
 
 
-def _personal(sums: Mapping[str, Mapping[str, int]]) -> str:
+_ACTIONS = {
+    "redact": "Each was replaced by its kind, such as [EMAIL].",
+    "pseudonymise": "Each was replaced by a made-up value.",
+    "report": "They were counted only, and are in the texts still.",
+}
+
+
+def _personal(sums: Mapping[str, Mapping[str, int]], action: str | None) -> str:
     rows = [(escape(kind), f"{row['found']:,}", f"{row['documents']:,}") for kind, row in sums.items()]
-    return _table(("kind", "found", "documents"), rows) if rows else ""
+    said = f"<p class=dim>{_ACTIONS[action]}</p>" if action in _ACTIONS else ""
+    return _table(("kind", "found", "documents"), rows) + said if rows else ""
+
+
+_UNITS = {"language": "paragraphs", "substrings": "passages"}  # other steps take out lines
+
+
+def _removed(sums: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [
+        (escape(step), f"{row['removed']:,} {_UNITS.get(step, 'lines')}", f"{row['documents']:,}")
+        for step, row in sums.items()
+    ]
+    return _table(("step", "taken out", "documents"), rows) if rows else ""
 
 
 def _duplicates(report: Mapping[str, Any]) -> str:
-    steps = ("exact-duplicates", "near-duplicates", "substrings")
     rows = [
         (escape(row["reason"]), f"{row['documents']:,}", _bytes(row["bytes"]))
         for row in report["reasons"]
-        if row["step"] in steps
+        if row["step"] in _DUPLICATES
     ]
     clusters = report["clusters"]
     if clusters["documents"]:

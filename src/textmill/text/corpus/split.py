@@ -11,20 +11,23 @@ end of the longest one is cut off for the part; the report says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from textmill.base.errors import TextmillError
 from textmill.specs.corpus import SplitSpec
 from textmill.text.cleaning.duplicates.union_find import joined
+from textmill.text.cleaning.privacy.patterns import redacted
 from textmill.text.document import Document
 
 PARTS = ("train", "validation", "test")
 _SALT = b"textmill split 1\0"  # never change: every corpus would be dealt anew
 _WATCHED = 1000  # documents; of more, no part of 1 % or above stays empty (0.99 ^ 1000 = 4e-5)
 _MOVABLE = 20  # documents from which giving one away costs training at most a twentieth
+_LARGEST = 0.3  # share of a corpus that is worth giving to one of the smaller parts
 _SHORTEST_CUT = 400  # characters of a part that is cut off a document
 _TIME_BYTES = 32  # compared of a time; 2026-11-22T09:15:35.123456+01:00 is as long
 _AGE = np.dtype([("time", f"S{_TIME_BYTES}"), ("share", "f8")])
@@ -107,6 +110,13 @@ class Watch:
             self._ages.add(document)
             return "train"
         unit = unit_of(document, self.split)
+        if named and redacted(metadata.get(named, "")):
+            raise TextmillError(
+                f"{named!r} tells no groups apart any more: the personal-data step took out what names them",
+                where="corpus.split",
+                advice="let that step write made-up values, which differ where the true ones do "
+                '(action = "pseudonymise", with a secret), or group by another column',
+            )
         if "cluster" in metadata and unit != metadata["cluster"]:
             self._links[unit, metadata["cluster"]] = None
         part = part_of(unit, self.split)
@@ -171,16 +181,18 @@ class Watch:
             self._cut(plan, empty)
 
     def _give(self, plan: Plan, part: str) -> None:
-        """Move the smallest unit of the training part: of many documents, or of several groups."""
+        """Move a unit of the training part: of those of fewest documents the one nearest to the size asked for."""
         bound = {unit for units in self._together for unit in units}
+        total = sum(row.characters for row in self._units.values())
+        wanted = getattr(self.split, part) * total
         spare = sorted(
-            (row.documents, row.share, unit)
+            (row.documents, abs(row.characters - wanted), row.share, unit)
             for unit, row in self._units.items()
             if row.part == "train" and unit not in bound
         )
         few = self.split.by == "document" and sum(self._seen.values()) < _MOVABLE
         if spare and not few and self._seen["train"] > spare[0][0]:
-            self._move(plan, [spare[0][2]], part)
+            self._move(plan, [spare[0][-1]], part)
 
     def _cut(self, plan: Plan, empty: list[str]) -> None:
         rows = [row for row in self._units.values() if row.part == "train" and row.id]
@@ -280,3 +292,24 @@ def pieces(document: Document, at: dict[str, tuple[int, int]]) -> list[tuple[str
 def _line_start(text: str, near: int) -> int:
     line_end = text.find("\n", near, near + _SHORTEST_CUT // 2)
     return near if line_end < 0 else line_end + 1
+
+
+def check_sizes(parts: Mapping[str, Mapping[str, int]], split: SplitSpec) -> None:
+    """Raises TextmillError when a split of plain text is so small that a score of it would mean nothing.
+
+    parts: of each its `bytes` and `documents`. The rule is `split.least_bytes`; 400 bytes are some 70 words, the least
+    that is ever cut off a document. A split that is empty, because a corpus could spare nothing for it, gives no score.
+    """
+    total = sum(row["bytes"] for row in parts.values())
+    for part in ("test", "validation"):
+        size, documents = parts[part]["bytes"], parts[part]["documents"]
+        if not 0 < size < split.least_bytes:
+            continue
+        larger = 2 * split.least_bytes / total
+        advice = f"set corpus.split.{part} = {max(larger, 0.1):.1g}" if larger <= _LARGEST else "add text"
+        raise TextmillError(
+            f"holds {size} bytes in {documents} {'document' if documents == 1 else 'documents'}: "
+            "a score on so little means nothing",
+            where=f"the {part} split of the corpus",
+            advice=f"{advice}; corpus.split.{part} = 0 does without, corpus.split.least_bytes = 0 takes any size",
+        )

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.base.errors import TextmillError
+from textmill.specs.cleaning import CleaningStep, PersonalDataStep
+from textmill.text.cleaning.privacy.step import excerpt
 from textmill.text.corpus.split import PARTS, Plan
-from textmill.text.document import Document, ending, utf8_size
+from textmill.text.document import Document, ending, read_counts, utf8_size
 
 Aside = dict[str, Any]  # source, step, reason, detail, id, bytes, excerpt of something set aside
 _SAMPLES = 3  # shown for each reason
 _NAMES = 200  # different reasons, languages, licences … counted apart
 _OTHER = "(other)"
+_LONGEST_NAME = 200  # characters of a language, a licence or an evaluation set
+
+
+@functools.lru_cache(maxsize=4096)
+def _shown(name: str) -> str:
+    """A value of metadata as a report may name it: a report leaves the house."""
+    return excerpt(name, _LONGEST_NAME)
+
+
+@dataclass
+class Found:
+    """How many of something were found or taken out, and in how many documents, by kind."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    number: Counter[str] = field(default_factory=Counter)
+
+    def add(self, counts: str) -> None:
+        """Count what a document's metadata says, such as `email:2 phone:1`."""
+        for kind, number in read_counts(counts).items():
+            self.documents[kind] += 1
+            self.number[kind] += number
+
+    def plain(self, name: str) -> dict[str, dict[str, int]]:
+        return {
+            kind: {"documents": self.documents[kind], name: self.number[kind]}
+            for kind in sorted(self.documents)
+        }
 
 
 @dataclass
@@ -45,7 +76,7 @@ class Tally:
         self.texts, self.endings, self.languages = Sums(), Sums(), Sums()
         self.licences, self.contaminated = Sums(), Sums()
         self.lengths: Counter[int] = Counter()  # by the number of binary digits of the length in characters
-        self.personal: dict[str, list[int]] = {}  # kind -> [documents, data]
+        self.personal, self.removed = Found(), Found()
         self.clusters, self.clustered = 0, 0
 
     def keep(self, document: Document) -> None:
@@ -65,12 +96,9 @@ class Tally:
             ("contaminated", self.contaminated),
         ):
             if key in metadata:
-                sums.add(metadata[key], size)
-        for item in metadata.get("personal", "").split():
-            kind, _, number = item.partition(":")
-            entry = self.personal.setdefault(kind, [0, 0])
-            entry[0] += 1
-            entry[1] += int(number) if number.isdecimal() else 1
+                sums.add(_shown(metadata[key]), size)
+        self.personal.add(metadata.get("personal", ""))
+        self.removed.add(metadata.get("removed", ""))
         if "cluster" in metadata:
             self.clustered += 1
             self.clusters += metadata["cluster"] == document.id
@@ -105,14 +133,22 @@ class Tally:
                 "holds no document", where="corpus", advice="its sources are empty; check the paths"
             )
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
+        sample = entry["samples"][0]
+        detail = f", where it says: {sample['detail']}" if "detail" in sample else ""
         raise TextmillError(
             f"holds no document: all {self.aside} were set aside, most because each {reason}",
             where="corpus",
-            advice=f"look at {entry['samples'][0]['source']}",
+            advice=f"look at {sample['source']}{detail}",
         )
 
-    def report(self, read_bytes: int | None, shards: list[dict[str, Any]], plan: Plan) -> dict[str, Any]:
-        """All of it as plain data."""
+    def report(
+        self,
+        read_bytes: int | None,
+        shards: list[dict[str, Any]],
+        plan: Plan,
+        steps: Sequence[CleaningStep] = (),
+    ) -> dict[str, Any]:
+        """All of it as plain data. steps: those the documents went through."""
         parts = {part: {"documents": 0, "bytes": 0, "characters": 0} for part in PARTS}
         for shard in shards:
             for key in ("documents", "bytes", "characters"):
@@ -138,13 +174,15 @@ class Tally:
                 {"from": 1 << digits >> 1, "below": 1 << digits, "documents": self.lengths[digits]}
                 for digits in sorted(self.lengths)
             ],
-            "personal": {
-                kind: {"documents": documents, "found": number}
-                for kind, (documents, number) in sorted(self.personal.items())
-            },
+            "steps": [step.kind for step in steps],
+            "personal": self.personal.plain("found"),
+            "personal_action": next(
+                (step.action for step in steps if isinstance(step, PersonalDataStep)), None
+            ),
+            "removed": self.removed.plain("removed"),
             "clusters": {"clusters": self.clusters, "documents": self.clustered},
             "split": dict(plan.notes),
-            "moved": dict(sorted(plan.moves.items())),
+            "moved": {_shown(unit): part for unit, part in sorted(plan.moves.items())},
             "cut": {"id": plan.cut, **{part: list(span) for part, span in plan.at.items()}}
             if plan.at
             else {},

@@ -24,7 +24,7 @@ from textmill.text.sources.formats.table import open_file
 _CARD, _DICT, _STATE, _INFO = "README.md", "dataset_dict.json", "state.json", "dataset_info.json"
 _DESCRIPTIONS = (_CARD, _INFO)  # they decide metadata, so they are among the files whose hashes count
 _LONGEST = 1 << 24  # bytes of a description that are read
-_ENDINGS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".arrow")
+_ENDINGS = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".arrow", ".feather")
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _ARCHIVES = (".zip", ".tar", ".tgz")
 _OTHER = frozenset((_DICT, _STATE, _INFO, "dataset_infos.json"))

@@ -74,12 +74,12 @@ def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
 
 def libraries(source: Source, base: Path) -> dict[str, str]:
     """The versions of what decides the documents of a source beside its inputs: the tables of Unicode and, where one
-    of its files may hold a page, the parsers of HTML and PDF."""
+    of its files may hold a page or an old office file, what reads those."""
     versions = {"unicode": unicodedata.unidata_version}
     if isinstance(source, WebSource) or any(
         may_hold_pages(item[0]) for item in files(source, base) if not isinstance(item, Rejected)
     ):
-        for name in ("resiliparse", "pypdfium2"):
+        for name in ("resiliparse", "pypdfium2", "pyspellchecker", "olefile", "xlrd"):
             try:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:

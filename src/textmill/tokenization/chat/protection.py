@@ -29,6 +29,11 @@ def _parts(names: frozenset[str]) -> tuple[set[str], set[str], int]:
     return beginnings, ends, max(map(len, names), default=0)
 
 
+def _kind(key: object, value: object) -> bool:
+    """Whether this says what kind of part a part of a message is: a word that a template compares, and nobody wrote."""
+    return key == "type" and isinstance(value, str) and value.isidentifier()
+
+
 class Protection:
     """The messages of one conversation, marked, and the ids of what a template made of them."""
 
@@ -59,7 +64,10 @@ class Protection:
         if isinstance(value, str):
             return self._shield(value, names)
         if isinstance(value, Mapping):
-            return {self._shield(str(key), names): self._marked(part, names) for key, part in value.items()}
+            return {
+                self._shield(str(key), names): part if _kind(key, part) else self._marked(part, names)
+                for key, part in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [self._marked(part, names) for part in value]
         return value

@@ -35,7 +35,15 @@ _LARGEST = 1 << 20  # characters of a template
 _SECONDS, _MEMORY, _CHARACTERS = 5.0, 512 << 20, 8 << 20  # for one rendering
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _DEPTH = 16  # of nested values in a message
-_PROBE = "Zq7"  # stands for what an assistant says
+_PROBE = "Zq7"  # stands for what somebody says
+_NONE: Mapping[str, Any] = {}
+_USER = "user"
+# Conversations in which a role can be seen: a template may refuse one that an assistant ends.
+_TALKS = {
+    _USER: ((_USER,),),
+    "system": (("system", _USER),),
+    "assistant": ((_USER, "assistant"), (_USER, "assistant", _USER)),
+}
 
 
 class ChatTemplate:
@@ -56,23 +64,65 @@ class ChatTemplate:
         self.source, self.names, self.where, self._seconds = source, dict(names or {}), where, seconds
         self._lock = threading.RLock()
         self._child: Child | None = None
+        self._forms: dict[str, bool] = {}  # by role: whether a content is a list of parts
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True, **more: Any) -> str:
         """The text of a conversation, special tokens spelt out.
 
-        messages: {"role", "content"}, oldest first. more: further variables, such as tools. What people wrote is in
-        the text as it is, so use `ids` for a model. Raises TextmillError when the template refuses the messages,
-        fails, or takes more time, memory or text than a template may.
+        messages: {"role", "content"}, oldest first; a content is a text, or parts {"type": "text", "text"}, and is
+        given to the template as it takes it. more: further variables, such as tools. What people wrote is in the text
+        as it is, so use `ids` for a model. Raises TextmillError when the template refuses the messages, fails, or takes
+        more time, memory or text than a template may.
         """
+        return self._rendered([self._fitting(message) for message in messages], add_generation_prompt, more)
+
+    def _rendered(
+        self, messages: Sequence[Message], add_generation_prompt: bool = True, more: Mapping[str, Any] = _NONE
+    ) -> str:
+        """The same of messages whose contents have the form the template takes."""
         variables = {
             "tools": None,
             "documents": None,
             **self.names,
             **more,
-            "messages": [_checked(message) for message in messages],
+            "messages": list(messages),
             "add_generation_prompt": add_generation_prompt,
         }
         return self._ask(variables)
+
+    def _fitting(self, message: Message) -> dict[str, Any]:
+        """A message whose content has the form the template takes."""
+        checked = _checked(message)
+        content = checked.get("content")
+        if content is None or not isinstance(content, (str, list, tuple)):
+            return checked
+        takes_parts = self._takes_parts(str(checked["role"]))
+        if isinstance(content, str):
+            return checked | {"content": _parts(content)} if takes_parts else checked
+        return checked if takes_parts else checked | {"content": "".join(map(_text_of, content))}
+
+    def _takes_parts(self, role: str) -> bool:
+        """Whether a content of this role is a list of parts to the template. One that can do with a text gets that."""
+        role = role if role in _TALKS else _USER
+        if role not in self._forms:
+            forms = [content for content in (_PROBE, _parts(_PROBE)) if self._shows(role, content)]
+            self._forms[role] = bool(forms) and forms[0] != _PROBE
+        return self._forms[role]
+
+    def _shows(self, role: str, content: Any) -> bool:
+        """Whether a content of a role can be seen in what the template makes of some conversation."""
+        user = content if role == _USER else (_parts("a") if self._takes_parts(_USER) else "a")
+        said = {_USER: user, role: content}
+        for roles in _TALKS[role]:
+            with contextlib.suppress(TextmillError):
+                if _PROBE in self._rendered([{"role": who, "content": said[who]} for who in roles]):
+                    return True
+        return False
+
+    @cached_property
+    def readable(self) -> bool:
+        """Whether what a user says is in what the template writes, whatever form it is given in."""
+        return any(self._shows(_USER, content) for content in (_PROBE, _parts(_PROBE)))
 
     def ids(
         self,
@@ -82,27 +132,27 @@ class ChatTemplate:
         **more: Any,
     ) -> list[int]:
         """The ids of a conversation: special tokens are those the template writes, never what people wrote."""
-        messages = [_checked(message) for message in messages]
-        protection = Protection(tokenizer, self.source, messages)
-        text = self.render(protection.messages, add_generation_prompt, **protection.shielded(more))
+        protection = Protection(tokenizer, self.source, [self._fitting(message) for message in messages])
+        text = self._rendered(protection.messages, add_generation_prompt, protection.shielded(more))
         return protection.ids(text)
 
     def ends(self, tokenizer: AnyTokenizer) -> tuple[int, ...]:
-        """Ids that end an answer: the tokenizer's, and what the template writes after one."""
-        talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _PROBE}]
-        text = self.render(talk, add_generation_prompt=False)
-        after = text.rpartition(_PROBE)[2].lstrip()
-        names = sorted(tokenizer.special, key=len, reverse=True)
-        turn = next((tokenizer.special[name] for name in names if after.startswith(name)), None)
+        """Ids that end an answer: the tokenizer's, and what the template writes after one, if it shows any."""
+        turn = None
+        for roles in _TALKS["assistant"]:
+            talk = [{"role": who, "content": _PROBE if who == "assistant" else "a"} for who in roles]
+            with contextlib.suppress(TextmillError):  # a template may refuse a talk that an assistant ends
+                _, shown, after = self.render(talk, add_generation_prompt=False).rpartition(_PROBE)
+                names = sorted(tokenizer.special, key=len, reverse=True)
+                found = (tokenizer.special[name] for name in names if after.lstrip().startswith(name))
+                turn = next(found, None) if shown else None
+                break
         return tuple(dict.fromkeys((*tokenizer.ends, *([] if turn is None else [turn]))))
 
     @cached_property
     def system(self) -> bool:
         """Whether a conversation may begin with a system message."""
-        with contextlib.suppress(TextmillError):
-            talk = [{"role": "system", "content": _PROBE}, {"role": "user", "content": "a"}]
-            return _PROBE in self.render(talk)
-        return False
+        return any(self._shows("system", content) for content in (_PROBE, _parts(_PROBE)))
 
     def close(self) -> None:
         """End the process, if there is one; the next rendering starts another."""
@@ -162,6 +212,22 @@ def _checked(message: Message) -> dict[str, Any]:
     return {str(key): value for key, value in message.items()}
 
 
+def _parts(text: str) -> list[dict[str, str]]:
+    """A text as the content of a message in parts."""
+    return [{"type": "text", "text": text}]
+
+
+def _text_of(part: Any) -> str:
+    """The text of a part of a content. Raises RecipeError for a part that is none."""
+    text = part.get("text") if isinstance(part, Mapping) and part.get("type", "text") == "text" else None
+    if not isinstance(text, str):
+        kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+        raise RecipeError(
+            f"a content has a part that is no text ({kind})", where="messages", advice="give text alone"
+        )
+    return text
+
+
 def _shallow(value: Any, depth: int) -> None:
     if depth > _DEPTH:
         raise RecipeError("a message is nested too deeply", where="messages")
@@ -197,6 +263,8 @@ def chosen(value: Any, where: object) -> str | None:
     """The template meant by a chat_template entry: a text, or a list of named ones with a default."""
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, dict):
+        value = [{"name": name, "template": template} for name, template in value.items()]
     named: Iterable[Any] = value if isinstance(value, list) else ()
     sources = {part.get("name"): part.get("template") for part in named if isinstance(part, dict)}
     source = sources.get("default", next(iter(sources.values()), None))

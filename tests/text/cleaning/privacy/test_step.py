@@ -21,8 +21,8 @@ from textmill.text.cleaning import steps as clean
 from textmill.text.cleaning.privacy import checksums
 from textmill.text.cleaning.privacy.patterns import KINDS, find
 from textmill.text.cleaning.privacy.pseudonyms import made_up, pseudonym
-from textmill.text.cleaning.privacy.step import personal_data, pseudonymise, read_counts, redact
-from textmill.text.document import Document, Rejected, collected
+from textmill.text.cleaning.privacy.step import personal_data, pseudonymise, redact
+from textmill.text.document import Document, Rejected, collected, read_counts
 
 _SPEC = importlib.util.spec_from_file_location(
     "planted_personal", Path(__file__).with_name("planted_personal.py")

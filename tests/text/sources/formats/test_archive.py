@@ -7,8 +7,10 @@ import gzip
 import io
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 
 import pyarrow as pa
 import pytest
@@ -236,8 +238,58 @@ def test_an_encrypted_member(tmp_path):
     assert aside["a.zip!secret.txt"].reason == "is encrypted"
 
 
-def test_member_names_that_are_not_utf8_can_be_written(tmp_path):
-    info = tarfile.TarInfo("caf\udce9\n.txt")
-    kept, _ = collect(tmp_path, "a.tar", tar([(info, b"x")]))
-    (source,) = kept
-    assert source.encode("utf-8").decode() == "a.tar!caf\\udce9\\n.txt"
+def test_member_names_are_told_by_all_of_them_together(tmp_path):
+    def legacy(encoding, *members):
+        """A zip file as programs write them that know neither UTF-8 nor its flag."""
+        plain = [f"{at:06}.txt" for at in range(len(members))]
+        data = zipped([(name, b"text") for name in plain])
+        raw = [name.encode(encoding) for name in members]
+        assert all(len(name) == 10 for name in raw)
+        for name, other in zip(plain, raw, strict=True):
+            data = data.replace(name.encode(), other)
+        return data
+
+    chinese = ["合同/甲1.t", "学生名单.x"]
+    assert list(collect(tmp_path, "a.zip", legacy("gbk", *chinese))[0]) == [
+        f"a.zip!{name}" for name in chinese
+    ]
+    japanese = ["患者/記.tt", "予定表の.a"]
+    assert list(collect(tmp_path, "b.zip", legacy("cp932", *japanese))[0]) == [f"b.zip!{n}" for n in japanese]
+    russian = ["отчёт1.txt", "письмо.txt"]
+    assert list(collect(tmp_path, "c.zip", legacy("cp866", *russian))[0]) == [
+        f"c.zip!{name}" for name in russian
+    ]
+    german = ["Grüße1.txt", "März12.txt"]
+    assert list(collect(tmp_path, "d.zip", legacy("cp437", *german))[0]) == [
+        f"d.zip!{name}" for name in german
+    ]
+    greek = ["τρία", "ένα2"]  # UTF-8 without its flag
+    data = zipped([("00000000", b"text"), ("1111111", b"text")])
+    data = data.replace(b"00000000", greek[0].encode()).replace(b"1111111", greek[1].encode())
+    assert list(collect(tmp_path, "e.zip", data)[0]) == [f"e.zip!{name}" for name in greek]
+
+
+def test_the_unicode_path_of_a_member_outranks_its_name(tmp_path):
+    for checksum, name in ((zlib.crc32(b"name.txt"), "名前.txt"), (1, "name.txt")):
+        info = zipfile.ZipInfo("name.txt")
+        field = b"\x01" + checksum.to_bytes(4, "little") + "名前.txt".encode()
+        info.extra = struct.pack("<HH", 0x7075, len(field)) + field
+        kept, _ = collect(tmp_path, "a.zip", zipped([(info, b"text")]))
+        assert list(kept) == [f"a.zip!{name}"]
+
+
+def test_member_names_of_a_tar_in_another_encoding(tmp_path):
+    raw = "合同第一份".encode("gbk").decode("utf-8", "surrogateescape")
+    kept, _ = collect(
+        tmp_path, "a.tar", tar([(tarfile.TarInfo(raw), b"x"), (tarfile.TarInfo("caf\udce9\n.txt"), b"y")])
+    )
+    assert all(source.encode("utf-8") for source in kept)  # each can be written
+    assert next(iter(kept)) == "a.tar!合同第一份"
+
+
+def test_what_macos_packs_beside_files_is_no_document(tmp_path):
+    fork = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X"
+    members = [("a.txt", b"text"), ("__MACOSX/._a.txt", fork), ("__MACOSX/sub/._b.txt", fork)]
+    assert collect(tmp_path, "a.zip", zipped(members)) == ({"a.zip!a.txt": "text"}, {})
+    kept, aside = collect(tmp_path, "a.tar", tar([("a.txt", b"text"), ("./._a.txt", fork)]))
+    assert (kept, aside) == ({"a.tar!a.txt": "text"}, {})

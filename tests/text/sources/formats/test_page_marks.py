@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from textmill.specs.corpus import LimitSpec
 from textmill.text.sources.formats import html
-from textmill.text.sources.formats.numerals import shown
 from textmill.text.sources.formats.stream import Deadline
 
 
@@ -101,12 +100,6 @@ def test_any_lists_within_lists(lists):
     assert [line.strip() for line in text(f"<body>{source}").splitlines() if line.strip()] == lines
 
 
-@given(st.integers(1, 3999))
-def test_roman_numerals(number):
-    assert shown(number, "lower-roman") == _roman(number)
-    assert shown(number, "upper-roman") == _roman(number).upper()
-
-
 # --- powers, readings, formulas -----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("source", "line"),
@@ -137,12 +130,12 @@ _SQUARE = "<msup><mi>x</mi><mn>2</mn></msup>"
 @pytest.mark.parametrize(
     ("source", "line"),
     [
-        (f"<math>{_SQUARE}<mo>=</mo><mn>4</mn></math>", "x²=4"),
+        (f"<math>{_SQUARE}<mo>=</mo><mn>4</mn></math>", "x^2=4"),
         ("<math><mfrac><mrow><mi>a</mi><mo>+</mo><mn>1</mn></mrow><mi>b</mi></mfrac></math>", "(a+1)/b"),
-        ("<math><msqrt><mi>x</mi><mi>y</mi></msqrt></math>", "√xy"),
-        ("<math><msubsup><mi>x</mi><mi>i</mi><mn>2</mn></msubsup></math>", "x_i²"),
+        ("<math><msqrt><mi>x</mi><mi>y</mi></msqrt></math>", "√(xy)"),
+        ("<math><msubsup><mi>x</mi><mi>i</mi><mn>2</mn></msubsup></math>", "x_i^2"),
         ("<math><munderover><mo>∑</mo><mrow><mi>i</mi><mo>=</mo><mn>1</mn></mrow><mi>n</mi></munderover><mi>i</mi></math>",
-         "∑_(i=1)ⁿi"),
+         "∑_(i=1)^ni"),
         (f"<math><semantics><mi>E</mi>{_TEX}</semantics></math>", "E=mc^2"),
         ("<math alttext='x+y'></math>", "x+y"),
         (f"<span class=katex><span class=katex-mathml><math><semantics><mi>E</mi>{_TEX}</semantics></math></span>"
@@ -153,7 +146,7 @@ _SQUARE = "<msup><mi>x</mi><mn>2</mn></msup>"
         (f"<span class=MathJax><nobr aria-hidden=true>x2</nobr><span><math>{_SQUARE}</math></span></span>"
          "<script type='math/tex'>x^2</script>", "x^2"),
         (f"<mjx-container><mjx-math aria-hidden=true>x2</mjx-math><mjx-assistive-mml><math>{_SQUARE}</math>"
-         "</mjx-assistive-mml></mjx-container>", "x²"),
+         "</mjx-assistive-mml></mjx-container>", "x^2"),
         ("<img class=latex alt='y^2'>", "y^2"),
     ],
 )  # fmt: skip
@@ -178,7 +171,7 @@ def test_what_was_filled_into_a_form():
         "<input type=radio> other <select><option>a<option selected>b</select><textarea>two\nlines</textarea>"
         "<input type=hidden value=TOKEN><input type=password value=SECRET><input type=submit value=GO>"
     )
-    assert " ".join(text(page).split()) == "Name: Roe, Jane [x] smoker [ ] other b two lines"
+    assert " ".join(text(page).split()) == "Name: Roe, Jane ☒ smoker ☐ other b two lines"
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ def _read_t5(config: Mapping[str, Any], where: object) -> dict[str, Any]:
         raise common.refuse(where, "feed_forward_proj", name)
     tied = config.get("tie_word_embeddings", kind == "t5") is not False
     scaled = kind == "t5" and config.get("scale_decoder_outputs", tied)
+    if config.get("architectures") == ["T5Model"]:  # whose file holds no output layer that would tell
+        tied = tied and config.get("scale_decoder_outputs", tied)
     return {
         "d_model": config["d_model"],
         "layers": config["num_layers"],

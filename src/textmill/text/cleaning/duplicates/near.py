@@ -4,7 +4,9 @@
 different runs: similarity 0.67. In any order of all runs the first one of both sets is the same with that probability;
 so 2 such firsts agree at once with probability 0.44, and one of 20 such bands nearly always: they will be compared.
 
-A text is the set of its runs of `shingle` words. Two documents are as near as the least similar of their texts, role
+A text is the set of its runs of `shingle` words, case and punctuation aside, and of its signs (`text.signs`), each with
+the words beside it and as often as there are runs with one word: a minus, a question mark or an emoji more makes as
+much of a difference as another word. Two documents are as near as the least similar of their texts, role
 by role: a question is no copy of another for being about the same passage. The sets of all texts, put together, are
 at least that similar, so pairs are looked for by those: signatures of minima (Broder 1997) are cut into bands, and
 documents that agree in a whole band are compared (Leskovec, Rajaraman & Ullman 2014, section 3.4). What is compared
@@ -29,8 +31,8 @@ from textmill.specs.cleaning import NearDuplicatesStep
 from textmill.text.cleaning.duplicates.shingles import shingles
 from textmill.text.cleaning.duplicates.union_find import Clusters
 from textmill.text.document import Document
+from textmill.text.signs import signed
 from textmill.text.step import Mark, Reject, Sketched, Verdict
-from textmill.text.words import hashes
 
 SAMPLE = 512  # hashes of a text kept for comparing; 2 kB at most
 _FOUND = 0.997  # least share of pairs of exactly the similarity asked for that agree in some band
@@ -158,7 +160,8 @@ class NearDuplicates:
         Nothing of a document without words.
         """
         texts = [sorted(document.texts.items()) for document in documents]
-        values, offsets = shingles(hashes([text for roles in texts for _, text in roles]), self._spec.shingle)
+        words, signs = signed([text for roles in texts for _, text in roles])
+        values, offsets = shingles(words, self._spec.shingle, signs)
         firsts = np.cumsum([0, *map(len, texts)])  # the first text of each document
         tagged = values
         if len(offsets) - 1 > len(documents):  # some have several: the same run in another role is another

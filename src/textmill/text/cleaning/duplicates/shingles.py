@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from textmill.base.hashing import run_hashes
+from textmill.base.hashing import mixed, run_hashes
+from textmill.text.signs import Signs
 from textmill.text.words import Words
 
 _WORD = np.uint64(32)
@@ -33,10 +34,13 @@ def runs(words: Words, length: int) -> Runs:
     return Runs(run_hashes(words.hash, length)[first], first, offsets)
 
 
-def shingles(words: Words, length: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+def shingles(
+    words: Words, length: int, signs: Signs | None = None
+) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
     """The set of runs of each text as 32-bit hashes (n,), rising within a text, and offsets (D + 1,).
 
-    A text of fewer words is one run, of all of them; a text without words has none.
+    A text of fewer words is one run, of all of them; a text without words has none. signs: of these each counts as
+    `length` runs, since so many runs hold one word.
     """
     all_runs = runs(words, length)
     texts = len(words.offsets) - 1
@@ -46,6 +50,9 @@ def shingles(words: Words, length: int) -> tuple[NDArray[np.uint32], NDArray[np.
         short = np.flatnonzero(counts == size)
         rows = words.hash[words.offsets[short][:, None] + np.arange(size)]
         keys.append(_keys(short, run_hashes(rows.ravel(), size)[::size] if len(short) else rows.ravel()))
+    if signs is not None:
+        owner, placed = np.repeat(np.arange(texts), np.diff(signs.offsets)), signs.placed(words)
+        keys += [_keys(owner, mixed(placed + np.uint64(copy))) for copy in range(length)]
     joined = np.concatenate(keys)
     joined.sort()
     joined = joined[np.concatenate([[True], joined[1:] != joined[:-1]])] if len(joined) else joined

@@ -3,7 +3,8 @@
 With `least = 4`, after a text `the mill by the river`, the text `see the mill by the river turn` holds two repeats,
 `the mill by the` and `mill by the river`. The five words they cover are cut, and `see turn` is left.
 
-A window is `least` words in a row within one text of a document, case and punctuation aside. One that is equal to an
+A window is `least` words in a row within one text of a document, case and punctuation aside, but with their signs
+(`text.signs`): nothing is cut that differs by a minus or a question mark from what stays. One that is equal to an
 earlier window, and does not overlap it, is a repeat; every word of a repeat is cut. What was cut therefore still
 stands somewhere before it. A text that is nothing but repeats stays where another text of its document is new: a
 passage that many questions ask about belongs to each of them.
@@ -27,8 +28,8 @@ from numpy.typing import NDArray
 from textmill.base.hashing import run_hashes
 from textmill.specs.cleaning import SubstringsStep
 from textmill.text.document import Document
+from textmill.text.signs import signed_words
 from textmill.text.step import Cut, Reject, Sketched, Verdict
-from textmill.text.words import hashes
 
 _BUCKETS = 64
 _BUFFERED = 1 << 20  # rows that wait in memory for their bucket
@@ -48,7 +49,7 @@ class Substrings:
     def sketch(self, documents: Sequence[Document]) -> list[bytes]:
         """Of each text that has words: 32 bits of the hash of each, and where each begins; of one that is shorter than
         a window only that it is there. Nothing of a document without a window."""
-        words = hashes([text for document in documents for text in document.texts.values()])
+        words = signed_words([text for document in documents for text in document.texts.values()])
         values = (words.hash >> np.uint64(32)).astype("<u4")
         bounds = iter(zip(words.offsets[:-1].tolist(), words.offsets[1:].tolist(), strict=True))
         sketches = []

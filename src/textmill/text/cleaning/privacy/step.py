@@ -20,7 +20,7 @@ from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import PersonalDataStep
 from textmill.text.cleaning.privacy.patterns import Found, find, placeholder
 from textmill.text.cleaning.privacy.pseudonyms import pseudonym
-from textmill.text.document import Document, Item, Step, reject
+from textmill.text.document import Document, Item, Step, read_counts, reject, write_counts
 
 _ENVIRONMENT = "env:"
 
@@ -67,20 +67,31 @@ def pseudonymise(text: str, kinds: frozenset[str], secret: str) -> str:
     )
 
 
+def excerpt(text: str, most: int) -> str:
+    """The beginning of a text that is shown to people: `most` characters at most, without personal data of any kind.
+
+    >>> excerpt("Write to jane.roe@example.org", 18)
+    'Write to [EMAIL]'
+    """
+    head = text[: most + (_LONGEST_KEY if "-----BEGIN" in text[:most] else _LONGEST)]
+    pieces, at, size = [], 0, 0
+    for item in [*find(head), None]:  # what may be cut off where `head` ends begins behind what is shown
+        piece = head[at : item.start if item else None][: most - size]
+        pieces.append(piece)
+        size += len(piece)
+        if item is None or size >= most:
+            break
+        pieces.append(placeholder(item.kind))
+        size, at = size + item.end - item.start, item.end
+    return "".join(pieces)
+
+
+_LONGEST, _LONGEST_KEY = 1000, 20_000  # characters of a datum, and of a private key with its fences
+
+
 def count(matches: Iterable[Found]) -> dict[str, int]:
     """How many of each kind."""
     return dict(Counter(item.kind for item in matches))
-
-
-def write_counts(counts: Mapping[str, int]) -> str:
-    """Counts as metadata: `email:2 phone:1`, sorted by kind."""
-    return " ".join([f"{kind}:{number}" for kind, number in sorted(counts.items())])
-
-
-def read_counts(text: str) -> dict[str, int]:
-    """Counts from metadata."""
-    pairs = (pair.partition(":") for pair in text.split())
-    return {kind: int(number) for kind, _, number in pairs if number.isdecimal()}
 
 
 def _in_all(texts: Mapping[str, str], kinds: frozenset[str]) -> dict[str, list[Found]]:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from textmill.specs.cleaning import C4Step
 from textmill.text.document import Document, Item, Rejected, Step, reject, rewritten
-from textmill.text.lines import TERMINAL
+from textmill.text.lines import TERMINAL, lines_lost
 from textmill.text.step import Reject
 from textmill.text.words import ALONE_CHARACTERS
 
@@ -53,7 +53,9 @@ def _cleaned(document: Document, spec: C4Step) -> Item:
     texts = clean(document.texts, spec)
     if isinstance(texts, Reject):
         return reject(document, "c4", texts.reason, texts.detail)
-    return document if texts == document.texts else rewritten(document, texts, "c4")
+    if texts == document.texts:
+        return document
+    return rewritten(document, texts, "c4", lines_lost(document.texts, texts))
 
 
 def clean(texts: Mapping[str, str], spec: C4Step) -> dict[str, str] | Reject:

@@ -9,14 +9,17 @@ import bz2
 import gzip
 import re
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from tarfile import HeaderError
 from typing import BinaryIO, cast
 
 from textmill.text.document import Rejected, printable
+from textmill.text.sources.formats.encoding import of_names
 from textmill.text.sources.formats.stream import (
     RATIO_FLOOR,
     Fields,
@@ -28,6 +31,9 @@ from textmill.text.sources.formats.stream import (
     seekable,
 )
 
+_UTF8_NAMES = 1 << 11  # APPNOTE.TXT §4.4.4
+_UNICODE_PATH = 0x7075
+_REMEMBERED = 50  # names of a tar by which the next one's encoding is told
 _LONG_HEADER = 1 << 20  # bytes; tar keeps long names and pax records in memory whole
 _EXTENDED = (
     tarfile.XHDTYPE,
@@ -82,13 +88,14 @@ def zip_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
     """The files inside a .zip, in the archive's order. Each must be read before the next is asked for."""
     deeper(item)
     with seekable(item) as stream, zipfile.ZipFile(stream) as archive:
-        for info in archive.infolist():
+        infos = archive.infolist()
+        for info, name in zip(infos, _zip_names(infos), strict=True):
             item.budget.member()
-            if info.is_dir():
+            if info.is_dir() or _is_fork(name):
                 continue
-            location = f"{item.place}!{printable(info.filename)}"
+            location = f"{item.place}!{printable(name)}"
             mode = info.external_attr >> 16  # of the system that packed it, where that was Unix
-            reason = _refusal(info.filename)
+            reason = _refusal(name)
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
                 reason = (
                     "is a link in an archive" if stat.S_ISLNK(mode) else "is a device or pipe in an archive"
@@ -99,11 +106,43 @@ def zip_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
                 yield Rejected(None, location, "read", reason)
                 continue
             # zipfile reads no more than compress_size packed bytes, so a lie in it can only lower the cap.
-            yield from _zip_member(item, archive, info, location)
+            yield from _zip_member(item, archive, info, name, location)
+
+
+def _zip_names(infos: list[zipfile.ZipInfo]) -> list[str]:
+    """The names of members: UTF-8 where a flag or an extra field says so, else told by all others together."""
+    known = {
+        at: info.filename if info.flag_bits & _UTF8_NAMES else _unicode_path(info)
+        for at, info in enumerate(infos)
+        if info.flag_bits & _UTF8_NAMES or info.filename.isascii() or _unicode_path(info)
+    }
+    known |= {at: infos[at].filename for at, name in known.items() if not name}
+    others = {at: info.filename.encode("cp437") for at, info in enumerate(infos) if at not in known}
+    encoding = of_names(others.values()) or "cp437"  # as zipfile has taken them: APPNOTE.TXT, appendix D
+    return [known[at] if at in known else others[at].decode(encoding, "replace") for at in range(len(infos))]
+
+
+def _unicode_path(info: zipfile.ZipInfo) -> str:
+    """The name in the Unicode Path extra field (APPNOTE.TXT §4.6.9), if it belongs to the name in the header."""
+    extra = info.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and len(field) > 5 and field[0] == 1:
+            checksum = int.from_bytes(field[1:5], "little")
+            if checksum == zlib.crc32(info.orig_filename.encode("cp437", "replace")):
+                return field[5:].decode("utf-8", "replace")
+    return ""
+
+
+def _is_fork(name: str) -> bool:
+    """Whether a member is what macOS packs beside every file, to keep its resource fork and attributes."""
+    parts = name.replace("\\", "/").split("/")
+    return "__MACOSX" in parts or parts[-1].startswith("._")
 
 
 def _zip_member(
-    item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo, location: str
+    item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, location: str
 ) -> Iterator[Input | Rejected]:
     try:
         stream = zip_stream(item, archive, info)
@@ -111,7 +150,7 @@ def _zip_member(
         yield Rejected(None, location, "read", "cannot be unpacked", printable(str(error)))
         return
     with stream:
-        yield Input(location, info.filename, stream, item.budget, None, item.layers + 1, metered=True)
+        yield Input(location, name, stream, item.budget, None, item.layers + 1, metered=True)
 
 
 def zip_stream(item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
@@ -157,13 +196,18 @@ def tar_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
     deeper(item)
     stream = item.stream if item.metered else metered(item.stream, item.budget.charge)
     with tarfile.open(fileobj=stream, mode="r|", bufsize=512 * 512, tarinfo=_Member) as archive:
+        raw: list[bytes] = []
         while (info := archive.next()) is not None:
             archive.__dict__["members"].clear()  # tarfile remembers every header it met
             item.budget.member()
-            if info.isdir():
+            raw = [*raw[-_REMEMBERED:], info.name.encode("utf-8", "surrogateescape")]
+            name = info.name
+            if not name.isascii() and (encoding := of_names(raw)):
+                name = raw[-1].decode(encoding, "surrogateescape")
+            if info.isdir() or _is_fork(name):
                 continue
-            location = f"{item.place}!{printable(info.name)}"
-            reason = _refusal(info.name)
+            location = f"{item.place}!{printable(name)}"
+            reason = _refusal(name)
             if info.issym() or info.islnk():
                 reason = "is a link in an archive"
             elif not info.isreg():
@@ -175,4 +219,4 @@ def tar_members(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
                 continue
             # Wrapped, since it claims to be able to seek, which in a stream it cannot. Its bytes are charged below.
             member = metered(cast(BinaryIO, archive.extractfile(info)), lambda _: None)
-            yield Input(location, info.name, member, item.budget, info.size, item.layers + 1, metered=True)
+            yield Input(location, name, member, item.budget, info.size, item.layers + 1, metered=True)

@@ -19,12 +19,10 @@ from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.page_marks import Marks, attributes, cleared
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
+from textmill.text.sources.formats.xml_pages import VOID, declares_xml, from_xhtml
 
 _MANY_TAGS = 10_000  # up to here, any nesting is parsed in a second or two
 _DEEPEST = 2_000  # elements within one another; resiliparse's time grows with the square of it
-_VOID = frozenset(
-    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
-)
 # Elements that the next of their kind, or the end of what is around them, closes (HTML §13.1.2.4).
 _MAY_STAY_OPEN = frozenset(
     ("p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "rt", "rp")
@@ -69,6 +67,8 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
     source, encoding = decode(read_whole(item), f"{item.name}.html", item.charset)
     if item.name.lower().endswith(_SERVER_PAGES):
         source = _without(source, "<%", "%>")
+    if item.name.lower().endswith((".xhtml", ".xht")) or declares_xml(source):
+        source = from_xhtml(source, deadline)
     page = extract(source, deadline)
     if not page.text:
         raise SetAside("holds no text")
@@ -84,7 +84,7 @@ def extract(source: str, deadline: Deadline, *, book: bool = False) -> Page:
     source = _without(source.replace("\0", "\ufffd"), "<?", "?>")
     if source.count("<") > _MANY_TAGS and _depth(source) > _DEEPEST:
         raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
-    text, title, language, metas = _parsed(source, book=book)
+    text, title, language, metas = _parsed(source, deadline, book=book)
     deadline.check()
     first: dict[str, str] = {}
     for name, content in metas:
@@ -99,7 +99,7 @@ def extract(source: str, deadline: Deadline, *, book: bool = False) -> Page:
     return Page(text, metadata)
 
 
-def _parsed(source: str, *, book: bool) -> tuple[str, str, str, list[tuple[str, str]]]:
+def _parsed(source: str, deadline: Deadline, *, book: bool) -> tuple[str, str, str, list[tuple[str, str]]]:
     """(text, title, language, named metas) of a page, by resiliparse."""
     from resiliparse.parse.html import HTMLTree
 
@@ -110,18 +110,18 @@ def _parsed(source: str, *, book: bool) -> tuple[str, str, str, list[tuple[str, 
     heads = map(attributes, _META.findall(tree.head.html)) if tree.head else ()
     metas = [(meta.get("name", "") or meta.get("property", ""), meta.get("content", "")) for meta in heads]
     main = root.get_elements_by_tag_name("main") if root and not book else ()
-    text = _text(main[0].html, language, book=False) if len(main) == 1 else ""
+    text = _text(main[0].html, language, deadline, book=False) if len(main) == 1 else ""
     if not text.strip() and root:
-        text = _text(root.html, language, book=book)
+        text = _text(root.html, language, deadline, book=book)
     return text, tree.title or "", language, metas
 
 
-def _text(page: str, language: str, *, book: bool) -> str:
+def _text(page: str, language: str, deadline: Deadline, *, book: bool) -> str:
     """The text of a page as its tree writes it."""
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
-    marks = Marks(language, book)
+    marks = Marks(deadline, language, book)
     page = marks.written(page)
     if "</p>" in page:  # a paragraph that is a whole cell would break its row into lines
         page = _CELL_START.sub(r"\1", _CELL_END.sub(r"\1", page))
@@ -146,7 +146,7 @@ def _depth(source: str) -> int:
     for closing, name, empty in _TAG.findall(source):
         if closing:
             counts = max(0, counts - 1)
-        elif not empty and name.lower() not in _VOID and name.lower() not in _MAY_STAY_OPEN:
+        elif not empty and name.lower() not in VOID and name.lower() not in _MAY_STAY_OPEN:
             counts += 1
             deepest = max(deepest, counts)
     return deepest

@@ -11,11 +11,8 @@ from typing import BinaryIO
 from textmill.text.document import printable
 from textmill.text.sources.formats.archive import zip_stream
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.stream import BLOCK, Deadline, Input, SetAside, deeper, seekable
+from textmill.text.sources.formats.stream import Deadline, Input, SetAside, deeper, seekable
 from textmill.text.sources.formats.xml_events import Element, Node, elements, tree
-
-_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # [MS-CFB] §2.2, which also wraps what has a password
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # [MS-OFFCRYPTO] §1.3.2
 
 
 class Package:
@@ -116,21 +113,7 @@ class Package:
 
 @contextlib.contextmanager
 def package(item: Input) -> Iterator[Package]:
-    """The package an input is. Raises SetAside when it is nested too deep, encrypted or an old Office file."""
+    """The package an input is. Raises SetAside when it is nested too deep."""
     deeper(item)
-    with seekable(item) as stream:
-        if stream.read(len(_OLD_OFFICE)) == _OLD_OFFICE:
-            raise _old(stream)
-        stream.seek(0)
-        with zipfile.ZipFile(stream) as archive:
-            yield Package(item, archive)
-
-
-def _old(stream: BinaryIO) -> SetAside:
-    """Why a compound file is not read; the names of its streams lie anywhere in it."""
-    last = b""
-    while block := stream.read(BLOCK):
-        if _ENCRYPTED in last + block:
-            return SetAside("is encrypted", "it has a password")
-        last = block[-len(_ENCRYPTED) :]
-    return SetAside("is not in a format that is read", "an old Office document; save it in the new format")
+    with seekable(item) as stream, zipfile.ZipFile(stream) as archive:
+        yield Package(item, archive)

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from html import escape, unescape
 
 from textmill.text.sources.formats import formula
-from textmill.text.sources.formats.numerals import shown
+from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.raised import lowered, raised
+from textmill.text.sources.formats.stream import Deadline
 
 # Characters no text has (Unicode §23.7): the page is cleared of them first.
 TAB, MARK, MARK_END = "\ufdd0", "\ufdd1", "\ufdd2"
@@ -28,11 +29,12 @@ _KINDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("article", "section", "blockquote", "figure", "details", "fieldset", "td", "th", "footer", "aside"),
     ),
     (('class="tex', 'class="latex', 'class="math', "mwe-math"), ("img",)),
+    (("noteref",), ("a",)),
     *(
         ((f"<{name}",), (name,))
-        for name in ("sup", "sub", "ruby", "q", "math", "input", "select", "textarea", "pre")
+        for name in ("sup", "sub", "ruby", "q", "math", "pre", "summary", "legend", "label")
     ),
-    *(((f"<{name}",), (name,)) for name in ("summary", "legend", "label")),
+    *(((f"<{name}",), (name,)) for name in ("input", "select", "textarea")),
 )
 
 
@@ -46,12 +48,42 @@ def _tokens(names: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
+Attributes = dict[str, str]
 _ATTRIBUTE = re.compile(r'([^\s=>"]+)(?:="([^"]*)")?')
 _TAG = re.compile(r"<[^>]*>")
-_LIST_STYLE = re.compile(
-    r"list-style(?:-type)?\s*:\s*[^;]*?\b((?:lower|upper)-[a-z]+|decimal(?:-leading-zero)?|none)\b"
-)
-_TYPES = {"a": "lower-alpha", "A": "upper-alpha", "i": "lower-roman", "I": "upper-roman", "1": "decimal"}
+_LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:\s*([^;]+)")
+# Kinds of numbers, by their names in CSS (Counter Styles §6) and in HTML -> by their names in `numerals`.
+_STYLES = {
+    "decimal": "decimal",
+    "decimal-leading-zero": "decimalZero",
+    "lower-alpha": "lowerColumn",
+    "lower-latin": "lowerColumn",
+    "upper-alpha": "upperColumn",
+    "upper-latin": "upperColumn",
+    "lower-roman": "lowerRoman",
+    "upper-roman": "upperRoman",
+    "cjk-decimal": "ideographDigital",
+    "cjk-ideographic": "taiwaneseCounting",
+    "trad-chinese-informal": "taiwaneseCounting",
+    "simp-chinese-informal": "chineseCounting",
+    "simp-chinese-formal": "chineseLegalSimplified",
+    "trad-chinese-formal": "ideographLegalTraditional",
+    "japanese-informal": "japaneseCounting",
+    "cjk-heavenly-stem": "ideographTraditional",
+    "cjk-earthly-branch": "ideographZodiac",
+    "none": "none",
+}
+_TYPES = {"a": "lowerColumn", "A": "upperColumn", "i": "lowerRoman", "I": "upperRoman", "1": "decimal"}
+
+
+def _style(known: Attributes, otherwise: str) -> str:
+    """How the numbers of a list, or of one item, look."""
+    styled = _LIST_STYLE.search(known.get("style", "").lower())
+    words = styled[1].split() if styled else ()
+    by_type = _TYPES.get(known.get("type", ""), otherwise)
+    return next((_STYLES[word] for word in words if word in _STYLES), by_type)
+
+
 _INTEGER = re.compile(r"\s*([+-]?\d{1,9})")
 # What has headers and footers of its own (HTML §4.3, sectioning content; §4.4, quotations).
 _SECTIONS = frozenset(("article", "section", "blockquote", "figure", "details", "fieldset", "td", "th"))
@@ -70,12 +102,15 @@ _LONGEST_SCRIPT = 400  # characters of markup in <sup>, where more is a text
 _FORMULA_PICTURE = re.compile(r"\b(?:tex|latex|math)\b")
 _RENDERED = ".MathJax, .MathJax_CHTML, .MathJax_SVG, .MathJax_Preview, .mjx-chtml"
 
-Attributes = dict[str, str]
-
 
 def attributes(raw: str) -> Attributes:
     """The attributes of a tag as its tree writes it."""
     return {name: unescape(value) for name, value in _ATTRIBUTE.findall(raw)}
+
+
+def _hidden(known: Attributes) -> bool:
+    style = known.get("style", "").lower().replace(" ", "")
+    return "hidden" in known or known.get("aria-hidden") == "true" or "display:none" in style
 
 
 @dataclass
@@ -101,6 +136,7 @@ class _Open:
 class Marks:
     """The pass over one page. book: whether there is no site around it, so that footers and asides are all text."""
 
+    deadline: Deadline
     language: str = ""
     book: bool = False
     skipped: str = ""  # a selector of what is shown twice
@@ -195,10 +231,7 @@ class Marks:
 
     # --- lists --------------------------------------------------------------------------------------------------
     def _start_list(self, name: str, known: Attributes, token: re.Match[str]) -> None:
-        styled = _LIST_STYLE.search(known.get("style", "").lower())
-        style = styled[1] if styled else _TYPES.get(known.get("type", ""), "")
-        if name == "ol":
-            style = style or "decimal"
+        style = _style(known, "decimal" if name == "ol" else "")
         reverse = name == "ol" and "reversed" in known
         start = _INTEGER.match(known.get("start", ""))
         first = int(start[1]) if start else self._items.get(token.start(), 0) if reverse else 1
@@ -217,12 +250,11 @@ class Marks:
         of = self._lists[-1]
         if value := _INTEGER.match(known.get("value", "")):
             of.number = int(value[1])
-        styled = _LIST_STYLE.search(known.get("style", "").lower())
-        style = styled[1] if styled else _TYPES.get(known.get("type", ""), of.style)
+        style = _style(known, of.style)
         if style:
             empty = _EMPTY_ITEM.match(token.string, token.end()) is not None
             if not empty:
-                self._add(f"{MARK}{'' if style == 'none' else f'{shown(of.number, style)}.'}{MARK_END}")
+                self._add(f"{MARK}{'' if style == 'none' else f'{numeral(of.number, style)}.'}{MARK_END}")
             of.number += of.step
 
     # --- elements that are rewritten when they end ----------------------------------------------------------------
@@ -241,7 +273,7 @@ class Marks:
         text = "".join(self._out[begun.at :])
         del self._out[begun.at :]
         self._size = begun.size
-        return text, begun
+        return ("" if _hidden(begun.attributes) else text), begun
 
     def _before(self) -> str:
         """The end of the text so far."""
@@ -258,6 +290,26 @@ class Marks:
         text = unescape(_TAG.sub("", inner))
         changed = (raised if name == "sup" else lowered)(text, self._before())
         self._add(inner if changed == text else escape(changed))
+
+    def _start_link(self, name: str, known: Attributes, token: re.Match[str]) -> None:
+        self._add(token[0])
+        self._begin(name, known, token)
+
+    def _end_link(self, name: str, tag: str) -> None:
+        """A link to a note is its number, raised."""
+        begun = self._open[-1] if self._open else None
+        if begun is not None and begun.name == "a":
+            inner, _ = self._taken(name, _LONGEST_SCRIPT)
+            if inner is not None:
+                number = unescape(_TAG.sub("", inner)).strip()
+                raises = (
+                    number.isascii()
+                    and number.isalnum()
+                    and not any(each.name == "sup" for each in self._open)
+                )
+                is_note = _NOTE_LINK.search(" ".join(begun.attributes.values()))
+                self._add(escape(raised(number, self._before())) if raises and is_note else inner)
+        self._add(tag)
 
     def _end_quote(self, name: str, tag: str) -> None:
         self._quotes = max(0, self._quotes - 1)
@@ -279,7 +331,7 @@ class Marks:
         inner, begun = self._taken(name, 1 << 20)
         if inner is None or begun is None:
             return
-        text = escape(formula.text(inner, begun.attributes.get("alttext", "")))
+        text = escape(formula.text(inner, begun.attributes.get("alttext", ""), self.deadline))
         block = begun.attributes.get("display") == "block"
         self._add(f"<div>{text}</div>" if block else f"<formula-text>{text}</formula-text>")
 
@@ -293,8 +345,10 @@ class Marks:
     # --- forms --------------------------------------------------------------------------------------------------
     def _start_input(self, name: str, known: Attributes, token: re.Match[str]) -> None:
         kind = known.get("type", "text").lower()
+        if _hidden(known):
+            return
         if kind in ("checkbox", "radio"):
-            self._add(" [x] " if "checked" in known else " [ ] ")
+            self._add(" ☒ " if "checked" in known else " ☐ ")
         elif kind in _WRITTEN or kind not in _BUTTONS:
             self._add(f" {escape(known.get('value', ''))} ")
 
@@ -310,6 +364,7 @@ class Marks:
             self._add(f"<pre>\n{inner.strip()}</pre>")
 
 
+_NOTE_LINK = re.compile(r"(?:^|\s)(?:doc-)?noteref\b")
 _BLOCK = re.compile(r"<(?:p|div|li|table|br|img)\b")
 _EMPTY_ITEM = re.compile(r"\s*</li>")
 _CHOSEN = re.compile(r"<option\b[^>]*\sselected\b[^>]*>(.*?)</option>", re.DOTALL)
@@ -370,6 +425,7 @@ _STARTS: dict[str, Callable[[Marks, str, Attributes, re.Match[str]], None]] = {
     "menu": Marks._start_list,
     "dir": Marks._start_list,
     "li": Marks._start_item,
+    "a": Marks._start_link,
     "sup": Marks._begin,
     "sub": Marks._begin,
     "ruby": Marks._begin,
@@ -388,6 +444,7 @@ _ENDS: dict[str, Callable[[Marks, str, str], None]] = {
     "ul": Marks._end_list,
     "menu": Marks._end_list,
     "dir": Marks._end_list,
+    "a": Marks._end_link,
     "sup": Marks._end_script,
     "sub": Marks._end_script,
     "ruby": Marks._end_ruby,

@@ -71,3 +71,10 @@ def lowered(text: str, before: str) -> str:
     if _COUNTED.fullmatch(inner):
         return inner.translate({ord("−"): "₋", ord("-"): "₋", ord("–"): "₋"}).translate(_SUB)
     return f"_{inner}" if inner.isalnum() else f"_({inner})" if inner.count(" ") < 2 else text
+
+
+def placed(text: str, place: str, before: str) -> str:
+    """Characters as they stand at a place: `super`, `sub`, or the line itself for anything else."""
+    if place == "super":
+        return raised(text, before)
+    return lowered(text, before) if place == "sub" else text

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-from textmill.text.sources.formats.advice import REASON
+from textmill.text.sources.formats.advice import REASON, unread
 from textmill.text.sources.formats.encoding import marked, wide
 from textmill.text.sources.formats.stream import Input, SetAside
 
@@ -67,11 +67,15 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "ods": ("ots",),
     "odp": ("otp",),
     "odg": ("otg",),
+    "fodt": ("fods", "fodp", "fodg"),
+    "ole": ("doc", "dot", "xls", "xlt", "ppt", "pps", "pot", "msg", "oft"),
     "xps": ("oxps",),
     "ass": ("ssa",),
     "warc": ("wet",),
     "rss": ("atom", "rdf"),
+    "ps": ("eps", "ai"),
 }
+_READ = ("pdf", "rtf", "parquet", "arrow", "warc", "ole", "tar")
 # The media type that a package names in its first member (OCF §4.3, ODF 1.3 part 2 §3.3, KS X 6101).
 _MEDIA_TYPES = {
     b"application/epub+zip": "epub",
@@ -87,32 +91,58 @@ _MEMBERS = (
     (b"[Content_Types].xml", b"word/", "docx"),
     (b"[Content_Types].xml", b"ppt/", "pptx"),
     (b"[Content_Types].xml", b"xl/", "xlsx"),
+    (b"word/document.xml", b"", "docx"),
+    (b"ppt/presentation.xml", b"", "pptx"),
+    (b"xl/workbook.xml", b"", "xlsx"),
     (b"[Content_Types].xml", b"visio/", "vsdx"),
     (b"META-INF/container.xml", b"META-INF/", "epub"),
     (b"OFD.xml", b"", "ofd"),
     (b"designmap.xml", b"", "idml"),
     (b".fdseq", b"", "xps"),
 )
-_MAGIC = (
-    (b"%PDF-", "pdf"),
-    (b"{\\rtf", "rtf"),
-    (b"PAR1", "parquet"),
-    (b"ARROW1\0\0", "arrow"),
-    (b"WARC/1.", "warc"),
+# What files begin with, or have at a place -> their file extension (the formats' own documents, or PRONOM's).
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"%PDF-", "pdf"),
+    (0, b"{\\rtf", "rtf"),
+    (0, b"PAR1", "parquet"),
+    (0, b"ARROW1\0\0", "arrow"),
+    (0, b"WARC/1.", "warc"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (0, b"%!PS-Adobe", "ps"),
+    (0, b"AT&TFORM", "djvu"),
+    (0, b"ITSF\x03\0\0\0", "chm"),
+    (0, b"ITOLITLS", "lit"),
+    (0, b"!BDN", "pst"),
+    (0, b"\xffWPC", "wpd"),
+    (0, b"HWP Document File", "hwp"),
+    (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "one"),
+    (0, b"\x06\x06\xed\xf5\xd8\x1d\x46\xe5\xbd\x31\xef\xe7\xfe\x74\xb7\x1d", "indd"),
+    (0, b"Rar!\x1a\x07", "rar"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"MSCF\0\0\0\0", "cab"),
+    (2, b"-lh5-", "lzh"),
+    (4, b"Standard Jet DB\0", "mdb"),
+    (4, b"Standard ACE DB\0", "accdb"),
+    (60, b"BOOKMOBI", "mobi"),
+    (60, b"TEXtREAd", "pdb"),
+    (257, b"ustar", "tar"),
 )
 
 
 def _binary(head: bytes, name: str) -> str:
     if head.startswith(b"PK\3\4"):
         return _package(head, name)
-    return next((form for start, form in _MAGIC if head.startswith(start)), "")
+    form = next((form for at, mark, form in _MAGIC if head.startswith(mark, at)), "")
+    # A name that says of itself what is not read knows better: WPS writes compound files, Kindle Mobipocket's.
+    return "" if form not in _READ and unread(f"a.{name}") else form
 
 
 def _package(head: bytes, name: str) -> str:
     """The form of a zip file: the names of its members stand in it as they are."""
-    if head[30:38] == b"mimetype":
-        kind = head[38:].partition(b"PK")[0]
-        return next((form for media_type, form in _MEDIA_TYPES.items() if kind.startswith(media_type)), "")
+    said = head[38:].partition(b"PK")[0] if head[30:38] == b"mimetype" else b""
+    for media_type, form in _MEDIA_TYPES.items():
+        if said.startswith(media_type):
+            return form
     for first, second, form in _MEMBERS:
         if first in head and second in head:
             return form
@@ -121,6 +151,8 @@ def _package(head: bytes, name: str) -> str:
 
 # --- what is written in characters --------------------------------------------------------------------------------
 def _written(text: str, name: str) -> str:
+    if name in _MARKDOWN and text[:1] in (" ", "\t"):
+        return ""
     for form, begins in _RULES:
         if begins(text, name):
             return form
@@ -139,6 +171,8 @@ def _written(text: str, name: str) -> str:
             )
         if _BASE64.match(text) or _UUENCODED.match(text):
             raise SetAside("is not text", "bytes written as letters (base64 or uuencode); decode it")
+    if _ARMOUR.match(text):
+        raise SetAside("is not text", "a key, a certificate or an encrypted message")
     return ""
 
 
@@ -158,8 +192,6 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 
 def _page(text: str, name: str) -> bool:
     """A page begins with its doctype or <html> and another tag, and nothing is said after its end."""
-    if name in _MARKDOWN and text[:1] in (" ", "\t"):
-        return False
     at = _BEFORE_PAGE.match(text).end()  # type: ignore[union-attr]  (it matches everywhere)
     if _PAGE.match(text, at):
         ends = list(_AFTER_PAGE.finditer(text, at))
@@ -254,12 +286,17 @@ def _apple_mail(text: str, name: str) -> bool:
     )
 
 
+_LETTERS_OF_ALL_KINDS = r"(?=[\s\S]*[A-Z])(?=[\s\S]*[a-z])(?=[\s\S]*[0-9])"
 _BASE64 = re.compile(
-    r"(?=[\s\S]*[A-Z])(?=[\s\S]*[a-z])(?=[\s\S]*[0-9])"
-    r"(?:-----BEGIN [A-Z0-9 ]+-----\r?\n)?(?:[A-Za-z0-9+/]{40,}={0,2}(?:\r?\n|\Z)){3,}|"
-    r"(?=\S*[A-Z])(?=\S*[a-z])(?=\S*[0-9])[A-Za-z0-9+/]{400,}={0,2}\s*\Z"
+    rf"{_LETTERS_OF_ALL_KINDS}(?:(?:[A-Za-z0-9+/]{{40,}}={{0,2}}\r?\n){{3,}}|[A-Za-z0-9+/]{{400,}}={{0,2}}\s*\Z)"
 )
-_UUENCODED = re.compile(r"begin(?:-base64)? [0-7]{3,4} [^\n]+\n[M-Za-z0-9`][^\n]{20,}")
+_ARMOUR = re.compile(
+    r"\s*-----BEGIN (?:PGP (?:MESSAGE|SIGNATURE|[A-Z]+ KEY BLOCK)|"
+    r"[A-Z0-9 ]*(?:KEY|CERTIFICATE|CRL|PKCS7|CMS)[A-Z ]*)-----"
+)
+_UUENCODED = re.compile(
+    r"begin [0-7]{3,4} [^\n]+\r?\nM[\x20-\x60]{60}\r?\n|begin-base64 [0-7]{3,4} [^\n]+\r?\n\S{20}"
+)
 _SUBRIP = re.compile(r"\s*\d+[ \t]*\r?\n(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->[ \t]*\d")
 _WEBVTT = re.compile(r"WEBVTT(?:[ \t][^\n]*)?\r?\n")
 _SUBSTATION = re.compile(r"\s*\[Script Info\][ \t]*\r?\n", re.IGNORECASE)
@@ -278,7 +315,6 @@ _BEFORE_ROOT = re.compile(r"(?:\s|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^<>\[]*(?:\[.*?
 _ROOT = re.compile(r"<((?:[\w.-]+:)?[A-Za-z_][\w.-]*)(?:\s[^<>]*)?/?>")
 # The first element of a form in XML -> its file extension: read, or what to do is said.
 _VOCABULARIES = {
-    "html": "xhtml",
     "FictionBook": "fb2",
     "dtbook": "dtbook",
     "TEI": "tei",
@@ -287,12 +323,12 @@ _VOCABULARIES = {
     "rss": "rss",
     "feed": "rss",
     "rdf:RDF": "rss",
+    "office:document": "fodt",
     "uof:UOF": "uof",
     "en-export": "enex",
 }
 # Forms in XML that are not read and share their extensions with others: what each is, and what to do.
 _UNREAD = {
-    "office:document": "a flat OpenDocument file; save it as .docx or .xlsx",
     "pkg:package": "a flat Word document; save it as .docx",
     "w:wordDocument": "a Word 2003 document in XML; save it as .docx",
     "Workbook": "an Excel 2003 workbook in XML; save it as .xlsx",
@@ -310,4 +346,4 @@ def _root(text: str) -> str:
     if not before or not match:
         return ""
     declared = "<?xml" in before[0] or "<!DOCTYPE" in before[0] or "xmlns" in match[0]
-    return match[1] if declared else ""
+    return match[1] if declared and match[1].lower() != "html" else ""  # pages have a rule of their own

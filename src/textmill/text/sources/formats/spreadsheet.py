@@ -1,27 +1,33 @@
 """Excel workbooks (Office Open XML, ECMA-376 part 1 §18): one document a sheet, cells as they are shown.
 
 openpyxl makes an object of every cell and holds whole sheets; rows read as events stay in memory one at a time.
-A row is a line, its cells are separated by tabs; a formula counts as the value it was saved with.
+A row is a line, its cells are separated by tabs; a formula counts as the value it was saved with. What a sheet does not
+show (hidden sheets, rows and columns) and what it cannot (formulas that were never calculated, strings that are lost)
+is left out and said at the sheet's place.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
 
 from textmill.text.document import Document, Rejected, collected, printable
+from textmill.text.sources.formats.number_format import BUILT_IN, GENERAL, NumberFormat, number_format
 from textmill.text.sources.formats.package import Package, package
 from textmill.text.sources.formats.stream import Deadline, Fields, Input
-from textmill.text.sources.formats.xml_events import events, related
+from textmill.text.sources.formats.xml_events import Element, events, related
 
 _WIDEST_GAP = 100  # empty cells kept in a row: a sheet of cells in its last column would be a bomb of tabs
 _LONGEST_TEXT = 32_767  # characters of a cell (Excel's own limit)
+_LONGEST_NUMBER = 100  # characters
+_EXACT = 15  # characters of a number up to which it has no digits that are the binary's own
 _REFERENCE = re.compile(r"([A-Za-z]{1,3})[0-9]*")
-_BUILT_IN_DATES = frozenset((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)))  # §18.8.30
-_QUOTED = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]')
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")  # a character that XML cannot hold (§22.9.2.19)
 _SHEETS = ("worksheet", "chartsheet", "dialogsheet")
+_TRUE = ("1", "true")
+_COLUMNS = 1 << 14  # of a sheet
+CALCULATE = "; open the workbook in a spreadsheet program and save it"
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,41 @@ class _Book:
     """What all sheets share."""
 
     strings: list[str]
-    dates: frozenset[int]  # cell formats that show a number as a date
-    epoch: datetime
+    formats: list[NumberFormat | None]  # of each cell format; None for `General`
+    since_1904: bool  # the day its dates are counted from
+    recalculated: bool  # whether every formula is to be calculated anew when the workbook is opened
+
+
+@dataclass
+class Missing:
+    """What a sheet holds that is no part of its text: where, as far as one wants to see."""
+
+    cells: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, place: str) -> None:
+        self.count += 1
+        if len(self.cells) < 3:
+            self.cells.append(place or "?")
+
+    def told(self, what: str) -> str:
+        """How many and where: `2 cells: A1, B1`."""
+        more = f" and {self.count - len(self.cells):,} more" if self.count > len(self.cells) else ""
+        return f"{self.count:,} {what}{'s' if self.count > 1 else ''}: {', '.join(self.cells)}{more}"
+
+
+def faults(
+    uncalculated: Missing, lost: Missing, rows_unseen: Missing, cells_unseen: Missing
+) -> Iterator[tuple[str, str]]:
+    """(reason, detail) of what the rows of a sheet leave out, the same in every form of workbook."""
+    for reason, missing, what, advice in (
+        ("has formulas that were never calculated", uncalculated, "cell", CALCULATE),
+        ("refers to strings that are not there", lost, "cell", ""),
+        ("has hidden rows", rows_unseen, "row", ""),
+        ("has hidden columns", cells_unseen, "cell", ""),
+    ):
+        if missing.count:
+            yield reason, missing.told(what) + advice
 
 
 def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
@@ -39,27 +78,38 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         main = parts.start("xl/workbook.xml")
         targets = parts.related(main)
         workbook = parts.elements(main)
-        old = any(
-            element.name == "workbookPr" and element.attributes.get("date1904") in ("1", "true")
-            for element in workbook
-        )
-        # Day 60 is a 29 February 1900 that never was; from day 61 on this epoch is right (§18.17.4.1).
-        epoch = datetime(1904, 1, 1) if old else datetime(1899, 12, 30)
-        others = dict(targets.values())
-        book = _Book(
-            _strings(parts, others.get("sharedStrings", "")), _dates(parts, others.get("styles", "")), epoch
-        )
+        book = _book(parts, workbook, dict(targets.values()))
         facts = parts.facts()
         for element in workbook:
             kind, part = targets.get(related(element.attributes), ("", ""))
-            if element.name == "sheet" and kind in _SHEETS:
-                name = printable(element.attributes.get("name", "")).translate({47: "_", 33: "_"})[:100]
-                location = f"{item.place}:sheet {name}"
-                text = "\n".join(_rows(parts, part, book)) if kind == "worksheet" else ""
-                if text.strip():
-                    yield collected(text, location, {**facts, "sheet": name})
-                else:
-                    yield Rejected(None, location, "read", "holds no text")
+            if element.name != "sheet" or kind not in _SHEETS:
+                continue
+            name = printable(element.attributes.get("name", "")).translate({47: "_", 33: "_"})[:100]
+            location = f"{item.place}:sheet {name}"
+            if element.attributes.get("state", "visible") != "visible":
+                yield Rejected(None, location, "read", "is a hidden sheet")
+                continue
+            sheet = _Sheet(parts, part, book) if kind == "worksheet" else None
+            text = "\n".join(sheet.rows()) if sheet else ""
+            if text.strip():
+                yield collected(text, location, {**facts, "sheet": name})
+            left_out = list(sheet.faults()) if sheet else []
+            if not text.strip() and not left_out:
+                left_out = [("holds no text", "")]
+            for reason, detail in left_out:
+                yield Rejected(None, location, "read", reason, detail)
+
+
+def _book(parts: Package, workbook: list[Element], others: dict[str, str]) -> _Book:
+    def says(element: str, key: str) -> bool:
+        return any(e.name == element and e.attributes.get(key) in _TRUE for e in workbook)
+
+    return _Book(
+        _strings(parts, others.get("sharedStrings", "")),
+        _formats(parts, others.get("styles", "")),
+        says("workbookPr", "date1904"),
+        says("calcPr", "fullCalcOnLoad"),
+    )
 
 
 def _strings(parts: Package, part: str) -> list[str]:
@@ -79,63 +129,129 @@ def _strings(parts: Package, part: str) -> list[str]:
             elif name == "rPh":  # how it is pronounced, beside Japanese text
                 phonetic = event == "start"
             elif name == "si" and event == "end":
-                strings.append("".join(pieces)[:_LONGEST_TEXT])
+                strings.append(_text("".join(pieces)[:_LONGEST_TEXT]))
                 pieces.clear()
     return strings
 
 
-def _dates(parts: Package, name: str) -> frozenset[int]:
-    """The numbers of the cell formats that show dates (§18.8.10, §18.8.30)."""
-    own, formats, within = set(), [], False
+def _formats(parts: Package, name: str) -> list[NumberFormat | None]:
+    """How each cell format shows numbers (§18.8.10, §18.8.30)."""
+    codes = {str(number): code for number, code in BUILT_IN.items()}
+    chosen, within = [], False
     for element in parts.elements(name):
         attributes = element.attributes
-        if element.name == "numFmt" and _shows_date(attributes.get("formatCode", "")):
-            own.add(attributes.get("numFmtId"))
+        if element.name == "numFmt":
+            codes[attributes.get("numFmtId", "")] = attributes.get("formatCode", GENERAL)
         elif element.name == "cellXfs":
             within = True
         elif element.name == "xf" and within:
-            formats.append(attributes.get("numFmtId", ""))
+            chosen.append(attributes.get("numFmtId", ""))
         elif element.name in ("cellStyles", "dxfs"):
             within = False
-    return frozenset(
-        number
-        for number, code in enumerate(formats)
-        if code in own or (code.isdecimal() and int(code[:4]) in _BUILT_IN_DATES)
-    )
+    shown = [codes.get(number, GENERAL) for number in chosen]
+    return [None if code.lower() == GENERAL.lower() else number_format(code) for code in shown]
 
 
-def _shows_date(code: str) -> bool:
-    return bool(re.search("[ymdh]", _QUOTED.sub("", code[:200]).lower().replace("general", "")))
+def _text(text: str) -> str:
+    """A string as it is meant: on one line, its escapes resolved."""
+    if "_x" in text:
+        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    return " ".join(text.split())
 
 
-def _rows(parts: Package, part: str, book: _Book) -> Iterator[str]:
-    """The rows of a sheet that hold anything. What strings repeated in it grow to is charged to the budget."""
-    row: list[str] = []
-    kind = style = ""
-    value: list[str] = []
-    wanted = False
-    with parts.open(part) as stream:
-        for event, name, attributes in events(stream, Deadline(parts.item.limits)):
-            if event == "text":
-                if wanted:
-                    value.append(name)
-            elif event == "start":
-                if name == "c":
-                    kind, style = attributes.get("t", "n"), attributes.get("s", "")
-                    gap = _column(attributes.get("r", "")) - len(row)
-                    row += [""] * min(max(gap, 0), _WIDEST_GAP)
-                wanted = name in ("v", "t")
-            elif name == "c":
-                row.append(_shown("".join(value), kind, style, book))
-                value.clear()
-            elif name == "row":
-                line = "\t".join(row).rstrip()
-                row = []
-                if line:
-                    parts.item.budget.charge(len(line))
-                    yield line
-            else:
-                wanted = False
+class _Sheet:
+    """One worksheet, read once."""
+
+    def __init__(self, parts: Package, part: str, book: _Book) -> None:
+        self._parts, self._part, self._book = parts, part, book
+        self._hidden_columns: set[int] = set()
+        self._uncalculated, self._lost = Missing(), Missing()
+        self._rows_unseen, self._cells_unseen = Missing(), Missing()
+
+    def rows(self) -> Iterator[str]:
+        """The rows that show anything. What strings repeated in them grow to is charged to the budget."""
+        row: list[str] = []
+        cell: dict[str, str] = {}
+        value: list[str] = []
+        wanted = formula = valued = phonetic = hidden = False
+        with self._parts.open(self._part) as stream:
+            for event, name, attributes in events(stream, Deadline(self._parts.item.limits)):
+                if event == "text":
+                    if wanted and not phonetic:
+                        value.append(name)
+                elif event == "start":
+                    if name == "c":
+                        cell, formula, valued = dict(attributes), False, False
+                        gap = _column(cell.get("r", "")) - len(row)
+                        row += [""] * min(max(gap, 0), _WIDEST_GAP)
+                    elif name == "row":
+                        hidden = attributes.get("hidden") in _TRUE
+                    elif name == "col" and attributes.get("hidden") in _TRUE:
+                        self._hide(attributes)
+                    formula, valued = formula or name == "f", valued or name in ("v", "is")
+                    phonetic = phonetic or name == "rPh"
+                    wanted = name in ("v", "t")
+                elif name == "c":
+                    shown = self._shown("".join(value), cell, formula, valued)
+                    if shown and self._is_hidden(cell):
+                        self._cells_unseen.add(cell.get("r", ""))
+                        shown = ""
+                    row.append(shown)
+                    value.clear()
+                elif name == "row":
+                    line = "\t".join(row).rstrip()
+                    row = []
+                    if line and hidden:
+                        self._rows_unseen.add(re.sub("[A-Za-z]", "", cell.get("r", "")))
+                    elif line:
+                        self._parts.item.budget.charge(len(line))
+                        yield line
+                else:
+                    phonetic = phonetic and name != "rPh"
+                    wanted = False
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """(reason, detail) of what the rows leave out."""
+        return faults(self._uncalculated, self._lost, self._rows_unseen, self._cells_unseen)
+
+    def _hide(self, attributes) -> None:
+        first, last = attributes.get("min", ""), attributes.get("max", "")
+        if first.isdecimal() and last.isdecimal():
+            self._hidden_columns.update(range(int(first[:6]) - 1, min(int(last[:6]), _COLUMNS)))
+
+    def _is_hidden(self, cell: dict[str, str]) -> bool:
+        return bool(self._hidden_columns) and _column(cell.get("r", "")) in self._hidden_columns
+
+    def _shown(self, value: str, cell: dict[str, str], formula: bool, valued: bool) -> str:
+        """What a cell shows; its value, the text of it, and whether it has a formula and a value for it."""
+        kind, style = cell.get("t", "n"), cell.get("s", "")
+        if formula and self._not_calculated(value, kind, valued):
+            self._uncalculated.add(cell.get("r", ""))
+            return ""
+        if kind == "e" or not valued:  # #DIV/0! and the like
+            return ""
+        if kind == "b":
+            return "TRUE" if value in _TRUE else "FALSE"
+        if kind == "d":  # ISO 8601
+            return value.strip()[:100].removesuffix("T00:00:00").replace("T", " ")
+        formats = self._book.formats
+        shape = formats[int(style)] if style.isdecimal() and int(style[:9]) < len(formats) else None
+        if kind == "n":
+            return _number(value.strip(), shape, self._book.since_1904) if value.strip() else ""
+        text = self._string(value, cell) if kind == "s" else _text(value)
+        return shape.text(text) if shape and text else text
+
+    def _not_calculated(self, value: str, kind: str, valued: bool) -> bool:
+        # Programs that write formulas and cannot calculate leave the value out, or write a 0 to be calculated anew.
+        empty = not valued or (kind == "n" and not value.strip())
+        return empty or (self._book.recalculated and kind == "n" and value.strip() == "0")
+
+    def _string(self, value: str, cell: dict[str, str]) -> str:
+        strings, number = self._book.strings, value.strip()[:9]
+        if number.isdecimal() and int(number) < len(strings):
+            return strings[int(number)]
+        self._lost.add(cell.get("r", ""))
+        return ""
 
 
 def _column(reference: str) -> int:
@@ -147,29 +263,10 @@ def _column(reference: str) -> int:
     return number - 1
 
 
-def _shown(value: str, kind: str, style: str, book: _Book) -> str:
-    if kind == "s":
-        number = int(value or -1)
-        text = book.strings[number] if 0 <= number < len(book.strings) else ""
-        return " ".join(text.split())
-    if kind == "b":
-        return "TRUE" if value == "1" else "FALSE"
-    if kind == "e":
-        return ""  # #DIV/0! and the like
-    if kind == "n" and value:
-        return _number(value, style.isdecimal() and int(style[:9]) in book.dates, book.epoch)
-    return " ".join(value.split())
-
-
-def _number(value: str, is_date: bool, epoch: datetime) -> str:
-    try:
-        number = float(value)
-        if is_date and 0 <= number < 2_958_466:  # 31 December 9999
-            when = epoch + timedelta(days=number)
-            when = (when + timedelta(milliseconds=500)).replace(microsecond=0)
-            if number < 1:
-                return when.strftime("%H:%M:%S")
-            return when.strftime("%Y-%m-%d" if number == int(number) else "%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError):
-        return value[:100]
-    return f"{number:.15g}" if len(value) > 15 else value
+def _number(value: str, shape: NumberFormat | None, since_1904: bool) -> str:
+    if shape:
+        return shape.number(value[:_LONGEST_NUMBER], since_1904)
+    digits = value.removeprefix("-")
+    if digits.isdecimal() or (len(value) <= _EXACT and digits.replace(".", "", 1).isdecimal()):
+        return value[:_LONGEST_NUMBER]
+    return number_format(GENERAL).number(value[:_LONGEST_NUMBER])

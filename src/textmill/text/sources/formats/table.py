@@ -16,20 +16,23 @@ from textmill.specs.corpus import LimitSpec, named
 from textmill.text.document import TEXT, Document, Rejected, collected
 from textmill.text.sources.formats import (
     archive,
+    columnar,
+    delimited,
     epub,
     html,
+    json_values,
     mail,
     notebook,
     pdf,
     plain,
-    records,
     sniff,
     spreadsheet,
     subtitles,
     warc,
+    xml_books,
 )
 from textmill.text.sources.formats.advice import REASON, unread
-from textmill.text.sources.formats.office import opendocument, rtf, slides, word
+from textmill.text.sources.formats.office import compound, opendocument, outlook, rtf, slides, word
 from textmill.text.sources.formats.stream import Budget, Exhausted, Fields, Input, SetAside, guarded
 
 Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
@@ -48,23 +51,30 @@ READERS: dict[str, Reader] = {
     ".lzma": archive.unpacked,
     ".zst": archive.unpacked,
     # records
-    ".json": records.json_records,
-    ".jsonl": records.json_lines,
-    ".ndjson": records.json_lines,
-    ".csv": records.table_rows,
-    ".tsv": records.table_rows,
-    ".parquet": records.parquet_rows,
-    ".arrow": records.arrow_rows,
+    ".json": json_values.json_records,
+    ".jsonl": json_values.json_lines,
+    ".ndjson": json_values.json_lines,
+    ".csv": delimited.table_rows,
+    ".tsv": delimited.table_rows,
+    ".parquet": columnar.parquet_rows,
+    ".arrow": columnar.arrow_rows,
+    ".feather": columnar.arrow_rows,
     # pages and books
     ".html": html.documents,
     ".htm": html.documents,
     ".xhtml": html.documents,
+    ".xht": html.documents,
     ".mhtml": mail.saved_page,
     ".mht": mail.saved_page,
     ".warc": warc.records,
     ".wet": warc.records,
     ".pdf": pdf.documents,
     ".epub": epub.documents,
+    ".fb2": xml_books.fiction_book,
+    ".dtbook": xml_books.daisy,
+    ".tei": xml_books.tei,
+    ".rss": xml_books.feed,
+    ".atom": xml_books.feed,
     # office
     ".docx": word.documents,
     ".docm": word.documents,
@@ -78,10 +88,15 @@ READERS: dict[str, Reader] = {
     ".potm": slides.documents,
     **dict.fromkeys(opendocument.EXTENSIONS, opendocument.documents),
     ".rtf": rtf.documents,
+    **dict.fromkeys(compound.EXTENSIONS, compound.documents),
+    ".tnef": outlook.wrapped,
     ".xlsx": spreadsheet.sheets,
     ".xlsm": spreadsheet.sheets,
+    ".xltx": spreadsheet.sheets,
+    ".xltm": spreadsheet.sheets,
     # mail
     ".eml": mail.message,
+    ".emlx": mail.apple_message,
     ".mbox": mail.mailbox,
     # others
     ".ipynb": notebook.documents,
@@ -89,6 +104,8 @@ READERS: dict[str, Reader] = {
     ".vtt": subtitles.timed_blocks,
     ".ass": subtitles.scripts,
     ".ssa": subtitles.scripts,
+    ".ttml": xml_books.timed_text,
+    ".dfxp": xml_books.timed_text,
 }
 
 
@@ -111,11 +128,16 @@ def reader_of(name: str, head: bytes) -> Reader:
     return READERS[f".{form}"]
 
 
-# Readers of what holds neither pages nor PDF.
+# Readers of what holds neither pages, PDF nor files of any form within.
 _NO_PAGES = {
-    *(plain.documents, records.json_records, records.json_lines, records.table_rows, records.parquet_rows),
-    *(records.arrow_rows, slides.documents, spreadsheet.sheets, notebook.documents),
-    *(opendocument.documents, rtf.documents),
+    *(
+        plain.documents,
+        json_values.json_records,
+        json_values.json_lines,
+        delimited.table_rows,
+        columnar.parquet_rows,
+    ),
+    *(columnar.arrow_rows, spreadsheet.sheets, notebook.documents),
     *(subtitles.timed_blocks, subtitles.scripts),
 }
 

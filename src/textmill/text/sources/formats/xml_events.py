@@ -72,12 +72,13 @@ class Node:
         return "".join(child if isinstance(child, str) else child.text() for child in self.children)
 
 
-def events(stream: BinaryIO, deadline: Deadline) -> Iterator[Event]:
+def events(stream: BinaryIO, deadline: Deadline, encoding: str | None = None) -> Iterator[Event]:
     """("start", name, attributes), ("end", name, {}) and ("text", characters, {}), names without their prefixes.
 
-    Raises SetAside for what is not XML or declares entities, and past the deadline.
+    encoding: of the bytes, whatever the document says. Raises SetAside for what is not XML or declares entities, and
+    past the deadline.
     """
-    parser = expat.ParserCreate(namespace_separator="\n")
+    parser = expat.ParserCreate(encoding, namespace_separator="\n")
     parser.buffer_text = True
     queue: list[Event] = []
     names: dict[str, str] = {}

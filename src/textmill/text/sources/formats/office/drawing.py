@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 
 from textmill.text.document import Rejected, printable
-from textmill.text.sources.formats.office import math
-from textmill.text.sources.formats.office.numerals import numeral
+from textmill.text.sources.formats import math
+from textmill.text.sources.formats.number_format import GENERAL, number_format
+from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.office.symbols import symbolic, symbols
 from textmill.text.sources.formats.package import Package
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import SetAside
 from textmill.text.sources.formats.xml_events import Node, related
 
@@ -66,7 +68,13 @@ def _autonumber(*properties: Node | None) -> Node | None:
 
 def paragraph(node: Node) -> str:
     """The text of one paragraph of DrawingML."""
-    return "".join(map(_inline, node))
+    text = ""
+    for child in node:
+        properties = child.child("rPr")
+        baseline = properties.get("baseline") if properties else ""
+        place = "sub" if baseline.startswith("-") else "super" if baseline.strip("0%") else ""
+        text += placed(_inline(child), place, text)
+    return text
 
 
 def _inline(node: Node) -> str:
@@ -198,7 +206,11 @@ def _joined(levels: list[dict[int, str]]) -> dict[int, str]:
 
 
 def _cached(node: Node) -> dict[int, str]:
-    return {_whole(point.get("idx")): _number(point.text()) for point in node.all("pt")}
+    """The values of a cache, as its number format shows them."""
+    code = next((each.text() for each in node.all("formatCode")), "")
+    shape = number_format(code) if code not in ("", GENERAL) else None
+    values = {_whole(point.get("idx")): point.text() for point in node.all("pt")}
+    return {at: shape.number(value) if shape else _number(value) for at, value in values.items()}
 
 
 def _dimensions(data: Node) -> Iterator[str]:

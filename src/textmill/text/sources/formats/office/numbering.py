@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from textmill.text.sources.formats.office.numerals import numeral
+from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.office.styles import Styles
 from textmill.text.sources.formats.xml_events import Node
 

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
+from textmill.text.sources.formats import math
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.office import math
+from textmill.text.sources.formats.numerals import columns
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
+from textmill.text.sources.formats.office.opendocument_sheet import Sheet, count_of
 from textmill.text.sources.formats.office.opendocument_styles import Lists, Styles
 from textmill.text.sources.formats.office.word import embedded
 from textmill.text.sources.formats.package import Package, package
 from textmill.text.sources.formats.pages import joined
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, seekable
 from textmill.text.sources.formats.xml_events import Node, Piece, attribute, replayed, trees
 
@@ -192,17 +195,19 @@ class _Reader:
 
     def _box(self, node: Node, blocks: Blocks) -> None:
         """What is drawn beside a paragraph follows it, apart."""
-        lists, self._lists = self._lists, Lists(self._styles)
+        lists, self._lists = self._lists, Lists(self._styles, self._lists.bullets)
         self._blocks(replayed(node, _IN_TEXT), blocks)
         self._lists = lists
 
-    def _inline(self, node: Node, line: _Line, hidden: bool) -> None:
+    def _inline(self, node: Node, line: _Line, hidden: bool, place: str = "") -> None:
         for child in node.children:
             if isinstance(child, str):
                 if not hidden:
-                    line.add(child)
+                    line.add(placed(child, place, line.end()))
             elif child.name == "span":
-                self._inline(child, line, self._styles.hidden("text", child.get("style-name"), hidden))
+                style = child.get("style-name")
+                unseen = self._styles.hidden("text", style, hidden)
+                self._inline(child, line, unseen, self._styles.place(style, place))
             elif child.name == "note":
                 if not hidden:
                     self._note(child)
@@ -221,7 +226,7 @@ class _Reader:
             elif child.name == "math":
                 line.add(math.mathml(child))
             else:
-                self._inline(child, line, hidden)
+                self._inline(child, line, hidden, place)
 
     def _ruby(self, node: Node, line: _Line) -> None:
         """Words with their reading above them (§6.4), as `漢字(かんじ)`."""
@@ -236,7 +241,7 @@ class _Reader:
         if body is not None:
             blocks = Blocks()
             self._box(body, blocks)
-            self._notes.append(blocks.text())
+            self._notes.append(blocks.text().strip())
 
     def _frame(self, node: Node, line: _Line) -> None:
         """Of a frame, which holds the same in several versions (§10.4.2), the first that has words."""
@@ -259,7 +264,7 @@ class _Reader:
                 return
 
     def _formula(self, reference: str) -> Node | None:
-        name = f"{reference.removeprefix('./')}/content.xml"
+        name = f"{_folder(reference)}/content.xml"
         if self._parts is None or not reference or name not in self._parts:
             return None
         with self._parts.open(name) as stream:
@@ -271,18 +276,18 @@ class _Reader:
 
     def _object(self, reference: str, blocks: Blocks) -> None:
         """A document within the document, such as a chart, whose table of numbers is kept with it."""
-        name = f"{reference.removeprefix('./')}/content.xml"
+        name = f"{_folder(reference)}/content.xml"
         if self._parts is None or not reference:
             return
         if name not in self._parts:
             self._embedded(reference)
             return
-        lists, self._lists = self._lists, Lists(self._styles)
+        lists, self._lists = self._lists, Lists(self._styles, self._lists.bullets)
         self._blocks(_opened(self.pieces(name), _IN_TEXT), blocks)
         self._lists = lists
 
     def _embedded(self, reference: str) -> None:
-        name = reference.removeprefix("./")
+        name = _folder(reference)
         if self._parts is None or name not in self._parts:
             place = f"{self._item.place}!{printable(name or 'object')}"
             self._others.append(Rejected(None, place, "read", "is an embedded file that is not read"))
@@ -292,10 +297,11 @@ class _Reader:
     # --- presentations --------------------------------------------------------------------------------------------
     def _slides(self, pieces: Iterator[Piece]) -> Iterator[Document | Rejected | Input]:
         texts: list[str] = []
+        self._lists = Lists(self._styles, bullets=False)
         for piece in pieces:
             if not isinstance(piece, Node) or piece.name != "page":
                 continue
-            if self._styles.hidden_page(piece.get("style-name")):
+            if self._styles.invisible("drawing-page", piece.get("style-name")):
                 texts.append("")
                 place = f"{self._item.place}:slide {len(texts)}"
                 yield Rejected(None, place, "read", "is hidden", "a slide that is not shown")
@@ -325,56 +331,63 @@ class _Reader:
 
     # --- sheets ---------------------------------------------------------------------------------------------------
     def _sheets(self, pieces: Iterator[Piece]) -> Iterator[Document | Rejected | Input]:
-        rows: list[str] = []
-        name = ""
+        sheet: Sheet | None = None
         for piece in pieces:
             if isinstance(piece, Node):
-                if piece.name == "table-row":
-                    rows += self._row(piece)
-                elif piece.name == "p" and name:  # of a shape drawn on the sheet
-                    line = _Line()
-                    self._inline(piece, line, False)
-                    rows.append(line.text())
+                if piece.name == "table-row" and sheet:
+                    self._row(piece, sheet)
+                elif piece.name == "p" and sheet:  # of a shape drawn on the sheet
+                    sheet.rows.append(self._words(piece))
             elif piece[:2] == ("start", "table"):
-                rows = []
                 name = printable(attribute(piece[2], "name")).translate({47: "_", 33: "_"})[:100]
-            elif piece[:2] == ("end", "table"):
-                location = f"{self._item.place}:sheet {name}"
-                text = "\n".join(filter(None, rows))
-                if text.strip():
-                    yield collected(text, location, {**self._facts, "sheet": name})
-                else:
-                    yield Rejected(None, location, "read", "holds no text")
-                name = ""
+                sheet = Sheet(name, self._styles.invisible("table", attribute(piece[2], "style-name")))
+            elif piece[:2] == ("start", "table-column") and sheet:
+                sheet.add_columns(piece[2])
+            elif piece[:2] == ("end", "table") and sheet:
+                location = f"{self._item.place}:sheet {sheet.name}"
+                text = "\n".join(filter(None, sheet.rows))
+                if text.strip() and not sheet.hidden:
+                    yield collected(text, location, {**self._facts, "sheet": sheet.name})
+                for reason, detail in sheet.left_out(bool(text.strip())):
+                    yield Rejected(None, location, "read", reason, detail)
+                sheet = None
 
-    def _row(self, node: Node) -> list[str]:
+    def _words(self, paragraph: Node) -> str:
+        line = _Line()
+        self._inline(paragraph, line, False)
+        return line.text()
+
+    def _row(self, node: Node, sheet: Sheet) -> None:
         cells: list[str] = []
-        gap = 0
+        gap = at = 0
         for cell in node:
             if cell.name not in ("table-cell", "covered-table-cell"):
                 continue
-            text = self._cell(cell)
-            count = _count(cell.get("number-columns-repeated"))
+            texts = [self._words(each) for each in cell if each.name in ("p", "h")]
+            text = " ".join(" ".join(texts).split())
+            count = count_of(cell.get("number-columns-repeated"))
+            place = f"{columns(at + 1).upper()}{sheet.row + 1}"
+            at += count
+            if not text and cell.get("formula") and not cell.get("value-type"):
+                sheet.uncalculated.add(place)
+            if text and sheet.is_hidden(at - count):
+                sheet.cells_unseen.add(place)
+                text = ""
             if not text:
                 gap += count
                 continue
             cells += [""] * min(gap, _WIDEST_GAP) + [text] * min(count, _MOST_REPEATED)
             gap = 0
         line = "\t".join(cells).rstrip()
-        if not line:
-            return []
-        count = min(_count(node.get("number-rows-repeated")), _MOST_REPEATED)
-        self._item.budget.charge(len(line) * count)  # one row may stand for any number
-        return [line] * count
-
-    def _cell(self, node: Node) -> str:
-        texts: list[str] = []
-        for each in node:
-            if each.name in ("p", "h"):
-                line = _Line()
-                self._inline(each, line, False)
-                texts.append(line.text())
-        return " ".join(" ".join(texts).split())
+        count = count_of(node.get("number-rows-repeated"))
+        sheet.row += count
+        if line and node.get("visibility") in ("collapse", "filter"):
+            sheet.rows_unseen.add(str(sheet.row - count + 1))
+        elif line:
+            self._item.budget.charge(
+                len(line) * min(count, _MOST_REPEATED)
+            )  # one row may stand for any number
+            sheet.rows += [line] * min(count, _MOST_REPEATED)
 
 
 class _Line:
@@ -399,6 +412,10 @@ class _Line:
                 self._out.append(" ")
                 self._blank = True
 
+    def end(self) -> str:
+        """The last of it so far."""
+        return "".join(self._out[-5:])
+
     def exactly(self, text: str) -> None:
         self._out.append(text)
         self._blank = text.endswith("\n")
@@ -408,7 +425,7 @@ class _Line:
 
 
 _SIGNS: dict[str, Callable[[Node], str]] = {
-    "s": lambda node: " " * min(_count(node.get("c")), _WIDEST_GAP),
+    "s": lambda node: " " * min(count_of(node.get("c")), _WIDEST_GAP),
     "tab": lambda node: "\t",
     "line-break": lambda node: "\n",
 }
@@ -440,5 +457,6 @@ def _opened(pieces: Iterator[Piece], whole: frozenset[str]) -> Iterator[Piece]:
             yield piece
 
 
-def _count(text: str) -> int:
-    return int(text[:7]) if text.isascii() and text.isdigit() else 1
+def _folder(reference: str) -> str:
+    """Where in the package a reference leads."""
+    return reference.removeprefix("./").rstrip("/")

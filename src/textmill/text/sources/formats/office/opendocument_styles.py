@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from textmill.text.sources.formats.office.numerals import numeral
+from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.xml_events import Node, attribute
 
 _FORMS = {
@@ -48,8 +48,9 @@ class _Level:
 class _Style:
     parent: str
     hidden: bool | None
+    place: str | None  # above or below the line
     list_style: str | None
-    invisible_page: bool
+    invisible: bool  # a page or a table
 
 
 class Styles:
@@ -64,12 +65,15 @@ class Styles:
         if node.name == "style":
             family, name = node.get("family"), node.get("name")
             text, page = node.child("text-properties"), node.child("drawing-page-properties")
+            table = node.child("table-properties")
             display = text.get("display") if text else ""
             self._styles[family, name] = _Style(
                 node.get("parent-style-name"),
                 {"none": True, "true": False}.get(display),
+                _place(text.get("text-position")) if text else None,
                 attribute(node.attributes, "list-style-name") if "list-style-name" in _names(node) else None,
-                bool(page and page.get("visibility") == "hidden"),
+                bool(page and page.get("visibility") == "hidden")
+                or bool(table and table.get("display") == "false"),
             )
         else:
             name = node.get("name") if node.name == "list-style" else ""
@@ -81,9 +85,14 @@ class Styles:
         said = (style.hidden for style in self._chain(family, name))
         return next((each for each in said if each is not None), otherwise)
 
-    def hidden_page(self, name: str) -> bool:
-        """Whether a page of a presentation is left out when it is shown."""
-        return any(style.invisible_page for style in self._chain("drawing-page", name))
+    def place(self, name: str, otherwise: str) -> str:
+        """Whether text in a text style stands above the line (`super`), below it (`sub`) or on it."""
+        said = (style.place for style in self._chain("text", name))
+        return next((each for each in said if each is not None), otherwise)
+
+    def invisible(self, family: str, name: str) -> bool:
+        """Whether a page of a presentation (`drawing-page`) or a sheet (`table`) is not shown."""
+        return any(style.invisible for style in self._chain(family, name))
 
     def list_of(self, paragraph: str) -> str:
         """The list style a paragraph style brings; empty for none."""
@@ -106,11 +115,19 @@ def _names(node: Node) -> set[str]:
     return {key.rpartition("\n")[2] for key in node.attributes}
 
 
+def _place(position: str) -> str | None:
+    """`super 58%`, `sub`, `-33% 58%`, `0% 100%` (§20.391)."""
+    first = position.partition(" ")[0]
+    if first in ("super", "sub", ""):
+        return first or None
+    return "sub" if first.startswith("-") else "super" if first.strip("0.%") else ""
+
+
 def _level(node: Node) -> _Level:
     form = node.get("num-format")
     sync = " sync" if node.get("num-letter-sync") == "true" and form in ("a", "A") else ""
     return _Level(
-        bullet=node.name in ("list-level-style-bullet", "list-level-style-image"),
+        bullet=node.name == "list-level-style-image" or bool(node.get("bullet-char").strip()),
         form=_FORMS.get(form + sync) or _FORMS.get(form.partition(",")[0].strip(), "decimal")
         if form
         else "none",
@@ -130,6 +147,7 @@ class _List:
     style: str
     identity: str
     counts: dict[int, int]  # shared by the levels of a list
+    start: str = ""  # the number the item is given
     fresh: bool = False  # whether an item has begun and no paragraph of it has been labelled
     given: str | None = None  # what the document itself says the label is
 
@@ -139,6 +157,7 @@ class Lists:
     """The lists around a place in a document, and where their counting stands."""
 
     styles: Styles
+    bullets: bool = True  # whether bullets are written; slides have nothing else
     _open: list[_List] = field(default_factory=list)
     _finished: dict[str, dict[int, int]] = field(default_factory=dict)  # counts of lists, by id and by style
     _outline: dict[int, int] = field(default_factory=dict)
@@ -155,7 +174,7 @@ class Lists:
                 counts = dict(self._finished.get(goes_on, {}))
             elif attribute(attributes, "continue-numbering") == "true":
                 counts = dict(self._finished.get(f"style {style}", {}))
-        elif attribute(attributes, "continue-numbering") != "true":
+        elif attribute(attributes, "continue-numbering") != "true" and not above.fresh:
             counts.pop(len(self._open) + 1, None)
         self._open.append(_List(style, attribute(attributes, "id"), counts))
 
@@ -167,16 +186,18 @@ class Lists:
                 self._finished[last.identity] = last.counts
 
     def item(self, attributes: Mapping[str, str]) -> None:
-        """An item begins: its first paragraph is numbered."""
-        if not self._open:
-            return
+        """An item begins: its first paragraph is numbered. One that only holds lists is not counted."""
+        if self._open:
+            last = self._open[-1]
+            last.style = attribute(attributes, "style-override") or last.style
+            last.fresh, last.given = True, None
+            last.start = attribute(attributes, "start-value")
+
+    def _count(self) -> None:
         last, level = self._open[-1], len(self._open)
-        last.style = attribute(attributes, "style-override") or last.style
-        last.fresh, last.given = True, None
-        start = attribute(attributes, "start-value")
         form = self.styles.level(last.style, level)
         first = form.start if form else 1
-        last.counts[level] = _whole(start, 1) if start else last.counts.get(level, first - 1) + 1
+        last.counts[level] = _whole(last.start, 1) if last.start else last.counts.get(level, first - 1) + 1
         for deeper in [each for each in last.counts if each > level]:
             del last.counts[deeper]
 
@@ -190,6 +211,7 @@ class Lists:
         if not self._open or not self._open[-1].fresh:
             return ""
         last, level = self._open[-1], len(self._open)
+        self._count()
         last.fresh = False
         if last.given is not None:
             return f"{last.given} " if last.given else ""
@@ -211,10 +233,8 @@ class Lists:
 
     def _written(self, style: str, counts: Mapping[int, int], level: int) -> str:
         own = self.styles.level(style, level)
-        if own is None:
-            return "• "
-        if own.bullet:
-            return "• "
+        if own is None or own.bullet:
+            return "• " if self.bullets else ""
         if own.form == "none":
             return ""
         numbers = []

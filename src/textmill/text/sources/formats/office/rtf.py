@@ -14,17 +14,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from textmill.text.document import Document, Rejected, collected
+from textmill.text.sources.formats import math
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.office import math
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.symbols import symbol, symbolic
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, deeper, read_whole
 from textmill.text.sources.formats.xml_events import Node
 
 START = b"{\\rtf"
 _TOKEN = re.compile(
-    rb"\\(?:([a-zA-Z]{1,32})(-?\d{1,10})?[ ]?|'([0-9a-fA-F]{2})|(.))|([{}])|([^\\{}]+)", re.DOTALL
+    rb"\\(?:([a-zA-Z]{1,32})(-?\d{1,10})?[ ]?|'([0-9a-fA-F]{2}(?:\\'[0-9a-fA-F]{2})*)|(.))|([{}])|([^\\{}]+)",
+    re.DOTALL,
 )
 _DEEPEST = 5_000  # groups within one another
 _LOOK = 4096  # tokens between two looks at the clock
@@ -80,7 +82,9 @@ class _State:
     wide: bool = False  # whether text is in the East Asian font
     skip: int = 1  # characters after \u for those who do not know it
     hidden: bool = False
+    place: str = ""  # above or below the line
     table: bool = False
+    initial: bool = False  # the large first letter of the next paragraph
 
 
 @dataclass(slots=True)
@@ -159,7 +163,7 @@ class _Reader:
             if plain is not None:
                 self._take(plain.translate(None, b"\r\n\0"))
             elif byte is not None:
-                self._take(bytes([int(byte, 16)]))
+                self._take(bytes.fromhex(byte.replace(b"\\'", b"").decode()))
             elif brace is not None:
                 self._open() if brace == b"{" else self._close()
             elif word == b"bin":
@@ -199,7 +203,7 @@ class _Reader:
         ended, self._state = self._state, self._stack.pop()
         if ended.ends in ("note", "box"):
             self._end_paragraph()
-            text = self._stories.pop().blocks.text()
+            text = self._stories.pop().blocks.text().strip()
             if ended.ends == "note":
                 self._notes.append(text)
             elif text:
@@ -245,7 +249,7 @@ class _Reader:
             self._unicode(value)
             self._pending = state.skip
         elif name in ("par", "sect", "\n", "\r"):
-            if state.to == "body":
+            if state.to == "body" and not state.initial:
                 self._end_paragraph()
         elif name in ("cell", "nestcell"):
             self._end_cell(nested=name == "nestcell")
@@ -264,16 +268,20 @@ class _Reader:
             state.wide = name == "dbch"
         elif name in ("v", "deleted"):
             state.hidden = value != 0
+        elif name in ("super", "sub", "nosupersub"):
+            state.place = name if value != 0 and name != "nosupersub" else ""
         elif name == "plain":
-            state.font, state.wide, state.hidden = self._default_font, False, False
+            state.font, state.wide, state.hidden, state.place = self._default_font, False, False, ""
         elif name == "pard":
-            state.table = False
+            state.table = state.initial = False
+        elif name == "dropcapli":
+            state.initial = True
         elif name == "intbl":
             state.table = True
         elif name == "uc":
             state.skip = min(max(value or 0, 0), 100)
         elif name == "ansicpg" or name in _DOCUMENT_CODE_PAGES:
-            self._codec = _code_page(_DOCUMENT_CODE_PAGES.get(name) or value or 0) or self._codec
+            self._codec = code_page(_DOCUMENT_CODE_PAGES.get(name) or value or 0) or self._codec
         elif name == "deff":
             self._default_font = state.font = value or 0
 
@@ -285,7 +293,7 @@ class _Reader:
             if name == "fcharset":
                 font.codec = _CHARSETS.get(value, "")
             elif name == "cpg":
-                font.codec = _code_page(value) or font.codec
+                font.codec = code_page(value) or font.codec
 
     def _info_word(self, name: str, value: int) -> None:
         if name in _FACTS:
@@ -375,7 +383,9 @@ class _Reader:
         elif to == "label":
             self._stories[-1].label.append(text)
         elif to == "body":
-            self._stories[-1].line.append(text)
+            self._fields.fill()
+            line = self._stories[-1].line
+            line.append(placed(text, self._state.place, "".join(line[-5:])))
 
     # --- formulas -------------------------------------------------------------------------------------------------
     def _begin_node(self, name: str) -> None:
@@ -398,7 +408,7 @@ class _Reader:
             self._add(math.office(node))
 
 
-def _code_page(number: int) -> str:
+def code_page(number: int) -> str:
     """The codec of a code page; empty for one nobody knows."""
     name = _CODE_PAGES.get(number, f"cp{number}")
     try:

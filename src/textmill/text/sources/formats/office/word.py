@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
-from textmill.text.sources.formats import html, mail, plain
+from textmill.text.sources.formats import html, mail, math, plain
 from textmill.text.sources.formats.media_types import named
-from textmill.text.sources.formats.office import drawing, math
+from textmill.text.sources.formats.office import drawing, rtf
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
 from textmill.text.sources.formats.office.fields import Fields as OpenFields
 from textmill.text.sources.formats.office.numbering import Numbering
 from textmill.text.sources.formats.office.styles import Styles, on
 from textmill.text.sources.formats.office.symbols import symbol, symbolic, symbols
 from textmill.text.sources.formats.package import Package, package
+from textmill.text.sources.formats.raised import placed
 from textmill.text.sources.formats.stream import Fields, Input, SetAside, guarded
 from textmill.text.sources.formats.xml_events import Node, Piece, related, replayed, trees
 
 _NOTES = ("footnotes", "endnotes")
+PICTURES = "a picture; have its text recognised (OCR) first"
 EMBEDDED = ("package", "oleObject")
 # What is read whole; the rest of a part is walked through.
 _WHOLE = frozenset(
@@ -32,6 +35,7 @@ _WHOLE = frozenset(
 _GONE = ("del", "moveFrom")  # deleted, or moved to another place (§17.13.5)
 _DRAWN = ("drawing", "pict", "object")
 _INSTEAD = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_BEFORE = 5  # pieces of text that may be part of the word before a raised one
 _SEPARATORS = ("separator", "continuationSeparator", "continuationNotice")  # drawn between text and notes
 
 
@@ -45,7 +49,7 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
         if text.strip():
             yield collected(text, item.place, parts.facts())
         elif not attached and not read.lost:
-            raise SetAside("holds no text")
+            raise SetAside("holds no text", PICTURES if read.pictures else "")
         yield from read.lost
         for name in attached:
             yield embedded(parts, name)
@@ -55,7 +59,8 @@ def embedded(parts: Package, name: str) -> Input | Rejected:
     """A file that lies in another, to be read as one of its own."""
     parts.item.budget.member()
     try:
-        return parts.inside(name)
+        inside = parts.inside(name)
+        return replace(inside, name=f"{inside.name}.ole") if inside.name.endswith(".bin") else inside
     except SetAside as error:
         return Rejected(None, f"{parts.item.place}!{printable(name)}", "read", error.reason, error.detail)
 
@@ -65,7 +70,10 @@ class _Reader:
 
     def __init__(self, parts: Package, main: str) -> None:
         self._parts, self._main = parts, main
-        self._relations = parts.related(main)
+        self._relations = parts.related(main)  # of the part that is being read
+        self._notes = [
+            (kind, part) for kind, part in self._relations.values() if kind in _NOTES and part in parts
+        ]
         others = dict(self._relations.values())
         self._styles = Styles(parts.tree(others.get("styles", "")))
         self._numbering = Numbering(parts.tree(others.get("numbering", "")), self._styles)
@@ -82,20 +90,22 @@ class _Reader:
         """What stands in the document and could not be read, or is to be read on its own."""
         return [*self._lost, *self._graphics.lost]
 
+    @property
+    def pictures(self) -> bool:
+        """Whether there are any."""
+        return any(kind == "image" for kind, _ in self._parts.related(self._main).values())
+
     def text(self) -> str:
         """The body, then footnotes and endnotes."""
         pieces = [self._story(self._main, "")]
         self._gone_notes -= self._shown_notes
         for kind in _NOTES:
-            parts = [
-                part for found, part in self._relations.values() if found == kind and part in self._parts
-            ]
-            pieces += [self._story(part, kind) for part in parts]
+            pieces += [self._story(part, kind) for found, part in self._notes if found == kind]
         return "\n\n".join(filter(None, pieces))
 
     def attached(self) -> list[str]:
         """The parts that are files of their own, in the order they are related to."""
-        parts = [self._main, *(part for kind, part in self._relations.values() if kind in _NOTES)]
+        parts = [self._main, *(part for _, part in self._notes)]
         related_to = [target for part in parts for target in self._parts.related(part).values()]
         return list(dict.fromkeys(part for kind, part in related_to if kind in EMBEDDED))
 
@@ -153,7 +163,10 @@ class _Reader:
         elif node.name in ("footnote", "endnote"):
             note = (f"{node.name}s", node.get("id"))
             if node.get("type") not in _SEPARATORS and note not in self._gone_notes:
-                self._blocks(replayed(node, _WHOLE), blocks)
+                own = Blocks()
+                self._blocks(replayed(node, _WHOLE), own)
+                self._flush(own)
+                blocks.paragraph(own.text().strip())
 
     def _alternatives(self, node: Node, read: Callable[[Node], None], blocks: Blocks) -> None:
         """What stands in several versions is read once: the first that holds anything."""
@@ -169,6 +182,7 @@ class _Reader:
         style = (properties.value("pStyle") if properties else "") or self._styles.default("paragraph")
         mark = properties.child("rPr") if properties else None
         run_on = bool(mark and any(mark.child(name) for name in _GONE)) or self._hidden(style, mark)
+        run_on = run_on or _is_initial(properties)
         line = _Line(style)
         self._inline(node, line)
         text = "".join(line.text)
@@ -176,7 +190,8 @@ class _Reader:
         if not run_on or text.strip():
             label = self._numbering.label(style, properties)
         if label and text.strip():
-            text = label + text.lstrip(" ")
+            gap = " " if label[-1].isascii() and not label.endswith(" ") else ""  # words do not run together
+            text = label + gap + text.lstrip(" ")
         self._carried += text
         if not run_on:
             whole, self._carried = self._carried, ""
@@ -239,7 +254,9 @@ class _Reader:
         if hidden:
             self._note_references(node, self._gone_notes)
         font = self._styles.font(line.style, properties)
+        line.place = self._styles.place(line.style, properties)
         self._content(node, line, font if symbolic(font) else "", hidden=hidden)
+        line.place = ""
 
     def _content(self, node: Node, line: _Line, font: str, *, hidden: bool) -> None:
         """What a run holds; of a hidden one, only where fields begin and end."""
@@ -306,7 +323,8 @@ class _Reader:
 
     def _add(self, text: str, line: _Line) -> None:
         if text and self._fields.visible:
-            line.text.append(text)
+            self._fields.fill()
+            line.text.append(placed(text, line.place, "".join(line.text[-_BEFORE:])))
 
     def _pass(self, node: Node) -> None:
         self._note_references(node, self._gone_notes)
@@ -340,8 +358,15 @@ class _Line:
 
     def __init__(self, style: str) -> None:
         self.style = style
+        self.place = ""  # above or below the line
         self.text: list[str] = []
         self.boxes: list[Node | list[str]] = []
+
+
+def _is_initial(properties: Node | None) -> bool:
+    """Whether a paragraph is the large first letter of the next (§17.3.1.11)."""
+    frame = properties.child("framePr") if properties else None
+    return frame is not None and frame.get("dropCap") in ("drop", "margin")
 
 
 def _symbol(node: Node) -> str:
@@ -367,5 +392,6 @@ CHUNKS: dict[str, Chunk] = {
     ".xhtml": html.documents,
     ".mht": mail.saved_page,
     ".mhtml": mail.saved_page,
+    ".rtf": rtf.documents,
     ".txt": plain.documents,
 }
