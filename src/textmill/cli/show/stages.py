@@ -203,7 +203,7 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         _OUT.print("there are no runs yet; `textmill quickstart` makes one")
         return
-    headlines = {row.get("headline") for row in rows} - {None}
+    headlines = {row["headline"] for row in rows if row.get("headline")}
     header = headlines.pop() if len(headlines) == 1 else "score"
     table = columns("run", "state", "step", "loss", "validation", header, "time", right=(2, 3, 4, 5, 6))
     for row in rows:

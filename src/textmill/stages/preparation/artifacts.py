@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from textmill.base import schema
-from textmill.base.errors import RecipeError
+from textmill.base.errors import ChangedError, RecipeError
 from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
@@ -77,7 +77,7 @@ class Collection:
         for source in spec.sources:
             self.inputs += map(list, table.fingerprint(source, home))
             self.libraries |= table.libraries(source, home)
-        self.sources: dict[str, str] = dict(map(tuple, self.inputs))
+        self.sources = dict(self.inputs)  # location -> content hash
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
 
@@ -110,17 +110,21 @@ class Collection:
         for folder in self.units.parent.glob(".parts-*"):  # what other recipes left half done long ago
             if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
                 build.clear(folder)
-        report = build.build(
-            directory,
-            self.spec,
-            Path.cwd(),
-            self.units,
-            run=self.run,
-            forgotten=self._forgotten_here(),
-            home=self.home,
-            inputs=self.sources,
-            progress=self.workspace.reporter.bytes,
-        )
+        try:
+            report = build.build(
+                directory,
+                self.spec,
+                Path.cwd(),
+                self.units,
+                run=self.run,
+                forgotten=self._forgotten_here(),
+                home=self.home,
+                inputs=self.sources,
+                progress=self.workspace.reporter.bytes,
+            )
+        except ChangedError:
+            build.clear(self.units)  # nobody goes on from what was read of files that are others now
+            raise
         if report["personal"]:
             self.workspace.reporter.note(personal_data(report))
         lines = (
