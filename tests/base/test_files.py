@@ -6,11 +6,12 @@ import errno
 import json
 import multiprocessing
 import os
+from pathlib import Path
 
 import pytest
 
 from textmill.base import files, locks
-from textmill.base.errors import BusyError, DamagedError, TextmillError
+from textmill.base.errors import BusyError, DamagedError, RecipeError, TextmillError
 from textmill.stages.workspace import lineage
 
 
@@ -133,3 +134,19 @@ def test_unreadable_lineage(tmp_path):
         lineage.read_lineage(tmp_path)
     with pytest.raises(TextmillError, match="not an artifact"):
         lineage.read_lineage(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
+def test_what_stands_there_is_never_replaced(tmp_path, make):
+    files.check_free(tmp_path / "new")
+    make(tmp_path / "new")
+    with pytest.raises(RecipeError, match="is there already"):
+        files.check_free(tmp_path / "new")
+
+
+def test_json_holds_paths_that_are_not_utf8(tmp_path):
+    value = {"path": "caf\udce9", "name": "磨坊"}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    files.write_json(tmp_path / "b.json", {"name": "磨坊"})
+    assert "磨坊" in (tmp_path / "b.json").read_text(encoding="utf-8")

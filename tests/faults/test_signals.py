@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -92,18 +91,19 @@ def test_a_stopped_training_says_so_and_goes_on(tmp_path, tiny_recipe, textmill,
     finish(process)
 
 
-def test_two_writers(tmp_path, tiny_recipe, textmill):
+def test_two_writers(tmp_path, tiny_recipe):
     long = ("--set", "training.steps=100000", "--set", "training.evaluate_every=100000")
     first = start(tmp_path, "train", tiny_recipe, *long)
     wait_for(first, r"step +\d+/")
-    second = textmill("train", tiny_recipe, *long, check=False)
-    assert second.returncode == 1
-    assert f"process {first.pid}" in second.stderr
-    assert "Traceback" not in second.stderr
+    second = start(tmp_path, "train", tiny_recipe, *long)
+    assert f"process {first.pid}" in wait_for(second, r"train +waiting"), "it says whom it waits for"
+    third = start(tmp_path, "train", tiny_recipe, *long)
+    wait_for(third, r"train +waiting")
+    third.send_signal(signal.SIGINT)
+    code, said = finish(third)
+    assert (code, "Traceback" in said) == (130, False), "who waits can be told not to"
     first.kill()
     finish(first)
-    time.sleep(0.1)
-    third = start(tmp_path, "train", tiny_recipe, *long)
-    assert re.search(r"step +\d+/", wait_for(third, r"step +\d+/")), "the lock of a killed run is given back"
-    third.kill()
-    finish(third)
+    assert re.search(r"step +\d+/", wait_for(second, r"step +\d+/")), "the lock of a killed run is given back"
+    second.kill()
+    finish(second)

@@ -19,11 +19,12 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 
 TEMPORARY = ".partial-"  # prefix of names that are not yet what they will be
 _OLD, _DOOMED = (
@@ -223,6 +224,13 @@ def read_sealed(path: Path) -> Any:
     return record
 
 
+def check_free(path: Path) -> None:
+    """Raises RecipeError when something stands at a path a person named: nothing they have made is ever replaced."""
+    with disk_errors(path):
+        if os.path.lexists(path):
+            raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+
+
 @contextlib.contextmanager
 def atomic_directory(path: Path, *, private: bool = True) -> Iterator[Path]:
     """Yield a fresh directory that takes the name `path` only when the block ends well.
@@ -264,6 +272,16 @@ def _settle(path: Path, private: bool) -> None:
         wanted = (0o777 if path.is_dir() else 0o666) & ~_umask()
     if path.stat().st_mode & 0o777 != wanted:
         path.chmod(wanted)
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """What a library writes within the block is its owner's alone. It holds for the whole process, so be short."""
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
 
 
 def _umask() -> int:
@@ -366,13 +384,19 @@ def _unlocked(path: Path, *, unsure: bool) -> bool:
 
 @contextlib.contextmanager
 def scratch(beside: Path) -> Iterator[Path]:
-    """A folder for what is only needed while the block lasts, on the disk of `beside`, which is about to be made."""
-    path = _temporary(Path(beside).with_name(f"scratch-{Path(beside).name}"))
-    with disk_errors(path):
-        make_directory(path.parent)
-        remove_partial(path.parent, f"scratch-{Path(beside).name}")
+    """A folder for what is only needed while the block lasts, on the disk of `beside`; where nothing can be written
+    there, in the system's folder for temporary files."""
+    home = _real(Path(beside).absolute())
+    name = f"scratch-{home.name}"
+    path = _temporary(home.with_name(name))
+    try:
+        remove_partial(path.parent, name)
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(0o700)
+    except OSError:
+        with tempfile.TemporaryDirectory(prefix="textmill-") as folder:
+            yield Path(folder)
+        return
     try:
         yield path
     finally:
@@ -444,7 +468,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             if record is None and not line.endswith(b"\n") and _checked(line[:-1]) is None:
                 return
             if record is None:
-                raise DamagedError("is not what was written", where=f"{path}: line {number}")
+                raise DamagedError(
+                    "is not what was written",
+                    where=f"{path}: line {number}",
+                    advice="mend that line from a copy, or delete it",
+                )
             yield record
 
 

@@ -50,7 +50,7 @@ def lineage(
 def where(
     workspace: Workspace,
     target: Target,
-    step: Annotated[int, typer.Option(min=0, help="Training step, from 0.")],
+    step: Annotated[int, typer.Option(min=1, help="Training step, counted from 1.")],
 ) -> Outcome:
     """List the documents in the batch of a training step."""
     from textmill.cli.show import stages

@@ -40,7 +40,7 @@ def new(
     }
     built = recipe_file.build(data, base=path.parent)
     text = recipe_file.dumps(built) if full else _short(data)
-    write_text(path, text)
+    write_text(path, text, private=False)
     print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
 
 

@@ -79,4 +79,4 @@ def _draw(workspace: Workspace, names: list[str], svg: Path | None) -> None:
     from textmill.stages.runs import history
 
     if svg is not None:
-        write_text(svg, history.svg(workspace, names))
+        write_text(svg, history.svg(workspace, names), private=False)

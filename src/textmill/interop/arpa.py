@@ -61,7 +61,7 @@ def write_arpa(path: Path, model: NGram, tokenizer: AnyTokenizer) -> dict[str, i
         every.append(grams)
     spelt = words(tokenizer)
     sizes = {str(length): len(grams) for length, grams in enumerate(every, 1)}
-    with atomic_file(path, "w") as handle:
+    with atomic_file(path, "w", private=False) as handle:
         more = [len(every[0]) + 1, *map(len, every[1:])]  # <s> is a word of its own
         handle.write("\\data\\\n" + "".join(f"ngram {n}={size}\n" for n, size in enumerate(more, 1)))
         for length, grams in enumerate(every, 1):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
-from textmill.base.files import atomic_directory, read_json, write_texts
+from textmill.base.files import atomic_directory, read_json, scratch, write_texts
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import forward_passes
 from textmill.interop.huggingface import directory
@@ -49,8 +48,8 @@ def write_ctranslate2(
         )
     if isinstance(pretrained.model, Headed):
         raise TextmillError("CTranslate2 has no heads", advice="export to onnx instead")
-    with tempfile.TemporaryDirectory() as scratch:
-        source, made = Path(scratch) / "source", Path(scratch) / "made"
+    with scratch(Path(path)) as folder:
+        source, made = folder / "source", folder / "made"
         about = directory.write_directory(
             source, pretrained.model, pretrained.tokenizer, pretrained.generation, pretrained.info
         )
@@ -70,7 +69,7 @@ def write_ctranslate2(
         delta = _check(kind, pretrained.model, source, made)
         if quantization is not None:
             _convert(kind, source, made, quantization)
-        with atomic_directory(Path(path)) as partial:
+        with atomic_directory(Path(path), private=False) as partial:
             shutil.copytree(made, partial, dirs_exist_ok=True)
             write_texts(partial, pretrained.beside)
             for beside in source.iterdir():

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.files import read_json
+from textmill.base.files import read_json, scratch
 from textmill.data.batch import Batch
 from textmill.interop import alone, formats, forward_passes
 from textmill.interop.check import Check, by_divergence, compare, same_weights
@@ -97,7 +96,7 @@ def verify(
         checks = [
             _cached(model, reference, batches),
             compare("batch with padding", reference, lambda: forward_passes.padded(model, batches)),
-            _reload(pretrained, reference, batches),
+            _reload(directory, pretrained, reference, batches),
         ]
         if trained is not None:
             checks.insert(0, same_weights("trained weights", trained, model))
@@ -107,7 +106,7 @@ def verify(
         else:
             checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
         checks += [_by_weights(kind, model, reference, batches) for kind in weights]
-        checks += [_exported(name, pretrained, reference, batches) for name in exports]
+        checks += [_exported(name, directory, pretrained, reference, batches) for name in exports]
         checks += _by_transformers(directory, pretrained, texts, reference, batches, tokens)
     return Report(tuple(checks), len(batches), sum(map(forward_passes.tokens_of, batches)), _versions())
 
@@ -125,11 +124,13 @@ def _by_weights(kind: str, model: nn.Module, reference: list[Tensor], batches: S
     return by_divergence(compare(f"weights {kind}", reference, lambda: forward_passes.alone(ready, batches)))
 
 
-def _exported(name: str, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
+def _exported(
+    name: str, beside: Path, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]
+) -> Check:
     """A format written, loaded and run; where it writes text, token by token."""
     form, title = formats.FORMATS[name], f"export {name}"
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / f"model{form.ending}"
+    with scratch(beside) as folder:
+        path = folder / f"model{form.ending}"
         try:
             # Files are read by several threads, and inference mode is each thread's own.
             with torch.inference_mode(False):
@@ -144,11 +145,11 @@ def _exported(name: str, pretrained: Pretrained, reference: list[Tensor], batche
     return by_divergence(check) if form.rounded else check
 
 
-def _reload(pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
+def _reload(beside: Path, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
     if isinstance(pretrained.spec, MixtureSpec):
         return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "model"
+    with scratch(beside) as folder:
+        copy = folder / "model"
         huggingface.write(copy, pretrained)
         again = huggingface.read_directory(copy).model.float().eval()
         same = same_weights("reload", pretrained.model, again)
@@ -170,8 +171,8 @@ def _by_transformers(
         why = "not installed (pip install transformers): that it reads the directory as Textmill does was not checked"
         return [Check("transformers", "skipped", why=why)]
     if not path.is_dir():
-        with tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch) / "model"
+        with scratch(path) as folder:
+            copy = folder / "model"
             huggingface.write(copy, pretrained)
             return _by_transformers(copy, pretrained, texts, reference, batches, tokens)
     if not huggingface.is_published(read_json(path / "config.json")):

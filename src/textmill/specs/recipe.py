@@ -13,6 +13,8 @@ from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 
+_LONGEST_NAME = 200  # bytes; file systems take 255
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
@@ -89,6 +91,11 @@ class Recipe:
         object.__setattr__(self, "corpus", self.corpus.read_as(roles))
         if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
+        if (size := len(self.name.encode())) > _LONGEST_NAME:
+            raise RecipeError(
+                f"{self.name[:20]!r}… is too long for the name of a folder ({size} bytes, {_LONGEST_NAME} at most)",
+                where="name",
+            )
         if self.sequence > self.model.context:
             raise RecipeError(
                 f"{self.sequence} tokens are more than the model reads (model.context = {self.model.context})",

@@ -13,6 +13,8 @@ from textmill.base.errors import RecipeError
 from textmill.specs import presets
 from textmill.specs.recipe import Recipe
 
+_HERE = "/./"  # within a path: what comes before it leads to the folder that what follows was written in
+
 
 def load(path: Path | str, overrides: Iterable[str] = (), *, base: Path | None = None) -> Recipe:
     """Read and check a recipe file; `overrides` are `a.b=value` with TOML values.
@@ -114,15 +116,41 @@ def _expand_preset(data: dict[str, Any], where: str) -> dict[str, Any]:
     return {**data, "model": {**shape, **overrides}}
 
 
-def moved(recipe: Recipe, *, within: Path, to: Path) -> Recipe:
-    """The recipe with what it names inside the folder `within` named as seen from the folder `to`; whatever else it
-    names, absolutely, as it is. Both folders are absolute."""
+class Place(str):
+    """An absolute path that remembers how it was written: as seen from the folder of its recipe."""
 
-    def change(item: str) -> str:
-        path = os.path.normpath(os.path.expanduser(item))
-        inside = path == str(within) or path.startswith(f"{within}{os.sep}")
-        return os.path.relpath(path, to) if inside and within.name else item
+    home: str
+    written: str
 
+    def __new__(cls, home: str, written: str) -> Place:
+        place = super().__new__(cls, os.path.normpath(os.path.join(home, written)))
+        place.home, place.written = home, written
+        return place
+
+
+def as_written(recipe: Recipe) -> Recipe:
+    """The recipe with its paths as they were written: what stays the same wherever its folder stands."""
+    return _changed(recipe, lambda item: item.written if isinstance(item, Place) else item)
+
+
+def home_of(recipe: Recipe) -> Path | None:
+    """The folder the relative paths of a recipe start at; None where it has none."""
+    return next((Path(item.home) for item in _named(recipe) if isinstance(item, Place)), None)
+
+
+def seen_from(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe as another folder is to keep it: a relative path is told from there, up to `/./` the way to the
+    recipe's own folder, and after it as it was written."""
+
+    def told(item: str) -> str:
+        if not isinstance(item, Place):
+            return item
+        return f"{os.path.relpath(item.home, folder)}{_HERE}{item.written}"
+
+    return _changed(recipe, told)
+
+
+def _changed(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
     return schema.read(Recipe, _with_paths(schema.write(recipe), change))
 
 
@@ -144,7 +172,7 @@ def same_but_gone(old: Recipe, new: Recipe) -> bool:
 def placed(recipe: Recipe, like: Recipe) -> Recipe:
     """A recipe whose sources and tokenizer stand where those of another do."""
     places = iter(_named(like))
-    return schema.read(Recipe, _with_paths(schema.write(recipe), lambda item: next(places)))
+    return _changed(recipe, lambda item: next(places))
 
 
 def _named(recipe: Recipe) -> list[str]:
@@ -166,7 +194,14 @@ def _placeless(recipe: Recipe) -> Any:
 
 def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
     """Source and tokenizer paths made absolute, so that a recipe means the same from anywhere."""
-    return _with_paths(data, lambda item: os.path.normpath((base / Path(item).expanduser()).absolute()))
+
+    def absolute(item: str) -> str:
+        if isinstance(item, Place) or os.path.isabs(path := os.path.expanduser(item)):
+            return item if isinstance(item, Place) else os.path.normpath(path)
+        way, _, written = path.rpartition(_HERE)
+        return Place(os.path.normpath(base.absolute() / way), os.path.normpath(written))
+
+    return _with_paths(data, absolute)
 
 
 def _with_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:

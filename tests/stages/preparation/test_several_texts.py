@@ -98,13 +98,13 @@ def test_records_are_found_by_their_file_and_forgotten(made):
     one = path.with_name("one.jsonl")
     one.write_text(json.dumps(asked))
     [holding] = holdings.find(workspace, str(one))
-    assert holding.source == f"{path.name}:line 1"
+    assert holding.source == f"{path}:line 1"
     [gone] = forget.forget(workspace, [str(one)])["documents"]
     assert gone["document"] == holding.document
     again = made({"kind": "answer"})[1].corpus
     assert again.report["kept"]["documents"] == 39
     [reason] = [row for row in again.report["reasons"] if row["step"] == "forget"]
-    assert reason["samples"] == [{"source": f"{path.name}:line 1", "excerpt": ""}]
+    assert reason["samples"] == [{"source": f"{path}:line 1", "excerpt": ""}]
 
 
 def test_an_evaluation_question_is_found_in_a_corpus(made, tmp_path):
@@ -133,4 +133,4 @@ split = {{ validation = 0, test = 0 }}
     [row] = contamination.overlap(workspace, str(tmp_path / "recipe.toml"), [exam])["sets"].values()
     assert (row["examples"], row["exact"], row["documents"]) == (2, 1, 1)
     [sample, _] = row["samples"]
-    assert (sample["example"], sample["source"]) == (f"{exam}:line 1", f"{path.name}:line 6")
+    assert (sample["example"], sample["source"]) == (f"{exam}:line 1", f"{path}:line 6")

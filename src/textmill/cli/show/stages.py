@@ -201,10 +201,13 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         _OUT.print("there are no runs yet; `textmill quickstart` makes one")
         return
-    headlines = {row["headline"] for row in rows} - {None}
+    headlines = {row.get("headline") for row in rows} - {None}
     header = headlines.pop() if len(headlines) == 1 else "score"
     table = columns("run", "state", "step", "loss", "validation", header, "time", right=(2, 3, 4, 5, 6))
     for row in rows:
+        if "damage" in row:
+            table.add_row(row["name"], row["state"], *[_NONE] * 5)
+            continue
         table.add_row(
             row["name"],
             row["state"],
@@ -215,6 +218,23 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
             duration(row["seconds"]),
         )
     _OUT.print(table)
+    for row in rows:
+        _remarks(row)
+
+
+def _remarks(row: Mapping[str, Any]) -> None:
+    """What is to be known of a run besides its figures."""
+    if "damage" in row:
+        _OUT.print(f"[bold red]{escape(row['name'])}: {escape(row['damage'])}[/bold red]", soft_wrap=True)
+        return
+    if forked := row["forked"]:
+        _OUT.print(f"{row['name']} began with the weights of {forked['run']} after step {forked['step']:,}")
+    if count := len(row["forgotten"]):
+        documents = f"{count:,} document{'' if count == 1 else 's'}"
+        _OUT.print(
+            f"[yellow]{escape(row['name'])} was trained on {documents} on the list of what is to be forgotten[/yellow]",
+            soft_wrap=True,
+        )
 
 
 def run(result: Mapping[str, Any]) -> None:
@@ -239,6 +259,11 @@ def comparison(result: Mapping[str, Any]) -> None:
     for row in result["differences"]:
         table.add_row(row["key"], _value(row["first"]), _value(row["second"]))
     _OUT.print(table if result["differences"] else "\nthe recipes are the same")
+    for what, same in result["same"].items():
+        if same is False:
+            _OUT.print(f"[yellow]another {what}: their scores are not of the same thing[/yellow]")
+        elif same is None:
+            _OUT.print(f"[yellow]whether the {what} is the same is not known: it is gone[/yellow]")
 
 
 def _value(value: Any) -> str:
@@ -253,9 +278,15 @@ def lineage(result: Mapping[str, Any]) -> None:
         if "state" in row:
             line.append(f"  {row['state']}", style="bold red")
         if "inputs" in row:
-            line.append(f"  from {row['inputs']:,} source files", style="dim")
-        if row.get("forgotten"):
-            line.append(f", {row['forgotten']:,} documents forgotten on request", style="dim")
+            line.append(
+                f"  from {row['inputs']:,} source file{'' if row['inputs'] == 1 else 's'}", style="dim"
+            )
+        if count := row.get("forgotten"):
+            line.append(f", {count:,} document{'' if count == 1 else 's'} forgotten on request", style="dim")
+        if start := row.get("start"):
+            line.append(
+                f"  began with the weights of {start['run']} after step {start['step']:,}", style="dim"
+            )
         if result["verified"] and "damaged" in row:
             bad = row["damaged"]
             line.append(

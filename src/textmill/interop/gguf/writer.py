@@ -47,7 +47,7 @@ def write_file(path: Path, metadata: Mapping[str, Any], tensors: Sequence[Outgoi
         header.append(_text(tensor.name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape))
         header.append(struct.pack("<IQ", _NUMBER_OF[tensor.kind], start))
         start += _padded(tensor.bytes)
-    with atomic_file(path) as handle:
+    with atomic_file(path, private=False) as handle:
         size = _put(handle, b"".join(header))
         for tensor in tensors:
             packed = tensor.pack()

@@ -99,7 +99,7 @@ def write_directory(
     )
     if model.bare:
         config["architectures"] = [configuration.BODIES.get(kind, config["architectures"][0])]
-    with atomic_directory(Path(directory)) as partial:
+    with atomic_directory(Path(directory), private=False) as partial:
         save_file(
             weights.published(kind, spec, model.state_dict(), config, head),
             partial / WEIGHTS,

@@ -239,7 +239,7 @@ def write_onnx(pretrained: Pretrained, path: Path | str) -> dict[str, Any]:
         model = copy.deepcopy(model).float()
     model = model.eval()
     graphs = _graphs(model)
-    with atomic_directory(Path(path)) as partial:
+    with atomic_directory(Path(path), private=False) as partial:
         for graph in graphs:
             _draw(graph, partial / graph.name)
         pretrained.tokenizer.publish(partial, texts.reading_of(model, pretrained.tokenizer))

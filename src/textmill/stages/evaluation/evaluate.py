@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
-from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
+from textmill.base.files import scratch
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
@@ -80,12 +80,15 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "generation": schema.write(recipe.generation),
     }
     key = files.value_id(decided)
-    if (report := run.report()) and report.get("key") == key:
+    try:
+        report = run.report()
+        why = "no report yet" if report is None else "its weights or spec changed"
+    except DamagedError:
+        report, why = None, "the report is damaged"
+    if report is not None and report.get("key") == key:
         workspace.reporter.stage("evaluate", "up to date")
         return report
-    workspace.reporter.stage(
-        "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
-    )
+    workspace.reporter.stage("evaluate", "being made", why)
     inputs = EvaluationInput(weights.build(data), data, workspace.reporter)
     result: dict[str, Any] = {
         "key": key,
@@ -142,9 +145,9 @@ def evaluate_files(
             workspace.reporter.warn(f"{item.source}: set aside: {item.reason}")
     if not documents:
         raise TextmillError("hold no text that can be read", where=", ".join(map(str, paths)))
-    with tempfile.TemporaryDirectory() as folder:
-        tokens.write_tokens(Path(folder) / "store", documents, published.tokenizer)
-        store = tokens.TokenStore(Path(folder) / "store")
+    with scratch(workspace.root / "evaluated") as folder:
+        tokens.write_tokens(folder / "store", documents, published.tokenizer)
+        store = tokens.TokenStore(folder / "store")
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)

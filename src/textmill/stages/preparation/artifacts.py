@@ -7,9 +7,10 @@ content depends on and nothing else. `make` writes the files into a directory th
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from textmill.base.errors import RecipeError
 from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
+from textmill.specs.corpus import StdlibSource
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace.forget_list import forgotten
 from textmill.stages.workspace.lineage import Artifact
@@ -28,6 +30,7 @@ from textmill.text.cleaning.steps import STEP_FILES
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.forgotten import Forgotten
 from textmill.text.sources import table
 from textmill.tokenization import load
 
@@ -64,9 +67,10 @@ class Collection:
 
     def __post_init__(self) -> None:
         """Raises RecipeError when a file that a step reads is missing."""
-        home, base = self.workspace.project, Path.cwd()
-        # Sources are named as seen from the project, so that its corpus is the same wherever all of it stands.
-        self.spec = spec = recipe_file.moved(self.recipe, within=home, to=home).corpus
+        base = Path.cwd()
+        self.home = home = recipe_file.home_of(self.recipe) or base
+        # Sources are named as they were written, so that a corpus is the same wherever their folder stands.
+        self.spec = spec = recipe_file.as_written(self.recipe).corpus
         self.inputs: list[list[str]] = []
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
@@ -81,6 +85,19 @@ class Collection:
         decided = schema.write(self.spec) | {"libraries": self.libraries}
         decided["inputs"] = content_id(json.dumps(self.inputs))
         return decided | ({"forgotten": value_id(self.forgotten.plain())} if self.forgotten else {})
+
+    def _forgotten_here(self) -> Forgotten:
+        """What is to be forgotten, its places named as this recipe's sources name them."""
+        here = set()
+        for place in self.forgotten.places:
+            if "://" in place:
+                here.add(place)
+                continue
+            path = os.path.normpath(self.workspace.project / place)
+            here |= {path, os.path.relpath(path, self.home)}
+            if any(isinstance(source, StdlibSource) for source in self.spec.sources):
+                here.add(place)
+        return replace(self.forgotten, places=frozenset(here))
 
     @property
     def units(self) -> Path:
@@ -98,8 +115,8 @@ class Collection:
             Path.cwd(),
             self.units,
             run=self.run,
-            forgotten=self.forgotten,
-            home=self.workspace.project,
+            forgotten=self._forgotten_here(),
+            home=self.home,
             inputs=self.sources,
             progress=self.workspace.reporter.bytes,
         )
@@ -127,7 +144,6 @@ class LearntTokenizer:
     """The tokenizer: trained on the training part, or the one the recipe names."""
 
     recipe: Recipe
-    workspace: Workspace
     kind = "tokenizer"
     version = 1
 
@@ -141,8 +157,7 @@ class LearntTokenizer:
 
         Raises RecipeError when there is no such file.
         """
-        home = self.workspace.project
-        spec = schema.write(recipe_file.moved(self.recipe, within=home, to=home).tokenizer)
+        spec = schema.write(recipe_file.as_written(self.recipe).tokenizer)
         if (named := self.recipe.tokenizer.path) is None:
             return spec
         if not Path(named).is_file():

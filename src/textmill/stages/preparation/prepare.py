@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.base.errors import ChangedError, TextmillError
+from textmill.base.errors import ChangedError, DamagedError, TextmillError
 from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
 from textmill.specs.recipe import Recipe
@@ -46,7 +46,7 @@ def prepare(
 
 def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
     corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
-    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe, workspace), encoded)
+    stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
         if stage.kind == "tokenizer" and tokenizer is not None:
             made[stage.kind] = tokenizer
@@ -76,6 +76,11 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
     for depth, item in items:
         if not isinstance(item, Artifact):
+            if item["kind"] in wanted and item["state"].startswith("damaged"):
+                advice = f"{_remade(run)}, where the sources are as they were"
+                raise DamagedError(
+                    f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice
+                )
             continue
         if depth and item.kind == "run":  # what a fork began with was trained on other data
             break

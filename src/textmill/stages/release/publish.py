@@ -100,8 +100,17 @@ def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
             "tokens": prepared.tokens.id,
             "tokenizer": prepared.tokenizer.id,
             "corpus": prepared.corpus.id,
+            **_start(run),
         },
     }
+
+
+def _start(run: Run) -> dict[str, str]:
+    """What the lineage says of what a fork began with."""
+    start = run.start
+    if start is None:
+        return {}
+    return {"began with": f"weights of {start.run} after step {start.step} ({start.weights})"}
 
 
 def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standard: bool) -> str:

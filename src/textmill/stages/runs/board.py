@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from textmill.base.files import make_directory, private
 from textmill.stages.workspace.run import Run
 
 
@@ -32,7 +33,9 @@ class TensorBoard:
         """`step`: updates made before; what an earlier session wrote beyond it is passed over when shown."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
+        make_directory(folder := run.path / "tensorboard")
+        with private():
+            self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _TIMED = 4  # micro-batches of an update that is timed where one has many more
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
+_EPOCHS = 4  # readings of the same text that teach about as much as new text
 _MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
 
 
@@ -70,8 +71,10 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     steps = recipe.training.steps
     if recipe.training.minutes is not None and timing:
         steps = min(steps, max(1, round(60 * recipe.training.minutes / timing.seconds_per_step)))
-    seconds = timing and timing.seconds_per_step * steps
-    tokens = timing.tokens_per_second * seconds if timing and seconds else each_step * steps
+    seconds = None if timing is None else timing.seconds_per_step * steps
+    tokens = (
+        each_step * steps if timing is None else timing.tokens_per_second * timing.seconds_per_step * steps
+    )
     result = {
         "name": recipe.name,
         "parameters": cost.parameters(recipe.trained, data.vocabulary),
@@ -233,11 +236,16 @@ def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
         findings.append(
             _finding("warning", f"the text is read {result['epochs']:.0f} times: it will be memorised")
         )
-    read = result["train_tokens"] * min(
-        result["epochs"], 4
-    )  # more readings teach little (Muennighoff et al. 2023)
+    # More readings teach little (Muennighoff et al. 2023).
+    read = result["train_tokens"] * min(result["epochs"], _EPOCHS)
     if read < result["parameters"]:
-        text = f"{amount(read)} tokens are read for {amount(result['parameters'])} parameters: train longer, or smaller"
+        capped = (
+            f" (of {result['epochs']:.0f} readings, {_EPOCHS} count)" if result["epochs"] > _EPOCHS else ""
+        )
+        text = (
+            f"{amount(read)} tokens are read{capped} for {amount(result['parameters'])} parameters: "
+            "train longer on more text, or smaller"
+        )
         findings.append(_finding("warning", text))
     return findings
 
@@ -271,7 +279,7 @@ def _end_finding(data: RunData) -> list[dict[str, str]]:
     if step is None:
         text = "the end-of-text token is no target in the first steps: the model may never stop"
         return [_finding("warning", text)]
-    return [_finding("ok", f"the end-of-text token is trained, first in step {step}")]
+    return [_finding("ok", f"the end-of-text token is trained, first in step {step + 1}")]
 
 
 def _finding(level: str, text: str) -> dict[str, str]:

@@ -82,7 +82,7 @@ def _data(run: Run, recipe: Recipe, workspace: Workspace, old: Run | None) -> Ru
             )
         forking.check_new(old, run)
     if run.exists:
-        _same_recipe(run, recipe, workspace)
+        _same_recipe(run, recipe)
         data = dataclasses.replace(trained_on(run, workspace), recipe=recipe)
         if left := remembrance.held(run, workspace):
             _refuse_forgotten(run, left, workspace)
@@ -252,9 +252,9 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
 def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -> None:
     """Write the recipe of a session, where it is another than the last one's, and where the run comes from."""
     recipe, prepared = data.recipe, data.prepared
-    if not run.exists or run.recipe() != recipe:
+    if not (run.exists and (run.path / "environment.json").is_file()) or run.recipe() != recipe:
         run.begin(recipe, environment())
-    bound = _bound(recipe, workspace)
+    bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
     parents = [prepared.tokens]
     if start is not None:
@@ -272,9 +272,9 @@ def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -
     )
 
 
-def _bound(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
-    """The plain recipe without the keys that may change freely; what lies around the workspace is named from there."""
-    plain = schema.write(recipes.moved(recipe, within=workspace.project, to=workspace.project))
+def _bound(recipe: Recipe) -> dict[str, Any]:
+    """The plain recipe without the keys that may change freely."""
+    plain = schema.write(recipe)
     for key in _FREE:
         *path, last = key.split(".")
         table = plain
@@ -284,7 +284,7 @@ def _bound(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     return plain
 
 
-def changes(run: Run, recipe: Recipe, workspace: Workspace) -> list[tuple[str, Any, Any]]:
+def changes(run: Run, recipe: Recipe) -> list[tuple[str, Any, Any]]:
     """(key, run's value, recipe's value) for every difference that would change the weights.
 
     Where sources stand makes none, if the workspace has moved since, or if they are gone: a run goes on without them.
@@ -292,11 +292,11 @@ def changes(run: Run, recipe: Recipe, workspace: Workspace) -> list[tuple[str, A
     old, then = run.recipe(), run.recipe_then()
     if recipes.same_places(then, recipe) or recipes.same_but_gone(old, recipe):
         recipe = recipes.placed(recipe, old)
-    return recipes.difference(_bound(old, workspace), _bound(recipe, workspace))
+    return recipes.difference(_bound(old), _bound(recipe))
 
 
-def _same_recipe(run: Run, recipe: Recipe, workspace: Workspace) -> None:
-    different = changes(run, recipe, workspace)
+def _same_recipe(run: Run, recipe: Recipe) -> None:
+    different = changes(run, recipe)
     if different:
         lines = "".join(f"\n  {key}: {_said(old)} -> {_said(new)}" for key, old, new in different)
         raise RecipeError(

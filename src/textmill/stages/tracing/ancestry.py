@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from textmill.base.files import read_json, read_jsonl
 from textmill.specs import recipe_file as recipes
 from textmill.specs.corpus import CorpusSpec, Source, WebSource
 from textmill.specs.model import NGramSpec
+from textmill.stages.tracing import holdings
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.lineage import Artifact
-from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.locate import check_named, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus.forgotten import STEP
@@ -65,11 +67,13 @@ def _sources(item: Artifact, workspace: Workspace, inputs: dict[str, str]) -> di
 
     inputs = {location: digest for location, digest in inputs.items() if not location.startswith("step ")}
     now: dict[str, str] = {}
-    for source in _asked(item):
-        try:
-            now |= dict(table.fingerprint(source, workspace.project))
-        except (TextmillError, OSError):  # its path matches nothing any more
-            continue
+    for home in holdings.homes(workspace):  # where they are, or else nowhere
+        found: dict[str, str] = {}
+        for source in _asked(item):
+            with contextlib.suppress(TextmillError, OSError):  # its path matches nothing any more
+                found |= dict(table.fingerprint(source, home))
+        if len(found.keys() & inputs.keys()) > len(now.keys() & inputs.keys()):
+            now = found
     return {
         "same": sum(now.get(location) == digest for location, digest in inputs.items()),
         "changed": sorted(
@@ -169,8 +173,8 @@ def steps_made(run: Run) -> int:
 
 def _directory(workspace: Workspace, target: str) -> Path:
     """A path as it is, else the run of that name: its model where published."""
-    if Path(target).exists():
-        path = Path(target)
+    check_named(workspace, target)
+    if (path := Path(target)).exists():
         return Run(path).model if (path / "model" / lineage.NAME).is_file() else path
     run = locate_run(workspace, target)
     return run.model if (run.model / lineage.NAME).is_file() else run.path

@@ -104,11 +104,12 @@ def _places(workspace: Workspace, name: str, found: Iterable[Holding]) -> set[st
     places = set()
     for holding in found:
         file, mark, _ = holding.source.partition(":")
-        if "://" in holding.source or not mark:
+        if "://" in holding.source:
             places.add(holding.source)
-        elif whole:
-            places.add(file)
-    return {place for place in places if place}
+        elif file and (whole or not mark):
+            standing, inside, member = file.partition("!")
+            places.add(holdings.place_of(workspace, holdings.file_of(workspace, standing)) + inside + member)
+    return places
 
 
 def _refuse(workspace: Workspace, name: str) -> None:

@@ -7,6 +7,7 @@ file or folder. A file that is still there is read again, so that its texts are 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from pyarrow import compute
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, read_jsonl
+from textmill.specs import recipe_file
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.lineage import Artifact
@@ -79,11 +81,30 @@ def corpora(workspace: Workspace) -> list[Artifact]:
     return artifacts
 
 
+def homes(workspace: Workspace) -> list[Path]:
+    """The folders that the relative places of corpora here may start at: those of the recipes of its runs, the one you
+    stand in, and the one around the workspace."""
+    found = []
+    for run in workspace.runs():
+        with contextlib.suppress(TextmillError):
+            found.append(recipe_file.home_of(run.recipe()))
+    return list(dict.fromkeys([*filter(None, found), Path.cwd(), workspace.project]))
+
+
 def place_of(workspace: Workspace, path: Path) -> str:
-    """The place a corpus of this workspace knows a file or folder by: told from the project where it lies within."""
+    """A file or folder as the list of what is forgotten names it: from the folder around the workspace where it lies
+    within, so that all of it can be moved."""
     whole, project = os.path.normpath(path.expanduser().absolute()), str(workspace.project)
     inside = workspace.project.name and whole.startswith(f"{project}{os.sep}")
     return os.path.relpath(whole, project) if inside else whole
+
+
+def file_of(workspace: Workspace, source: str) -> Path:
+    """The file a document's place stands for."""
+    if os.path.isabs(source):
+        return Path(source)
+    found = (home / source for home in homes(workspace))
+    return next((path for path in found if path.exists()), workspace.project / source)
 
 
 def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:

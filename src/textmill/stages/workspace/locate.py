@@ -6,17 +6,30 @@ import difflib
 from pathlib import Path
 
 from textmill.base.errors import TextmillError
+from textmill.base.files import disk_errors
 from textmill.stages.workspace import lineage, remembrance
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
+
+_SHOWN = 60  # characters of a name that is too long
+
+
+def check_named(workspace: Workspace, target: str) -> None:
+    """Raises TextmillError when there is neither a run of this name nor anything at this path: a command asks before it
+    loads what it works with, which may take seconds."""
+    with disk_errors(Path(target[:_SHOWN])):
+        if Path(target).exists():
+            return
+    locate_run(workspace, target)
 
 
 def locate_run(workspace: Workspace, target: str) -> Run:
     """The run of this name, or in this folder. Raises TextmillError with the nearest name."""
     path = Path(target)
-    for run in (workspace.run(target) if path.name == target else None, Run(path), Run(path.parent)):
-        if run is not None and run.exists:
-            return run
+    with disk_errors(Path(target[:_SHOWN])):
+        for run in (workspace.run(target) if path.name == target else None, Run(path), Run(path.parent)):
+            if run is not None and run.exists:
+                return run
     names = [run.name for run in workspace.runs()]
     near = difflib.get_close_matches(target, names, 1)
     known = (
@@ -47,6 +60,8 @@ def locate_model(workspace: Workspace, target: str) -> Path:
 
 def _model(workspace: Workspace, target: str) -> Path:
     path = Path(target)
+    with disk_errors(Path(target[:_SHOWN])):
+        path.exists()
     if (path / "config.json").is_file() or (path.is_file() and path.suffix.lower() == ".gguf"):
         return path
     if path.is_dir() and not Run(path).exists:

@@ -171,7 +171,7 @@ def test_what_was_filled_into_a_form():
         "<input type=radio> other <select><option>a<option selected>b</select><textarea>two\nlines</textarea>"
         "<input type=hidden value=TOKEN><input type=password value=SECRET><input type=submit value=GO>"
     )
-    assert " ".join(text(page).split()) == "Name: Roe, Jane [x] smoker [ ] other b two lines"
+    assert " ".join(text(page).split()) == "Name: Roe, Jane ☒ smoker ☐ other b two lines"
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_what_was_filled_in_stands_behind_its_name(read):
         "Address",
         "1 Mill Road",
         "Dover",
-        "Smoker: [x] yes [ ] no",
+        "Smoker: ☒ yes ☐ no",
         "City Paris",
         "Password",
         "The end.",

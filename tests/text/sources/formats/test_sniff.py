@@ -217,3 +217,24 @@ def test_any_bytes_are_looked_at(data, name):
 
     with contextlib.suppress(SetAside):
         assert isinstance(sniff.extension(f"a.{name}", data), str)
+
+
+@pytest.mark.parametrize("name", ["", "txt", "bin", "2024"])
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"AT&TFORM\0\0\0\1DJVU", "a DjVu document"),
+        (b"ITSF\3\0\0\0", "a compiled help file"),
+        (bytes(60) + b"BOOKMOBI", "a Mobipocket book"),
+        (b"\xffWPC\0\0", "a WordPerfect document"),
+        (b"!BDN\0\0", "an Outlook mailbox"),
+        (b"\0\1\0\0Standard ACE DB\0", "an Access database"),
+        (b"Rar!\x1a\7\0", "a RAR archive"),
+        (b"%!PS-Adobe-3.0\nshowpage\n", "a PostScript file"),
+        (b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3\0", "a OneNote section"),
+    ],
+)
+def test_forms_that_are_not_read_are_known_by_their_first_bytes(read, name, data, what):
+    [item] = read(f"a.{name}" if name else "a", data)
+    assert item.reason == "is not in a format that is read"
+    assert item.detail.startswith(what)

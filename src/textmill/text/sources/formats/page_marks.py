@@ -348,7 +348,7 @@ class Marks:
         if _hidden(known):
             return
         if kind in ("checkbox", "radio"):
-            self._add(" [x] " if "checked" in known else " [ ] ")
+            self._add(" ☒ " if "checked" in known else " ☐ ")
         elif kind in _WRITTEN or kind not in _BUTTONS:
             self._add(f" {escape(known.get('value', ''))} ")
 

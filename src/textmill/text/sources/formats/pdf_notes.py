@@ -1,7 +1,7 @@
 """What is on a page of a PDF beside its own text: form fields and what was filled in, typed notes, comments, files.
 
 A field has a place on the page and no place in its text: its value is put behind the words left of it on its line, or
-below those above it; a box to tick before the words right of it, as `[x]` or `[ ]`.
+below those above it; a box to tick before the words right of it, as `☒` or `☐`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _field(file: Any, note: Any) -> Iterator[Value]:
     form = file.formenv
     kind = raw.FPDFAnnot_GetFormFieldType(form, note)
     if kind in (raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOBUTTON):
-        yield Value("[x]" if raw.FPDFAnnot_IsChecked(form, note) else "[ ]", _box(note), ticked=True)
+        yield Value("☒" if raw.FPDFAnnot_IsChecked(form, note) else "☐", _box(note), ticked=True)
     elif kind in (raw.FPDF_FORMFIELD_COMBOBOX, raw.FPDF_FORMFIELD_LISTBOX):
         chosen = [
             _string(lambda *out, at=at: raw.FPDFAnnot_GetOptionLabel(form, note, at, *out))

@@ -20,6 +20,10 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
         raise refusal or error from error
     if refusal and markup(head):
         raise refusal
-    text, encoding = decode(read_whole(item, head), item.name, item.charset)
+    data = read_whole(item, head)
+    try:
+        text, encoding = decode(data, item.name, item.charset)
+    except SetAside as error:
+        raise refusal or error from error
     metadata = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
     yield collected(text, item.place, metadata)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-from textmill.text.sources.formats.advice import REASON
+from textmill.text.sources.formats.advice import REASON, unread
 from textmill.text.sources.formats.encoding import marked, wide
 from textmill.text.sources.formats.stream import Input, SetAside
 
@@ -73,7 +73,9 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "ass": ("ssa",),
     "warc": ("wet",),
     "rss": ("atom", "rdf"),
+    "ps": ("eps", "ai"),
 }
+_READ = ("pdf", "rtf", "parquet", "arrow", "warc", "ole", "tar")
 # The media type that a package names in its first member (OCF §4.3, ODF 1.3 part 2 §3.3, KS X 6101).
 _MEDIA_TYPES = {
     b"application/epub+zip": "epub",
@@ -98,21 +100,41 @@ _MEMBERS = (
     (b"designmap.xml", b"", "idml"),
     (b".fdseq", b"", "xps"),
 )
-_MAGIC = (
-    (b"%PDF-", "pdf"),
-    (b"{\\rtf", "rtf"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
-    (b"\x78\x9f\x3e\x22", "tnef"),
-    (b"PAR1", "parquet"),
-    (b"ARROW1\0\0", "arrow"),
-    (b"WARC/1.", "warc"),
+# What files begin with, or have at a place -> their file extension (the formats' own documents, or PRONOM's).
+_MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"%PDF-", "pdf"),
+    (0, b"{\\rtf", "rtf"),
+    (0, b"PAR1", "parquet"),
+    (0, b"ARROW1\0\0", "arrow"),
+    (0, b"WARC/1.", "warc"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (0, b"%!PS-Adobe", "ps"),
+    (0, b"AT&TFORM", "djvu"),
+    (0, b"ITSF\x03\0\0\0", "chm"),
+    (0, b"ITOLITLS", "lit"),
+    (0, b"!BDN", "pst"),
+    (0, b"\xffWPC", "wpd"),
+    (0, b"HWP Document File", "hwp"),
+    (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "one"),
+    (0, b"\x06\x06\xed\xf5\xd8\x1d\x46\xe5\xbd\x31\xef\xe7\xfe\x74\xb7\x1d", "indd"),
+    (0, b"Rar!\x1a\x07", "rar"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"MSCF\0\0\0\0", "cab"),
+    (2, b"-lh5-", "lzh"),
+    (4, b"Standard Jet DB\0", "mdb"),
+    (4, b"Standard ACE DB\0", "accdb"),
+    (60, b"BOOKMOBI", "mobi"),
+    (60, b"TEXtREAd", "pdb"),
+    (257, b"ustar", "tar"),
 )
 
 
 def _binary(head: bytes, name: str) -> str:
     if head.startswith(b"PK\3\4"):
         return _package(head, name)
-    return next((form for start, form in _MAGIC if head.startswith(start)), "")
+    form = next((form for at, mark, form in _MAGIC if head.startswith(mark, at)), "")
+    # A name that says of itself what is not read knows better: WPS writes compound files, Kindle Mobipocket's.
+    return "" if form not in _READ and unread(f"a.{name}") else form
 
 
 def _package(head: bytes, name: str) -> str:

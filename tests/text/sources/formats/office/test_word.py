@@ -95,6 +95,11 @@ def test_a_hidden_paragraph_mark_joins_two_paragraphs(text):
     assert text(paragraph("A heading. ", properties=mark) + paragraph("Its text.")) == "A heading. Its text."
 
 
+def test_a_large_initial_belongs_to_its_word(text):
+    frame = '<w:framePr w:dropCap="drop" w:lines="3"/>'
+    assert text(paragraph("T", properties=frame) + paragraph("he mill.")) == "The mill."
+
+
 def test_deleted_text_is_out_and_inserted_text_is_in(text):
     body = paragraph(
         "kept ",
@@ -473,3 +478,8 @@ def test_a_formula_stands_in_its_sentence(read):
 
     fraction = f"<m:oMath><m:f>{part('num', 'a')}{part('den', 'b')}</m:f></m:oMath>"
     assert read("a.docx", word(paragraph("The rate is ", fraction, "."))) == "The rate is a/b."
+
+
+def test_a_document_of_pictures_says_so(opened):
+    [item] = opened("a.docx", word(paragraph(""), relations={"i": "image:media/scan.png"}))
+    assert (item.reason, item.detail) == ("holds no text", "a picture; have its text recognised (OCR) first")
