@@ -19,6 +19,7 @@ from textmill.base.schema import About
 from textmill.specs import recipe as spec
 from textmill.specs import recipe_file
 from textmill.specs.model import DecoderSpec
+from textmill.specs.training import AdamWSpec
 
 MINIMAL = {"name": "a", "corpus": {"sources": [{"kind": "python-stdlib"}]}}
 
@@ -52,8 +53,8 @@ def test_defaults_round_trip():
         ({"corpus": {"sources": "here"}}, "x.toml: corpus.sources: must be a list, not the text 'here'"),
         ({"training": 3}, "x.toml: training: must be a table, not the number 3"),
         (
-            {"training": {"optimizer": {"lr": 1.0}}},
-            "x.toml: training.optimizer.kind: is missing; choose one of adamw, muon",
+            {"corpus": {"sources": [{"paths": ["a"]}]}},
+            "corpus.sources[0].kind: is missing; choose one of",
         ),
         ({"training": {"optimizer": {"kind": "adamw", "betas": [0.9]}}}, "must hold 2 values, not 1"),
         ({"name": "a/b"}, "cannot be the name of a folder"),
@@ -179,3 +180,11 @@ def test_every_field_of_a_recipe_says_what_it_means():
                 yield from silent(part, seen)
 
     assert list(silent(spec.Recipe, set())) == []
+
+
+def test_a_table_without_a_kind_is_of_the_usual_one():
+    """`--set training.optimizer.lr=3e-4` on a recipe that says nothing of the optimiser."""
+    recipe = read(training={"optimizer": {"lr": 3e-4}, "schedule": {"decay": 0.1}})
+    assert recipe.training.optimizer == AdamWSpec(lr=3e-4)
+    with pytest.raises(RecipeError, match=r"training\.optimizer\.momentum: unknown key"):
+        read(training={"optimizer": {"momentum": 0.9}})

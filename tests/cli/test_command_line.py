@@ -118,3 +118,30 @@ def _seconds(*arguments):
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "textmill", *arguments], capture_output=True, check=True)
     return time.perf_counter() - started
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "nothing", "x"],
+        ["chat", "nothing", "-m", "x"],
+        ["embed", "nothing", "x"],
+        ["evaluate", "nothing"],
+        ["verify", "nothing"],
+        ["publish", "nothing"],
+        ["trace", "nothing", "x"],
+        ["mix", "nothing", "neither"],
+        ["export", "nothing", "gguf", "x.gguf"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_name_that_is_nothing_is_said_before_torch_is_loaded(tmp_path, arguments):
+    """A fresh process: loading takes seconds, and an answer that needs none of it should not."""
+    program = (
+        "import sys\nfrom textmill.cli.main import main\n"
+        f"sys.argv = ['textmill', *{arguments!r}, '--work', {str(tmp_path)!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["1", "False"]
+    assert "there is no such run" in result.stderr

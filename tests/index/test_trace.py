@@ -61,7 +61,7 @@ def test_spans_name_their_documents_and_leave_out_what_is_common(corpus_of, fres
     assert spans[0].holders[0].first.token == 49
     assert spans[1].documents == 20
     assert len(spans[1].holders) == 5
-    assert [(span.start, span.end) for span in trace(index, text, common=19)] == [(2, 32)]
+    assert [(span.start, span.common) for span in trace(index, text, common=19)] == [(2, False), (33, True)]
     assert [(span.start, span.end) for span in trace(index, text, shortest=31)] == []
     assert trace(index, [1, 2, 3]) == trace(index, []) == []
     with pytest.raises(ValueError, match="400"):
@@ -72,7 +72,15 @@ def test_what_chance_would_have_written_is_no_span(corpus_of, fresh):
     rng = np.random.default_rng(1)
     corpus = corpus_of([rng.integers(1, 3, size=500).tolist() for _ in range(10)])
     index = corpus.index(fresh())
-    assert trace(index, rng.integers(1, 3, size=14).tolist(), shortest=4) == []
+    spans = trace(index, rng.integers(1, 3, size=14).tolist(), shortest=4)
+    assert spans
+    assert all(span.common and not span.holders for span in spans)
+
+
+def test_a_text_shorter_than_any_span_is_looked_for_whole(corpus_of, fresh):
+    index = corpus_of([[1, 2, 3, 4, 5, 6], [2, 3, 9]], vocabulary=10).index(fresh())
+    [span] = trace(index, [2, 3])
+    assert (span.start, span.end, span.count, span.common) == (0, 2, 2, True)
 
 
 def test_a_text_copied_whole_is_one_span(corpus_of, fresh):

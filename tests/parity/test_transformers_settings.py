@@ -7,15 +7,19 @@ import json
 import pytest
 import torch
 
-from helpers.published import BART
+from helpers.published import BART, T5, shaken
+from textmill.base.console import Silent
+from textmill.base.errors import TextmillError
 from textmill.decoding.decode import answers
-from textmill.decoding.prompt import Prompt
+from textmill.decoding.prompt import Prompt, of_text
 from textmill.decoding.sampling import changed, strategies
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface import generation
 from textmill.models.build import build
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec
 from textmill.specs.recipe import GenerationSpec
+from textmill.stages.use.model import LanguageModel
+from textmill.stages.workspace.workspace import Workspace
 
 transformers = pytest.importorskip("transformers")
 
@@ -142,3 +146,23 @@ def test_tokens_are_drawn_from_the_same_distribution(settings, tmp_path):
     spec = generation.read_generation(tmp_path, {})
     found = changed(logits, strategies(spec), None).softmax(-1)
     torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+
+
+def test_a_t5_reads_all_of_a_source_as_transformers_does(tmp_path, tokenizer):
+    """Whatever length its config names: it tells tokens apart by their distance alone."""
+    torch.manual_seed(2)
+    spec = EncoderDecoderSpec(**SMALL | {"context": 24}, **T5, dropout=0.0, logit_scale=32**-0.5)
+    ours = shaken(build(spec, tokenizer.vocabulary), by=0.3)
+    huggingface.write_directory(tmp_path / "t5", ours, tokenizer, GenerationSpec(temperature=0.0), {})
+    theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "t5", local_files_only=True).eval()
+    model = LanguageModel(Workspace(tmp_path / "work", Silent()), str(tmp_path / "t5"))
+    text = "the mill stood where the two streams met " * 5
+    read = of_text(tokenizer, text, start=model.pretrained.target_start).source
+    assert len(read) > 100
+    wanted = theirs.generate(torch.tensor([read]), do_sample=False, max_new_tokens=12)[0, 1:].tolist()
+    [found] = model.generate(text, tokens=12)
+    assert (found.cut, found.text) == (0, tokenizer.decode([one for one in wanted if one != tokenizer.end]))
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch, pytest.raises(TextmillError, match="takes about .* of memory"):
+        patch.setattr("textmill.training.memory.free_bytes", lambda device: 1000)
+        model.generate(text, tokens=12)

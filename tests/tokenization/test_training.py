@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
+from textmill.tokenization import training
 from textmill.tokenization.tokenizer import SPECIAL, Tokenizer
 from textmill.tokenization.training import train
 
@@ -213,3 +216,38 @@ def test_loading_is_light(trained, tmp_path):
         seconds.append(float(found[0]))
         assert found[1:] == ["False", "False"]
     assert min(seconds) < 0.3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["word ", "\n", "磨坊", "x" * 999, " ", "\r\n"]), max_size=400).map("".join))
+def test_pieces_are_the_text_and_none_is_long(text):
+    found = list(training.pieces(text * 3))
+    assert "".join(found) == text * 3
+    assert all(0 < len(piece) <= training.LONGEST_TEXT for piece in found)
+
+
+def test_a_long_document_is_cut_between_words_and_gives_the_same_vocabulary():
+    line = "the mill turns water into flour and flour into bread "
+    long, lines = line * 5000, [line] * 5000
+    assert all(piece.startswith((" ", "the")) for piece in training.pieces(long))
+    spec = TokenizerSpec(vocabulary=300)
+    learnt = [training.train(spec, texts) for texts in ([long], lines)]
+    tokens = [{one.token_bytes(token) for token in range(one.vocabulary)} for one in learnt]
+    assert len(tokens[0] & tokens[1]) >= 0.9 * len(tokens[0])
+    assert training.train(spec, [long]).id == learnt[0].id
+
+
+@pytest.mark.slow
+def test_learning_from_one_long_document_takes_little_memory():
+    program = (
+        "import resource; from textmill.specs.recipe import TokenizerSpec\n"
+        "from textmill.tokenization.training import train\n"
+        "text = ' '.join(f'word{n % 5000}' for n in range(4_500_000))\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "train(TokenizerSpec(vocabulary=4096), [text])\n"
+        "print(len(text), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    size, used = map(int, run.stdout.split())
+    assert size > 40_000_000
+    assert used < 400  # MB

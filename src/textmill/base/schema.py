@@ -33,7 +33,9 @@ class About:
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
-    usual: str = ""  # of several specs: the kind of a table that does not say its own
+    usual: str = (
+        ""  # of several specs: the kind of a table that does not say its own; left out: that of the default
+    )
 
     def range(self) -> str:
         """The allowed range as words, such as `>= 1 and < 2`; empty when anything goes."""
@@ -78,6 +80,8 @@ def fields(spec: type) -> Mapping[str, Field]:
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
+        if dataclasses.is_dataclass(default) and not about.usual:
+            about = dataclasses.replace(about, usual=kind_of(type(default)))
         declared[field.name] = Field(field.name, kind, about, default)
     return declared
 

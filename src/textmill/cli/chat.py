@@ -17,7 +17,7 @@ from textmill.base.console import print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.cli import generation
 from textmill.cli.models import Weights, warn_of
-from textmill.cli.options import WORK, Json, Target, Work, errors, open_workspace
+from textmill.cli.options import WORK, Json, Target, Work, check_named, errors, open_workspace
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -46,12 +46,14 @@ def chat(
     changes: GenerationOptions,
 ) -> None:
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
-    from textmill.stages.use.model import LanguageModel
-
     signal.signal(signal.SIGTERM, _ended)
-    machine.keep_memory()
     with errors(json):
-        model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        workspace = open_workspace(work, quiet=True)
+        check_named(workspace, target)
+        from textmill.stages.use.model import LanguageModel
+
+        machine.keep_memory()
+        model = LanguageModel(workspace, target, weights=weights)
         warn_of(model)
         conversation = model.conversation(system=system, template=template, **changes)
         answers = []

@@ -42,9 +42,12 @@ def embed(
     ] = None,
 ) -> Outcome:
     """Turn texts into vectors that lie near each other where the texts mean alike. Prints one JSON list a text."""
+    from textmill.base.files import atomic_file, check_free
     from textmill.stages.use.model import LanguageModel
 
     texts = _texts(text or [], file)
+    if out is not None:
+        check_free(out)
     model = LanguageModel(workspace, target)
     embedded = model.embed(texts, pooling=pooling, normalise=normalise)
     warnings = [*model.pretrained.warnings]
@@ -69,8 +72,6 @@ def embed(
     if out is None:
         return result | {"embeddings": embedded.vectors.tolist()}, _show
     import numpy as np
-
-    from textmill.base.files import atomic_file
 
     with atomic_file(out, private=False) as handle:
         np.save(handle, embedded.vectors, allow_pickle=False)

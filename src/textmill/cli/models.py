@@ -11,7 +11,7 @@ import typer
 from textmill.base import machine
 from textmill.base.console import print_json
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Outcome, Target, Work, errors, open_workspace, verb
+from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, errors, open_workspace, verb
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -72,12 +72,14 @@ def generate(
 
     A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
     """
-    from textmill.stages.use.model import LanguageModel
-
-    machine.keep_memory()
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     with errors(json):
-        model = LanguageModel(open_workspace(work, quiet=True), target, weights=weights)
+        workspace = open_workspace(work, quiet=True)
+        check_named(workspace, target)
+        from textmill.stages.use.model import LanguageModel
+
+        machine.keep_memory()
+        model = LanguageModel(workspace, target, weights=weights)
         warn_of(model)
         stream = model.stream(prompts, samples=samples, truncate=True, **changes)
         if json:

@@ -54,9 +54,12 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
     """
 
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
-        def command(work: Path, json: bool, quiet: bool = True, **arguments: object) -> None:
+        def command(work: Path, json: bool, quiet: bool = True, **arguments: Any) -> None:
             with errors(json):
                 with opened(work, quiet) as workspace:
+                    for target in (arguments.get("target"), *(arguments.get("models") or ())):
+                        if isinstance(target, str):
+                            check_named(workspace, target)
                     outcome = act(workspace, **arguments)
                 if outcome is None:
                     return
@@ -102,6 +105,13 @@ def errors(json: bool) -> Iterator[None]:
         if json:
             print_json({"error": {"what": error.what, "where": error.where, "advice": error.advice}})
         raise
+
+
+def check_named(workspace: Workspace, target: str) -> None:
+    """See stages/workspace/locate.py, which is not loaded before it is needed."""
+    from textmill.stages.workspace import locate
+
+    locate.check_named(workspace, target)
 
 
 def open_workspace(work: Path, *, quiet: bool = False) -> Workspace:

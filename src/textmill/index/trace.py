@@ -1,7 +1,7 @@
 """From a text to the documents it is in: the longest spans found word for word in the corpus.
 
-A span is maximal when it occurs and no longer one around it does. Spans that say nothing are left out, after the
-idea of OLMoTrace (Liu et al. 2025): those so short, or of such common tokens, that chance alone would have put them
+A span is maximal when it occurs and no longer one around it does. Spans that say nothing are marked as common, after
+the idea of OLMoTrace (Liu et al. 2025): those so short, or of such common tokens, that chance alone would have put them
 into a corpus of this size, and those so frequent that they are nobody's.
 """
 
@@ -28,6 +28,7 @@ class Span:
     documents: int  # that hold it
     holders: tuple[Holder, ...]  # the first of them
     bits: float  # of surprise under the corpus' token frequencies; over log2(tokens): not there by chance
+    common: bool = False  # says nothing of where the text is from: nobody's, or there by chance; no holders
 
 
 def trace(
@@ -38,10 +39,11 @@ def trace(
     common: int = COMMON,
     holders: int = HOLDERS,
 ) -> list[Span]:
-    """The maximal spans of a text, in its order.
+    """The maximal spans of a text, in its order, the common ones marked.
 
-    ids: (n,) token ids, without end-of-text at the ends. shortest: tokens a span has at least. common: occurrences a
-    span has at most. holders: documents named for each. Raises ValueError for ids of another vocabulary.
+    ids: (n,) token ids, without end-of-text at the ends. shortest: tokens a span has at least; a text of fewer is
+    looked for whole. common: occurrences that make a span common. holders: documents named for each that is not.
+    Raises ValueError for ids of another vocabulary.
     """
     ids = np.asarray(ids, dtype=np.int64)
     if len(ids) and not 0 <= ids.min() <= ids.max() < index.vocabulary:
@@ -50,14 +52,12 @@ def trace(
     surprise = np.concatenate([[0.0], np.cumsum(-np.log2(frequency[ids]))])
     chance = np.log2(index.tokens)
     spans = []
-    for start, end in maximal(index, ids, shortest):
-        bits = float(surprise[end] - surprise[start])
-        if bits <= chance:
-            continue
-        count = index.count(ids[start:end])
-        if count <= common:
-            named, documents = index.holders(ids[start:end], holders)
-            spans.append(Span(start, end, count, documents, tuple(named), bits))
+    for start, end in maximal(index, ids, min(shortest, len(ids))):
+        run, bits = ids[start:end], float(surprise[end] - surprise[start])
+        count = index.count(run)
+        telling = end - start >= shortest and bits > chance and count <= common
+        named, documents = index.holders(run, holders) if telling else ([], 0)
+        spans.append(Span(start, end, count, documents, tuple(named), bits, not telling))
     return spans
 
 

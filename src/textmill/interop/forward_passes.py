@@ -62,7 +62,7 @@ def alone(model: Model, batches: Sequence[Batch]) -> list[Tensor]:
 
 def _logits(model: Any, batch: Batch) -> Tensor:
     """Logits; of an encoder that is its body alone, which has none, its states."""
-    return model.hidden(batch) if isinstance(model, nn.Module) and model.bare else model(batch)
+    return model.hidden(batch) if not isinstance(model, OnnxModel) and model.bare else model(batch)
 
 
 def padded(model: Model, batches: Sequence[Batch]) -> list[Tensor]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from typing import Any
 
 warnings.simplefilter("ignore")
 
@@ -37,7 +38,7 @@ def answer(request: dict) -> dict:
 
     where = {"pretrained_model_name_or_path": request["directory"], "local_files_only": True}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(**where)
     except ImportError as error:
         return {"lacking": str(error)}
     model = getattr(transformers, request["auto"]).from_pretrained(**where, dtype=torch.float32).eval()

@@ -19,6 +19,7 @@ from textmill.stages.workspace.environment import _gpus
 PURPOSES = {
     "web": "web pages, archives of them, broken text, language identification",
     "documents": "text of PDF files",
+    "office": "read old Excel workbooks, Outlook messages and files embedded in documents",
     "zh": "Chinese word segmentation",
     "spm": "SentencePiece tokenizers",
     "eval": "classification scores",

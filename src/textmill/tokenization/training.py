@@ -10,6 +10,7 @@ All kinds share three decisions:
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -55,6 +56,7 @@ SHORT_PATTERN = pattern(16)
 _LONGEST_PIECE = (
     1024  # bytes; far above what the patterns let through, so WordPiece never gives up on a piece
 )
+LONGEST_TEXT = 1 << 16  # characters that are learnt from at once
 _LEAST_COUNT = 2  # a pair seen once teaches nothing
 
 
@@ -83,26 +85,42 @@ def train(spec: TokenizerSpec, texts: Iterable[str]) -> AnyTokenizer:
 
 
 def _sample(texts: Iterable[str], limit: int) -> Iterator[str]:
-    """The texts up to `limit` bytes of UTF-8, the last one cut between two characters."""
+    """The texts up to `limit` bytes of UTF-8, in pieces of bounded length, the last one cut between two characters."""
     left = limit
-    seen = False
-    for text in texts:
+    for piece in itertools.chain.from_iterable(map(pieces, texts)):
         try:
-            data = text.encode("utf-8")
+            data = piece.encode("utf-8")
         except UnicodeEncodeError:
-            text = without_surrogates(text)  # noqa: PLW2901
-            data = text.encode("utf-8")
-        seen = seen or bool(data)
-        yield text if len(data) <= left else data[:left].decode("utf-8", "ignore")
+            piece = without_surrogates(piece)  # noqa: PLW2901
+            data = piece.encode("utf-8")
+        yield piece if len(data) <= left else data[:left].decode("utf-8", "ignore")
         left -= len(data)
         if left <= 0:
-            break
-    if not seen:
+            return
+    if left == limit:
         raise TextmillError(
             "there is no text to learn a vocabulary from",
             where="tokenizer",
             advice='look at the corpus report, or use kind = "bytes", which learns nothing',
         )
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text in pieces of at most `LONGEST_TEXT` characters, which together are the text.
+
+    The libraries that learn hold some 90 bytes for each character of what they are given at once, so a book must not
+    come as one. A piece ends at the last line end in its second half, else before the last blank there, so that no
+    word is cut that could be spared.
+    """
+    start = 0
+    while len(text) - start > LONGEST_TEXT:
+        half, stop = start + LONGEST_TEXT // 2, start + LONGEST_TEXT
+        # Before a blank, which belongs to the word behind it; behind a line end, which belongs to the line before.
+        end = text.rfind("\n", half, stop) + 1 or max(0, text.rfind(" ", half, stop)) or stop
+        yield text[start:end]
+        start = end
+    if start < len(text):
+        yield text[start:]
 
 
 def _document(model: dict[str, Any], pre_tokenizer: dict[str, Any], *undo: dict[str, Any]) -> dict[str, Any]:

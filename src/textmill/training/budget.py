@@ -39,16 +39,18 @@ def decided(training: TrainingSpec, course: Course, made: int, seconds: float, l
     """
     assert training.minutes is not None
     budget, most, decay = 60 * training.minutes, training.steps, training.schedule.decay
-    if course.expected is None:
+    expected = course.expected
+    if expected is None:
         if made < TIMED:
             return course
-        course = Course(expected=min(most, max(made, round(budget / max(lately, 1e-9)))))
-    if course.falls is not None or made < schedule.warmup_steps(training.schedule, course.expected):
+        expected = min(most, max(made, round(budget / max(lately, 1e-9))))
+        course = Course(expected)
+    if course.falls is not None or made < schedule.warmup_steps(training.schedule, expected):
         return course
     if seconds < (1 - decay) * budget and made < most - max(1, round(decay * most)):
         return course
     left = round((budget - seconds) / max(seconds / made, lately))
-    return Course(course.expected, made, min(most, made + max(1, left)))
+    return Course(expected, made, min(most, made + max(1, left)))
 
 
 def rate(training: TrainingSpec, course: Course, step: int) -> float:

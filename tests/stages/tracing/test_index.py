@@ -11,6 +11,7 @@ import pytest
 
 from textmill.base.console import Reporter
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
+from textmill.cli.show import index as show
 from textmill.index.search import Index
 from textmill.specs import recipe_file
 from textmill.stages.preparation.prepare import prepare
@@ -159,6 +160,38 @@ def test_trace_is_quick(parted, workspace):
     begin = time.perf_counter()
     trace.trace(Workspace(workspace.root, Listener()), target, documents[0].text * 5)
     assert time.perf_counter() - begin < 0.5
+
+
+def test_what_is_common_is_shown_as_common(parted, workspace, capsys):
+    target, documents = parted
+    number = sum(document.text.count("the mill") for document in documents)
+    result = trace.trace(workspace, target, "the mill")
+    [row] = result["texts"]
+    assert (row["spans"], row["covered"]) == ([], 0)
+    assert [(span["text"], span["count"]) for span in row["common"]][:1] == [("the mill", number)]
+    show.traces(result)
+    said = capsys.readouterr().out
+    assert "looked for" in said
+    assert "common" in said
+    assert f"{number} times" in said
+    show.traces(trace.trace(workspace, target, "xylophone quartet zanzibar", shortest=2))
+    assert "looked for spans of 2 tokens and more: none" in capsys.readouterr().out
+
+
+def test_spans_begin_and_end_without_colours(capsys):
+    span = {
+        "start": 2,
+        "end": 5,
+        "text": "cde",
+        "tokens": 3,
+        "bits": 9.0,
+        "count": 1,
+        "documents": 1,
+        "found_in": [],
+    }
+    row = {"text": "abcdefg", "tokens": 7, "covered": 3, "seconds": 0.0, "spans": [span], "common": []}
+    show.traces({"shortest": 3, "texts": [row]})
+    assert "ab[1]cde[/1]fg" in capsys.readouterr().out
 
 
 def test_odd_texts_can_be_traced(parted, workspace):

@@ -155,3 +155,14 @@ def test_the_standard_library_is_real_code_and_prose():
 def test_the_standard_library_with_tests_is_more():
     with_tests = {place for place, _ in fingerprint(StdlibSource(tests=True), ".")}
     assert {place for place, _ in fingerprint(StdlibSource(), ".")} < with_tests
+
+
+def test_a_name_that_is_not_utf8_has_a_place_that_can_be_written(tmp_path):
+    (tmp_path / "data").mkdir()
+    raw = os.fsencode(tmp_path / "data") + b"/caf\xe9.txt"
+    try:
+        with open(raw, "wb") as file:
+            file.write(b"words")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert places(tmp_path, "data") == ["data/caf\\udce9.txt"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -12,6 +12,7 @@ from textmill.base.console import amount
 from textmill.cli.show.output import OUT, columns
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+_COMMONS = 8  # common spans shown
 _SHOWN = 3  # places named of each evaluation set
 
 
@@ -50,7 +51,7 @@ def traces(result: Mapping[str, Any]) -> None:
     for number, row in enumerate(result["texts"]):
         if number:
             OUT.rule(style="dim")
-        _trace(row)
+        _trace(row, result["shortest"])
 
 
 def sample(prompt: str, traced: Mapping[str, Any]) -> None:
@@ -71,11 +72,23 @@ def sample(prompt: str, traced: Mapping[str, Any]) -> None:
         OUT.print(line, soft_wrap=True)
 
 
-def _trace(result: Mapping[str, Any]) -> None:
+def _trace(result: Mapping[str, Any], shortest: int) -> None:
     spans = result["spans"]
     OUT.print(_coloured(result["text"], spans))
     if not spans:
-        OUT.print("\n[dim]no span of it stands in the corpus word for word[/dim]")
+        looked = f"spans of {shortest} tokens and more"
+        if result["tokens"] < shortest:
+            looked = (
+                f"all {result['tokens']} tokens of the text"
+                if result["tokens"] > 1
+                else "the text's one token"
+            )
+        OUT.print(
+            f"\n[dim]looked for {looked}: none stands in the corpus word for word that is not common[/dim]"
+        )
+        _commons(result["common"])
+        if not result["common"] and result["tokens"] >= shortest > 1:
+            OUT.print("[dim]--shortest 3 looks for shorter ones[/dim]")
         return
     share = result["covered"] / result["tokens"]
     OUT.print(f"\n{share:.0%} of {result['tokens']:,} tokens stand in the corpus word for word:\n")
@@ -90,6 +103,22 @@ def _trace(result: Mapping[str, Any]) -> None:
             OUT.print(f"    [dim]{holder['document']}[/dim]  {escape(holder['source'])}", soft_wrap=True)
         if (more := span["documents"] - len(span["found_in"])) > 0:
             OUT.print(f"    [dim]and {more:,} more[/dim]")
+    _commons(result["common"])
+
+
+def _commons(spans: Sequence[Mapping[str, Any]]) -> None:
+    """Spans that stand in the corpus and say nothing of where a text is from."""
+    if not spans:
+        return
+    OUT.print(
+        "\n[dim]common, by their number or their words, so that they say nothing of where the text is from:[/dim]"
+    )
+    for span in spans[:_COMMONS]:
+        times = "once" if span["count"] == 1 else f"{span['count']:,} times"
+        line = Text(f"    {times}, {span['tokens']} tokens: {_short(_line(span['text']))}", style="dim")
+        OUT.print(line, soft_wrap=True)
+    if len(spans) > _COMMONS:
+        OUT.print(f"    [dim]and {len(spans) - _COMMONS:,} more[/dim]")
 
 
 def contamination(result: Mapping[str, Any]) -> None:
@@ -108,7 +137,8 @@ def contamination(result: Mapping[str, Any]) -> None:
 
 
 def _coloured(text: str, spans: list[Mapping[str, Any]]) -> Text:
-    """The text; each character in the colour of the longest span around it, each span begun by its number."""
+    """The text; each character in the colour of the longest span around it, and for whoever sees no colours each span
+    between numbers: `[1]so[/1]`."""
     owner = [-1] * len(text)
     for number in sorted(range(len(spans)), key=lambda n: spans[n]["tokens"]):
         span = spans[number]
@@ -119,6 +149,8 @@ def _coloured(text: str, spans: list[Mapping[str, Any]]) -> Text:
             if owner[start] >= 0:
                 painted.append(f"[{owner[start] + 1}]", style=f"bold {_colour(owner[start])}")
             painted.append(text[start:end], style=_colour(owner[start]) if owner[start] >= 0 else "")
+            if owner[start] >= 0:
+                painted.append(f"[/{owner[start] + 1}]", style=f"bold {_colour(owner[start])}")
             start = end
     return painted
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from textmill.data.special import frame
 from textmill.models.heads import Headed
+from textmill.models.model import Model
 from textmill.specs.model import READ_AND_WRITE
 from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.reading import Reading
 
 
-def framed(model: nn.Module) -> bool:
+def framed(model: Model) -> bool:
     """Whether a model reads each text in a frame: encoders, models with a head, and those that read a source."""
     return isinstance(model, Headed) or model.spec.kind in ("encoder", *READ_AND_WRITE)
 
 
-def reading_of(model: nn.Module, tokenizer: AnyTokenizer) -> Reading:
+def reading_of(model: Model, tokenizer: AnyTokenizer) -> Reading:
     """How a model reads what its tokenizer makes of texts, in training as in use (data/codec.py)."""
     spec, whole = model.spec, framed(model)
     before, after = frame(tokenizer) if whole else (tokenizer.prefix, tokenizer.suffix)
@@ -31,7 +30,7 @@ def reading_of(model: nn.Module, tokenizer: AnyTokenizer) -> Reading:
     )
 
 
-def begin_of(model: nn.Module, tokenizer: AnyTokenizer) -> int | None:
+def begin_of(model: Model, tokenizer: AnyTokenizer) -> int | None:
     """What a text begins with: what the tokenizer's files say; else what stands before one, unless that has another
     name there; else, of a model trained here that goes on from a text, the end of the one before."""
     if tokenizer.begin is not None:

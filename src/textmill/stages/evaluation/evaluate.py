@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
-from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import scratch
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
@@ -80,12 +80,15 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "generation": schema.write(recipe.generation),
     }
     key = files.value_id(decided)
-    if (report := run.report()) and report.get("key") == key:
+    try:
+        report = run.report()
+        why = "no report yet" if report is None else "its weights or spec changed"
+    except DamagedError:
+        report, why = None, "the report is damaged"
+    if report is not None and report.get("key") == key:
         workspace.reporter.stage("evaluate", "up to date")
         return report
-    workspace.reporter.stage(
-        "evaluate", "being made", "no report yet" if report is None else "its weights or spec changed"
-    )
+    workspace.reporter.stage("evaluate", "being made", why)
     inputs = EvaluationInput(weights.build(data), data, workspace.reporter)
     result: dict[str, Any] = {
         "key": key,
@@ -145,6 +148,7 @@ def evaluate_files(
     with scratch(workspace.root / "evaluated") as folder:
         tokens.write_tokens(folder / "store", documents, published.tokenizer)
         store = tokens.TokenStore(folder / "store")
+        store = store.after_end() if published.spec.kind == "ngram" else store
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)
@@ -172,15 +176,16 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 
     from textmill.base.console import amount
     from textmill.models import cost
-    from textmill.specs.model import TRAINED
+    from textmill.specs.model import MixtureSpec, NGramSpec
     from textmill.training.memory import free_bytes
 
-    if published.spec.kind not in TRAINED or spec.context is None:
+    model, vocabulary = published.spec, published.model.vocabulary
+    if isinstance(model, (NGramSpec, MixtureSpec)) or spec.context is None:
         return  # counted models read tables, whatever the window
     longest = int(np.diff(store.offsets).max())
 
     def need(context: int) -> int:
-        return cost.scoring_bytes(published.spec, published.model.vocabulary, min(context, longest))
+        return cost.scoring_bytes(model, vocabulary, min(context, longest))
 
     free, wanted = free_bytes(torch.device("cpu")), need(spec.context)
     window = min(spec.context, longest)

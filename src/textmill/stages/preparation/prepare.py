@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.base.errors import ChangedError, TextmillError
+from textmill.base.errors import ChangedError, DamagedError, TextmillError
 from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
 from textmill.specs.recipe import Recipe
@@ -76,6 +76,11 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
     for depth, item in items:
         if not isinstance(item, Artifact):
+            if item["kind"] in wanted and item["state"].startswith("damaged"):
+                advice = f"{_remade(run)}, where the sources are as they were"
+                raise DamagedError(
+                    f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice
+                )
             continue
         if depth and item.kind == "run":  # what a fork began with was trained on other data
             break

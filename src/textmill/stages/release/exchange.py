@@ -37,12 +37,11 @@ def bring_in(
     case in which anything is fetched. convert_pickle: weights kept as a pickle are read first, apart from this process.
     Raises TextmillError where it cannot be read, or where `target` is there already.
     """
-    from textmill.base.files import sha256_file
+    from textmill.base.files import check_free, sha256_file
     from textmill.interop import load
     from textmill.interop.huggingface import directory
 
-    if target.exists():
-        raise RecipeError("is there already", where=target, advice="choose another name, or move it away")
+    check_free(target)
     path = _fetched(workspace, source) if remote else Path(source).expanduser()
     if not remote and not path.exists():
         raise TextmillError(
@@ -67,14 +66,14 @@ def bring_in(
 def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
     """Write a model in another format. Raises RecipeError for an unknown one, TextmillError where it cannot hold
     this model or where something stands at `path` already."""
+    from textmill.base.files import check_free
     from textmill.interop import formats, load
 
     if form not in formats.FORMATS:
         raise RecipeError(
             f"{form!r} is no format here", where="format", advice=f"there is {', '.join(formats.FORMATS)}"
         )
-    if path.exists():
-        raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+    check_free(path)
     model = load.load(locate_model(workspace, target))
     written = formats.FORMATS[form].write(model, path)
     notes = [*model.warnings, *(written.get("notes", []) if isinstance(written, dict) else [])]

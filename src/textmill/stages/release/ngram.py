@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.base.files import sha256_file
+from textmill.base.files import check_free, sha256_file
 from textmill.specs.recipe import GenerationSpec
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
@@ -24,6 +24,7 @@ def export(workspace: Workspace, target: str, path: Path) -> dict[str, Any]:
     model = directory.read_directory(locate_model(workspace, target))
     if not isinstance(model.model, NGram):
         raise TextmillError("is no n-gram model", where=target, advice='export one of kind = "ngram"')
+    check_free(path)
     sizes = arpa.write_arpa(path, model.model, model.tokenizer)
     return {"file": str(path), "bytes": path.stat().st_size, "ngrams": sizes}
 
@@ -38,8 +39,7 @@ def take_in(workspace: Workspace, path: Path, like: str, out: Path) -> dict[str,
     from textmill.objectives.causal import CAUSAL
     from textmill.tokenization.tokenizer import Tokenizer
 
-    if out.exists():
-        raise TextmillError("is there already", where=out, advice="choose another place")
+    check_free(out)
     if not path.is_file():
         raise TextmillError("there is no such file", where=path)
     tokenizer = Tokenizer.load(locate_model(workspace, like))

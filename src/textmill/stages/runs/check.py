@@ -71,8 +71,10 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     steps = recipe.training.steps
     if recipe.training.minutes is not None and timing:
         steps = min(steps, max(1, round(60 * recipe.training.minutes / timing.seconds_per_step)))
-    seconds = timing and timing.seconds_per_step * steps
-    tokens = timing.tokens_per_second * seconds if timing and seconds else each_step * steps
+    seconds = None if timing is None else timing.seconds_per_step * steps
+    tokens = (
+        each_step * steps if timing is None else timing.tokens_per_second * timing.seconds_per_step * steps
+    )
     result = {
         "name": recipe.name,
         "parameters": cost.parameters(recipe.trained, data.vocabulary),

@@ -252,7 +252,7 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
 def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -> None:
     """Write the recipe of a session, where it is another than the last one's, and where the run comes from."""
     recipe, prepared = data.recipe, data.prepared
-    if not run.exists or run.recipe() != recipe:
+    if not (run.exists and (run.path / "environment.json").is_file()) or run.recipe() != recipe:
         run.begin(recipe, environment())
     bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,25 +15,35 @@ from textmill.base import locks
 from textmill.base.errors import BusyError, RecipeError, TextmillError
 from textmill.data.examples import ExampleStore
 from textmill.index import build as building
-from textmill.index.search import Index, Place
+from textmill.index.search import Index
+from textmill.index.strings import Occurrence, Strings
 from textmill.specs import recipe_file
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
+from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
+from textmill.tokenization.tokenizer import without_surrogates
 
 _MEMORY = 6  # bytes of memory that sorting takes for each byte of tokens in a shard
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An index, the tokenizer its ids are of, and its artifact."""
+    """An index, the tokenizer its ids are of, its artifact, and the texts it was made of, in their order."""
 
     index: Index
     tokenizer: AnyTokenizer
     artifact: Artifact
+    texts: Callable[[], Iterator[tuple[Document, str]]]
+
+    @functools.cached_property
+    def strings(self) -> Strings:
+        """Its strings, by the bytes of its tokens. Where the tokenizer is not lossless these are not the texts'."""
+        names = [self.tokenizer.token_bytes(token) for token in range(self.index.vocabulary)]
+        return Strings(self.index, names)
 
 
 def index(data: RunData, workspace: Workspace, *, part: str = "train", memory: int | None = None) -> Artifact:
@@ -101,7 +112,16 @@ def open_index(workspace: Workspace, target: str, part: str = "train") -> Opened
 def opened(data: RunData, workspace: Workspace, part: str = "train") -> Opened:
     """The same of a run's data that is open already."""
     artifact = index(data, workspace, part=part)
-    return Opened(Index(artifact.path), data.tokenizer, artifact)
+    roles = None  # of plain text there is one text a document
+    if isinstance(store := data.store(part), ExampleStore):
+        roles = store.text_fields
+
+    def texts() -> Iterator[tuple[Document, str]]:
+        for document in data.documents(part):
+            held = roles or tuple(document.texts)[:1]
+            yield from ((document, document.texts[role]) for role in held if role in document.texts)
+
+    return Opened(Index(artifact.path), data.tokenizer, artifact, texts)
 
 
 def build(
@@ -124,81 +144,101 @@ def build(
 
 
 def count(workspace: Workspace, target: str, texts: Sequence[str], *, part: str = "train") -> dict[str, Any]:
-    """How often each text occurs, as whole tokens: see `runs_of`."""
+    """In how many places of the documents each text stands, wherever tokens are cut; places that overlap are counted
+    each, and none reaches from one document into the next.
+
+    Raises TextmillError for an empty text.
+    """
     opened = open_index(workspace, target, part)
-    rows = [
-        {"text": text, "count": sum(opened.index.count(run) for run in runs_of(opened, text))}
-        for text in texts
-    ]
+    wanted = [_some(text) for text in texts]
+    if opened.tokenizer.lossless:
+        counts = [opened.strings.count(text) for text in wanted]
+    else:
+        counts = [0] * len(wanted)
+        for _, held in opened.texts():
+            counts = [number + _times(held, text) for number, text in zip(counts, wanted, strict=True)]
+    rows = [{"text": text, "count": number} for text, number in zip(texts, counts, strict=True)]
     return {"index": str(opened.artifact.path), "part": part, "tokens": opened.index.tokens, "counts": rows}
 
 
 def search(
     workspace: Workspace, target: str, text: str, *, part: str = "train", limit: int = 5, context: int = 16
 ) -> dict[str, Any]:
-    """Where a text occurs: the first `limit` places, with `context` tokens on either side, and their documents."""
+    """Where a text stands: the first `limit` places, with `context` tokens on either side, and their documents."""
     opened = open_index(workspace, target, part)
-    index, matches, total, documents = opened.index, [], 0, set()
-    for run in runs_of(opened, text):
-        total += index.count(run)
-        documents.update(index.document_numbers(run).tolist())
-        matches += [(match.shard, match.at, match, run) for match in index.locate(run, limit)]
-    matches = sorted(matches, key=lambda item: item[:2])[:limit]
+    text = _some(text)
+    if opened.tokenizer.lossless:
+        occurrences, documents = opened.strings.find(text, limit)
+        total = opened.strings.count(text)
+        places = [_row(opened, text, occurrence, context) for occurrence in occurrences]
+    else:
+        total, documents, places = _in_texts(opened, text, limit, context)
     return {
         "index": str(opened.artifact.path),
         "part": part,
         "text": text,
         "count": total,
-        "documents": len(documents),
-        "places": [_row(opened, text, match, run, context) for _, _, match, run in matches],
+        "documents": documents,
+        "places": places,
     }
 
 
-def runs_of(opened: Opened, text: str) -> list[np.ndarray]:
-    """The runs of tokens that hold a text: it begins with a token, or after a token's space, and ends anywhere.
-
-    Many tokenizers make a space part of the word after it, and the end of a text the beginning of a longer token. No
-    place is an occurrence of two runs. (A text that begins inside a word is found where the tokenizer cuts there.)
-    Raises TextmillError for a text without tokens.
-    """
-    encode = opened.tokenizer.encode
-    plain = encode(text)
-    if not len(plain):
+def _some(text: str) -> str:
+    text = without_surrogates(text)
+    if not text:
         raise TextmillError("there is nothing to look for in an empty text", where="TEXT")
-    starts = [plain]
-    if not text[0].isspace():
-        spaced = encode(f" {text}")
-        if not np.array_equal(spaced[-len(plain) :], plain):
-            starts.append(spaced)
-    return [run for start in starts for run in (start, *_longer(opened, start))]
+    return text
 
 
-def _longer(opened: Opened, run: np.ndarray) -> Iterator[np.ndarray]:
-    """The runs in which one longer token stands in the place of the last tokens of `run`, and goes on after them."""
-    token_bytes = opened.tokenizer.token_bytes
-    widest, rest = int(opened.tokenizer.byte_counts().max()), b""
-    for keep in range(len(run) - 1, -1, -1):
-        rest = token_bytes(int(run[keep])) + rest
-        if len(rest) >= widest:
-            return
-        following, _ = opened.index.next_counts(run[:keep])
-        for token in following.tolist():
-            if (data := token_bytes(token)).startswith(rest) and len(data) > len(rest):
-                yield np.append(run[:keep], token)
-
-
-def _row(opened: Opened, text: str, match: Place, run: np.ndarray, context: int) -> dict[str, Any]:
-    """One match: the text as it was searched for, and what stands around it, without halves of characters."""
-    before, after = (
-        opened.tokenizer.decode(ids) for ids in opened.index.around(match, len(run), context, context)
-    )
-    here = opened.tokenizer.decode(run)
-    start = max(0, here.find(text))
+def _row(opened: Opened, text: str, occurrence: Occurrence, context: int) -> dict[str, Any]:
+    """One place: the text as it was searched for, and what stands around it, without halves of characters."""
+    index, names = opened.index, opened.tokenizer.token_bytes
+    shard = index.shards[occurrence.shard]
+    owner = int(shard.documents_at(np.array([occurrence.at]))[0])
+    first, last = int(shard.offsets[owner]), int(shard.offsets[owner + 1])
+    start, stop = max(first, occurrence.at - context), min(last, occurrence.end + context)
+    data = b"".join(names(int(token)) for token in shard.ids[start:stop])
+    begin = occurrence.skip + sum(len(names(int(token))) for token in shard.ids[start : occurrence.at])
+    end = begin + len(text.encode("utf-8"))
     return {
-        "document": match.document,
-        "source": match.source,
-        "token": match.token,
-        "before": before.lstrip("\ufffd") + here[:start],
-        "text": here[start : start + len(text)],
-        "after": here[start + len(text) :] + after.rstrip("\ufffd"),
+        "document": shard.document_ids[owner].tobytes().hex(),
+        "source": shard.source(owner),
+        "token": occurrence.at - first,
+        "before": data[:begin].decode("utf-8", "ignore"),
+        "text": data[begin:end].decode("utf-8"),
+        "after": data[end:].decode("utf-8", "ignore"),
     }
+
+
+# --- tokens that do not give the text back ------------------------------------------------------------------------
+_LETTERS = 4  # of a token, about: as much is shown around a place
+
+
+def _times(held: str, text: str) -> int:
+    number, at = 0, held.find(text)
+    while at >= 0:
+        number, at = number + 1, held.find(text, at + 1)
+    return number
+
+
+def _in_texts(opened: Opened, text: str, limit: int, context: int) -> tuple[int, int, list[dict[str, Any]]]:
+    """(places, documents, the first places) of a text, looked for in the texts themselves."""
+    total, documents, places, reach = 0, 0, [], context * _LETTERS
+    for document, held in opened.texts():
+        total += (times := _times(held, text))
+        documents += times > 0
+        at = held.find(text)
+        while at >= 0 and len(places) < limit:
+            end = at + len(text)
+            places.append(
+                {
+                    "document": document.id,
+                    "source": document.source,
+                    "token": len(opened.tokenizer.encode(held[:at])),
+                    "before": held[max(0, at - reach) : at],
+                    "text": text,
+                    "after": held[end : end + reach],
+                }
+            )
+            at = held.find(text, at + 1)
+    return total, documents, places

@@ -18,6 +18,7 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.tokenizer import without_surrogates
 
+_SHORT = 32  # tokens of a text that is also looked for as a string
 _SAMPLE_SPAN = 5  # tokens of a span in a sample, at least
 
 
@@ -44,14 +45,25 @@ class TracedSpan(TypedDict):
     found_in: list[SpanDocument]
 
 
+class CommonSpan(TypedDict):
+    """Characters [start, end) that stand in the corpus, but so often, or in such common words, that it says nothing."""
+
+    start: int
+    end: int
+    text: str
+    tokens: int
+    count: int
+
+
 class Trace(TypedDict):
-    """A text, its spans in order, and how many of its tokens are in one (`covered`)."""
+    """A text, its spans in order, those that are common apart, and how many of its tokens are in a span (`covered`)."""
 
     text: str
     tokens: int
     covered: int
     seconds: float
     spans: list[TracedSpan]
+    common: list[CommonSpan]
 
 
 def trace(
@@ -121,14 +133,37 @@ def _traced(opened: Opened, text: str, *, shortest: int, common: int, documents:
     seconds = time.perf_counter() - begin
     characters = _Characters(text, opened.tokenizer.byte_counts()[ids])
     covered = np.zeros(len(ids), dtype=bool)
-    for span in spans:
+    telling, others = [span for span in spans if not span.common], [span for span in spans if span.common]
+    for span in telling:
         covered[span.start : span.end] = True
     return {
         "text": text,
         "tokens": len(ids),
         "covered": int(covered.sum()),
         "seconds": seconds,
-        "spans": [_row(span, text, characters) for span in spans],
+        "spans": [_row(span, text, characters) for span in telling],
+        "common": [_common(span, text, characters) for span in others]
+        or _whole(opened, text, len(ids), telling),
+    }
+
+
+def _whole(opened: Opened, text: str, tokens: int, telling: list[Span]) -> list[CommonSpan]:
+    """A short text that stands in the corpus, but is cut there into other tokens than here."""
+    if telling or not text.strip() or tokens > _SHORT or not opened.tokenizer.lossless:
+        return []
+    count = opened.strings.count(text)
+    whole: CommonSpan = {"start": 0, "end": len(text), "text": text, "tokens": tokens, "count": count}
+    return [whole] if count else []
+
+
+def _common(span: Span, text: str, characters: _Characters) -> CommonSpan:
+    start, end = characters.span(span.start, span.end)
+    return {
+        "start": start,
+        "end": end,
+        "text": text[start:end],
+        "tokens": span.end - span.start,
+        "count": span.count,
     }
 
 

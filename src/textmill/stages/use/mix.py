@@ -53,12 +53,15 @@ def mix(
     """Mix published models; the first is a run, on whose validation and test parts they are weighed and judged.
 
     Writes the better mixture (by the validation part) with report.json to `out`, or to mixtures/ in the workspace.
-    Raises RecipeError when there are fewer than two, TextmillError when they do not share the tokenizer.
+    Raises RecipeError when there are fewer than two or something stands at `out`, TextmillError when they do not share
+    the tokenizer.
     """
     from textmill.interop.huggingface import directory, mixtures
 
     if len(targets) < 2:
         raise RecipeError("a mixture is made of two models or more", where="MODEL")
+    if out is not None:
+        files.check_free(out)
     run = locate_run(workspace, targets[0])
     data = trained_on(run, workspace)
     tokenizer, tokens = data.tokenizer, data.prepared.tokens.id

@@ -132,7 +132,11 @@ def walk(
     """
     yield depth, artifact
     for parent in artifact.parents:
-        above = _above(artifact, parent, root)
+        try:
+            above = _above(artifact, parent, root)
+        except DamagedError as error:
+            yield depth + 1, parent | {"state": f"damaged: {NAME} {error.what}"}
+            continue
         if above is None:
             yield depth + 1, parent | {"state": "missing"}
         elif above.id != parent["id"]:
@@ -142,7 +146,10 @@ def walk(
 
 
 def _above(artifact: Artifact, parent: dict[str, str], root: Path | None) -> Artifact | None:
-    """The parent's artifact: the one of its id, or else whatever stands in its place; None where nothing does."""
+    """The parent's artifact: the one of its id, or else whatever stands in its place; None where nothing does.
+
+    Raises DamagedError when what stands there says nothing that can be believed.
+    """
     places = [
         Path(os.path.normpath(artifact.path.absolute() / parent["path"])),
         artifact.path / parent["path"],
@@ -151,10 +158,9 @@ def _above(artifact: Artifact, parent: dict[str, str], root: Path | None) -> Art
         places.append(root / _FOLDERS.get(parent["kind"], parent["kind"]) / places[0].name)
     other = None
     for place in places:
-        try:
-            above = read_lineage(place)
-        except TextmillError:
+        if not (place / NAME).is_file():
             continue
+        above = read_lineage(place)
         if above.id == parent["id"]:
             return above
         other = other or above

@@ -14,6 +14,15 @@ from textmill.stages.workspace.workspace import Workspace
 _SHOWN = 60  # characters of a name that is too long
 
 
+def check_named(workspace: Workspace, target: str) -> None:
+    """Raises TextmillError when there is neither a run of this name nor anything at this path: a command asks before it
+    loads what it works with, which may take seconds."""
+    with disk_errors(Path(target[:_SHOWN])):
+        if Path(target).exists():
+            return
+    locate_run(workspace, target)
+
+
 def locate_run(workspace: Workspace, target: str) -> Run:
     """The run of this name, or in this folder. Raises TextmillError with the nearest name."""
     path = Path(target)

@@ -104,7 +104,8 @@ class Run:
     def recipe_then(self) -> Recipe:
         """The same as it was read when the run was begun, wherever the workspace stood then."""
         self.recipe()
-        stood = self.environment().get("run")
+        kept = self.path / "environment.json"
+        stood = self.environment().get("run") if kept.is_file() else None
         return recipes.load(self.recipe_file, base=None if stood is None else Path(stood))
 
     def begin(self, recipe: Recipe, environment: dict[str, Any]) -> None:
@@ -116,8 +117,12 @@ class Run:
         write_text(self.recipe_file, f"{_SEAL}{content_id(text)}\n{text}")
 
     def environment(self) -> dict[str, Any]:
-        """What it was made on."""
-        return read_sealed(self.path / "environment.json")
+        """What it was made on. Raises DamagedError when that is missing or not what was written."""
+        try:
+            return read_sealed(self.path / "environment.json")
+        except DamagedError as error:
+            advice = "put it back from a copy; where it is missing, `textmill train` writes it anew"
+            raise DamagedError(error.what, where=error.where, advice=advice) from error
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line of figures to metrics.jsonl."""

@@ -132,7 +132,7 @@ _BLANKS = re.compile(_BLANK)
 def close_up(text: str) -> str:
     """Text without the blanks between hanzi that are spaced one by one, nor beside Chinese stops and commas.
 
-    Between words, names and verses a blank is a separator, and stays; so it does at a line end or beside Latin letters.
+    Between words, names and verses a blank parts something and stays, as at line ends and beside Latin letters.
 
     >>> close_up("今 天 天 气 ， 很 好 OK 吗"), close_up("张三 李四")
     ('今天天气，很好 OK 吗', '张三 李四')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
@@ -91,6 +92,12 @@ def test_a_text_that_is_not_utf8_costs_its_row(tmp_path, name):
     if name == "a.parquet":  # the readers of Arrow check it themselves, of the whole file
         items = read(tmp_path, name, WAYS[name](pa.table({"a": inside})), "text=a.raw")
         assert texts(items) == ["good", "too"]
+
+
+def test_runs_are_the_values_they_stand_for(tmp_path):
+    runs = pa.compute.call_function("run_end_encode", [pa.array(["one", "one", "two"])])
+    table = pa.table({"text": runs, "n": pa.array([1, 2, 3])})
+    assert texts(read(tmp_path, "a.arrow", arrow_file(table))) == ["one", "one", "two"]
 
 
 def test_lists_are_no_text_of_their_own_and_join_beside_others(tmp_path):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.text.sources.formats.encoding import decode, refuse_binary
@@ -113,6 +114,7 @@ def test_unicode_encodings_round_trip(text):
     assert decode(big)[0] == text
 
 
+@settings(deadline=None, max_examples=60)  # every code page is tried on each
 @given(st.binary(max_size=400), st.sampled_from(["", "a.py", "a.xml"]))
 def test_any_bytes_decode_or_are_refused(data, name):
     try:
@@ -259,3 +261,17 @@ def test_our_codecs_stream_as_they_decode():
         text = (TRADITIONAL if "big5" in encoding else JAPANESE) + "\n"
         stream = io.TextIOWrapper(io.BytesIO((text * 300).encode(source)), encoding=encoding, newline="")
         assert "".join(iter(lambda stream=stream: stream.read(100), "")) == text * 300
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_what_a_code_page_wrote_is_read_as_written_or_skipped(data):
+    """The property that Cyrillic for German broke: whatever words, whatever code page, never another text."""
+    language = data.draw(st.sampled_from(sorted(OTHERS)))
+    text, pages = OTHERS[language]
+    words = text.split()
+    first = data.draw(st.integers(0, len(words) - 1))
+    piece = " ".join(words[first : first + data.draw(st.integers(3, 12))])
+    encoded = piece.encode(data.draw(st.sampled_from(pages.split())))
+    with contextlib.suppress(SetAside):
+        assert decode(encoded)[0] == piece

@@ -201,15 +201,19 @@ def _found(name: str) -> codecs.CodecInfo | None:
     def encode(text: str, errors: str = "strict") -> tuple[bytes, int]:
         raise LookupError(f"{name} is only read, never written")
 
-    def decode(data: bytes, errors: str = "strict") -> tuple[str, int]:
-        return whole(bytes(data), errors), len(data)
+    def decode(
+        data, errors: str = "strict"
+    ) -> tuple[str, int]:  # of any buffer, which Python 3.11 cannot say
+        held = bytes(data)
+        return whole(held, errors), len(held)
 
     class Lines(codecs.BufferedIncrementalDecoder):
         """Decodes whole lines: none ends within a character, and in ISO-2022-JP each begins in ASCII."""
 
-        def _buffer_decode(self, data: bytes, errors: str, final: bool) -> tuple[str, int]:
-            end = len(data) if final else data.rfind(b"\n") + 1
-            return whole(bytes(data[:end]), errors), end
+        def _buffer_decode(self, input, errors: str, final: bool) -> tuple[str, int]:
+            held = bytes(input)
+            end = len(held) if final else held.rfind(b"\n") + 1
+            return whole(held[:end], errors), end
 
     return codecs.CodecInfo(
         encode, decode, incrementalencoder=codecs.IncrementalEncoder, incrementaldecoder=Lines, name=name

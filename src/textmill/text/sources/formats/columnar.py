@@ -142,7 +142,7 @@ def _values(column: Any) -> list[Any]:
     if types.is_dictionary(kind):
         return _values(column.dictionary_decode())
     if types.is_run_end_encoded(kind):
-        return _values(compute.run_end_decode(column))
+        return _values(compute.call_function("run_end_decode", [column]))
     if _is_text(kind):
         return [_decoded(value) for value in _as_bytes(column)]
     if _any(kind, types.is_integer, types.is_floating, types.is_boolean):

@@ -21,7 +21,6 @@ _LONGEST_FIELD = (
     1 << 31
 ) - 1  # characters; the csv module has one cap for the whole process, ours is for lines
 _NEAR = 100  # lines in which the end of a broken row is looked for
-_AGAIN = "repeats the header"
 
 
 def table_rows(item: Input, fields: Fields) -> Items:
@@ -31,22 +30,22 @@ def table_rows(item: Input, fields: Fields) -> Items:
     lines = Lines(text_stream(item, head, _encoding(head)), item.limits.file_bytes)
     rows = _Rows(lines, _dialect(lines, item.name, fields))
     header = _header(rows, fields)
-    for number, row in rows:
+    for number, row in rows.all:
         location = f"{item.place}:line {number}"
-        if rows.feed.joined and not isinstance(row, SetAside) and set(fields.columns) <= set(row):
-            header = _header(rows, fields, row)
-            yield unread(location, _AGAIN, "files were joined here")
-        elif row == rows.header_row:
-            yield unread(location, _AGAIN)
+        if rows.feed.joined:
+            rows.feed.joined = False
+            if not isinstance(row, SetAside) and set(fields.columns) <= set(row):
+                header = _header(rows, fields, row)
+        if row == rows.header_row:
+            yield unread(location, "repeats the header")
         elif row:
             yield _made(row, header, location, fields)
-        rows.feed.joined = False
 
 
 def _header(rows: _Rows, fields: Fields, row: list[str] | SetAside | None = None) -> Header:
     """The header that a row is, the next one that holds anything where none is given. Raises SetAside without it."""
     while row is None or row == []:
-        _, row = next(rows, (0, SetAside("is empty", "it is empty")))
+        _, row = next(rows.all, (0, SetAside("is empty", "it is empty")))
     if isinstance(row, SetAside):
         raise SetAside(f"has no column {fields.columns[0]!r}", row.detail)
     header = rows.begin(row)
@@ -131,16 +130,20 @@ class _Feed:
             raise StopIteration
         if not self.taken and isinstance(line, str):
             line = self._unmarked(line)
-        self._size = self._size + len(self.taken[-1]) if self.taken and isinstance(line, str) else 0
         self.taken.append(line)
         if isinstance(line, SetAside):
             raise line
+        self._size = len(line) + (self._size if len(self.taken) > 1 else 0)
         if len(self.taken) > 1 and self._lines.number <= self.doomed:
             raise _Open
         if self._size > self._lines.limit:
             detail = f"a row of more than {self._lines.limit} characters"
             raise _Large("is larger than limits.file_bytes", detail)
         return line
+
+    def texts(self) -> list[str]:
+        """The lines of the row that is being read, but those too long to be held."""
+        return [line for line in self.taken if isinstance(line, str)]
 
     def _unmarked(self, line: str) -> str:
         """A line without the byte order mark, and the header, of a file that was joined on."""
@@ -161,26 +164,30 @@ class _Rows:
         self._careful = False  # after a broken row, until one shows that rows begin where lines do again
         self.header: Header | None = None
         self.header_row: list[str] = []
+        self.all = self._each()
 
     def begin(self, row: list[str]) -> Header:
         """Take the last row for the header of those that follow."""
         self.header, self.header_row, self.feed.joined = Header.of(row), row, False
-        self.feed.header_line = "".join(line for line in self.feed.taken if isinstance(line, str)).strip()
+        self.feed.header_line = "".join(self.feed.texts()).strip()
         return self.header
 
-    def __iter__(self) -> Iterator[tuple[int, list[str] | SetAside]]:
-        return self
-
-    def __next__(self) -> tuple[int, list[str] | SetAside]:
-        self.feed.taken.clear()
-        number = self._lines.number + 1
-        try:
-            row = next(self._rows)
-        except (csv.Error, SetAside) as error:
-            return number, self._broken(number, error)
-        if self._careful and row:
-            return number, self._after_broken(row)
-        return number, row
+    def _each(self) -> Iterator[tuple[int, list[str] | SetAside]]:
+        taken, lines, rows = self.feed.taken, self._lines, self._rows
+        while True:
+            taken.clear()
+            number = lines.number + 1
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except (csv.Error, SetAside) as error:
+                yield number, self._broken(number, error)
+                continue
+            if self._careful and row:
+                yield number, self._after_broken(row)
+            else:
+                yield number, row
 
     def _broken(self, number: int, error: csv.Error | SetAside) -> SetAside:
         """What is wrong with the row at a line; where only its first line can be, the others are given back."""
@@ -201,7 +208,7 @@ class _Rows:
     def _pass_tail(self) -> None:
         """Go to the end of a broken row whose quote is still open, where a line near by closes one and those before
         it are no rows."""
-        if not sum(self._dialect.quotes(line) for line in self.feed.taken if isinstance(line, str)) % 2:
+        if not sum(map(self._dialect.quotes, self.feed.texts())) % 2:
             return
         between: list[str | SetAside] = []
         while (line := self._lines.next()) is not None:

@@ -91,7 +91,7 @@ def _whole(item: Input, head: bytes, fields: Fields) -> Items:
     try:
         value, end = _value(text, start)
     except (ValueError, RecursionError):
-        end = 0
+        value, end = None, 0
     if end and _between(text, end) == len(text):
         yield document(value, item.place, fields)
     else:

@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -40,7 +40,7 @@ _EVIDENCE = 24.0  # bits by which the words of UTF-16 must be cheaper than rando
 _SEVEN_BITS = bytes(range(128))
 _SAMPLE = 1 << 13  # bytes of words that are looked at
 _GLANCE, _HOPELESS = 600, 150.0  # bytes looked at first, and the bits by which a reading of them is given up
-_FOREIGN, _FAR = 3.0, 6.0  # bits for a word of another language than the text's: of `_NEAR`, and of others
+_FOREIGN, _FAR = 3.0, 8.0  # bits for a word of another language than the text's: of `_NEAR`, and of others
 _NEAR = ("en", "fr", "es", "de", "it", "pt", "ru")
 _FEW = 12.0  # bits for a text in another script most of whose letters are Latin
 
@@ -56,7 +56,7 @@ _PAGES = {
 }
 _OTHER = 10.0  # for an alphabet written in an encoding of two bytes
 # Those of two bytes, and which languages they may hold.
-_WIDE = {
+_WIDE: dict[str, tuple[float, str]] = {
     "gb18030": (0, "zh zh-hant ja"),
     "big5_extended": (2, "zh-hant"),
     "cp932": (2, "ja zh-hant"),
@@ -326,7 +326,7 @@ def _same(text: str) -> str:
 
 @functools.cache
 def _tables() -> dict[str, dict[str, dict]]:
-    return json.loads(files(__package__).joinpath("letters.json").read_text("utf-8"))
+    return json.loads(Path(__file__).with_name("letters.json").read_text("utf-8"))
 
 
 @functools.cache

@@ -126,7 +126,7 @@ class Deadline:
             raise SetAside("takes longer than limits.file_seconds", f"{self._seconds:g} seconds")
 
 
-Entries = Iterator["Document | Rejected | Input"]
+Entries = Iterator[Document | Rejected | Input]
 
 
 def guarded(entries: Entries, place: str) -> Entries:

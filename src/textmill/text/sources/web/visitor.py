@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import urljoin
 
 from textmill.specs.corpus import WebSource
+from textmill.text.sources.formats import charset
 from textmill.text.sources.formats.stream import SetAside
 from textmill.text.sources.web import fetch, robots
 from textmill.text.sources.web.fetch import Answer, Head, Unreachable
@@ -171,13 +172,11 @@ def _as_utf8(body: bytes, head: Head) -> bytes:
     text = head.content_type.startswith("text/") or head.content_type.endswith(("xml", "json"))
     if not text or not head.charset or body.isascii():
         return body
+    # A server's latin-1 is a habit more than a statement, and UTF-8 is told by itself.
+    name = charset.named(head.charset)
+    if name in ("", "utf-8", "cp1252"):
+        return body
     try:
-        name = codecs.lookup(head.charset).name
-        # A server's latin-1 is a habit more than a statement (WHATWG reads it as Windows-1252), and UTF-8 is told
-        # by itself. GB 2312 is read as its superset.
-        if name in ("utf-8", "iso8859-1", "ascii", "cp1252"):
-            return body
-        name = "gb18030" if name in ("gb2312", "gbk") else name
-        return codecs.BOM_UTF8 + body.decode(name).removeprefix("\ufeff").encode("utf-8")
-    except (LookupError, UnicodeError, ValueError):
+        return codecs.BOM_UTF8 + charset.decoded(body, name).removeprefix("\ufeff").encode("utf-8")
+    except UnicodeError:
         return body

@@ -87,6 +87,22 @@ def test_lists_are_numbered_as_shown(text):
     ]
 
 
+def test_a_list_goes_on_after_another(text):
+    """As LibreOffice writes lists within lists: each level a list of its own, in items that only hold it."""
+    styles = list_style("A", number_level(1)) + list_style("B", number_level(1), number_level(2, "a"))
+    blank = '<text:list-level-style-bullet text:level="1" text:bullet-char=" "/>'
+    body = (
+        items(p("one"), name="A", more=' xml:id="x"')
+        + items(items(p("alpha")), name="B", more=' xml:id="y"')
+        + items(items(p("beta")), name="B", more=' text:continue-list="y" xml:id="z"')
+        + items(p("two"), name="A", more=' text:continue-list="x"')
+        + items(p("no bullet"), name="C")
+    )
+    assert (
+        text(body, styles=styles + list_style("C", blank)) == "1. one\na. alpha\nb. beta\n2. two\n\nno bullet"
+    )
+
+
 def test_headings_have_the_numbers_of_the_outline(text):
     outline = '<text:outline-style style:name="O">{}</text:outline-style>'
     levels = number_level(1, suffix="").replace("list-level-style-number", "outline-level-style")

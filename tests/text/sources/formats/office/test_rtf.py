@@ -40,11 +40,13 @@ def text(read):
         (r"a\~b\_c\-d\emdash e\{\}\\", "a\u00a0b-cd—e{}\\"),
         (r"{\field{\*\fldinst HYPERLINK x}{\fldrslt shown}}!", "shown!"),
         (r'{\field{\*\fldinst SYMBOL 109 \\f "Symbol"}}g', "μg"),
+        (r"{\field{\*\fldinst EQ \\o\\ad(\\s\\up 9(a),b)}{\fldrslt}}", "b(a)"),
         (r"{\field{\*\fldinst IF {\field{\*\fldinst A}{\fldrslt no}} }{\fldrslt yes}}", "yes"),
         (
             r"one{\footnote \pard two} three{\footnote\ftnalt four}\par five",
             "one three\n\nfive\n\ntwo\n\nfour",
         ),
+        (r"\pard\dropcapli2 T\par\pard he mill.\par", "The mill."),
         (r"{\upr{ansi}{\*\ud{unicode}}}", "unicode"),
         (r"{\listtext\pard 1.\tab}one\par{\listtext\f3 \'b7\tab}two\par three", "1. one\n• two\n\nthree"),
         (r"{\pntext\f0 a)\tab}{\*\pn\pnlvlbody}one\par", "a) one"),

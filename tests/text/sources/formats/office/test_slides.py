@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from helpers.office import CHART, DIAGRAM, paragraph, presentation, shape, word
 from textmill.text.document import Document, Rejected
+from textmill.text.sources.formats.office.reading_order import Box, reading_order
 
 FRAME = "<p:graphicFrame><a:graphic><a:graphicData>{}</a:graphicData></a:graphic></p:graphicFrame>"
 
@@ -112,3 +116,52 @@ def test_charts_smartart_and_embedded_files(opened):
     broken = presentation(shape("one"), "<p:sp>", shape("three"))
     first, lost = opened("c.pptx", broken)
     assert (first.text, lost.source) == ("one\n\nthree", "c.pptx:slide 2")
+
+
+def test_a_slide_that_is_a_picture_is_said(opened):
+    picture = "<p:pic><p:nvPicPr/><p:blipFill/></p:pic>"
+    document, lost = opened("a.pptx", presentation(shape("one"), picture, picture + shape("words"), ""))
+    assert document.text == "one\n\nwords"
+    assert (lost.source, lost.reason) == ("a.pptx:slide 2", "holds no text")
+
+
+def placed(text, x, y, width=2, height=1):
+    """A shape that says where it lies."""
+    place = f'<p:spPr><a:xfrm><a:off x="{x}" y="{y}"/><a:ext cx="{width}" cy="{height}"/></a:xfrm></p:spPr><p:txBody>'
+    return shape(text).replace("<p:txBody>", place)
+
+
+def test_shapes_are_read_as_they_lie_on_the_page(read):
+    two_columns = [placed("right below", 6, 3), placed("head", 0, 0, 9), placed("left below", 0, 3)]
+    two_columns += [placed("right", 6, 2), placed("left", 0, 2)]
+    assert read("a.pptx", presentation("".join(two_columns))).split("\n") == (
+        ["head", "left", "left below", "right", "right below"]
+    )
+    grid = [placed("4", 3, 9), placed("1", 0, 0), placed("3", 0, 9), placed("2", 3, 0)]
+    assert read("b.pptx", presentation("".join(grid))) == "1\n2\n3\n4"
+    assert (
+        read("c.pptx", presentation(placed("b", 0, 9) + shape("layout") + placed("a", 0, 0)))
+        == "b\nlayout\na"
+    )
+    over = [placed("first", 0, 0, 5, 5), placed("on it", 1, 1)]
+    assert read("d.pptx", presentation("".join(over))) == "first\non it"
+
+
+@given(data=st.data())
+def test_every_box_is_read_once(data):
+    number = st.integers(0, 20)
+    boxes = [
+        Box(left, top, left + width, top + height)
+        for left, top, width, height in data.draw(
+            st.lists(st.tuples(number, number, number, number), max_size=8)
+        )
+    ]
+    assert sorted(reading_order(boxes)) == list(range(len(boxes)))
+
+
+@given(heights=st.lists(st.integers(1, 9), min_size=1, max_size=8), order=st.randoms())
+def test_a_column_is_read_from_above(heights, order):
+    boxes = [Box(0, sum(heights[:at]), 5, sum(heights[: at + 1])) for at in range(len(heights))]
+    shuffled = list(range(len(boxes)))
+    order.shuffle(shuffled)
+    assert [shuffled[at] for at in reading_order([boxes[at] for at in shuffled])] == list(range(len(boxes)))

@@ -17,6 +17,7 @@ _DEEPEST = 20  # EQ within EQ
 class _Field:
     instruction: list[str] = field(default_factory=list)
     result: bool = False  # whether its result has begun
+    filled: bool = False  # whether there is anything in it
     shown: str = ""  # what it shows without one
 
 
@@ -30,6 +31,11 @@ class Fields:
     def visible(self) -> bool:
         """Whether text at this place is seen: not where it belongs to an instruction."""
         return all(each.result for each in self._open)
+
+    def fill(self) -> None:
+        """Text was read at this place."""
+        for each in self._open:
+            each.filled = True
 
     def begin(self, form: Node | None = None) -> None:
         """A field; `form` says what a form field holds (`ffData`)."""
@@ -52,7 +58,7 @@ class Fields:
         last = self._open.pop()
         if last.shown:
             return last.shown if self.visible else ""
-        return evaluated("".join(last.instruction)) if not last.result and self.visible else ""
+        return evaluated("".join(last.instruction)) if not last.filled and self.visible else ""
 
 
 def _form(data: Node) -> str:

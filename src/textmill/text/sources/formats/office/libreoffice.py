@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from textmill.text.document import Document, Rejected
-from textmill.text.sources.formats.advice import FORMS, REASON
+from textmill.text.sources.formats.advice import REASON, unread
 from textmill.text.sources.formats.stream import Fields, Input, SetAside, deeper, read_whole
 
 _PROGRAMS = ("soffice", "libreoffice")
@@ -29,14 +29,15 @@ def program() -> str | None:
 
 def converted(form: str, to: str) -> Callable[[Input, Fields], Iterator[Document | Rejected | Input]]:
     """A reader that has LibreOffice convert a file of a form that is not read to one that is, and has that read."""
-    what, advice = FORMS[form]
+    usual = unread(f"a.{form}") or SetAside(REASON, f"save it as .{to}")
 
     def read(item: Input, fields: Fields) -> Iterator[Input]:
+        refusal = unread(item.name) or usual  # programs of others write the same under names of their own
         if not item.limits.libreoffice:
             hint = "or set corpus.limits.libreoffice = true where LibreOffice is installed"
-            raise SetAside(REASON, f"{what}; {advice}, {hint}")
+            raise SetAside(REASON, f"{refusal.detail}, {hint}")
         if (found := program()) is None:
-            raise SetAside(REASON, f"{what}; {advice}, or install LibreOffice")
+            raise SetAside(REASON, f"{refusal.detail}, or install LibreOffice")
         deeper(item)
         data = _convert(found, read_whole(item), to, item.limits.file_seconds)
         item.budget.charge(len(data))

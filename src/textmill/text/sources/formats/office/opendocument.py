@@ -6,20 +6,20 @@ text, comments, and headers and footers (which lie in the styles) are left out; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats import math
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.numerals import columns
 from textmill.text.sources.formats.office.blocks import LIST, Blocks
+from textmill.text.sources.formats.office.opendocument_sheet import Sheet, count_of
 from textmill.text.sources.formats.office.opendocument_styles import Lists, Styles
 from textmill.text.sources.formats.office.word import embedded
 from textmill.text.sources.formats.package import Package, package
 from textmill.text.sources.formats.pages import joined
 from textmill.text.sources.formats.raised import placed
-from textmill.text.sources.formats.spreadsheet import Missing, faults
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, seekable
 from textmill.text.sources.formats.xml_events import Node, Piece, attribute, replayed, trees
 
@@ -241,7 +241,7 @@ class _Reader:
         if body is not None:
             blocks = Blocks()
             self._box(body, blocks)
-            self._notes.append(blocks.text())
+            self._notes.append(blocks.text().strip())
 
     def _frame(self, node: Node, line: _Line) -> None:
         """Of a frame, which holds the same in several versions (§10.4.2), the first that has words."""
@@ -264,7 +264,7 @@ class _Reader:
                 return
 
     def _formula(self, reference: str) -> Node | None:
-        name = f"{reference.removeprefix('./')}/content.xml"
+        name = f"{_folder(reference)}/content.xml"
         if self._parts is None or not reference or name not in self._parts:
             return None
         with self._parts.open(name) as stream:
@@ -276,7 +276,7 @@ class _Reader:
 
     def _object(self, reference: str, blocks: Blocks) -> None:
         """A document within the document, such as a chart, whose table of numbers is kept with it."""
-        name = f"{reference.removeprefix('./')}/content.xml"
+        name = f"{_folder(reference)}/content.xml"
         if self._parts is None or not reference:
             return
         if name not in self._parts:
@@ -287,7 +287,7 @@ class _Reader:
         self._lists = lists
 
     def _embedded(self, reference: str) -> None:
-        name = reference.removeprefix("./")
+        name = _folder(reference)
         if self._parts is None or name not in self._parts:
             place = f"{self._item.place}!{printable(name or 'object')}"
             self._others.append(Rejected(None, place, "read", "is an embedded file that is not read"))
@@ -331,7 +331,7 @@ class _Reader:
 
     # --- sheets ---------------------------------------------------------------------------------------------------
     def _sheets(self, pieces: Iterator[Piece]) -> Iterator[Document | Rejected | Input]:
-        sheet: _Sheet | None = None
+        sheet: Sheet | None = None
         for piece in pieces:
             if isinstance(piece, Node):
                 if piece.name == "table-row" and sheet:
@@ -340,7 +340,7 @@ class _Reader:
                     sheet.rows.append(self._words(piece))
             elif piece[:2] == ("start", "table"):
                 name = printable(attribute(piece[2], "name")).translate({47: "_", 33: "_"})[:100]
-                sheet = _Sheet(name, self._styles.invisible("table", attribute(piece[2], "style-name")))
+                sheet = Sheet(name, self._styles.invisible("table", attribute(piece[2], "style-name")))
             elif piece[:2] == ("start", "table-column") and sheet:
                 sheet.add_columns(piece[2])
             elif piece[:2] == ("end", "table") and sheet:
@@ -357,7 +357,7 @@ class _Reader:
         self._inline(paragraph, line, False)
         return line.text()
 
-    def _row(self, node: Node, sheet: _Sheet) -> None:
+    def _row(self, node: Node, sheet: Sheet) -> None:
         cells: list[str] = []
         gap = at = 0
         for cell in node:
@@ -365,7 +365,7 @@ class _Reader:
                 continue
             texts = [self._words(each) for each in cell if each.name in ("p", "h")]
             text = " ".join(" ".join(texts).split())
-            count = _count(cell.get("number-columns-repeated"))
+            count = count_of(cell.get("number-columns-repeated"))
             place = f"{columns(at + 1).upper()}{sheet.row + 1}"
             at += count
             if not text and cell.get("formula") and not cell.get("value-type"):
@@ -379,7 +379,7 @@ class _Reader:
             cells += [""] * min(gap, _WIDEST_GAP) + [text] * min(count, _MOST_REPEATED)
             gap = 0
         line = "\t".join(cells).rstrip()
-        count = _count(node.get("number-rows-repeated"))
+        count = count_of(node.get("number-rows-repeated"))
         sheet.row += count
         if line and node.get("visibility") in ("collapse", "filter"):
             sheet.rows_unseen.add(str(sheet.row - count + 1))
@@ -388,37 +388,6 @@ class _Reader:
                 len(line) * min(count, _MOST_REPEATED)
             )  # one row may stand for any number
             sheet.rows += [line] * min(count, _MOST_REPEATED)
-
-
-@dataclass
-class _Sheet:
-    """A sheet as it is read."""
-
-    name: str
-    hidden: bool
-    rows: list[str] = field(default_factory=list)
-    row: int = 0  # rows so far, those counted that stand for several
-    uncalculated: Missing = field(default_factory=Missing)
-    rows_unseen: Missing = field(default_factory=Missing)
-    cells_unseen: Missing = field(default_factory=Missing)
-    _columns: int = 0
-    _hidden_columns: list[tuple[int, int]] = field(default_factory=list)
-
-    def add_columns(self, attributes: Mapping[str, str]) -> None:
-        first, count = self._columns, _count(attribute(attributes, "number-columns-repeated"))
-        self._columns += count
-        if attribute(attributes, "visibility") in ("collapse", "filter"):
-            self._hidden_columns.append((first, first + count))
-
-    def is_hidden(self, column: int) -> bool:
-        return any(first <= column < end for first, end in self._hidden_columns)
-
-    def left_out(self, any_text: bool) -> list[tuple[str, str]]:
-        """(reason, detail) of what is no part of the sheet's text."""
-        if self.hidden:
-            return [("is a hidden sheet", "")]
-        found = list(faults(self.uncalculated, Missing(), self.rows_unseen, self.cells_unseen))
-        return found or ([] if any_text else [("holds no text", "")])
 
 
 class _Line:
@@ -456,7 +425,7 @@ class _Line:
 
 
 _SIGNS: dict[str, Callable[[Node], str]] = {
-    "s": lambda node: " " * min(_count(node.get("c")), _WIDEST_GAP),
+    "s": lambda node: " " * min(count_of(node.get("c")), _WIDEST_GAP),
     "tab": lambda node: "\t",
     "line-break": lambda node: "\n",
 }
@@ -488,5 +457,6 @@ def _opened(pieces: Iterator[Piece], whole: frozenset[str]) -> Iterator[Piece]:
             yield piece
 
 
-def _count(text: str) -> int:
-    return int(text[:7]) if text.isascii() and text.isdigit() else 1
+def _folder(reference: str) -> str:
+    """Where in the package a reference leads."""
+    return reference.removeprefix("./").rstrip("/")

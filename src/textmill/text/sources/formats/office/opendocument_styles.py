@@ -127,7 +127,7 @@ def _level(node: Node) -> _Level:
     form = node.get("num-format")
     sync = " sync" if node.get("num-letter-sync") == "true" and form in ("a", "A") else ""
     return _Level(
-        bullet=node.name in ("list-level-style-bullet", "list-level-style-image"),
+        bullet=node.name == "list-level-style-image" or bool(node.get("bullet-char").strip()),
         form=_FORMS.get(form + sync) or _FORMS.get(form.partition(",")[0].strip(), "decimal")
         if form
         else "none",
@@ -147,6 +147,7 @@ class _List:
     style: str
     identity: str
     counts: dict[int, int]  # shared by the levels of a list
+    start: str = ""  # the number the item is given
     fresh: bool = False  # whether an item has begun and no paragraph of it has been labelled
     given: str | None = None  # what the document itself says the label is
 
@@ -173,7 +174,7 @@ class Lists:
                 counts = dict(self._finished.get(goes_on, {}))
             elif attribute(attributes, "continue-numbering") == "true":
                 counts = dict(self._finished.get(f"style {style}", {}))
-        elif attribute(attributes, "continue-numbering") != "true":
+        elif attribute(attributes, "continue-numbering") != "true" and not above.fresh:
             counts.pop(len(self._open) + 1, None)
         self._open.append(_List(style, attribute(attributes, "id"), counts))
 
@@ -185,16 +186,18 @@ class Lists:
                 self._finished[last.identity] = last.counts
 
     def item(self, attributes: Mapping[str, str]) -> None:
-        """An item begins: its first paragraph is numbered."""
-        if not self._open:
-            return
+        """An item begins: its first paragraph is numbered. One that only holds lists is not counted."""
+        if self._open:
+            last = self._open[-1]
+            last.style = attribute(attributes, "style-override") or last.style
+            last.fresh, last.given = True, None
+            last.start = attribute(attributes, "start-value")
+
+    def _count(self) -> None:
         last, level = self._open[-1], len(self._open)
-        last.style = attribute(attributes, "style-override") or last.style
-        last.fresh, last.given = True, None
-        start = attribute(attributes, "start-value")
         form = self.styles.level(last.style, level)
         first = form.start if form else 1
-        last.counts[level] = _whole(start, 1) if start else last.counts.get(level, first - 1) + 1
+        last.counts[level] = _whole(last.start, 1) if last.start else last.counts.get(level, first - 1) + 1
         for deeper in [each for each in last.counts if each > level]:
             del last.counts[deeper]
 
@@ -208,6 +211,7 @@ class Lists:
         if not self._open or not self._open[-1].fresh:
             return ""
         last, level = self._open[-1], len(self._open)
+        self._count()
         last.fresh = False
         if last.given is not None:
             return f"{last.given} " if last.given else ""

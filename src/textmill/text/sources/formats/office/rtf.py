@@ -25,7 +25,8 @@ from textmill.text.sources.formats.xml_events import Node
 
 START = b"{\\rtf"
 _TOKEN = re.compile(
-    rb"\\(?:([a-zA-Z]{1,32})(-?\d{1,10})?[ ]?|'([0-9a-fA-F]{2})|(.))|([{}])|([^\\{}]+)", re.DOTALL
+    rb"\\(?:([a-zA-Z]{1,32})(-?\d{1,10})?[ ]?|'([0-9a-fA-F]{2}(?:\\'[0-9a-fA-F]{2})*)|(.))|([{}])|([^\\{}]+)",
+    re.DOTALL,
 )
 _DEEPEST = 5_000  # groups within one another
 _LOOK = 4096  # tokens between two looks at the clock
@@ -83,6 +84,7 @@ class _State:
     hidden: bool = False
     place: str = ""  # above or below the line
     table: bool = False
+    initial: bool = False  # the large first letter of the next paragraph
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ class _Reader:
             if plain is not None:
                 self._take(plain.translate(None, b"\r\n\0"))
             elif byte is not None:
-                self._take(bytes([int(byte, 16)]))
+                self._take(bytes.fromhex(byte.replace(b"\\'", b"").decode()))
             elif brace is not None:
                 self._open() if brace == b"{" else self._close()
             elif word == b"bin":
@@ -201,7 +203,7 @@ class _Reader:
         ended, self._state = self._state, self._stack.pop()
         if ended.ends in ("note", "box"):
             self._end_paragraph()
-            text = self._stories.pop().blocks.text()
+            text = self._stories.pop().blocks.text().strip()
             if ended.ends == "note":
                 self._notes.append(text)
             elif text:
@@ -247,7 +249,7 @@ class _Reader:
             self._unicode(value)
             self._pending = state.skip
         elif name in ("par", "sect", "\n", "\r"):
-            if state.to == "body":
+            if state.to == "body" and not state.initial:
                 self._end_paragraph()
         elif name in ("cell", "nestcell"):
             self._end_cell(nested=name == "nestcell")
@@ -271,7 +273,9 @@ class _Reader:
         elif name == "plain":
             state.font, state.wide, state.hidden, state.place = self._default_font, False, False, ""
         elif name == "pard":
-            state.table = False
+            state.table = state.initial = False
+        elif name == "dropcapli":
+            state.initial = True
         elif name == "intbl":
             state.table = True
         elif name == "uc":
@@ -379,6 +383,7 @@ class _Reader:
         elif to == "label":
             self._stories[-1].label.append(text)
         elif to == "body":
+            self._fields.fill()
             line = self._stories[-1].line
             line.append(placed(text, self._state.place, "".join(line[-5:])))
 

@@ -1,7 +1,8 @@
 """PowerPoint (PresentationML, ECMA-376 part 1 §19), slide by slide as an audience sees it, each with its notes.
 
-A slide's title comes first, then its shapes in PowerPoint's own reading order, which is that of the file. Date, footer
-and number, what masters and layouts bring, comments and hidden shapes are left out; so are hidden slides, by name.
+A slide's title comes first, then its shapes as they are read on the page, or, where one takes its place from the
+layout, in PowerPoint's own reading order, which is that of the file. Date, footer and number, what masters and layouts
+bring, comments and hidden shapes are left out; so are hidden slides, by name.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.formats.office import drawing
 from textmill.text.sources.formats.office.blocks import Blocks
-from textmill.text.sources.formats.office.word import EMBEDDED, embedded
+from textmill.text.sources.formats.office.reading_order import Box, reading_order
+from textmill.text.sources.formats.office.word import EMBEDDED, PICTURES, embedded
 from textmill.text.sources.formats.package import Package, package
 from textmill.text.sources.formats.pages import joined
 from textmill.text.sources.formats.stream import Fields, Input, SetAside
@@ -19,6 +21,7 @@ from textmill.text.sources.formats.xml_events import Node, related
 
 _TITLES = ("title", "ctrTitle")
 _LEFT_OUT = ("dt", "ftr", "hdr", "sldNum", "sldImg")  # placeholders (§19.7.10) of what every page repeats
+_WORDED = ("t", "chart", "relIds", "oMath")
 _FALSE = ("0", "false")
 
 
@@ -41,11 +44,11 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
                     raise SetAside("is hidden", "a slide that is not shown")
                 relations = parts.related(part)
                 notes = [note for kind, note in relations.values() if kind == "notesSlide" and note in parts]
-                pages = [
-                    _page(parts, part, slide, graphics),
-                    *(_page(parts, n, parts.tree(n), graphics) for n in notes),
-                ]
-                pieces.append("\n".join(filter(None, pages)))
+                pages = [(part, slide), *((note, parts.tree(note)) for note in notes)]
+                texts = [_page(parts, name, page, graphics) for name, page in pages]
+                pieces.append("\n".join(filter(None, texts)))
+                if not pieces[-1] and next(slide.all("pic"), None):
+                    others.append(Rejected(None, place, "read", "holds no text", PICTURES))
                 inside = dict.fromkeys(target for kind, target in relations.values() if kind in EMBEDDED)
                 others += [embedded(parts, name) for name in inside]
             except SetAside as error:
@@ -63,13 +66,37 @@ def _page(parts: Package, part: str, page: Node, graphics: drawing.Graphics) -> 
     """A slide or its notes: one paragraph a line."""
     relations = parts.related(part)
     tree = page.child("cSld", "spTree") or page
-    shapes = [shape for node in tree for shape in _shapes(node)]
+    shapes = [shape for node in _in_order(list(tree)) for shape in _shapes(node)]
     shapes.sort(key=lambda shape: _placeholder(shape) not in _TITLES)
     blocks = Blocks(gap="\n")
     for shape in shapes:
         if _placeholder(shape) not in _LEFT_OUT:
             _write(shape, relations, graphics, blocks)
     return blocks.text()
+
+
+def _in_order(shapes: list[Node]) -> list[Node]:
+    """The shapes with words as they are read; in the order of the file where one does not say where it lies."""
+    worded = [shape for shape in shapes if any(next(shape.all(name), None) for name in _WORDED)]
+    boxes = [_box(shape) for shape in worded]
+    placed = [box for box in boxes if box is not None]
+    return [worded[number] for number in reading_order(placed)] if len(placed) == len(worded) else worded
+
+
+def _box(shape: Node) -> Box | None:
+    inside = shape.child("Choice") or shape
+    place = next((each for each in inside.all("xfrm") if each.child("off")), None)
+    if place is None:
+        return None
+    numbers = [_number(place, "off", "x"), _number(place, "off", "y")]
+    size = [_number(place, "ext", "cx"), _number(place, "ext", "cy")]
+    return Box(*numbers, numbers[0] + size[0], numbers[1] + size[1])
+
+
+def _number(node: Node, name: str, attribute: str) -> int:
+    child = node.child(name)
+    text = child.get(attribute)[:12] if child else ""
+    return int(text) if text.removeprefix("-").isdecimal() else 0
 
 
 def _shapes(node: Node) -> Iterator[Node]:

@@ -27,6 +27,7 @@ class Styles:
         self._defaults: dict[str, str] = {}
         self._hidden: dict[tuple[str, str, str], bool] = {}
         self._fonts: dict[tuple[str, str], str] = {}
+        self._places: dict[tuple[str, str], str] = {}
         for node in root:
             if node.name == "style":
                 name = node.get("styleId")
@@ -95,10 +96,14 @@ class Styles:
 
     def place(self, paragraph: str, properties: Node | None) -> str:
         """Whether a run stands above the line (`super`), below it (`sub`) or on it."""
+        if own := properties.value("vertAlign") if properties else "":
+            return own.removesuffix("script")
         styles = (self.run_style(properties), paragraph)
-        runs = (self._styles[name].run for style in styles for name in self.chain(style))
-        said = (each.value("vertAlign") for each in (properties, *runs) if each is not None)
-        return next(filter(None, said), "").removesuffix("script")
+        if styles not in self._places:
+            runs = (self._styles[name].run for style in styles for name in self.chain(style))
+            said = (run.value("vertAlign") for run in runs if run is not None)
+            self._places[styles] = next(filter(None, said), "").removesuffix("script")
+        return self._places[styles]
 
     def run_style(self, properties: Node | None) -> str:
         """The character style of a run."""

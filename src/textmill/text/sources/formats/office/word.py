@@ -26,6 +26,7 @@ from textmill.text.sources.formats.stream import Fields, Input, SetAside, guarde
 from textmill.text.sources.formats.xml_events import Node, Piece, related, replayed, trees
 
 _NOTES = ("footnotes", "endnotes")
+PICTURES = "a picture; have its text recognised (OCR) first"
 EMBEDDED = ("package", "oleObject")
 # What is read whole; the rest of a part is walked through.
 _WHOLE = frozenset(
@@ -48,7 +49,7 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
         if text.strip():
             yield collected(text, item.place, parts.facts())
         elif not attached and not read.lost:
-            raise SetAside("holds no text")
+            raise SetAside("holds no text", PICTURES if read.pictures else "")
         yield from read.lost
         for name in attached:
             yield embedded(parts, name)
@@ -89,13 +90,26 @@ class _Reader:
         """What stands in the document and could not be read, or is to be read on its own."""
         return [*self._lost, *self._graphics.lost]
 
+    @property
+    def pictures(self) -> bool:
+        """Whether there are any."""
+        return any(kind == "image" for kind, _ in self._parts.related(self._main).values())
+
     def text(self) -> str:
         """The body, then footnotes and endnotes."""
         pieces = [self._story(self._main, "")]
         self._gone_notes -= self._shown_notes
         for kind in _NOTES:
-            pieces += [self._story(part, kind) for found, part in self._notes if found == kind]
+            pieces += [self._notes_of(part, kind) for found, part in self._notes if found == kind]
         return "\n\n".join(filter(None, pieces))
+
+    def _notes_of(self, part: str, kind: str) -> str:
+        try:
+            return self._story(part, kind)
+        except SetAside as error:
+            place = f"{self._parts.item.place}!{printable(part)}"
+            self._lost.append(Rejected(None, place, "read", error.reason, error.detail))
+            return ""
 
     def attached(self) -> list[str]:
         """The parts that are files of their own, in the order they are related to."""
@@ -157,7 +171,10 @@ class _Reader:
         elif node.name in ("footnote", "endnote"):
             note = (f"{node.name}s", node.get("id"))
             if node.get("type") not in _SEPARATORS and note not in self._gone_notes:
-                self._blocks(replayed(node, _WHOLE), blocks)
+                own = Blocks()
+                self._blocks(replayed(node, _WHOLE), own)
+                self._flush(own)
+                blocks.paragraph(own.text().strip())
 
     def _alternatives(self, node: Node, read: Callable[[Node], None], blocks: Blocks) -> None:
         """What stands in several versions is read once: the first that holds anything."""
@@ -173,6 +190,7 @@ class _Reader:
         style = (properties.value("pStyle") if properties else "") or self._styles.default("paragraph")
         mark = properties.child("rPr") if properties else None
         run_on = bool(mark and any(mark.child(name) for name in _GONE)) or self._hidden(style, mark)
+        run_on = run_on or _is_initial(properties)
         line = _Line(style)
         self._inline(node, line)
         text = "".join(line.text)
@@ -180,7 +198,8 @@ class _Reader:
         if not run_on or text.strip():
             label = self._numbering.label(style, properties)
         if label and text.strip():
-            text = label + text.lstrip(" ")
+            gap = " " if label[-1].isascii() and not label.endswith(" ") else ""  # words do not run together
+            text = label + gap + text.lstrip(" ")
         self._carried += text
         if not run_on:
             whole, self._carried = self._carried, ""
@@ -312,6 +331,7 @@ class _Reader:
 
     def _add(self, text: str, line: _Line) -> None:
         if text and self._fields.visible:
+            self._fields.fill()
             line.text.append(placed(text, line.place, "".join(line.text[-_BEFORE:])))
 
     def _pass(self, node: Node) -> None:
@@ -349,6 +369,12 @@ class _Line:
         self.place = ""  # above or below the line
         self.text: list[str] = []
         self.boxes: list[Node | list[str]] = []
+
+
+def _is_initial(properties: Node | None) -> bool:
+    """Whether a paragraph is the large first letter of the next (§17.3.1.11)."""
+    frame = properties.child("framePr") if properties else None
+    return frame is not None and frame.get("dropCap") in ("drop", "margin")
 
 
 def _symbol(node: Node) -> str:

@@ -15,17 +15,16 @@ from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAsi
 def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an .xls file, one a sheet, in the workbook's order."""
     try:
-        import xlrd
+        from xlrd import open_workbook
+        from xlrd.biffh import XLRDError
     except ImportError as error:
         raise SetAside(
             "needs the office extra", "pip install 'textmill[office]', or save it as .xlsx"
         ) from error
     data = read_whole(item)
     try:
-        book = xlrd.open_workbook(
-            file_contents=data, logfile=io.StringIO(), formatting_info=True, on_demand=True
-        )
-    except xlrd.XLRDError as error:
+        book = open_workbook(file_contents=data, logfile=io.StringIO(), formatting_info=True, on_demand=True)
+    except XLRDError as error:
         if "encrypted" in str(error).lower():
             raise SetAside("is encrypted", "it has a password") from error
         raise SetAside("is damaged or not what its name says", printable(str(error))[:300]) from error
