@@ -287,3 +287,18 @@ def test_a_message_that_was_encoded_as_a_whole(read):
     )
     assert texts == {"a.eml": "see below", "a.eml!part.eml": LETTER}
     assert not refused
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-----BEGIN PGP MESSAGE-----\n",
+        "-----BEGIN PGP SIGNED MESSAGE-----\n\n",
+        "begin 644 x\n",
+        "begin 644 x\nabc\n",
+        "From \n",
+    ],
+)
+def test_bodies_that_repeat_themselves_take_no_long(read, within, line):
+    with within(20):
+        read("a.eml", f"{HEAD}\n{line * 20_000}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bisect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,22 +16,11 @@ from email.message import Message
 
 _COMMENT = re.compile(r"[;(]")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
-_SIGNED = re.compile(
-    r"^-----BEGIN PGP SIGNED MESSAGE-----[ \t]*\n(?:[^\n]+\n)*\n(.*?)^-----BEGIN PGP SIGNATURE-----.*?"
-    r"^-----END PGP SIGNATURE-----[ \t]*$\n?",
-    re.MULTILINE | re.DOTALL,
-)
-_DASHED = re.compile(r"^- ", re.MULTILINE)
-_ARMOURED = re.compile(
-    r"^-----BEGIN (PGP [A-Z ]+|[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS)[A-Z0-9 ]*)-----[ \t]*\n"
-    r"(?:[^\n]*\n){1,20000}?-----END \1-----[ \t]*$\n?",
-    re.MULTILINE,
-)
-_UUENCODED = re.compile(
-    r"^begin(?P<base64>-base64)? [0-7]{3,4} (?P<name>[^\n]{1,200})\n"
-    r"(?P<lines>(?:[\x20-\x7e]{1,80}\n){1,200000}?)(?:end|====)[ \t]*$\n?",
-    re.MULTILINE,
-)
+_BEGIN = re.compile(r"-----BEGIN (PGP [A-Z ]+|[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS)[A-Z0-9 ]*)-----\s*")
+_END = re.compile(r"-----END ([A-Z0-9 ]+)-----\s*")
+_SIGNED, _SIGNATURE, _MESSAGE = "PGP SIGNED MESSAGE", "PGP SIGNATURE", "PGP MESSAGE"
+_UUENCODED = re.compile(r"begin(-base64)? [0-7]{3,4} (\S.{0,200})")
+_UUENCODED_ENDS = ("end", "====")
 
 
 @dataclass(frozen=True)
@@ -83,31 +73,78 @@ def unflowed(text: str, *, delete_space: bool) -> str:
 
 def opened(text: str) -> tuple[str, list[Enclosed]]:
     """A text without what is armoured or encoded in it, and that; one that is only signed stays, without its seal."""
-    enclosed: list[Enclosed] = []
-    if "-----BEGIN " in text:
-        text = _SIGNED.sub(lambda match: _DASHED.sub("", match[1]), text)
-        for match in _ARMOURED.finditer(text):
-            if match[1] == "PGP MESSAGE":
-                enclosed.append(Enclosed("encrypted message", None))
-        text = _ARMOURED.sub("", text)
-    if "\nbegin" in f"\n{text}":
-        enclosed += [file for match in _UUENCODED.finditer(text) if (file := _file(match))]
-        text = _UUENCODED.sub(lambda match: match[0] if _file(match) is None else "", text)
-    return text, enclosed
+    if "-----BEGIN " not in text and "\nbegin" not in f"\n{text}":
+        return text, []
+    return _Opening(text.split("\n")).opened()
 
 
-def _file(match: re.Match[str]) -> Enclosed | None:
-    """The file of a uuencoded block; None for lines that are no such block."""
-    try:
-        data = b"".join(_lines(match["lines"], in_base64=match["base64"] is not None))
-    except (binascii.Error, ValueError):
-        return None
-    return Enclosed(match["name"].strip(), data)
+class _Opening:
+    """One pass over the lines of a text: the end of what begins is sought among the lines that end such a thing."""
 
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+        self._places: dict[str, list[int]] = {}  # of the lines that end something, or begin a signature
+        for at, line in enumerate(lines):
+            if match := _END.fullmatch(line):
+                self._places.setdefault(match[1], []).append(at)
+            elif line.rstrip() in _UUENCODED_ENDS:
+                self._places.setdefault(_UUENCODED_ENDS[0], []).append(at)
+            elif line.startswith(f"-----BEGIN {_SIGNATURE}-----"):
+                self._places.setdefault(f"begin {_SIGNATURE}", []).append(at)
+        self.out: list[str] = []
+        self.enclosed: list[Enclosed] = []
 
-def _lines(lines: str, *, in_base64: bool) -> Iterator[bytes]:
-    for line in lines.splitlines():
-        if in_base64:
-            yield base64.b64decode(line, validate=True)
-        elif line.strip("` "):
-            yield binascii.a2b_uu(line)
+    def opened(self) -> tuple[str, list[Enclosed]]:
+        at = 0
+        while at < len(self._lines):
+            line = self._lines[at]
+            after = None
+            if begin := _BEGIN.fullmatch(line):
+                after = self._armoured(begin[1], at)
+            elif begin := _UUENCODED.fullmatch(line.rstrip()):
+                after = self._file(begin, at)
+            if after is None:
+                self.out.append(line)
+            at = at + 1 if after is None else after
+        return "\n".join(self.out), self.enclosed
+
+    def _next(self, what: str, at: int) -> int | None:
+        places = self._places.get(what, [])
+        found = bisect.bisect_right(places, at)
+        return places[found] if found < len(places) else None
+
+    def _armoured(self, label: str, at: int) -> int | None:
+        """The line behind what is armoured from here on; None where it does not end."""
+        end = self._next(_SIGNATURE if label == _SIGNED else label, at)
+        if end is None:
+            return None
+        if label == _SIGNED:
+            seal = self._next(f"begin {_SIGNATURE}", at)
+            if seal is None or seal > end:
+                return None
+            while at < seal and self._lines[at].strip():  # its own header
+                at += 1
+            self.out += [line.removeprefix("- ") for line in self._lines[at + 1 : seal]]
+        elif label == _MESSAGE:
+            self.enclosed.append(Enclosed("encrypted message", None))
+        return end + 1
+
+    def _file(self, begin: re.Match[str], at: int) -> int | None:
+        """The line behind a uuencoded file, which is kept; None for lines that are none."""
+        end = self._next(_UUENCODED_ENDS[0], at)
+        if end is None:
+            return None
+        try:
+            data = b"".join(self._decoded(at + 1, end, in_base64=begin[1] is not None))
+        except (binascii.Error, ValueError):
+            return None
+        self.enclosed.append(Enclosed(begin[2].strip(), data))
+        return end + 1
+
+    def _decoded(self, start: int, end: int, *, in_base64: bool) -> Iterator[bytes]:
+        for at in range(start, end):
+            line = self._lines[at]
+            if in_base64:
+                yield base64.b64decode(line, validate=True)
+            elif line.strip("` "):
+                yield binascii.a2b_uu(line)

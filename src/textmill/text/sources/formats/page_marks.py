@@ -165,7 +165,9 @@ class Marks:
             tuple(name for signs, names in _KINDS if any(sign in page for sign in signs) for name in names)
         )
         at = 0
-        for token in tokens.finditer(page):
+        for number, token in enumerate(tokens.finditer(page)):
+            if number % 1024 == 0:
+                self.deadline.check()
             self._add(page[at : token.start()])
             at = token.end()
             raw, raw_attributes, content, closing, name, tag_attributes = token.groups()

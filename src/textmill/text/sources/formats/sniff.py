@@ -303,7 +303,9 @@ _SUBRIP = re.compile(r"\s*\d+[ \t]*\r?\n(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-
 _WEBVTT = re.compile(r"WEBVTT(?:[ \t][^\n]*)?\r?\n")
 _SBV = re.compile(r"\s*\d+:\d{2}:\d{2}\.\d{3},\d+:\d{2}:\d{2}\.\d{3}[ \t]*\r?\n")
 _MICRODVD = re.compile(r"(?:\{\d+\}\{\d*\}[^\n]*(?:\n|\Z)){2}")
-_LYRICS = re.compile(r"(?:\[[a-z]+:[^\]\n]*\]\s*)*(?:(?:\[\d+:\d{2}(?:[.:]\d{1,3})?\])+[^\n]*(?:\n|\Z)){2}")
+_LYRICS = re.compile(
+    r"(?:\[[a-z]+:[^\]\n]*\]\s*)*+(?:(?:\[\d+:\d{2}(?:[.:]\d{1,3})?\])++[^\n]*+(?:\n|\Z)){2}"
+)
 _SUBSTATION = re.compile(r"\s*\[Script Info\][ \t]*\r?\n", re.IGNORECASE)
 
 _RULES: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
