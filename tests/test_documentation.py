@@ -82,3 +82,19 @@ def test_recipes_are_right(path):
     from textmill.specs import recipe_file
 
     assert recipe_file.load(path).name == path.stem
+
+
+def test_the_tests_that_prove_the_promises_exist():
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs/promises.md").read_text(encoding="utf-8")
+    )
+    assert len(named) > 30
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
+    promises = re.findall(
+        r"^\d\. \*\*(.+?)\.\*\*", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    titles = re.findall(
+        r"^## \d\. (.+)$", (ROOT / "docs/promises.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert titles == promises

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -89,6 +90,41 @@ def test_a_stopped_training_says_so_and_goes_on(tmp_path, tiny_recipe, textmill,
     assert re.search(r"from step [1-9]", log + process.stderr.readline()), log
     process.kill()
     finish(process)
+
+
+def test_leaving_at_once_says_what_is_lost(tmp_path, tiny_recipe):
+    """The second Ctrl-C does not wait for a step, here one that never ends; what was saved is what is gone on from."""
+    code = (
+        "import sys, time\n"
+        "from textmill.stages.runs import session\n"
+        "honest = session.Session._account\n"
+        "def account(self, result):\n"
+        "    honest(self, result)\n"
+        "    if result.step == 6:\n"
+        "        print('step 7 made', file=sys.stderr, flush=True)\n"
+        "        time.sleep(100)\n"
+        "session.Session._account = account\n"
+        "from textmill.cli.main import main\n"
+        f"sys.argv = ['textmill', 'train', {str(tiny_recipe)!r}]\n"
+        "main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"TEXTMILL_WORK": str(tmp_path / "work"), "OMP_NUM_THREADS": "1"},
+    )
+    wait_for(process, "step 7 made")
+    process.send_signal(signal.SIGINT)
+    assert "stopping after this step" in wait_for(process, "SIGINT")
+    time.sleep(0.7)  # sooner, it would be the same press of a key
+    process.send_signal(signal.SIGINT)
+    code, said = finish(process)
+    assert code == 130
+    assert "step 7 is not saved, the last checkpoint is of step 6" in said
+    assert "Traceback" not in said
 
 
 def test_two_writers(tmp_path, tiny_recipe):

@@ -14,6 +14,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from textmill.base import locks
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import sha256_file
 from textmill.specs.training import SaveSpec
@@ -131,6 +132,22 @@ def test_prune(tmp_path):
     assert [checkpoint.step_of(path) for path in checkpoint.listed(tmp_path)] == [200, 300, 500, 600]
     assert not list(tmp_path.glob(".partial*"))
     assert checkpoint.prune(tmp_path, SaveSpec(keep=2, forever=300), best=200) == []
+
+
+def test_what_somebody_reads_is_pruned_another_time(tmp_path):
+    for step in (1, 2, 3):
+        _save(tmp_path, step)
+    with locks.shared(checkpoint.path_of(tmp_path, 1)):
+        removed = checkpoint.prune(tmp_path, SaveSpec(keep=1))
+        assert [checkpoint.step_of(path) for path in removed] == [2]
+        checkpoint.verify(checkpoint.path_of(tmp_path, 1))
+    assert [checkpoint.step_of(path) for path in checkpoint.prune(tmp_path, SaveSpec(keep=1))] == [1]
+
+
+def test_a_checkpoint_under_the_name_of_another_is_damaged(tmp_path):
+    _save(tmp_path, 1).rename(checkpoint.path_of(tmp_path, 2))
+    with pytest.raises(DamagedError, match="of another step"):
+        checkpoint.load(checkpoint.path_of(tmp_path, 2))
 
 
 def test_a_full_disk_leaves_the_old_ones(tmp_path):

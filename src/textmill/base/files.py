@@ -89,6 +89,10 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise TextmillError(
                 "something that is no folder is in the way", where=where, advice="choose another place"
             ) from error
+        if error.errno == errno.EISDIR:
+            raise TextmillError(
+                f"cannot be written ({said})", where=where, advice="choose another place"
+            ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise TextmillError("the name is too long", where=where, advice="choose a shorter one") from error
         raise
@@ -122,7 +126,7 @@ def _temporary(path: Path, prefix: str = TEMPORARY) -> Path:
 
 def _real(path: Path) -> Path:
     """A path whose last name is no link: what stands behind a link is replaced, not the link."""
-    return Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+    return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
 
 
 def _hold(descriptor: int) -> None:
@@ -186,12 +190,14 @@ def write_json(path: Path, value: Any) -> None:
 
     A path that is not UTF-8 is text with lone surrogates (PEP 383), which JSON can hold only as escapes.
     """
-    text = json.dumps(value, ensure_ascii=False, indent=2)
+    write_bytes(path, _json(value, indent=2) + b"\n")
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
     try:
-        text.encode("utf-8")
+        return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8")
     except UnicodeEncodeError:
-        text = json.dumps(value, indent=2)
-    write_text(path, text + "\n")
+        return json.dumps(value, indent=indent).encode("ascii")
 
 
 def read_json(path: Path) -> Any:
@@ -430,7 +436,7 @@ def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
     What a crash left of a last line is taken away first.
     """
     plain = json.loads(json.dumps(dict(record)))
-    line = (json.dumps(plain | {_CHECK: value_id(plain)[:8]}, ensure_ascii=False) + "\n").encode("utf-8")
+    line = _json(plain | {_CHECK: value_id(plain)[:8]}) + b"\n"
     with disk_errors(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with open(descriptor, "r+b", buffering=0) as handle:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from textmill.base import schema
-from textmill.base.errors import RecipeError
+from textmill.base.errors import ChangedError, RecipeError
 from textmill.base.files import content_id, sha256_file, value_id, write_text
 from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
@@ -31,6 +31,7 @@ from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.corpus.forgotten import Forgotten
+from textmill.text.corpus.tally import personal_data
 from textmill.text.sources import table
 from textmill.tokenization import load
 
@@ -76,7 +77,7 @@ class Collection:
         for source in spec.sources:
             self.inputs += map(list, table.fingerprint(source, home))
             self.libraries |= table.libraries(source, home)
-        self.sources: dict[str, str] = dict(map(tuple, self.inputs))
+        self.sources = dict(self.inputs)  # location -> content hash
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
 
@@ -109,17 +110,23 @@ class Collection:
         for folder in self.units.parent.glob(".parts-*"):  # what other recipes left half done long ago
             if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
                 build.clear(folder)
-        build.build(
-            directory,
-            self.spec,
-            Path.cwd(),
-            self.units,
-            run=self.run,
-            forgotten=self._forgotten_here(),
-            home=self.home,
-            inputs=self.sources,
-            progress=self.workspace.reporter.bytes,
-        )
+        try:
+            report = build.build(
+                directory,
+                self.spec,
+                Path.cwd(),
+                self.units,
+                run=self.run,
+                forgotten=self._forgotten_here(),
+                home=self.home,
+                inputs=self.sources,
+                progress=self.workspace.reporter.bytes,
+            )
+        except ChangedError:
+            build.clear(self.units)  # nobody goes on from what was read of files that are others now
+            raise
+        if report["personal"]:
+            self.workspace.reporter.note(personal_data(report))
         lines = (
             json.dumps({"place": location, "hash": digest}, ensure_ascii=False)
             for location, digest in self.inputs

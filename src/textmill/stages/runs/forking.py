@@ -48,7 +48,8 @@ def check_fits(old: Run, recipe: Recipe) -> None:
             advice="train it under another name: --set name=NAME",
         )
     before, wanted = (schema.write(each) for each in (old.recipe(), recipe))
-    different = recipes.difference(*({key: plain[key] for key in _KEPT} for plain in (before, wanted)))
+    kept, asked = ({key: plain[key] for key in _KEPT} for plain in (before, wanted))
+    different = recipes.difference(kept, asked)
     if different:
         lines = "".join(f"\n  {key}: {was!r} -> {now!r}" for key, was, now in different)
         raise RecipeError(
