@@ -278,6 +278,7 @@ def test_a_tokenizer_that_frames_texts(tokenizer):
         vocabulary, end, pad, start = 300, 256, 257, 258
         prefix, suffix = (258,), (256, 259)
         mask = separator = None
+        between: tuple[int, ...] = ()
         sentinels = ()
         special = {"[CLS]": 258}  # noqa: RUF012
         token_bytes = staticmethod(lambda token: b"")

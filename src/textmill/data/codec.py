@@ -5,8 +5,8 @@
     text end                    a target, which the decoder reads behind `start`
     prefix text                 a prompt, which a decoder goes on from
 
-`lead` and `tail` are what the tokenizer's own model expects around a text, or `start` before it and nothing after it;
-`between` is what it expects between two texts, or the separator; `prefix` is what it expects before one.
+`lead` and `tail` are what the tokenizer's own model expects around a text (of a tokenizer learnt here, `start` before
+it), `between` is what it expects between two texts, or the separator; `prefix` is what it expects before one.
 """
 
 from __future__ import annotations

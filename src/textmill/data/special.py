@@ -12,6 +12,7 @@ import numpy as np
 
 from textmill.base.errors import RecipeError
 from textmill.text.scripts import HANZI
+from textmill.tokenization.json_read import OUR_START
 from textmill.tokenization.protocol import AnyTokenizer
 
 _HANZI = re.compile(f"[{HANZI}]")
@@ -23,7 +24,8 @@ class SpecialTokens:
     """What a view puts around and in place of a text's tokens. None: the tokenizer has no such token.
 
     lead and tail stand around whatever an encoder, or a model with a head, reads: what the tokenizer's own model
-    expects there, or `start` before it and nothing after it. between: what stands between two texts in one row.
+    expects there; of a tokenizer learnt here, `start` before it and nothing after it. between: what stands between
+    two texts in one row.
     """
 
     start: int  # what a target begins with on the decoder's side
@@ -98,9 +100,13 @@ class SpecialTokens:
 
 
 def frame(tokenizer: AnyTokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What stands before and after whatever an encoder, or a model with a head, reads, in training as in use."""
+    """What stands before and after whatever an encoder, or a model with a head, reads, in training as in use.
+
+    Tokenizers of others say it, or mean that nothing stands there; those learnt here have a token for it.
+    """
     prefix, suffix = tokenizer.prefix, tokenizer.suffix
-    return (prefix if prefix or suffix else (tokenizer.start,)), suffix
+    ours = tokenizer.special.get(OUR_START) == tokenizer.start
+    return ((tokenizer.start,) if ours and not prefix and not suffix else prefix), suffix
 
 
 def opening(tokenizer: AnyTokenizer) -> tuple[int, ...]:
