@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -139,3 +140,21 @@ def test_best_fit_wastes_little_and_takes_little_time():
     order, rows = _best_fit(sizes, 512)
     assert sizes.sum() / (512 * (len(rows) - 1)) > 0.995
     assert len(order) == len(sizes)
+
+
+@pytest.mark.parametrize("packing", [RunningPacking, BestFitPacking])
+def test_documents_are_learnt_behind_what_their_tokenizer_puts_before_a_text(make_store, packing):
+    """A store says what that is; all else of the rows stays as it is."""
+    store = make_store([5, 40, 0, 17, 3])
+    every = np.arange(len(packing(store, 16)))
+    plain = packing(store, 16).rows(every).batch(store)
+    places = packing(store, 16).rows(every).places
+    store.opening = (7, 9)
+    opened = packing(store, 16).rows(every).batch(store)
+    first = torch.from_numpy(np.isin(places, store.offsets[:-1]))
+    assert int(first.sum()) >= len(store)
+    assert (plain.inputs[first] == store.end).all()
+    assert (opened.inputs[first] == 9).all()
+    assert torch.equal(opened.inputs[~first], plain.inputs[~first])
+    assert torch.equal(opened.targets, plain.targets)
+    assert (store.after_end().opening, store.after_end() is store) == ((store.end,), True)

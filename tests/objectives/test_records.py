@@ -258,7 +258,7 @@ def test_the_tokens_of_an_answer(stored, words):
         real = len(segments) if made.batch.mask is None else int(made.batch.mask[row].sum())
         assert segments == [0] * (question + 1) + [1] * (real - question - 1) + [0] * (len(segments) - real)
     with pytest.raises(RecipeError, match="has no separator"):
-        rows("answer", spec, store, replace(tokens, separator=None), 64)
+        rows("answer", spec, store, replace(tokens, separator=None, between=()), 64)
 
 
 @quick

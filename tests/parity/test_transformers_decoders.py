@@ -106,8 +106,9 @@ def test_tokenizer_gives_the_same_ids(pair, tokenizer):
     _, _, _, directory = pair
     theirs = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
     for text in ("plain words", "naïve café — 你好，世界", "<|endoftext|> is only text here", "\t\n  x", ""):
-        assert theirs(text)["input_ids"] == tokenizer.encode(text).tolist()
+        assert theirs(text, split_special_tokens=True)["input_ids"] == tokenizer.encode(text).tolist()
         assert theirs.decode(tokenizer.encode(text).tolist()) == text
+    assert theirs("<|endoftext|>")["input_ids"] == [tokenizer.end]  # as it must be, in a chat template
     assert theirs.eos_token_id == tokenizer.end
     assert theirs.pad_token_id == tokenizer.pad
 

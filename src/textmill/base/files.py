@@ -89,6 +89,10 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise TextmillError(
                 "something that is no folder is in the way", where=where, advice="choose another place"
             ) from error
+        if error.errno == errno.EISDIR:
+            raise TextmillError(
+                f"cannot be written ({said})", where=where, advice="choose another place"
+            ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise TextmillError("the name is too long", where=where, advice="choose a shorter one") from error
         raise

@@ -54,6 +54,9 @@ name = {value(data["name"])}
 
 [corpus]
 sources = {value(data["corpus"]["sources"])}
+# E-mail addresses, telephone and card numbers, keys and the like become [EMAIL], [PHONE] … before anything is trained.
+# This line would keep them:
+# steps = [{_without_personal_data()}]
 
 [tokenizer]
 kind = "bpe"            # byte-level BPE
@@ -68,6 +71,14 @@ context = {model["context"]}           # tokens the model sees at once
 steps = 1000
 batch = 16              # sequences in one update
 """
+
+
+def _without_personal_data() -> str:
+    """The usual steps but that one, as TOML."""
+    from textmill.specs.corpus import CorpusSpec
+
+    kinds = (step.kind for step in CorpusSpec(sources=()).steps)
+    return ", ".join(f'{{ kind = "{kind}" }}' for kind in kinds if kind != "personal-data")
 
 
 @app.command()

@@ -167,6 +167,11 @@ class TokenStore(Texts):
                 "does not fit tokens.bin", where=self.directory / "offsets.npy", advice=arrays.AGAIN
             )
 
+    def after_end(self) -> TokenStore:
+        """The same store as counted models read it: in their text end-of-text alone stands before a document."""
+        self.opening = (self.end,)
+        return self
+
     def _check_sizes(self, manifest: dict[str, Any]) -> None:
         if manifest["format"] != FORMAT:
             raise DamagedError(

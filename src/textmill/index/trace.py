@@ -41,8 +41,8 @@ def trace(
 ) -> list[Span]:
     """The maximal spans of a text, in its order, the common ones marked.
 
-    ids: (n,) token ids, without end-of-text at the ends. shortest: tokens a span has at least; a text of fewer is sought
-    whole. common: occurrences that make a span common. holders: documents named for each that is not.
+    ids: (n,) token ids, without end-of-text at the ends. shortest: tokens a span has at least; a text of fewer is
+    looked for whole. common: occurrences that make a span common. holders: documents named for each that is not.
     Raises ValueError for ids of another vocabulary.
     """
     ids = np.asarray(ids, dtype=np.int64)

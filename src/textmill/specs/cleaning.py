@@ -21,7 +21,10 @@ class UnicodeStep:
     """Unicode normalisation (UAX #15)."""
 
     kind: Literal["unicode"] = "unicode"
-    form: Annotated[Literal["NFC", "NFKC"], About("normal form; NFKC also folds full-width forms")] = "NFC"
+    form: Annotated[
+        Literal["NFC", "NFKC"],
+        About("normal form; NFKC also folds full-width forms, and makes 105 of 10⁵ and 31⁄2 of 3½"),
+    ] = "NFC"
 
 
 @dataclass(frozen=True, kw_only=True)

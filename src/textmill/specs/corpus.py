@@ -11,6 +11,7 @@ from textmill.specs.cleaning import (
     CleaningStep,
     ExactDuplicatesStep,
     LengthStep,
+    PersonalDataStep,
     RepairStep,
     UnicodeStep,
     WhitespaceStep,
@@ -188,6 +189,7 @@ class CorpusSpec:
         UnicodeStep(),
         WhitespaceStep(),
         LengthStep(),
+        PersonalDataStep(),
         ExactDuplicatesStep(),
     )
     split: Annotated[SplitSpec, About("parts of the corpus")] = SplitSpec()

@@ -13,6 +13,8 @@ PREPARED = {
         "read": {"documents": 7},
         "kept": {"documents": 3},
         "set_aside": {"documents": 4},
+        "personal_action": "redact",
+        "personal": {"email": {"found": 2}},
         "reasons": [
             {
                 "step": "read",

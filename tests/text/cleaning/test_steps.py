@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import TextmillError
-from textmill.specs.cleaning import ExactDuplicatesStep, LengthStep, RepairStep, UnicodeStep, WhitespaceStep
+from textmill.specs.cleaning import (
+    ExactDuplicatesStep,
+    LengthStep,
+    RepairStep,
+    SegmentStep,
+    UnicodeStep,
+    WhitespaceStep,
+)
 from textmill.specs.corpus import CorpusSpec
 from textmill.text.cleaning import steps as clean
 from textmill.text.cleaning.duplicates.exact import Seen
@@ -206,3 +213,14 @@ def test_names_become_printable(name):
     clear = printable(name)
     assert clear.isprintable()
     clear.encode("utf-8")
+
+
+def test_separators_of_records_and_fields_part_what_they_parted():
+    assert repair("name\x1fvalue\x1ename\x1fother\x1d\x00end") == "name\tvalue\nname\tother\nend"
+    assert repair("é\x1fvalue\x1cmore") == "é\tvalue\nmore"
+
+
+def test_nltk_leaves_quotation_marks_as_they_are():
+    pytest.importorskip("nltk")
+    [item] = clean.apply([collected('He said "yes" (now).', "a")], (SegmentStep(by="nltk"),))
+    assert item.text == 'He said " yes " ( now ) .'

@@ -18,7 +18,7 @@ from textmill.base.files import read_jsonl, sha256_file
 from textmill.specs.cleaning import BoilerplateStep, ExactDuplicatesStep, PersonalDataStep
 from textmill.specs.corpus import CorpusSpec, FilesSource, SplitSpec
 from textmill.text.cleaning import steps as cleaning
-from textmill.text.corpus import build, corpus, shards
+from textmill.text.corpus import build, corpus, shards, tally
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.corpus.split import PARTS, part_of
 from textmill.text.document import Document, Rejected, collected
@@ -403,3 +403,19 @@ def test_what_was_taken_out_of_kept_documents_is_counted(tmp_path):
     report = corpus.write_corpus(tmp_path, cleaning.apply([page], steps), SplitSpec(), steps=steps)
     assert report["removed"] == {"boilerplate": {"documents": 1, "removed": 2}}
     assert "2 lines" in (tmp_path / "card.html").read_text()
+
+
+def test_personal_data_are_redacted_where_a_recipe_says_nothing(tmp_path):
+    (tmp_path / "letter.txt").write_text("Write to jane.roe@example.org or call +1 415 555 2671.\n" * 40)
+    spec = CorpusSpec(sources=(FilesSource(paths=("letter.txt",)),), split=SplitSpec(validation=0, test=0))
+    directory = tmp_path / "corpus"
+    directory.mkdir()
+    report = build.build(directory, spec, tmp_path, tmp_path / "parts")
+    [document] = Corpus(directory).documents("train")
+    assert document.text.startswith("Write to [EMAIL] or call [PHONE].\n")
+    assert report["personal"] == {kind: {"documents": 1, "found": 40} for kind in ("email", "phone")}
+    said = tally.personal_data(report)
+    assert said.startswith("personal data: 40 email, 40 phone: replaced by their kind")
+    assert "out of corpus.steps" in said
+    assert "no step" in tally.personal_data(report | {"personal_action": None})
+    assert "none found" in tally.personal_data(report | {"personal": {}})

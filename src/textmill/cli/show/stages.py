@@ -16,6 +16,7 @@ from textmill.cli.show.output import NONE as _NONE
 from textmill.cli.show.output import OUT as _OUT
 from textmill.cli.show.output import columns
 from textmill.cli.show.scores import of_run, scores
+from textmill.text.corpus.tally import personal_data
 from textmill.text.document import printable
 
 
@@ -40,6 +41,7 @@ def prepared(result: Mapping[str, Any]) -> None:
         _OUT.print("\nrecords the objective cannot use, skipped")
         for reason, count in faults.items():
             _skipped(count, reason, {"source": result["records_set_aside_first"].get(reason, "")})
+    _OUT.print(f"\n{escape(personal_data(corpus))}", soft_wrap=True)
     _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
     for kind, path in {**result["artifacts"], "data card": result["card"]}.items():
         _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)

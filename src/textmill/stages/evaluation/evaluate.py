@@ -148,6 +148,7 @@ def evaluate_files(
     with scratch(workspace.root / "evaluated") as folder:
         tokens.write_tokens(folder / "store", documents, published.tokenizer)
         store = tokens.TokenStore(folder / "store")
+        store = store.after_end() if published.spec.kind == "ngram" else store
         own = published.spec.context
         spec = EvaluationSpec(baselines=(), context=min(context or own, own), end=end)
         _affordable(published, store, spec, workspace)
@@ -175,15 +176,16 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 
     from textmill.base.console import amount
     from textmill.models import cost
-    from textmill.specs.model import TRAINED
+    from textmill.specs.model import MixtureSpec, NGramSpec
     from textmill.training.memory import free_bytes
 
-    if published.spec.kind not in TRAINED or spec.context is None:
+    model, vocabulary = published.spec, published.model.vocabulary
+    if isinstance(model, (NGramSpec, MixtureSpec)) or spec.context is None:
         return  # counted models read tables, whatever the window
     longest = int(np.diff(store.offsets).max())
 
     def need(context: int) -> int:
-        return cost.scoring_bytes(published.spec, published.model.vocabulary, min(context, longest))
+        return cost.scoring_bytes(model, vocabulary, min(context, longest))
 
     free, wanted = free_bytes(torch.device("cpu")), need(spec.context)
     window = min(spec.context, longest)

@@ -31,6 +31,7 @@ from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.corpus.forgotten import Forgotten
+from textmill.text.corpus.tally import personal_data
 from textmill.text.sources import table
 from textmill.tokenization import load
 
@@ -110,7 +111,7 @@ class Collection:
             if folder != self.units and time.time() - folder.stat().st_mtime > _PARTS_SECONDS:
                 build.clear(folder)
         try:
-            build.build(
+            report = build.build(
                 directory,
                 self.spec,
                 Path.cwd(),
@@ -124,6 +125,8 @@ class Collection:
         except ChangedError:
             build.clear(self.units)  # nobody goes on from what was read of files that are others now
             raise
+        if report["personal"]:
+            self.workspace.reporter.note(personal_data(report))
         lines = (
             json.dumps({"place": location, "hash": digest}, ensure_ascii=False)
             for location, digest in self.inputs

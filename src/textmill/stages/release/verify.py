@@ -56,7 +56,10 @@ def proof_of(model: Path) -> Path:
 
 
 def _read(path: Path) -> str:
+    if path.exists() and not path.is_file():  # a pipe may wait for ever, a device may never end
+        raise TextmillError("is not a regular file", where=path)
     try:
-        return path.read_text(encoding="utf-8")[:_CHARACTERS]
+        with open(path, encoding="utf-8") as file:
+            return file.read(_CHARACTERS)
     except (OSError, UnicodeDecodeError) as error:
         raise TextmillError(f"cannot be read as UTF-8 text ({error})", where=path) from error

@@ -83,7 +83,9 @@ class RunData:
         if part not in self._stores:
             path = self.prepared.tokens.path / part
             records = "fields" in read_json(path / "manifest.json")
-            self._stores[part] = ExampleStore(path) if records else TokenStore(path)
+            store = ExampleStore(path) if records else TokenStore(path)
+            counted = isinstance(store, TokenStore) and self.recipe.model.kind == "ngram"
+            self._stores[part] = store.after_end() if counted else store
         return self._stores[part]
 
     def plain(self, part: str) -> TokenStore:

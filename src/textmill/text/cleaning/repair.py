@@ -77,9 +77,12 @@ _ESCAPES = re.compile(
     r"\x1b\[[0-9;:?]{0,64}[ -/]{0,8}[@-~]"
 )  # colours and cursor moves of terminals (ECMA-48 §5.4)
 
-_BREAKS = str.maketrans({"\x0b": "\n", "\x0c": "\n", "\x85": "\n"})
+# Ends of lines and pages, and the separators of files, groups, records and fields: what they part stays parted.
+_BREAKS = {ord(character): "\n" for character in "\x0b\x0c\x1c\x1d\x1e\x85"} | {0x1F: "\t"}
 
-_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
+_PARTING = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f\ufeff\ufffe\uffff]")
 
 _ASCII_CONTROLS = bytes(code for code in range(128) if _CONTROLS.match(chr(code)))
 
@@ -90,7 +93,8 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 def repair(text: str) -> str:
     """Text without control characters, byte order marks and lone surrogates, and with UTF-8 read as
-    Windows-1252 put right. Page and line separators among the controls become line ends.
+    Windows-1252 put right. Separators of pages, lines and records among the controls become line ends, those of
+    fields tabs.
 
     Left to a later step (ftfy, with the `web` extra): HTML entities, other wrong encodings, lookalikes.
     """
@@ -117,7 +121,7 @@ def _repair_once(text: str) -> str:
         text = _CONTROLS.sub("", text)
     if not text.isascii() and _LEADS.search(text):
         text = "\n".join([line if line.isascii() else _repair_mojibake(line) for line in text.split("\n")])
-    if "\x0b" in text or "\x0c" in text or "\x85" in text:
+    if _PARTING.search(text):
         text = text.translate(_BREAKS)
     # Only now, since they are the tails of many sequences.
     return text if text.isascii() else _C1.sub("", text)

@@ -57,8 +57,8 @@ def _nltk() -> Callable[[str], Words]:
         from nltk.tokenize import NLTKWordTokenizer
     except ImportError as error:
         raise _missing("nltk", "nltk") from error
-    words = NLTKWordTokenizer().tokenize
-    return lambda language: words
+    spans = NLTKWordTokenizer().span_tokenize  # of the text itself: `tokenize` writes other quotation marks
+    return lambda language: lambda line: [line[start:end] for start, end in spans(line)]
 
 
 def _spacy() -> Callable[[str], Words]:

@@ -41,7 +41,7 @@ def page(report: Mapping[str, Any]) -> str:
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Set aside", _reasons(report["reasons"]), "Nothing was set aside."),
         _section("Taken out of kept documents", _removed(report["removed"])),
-        _section("Lengths", _lengths(report["lengths"])),
+        _section("Lengths", _lengths(report["lengths"], report["longest"])),
         _section(
             "Languages",
             _sums(report["languages"], "language"),
@@ -146,7 +146,7 @@ def _sample(sample: Mapping[str, str]) -> str:
     return f"<br><small>{escape(excerpt(sample['source'], _LONGEST_PLACE))}{detail}</small>{quoted}"
 
 
-def _lengths(rows: list[Mapping[str, int]]) -> str:
+def _lengths(rows: list[Mapping[str, int]], longest: int) -> str:
     """A histogram: a bar for each power of two of characters."""
     if not rows:
         return ""
@@ -169,7 +169,7 @@ def _lengths(rows: list[Mapping[str, int]]) -> str:
             bars.append(label)
     described = "documents by length: each bar begins at so many characters"
     chart = f'<svg viewBox="0 0 720 160" role="img" aria-label="{described}">{"".join(bars)}</svg>'
-    return f"{chart}<p class=dim>{described}</p>"
+    return f"{chart}<p class=dim>{described}; the longest has {longest:,}</p>"
 
 
 _ACTIONS = {

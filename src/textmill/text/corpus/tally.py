@@ -67,6 +67,27 @@ class Sums:
         }
 
 
+_DONE = {
+    "redact": "replaced by their kind, such as [EMAIL]",
+    "pseudonymise": "replaced by made-up values",
+    "report": "counted, and left where they stand",
+}
+
+
+def personal_data(report: dict[str, Any]) -> str:
+    """What a corpus report says of personal data, in a line for the screen."""
+    action = report["personal_action"]
+    if action is None:
+        return "personal data: no step of the recipe looks for any"
+    if not (found := report["personal"]):
+        return "personal data: looked for, none found in what was kept"
+    counts = ", ".join(f"{row['found']:,} {kind}" for kind, row in found.items())
+    kept = (
+        "" if action == "report" else '; to keep them, leave { kind = "personal-data" } out of corpus.steps'
+    )
+    return f"personal data: {counts}: {_DONE.get(action, 'found')}{kept}"
+
+
 class Tally:
     """Follows a corpus as it is written."""
 
@@ -78,6 +99,7 @@ class Tally:
         self.lengths: Counter[int] = Counter()  # by the number of binary digits of the length in characters
         self.personal, self.removed = Found(), Found()
         self.clusters, self.clustered = 0, 0
+        self.longest = 0  # characters of a document: what a process must hold at once
 
     def keep(self, document: Document) -> None:
         """Count a document that stays."""
@@ -89,6 +111,7 @@ class Tally:
         self.kept_bytes += size
         self.endings.add(ending(document.source) or "(none)", size)
         self.lengths[document.characters.bit_length()] += 1
+        self.longest = max(self.longest, document.characters)
         for key, sums in (
             ("language", self.languages),
             ("licence", self.licences),
@@ -175,6 +198,7 @@ class Tally:
                 for digits in sorted(self.lengths)
             ],
             "steps": [step.kind for step in steps],
+            "longest": self.longest,
             "personal": self.personal.plain("found"),
             "personal_action": next(
                 (step.action for step in steps if isinstance(step, PersonalDataStep)), None

@@ -276,3 +276,14 @@ def test_a_report_on_delivery(read):
     )
     texts, _ = read("a.eml", report)
     assert texts["a.eml"] == "Not delivered."
+
+
+def test_a_message_that_was_encoded_as_a_whole(read):
+    inner = base64.encodebytes(f"{HEAD}Subject: inner\n\n{LETTER}\n".encode()).decode()
+    texts, refused = read(
+        "a.eml",
+        f"{HEAD}Content-Type: multipart/mixed; boundary=B\n\n--B\n\nsee below\n--B\nContent-Type: message/rfc822\n"
+        f"Content-Transfer-Encoding: base64\n\n{inner}--B--\n",
+    )
+    assert texts == {"a.eml": "see below", "a.eml!part.eml": LETTER}
+    assert not refused

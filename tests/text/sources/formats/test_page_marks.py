@@ -209,3 +209,11 @@ def test_every_word_of_a_page_is_read_once(words, tags):
     source = "".join(f"<{tag}>{markup.escape(word)}</{tag}> " for word, tag in zip(words, tags, strict=False))
     marks = str.maketrans("", "", "“”•")
     assert text(f"<body>{source}").translate(marks).split() == [word.translate(marks) for word in words]
+
+
+def test_headings_that_unfold_and_shadow_trees():
+    page = "<h2><button aria-expanded=false>Why?</button></h2><div>Because.</div>"
+    page += "<button>COPY</button><dl><dt><button>T</button>"
+    assert text(page).split() == ["Why?", "Because.", "T"]
+    page = "<my-card><template shadowrootmode=open><p>shown</p></template></my-card><template><p>NOT</p></template>"
+    assert text(page) == "shown"

@@ -238,3 +238,28 @@ def test_forms_that_are_not_read_are_known_by_their_first_bytes(read, name, data
     [item] = read(f"a.{name}" if name else "a", data)
     assert item.reason == "is not in a format that is read"
     assert item.detail.startswith(what)
+
+
+@pytest.mark.parametrize("name", ["", "txt", "sub", "lrc", "sbv"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"{{10}}{{20}}{{y:i}}The mill|grinds\n{{30}}{{40}}{WORDS}\n",
+        f"[ti:t]\n[00:01.00]The mill\n[00:02.00]grinds\n[00:03.50][00:09.50]{WORDS}\n",
+        f"0:00:01.000,0:00:02.000\nThe mill\ngrinds\n\n0:00:03.000,0:00:04.000\n{WORDS}\n",
+    ],
+)
+def test_other_subtitles(read, name, source):
+    [item] = read(f"a.{name}" if name else "a", source)
+    assert item.text == f"The mill\ngrinds\n{WORDS}"
+
+
+def test_pictures_embedded_in_markdown(read):
+    picture = base64.b64encode(random.Random(0).randbytes(900)).decode()
+    text, refused = read(
+        "a.md", f"# Mills\n\n![](data:image/png;base64,{picture})\n\n[1]: <data:image/png;base64,{picture}>\n"
+    )
+    assert text.text == "# Mills\n\n![](data:image/png;base64,)\n\n[1]: <data:image/png;base64,>\n"
+    assert refused.detail == "2 files in base64, such as pictures"
+    [example] = read("b.md", "Write `data:image/png;base64,iVBORw0KGgo=` there.\n")
+    assert "iVBORw0KGgo=" in example.text

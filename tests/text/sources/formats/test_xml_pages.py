@@ -250,3 +250,15 @@ def test_feeds(read):
         "<div xmlns='h'><p>a <b>b</b></p><p>c</p></div></content></entry></feed>",
     )
     assert (entry.text, entry.metadata["url"]) == ("T\n\na b\n\nc", "http://x.org/2")
+
+
+def test_characters_that_a_document_type_names(read):
+    page = (
+        '<?xml version="1.0"?><!DOCTYPE html [<!ENTITY mill "磨">\n<!ENTITY nbsp "&#160;">'
+        '<!ENTITY bomb "&mill;&mill;">]>\n'
+        f"<html {NOTES}><head><title/></head><body>a&nbsp;&mill;</body></html>"
+    )
+    [document], _ = read("a.xhtml", page)
+    assert document.text == "a\xa0磨"
+    [document], _ = read("a.xhtml", page.replace("&mill;<", "&bomb;<"))
+    assert "磨磨" not in document.text

@@ -71,7 +71,7 @@ def _read_yarn(config: Mapping[str, Any], given: Mapping[str, Any], where: objec
     if not given.get("truncate", True):
         raise refuse(where, "truncate", False)
     original = _original(config, given)
-    factor = given.get("factor") or config["max_position_embeddings"] / original
+    factor = given["factor"] or config["max_position_embeddings"] / original
     scaling: dict[str, Any] = {
         "kind": "yarn",
         "factor": factor,

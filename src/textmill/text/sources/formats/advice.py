@@ -102,6 +102,7 @@ FORMS: dict[str, tuple[str, str]] = {
     "ost": ("an Outlook mailbox", "export its messages as .eml or .mbox"),
     "olm": ("an Outlook for Mac mailbox", "export its messages as .eml or .mbox"),
     "dbx": ("an Outlook Express folder", "export its messages as .eml or .mbox"),
+    "msf": ("an index of Thunderbird", "read the mailbox beside it, which has no file extension"),
     "nsf": ("a Notes database", "export its messages as .eml"),
     # books
     "mobi": ("a Mobipocket book", _EPUB),
@@ -113,6 +114,7 @@ FORMS: dict[str, tuple[str, str]] = {
     "lrf": ("a Sony Reader book", _EPUB),
     "pdb": ("a Palm database", _EPUB),
     "ibooks": ("an iBooks Author book", _EPUB),
+    "webarchive": ("a page saved by Safari", "save it as .html"),
     "chm": ("a compiled help file", "convert it to .html"),
     "hlp": ("a Windows help file", "convert it to .html"),
     # databases

@@ -272,11 +272,20 @@ def _attachment(item: Input, part: Message, taken: Counter[str]) -> Items:
         part
     )  # parsed already, down to its parts; of a report on delivery, one for each address
     try:
-        data = b"".join(each.as_bytes() for each in (inside[:1] if kind == "message/rfc822" else inside))
+        data = b"".join(map(_written, inside[:1] if kind == "message/rfc822" else inside))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         yield Rejected(None, location, "read", "is damaged or not what its name says", str(error)[:200])
         return
     yield _inside(item, location, name, data or payload(part), charset)
+
+
+def _written(message: Message) -> bytes:
+    """A message as bytes again; one that was encoded as a whole, which no rule allows, was taken for its own body."""
+    body = message.get_payload()
+    if message.keys() or not isinstance(body, str):
+        return message.as_bytes()
+    message["Content-Transfer-Encoding"] = "base64"
+    return payload(message)
 
 
 def _inside(item: Input, location: str, name: str, data: bytes, charset: str = "") -> Input | Rejected:

@@ -7,6 +7,7 @@ import posixpath
 import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from textmill.text.document import printable
 from textmill.text.sources.formats.archive import zip_stream
@@ -25,7 +26,8 @@ class Package:
         self._types: dict[str, str] | None = None
         for info in archive.infolist():
             item.budget.member()
-            self._parts[info.filename.lower()] = info  # part names know no case: OPC §6.2.2.3
+            # Part names know no case (OPC §6.2.2.3), and some programs write the slashes of Windows.
+            self._parts[info.filename.replace("\\", "/").lower()] = info
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._parts
@@ -84,7 +86,9 @@ class Package:
                 kind = element.attributes.get("Type", "").rpartition("/")[2]
                 target = element.attributes.get("Target", "")
                 path = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
-                relations[element.attributes.get("Id", "")] = (kind, posixpath.normpath(path))
+                path = posixpath.normpath(path)
+                spelt = unquote(path)
+                relations[element.attributes.get("Id", "")] = (kind, spelt if spelt in self else path)
         return relations
 
     def start(self, usual: str) -> str:
@@ -101,8 +105,11 @@ class Package:
         return name
 
     def facts(self) -> dict[str, str]:
-        """What the core properties say (OPC §8)."""
-        properties = {element.name: element.text for element in self.elements("docProps/core.xml")}
+        """What the core properties say (OPC §8); nothing where they are damaged, which loses no text."""
+        try:
+            properties = {element.name: element.text for element in self.elements("docProps/core.xml")}
+        except SetAside:
+            return {}
         return facts(
             properties.get("title", ""),
             properties.get("creator", ""),

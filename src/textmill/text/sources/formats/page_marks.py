@@ -30,6 +30,8 @@ _KINDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (('class="tex', 'class="latex', 'class="math', "mwe-math"), ("img",)),
     (("noteref",), ("a",)),
+    (("<button",), ("button", "h1", "h2", "h3", "h4", "h5", "h6", "dt")),
+    (("shadowrootmode",), ("template",)),
     *(
         ((f"<{name}",), (name,))
         for name in ("sup", "sub", "ruby", "q", "math", "pre", "summary", "legend", "label")
@@ -145,10 +147,11 @@ class Marks:
     _lists: list[_List] = field(default_factory=list)
     _open: list[_Open] = field(default_factory=list)
     _sections: int = 0
+    _headings: int = 0
+    _templates: list[bool] = field(default_factory=list)  # whether each that is open is shown
     _furniture: list[bool] = field(default_factory=list)  # of the footers and asides that are open
     _quotes: int = 0
     _pre: int = 0
-    _templates: int = 0
     _items: dict[int, int] = field(default_factory=dict)  # where a list begins -> its number of items
 
     def written(self, page: str) -> str:
@@ -228,6 +231,29 @@ class Marks:
         part = not (self._furniture.pop() if self._furniture else True)
         self._sections -= part and name == "aside"
         self._add("</div>" if part else tag)
+
+    def _start_heading(self, name: str, known: Attributes, token: re.Match[str]) -> None:
+        self._headings += 1
+        self._add(token[0])
+
+    def _end_heading(self, name: str, tag: str) -> None:
+        self._headings = max(0, self._headings - 1)
+        self._add(tag)
+
+    def _start_button(self, name: str, known: Attributes, token: re.Match[str]) -> None:
+        """A heading that unfolds what is below it is a heading; any other button is none of the text."""
+        self._add(f"<span{token[6]}>" if self._headings else token[0])
+
+    def _end_button(self, name: str, tag: str) -> None:
+        self._add("</span>" if self._headings else tag)
+
+    def _start_template(self, name: str, known: Attributes, token: re.Match[str]) -> None:
+        """A declarative shadow tree (HTML §4.12.3) is shown; any other template is not."""
+        self._templates.append("shadowrootmode" in known)
+        self._add("<div>" if self._templates[-1] else token[0])
+
+    def _end_template(self, name: str, tag: str) -> None:
+        self._add("</div>" if self._templates and self._templates.pop() else tag)
 
     # --- lists --------------------------------------------------------------------------------------------------
     def _start_list(self, name: str, known: Attributes, token: re.Match[str]) -> None:
@@ -436,6 +462,9 @@ _STARTS: dict[str, Callable[[Marks, str, Attributes, re.Match[str]], None]] = {
     "input": Marks._start_input,
     "img": Marks._start_picture,
     "pre": Marks._start_pre,
+    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6", "dt"), Marks._start_heading),
+    "button": Marks._start_button,
+    "template": Marks._start_template,
     "footer": Marks._start_furniture,
     "aside": Marks._start_furniture,
 }
@@ -453,6 +482,9 @@ _ENDS: dict[str, Callable[[Marks, str, str], None]] = {
     "textarea": Marks._end_textarea,
     "q": Marks._end_quote,
     "pre": Marks._end_pre,
+    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6", "dt"), Marks._end_heading),
+    "button": Marks._end_button,
+    "template": Marks._end_template,
     "footer": Marks._end_furniture,
     "aside": Marks._end_furniture,
 }

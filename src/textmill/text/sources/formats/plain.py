@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from textmill.text.document import Document, collected
+from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.formats.advice import markup, unread
 from textmill.text.sources.formats.encoding import decode, refuse_binary
 from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside, read_whole
 
+# A file written into a text (RFC 2397), as Markdown's editors do with pictures; short ones may be examples.
+_EMBEDDED = re.compile(r"(data:[\w.+-]+/[\w.+-]+(?:;[\w=-]+)*;base64,)[A-Za-z0-9+/]{400,}={0,2}")
 
-def documents(item: Input, fields: Fields) -> Iterator[Document]:
-    """The one document of a text file. Raises SetAside when it is not text, or too large."""
+
+def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
+    """The one document of a text file, without files embedded in it. Raises SetAside for no text, and for too much."""
     head = item.stream.read(BLOCK)
     refusal = unread(item.name)
     try:
@@ -25,5 +29,9 @@ def documents(item: Input, fields: Fields) -> Iterator[Document]:
         text, encoding = decode(data, item.name, item.charset)
     except SetAside as error:
         raise refusal or error from error
+    text, embedded = _EMBEDDED.subn(r"\1", text) if ";base64," in text else (text, 0)
     metadata = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
     yield collected(text, item.place, metadata)
+    if embedded:
+        files = f"{embedded} file{'s' if embedded > 1 else ''} in base64, such as pictures"
+        yield Rejected(None, item.place, "read", "has files embedded in it, which are left out", files)

@@ -125,6 +125,8 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (4, b"Standard ACE DB\0", "accdb"),
     (60, b"BOOKMOBI", "mobi"),
     (60, b"TEXtREAd", "pdb"),
+    (0, b"bplist00", "webarchive"),
+    (0, b"// <!-- <mdb:mork", "msf"),
     (257, b"ustar", "tar"),
 )
 
@@ -299,6 +301,9 @@ _UUENCODED = re.compile(
 )
 _SUBRIP = re.compile(r"\s*\d+[ \t]*\r?\n(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}[ \t]*-->[ \t]*\d")
 _WEBVTT = re.compile(r"WEBVTT(?:[ \t][^\n]*)?\r?\n")
+_SBV = re.compile(r"\s*\d+:\d{2}:\d{2}\.\d{3},\d+:\d{2}:\d{2}\.\d{3}[ \t]*\r?\n")
+_MICRODVD = re.compile(r"(?:\{\d+\}\{\d*\}[^\n]*(?:\n|\Z)){2}")
+_LYRICS = re.compile(r"(?:\[[a-z]+:[^\]\n]*\]\s*)*(?:(?:\[\d+:\d{2}(?:[.:]\d{1,3})?\])+[^\n]*(?:\n|\Z)){2}")
 _SUBSTATION = re.compile(r"\s*\[Script Info\][ \t]*\r?\n", re.IGNORECASE)
 
 _RULES: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
@@ -310,6 +315,9 @@ _RULES: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
     ("srt", lambda text, name: _SUBRIP.match(text) is not None),
     ("vtt", lambda text, name: _WEBVTT.match(text) is not None and "-->" in text),
     ("ass", lambda text, name: _SUBSTATION.match(text) is not None),
+    ("sbv", lambda text, name: _SBV.match(text) is not None),
+    ("sub", lambda text, name: _MICRODVD.match(text) is not None),
+    ("lrc", lambda text, name: _LYRICS.match(text) is not None),
 )
 _BEFORE_ROOT = re.compile(r"(?:\s|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^<>\[]*(?:\[.*?\]\s*)?>)*", re.DOTALL)
 _ROOT = re.compile(r"<((?:[\w.-]+:)?[A-Za-z_][\w.-]*)(?:\s[^<>]*)?/?>")

@@ -1,4 +1,6 @@
-"""Subtitles: SubRip (.srt), WebVTT (.vtt) and SubStation Alpha (.ass, .ssa): what is said, without times and styles.
+"""Subtitles and lyrics: what is said, without times and styles.
+
+SubRip (.srt), WebVTT (.vtt), SubViewer (.sbv), SubStation Alpha (.ass, .ssa), MicroDVD (.sub), LRC (.lrc).
 
 A few lines of rules each, so no library (pysubs2 would do as well). A caption that repeats the line before it, as
 rolling captions do, gives that line once.
@@ -15,7 +17,9 @@ from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.stream import Fields, Input, SetAside, read_whole
 
-_TIMES = re.compile(r"\s*(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*-->\s*(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
+_TIMES = re.compile(r"\s*(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}\s*(?:-->\s*|,)(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}")
+_TIMED_LINE = re.compile(r"\{\d+\}\{\d*\}(?:\{[^{}]*\})*|(?:\[\d+:\d{2}(?:[.:]\d{1,3})?\])+|<\d+:\d{2}\.\d+>")
+_FACT = re.compile(r"\[(ti|ar|la):\s*([^\]]*)\]", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z0-9:.][^<>]*>|<\d[^<>]*>|\{\\[^{}]*\}")
 _OVERRIDE = re.compile(r"\{[^{}]*\}")
 _DRAWING = re.compile(r"\\p[1-9]")  # what follows are strokes, no words
@@ -60,6 +64,23 @@ def scripts(item: Input, fields: Fields) -> Iterator[Document]:
             for line in re.split(r"\\[Nn]", _OVERRIDE.sub("", words)):
                 _add(lines, line.replace("\\h", " "))
     yield _document(item, lines, encoding, facts(title))
+
+
+def lines(item: Input, fields: Fields) -> Iterator[Document]:
+    """The one document of a .sub or .lrc file: a line for each time, parted by `|` in the first."""
+    text, encoding = decode(read_whole(item), item.name)
+    spoken: list[str] = []
+    said: dict[str, str] = {}
+    for line in text.splitlines():
+        if fact := _FACT.match(line.strip()):
+            said[fact[1].lower()] = fact[2]
+        elif time := _TIMED_LINE.match(line.strip()):
+            words = _OVERRIDE.sub("", _TIMED_LINE.sub("", line.strip()[time.end() :]))
+            for each in words.split("|") if time[0].startswith("{") else [words]:
+                _add(spoken, each)
+    yield _document(
+        item, spoken, encoding, facts(said.get("ti", ""), said.get("ar", ""), "", said.get("la", ""))
+    )
 
 
 def _seconds(time: str) -> float:

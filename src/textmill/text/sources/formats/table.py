@@ -40,6 +40,9 @@ Reader = Callable[[Input, Fields], Iterator[Document | Rejected | Input]]
 READERS: dict[str, Reader] = {
     # files within files
     ".zip": archive.zip_members,
+    ".htmlz": archive.zip_members,
+    ".maff": archive.zip_members,
+    ".fbz": archive.zip_members,
     ".tar": archive.tar_members,
     ".tgz": archive.unpacked,
     ".tbz": archive.unpacked,
@@ -104,6 +107,9 @@ READERS: dict[str, Reader] = {
     ".vtt": subtitles.timed_blocks,
     ".ass": subtitles.scripts,
     ".ssa": subtitles.scripts,
+    ".sbv": subtitles.timed_blocks,
+    ".sub": subtitles.lines,
+    ".lrc": subtitles.lines,
     ".ttml": xml_books.timed_text,
     ".dfxp": xml_books.timed_text,
 }
@@ -138,7 +144,7 @@ _NO_PAGES = {
         columnar.parquet_rows,
     ),
     *(columnar.arrow_rows, spreadsheet.sheets, notebook.documents),
-    *(subtitles.timed_blocks, subtitles.scripts),
+    *(subtitles.timed_blocks, subtitles.scripts, subtitles.lines),
 }
 
 

@@ -22,6 +22,10 @@ VOID = frozenset(
 _XML_ENTITIES = frozenset(("amp;", "lt;", "gt;", "quot;", "apos;"))
 _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]*;)")
 _AMPERSAND = re.compile(r"&(?!#?[A-Za-z0-9]+;)")
+_SUBSET = re.compile(
+    r"((?:\s|<\?.*?\?>|<!--.*?-->)*)<!DOCTYPE[^<>\[]*\[(.*?)\]\s*>", re.DOTALL | re.IGNORECASE
+)
+_CHARACTER = re.compile(r"""<!ENTITY\s+([A-Za-z][A-Za-z0-9]*)\s+(["'])((?:&#\w{1,8};|[^&<%"']){0,8})\2\s*>""")
 _CDATA = re.compile(r"(<!\[CDATA\[.*?\]\]>)", re.DOTALL)
 _SELF_CLOSED = re.compile(r"<([A-Za-z][\w:.-]*)((?:\s[^<>]*)?)/>")
 _PROLOG = re.compile(
@@ -60,11 +64,24 @@ def declares_xml(source: str) -> bool:
 
 def from_xhtml(source: str, deadline: Deadline) -> str:
     """A page in XHTML as HTML. What is not valid XML is HTML already, save that its empty elements end themselves."""
+    source = _declared(source)
     try:
         return page(source, XHTML, deadline)
     except SetAside:
         deadline.check()
         return _SELF_CLOSED.sub(_closed, source)
+
+
+def _declared(source: str) -> str:
+    """The page without the declarations of its document type, the characters it gives names to spelt out."""
+    subset = _SUBSET.match(source)
+    if not subset:
+        return source
+    names = {name: value for name, _, value in _CHARACTER.findall(subset[2])}
+    rest = source[subset.end() :]
+    return subset[1] + (
+        _ENTITY.sub(lambda match: names.get(match[1][:-1], match[0]), rest) if names else rest
+    )
 
 
 def _closed(match: re.Match[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.office import CHART, DIAGRAM, level, listed, paragraph, rels, run, word, zipped
+from helpers.office import CHART, DIAGRAM, WORD, level, listed, paragraph, rels, run, word, zipped
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.formats import xml_events
 
@@ -483,3 +483,25 @@ def test_a_formula_stands_in_its_sentence(read):
 def test_a_document_of_pictures_says_so(opened):
     [item] = opened("a.docx", word(paragraph(""), relations={"i": "image:media/scan.png"}))
     assert (item.reason, item.detail) == ("holds no text", "a picture; have its text recognised (OCR) first")
+
+
+def test_damage_beside_the_text_loses_no_text(opened):
+    relations = {"f": "footnotes:footnotes.xml"}
+    data = word(
+        paragraph("words"),
+        relations=relations,
+        parts={"word/footnotes.xml": "<broken", "docProps/core.xml": "<"},
+    )
+    document, lost = opened("a.docx", data)
+    assert (document.text, document.metadata) == ("words", {})
+    assert (lost.source, lost.reason) == ("a.docx!word/footnotes.xml", "is not valid XML")
+
+
+def test_names_of_parts_as_odd_programs_write_them(read, opened):
+    data = zipped(
+        {"word\\document.xml": f"<w:document {WORD}><w:body>{paragraph('words')}</w:body></w:document>"}
+    )
+    assert read("a.docx", data) == "words"
+    parts = {"word/embeddings/my file.docx": word(paragraph("inside"))}
+    data = word(paragraph("outside"), relations={"p": "package:embeddings/my%20file.docx"}, parts=parts)
+    assert [item.text for item in opened("b.docx", data)] == ["outside", "inside"]

@@ -100,8 +100,16 @@ class _Reader:
         pieces = [self._story(self._main, "")]
         self._gone_notes -= self._shown_notes
         for kind in _NOTES:
-            pieces += [self._story(part, kind) for found, part in self._notes if found == kind]
+            pieces += [self._notes_of(part, kind) for found, part in self._notes if found == kind]
         return "\n\n".join(filter(None, pieces))
+
+    def _notes_of(self, part: str, kind: str) -> str:
+        try:
+            return self._story(part, kind)
+        except SetAside as error:
+            place = f"{self._parts.item.place}!{printable(part)}"
+            self._lost.append(Rejected(None, place, "read", error.reason, error.detail))
+            return ""
 
     def attached(self) -> list[str]:
         """The parts that are files of their own, in the order they are related to."""
