@@ -22,7 +22,7 @@ from textmill.stages.runs import check, history, train
 from textmill.stages.use import mix
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace import lineage
-from textmill.stages.workspace.locate import locate_run
+from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.workspace import Workspace
 
 
@@ -102,6 +102,12 @@ def test_mixtures(tiny, workspace, tmp_path):
     for asked in (short, counted(tiny), counted(tiny, "endless", smoothing="infinity")):
         pipeline.run(asked, workspace)
     report = mix.mix(workspace, ["tiny", "counted", "endless"], out=tmp_path / "mixed")
+    assert locate_model(workspace, str(tmp_path / "mixed")) == tmp_path / "mixed"
+    gate = (tmp_path / "mixed/model.safetensors").read_bytes()
+    (tmp_path / "mixed/model.safetensors").write_bytes(gate[:-1] + bytes([gate[-1] ^ 1]))
+    with pytest.raises(DamagedError, match="not what was written"):
+        locate_model(workspace, str(tmp_path / "mixed"))
+    (tmp_path / "mixed/model.safetensors").write_bytes(gate)
     assert sum(report["weights"].values()) == pytest.approx(1, abs=1e-5)
     rows = {row["name"]: row["value"] for row in report["table"]}
     parts = [rows[name] for name in ("tiny", "counted", "endless")]

@@ -96,13 +96,18 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
 def trained_on(run: Run, workspace: Workspace) -> RunData:
     """What a run was trained on, found through its lineage: its sources may be gone, or others by now.
 
-    Raises TextmillError where it is gone, DamagedError where it is not what was written.
+    Where the artifacts are gone too, its recipe is prepared again. Raises TextmillError when that gives other text,
+    DamagedError where what is there is not what was written.
     """
-    if (data := still_there(run, workspace)) is None:
+    if (data := still_there(run, workspace)) is not None:
+        return data
+    workspace.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
+    data = prepare(run.recipe(), workspace)
+    if data.prepared.tokens.id != lineage.read_lineage(run.path).spec["tokens"]:
         raise TextmillError(
-            "what it was trained on is gone from the workspace",
+            "was trained on text that is gone, and its sources have changed since",
             where=f"run {run.name}",
-            advice=f"{_remade(run)}, where the sources are as they were",
+            advice="put the sources back as they were",
         )
     return data
 

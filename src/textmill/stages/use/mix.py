@@ -16,6 +16,7 @@ from textmill.metrics.score import RESAMPLES, Bootstrap, Score, percentiles
 from textmill.specs.model import NGramSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs.counting import count_model
+from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_model, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import PARTS, RunData
@@ -97,9 +98,17 @@ def mix(
         "mixture": str(home),
     }
     info = {"name": "+".join(names), "lineage": {"parts": ids, "tokens": tokens}}
-    with files.atomic_directory(home) as partial:
+    with files.atomic_directory(home, private=False) as partial:
         mixtures.write_mixture(partial, best, paths, tokenizer, models[0].generation, home=home, info=info)
         files.write_json(partial / "report.json", report)
+        lineage.write_lineage(
+            partial,
+            kind="mixture",
+            key=files.value_id([ids, tokens]),
+            spec={"parts": ids, "tokens": tokens},
+            parents=[lineage.read_lineage(path) for path in paths if (path / lineage.NAME).is_file()],
+            home=home,
+        )
     return report
 
 
