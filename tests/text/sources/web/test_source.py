@@ -496,7 +496,7 @@ def test_a_killed_fetch_goes_on_where_it_was(site, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     hold.set()
-    (tmp_path / "web/.partial-left-over").write_text("half")
+    (tmp_path / "web/.partial-left-over-4194305").write_text("half")
     with open(tmp_path / "web/manifest.jsonl", "a", encoding="utf-8") as manifest:
         manifest.write('{"url": "half a li')
     items = walk(source(*urls), tmp_path)
