@@ -392,3 +392,20 @@ def test_every_text_is_indexed_with_its_end(stored, tokenizer):
     assert (texts.vocabulary, texts.end) == (store.vocabulary, tokenizer.end)
     answers, _ = stored(SpanObjective(), [("ab", {"question": "q", "answer": "b"})], name="answers")
     assert answers.text_fields == ["text", "question"]
+
+
+def test_what_is_to_be_written_is_cut_as_a_target():
+    from textmill.objectives.pairs import PairsReader
+
+    class Translators:
+        vocabulary = 300
+
+        def encode_many(self, texts, threads=None):
+            return [np.array([1, len(text)]) for text in texts]
+
+        def encode_targets(self, texts, threads=None):
+            return [np.array([2, len(text)]) for text in texts]
+
+    reader = PairsReader(PairsObjective(), Translators())
+    pairs = [(0, "a"), (1, "bb"), (0, "ccc"), (1, "dddd")]
+    assert [ids.tolist() for ids in reader._encoded(pairs)] == [[1, 1], [2, 2], [1, 3], [2, 4]]
