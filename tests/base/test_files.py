@@ -201,22 +201,24 @@ def test_what_killed_writers_left_is_taken_away_and_what_living_ones_are_at_is_n
     for name in (f".partial-d-{dead()}", f".partial-gone-d-{dead()}", f".partial-e-{os.getppid()}"):
         (tmp_path / name).mkdir()
     (tmp_path / f".partial-f-{dead()}").write_text("half")
-    (tmp_path / ".partial-of-somebody").write_text("a name of a person's own")
+    (tmp_path / ".partial-by-name").write_text("half, by a writer of whom nothing is known")
     with files.atomic_directory(tmp_path / "mine") as partial:
         files.remove_partial(tmp_path)
         assert partial.is_dir(), "what this process is at"
     left = {entry.name for entry in tmp_path.iterdir()}
-    assert left == {"mine", f".partial-e-{os.getppid()}", ".partial-of-somebody"}
+    assert left == {"mine", f".partial-e-{os.getppid()}"}
 
 
 def test_a_killed_export_leaves_nothing_once_it_is_made_again(tmp_path):
     (tmp_path / f".partial-model.gguf-{dead()}").write_text("half")
     (tmp_path / f".partial-other.gguf-{dead()}").write_text("half of another")
+    (tmp_path / ".partial-model.gguf").write_text("a name of a person's own")
     with files.atomic_file(tmp_path / "model.gguf", private=False) as handle:
         handle.write(b"whole")
     assert {entry.name.rpartition("-")[0] or entry.name for entry in tmp_path.iterdir()} == {
         "model.gguf",
         ".partial-other.gguf",
+        ".partial",
     }
 
 

@@ -324,7 +324,8 @@ def discard(path: Path) -> None:
 
 
 def remove_partial(directory: Path, name: str | None = None) -> None:
-    """Delete what killed writers left half-made in `directory`: of anything, or of `name` alone.
+    """Delete what killed writers left half-made in `directory`: of anything, where the folder is Textmill's own, or of
+    `name` alone.
 
     What a writer that still lives is at is left alone. What had given way to something new that never came is put back.
     """
@@ -337,10 +338,13 @@ def remove_partial(directory: Path, name: str | None = None) -> None:
         return
     for entry in entries:
         match, path = chosen.fullmatch(entry), Path(directory) / entry
-        if match is None or not _abandoned(path, int(match[4]), beginning=name is not None):
+        if match is None:
+            if name is not None or not _unlocked(path, unsure=True):
+                continue
+        elif not _abandoned(path, int(match[4]), beginning=name is not None):
             continue
-        home = Path(directory) / match[3]
-        if match[2] == "old-" and not home.exists():
+        home = Path(directory) / match[3] if match else path
+        if match and match[2] == "old-" and not home.exists():
             with contextlib.suppress(OSError):
                 os.rename(path, home)
         elif path.is_dir() and not path.is_symlink():
