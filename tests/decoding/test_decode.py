@@ -38,6 +38,7 @@ class Reader:
     """A tokenizer of one id a letter."""
 
     vocabulary, end, ends, prefix, suffix = END + 1, END, (END,), (35,), (END,)
+    special, start = {}, END
     stream = Letters
 
     def encode(self, text):

@@ -147,7 +147,7 @@ def test_reports_have_one_shape(evaluated, name):
     assert all(row["signature"] for row in report["table"])
     assert report["documents"] > 5
     assert report["better"] in ("lower", "higher")
-    assert json.loads((run.evaluation / "report.json").read_text()) == report
+    assert run.report() == report
     assert evaluate.evaluate_run(run, workspace) == report
     row = next(row for row in history.overview(workspace) if row["name"] == run.name)
     assert (row["headline"], row["score"]) == (report["headline"], headline["value"])

@@ -23,6 +23,8 @@ from textmill.stages.use import mix
 from textmill.stages.workspace.workspace import Workspace
 
 _SEQUENCE, _BATCH = 256, 8
+_SHARE, _LARGEST_SHARE = 0.05, 0.2  # of the corpus, in each of the two splits that are held back
+_HELD_BACK = 8000  # bytes a split should have
 _MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
 
 
@@ -76,9 +78,10 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
         source = {"kind": "files", "paths": [str(path.absolute()) for path in corpus]}
     else:
         source = {"kind": "python-stdlib"}
+    share = _split_share(corpus)
     data = {
         "name": name,
-        "corpus": {"sources": [source]},
+        "corpus": {"sources": [source], "split": {"validation": share, "test": share}},
         "tokenizer": {"kind": "bpe", "vocabulary": 4096},
         "model": {
             "d_model": 192,
@@ -98,6 +101,15 @@ def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
         "generation": {"tokens": 120, "temperature": 0.7},
     }
     return schema.read(Recipe, data)
+
+
+def _split_share(corpus: Sequence[Path]) -> float:
+    """The share of a corpus that is held back, twice: more of a small one, so that a score of it means something."""
+    if not corpus:
+        return _SHARE
+    files = (file for path in corpus for file in (path.rglob("*") if path.is_dir() else [path]))
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    return min(_LARGEST_SHARE, max(_SHARE, _HELD_BACK / max(size, 1)))
 
 
 def _fit_to_time(recipe: Recipe, workspace: Workspace, minutes: float) -> Recipe:

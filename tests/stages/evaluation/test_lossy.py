@@ -31,7 +31,7 @@ def test_bits_per_byte_are_of_text_that_comes_back(tmp_path, monkeypatch, lossy)
         "corpus": {
             "sources": [{"kind": "files", "paths": [str(tmp_path / f"{n}.txt") for n in range(30)]}],
             "steps": [],
-            "split": {"test": 0.4},
+            "split": {"test": 0.4, "validation": 0.1, "least_bytes": 0},
         },
         "tokenizer": {"path": "tokenizer.json"},
         "model": MODEL,

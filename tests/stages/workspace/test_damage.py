@@ -27,7 +27,7 @@ COMMON = """
 name = "{name}"
 [corpus]
 sources = [{{ kind = "files", paths = ["{source}"]{fields} }}]
-split = {{ validation = 0.15, test = 0.15 }}
+split = {{ validation = 0.15, test = 0.15, least_bytes = 0 }}
 [tokenizer]
 kind = "bytes"
 [model]

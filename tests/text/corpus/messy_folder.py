@@ -169,7 +169,7 @@ def _files(folder: Path, planted: Planted) -> None:
         "broken.pdf": b"%PDF-1.7\nno objects here",
         "broken.epub": b"not a book",
         "broken.parquet": b"PAR1 nothing PAR1",
-        "nul.md": b"# A title\n\nA line with \x00 a NUL in it and more words after it.\n",
+        "nul.md": b"# A title\n\nA line with \x00\x00\x00\x00 NULs in it.\n",
         "broken.ipynb": b'{"cells": [',
         "broken.zip": b"PK\x05\x06",
         "empty.txt": b"",

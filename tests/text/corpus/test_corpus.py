@@ -277,15 +277,16 @@ def test_the_manifest_covers_every_file(tmp_path):
 def test_from_sources_to_corpus_in_one_call(tmp_path):
     data = tmp_path / "data"
     data.mkdir()
-    (data / "a.txt").write_bytes("déjà vu\r\n".encode("cp1252") * 30)
+    french = "La patiente est arrivée à la clinique, déjà très fatiguée."
+    (data / "a.txt").write_bytes(f"{french}\r\n".encode("cp1252") * 30)
     (data / "b.jsonl").write_text('{"text": "one"}\nbroken\n{"text": "one"}\n{"text": ""}\n')
     (data / "c.bin").write_bytes(bytes(100))
     spec = CorpusSpec(sources=(FilesSource(paths=("data",)),), split=SplitSpec(validation=0, test=0))
     out = tmp_path / "corpus"
     out.mkdir()
     report = build.build(out, spec, tmp_path, tmp_path / "parts")
-    assert [d.text for d in Corpus(out).documents("train")] == ["déjà vu\n" * 30, "one"]
-    assert report["read"] == {"documents": 6, "bytes": 30 * len("déjà vu\r\n".encode()) + 6}
+    assert [d.text for d in Corpus(out).documents("train")] == [f"{french}\n" * 30, "one"]
+    assert report["read"] == {"documents": 6, "bytes": 30 * len(f"{french}\r\n".encode()) + 6}
     aside = [json.loads(line) for line in (out / "rejected.jsonl").read_text().rstrip("\n").split("\n")]
     assert [(item["source"], item["step"], item["reason"]) for item in aside] == [
         ("data/b.jsonl:line 2", "read", "is not valid JSON"),
@@ -295,7 +296,7 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
     ]
     assert report["endings"] == {
         ".jsonl": {"documents": 1, "bytes": 3},
-        ".txt": {"documents": 1, "bytes": 30 * len("déjà vu\n".encode())},
+        ".txt": {"documents": 1, "bytes": 30 * len(f"{french}\n".encode())},
     }
 
 

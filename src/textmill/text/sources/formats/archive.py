@@ -161,12 +161,13 @@ def zip_stream(item: Input, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
     def charge(count: int) -> None:
         nonlocal taken
         taken += count
-        item.budget.charge(count)
-        if taken > cap:
+        if taken > cap:  # asked first: the archive does not answer for what a member is refused for
             item.budget.forgiven += taken
+            item.budget.unpacked += count
             raise SetAside(
                 "unpacks to more than limits.ratio times its size", f"{info.compress_size} bytes packed"
             )
+        item.budget.charge(count)
 
     return metered(cast(BinaryIO, archive.open(info)), charge)
 
