@@ -66,8 +66,6 @@ def test_a_sweep_that_leaves_the_numbers_ends(make_model, loader):
     assert all(math.isfinite(loss) for loss in found.losses)
 
 
-@pytest.mark.figures
-@pytest.mark.slow
 def test_an_update_of_many_rows_is_foretold_from_two_of_few():
     """By hand: 2 s whatever the rows, and half a second a row."""
     short, long = (preflight.Timing(2 + rows / 2, 100 * rows / (2 + rows / 2), 3, 0.0, 1) for rows in (2, 4))
@@ -76,6 +74,8 @@ def test_an_update_of_many_rows_is_foretold_from_two_of_few():
     assert timing.tokens_per_second == pytest.approx(100 * 1000 / 502)
 
 
+@pytest.mark.figures
+@pytest.mark.slow
 def test_time_is_foretold_within_a_quarter(make_loader):
     device.prepare(COMPUTE, TrainingSpec())
     spec = DecoderSpec(d_model=192, layers=4, heads=3, d_ff=512, context=128)
