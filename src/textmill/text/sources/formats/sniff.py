@@ -7,6 +7,8 @@ stays a text. A name is believed where it fits; names of program code are believ
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import io
 import re
 from collections.abc import Callable
@@ -49,7 +51,13 @@ def beginning(item: Input) -> bytes:
 
 def _characters(head: bytes) -> str:
     """The beginning as characters: what is looked for is ASCII in every encoding."""
-    encoding = marked(head[:4]) or wide(head) or "latin-1"
+    encoding = marked(head[:4])
+    if (
+        encoding is None and b"\0" not in head
+    ):  # nearly every file: asking for wide characters takes milliseconds
+        with contextlib.suppress(UnicodeDecodeError):
+            return codecs.utf_8_decode(head, "strict", False)[0]
+    encoding = encoding or wide(head) or "latin-1"
     return head.decode(encoding, "ignore").lstrip("\ufeff")
 
 
