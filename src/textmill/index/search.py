@@ -146,14 +146,6 @@ class Index:
                 holders.append(Holder(occurrence.document, occurrence.source, int(count), occurrence))
         return holders, total
 
-    def document_numbers(self, run: Run) -> np.ndarray:
-        """(n,) int64: the numbers, in the order of the corpus, of the documents a run occurs in."""
-        numbers, before = [], 0
-        for shard in self.shards:
-            numbers.append(np.unique(self._owners(shard, self._places(shard, run), run)) + before)
-            before += shard.documents
-        return np.concatenate(numbers)
-
     def _places(self, shard: Shard, run: Run) -> np.ndarray:
         """(n,) int64 positions of a run in a shard, unsorted; the shard's leading end-of-text only where it leads."""
         pattern = self.pattern(run)

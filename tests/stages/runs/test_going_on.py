@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from textmill.base.console import Reporter
+from helpers.listener import Listener
 from textmill.base.errors import ChangedError, DamagedError, RecipeError, TextmillError
 from textmill.specs import recipe_file
 from textmill.stages import pipeline
@@ -18,17 +18,6 @@ from textmill.stages.workspace.weights import best_weights
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus import units
 from textmill.training import checkpoint
-
-
-class Listener(Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self):
-        super().__init__()
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture

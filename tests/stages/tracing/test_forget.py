@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from textmill.base.console import Reporter
+from helpers.listener import Listener
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs import recipe_file
 from textmill.stages import pipeline
@@ -20,17 +20,6 @@ from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
 
 PARTS = ("train", "validation", "test")
-
-
-class Listener(Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self):
-        super().__init__()
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.listener import Listener
 from textmill.base import files
-from textmill.base.console import Reporter
 from textmill.base.errors import TextmillError
 from textmill.interop.load import load
 from textmill.specs import recipe_file
@@ -55,17 +55,6 @@ RECIPES = {
 }
 # What decides nothing: curves for people, who holds a lock, why something was made, what was read before.
 FOR_PEOPLE = ("tensorboard/", ".lock", ".last-", ".verified/")
-
-
-class Listener(Reporter):
-    """Keeps what it is told."""
-
-    def __init__(self):
-        super().__init__()
-        self.said = []
-
-    def note(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -168,14 +168,9 @@ def _common(span: Span, text: str, characters: _Characters) -> CommonSpan:
 
 
 def _row(span: Span, text: str, characters: _Characters) -> TracedSpan:
-    start, end = characters.span(span.start, span.end)
     return {
-        "start": start,
-        "end": end,
-        "text": text[start:end],
-        "tokens": span.end - span.start,
+        **_common(span, text, characters),
         "bits": round(span.bits, 1),
-        "count": span.count,
         "documents": span.documents,
         "found_in": [
             {"document": h.document, "source": h.source, "count": h.count, "token": h.first.token}
