@@ -79,7 +79,7 @@ def test_a_change_remakes_what_depends_on_it_and_says_why(tiny, workspace):
     assert listener.stages == [
         ("corpus", "up to date", ""),
         ("tokenizer", "being made", "vocabulary was 320, is 330"),
-        ("tokens", "being made", "what it is made from changed"),
+        ("tokens", "being made", "its inputs changed"),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textmill.base.language import fill, say
 
-# Exit codes of every verb (DESIGN §7).
+# Exit codes of every command (DESIGN §7).
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 

@@ -30,7 +30,7 @@ def check_hashes(directory: Path, files: Mapping[str, Any], names: Iterable[str]
     for name in names:
         if sha256_file(directory / name) != files[name]["sha256"]:
             raise DamagedError(
-                "is not what was written (wrong SHA-256)", where=directory / name, advice=AGAIN
+                "was changed after it was written (its SHA-256 differs)", where=directory / name, advice=AGAIN
             )
 
 

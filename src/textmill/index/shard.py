@@ -113,7 +113,9 @@ class Shard:
         for name in FILES:
             if sha256_file(self.directory / name) != self.manifest["files"][name]["sha256"]:
                 where = self.directory / name
-                raise DamagedError("is not what was written (wrong SHA-256)", where=where, advice=AGAIN)
+                raise DamagedError(
+                    "was changed after it was written (its SHA-256 differs)", where=where, advice=AGAIN
+                )
 
     def find(self, pattern: bytes) -> tuple[int, int]:
         """The suffixes that begin with `pattern` are suffixes[low:high]; low is its place even where there are none.

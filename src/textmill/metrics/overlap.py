@@ -47,7 +47,7 @@ def overlap(
     return {
         "BLEU": bleu(outputs, references, bootstrap, how=how),
         "chrF": chrf(outputs, references, bootstrap, how=how),
-        "exact match": proportion("exact-match|blanks aside", same, bootstrap, how=how),
+        "exact match": proportion("exact-match|ignoring spaces", same, bootstrap, how=how),
     }
 
 

@@ -257,7 +257,7 @@ def continued(evaluation: EvaluationInput) -> EvaluationResult:
 _DENOISES = Purpose(
     "text2text-generation",
     "denoising",
-    "Being trained further for a task that reads one text and writes another.",
+    "Fine-tuning for a task that reads one text and writes another.",
     WRITES_FROM_SOURCE,
     "它只会补全残缺的文本，主要用作其他任务的起点；它会带有训练文本中的错误与偏见。",
 )

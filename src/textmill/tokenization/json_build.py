@@ -50,7 +50,7 @@ def byte_level_bpe(
     known = ALIASES.get(pre, pre)
     if known not in PRE:
         raise TextmillError(
-            f"its text is cut in a way called {pre!r}, which Textmill does not know",
+            f"its text is split by a pre-tokenizer called {pre!r}, which Textmill does not know",
             where="tokenizer",
             advice=f"it knows {', '.join(PRE)}",
         )

@@ -92,7 +92,7 @@ LIES = {
     "past the end": (lie(NORM, data_offsets=[1 << 40, (1 << 40) + 64]), "leaves a hole|overlaps"),
     "backwards": (lie(NORM, data_offsets=[64, 0]), "lies at"),
     "overlap": (overlap, "overlaps|leaves a hole"),
-    "name twice": (twice, "stands there twice"),
+    "name twice": (twice, "is there twice"),
     "data after the end": (lambda header, data: (header, data + b"\0" * 64), "tensors end at"),
     "data missing": (lambda header, data: (header, data[:-4]), "tensors end at"),
     "no table": (lambda header, data: (b"[1, 2]", data), "no table"),
@@ -211,7 +211,7 @@ def test_lying_indices(index, message, directory):
 def test_a_pipe_is_no_file(directory):
     (directory / "model.safetensors").unlink()
     os.mkfifo(directory / "model.safetensors")
-    refused(directory, "it is no file")
+    refused(directory, "it is not a file")
 
 
 def test_links_are_followed(directory, tmp_path):

@@ -180,7 +180,7 @@ def test_a_changed_line_of_the_list_is_noticed(tiny, workspace, texts):
     at = data.index(b'"document": "') + 15
     data[at] = ord("0") if data[at] != ord("0") else ord("1")
     path.write_bytes(data)
-    with pytest.raises(TextmillError, match="line 1: is not what was written"):
+    with pytest.raises(TextmillError, match="line 1: was changed after it was written"):
         prepare(tiny, workspace)
 
 

@@ -121,5 +121,5 @@ def frequencies(file: Gguf) -> Tensor:
     """The float32 table that stretches rotary frequencies. Raises DamagedError when it cannot be one."""
     entry = file.tensors[FREQUENCIES]
     if len(entry.shape) != 1 or entry.shape[0] > 1 << 16 or entry.type.name != "F32":
-        raise DamagedError(f"{FREQUENCIES} is no row of numbers", where=file.path)
+        raise DamagedError(f"{FREQUENCIES} is not a vector of numbers", where=file.path)
     return unpack(np.asarray(file.bytes_of(FREQUENCIES)), entry.type, torch.empty(entry.shape))

@@ -79,7 +79,8 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
     skipped = 0 if how.pools_before or not how.before else _length_before(model, how)
     if min(map(len, rows)) <= skipped:
         raise TextmillError(
-            f"what is put before a text takes {skipped} tokens, which leaves no room for one", where="embed"
+            f"the prompt before a text takes {skipped} tokens, which leaves no room for the text",
+            where="embed",
         )
     vectors = torch.zeros(0, 0)
     with torch.inference_mode():

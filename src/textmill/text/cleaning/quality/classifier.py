@@ -42,7 +42,7 @@ def files(spec: ClassifierStep) -> tuple[str, ...]:
 
 
 def step(spec: ClassifierStep) -> Step:
-    """Note the probability of being good as metadata `quality`; set aside documents under `least`.
+    """Note the probability of being good as metadata `quality`; skip documents under `least`.
 
     Raises RecipeError when a file of examples is missing, empty or cannot be read.
     """
