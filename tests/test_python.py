@@ -300,7 +300,7 @@ def test_wrong_use_is_said(work, places, tmp_path):
             model.chat(messages)
     with pytest.raises(textmill.RecipeError, match=r"messages\[0\]: is not a message"):
         model.chat([{"role": "user", "text": "x"}])  # type: ignore[typeddict-item]
-    with pytest.raises(textmill.RecipeError, match="there is no text to embed"):
+    with pytest.raises(textmill.RecipeError, match="no text to embed"):
         model.embed([])
     with pytest.raises(textmill.RecipeError, match="'best' is not one of cls, mean"):
         model.embed("x", pooling="best")
