@@ -296,7 +296,7 @@ def test_wrong_use_is_said(work, places, tmp_path):
     with pytest.raises(wrong, match="the message takes 2.. tokens and there is room for 88"):
         model.chat([{"role": "user", "content": "y" * 200}])
     for messages in ([], [{"role": "assistant", "content": "x"}]):
-        with pytest.raises(textmill.RecipeError, match="nobody asked"):
+        with pytest.raises(textmill.RecipeError, match="there is no question"):
             model.chat(messages)
     with pytest.raises(textmill.RecipeError, match=r"messages\[0\]: is not a message"):
         model.chat([{"role": "user", "text": "x"}])  # type: ignore[typeddict-item]
