@@ -24,10 +24,10 @@ class TrainingStatus:
     steps: int
     loss: float
     smoothed: float
-    rate: float
+    learning_rate: float
     grad_norm: float
     tokens_per_second: float
-    peak_share: float | None  # of this machine's measured matrix-multiplication peak
+    mfu: float | None  # of this machine's measured matrix-multiplication peak
     validation: float | None
     seconds_left: float
 
@@ -69,11 +69,11 @@ class Reporter:
     def training(self, status: TrainingStatus) -> None:
         """A training step was made."""
         if self._due("training") or status.step == status.steps:
-            peak = f"  {status.peak_share:.0%} of peak" if status.peak_share is not None else ""
-            look = f"  validation {status.validation:.4f}" if status.validation is not None else ""
+            mfu = f"  MFU {status.mfu:.0%}" if status.mfu is not None else ""
+            validation = f"  validation {status.validation:.4f}" if status.validation is not None else ""
             self.note(
-                f"step {status.step:>6}/{status.steps}  loss {status.loss:.4f}  smoothed {status.smoothed:.4f}{look}"
-                f"  rate {status.rate:.2e}  {status.tokens_per_second:,.0f} tokens/s{peak}"
+                f"step {status.step:>6}/{status.steps}  loss {status.loss:.4f}  smoothed {status.smoothed:.4f}"
+                f"{validation}  learning rate {status.learning_rate:.2e}  {status.tokens_per_second:,.0f} tokens/s{mfu}"
                 f"  {duration(status.seconds_left)} left"
             )
 
@@ -89,7 +89,7 @@ class Reporter:
 
 
 class Silent(Reporter):
-    """Says nothing, except what must be acted on."""
+    """Warnings and errors only."""
 
     def note(self, text: str) -> None:
         if text.startswith("warning: "):
@@ -112,6 +112,11 @@ def amount(number: float, unit: str = "") -> str:
         if abs(number) >= size:
             return f"{number / size:.3g} {prefix}{unit}"
     return f"{number:.3g} {unit}".rstrip()
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 document`, `1,234 documents`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Exit codes of every verb (DESIGN §7).
+# Exit codes of every command (DESIGN §7).
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 

@@ -1,4 +1,4 @@
-"""The command `textmill`: its verbs, and how an error ends."""
+"""The command line `textmill`: its commands, and how an error ends."""
 
 from __future__ import annotations
 

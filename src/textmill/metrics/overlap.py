@@ -54,7 +54,7 @@ def overlap(
         "BLEU": bleu(outputs, references, bootstrap, how=how),
         "chrF": chrf(outputs, references, bootstrap, how=how),
         "TER": ter(outputs, references, bootstrap, how=how),
-        "exact match": proportion("exact-match|white space aside", same, bootstrap, how=how),
+        "exact match": proportion("exact-match|ignoring spaces", same, bootstrap, how=how),
     }
 
 

@@ -205,8 +205,8 @@ PAIRS = Objective(
     next=("generate {run} 'a text to translate'",),
     purpose=Purpose(
         "text2text-generation",
-        "writing a text from another",
-        "Writing from a text what its training pairs wrote from theirs: a translation, a summary.",
+        "writing one text from another",
+        "Writing a text from another as in its training pairs: a translation, a summary.",
         WRITES_FROM_SOURCE,
         "它按训练数据的方式由源文本写出目标文本，可能有错译、遗漏或不实之处；使用前请人工核对。",
     ),
