@@ -38,6 +38,7 @@ from textmill.nn.shared import shared
 from textmill.specs.tuning import LINEAR, LoRATuning, PrefixTuning, PromptTuning, TuningSpec
 
 M = TypeVar("M", bound=Model)
+ADAPTED = (LowRankLinear, LowRankEmbedding)
 _EMBEDDINGS = ("embedding", "source_embedding")
 _OUTPUT = "output"
 # What Llama's and BERT's layers are called where PEFT is used: several of ours each.
@@ -88,11 +89,16 @@ def body_of(model: Model) -> tuple[str, Model]:
 def sites(model: Model) -> list[Site]:
     """All layers of a model that can have an addition; of a fused one its sections, and the whole."""
     prefix, body = body_of(model)
-    found = []
+    found: list[Site] = []
+    adapted: set[str] = set()
     for path, module in body.named_modules():
-        if isinstance(module, (Linear, EightBitLinear)):
+        if path.rpartition(".")[0] in adapted:  # what is inside of one
+            continue
+        if isinstance(module, ADAPTED):
+            adapted.add(path)
+        if isinstance(module, (Linear, EightBitLinear, LowRankLinear)):
             found += [Site(prefix + path, section) for section in (*module.sections, WHOLE)]
-        elif path in _EMBEDDINGS and isinstance(module, (nn.Embedding, EightBitEmbedding)):
+        elif path in _EMBEDDINGS and isinstance(module, (nn.Embedding, EightBitEmbedding, LowRankEmbedding)):
             found.append(Site(prefix + path))
     if isinstance(body, OutputLayer) and body.output is None and not isinstance(model, Headed):  # tied
         found.append(Site(prefix + _OUTPUT))
@@ -107,7 +113,8 @@ def chosen(model: Model, targets: Sequence[str]) -> list[Site]:
     fused = {site.path for site in there if site.section != WHOLE}
     taken: dict[Site, None] = {}
     for target in targets:
-        named = [site for site in there if _named(site, prefix, target, fused)]
+        exact = [site for site in there if site.name.removeprefix(prefix) == target]
+        named = exact or [site for site in there if _named(site, prefix, target, fused)]
         if not named:
             names = dict.fromkeys(site.name.rpartition(".")[2] for site in there)
             raise RecipeError(
@@ -133,7 +140,7 @@ def _named(site: Site, prefix: str, target: str, fused: set[str]) -> bool:
     if (
         site.section == WHOLE and site.path in fused
     ):  # named only by its own name, since its sections go by others
-        return fnmatchcase(name, target) and "*" not in target or name.endswith("." + target)
+        return name.endswith("." + target)
     patterns = SYNONYMS.get(target, (target,))
     return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
 
@@ -141,8 +148,8 @@ def _named(site: Site, prefix: str, target: str, fused: set[str]) -> bool:
 def adapt(base: M, tuning: TuningSpec, *, seed: int = 0, prompt: Tensor | None = None) -> Model:
     """A frozen base with a new adapter: its modules again, over the same tensors, so that `base` stays as it was.
 
-    A head is trained too. First values are a function of (tuning, seed): the logits are the base's, to the bit, of LoRA;
-    of virtual tokens they are not. prompt: (tokens of a text,) int64, whose vectors a soft prompt begins as.
+    A head is trained too. First values are a function of (tuning, seed): LoRA's logits are the base's to the
+    bit, those of virtual tokens are not. prompt: (tokens of a text,) int64, whose vectors a soft prompt begins as.
 
     Raises RecipeError where the model has nothing the spec names.
     """
@@ -160,7 +167,7 @@ def adapt(base: M, tuning: TuningSpec, *, seed: int = 0, prompt: Tensor | None =
     else:
         model = _with_virtual(base, tuning)
     for path, module in model.named_modules():
-        if isinstance(module, (LowRankLinear, LowRankEmbedding)):
+        if isinstance(module, ADAPTED):
             module.reset(generator(seed, path))
         elif isinstance(module, PromptEmbedding):
             _first_prompt(module, generator(seed, path), prompt)
@@ -322,7 +329,7 @@ def load(model: M, given: Mapping[str, Tensor], where: object = "adapter") -> M:
 def additions_of(model: nn.Module) -> Iterator[tuple[Site, LowRank]]:
     """The low-rank additions of an adapted model, and where each stands."""
     for path, module in model.named_modules():
-        if isinstance(module, (LowRankLinear, LowRankEmbedding)):
+        if isinstance(module, ADAPTED):
             for section, low in module.additions.items():
                 assert isinstance(low, LowRank)
                 yield Site(path, section), low

@@ -40,7 +40,7 @@ class PromptEmbedding(nn.Module):
         return torch.where(virtual[..., None], own, vectors)
 
 
-class _Virtual(Generator[S]):
+class Virtual(Generator[S]):
     """A body that reads n virtual tokens before each text."""
 
     def __init__(self, body: Generator[S], tokens: int, first: int) -> None:
@@ -83,7 +83,7 @@ class _Virtual(Generator[S]):
         return ids.expand(len(inputs), -1)
 
 
-class VirtualTokens(_Virtual[S]):
+class VirtualTokens(Virtual[S]):
     """Before each document of a decoder's sequence."""
 
     @property
@@ -139,7 +139,7 @@ class VirtualTokens(_Virtual[S]):
         return states.gather(1, moved[..., None].expand(-1, -1, states.shape[-1]))
 
 
-class VirtualSource(_Virtual[S], SourceReader[S]):
+class VirtualSource(Virtual[S], SourceReader[S]):
     """Before each source of an encoder-decoder."""
 
     body: SourceReader[S]

@@ -56,7 +56,11 @@ class LowRankLinear(nn.Module):
             name: slice(0, base.out_features) if name == WHOLE else rows_of(base.sections, name)
             for name in additions
         }
-        self.out_features, self.in_features = base.out_features, base.in_features
+        self.out_features, self.in_features, self.sections = (
+            base.out_features,
+            base.in_features,
+            base.sections,
+        )
         weighed = any(low.magnitude is not None for low in additions.values())
         self.register_buffer("squares", _squares(base) if weighed else None, persistent=False)
 
