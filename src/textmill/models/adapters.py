@@ -28,6 +28,7 @@ from textmill.models.heads import Headed
 from textmill.models.initial import generator
 from textmill.models.model import Generator, Model
 from textmill.models.output import OutputLayer
+from textmill.models.recurrent_encoder_decoder import RecurrentEncoderDecoder
 from textmill.models.virtual import PromptEmbedding, prefixed, prompted
 from textmill.nn.attention import Prefix
 from textmill.nn.eight_bits import EightBitEmbedding, EightBitLinear, EightBits
@@ -109,8 +110,10 @@ def chosen(model: Model, targets: Sequence[str]) -> list[Site]:
     """The sites that patterns name. Raises RecipeError for a pattern that names none, and where one layer would get an
     addition twice."""
     prefix, _ = body_of(model)
-    there = sites(model)
-    fused = {site.path for site in there if site.section != WHOLE}
+    fused = {site.path for site in sites(model) if site.section != WHOLE}
+    # A section may be called as the whole is (up, of gate and up): then the name is the section's.
+    sections = {site.name for site in sites(model) if site.section != WHOLE}
+    there = [site for site in sites(model) if site.section != WHOLE or site.name not in sections]
     taken: dict[Site, None] = {}
     for target in targets:
         exact = [site for site in there if site.name.removeprefix(prefix) == target]
@@ -229,6 +232,8 @@ def _frozen(base: M) -> M:
             name: None if parameter is None else nn.Parameter(parameter.detach(), requires_grad=False)
             for name, parameter in module._parameters.items()
         }
+        if isinstance(module, nn.RNNBase):  # its kernels read a list of its own
+            module._flat_weights = [module._parameters[name] for name in module._flat_weights_names]
     if isinstance(model, Headed):
         for parameter in model.head.parameters():
             parameter.requires_grad_(True)
@@ -369,6 +374,8 @@ def merged(model: M) -> M:
             body.output = None
         else:
             body.spec = dataclasses.replace(body.spec, tied=False)  # type: ignore
+            if isinstance(body, RecurrentEncoderDecoder) and body.source_embedding is None:
+                body.source_embedding = body.embedding
             if isinstance(whole, Headed):
                 whole.spec = body.spec
     return whole.train(model.training)
