@@ -354,7 +354,7 @@ def test_a_store_that_was_changed_is_noticed(stored, tmp_path):
     path = tmp_path / "examples"
     data = (path / "text.bin").read_bytes()
     (path / "text.bin").write_bytes(b"zz" + data[2:])
-    with pytest.raises(DamagedError, match="wrong SHA-256"):
+    with pytest.raises(DamagedError, match="its SHA-256 differs"):
         ExampleStore(path).verify()
     (path / "text.bin").write_bytes(data[:-1])
     with pytest.raises(DamagedError, match="bytes, not"):

@@ -65,7 +65,7 @@ def count(
 def search(
     workspace: Workspace,
     target: Asked,
-    text: Annotated[str, typer.Argument(help="Text to look for.", show_default=False)],
+    text: Annotated[str, typer.Argument(help="Text to search for.", show_default=False)],
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Occurrences shown.")] = 5,
     context: Annotated[int, typer.Option(min=0, help="Tokens shown before and after.")] = 16,
     part: Part = "train",

@@ -12,7 +12,7 @@ from textmill.base.errors import DamagedError
 from textmill.base.files import sha256_file
 
 AGAIN = "delete the folder and prepare the data again"
-_WRONG_LENGTH = "is not as long as its counts say"
+_WRONG_LENGTH = "does not have the length that its counts give"
 
 
 def check_sizes(directory: Path, files: Mapping[str, Any], names: Iterable[str]) -> None:

@@ -95,7 +95,7 @@ class Shard:
         path = self.directory / name
         with open(path, "rb") as handle:
             if path.stat().st_size != size or not size:
-                raise DamagedError("is not as long as its counts say", where=path, advice=AGAIN)
+                raise DamagedError("does not have the length that its counts give", where=path, advice=AGAIN)
             return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _load(self, name: str, length: int) -> np.ndarray:
@@ -105,7 +105,7 @@ class Shard:
         except ValueError as error:
             raise DamagedError(f"is not readable ({error})", where=path, advice=AGAIN) from error
         if values.shape != (length,) or values.dtype != np.int64:
-            raise DamagedError("is not as long as its counts say", where=path, advice=AGAIN)
+            raise DamagedError("does not have the length that its counts give", where=path, advice=AGAIN)
         return values
 
     def verify(self) -> None:

@@ -138,7 +138,7 @@ def read_arpa(path: Path, tokenizer: AnyTokenizer) -> NGram:
         grams, known = torch.from_numpy(tokens[rank]), torch.from_numpy(10.0 ** logs[rank])
         parents = _numbers(model, grams[:, :-1]) if order > 2 else grams[:, 0]
         if bool((parents < 0).any()):
-            raise DamagedError(f"has {order}-grams whose beginning is no {order - 1}-gram", where=path)
+            raise DamagedError(f"has {order}-grams whose prefix is not a {order - 1}-gram", where=path)
         lower = model.log_probs(_contexts(model, grams[:, 1:-1]), grams[:, -1]).exp()
         counts = torch.bincount(parents, minlength=len(gamma))
         tables.append(

@@ -135,7 +135,7 @@ class SpansView(_Denoising):
         hidden, runs = noise.hidden_count(most, spec.share, spec.span)
         if len(tokens.sentinels) < runs + 1:
             raise RecipeError(
-                f"has {len(tokens.sentinels)} sentinels, but rows of {sequence} tokens need {runs + 1}",
+                f"has {len(tokens.sentinels)} sentinels, but sequences of {sequence} tokens need {runs + 1}",
                 where="tokenizer",
                 advice=f"set tokenizer.sentinels = {runs + 1} or more, or lower training.sequence",
             )

@@ -128,7 +128,7 @@ class NextSentenceView:
         self._begins, self._sizes, self._owner = begins, sizes, usable[owner]
         if len(begins) < 4:
             raise RecipeError(
-                f"there are {len(begins)} rows, too few to take a second segment from elsewhere",
+                f"there are {len(begins)} sequences, too few to take a second segment from elsewhere",
                 where="objective.next_sentence",
                 advice="add text, lower training.sequence, or set it to false",
             )

@@ -40,7 +40,7 @@ def _check_text_fields(source: FilesSource | DatasetSource) -> None:
     """Texts that can be told apart; `text_field` is taken into `text_fields`, so that both say the same."""
     if source.text_field is not None:
         if source.text_fields is not None:
-            raise RecipeError("says what text_fields says", where="text_field", advice="give one of them")
+            raise RecipeError("means the same as text_fields", where="text_field", advice="give one of them")
         object.__setattr__(source, "text_fields", (f"text={source.text_field}",))
         object.__setattr__(source, "text_field", None)
     fields = source.text_fields

@@ -79,7 +79,7 @@ def pooling_for(pooling: Pooling | None, kind: str) -> Pooling:
     """
     if pooling == "first" and kind in READ_ONE_WAY:
         raise RecipeError(
-            f"a {kind} has read one token only where its first state stands",
+            f"a {kind} has read only one token at its first state",
             where="objective.pooling",
             advice='set it to "last" or "mean", or leave it out',
         )

@@ -161,7 +161,7 @@ def verify(path: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise DamagedError(f"has the unknown format {manifest.get('format')!r}", where=path / MANIFEST)
     if _NAME.fullmatch(path.name) and manifest.get("step") != step_of(path):
-        raise DamagedError("is of another step than its folder says", where=path / MANIFEST)
+        raise DamagedError("is of another step than its folder's name", where=path / MANIFEST)
     try:
         bad = _faults(path, manifest)
     except (KeyError, TypeError) as error:

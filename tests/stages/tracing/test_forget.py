@@ -166,7 +166,7 @@ def test_a_run_that_is_not_done_does_not_train_on(tiny, workspace, texts, monkey
         train(tiny, workspace)
     monkeypatch.undo()
     forget.forget(workspace, ["005.txt"])
-    with pytest.raises(TextmillError, match="a model cannot unlearn: train anew") as caught:
+    with pytest.raises(TextmillError, match="a model cannot unlearn: train again") as caught:
         train(tiny, workspace)
     assert "--set name=NAME" in str(caught.value)
     assert "--fork" not in str(caught.value)

@@ -390,12 +390,12 @@ def test_the_card_says_whether_anybody_looked(tmp_path):
         corpus.write_corpus(folder, items, SplitSpec(), steps=steps)
         return (folder / "card.html").read_text()
 
-    assert page("none", ()).count("No step looked for any") == 3  # personal data, duplicates, contamination
+    assert page("none", ()).count("No step searched for any") == 3  # personal data, duplicates, contamination
     looked = page("both", (PersonalDataStep(), ExactDuplicatesStep()))
     assert looked.count("Searched for, and none was found.") == 2
-    assert looked.count("No step looked for any") == 1
+    assert looked.count("No step searched for any") == 1
     assert "Each was replaced by its kind" in page("found", (PersonalDataStep(),), "a@b.com")
-    assert "are in the texts still" in page("report", (PersonalDataStep(action="report"),), "a@b.com")
+    assert "are still in the texts" in page("report", (PersonalDataStep(action="report"),), "a@b.com")
 
 
 def test_what_was_taken_out_of_kept_documents_is_counted(tmp_path):

@@ -43,7 +43,7 @@ def _run(run: Mapping[str, Any]) -> None:
         OUT.print(f"  went on from {forked['run']}, which {saw or forked.get('unknown', '')}")
     if not any(row["saw"] for row in run["checkpoints"]):
         return
-    headers = ("checkpoint", "tokens of it read", "times", "in steps", "first", "last")
+    headers = ("checkpoint", "its tokens read", "times", "in steps", "first", "last")
     table = columns(*headers, right=range(1, 6))
     for row in run["checkpoints"]:
         for saw in row["saw"][:_SHOWN]:

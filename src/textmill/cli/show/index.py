@@ -82,11 +82,11 @@ def _trace(result: Mapping[str, Any], shortest: int) -> None:
                 else "the text's one token"
             )
         OUT.print(
-            f"\n[dim]looked for {looked}: none that is not common occurs in the corpus word for word[/dim]"
+            f"\n[dim]searched for {looked}: none that is not common occurs in the corpus word for word[/dim]"
         )
         _commons(result["common"])
         if not result["common"] and result["tokens"] >= shortest > 1:
-            OUT.print("[dim]--shortest 3 looks for shorter ones[/dim]")
+            OUT.print("[dim]--shortest 3 searches for shorter ones[/dim]")
         return
     share = result["covered"] / result["tokens"]
     OUT.print(f"\n{share:.0%} of {counted(result['tokens'], 'token')} occur in the corpus word for word:\n")

@@ -76,7 +76,7 @@ def published(result: Mapping[str, Any]) -> None:
 def parity(result: Mapping[str, Any]) -> None:
     """What `verify` found."""
     _OUT.print("\nthe same numbers on every path?\n")
-    table = columns("way", "max |Δ logit|", "mean KL", "", right=(1, 2))
+    table = columns("path", "max |Δ logit|", "mean KL", "", right=(1, 2))
     colours = {"ok": "green", "failed": "bold red"}
     for row in result["checks"]:
         delta, kl = _number(row["max_difference"], ".1e"), _number(row["mean_kl"], ".1e")
@@ -100,7 +100,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         _OUT.rule(style="dim")
         show_index.sample(sample["prompt"], traced)
         if truth := sample.get("truth"):
-            _OUT.print(Text(say(f"the document says: {' '.join(truth.split())}"), style="dim"))
+            _OUT.print(Text(say(f"the document continues: {' '.join(truth.split())}"), style="dim"))
     _OUT.rule(style="dim")
     parity(result["parity"])
     name = result["run"]
@@ -205,7 +205,7 @@ def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """The list of runs."""
     if not rows:
-        _OUT.print("there are no runs yet; `textmill quickstart` makes one")
+        _OUT.print("no runs yet; `textmill quickstart` makes one")
         return
     headlines = {row["headline"] for row in rows if row.get("headline")}
     header = headlines.pop() if len(headlines) == 1 else "score"
@@ -274,7 +274,9 @@ def comparison(result: Mapping[str, Any]) -> None:
         if same is False:
             _OUT.print(f"[yellow]the {what} differs: the scores cannot be compared[/yellow]")
         elif same is None:
-            _OUT.print(f"[yellow]the {what} is gone: whether both had the same is not known[/yellow]")
+            _OUT.print(
+                f"[yellow]the {what} no longer exists, so whether it was the same is not known[/yellow]"
+            )
 
 
 def _value(value: Any) -> str:

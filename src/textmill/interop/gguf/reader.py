@@ -230,7 +230,7 @@ class _Header:
     def count(self, what: str) -> int:
         count = self.number("<Q")
         if count > _KEYS:
-            self.fail(f"says it has {count} {what}; {_KEYS} is the most there can be")
+            self.fail(f"says it has {count} {what}; {_KEYS} is the limit")
         return count
 
     def text(self, what: str) -> bytes:
@@ -319,7 +319,7 @@ def _alignment(header: _Header, metadata: Mapping[str, Any]) -> int:
         or not 1 <= alignment <= 1 << 20
         or alignment & alignment - 1
     ):
-        header.fail(f"says that tensors are aligned to {str(alignment)[:40]}, which is no power of two")
+        header.fail(f"says that tensors are aligned to {str(alignment)[:40]}, which is not a power of two")
     return alignment
 
 

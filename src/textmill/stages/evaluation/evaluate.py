@@ -47,7 +47,7 @@ def evaluate(
     for name, value in (("context", context), ("end", end)):
         if value is not None:
             raise RecipeError(
-                "is for files; how a run is scored is part of its recipe",
+                "applies to files; how a run is scored is set in its recipe",
                 where=f"--{name}",
                 advice=f"set evaluation.{name} there, or name a --file",
             )

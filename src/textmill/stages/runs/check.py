@@ -275,7 +275,7 @@ def _end_finding(data: RunData) -> list[dict[str, str]]:
 
     step = end_is_trained(data.loader(), data.tokenizer.end, min(data.recipe.training.steps, 200))
     if step is None:
-        text = "the end-of-text token is no target in the first steps: the model may never stop"
+        text = "the end-of-text token is not a target in the first steps: the model may never stop"
         return [_finding("warning", text)]
     return [_finding("ok", f"the end-of-text token is trained, first in step {step + 1}")]
 

@@ -55,7 +55,7 @@ def check_fits(old: Run, recipe: Recipe) -> None:
         raise RecipeError(
             f"a fork begins with the weights and the tokenizer of {old.name}, and these settings differ:{lines}\n",
             where="--fork",
-            advice="restore them, or begin anew under another name: --set name=NAME",
+            advice="restore them, or start again under another name: --set name=NAME",
         )
 
 
@@ -66,7 +66,7 @@ def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
         raise TextmillError(
             f"has other labels than {old.name}, so its weights do not fit",
             where="--fork",
-            advice="begin anew under another name: --set name=NAME",
+            advice="start again under another name: --set name=NAME",
         )
     for run, trained in _ancestors(old, workspace):
         if trained.prepared.corpus.id == data.prepared.corpus.id:
@@ -77,7 +77,7 @@ def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
                     f"{len(shared)} documents of its {part} split are what {run.name} was trained on, such as "
                     f"{shared[0]}",
                     where="--fork",
-                    advice="keep that run's corpus.split, and the documents it held out; or begin anew under "
+                    advice="keep that run's corpus.split, and the documents it held out; or start again under "
                     "another name: --set name=NAME",
                 )
 

@@ -33,11 +33,7 @@ def locate_run(workspace: Workspace, target: str) -> Run:
     names = [run.name for run in workspace.runs()]
     near = difflib.get_close_matches(target, names, 1)
     known = (
-        f"did you mean {near[0]}?"
-        if near
-        else f"there are {', '.join(names)}"
-        if names
-        else "there are no runs yet"
+        f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "no runs yet"
     )
     raise TextmillError("no such run", where=target, advice=f"{known} (looked in {workspace.root})")
 

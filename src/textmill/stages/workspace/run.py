@@ -119,7 +119,7 @@ class Run:
         try:
             return read_sealed(self.path / "environment.json")
         except DamagedError as error:
-            advice = "restore it from a copy; where it is missing, `textmill train` writes it anew"
+            advice = "restore it from a copy; where it is missing, `textmill train` writes it again"
             raise DamagedError(error.what, where=error.where, advice=advice) from error
 
     def log(self, record: dict[str, Any]) -> None:

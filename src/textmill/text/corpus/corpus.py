@@ -192,7 +192,7 @@ class Corpus:
             raise DamagedError(
                 f"is a corpus of version {manifest.get('version')}, and this Textmill reads {VERSION}",
                 where=directory,
-                advice="prepare its recipe again: a corpus is made anew, not converted",
+                advice="prepare its recipe again: a corpus is prepared again, not converted",
             )
         self._shards: dict[str, dict[str, Any]] = manifest["shards"]
         self.id: str = value_id(manifest)  # content id: equal for equal documents, parts, reasons

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from textmill.base.console import counted
 from textmill.base.language import bracketed, chosen, fill, say
 from textmill.text.cleaning.privacy.step import excerpt
 
@@ -35,7 +36,7 @@ def page(report: Mapping[str, Any]) -> str:
     ran = frozenset(report["steps"])
     sections = [
         _counts(report),
-        _section("Parts", _sums(report["parts"], "part")),
+        _section("Splits", _sums(report["parts"], "split")),
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Skipped", _reasons(report["reasons"]), "Nothing was skipped."),
         _section("Removed from kept documents", _removed(report["removed"])),
@@ -43,7 +44,7 @@ def page(report: Mapping[str, Any]) -> str:
         _section(
             "Languages",
             _sums(report["languages"], "language"),
-            _nothing("language" in ran, "No step told languages apart."),
+            _nothing("language" in ran, "No step identified languages."),
         ),
         _section(
             "Personal data",
@@ -59,7 +60,7 @@ def page(report: Mapping[str, Any]) -> str:
             _nothing("contamination" in ran, "No step searched for any."),
         ),
         _section("Licences", _sums(report["licences"], "licence"), "The sources name none."),
-        _section("Kinds of file", _sums(report["endings"], "file extension")),
+        _section("File extensions", _sums(report["endings"], "file extension")),
     ]
     return (
         f'<!doctype html>\n<html lang="{chosen()}"><head><meta charset="utf-8">'
@@ -114,7 +115,7 @@ def _sums(sums: Mapping[str, Mapping[str, int]], heading: str) -> str:
         return ""
     total = max(1, sum(row["bytes"] for row in sums.values()))
     ordered = list(sums.items())
-    if heading != "part":
+    if heading != "split":
         ordered.sort(key=lambda pair: (-pair[1]["bytes"], pair[0]))
     rows = [
         (escape(name), f"{row['documents']:,}", _bytes(row["bytes"]), _bar(row["bytes"] / total))
@@ -167,9 +168,10 @@ def _lengths(rows: list[Mapping[str, int]], longest: int) -> str:
         count = counts.get(start, 0)
         height = 120 * count / most
         x = at * width
+        title = f"{start:,} characters and more: {counted(count, 'document')}"
         bars.append(
             f'<rect x="{x + 1:.1f}" y="{140 - height:.1f}" width="{width - 2:.1f}" height="{height:.1f}">'
-            f"<title>{say(f'{start:,} characters and more: {count:,} documents')}</title></rect>"
+            f"<title>{say(title)}</title></rect>"
             f'<text x="{x + width / 2:.1f}" y="155" text-anchor="middle">{_short(start)}</text>'
         )
         if count:

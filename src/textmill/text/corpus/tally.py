@@ -157,7 +157,7 @@ class Tally:
             )
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
         sample = entry["samples"][0]
-        detail = f", where it says: {sample['detail']}" if "detail" in sample else ""
+        detail = f", with the detail: {sample['detail']}" if "detail" in sample else ""
         raise TextmillError(
             f"holds no document: all {self.aside} were skipped, most because each {reason}",
             where="corpus",

@@ -132,5 +132,5 @@ def _text(line: str, where: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         text = None
     if not isinstance(text, str):
-        raise RecipeError("is no JSON object with a `text`", where=where)
+        raise RecipeError("is not a JSON object with a `text`", where=where)
     return text
