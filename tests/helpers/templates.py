@@ -26,7 +26,7 @@ SAYS: dict[str, tuple[int | str, ...]] = {
     "say": (0, "text"),
     "fill": (0, "template"),
     "About": (0, 1, "text", "unit"),
-    "TextmillError": (0, "what", "where", "advice"),
+    "TextmillError": (0, "what", "advice"),
     "ChildFailed": (0,),
     "SetAside": (0, 1, "reason", "detail"),
     "Skipped": (0, 1, "reason", "detail"),
@@ -68,6 +68,7 @@ _WORDS |= {"without", "otherwise", "label", "state", "text", "because", "said"}
 _CONSOLES = {"OUT", "_OUT"}
 _TRANSPARENT = {"escape", "say", "str"}  # calls that give back the text they get
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_WORD_AND_SPACE = re.compile(r"[a-z]{2,} |, [a-z]{2,}")
 _PHRASE = re.compile(r"(?<![\w.-])[A-Za-z]?[a-z]+,? [a-z]{2,}(?![\w-])")  # what makes a literal a message
 # Literals that are no messages: arguments of these, whatever looks like code or markup, and tables of data.
 _INNER = {
@@ -398,6 +399,9 @@ class Program:
                 yield from call.args
             return
         yield from _arguments(call, self.says.get(name, ()))
+        if "advice" in self.says.get(name, ()):  # an error; where it is may be a name, or words
+            where = (keyword.value for keyword in call.keywords if keyword.arg == "where")
+            yield from (value for value in where if any(_WORD_AND_SPACE.search(text) for text in _literals(value)))
 
     def templates(self) -> dict[str, Template]:
         """Every template, by its text."""
