@@ -23,6 +23,10 @@ def test_one_label_as_scikit_learn_has_it(pairs):
     scores = labels.one_label(truth, guess, 5, **QUICK)
     assert scores["accuracy"].value == pytest.approx(sklearn.accuracy_score(truth, guess))
     assert scores["macro F1"].value == pytest.approx(sklearn.f1_score(truth, guess, average="macro"))
+    if len(set(truth)) > 1 and len(set(guess)) > 1:
+        assert scores["MCC"].value == pytest.approx(sklearn.matthews_corrcoef(truth, guess))
+    else:
+        assert "MCC" not in scores
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from textmill.base.language import bracketed, fill, padded, say
+
 _QUIET_SECONDS = 5.0  # between two lines about the same work
 
 
@@ -41,7 +43,7 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        print(text, file=sys.stderr, flush=True)
+        print(say(text), file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Something a person should act on."""
@@ -55,12 +57,13 @@ class Reporter:
         self._stage(name, state, why)
 
     def _stage(self, name: str, state: str, why: str) -> None:
-        self.note(f"{name:<10} {state}" + (f" ({why})" if why else ""))
+        self.note(f"{padded(say(name), 10)} {say(state)}{bracketed(say(why))}")
 
     def progress(self, label: str, done: int, total: int | None = None, unit: str = "") -> None:
         """Work that can be counted goes on."""
         if self._due(label) or done == total:
-            self.note(f"{label}: {done:,}{f' of {total:,}' if total else ''} {unit}".rstrip())
+            shown = fill("{} of {}", f"{done:,}", f"{total:,}") if total else f"{done:,}"
+            self.note(fill("{}: {}", say(label), f"{shown} {say(unit)}".rstrip()))
 
     def bytes(self, label: str, done: int, total: int) -> None:
         """Work that is counted in bytes goes on."""
@@ -100,10 +103,10 @@ def duration(seconds: float) -> str:
     """Seconds as a person says them: `45 s`, `3 min 20 s`, `2 h 05 min`."""
     seconds = int(seconds + 0.5)
     if seconds < 60:
-        return f"{seconds} s"
+        return fill("{} s", seconds)
     if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+        return fill("{} min {} s", seconds // 60, f"{seconds % 60:02d}")
+    return fill("{} h {} min", seconds // 3600, f"{seconds % 3600 // 60:02d}")
 
 
 def amount(number: float, unit: str = "") -> str:

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textmill.base.console import Reporter, TrainingStatus, duration
+from textmill.base.language import fill, padded, say
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -47,12 +48,13 @@ class Screen(Reporter):
 
     def note(self, text: str) -> None:
         style = "yellow" if text.startswith("warning: ") else None
-        self.console.print(Text(text, style=style or ""))
+        self.console.print(Text(say(text), style=style or ""))
 
     def _stage(self, name: str, state: str, why: str) -> None:
         self._end()
         colour = "green" if state in ("up to date", "done") else "cyan"
-        line = Text.assemble((f"{name:<10} ", "bold"), (state, colour), (f"  {why}" if why else "", "dim"))
+        reason = f"  {say(why)}" if why else ""
+        line = Text.assemble((f"{padded(say(name), 10)} ", "bold"), (say(state), colour), (reason, "dim"))
         self.console.print(line)
 
     def progress(self, label: str, done: int, total: int | None = None, unit: str = "") -> None:
@@ -69,7 +71,7 @@ class Screen(Reporter):
             )
             self._progress.start()
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=total, unit=unit)
+            self._tasks[label] = self._progress.add_task(say(label), total=total, unit=say(unit))
         self._progress.update(self._tasks[label], completed=done, total=total)
 
     def training(self, status: TrainingStatus) -> None:

@@ -114,8 +114,10 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     spec = settled(evaluation.recipe.generation)
     outputs = written(evaluation, _prompts(evaluation, records), spec)
     bootstrap = evaluation.bootstrap.of(records)
-    scores = overlap.overlap(outputs, references, bootstrap, how=described(spec))
-    copied = overlap.overlap(sources, references, bootstrap, how="copied")
+    scores, copied = (
+        overlap.overlap(side, [[text] for text in references], bootstrap, how=how)
+        for side, how in ((outputs, described(spec)), (sources, "copied"))
+    )
     by_token = guesses.token_scores(nats[records], hits[records], targets[records], bootstrap)
     examples = [
         {"source": source, "reference": reference, "output": output}

@@ -223,7 +223,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     documents = evaluation.documents(chosen)
     truth = [document.texts[objective.answer].strip() for document in documents]
     bootstrap = evaluation.bootstrap.of(chosen)
-    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
+    scores, beside = (
+        answers.answered([[text] for text in truth], side, bootstrap) for side in (predicted, opening)
+    )
     examples = [
         {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
         for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)
