@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base import machine
-from textmill.base.console import print_json
+from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.cli import generation
 from textmill.cli.models import Weights, warn_of
@@ -103,11 +103,11 @@ def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
     if shown:
         print()
     if shown and answer.finish in ("stopped", "length"):
-        why = "you stopped it" if answer.finish == "stopped" else f"{answer.tokens} tokens"
+        why = "you stopped it" if answer.finish == "stopped" else counted(answer.tokens, "token")
         print(f"(the answer ends here: {why})", file=sys.stderr)
     if conversation.forgotten > forgotten:
         print(
-            f"(the context is full: the oldest {conversation.forgotten} messages are forgotten)",
+            f"(the context is full: forgotten: the oldest {counted(conversation.forgotten, 'message')})",
             file=sys.stderr,
         )
     return answer

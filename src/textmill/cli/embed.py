@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textmill.base.console import counted
 from textmill.base.errors import TextmillError
 from textmill.cli.options import Outcome, Target, verb
 
@@ -56,8 +57,8 @@ def embed(
     warnings = [*model.pretrained.warnings]
     if embedded.cut:
         warnings.append(
-            f"{embedded.cut} of {len(texts)} texts were longer than the {embedded.longest:,} tokens that are read; "
-            f"their ends were cut off, {sum(embedded.left_out):,} tokens in all"
+            f"{embedded.cut} of {len(texts)} texts exceeded the {embedded.longest:,} tokens that are read; "
+            f"their ends were cut off, {counted(sum(embedded.left_out), 'token')} in all"
         )
     for warning in warnings:
         workspace.reporter.warn(warning)

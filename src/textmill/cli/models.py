@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base import machine
-from textmill.base.console import print_json
+from textmill.base.console import counted, print_json
 from textmill.cli.generation import options
 from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, errors, open_workspace, verb
 
@@ -99,7 +99,7 @@ def _cuts(model: LanguageModel, stream: Stream) -> list[str]:
     """What to say of each prompt that was longer than the model reads."""
     where = "end" if model.pretrained.reads_source else "beginning"
     return [
-        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {answer.cut:,} tokens"
+        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {counted(answer.cut, 'token')}"
         + (f" ({_shortened(answer.prompt)})" if len(stream.prompts) > 1 else "")
         for answer in stream.answers()
         if answer.cut and answer.sample == 0
