@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textmill.cli.help import App
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="N-gram models as ARPA files, out and in.", no_args_is_help=True)
+app = App(help="N-gram models as ARPA files, out and in.")
 ArpaFile = Annotated[Path, typer.Argument(metavar="FILE.arpa", help="The ARPA file.", show_default=False)]
 
 
