@@ -16,7 +16,7 @@ from textmill.base.errors import TextmillError
         (errno.ENOSPC, "disk is full"),
         (errno.EROFS, "cannot be written"),
         (errno.EIO, "disk failed"),
-        (errno.ENOTDIR, "no folder is in the way"),
+        (errno.ENOTDIR, "a file stands where a folder is needed"),
         (errno.ENAMETOOLONG, "too long"),
         (errno.EISDIR, "cannot be written"),
         (errno.ELOOP, "cannot be written"),

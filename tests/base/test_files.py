@@ -62,7 +62,7 @@ def test_a_device_is_written_to_and_no_folder_takes_the_name_of_a_file(tmp_path)
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     for taken in (mine, pipe):
-        with pytest.raises(TextmillError, match="no folder is in the way"), files.atomic_directory(taken):
+        with pytest.raises(TextmillError, match="a file stands where a folder is needed"), files.atomic_directory(taken):
             pass
     assert mine.read_text() == "mine"
 
@@ -337,7 +337,7 @@ def test_what_is_read_is_not_deleted(tmp_path):
 def test_what_stands_there_is_never_replaced(tmp_path, make):
     files.check_free(tmp_path / "new")
     make(tmp_path / "new")
-    with pytest.raises(RecipeError, match="is there already"):
+    with pytest.raises(RecipeError, match="already exists"):
         files.check_free(tmp_path / "new")
 
 

@@ -6,7 +6,7 @@ import io
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,3 +66,75 @@ def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8") -> 
         stream.flush()
     out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams)
     return Said(code, out, err)
+
+
+# What is right for a parameter of this name, in the fixture `place` (tests/cli/conftest.py); of a command, where it is
+# particular.
+RIGHT = {
+    "documents": "000.txt",
+    "files": "notes.txt",
+    "first": "tiny",
+    "form": "gguf",
+    "like": "tiny",
+    "models": "tiny",
+    "name": "tiny",
+    "names": "tiny",
+    "out": "new",
+    "path": "new.out",
+    "prompt": "the",
+    "recipe": "tiny.toml",
+    "second": "tiny",
+    "source": "tiny",
+    "step": "1",
+    "svg": "new.svg",
+    "target": "tiny",
+    "text": "mill",
+}
+OF_COMMAND: dict[str, dict[str, str | bool]] = {
+    "chat": {"message": "hi", "tokens": "3"},
+    "evaluate": {"file": "notes.txt"},
+    "export": {"path": "new.gguf"},
+    "forget": {"dry_run": True},
+    "generate": {"tokens": "3"},
+    "import": {"source": "model", "target": "new"},
+    "lineage": {"path": "tiny"},
+    "mix": {"models": "model"},
+    "ngram import": {"path": "notes.txt"},
+    "quickstart": {"corpus": "nowhere"},
+    "recipe new": {"path": "new.toml"},
+}
+COMMON = {"help", "json", "quiet", "work"}  # the same mechanism everywhere
+
+
+def parameters(command: str) -> list[Any]:
+    """The parameters of a command that are its own, without those that only switch a way of showing."""
+    return [parameter for parameter in commands()[command].params if parameter.name not in COMMON - {"work"}]
+
+
+def right_values(command: str) -> dict[str, str | bool]:
+    """A value for each parameter that a command must be given."""
+    own = OF_COMMAND.get(command, {})
+    names = [
+        parameter.name
+        for parameter in parameters(command)
+        if parameter.required or parameter.param_type_name == "argument"
+    ]
+    return {name: RIGHT[name] for name in names} | own
+
+
+def line(command: str, values: Mapping[str, str | bool], *flags: str) -> list[str]:
+    """The words of a command with these values of its parameters. A value that looks like an option is one argument."""
+    options, arguments = list(flags), []
+    for parameter in parameters(command):
+        value = values.get(parameter.name)
+        if value is True:
+            options.append(parameter.opts[0])
+        elif isinstance(value, str):
+            of_argument = parameter.param_type_name == "argument"
+            arguments.append(value) if of_argument else options.append(f"{parameter.opts[0]}={value}")
+    return [*command.split(), *options, "--", *arguments]
+
+
+def right_line(command: str, *flags: str) -> list[str]:
+    """A line that a command takes."""
+    return line(command, right_values(command), *flags)

@@ -35,9 +35,9 @@ def disk_errors(where: Path) -> Iterator[None]:
         if error.errno in _FULL:
             free = shutil.disk_usage(existing_parent(where)).free
             raise TextmillError(
-                f"the disk is full ({free / 1e6:.0f} MB free): nothing was written in place of what was there",
+                f"the disk is full ({free / 1e6:.0f} MB free): the old file was kept",
                 where=where,
-                advice="free some space, or choose another place with --work, and run the same command again",
+                advice="free some space, or choose another folder with --work, and run the same command again",
             ) from error
         if error.errno in _FORBIDDEN:
             raise TextmillError(
@@ -45,17 +45,17 @@ def disk_errors(where: Path) -> Iterator[None]:
             ) from error
         if error.errno in _FAILED:
             raise TextmillError(
-                f"the disk failed ({said}): nothing was written in place of what was there",
+                f"the disk failed ({said}): the old file was kept",
                 where=where,
-                advice="look after the disk, or the connection to it, and run the same command again",
+                advice="check the disk or its connection, and run the same command again",
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise TextmillError(
-                "something that is no folder is in the way", where=where, advice="choose another place"
+                "a file stands where a folder is needed", where=where, advice="choose another path"
             ) from error
         if error.errno in _IMPOSSIBLE:
             raise TextmillError(
-                f"cannot be written ({said})", where=where, advice="choose another place"
+                f"cannot be written ({said})", where=where, advice="choose another path"
             ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise TextmillError("the name is too long", where=where, advice="choose a shorter one") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-# Exit codes of every verb (DESIGN §7).
+from textmill.base.language import fill, say
+
+# Exit codes of every command (DESIGN §7).
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -29,6 +31,12 @@ class TextmillError(Exception):
             "advice": self.advice,
             "exit_code": self.exit_code,
         }
+
+    def said(self) -> str:
+        """The same in the language a person chose."""
+        text = say(self.what)
+        text = fill("{}: {}", say(self.where), text) if self.where else text
+        return fill("{}; {}", text, say(self.advice)) if self.advice else text
 
 
 class RecipeError(TextmillError):

@@ -191,7 +191,7 @@ def read_sealed(path: Path) -> Any:
         return record
     seal = record.pop(SEAL)
     if seal != value_id(record):
-        raise DamagedError("is not what was written (its seal differs)", where=path)
+        raise DamagedError("was changed after it was written (its checksum differs)", where=path)
     return record
 
 
@@ -199,7 +199,7 @@ def check_free(path: Path) -> None:
     """Raises RecipeError when something stands at a path a person named: nothing they have made is ever replaced."""
     with disk_errors(path):
         if os.path.lexists(path):
-            raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+            raise RecipeError("already exists", where=path, advice="choose another name, or move it away")
 
 
 @contextlib.contextmanager
@@ -434,7 +434,7 @@ def _whole_lines(handle: IO[bytes]) -> None:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; a last line cut off by a crash is passed over.
 
-    Raises DamagedError at any other line that is not what was written.
+    Raises DamagedError at any other line that was changed after it was written.
     """
     if not Path(path).exists():
         return
@@ -447,15 +447,15 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 return
             if record is None:
                 raise DamagedError(
-                    "is not what was written",
+                    "was changed after it was written",
                     where=f"{path}: line {number}",
-                    advice="mend that line from a copy, or delete it",
+                    advice="restore that line from a copy, or delete it",
                 )
             yield record
 
 
 def _checked(line: bytes) -> Any:
-    """The record of a line without its check; None where it is not what was written."""
+    """The record of a line without its check; None where it was changed after it was written."""
     try:
         record = json.loads(line)
     except ValueError:

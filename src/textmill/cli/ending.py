@@ -120,7 +120,7 @@ def _say(failure: TextmillError, json: bool) -> None:
         _close_stdout()
     if failure.what:
         with contextlib.suppress(OSError):
-            print(f"textmill: {failure}", file=sys.stderr, flush=True)
+            print(f"textmill: {failure.said()}", file=sys.stderr, flush=True)
 
 
 def _close_stdout() -> None:

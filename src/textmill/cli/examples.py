@@ -21,7 +21,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (
         "textmill recipe new mine.toml --corpus notes/",
-        'textmill recipe new mine.toml --corpus "mail/*.mbox" --preset qwen3 --size 10M',
+        'textmill recipe new mine.toml --corpus "*.mbox" --preset qwen3 --size 10M',
         "textmill recipe new mine.toml --full",
     ),
     "recipe show": (

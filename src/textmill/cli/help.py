@@ -1,45 +1,61 @@
-"""What `--help` shows beside typer's own: examples, at the end."""
+"""`--help` in the language a person chose: a command's own words, and those that typer puts around them."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import typer
-import typer.core
+from textmill.base.language import LANGUAGES, chosen, say
+
+_TITLES = (
+    "ARGUMENTS_PANEL_TITLE",
+    "OPTIONS_PANEL_TITLE",
+    "COMMANDS_PANEL_TITLE",
+    "ERRORS_PANEL_TITLE",
+    "ABORTED_TEXT",
+    "DEFAULT_STRING",
+    "ENVVAR_STRING",
+    "REQUIRED_LONG_STRING",
+    "RICH_HELP",
+)
+_PARAGRAPHS = re.compile(r"\n\s*\n")
 
 
-class Command(typer.core.TyperCommand):
-    """A command whose help ends with examples of it."""
+def translate(command: Any) -> None:
+    """Put a command of typer, and every command under it, into the chosen language; English costs nothing.
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        super().format_help(ctx, formatter)
-        _show(self, ctx.command_path)
+    typer reads its own words when it is loaded, and has no other way to give it others than to set them.
+    """
+    if chosen() == LANGUAGES[0]:
+        return
+    from typer import rich_utils
 
-
-class Group(typer.core.TyperGroup):
-    """A group of commands whose help ends with an example of each."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        super().format_help(ctx, formatter)
-        _show(self, ctx.command_path)
+    for name in _TITLES:
+        setattr(rich_utils, name, say(getattr(rich_utils, name)))
+    _translate(command)
 
 
-class App(typer.Typer):
-    """A typer application of such groups and commands."""
+def _translate(command: Any) -> None:
+    command.help, command.epilog = (_paragraphs(text) for text in (command.help, command.epilog))
+    command.rich_help_panel = say(command.rich_help_panel or "")
+    usage, help_option = command.get_usage, command.get_help_option
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(cls=Group, no_args_is_help=not settings.get("invoke_without_command"), **settings)
+    def translated_option(context: Any) -> Any:
+        option = help_option(context)
+        option.help = say(option.help)
+        return option
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
-        return super().command(name, cls=Command, **settings)
+    command.get_usage = lambda context: usage(context).replace("Usage:", say("Usage:"), 1)
+    command.get_help_option = translated_option
+    for parameter in command.params:
+        parameter.help = _paragraphs(parameter.help)
+        parameter.rich_help_panel = say(parameter.rich_help_panel or "")
+    for below in vars(command).get("commands", {}).values():
+        _translate(below)
 
 
-def _show(command: typer.core.TyperCommand | typer.core.TyperGroup, path: str) -> None:
-    from rich.console import Console
-    from rich.panel import Panel
-    from rich.text import Text
-
-    from textmill.cli import examples
-
-    lines = Text("\n".join(examples.of(command, path)), style="cyan")
-    Console(highlight=False).print(Panel(lines, title="Examples", title_align="left", border_style="dim"))
+def _paragraphs(text: str | None) -> str | None:
+    """A help text, each of its paragraphs on one line, as they stand in the catalogue."""
+    if not text:
+        return text
+    return "\n\n".join(say(" ".join(paragraph.split())) for paragraph in _PARAGRAPHS.split(text))

@@ -1,4 +1,4 @@
-"""The command `textmill`: its verbs, and how an error ends."""
+"""The command line `textmill`: its commands, and how an error ends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from textmill.cli import (
     embed,
     ending,
     exchange,
+    help,
     index,
     inspect,
     mix,
@@ -24,7 +25,7 @@ from textmill.cli import (
     runs,
     work,
 )
-from textmill.cli.help import App
+from textmill.cli.app import App
 
 app = App(
     name="textmill",
@@ -91,6 +92,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     with ending.ending(arguments) as end:
         command = typer.main.get_command(app)
+        help.translate(command)
         with command.make_context("textmill", list(arguments)) as context:
             command.invoke(context)
     sys.exit(end.code)

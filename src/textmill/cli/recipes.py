@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.help import App
+from textmill.cli.app import App
 from textmill.cli.options import Json, RecipeFile, Set, read_recipe
 
-app = App(help="Write, look at and check recipes.")
+app = App(help="Write, show and check recipes.")
 
 
 @app.command()
@@ -25,7 +25,7 @@ def new(
     ] = None,
     preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
     size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
-    full: Annotated[bool, typer.Option("--full", help="Spell out every key with its meaning.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Write every key with its meaning.")] = False,
     json: Json = False,
 ) -> None:
     """Write a new recipe to start from. An existing file is never overwritten."""
@@ -89,7 +89,7 @@ def _without_personal_data() -> str:
 
 @app.command()
 def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
-    """Print the whole recipe, presets expanded and every default spelt out."""
+    """Print the whole recipe, presets expanded and every default written out."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.cli.help import App
+from textmill.cli.app import App
 from textmill.cli.options import WORK, Json, Outcome, Work, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = App(help="List the runs, and draw their curves.", invoke_without_command=True)
+app = App(help="List the runs, and plot their curves.", invoke_without_command=True)
 Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 
 
@@ -40,7 +40,7 @@ def show_run(
     name: Name,
     svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
 ) -> Outcome:
-    """Draw a run's loss curves in the terminal, and as SVG."""
+    """Plot a run's loss curves in the terminal, and as SVG."""
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
@@ -56,7 +56,7 @@ def draw_runs(
     names: Annotated[list[str], typer.Argument(help="Names of runs.", show_default=False)],
     svg: Annotated[Path, typer.Option(help="SVG file to write.", show_default=False)],
 ) -> Outcome:
-    """Draw the loss curves of several runs into one picture."""
+    """Plot the loss curves of several runs in one picture."""
     _draw(workspace, names, svg)
     return {"runs": names, "svg": str(svg)}, lambda _: None
 
@@ -68,7 +68,7 @@ def compare(
     second: Name,
     svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
 ) -> Outcome:
-    """Set two runs side by side: what differs in their recipes, and in their figures."""
+    """Compare two runs: what differs in their recipes, and in their figures."""
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
