@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 
 from textmill.base import schema
+from textmill.base.errors import RecipeError
 from textmill.base.schema import Field
 from textmill.cli.options import declared, parameters
 from textmill.specs.generation import GenerationSpec
@@ -55,8 +56,8 @@ def _given(field: Field, value: Any) -> Any:
     try:
         return [[int(number) for number in text.split(",")] for text in value]
     except ValueError as error:
-        message = "give ids with commas between them, such as 17,4,9"
-        raise typer.BadParameter(message, param_hint=f"--{field.name.replace('_', '-')}") from error
+        flag = f"--{field.name.replace('_', '-')}"
+        raise RecipeError(f"{', '.join(value)!r} are no ids", where=flag, advice="such as 17,4,9") from error
 
 
 def _nested(kind: Any) -> bool:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.cli.app import App
 from textmill.cli.options import Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="Count and find texts in the training corpus.", no_args_is_help=True)
+app = App(help="Count and find texts in the training corpus.")
 Asked = Annotated[
     str, typer.Argument(help="Name or path of a run, or a recipe (a TOML file).", show_default=False)
 ]

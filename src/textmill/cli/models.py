@@ -11,7 +11,7 @@ import typer
 from textmill.base import machine
 from textmill.base.console import counted, print_json
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, errors, open_workspace, verb
+from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, open_workspace, verb
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -61,7 +61,9 @@ def generate(
         list[str] | None,
         typer.Argument(help="Prompt to continue, or text to translate; `-` reads stdin.", show_default=False),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Samples per prompt.")] = 1,
+    samples: Annotated[
+        int, typer.Option("--samples", "-s", min=1, max=10_000, help="Samples per prompt.")
+    ] = 1,
     weights: Weights = "fp32",
     work: Work = WORK,
     json: Json = False,
@@ -73,24 +75,23 @@ def generate(
     A model that reads a source (encoder-decoder) answers the prompt instead of continuing it.
     """
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
-    with errors(json):
-        workspace = open_workspace(work, quiet=True)
-        check_named(workspace, target)
-        from textmill.stages.use.model import LanguageModel
+    workspace = open_workspace(work, quiet=True)
+    check_named(workspace, target)
+    from textmill.stages.use.model import LanguageModel
 
-        machine.keep_memory()
-        model = LanguageModel(workspace, target, weights=weights)
-        warn_of(model)
-        stream = model.stream(prompts, samples=samples, truncate=True, **changes)
-        if json:
-            answers = {
-                "answers": [answer.plain() for answer in stream.answers()],
-                "warnings": _cuts(model, stream),
-            }
-            print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
-        else:
-            # a source is no part of the answer
-            _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
+    machine.keep_memory()
+    model = LanguageModel(workspace, target, weights=weights)
+    warn_of(model)
+    stream = model.stream(prompts, samples=samples, truncate=True, **changes)
+    if json:
+        answers = {
+            "answers": [answer.plain() for answer in stream.answers()],
+            "warnings": _cuts(model, stream),
+        }
+        print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
+    else:
+        # a source is no part of the answer
+        _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
     for text in _cuts(model, stream):
         print(f"warning: {text}", file=sys.stderr)
 

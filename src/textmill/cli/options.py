@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command ends: in a table, in one JSON object, or in an error."""
+"""Options that several commands share, and how a command ends: in a table or in one JSON object (errors: ending)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textmill.base.console import Reporter, Silent, print_json
-from textmill.base.errors import FAILED, RecipeError, TextmillError
+from textmill.base.errors import FAILED, RecipeError
 
 if TYPE_CHECKING:
     from textmill.specs.recipe import Recipe
@@ -58,16 +58,15 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
 
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
         def command(work: Path, json: bool, quiet: bool = True, **arguments: Any) -> None:
-            with errors(json):
-                with opened(work, quiet) as workspace:
-                    for target in (arguments.get("target"), *(arguments.get("models") or ())):
-                        if isinstance(target, str):
-                            check_named(workspace, target)
-                    outcome = act(workspace, **arguments)
-                if outcome is None:
-                    return
-                result, show = outcome
-                print_json(result) if json else show(result)
+            with opened(work, quiet) as workspace:
+                for target in (arguments.get("target"), *(arguments.get("models") or ())):
+                    if isinstance(target, str):
+                        check_named(workspace, target)
+                outcome = act(workspace, **arguments)
+            if outcome is None:
+                return
+            result, show = outcome
+            print_json(result) if json else show(result)
             if isinstance(result, Mapping) and not result.get("ok", True):
                 raise typer.Exit(FAILED)
 
@@ -97,17 +96,6 @@ def parameters(act: Callable[..., object], left_out: str) -> list[inspect.Parame
     }  # known to type checkers only
     own = inspect.signature(act, locals=names, eval_str=True).parameters.values()
     return [parameter.replace(kind=_KEYWORD) for parameter in own if parameter.name != left_out]
-
-
-@contextlib.contextmanager
-def errors(json: bool) -> Iterator[None]:
-    """With --json an error, too, is one JSON object on stdout. It goes on to stderr and the exit code as always."""
-    try:
-        yield
-    except TextmillError as error:
-        if json:
-            print_json({"error": {"what": error.what, "where": error.where, "advice": error.advice}})
-        raise
 
 
 def check_named(workspace: Workspace, target: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+from textmill.base.disk import disk_errors
 from textmill.base.errors import TextmillError
-from textmill.base.files import disk_errors
 from textmill.stages.workspace import lineage, remembrance
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace

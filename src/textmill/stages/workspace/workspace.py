@@ -17,11 +17,12 @@ from typing import Any
 
 from textmill.base import files, locks
 from textmill.base.console import Reporter
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs import recipe_file
 from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
+from textmill.text.document import printable
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,16 @@ class Workspace:
 
     root: Path
     reporter: Reporter = field(default_factory=Reporter)
+
+    def __post_init__(self) -> None:
+        try:
+            str(self.root).encode()
+        except UnicodeEncodeError as error:  # not every library that writes here could write there
+            raise RecipeError(
+                "a workspace cannot be at a path that is not UTF-8",
+                where=printable(str(self.root)),
+                advice="choose another path with --work",
+            ) from error
 
     @property
     def project(self) -> Path:
