@@ -119,7 +119,7 @@ def prepare(model: M, kind: str = "fp32", *, rows: int = 1) -> M:
             return evaluating(model) if model.training else model
         return _with(model, lambda weight, bias: PackedLinear(weight, bias, rows))
     if kind not in _LAYERS:
-        raise RecipeError(f"{kind!r} is none of {', '.join(KINDS)}", where="--weights")
+        raise RecipeError(f"{kind!r} is not one of {', '.join(KINDS)}", where="--weights")
     layer, works = _LAYERS[kind]
     if not works(first):
         raise TextmillError(f"this machine has no {kind} products here", advice="decode in float32")
