@@ -72,8 +72,8 @@ def causal(
     """Cross-entropy of each target token: (sum of nats, number of targets), two scalar tensors.
 
     Logits are made of those positions alone that are in the loss. With `chunk` those of at most that many tokens exist
-    at a time: exactly the same gradients and, up to the order of additions, the same sum. In float32 training on a CPU they
-    are always made in chunks, since that is also the quicker way there.
+    at a time: exactly the same gradients and, up to the order of additions, the same sum. In float32 training on a CPU
+    they are always made in chunks, since that is also the quicker way there.
 
     smoothing: the share ε of the probability that every id gets alike, the target's own included (Szegedy et al. 2016,
     section 7): a target costs (1 - ε) · -log p(target) + ε / V · Σ -log p(id). That is `F.cross_entropy`'s
