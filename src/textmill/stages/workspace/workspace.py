@@ -21,15 +21,17 @@ from textmill.base.errors import TextmillError
 from textmill.specs import recipe_file
 from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.models_folder import ModelsFolder, default_folder
 from textmill.stages.workspace.run import Run
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The directory all work happens in, and whom to tell about it."""
+    """The directory all work happens in, whom to tell about it, and where other people's models are kept."""
 
     root: Path
     reporter: Reporter = field(default_factory=Reporter)
+    models: ModelsFolder = field(default_factory=lambda: ModelsFolder(default_folder()))
 
     @property
     def project(self) -> Path:
@@ -41,7 +43,7 @@ class Workspace:
 
     def runs(self) -> list[Run]:
         """Every run here, by name."""
-        return [run for run in map(Run, sorted((self.root / "runs").glob("*"))) if run.exists]
+        return [run for run in map(Run, sorted((self.root / "runs").glob("[!.]*"))) if run.exists]
 
     def artifact(
         self,
