@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textmill.base.errors import TextmillError
+from textmill.cli import completion
+from textmill.cli.models import Checkpoint
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ def embed(
     pooling: Annotated[
         str | None,
         typer.Option(
-            metavar="mean|cls|last|max", help="Which states stand for a text; else as the model says."
+            metavar="mean|cls|last|max",
+            help="Which states stand for a text; else as the model says.",
+            autocompletion=completion.among("mean", "cls", "last", "max"),
         ),
     ] = None,
     normalise: Annotated[
@@ -40,6 +44,7 @@ def embed(
     out: Annotated[
         Path | None, typer.Option(help="Write the vectors to this .npy file instead.", show_default=False)
     ] = None,
+    checkpoint: Checkpoint = None,
 ) -> Outcome:
     """Turn texts into vectors that lie near each other where the texts mean alike. Prints one JSON list a text."""
     from textmill.base.files import atomic_file, check_free
@@ -48,7 +53,7 @@ def embed(
     texts = _texts(text or [], file)
     if out is not None:
         check_free(out)
-    model = LanguageModel(workspace, target)
+    model = LanguageModel(workspace, target, checkpoint=checkpoint)
     embedded = model.embed(texts, pooling=pooling, normalise=normalise)
     warnings = [*model.pretrained.warnings]
     if embedded.cut:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Outcome, verb
+from textmill.cli import completion
+from textmill.cli.options import OptionalTarget, Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -47,10 +48,13 @@ def bring_in(
 @verb()
 def send_out(
     workspace: Workspace,
-    target: Annotated[
-        str | None, typer.Argument(help="Name of a run, or path of a run, model directory or .gguf file.")
+    target: OptionalTarget = None,
+    form: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FORMAT", help="One of those --list shows.", autocompletion=completion.formats
+        ),
     ] = None,
-    form: Annotated[str | None, typer.Argument(metavar="FORMAT", help="One of those --list shows.")] = None,
     path: Annotated[Path | None, typer.Argument(help="File or directory to write.")] = None,
     list_: List = False,
 ) -> Outcome:

@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Outcome, verb
+from textmill.cli import completion
+from textmill.cli.options import Named, Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
 app = typer.Typer(help="Ask the corpus how often and where a text occurs in it.", no_args_is_help=True)
 Asked = Annotated[
-    str, typer.Argument(help="Name or path of a run, or a recipe (a TOML file).", show_default=False)
+    str,
+    typer.Argument(
+        help="Name or path of a run, or a recipe (a TOML file).",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
+    Named(runs=True),
 ]
-Part = Annotated[str, typer.Option(help="Part of the corpus: train, validation or test.")]
+Part = Annotated[
+    str, typer.Option(help="Part of the corpus: train, validation or test.", autocompletion=completion.parts)
+]
 _GB = 1_000_000_000
 
 
@@ -83,7 +92,9 @@ def trace(
         typer.Argument(
             help="Name or path of a run, or a recipe (a TOML file); with --document: one run instead of all.",
             show_default=False,
+            autocompletion=completion.runs,
         ),
+        Named(runs=True),
     ] = None,
     text: Annotated[
         str | None,
@@ -103,7 +114,13 @@ def trace(
         ),
     ] = None,
     run: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --document: one run instead of all.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --document: one run instead of all.",
+            autocompletion=completion.runs,
+        ),
+        Named(runs=True),
     ] = None,
     part: Part = "train",
 ) -> Outcome:

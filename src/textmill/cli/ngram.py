@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.cli.options import Outcome, Target, verb
+from textmill.cli import completion
+from textmill.cli.options import Named, Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -37,7 +38,13 @@ def take_in(
     workspace: Workspace,
     path: ArpaFile,
     out: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the model is written.")],
-    like: Annotated[str, typer.Option(help="Run or model whose tokenizer the file's words are of.")],
+    like: Annotated[
+        str,
+        typer.Option(
+            help="Run or model whose tokenizer the file's words are of.", autocompletion=completion.targets
+        ),
+        Named(),
+    ],
 ) -> Outcome:
     """Make a model directory of an ARPA file whose words are a tokenizer's tokens."""
     from textmill.stages.release import ngram as stage

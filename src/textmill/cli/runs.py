@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.cli.options import WORK, Json, Outcome, Work, open_workspace, verb
+from textmill.cli.options import WORK, Json, Outcome, RunName, Work, open_workspace, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
 app = typer.Typer(help="List the runs, and draw their curves.", invoke_without_command=True)
-Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 
 
 @app.callback()
@@ -36,7 +35,7 @@ def list_runs(workspace: Workspace) -> Outcome:
 @verb(silent=True)
 def show_run(
     workspace: Workspace,
-    name: Name,
+    name: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
 ) -> Outcome:
     """Draw a run's loss curves in the terminal, and as SVG."""
@@ -61,8 +60,8 @@ def draw_runs(
 @verb(silent=True)
 def compare(
     workspace: Workspace,
-    first: Name,
-    second: Name,
+    first: RunName,
+    second: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
 ) -> Outcome:
     """Set two runs side by side: what differs in their recipes, and in their figures."""

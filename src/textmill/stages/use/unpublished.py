@@ -14,8 +14,8 @@ def unpublished(run: Run, workspace: Workspace, which: str = BEST) -> Pretrained
 
     Raises TextmillError when there is no whole checkpoint yet, RecipeError for one that is not there.
     """
-    data = trained_on(run, workspace)
     with held(run, which) as weights:
+        data = trained_on(run, workspace)
         model = weights.build(data)
     said = f"this is {run.name} after step {weights.step:,} of {run.steps:,}"
     if which == BEST:
