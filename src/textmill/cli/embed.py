@@ -12,6 +12,8 @@ import typer
 
 from textmill.base.console import counted
 from textmill.base.errors import TextmillError
+from textmill.cli import completion
+from textmill.cli.models import Checkpoint
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def embed(
     out: Annotated[
         Path | None, typer.Option(help="Write the vectors to this .npy file instead.", show_default=False)
     ] = None,
+    checkpoint: Checkpoint = None,
 ) -> Outcome:
     """Turn texts into vectors: the closer their meaning, the closer they lie. Prints one JSON list per text."""
     from textmill.base.files import atomic_file, check_free
@@ -52,7 +55,7 @@ def embed(
     texts = _texts(text or [], file)
     if out is not None:
         check_free(out)
-    model = LanguageModel(workspace, target)
+    model = LanguageModel(workspace, target, checkpoint=checkpoint)
     embedded = model.embed(texts, pooling=pooling, normalise=normalise)
     warnings = [*model.pretrained.warnings]
     if embedded.cut:

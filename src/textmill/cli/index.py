@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 app = App(help="Count and find texts in the training corpus.")
 Asked = Annotated[
-    str, typer.Argument(help="Name or path of a run, or a recipe (a TOML file).", show_default=False)
+    str,
+    typer.Argument(
+        help="Name or path of a run, or a recipe (a TOML file).",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
+    Named(runs=True),
+]
+Part = Annotated[
+    str, typer.Option(help="Part of the corpus: train, validation or test.", autocompletion=completion.parts)
 ]
 Part = Annotated[
     str, typer.Option("--split", "--part", help="Split of the corpus: train, validation or test.")
@@ -86,7 +95,9 @@ def trace(
         typer.Argument(
             help="Name or path of a run, or a recipe (a TOML file); with --document: one run instead of all.",
             show_default=False,
+            autocompletion=completion.runs,
         ),
+        Named(runs=True),
     ] = None,
     text: Annotated[
         str | None,
@@ -108,7 +119,13 @@ def trace(
         ),
     ] = None,
     run: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --document: one run instead of all.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --document: one run instead of all.",
+            autocompletion=completion.runs,
+        ),
+        Named(runs=True),
     ] = None,
     part: Part = "train",
 ) -> Outcome:

@@ -50,7 +50,7 @@ def lineage(
 @verb(silent=True)
 def where(
     workspace: Workspace,
-    target: Target,
+    target: RunName,
     step: Annotated[int, typer.Option(min=1, help="Training step, counted from 1.")],
 ) -> Outcome:
     """List the documents in the batch of a training step."""

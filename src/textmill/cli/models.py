@@ -65,6 +65,7 @@ def generate(
         int, typer.Option("--samples", "-s", min=1, max=10_000, help="Samples per prompt.")
     ] = 1,
     weights: Weights = "fp32",
+    checkpoint: Checkpoint = None,
     work: Work = WORK,
     json: Json = False,
     *,
@@ -133,7 +134,7 @@ def _print(stream: Stream, begun: list[str]) -> None:
 
 
 @verb()
-def publish(workspace: Workspace, target: Target) -> Outcome:
+def publish(workspace: Workspace, target: RunName) -> Outcome:
     """Write runs/NAME/model/: the standard directory, its card, and the proof that it behaves the same."""
     from textmill.cli.show import stages
     from textmill.stages.release import publish as stage

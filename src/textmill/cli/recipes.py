@@ -23,7 +23,13 @@ def new(
         list[str] | None,
         typer.Option(help="Your files, folders or globs; left out: Python's standard library."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="Model family: llama, gpt2 or qwen3.",
+            autocompletion=completion.among("llama", "gpt2", "qwen3"),
+        ),
+    ] = "llama",
     size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
     full: Annotated[bool, typer.Option("--full", help="Write every key with its meaning.")] = False,
     json: Json = False,

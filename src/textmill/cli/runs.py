@@ -37,7 +37,7 @@ def list_runs(workspace: Workspace) -> Outcome:
 @verb(silent=True)
 def show_run(
     workspace: Workspace,
-    name: Name,
+    name: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
 ) -> Outcome:
     """Plot a run's loss curves in the terminal, and as SVG."""
@@ -64,8 +64,8 @@ def draw_runs(
 @verb(silent=True)
 def compare(
     workspace: Workspace,
-    first: Name,
-    second: Name,
+    first: RunName,
+    second: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
 ) -> Outcome:
     """Compare two runs: what differs in their recipes, and in their figures."""
