@@ -41,6 +41,7 @@ SAYS: dict[str, tuple[int | str, ...]] = {
     "progress": (0, 3, "label", "unit"),
     "columns": tuple(range(20)),
     "Typer": ("help",),
+    "App": ("help",),
     "Option": ("help", "rich_help_panel"),
     "Argument": ("help",),
     "command": ("rich_help_panel", "help", "epilog"),
@@ -401,7 +402,9 @@ class Program:
         yield from _arguments(call, self.says.get(name, ()))
         if "advice" in self.says.get(name, ()):  # an error; where it is may be a name, or words
             where = (keyword.value for keyword in call.keywords if keyword.arg == "where")
-            yield from (value for value in where if any(_WORD_AND_SPACE.search(text) for text in _literals(value)))
+            yield from (
+                value for value in where if any(_WORD_AND_SPACE.search(text) for text in _literals(value))
+            )
 
     def templates(self) -> dict[str, Template]:
         """Every template, by its text."""
