@@ -88,7 +88,7 @@ class Recipe:
                 f"cannot read {', '.join(map(repr, roles))}: each text has a name of its own, without `=`",
                 where="objective",
             )
-        object.__setattr__(self, "corpus", self.corpus.read_as(roles))
+        object.__setattr__(self, "corpus", self.corpus.read_as(roles, self.objective.record))
         if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if (size := len(self.name.encode())) > _LONGEST_NAME:
