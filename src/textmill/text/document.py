@@ -1,4 +1,4 @@
-"""What passes through the text room: a document, or what was set aside and why."""
+"""What passes through the text room: a document, or what was skipped and why."""
 
 from __future__ import annotations
 

@@ -77,9 +77,9 @@ def _found(header: Header, fields: Fields) -> Header:
 
 def _made(row: list[str], header: Header, location: str, fields: Fields) -> Items:
     if len(row) != len(header.names) and not header.fits(row):
-        detail = f"{len(row)}, not {len(header.names)}"
+        kind = "header" if fields.header else "first row"
         yield unread(
-            location, f"has not as many fields as the {'header' if fields.header else 'first row'}", detail
+            location, f"has another number of fields than the {kind}", f"{len(row)}, not {len(header.names)}"
         )
     elif not all(map(sound, row)):
         yield unread(location, "is not valid in the encoding of its file")
@@ -110,7 +110,7 @@ class _Open(SetAside):
     """A quote was opened and is not closed where it could be."""
 
     def __init__(self) -> None:
-        super().__init__("is not a valid row", "a quote that is not closed")
+        super().__init__("is not a valid row", "an unclosed quote")
 
 
 class _Large(SetAside):
