@@ -125,7 +125,7 @@ def _place(passage: str, answer: str, start: int | None) -> tuple[int, int]:
         return start + lead, start + lead + len(wanted)
     found = passage.find(wanted)
     if found < 0:
-        raise SetAside("has an answer that does not stand in the passage", repr(wanted[:60]))
+        raise SetAside("has an answer that does not occur in the passage", repr(wanted[:60]))
     if start is not None:
         there = passage[start : start + len(wanted)] if start >= 0 else ""
         raise SetAside(
