@@ -94,7 +94,7 @@ class Recipe:
                 f"cannot read {', '.join(map(repr, roles))}: each text has a name of its own, without `=`",
                 where="objective",
             )
-        object.__setattr__(self, "corpus", self.corpus.read_as(roles))
+        object.__setattr__(self, "corpus", self.corpus.read_as(roles, self.objective.record))
         if _NO_FOLDER.search(self.name):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if (size := len(self.name.encode())) > _LONGEST_NAME:
