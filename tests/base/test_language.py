@@ -59,13 +59,18 @@ def test_a_template_of_few_words_is_filled_by_name(catalogue):
 
 def test_names_of_a_person_are_never_translated(catalogue):
     """A file that is called like a message of ours stays what it is, wherever it stands."""
-    assert catalogue.say("the run no such file has a checkpoint of step 3") == "运行 no such file 有一个第 3 步的检查点"
+    assert (
+        catalogue.say("the run no such file has a checkpoint of step 3")
+        == "运行 no such file 有一个第 3 步的检查点"
+    )
     assert catalogue.say("kept train of no such file documents") == "共 no such file 篇，保留 train 篇"
 
 
 @given(st.text(), st.text())
 def test_holes_come_out_as_they_went_in(first, second):
-    said = Catalogue({"before {} between {} after": "后{1}中{0}前"}).say(f"before {first} between {second} after")
+    said = Catalogue({"before {} between {} after": "后{1}中{0}前"}).say(
+        f"before {first} between {second} after"
+    )
     if " between " not in first and " between " not in second:
         assert said == f"后{second}中{first}前"
 
@@ -131,5 +136,7 @@ def test_a_po_file_is_read():
 def test_english_loads_no_catalogue():
     program = "from textmill.base import language; language.say('x'); print(language.catalogue.cache_info().currsize)"
     environment = {"TEXTMILL_LANG": "en", "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "0\n"
