@@ -48,7 +48,20 @@ SAYS: dict[str, tuple[int | str, ...]] = {
     "confirm": (0,),
 }
 # Names of parameters that are words, where a function hands them on to what says them.
-_WORDS = {"what", "why", "reason", "problem", "advice", "detail", "more", "purpose", "how", "note", "message", "title"}
+_WORDS = {
+    "what",
+    "why",
+    "reason",
+    "problem",
+    "advice",
+    "detail",
+    "more",
+    "purpose",
+    "how",
+    "note",
+    "message",
+    "title",
+}
 _WORDS |= {"without", "otherwise", "label", "state", "text", "because", "said"}
 # Of a method of OUT (the results of a command) all arguments.
 _CONSOLES = {"OUT", "_OUT"}
@@ -56,8 +69,26 @@ _TRANSPARENT = {"escape", "say", "str"}  # calls that give back the text they ge
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _PHRASE = re.compile(r"(?<![\w.-])[A-Za-z]?[a-z]+,? [a-z]{2,}(?![\w-])")  # what makes a literal a message
 # Literals that are no messages: arguments of these, whatever looks like code or markup, and tables of data.
-_INNER = {"ValueError", "TypeError", "AttributeError", "KeyError", "LookupError", "EOFError", "IndexError", "OSError"}
-_INNER |= {"RuntimeError", "AssertionError", "NotImplementedError", "compile", "split", "frozenset", "event", "fullmatch"}
+_INNER = {
+    "ValueError",
+    "TypeError",
+    "AttributeError",
+    "KeyError",
+    "LookupError",
+    "EOFError",
+    "IndexError",
+    "OSError",
+}
+_INNER |= {
+    "RuntimeError",
+    "AssertionError",
+    "NotImplementedError",
+    "compile",
+    "split",
+    "frozenset",
+    "event",
+    "fullmatch",
+}
 _INNER |= {"startswith", "removeprefix", "endswith", "join_text", "strftime", "style"}
 _CODE = re.compile(r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^def |\n.*\n|^(bold|dim) ")
 _DATA = {
@@ -110,7 +141,7 @@ _Piece = str | _Hole | _Choice
 
 def room(place: str) -> str:
     """The file of the catalogue that messages of a module belong in."""
-    return place.split("/")[0].split(".py")[0]
+    return place.split("/", maxsplit=1)[0].split(".py", maxsplit=1)[0]
 
 
 class _Module:
@@ -403,7 +434,11 @@ def _names(node: ast.expr) -> Iterator[str]:
             yield name
         case ast.JoinedStr(values=values):
             for value in values:
-                if isinstance(value, ast.FormattedValue) and isinstance(value.value, ast.Name) and value.conversion < 0:
+                if (
+                    isinstance(value, ast.FormattedValue)
+                    and isinstance(value.value, ast.Name)
+                    and value.conversion < 0
+                ):
                     yield value.value.id
         case ast.IfExp(body=body, orelse=orelse):
             yield from _names(body)
@@ -419,9 +454,7 @@ def _name_of(scope: ast.FunctionDef, module: _Module) -> str:
     if scope.name != "__init__":
         return scope.name
     return next(
-        node.name
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.ClassDef) and scope in node.body
+        node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef) and scope in node.body
     )
 
 
@@ -454,7 +487,9 @@ def entry(template: Template) -> str:
     """A template as it stands in a PO file, not translated yet."""
     lines = [f"#: {template.places[0]}"]
     if template.holes:
-        marks = (f"{{{n}{'!t' if n in template.ours else ''}}} {source}" for n, source in enumerate(template.holes))
+        marks = (
+            f"{{{n}{'!t' if n in template.ours else ''}}} {source}" for n, source in enumerate(template.holes)
+        )
         lines.append("#. " + "  ".join(marks))
     quoted = json.dumps(template.text, ensure_ascii=False)
     return "\n".join([*lines, f"msgid {quoted}", 'msgstr ""', ""])

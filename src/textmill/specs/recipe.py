@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 
+# What a run cannot be called: nothing, a hidden folder, a path, control characters, bytes that are no text.
+_NO_FOLDER = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 200  # bytes; file systems take 255
 
 
@@ -92,7 +95,7 @@ class Recipe:
                 where="objective",
             )
         object.__setattr__(self, "corpus", self.corpus.read_as(roles))
-        if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
+        if _NO_FOLDER.search(self.name):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if (size := len(self.name.encode())) > _LONGEST_NAME:
             raise RecipeError(
