@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Json, RecipeFile, Set, errors, read_recipe
+from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, errors, open_workspace, read_recipe
 
 app = typer.Typer(help="Write, look at and check recipes.", no_args_is_help=True)
 
@@ -82,14 +82,14 @@ def _without_personal_data() -> str:
 
 
 @app.command()
-def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
-    """Print the whole recipe, presets expanded and every default spelt out."""
+def show(recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False) -> None:
+    """Print the whole recipe, presets expanded and every default spelt out, its start's model filled in."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file
 
     with errors(json):
-        resolved = read_recipe(recipe, set_)
+        resolved = read_recipe(recipe, set_, open_workspace(work, quiet=True))
     if json:
         print_json(schema.write(resolved))
     else:

@@ -229,8 +229,8 @@ def _remarks(row: Mapping[str, Any]) -> None:
     if "damage" in row:
         _OUT.print(f"[bold red]{escape(row['name'])}: {escape(row['damage'])}[/bold red]", soft_wrap=True)
         return
-    if forked := row["forked"]:
-        _OUT.print(f"{row['name']} began with the weights of {forked['run']} after step {forked['step']:,}")
+    if start := row["start"]:
+        _OUT.print(f"{row['name']} began with the weights of {start}")
     if count := len(row["forgotten"]):
         documents = f"{count:,} document{'' if count == 1 else 's'}"
         _OUT.print(
@@ -286,9 +286,9 @@ def lineage(result: Mapping[str, Any]) -> None:
         if count := row.get("forgotten"):
             line.append(f", {count:,} document{'' if count == 1 else 's'} forgotten on request", style="dim")
         if start := row.get("start"):
-            line.append(
-                f"  began with the weights of {start['run']} after step {start['step']:,}", style="dim"
-            )
+            line.append(f"  began with the weights of {start}", style="dim")
+        if known := row.get("trained_on"):
+            line.append(f"  trained on: {known}", style="dim")
         if result["verified"] and "damaged" in row:
             bad = row["damaged"]
             line.append(
