@@ -117,7 +117,8 @@ def token_nats(model: Model, hidden: Tensor, targets: Tensor) -> Tensor:
 
 def _products_in_place(model: Model) -> bool:
     """Whether `_LinearLoss` serves a model: in float32 training on a CPU, its weights whole on this rank."""
-    weight = next(model.parameters(), None) if isinstance(model, Model) else None
+    trained = (weight for weight in model.parameters() if weight.requires_grad)
+    weight = next(trained, None) if isinstance(model, Model) else None
     return (
         weight is not None
         and not hasattr(weight, "full_tensor")  # cut up over ranks: only the model's own methods gather it
@@ -213,7 +214,7 @@ class _LinearLoss(torch.autograd.Function):
         rows = (targets != IGNORE).nonzero().squeeze(1)
         every = len(rows) == len(targets)
         back = torch.empty_like(hidden) if every else torch.zeros_like(hidden)
-        slope = torch.zeros_like(matrix)
+        slope = torch.zeros_like(matrix) if ctx.needs_input_grad[1] else None  # none of a frozen matrix
         total = torch.zeros((), dtype=torch.float64)
         mean = matrix.mean(0) if smoothing else None
         for some in rows.split(chunk):
@@ -225,21 +226,24 @@ class _LinearLoss(torch.autograd.Function):
             sums = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
             nats.add_(sums.log())
             gradient = onednn(logits, matrix.t()).div_(sums).sub_(matrix[wanted], alpha=1 - smoothing)
-            slope.addmm_(logits.t(), part / sums)
-            slope.index_add_(0, wanted, part, alpha=smoothing - 1)
+            if slope is not None:
+                slope.addmm_(logits.t(), part / sums)
+                slope.index_add_(0, wanted, part, alpha=smoothing - 1)
             if mean is not None:
                 nats.sub_((part @ mean)[:, None], alpha=smoothing)
                 gradient.sub_(mean, alpha=smoothing)
+            if mean is not None and slope is not None:
                 slope.sub_(part.sum(0), alpha=smoothing / len(matrix))
             total += nats.sum(dtype=torch.float64)
             back.index_copy_(0, some, gradient)
-        ctx.save_for_backward(back, slope)
+        ctx.save_for_backward(back, *(() if slope is None else (slope,)))
         return total.to(hidden.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        back, slope = ctx.saved_tensors
-        return back.mul_(scales[0]), slope.mul_(scales[0]), None, None, None
+    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        back, *slopes = ctx.saved_tensors
+        slope = slopes[0].mul_(scales[0]) if slopes else None
+        return back.mul_(scales[0]), slope, None, None, None
 
 
 @torch.no_grad()

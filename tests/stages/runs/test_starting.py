@@ -17,7 +17,7 @@ from textmill.data.batch import Batch
 from textmill.interop import load
 from textmill.interop.gguf.model import write_gguf
 from textmill.interop.huggingface.directory import write_directory
-from textmill.models import build
+from textmill.models import build, names
 from textmill.models.heads import Headed
 from textmill.specs import recipe_file
 from textmill.specs.generation import GenerationSpec
@@ -273,3 +273,45 @@ def test_it_is_not_judged_on_what_its_start_was_trained_on(tmp_path, workspace):
     moved = dataclasses.replace(other, corpus=dataclasses.replace(other.corpus, split=split))
     with pytest.raises(TextmillError, match="are what first was trained on"):
         train(moved, workspace)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize("family", ["decoder", "untied", "encoder", "encoder-decoder", "recurrent"])
+def test_what_is_frozen_has_no_state_and_does_not_move(family, kind, tmp_path, workspace):
+    start = publish(tmp_path / "start", FAMILIES[family])
+    patterns = ["embedding", "layers.0" if family == "recurrent" else "blocks.0"]
+    tables = BASE["training"] | {"freeze": patterns, "optimizer": {"kind": kind}}
+    tables |= {"layer_decay": 0.5, "average": {"decay": 0.5}}
+    run = train(recipe(tmp_path, workspace, start, training=tables), workspace)
+    saved = checkpoint.load(checkpoint.newest_whole(run.checkpoints).path)
+    theirs = load.load(start).model.state_dict()
+    held = {name.rpartition("/")[0] for name in saved.optimizer}
+    moved = {name for name, tensor in saved.model.items() if not torch.equal(tensor, theirs[name])}
+    frozen = {name for name in theirs if any(names.matches(name, pattern) for pattern in patterns)}
+    assert frozen
+    assert not frozen & (held | moved | saved.average.keys())
+    assert (
+        held <= saved.average.keys() == theirs.keys() - frozen
+    )  # a pooler that no loss reaches has no state
+    assert moved
+    model = best_weights(run).build(trained_on(run, workspace))
+    assert all(torch.equal(model.state_dict()[name], theirs[name]) for name in frozen)
+
+
+def test_the_rate_of_a_layer_is_that_of_its_height(tmp_path, workspace):
+    """Of AdamW's first step a weight moves by about its rate, whatever its gradient is."""
+    start = publish(tmp_path / "start", FAMILIES["untied"])
+    tables = BASE["training"] | {
+        "steps": 1,
+        "layer_decay": 0.5,
+        "schedule": {"kind": "constant", "warmup": 0.0},
+    }
+    tables["optimizer"] = {"lr": 1e-3, "weight_decay": 0.0}
+    run = train(recipe(tmp_path, workspace, start, training=tables), workspace)
+    saved = checkpoint.load(checkpoint.newest_whole(run.checkpoints).path).model
+    theirs = load.load(start).model.state_dict()
+    moved = {name: (saved[name] - theirs[name]).abs().max().item() for name in saved}
+    assert moved["output.weight"] == pytest.approx(1e-3, rel=0.01)
+    for layer, rate in ((1, 5e-4), (0, 2.5e-4)):
+        assert moved[f"blocks.{layer}.feedforward.down.weight"] == pytest.approx(rate, rel=0.01)
+    assert moved["embedding.weight"] == pytest.approx(1.25e-4, rel=0.01)

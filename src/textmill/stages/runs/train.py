@@ -225,12 +225,14 @@ def _loss(session: Session) -> str:
 
 def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Reporter, stop: Any) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
-    from textmill.models import cost
+    from textmill.models import cost, names
     from textmill.training import optimizer
     from textmill.training.average import WeightAverage
 
     recipe = data.recipe
-    model = _placed(_first_model(run, data, reporter if world.first else Silent()), recipe, world, compute)
+    model = _first_model(run, data, reporter if world.first else Silent())
+    names.freeze(model, recipe.training.freeze)
+    model = _placed(model, recipe, world, compute)
     average = recipe.training.average
     return Session(
         run=run,
@@ -239,7 +241,7 @@ def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Re
         compute=compute,
         model=model,
         flops_per_token=cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence),
-        optimizer=optimizer.build(model, recipe.training.optimizer),
+        optimizer=optimizer.build(model, recipe.training.optimizer, layer_decay=recipe.training.layer_decay),
         average=WeightAverage(model, average.decay) if average is not None else None,
         reporter=reporter,
         stop=stop,
