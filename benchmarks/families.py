@@ -74,7 +74,7 @@ def one(name: str, minutes: float, work: Path) -> dict:
 
 
 def by_minute(run: Run) -> list[tuple[float, float]]:
-    """(minutes of updates so far, nats a token) of each look at the validation part."""
+    """(minutes of updates so far, nats per token) of each look at the validation part."""
     seconds, looks = 0.0, []
     for row in run.metrics():
         seconds += row.get("seconds", 0.0)
@@ -94,7 +94,7 @@ def picture(rows: list[dict], minutes: float) -> str:
             looks = [(0.0, looks[-1][1]), (minutes, looks[-1][1])]
         hidden = " (hidden tokens)" if "masked_accuracy" in row["scores"] else ""
         lines.append(Series(row["family"] + hidden, looks))
-    return line_chart(lines, title="Validation loss", x_label="minutes of training", y_label="nats a token")
+    return line_chart(lines, title="Validation loss", x_label="minutes of training", y_label="nats per token")
 
 
 def table(rows: list[dict]) -> str:

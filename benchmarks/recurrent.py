@@ -32,7 +32,7 @@ from textmill.specs.training import AdamWSpec, TrainingSpec
 from textmill.training import device, optimizer
 from textmill.training.loop import train
 
-Turn = Callable[[], float]  # one step: its loss in nats a token
+Turn = Callable[[], float]  # one step: its loss in nats per token
 
 
 class Rows:

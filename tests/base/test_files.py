@@ -322,7 +322,7 @@ def test_what_is_read_is_not_deleted(tmp_path):
 def test_what_stands_there_is_never_replaced(tmp_path, make):
     files.check_free(tmp_path / "new")
     make(tmp_path / "new")
-    with pytest.raises(RecipeError, match="is there already"):
+    with pytest.raises(RecipeError, match="already exists"):
         files.check_free(tmp_path / "new")
 
 

@@ -209,7 +209,7 @@ def test_the_unigram_model_of_targets(evaluated, name):
     counts = np.bincount(targets("train"), minlength=vocabulary)
     nats = np.log(counts.sum() + vocabulary) - np.log(counts[targets("test")] + 1)
     beside = report["baselines"]["unigram"]
-    token = "hidden token" if name == "masked" else "token"
+    token = "masked token" if name == "masked" else "token"
     assert beside[f"nats per {token}"]["value"] == pytest.approx(nats.mean())
     share = (targets("test") == counts.argmax()).mean()
     assert beside["masked accuracy" if name == "masked" else "token accuracy"]["value"] == pytest.approx(

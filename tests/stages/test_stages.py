@@ -79,7 +79,7 @@ def test_a_change_remakes_what_depends_on_it_and_says_why(tiny, workspace):
     assert listener.stages == [
         ("corpus", "up to date", ""),
         ("tokenizer", "being made", "vocabulary was 320, is 330"),
-        ("tokens", "being made", "what it is made from changed"),
+        ("tokens", "being made", "its inputs changed"),
     ]
 
 
@@ -326,7 +326,7 @@ def test_scoring_a_short_text_asks_nothing_of_a_long_context(workspace, tmp_path
 
 
 def test_how_a_run_is_scored_belongs_to_its_recipe(tiny, workspace):
-    with pytest.raises(RecipeError, match="for files"):
+    with pytest.raises(RecipeError, match="applies to files"):
         evaluate.evaluate(workspace, "tiny", context=16)
 
 

@@ -196,7 +196,7 @@ def test_llama_directory(files, tmp_path):
     found = load(tmp_path)
     assert (found.prefix, found.suffix) == ((), (2,))
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
-    with pytest.raises(TextmillError, match="numbers its pieces otherwise"):
+    with pytest.raises(TextmillError, match="numbers its pieces differently"):
         load(tmp_path)
 
 

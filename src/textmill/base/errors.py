@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-# Exit codes of every verb (DESIGN §7).
+from textmill.base.language import fill, say
+
+# Exit codes of every command (DESIGN §7).
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -18,6 +20,12 @@ class TextmillError(Exception):
         self.what, self.where, self.advice = what, str(where), advice
         text = f"{where}: {what}" if str(where) else what
         super().__init__(f"{text}; {advice}" if advice else text)
+
+    def said(self) -> str:
+        """The same in the language a person chose."""
+        text = say(self.what)
+        text = fill("{}: {}", say(self.where), text) if self.where else text
+        return fill("{}; {}", text, say(self.advice)) if self.advice else text
 
 
 class RecipeError(TextmillError):

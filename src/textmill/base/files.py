@@ -71,9 +71,9 @@ def disk_errors(where: Path) -> Iterator[None]:
         if error.errno in _FULL:
             free = shutil.disk_usage(existing_parent(where)).free
             raise TextmillError(
-                f"the disk is full ({free / 1e6:.0f} MB free): nothing was written in place of what was there",
+                f"the disk is full ({free / 1e6:.0f} MB free): the old file was kept",
                 where=where,
-                advice="free some space, or choose another place with --work, and run the same command again",
+                advice="free some space, or choose another folder with --work, and run the same command again",
             ) from error
         if error.errno in _FORBIDDEN:
             raise TextmillError(
@@ -81,17 +81,17 @@ def disk_errors(where: Path) -> Iterator[None]:
             ) from error
         if error.errno in _FAILED:
             raise TextmillError(
-                f"the disk failed ({said}): nothing was written in place of what was there",
+                f"the disk failed ({said}): the old file was kept",
                 where=where,
-                advice="look after the disk, or the connection to it, and run the same command again",
+                advice="check the disk or its connection, and run the same command again",
             ) from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise TextmillError(
-                "something that is no folder is in the way", where=where, advice="choose another place"
+                "a file stands where a folder is needed", where=where, advice="choose another path"
             ) from error
         if error.errno == errno.EISDIR:
             raise TextmillError(
-                f"cannot be written ({said})", where=where, advice="choose another place"
+                f"cannot be written ({said})", where=where, advice="choose another path"
             ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise TextmillError("the name is too long", where=where, advice="choose a shorter one") from error
@@ -226,7 +226,7 @@ def read_sealed(path: Path) -> Any:
         return record
     seal = record.pop(SEAL)
     if seal != value_id(record):
-        raise DamagedError("is not what was written (its seal differs)", where=path)
+        raise DamagedError("was changed after it was written (its checksum differs)", where=path)
     return record
 
 
@@ -234,7 +234,7 @@ def check_free(path: Path) -> None:
     """Raises RecipeError when something stands at a path a person named: nothing they have made is ever replaced."""
     with disk_errors(path):
         if os.path.lexists(path):
-            raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+            raise RecipeError("already exists", where=path, advice="choose another name, or move it away")
 
 
 @contextlib.contextmanager
@@ -466,7 +466,7 @@ def _whole_lines(handle: IO[bytes]) -> None:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file; a last line cut off by a crash is passed over.
 
-    Raises DamagedError at any other line that is not what was written.
+    Raises DamagedError at any other line that was changed after it was written.
     """
     if not Path(path).exists():
         return
@@ -479,15 +479,15 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 return
             if record is None:
                 raise DamagedError(
-                    "is not what was written",
+                    "was changed after it was written",
                     where=f"{path}: line {number}",
-                    advice="mend that line from a copy, or delete it",
+                    advice="restore that line from a copy, or delete it",
                 )
             yield record
 
 
 def _checked(line: bytes) -> Any:
-    """The record of a line without its check; None where it is not what was written."""
+    """The record of a line without its check; None where it was changed after it was written."""
     try:
         record = json.loads(line)
     except ValueError:

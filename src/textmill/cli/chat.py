@@ -1,4 +1,4 @@
-"""The verb `chat`: a conversation on the terminal."""
+"""The command `chat`: a conversation on the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from textmill.stages.use.chat import Conversation
 
 _HELP = (
-    "/system TEXT begins anew with a system message, /reset begins anew, /quit leaves; Ctrl-C stops an answer"
+    "/system TEXT starts over with a system message, /reset starts over, /quit ends; Ctrl-C stops an answer"
 )
 
 
@@ -33,7 +33,12 @@ def chat(
     target: Target,
     message: Annotated[
         list[str] | None,
-        typer.Option("--message", "-m", help="Say this and leave; may be given again.", show_default=False),
+        typer.Option(
+            "--message",
+            "-m",
+            help="Send this message and exit; may be given several times.",
+            show_default=False,
+        ),
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
     template: Annotated[
@@ -71,7 +76,7 @@ def chat(
 
 def _ended(_number: int, _frame: object) -> None:
     """SIGTERM ends the session; Ctrl-C, an answer."""
-    raise Interrupted("the session was ended")
+    raise Interrupted("the session was closed")
 
 
 @dataclasses.dataclass
@@ -121,7 +126,7 @@ def _lines(conversation: Conversation) -> Iterator[str]:
         except EOFError:
             return
         except KeyboardInterrupt:
-            print("\n(/quit or Ctrl-D leaves)", file=sys.stderr)
+            print("\n(/quit or Ctrl-D exits)", file=sys.stderr)
             continue
         if not line.strip():
             continue
@@ -143,7 +148,7 @@ def _command(conversation: Conversation, line: str) -> bool:
         elif name == "/system" and rest.strip():
             conversation.system(rest.strip())
         else:
-            print(f"{_HELP}; a blank before / sends it as a message", file=sys.stderr)
+            print(f"{_HELP}; a space before / sends it as a message", file=sys.stderr)
     except TextmillError as error:
         print(f"textmill: {error}", file=sys.stderr)
     return True

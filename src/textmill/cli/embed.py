@@ -1,4 +1,4 @@
-"""The verb that turns texts into vectors."""
+"""The command that turns texts into vectors."""
 
 from __future__ import annotations
 
@@ -30,18 +30,21 @@ def embed(
     pooling: Annotated[
         str | None,
         typer.Option(
-            metavar="mean|cls|last|max", help="Which states stand for a text; else as the model says."
+            metavar="mean|cls|last|max",
+            help="How hidden states are pooled into one vector; left out: as the model says.",
         ),
     ] = None,
     normalise: Annotated[
         bool | None,
-        typer.Option("--normalise/--raw", help="Scale vectors to length 1, or not; else as the model says."),
+        typer.Option(
+            "--normalise/--raw", help="Scale vectors to length 1, or not; left out: as the model says."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the vectors to this .npy file instead.", show_default=False)
     ] = None,
 ) -> Outcome:
-    """Turn texts into vectors that lie near each other where the texts mean alike. Prints one JSON list a text."""
+    """Turn texts into vectors: the closer their meaning, the closer they lie. Prints one JSON list per text."""
     from textmill.base.files import atomic_file, check_free
     from textmill.stages.use.model import LanguageModel
 

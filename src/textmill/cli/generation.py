@@ -15,12 +15,12 @@ from textmill.cli.options import declared, parameters
 from textmill.specs.generation import GenerationSpec
 
 _SHORT = {"tokens": "-n", "temperature": "-t"}
-_PANEL = "How the answer is found (left out: the model's own way)"
+_PANEL = "Generation settings (left out: the model's own)"
 
 
 def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a verb that has a parameter `changes: GenerationOptions` an option for each field of a GenerationSpec but
-    those left out. `changes` then holds the fields a person gave; ranges are checked where a spec is read."""
+    """Gives a command that has a parameter `changes: GenerationOptions` an option for each field of a GenerationSpec
+    but those left out. `changes` then holds the fields a person gave; ranges are checked where a spec is read."""
 
     def give(verb: Callable[..., None]) -> Callable[..., None]:
         fields = {

@@ -1,4 +1,4 @@
-"""The command `textmill`: its verbs, and how an error ends."""
+"""The command line `textmill`: its commands, and how an error ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import signal
 import sys
 
 import typer
+import typer.main
 
 from textmill import __version__
 from textmill.base.errors import INTERRUPTED, TextmillError
-from textmill.cli import chat, embed, exchange, index, inspect, mix, models, ngram, recipes, runs, work
+from textmill.base.language import say
+from textmill.cli import chat, embed, exchange, help, index, inspect, mix, models, ngram, recipes, runs, work
 
 app = typer.Typer(
     name="textmill",
@@ -73,12 +75,14 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 130 interrupted."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        command = typer.main.get_command(app)
+        help.translate(command)
+        command()
     except TextmillError as error:
-        print(f"textmill: {error}", file=sys.stderr)
+        print(f"textmill: {error.said()}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("textmill: interrupted", file=sys.stderr)
+        print(f"textmill: {say('interrupted')}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong, and nothing more can be said
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

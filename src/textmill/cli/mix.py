@@ -1,4 +1,4 @@
-"""The verb that makes one model of several: mix."""
+"""The command that makes one model of several: mix."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def mix(
     out: Annotated[
         Path | None, typer.Option(help="Where the mixture is written; left out: work/mixtures/.")
     ] = None,
-    fit_tokens: Annotated[int, typer.Option(min=1000, help="Validation tokens it is weighed on.")] = 50_000,
-    test_tokens: Annotated[int, typer.Option(min=1000, help="Test tokens it is judged on.")] = 200_000,
+    fit_tokens: Annotated[
+        int, typer.Option(min=1000, help="Validation tokens the weights are fitted on.")
+    ] = 50_000,
+    test_tokens: Annotated[int, typer.Option(min=1000, help="Test tokens it is scored on.")] = 200_000,
 ) -> Outcome:
-    """Interpolate models, with weights fitted on the validation part; show what that gains on the test part."""
+    """Interpolate models, with weights fitted on the validation split; show what that gains on the test split."""
     from textmill.cli.show import scores
     from textmill.stages.use import mix as stage
 

@@ -1,4 +1,4 @@
-"""Verbs that use a model: evaluate, generate, publish, verify."""
+"""Commands that use a model: evaluate, generate, publish, verify."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from textmill.stages.use.model import LanguageModel
     from textmill.stages.workspace.workspace import Workspace
 
-Weights = Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")]
+Weights = Annotated[str, typer.Option(help="Dtype of the weights: fp32, bf16 or int8.")]
 
 
 @verb()
@@ -28,7 +28,7 @@ def evaluate(
     target: Target,
     file: Annotated[
         list[Path] | None,
-        typer.Option(help="Score these files instead of the recipe's test part.", show_default=False),
+        typer.Option(help="Score these files instead of the recipe's test split.", show_default=False),
     ] = None,
     context: Annotated[
         int | None,
@@ -42,12 +42,12 @@ def evaluate(
         bool | None,
         typer.Option(
             "--end/--no-end",
-            help="With --file: whether the end of a text counts; it does.",
+            help="With --file: whether the end-of-text token is scored; left out: it is.",
             show_default=False,
         ),
     ] = None,
 ) -> Outcome:
-    """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
+    """Score a run on its test split by its objective, or a language model on any file, with baselines."""
     from textmill.cli.show import stages
     from textmill.stages.evaluation import evaluate as stage
 
@@ -59,18 +59,18 @@ def generate(
     target: Target,
     prompt: Annotated[
         list[str] | None,
-        typer.Argument(help="Text to go on from, or to translate; `-` reads stdin.", show_default=False),
+        typer.Argument(help="Prompt to continue, or text to translate; `-` reads stdin.", show_default=False),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Answers a prompt.")] = 1,
+    samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Samples per prompt.")] = 1,
     weights: Weights = "fp32",
     work: Work = WORK,
     json: Json = False,
     *,
     changes: GenerationOptions,
 ) -> None:
-    """Write on from a prompt, streaming to the terminal. Several prompts go through in one batch.
+    """Continue a prompt, streaming to the terminal. Several prompts go through in one batch.
 
-    A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
+    A model that reads a source (encoder-decoder) answers the prompt instead of continuing it.
     """
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     with errors(json):
@@ -146,18 +146,18 @@ def verify(
     target: Target,
     file: Annotated[
         list[Path] | None,
-        typer.Option(help="Text to compare on; left out: a built-in mix.", show_default=False),
+        typer.Option(help="Text file to compare on; left out: built-in texts.", show_default=False),
     ] = None,
     compiled: Annotated[
-        bool, typer.Option("--compiled", help="Also the compiled model (a minute more).")
+        bool, typer.Option("--compiled", help="Also check the compiled model (a minute more).")
     ] = False,
     weights: Annotated[
-        list[str] | None, typer.Option(help="Also with such weights: bf16, int8.", show_default=False)
+        list[str] | None, typer.Option(help="Also check these dtypes: bf16, int8.", show_default=False)
     ] = None,
     export: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FORMAT", help="Also by way of a format of `export --list`.", show_default=False
+            metavar="FORMAT", help="Also check these formats of `export --list`.", show_default=False
         ),
     ] = None,
 ) -> Outcome:

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and how a verb ends: in a table, in one JSON object, or in an error."""
+"""Options that several commands share, and how a command ends: in a table, in one JSON object, or in an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ Target = Annotated[
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="A.B=V", help="Override a key of the recipe; may be given again.", show_default=False
+        "--set",
+        metavar="A.B=V",
+        help="Override a key of the recipe; may be given several times.",
+        show_default=False,
     ),
 ]
 Work = Annotated[
@@ -34,7 +37,7 @@ Work = Annotated[
     typer.Option("--work", envvar="TEXTMILL_WORK", metavar="DIR", help="Where artifacts and runs are kept."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what must be acted on.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and errors only.")]
 WORK = Path("work")
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _SHARED = {
@@ -47,10 +50,10 @@ Outcome = tuple[Any, Callable[[Any], None]] | None
 
 
 def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable[..., None]]:
-    """Makes a verb of a function that acts in a workspace, its first parameter. The others are the verb's options, with
-    --work, --json and, unless it is `silent`, --quiet after them.
+    """Makes a command of a function that acts in a workspace, its first parameter. The others are its options,
+    with --work, --json and, unless it is `silent`, --quiet after them.
 
-    The verb shows the outcome, or prints its data as one JSON object. Data that say they are not `ok` end it with 1.
+    The command shows the outcome, or prints its data as one JSON object. Data that say they are not `ok` end it with 1.
     """
 
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
@@ -77,7 +80,7 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
 def declared(
     command: Callable[..., None], act: Callable[..., object], options: Iterable[inspect.Parameter]
 ) -> Callable[..., None]:
-    """`command` under the name and with the help of `act`, as a verb with these options."""
+    """`command` under the name and with the help of `act`, as a command with these options."""
     functools.update_wrapper(command, act)
     del command.__wrapped__  # type: ignore[attr-defined]  (its options are not these)
     command.__signature__ = inspect.Signature(list(options))  # type: ignore[attr-defined]
@@ -149,7 +152,5 @@ def read_recipe(
     from textmill.stages.preparation import starting
 
     if path.suffix != ".toml" and not path.exists():
-        raise RecipeError(
-            "there is no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one"
-        )
+        raise RecipeError("no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one")
     return starting.load_recipe(path, overrides or (), workspace, start=start)

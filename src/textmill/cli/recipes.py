@@ -12,7 +12,7 @@ import typer
 from textmill.base.errors import RecipeError
 from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, errors, open_workspace, read_recipe
 
-app = typer.Typer(help="Write, look at and check recipes.", no_args_is_help=True)
+app = typer.Typer(help="Write, show and check recipes.", no_args_is_help=True)
 
 
 @app.command()
@@ -24,7 +24,7 @@ def new(
     ] = None,
     preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
     size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
-    full: Annotated[bool, typer.Option("--full", help="Spell out every key with its meaning.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Write every key with its meaning.")] = False,
 ) -> None:
     """Write a new recipe to start from. An existing file is never overwritten."""
     from textmill.base.files import write_text
@@ -83,7 +83,7 @@ def _without_personal_data() -> str:
 
 @app.command()
 def show(recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False) -> None:
-    """Print the whole recipe, presets expanded and every default spelt out, its start's model filled in."""
+    """Print the whole recipe, presets expanded, the model of [start] filled in and every default written out."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file

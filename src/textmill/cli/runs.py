@@ -12,7 +12,7 @@ from textmill.cli.options import WORK, Json, Outcome, Work, open_workspace, verb
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="List the runs, and draw their curves.", invoke_without_command=True)
+app = typer.Typer(help="List the runs, and plot their curves.", invoke_without_command=True)
 Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 
 
@@ -39,7 +39,7 @@ def show_run(
     name: Name,
     svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
 ) -> Outcome:
-    """Draw a run's loss curves in the terminal, and as SVG."""
+    """Plot a run's loss curves in the terminal, and as SVG."""
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
@@ -54,7 +54,7 @@ def draw_runs(
     svg: Annotated[Path, typer.Option(help="SVG file to write.", show_default=False)],
     work: Work = WORK,
 ) -> None:
-    """Draw the loss curves of several runs into one picture."""
+    """Plot the loss curves of several runs in one picture."""
     _draw(open_workspace(work, quiet=True), names, svg)
 
 
@@ -65,7 +65,7 @@ def compare(
     second: Name,
     svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
 ) -> Outcome:
-    """Set two runs side by side: what differs in their recipes, and in their figures."""
+    """Compare two runs: what differs in their recipes, and in their figures."""
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 

@@ -62,7 +62,7 @@ class Epochs:
     def __init__(self, count: int, size: int, seed: int) -> None:
         """size: rows in one update, over all ranks."""
         if size < 1:
-            raise ValueError("a batch has at least one row")
+            raise ValueError("a batch has at least one sequence")
         self.count, self.size, self.seed = count, size, seed
 
     @property

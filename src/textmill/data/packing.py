@@ -222,7 +222,7 @@ def _not_empty(store: TokenStore) -> None:
         raise TextmillError(
             "holds no document",
             where=store.directory,
-            advice="look at the corpus report: what was set aside, and why",
+            advice="look at the corpus report: what was skipped, and why",
         )
 
 

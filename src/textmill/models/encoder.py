@@ -63,7 +63,8 @@ class Encoder(Stack, OutputLayer):
         """States (…, D) -> (…, V). Raises TextmillError where the model was published without that layer."""
         if self.transform is None:
             raise TextmillError(
-                "has no layer that guesses hidden tokens", advice="embed texts with it, or train a head on it"
+                "has no layer that predicts masked tokens",
+                advice="embed texts with it, or train a head on it",
             )
         return super().logits(self.transform_norm(self.act(self.transform(hidden))))
 

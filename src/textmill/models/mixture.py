@@ -54,11 +54,11 @@ class Mixture(Tables, TokenScorer[MixtureState]):
         """gate: the four tables by name; left out: equal weights. Raises TextmillError when vocabularies differ."""
         super().__init__("weight", "bias", "mean", "scale")
         if not all(isinstance(part, Generator) for part in parts):
-            raise TextmillError("one of them does not write", where="the parts of a mixture")
+            raise TextmillError("one of them does not generate text", where="the models of a mixture")
         self.parts = nn.ModuleList(parts)
         self.vocabulary = parts[0].vocabulary
         if any(part.vocabulary != self.vocabulary for part in parts):
-            raise TextmillError("their vocabularies differ", where="the parts of a mixture")
+            raise TextmillError("their vocabularies differ", where="the models of a mixture")
         self.spec = MixtureSpec(parts=len(parts), context=min(part.spec.context for part in parts))
         self.put("bias", torch.zeros(len(parts)))
         self.put("weight", torch.zeros(len(parts), 0))

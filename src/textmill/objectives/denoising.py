@@ -135,7 +135,7 @@ class SpansView(_Denoising):
         hidden, runs = noise.hidden_count(most, spec.share, spec.span)
         if len(tokens.sentinels) < runs + 1:
             raise RecipeError(
-                f"has {len(tokens.sentinels)} sentinels, but rows of {sequence} tokens need {runs + 1}",
+                f"has {len(tokens.sentinels)} sentinels, but sequences of {sequence} tokens need {runs + 1}",
                 where="tokenizer",
                 advice=f"set tokenizer.sentinels = {runs + 1} or more, or lower training.sequence",
             )
@@ -257,7 +257,7 @@ def continued(evaluation: EvaluationInput) -> EvaluationResult:
 _DENOISES = Purpose(
     "text2text-generation",
     "denoising",
-    "Being trained further for a task that reads one text and writes another.",
+    "Fine-tuning for a task that reads one text and writes another.",
     WRITES_FROM_SOURCE,
     "它只会补全残缺的文本，主要用作其他任务的起点；它会带有训练文本中的错误与偏见。",
 )

@@ -214,7 +214,7 @@ class _LinearLoss(torch.autograd.Function):
         rows = (targets != IGNORE).nonzero().squeeze(1)
         every = len(rows) == len(targets)
         back = torch.empty_like(hidden) if every else torch.zeros_like(hidden)
-        slope = torch.zeros_like(matrix) if ctx.needs_input_grad[1] else None  # none of a frozen matrix
+        slope = torch.zeros_like(matrix) if ctx.needs_input_grad[1] else None  # None: a frozen output layer
         total = torch.zeros((), dtype=torch.float64)
         mean = matrix.mean(0) if smoothing else None
         for some in rows.split(chunk):
@@ -232,18 +232,17 @@ class _LinearLoss(torch.autograd.Function):
             if mean is not None:
                 nats.sub_((part @ mean)[:, None], alpha=smoothing)
                 gradient.sub_(mean, alpha=smoothing)
-            if mean is not None and slope is not None:
-                slope.sub_(part.sum(0), alpha=smoothing / len(matrix))
+                if slope is not None:
+                    slope.sub_(part.sum(0), alpha=smoothing / len(matrix))
             total += nats.sum(dtype=torch.float64)
             back.index_copy_(0, some, gradient)
-        ctx.save_for_backward(back, *(() if slope is None else (slope,)))
+        ctx.save_for_backward(back, slope)
         return total.to(hidden.dtype)
 
     @staticmethod
     def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
-        back, *slopes = ctx.saved_tensors
-        slope = slopes[0].mul_(scales[0]) if slopes else None
-        return back.mul_(scales[0]), slope, None, None, None
+        back, slope = ctx.saved_tensors
+        return back.mul_(scales[0]), None if slope is None else slope.mul_(scales[0]), None, None, None
 
 
 @torch.no_grad()

@@ -128,7 +128,7 @@ class NextSentenceView:
         self._begins, self._sizes, self._owner = begins, sizes, usable[owner]
         if len(begins) < 4:
             raise RecipeError(
-                f"there are {len(begins)} rows, too few to take a second segment from elsewhere",
+                f"there are {len(begins)} sequences, too few to take a second segment from elsewhere",
                 where="objective.next_sentence",
                 advice="add text, lower training.sequence, or set it to false",
             )
@@ -280,7 +280,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     sentences, spec = _Sentences(evaluation.model), evaluation.recipe.objective
     assert isinstance(spec, MaskedObjective)
     how = f"share:{spec.share:g}|sequence:{evaluation.recipe.sequence}"
-    result = guessed(evaluation, "masked accuracy", "hidden token", how, sentences.look)
+    result = guessed(evaluation, "masked accuracy", "masked token", how, sentences.look)
     return (
         result
         if not sentences.right
@@ -324,14 +324,14 @@ MASKED = Objective(
     spec=MaskedObjective,
     loader=loader,
     losses=losses,
-    loss_unit="nats a hidden token",
+    loss_unit="nats per masked token",
     show=show.in_place,
     measure=measure,
     next=("embed {run} 'Once upon a time'",),
     purpose=Purpose(
         "fill-mask",
         "masked language modelling",
-        "Being trained further for a task (labels, tags, answers, embeddings), and guessing words left out of a text.",
+        "Fine-tuning for a task (labels, tags, answers, embeddings), and predicting words left out of a text.",
         SAYS,
         "它只会猜测文中被遮盖的词，主要用作其他任务的起点；它会带有训练文本中的错误与偏见。",
         loads=True,

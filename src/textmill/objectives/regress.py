@@ -40,7 +40,7 @@ class RegressReader(TextReader):
         if text is None:
             return f"no {name}"
         if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(number := float(text)):
-            return f"the {name} is no number"
+            return f"the {name} is not a number"
         return np.array([number])
 
 
@@ -96,7 +96,7 @@ REGRESS = Objective(
     loader=loader_of(RegressView),
     head=head,
     losses=losses_by(loss, count_labels),
-    loss_unit="squared error a number",
+    loss_unit="squared error per number",
     predict=predict,
     show=show,
     measure=measure,

@@ -53,13 +53,13 @@ class SpanReader(Reader):
         answer = answer.strip()
         offset = text.find(answer)
         if offset < 0:
-            return f"the {spec.answer} does not stand in the {spec.passage}"
+            return f"the {spec.answer} does not occur in the {spec.passage}"
         parts = [] if self.tokenizer.lossless else [text[:offset], answer, text[offset + len(answer) :]]
 
         def finish(ids: list[np.ndarray]) -> Record | str:
             span = self._by_bytes(ids[0], text, offset, answer) if not parts else _by_parts(ids[0], ids[2:])
             if span is None or not len(ids[1]):
-                return f"the {spec.answer} is not made of whole tokens"
+                return f"the {spec.answer} does not begin and end at token boundaries"
             return Record({"text": ids[0], "question": ids[1], "value": np.array(span)}, size(answer))
 
         return [text, question, *parts], finish
@@ -223,7 +223,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     documents = evaluation.documents(chosen)
     truth = [document.texts[objective.answer].strip() for document in documents]
     bootstrap = evaluation.bootstrap.of(chosen)
-    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
+    scores, beside = (
+        answers.answered([[text] for text in truth], side, bootstrap) for side in (predicted, opening)
+    )
     examples = [
         {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
         for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)
@@ -238,7 +240,7 @@ SPAN = Objective(
     loader=loader_of(SpanView),
     head=head,
     losses=losses_by(loss, count_spans),
-    loss_unit="nats an answer",
+    loss_unit="nats per answer",
     predict=predict,
     show=show,
     measure=measure,
@@ -246,7 +248,7 @@ SPAN = Objective(
     purpose=Purpose(
         "question-answering",
         "extractive question answering",
-        "Finding the stretch of a given text that answers a question.",
+        "Finding the span of a given text that answers a question.",
         SAYS,
         "它只会从给定文本中摘出一段作为答案，没有答案时也会摘；使用前请人工核对。",
     ),

@@ -57,7 +57,7 @@ class TagReader(Reader):
 
         def finish(ids: list[np.ndarray]) -> Record | str:
             if not all(len(part) for part in ids):
-                return "a word has no token"
+                return "a word has no tokens"
             numbers = self.numbering.take(tags.split())
             sizes = np.array([len(part) for part in ids])
             value = np.full(int(sizes.sum()), IGNORE, dtype=np.int64)
@@ -192,7 +192,7 @@ TAG = Objective(
     loader=loader_of(TagView),
     head=head,
     losses=losses_by(loss, count_targets),
-    loss_unit="nats a tag",
+    loss_unit="nats per tag",
     predict=predict,
     show=in_place,
     measure=measure,

@@ -206,7 +206,7 @@ def _count(value: object, where: object) -> int:
 
 def _strange(kind: str, where: object) -> TextmillError:
     return TextmillError(
-        f"its decoder ({kind[:40]}) is not one Textmill knows, so nobody could say which bytes an id stands for",
+        f"its decoder ({kind[:40]}) is not supported, so which bytes an id stands for is not known",
         where=where,
-        advice="it knows ByteLevel, WordPiece, Metaspace, Replace, ByteFallback, Fuse and Strip",
+        advice="supported are ByteLevel, WordPiece, Metaspace, Replace, ByteFallback, Fuse and Strip",
     )

@@ -50,9 +50,9 @@ def byte_level_bpe(
     known = ALIASES.get(pre, pre)
     if known not in PRE:
         raise TextmillError(
-            f"its text is cut in a way called {pre!r}, which Textmill does not know",
+            f"its text is split by a pre-tokenizer called {pre!r}, which is not supported",
             where="tokenizer",
-            advice=f"it knows {', '.join(PRE)}",
+            advice=f"supported are {',  '.join(PRE)}",
         )
     cutter, normalizer, whole = PRE[known]
     vocabulary = _numbered(tokens)
@@ -335,13 +335,13 @@ def _added(
 
 
 def _numbered(tokens: Sequence[str]) -> dict[str, int]:
-    """Token to id. Raises DamagedError when there are too many, or one stands twice."""
+    """Token to id. Raises DamagedError when there are too many, or one is there twice."""
     if not 0 < len(tokens) <= MOST_IDS:
         raise DamagedError(f"has {len(tokens)} tokens", where="tokenizer")
     vocabulary = {token: number for number, token in enumerate(tokens)}
     if len(vocabulary) != len(tokens):
         twice = next(token for number, token in enumerate(tokens) if vocabulary[token] != number)
-        raise DamagedError(f"the token {twice[:40]!r} stands twice", where="tokenizer")
+        raise DamagedError(f"the token {twice[:40]!r} is there twice", where="tokenizer")
     return vocabulary
 
 

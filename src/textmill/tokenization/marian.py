@@ -77,7 +77,7 @@ class MarianTokenizer(Spelled):
         vocabulary of their own."""
         directory = Path(directory)
         if (directory / _OWN).exists():
-            raise TextmillError("numbers the pieces of targets otherwise", where=directory / _OWN)
+            raise TextmillError("numbers the pieces of targets differently", where=directory / _OWN)
         source, target, vocabulary = (json_read.read_file(directory / name) for name in FILES)
         return cls(source, target, vocabulary, directory, json_read.settings(directory))
 

@@ -45,7 +45,7 @@ class Tokenizer(FileTokenizer):
         kind = decoder_kind(self._document)
         if kind != "ByteLevel":
             raise TextmillError(
-                f"its decoder is {kind}: its tokens do not stand for bytes, so text would not come back as it was",
+                f"its decoder is {kind}: its tokens do not stand for bytes, so decoding would not give the text back",
                 where=self._where,
                 advice="use a byte-level tokenizer, or let Textmill train one",
             )

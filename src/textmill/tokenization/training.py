@@ -99,7 +99,7 @@ def _sample(texts: Iterable[str], limit: int) -> Iterator[str]:
             return
     if left == limit:
         raise TextmillError(
-            "there is no text to learn a vocabulary from",
+            "no text to learn a vocabulary from",
             where="tokenizer",
             advice='look at the corpus report, or use kind = "bytes", which learns nothing',
         )

@@ -54,7 +54,7 @@ def choose(spec: TrainingSpec) -> Compute:
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "bf16" and device.type == "cpu" and not cpu_has_bf16():
         raise RecipeError(
-            "this processor has no bfloat16 instructions: its products would be many times slower than float32",
+            "this processor has no bfloat16 instructions: matrix products would be many times slower than in float32",
             where="training.precision",
             advice='set it to "auto" or "fp32"',
         )

@@ -97,7 +97,7 @@ def test_what_is_there_is_not_forked_onto(tiny, workspace):
     other = dataclasses.replace(tiny, name="other")
     train(changed(other, steps=6), workspace)
     for name in ("other", "tiny"):
-        with pytest.raises(RecipeError, match="is there already, and is no fork of tiny"):
+        with pytest.raises(RecipeError, match="already exists, and is no fork of tiny"):
             train(changed(tiny, steps=6), workspace, fork=name)
 
 

@@ -292,7 +292,7 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
         ("data/b.jsonl:line 2", "read", "is not valid JSON"),
         ("data/b.jsonl:line 4", "read", "holds no text"),
         ("data/c.bin", "read", "is not text"),
-        ("data/b.jsonl:line 3", "exact-duplicates", "repeats an earlier document"),
+        ("data/b.jsonl:line 3", "exact-duplicates", "is a duplicate of an earlier document"),
     ]
     assert report["endings"] == {
         ".jsonl": {"documents": 1, "bytes": 3},
@@ -371,7 +371,7 @@ def test_nothing_that_leaves_the_house_quotes_personal_data(tmp_path, secret, at
         Rejected(
             collected(told, "a.txt"), "a.txt", "length", "is longer than 10 characters", f"password: {secret}"
         ),
-        Rejected(pair, "two", "language", "is in another language than those kept"),
+        Rejected(pair, "two", "language", "is in a language that is not kept"),
         Rejected(None, "b.csv", "read", "is damaged", f"row 3 reads password: {secret}"),
     ]
     write(tmp_path, items)
@@ -390,12 +390,12 @@ def test_the_card_says_whether_anybody_looked(tmp_path):
         corpus.write_corpus(folder, items, SplitSpec(), steps=steps)
         return (folder / "card.html").read_text()
 
-    assert page("none", ()).count("No step looked for any") == 3  # personal data, duplicates, contamination
+    assert page("none", ()).count("No step searched for any") == 3  # personal data, duplicates, contamination
     looked = page("both", (PersonalDataStep(), ExactDuplicatesStep()))
-    assert looked.count("Looked for, and none was found.") == 2
-    assert looked.count("No step looked for any") == 1
+    assert looked.count("Searched for, and none was found.") == 2
+    assert looked.count("No step searched for any") == 1
     assert "Each was replaced by its kind" in page("found", (PersonalDataStep(),), "a@b.com")
-    assert "are in the texts still" in page("report", (PersonalDataStep(action="report"),), "a@b.com")
+    assert "are still in the texts" in page("report", (PersonalDataStep(action="report"),), "a@b.com")
 
 
 def test_what_was_taken_out_of_kept_documents_is_counted(tmp_path):

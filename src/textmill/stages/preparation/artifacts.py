@@ -54,7 +54,7 @@ class Preparation(Protocol):
 
 @dataclass
 class Collection:
-    """The corpus: sources read, prepared, split. What cannot be used is set aside with its reason.
+    """The corpus: sources read, prepared, split. What cannot be used is skipped with its reason.
 
     run: who makes the units of it; None: as many processes as there are cores. Killed and called again, it goes on
     with the units that were finished.
@@ -141,7 +141,7 @@ def _step_files(recipe: Recipe, base: Path) -> Iterator[tuple[str, str]]:
         for name in STEP_FILES.get(type(step), lambda spec: ())(step):
             path = base / Path(name).expanduser()
             if not path.is_file():
-                raise RecipeError("there is no such file", where=f"corpus.steps, {step.kind}: {name}")
+                raise RecipeError("no such file", where=f"corpus.steps, {step.kind}: {name}")
             yield name, sha256_file(path)
         if isinstance(step, PersonalDataStep) and (digest := secret_id(step)):
             yield "secret", digest
@@ -176,7 +176,7 @@ class LearntTokenizer:
         if (named := self.recipe.tokenizer.path) is None:
             return spec
         if not Path(named).is_file():
-            raise RecipeError("there is no such file", where=f"tokenizer.path: {named}")
+            raise RecipeError("no such file", where=f"tokenizer.path: {named}")
         return spec | {"file": sha256_file(Path(named))}
 
     def make(self, directory: Path, parents: Parents) -> None:

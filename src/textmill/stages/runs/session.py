@@ -206,7 +206,7 @@ class Session:
                     f"stopped by {self.stop.asked or 'another rank'} after step {done} of {self.steps}, "
                     "all of it saved",
                     where=self.run.name,
-                    advice="the same command goes on from here",
+                    advice="the same command resumes here",
                 )
             if done >= self.steps or self._patience_lost():
                 return
@@ -269,11 +269,11 @@ class Session:
                 "step": progress.step,
                 "loss": result.loss,
                 "smoothed": progress.smoothed,
-                "rate": rate,
+                "learning_rate": rate,
                 "grad_norm": result.grad_norm,
                 "tokens": progress.tokens,
                 "tokens_per_second": round(speed, 1),
-                "share_of_peak": round(peak, 4),
+                "mfu": round(peak, 4),
                 "seconds": round(result.seconds, 4),
             }
         )
@@ -281,7 +281,7 @@ class Session:
             progress.step,
             {
                 "loss/training": result.loss,
-                "rate": rate,
+                "learning_rate": rate,
                 "grad_norm": result.grad_norm,
                 "tokens_per_second": speed,
             },
@@ -306,7 +306,7 @@ class Session:
         )
 
     def _validate(self) -> bool:
-        """Score the validation part; whether it is the best look so far. Nothing to look at: never."""
+        """Score the validation split; whether it is the best validation so far. With an empty split: never."""
         progress = self.progress
         nats, targets = self.validation_loss()
         if targets == 0:
@@ -389,12 +389,12 @@ class Session:
                 + (", …" if len(documents) > 5 else ""),
                 where=self.run.name,
                 step=step,
-                advice=f"`textmill data where {self.run.name} --step {step + 1}` lists them; lower the rate, or set "
-                'training.nonfinite = "skip"',
+                advice=f"`textmill data where {self.run.name} --step {step + 1}` lists them; lower the learning rate, "
+                'or set training.nonfinite = "skip"',
             ) from None
         if self.world.first:
             self.reporter.warn(
-                f"step {step + 1:,} was not finite: going back to the last checkpoint and passing it over"
+                f"step {step + 1:,} was not finite: going back to the last checkpoint, and skipping this step"
             )
         if not self.restore():
             raise error

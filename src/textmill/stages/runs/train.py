@@ -67,7 +67,7 @@ def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> R
 
 def _locked(run: Run, workspace: Workspace) -> contextlib.AbstractContextManager[None]:
     def waiting(holder: str) -> None:
-        workspace.reporter.stage("train", "waiting", f"{holder}, is at it; Ctrl-C leaves")
+        workspace.reporter.stage("train", "waiting", f"{holder}, is training it; Ctrl-C stops waiting")
 
     return locks.lock(run.path, f"textmill train {run.name}", waiting=waiting)
 
@@ -81,7 +81,7 @@ def _data(run: Run, recipe: Recipe, workspace: Workspace, old: Run | None) -> Ru
     if old is not None:
         if not old.exists:
             raise TextmillError(
-                "there is no such run to fork", where=old.name, advice="`textmill runs` lists what there is"
+                "no such run to fork", where=old.name, advice="`textmill runs` lists what there is"
             )
         forking.check_new(old, run)
     if run.exists:
@@ -115,7 +115,7 @@ def _refuse_forgotten(run: Run, left: remembrance.Held, workspace: Workspace) ->
     raise TextmillError(
         f"was begun with {left.said()}",
         where=f"run {run.name}",
-        advice="a model cannot unlearn: train anew without it under another name, --set name=NAME "
+        advice="a model cannot unlearn: train again without it under another name, --set name=NAME "
         "(`textmill prepare` leaves it out), or take it off the list by `textmill forget --undo`; "
         f"{run.name} is left as it is",
     )
@@ -186,9 +186,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
         session.go()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"left at once: {session.lost()}",
+            f"stopped at once: {session.lost()}",
             where=run.name,
-            advice="the same command goes on from there",
+            advice="the same command resumes there",
         ) from None
     finally:
         session.board.close()

@@ -121,7 +121,7 @@ def _behind(workspace: Workspace, target: str) -> Artifact:
     for _, item in lineage.walk(lineage.read_lineage(_directory(workspace, target)), workspace.root):
         if isinstance(item, Artifact) and item.kind == "corpus":
             return item
-    raise TextmillError("came from no corpus that is still there", where=target)
+    raise TextmillError("its corpus no longer exists", where=target)
 
 
 def _documents(corpus: Artifact) -> dict[str, str]:

@@ -142,9 +142,9 @@ def _refuse_all(chosen: Chosen) -> None:
         total = sum(Corpus(artifact.path).count(part) for part in ("train", "validation", "test"))
         if total > 1 and len(held) >= total:
             raise TextmillError(
-                f"nothing would be left of a corpus of {total:,} documents",
+                f"nothing would remain of a corpus of {total:,} documents",
                 where=str(artifact.path),
-                advice="to be rid of all of it, take the source out of the recipe and remove what was made from it",
+                advice="to remove all of it, take the source out of the recipe and remove what was made from it",
             )
 
 

@@ -71,8 +71,8 @@ class _Wanted:
 
 
 def corpora(workspace: Workspace) -> list[Artifact]:
-    """Every corpus made in this workspace. Raises DamagedError when one is not what was written: what it holds is then
-    not known."""
+    """Every corpus made in this workspace. Raises DamagedError when one was changed after it was
+    written: what it holds is then not known."""
     artifacts = []
     for path in sorted((workspace.root / "corpus").glob("[!.]*")):
         if (path / lineage.NAME).is_file() and (path / "manifest.json").is_file():
@@ -127,7 +127,7 @@ def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = No
         raise TextmillError(
             "is in no corpus here",
             where=name,
-            advice=f"name it by its id, its place or its path (looked in {workspace.root})",
+            advice=f"name it by its id, its source or its path (looked in {workspace.root})",
         )
     return list(matches.values())
 
@@ -183,7 +183,7 @@ def _one(name: str, candidates: list[str], kind: str) -> None:
     if len(candidates) > 1:
         named = "".join(f"\n  {candidate}" for candidate in candidates[:_NAMED])
         raise TextmillError(
-            f"means {len(candidates)} {kind}:{named}\n", where=name, advice="say more of the one you mean"
+            f"means {len(candidates)} {kind}:{named}\n", where=name, advice="write more of its id or path"
         )
 
 

@@ -57,7 +57,7 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
     tokenizer = model.tokenizer
     if not model.writes or model.reads_source or not isinstance(tokenizer, (PretrainedTokenizer, Tokenizer)):
         raise TextmillError(
-            f"a model of kind {model.spec.kind!r} does not go on with text, so it gives no token of one a probability"
+            f"a model of kind {model.spec.kind!r} does not continue text, so it gives tokens no probability"
         )
     text = without_surrogates(text)
     ids = tokenizer.encode(text).astype("int64")
@@ -67,7 +67,7 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
         raise TextmillError(
             f"the text takes {length} tokens and the model reads {model.spec.context}",
             where="text",
-            advice="give it in pieces",
+            advice="split it into shorter texts",
         )
     network: Any = model.model
     rows = torch.tensor([[*lead, *ids.tolist()]])

@@ -1,4 +1,4 @@
-"""`textmill mix`: several models of one tokenizer as one, weighed on the validation part, judged on the test part."""
+"""`textmill mix`: several models of one tokenizer as one, weighed on the validation part, judged on the test split."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def mix(
             )
         if model.info.get("lineage", {}).get("tokens", tokens) != tokens:
             workspace.reporter.warn(
-                f"{target} was trained on other text: what it is judged on here may have been in it"
+                f"{target} was trained on other text: its training text may hold the test text used here"
             )
     names = [str(model.info.get("name", target)) for target, model in zip(targets, models, strict=True)]
     mixed = mix_models(
@@ -92,7 +92,7 @@ def mix(
     home = out or workspace.root / "mixtures" / files.value_id([ids, tokens])[:16]
     report = {
         "models": [str(path) for path in paths],
-        "on": f"the test part of {run.name}",
+        "on": f"the test split of {run.name}",
         "table": mixed.rows,
         **mixed.details,
         "mixture": str(home),
@@ -155,7 +155,7 @@ def mix_models(
     test_tokens: int = TEST_TOKENS,
     resamples: int = RESAMPLES,
 ) -> Mixed:
-    """Weigh models on a sample of the validation part, and judge them and both mixtures on one of the test part."""
+    """Weigh models on a sample of the validation part, and judge them and both mixtures on one of the test split."""
     from textmill.models.mixture import Mixture
     from textmill.training import mixing
 
@@ -213,9 +213,9 @@ def _scores(
     store = data.plain("test")
     if store.changed:
         raise TextmillError(
-            "loses some of the test text, so that bits per byte, by which mixtures are compared, say nothing",
+            "loses some of the test text, so bits per byte, by which mixtures are compared, would be meaningless",
             where=f"the tokenizer of {data.recipe.name}",
-            advice="name runs of a tokenizer that gives text back as it was, such as `bpe`",
+            advice="name runs whose tokenizer is lossless, such as `bpe`",
         )
     read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
     sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share

@@ -222,7 +222,7 @@ class LanguageModel:
                 raise TextmillError(
                     f"the prompt takes {length} tokens and the model reads {self.longest}",
                     where=f"prompts[{number}]",
-                    advice="shorten it, or let `truncate` leave out what is too much",
+                    advice="shorten it, or pass `truncate` to cut it",
                 )
             if self.longest == WHOLE and length > self.spec.context:
                 self._affordable(length, number)
@@ -242,7 +242,7 @@ class LanguageModel:
                 f"to read the prompt's {length:,} tokens takes about {amount(need, 'B')} of memory, and "
                 f"{amount(free, 'B')} are free",
                 where=f"prompts[{number}]",
-                advice="give it in pieces",
+                advice="split it into shorter texts",
             )
 
     def _run(self) -> Run | None:
@@ -258,8 +258,8 @@ class LanguageModel:
 
         if (run := self._run()) is None:
             raise TextmillError(
-                "belongs to no run here, so its corpus is not known",
+                "belongs to no run of this workspace, so its corpus is not known",
                 where=self._target,
-                advice="`prompt` draws its guesses from the prompt",
+                advice="use `prompt`, which takes its drafts from the prompt",
             )
         return open_index(self._workspace, str(run.path)).index

@@ -33,13 +33,9 @@ def locate_run(workspace: Workspace, target: str) -> Run:
     names = [run.name for run in workspace.runs()]
     near = difflib.get_close_matches(target, names, 1)
     known = (
-        f"did you mean {near[0]}?"
-        if near
-        else f"there are {', '.join(names)}"
-        if names
-        else "there are no runs yet"
+        f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "no runs yet"
     )
-    raise TextmillError("there is no such run", where=target, advice=f"{known} (looked in {workspace.root})")
+    raise TextmillError("no such run", where=target, advice=f"{known} (looked in {workspace.root})")
 
 
 def locate_model(workspace: Workspace, target: str) -> Path:
@@ -51,7 +47,7 @@ def locate_model(workspace: Workspace, target: str) -> Path:
     path = _model(workspace, target)
     if (path / lineage.NAME).is_file():
         published = lineage.read_lineage(path)
-        advice = "`textmill publish` makes it again; a copy is made whole by copying it again"
+        advice = "`textmill publish` makes it again; a damaged copy is repaired by copying it again"
         lineage.require(published, workspace.root, advice)
         if (run := Run(path.parent)).exists:
             remembrance.warn(run, workspace)
@@ -65,7 +61,7 @@ def _model(workspace: Workspace, target: str) -> Path:
     if (path / "config.json").is_file() or (path.is_file() and path.suffix.lower() == ".gguf"):
         return path
     if path.is_dir() and not Run(path).exists:
-        raise TextmillError("holds no model (no config.json) and is no run", where=path)
+        raise TextmillError("holds no model (no config.json) and is not a run", where=path)
     run = locate_run(workspace, target)
     if not (run.model / "config.json").is_file():
         raise TextmillError(

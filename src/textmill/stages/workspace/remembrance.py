@@ -33,7 +33,7 @@ class Held:
 def held(run: Run, workspace: Workspace) -> Held | None:
     """The forgotten documents a run has seen; None where there are none. What is gone from the workspace is not known.
 
-    Raises DamagedError when the tokens it was trained on are not what was written.
+    Raises DamagedError when the tokens it was trained on were changed after they were written.
     """
     wanted = forgotten(workspace).ids
     if not wanted or not (run.path / lineage.NAME).is_file():
@@ -58,5 +58,5 @@ def warn(run: Run, workspace: Workspace) -> None:
     """Tell whoever uses a run what it should not have seen."""
     if found := held(run, workspace):
         workspace.reporter.warn(
-            f"{run.name} was trained on {found.said()}; a model cannot unlearn: train anew without it"
+            f"{run.name} was trained on {found.said()}; a model cannot unlearn: train again without it"
         )

@@ -136,11 +136,11 @@ class RunData:
         return store.texts() if isinstance(store, ExampleStore) else store
 
     def not_empty(self, part: str) -> Store:
-        """The store of a part. Raises RecipeError when there is nothing in it."""
+        """The store of a split. Raises RecipeError when there is nothing in it."""
         store = self.store(part)
         if not len(store):
             raise RecipeError(
-                f"the {'training' if part == 'train' else part} part is empty",
+                f"the {part} split is empty",
                 where="corpus.split",
                 advice="give it a larger share, or add text",
             )

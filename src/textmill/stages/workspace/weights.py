@@ -40,8 +40,8 @@ class Weights:
 def newest_weights(run: Run) -> Path:
     """A run's newest checkpoint, whole.
 
-    Raises TextmillError when it has none with a step of its own, DamagedError when the newest is not what was written:
-    an older one is never taken in its place without a word.
+    Raises TextmillError when it has none with a step of its own, DamagedError when the newest was changed after
+    it was written: an older one is never taken in its place without a word.
     """
     newest = checkpoint.newest_whole(run.checkpoints)
     if newest.damaged:
@@ -54,7 +54,7 @@ def newest_weights(run: Run) -> Path:
 def best_weights(run: Run) -> Weights:
     """The checkpoint of the lowest validation loss, or the newest where nothing was validated.
 
-    Raises as `newest_weights`, and DamagedError too when the best is gone or is not what was written.
+    Raises as `newest_weights`, and DamagedError too when the best is gone or was changed after it was written.
     """
     newest = newest_weights(run)
     path = newest
@@ -83,7 +83,7 @@ def held(run: Run) -> Iterator[Weights]:
             if there:
                 yield weights
                 return
-    raise TextmillError("its checkpoints are replaced too quickly to be read", where=run.path)
+    raise TextmillError("its checkpoints are replaced faster than they can be read", where=run.path)
 
 
 def _is_training(run: Run) -> bool:
@@ -94,8 +94,8 @@ def _is_training(run: Run) -> bool:
 
 def _refused(error: DamagedError, older: Path | None) -> DamagedError:
     advice = (
-        f"`textmill train` goes back to {older.name} and makes the later steps again; without this folder, "
-        f"{older.name} is what counts"
+        f"`textmill train` goes back to {older.name} and repeats the later steps; without this folder, "
+        f"{older.name} is used"
         if older is not None
         else "there is no other checkpoint: train it again"
     )

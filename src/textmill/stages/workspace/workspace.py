@@ -77,7 +77,7 @@ class Workspace:
         return artifact
 
     def _waited_for(self, kind: str, holder: str) -> None:
-        self.reporter.stage(kind, "waited for", f"{holder}, makes it")
+        self.reporter.stage(kind, "waiting", f"{holder}, is making it")
 
     def _make(
         self, directory: Path, kind: str, key: str, spec: Any, parents: Sequence[Artifact], make: Any
@@ -96,7 +96,7 @@ class Workspace:
         except (OSError, TextmillError):
             return "nothing there yet"
         changes = recipe_file.difference(before, decided)
-        return "; ".join(_change(*change) for change in changes[:3]) or "its files were gone or cut short"
+        return "; ".join(_change(*change) for change in changes[:3]) or "its files were missing or truncated"
 
 
 def _remember(memory: Path, decided: dict[str, Any]) -> None:
@@ -108,7 +108,7 @@ def _remember(memory: Path, decided: dict[str, Any]) -> None:
 
 
 def _damage(directory: Path, key: str, root: Path) -> str:
-    """Which files of an artifact are not what was written, as a reason to make it again; empty where there is none."""
+    """Which files of an artifact were changed since they were made, as a reason to make it again; empty: none."""
     try:
         artifact = lineage.read_lineage(directory)
     except TextmillError as error:
@@ -119,9 +119,9 @@ def _damage(directory: Path, key: str, root: Path) -> str:
 
 def _change(path: str, old: Any, new: Any) -> str:
     if path == "parents":
-        return "what it is made from changed"
+        return "its inputs changed"
     if path == "stage":
-        return f"the way it is made changed, {old} to {new}"
+        return f"the version of this stage changed, {old} to {new}"
     if isinstance(old, (dict, list)) or isinstance(new, (dict, list)):
         return f"{path.removeprefix('spec.')} changed"
     return f"{path.removeprefix('spec.')} was {old}, is {new}"

@@ -89,7 +89,7 @@ def _judge(batch: list[Item], spec: LanguageStep) -> Iterator[Item]:
         guess = next(guesses)
         code = guess.language if guess.probability >= spec.least else UNDETERMINED
         if spec.keep and code not in spec.keep:
-            yield reject(item, "language", "is in another language than those kept", code)
+            yield reject(item, "language", "is in a language that is not kept", code)
         else:
             yield replace(item, metadata={**item.metadata, "language": code})
 

@@ -112,9 +112,9 @@ class Watch:
         unit = unit_of(document, self.split)
         if named and redacted(metadata.get(named, "")):
             raise TextmillError(
-                f"{named!r} tells no groups apart any more: the personal-data step took out what names them",
+                f"{named!r} no longer distinguishes groups: the personal-data step removed their names",
                 where="corpus.split",
-                advice="let that step write made-up values, which differ where the true ones do "
+                advice="let that step write pseudonyms, which differ where the true values do "
                 '(action = "pseudonymise", with a secret), or group by another column',
             )
         if "cluster" in metadata and unit != metadata["cluster"]:
@@ -309,7 +309,7 @@ def check_sizes(parts: Mapping[str, Mapping[str, int]], split: SplitSpec) -> Non
         advice = f"set corpus.split.{part} = {max(larger, 0.1):.1g}" if larger <= _LARGEST else "add text"
         raise TextmillError(
             f"holds {size} bytes in {documents} {'document' if documents == 1 else 'documents'}: "
-            "a score on so little means nothing",
+            "a score on so little text means nothing",
             where=f"the {part} split of the corpus",
             advice=f"{advice}; corpus.split.{part} = 0 does without, corpus.split.least_bytes = 0 takes any size",
         )

@@ -101,7 +101,7 @@ def test_archives_within_archives_up_to_a_depth(tmp_path):
         data = zipped([("in.zip", data), ("beside.txt", b"beside")])
     kept, aside = collect(tmp_path, "b.zip", data)
     assert len(kept) == 4
-    assert [item.reason for item in aside.values()] == ["is nested too deep"]
+    assert [item.reason for item in aside.values()] == ["is nested too deeply"]
 
 
 def test_hostile_tar_members_are_set_aside_and_the_rest_is_read(tmp_path):

@@ -28,7 +28,7 @@ class ExactDuplicates:
         for item in sketches():
             first = seen.add(item.sketch, item.id)
             if first is not None:
-                yield item.number, Reject("repeats an earlier document", f"id {first}")
+                yield item.number, Reject("is a duplicate of an earlier document", f"id {first}")
 
 
 class Seen:

@@ -211,7 +211,7 @@ class NearDuplicates:
         for at, (member, other) in enumerate(zip(members.tolist(), best.tolist(), strict=True)):
             if member != other:
                 detail = f"id {seen.id(other)}, similarity {similar[at]:.2f}"
-                yield numbers[at], Reject("nearly repeats another document", detail)
+                yield numbers[at], Reject("is a near-duplicate of another document", detail)
 
     def _join(self, clusters: Clusters, seen: _Gathered, keys: NDArray[np.uint64]) -> None:
         """Compare documents whose band is the same, and join those that are similar.

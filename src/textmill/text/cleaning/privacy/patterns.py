@@ -53,7 +53,7 @@ _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(map(str.upper, KINDS))})\]")
 
 
 def placeholder(kind: str) -> str:
-    """What stands for a datum that was taken out.
+    """What stands for a datum that was removed.
 
     >>> placeholder("email")
     '[EMAIL]'
@@ -62,7 +62,7 @@ def placeholder(kind: str) -> str:
 
 
 def redacted(text: str) -> bool:
-    """Whether something was taken out of a text before."""
+    """Whether something was removed of a text before."""
     return _PLACEHOLDER.search(text) is not None
 
 

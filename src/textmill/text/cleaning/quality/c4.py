@@ -40,7 +40,7 @@ _SENTENCE = re.compile(
 
 
 def step(spec: C4Step) -> Step:
-    """Drop lines that are no prose; set aside documents that fail a rule, with the reason."""
+    """Drop lines that are no prose; skip documents that fail a rule, with the reason."""
 
     def each(items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
@@ -59,7 +59,7 @@ def _cleaned(document: Document, spec: C4Step) -> Item:
 
 
 def clean(texts: Mapping[str, str], spec: C4Step) -> dict[str, str] | Reject:
-    """The lines of a document's texts that are prose, or why it is set aside as a whole."""
+    """The lines of a document's texts that are prose, or why it is skipped as a whole."""
     prose: dict[str, list[str]] = {}
     for role, text in texts.items():
         lines = _prose(text, spec)

@@ -42,7 +42,7 @@ def files(spec: ClassifierStep) -> tuple[str, ...]:
 
 
 def step(spec: ClassifierStep) -> Step:
-    """Note the probability of being good as metadata `quality`; set aside documents under `least`.
+    """Note the probability of being good as metadata `quality`; skip documents under `least`.
 
     Raises RecipeError when a file of examples is missing, empty or cannot be read.
     """
@@ -132,5 +132,5 @@ def _text(line: str, where: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         text = None
     if not isinstance(text, str):
-        raise RecipeError("is no JSON object with a `text`", where=where)
+        raise RecipeError("is not a JSON object with a `text`", where=where)
     return text

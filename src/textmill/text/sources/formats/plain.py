@@ -34,4 +34,4 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     yield collected(text, item.place, metadata)
     if embedded:
         files = f"{embedded} file{'s' if embedded > 1 else ''} in base64, such as pictures"
-        yield Rejected(None, item.place, "read", "has files embedded in it, which are left out", files)
+        yield Rejected(None, item.place, "read", "has embedded files, which are skipped", files)
