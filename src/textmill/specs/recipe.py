@@ -24,8 +24,10 @@ class TokenizerSpec:
     """How text becomes ids."""
 
     kind: Annotated[
-        Literal["bpe", "unigram", "wordpiece", "characters", "bytes"],
-        About("byte-level BPE, unigram, WordPiece, one id a character, or one id a byte"),
+        Literal["bpe", "unigram", "wordpiece", "characters", "bytes", "start"],
+        About(
+            "byte-level BPE, unigram, WordPiece, one id a character, one id a byte, or the tokenizer of [start]"
+        ),
     ] = "bpe"
     vocabulary: Annotated[
         int, About("number of ids, special ones included (characters and bytes: an upper bound)", ge=265)
@@ -38,6 +40,45 @@ class TokenizerSpec:
         About("sentinel tokens, which stand for masked spans (the objective spans needs one per span)", ge=0),
     ] = 0
     path: Annotated[str | None, About("an existing tokenizer.json to use instead of training one")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartSpec:
+    """A trained model to begin with, in place of weights drawn from the seed.
+
+    `hash` and `vocabulary` are written into the recipe when that model is read (stages/preparation/starting.py).
+    """
+
+    model: Annotated[
+        str,
+        About(
+            "model to begin with: a run's name, or the path (with a `/`) of a model's directory or .gguf file"
+        ),
+    ]
+    keep_head: Annotated[
+        bool, About("go on with its trained head; otherwise the objective gets a new one, where it wants one")
+    ] = False
+    add_tokens: Annotated[
+        tuple[str, ...], About("tokens added to its vocabulary; each begins as the mean of its pieces")
+    ] = ()
+    add_special_tokens: Annotated[
+        tuple[str, ...], About("the same of special tokens, which no text produces")
+    ] = ()
+    hash: Annotated[
+        str | None, About("content hash of that model; another content is refused; left out: as it is read")
+    ] = None
+    vocabulary: Annotated[
+        int | None, About("rows of its embedding; filled in as it is read", "tokens", ge=1)
+    ] = None
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """All tokens to be added."""
+        return (*self.add_tokens, *self.add_special_tokens)
+
+    def __post_init__(self) -> None:
+        if len(set(self.added)) < len(self.added) or not all(text.strip() for text in self.added):
+            raise RecipeError("names a token twice, or one of blanks only", where="add_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +118,9 @@ class Recipe:
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
+    start: Annotated[
+        StartSpec | None, About("trained model to start from; left out: weights of the seed")
+    ] = None
     objective: Annotated[ObjectiveSpec, About("training objective; left out: the usual one of the model")] = (
         None  # type: ignore[assignment]
     )
@@ -109,6 +153,7 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
+        self._check_start()
         possible = objectives_of(self.model.kind)
         if self.objective.kind not in possible:
             raise RecipeError(
@@ -121,6 +166,21 @@ class Recipe:
                 "next-sentence prediction needs a pooler, and the model has none",
                 where="objective.next_sentence",
                 advice="set model.pooler = true",
+            )
+
+    def _check_start(self) -> None:
+        """A recipe with a start says what was read of it; its tokenizer is that one's, or a file that extends it."""
+        if self.start is None:
+            if self.tokenizer.kind == "start":
+                raise RecipeError("is the tokenizer of [start], and there is none", where="tokenizer.kind")
+            return
+        if self.start.hash is None or self.start.vocabulary is None:
+            raise RecipeError("names a model that has not been read", where="start.model")
+        if self.tokenizer.kind != "start" and self.tokenizer.path is None:
+            raise RecipeError(
+                f"{self.tokenizer.kind!r} learns a new vocabulary, and the start's weights belong to its own",
+                where="tokenizer.kind",
+                advice="leave out [tokenizer]; start.add_tokens adds tokens to the start's own",
             )
 
     @property

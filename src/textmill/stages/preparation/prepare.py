@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.artifacts import Collection, EncodedTokens, LearntTokenizer, Preparation
-from textmill.stages.workspace import lineage
+from textmill.stages.workspace import lineage, starts
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import PARTS, Prepared, RunData
@@ -45,7 +46,10 @@ def prepare(
 
 
 def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
-    corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
+    corpus, encoded = Collection(recipe, workspace, run), EncodedTokens(recipe)
+    made: dict[str, Artifact] = {}
+    if (start := recipe.start) is not None and start.hash is not None:
+        made[starts.KIND] = starts.require(workspace, start.hash, start.model)
     stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
         if stage.kind == "tokenizer" and tokenizer is not None:
@@ -90,7 +94,10 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
         return None
     advice = f"{_remade(run)}, in a folder where the sources are unchanged"
     prepared = Prepared(*(lineage.require(above[kind], workspace.root, advice) for kind in wanted))
-    return RunData(run.recipe(), prepared)
+    recipe = run.recipe()
+    if recipe.start is not None and recipe.start.hash is not None:
+        prepared = dataclasses.replace(prepared, start=starts.kept(workspace, recipe.start.hash))
+    return RunData(recipe, prepared)
 
 
 def trained_on(run: Run, workspace: Workspace) -> RunData:

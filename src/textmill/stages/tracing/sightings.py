@@ -21,6 +21,7 @@ from textmill.stages.tracing.holdings import Holding
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run, Start
 from textmill.stages.workspace.run_data import PARTS, RunData
+from textmill.stages.workspace.starts import ELSEWHERE
 from textmill.stages.workspace.workspace import Workspace
 
 _STEPS = 1000  # steps named one by one for a document, at most
@@ -136,14 +137,16 @@ def _checkpoint(name: str, step: int, skipped: list[int], seen: list[dict[str, A
 
 def _before(workspace: Workspace, start: Start, documents: Sequence[Holding]) -> dict[str, Any]:
     """What the run whose weights another began with had seen by then."""
+    if start.run is None or start.step is None:
+        return {"run": start.model, "step": None, "unknown": ELSEWHERE}
     result: dict[str, Any] = {"run": start.run, "step": start.step}
     try:
         old = locate_run(workspace, start.run)
         seen = _seen(workspace, old, documents)
     except TextmillError:
-        return result | {"unknown": "that run no longer exists"}
+        return result | {"unknown": "not known: that run no longer exists"}
     if seen is None:
-        return result | {"unknown": "what it was trained on no longer exists"}
+        return result | {"unknown": "not known: its data no longer exist"}
     result |= {"saw": _checkpoint("", start.step, [], seen)["saw"]}
     further = old.start
     return result if further is None else result | {"forked": _before(workspace, further, documents)}
