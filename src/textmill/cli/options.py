@@ -67,7 +67,7 @@ _SHARED = {
     "json": inspect.Parameter("json", _KEYWORD, default=False, annotation=Json),
     "quiet": inspect.Parameter("quiet", _KEYWORD, default=False, annotation=Quiet),
 }
-# What a verb found out, as plain data, and what shows it to a person; None where there is nothing to say.
+# What a command found out, as plain data, and what shows it to a person; None where there is nothing to say.
 Outcome = tuple[Any, Callable[[Any], None]] | None
 
 
@@ -167,10 +167,12 @@ def reporter(quiet: bool) -> Reporter:
     return Reporter()
 
 
-def read_recipe(path: Path, overrides: list[str] | None) -> Recipe:
-    """The checked recipe of these options."""
-    from textmill.specs import recipe_file
+def read_recipe(
+    path: Path, overrides: list[str] | None, workspace: Workspace, *, start: str | None = None
+) -> Recipe:
+    """The checked recipe of these options; start: the model it begins with, in place of the one it names."""
+    from textmill.stages.preparation import starting
 
     if path.suffix != ".toml" and not path.exists():
         raise RecipeError("no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one")
-    return recipe_file.load(path, overrides or ())
+    return starting.load_recipe(path, overrides or (), workspace, start=start)
