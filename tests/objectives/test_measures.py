@@ -437,7 +437,7 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     directory.write_directory(
         tmp_path / "model", model, data.tokenizer, generation=recipe.generation, info={}
     )
-    with pytest.raises(TextmillError, match="does not go on with text"):
+    with pytest.raises(TextmillError, match="does not continue text"):
         evaluate.evaluate_files(workspace, str(tmp_path / "model"), [tmp_path / "new.txt"])
 
 

@@ -376,7 +376,7 @@ def test_nothing_to_store(stored, marked):
     store, _ = stored(ClassifyObjective(), [("a", {})])
     assert len(store) == 0
     assert store.labels == ()
-    with pytest.raises(TextmillError, match="nothing to learn"):
+    with pytest.raises(TextmillError, match="nothing to train on"):
         rows("classify", ClassifyObjective(), store, marked)
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base import machine
-from textmill.base.console import print_json
+from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.cli import generation
-from textmill.cli.models import Weights, warn_of
+from textmill.cli.models import Checkpoint, Weights, warn_of
 from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def chat(
         Path | None, typer.Option(help="Chat template (Jinja) instead of the model's.", show_default=False)
     ] = None,
     weights: Weights = "fp32",
+    checkpoint: Checkpoint = None,
     work: Work = WORK,
     json: Json = False,
     *,
@@ -57,7 +58,7 @@ def chat(
     from textmill.stages.use.model import LanguageModel
 
     machine.keep_memory()
-    model = LanguageModel(workspace, target, weights=weights)
+    model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
     warn_of(model)
     conversation = model.conversation(system=system, template=template, **changes)
     answers = []
@@ -102,11 +103,11 @@ def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
     if shown:
         print()
     if shown and answer.finish in ("stopped", "length"):
-        why = "you stopped it" if answer.finish == "stopped" else f"{answer.tokens} tokens"
+        why = "you stopped it" if answer.finish == "stopped" else counted(answer.tokens, "token")
         print(f"(the answer ends here: {why})", file=sys.stderr)
     if conversation.forgotten > forgotten:
         print(
-            f"(the context is full: the oldest {conversation.forgotten} messages are forgotten)",
+            f"(the context is full: forgotten: the oldest {counted(conversation.forgotten, 'message')})",
             file=sys.stderr,
         )
     return answer

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.cli import completion
 from textmill.cli.app import App
 from textmill.cli.options import Json, RecipeFile, Set, read_recipe
 
@@ -23,7 +24,13 @@ def new(
         list[str] | None,
         typer.Option(help="Your files, folders or globs; left out: Python's standard library."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="Model family: llama, gpt2 or qwen3.",
+            autocompletion=completion.among("llama", "gpt2", "qwen3"),
+        ),
+    ] = "llama",
     size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
     full: Annotated[bool, typer.Option("--full", help="Write every key with its meaning.")] = False,
     json: Json = False,

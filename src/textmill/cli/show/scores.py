@@ -68,7 +68,7 @@ def _read_line(result: Mapping[str, Any]) -> str:
     """What stood around a text while it was scored, and how much of it was read at once."""
     end = f"the end {result['ends_with']} scored" if result["ends_with"] else "end-of-text not scored"
     return escape(
-        f"each text after {result['starts_with']}, {end}, in windows of at most {result['context']:,} tokens,  "
+        f"each text after {result['starts_with']}, {end}, in windows of at most {result['context']:,} tokens, "
         f"one every {result['stride']:,}"
     )
 

@@ -42,6 +42,7 @@ from textmill.nn.attention import Prefix
 from textmill.nn.eight_bits import EightBitLinear
 from textmill.nn.linear import Linear, rows_of
 from textmill.nn.low_rank import WHOLE, LowRank, LowRankEmbedding, LowRankLinear
+from textmill.nn.shared import shared
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import TransformerSpec
 from textmill.specs.position import SinusoidalPositions
@@ -200,7 +201,7 @@ def read(about: About | Path | str, base: Model, *, weights: str | None = None) 
     if about.tuning is not None and about.tuning.base == "int8":
         base = adapters.rounded(base)
     if about.head is not None:
-        base = attach(base, about.head)  # pyrefly: ignore[bad-assignment]
+        base = attach(shared(base), about.head)  # a head takes away from its body what it replaces
     return _READERS[about.config["peft_type"]](about, base).eval()
 
 

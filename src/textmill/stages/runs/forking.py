@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from textmill.base import schema
+from textmill.base.console import counted
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.data.examples import ExampleStore
@@ -74,8 +75,8 @@ def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
         for part in ("validation", "test"):
             if shared := _shared(trained, data, part):
                 raise TextmillError(
-                    f"{len(shared)} documents of its {part} split are what {run.name} was trained on, such as "
-                    f"{shared[0]}",
+                    f"its {part} split holds {counted(len(shared), 'document')} that {run.name} was trained on, "
+                    f"such as {shared[0]}",
                     where="--fork",
                     advice="keep that run's corpus.split, and the documents it held out; or start again under "
                     "another name: --set name=NAME",

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from textmill.base.console import Reporter, TrainingStatus
+from textmill.base.console import Reporter, TrainingStatus, counted
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.data.loader import AnyLoader
 from textmill.models.model import Model
@@ -385,7 +385,7 @@ class Session:
         skipped = [*self.progress.skipped, step]
         if self.recipe.training.nonfinite == "stop" or len(skipped) > _MOST_SKIPPED:
             raise NonFiniteError(
-                f"{error.what}; the batch held {len(documents)} documents: {named}"
+                f"{error.what}; the batch held {counted(len(documents), 'document')}: {named}"
                 + (", …" if len(documents) > 5 else ""),
                 where=self.run.name,
                 step=step,

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from textmill.base import files, locks, schema
-from textmill.base.console import Reporter, Silent
+from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
@@ -163,7 +163,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         _begin(run, data, workspace, run.start)
         where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
-        length = f"{training.steps:,} steps" if training.minutes is None else f"{training.minutes:g} minutes"
+        length = (
+            counted(training.steps, "step") if training.minutes is None else f"{training.minutes:g} minutes"
+        )
         reporter.stage("train", length, where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if session.progress.micro_batch is None:
@@ -186,7 +188,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         run.event("finished", step=session.progress.step)
         reporter.stage(
-            "train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}"
+            "train",
+            "done",
+            f"{counted(session.progress.step, 'step')}, best validation loss {_loss(session)}",
         )
 
 

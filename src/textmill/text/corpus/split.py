@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from textmill.base.console import counted
 from textmill.base.errors import TextmillError
 from textmill.specs.corpus import SplitSpec
 from textmill.text.cleaning.duplicates.union_find import joined
@@ -308,7 +309,7 @@ def check_sizes(parts: Mapping[str, Mapping[str, int]], split: SplitSpec) -> Non
         larger = 2 * split.least_bytes / total
         advice = f"set corpus.split.{part} = {max(larger, 0.1):.1g}" if larger <= _LARGEST else "add text"
         raise TextmillError(
-            f"holds {size} bytes in {documents} {'document' if documents == 1 else 'documents'}: "
+            f"holds {size} bytes in {counted(documents, 'document')}: "
             "a score on so little text means nothing",
             where=f"the {part} split of the corpus",
             advice=f"{advice}; corpus.split.{part} = 0 does without, corpus.split.least_bytes = 0 takes any size",
