@@ -63,7 +63,7 @@ def draw_runs(
 @verb(silent=True)
 def report(
     workspace: Workspace,
-    name: Name,
+    name: RunName,
     out: Annotated[
         Path | None,
         typer.Option(
