@@ -67,7 +67,7 @@ _SHARED = {
     "json": inspect.Parameter("json", _KEYWORD, default=False, annotation=Json),
     "quiet": inspect.Parameter("quiet", _KEYWORD, default=False, annotation=Quiet),
 }
-# What a verb found out, as plain data, and what shows it to a person; None where there is nothing to say.
+# What a command found out, as plain data, and what shows it to a person; None where there is nothing to say.
 Outcome = tuple[Any, Callable[[Any], None]] | None
 
 

@@ -67,7 +67,7 @@ def predict(
 ) -> Need:
     """The peak of a step on `rows` sequences of `sequence` tokens. Weights and optimiser are float32.
 
-    AdamW keeps two numbers a parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
+    AdamW keeps two numbers per parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
     parameters is shared out over `ranks`.
     """
     number = cost.parameters(model, vocabulary)

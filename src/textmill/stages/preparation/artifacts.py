@@ -148,7 +148,7 @@ def _step_files(recipe: Recipe, base: Path) -> Iterator[tuple[str, str]]:
 
 @dataclass
 class LearntTokenizer:
-    """The tokenizer: trained on the training part, or the one the recipe names."""
+    """The tokenizer: trained on the training split, or the one the recipe names."""
 
     recipe: Recipe
     kind = "tokenizer"
@@ -206,7 +206,7 @@ class EncodedTokens:
         }
 
     def make(self, directory: Path, parents: Parents) -> None:
-        """Encode. The labels of the training part are those of all parts."""
+        """Encode. The labels of the training split are those of all parts."""
         from textmill.data import examples, tokens
 
         tokenizer, corpus = load.load(parents["tokenizer"].path), Corpus(parents["corpus"].path)

@@ -36,7 +36,7 @@ from textmill.training.loop import StepResult, train
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
-_VALIDATION_POSITIONS = 4096  # computed at once when the validation part is scored
+_VALIDATION_POSITIONS = 4096  # computed at once when the validation split is scored
 _MOST_SKIPPED = 10  # steps passed over for not being finite, before the run is given up
 
 
@@ -332,7 +332,7 @@ class Session:
         return improved
 
     def validation_loss(self) -> tuple[float, int]:
-        """(nats, targets) of the first `training.evaluate_tokens` of the validation part, averaged weights if any."""
+        """(nats, targets) of the first `training.evaluate_tokens` of the validation split, averaged weights if any."""
         averaged = self.average.applied() if self.average is not None else contextlib.nullcontext()
         with averaged, self.compute.autocast():
             return evaluate_loss(self.model, self._validation_batches(), self._losses().validation)

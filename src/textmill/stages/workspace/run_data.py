@@ -51,7 +51,7 @@ class RunData:
 
     @cached_property
     def objective(self) -> Objective:
-        """What the model is trained to say."""
+        """What the model is trained to predict."""
         from textmill.objectives.table import objective_of
 
         return objective_of(self.recipe.objective)

@@ -182,7 +182,7 @@ class Watch:
             self._cut(plan, empty)
 
     def _give(self, plan: Plan, part: str) -> None:
-        """Move a unit of the training part: of those of fewest documents the one nearest to the size asked for."""
+        """Move a unit of the training split: of those of fewest documents the one nearest to the size asked for."""
         bound = {unit for units in self._together for unit in units}
         total = sum(row.characters for row in self._units.values())
         wanted = getattr(self.split, part) * total
@@ -215,7 +215,7 @@ class Ages:
     """By time: the newest documents are for the test, those before them for validation.
 
     Near-duplicates go together, by the newest of them. Of one time, the order is that of `share`. A document
-    without a time, and without a near-duplicate that has one, is for training. Memory: 40 bytes a document.
+    without a time, and without a near-duplicate that has one, is for training. Memory: 40 bytes per document.
     """
 
     def __init__(self, split: SplitSpec) -> None:
