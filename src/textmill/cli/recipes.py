@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.base.language import say
 from textmill.cli.app import App
 from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, open_workspace, read_recipe
 
@@ -53,7 +54,7 @@ def new(
     if json:
         print_json({"recipe": str(path), "name": path.stem, "full": full})
     else:
-        print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
+        print(say(f"wrote {path}; next: textmill check {path}"), file=sys.stderr)
 
 
 def _short(data: Mapping[str, Any]) -> str:
@@ -61,27 +62,27 @@ def _short(data: Mapping[str, Any]) -> str:
 
     model = data["model"]
     return f"""\
-# A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.
+# {say("A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.")}
 name = {value(data["name"])}
 
 [corpus]
 sources = {value(data["corpus"]["sources"])}
-# E-mail addresses, telephone and card numbers, keys and the like become [EMAIL], [PHONE] … before anything is trained.
-# This line would keep them:
+# {say("E-mail addresses, telephone and card numbers, keys … become [EMAIL], [PHONE] … before training.")}
+# {say("This line would keep them:")}
 # steps = [{_without_personal_data()}]
 
 [tokenizer]
-kind = "bpe"            # byte-level BPE
+kind = "bpe"            # {say("byte-level BPE")}
 vocabulary = 4096
 
 [model]
-preset = {value(model["preset"])}        # the family fills in every key you leave out
+preset = {value(model["preset"])}        # {say("the family fills in every key you leave out")}
 size = {value(model["size"])}
-context = {model["context"]}           # tokens the model sees at once
+context = {model["context"]}           # {say("tokens the model sees at once")}
 
 [training]
 steps = 1000
-batch = 16              # sequences in one update
+batch = 16              # {say("sequences in one update")}
 """
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
@@ -83,6 +84,14 @@ class StartSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReplaySpec:
+    """General text that is trained on beside the new, against forgetting; how well it is known is told before and after."""
+
+    corpus: Annotated[CorpusSpec, About("where the general text comes from")]
+    share: Annotated[float, About("share of the sequences in an update, at least one of them", gt=0, lt=1)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationSpec:
     """How good the model is said to be."""
 
@@ -132,6 +141,9 @@ class Recipe:
     training: Annotated[TrainingSpec, About("how it is trained")] = TrainingSpec()
     evaluation: Annotated[EvaluationSpec, About("how it is evaluated")] = EvaluationSpec()
     generation: Annotated[GenerationSpec, About("how it generates")] = GenerationSpec()
+    replay: Annotated[
+        ReplaySpec | None, About("general text trained on beside the new, against forgetting; left out: none")
+    ] = None
     seed: Annotated[int, About("seed of all random numbers", ge=0)] = 0
 
     def __post_init__(self) -> None:
@@ -143,7 +155,10 @@ class Recipe:
                 f"cannot read {', '.join(map(repr, roles))}: each text has a name of its own, without `=`",
                 where="objective",
             )
-        object.__setattr__(self, "corpus", self.corpus.read_as(roles))
+        object.__setattr__(self, "corpus", self.corpus.read_as(roles, self.objective.record))
+        if self.replay is not None:
+            read = self.replay.corpus.read_as(roles, self.objective.record)
+            object.__setattr__(self, "replay", dataclasses.replace(self.replay, corpus=read))
         if _NO_FOLDER.search(self.name):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if (size := len(self.name.encode())) > _LONGEST_NAME:
@@ -160,6 +175,7 @@ class Recipe:
 
         self._check_start()
         self._check_tuning()
+        _ = self.apart
         possible = objectives_of(self.model.kind)
         if self.objective.kind not in possible:
             raise RecipeError(
@@ -223,6 +239,37 @@ class Recipe:
                 where="training.optimizer",
                 advice='set kind = "adamw"',
             )
+
+    @property
+    def apart(self) -> tuple[Recipe, Recipe] | None:
+        """Of a recipe with replay: what is trained on of its own text, and what of the general text, each as a recipe
+        with its part of every update; None: there is no replay.
+
+        Raises RecipeError where an update is too small to hold some of both.
+        """
+        if self.replay is None:
+            return None
+        tokens = getattr(self.objective, "batch_tokens", None)
+        whole = tokens or self.training.batch
+        some = max(1, round(whole * self.replay.share))
+        if some >= whole:
+            raise RecipeError(
+                f"an update of {whole} holds nothing beside what is replayed",
+                where="replay.share",
+                advice="raise training.batch, or lower the share",
+            )
+
+        def sized(size: int) -> Recipe:
+            if tokens:
+                objective: Any = self.objective  # the only one that has batch_tokens as a field
+                return dataclasses.replace(self, replay=None, objective=dataclasses.replace(objective, batch_tokens=size))
+            return dataclasses.replace(self, replay=None, training=dataclasses.replace(self.training, batch=size))
+
+        return sized(whole - some), dataclasses.replace(
+            sized(some),
+            corpus=self.replay.corpus,
+            evaluation=dataclasses.replace(self.evaluation, baselines=(), samples=()),
+        )
 
     @property
     def sequence(self) -> int:

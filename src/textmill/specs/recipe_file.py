@@ -208,7 +208,8 @@ def _named(recipe: Recipe) -> list[str]:
 
 def _placeless(recipe: Recipe) -> Any:
     plain = _with_paths(schema.write(recipe), lambda item: "")
-    return plain["corpus"]["sources"], plain["tokenizer"]
+    replay = plain.get("replay") or {"corpus": {"sources": []}}
+    return plain["corpus"]["sources"], plain["tokenizer"], replay["corpus"]["sources"]
 
 
 def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -235,10 +236,17 @@ def _with_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str,
     start = data.get("start")
     if isinstance(start, Mapping) and is_path(start.get("model")):
         data = {**data, "start": {**start, "model": changed(start["model"])}}
+    replay = data.get("replay")
+    if isinstance(replay, Mapping):
+        data = {**data, "replay": {**replay, "corpus": _changed_corpus(replay.get("corpus"), changed)}}
+    return data if corpus is None else {**data, "corpus": _changed_corpus(corpus, changed)}
+
+
+def _changed_corpus(corpus: Any, changed: Callable[[Any], Any]) -> Any:
+    """A corpus with what its sources name changed."""
     if not isinstance(corpus, Mapping) or not isinstance(corpus.get("sources"), list):
-        return data
-    sources = [_changed_source(source, changed) for source in corpus["sources"]]
-    return {**data, "corpus": {**corpus, "sources": sources}}
+        return corpus
+    return {**corpus, "sources": [_changed_source(source, changed) for source in corpus["sources"]]}
 
 
 def is_path(model: Any) -> bool:

@@ -315,3 +315,59 @@ def test_the_rate_of_a_layer_is_that_of_its_height(tmp_path, workspace):
     for layer, rate in ((1, 5e-4), (0, 2.5e-4)):
         assert moved[f"blocks.{layer}.feedforward.down.weight"] == pytest.approx(rate, rel=0.01)
     assert moved["embedding.weight"] == pytest.approx(1.25e-4, rel=0.01)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("spare", [0, 5], ids=["exact", "padded"])
+def test_added_tokens_begin_as_the_mean_of_their_pieces(family, spare, tmp_path, workspace):
+    """And what the model said of the tokens it had, it says still. Rows that stood ready for more tokens are used."""
+    old = tokenizer()
+    start = publish(tmp_path / "start", FAMILIES[family], rows=old.vocabulary + spare)
+    asked = {"model": str(start), "add_tokens": ["flourmill"], "add_special_tokens": ["<|note|>"]}
+    data = prepare(recipe(tmp_path, workspace, asked), workspace)
+    ordinary, special = old.vocabulary, old.vocabulary + 1
+    assert data.tokenizer.encode("a flourmill!").tolist().count(ordinary) == 1
+    assert special not in data.tokenizer.encode("<|note|>")
+    assert data.tokenizer.special["<|note|>"] == special
+    assert data.vocabulary == max(old.vocabulary + spare, old.vocabulary + 2)
+    model, taken = data.begun()
+    assert taken.rows == (ordinary, special)
+    theirs = load.load(start).model
+    pieces = {ordinary: old.encode("flourmill"), special: old.encode("<|note|>")}
+    matrices = {name: tensor for name, tensor in model.state_dict().items() if len(tensor) == data.vocabulary}
+    assert len(matrices) >= 1 + (family == "untied")
+    for name, tensor in matrices.items():
+        before = theirs.state_dict()[name]
+        for token, ids in pieces.items():
+            torch.testing.assert_close(tensor[token], before[ids.astype(int).tolist()].mean(0))
+        assert torch.equal(tensor[:ordinary], before[:ordinary])
+    batch = batch_for(model)
+    torch.testing.assert_close(
+        model.eval()(batch)[..., :ordinary], theirs(batch)[..., :ordinary], rtol=0, atol=1e-5
+    )
+
+
+def test_a_run_with_added_tokens_is_published_and_read(tmp_path, workspace):
+    start = publish(tmp_path / "start", FAMILIES["decoder"])
+    asked = {"model": str(start), "add_tokens": ["flourmill"], "add_special_tokens": ["<|note|>"]}
+    published = load.load(pipeline.run(recipe(tmp_path, workspace, asked), workspace)["model"])
+    count = tokenizer().vocabulary + 2
+    assert (published.model.vocabulary, published.tokenizer.vocabulary) == (count, count)
+    assert published.tokenizer.added == {"flourmill": count - 2}
+    assert published.template == TEMPLATE
+    again = recipe(tmp_path, workspace, asked | {"model": "tuned"}, name="again")
+    assert prepare(again, workspace).vocabulary == count  # it has them already
+
+
+def test_another_vocabulary_is_refused_with_what_differs(tmp_path, workspace):
+    start = publish(tmp_path / "start", FAMILIES["decoder"])
+    other = training.train(TokenizerSpec(vocabulary=300), ["quite other words: sphinx, quartz, vow"] * 9)
+    other.save(tmp_path / "other" / "tokenizer.json")
+    asked = recipe(tmp_path, workspace, start, tokenizer={"path": str(tmp_path / "other" / "tokenizer.json")})
+    with pytest.raises(
+        RecipeError, match=r"is not the start's vocabulary.*\n  id 256: '.*' in the start, '.*' here"
+    ):
+        prepare(asked, workspace)
+    tokenizer().save(tmp_path / "same" / "tokenizer.json")
+    same = recipe(tmp_path, workspace, start, tokenizer={"path": str(tmp_path / "same" / "tokenizer.json")})
+    assert prepare(same, workspace).tokenizer.id == tokenizer().id

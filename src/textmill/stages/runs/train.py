@@ -295,6 +295,9 @@ def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -
     bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
     parents = [prepared.tokens]
+    if prepared.replay is not None:
+        spec["replay"] = prepared.replay[1].id
+        parents.append(prepared.replay[1])
     if start is not None:
         spec["start"] = dataclasses.asdict(start)
         if start.model and prepared.start is not None:

@@ -159,7 +159,7 @@ def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, A
     else:
         read = data.loader().documents(step - 1)
     rows = [
-        {"document": document, "tokens": tokens, "source": data.corpus.get(document).source}
+        {"document": document, "tokens": tokens, "source": data.source_of(document)}
         for document, tokens in read
     ]
     return {"run": run.name, "step": step, "documents": rows}

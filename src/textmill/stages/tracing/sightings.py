@@ -8,6 +8,7 @@ s was written after it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,11 +72,12 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
     """A document in one run: the parts that hold it, its tokens, the steps that read it; None: it is not there."""
     wanted = np.frombuffer(bytes.fromhex(holding.document), dtype=np.uint8)
     sizes = {}
-    for part in PARTS:
-        texts = data.texts(part)
+    for side, part in itertools.product(data.all, PARTS):
+        texts = side.texts(part)
         at = np.flatnonzero((texts.document_ids == wanted).all(axis=1))
         if len(at):
-            sizes[part] = int((texts.offsets[at + 1] - texts.offsets[at]).sum())
+            tokens_held = int((texts.offsets[at + 1] - texts.offsets[at]).sum())
+            sizes[part] = sizes.get(part, 0) + tokens_held
     if not sizes:
         return None
     steps, tokens = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import read_json
 from textmill.data.examples import ExampleStore
+from textmill.data.replay import ReplayLoader
 from textmill.data.tokens import Texts, TokenStore
 from textmill.specs.head import HeadSpec
 from textmill.specs.recipe import Recipe
@@ -46,6 +48,7 @@ class Prepared:
     tokenizer: Artifact
     tokens: Artifact
     start: Artifact | None = None
+    replay: tuple[Artifact, Artifact] | None = None  # corpus and tokens of the general text
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,29 @@ class RunData:
     def corpus(self) -> Corpus:
         """The documents."""
         return Corpus(self.prepared.corpus.path)
+
+    @cached_property
+    def general(self) -> RunData | None:
+        """The general text that is trained on beside the corpus; None where there is none."""
+        if self.recipe.apart is None or self.prepared.replay is None:
+            return None
+        corpus, tokens = self.prepared.replay
+        prepared = dataclasses.replace(self.prepared, corpus=corpus, tokens=tokens, replay=None)
+        return RunData(self.recipe.apart[1], prepared)
+
+    @property
+    def all(self) -> list[RunData]:
+        """Itself, and the general text beside it."""
+        return [self] if self.general is None else [self, self.general]
+
+    def source_of(self, document: str) -> str:
+        """Where a document trained on comes from. Raises TextmillError where neither corpus holds it."""
+        if self.general is None:
+            return self.corpus.get(document).source
+        try:
+            return self.corpus.get(document).source
+        except TextmillError:
+            return self.general.corpus.get(document).source
 
     @property
     def vocabulary(self) -> int:
@@ -155,6 +181,11 @@ class RunData:
         """
         from textmill.data.loader import Batching
 
+        if part == "train" and self.recipe.apart is not None and self.general is not None:
+            if part not in self._loaders:
+                own = RunData(self.recipe.apart[0], dataclasses.replace(self.prepared, replay=None))
+                self._loaders[part] = ReplayLoader(own.loader(), self.general.loader())
+            return self._loaders[part]
         if part not in self._loaders:
             recipe, training = self.recipe, self.recipe.training
             how = Batching(recipe.sequence, training.batch, recipe.seed, training.packing, self.special)
@@ -194,9 +225,11 @@ class RunData:
         """Tokens of the longest row trained on, at most a sequence: of records, what they really hold."""
         if self.objective.reader is None or not len(self.store("train")):
             return self.recipe.sequence
-        view: Any = self.loader().view  # type: ignore[attr-defined]
+        loader = self.loader()
+        view: Any = (loader.first if isinstance(loader, ReplayLoader) else loader).view  # type: ignore[attr-defined]
         most = max(int(side.max()) for side in view.lengths())
-        return min(self.recipe.sequence, most + 4)  # and what stands around it
+        own = min(self.recipe.sequence, most + 4)  # and what stands around it
+        return own if self.general is None else max(own, self.general.longest)
 
     @cached_property
     def head(self) -> HeadSpec | None:
