@@ -12,6 +12,7 @@ import typer
 
 from textmill.base.console import counted
 from textmill.base.errors import TextmillError
+from textmill.cli import completion
 from textmill.cli.models import Checkpoint
 from textmill.cli.options import Outcome, Target, verb
 
@@ -34,6 +35,7 @@ def embed(
         typer.Option(
             metavar="mean|cls|last|max",
             help="How hidden states are pooled into one vector; left out: as the model says.",
+            autocompletion=completion.among("mean", "cls", "last", "max"),
         ),
     ] = None,
     normalise: Annotated[

@@ -78,7 +78,8 @@ def verify(
     """Hold every way to the logits of the model in `directory`, or in one file, against its training path, on `texts`.
 
     At most `tokens` tokens of each text are read, special ones around it included. `trained` is the model that was
-    to be written there, if it is at hand: it must be equal to the bit. `base`: what an adapter stands on. Nothing is written. `weights`: also decode
+    to be written there, if it is at hand: it must be equal to the bit. `base`: what an adapter
+    stands on. Nothing is written. `weights`: also decode
     with such weights (bf16, int8). `exports`: formats of interop/formats.py to be written and read as well. Raises
     TextmillError when there is no text, or what is there is not a model, RecipeError for a format there is not.
     """

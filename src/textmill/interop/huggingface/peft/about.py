@@ -26,8 +26,8 @@ KINDS = {"LORA": LoRATuning, "PROMPT_TUNING": PromptTuning, "PREFIX_TUNING": Pre
 
 @dataclass(frozen=True)
 class Base:
-    """What an adapter stands on: what it is called, and the ids of its weights (`models.adapters.weights_id`) and of its
-    files; empty where they are not known."""
+    """What an adapter stands on: what it is called, and the ids of its weights (`models.adapters.weights_id`) and
+    of its files; empty where they are not known."""
 
     name: str
     weights: str
