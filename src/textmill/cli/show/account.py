@@ -36,11 +36,11 @@ def _run(run: Mapping[str, Any]) -> None:
         OUT.print(", ".join(_read(row) for row in run["seen"][:3]), soft_wrap=True)
     if forked := run.get("forked"):
         saw = (
-            f"had read {sum(row['tokens'] for row in forked['saw']):,} of its tokens"
+            f", which had read {sum(row['tokens'] for row in forked['saw']):,} of its tokens"
             if "saw" in forked
-            else ""
+            else f": what it was trained on is {forked['unknown']}"
         )
-        OUT.print(f"  went on from {forked['run']}, which {saw or forked.get('unknown', '')}")
+        OUT.print(f"  went on from {forked['run']}{saw}")
     if not any(row["saw"] for row in run["checkpoints"]):
         return
     headers = ("checkpoint", "its tokens read", "times", "in steps", "first", "last")

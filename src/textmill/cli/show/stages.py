@@ -235,8 +235,8 @@ def _remarks(row: Mapping[str, Any]) -> None:
             f"[bold red]{escape(row['name'])}: {escape(say(row['damage']))}[/bold red]", soft_wrap=True
         )
         return
-    if forked := row["forked"]:
-        _OUT.print(f"{row['name']} began with the weights of {forked['run']} after step {forked['step']:,}")
+    if start := row["start"]:
+        _OUT.print(f"{row['name']} began with the weights of {start}")
     if count := len(row["forgotten"]):
         documents = counted(count, "document")
         _OUT.print(
@@ -259,6 +259,11 @@ def run(result: Mapping[str, Any]) -> None:
                 )
             )
             _OUT.print(Text(sparkline(values, width), style="cyan"))
+
+
+def report(result: Mapping[str, Any]) -> None:
+    """Where a run's page is."""
+    _OUT.print(f"page       {escape(result['page'])}, {amount(result['bytes'], 'B')}", soft_wrap=True)
 
 
 def comparison(result: Mapping[str, Any]) -> None:
@@ -295,9 +300,9 @@ def lineage(result: Mapping[str, Any]) -> None:
         if count := row.get("forgotten"):
             line.append(say(f", {counted(count, 'document')} forgotten on request"), style="dim")
         if start := row.get("start"):
-            line.append(
-                say(f"  began with the weights of {start['run']} after step {start['step']:,}"), style="dim"
-            )
+            line.append(say(f"  began with the weights of {start}"), style="dim")
+        if known := row.get("trained_on"):
+            line.append(say(f"  trained on: {known}"), style="dim")
         if result["verified"] and "damaged" in row:
             bad = row["damaged"]
             line.append(

@@ -67,7 +67,9 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     above = lineage.read_lineage(run.path)
     with files.atomic_directory(run.model, private=False) as partial:
         model = weights.build(data)
-        directory.write_directory(partial, model, data.tokenizer, generation=recipe.generation, info=info)
+        directory.write_directory(
+            partial, model, data.tokenizer, recipe.generation, info, template=data.template
+        )
         standard = directory.is_published(read_json(partial / "config.json"))
         proof = parity.verify(partial, TEXTS, trained=model)
         if not proof.ok:
@@ -111,7 +113,7 @@ def _start(run: Run) -> dict[str, str]:
     start = run.start
     if start is None:
         return {}
-    return {"began with": f"weights of {start.run} after step {start.step} ({start.weights})"}
+    return {"began with": f"weights of {start.named} ({start.weights})"}
 
 
 def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standard: bool) -> dict[str, Any]:
