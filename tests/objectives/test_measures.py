@@ -197,7 +197,7 @@ def test_tokens_of_plain_text(evaluated, name):
 
 @pytest.mark.parametrize("name", ["masked", "spans"])
 def test_the_unigram_model_of_targets(evaluated, name):
-    """Counted from the targets the training part makes, and scored on those of the test part."""
+    """Counted from the targets the training split makes, and scored on those of the test split."""
     _, data, _, report, _, _ = evaluated(name)
 
     def targets(part):

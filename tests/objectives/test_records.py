@@ -1,4 +1,4 @@
-"""Records of supervised objectives: what is kept, what is set aside and why, and the batches made of them."""
+"""Records of supervised objectives: what is kept, what is skipped and why, and the batches made of them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _QUIET_SECONDS = 5.0  # between two lines about the same work
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """Where a training run stands after a step. Losses in nats a token, `rate` the learning rate of the
+    """Where a training run stands after a step. Losses in nats per token, `rate` the learning rate of the
     optimiser's first group, times in seconds."""
 
     step: int

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.cli.app import App
-from textmill.cli.options import WORK, Json, Outcome, Work, verb
+from textmill.cli.options import WORK, Json, Outcome, RunName, Work, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
 app = App(help="List the runs, and plot their curves.", invoke_without_command=True)
-Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 
 
 @app.callback()
@@ -37,7 +36,7 @@ def list_runs(workspace: Workspace) -> Outcome:
 @verb(silent=True)
 def show_run(
     workspace: Workspace,
-    name: Name,
+    name: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
 ) -> Outcome:
     """Plot a run's loss curves in the terminal, and as SVG."""
@@ -62,10 +61,28 @@ def draw_runs(
 
 
 @verb(silent=True)
+def report(
+    workspace: Workspace,
+    name: RunName,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the page to this file; left out: report.html beside the run.", show_default=False
+        ),
+    ] = None,
+) -> Outcome:
+    """Write one HTML page of a run: curves, scores, samples, data, lineage and settings, whole in one file."""
+    from textmill.cli.show import stages
+    from textmill.stages import report as stage
+
+    return stage.write(workspace, name, out), stages.report
+
+
+@verb(silent=True)
 def compare(
     workspace: Workspace,
-    first: Name,
-    second: Name,
+    first: RunName,
+    second: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
 ) -> Outcome:
     """Compare two runs: what differs in their recipes, and in their figures."""

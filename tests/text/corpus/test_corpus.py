@@ -363,7 +363,7 @@ SECRETS = ("jane.roe@example.org", "13812345678", "4111 1111 1111 1111", "x9Kd82
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("at", [0, 150, 185, 195])
 def test_nothing_that_leaves_the_house_quotes_personal_data(tmp_path, secret, at):
-    """Whatever was set aside, in whichever step, and wherever in the text the datum stands."""
+    """Whatever was skipped, in whichever step, and wherever in the text the datum stands."""
     told = ("x " * 200)[:at] + f" password: {secret} " + "y " * 300
     pair = collected({"source": told[at // 2 :], "target": f"api_key = {secret}"}, "two")
     items = [

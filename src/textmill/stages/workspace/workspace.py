@@ -21,16 +21,18 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs import recipe_file
 from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.models_folder import ModelsFolder, default_folder
 from textmill.stages.workspace.run import Run
 from textmill.text.document import printable
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The directory all work happens in, and whom to tell about it."""
+    """The directory all work happens in, whom to tell about it, and where other people's models are kept."""
 
     root: Path
     reporter: Reporter = field(default_factory=Reporter)
+    models: ModelsFolder = field(default_factory=lambda: ModelsFolder(default_folder()))
 
     def __post_init__(self) -> None:
         try:
@@ -52,7 +54,7 @@ class Workspace:
 
     def runs(self) -> list[Run]:
         """Every run here, by name."""
-        return [run for run in map(Run, sorted((self.root / "runs").glob("*"))) if run.exists]
+        return [run for run in map(Run, sorted((self.root / "runs").glob("[!.]*"))) if run.exists]
 
     def artifact(
         self,
