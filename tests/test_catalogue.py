@@ -7,8 +7,8 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from helpers.templates import Program, Template
 
+from helpers.templates import Program, Template
 from textmill.base import language
 from textmill.base.language import CATALOGUE, catalogue, holes, read
 
@@ -62,7 +62,9 @@ def test_no_entry_is_stale(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_is_read_whole(path):
     text = path.read_text(encoding="utf-8")
-    assert len(re.findall(r"^msgid ", text, re.MULTILINE)) == len(read(text)), "a message stands twice, or lacks its translation"
+    assert len(re.findall(r"^msgid ", text, re.MULTILINE)) == len(read(text)), (
+        "a message stands twice, or lacks its translation"
+    )
 
 
 def test_an_english_text_has_one_translation():
@@ -82,13 +84,17 @@ def test_holes_are_those_of_the_english():
         template = templates().get(english)
         marked = {int(hole.removesuffix("!t")) for hole in holes(chinese) if hole.endswith("!t")}
         if template and not template.ours <= marked:
-            wrong.append(f"{english} -> {chinese}: {sorted(template.ours - marked)} hold messages: write {{n!t}}")
+            wrong.append(
+                f"{english} -> {chinese}: {sorted(template.ours - marked)} hold messages: write {{n!t}}"
+            )
     assert not wrong, "\n".join(wrong)
 
 
 def test_markup_commands_and_options_are_kept():
     """What is typed as it stands, and the marks of the screen, are the same in both."""
-    kept = re.compile(r"\[/?(?:dim|bold|red|green|yellow|bold red)\]|--[a-z][a-z-]+|`[^`{}]*`|[a-z_]+\.[a-z_]+(?= = )")
+    kept = re.compile(
+        r"\[/?(?:dim|bold|red|green|yellow|bold red)\]|--[a-z][a-z-]+|`[^`{}]*`|[a-z_]+\.[a-z_]+(?= = )"
+    )
     wrong = [
         f"{english} -> {chinese}"
         for english, chinese in entries().items()
@@ -123,7 +129,9 @@ def test_a_message_is_found_by_its_own_entry():
     known = catalogue("zh")
     for english, chinese in entries().items():
         for literals in language.forms(english):
-            text = "".join(f"{literal}<{number}>" for number, literal in enumerate(literals[:-1])) + literals[-1]
+            text = (
+                "".join(f"{literal}<{number}>" for number, literal in enumerate(literals[:-1])) + literals[-1]
+            )
             if sum(map(str.isalpha, "".join(literals))) < 4 or len(literals) == 1:
                 continue
             values = tuple(f"<{number}>" for number in range(len(literals) - 1))
