@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.base.errors import TextmillError
+from textmill.base.language import say
 from textmill.specs.cleaning import CleaningStep, PersonalDataStep
 from textmill.text.cleaning.privacy.step import excerpt
 from textmill.text.corpus.split import PARTS, Plan
@@ -81,7 +82,7 @@ def personal_data(report: dict[str, Any]) -> str:
         return "personal data: no step of the recipe searches for any"
     if not (found := report["personal"]):
         return "personal data: searched for, none found in what was kept"
-    counts = ", ".join(f"{row['found']:,} {kind}" for kind, row in found.items())
+    counts = ", ".join(f"{row['found']:,} {say(kind)}" for kind, row in found.items())
     kept = (
         "" if action == "report" else '; to keep them, leave { kind = "personal-data" } out of corpus.steps'
     )
