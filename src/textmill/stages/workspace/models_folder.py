@@ -15,7 +15,9 @@ from pathlib import Path
 from textmill.base.errors import TextmillError
 
 VARIABLE = "TEXTMILL_MODELS"
-_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE)  # of a model in several files, which needs a folder
+_PART = re.compile(
+    r"-\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE
+)  # of a model in several files, which needs a folder
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE)  # of a model in several files
 
 
