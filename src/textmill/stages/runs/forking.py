@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from textmill.base import schema
-from textmill.base.console import counted
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.data.examples import ExampleStore
