@@ -78,7 +78,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "import": (
         "textmill import --list",
-        "textmill import downloads/gpt2 models/gpt2",
+        "textmill import downloads/gpt2",
         "textmill import downloads/model.gguf models/small",
         "textmill import --remote distilgpt2 models/distilgpt2",
     ),
