@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, errors, open_workspace, read_recipe
+from textmill.cli.options import WORK, Json, Phase, RecipeFile, Set, Work, errors, open_workspace, read_recipe
 
 app = typer.Typer(help="Write, show and check recipes.", no_args_is_help=True)
 
@@ -82,14 +82,16 @@ def _without_personal_data() -> str:
 
 
 @app.command()
-def show(recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False) -> None:
+def show(
+    recipe: RecipeFile, set_: Set = None, phase: Phase = None, work: Work = WORK, json: Json = False
+) -> None:
     """Print the whole recipe, presets expanded, the model of [start] filled in and every default written out."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file
 
     with errors(json):
-        resolved = read_recipe(recipe, set_, open_workspace(work, quiet=True))
+        resolved = read_recipe(recipe, set_, open_workspace(work, quiet=True), phase=phase)
     if json:
         print_json(schema.write(resolved))
     else:

@@ -81,10 +81,12 @@ class StartSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySpec:
-    """General text that is trained on beside the new, against forgetting; how well it is known is told before and after."""
+    """General text trained on beside the new, against forgetting; how well it is known is told before and after."""
 
     corpus: Annotated[CorpusSpec, About("where the general text comes from")]
-    share: Annotated[float, About("share of the sequences in an update, at least one of them", gt=0, lt=1)] = 0.1
+    share: Annotated[
+        float, About("share of the sequences in an update, at least one of them", gt=0, lt=1)
+    ] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +220,12 @@ class Recipe:
         def sized(size: int) -> Recipe:
             if tokens:
                 objective: Any = self.objective  # the only one that has batch_tokens as a field
-                return dataclasses.replace(self, replay=None, objective=dataclasses.replace(objective, batch_tokens=size))
-            return dataclasses.replace(self, replay=None, training=dataclasses.replace(self.training, batch=size))
+                return dataclasses.replace(
+                    self, replay=None, objective=dataclasses.replace(objective, batch_tokens=size)
+                )
+            return dataclasses.replace(
+                self, replay=None, training=dataclasses.replace(self.training, batch=size)
+            )
 
         return sized(whole - some), dataclasses.replace(
             sized(some),
