@@ -1,4 +1,4 @@
-"""`import textmill`: each method says what the verb of its name says, and what the reference library computes."""
+"""`import textmill`: each method says what the command of its name says, and what the reference library computes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def places(tmp_path_factory):
 
 
 def verb(*words, work="nowhere"):
-    """What a verb prints as JSON."""
+    """What a command prints as JSON."""
     result = CliRunner().invoke(app, [*map(str, words), "--json", "--work", str(work)])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -269,9 +269,9 @@ def test_the_corpus_and_the_trace(work):
 
 def test_wrong_use_is_said(work, places, tmp_path):
     wrong = textmill.TextmillError
-    with pytest.raises(wrong, match="no such run; did you mean tiny?") as caught:
+    with pytest.raises(wrong, match="no such run or model; did you mean tiny?") as caught:
         textmill.load("tinny", work=work)
-    assert (caught.value.what, caught.value.where) == ("no such run", "tinny")
+    assert (caught.value.what, caught.value.where) == ("no such run or model", "tinny")
     assert "begun is not published" in textmill.load("begun", work=work).pretrained.warnings[0]
     with pytest.raises(wrong, match="no such run"):
         textmill.load(tmp_path / "nowhere")
@@ -331,7 +331,7 @@ def test_with_json_an_error_is_an_object_too(tmp_path):
         ["chat", "nothing"],
     ):
         said = CliRunner().invoke(app, [*words, "--json", "--work", str(tmp_path)])
-        assert json.loads(said.stdout)["error"]["what"] == "no such run"
+        assert json.loads(said.stdout)["error"]["what"].startswith("no such run")
         assert json.loads(said.stdout)["error"]["where"] == "nothing"
 
 

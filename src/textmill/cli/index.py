@@ -8,17 +8,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Outcome, verb
+from textmill.cli import completion
+from textmill.cli.app import App
+from textmill.cli.options import Named, Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="Count and find texts in the training corpus.", no_args_is_help=True)
+app = App(help="Count and find texts in the training corpus.")
 Asked = Annotated[
-    str, typer.Argument(help="Name or path of a run, or a recipe (a TOML file).", show_default=False)
+    str,
+    typer.Argument(
+        help="Name or path of a run, or a recipe (a TOML file).",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
+    Named(runs=True),
 ]
 Part = Annotated[
-    str, typer.Option("--split", "--part", help="Split of the corpus: train, validation or test.")
+    str,
+    typer.Option(
+        "--split",
+        "--part",
+        help="Split of the corpus: train, validation or test.",
+        autocompletion=completion.parts,
+    ),
 ]
 _GB = 1_000_000_000
 
@@ -85,7 +99,9 @@ def trace(
         typer.Argument(
             help="Name or path of a run, or a recipe (a TOML file); with --document: one run instead of all.",
             show_default=False,
+            autocompletion=completion.runs,
         ),
+        Named(runs=True),
     ] = None,
     text: Annotated[
         str | None,
@@ -107,7 +123,13 @@ def trace(
         ),
     ] = None,
     run: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --document: one run instead of all.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --document: one run instead of all.",
+            autocompletion=completion.runs,
+        ),
+        Named(runs=True),
     ] = None,
     part: Part = "train",
 ) -> Outcome:

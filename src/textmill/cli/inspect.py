@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.cli.options import Outcome, Target, verb
+from textmill.cli import completion
+from textmill.cli.app import App
+from textmill.cli.options import Named, Outcome, RunName, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-data = typer.Typer(help="Look at the training data.", no_args_is_help=True)
+data = App(help="Look at the training data.")
 
 
 @verb(silent=True)
@@ -49,7 +51,7 @@ def lineage(
 @verb(silent=True)
 def where(
     workspace: Workspace,
-    target: Target,
+    target: RunName,
     step: Annotated[int, typer.Option(min=1, help="Training step, counted from 1.")],
 ) -> Outcome:
     """List the documents in the batch of a training step."""
@@ -64,13 +66,22 @@ def where(
 def contamination(
     workspace: Workspace,
     target: Annotated[
-        str, typer.Argument(help="Recipe or run whose corpus is searched.", show_default=False)
+        str,
+        typer.Argument(
+            help="Recipe or run whose corpus is searched.",
+            show_default=False,
+            autocompletion=completion.runs,
+        ),
+        Named(runs=True),
     ],
     files: Annotated[
         list[Path],
         typer.Argument(help="Evaluation sets: JSON lines, CSV, Parquet or text.", show_default=False),
     ],
-    part: Annotated[str, typer.Option("--split", "--part", help="Split of the corpus.")] = "train",
+    part: Annotated[
+        str,
+        typer.Option("--split", "--part", help="Split of the corpus.", autocompletion=completion.parts),
+    ] = "train",
     ngram: Annotated[int, typer.Option(min=5, help="Consecutive words that count as found.")] = 13,
 ) -> Outcome:
     """Find the examples of evaluation sets that a corpus holds: exactly, by n-gram overlap, or nearly."""

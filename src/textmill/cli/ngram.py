@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.cli.options import Outcome, Target, verb
+from textmill.base.language import say
+from textmill.cli import completion
+from textmill.cli.app import App
+from textmill.cli.options import Named, Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="Write and read n-gram models as ARPA files.", no_args_is_help=True)
+app = App(help="Write and read n-gram models as ARPA files.")
 ArpaFile = Annotated[Path, typer.Argument(metavar="FILE.arpa", help="The ARPA file.", show_default=False)]
 
 
@@ -37,10 +40,16 @@ def take_in(
     workspace: Workspace,
     path: ArpaFile,
     out: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the model is written.")],
-    like: Annotated[str, typer.Option(help="Run or model whose tokens are the words of the file.")],
+    like: Annotated[
+        str,
+        typer.Option(
+            help="Run or model whose tokens are the words of the file.", autocompletion=completion.targets
+        ),
+        Named(),
+    ],
 ) -> Outcome:
     """Make a model directory from an ARPA file whose words are a tokenizer's tokens."""
     from textmill.stages.release import ngram as stage
 
     result = stage.take_in(workspace, path, like, out)
-    return result, lambda result: print(f"{result['model']}: a {result['order']}-gram model")
+    return result, lambda result: print(say(f"{result['model']}: a {result['order']}-gram model"))

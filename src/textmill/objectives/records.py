@@ -1,6 +1,6 @@
 """What supervised objectives take from a document, as ids and labels, or why it cannot be used.
 
-A reader takes documents and gives, for each, a Record or the reason it was set aside: one of few fixed phrases.
+A reader takes documents and gives, for each, a Record or the reason it was skipped: one of few fixed phrases.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Reader:
     decided: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
-        """labels: those of the training part, for the other parts: a record with any other is set aside there. Left
+        """labels: those of the training split, for the other parts: a record with any other is skipped there. Left
         out: the labels that occur, sorted."""
         self.spec, self.tokenizer = spec, tokenizer
         self.numbering = Numbering(labels)
@@ -160,9 +160,14 @@ def loader_of(view: Any) -> Callable[..., BucketLoader]:
     return loader
 
 
-def words_as_read(words: list[str], tokenizer: AnyTokenizer) -> list[str]:
-    """Words as they are encoded one by one, to tag them: with the blank before each where blanks are bytes like any
-    other. Who tags text must encode it in the same way."""
+def words_as_read(words: list[str], tokenizer: AnyTokenizer, spaced: list[bool] | None = None) -> list[str]:
+    """Words as they are encoded one by one, to tag them: with the space before each where spaces are bytes like any
+    other. Who tags text must encode it in the same way.
+
+    spaced: whether white space stands before each; left out: before all but the first.
+    """
     if not tokenizer.lossless:
         return words
-    return [word if index == 0 else f" {word}" for index, word in enumerate(words)]
+    if spaced is None:
+        spaced = [index > 0 for index in range(len(words))]
+    return [f" {word}" if space else word for word, space in zip(words, spaced, strict=True)]

@@ -31,36 +31,42 @@ from textmill.objectives.records import Reader, loader_of, size
 from textmill.objectives.show import ShownRow, tokens_read
 from textmill.specs.head import SpanHead
 from textmill.specs.objective import SpanObjective
-from textmill.text.document import Document
+from textmill.text.document import Document, several
+from textmill.text.marks import spans_of
 
 
 class SpanReader(Reader):
-    """text, question: ids of passage and question; value: first and last token of the answer in the passage."""
+    """text, question: ids of passage and question; value: first and last token of the answer in the passage, -1 twice
+    where a question is said to have none there."""
 
     schema: ClassVar = {"text": "ids", "question": "ids", "value": "int32"}
     decided: ClassVar = ("passage", "question", "answer")
 
     def wanted(self, document: Document) -> Any:
-        """The passage, what stands before the answer, and the answer; where it occurs several times, the first."""
+        """The passage, what stands before the answer, and the answer: where it is marked, else the first place it
+        occurs."""
         spec = self.spec
         text, question, answer = (self.text(document, role) for role in spec.roles)
         if text is None:
             return f"no {spec.passage}"
         if question is None or not question.strip():
             return f"no {spec.question}"
+        if answer is None and document.metadata.get("answerable") == "false":
+            return [text, question], lambda ids: _record(ids, (-1, -1), 0)
         if answer is None or not answer.strip():
             return f"no {spec.answer}"
         answer = answer.strip()
-        offset = text.find(answer)
+        places = [start for start, end, _ in spans_of(document.metadata) if text[start:end] == answer]
+        offset = places[0] if places else text.find(answer)
         if offset < 0:
             return f"the {spec.answer} does not occur in the {spec.passage}"
         parts = [] if self.tokenizer.lossless else [text[:offset], answer, text[offset + len(answer) :]]
 
         def finish(ids: list[np.ndarray]) -> Record | str:
             span = self._by_bytes(ids[0], text, offset, answer) if not parts else _by_parts(ids[0], ids[2:])
-            if span is None or not len(ids[1]):
-                return f"the {spec.answer} does not begin and end at token boundaries"
-            return Record({"text": ids[0], "question": ids[1], "value": np.array(span)}, size(answer))
+            if span is None:
+                return f"the {spec.answer} is not made of whole tokens"
+            return _record(ids, span, size(answer))
 
         return [text, question, *parts], finish
 
@@ -72,6 +78,12 @@ class SpanReader(Reader):
             int(np.searchsorted(ends, start, side="right")),
             int(np.searchsorted(ends, start + size(answer), side="left")),
         )
+
+
+def _record(ids: list[np.ndarray], span: tuple[int, int], written: int) -> Record | str:
+    if not len(ids[0]) or not len(ids[1]):
+        return "no token is left"
+    return Record({"text": ids[0], "question": ids[1], "value": np.array(span)}, written)
 
 
 def _by_parts(whole: np.ndarray, parts: list[np.ndarray]) -> tuple[int, int] | None:
@@ -212,22 +224,26 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
             best[record] = max(best.get(record, tuple(candidate)), tuple(candidate))
     chosen = np.array(sorted(best))
     texts = [store.field("text", record) for record in chosen.tolist()]
-    bounds = [best[record][1:] for record in chosen.tolist()]
-    predicted = [
-        evaluation.data.tokenizer.decode(text[first : last + 1])
-        for text, (first, last) in zip(texts, bounds, strict=True)
-    ]
     spans = evaluation.data.store("train").fields["value"][0].reshape(-1, 2)
-    usual = int(np.median(spans[:, 1] - spans[:, 0] + 1))
+    there = spans[:, 0] >= 0
+    # A model that has read questions without an answer may leave one out; any other always answers.
+    least = -math.inf if there.all() else 0.0
+    predicted = [
+        evaluation.data.tokenizer.decode(text[first : last + 1]) if odds > least else ""
+        for text, (odds, first, last) in zip(texts, (best[record] for record in chosen.tolist()), strict=True)
+    ]
+    usual = int(np.median((spans[:, 1] - spans[:, 0] + 1)[there])) if there.any() else 1
     opening = [evaluation.data.tokenizer.decode(text[:usual]) for text in texts]
     documents = evaluation.documents(chosen)
-    truth = [document.texts[objective.answer].strip() for document in documents]
+    truth = [several(document.texts, objective.answer) for document in documents]
     bootstrap = evaluation.bootstrap.of(chosen)
-    scores, beside = (
-        answers.answered([[text] for text in truth], side, bootstrap) for side in (predicted, opening)
-    )
+    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
     examples = [
-        {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
+        {
+            "question": document.texts[objective.question],
+            "answer": true[0].strip() if true else "",
+            "given": answer.strip(),
+        }
         for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)
     ]
     baselines = {f"the first {usual} tokens": beside}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,7 @@ from textmill.objectives.show import in_place
 from textmill.specs.head import TagHead
 from textmill.specs.objective import TagObjective
 from textmill.text.document import Document
+from textmill.text.marks import words_of
 
 
 class TagReader(Reader):
@@ -43,7 +45,8 @@ class TagReader(Reader):
     decided: ClassVar = ("text", "tags")
 
     def wanted(self, document: Document) -> Any:
-        """Every word by itself, with the blank before it, so that tokens never cross words."""
+        """Every word by itself, with the space before it, so that tokens never cross words. Words are those that are
+        marked (`text.marks`), else what spaces part."""
         name = self.spec.tags
         tags = self.fact(document, name)
         text = self.text(document, self.spec.text)
@@ -51,7 +54,9 @@ class TagReader(Reader):
             return f"no {name}"
         if not text or not text.strip():
             return lacks(self.spec.text, text)
-        words = text.split()
+        places = words_of(text, document.metadata)
+        words = [text[start:end] for start, end in places]
+        spaced = [False, *(after > end for (_, end), (after, _) in pairwise(places))]
         if len(words) != len(tags.split()):
             return f"there are not as many {name} as words"
 
@@ -62,9 +67,9 @@ class TagReader(Reader):
             sizes = np.array([len(part) for part in ids])
             value = np.full(int(sizes.sum()), IGNORE, dtype=np.int64)
             value[np.cumsum(sizes) - sizes] = numbers
-            return Record({"text": np.concatenate(ids), "value": value}, size(" ".join(words)))
+            return Record({"text": np.concatenate(ids), "value": value}, size(text))
 
-        return words_as_read(words, self.tokenizer), finish
+        return words_as_read(words, self.tokenizer, spaced), finish
 
 
 class TagView(TextView):

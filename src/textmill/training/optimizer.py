@@ -1,4 +1,4 @@
-"""Optimisers by spec: which rule, rate and decay each parameter gets, and a state saved by name."""
+"""Optimisers by spec: which rule, learning rate and decay each parameter gets, and a state saved by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from textmill.training.muon import Muon
 
 
 class Optimizer:
-    """One or two torch optimisers over one model, with one rate and a state named by parameter."""
+    """One or two torch optimisers over one model, with one learning rate and a state named by parameter."""
 
     def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[Tensor, str]) -> None:
         self.parts, self.names = parts, dict(names)

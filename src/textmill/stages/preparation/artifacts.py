@@ -223,7 +223,7 @@ class EncodedTokens:
         }
 
     def make(self, directory: Path, parents: Parents) -> None:
-        """Encode. The labels of the training part are those of all parts."""
+        """Encode. The labels of the training split are those of all parts."""
         from textmill.data import examples, tokens
 
         tokenizer, corpus = load.load(parents["tokenizer"].path), Corpus(parents["corpus"].path)

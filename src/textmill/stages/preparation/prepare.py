@@ -20,7 +20,7 @@ from textmill.stages.workspace.run_data import PARTS, Prepared, RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
-from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.corpus import Corpus, card_of
 from textmill.text.corpus.split import check_sizes
 
 _TRIES = 3  # how often sources are read that change meanwhile
@@ -175,7 +175,7 @@ def summary(data: RunData) -> dict[str, Any]:
         "records_set_aside": dict(aside),
         "records_set_aside_first": first,
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
-        "card": str(prepared.corpus.path / "card.html"),
+        "card": str(card_of(prepared.corpus.path)),
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),
         "artifacts": {

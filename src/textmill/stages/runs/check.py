@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TIMED = 4  # micro-batches of an update that is timed where one has many more
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
 _EPOCHS = 4  # readings of the same text that teach about as much as new text
-_MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
+_MUCH_OVERLAP = 0.2  # share of the test split's runs of tokens from which a person is warned
 
 
 def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[str, Any]:
@@ -61,7 +61,9 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     device.prepare(compute, recipe.training)
     data = prepare(recipe, workspace)
     fit = fitting(data, compute)
-    flops = cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence)
+    flops = cost.flops_per_token(
+        recipe.trained, data.vocabulary, recipe.sequence, frozen=recipe.tuning is not None
+    )
     free = memory.free_bytes(compute.device)
     timing = None  # a step that does not fit would end this process, not say how long it takes
     if fit.need.total <= free:

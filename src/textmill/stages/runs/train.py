@@ -7,7 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, locks, schema
-from textmill.base.console import Reporter, Silent
+from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
@@ -173,7 +173,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         _begin(run, data, workspace, run.start)
         where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
-        length = f"{training.steps:,} steps" if training.minutes is None else f"{training.minutes:g} minutes"
+        length = (
+            counted(training.steps, "step") if training.minutes is None else f"{training.minutes:g} minutes"
+        )
         reporter.stage("train", length, where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if session.progress.micro_batch is None:
@@ -196,7 +198,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         run.event("finished", step=session.progress.step)
         reporter.stage(
-            "train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}"
+            "train",
+            "done",
+            f"{counted(session.progress.step, 'step')}, best validation loss {_loss(session)}",
         )
 
 
@@ -211,11 +215,15 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
     recipe, vocabulary, longest = data.recipe, data.vocabulary, data.longest
     training, most = recipe.training, recipe.objective.batch_tokens
     if most is None:
-        return memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
+        return memory.fit(
+            recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
+        )
     # A batch of so many tokens is at its largest as rows of the longest; where those fit, any of its batches does.
     rows = max(1, most // longest)
     training = dataclasses.replace(training, batch=rows * ranks)
-    fit = memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
+    fit = memory.fit(
+        recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
+    )
     return fit if fit.micro_batch < rows else dataclasses.replace(fit, micro_batch=most)
 
 
@@ -241,7 +249,9 @@ def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Re
         world=world,
         compute=compute,
         model=model,
-        flops_per_token=cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence),
+        flops_per_token=cost.flops_per_token(
+            recipe.trained, data.vocabulary, recipe.sequence, frozen=recipe.tuning is not None
+        ),
         optimizer=optimizer.build(model, recipe.training.optimizer, layer_decay=recipe.training.layer_decay),
         average=WeightAverage(model, average.decay) if average is not None else None,
         reporter=reporter,

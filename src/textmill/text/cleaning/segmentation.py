@@ -1,4 +1,4 @@
-"""Words with a blank between them, for models of words: what segments Chinese, and what splits off punctuation."""
+"""Words with a space between them, for models of words: what segments Chinese, and what splits off punctuation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import SegmentStep
-from textmill.text.document import Document, Item, Step
+from textmill.text.document import Document, Item, Step, rewritten
 
 Words = Callable[[str], Iterable[str]]  # of a line
 
 
 def segment(spec: SegmentStep) -> Step:
-    """The step a recipe asks for. Lines stay lines, and within them one blank stands between two words.
+    """The step a recipe asks for. Lines stay lines, and within them one space stands between two words.
 
     Metadata `segmented` says who did it, and a document that has it is left as it is: segmenting the words found
     once more, each without its neighbours, might split them further.
@@ -28,7 +28,8 @@ def segment(spec: SegmentStep) -> Step:
             if isinstance(item, Document) and "segmented" not in item.metadata:
                 words = words_of(item.metadata.get("language", ""))
                 texts = {role: _segmented(text, words) for role, text in item.texts.items()}
-                yield replace(item, texts=texts, metadata={**item.metadata, "segmented": spec.by})
+                marked = replace(item, metadata={**item.metadata, "segmented": spec.by})
+                yield rewritten(marked, texts, spec.kind)
             else:
                 yield item
 

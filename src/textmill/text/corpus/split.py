@@ -2,7 +2,7 @@
 
 Hashed is the id of a document, or the name of its group; near-duplicates that were marked as a cluster are dealt
 as one, and groups that share such a cluster as well. What can only be said once all documents are known is in the
-`Plan`: groups that were joined, and, by time, every part.
+`Plan`: groups that were joined, and, by time, every part. Where sources name splits, nothing is dealt.
 
 A corpus of a few documents may leave a part empty that way. Then, and only then, documents are moved, or the
 end of the longest one is cut off for the part; the report says so.
@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from textmill.base.console import counted
 from textmill.base.errors import TextmillError
 from textmill.specs.corpus import SplitSpec
 from textmill.text.cleaning.duplicates.union_find import joined
 from textmill.text.cleaning.privacy.patterns import redacted
-from textmill.text.document import Document
+from textmill.text.document import NAMED_SPLIT, Document
 
 PARTS = ("train", "validation", "test")
 _SALT = b"textmill split 1\0"  # never change: every corpus would be dealt anew
@@ -104,6 +105,8 @@ class Watch:
     def deal(self, document: Document) -> str:
         """The part of the next document, as far as can be said."""
         metadata, named = document.metadata, self.split.field
+        if self.split.by == "source":
+            return metadata.get(NAMED_SPLIT, "train")
         if named and not metadata.get(named):
             self._without += 1
         if self._ages:
@@ -181,7 +184,7 @@ class Watch:
             self._cut(plan, empty)
 
     def _give(self, plan: Plan, part: str) -> None:
-        """Move a unit of the training part: of those of fewest documents the one nearest to the size asked for."""
+        """Move a unit of the training split: of those of fewest documents the one nearest to the size asked for."""
         bound = {unit for units in self._together for unit in units}
         total = sum(row.characters for row in self._units.values())
         wanted = getattr(self.split, part) * total
@@ -214,7 +217,7 @@ class Ages:
     """By time: the newest documents are for the test, those before them for validation.
 
     Near-duplicates go together, by the newest of them. Of one time, the order is that of `share`. A document
-    without a time, and without a near-duplicate that has one, is for training. Memory: 40 bytes a document.
+    without a time, and without a near-duplicate that has one, is for training. Memory: 40 bytes per document.
     """
 
     def __init__(self, split: SplitSpec) -> None:
@@ -308,7 +311,7 @@ def check_sizes(parts: Mapping[str, Mapping[str, int]], split: SplitSpec) -> Non
         larger = 2 * split.least_bytes / total
         advice = f"set corpus.split.{part} = {max(larger, 0.1):.1g}" if larger <= _LARGEST else "add text"
         raise TextmillError(
-            f"holds {size} bytes in {documents} {'document' if documents == 1 else 'documents'}: "
+            f"holds {size} bytes in {counted(documents, 'document')}: "
             "a score on so little text means nothing",
             where=f"the {part} split of the corpus",
             advice=f"{advice}; corpus.split.{part} = 0 does without, corpus.split.least_bytes = 0 takes any size",

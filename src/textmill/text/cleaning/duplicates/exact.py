@@ -23,7 +23,7 @@ class ExactDuplicates:
     def decide(
         self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
     ) -> Iterator[tuple[int, Verdict]]:
-        """Reject documents whose texts were met before. Memory: 32 bytes a document."""
+        """Reject documents whose texts were met before. Memory: 32 bytes per document."""
         seen = Seen()
         for item in sketches():
             first = seen.add(item.sketch, item.id)
