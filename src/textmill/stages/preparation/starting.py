@@ -273,22 +273,22 @@ class _Source:
 
 
 def _source(named: str, workspace: Workspace) -> _Source:
-    """What a start names. Raises TextmillError where there is nothing, or no model."""
-    path = Path(named)
-    if recipe_file.is_path(named) and not Run(path).exists:
-        if path.is_file() or (path / "config.json").is_file():
-            return _directory(path)
-        what = (
-            "there is no such model" if not path.exists() else "holds no model (no config.json) and is no run"
-        )
-        raise RecipeError(
-            what, where=f"start.model: {named}", advice="a relative path starts at the recipe's folder"
-        )
-    try:
-        run = locate.locate_run(workspace, named)
-    except TextmillError:
-        return _directory(locate.locate_model(workspace, named))
-    return _run(run, workspace)
+    """What a start names: a model as it lies there, or the best weights of a run, published or not.
+
+    Raises TextmillError where there is nothing, or no model.
+    """
+    found = locate.locate(
+        workspace, named, base=workspace.root / "runs"
+    )  # a bare name is no path of where one stands
+    if found.run is not None and not _is_model(named, found.run):
+        return _run(found.run, workspace)
+    assert found.model is not None
+    return _directory(locate.checked(workspace, found.model))
+
+
+def _is_model(named: str, run: Run) -> bool:
+    """Whether the model that a run has published is named, and not the run."""
+    return recipe_file.is_path(named) and Path(named).resolve() == run.model.resolve()
 
 
 def _directory(path: Path) -> _Source:
