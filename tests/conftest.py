@@ -17,6 +17,7 @@ import pytest
 pytest_plugins = ("helpers.suite",)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["TEXTMILL_LANG"] = "en"  # whatever the locale is here
 
 TEXT = "the mill turns water into flour and flour into bread while wind moves over grain by the river"
 WORDS = TEXT.split()

@@ -1,4 +1,4 @@
-"""`import textmill`: each method says what the verb of its name says, and what the reference library computes."""
+"""`import textmill`: each method says what the command of its name says, and what the reference library computes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def places(tmp_path_factory):
 
 
 def verb(*words, work="nowhere"):
-    """What a verb prints as JSON."""
+    """What a command prints as JSON."""
     result = CliRunner().invoke(app, [*map(str, words), "--json", "--work", str(work)])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
@@ -269,11 +269,11 @@ def test_the_corpus_and_the_trace(work):
 
 def test_wrong_use_is_said(work, places, tmp_path):
     wrong = textmill.TextmillError
-    with pytest.raises(wrong, match="there is no such run; did you mean tiny?") as caught:
+    with pytest.raises(wrong, match="no such run; did you mean tiny?") as caught:
         textmill.load("tinny", work=work)
-    assert (caught.value.what, caught.value.where) == ("there is no such run", "tinny")
+    assert (caught.value.what, caught.value.where) == ("no such run", "tinny")
     assert "begun is not published" in textmill.load("begun", work=work).pretrained.warnings[0]
-    with pytest.raises(wrong, match="there is no such run"):
+    with pytest.raises(wrong, match="no such run"):
         textmill.load(tmp_path / "nowhere")
     with pytest.raises(wrong, match="holds no model"):
         textmill.load(tmp_path)
@@ -296,13 +296,13 @@ def test_wrong_use_is_said(work, places, tmp_path):
     with pytest.raises(wrong, match="the message takes 2.. tokens and there is room for 88"):
         model.chat([{"role": "user", "content": "y" * 200}])
     for messages in ([], [{"role": "assistant", "content": "x"}]):
-        with pytest.raises(textmill.RecipeError, match="nobody asked"):
+        with pytest.raises(textmill.RecipeError, match="there is no question"):
             model.chat(messages)
-    with pytest.raises(textmill.RecipeError, match=r"messages\[0\]: is no message"):
+    with pytest.raises(textmill.RecipeError, match=r"messages\[0\]: is not a message"):
         model.chat([{"role": "user", "text": "x"}])  # type: ignore[typeddict-item]
-    with pytest.raises(textmill.RecipeError, match="there is no text to embed"):
+    with pytest.raises(textmill.RecipeError, match="no text to embed"):
         model.embed([])
-    with pytest.raises(textmill.RecipeError, match="'best' is none of cls, mean"):
+    with pytest.raises(textmill.RecipeError, match="'best' is not one of cls, mean"):
         model.embed("x", pooling="best")
     for name in ("encoder", "headed"):
         with pytest.raises(wrong, match="writes no text"):
@@ -313,7 +313,7 @@ def test_wrong_use_is_said(work, places, tmp_path):
             other.logprobs("x")
         with pytest.raises(wrong, match="holds no conversations"):
             other.chat([{"role": "user", "content": "x"}])
-    with pytest.raises(textmill.DamagedError, match="is no corpus|manifest"):
+    with pytest.raises(textmill.DamagedError, match="is not a corpus|manifest"):
         textmill.Corpus(tmp_path)
 
 
@@ -331,7 +331,7 @@ def test_with_json_an_error_is_an_object_too(tmp_path):
         ["chat", "nothing"],
     ):
         said = CliRunner().invoke(app, [*words, "--json", "--work", str(tmp_path)])
-        assert json.loads(said.stdout)["error"]["what"] == "there is no such run"
+        assert json.loads(said.stdout)["error"]["what"] == "no such run"
         assert json.loads(said.stdout)["error"]["where"] == "nothing"
 
 

@@ -68,7 +68,7 @@ def test_everything_given_is_in_the_card():
         "| parameters | 1,234,567 |",
         "1,234 documents, 5.6 MB of UTF-8, 1,400,000 tokens.",
         "- notes.txt: 3 documents, 99 bytes",
-        "Set aside, with the reason: too short 1.",
+        "Skipped, with the reason: too short 1.",
         "| steps | 1,000 |",
         "| this model | 1.500 | 1.400 to 1.600 |",
         "| xz | 2.100 | – |",

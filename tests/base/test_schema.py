@@ -43,7 +43,7 @@ def test_defaults_round_trip():
         ({"model": {"dropout": 1.0}}, "x.toml: model.dropout: 1.0 is out of range: it must be >= 0 and < 1"),
         ({"model": {"position": {"kind": "alibbi"}}}, "did you mean 'alibi'?"),
         ({"model": {"activation": "swiglo"}}, "did you mean 'swiglu'?"),
-        ({"model": {"d_model": 10}}, "x.toml: model.d_model: 10 cannot be shared out over 4 heads"),
+        ({"model": {"d_model": 10}}, "x.toml: model.d_model: 10 cannot be divided among 4 heads"),
         (
             {"training": {"sequence": 4096}},
             "x.toml: training.sequence: 4096 tokens are more than the model reads",

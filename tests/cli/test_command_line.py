@@ -24,7 +24,7 @@ MISTAKES = {
     "unknown kind": ('[model]\nposition = { kind = "rope" }', "model.position.kind: 'rope' is not one of"),
     "heads that do not divide": (
         "[model]\nd_model = 100\nheads = 3",
-        "model.d_model: 100 cannot be shared out over 3 heads",
+        "model.d_model: 100 cannot be divided among 3 heads",
     ),
     "sequence over context": (
         "[training]\nsequence = 9999",
@@ -75,7 +75,7 @@ def test_unknown_verbs_and_options_are_wrong_use(ask):
 def test_what_is_not_there_is_said(tmp_path, ask, verb):
     result = ask(*verb, "--work", tmp_path)
     assert result.returncode == 1
-    assert "there is no such run" in result.stderr
+    assert "no such run" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -104,7 +104,7 @@ def test_doctor_says_what_there_is(tmp_path, textmill):
 
 
 def test_work_may_come_from_the_environment(tmp_path, textmill):
-    assert json.loads(textmill("runs", "--json", TEXTMILL_WORK=str(tmp_path)).stdout) == []
+    assert json.loads(textmill("runs", "--json", TEXTMILL_WORK=str(tmp_path)).stdout) == {"runs": []}
 
 
 @pytest.mark.figures
@@ -144,4 +144,4 @@ def test_a_name_that_is_nothing_is_said_before_torch_is_loaded(tmp_path, argumen
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["1", "False"]
-    assert "there is no such run" in result.stderr
+    assert "no such run" in result.stderr

@@ -38,7 +38,12 @@ class Reader:
     """A tokenizer of one id a letter."""
 
     vocabulary, end, ends, prefix, suffix = END + 1, END, (END,), (35,), (END,)
-    special, start = {}, END
+    special, start, pad, mask, separator = {}, END, END, None, None
+    between, sentinels = (), ()
+
+    def token_bytes(self, token):
+        return chr(token).encode()
+
     stream = Letters
 
     def encode_many(self, texts):

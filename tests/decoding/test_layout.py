@@ -122,7 +122,7 @@ def test_eight_bits_by_hand():
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(RecipeError, match="'int4' is none of fp32, bf16, int8"):
+    with pytest.raises(RecipeError, match="'int4' is not one of fp32, bf16, int8"):
         prepare(build(SPEC, 200), "int4")
 
 

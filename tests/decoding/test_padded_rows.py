@@ -100,7 +100,7 @@ def test_a_tokenizer_of_more_ids_than_rows_is_refused_with_both_numbers(tokenize
         Tokenizer(json.dumps(document).encode()).save(tmp_path / "m")
 
     with_token("word")
-    with pytest.raises(TextmillError, match=f"{ids + 1} ids and the model rows for {ids}"):
+    with pytest.raises(TextmillError, match=f"{ids + 1} ids and the model has embeddings for {ids}"):
         directory.read_directory(tmp_path / "m")
     with_token("<picture>", special=True)  # which stands in no text
     assert directory.read_directory(tmp_path / "m").tokenizer.vocabulary == ids + 1

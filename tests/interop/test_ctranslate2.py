@@ -107,8 +107,8 @@ def test_a_quantised_one_is_smaller(tokenizer, tmp_path):
     ("spec", "head", "said"),
     [
         (DecoderSpec(**SMALL, window=8), None, "longer than its window"),
-        (RecurrentSpec(d_model=16, layers=1), None, "is not given this architecture"),
-        (EncoderSpec(**SMALL), TagHead(labels=("a", "b")), "has no heads"),
+        (RecurrentSpec(d_model=16, layers=1), None, "this architecture is not exported"),
+        (EncoderSpec(**SMALL), TagHead(labels=("a", "b")), "supports no heads"),
         (
             DecoderSpec(**SMALL, position=RotaryPositions(scaling=Llama3Scaling(original_context=32))),
             None,

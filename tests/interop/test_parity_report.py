@@ -154,7 +154,7 @@ def test_weights_of_fewer_bits_and_exports_are_run(tmp_path, tokenizer):
     assert rounded.mean_kl < check.QUALITY
     assert state(report, "export gguf").mean_kl < 1e-3
     assert exact.max_difference < 1e-4
-    with pytest.raises(TextmillError, match="'tar' is no format here"):
+    with pytest.raises(TextmillError, match="'tar' is not a supported format"):
         parity.verify(place, TEXTS, exports=["tar"])
 
 

@@ -1,4 +1,4 @@
-"""BLEU and chrF against sacrebleu's own corpus scores; answers against the SQuAD script's rules, by hand."""
+"""BLEU, chrF and TER against sacrebleu's own corpus scores; answers against the SQuAD script's rules, by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_english_as_sacrebleu_has_it():
     outputs, references = noisy(
         0, ["the", "cat", "sat", "on", "a", "mat", ",", "Hello-world", "it's", "3.5", "."]
     )
-    scores = overlap.overlap(outputs, references, **QUICK)
+    scores = overlap.overlap(outputs, [[text] for text in references], **QUICK)
     assert scores["BLEU"].value == pytest.approx(sacrebleu.corpus_bleu(outputs, [references]).score, abs=1e-9)
     assert scores["chrF"].value == pytest.approx(sacrebleu.corpus_chrf(outputs, [references]).score, abs=1e-9)
     assert "|tok:13a|" in scores["BLEU"].signature
@@ -43,7 +43,7 @@ def test_english_as_sacrebleu_has_it():
 
 def test_chinese_is_cut_into_characters():
     outputs, references = noisy(1, ["今天", "天气", "很好", "。", "我", "去", "北京", "GPU"])
-    score = overlap.bleu(outputs, references, **QUICK)
+    score = overlap.bleu(outputs, [[text] for text in references], **QUICK)
     assert "|tok:zh|" in score.signature
     expected = sacrebleu.corpus_bleu(outputs, [references], tokenize="zh").score
     assert score.value == pytest.approx(expected, abs=1e-9)
@@ -68,7 +68,7 @@ def test_chrf_as_sacrebleu_has_it(pairs):
 def test_an_interval_is_that_of_resampled_corpora():
     """Every bootstrap sample scored by sacrebleu itself."""
     outputs, references = noisy(2, ["a", "b", "c", "d", "e", "f"], number=12)
-    score = overlap.bleu(outputs, references, bootstrap=Bootstrap(40, 7))
+    score = overlap.bleu(outputs, [[text] for text in references], bootstrap=Bootstrap(40, 7))
     generator = np.random.default_rng(7)
     values = []
     for _ in range(40):
@@ -98,6 +98,55 @@ def test_answers_by_hand(truth, given_, exact, f1):
 
 
 def test_answers_of_a_data_set():
-    scores = answers.answered(["in 1889", "Rome"], ["1889", "rome"], **QUICK)
+    scores = answers.answered([["in 1889"], ["Rome"]], ["1889", "rome"], **QUICK)
     assert scores["exact match"].value == 0.5
     assert scores["answer F1"].value == pytest.approx(5 / 6)
+
+
+def test_of_several_answers_the_nearest_counts_and_none_is_an_answer_too():
+    """SQuAD 2.0's script: gold answers that normalise to nothing are none; no answer is right for these alone."""
+    truth = [["in 1889", "the year 1889"], ["Rome"], [], ["the"]]
+    scores = answers.answered(truth, ["1889", "", "", "a cat"], **QUICK)
+    assert scores["exact match"].value == pytest.approx(1 / 4)
+    assert scores["answer F1"].value == pytest.approx((2 / 3 + 0 + 1 + 0) / 4)
+    assert scores["answer F1, answerable"].value == pytest.approx((2 / 3 + 0) / 2)
+    assert scores["unanswerable"].value == pytest.approx(1 / 2)
+    assert "SQuAD 2.0" in scores["answer F1"].signature
+
+
+def several(seed: int, words: list[str]) -> tuple[list[str], list[list[str]]]:
+    outputs, references = noisy(seed, words)
+    return outputs, [[one, other] for one, other in zip(references, reversed(references), strict=True)]
+
+
+@pytest.mark.parametrize(
+    "words", [["the", "cat", "sat", ",", "it's", "3.5"], ["今天", "天气", "很好", "。", "GPU"]]
+)
+def test_several_references_as_sacrebleu_has_them(words):
+    outputs, references = several(3, words)
+    streams = [list(stream) for stream in zip(*references, strict=True)]
+    scores = overlap.overlap(outputs, references, **QUICK)
+    cut = overlap.tokenisation(text for pair in references for text in pair)
+    cjk = cut == "zh"
+    expected = {
+        "BLEU": sacrebleu.corpus_bleu(outputs, streams, tokenize=cut),
+        "chrF": sacrebleu.corpus_chrf(outputs, streams),
+        "TER": sacrebleu.corpus_ter(outputs, streams, asian_support=cjk, normalized=cjk),
+    }
+    assert {name: scores[name].value for name in expected} == pytest.approx(
+        {name: score.score for name, score in expected.items()}
+    )
+    assert all("nrefs:2|" in scores[name].signature for name in expected)
+    assert scores["TER"].better == "lower"
+
+
+def test_a_text_may_have_more_references_than_another():
+    """More references can only help, and are said to vary."""
+    outputs, references = ["a cat sat here", "the dog ran off"], ["a cat sat down", "a dog walked off"]
+    fewer = overlap.overlap(outputs, [[text] for text in references], **QUICK)
+    more = overlap.overlap(outputs, [[references[0], "a cat sat here"], [references[1]]], **QUICK)
+    assert more["BLEU"].value > fewer["BLEU"].value
+    assert more["chrF"].value > fewer["chrF"].value
+    assert more["TER"].value < fewer["TER"].value
+    assert more["exact match"].value == 0.5
+    assert "nrefs:var" in more["BLEU"].signature

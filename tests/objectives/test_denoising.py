@@ -253,7 +253,7 @@ def test_sources_end_as_the_tokenizer_says(make_store, marked):
 
 def test_what_is_missing_is_said(make_store, marked):
     store = make_store([300])
-    with pytest.raises(RecipeError, match="has 5 sentinels, but rows of 256 tokens need 14"):
+    with pytest.raises(RecipeError, match="has 5 sentinels, but sequences of 256 tokens need 14"):
         loader_of("spans", store, replace(marked, sentinels=marked.sentinels[:5]), sequence=256)
     with pytest.raises(RecipeError, match="longer than a sequence"):
         SpansView(SpansObjective(share=0.9, span=1), store, 64, marked, "running")

@@ -1,4 +1,4 @@
-"""Records of supervised objectives: what is kept, what is set aside and why, and the batches made of them."""
+"""Records of supervised objectives: what is kept, what is skipped and why, and the batches made of them."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_several_labels(stored, marked):
 def test_numbers_are_read_strictly(stored, marked, text, number):
     store, manifest = stored(RegressObjective(), [("a", {"label": text})])
     if number is None:
-        assert manifest["set_aside"] == {"the label is no number": 1}
+        assert manifest["set_aside"] == {"the label is not a number": 1}
         return
     _, made = rows("regress", RegressObjective(), store, marked)
     assert made.batch.targets.tolist() == [[number]]
@@ -241,7 +241,7 @@ def test_the_tokens_of_an_answer(stored, words):
         with_tokenizer=words,
     )
     assert manifest["set_aside"] == {
-        "the answer does not stand in the passage": 1,
+        "the answer does not occur in the passage": 1,
         "no question": 1,
         "no answer": 1,
     }
@@ -336,7 +336,7 @@ def test_tokenizers_that_lose_something(stored):
         with_tokenizer=Silent(),
         name="silent",
     )
-    assert manifest["set_aside"] == {"the answer has no token": 1}
+    assert manifest["set_aside"] == {"the answer has no tokens": 1}
     store, _ = stored(TagObjective(), [("A Bc", {"tags": "X Y"})], with_tokenizer=Folding(), name="tags")
     assert store.field("value", 0).tolist() == [0, 1, IGNORE]
 
@@ -372,7 +372,7 @@ def test_a_store_that_was_changed_is_noticed(stored, tmp_path):
     path = tmp_path / "examples"
     data = (path / "text.bin").read_bytes()
     (path / "text.bin").write_bytes(b"zz" + data[2:])
-    with pytest.raises(DamagedError, match="wrong SHA-256"):
+    with pytest.raises(DamagedError, match="its SHA-256 differs"):
         ExampleStore(path).verify()
     (path / "text.bin").write_bytes(data[:-1])
     with pytest.raises(DamagedError, match="bytes, not"):
@@ -394,7 +394,7 @@ def test_nothing_to_store(stored, marked):
     store, _ = stored(ClassifyObjective(), [("a", {})])
     assert len(store) == 0
     assert store.labels == ()
-    with pytest.raises(TextmillError, match="nothing to learn"):
+    with pytest.raises(TextmillError, match="nothing to train on"):
         rows("classify", ClassifyObjective(), store, marked)
 
 

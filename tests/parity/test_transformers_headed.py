@@ -138,7 +138,7 @@ def test_heads_nobody_publishes_are_ours_and_say_why(name, tmp_path, tokenizer):
     ("change", "error", "message"),
     [
         ({"id2label": {"0": "a", "2": "b"}}, DamagedError, "does not number its labels"),
-        ({"id2label": [1, 2]}, DamagedError, "no table of labels"),
+        ({"id2label": [1, 2]}, DamagedError, "not a table of labels"),
         ({"id2label": {"0": "a", "1": "b"}}, DamagedError, r"classifier.weight has the shape \(3, 32\)"),
         ({"architectures": "Bert"}, TextmillError, ""),
     ],

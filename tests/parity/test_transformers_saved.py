@@ -143,7 +143,7 @@ def test_an_output_layer_of_its_own_is_believed_whatever_the_configuration_says(
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "distilbert"])
 def test_a_body_alone_has_states_and_no_guesses(name, tmp_path, tokenizer):
-    """As sentence encoders are published: no layer that guesses hidden tokens, names without a prefix."""
+    """As sentence encoders are published: no layer that predicts hidden tokens, names without a prefix."""
     theirs = make(name, tokenizer)
     body = theirs.base_model.eval()
     body.save_pretrained(tmp_path / "body")
@@ -156,7 +156,7 @@ def test_a_body_alone_has_states_and_no_guesses(name, tmp_path, tokenizer):
     with torch.no_grad():
         states = published.model.hidden(batch)
         torch.testing.assert_close(states, body(inputs).last_hidden_state, rtol=0, atol=1e-4)
-        with pytest.raises(TextmillError, match="no layer that guesses"):
+        with pytest.raises(TextmillError, match="no layer that predicts"):
             published.model(batch)
     directory.write_directory(tmp_path / "again", published.model, tokenizer, published.generation, {})
     again = directory.read_directory(tmp_path / "again")

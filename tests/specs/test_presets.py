@@ -86,7 +86,7 @@ def test_larger_is_wider_and_deeper_in_the_long_run(family):
         ("lama", "10M", "preset", "did you mean 'llama'"),
         ("gpt2", "gpt2-124", "size", "did you mean 'gpt2-124M'"),
         ("qwen3", "large", "size", "number of parameters"),
-        ("llama", "3K", "size", "the dial goes from"),
+        ("llama", "3K", "size", "sizes go from"),
         ("llama", "1M", "size", "smaller vocabulary"),
     ],
 )

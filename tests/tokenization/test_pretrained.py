@@ -95,7 +95,7 @@ def t5():
 
 
 def llama():
-    """BPE with byte fallback; a blank before every text, by the normaliser."""
+    """BPE with byte fallback; a space before every text, by the normaliser."""
     made = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     letters = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -120,7 +120,7 @@ def llama():
 
 
 def first():
-    """The same with a blank before the first word of a text only."""
+    """The same with a space before the first word of a text only."""
     document = json.loads(llama().to_str())
     document["normalizer"] = None
     document["pre_tokenizer"] = {

@@ -207,7 +207,7 @@ def test_a_row_too_large_for_memory_is_said(make_model, loader):
     def never(model, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(TextmillError, match="memory ran out while computing 1 sequences"):
+    with pytest.raises(TextmillError, match="out of memory while computing 1 sequences"):
         _gradients(make_model(), loader, loss=never)
 
 

@@ -76,7 +76,7 @@ class ChildEnded(Exception):
     """The process is gone: it took too much time, wrote too much, or ended by itself with `status` (-9: was killed)."""
 
     def __init__(self, reason: Literal["time", "output", "exit"], status: int) -> None:
-        messages = {"time": "it took too long", "output": "it said more than it may"}
+        messages = {"time": "it took too long", "output": "it wrote more output than allowed"}
         super().__init__(messages.get(reason, f"its process ended with exit status {status}"))
         self.reason, self.status = reason, status
 

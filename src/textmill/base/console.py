@@ -7,27 +7,31 @@ command line puts a live screen in its place on a terminal.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from textmill.base.language import bracketed, fill, padded, say
 
 _QUIET_SECONDS = 5.0  # between two lines about the same work
 
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """Where a training run stands after a step. Losses in nats a token, `rate` the learning rate of the
+    """Where a training run stands after a step. Losses in nats per token, `rate` the learning rate of the
     optimiser's first group, times in seconds."""
 
     step: int
     steps: int
     loss: float
     smoothed: float
-    rate: float
+    learning_rate: float
     grad_norm: float
     tokens_per_second: float
-    peak_share: float | None  # of this machine's measured matrix-multiplication peak
+    mfu: float | None  # of this machine's measured matrix-multiplication peak
     validation: float | None
     seconds_left: float
 
@@ -41,7 +45,7 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        print(text, file=sys.stderr, flush=True)
+        print(say(text), file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Something a person should act on."""
@@ -55,12 +59,13 @@ class Reporter:
         self._stage(name, state, why)
 
     def _stage(self, name: str, state: str, why: str) -> None:
-        self.note(f"{name:<10} {state}" + (f" ({why})" if why else ""))
+        self.note(f"{padded(say(name), 10)} {say(state)}{bracketed(say(why))}")
 
     def progress(self, label: str, done: int, total: int | None = None, unit: str = "") -> None:
         """Work that can be counted goes on."""
         if self._due(label) or done == total:
-            self.note(f"{label}: {done:,}{f' of {total:,}' if total else ''} {unit}".rstrip())
+            shown = fill("{} of {}", f"{done:,}", f"{total:,}") if total else f"{done:,}"
+            self.note(fill("{}: {}", say(label), f"{shown} {say(unit)}".rstrip()))
 
     def bytes(self, label: str, done: int, total: int) -> None:
         """Work that is counted in bytes goes on."""
@@ -69,11 +74,11 @@ class Reporter:
     def training(self, status: TrainingStatus) -> None:
         """A training step was made."""
         if self._due("training") or status.step == status.steps:
-            peak = f"  {status.peak_share:.0%} of peak" if status.peak_share is not None else ""
-            look = f"  validation {status.validation:.4f}" if status.validation is not None else ""
+            mfu = f"  MFU {status.mfu:.0%}" if status.mfu is not None else ""
+            validation = f"  validation {status.validation:.4f}" if status.validation is not None else ""
             self.note(
-                f"step {status.step:>6}/{status.steps}  loss {status.loss:.4f}  smoothed {status.smoothed:.4f}{look}"
-                f"  rate {status.rate:.2e}  {status.tokens_per_second:,.0f} tokens/s{peak}"
+                f"step {status.step:>6}/{status.steps}  loss {status.loss:.4f}  smoothed {status.smoothed:.4f}"
+                f"{validation}  learning rate {status.learning_rate:.2e}  {status.tokens_per_second:,.0f} tokens/s{mfu}"
                 f"  {duration(status.seconds_left)} left"
             )
 
@@ -89,7 +94,7 @@ class Reporter:
 
 
 class Silent(Reporter):
-    """Says nothing, except what must be acted on."""
+    """Warnings and errors only."""
 
     def note(self, text: str) -> None:
         if text.startswith("warning: "):
@@ -100,10 +105,10 @@ def duration(seconds: float) -> str:
     """Seconds as a person says them: `45 s`, `3 min 20 s`, `2 h 05 min`."""
     seconds = int(seconds + 0.5)
     if seconds < 60:
-        return f"{seconds} s"
+        return fill("{} s", seconds)
     if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+        return fill("{} min {} s", seconds // 60, f"{seconds % 60:02d}")
+    return fill("{} h {} min", seconds // 3600, f"{seconds % 3600 // 60:02d}")
 
 
 def amount(number: float, unit: str = "") -> str:
@@ -114,6 +119,25 @@ def amount(number: float, unit: str = "") -> str:
     return f"{number:.3g} {unit}".rstrip()
 
 
-def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 document`, `1,234 documents`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on stdout, as the standard has it (RFC 8259): a figure that is not finite is null, and what the
+    stream's encoding lacks is escaped."""
+    ascii_only = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    try:
+        text = json.dumps(value, ensure_ascii=ascii_only, indent=2, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=ascii_only, indent=2, allow_nan=False)
+    print(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""The verb `chat`: a conversation on the terminal."""
+"""The command `chat`: a conversation on the terminal."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base import machine
-from textmill.base.console import print_json
+from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.cli import generation
 from textmill.cli.models import Weights, warn_of
-from textmill.cli.options import WORK, Json, Target, Work, check_named, errors, open_workspace
+from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
     from textmill.stages.use.chat import Conversation
 
 _HELP = (
-    "/system TEXT begins anew with a system message, /reset begins anew, /quit leaves; Ctrl-C stops an answer"
+    "/system TEXT starts over with a system message, /reset starts over, /quit ends; Ctrl-C stops an answer"
 )
 
 
@@ -33,13 +33,19 @@ def chat(
     target: Target,
     message: Annotated[
         list[str] | None,
-        typer.Option("--message", "-m", help="Say this and leave; may be given again.", show_default=False),
+        typer.Option(
+            "--message",
+            "-m",
+            help="Send this message and exit; may be given several times.",
+            show_default=False,
+        ),
     ] = None,
     system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
     template: Annotated[
         Path | None, typer.Option(help="Chat template (Jinja) instead of the model's.", show_default=False)
     ] = None,
     weights: Weights = "fp32",
+    checkpoint: Checkpoint = None,
     work: Work = WORK,
     json: Json = False,
     *,
@@ -47,31 +53,30 @@ def chat(
 ) -> None:
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
     signal.signal(signal.SIGTERM, _ended)
-    with errors(json):
-        workspace = open_workspace(work, quiet=True)
-        check_named(workspace, target)
-        from textmill.stages.use.model import LanguageModel
+    workspace = open_workspace(work, quiet=True)
+    check_named(workspace, target)
+    from textmill.stages.use.model import LanguageModel
 
-        machine.keep_memory()
-        model = LanguageModel(workspace, target, weights=weights)
-        warn_of(model)
-        conversation = model.conversation(system=system, template=template, **changes)
-        answers = []
-        for text in message or _lines(conversation):
-            try:
-                answers.append(_answer(conversation, text, shown=not json))
-            except TextmillError as error:
-                if message or isinstance(error, Interrupted):
-                    raise
-                print(f"textmill: {error}", file=sys.stderr)
-        if json:
-            plain = [dataclasses.asdict(answer) for answer in answers]
-            print_json({"messages": conversation.messages, "answers": plain})
+    machine.keep_memory()
+    model = LanguageModel(workspace, target, weights=weights)
+    warn_of(model)
+    conversation = model.conversation(system=system, template=template, **changes)
+    answers = []
+    for text in message or _lines(conversation):
+        try:
+            answers.append(_answer(conversation, text, shown=not json))
+        except TextmillError as error:
+            if message or isinstance(error, Interrupted):
+                raise
+            print(f"textmill: {error}", file=sys.stderr)
+    if json:
+        plain = [dataclasses.asdict(answer) for answer in answers]
+        print_json({"messages": conversation.messages, "answers": plain})
 
 
 def _ended(_number: int, _frame: object) -> None:
     """SIGTERM ends the session; Ctrl-C, an answer."""
-    raise Interrupted("the session was ended")
+    raise Interrupted("the session was closed")
 
 
 @dataclasses.dataclass
@@ -98,11 +103,11 @@ def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
     if shown:
         print()
     if shown and answer.finish in ("stopped", "length"):
-        why = "you stopped it" if answer.finish == "stopped" else f"{answer.tokens} tokens"
+        why = "you stopped it" if answer.finish == "stopped" else counted(answer.tokens, "token")
         print(f"(the answer ends here: {why})", file=sys.stderr)
     if conversation.forgotten > forgotten:
         print(
-            f"(the context is full: the oldest {conversation.forgotten} messages are forgotten)",
+            f"(the context is full: forgotten: the oldest {counted(conversation.forgotten, 'message')})",
             file=sys.stderr,
         )
     return answer
@@ -121,7 +126,7 @@ def _lines(conversation: Conversation) -> Iterator[str]:
         except EOFError:
             return
         except KeyboardInterrupt:
-            print("\n(/quit or Ctrl-D leaves)", file=sys.stderr)
+            print("\n(/quit or Ctrl-D exits)", file=sys.stderr)
             continue
         if not line.strip():
             continue
@@ -143,7 +148,7 @@ def _command(conversation: Conversation, line: str) -> bool:
         elif name == "/system" and rest.strip():
             conversation.system(rest.strip())
         else:
-            print(f"{_HELP}; a blank before / sends it as a message", file=sys.stderr)
+            print(f"{_HELP}; a space before / sends it as a message", file=sys.stderr)
     except TextmillError as error:
         print(f"textmill: {error}", file=sys.stderr)
     return True

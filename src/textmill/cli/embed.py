@@ -1,4 +1,4 @@
-"""The verb that turns texts into vectors."""
+"""The command that turns texts into vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textmill.base.console import counted
 from textmill.base.errors import TextmillError
+from textmill.cli import completion
+from textmill.cli.models import Checkpoint
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
@@ -30,31 +33,35 @@ def embed(
     pooling: Annotated[
         str | None,
         typer.Option(
-            metavar="mean|cls|last|max", help="Which states stand for a text; else as the model says."
+            metavar="mean|cls|last|max",
+            help="How hidden states are pooled into one vector; left out: as the model says.",
         ),
     ] = None,
     normalise: Annotated[
         bool | None,
-        typer.Option("--normalise/--raw", help="Scale vectors to length 1, or not; else as the model says."),
+        typer.Option(
+            "--normalise/--raw", help="Scale vectors to length 1, or not; left out: as the model says."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the vectors to this .npy file instead.", show_default=False)
     ] = None,
+    checkpoint: Checkpoint = None,
 ) -> Outcome:
-    """Turn texts into vectors that lie near each other where the texts mean alike. Prints one JSON list a text."""
+    """Turn texts into vectors: the closer their meaning, the closer they lie. Prints one JSON list per text."""
     from textmill.base.files import atomic_file, check_free
     from textmill.stages.use.model import LanguageModel
 
     texts = _texts(text or [], file)
     if out is not None:
         check_free(out)
-    model = LanguageModel(workspace, target)
+    model = LanguageModel(workspace, target, checkpoint=checkpoint)
     embedded = model.embed(texts, pooling=pooling, normalise=normalise)
     warnings = [*model.pretrained.warnings]
     if embedded.cut:
         warnings.append(
-            f"{embedded.cut} of {len(texts)} texts were longer than the {embedded.longest:,} tokens that are read; "
-            f"their ends were cut off, {sum(embedded.left_out):,} tokens in all"
+            f"{embedded.cut} of {len(texts)} texts exceeded the {embedded.longest:,} tokens that are read; "
+            f"their ends were cut off, {counted(sum(embedded.left_out), 'token')} in all"
         )
     for warning in warnings:
         workspace.reporter.warn(warning)

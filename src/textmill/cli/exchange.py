@@ -1,4 +1,4 @@
-"""Verbs that hand models over: import, export."""
+"""Commands that hand models over: import, export."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Outcome, verb
+from textmill.cli import completion
+from textmill.cli.options import OptionalTarget, Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-List = Annotated[bool, typer.Option("--list", help="Show what is supported, and do nothing.")]
+List = Annotated[bool, typer.Option("--list", help="List what is supported, and exit.")]
 
 
 @verb()
@@ -28,7 +29,8 @@ def bring_in(
         bool, typer.Option("--remote", help="Fetch SOURCE from the Hugging Face hub: this uses the network.")
     ] = False,
     convert_pickle: Annotated[
-        bool, typer.Option("--convert-pickle", help="Read weights kept as a pickle, in a process shut in.")
+        bool,
+        typer.Option("--convert-pickle", help="Convert weights stored as a pickle, in a sandboxed process."),
     ] = False,
     list_: List = False,
 ) -> Outcome:
@@ -47,10 +49,16 @@ def bring_in(
 @verb()
 def send_out(
     workspace: Workspace,
-    target: Annotated[
-        str | None, typer.Argument(help="Name of a run, or path of a run, model directory or .gguf file.")
+    target: OptionalTarget = None,
+    form: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FORMAT", help="One of those --list shows.", autocompletion=completion.formats
+        ),
     ] = None,
-    form: Annotated[str | None, typer.Argument(metavar="FORMAT", help="One of those --list shows.")] = None,
+    form: Annotated[
+        str | None, typer.Argument(metavar="FORMAT", help="One of the formats of --list.")
+    ] = None,
     path: Annotated[Path | None, typer.Argument(help="File or directory to write.")] = None,
     list_: List = False,
 ) -> Outcome:

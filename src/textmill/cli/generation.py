@@ -10,17 +10,19 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 
 from textmill.base import schema
+from textmill.base.errors import RecipeError
 from textmill.base.schema import Field
+from textmill.cli import completion
 from textmill.cli.options import declared, parameters
 from textmill.specs.generation import GenerationSpec
 
 _SHORT = {"tokens": "-n", "temperature": "-t"}
-_PANEL = "How the answer is found (left out: the model's own way)"
+_PANEL = "Generation settings (left out: the model's own)"
 
 
 def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a verb that has a parameter `changes: GenerationOptions` an option for each field of a GenerationSpec but
-    those left out. `changes` then holds the fields a person gave; ranges are checked where a spec is read."""
+    """Gives a command that has a parameter `changes: GenerationOptions` an option for each field of a GenerationSpec
+    but those left out. `changes` then holds the fields a person gave; ranges are checked where a spec is read."""
 
     def give(verb: Callable[..., None]) -> Callable[..., None]:
         fields = {
@@ -42,7 +44,14 @@ def _parameter(name: str, field: Field) -> inspect.Parameter:
     unit = f" ({field.about.unit})" if field.about.unit else ""
     text = f"{field.about.text[0].upper()}{field.about.text[1:]}{unit}."
     flags = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
-    option = typer.Option(*flags, help=text, metavar=choices, show_default=False, rich_help_panel=_PANEL)
+    option = typer.Option(
+        *flags,
+        help=text,
+        metavar=choices,
+        show_default=False,
+        rich_help_panel=_PANEL,
+        autocompletion=completion.among(*choices.split("|")) if choices and "|" in choices else None,
+    )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
@@ -55,8 +64,8 @@ def _given(field: Field, value: Any) -> Any:
     try:
         return [[int(number) for number in text.split(",")] for text in value]
     except ValueError as error:
-        message = "give ids with commas between them, such as 17,4,9"
-        raise typer.BadParameter(message, param_hint=f"--{field.name.replace('_', '-')}") from error
+        flag = f"--{field.name.replace('_', '-')}"
+        raise RecipeError(f"{', '.join(value)!r} are no ids", where=flag, advice="such as 17,4,9") from error
 
 
 def _nested(kind: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Verbs that ask the corpus: index build, count and search; trace."""
+"""Commands that ask the corpus: index build, count and search; trace."""
 
 from __future__ import annotations
 
@@ -8,16 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.cli.app import App
 from textmill.cli.options import Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="Ask the corpus how often and where a text occurs in it.", no_args_is_help=True)
+app = App(help="Count and find texts in the training corpus.")
 Asked = Annotated[
-    str, typer.Argument(help="Name or path of a run, or a recipe (a TOML file).", show_default=False)
+    str,
+    typer.Argument(
+        help="Name or path of a run, or a recipe (a TOML file).",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
+    Named(runs=True),
 ]
-Part = Annotated[str, typer.Option(help="Part of the corpus: train, validation or test.")]
+Part = Annotated[
+    str, typer.Option(help="Part of the corpus: train, validation or test.", autocompletion=completion.parts)
+]
+Part = Annotated[
+    str, typer.Option("--split", "--part", help="Split of the corpus: train, validation or test.")
+]
 _GB = 1_000_000_000
 
 
@@ -29,7 +41,7 @@ def build(
     part: Part = "train",
     memory: Annotated[
         float | None,
-        typer.Option(min=0.001, metavar="GB", help="What sorting may take; left out: about 1.6 GB."),
+        typer.Option(min=0.001, metavar="GB", help="Memory for sorting; left out: about 1.6 GB."),
     ] = None,
 ) -> Outcome:
     """Build the index of what a run was trained on, or of a recipe's corpus."""
@@ -51,7 +63,7 @@ def count(
     ],
     part: Part = "train",
 ) -> Outcome:
-    """Say how often a text occurs. Builds the index first where it is missing."""
+    """Count how often a text occurs. Builds the index first where it is missing."""
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
@@ -63,12 +75,12 @@ def count(
 def search(
     workspace: Workspace,
     target: Asked,
-    text: Annotated[str, typer.Argument(help="Text to look for.", show_default=False)],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Places shown.")] = 5,
+    text: Annotated[str, typer.Argument(help="Text to search for.", show_default=False)],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Occurrences shown.")] = 5,
     context: Annotated[int, typer.Option(min=0, help="Tokens shown before and after.")] = 16,
     part: Part = "train",
 ) -> Outcome:
-    """Show where a text occurs: the documents, and what stands around it."""
+    """Show where a text occurs: the documents, and the text around it."""
     from textmill.cli.show import index
     from textmill.stages.tracing import index as stage
 
@@ -83,7 +95,9 @@ def trace(
         typer.Argument(
             help="Name or path of a run, or a recipe (a TOML file); with --document: one run instead of all.",
             show_default=False,
+            autocompletion=completion.runs,
         ),
+        Named(runs=True),
     ] = None,
     text: Annotated[
         str | None,
@@ -91,23 +105,31 @@ def trace(
             help="Text to trace; `-` reads stdin; left out: the run's samples.", show_default=False
         ),
     ] = None,
-    shortest: Annotated[int, typer.Option(min=1, help="Tokens a span has at least.")] = 8,
-    common: Annotated[int, typer.Option(min=1, help="Spans that occur more often are nobody's.")] = 1000,
+    shortest: Annotated[int, typer.Option(min=1, help="Shortest span, in tokens.")] = 8,
+    common: Annotated[
+        int, typer.Option(min=1, help="Spans that occur more often count as common, and name no source.")
+    ] = 1000,
     documents: Annotated[int, typer.Option(min=0, help="Documents named for each span.")] = 5,
     document: Annotated[
         str | None,
         typer.Option(
             metavar="DOC",
-            help="The other way: which checkpoints saw this document (its id, place, file or folder).",
+            help="The other way: which checkpoints saw this document (its id, path, file or folder).",
             show_default=False,
         ),
     ] = None,
     run: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --document: one run instead of all.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --document: one run instead of all.",
+            autocompletion=completion.runs,
+        ),
+        Named(runs=True),
     ] = None,
     part: Part = "train",
 ) -> Outcome:
-    """Show which spans of a text stand word for word in the corpus, and in which documents; or, with --document,
+    """Show which spans of a text occur word for word in the corpus, and in which documents; or, with --document,
     which runs and checkpoints saw a document, at which steps and how often."""
     from textmill.cli.show import account, index
     from textmill.stages.tracing import sightings
@@ -130,12 +152,12 @@ def forget(
     documents: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Ids or beginnings of ids, places, files or folders of documents.", show_default=False
+            help="Documents: ids or beginnings of ids, paths, files or folders.", show_default=False
         ),
     ] = None,
-    near: Annotated[bool, typer.Option("--near", help="Also what says nearly the same.")] = False,
+    near: Annotated[bool, typer.Option("--near", help="Also near-duplicates.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be forgotten, and stop.")
+        bool, typer.Option("--dry-run", help="Show what would be forgotten, and exit.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     undo: Annotated[
@@ -147,7 +169,7 @@ def forget(
 ) -> Outcome:
     """Leave documents out of every corpus from now on, and list what was made from them. Deletes nothing.
 
-    A document stays forgotten when its file is changed, and when the same words stand elsewhere.
+    A document stays forgotten when its file is changed, and when the same text stands in another file.
     """
     from textmill.cli.show import account
     from textmill.stages.tracing import forget as stage
@@ -164,7 +186,7 @@ def forget(
     if not (yes or dry_run):
         if not sys.stdin.isatty():
             raise RecipeError(
-                "asks before it writes, and there is nobody to ask",
+                "asks before it writes, and the input is not a terminal",
                 where="forget",
                 advice="--dry-run shows what would be forgotten, --yes does it",
             )

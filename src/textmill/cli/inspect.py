@@ -1,4 +1,4 @@
-"""Verbs that look: doctor, lineage, data where."""
+"""Commands that look: doctor, lineage, data where."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textmill.cli.app import App
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-data = typer.Typer(help="Look into the training data.", no_args_is_help=True)
+data = App(help="Look at the training data.")
 
 
 @verb(silent=True)
@@ -49,7 +50,7 @@ def lineage(
 @verb(silent=True)
 def where(
     workspace: Workspace,
-    target: Target,
+    target: RunName,
     step: Annotated[int, typer.Option(min=1, help="Training step, counted from 1.")],
 ) -> Outcome:
     """List the documents in the batch of a training step."""
@@ -64,16 +65,16 @@ def where(
 def contamination(
     workspace: Workspace,
     target: Annotated[
-        str, typer.Argument(help="Recipe or run whose corpus is looked at.", show_default=False)
+        str, typer.Argument(help="Recipe or run whose corpus is searched.", show_default=False)
     ],
     files: Annotated[
         list[Path],
         typer.Argument(help="Evaluation sets: JSON lines, CSV, Parquet or text.", show_default=False),
     ],
-    part: Annotated[str, typer.Option(help="Part of the corpus.")] = "train",
-    ngram: Annotated[int, typer.Option(min=5, help="Words in a row that count as found.")] = 13,
+    part: Annotated[str, typer.Option("--split", "--part", help="Split of the corpus.")] = "train",
+    ngram: Annotated[int, typer.Option(min=5, help="Consecutive words that count as found.")] = 13,
 ) -> Outcome:
-    """Find the examples of evaluation sets that a corpus holds: whole, by a run of words, or nearly."""
+    """Find the examples of evaluation sets that a corpus holds: exactly, by n-gram overlap, or nearly."""
     from textmill.cli.show import index
     from textmill.stages.tracing import contamination as stage
 

@@ -1,4 +1,4 @@
-"""The command `textmill`: its verbs, and how an error ends."""
+"""The command line `textmill`: its commands, and how an error ends."""
 
 from __future__ import annotations
 
@@ -7,15 +7,29 @@ import signal
 import sys
 
 import typer
+import typer.main
 
 from textmill import __version__
-from textmill.base.errors import INTERRUPTED, TextmillError
-from textmill.cli import chat, embed, exchange, index, inspect, mix, models, ngram, recipes, runs, work
+from textmill.cli import (
+    chat,
+    embed,
+    ending,
+    exchange,
+    help,
+    index,
+    inspect,
+    mix,
+    models,
+    ngram,
+    recipes,
+    runs,
+    work,
+)
+from textmill.cli.app import App
 
-app = typer.Typer(
+app = App(
     name="textmill",
     help="Your own text in, your own language model out: collect, prepare, train, evaluate, serve, explain.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -71,15 +85,14 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 130 interrupted."""
+    if "_TEXTMILL_COMPLETE" in os.environ:  # a shell asks what may come next
+        app(prog_name="textmill")
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        app()
-    except TextmillError as error:
-        print(f"textmill: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("textmill: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong, and nothing more can be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    ending.open_streams()
+    arguments = sys.argv[1:]
+    with ending.ending(arguments) as end:
+        command = typer.main.get_command(app)
+        help.translate(command)
+        with command.make_context("textmill", list(arguments)) as context:
+            command.invoke(context)
+    sys.exit(end.code)

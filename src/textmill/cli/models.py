@@ -1,4 +1,4 @@
-"""Verbs that use a model: evaluate, generate, publish, verify."""
+"""Commands that use a model: evaluate, generate, publish, verify."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base import machine
-from textmill.base.console import print_json
+from textmill.base.console import counted, print_json
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, errors, open_workspace, verb
+from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, open_workspace, verb
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from textmill.stages.use.model import LanguageModel
     from textmill.stages.workspace.workspace import Workspace
 
-Weights = Annotated[str, typer.Option(help="Arithmetic of the weights: fp32, bf16 or int8.")]
+Weights = Annotated[str, typer.Option(help="Dtype of the weights: fp32, bf16 or int8.")]
 
 
 @verb()
@@ -28,7 +28,7 @@ def evaluate(
     target: Target,
     file: Annotated[
         list[Path] | None,
-        typer.Option(help="Score these files instead of the recipe's test part.", show_default=False),
+        typer.Option(help="Score these files instead of the recipe's test split.", show_default=False),
     ] = None,
     context: Annotated[
         int | None,
@@ -42,12 +42,12 @@ def evaluate(
         bool | None,
         typer.Option(
             "--end/--no-end",
-            help="With --file: whether the end of a text counts; it does.",
+            help="With --file: whether the end-of-text token is scored; left out: it is.",
             show_default=False,
         ),
     ] = None,
 ) -> Outcome:
-    """Score a run on its test part by what it was trained to say, or a language model on any file, with baselines."""
+    """Score a run on its test split by its objective, or a language model on any file, with baselines."""
     from textmill.cli.show import stages
     from textmill.stages.evaluation import evaluate as stage
 
@@ -59,38 +59,40 @@ def generate(
     target: Target,
     prompt: Annotated[
         list[str] | None,
-        typer.Argument(help="Text to go on from, or to translate; `-` reads stdin.", show_default=False),
+        typer.Argument(help="Prompt to continue, or text to translate; `-` reads stdin.", show_default=False),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Answers a prompt.")] = 1,
+    samples: Annotated[
+        int, typer.Option("--samples", "-s", min=1, max=10_000, help="Samples per prompt.")
+    ] = 1,
     weights: Weights = "fp32",
+    checkpoint: Checkpoint = None,
     work: Work = WORK,
     json: Json = False,
     *,
     changes: GenerationOptions,
 ) -> None:
-    """Write on from a prompt, streaming to the terminal. Several prompts go through in one batch.
+    """Continue a prompt, streaming to the terminal. Several prompts go through in one batch.
 
-    A model that reads a source (encoder-decoder) answers the prompt instead of going on from it.
+    A model that reads a source (encoder-decoder) answers the prompt instead of continuing it.
     """
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
-    with errors(json):
-        workspace = open_workspace(work, quiet=True)
-        check_named(workspace, target)
-        from textmill.stages.use.model import LanguageModel
+    workspace = open_workspace(work, quiet=True)
+    check_named(workspace, target)
+    from textmill.stages.use.model import LanguageModel
 
-        machine.keep_memory()
-        model = LanguageModel(workspace, target, weights=weights)
-        warn_of(model)
-        stream = model.stream(prompts, samples=samples, truncate=True, **changes)
-        if json:
-            answers = {
-                "answers": [answer.plain() for answer in stream.answers()],
-                "warnings": _cuts(model, stream),
-            }
-            print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
-        else:
-            # a source is no part of the answer
-            _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
+    machine.keep_memory()
+    model = LanguageModel(workspace, target, weights=weights)
+    warn_of(model)
+    stream = model.stream(prompts, samples=samples, truncate=True, **changes)
+    if json:
+        answers = {
+            "answers": [answer.plain() for answer in stream.answers()],
+            "warnings": _cuts(model, stream),
+        }
+        print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
+    else:
+        # a source is no part of the answer
+        _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
     for text in _cuts(model, stream):
         print(f"warning: {text}", file=sys.stderr)
 
@@ -99,7 +101,7 @@ def _cuts(model: LanguageModel, stream: Stream) -> list[str]:
     """What to say of each prompt that was longer than the model reads."""
     where = "end" if model.pretrained.reads_source else "beginning"
     return [
-        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {answer.cut:,} tokens"
+        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {counted(answer.cut, 'token')}"
         + (f" ({_shortened(answer.prompt)})" if len(stream.prompts) > 1 else "")
         for answer in stream.answers()
         if answer.cut and answer.sample == 0
@@ -132,7 +134,7 @@ def _print(stream: Stream, begun: list[str]) -> None:
 
 
 @verb()
-def publish(workspace: Workspace, target: Target) -> Outcome:
+def publish(workspace: Workspace, target: RunName) -> Outcome:
     """Write runs/NAME/model/: the standard directory, its card, and the proof that it behaves the same."""
     from textmill.cli.show import stages
     from textmill.stages.release import publish as stage
@@ -146,18 +148,18 @@ def verify(
     target: Target,
     file: Annotated[
         list[Path] | None,
-        typer.Option(help="Text to compare on; left out: a built-in mix.", show_default=False),
+        typer.Option(help="Text file to compare on; left out: built-in texts.", show_default=False),
     ] = None,
     compiled: Annotated[
-        bool, typer.Option("--compiled", help="Also the compiled model (a minute more).")
+        bool, typer.Option("--compiled", help="Also check the compiled model (a minute more).")
     ] = False,
     weights: Annotated[
-        list[str] | None, typer.Option(help="Also with such weights: bf16, int8.", show_default=False)
+        list[str] | None, typer.Option(help="Also check these dtypes: bf16, int8.", show_default=False)
     ] = None,
     export: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FORMAT", help="Also by way of a format of `export --list`.", show_default=False
+            metavar="FORMAT", help="Also check these formats of `export --list`.", show_default=False
         ),
     ] = None,
 ) -> Outcome:

@@ -1,4 +1,4 @@
-"""Verbs for n-gram models: export and import, as ARPA files."""
+"""Commands for n-gram models: export and import, as ARPA files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textmill.cli.app import App
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="N-gram models as ARPA files, out and in.", no_args_is_help=True)
+app = App(help="Write and read n-gram models as ARPA files.")
 ArpaFile = Annotated[Path, typer.Argument(metavar="FILE.arpa", help="The ARPA file.", show_default=False)]
 
 
@@ -37,9 +38,9 @@ def take_in(
     workspace: Workspace,
     path: ArpaFile,
     out: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the model is written.")],
-    like: Annotated[str, typer.Option(help="Run or model whose tokenizer the file's words are of.")],
+    like: Annotated[str, typer.Option(help="Run or model whose tokens are the words of the file.")],
 ) -> Outcome:
-    """Make a model directory of an ARPA file whose words are a tokenizer's tokens."""
+    """Make a model directory from an ARPA file whose words are a tokenizer's tokens."""
     from textmill.stages.release import ngram as stage
 
     result = stage.take_in(workspace, path, like, out)

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Json, RecipeFile, Set, errors, read_recipe
+from textmill.cli.app import App
+from textmill.cli.options import Json, RecipeFile, Set, read_recipe
 
-app = typer.Typer(help="Write, look at and check recipes.", no_args_is_help=True)
+app = App(help="Write, show and check recipes.")
 
 
 @app.command()
@@ -22,11 +23,19 @@ def new(
         list[str] | None,
         typer.Option(help="Your files, folders or globs; left out: Python's standard library."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="Model family: llama, gpt2 or qwen3.",
+            autocompletion=completion.among("llama", "gpt2", "qwen3"),
+        ),
+    ] = "llama",
     size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
-    full: Annotated[bool, typer.Option("--full", help="Spell out every key with its meaning.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Write every key with its meaning.")] = False,
+    json: Json = False,
 ) -> None:
     """Write a new recipe to start from. An existing file is never overwritten."""
+    from textmill.base.console import print_json
     from textmill.base.files import write_text
     from textmill.specs import recipe_file
 
@@ -41,7 +50,10 @@ def new(
     built = recipe_file.build(data, base=path.parent)
     text = recipe_file.dumps(built) if full else _short(data)
     write_text(path, text, private=False)
-    print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
+    if json:
+        print_json({"recipe": str(path), "name": path.stem, "full": full})
+    else:
+        print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
 
 
 def _short(data: Mapping[str, Any]) -> str:
@@ -83,13 +95,12 @@ def _without_personal_data() -> str:
 
 @app.command()
 def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
-    """Print the whole recipe, presets expanded and every default spelt out."""
+    """Print the whole recipe, presets expanded and every default written out."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file
 
-    with errors(json):
-        resolved = read_recipe(recipe, set_)
+    resolved = read_recipe(recipe, set_)
     if json:
         print_json(schema.write(resolved))
     else:
@@ -97,7 +108,9 @@ def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
 
 
 @app.command("schema")
-def print_schema() -> None:
+def print_schema(
+    json: Annotated[bool, typer.Option("--json", help="The same: a schema is JSON.")] = False,
+) -> None:
     """Print the JSON Schema of a recipe, for an editor that completes and checks TOML."""
     from textmill.base.console import print_json
     from textmill.specs import recipe_file

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textmill.base.console import Reporter, TrainingStatus, duration
+from textmill.base.language import padded, say
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -47,12 +48,13 @@ class Screen(Reporter):
 
     def note(self, text: str) -> None:
         style = "yellow" if text.startswith("warning: ") else None
-        self.console.print(Text(text, style=style or ""))
+        self.console.print(Text(say(text), style=style or ""))
 
     def _stage(self, name: str, state: str, why: str) -> None:
         self._end()
         colour = "green" if state in ("up to date", "done") else "cyan"
-        line = Text.assemble((f"{name:<10} ", "bold"), (state, colour), (f"  {why}" if why else "", "dim"))
+        reason = f"  {say(why)}" if why else ""
+        line = Text.assemble((f"{padded(say(name), 10)} ", "bold"), (say(state), colour), (reason, "dim"))
         self.console.print(line)
 
     def progress(self, label: str, done: int, total: int | None = None, unit: str = "") -> None:
@@ -69,7 +71,7 @@ class Screen(Reporter):
             )
             self._progress.start()
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=total, unit=unit)
+            self._tasks[label] = self._progress.add_task(say(label), total=total, unit=say(unit))
         self._progress.update(self._tasks[label], completed=done, total=total)
 
     def training(self, status: TrainingStatus) -> None:
@@ -83,20 +85,20 @@ class Screen(Reporter):
 
     def _panel(self, status: TrainingStatus) -> Panel:
         table = Table.grid(padding=(0, 3))
-        peak = f"{status.peak_share:.0%} of this machine's peak" if status.peak_share is not None else ""
-        look = f"{status.validation:.4f}" if status.validation is not None else "not yet"
+        mfu = f"{status.mfu:.0%}" if status.mfu is not None else ""
+        validation = f"{status.validation:.4f}" if status.validation is not None else "not yet"
         table.add_row(
             "step", f"{status.step:,} of {status.steps:,}", "time left", duration(status.seconds_left)
         )
         table.add_row("loss", f"{status.loss:.4f} nats", "smoothed", f"{status.smoothed:.4f}")
-        table.add_row("validation", look, "rate", f"{status.rate:.2e}")
-        table.add_row("speed", f"{status.tokens_per_second:,.0f} tokens/s", "share", peak)
+        table.add_row("validation", validation, "learning rate", f"{status.learning_rate:.2e}")
+        table.add_row("speed", f"{status.tokens_per_second:,.0f} tokens/s", "MFU", mfu)
         width = max(10, min(72, self.console.width - 8))
         done = round(width * status.step / max(1, status.steps))
         bar = Text("━" * done, style="green") + Text("━" * (width - done), style="dim")
         curve = Text(sparkline(self._losses, width), style="cyan")
         return Panel(
-            Group(table, curve, bar), title="training", subtitle="Ctrl-C saves and leaves", expand=False
+            Group(table, curve, bar), title="training", subtitle="Ctrl-C saves and stops", expand=False
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Verbs that make a model: quickstart, check, run, prepare, train."""
+"""Commands that make a model: quickstart, check, run, prepare, train."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ class Engine(enum.StrEnum):
 
 Fork = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME", help="Go on under a new name, from the run's newest checkpoint where it fits."
-    ),
+    typer.Option(metavar="NAME", help="Train on under a new name, from the newest checkpoint of the run."),
 ]
 
 
@@ -44,7 +42,7 @@ def quickstart(
         str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
     ] = None,
 ) -> Outcome:
-    """From raw text to your own language model, in one go. Interrupt it and run it again: it goes on."""
+    """From raw text to your own language model, in one command. Interrupt it and run it again: it resumes."""
     from textmill.cli.show import stages
     from textmill.stages import quickstart as stage
 
@@ -61,7 +59,7 @@ def check(
         bool, typer.Option("--rates", help="Also sweep the learning rate (about 100 steps).")
     ] = False,
 ) -> Outcome:
-    """Say what a recipe will cost and whether it trains what you think, before anything is spent."""
+    """Say what a recipe will cost and whether it trains on what you think, before any training."""
     from textmill.cli.show import stages
     from textmill.stages.runs import check as stage
 
@@ -75,15 +73,15 @@ def prepare(
     set_: Set = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that prepare; left out: one a core.", show_default=False),
+        typer.Option(min=1, help="Worker processes; left out: one per core.", show_default=False),
     ] = None,
     engine: Annotated[
         Engine, typer.Option(help="This machine, or a Ray cluster that sees the same folders.")
     ] = Engine.LOCAL,
 ) -> Outcome:
-    """Collect and clean the text, write its data card, learn the tokenizer, and encode every part.
+    """Collect and clean the text, write its data card, learn the tokenizer, and encode every split.
 
-    Killed and run again, it goes on with what was finished; the result is the same whoever made it.
+    Killed and run again, it resumes with what was finished; the result is the same whoever made it.
     """
     from textmill.cli.show import stages
     from textmill.stages.preparation import prepare as stage
@@ -106,7 +104,7 @@ def train(workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork
 
 @verb()
 def run(workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None) -> Outcome:
-    """Do whatever is out of date of a recipe, from the sources to the published model, and say why."""
+    """Bring everything of a recipe up to date, from the sources to the published model, and say why."""
     from textmill.cli.show import stages
     from textmill.stages import pipeline
 

@@ -12,7 +12,7 @@ from textmill.base.errors import DamagedError
 from textmill.base.files import sha256_file
 
 AGAIN = "delete the folder and prepare the data again"
-_WRONG_LENGTH = "is not as long as its counts say"
+_WRONG_LENGTH = "does not have the length that its counts give"
 
 
 def check_sizes(directory: Path, files: Mapping[str, Any], names: Iterable[str]) -> None:
@@ -30,7 +30,7 @@ def check_hashes(directory: Path, files: Mapping[str, Any], names: Iterable[str]
     for name in names:
         if sha256_file(directory / name) != files[name]["sha256"]:
             raise DamagedError(
-                "is not what was written (wrong SHA-256)", where=directory / name, advice=AGAIN
+                "was changed after it was written (its SHA-256 differs)", where=directory / name, advice=AGAIN
             )
 
 

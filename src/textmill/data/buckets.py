@@ -48,11 +48,11 @@ class BucketLoader:
     ) -> None:
         """Give `batch` or `batch_tokens`. Raises TextmillError when there is no row."""
         if (batch is None) == (batch_tokens is None) or (batch or batch_tokens or 0) < 1:
-            raise ValueError("either batch or batch_tokens is a number of at least 1")
+            raise ValueError("set either batch or batch_tokens, to at least 1")
         self.view, self.store, self.seed = view, view.store, seed
         self._targets, self._sources = view.lengths()
         if not len(self._targets):
-            raise TextmillError("holds nothing to learn from", where=self.store.directory)
+            raise TextmillError("holds nothing to train on", where=self.store.directory)
         self._cuts = _cuts(np.sort(self._targets), batch, batch_tokens)
         self._order = lru_cache(maxsize=2)(self._sorted)  # a pure function: only its time is saved
 

@@ -37,7 +37,7 @@ class Pieces:
             raise TextmillError(
                 "holds no document",
                 where=store.directory,
-                advice="look at the corpus report: what was set aside, and why",
+                advice="look at the corpus report: what was skipped, and why",
             )
         self.store = store
         if packing == "running":

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.models.output import OutputLayer
 from textmill.nn.attention import Attention
+from textmill.nn.eight_bits import packed
 from textmill.nn.linear import onednn, onednn_serves
 from textmill.nn.shared import M, evaluating, shared
 
@@ -75,20 +76,14 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        weight = weight.detach().float()
-        # A feature whose weights are large for all outputs would leave few of the 8 bits to the others: its size goes
-        # to x, which has 16 (Xiao et al. 2023, "SmoothQuant", move it the other way).
-        self.sizes = weight.square().mean(0).sqrt_().clamp_(min=1e-12)
-        weight = weight / self.sizes
-        scales = (weight.abs().amax(1) / 127).clamp(min=1e-12)
-        whole = (weight / scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+        whole, scales, self.sizes = packed(weight)  # a feature's size goes to x, which has 16 bits
         with (
             warnings.catch_warnings()
         ):  # quantised tensors will leave PyTorch; its packed products have no other door
             warnings.simplefilter("ignore")
             zeros = torch.zeros(len(scales), dtype=torch.int64)
-            packed = torch._make_per_channel_quantized_tensor(whole, scales.double(), zeros, 0)
-            self.packed = torch.ops.quantized.linear_prepack(packed, None)
+            matrix = torch._make_per_channel_quantized_tensor(whole, scales.double(), zeros, 0)
+            self.packed = torch.ops.quantized.linear_prepack(matrix, None)
         self.bias = None if bias is None else bias.detach().float()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,7 +119,7 @@ def prepare(model: M, kind: str = "fp32", *, rows: int = 1) -> M:
             return evaluating(model) if model.training else model
         return _with(model, lambda weight, bias: PackedLinear(weight, bias, rows))
     if kind not in _LAYERS:
-        raise RecipeError(f"{kind!r} is none of {', '.join(KINDS)}", where="--weights")
+        raise RecipeError(f"{kind!r} is not one of {', '.join(KINDS)}", where="--weights")
     layer, works = _LAYERS[kind]
     if not works(first):
         raise TextmillError(f"this machine has no {kind} products here", advice="decode in float32")
@@ -159,5 +154,5 @@ def _with(model: M, layer: Callable[[Tensor, Tensor | None], nn.Module]) -> M:
             isinstance(module, OutputLayer) and module.output is None
         ):  # tied: the embedding is the output layer too
             module._modules["output"] = layer(module.embedding.weight, module.output_bias)
-            module._parameters = module._parameters | {"output_bias": None}  # it is added with the product
+            module.output_bias = None  # it is added with the product
     return copy.eval()

@@ -58,7 +58,8 @@ class PrefixCache(Generator[State]):
         kept = last.state
         last.keep(None, [])  # so that it does not stand beside one that takes its place
         if same and kept is not None:
-            state = kept.truncate(same).grown(capacity)
+            ahead = self.model.ahead
+            state = kept.truncate(ahead + same).grown(ahead + capacity)
             hidden, state = self.model.hidden_step(batch.inputs[:, same:], state)
             hidden = hidden[:, -1]
         else:
@@ -71,7 +72,9 @@ class PrefixCache(Generator[State]):
     def hidden_step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """As `Generator.hidden_step`."""
         last = self._last
-        before = last.state.length if last.state is not None and state is last.state else 0
+        before = 0
+        if last.state is not None and state is last.state:
+            before = last.state.length - self.model.ahead
         hidden, state = self.model.hidden_step(tokens, state)
         last.keep(state, [*last.ids[:before], *tokens[0].tolist()] if before else [])
         return hidden, state

@@ -78,7 +78,7 @@ def fitted(
     """
     wrapped = [prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts]
     if len({prompt.source is None for prompt in wrapped}) > 1:
-        raise TextmillError("some prompts have a source and some have none", advice="pass them apart")
+        raise TextmillError("some prompts have a source and some have none", advice="pass them separately")
     longest = context if sources is None else sources
     return [_fit(prompt, tokens, context, longest, ends[0] if ends else None) for prompt in wrapped]
 
@@ -87,7 +87,9 @@ def _fit(prompt: Prompt, tokens: int, context: int, longest: int, start: int | N
     ids = list(prompt.ids)
     if not ids:
         if prompt.source is not None or start is None:
-            raise TextmillError("a target has no tokens yet", advice="put its start id into Prompt.ids")
+            raise TextmillError(
+                "the target is empty", advice="put the start id of the target into Prompt.ids"
+            )
         ids = [start]
     kept = ids
     if len(ids) > context:

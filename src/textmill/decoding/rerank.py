@@ -41,7 +41,7 @@ def utility(name: str, draws: Sequence[str] = ()) -> Utility[str]:
         from sacrebleu.metrics.chrf import CHRF
     except ImportError as error:
         raise TextmillError(
-            "sacrebleu is missing, which says how like two answers are",
+            "sacrebleu is missing, which measures how similar two answers are",
             where="mbr",
             advice="`pip install sacrebleu`",
         ) from error

@@ -62,7 +62,7 @@ def build(
     directory, total = Path(directory), int(tokens.offsets[-1])
     dtype = np.dtype("<u2" if tokens.vocabulary <= 1 << 16 else "<u4")
     if total == 0:
-        raise TextmillError("holds no document", where="index", advice="index another part of the corpus")
+        raise TextmillError("holds no document", where="index", advice="index another split of the corpus")
     if int(tokens.ids[-1]) != tokens.end:
         raise DamagedError("does not end with end-of-text", where="tokens", advice="prepare the data again")
     finished.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def _plan(offsets: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
         last = max(first + 1, fits)
         if offsets[last] - offsets[first] > _LARGEST:
             raise TextmillError(
-                "a document has more than 4 G tokens", where="index", advice="cut it up first"
+                "a document has more than 4 G tokens", where="index", advice="split it up first"
             )
         yield first, last
         first = last

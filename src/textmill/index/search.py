@@ -113,7 +113,7 @@ class Index:
         try:
             return struct.pack(f">{len(ids)}{self._letter}", *ids)
         except struct.error as error:
-            raise ValueError(f"the run holds what is no token id: {error}") from error
+            raise ValueError(f"the sequence holds what is not a token id: {error}") from error
 
     def locate(self, run: Run, limit: int | None = None) -> list[Place]:
         """Where a run occurs, in the order of the corpus; the first `limit` occurrences."""

@@ -95,7 +95,7 @@ class Shard:
         path = self.directory / name
         with open(path, "rb") as handle:
             if path.stat().st_size != size or not size:
-                raise DamagedError("is not as long as its counts say", where=path, advice=AGAIN)
+                raise DamagedError("does not have the length that its counts give", where=path, advice=AGAIN)
             return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _load(self, name: str, length: int) -> np.ndarray:
@@ -105,7 +105,7 @@ class Shard:
         except ValueError as error:
             raise DamagedError(f"is not readable ({error})", where=path, advice=AGAIN) from error
         if values.shape != (length,) or values.dtype != np.int64:
-            raise DamagedError("is not as long as its counts say", where=path, advice=AGAIN)
+            raise DamagedError("does not have the length that its counts give", where=path, advice=AGAIN)
         return values
 
     def verify(self) -> None:
@@ -113,7 +113,9 @@ class Shard:
         for name in FILES:
             if sha256_file(self.directory / name) != self.manifest["files"][name]["sha256"]:
                 where = self.directory / name
-                raise DamagedError("is not what was written (wrong SHA-256)", where=where, advice=AGAIN)
+                raise DamagedError(
+                    "was changed after it was written (its SHA-256 differs)", where=where, advice=AGAIN
+                )
 
     def find(self, pattern: bytes) -> tuple[int, int]:
         """The suffixes that begin with `pattern` are suffixes[low:high]; low is its place even where there are none.

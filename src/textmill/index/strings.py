@@ -209,7 +209,7 @@ class Strings:
 
 def _wanted(text: str) -> bytes:
     if not text:
-        raise ValueError("there is nothing to look for in an empty text")
+        raise ValueError("an empty text cannot be searched for")
     return text.encode("utf-8")
 
 

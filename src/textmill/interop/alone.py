@@ -97,7 +97,7 @@ def checks(
     except (ChildFailed, ChildEnded, OSError) as error:
         return [Check("transformers", "failed", why=f"cannot read the directory: {str(error)[:300]}")]
     if "lacking" in heard:
-        return [Check("transformers", "skipped", why=f"wants more than itself: {heard['lacking'][:200]}")]
+        return [Check("transformers", "skipped", why=f"needs more than itself: {heard['lacking'][:200]}")]
     given = compare("transformers", reference, lambda: _numbered(logits, "given"))
     if heard["textmill"]:
         given = dataclasses.replace(given, state="failed", why="its process has loaded Textmill")
@@ -284,7 +284,7 @@ class _Ours:
                 batch.segments[0].tolist() if batch.segments is not None and self.reading.segments else None
             )
             if said["ids"] != batch.inputs[0].tolist() or segments != wanted:
-                return f"two texts in one row have other ids, the first {_short(pair[0])}"
+                return f"two texts as a pair have other ids, the first {_short(pair[0])}"
         return ""
 
     def pair(self, pair: tuple[str, str]) -> Batch:
@@ -338,12 +338,12 @@ class _Ours:
             for how in ("alone", "together"):
                 theirs = _until(heard[how][number], tokenizer.ends)
                 if theirs != mine and not self._near(prompt, mine, theirs):
-                    return f"{_short(text)} is answered otherwise{'' if how == 'alone' else ' in a batch'}"
+                    return f"{_short(text)} gets another answer{'' if how == 'alone' else ' in a batch'}"
             if heard["pipeline"] is not None and _until(heard["alone"][number], tokenizer.ends) == mine:
                 whole, before = tokenizer.decode([*prompt.ids, *mine]), tokenizer.decode(prompt.ids)
                 # How many signs stand for bytes that are no UTF-8 is each decoder's own.
                 if "\ufffd" not in whole and heard["pipeline"][number] != whole[len(before) :]:
-                    return f"{_short(text)} is answered otherwise by the pipeline"
+                    return f"{_short(text)} gets another answer by the pipeline"
         return ""
 
     def _near(self, prompt: Prompt, mine: Sequence[int], theirs: Sequence[int]) -> bool:
@@ -379,7 +379,7 @@ class _Ours:
                 len(row) - 1 - len(self.reading.after)
             ]
             if float(last.max() - last[token]) > _NEAR:
-                return f"another token is guessed after {_short(text)}"
+                return f"another token is predicted after {_short(text)}"
         return ""
 
     def _rows_of(self, texts: Sequence[str]) -> list[Tensor]:
@@ -391,7 +391,7 @@ class _Ours:
         for text, rows, said in zip(self.labelled, self._rows_of(self.labelled), heard, strict=True):
             for index, entity in said:
                 if float(rows[index].max() - rows[index, spec.labels.index(entity)]) > _NEAR:
-                    return f"token {index} of {_short(text)} is tagged otherwise"
+                    return f"token {index} of {_short(text)} gets another tag"
         return ""
 
     def _labels(self, heard: list[Any]) -> str:

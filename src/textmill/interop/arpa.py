@@ -138,7 +138,7 @@ def read_arpa(path: Path, tokenizer: AnyTokenizer) -> NGram:
         grams, known = torch.from_numpy(tokens[rank]), torch.from_numpy(10.0 ** logs[rank])
         parents = _numbers(model, grams[:, :-1]) if order > 2 else grams[:, 0]
         if bool((parents < 0).any()):
-            raise DamagedError(f"has {order}-grams whose beginning is no {order - 1}-gram", where=path)
+            raise DamagedError(f"has {order}-grams whose prefix is not a {order - 1}-gram", where=path)
         lower = model.log_probs(_contexts(model, grams[:, 1:-1]), grams[:, -1]).exp()
         counts = torch.bincount(parents, minlength=len(gamma))
         tables.append(
@@ -211,7 +211,7 @@ def _sections(
             else:
                 raise DamagedError(f"ends after its {length}-grams: \\end\\ is missing", where=path)
     if not sizes:
-        raise DamagedError("is not an ARPA file: it says no `ngram 1=`", where=path)
+        raise DamagedError("is not an ARPA file: it has no line `ngram 1=`", where=path)
 
 
 def _section(
@@ -230,11 +230,11 @@ def _section(
             backs.append(float(line[length + 1]) if len(line) > length + 1 else 0.0)
         except KeyError as error:
             raise TextmillError(
-                f"has the word {error.args[0]!r}, which is no token",
+                f"has the word {error.args[0]!r}, which is not a token",
                 where=path,
-                advice="give the tokenizer its words were made with",
+                advice="give the tokenizer the file was made with",
             ) from None
         except ValueError as error:
-            raise DamagedError(f"has a line that is no n-gram ({error})", where=path) from None
+            raise DamagedError(f"has a line that is not an n-gram ({error})", where=path) from None
     rows = np.array(tokens, dtype=np.int64).reshape(-1, length)
     return rows, np.array(logs), np.array(backs)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4
-QUALITY = 0.02  # nats a token: the mean KL from which on numbers of fewer bits have cost too much
+QUALITY = 0.02  # nats per token: the mean KL from which on numbers of fewer bits have cost too much
 _USUAL = 8.0  # logits up to here are held to the tolerance itself
 
 
@@ -26,7 +26,7 @@ class Check:
     name: str
     state: Literal["ok", "failed", "skipped"]
     max_difference: float | None = None  # of logits; of weights where those are compared
-    mean_kl: float | None = None  # nats a token
+    mean_kl: float | None = None  # nats per token
     tolerance: float | None = None
     first_disagreement: tuple[int, int] | None = None  # (text, token) where the likeliest token first differs
     seconds: float | None = None
@@ -82,5 +82,5 @@ def same_weights(name: str, model: nn.Module, other: nn.Module) -> Check:
 def by_divergence(check: Check) -> Check:
     """The same check of numbers of fewer bits: passed where their mean KL is small, whatever single logits do."""
     good = check.mean_kl is not None and check.mean_kl <= QUALITY
-    why = "" if good else f"its mean KL is over {QUALITY} nats a token"
+    why = "" if good else f"its mean KL is over {QUALITY} nats per token"
     return dataclasses.replace(check, state="ok" if good else "failed", tolerance=None, why=why)

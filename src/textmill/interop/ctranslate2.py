@@ -47,7 +47,7 @@ def write_ctranslate2(
             advice="pip install 'textmill[ct2]'",
         )
     if isinstance(pretrained.model, Headed):
-        raise TextmillError("CTranslate2 has no heads", advice="export to onnx instead")
+        raise TextmillError("CTranslate2 supports no heads", advice="export to onnx instead")
     with scratch(Path(path)) as folder:
         source, made = folder / "source", folder / "made"
         about = directory.write_directory(
@@ -56,8 +56,8 @@ def write_ctranslate2(
         kind = about["architecture"]
         if kind not in _WAYS:
             raise TextmillError(
-                f"CTranslate2 is not given this architecture: {about['reason'] or kind}",
-                advice=f"it is given {', '.join(sorted(_WAYS))}; export to onnx instead",
+                f"this architecture is not exported to CTranslate2: {about['reason'] or kind}",
+                advice=f"it supports {', '.join(sorted(_WAYS))}; export to onnx instead",
             )
         spec: Any = pretrained.model.spec
         if spec.window is not None and spec.window < spec.context:

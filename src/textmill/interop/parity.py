@@ -81,15 +81,13 @@ def verify(
     """
     if unknown := [name for name in exports if name not in formats.FORMATS]:
         raise RecipeError(
-            f"{unknown[0]!r} is no format here", advice=f"there is {', '.join(formats.FORMATS)}"
+            f"{unknown[0]!r} is not a supported format", advice=f"there is {', '.join(formats.FORMATS)}"
         )
     directory = Path(directory)
     pretrained = load(directory)
     model = pretrained.model.float().eval()
     if not texts:
-        raise TextmillError(
-            "there is no text to compare on", where=directory, advice="give at least one text"
-        )
+        raise TextmillError("no text to compare on", where=directory, advice="give at least one text")
     batches = forward_passes.batches_of(pretrained, texts, tokens)
     with torch.inference_mode():
         reference = forward_passes.alone(model, batches)
@@ -104,7 +102,7 @@ def verify(
             faster: Any = torch.compile(model)
             checks.append(compare("compiled", reference, lambda: forward_passes.alone(faster, batches)))
         else:
-            checks.append(Check("compiled", "skipped", why="not asked for: it takes a minute"))
+            checks.append(Check("compiled", "skipped", why="not asked for (it takes a minute)"))
         checks += [_by_weights(kind, model, reference, batches) for kind in weights]
         checks += [_exported(name, directory, pretrained, reference, batches) for name in exports]
         checks += _by_transformers(directory, pretrained, texts, reference, batches, tokens)
@@ -113,7 +111,7 @@ def verify(
 
 def _cached(model: Model, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
     if not forward_passes.is_cached(model):
-        return Check("cached decoding", "skipped", why="it writes nothing")
+        return Check("cached decoding", "skipped", why="it does not generate text")
     return compare("cached decoding", reference, lambda: forward_passes.cached(model, batches))
 
 
@@ -136,7 +134,7 @@ def _exported(
             with torch.inference_mode(False):
                 form.write(pretrained, path)
                 if form.read is None:
-                    return Check(title, "ok", why="compared while it was written")
+                    return Check(title, "ok", why="compared during export")
                 model = form.read(path)
         except TextmillError as error:
             return Check(title, "failed", why=error.what)
@@ -147,7 +145,7 @@ def _exported(
 
 def _reload(beside: Path, pretrained: Pretrained, reference: list[Tensor], batches: Sequence[Batch]) -> Check:
     if isinstance(pretrained.spec, MixtureSpec):
-        return Check("reload", "skipped", why="a mixture names its parts: verify each of them")
+        return Check("reload", "skipped", why="a mixture names its models: verify each of them")
     with scratch(beside) as folder:
         copy = folder / "model"
         huggingface.write(copy, pretrained)
@@ -168,7 +166,7 @@ def _by_transformers(
 ) -> list[Check]:
     """What transformers makes of the directory by itself; of a file, by way of the directory Textmill makes of it."""
     if importlib.util.find_spec("transformers") is None:
-        why = "not installed (pip install transformers): that it reads the directory as Textmill does was not checked"
+        why = "not installed (pip install transformers), so whether it reads the directory alike was not checked"
         return [Check("transformers", "skipped", why=why)]
     if not path.is_dir():
         with scratch(path) as folder:

@@ -1,9 +1,12 @@
 """How well questions are answered: exact match and F1 of words, as SQuAD counts them.
 
-Both sides are normalised first: small letters, no punctuation, no English article, single blanks (Rajpurkar et al.
+Both sides are normalised first: small letters, no punctuation, no English article, single spaces (Rajpurkar et al.
 2016, section 6.1, and the authors' evaluation script). F1 compares the words of both as bags. Hanzi and kana are words
 of one character each, and the punctuation of Chinese is left out like that of ASCII, so one rule serves both languages:
 for English text it gives what the SQuAD script gives.
+
+A question may have several right answers, of which the nearest counts, or none: then the empty answer alone is right
+(Rajpurkar et al. 2018, the SQuAD 2.0 script).
 """
 
 from __future__ import annotations
@@ -57,15 +60,29 @@ def f1(answer: str, guess: str) -> float:
 
 
 def answered(
-    truth: Sequence[str], guess: Sequence[str], bootstrap: Bootstrap = BOOTSTRAP, *, how: str = ""
+    truth: Sequence[Sequence[str]], guess: Sequence[str], bootstrap: Bootstrap = BOOTSTRAP, *, how: str = ""
 ) -> dict[str, Score]:
-    """`answer F1` and `exact match` of answers, one a question. Raises TextmillError when there is none."""
-    pairs = list(zip(truth, guess, strict=True))
-    wholes = np.array([exact(*pair) for pair in pairs])
-    parts = np.array([f1(*pair) for pair in pairs])
-    return {
-        "answer F1": proportion(
-            "F1|words, SQuAD 1.1 normalisation, hanzi one each", parts, bootstrap, how=how
-        ),
-        "exact match": proportion("exact-match|SQuAD 1.1 normalisation", wholes, bootstrap, how=how),
+    """`answer F1` and `exact match` of answers, one a question; truth: the right answers of each, none where the text
+    does not say. Where some have none, `answer F1, answerable` and `unanswerable` (the share of these left without an
+    answer) as well. Raises TextmillError when there is no question.
+    """
+    pairs = [(_right(several), said) for several, said in zip(truth, guess, strict=True)]
+    wholes = np.array([max(exact(answer, said) for answer in several) for several, said in pairs])
+    parts = np.array([max(f1(answer, said) for answer in several) for several, said in pairs])
+    rule = "SQuAD 2.0 script" if any(several == [""] for several, _ in pairs) else "SQuAD 1.1 normalisation"
+    name = f"F1|words, {rule}, hanzi one each"
+    made = {
+        "answer F1": proportion(name, parts, bootstrap, how=how),
+        "exact match": proportion(f"exact-match|{rule}", wholes, bootstrap, how=how),
     }
+    answerable = np.array([several != [""] for several, _ in pairs])
+    if answerable.any() and not answerable.all():
+        for label, chosen in (("answer F1, answerable", answerable), ("unanswerable", ~answerable)):
+            some = bootstrap.of(chosen)
+            made[label] = proportion(f"{name}, {label}", parts[chosen], some, how=how)
+    return made
+
+
+def _right(answers: Sequence[str]) -> list[str]:
+    """The right answers that something is left of once normalised; the empty one where there is none."""
+    return [answer for answer in answers if normalised(answer)] or [""]

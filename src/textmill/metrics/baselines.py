@@ -128,6 +128,4 @@ _COMPRESSORS: dict[str, tuple[Callable[[bytes], int], Callable[[int], str]]] = {
 
 def _some(size: float) -> None:
     if not size:
-        raise TextmillError(
-            "there is no test text to score", advice="give a part of the corpus that holds documents"
-        )
+        raise TextmillError("no test text to score", advice="give a split of the corpus that holds documents")

@@ -1,4 +1,4 @@
-"""How well labels are guessed: accuracy, F1, and what is taken for what.
+"""How well labels are guessed: accuracy, F1, correlation, and what is taken for what.
 
 Of one label, with h how often it was rightly said, m how often missed and f how often falsely said:
 
@@ -7,6 +7,10 @@ Of one label, with h how often it was rightly said, m how often missed and f how
 Micro F1 is that of the sums over labels; macro F1 the mean over labels (van Rijsbergen 1979; Sebastiani 2002, section
 7.1.1). A label that nobody said and that is nobody's has no F1, and is left out of the mean, as scikit-learn does
 with zero_division=nan. Texts, or the units they were drawn in, are resampled for the intervals.
+
+The Matthews correlation coefficient is Pearson's r of truth and guess as 0/1 columns, one a label (Matthews 1975;
+Gorodkin 2004): 1 is all right, 0 what chance gives whatever the balance of labels. It has no value where either side
+always says the same.
 
 Shapes: D texts, C labels.
 """
@@ -30,7 +34,7 @@ def one_label(
     *,
     how: str = "",
 ) -> dict[str, Score]:
-    """`accuracy` and `macro F1` of one label a text: (D,), (D,) numbers of `labels` labels.
+    """`accuracy`, `macro F1` and, where it has a value, `MCC` of one label a text: (D,), (D,) numbers of labels.
 
     Raises TextmillError when there is no text.
     """
@@ -43,10 +47,13 @@ def one_label(
         false=(wrong, guess[wrong]),
         bootstrap=bootstrap,
     )  # fmt: skip
-    return {
+    made = {
         "accuracy": proportion("accuracy|right/texts", right, bootstrap, how=how),
         "macro F1": sums.score("macro-F1|mean over labels that occur", macro_f1, how=how),
     }
+    if np.isfinite(mcc(sums.total)[0]):
+        made["MCC"] = sums.score("MCC|Gorodkin 2004", mcc, how=how)
+    return made
 
 
 def several_labels(
@@ -98,6 +105,16 @@ def micro_f1(sums: np.ndarray) -> np.ndarray:
     """(S, 3 · C) hits, misses, false ones -> (S,); NaN where nothing occurs."""
     hit, missed, false = (part.sum(1) for part in _thirds(sums))
     return 2 * hit / (2 * hit + missed + false)
+
+
+def mcc(sums: np.ndarray) -> np.ndarray:
+    """(S, 3 · C) hits, misses, false ones of one label a text -> (S,); NaN where a side always says the same."""
+    hit, missed, false = _thirds(sums)
+    true, said = hit + missed, hit + false
+    number = true.sum(1)
+    spread = (number**2 - (true**2).sum(1)) * (number**2 - (said**2).sum(1))
+    together = number * hit.sum(1) - (true * said).sum(1)
+    return together / np.sqrt(np.where(spread > 0, spread, np.nan))
 
 
 def by_label(

@@ -1,22 +1,24 @@
-"""How much generated texts overlap with their references: BLEU, chrF, exact matches.
+"""How much generated texts overlap with their references: BLEU, chrF, TER, exact matches.
 
-BLEU (Papineni et al. 2002) and chrF (Popović 2015) come from sacrebleu (Post 2018), with its signatures: scores from 0
-to 100, of the whole corpus. Both are functions of counts that add up over texts, so an interval resamples texts and
-scores the sums anew.
+BLEU (Papineni et al. 2002), chrF (Popović 2015) and TER (Snover et al. 2006) come from sacrebleu (Post 2018), with its
+signatures, of the whole corpus: BLEU and chrF from 0 to 100, TER in edits per hundred words of the reference. All are
+functions of counts that add up over texts, so an interval resamples texts and scores the sums anew. Each text has one
+reference or several, not all as many.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.metrics.guesses import proportion
-from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, Sums
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, Sums
 
 _HANZI = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
@@ -25,7 +27,7 @@ _ORDER = 6  # longest character n-gram of chrF
 _BETA = 2  # how much more recall counts there than precision
 
 
-def tokenisation(references: Sequence[str]) -> str:
+def tokenisation(references: Iterable[str]) -> str:
     """How sacrebleu cuts words: `zh` where half of the references' letters are hanzi, `char` where it is Japanese (its
     own cutter of words needs a dictionary), else `13a`, the usual one."""
     text = "\n".join(references)
@@ -37,39 +39,42 @@ def tokenisation(references: Sequence[str]) -> str:
 
 def overlap(
     outputs: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[Sequence[str]],
     bootstrap: Bootstrap = BOOTSTRAP,
     *,
     how: str = "",
 ) -> dict[str, Score]:
-    """`BLEU`, `chrF` and `exact match` of outputs, each with one reference. Raises TextmillError when there is none."""
-    same = [text.split() == reference.split() for text, reference in zip(outputs, references, strict=True)]
+    """`BLEU`, `chrF`, `TER` and `exact match` of outputs, each with its references. Raises TextmillError when there is
+    none."""
+    same = [
+        any(text.split() == reference.split() for reference in several)
+        for text, several in zip(outputs, references, strict=True)
+    ]
     return {
         "BLEU": bleu(outputs, references, bootstrap, how=how),
         "chrF": chrf(outputs, references, bootstrap, how=how),
-        "exact match": proportion("exact-match|blanks aside", same, bootstrap, how=how),
+        "TER": ter(outputs, references, bootstrap, how=how),
+        "exact match": proportion("exact-match|ignoring spaces", same, bootstrap, how=how),
     }
 
 
 def bleu(
     outputs: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[Sequence[str]],
     bootstrap: Bootstrap = BOOTSTRAP,
     *,
     how: str = "",
 ) -> Score:
     """BLEU of a corpus, 0 to 100."""
     BLEU = _sacrebleu().BLEU
-    cut = tokenisation(references)
+    cut = tokenisation(chain.from_iterable(references))
     # Sentences are asked for their counts only; `effective_order` keeps sacrebleu from warning of their scores.
     counter = BLEU(tokenize=cut, effective_order=True)
     rows = [
-        _bleu_counts(counter.sentence_score(output, [reference]))
-        for output, reference in zip(outputs, references, strict=True)
+        _bleu_counts(counter.sentence_score(output, list(several)))
+        for output, several in zip(outputs, references, strict=True)
     ]
     sums = Sums.of(np.array(rows).reshape(-1, 10), bootstrap)
-    metric = BLEU(tokenize=cut)
-    metric.corpus_score(list(outputs), [list(references)])  # so that its signature knows how many references
 
     def value(rows: np.ndarray) -> np.ndarray:
         whole = rows.round().astype(np.int64).tolist()
@@ -77,7 +82,15 @@ def bleu(
             [BLEU.compute_bleu(row[:4], row[4:8], row[8], row[9], smooth_method="exp").score for row in whole]
         )
 
-    return sums.score(f"BLEU|{metric.get_signature()}", value, how=how)
+    return sums.score(f"BLEU|{_signature(BLEU(tokenize=cut), outputs, references)}", value, how=how)
+
+
+def _signature(metric: Any, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> str:
+    """sacrebleu's own, which knows how many references there are once it has scored a text."""
+    metric.corpus_score([outputs[0]], [[text] for text in references[0]])
+    signature, first = str(metric.get_signature()), len(references[0])
+    alike = all(len(several) == first for several in references)
+    return signature if alike else signature.replace(f"nrefs:{first}", "nrefs:var")
 
 
 def _sacrebleu() -> Any:
@@ -97,22 +110,47 @@ def _bleu_counts(score: Any) -> list[int]:
 
 def chrf(
     outputs: Sequence[str],
-    references: Sequence[str],
+    references: Sequence[Sequence[str]],
     bootstrap: Bootstrap = BOOTSTRAP,
     *,
     how: str = "",
 ) -> Score:
-    """chrF of a corpus, 0 to 100: character n-grams up to 6, recall counting twice as much as precision (chrF2)."""
-    CHRF = _sacrebleu().CHRF
-    rows = [chrf_counts(output, reference) for output, reference in zip(outputs, references, strict=True)]
+    """chrF of a corpus, 0 to 100: character n-grams up to 6, recall counting twice as much as precision (chrF2). Of
+    several references the one with the highest chrF counts."""
+    rows = [_best_chrf(output, several) for output, several in zip(outputs, references, strict=True)]
     sums = Sums.of(np.array(rows).reshape(-1, 3 * _ORDER), bootstrap)
-    metric = CHRF(char_order=_ORDER, beta=_BETA)
-    metric.corpus_score(list(outputs), [list(references)])
-    return sums.score(f"chrF|{metric.get_signature()}", chrf_of_counts, how=how)
+    metric = _sacrebleu().CHRF(char_order=_ORDER, beta=_BETA)
+    return sums.score(f"chrF|{_signature(metric, outputs, references)}", chrf_of_counts, how=how)
+
+
+def _best_chrf(output: str, references: Sequence[str]) -> list[int]:
+    rows = np.array([chrf_counts(output, reference) for reference in references])
+    return rows[chrf_of_counts(rows).argmax()].tolist()
+
+
+def ter(
+    outputs: Sequence[str],
+    references: Sequence[Sequence[str]],
+    bootstrap: Bootstrap = BOOTSTRAP,
+    *,
+    how: str = "",
+) -> Score:
+    """TER of a corpus: edits (words put in, left out, replaced, and shifts) to the nearest reference, per hundred words
+    of a reference; Chinese and Japanese by character. 0 is best."""
+    cjk = tokenisation(chain.from_iterable(references)) != "13a"
+    metric = _sacrebleu().TER(asian_support=cjk, normalized=cjk)
+    scores = [
+        metric.sentence_score(output, list(several))
+        for output, several in zip(outputs, references, strict=True)
+    ]
+    rows = [(score.num_edits, score.ref_length) for score in scores]
+    sums = Sums.of(np.array(rows, dtype=np.float64).reshape(-1, 2), bootstrap)
+    name = f"TER|{_signature(metric, outputs, references)}"
+    return sums.score(name, lambda sums: 100 * sums[:, 0] / sums[:, 1], how=how, better=LOWER)
 
 
 def chrf_counts(output: str, reference: str) -> list[int]:
-    """(18,) for n = 1 … 6: character n-grams of the output, of the reference, and of both; blanks do not count."""
+    """(18,) for n = 1 … 6: character n-grams of the output, of the reference, and of both; spaces do not count."""
     output_text, reference_text = "".join(output.split()), "".join(reference.split())
     counts = []
     for length in range(1, _ORDER + 1):

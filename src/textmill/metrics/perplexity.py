@@ -1,4 +1,4 @@
-"""How well a language model predicts text: nats a token, perplexity, bits a byte.
+"""How well a language model predicts text: nats per token, perplexity, bits per byte.
 
 With n_d the nats the model spends on document d (the sum of -ln p over its targets), t_d its number of
 targets and b_d its bytes of UTF-8:
@@ -44,9 +44,7 @@ def language_model(
     documents = len(table)
     total = table.sum(0)
     if total[1] == 0 or total[2] == 0:
-        raise TextmillError(
-            "there is no text to score", advice="give a part of the corpus that holds documents"
-        )
+        raise TextmillError("no text to score", advice="give a split of the corpus that holds documents")
     sums = bootstrap.sums(table)
     if sums is not None:  # a sample of empty documents only says nothing
         sums = sums[(sums[:, 1] > 0) & (sums[:, 2] > 0)]
@@ -72,7 +70,7 @@ def _columns(nats: ArrayLike, targets: ArrayLike, sizes: ArrayLike) -> np.ndarra
     if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns) or not len(columns[0]):
         shapes = ", ".join(str(column.shape) for column in columns)
         raise TextmillError(
-            f"nats, targets and bytes have shapes {shapes}", advice="give one number a document each"
+            f"nats, targets and bytes have shapes {shapes}", advice="give one number of each per document"
         )
     table = np.stack(columns, axis=1)
     if not np.isfinite(table).all() or (table < 0).any():

@@ -166,7 +166,7 @@ class Sums:
             samples = np.zeros(0) if self.samples is None else value(self.samples)
         if not np.isfinite(whole):
             label = name.partition("|")[0]
-            raise TextmillError(f"{label} is no number", advice="the model's weights may be damaged")
+            raise TextmillError(f"{label} is not a number", advice="the model's weights may be damaged")
         samples = samples[np.isfinite(samples)]
         low, high = percentiles(samples) if len(samples) else (None, None)
         signature = "|".join(filter(None, (name, f"documents:{self.documents}", self.interval, how)))
@@ -180,6 +180,4 @@ def share(top: int, bottom: int) -> Callable[[np.ndarray], np.ndarray]:
 
 def _some(documents: int) -> None:
     if not documents:
-        raise TextmillError(
-            "there is nothing to score", advice="give a part of the corpus that holds documents"
-        )
+        raise TextmillError("nothing to score", advice="give a split of the corpus that holds documents")

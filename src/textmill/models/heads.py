@@ -64,7 +64,7 @@ class Headed(Model):
         kind = body.spec.kind
         if isinstance(head, (ClassifyHead, RegressHead)) and head.pooling == "first" and kind in READ_ONE_WAY:
             raise RecipeError(
-                f"a {kind} has read one token only where its first state stands",
+                f"a {kind} has read only one token at its first state",
                 where="head.pooling",
                 advice='pool the "last" state, or the "mean"',
             )

@@ -1,4 +1,4 @@
-"""A mixture: the probabilities of several models of one tokenizer, weighed and added up.
+"""A mixture: the probabilities of several models of one tokenizer, weighted and added up.
 
     P(w | h) = Σ_i λ_i(h) · P_i(w | h)        λ(h) = softmax(W · clues(h) + b)
 
@@ -37,7 +37,7 @@ class MixtureState(State):
 
 
 class Mixture(Tables, TokenScorer[MixtureState]):
-    """Parts and how they are weighed: `weight` (P, C), `bias` (P,), and the `mean` and `scale` (C,) of the clues."""
+    """Parts and how they are weighted: `weight` (P, C), `bias` (P,), and the `mean` and `scale` (C,) of the clues."""
 
     spec: MixtureSpec
     weight: nn.Parameter
@@ -54,11 +54,11 @@ class Mixture(Tables, TokenScorer[MixtureState]):
         """gate: the four tables by name; left out: equal weights. Raises TextmillError when vocabularies differ."""
         super().__init__("weight", "bias", "mean", "scale")
         if not all(isinstance(part, Generator) for part in parts):
-            raise TextmillError("one of them does not write", where="the parts of a mixture")
+            raise TextmillError("one of them does not generate text", where="the models of a mixture")
         self.parts = nn.ModuleList(parts)
         self.vocabulary = parts[0].vocabulary
         if any(part.vocabulary != self.vocabulary for part in parts):
-            raise TextmillError("their vocabularies differ", where="the parts of a mixture")
+            raise TextmillError("their vocabularies differ", where="the models of a mixture")
         self.spec = MixtureSpec(parts=len(parts), context=min(part.spec.context for part in parts))
         self.put("bias", torch.zeros(len(parts)))
         self.put("weight", torch.zeros(len(parts), 0))

@@ -73,6 +73,11 @@ class Model(nn.Module):
 class Generator(Model, Generic[S]):
     """A model that writes: it reads prompts once, and then goes on from a state."""
 
+    @property
+    def ahead(self) -> int:
+        """Columns of a state that stand before the first token of a prompt: those of a soft prompt, say."""
+        return 0
+
     def hidden_begin(self, batch: Batch, capacity: int) -> tuple[Tensor, S]:
         """Read the prompts `batch.inputs` (B, T): what the output layer reads after each one's last token, (B, D),
         and the state.

@@ -90,8 +90,12 @@ class OutputLayer(Model):
         """As `Model.factors`. Where the matrix is also the embedding, both of its gradients are made in one buffer."""
         if self.logit_scale is not None or self.logit_softcap is not None or self.output_bias is not None:
             return None
-        if self.output is not None:
-            return self.hidden(batch), self.output.weight
+        if (
+            self.output is not None
+        ):  # another layer than a matrix says itself what it computes (adapters, 8 bits)
+            return (self.hidden(batch), self.output.weight) if isinstance(self.output, Linear) else None
+        if not isinstance(self.embedding, nn.Embedding):
+            return None
         vectors, matrix = fused.tied_embedding(self.looked_up(batch), self.embedding.weight)
         return self.hidden_of(vectors, batch), matrix
 

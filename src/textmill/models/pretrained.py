@@ -29,7 +29,7 @@ def check_vocabulary(tokenizer: AnyTokenizer, rows: int, where: object) -> None:
     beyond = [token for token in range(rows, tokenizer.vocabulary) if token not in apart]
     if beyond:
         raise TextmillError(
-            f"the tokenizer has {tokenizer.vocabulary:,} ids and the model rows for {rows:,} of them",
+            f"the tokenizer has {tokenizer.vocabulary:,} ids and the model has embeddings for {rows:,} of them",
             where=where,
             advice=f"they do not belong together: fetch both again, or give it a tokenizer without id {beyond[0]}",
         )

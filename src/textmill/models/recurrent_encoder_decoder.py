@@ -128,8 +128,8 @@ class RecurrentEncoderDecoder(OutputLayer, SourceReader[TranslationState]):
         """The state before anything is written. vectors: (B, S, D)."""
         if batch.documents is not None:
             raise TextmillError(
-                "packed rows have one source, but several documents to write",
-                advice="give each pair a row of its own",
+                "packed sequences have one source, but several targets",
+                advice="give each pair a sequence of its own",
             )
         values, last = self.encoder(self.dropout(vectors), recurrent.cut(batch.source_mask, None))
         memory = (

@@ -99,8 +99,10 @@ class Attention(_Heads):
         super().__init__(spec)
         self.one_by_one = False
         width = self.head_width
-        self.qkv = Linear(spec.d_model, (self.heads + 2 * self.key_heads) * width, bias=spec.bias != "none")
+        sections = {"q": self.heads * width, "k": self.key_heads * width, "v": self.key_heads * width}
+        self.qkv = Linear(spec.d_model, sum(sections.values()), bias=spec.bias != "none", sections=sections)
         self.output = Linear(self.heads * width, spec.d_model, bias=spec.bias == "all")
+        self.prefix: Prefix | None = None
         self.q_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
         self.k_norm = RMSNorm(width, spec.norm_eps) if spec.qk_norm else None
         if spec.position.kind == "relative":  # a causal model only meets keys 0 … clip tokens back
@@ -113,6 +115,8 @@ class Attention(_Heads):
     ) -> Tensor:
         """(B, T, D) -> (B, T, D); with a cache, the keys before are read from it and the new ones written."""
         q, k, v = self._project(x, mask.rotation)
+        if self.prefix is not None and mask.start == 0:
+            k, v = self.prefix(k, v, mask.positions)
         if cache is not None:
             cache.write(k, v, mask.start)
             stop = mask.start + x.shape[1]
@@ -154,6 +158,27 @@ class Attention(_Heads):
         return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
 
 
+class Prefix(nn.Module):
+    """Trained keys and values (K, n, E) in place of those of the first n tokens of each document (Li & Liang 2021)."""
+
+    def __init__(self, key_heads: int, tokens: int, width: int) -> None:
+        super().__init__()
+        self.keys = nn.Parameter(torch.empty(key_heads, tokens, width))
+        self.values = nn.Parameter(torch.empty(key_heads, tokens, width))
+
+    def forward(self, k: Tensor, v: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, K, T, E) twice, at positions (B, T), or 0 … T-1 -> the same."""
+        return self._placed(self.keys, k, positions), self._placed(self.values, v, positions)
+
+    def _placed(self, own: Tensor, given: Tensor, positions: Tensor | None) -> Tensor:
+        tokens = own.shape[1]
+        if positions is None:
+            before = own.to(given.dtype).expand(len(given), -1, -1, -1)
+            return torch.cat((before, given[:, :, tokens:]), dim=2)
+        chosen = own.to(given.dtype)[:, positions.clamp(max=tokens - 1)].transpose(0, 1)
+        return torch.where((positions < tokens)[:, None, :, None], chosen, given)
+
+
 class CrossAttention(_Heads):
     """Of a sequence over another one, its source. Keys and values are made once for a source: `remember`.
 
@@ -165,8 +190,9 @@ class CrossAttention(_Heads):
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__(spec)
         width = self.head_width
-        self.query = Linear(spec.d_model, self.heads * width, bias=spec.bias != "none")
-        self.keys_values = Linear(spec.d_model, 2 * self.key_heads * width, bias=spec.bias != "none")
+        biased, sections = spec.bias != "none", dict.fromkeys(("k", "v"), self.key_heads * width)
+        self.query = Linear(spec.d_model, self.heads * width, bias=biased)
+        self.keys_values = Linear(spec.d_model, 2 * self.key_heads * width, bias=biased, sections=sections)
         self.output = Linear(self.heads * width, spec.d_model, bias=spec.bias == "all")
 
     def remember(self, source: Tensor) -> LayerCache:

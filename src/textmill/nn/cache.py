@@ -66,7 +66,7 @@ class CacheState(State):
         if self.length + tokens > self.capacity:
             raise TextmillError(
                 f"the cache holds {self.capacity} tokens, and {self.length} + {tokens} were asked of it",
-                advice="begin with a larger capacity",
+                advice="use a larger capacity",
             )
 
     def truncate(self, length: int) -> CacheState:

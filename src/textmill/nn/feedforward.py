@@ -24,8 +24,9 @@ class FeedForward(nn.Module):
     def __init__(self, spec: TransformerSpec) -> None:
         super().__init__()
         self.activation, self.gated = spec.activation, spec.gated
+        sections = dict.fromkeys(("gate", "up"), spec.d_ff) if spec.gated else {}
         inner = 2 * spec.d_ff if spec.gated else spec.d_ff
-        self.up = Linear(spec.d_model, inner, bias=spec.bias == "all")
+        self.up = Linear(spec.d_model, inner, bias=spec.bias == "all", sections=sections)
         self.down = Linear(spec.d_ff, spec.d_model, bias=spec.bias == "all")
 
     def forward(self, x: Tensor) -> Tensor:

@@ -36,12 +36,12 @@ class _RMSNorm(torch.autograd.Function):
         return (x * scale).mul_(weight)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         # y = x·s·w with s = (mean(x²) + eps)^-½, so ds/dx = -s³·x/D.
         (grad,) = grads
         x, weight, scale = ctx.saved_tensors
         product = (grad * x).view(-1, x.shape[-1])
-        grad_weight = product.T @ scale.view(-1)
+        grad_weight = product.T @ scale.view(-1) if ctx.needs_input_grad[1] else None
         along = (product @ weight).view_as(scale)
         along.mul_(scale.pow(3)).div_(x.shape[-1])
         grad_x = (grad * weight).mul_(scale).addcmul_(x, along, value=-1)

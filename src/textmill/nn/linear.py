@@ -8,6 +8,7 @@ Shapes: N rows (all leading dimensions), I inputs, O outputs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)  # a frozen weight asks for no x
         return onednn(x, weight, bias)
 
     @staticmethod
@@ -70,7 +71,40 @@ def onednn_serves(x: Tensor, weight: Tensor) -> bool:
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` by `product`."""
+    """`nn.Linear` by `product`.
+
+    sections: where its matrix is several fused into one, their names and their rows, in order (queries, keys and
+    values, say): who treats each on its own finds them here.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool = True, *, sections: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, bias=bias)
+        self.sections: dict[str, int] = dict(sections or {})
 
     def forward(self, input: Tensor) -> Tensor:
         return product(input, self.weight, self.bias)
+
+    def times(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The product of rows (N, I), its own bias left out, without a gradient: (N, O)."""
+        return plain_product(x, self.weight, bias)
+
+    def back(self, grad: Tensor) -> Tensor:
+        """The gradient of rows (N, I) from that of their products (N, O)."""
+        return plain_product(grad, self.weight.t())
+
+
+def plain_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (N, I) · weight (O, I) transposed + bias, for who works out gradients by himself: (N, O)."""
+    return onednn(x, weight, bias) if onednn_serves(x, weight) else F.linear(x, weight, bias)
+
+
+def rows_of(sections: Mapping[str, int], name: str) -> slice:
+    """The rows of one of several matrices that stand one under the other. Raises KeyError where there is none such."""
+    start = 0
+    for section, rows in sections.items():
+        if section == name:
+            return slice(start, start + rows)
+        start += rows
+    raise KeyError(name)

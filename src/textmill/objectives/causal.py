@@ -61,8 +61,8 @@ CAUSAL = Objective(
     purpose=Purpose(
         "text-generation",
         "language modelling",
-        "Continuing text of the kind it was trained on, and studying how such a model is made. It has not been taught "
-        "to follow instructions or to hold a conversation.",
+        "Continuing text of the kind it was trained on, and studying how such a model is trained. It has not been "
+        "taught to follow instructions or to hold a conversation.",
         WRITES,
         "它只会续写文本，可能写出不实或带有偏见的内容，也可能逐字复述训练文本；使用前请人工核对。",
         loads=True,

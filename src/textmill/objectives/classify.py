@@ -131,7 +131,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
         always[:, common] = True
         guess = np.pad(guess, ((0, 0), (0, len(store.unseen))))
         scores, beside = (
-            labels.several_labels(truth, side, bootstrap, how="a label is said from 0.5")
+            labels.several_labels(truth, side, bootstrap, how="a label is predicted from 0.5")
             for side in (guess, always)
         )
         counts = ((truth & guess).sum(0), (truth & ~guess).sum(0), (~truth & guess).sum(0))
@@ -146,7 +146,7 @@ CLASSIFY = Objective(
     loader=loader_of(ClassifyView),
     head=head,
     losses=losses_by(loss, count_labels),
-    loss_unit="nats a label",
+    loss_unit="nats per label",
     predict=predict,
     show=show,
     measure=measure,

@@ -38,12 +38,12 @@ class Losses:
 
 
 def count_targets(batch: Batch) -> int:
-    """Positions of a batch that bear loss."""
+    """Positions of a batch that are in the loss."""
     return int((batch.targets != IGNORE).sum())
 
 
 def count_labels(batch: Batch) -> int:
-    """Labels or numbers of a batch that bear loss: those that are not IGNORE, or not NaN."""
+    """Labels or numbers of a batch that are in the loss: those that are not IGNORE, or not NaN."""
     if batch.targets.is_floating_point():
         return int((~batch.targets.isnan()).sum())
     return count_targets(batch)
@@ -71,9 +71,9 @@ def causal(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each target token: (sum of nats, number of targets), two scalar tensors.
 
-    Logits are made of those positions alone that bear loss. With `chunk` those of at most that many tokens exist at a
-    time: exactly the same gradients and, up to the order of additions, the same sum. In float32 training on a CPU they
-    are always made in chunks, since that is also the quicker way there.
+    Logits are made of those positions alone that are in the loss. With `chunk` those of at most that many tokens exist
+    at a time: exactly the same gradients and, up to the order of additions, the same sum. In float32 training on a CPU
+    they are always made in chunks, since that is also the quicker way there.
 
     smoothing: the share ε of the probability that every id gets alike, the target's own included (Szegedy et al. 2016,
     section 7): a target costs (1 - ε) · -log p(target) + ε / V · Σ -log p(id). That is `F.cross_entropy`'s
@@ -117,7 +117,8 @@ def token_nats(model: Model, hidden: Tensor, targets: Tensor) -> Tensor:
 
 def _products_in_place(model: Model) -> bool:
     """Whether `_LinearLoss` serves a model: in float32 training on a CPU, its weights whole on this rank."""
-    weight = next(model.parameters(), None) if isinstance(model, Model) else None
+    trained = (weight for weight in model.parameters() if weight.requires_grad)
+    weight = next(trained, None) if isinstance(model, Model) else None
     return (
         weight is not None
         and not hasattr(weight, "full_tensor")  # cut up over ranks: only the model's own methods gather it
@@ -132,7 +133,7 @@ def widened(logits: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum over rows that bear loss: (N, C), (N,) -> ()."""
+    """Sum over rows that are in the loss: (N, C), (N,) -> ()."""
     return F.cross_entropy(widened(logits), targets, ignore_index=IGNORE, reduction="sum")
 
 
@@ -213,7 +214,7 @@ class _LinearLoss(torch.autograd.Function):
         rows = (targets != IGNORE).nonzero().squeeze(1)
         every = len(rows) == len(targets)
         back = torch.empty_like(hidden) if every else torch.zeros_like(hidden)
-        slope = torch.zeros_like(matrix)
+        slope = torch.zeros_like(matrix) if ctx.needs_input_grad[1] else None  # None: a frozen output layer
         total = torch.zeros((), dtype=torch.float64)
         mean = matrix.mean(0) if smoothing else None
         for some in rows.split(chunk):
@@ -225,21 +226,23 @@ class _LinearLoss(torch.autograd.Function):
             sums = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
             nats.add_(sums.log())
             gradient = onednn(logits, matrix.t()).div_(sums).sub_(matrix[wanted], alpha=1 - smoothing)
-            slope.addmm_(logits.t(), part / sums)
-            slope.index_add_(0, wanted, part, alpha=smoothing - 1)
+            if slope is not None:
+                slope.addmm_(logits.t(), part / sums)
+                slope.index_add_(0, wanted, part, alpha=smoothing - 1)
             if mean is not None:
                 nats.sub_((part @ mean)[:, None], alpha=smoothing)
                 gradient.sub_(mean, alpha=smoothing)
-                slope.sub_(part.sum(0), alpha=smoothing / len(matrix))
+                if slope is not None:
+                    slope.sub_(part.sum(0), alpha=smoothing / len(matrix))
             total += nats.sum(dtype=torch.float64)
             back.index_copy_(0, some, gradient)
         ctx.save_for_backward(back, slope)
         return total.to(hidden.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *scales: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         back, slope = ctx.saved_tensors
-        return back.mul_(scales[0]), slope.mul_(scales[0]), None, None, None
+        return back.mul_(scales[0]), None if slope is None else slope.mul_(scales[0]), None, None, None
 
 
 @torch.no_grad()

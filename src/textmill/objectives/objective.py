@@ -31,7 +31,7 @@ WRITES_FROM_SOURCE = (
     *WRITES[1:],
 )
 SAYS = (
-    "It says something of every text, also of one unlike any it was trained on.",
+    "It gives an answer for every text, also for one unlike any it was trained on.",
     "It repeats the errors, gaps and prejudices of its training data, and knows nothing else.",
     "What it was trained on can partly be inferred from it. Do not publish it more widely than that data.",
 )
@@ -83,7 +83,7 @@ class Objective:
     measure: Callable[[EvaluationInput], EvaluationResult]
     purpose: Purpose
     next: tuple[str, ...]
-    loss_unit: str = "nats a token"
+    loss_unit: str = "nats per token"
     writes: bool = False
     sample: Callable[[Any, Document, AnyTokenizer, int], tuple[str, str]] | None = None
     reader: type[Reader] | None = None

@@ -115,8 +115,10 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     spec = settled(evaluation.recipe.generation)
     outputs = written(evaluation, _prompts(evaluation, records), spec)
     bootstrap = evaluation.bootstrap.of(records)
-    scores = overlap.overlap(outputs, references, bootstrap, how=described(spec))
-    copied = overlap.overlap(sources, references, bootstrap, how="copied")
+    scores, copied = (
+        overlap.overlap(side, [[text] for text in references], bootstrap, how=how)
+        for side, how in ((outputs, described(spec)), (sources, "copied"))
+    )
     by_token = guesses.token_scores(nats[records], hits[records], targets[records], bootstrap)
     examples = [
         {"source": source, "reference": reference, "output": output}
@@ -204,8 +206,8 @@ PAIRS = Objective(
     next=("generate {run} 'a text to translate'",),
     purpose=Purpose(
         "text2text-generation",
-        "writing a text from another",
-        "Writing from a text what its training pairs wrote from theirs: a translation, a summary.",
+        "writing one text from another",
+        "Writing a text from another as in its training pairs: a translation, a summary.",
         WRITES_FROM_SOURCE,
         "它按训练数据的方式由源文本写出目标文本，可能有错译、遗漏或不实之处；使用前请人工核对。",
     ),

@@ -40,7 +40,7 @@ class RegressReader(TextReader):
         if text is None:
             return f"no {name}"
         if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(number := float(text)):
-            return f"the {name} is no number"
+            return f"the {name} is not a number"
         return np.array([number])
 
 
@@ -78,7 +78,7 @@ def show(batch: Batch, row: int) -> ShownRow:
 
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Numbers of whole texts; the baseline always says the mean of the training part."""
+    """Numbers of whole texts; the baseline always says the mean of the training split."""
     records, guess = predictions(evaluation, predict)
     store = evaluation.loader.store
     truth = np.stack([store.field("value", record) for record in records.tolist()])
@@ -96,7 +96,7 @@ REGRESS = Objective(
     loader=loader_of(RegressView),
     head=head,
     losses=losses_by(loss, count_labels),
-    loss_unit="squared error a number",
+    loss_unit="squared error per number",
     predict=predict,
     show=show,
     measure=measure,

@@ -55,7 +55,7 @@ class SpanReader(Reader):
         answer = answer.strip()
         offset = text.find(answer)
         if offset < 0:
-            return f"the {spec.answer} does not stand in the {spec.passage}"
+            return f"the {spec.answer} does not occur in the {spec.passage}"
 
         def finish(texts: list[Text]) -> Record | str:
             passage, asked = texts
@@ -63,7 +63,7 @@ class SpanReader(Reader):
                 (passage.offsets[:, 0] < offset + len(answer)) & (passage.offsets[:, 1] > offset)
             )
             if not len(held) or not len(asked):
-                return f"the {spec.answer} has no token"
+                return f"the {spec.answer} has no tokens"
             value = np.array([held[0], held[-1]])
             return Record({"text": passage.ids, "question": asked.ids, "value": value}, size(answer))
 
@@ -205,7 +205,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     opening = [text.between(0, usual - 1) for text in texts]
     truth = [document.texts[objective.answer].strip() for document in documents]
     bootstrap = evaluation.bootstrap.of(chosen)
-    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
+    scores, beside = (
+        answers.answered([[text] for text in truth], side, bootstrap) for side in (predicted, opening)
+    )
     examples = [
         {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
         for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)
@@ -220,7 +222,7 @@ SPAN = Objective(
     loader=loader_of(SpanView),
     head=head,
     losses=losses_by(loss, count_spans),
-    loss_unit="nats an answer",
+    loss_unit="nats per answer",
     predict=predict,
     show=show,
     measure=measure,
@@ -228,7 +230,7 @@ SPAN = Objective(
     purpose=Purpose(
         "question-answering",
         "extractive question answering",
-        "Finding the stretch of a given text that answers a question.",
+        "Finding the span of a given text that answers a question.",
         SAYS,
         "它只会从给定文本中摘出一段作为答案，没有答案时也会摘；使用前请人工核对。",
     ),

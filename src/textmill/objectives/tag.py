@@ -58,7 +58,7 @@ class TagReader(Reader):
 
         def finish(texts: list[Text]) -> Record | str:
             if not all(map(len, texts)):
-                return "a word has no token"
+                return "a word has no tokens"
             read = together(texts)
             value = np.full(len(read), IGNORE, dtype=np.int64)
             value[read.begins_word] = self.numbering.take(tags.split())
@@ -180,7 +180,7 @@ TAG = Objective(
     loader=loader_of(TagView),
     head=head,
     losses=losses_by(loss, count_targets),
-    loss_unit="nats a tag",
+    loss_unit="nats per tag",
     predict=predict,
     show=in_place,
     measure=measure,

@@ -88,8 +88,8 @@ def bits(
         del scores[BITS]
         more["changed_by_tokenizer"] = store.changed
         reporter.warn(
-            f"{store.changed:,} of {len(store):,} documents are not what their tokens decode to: there are no bits "
-            "per byte, which would not count what the tokenizer lost"
+            f"{store.changed:,} of {len(store):,} documents are not what their tokens decode to: no bits "
+            "per byte are given, which would not count what the tokenizer lost"
         )
     result = EvaluationResult(scores, {}, int(read.sum()), int(targets.sum()), int(sizes.sum()), more)
     return result, np.flatnonzero(read)
@@ -152,7 +152,7 @@ def guessed(
 
 
 def _counts(evaluation: EvaluationInput) -> np.ndarray:
-    """(V,) how often each token is a target of the training part, or of a sample of it."""
+    """(V,) how often each token is a target of the training split, or of a sample of it."""
     counts = np.zeros(evaluation.model.vocabulary, dtype=np.int64)
     for scored in evaluation.data.loader("train").evaluation(evaluation.rows, tokens=_COUNTED):
         targets = scored.batch.targets

@@ -32,12 +32,12 @@ class WhitespaceStep:
     """One kind of line end, no trailing blanks, no long runs of empty lines."""
 
     kind: Literal["whitespace"] = "whitespace"
-    blank_lines: Annotated[int, About("empty lines kept in a row", "lines", ge=0)] = 2
+    blank_lines: Annotated[int, About("consecutive empty lines kept", "lines", ge=0)] = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class LengthStep:
-    """Set aside documents that are too short or too long."""
+    """Skip documents that are too short or too long."""
 
     kind: Literal["length"] = "length"
     least: Annotated[int, About("shortest document kept", "characters", ge=0)] = 1
@@ -65,7 +65,7 @@ class ChineseStep:
     kind: Literal["chinese"] = "chinese"
     width: Annotated[
         bool,
-        About("full-width letters and digits become ASCII, hanzi spaced out one by one are closed up"),
+        About("full-width letters and digits become ASCII, spaces between single hanzi are removed"),
     ] = True
     punctuation: Annotated[
         Literal["keep", "full", "half"],
@@ -85,7 +85,7 @@ class BoilerplateStep:
 
     kind: Literal["boilerplate"] = "boilerplate"
     repeats: Annotated[
-        int, About("a short line that stands this often in one document is a header", ge=2)
+        int, About("a short line that occurs this often in one document is a header", ge=2)
     ] = 4
 
 
@@ -128,8 +128,8 @@ class C4Step:
     line_words: Annotated[int, About("fewest words of a line that stays", ge=0)] = 3
     terminal: Annotated[bool, About("only lines that end in a terminal punctuation mark stay")] = True
     sentences: Annotated[int, About("fewest sentences of a page", ge=0)] = 5
-    lorem_ipsum: Annotated[bool, About("set aside pages with lorem ipsum")] = True
-    curly: Annotated[bool, About("set aside pages with a curly bracket")] = True
+    lorem_ipsum: Annotated[bool, About("skip pages with lorem ipsum")] = True
+    curly: Annotated[bool, About("skip pages with a curly bracket")] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,12 +161,12 @@ class PersonalDataStep:
     kind: Literal["personal-data"] = "personal-data"
     find: Annotated[
         tuple[Literal["email", "phone", "card", "iban", "id_cn", "ssn_us", "ip", "key"], ...],
-        About("kinds looked for"),
+        About("kinds searched for"),
     ] = ("email", "phone", "card", "iban", "id_cn", "ssn_us", "ip", "key")
     action: Annotated[
         Literal["redact", "pseudonymise", "reject", "report"],
         About(
-            "replace by [EMAIL] and the like, by consistent made-up values, set the document aside, or only count"
+            "replace by [EMAIL] and the like, by consistent made-up values, skip the document, or only count"
         ),
     ] = "redact"
     secret: Annotated[
@@ -190,7 +190,7 @@ class StopWordsStep:
     """Drop stop words, for statistical models of topics; neural models want them."""
 
     kind: Literal["stop-words"] = "stop-words"
-    languages: Annotated[tuple[Literal["en", "zh"], ...], About("whose lists")] = ("en", "zh")
+    languages: Annotated[tuple[Literal["en", "zh"], ...], About("word lists used")] = ("en", "zh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ class SegmentStep:
     """Put a blank between words, for word-based models."""
 
     kind: Literal["segment"] = "segment"
-    by: Annotated[Literal["whitespace", "rjieba", "nltk", "spacy"], About("who finds the words")] = "rjieba"
+    by: Annotated[Literal["whitespace", "rjieba", "nltk", "spacy"], About("how words are found")] = "rjieba"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,14 +207,15 @@ class NearDuplicatesStep:
 
     kind: Literal["near-duplicates"] = "near-duplicates"
     similarity: Annotated[
-        float, About("Jaccard similarity of word shingles from which two are near", gt=0, le=1)
+        float,
+        About("Jaccard similarity of word shingles from which two documents are near-duplicates", gt=0, le=1),
     ] = 0.8
-    shingle: Annotated[int, About("words of a shingle (hanzi count as words)", ge=1)] = 5
-    permutations: Annotated[int, About("hash functions of a signature", ge=16, le=1024)] = 128
+    shingle: Annotated[int, About("words per shingle (hanzi count as words)", ge=1)] = 5
+    permutations: Annotated[int, About("hash functions per signature", ge=16, le=1024)] = 128
     action: Annotated[
         Literal["reject", "mark"],
         About(
-            "keep the best of each cluster, or keep all and note the cluster, so that a split keeps it together"
+            "keep the best of each cluster, or keep all and mark the cluster, which is never divided between splits"
         ),
     ] = "reject"
 
@@ -225,9 +226,7 @@ class SubstringsStep:
 
     kind: Literal["substrings"] = "substrings"
     least: Annotated[int, About("shortest repeated run", "words (hanzi count as words)", ge=5)] = 50
-    action: Annotated[Literal["remove", "mask"], About("cut them out, or put [...] in their place")] = (
-        "remove"
-    )
+    action: Annotated[Literal["remove", "mask"], About("cut them out, or replace them by [...]")] = "remove"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,13 +236,11 @@ class ContaminationStep:
     kind: Literal["contamination"] = "contamination"
     files: Annotated[tuple[str, ...], About("evaluation sets: JSON lines, CSV, Parquet or text")]
     fields: Annotated[tuple[str, ...], About("columns of records that make up an example")] = ("text",)
-    ngram: Annotated[int, About("words of a run that counts as overlap", ge=5)] = 13
+    ngram: Annotated[int, About("words of an n-gram that counts as overlap", ge=5)] = 13
     near: Annotated[
         float, About("Jaccard similarity from which a document nearly repeats an example", gt=0, le=1)
     ] = 0.8
-    action: Annotated[Literal["reject", "report"], About("set the documents aside, or note them only")] = (
-        "reject"
-    )
+    action: Annotated[Literal["reject", "report"], About("skip the documents, or only mark them")] = "reject"
 
 
 # A step that looks at one document at a time, and one that must know all of them.

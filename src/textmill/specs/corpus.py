@@ -40,7 +40,7 @@ def _check_text_fields(source: FilesSource | DatasetSource) -> None:
     """Texts that can be told apart; `text_field` is taken into `text_fields`, so that both say the same."""
     if source.text_field is not None:
         if source.text_fields is not None:
-            raise RecipeError("says what text_fields says", where="text_field", advice="give one of them")
+            raise RecipeError("means the same as text_fields", where="text_field", advice="give one of them")
         object.__setattr__(source, "text_fields", (f"text={source.text_field}",))
         object.__setattr__(source, "text_field", None)
     fields = source.text_fields
@@ -107,7 +107,9 @@ class WebSource:
     kind: Literal["web"] = "web"
     urls: Annotated[tuple[str, ...], About("pages or files, http or https")] = ()
     sitemaps: Annotated[tuple[str, ...], About("sitemaps (or their indexes) whose pages are read")] = ()
-    folder: Annotated[str, About("where fetched files are kept; what is there is not fetched again")] = "web"
+    folder: Annotated[
+        str, About("where fetched files are kept; what is there already is not fetched again")
+    ] = "web"
     pages: Annotated[int, About("most files fetched", ge=1)] = 10_000
     seconds_between: Annotated[
         float, About("least time between two requests to one host", "seconds", ge=0)
@@ -138,20 +140,20 @@ class SplitSpec:
     Documents that a near-duplicates step marked as one cluster always stay together.
     """
 
-    validation: Annotated[float, About("share of documents looked at while training", ge=0, lt=1)] = 0.05
-    test: Annotated[float, About("share of documents only the evaluation reads", ge=0, lt=1)] = 0.05
+    validation: Annotated[float, About("share of documents for validation while training", ge=0, lt=1)] = 0.05
+    test: Annotated[float, About("share of documents held out for the final evaluation", ge=0, lt=1)] = 0.05
 
     by: Annotated[
         Literal["document", "group", "time"],
         About(
-            "deal single documents, whole groups (an author, a patient, a site), or the newest to the test part"
+            "assign single documents, whole groups (an author, a patient, a site), or the newest to the test split"
         ),
     ] = "document"
     field: Annotated[
         str | None, About("metadata that names the group, or the time (ISO 8601, so that text sorts as time)")
     ] = None
     least_bytes: Annotated[
-        int, About("fewest bytes of plain text a split that is asked for may hold; 0: any", "bytes", ge=0)
+        int, About("fewest bytes of plain text in a validation or test split; 0: any", "bytes", ge=0)
     ] = 400
 
     def __post_init__(self) -> None:
@@ -163,13 +165,13 @@ class SplitSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class LimitSpec:
-    """Caps on what one input may cost; what exceeds one is set aside with its place and reason."""
+    """Caps on what one input may cost; what exceeds one is skipped with its source and reason."""
 
     file_bytes: Annotated[
         int, About("largest text file, or record of a longer file, read", "bytes", ge=1)
     ] = 1 << 30
     archive_bytes: Annotated[int, About("most bytes unpacked from one archive", "bytes", ge=1)] = 16 << 30
-    ratio: Annotated[float, About("most bytes unpacked for one byte packed", ge=1)] = 200.0
+    ratio: Annotated[float, About("largest ratio of unpacked to packed bytes", ge=1)] = 200.0
     members: Annotated[int, About("most members read from one archive", ge=1)] = 1_000_000
     file_seconds: Annotated[
         float, About("most time spent on one page, book, message or sheet", "seconds", gt=0)
@@ -192,8 +194,8 @@ class CorpusSpec:
         PersonalDataStep(),
         ExactDuplicatesStep(),
     )
-    split: Annotated[SplitSpec, About("parts of the corpus")] = SplitSpec()
-    limits: Annotated[LimitSpec, About("caps on what one input may cost")] = LimitSpec()
+    split: Annotated[SplitSpec, About("splits of the corpus")] = SplitSpec()
+    limits: Annotated[LimitSpec, About("limits on what one input may cost")] = LimitSpec()
 
     def read_as(self, roles: tuple[str, ...]) -> CorpusSpec:
         """The same with every source's `text_fields` filled in: what an objective reads, where they were left out.

@@ -15,53 +15,69 @@ class GenerationSpec:
     """How text is generated; published with the model as its defaults."""
 
     tokens: Annotated[int, About("longest answer", "tokens", ge=1)] = 200
-    temperature: Annotated[float, About("logits are divided by this; 0 takes the likeliest token", ge=0)] = (
-        0.8
-    )
+    temperature: Annotated[
+        float, About("logits are divided by this; 0: greedy, always the likeliest token", ge=0)
+    ] = 0.8
     top_k: Annotated[int | None, About("keep the k likeliest tokens", ge=1)] = None
     top_p: Annotated[
-        float | None, About("keep the fewest likeliest tokens of this probability", gt=0, le=1)
+        float | None,
+        About(
+            "keep the fewest likeliest tokens whose probability sums to this (nucleus sampling)", gt=0, le=1
+        ),
     ] = 0.95
-    min_p: Annotated[float | None, About("drop tokens under this share of the likeliest's", ge=0, le=1)] = (
-        None
-    )
-    typical_p: Annotated[float | None, About("locally typical sampling of this probability", gt=0, le=1)] = (
-        None
-    )
-    epsilon_cutoff: Annotated[float | None, About("drop tokens less probable than this", ge=0, lt=1)] = None
-    eta_cutoff: Annotated[
-        float | None, About("the same, and less where the model is less sure of the next token", ge=0, lt=1)
+    min_p: Annotated[
+        float | None,
+        About("drop tokens below this share of the likeliest token's probability (min-p)", ge=0, le=1),
     ] = None
-    repetition_penalty: Annotated[float, About("logits of tokens already seen are divided by this", gt=0)] = (
-        1.0
-    )
-    presence_penalty: Annotated[float, About("taken off the logit of a token already generated")] = 0.0
-    frequency_penalty: Annotated[float, About("taken off the logit for each time it was generated")] = 0.0
+    typical_p: Annotated[
+        float | None, About("locally typical sampling: probability mass kept", gt=0, le=1)
+    ] = None
+    epsilon_cutoff: Annotated[
+        float | None, About("drop tokens less probable than this (epsilon sampling)", ge=0, lt=1)
+    ] = None
+    eta_cutoff: Annotated[
+        float | None,
+        About("the same, and fewer where the next token is less certain (eta sampling)", ge=0, lt=1),
+    ] = None
+    repetition_penalty: Annotated[
+        float, About("repetition penalty: logits of tokens already seen are divided by this", gt=0)
+    ] = 1.0
+    presence_penalty: Annotated[
+        float, About("presence penalty: subtracted from the logit of a token already generated")
+    ] = 0.0
+    frequency_penalty: Annotated[
+        float, About("frequency penalty: subtracted from the logit for each time it was generated")
+    ] = 0.0
     no_repeat_ngram: Annotated[
-        int, About("no run of so many tokens is written twice; 0: they may be", "tokens", ge=0)
+        int, About("no n-gram of this size is generated twice; 0: no limit", "tokens", ge=0)
     ] = 0
     no_repeat_source_ngram: Annotated[
-        int, About("no run of so many tokens of what was read is written; 0: they may be", "tokens", ge=0)
+        int, About("no n-gram of this size of the source is generated; 0: no limit", "tokens", ge=0)
     ] = 0
-    min_tokens: Annotated[int, About("the answer does not end before so many", "tokens", ge=0)] = 0
+    min_tokens: Annotated[int, About("shortest answer", "tokens", ge=0)] = 0
     decay: Annotated[
-        float, About("each token after decay_after, the end's logit grows by this share of itself", gt=0)
+        float,
+        About("each token after decay_after, the logit of end-of-text grows by this share of itself", gt=0),
     ] = 1.0
-    decay_after: Annotated[int, About("tokens written before decay begins", "tokens", ge=0)] = 0
-    first: Annotated[int | None, About("id every answer begins with, as some translators expect", ge=0)] = (
-        None
-    )
+    decay_after: Annotated[int, About("tokens generated before decay begins", "tokens", ge=0)] = 0
+    first: Annotated[
+        int | None,
+        About("forced first token: id every answer begins with, as some translation models expect", ge=0),
+    ] = None
     last: Annotated[
-        tuple[int, ...], About("ids, one of which is written as the last token of a longest answer", ge=0)
+        tuple[int, ...],
+        About("forced last token: ids, one of which ends an answer of the greatest length", ge=0),
     ] = ()
-    forbidden: Annotated[tuple[int, ...], About("ids that are never written", ge=0)] = ()
-    forbidden_first: Annotated[tuple[int, ...], About("ids that no answer begins with", ge=0)] = ()
+    forbidden: Annotated[tuple[int, ...], About("suppressed tokens: ids that are never generated", ge=0)] = ()
+    forbidden_first: Annotated[
+        tuple[int, ...], About("tokens suppressed at the beginning of an answer", ge=0)
+    ] = ()
     forbidden_runs: Annotated[
         tuple[tuple[int, ...], ...],
-        About("runs of ids that are never written; the last id is held back", ge=0),
+        About("runs of suppressed tokens: ids that are never generated; the last id is held back", ge=0),
     ] = ()
     beams: Annotated[
-        int, About("answers searched for side by side, without draws; 1: no search", ge=1, le=1024)
+        int, About("beams of a beam search, without sampling; 1: no beam search", ge=1, le=1024)
     ] = 1
     length_penalty: Annotated[
         float, About("beams: power of the length an answer's log probability is divided by; more: longer")
@@ -75,22 +91,30 @@ class GenerationSpec:
     ] = 0.0
     early_stopping: Annotated[
         Literal["yes", "no", "never"],
-        About("beams: stop at as many answers as beams, when a better one is unlikely, or impossible"),
+        About(
+            "beams: stop at as many answers as beams, when a better one is unlikely, or when it is impossible"
+        ),
     ] = "no"
     contrastive: Annotated[
         float | None,
-        About("contrastive search over top_k tokens: weight of not being like the text so far", ge=0, le=1),
+        About(
+            "contrastive search over top_k tokens: weight of the penalty for likeness to the text so far",
+            ge=0,
+            le=1,
+        ),
     ] = None
     mbr: Annotated[
         Literal["chrf", "bleu"] | None,
-        About("of several draws take the one most like the others by this score"),
+        About("minimum Bayes risk: of several samples take the one most like the others by this score"),
     ] = None
-    candidates: Annotated[int, About("mbr: draws that are compared", ge=2, le=1024)] = 16
+    candidates: Annotated[int, About("mbr: samples that are compared", ge=2, le=1024)] = 16
     stop: Annotated[tuple[str, ...], About("texts that end the answer; they are not part of it")] = ()
-    seed: Annotated[int, About("seed of the draws", ge=0)] = 0
+    seed: Annotated[int, About("seed of sampling", ge=0)] = 0
     speculate: Annotated[
         Literal["off", "prompt", "corpus", "both"],
-        About("where guesses of the next tokens come from; they change the speed and nothing else"),
+        About(
+            "speculative decoding: where drafts of the next tokens come from; they change the speed and nothing else"
+        ),
     ] = "off"
 
     def __post_init__(self) -> None:
@@ -104,9 +128,9 @@ class GenerationSpec:
         if self.contrastive is not None and self.top_k is None:
             raise RecipeError("contrastive search needs it", where="top_k", advice="4 to 10 are usual")
         if self.mbr is not None and self.temperature == 0:
-            raise RecipeError("mbr compares draws: at 0 they are all the same", where="temperature")
+            raise RecipeError("mbr compares samples: at 0 they are all the same", where="temperature")
         if not all(self.forbidden_runs):
-            raise RecipeError("a run has at least one id", where="forbidden_runs")
+            raise RecipeError("a sequence has at least one id", where="forbidden_runs")
 
 
 class GenerationOptions(TypedDict, total=False):

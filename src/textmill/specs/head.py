@@ -25,9 +25,10 @@ class LinearHead:
 class TextHead(LinearHead):
     """One that reads the whole text at once."""
 
-    pooling: Annotated[Pooling, About("which states stand for the text")] = "first"
+    pooling: Annotated[Pooling, About("how states are pooled into one vector")] = "first"
     dense: Annotated[
-        Dense, About("a layer of that non-linearity before the last: RoBERTa (tanh), DistilBERT (relu)")
+        Dense,
+        About("an extra layer with this non-linearity before the last: RoBERTa (tanh), DistilBERT (relu)"),
     ] = "none"
 
 
@@ -37,7 +38,7 @@ class ClassifyHead(TextHead):
 
     kind: Literal["classify"] = "classify"
     labels: Annotated[tuple[str, ...], About("the labels, in the order of the logits")]
-    multiple: Annotated[bool, About("several labels may hold at once")] = False
+    multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,9 @@ class TagHead(LinearHead):
 
     kind: Literal["tag"] = "tag"
     labels: Annotated[tuple[str, ...], About("the tags, in the order of the logits")]
-    crf: Annotated[bool, About("transitions between tags are scored too (Lafferty et al. 2001)")] = False
+    crf: Annotated[bool, About("a CRF: transitions between tags are scored, too (Lafferty et al. 2001)")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +79,7 @@ def pooling_for(pooling: Pooling | None, kind: str) -> Pooling:
     """
     if pooling == "first" and kind in READ_ONE_WAY:
         raise RecipeError(
-            f"a {kind} has read one token only where its first state stands",
+            f"a {kind} has read only one token at its first state",
             where="objective.pooling",
             advice='set it to "last" or "mean", or leave it out',
         )

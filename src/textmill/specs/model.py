@@ -57,7 +57,7 @@ class TransformerSpec(_Family):
     )
     d_ff: Annotated[int, About("inner width of the feed-forward layer", "features", ge=1)] = 688
     context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 512
-    position: Annotated[Positions, About("how positions are told apart")] = RotaryPositions()
+    position: Annotated[Positions, About("position encoding")] = RotaryPositions()
     norm: Annotated[Norm, About("normalisation")] = "rmsnorm"
     norm_eps: Annotated[float, About("added to the variance in a norm", gt=0, lt=1)] = 1e-6
     placement: Annotated[
@@ -71,21 +71,22 @@ class TransformerSpec(_Family):
         float, About("probability of dropping embeddings and sublayer outputs", ge=0, lt=1)
     ] = 0.0
     window: Annotated[
-        int | None, About("each token sees this many tokens, itself included", "tokens", ge=1)
+        int | None,
+        About("sliding-window attention: each token sees this many tokens, itself included", "tokens", ge=1),
     ] = None
     full_every: Annotated[
-        int | None, About("with a window: every so-manieth block sees everything (Gemma 3: 6)", ge=1)
+        int | None, About("with a window: every n-th block sees everything (Gemma 3: 6)", ge=1)
     ] = None
     window_theta: Annotated[
-        float | None, About("with a window: rotary base of the blocks that have it (Gemma 3)", gt=1)
+        float | None, About("with a window: rotary base of the blocks with a window (Gemma 3)", gt=1)
     ] = None
     attention_scale: Annotated[
         float | None, About("attention scores are multiplied by this; left out: 1 / sqrt(head_dim)", gt=0)
     ] = None
-    attention_softcap: Annotated[float | None, About("attention scores s become cap·tanh(s/cap)", gt=0)] = (
-        None
-    )
-    logit_softcap: Annotated[float | None, About("logits x become cap·tanh(x/cap)", gt=0)] = None
+    attention_softcap: Annotated[
+        float | None, About("softcap of attention scores s: cap·tanh(s/cap)", gt=0)
+    ] = None
+    logit_softcap: Annotated[float | None, About("softcap of logits x: cap·tanh(x/cap)", gt=0)] = None
     logit_scale: Annotated[float | None, About("logits are multiplied by this (T5, tied)", gt=0)] = None
     output_bias: Annotated[bool, About("the output layer has a bias (BART, BERT)")] = False
     scaled_embedding: Annotated[
@@ -98,13 +99,16 @@ class TransformerSpec(_Family):
     ] = None
     base_width: Annotated[
         int | None,
-        About("µP: width at which the learning rate was tuned; initial scale and rates follow d_model", ge=1),
+        About(
+            "µP: width at which the learning rate was tuned; initial scale and learning rates follow d_model",
+            ge=1,
+        ),
     ] = None
 
     def __post_init__(self) -> None:
         if self.head_dim is None and self.d_model % self.heads:
             raise RecipeError(
-                f"{self.d_model} cannot be shared out over {self.heads} heads",
+                f"{self.d_model} cannot be divided among {self.heads} heads",
                 where="d_model",
                 advice="make d_model a multiple of heads, or give head_dim",
             )
@@ -178,10 +182,10 @@ class EncoderSpec(TransformerSpec):
     dropout: float = 0.1
     output_bias: bool = True
     embedding_norm: bool = True
-    segments: Annotated[int, About("kinds of segments told apart by a vector; 0: none", ge=0)] = 2
-    pooler: Annotated[bool, About("a tanh layer over the first token, which stands for the whole text")] = (
-        True
-    )
+    segments: Annotated[int, About("segment (token type) embeddings; 0: none", ge=0)] = 2
+    pooler: Annotated[
+        bool, About("a pooler: a tanh layer over the first token, which represents the whole text")
+    ] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +225,7 @@ class CellsSpec(_Family):
 
     kind: str = ""
     cell: Annotated[Cell, About("gated recurrent unit, or long short-term memory")] = "gru"
-    d_model: Annotated[int, About("width of the token vectors", "features", ge=1)] = 256
+    d_model: Annotated[int, About("width of the token embeddings", "features", ge=1)] = 256
     hidden: Annotated[int | None, About("width of a state; left out: d_model", "features", ge=1)] = None
     layers: Annotated[int, About("number of recurrent layers", ge=1)] = 2
     context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 512
@@ -248,7 +252,7 @@ class RecurrentSpec(CellsSpec):
 
     def __post_init__(self) -> None:
         if self.attention and self.width % self.heads:
-            raise RecipeError(f"{self.width} cannot be shared out over {self.heads} heads", where="heads")
+            raise RecipeError(f"{self.width} cannot be divided among {self.heads} heads", where="heads")
 
     @property
     def key_heads(self) -> int:
@@ -270,7 +274,7 @@ class RecurrentEncoderDecoderSpec(CellsSpec):
     layers: Annotated[int, About("recurrent layers of the encoder, and of the decoder", ge=1)] = 2
     context: Annotated[int, About("longest sequence the model reads or writes", "tokens", ge=1)] = 512
     dropout: float = 0.1
-    bidirectional: Annotated[bool, About("the encoder reads both ways, half of the width each")] = True
+    bidirectional: Annotated[bool, About("bidirectional encoder, half of the width each way")] = True
     attention: Annotated[
         Literal["additive", "dot", "general", "none"],
         About("additive (Bahdanau), or a product with (general) or without (dot) a matrix (Luong)"),
@@ -301,23 +305,28 @@ class NGramSpec(_Family):
 
     kind: Literal["ngram"] = "ngram"
     order: Annotated[
-        int, About("longest n-gram, the predicted token included; beyond it only infinity looks", ge=1, le=32)
+        int,
+        About(
+            "longest n-gram, the predicted token included; only infinity smoothing looks further", ge=1, le=32
+        ),
     ] = 5
     smoothing: Annotated[
         Literal["add-k", "witten-bell", "katz", "kneser-ney", "modified-kneser-ney", "infinity"],
         About(
-            "how unseen n-grams get their share; infinity: modified Kneser-Ney, and over it every longer context seen"
+            "smoothing of unseen n-grams; infinity: modified Kneser-Ney, and over it every longer context seen"
         ),
     ] = "modified-kneser-ney"
     k: Annotated[float, About("add-k: added to every count", gt=0)] = 0.01
     discount: Annotated[
         float | None,
-        About("kneser-ney: taken off every count; left out: estimated for each order", gt=0, lt=1),
+        About(
+            "kneser-ney: discount subtracted from every count; left out: estimated for each order", gt=0, lt=1
+        ),
     ] = None
     cache: Annotated[
-        float, About("weight of the tokens read last (Kuhn & De Mori 1990); 0: none", ge=0, lt=1)
+        float, About("weight of a cache of the tokens read last (Kuhn & De Mori 1990); 0: none", ge=0, lt=1)
     ] = 0.0
-    cache_window: Annotated[int, About("how many tokens read last the cache holds", "tokens", ge=1)] = 500
+    cache_window: Annotated[int, About("tokens the cache holds", "tokens", ge=1)] = 500
     context: Annotated[int, About("longest sequence the model reads", "tokens", ge=1)] = 1024
 
     def __post_init__(self) -> None:
@@ -335,7 +344,7 @@ class MixtureSpec(_Family):
 
     kind: Literal["mixture"] = "mixture"
     parts: Annotated[int, About("models in it", ge=1)] = 2
-    context: Annotated[int, About("longest sequence all of them read", "tokens", ge=1)] = 512
+    context: Annotated[int, About("longest sequence that all of them read", "tokens", ge=1)] = 512
 
 
 ModelSpec = (  # told apart by `kind`; a table without one is a decoder's

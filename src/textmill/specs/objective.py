@@ -1,4 +1,4 @@
-"""What a model is trained to say, as plain data: which ids it reads, and which of them bear loss.
+"""What a model is trained to predict, as plain data: which ids it reads, and which of them are in the loss.
 
 Each names the families (kinds of model) it can train, and those it is usual for: a recipe that names none means it.
 What an objective does is in objectives/, a file each.
@@ -56,9 +56,7 @@ class _OfWholeText(_OfText):
     label: str = "label"
     pooling: Annotated[
         Literal["first", "mean", "last"] | None,
-        About(
-            "which states stand for the text; left out: the first, or the last of a model that reads one way"
-        ),
+        About("how states are pooled into one vector; left out: the first, or the last of a causal model"),
     ] = None
 
 
@@ -78,29 +76,34 @@ class MaskedObjective(_OfText):
     families: ClassVar = ("encoder",)
     usual_for: ClassVar = ("encoder",)
     kind: Literal["masked"] = "masked"
-    share: Annotated[float, About("share of the tokens that bear loss", gt=0, lt=1)] = 0.15
-    hidden: Annotated[float, About("share of those that read as the mask", ge=0, le=1)] = 0.8
-    random: Annotated[float, About("share of those that read as a random token", ge=0, le=1)] = 0.1
-    whole_words: Annotated[bool, About("all tokens of a word are chosen together")] = False
+    share: Annotated[
+        float, About("share of the tokens that are masked for prediction, and so in the loss", gt=0, lt=1)
+    ] = 0.15
+    hidden: Annotated[float, About("share of those replaced by the mask token", ge=0, le=1)] = 0.8
+    random: Annotated[float, About("share of those replaced by a random token", ge=0, le=1)] = 0.1
+    whole_words: Annotated[bool, About("whole-word masking")] = False
     next_sentence: Annotated[
-        bool, About("rows of two segments; also trained to say whether the second follows the first")
+        bool,
+        About(
+            "next-sentence prediction: sequences of two segments, and whether the second follows the first"
+        ),
     ] = False
 
     def __post_init__(self) -> None:
         if self.hidden + self.random > 1:
-            raise RecipeError("hidden and random together are more than everything", where="random")
+            raise RecipeError("mask and random together are more than 1", where="random")
 
 
 @dataclass(frozen=True, kw_only=True)
 class InfillingObjective(_OfText):
-    """The text from itself with runs of tokens hidden behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
+    """The text from itself with runs of tokens masked behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
 
     families: ClassVar = _FROM_SOURCE
     usual_for: ClassVar = _FROM_SOURCE
     kind: Literal["infilling"] = "infilling"
-    share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.3
+    share: Annotated[float, About("share of the tokens masked", gt=0, lt=1)] = 0.3
     span: Annotated[
-        float, About("mean length of a hidden run (Poisson; 0 inserts a mask)", "tokens", ge=1)
+        float, About("mean length of a masked span (Poisson; 0 inserts a mask)", "tokens", ge=1)
     ] = 3.0
 
 
@@ -110,8 +113,8 @@ class SpansObjective(_OfText):
 
     families: ClassVar = _FROM_SOURCE
     kind: Literal["spans"] = "spans"
-    share: Annotated[float, About("share of the tokens hidden", gt=0, lt=1)] = 0.15
-    span: Annotated[float, About("mean length of a hidden run", "tokens", ge=1)] = 3.0
+    share: Annotated[float, About("share of the tokens masked", gt=0, lt=1)] = 0.15
+    span: Annotated[float, About("mean length of a masked span", "tokens", ge=1)] = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +130,12 @@ class ConstantForcing:
     """The decoder always reads the target with this probability, else its own last guess."""
 
     kind: Literal["constant"] = "constant"
-    ratio: Annotated[float, About("probability of reading the target", ge=0, le=1)] = 1.0
+    ratio: Annotated[
+        float,
+        About(
+            "probability of teacher forcing: reading the target token instead of the model's own", ge=0, le=1
+        ),
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +152,7 @@ class SigmoidForcing:
     """k / (k + exp(i / k)) at step i (Bengio et al. 2015, section 2.4, inverse sigmoid)."""
 
     kind: Literal["sigmoid"] = "sigmoid"
-    k: Annotated[float, About("how long it stays near 1", "steps", ge=1)] = 500.0
+    k: Annotated[float, About("inverse sigmoid: steps it stays near 1", "steps", ge=1)] = 500.0
 
 
 Forcing = ConstantForcing | LinearForcing | SigmoidForcing
@@ -159,15 +167,20 @@ class PairsObjective(_Objective):
     source: Annotated[str, About("role of the text that is read")] = "source"
     target: Annotated[str, About("role of the text that is written")] = "target"
     label_smoothing: Annotated[
-        float, About("share of the probability spread over the vocabulary (Szegedy et al. 2016)", ge=0, lt=1)
+        float,
+        About(
+            "label smoothing: share of the probability spread over the vocabulary (Szegedy et al. 2016)",
+            ge=0,
+            lt=1,
+        ),
     ] = 0.1
     batch_tokens: Annotated[
         int | None,
         About("target tokens in one update, padding included; left out: training.batch pairs", ge=1),
     ] = None
-    forcing: Annotated[Forcing, About("recurrent models: how often the decoder reads the target")] = (
-        ConstantForcing()
-    )
+    forcing: Annotated[
+        Forcing, About("recurrent models: teacher forcing: how often the decoder reads the target")
+    ] = ConstantForcing()
     roles = _roles("source", "target")
 
 
@@ -177,7 +190,7 @@ class ClassifyObjective(_OfWholeText):
 
     kind: Literal["classify"] = "classify"
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
-    multiple: Annotated[bool, About("several labels may hold at once")] = False
+    multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +207,8 @@ class TagObjective(_OfText):
 
     families: ClassVar = _HEADED
     kind: Literal["tag"] = "tag"
-    tags: Annotated[str, About("metadata of a record that holds the tags, with blanks between")] = "tags"
-    crf: Annotated[bool, About("tags are scored as a sequence (Lafferty et al. 2001)")] = False
+    tags: Annotated[str, About("metadata of a record that holds the tags, separated by spaces")] = "tags"
+    crf: Annotated[bool, About("a CRF: tags are scored as a sequence (Lafferty et al. 2001)")] = False
 
 
 @dataclass(frozen=True, kw_only=True)

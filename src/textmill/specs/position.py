@@ -24,7 +24,7 @@ class SinusoidalPositions:
     kind: Literal["sinusoidal"] = "sinusoidal"
     layout: Annotated[
         Literal["interleaved", "halves"],
-        About("sine and cosine in turns, or all sines before all cosines (Marian)"),
+        About("sine and cosine alternating, or all sines before all cosines (Marian)"),
     ] = "interleaved"
 
 
@@ -61,7 +61,7 @@ class LinearScaling:
     """All rotary frequencies divided by one factor (Chen et al. 2023)."""
 
     kind: Literal["linear"] = "linear"
-    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 1.0
+    factor: Annotated[float, About("factor by which the context grows", ge=1)] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ class Llama3Scaling:
     """Slow rotary frequencies divided, fast ones kept, those between in between (Llama 3.1)."""
 
     kind: Literal["llama3"] = "llama3"
-    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 8.0
+    factor: Annotated[float, About("factor by which the context grows", ge=1)] = 8.0
     low_freq_factor: Annotated[
         float, About("wavelengths over original_context / this are stretched", gt=0)
     ] = 1.0
@@ -88,13 +88,14 @@ class YarnScaling:
     """As llama3, but by the pair's place in the row; queries and keys grow a little (Peng et al. 2023)."""
 
     kind: Literal["yarn"] = "yarn"
-    factor: Annotated[float, About("how many times longer the context becomes", ge=1)] = 4.0
+    factor: Annotated[float, About("factor by which the context grows", ge=1)] = 4.0
     original_context: Annotated[int, About("context before stretching", "tokens", ge=1)] = 32768
     beta_fast: Annotated[
-        float, About("pairs that turn more often than this over original_context are kept", gt=0)
+        float, About("dimension pairs that turn more often than this over original_context are kept", gt=0)
     ] = 32.0
     beta_slow: Annotated[
-        float, About("pairs that turn less often than this over original_context are stretched", gt=0)
+        float,
+        About("dimension pairs that turn less often than this over original_context are stretched", gt=0),
     ] = 1.0
     attention_factor: Annotated[
         float | None, About("what queries and keys are multiplied by; none: 0.1 ln(factor) + 1", gt=0)
@@ -118,7 +119,9 @@ class RotaryPositions:
     """Queries and keys rotated by their position (Su et al. 2021)."""
 
     kind: Literal["rotary"] = "rotary"
-    theta: Annotated[float, About("base of the geometric row of wavelengths", gt=1)] = 10000.0
+    theta: Annotated[float, About("base of the geometric progression of wavelengths (RoPE theta)", gt=1)] = (
+        10000.0
+    )
     scaling: Annotated[Scaling | None, About("stretching for longer contexts")] = None
 
 

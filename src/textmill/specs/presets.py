@@ -109,7 +109,7 @@ def preset(family: str, size: str, vocabulary: int = VOCABULARY) -> dict[str, An
         raise RecipeError(
             f"{size} is out of range",
             where="size",
-            advice=f"the dial goes from {LEAST / 1e6:g}M to {MOST / 1e9:g}B",
+            advice=f"sizes go from {LEAST / 1e6:g}M to {MOST / 1e9:g}B",
         )
     return dict(_dial(family, budget, vocabulary))
 

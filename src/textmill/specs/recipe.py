@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -13,6 +14,8 @@ from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 
+# What a run cannot be called: nothing, a hidden folder, a path, control characters, bytes that are no text.
+_NO_FOLDER = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 200  # bytes; file systems take 255
 
 
@@ -27,11 +30,12 @@ class TokenizerSpec:
     vocabulary: Annotated[
         int, About("number of ids, special ones included (characters and bytes: an upper bound)", ge=265)
     ] = 8192
-    train_bytes: Annotated[
-        int, About("training text the vocabulary is learnt from, at most", "bytes", ge=1)
-    ] = 1 << 26
+    train_bytes: Annotated[int, About("most training text the vocabulary is learned from", "bytes", ge=1)] = (
+        1 << 26
+    )
     sentinels: Annotated[
-        int, About("special tokens that stand for hidden spans (objective spans needs one a span)", ge=0)
+        int,
+        About("sentinel tokens, which stand for masked spans (the objective spans needs one per span)", ge=0),
     ] = 0
     path: Annotated[str | None, About("an existing tokenizer.json to use instead of training one")] = None
 
@@ -40,22 +44,24 @@ class TokenizerSpec:
 class EvaluationSpec:
     """How good the model is said to be."""
 
-    part: Annotated[Literal["test", "validation"], About("part of the corpus that is scored")] = "test"
+    part: Annotated[Literal["test", "validation"], About("split of the corpus that is scored")] = "test"
     tokens: Annotated[
-        int | None, About("tokens scored at most; left out: all of the part", "tokens", ge=1)
+        int | None, About("tokens scored at most; left out: all of the split", "tokens", ge=1)
     ] = None
     context: Annotated[
         int | None,
-        About("causal: longest window a text is read in; left out: the model's context", "tokens", ge=2),
+        About(
+            "causal: longest window in which a text is scored; left out: the model's context", "tokens", ge=2
+        ),
     ] = None
-    end: Annotated[bool, About("causal: whether the end of a text counts, too, beside its tokens")] = True
-    bootstrap: Annotated[int, About("resamplings of documents behind the interval", ge=1)] = 1000
+    end: Annotated[bool, About("causal: whether the end-of-text token is scored, too")] = True
+    bootstrap: Annotated[int, About("bootstrap resamples of documents for the interval", ge=1)] = 1000
     baselines: Annotated[
         tuple[Literal["unigram", "xz", "zstd"], ...],
-        About("what is scored beside the model, on the same text"),
+        About("baselines scored on the same text"),
     ] = ("unigram", "xz", "zstd")
     baseline_bytes: Annotated[
-        int, About("newest training text the compressors are conditioned on", "bytes", ge=0)
+        int, About("newest training text the compressors are primed with", "bytes", ge=0)
     ] = 1 << 24
     samples: Annotated[
         tuple[str, ...] | None,
@@ -71,13 +77,13 @@ class Recipe:
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
-    objective: Annotated[
-        ObjectiveSpec, About("what it is trained to say; left out: what is usual for the model")
-    ] = None  # type: ignore[assignment]
+    objective: Annotated[ObjectiveSpec, About("training objective; left out: the usual one of the model")] = (
+        None  # type: ignore[assignment]
+    )
     training: Annotated[TrainingSpec, About("how it is trained")] = TrainingSpec()
-    evaluation: Annotated[EvaluationSpec, About("how it is scored")] = EvaluationSpec()
-    generation: Annotated[GenerationSpec, About("how it writes")] = GenerationSpec()
-    seed: Annotated[int, About("seed of everything random", ge=0)] = 0
+    evaluation: Annotated[EvaluationSpec, About("how it is evaluated")] = EvaluationSpec()
+    generation: Annotated[GenerationSpec, About("how it generates")] = GenerationSpec()
+    seed: Annotated[int, About("seed of all random numbers", ge=0)] = 0
 
     def __post_init__(self) -> None:
         if self.objective is None:
@@ -89,7 +95,7 @@ class Recipe:
                 where="objective",
             )
         object.__setattr__(self, "corpus", self.corpus.read_as(roles))
-        if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
+        if _NO_FOLDER.search(self.name):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if (size := len(self.name.encode())) > _LONGEST_NAME:
             raise RecipeError(
@@ -106,13 +112,13 @@ class Recipe:
         possible = objectives_of(self.model.kind)
         if self.objective.kind not in possible:
             raise RecipeError(
-                f"{self.objective.kind!r} is nothing a model of kind {self.model.kind!r} is trained by",
+                f"{self.objective.kind!r} is not an objective for a model of kind {self.model.kind!r}",
                 where="objective.kind",
                 advice=f"there is {', '.join(possible)}",
             )
         if self.objective.next_sentence and not self.model.pooler:
             raise RecipeError(
-                "whether sentences follow each other is read off the pooler, and the model has none",
+                "next-sentence prediction needs a pooler, and the model has none",
                 where="objective.next_sentence",
                 advice="set model.pooler = true",
             )

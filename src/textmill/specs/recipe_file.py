@@ -73,9 +73,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise RecipeError(
-            "there is no such recipe", where=path, advice="`textmill recipe new` makes one"
-        ) from error
+        raise RecipeError("no such recipe", where=path, advice="`textmill recipe new` makes one") from error
     except (IsADirectoryError, PermissionError) as error:
         raise RecipeError(f"cannot be read ({error.strerror})", where=path) from error
     except UnicodeDecodeError as error:

@@ -15,9 +15,14 @@ class AdamWSpec:
 
     kind: Literal["adamw"] = "adamw"
     lr: Annotated[float, About("peak learning rate", ge=0)] = 1e-3
-    betas: Annotated[tuple[float, float], About("decay of the two moments", ge=0, lt=1)] = (0.9, 0.95)
-    eps: Annotated[float, About("added to the root of the second moment", gt=0)] = 1e-8
-    weight_decay: Annotated[float, About("decay of matrices; norms and biases are not decayed", ge=0)] = 0.1
+    betas: Annotated[tuple[float, float], About("beta1 and beta2, decay of the two moments", ge=0, lt=1)] = (
+        0.9,
+        0.95,
+    )
+    eps: Annotated[float, About("epsilon: added to the root of the second moment", gt=0)] = 1e-8
+    weight_decay: Annotated[
+        float, About("weight decay of matrices; norms and biases are not decayed", ge=0)
+    ] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +32,8 @@ class MuonSpec:
     kind: Literal["muon"] = "muon"
     lr: Annotated[float, About("peak learning rate of the matrices inside blocks", ge=0)] = 0.02
     momentum: Annotated[float, About("Nesterov momentum", ge=0, lt=1)] = 0.95
-    iterations: Annotated[int, About("Newton-Schulz iterations a step", ge=1, le=12)] = 5
-    weight_decay: Annotated[float, About("decay of the matrices inside blocks", ge=0)] = 0.0
+    iterations: Annotated[int, About("Newton-Schulz iterations per step", ge=1, le=12)] = 5
+    weight_decay: Annotated[float, About("weight decay of the matrices inside blocks", ge=0)] = 0.0
     rest: Annotated[AdamWSpec, About("AdamW for embeddings, norms, biases and the output layer")] = AdamWSpec(
         lr=3e-3
     )
@@ -40,18 +45,24 @@ class ScheduleSpec:
 
     kind: Annotated[
         Literal["cosine", "linear", "wsd", "constant"],
-        About("shape after the warm-up; wsd: warm-up, stable, then a decay at the end (Hu et al. 2024)"),
+        About(
+            "learning rate after the warm-up; wsd: warm-up, stable, then a decay at the end (Hu et al. 2024)"
+        ),
     ] = "cosine"
-    warmup: Annotated[float, About("share of the steps spent rising linearly from zero", ge=0, lt=1)] = 0.02
-    floor: Annotated[float, About("share of the peak rate reached at the end", ge=0, le=1)] = 0.1
-    decay: Annotated[float, About("wsd: share of the steps spent falling", ge=0, le=1)] = 0.2
+    warmup: Annotated[
+        float, About("share of the steps in which the learning rate rises linearly from zero", ge=0, lt=1)
+    ] = 0.02
+    floor: Annotated[float, About("share of the peak learning rate reached at the end", ge=0, le=1)] = 0.1
+    decay: Annotated[float, About("wsd: share of the steps in which the learning rate falls", ge=0, le=1)] = (
+        0.2
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class AverageSpec:
-    """An exponential moving average of the weights, which is then what is evaluated and published."""
+    """An exponential exponential moving average of the weights, which is then what is evaluated and published."""
 
-    decay: Annotated[float, About("share of the average kept at each step", ge=0, lt=1)] = 0.999
+    decay: Annotated[float, About("decay: share of the average kept at each step", ge=0, lt=1)] = 0.999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,48 +80,52 @@ class SaveSpec:
 class TrainingSpec:
     """Budget, batch, optimiser and the rest of a training run."""
 
-    steps: Annotated[int, About("optimiser updates; with minutes: the most there are", "steps", ge=1)] = 1000
+    steps: Annotated[int, About("optimiser updates; with minutes: at most", "steps", ge=1)] = 1000
     minutes: Annotated[
         float | None,
-        About("time to train for: the rate (wsd) falls so as to end with it; left out: `steps` says", gt=0),
+        About(
+            "training time: the learning rate (wsd) falls in time to end with it; left out: `steps` decides",
+            gt=0,
+        ),
     ] = None
-    batch: Annotated[int, About("sequences in one update, over all ranks and micro-batches", ge=1)] = 32
+    batch: Annotated[int, About("sequences per update, over all ranks and micro-batches", ge=1)] = 32
     sequence: Annotated[
         int | None, About("length of a sequence; left out: the model's context", "tokens", ge=2)
     ] = None
     micro_batch: Annotated[
-        int | None, About("sequences computed at once on one device; left out: found from memory", ge=1)
+        int | None, About("sequences computed at once on one device; left out: chosen by memory", ge=1)
     ] = None
     packing: Annotated[
         Literal["running", "best-fit"],
-        About("documents run on across sequences, or are fitted whole and isolated in attention"),
+        About("documents are concatenated across sequences, or packed whole and isolated in attention"),
     ] = "running"
     optimizer: Annotated[AdamWSpec | MuonSpec, About("update rule")] = AdamWSpec()
-    schedule: Annotated[ScheduleSpec, About("course of the learning rate")] = ScheduleSpec()
-    clip: Annotated[float | None, About("largest norm of the whole gradient", gt=0)] = 1.0
-    average: Annotated[AverageSpec | None, About("moving average of the weights")] = None
+    schedule: Annotated[ScheduleSpec, About("learning-rate schedule")] = ScheduleSpec()
+    clip: Annotated[float | None, About("gradient clipping: largest norm of the whole gradient", gt=0)] = 1.0
+    average: Annotated[AverageSpec | None, About("exponential moving average of the weights")] = None
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"], About("of the arithmetic; auto: bf16 on a GPU, fp32 on a CPU")
+        Literal["auto", "fp32", "bf16"], About("compute dtype; auto: bf16 on a GPU, fp32 on a CPU")
     ] = "auto"
     device: Annotated[
         Literal["auto", "cpu", "cuda"], About("where to compute; auto: a GPU when there is one")
     ] = "auto"
     compile: Annotated[Literal["auto", "on", "off"], About("torch.compile; auto: on a GPU only")] = "auto"
-    gradient_checkpointing: Annotated[bool, About("recompute blocks in the backward pass to save memory")] = (
-        False
-    )
+    gradient_checkpointing: Annotated[
+        bool, About("recompute activations in the backward pass to save memory")
+    ] = False
     loss_chunk: Annotated[
         int | None, About("logits computed at once in the loss; left out: chosen by memory", "tokens", ge=1)
     ] = None
-    parallel: Annotated[Literal["ddp", "fsdp2"], About("how ranks share the work under torchrun")] = "ddp"
+    parallel: Annotated[Literal["ddp", "fsdp2"], About("how ranks divide the work under torchrun")] = "ddp"
     nonfinite: Annotated[
         Literal["stop", "skip"],
         About("on NaN or infinity: stop, or go back to the last checkpoint and skip the step"),
     ] = "stop"
-    evaluate_every: Annotated[int, About("steps between looks at the validation part", "steps", ge=1)] = 250
-    evaluate_tokens: Annotated[int, About("validation tokens read at such a look", "tokens", ge=1)] = 100_000
+    evaluate_every: Annotated[int, About("steps between validations", "steps", ge=1)] = 250
+    evaluate_tokens: Annotated[int, About("tokens read in a validation", "tokens", ge=1)] = 100_000
     patience: Annotated[
-        int | None, About("looks without a better validation loss before stopping; left out: never", ge=1)
+        int | None,
+        About("early stopping: validations without a better loss before stopping; left out: never", ge=1),
     ] = None
     save: Annotated[SaveSpec, About("checkpoints")] = SaveSpec()
 
@@ -119,5 +134,5 @@ class TrainingSpec:
             raise RecipeError(
                 f"a {self.schedule.kind} schedule must know its steps beforehand, and a time budget does not",
                 where="training.minutes",
-                advice='set training.schedule = { kind = "wsd" }, whose decay begins when the time says so',
+                advice='set training.schedule = { kind = "wsd" }, whose decay begins when the time left says so',
             )

@@ -32,7 +32,7 @@ def _same_text(recipe: Recipe, workspace: Workspace) -> None:
         return  # it is new, or `train` will say why it is not to go on
     if lineage.read_lineage(run.path).spec["tokens"] != data.prepared.tokens.id:
         raise RecipeError(
-            "was begun with other text: its sources have changed since",
+            "was begun with other text: its sources have changed since then",
             where=f"run {run.name}",
             advice="`textmill train` goes on with the text it was begun with; to train on the new text, give the "
             "recipe another name (--set name=NAME), or begin a new run with these weights by --fork NAME",

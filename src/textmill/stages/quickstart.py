@@ -46,7 +46,7 @@ def quickstart(
     run = workspace.run(name)
     curve = run.path / "loss.svg"
     files.write_text(curve, history.svg(workspace, [name]))
-    workspace.reporter.note("tracing the samples to their documents, and weighing the model with n-grams")
+    workspace.reporter.note("tracing the samples to their documents, and comparing the model with n-grams")
     scores = result["scores"]
     return result | {
         "scores": scores
@@ -73,7 +73,7 @@ def _name(minutes: float, corpus: Sequence[Path]) -> str:
 def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
     missing = [path for path in corpus if not path.exists()]
     if missing:
-        raise RecipeError("there is no such file or folder", where=f"--corpus {missing[0]}")
+        raise RecipeError("no such file or folder", where=f"--corpus {missing[0]}")
     if corpus:
         source = {"kind": "files", "paths": [str(path.absolute()) for path in corpus]}
     else:

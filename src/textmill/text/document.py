@@ -1,4 +1,4 @@
-"""What passes through the text room: a document, or what was set aside and why."""
+"""What passes through the text room: a document, or what was skipped and why."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def digest(texts: Mapping[str, str]) -> bytes:
 
 
 def rewritten(document: Document, texts: Mapping[str, str], step: str, removed: int = 0) -> Item:
-    """The document with its texts as a step leaves them; set aside where one is blank that was not before.
+    """The document with its texts as a step leaves them; skipped where one is blank that was not before.
 
     removed: how many lines, paragraphs or passages the step took out. The metadata `removed` adds them up by step.
     """

@@ -20,7 +20,7 @@ from textmill.text.document import Document, Item, reject, rewritten
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The document is set aside."""
+    """The document is skipped."""
 
     reason: str
     detail: str = ""
@@ -75,7 +75,7 @@ class CorpusStep(Protocol):
 
 
 def carry_out(document: Document, verdict: Verdict, step: str) -> Item:
-    """The document after a verdict, or what is set aside for it."""
+    """The document after a verdict, or what is skipped for it."""
     if isinstance(verdict, Reject):
         return reject(document, step, verdict.reason, verdict.detail)
     if isinstance(verdict, Mark):

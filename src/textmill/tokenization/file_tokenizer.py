@@ -20,7 +20,7 @@ _FLAGS = ("add_bos_token", "add_eos_token")
 class FileTokenizer:
     """Which ids play a part: `end` (of a text) and `ends` (all that end what a model writes), `start` (what a decoder
     begins with; `end` where nothing else does), `pad`, `mask` and `separator` (None where there is none), `sentinels`
-    (of hidden spans), `prefix` and `suffix` (what a model expects around a text), `between` (between two texts).
+    (of masked spans), `prefix` and `suffix` (what a model expects around a text), `between` (between two texts).
     """
 
     _tells = False  # whether a tokenizer_config.json is written although there are no settings
@@ -160,6 +160,6 @@ class FileTokenizer:
         return {name: token["id"] for name, token in self._parsed.added.items() if not token["special"]}
 
     def trims(self, name: str) -> tuple[bool, bool]:
-        """Whether an added token takes away the blanks before it, and those after it."""
+        """Whether an added token takes away the spaces before it, and those after it."""
         token = self._parsed.added.get(name, {})
         return bool(token.get("lstrip")), bool(token.get("rstrip"))

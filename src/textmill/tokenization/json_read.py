@@ -93,7 +93,7 @@ class Roles:
     mask: int | None
     separator: int | None
     unknown: int | None
-    sentinels: tuple[int, ...]  # of hidden spans, the first one first
+    sentinels: tuple[int, ...]  # of masked spans, the first one first
 
 
 def read_file(path: Path, largest: int = _LARGEST) -> bytes:
@@ -267,7 +267,7 @@ def _spelling(value: Any, where: Path, role: str) -> str | None:
         value = value.get("content")
     if value is None or isinstance(value, str):
         return value
-    raise DamagedError(f"{role} is no text", where=where)
+    raise DamagedError(f"{role} is not text", where=where)
 
 
 def _numbers(value: Any, where: Path, role: str) -> tuple[int, ...] | None:
@@ -275,7 +275,7 @@ def _numbers(value: Any, where: Path, role: str) -> tuple[int, ...] | None:
         return None
     numbers = value if isinstance(value, list) else [value]
     if len(numbers) > 64 or not all(type(number) is int for number in numbers):
-        raise DamagedError(f"{role} is no id and no list of ids", where=where)
+        raise DamagedError(f"{role} is neither an id nor a list of ids", where=where)
     return tuple(numbers) or None
 
 

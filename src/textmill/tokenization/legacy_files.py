@@ -39,7 +39,7 @@ def _sentencepiece(name: str) -> Read:
             or name == "sentencepiece.bpe.model"
         ):
             raise TextmillError(
-                f"numbers its pieces otherwise than {name} does",
+                f"numbers its pieces differently from {name} does",
                 where=directory,
                 advice="save its tokenizer.json (transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…))",
             )
@@ -47,7 +47,7 @@ def _sentencepiece(name: str) -> Read:
         t5 = kind.lower().startswith(("t5", "mt5", "umt5"))
         count = config.get("extra_ids", _EXTRA_IDS if kind.lower().startswith("t5") else 0)
         if type(count) is not int or not 0 <= count <= 10_000:
-            raise DamagedError("extra_ids is no number", where=directory / json_read.SETTINGS)
+            raise DamagedError("extra_ids is not a number", where=directory / json_read.SETTINGS)
         extra = [f"<extra_id_{number}>" for number in reversed(range(count))]
         extra = [] if extra and extra[0] in model.tokens else extra
         suffix = [model.eos] if (t5 and model.eos >= 0) else []
@@ -110,7 +110,7 @@ def _lines(path: Path) -> list[str]:
     try:
         text = json_read.read_file(path).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DamagedError("is no UTF-8", where=path) from error
+        raise DamagedError("is not UTF-8", where=path) from error
     lines = text.split("\n")  # and at nothing else: U+2028 may be part of a token
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 

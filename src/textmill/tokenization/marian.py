@@ -24,7 +24,7 @@ FILES = ("source.spm", "target.spm", "vocab.json")
 _OWN = "target_vocab.json"
 _END, _PAD, _UNKNOWN = "</s>", "<pad>", "<unk>"
 _LANGUAGE = re.compile(r">>[^<>\s]{1,64}<<")  # the language to translate into, where a model knows several
-_ALL = 1 << 16  # blanks taken off the beginning
+_ALL = 1 << 16  # spaces taken off the beginning
 
 
 class MarianTokenizer(Spelled):
@@ -77,7 +77,7 @@ class MarianTokenizer(Spelled):
         vocabulary of their own."""
         directory = Path(directory)
         if (directory / _OWN).exists():
-            raise TextmillError("numbers the pieces of targets otherwise", where=directory / _OWN)
+            raise TextmillError("numbers the pieces of targets differently", where=directory / _OWN)
         source, target, vocabulary = (json_read.read_file(directory / name) for name in FILES)
         return cls(source, target, vocabulary, directory, json_read.settings(directory))
 
@@ -94,7 +94,7 @@ class MarianTokenizer(Spelled):
         write_json(directory / json_read.SETTINGS, said)
 
     def trims(self, name: str) -> tuple[bool, bool]:
-        """Whether an added token takes away the blanks before or after it: none does."""
+        """Whether an added token takes away the spaces before or after it: none does."""
         return False, False
 
     @cached_property
@@ -153,7 +153,7 @@ class MarianTokenizer(Spelled):
 
     @cached_property
     def spelling(self) -> Spelling:
-        """The bytes of every id; blanks at the beginning of a text go."""
+        """The bytes of every id; spaces at the beginning of a text go."""
         table = [b""] * self.vocabulary
         for piece, number in self._numbers.items():
             table[number] = piece.replace(BLANK, " ").encode("utf-8", "replace")

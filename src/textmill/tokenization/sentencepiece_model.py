@@ -74,16 +74,14 @@ def read(data: bytes, where: object) -> SentencePieceModel:
         elif number == 3:
             cleaning |= dict(_fields(_part(value, where), where))
     if not pieces:
-        raise DamagedError("holds no pieces: it is no SentencePiece model", where=where)
+        raise DamagedError("holds no pieces: it is not a SentencePiece model", where=where)
     kind = _number(trainer, 3, UNIGRAM, where)
     if kind not in (UNIGRAM, BPE):
         raise TextmillError(
             "is a SentencePiece model of words or characters", where=where, advice="use another"
         )
     if _number(trainer, 24, 0, where) or not _number(cleaning, 5, 1, where):
-        raise TextmillError(
-            "marks blanks after words, or not at all, which Textmill does not read", where=where
-        )
+        raise TextmillError("marks spaces after words, or not at all, which is not supported", where=where)
     charsmap = bytes(_part(cleaning.get(2, memoryview(b"")), where))
     if len(charsmap) > _LARGEST_MAP:
         raise DamagedError("has an absurd table of replacements", where=where)
@@ -112,13 +110,13 @@ def _piece(data: memoryview, where: object) -> tuple[str, float, int]:
     try:
         token = spelt.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DamagedError("holds a piece that is no UTF-8", where=where) from error
+        raise DamagedError("holds a piece that is not UTF-8", where=where) from error
     score = fields.get(2, 0.0)
     if not isinstance(score, float) or not math.isfinite(score):
         raise DamagedError(f"holds a piece without a finite score ({token[:40]!r})", where=where)
     kind = _number(fields, 3, NORMAL, where)
     if not NORMAL <= kind <= BYTE:
-        raise DamagedError(f"holds a piece of a type that is none ({kind})", where=where)
+        raise DamagedError(f"holds a piece of an unknown type ({kind})", where=where)
     return token, score, kind
 
 
@@ -141,13 +139,13 @@ def _fields(data: memoryview, where: object) -> Iterator[tuple[int, Any]]:
         if wire == 2:
             length, at = _varint(data, at, where)
         if length is None or length > size - at:
-            raise DamagedError("is no SentencePiece model, or cut short", where=where)
+            raise DamagedError("is not a SentencePiece model, or truncated", where=where)
         part, at = data[at : at + length], at + length
         yield number, struct.unpack("<f", part)[0] if wire == 5 else part
 
 
 def _varint(data: memoryview, at: int, where: object) -> tuple[int, int]:
-    """(number, where the next thing begins): seven bits a byte, the lowest first."""
+    """(number, where the next thing begins): seven bits per byte, the lowest first."""
     number = 0
     for index in range(10):
         if at + index >= len(data):
@@ -156,17 +154,17 @@ def _varint(data: memoryview, at: int, where: object) -> tuple[int, int]:
         number |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
             return number, at + index + 1
-    raise DamagedError("is no SentencePiece model, or cut short", where=where)
+    raise DamagedError("is not a SentencePiece model, or truncated", where=where)
 
 
 def _part(value: Any, where: object) -> memoryview:
     if not isinstance(value, memoryview):
-        raise DamagedError("is no SentencePiece model: a number where a part should be", where=where)
+        raise DamagedError("is not a SentencePiece model: a number where a field should be", where=where)
     return value
 
 
 def _number(fields: dict[int, Any], key: int, default: int, where: object) -> int:
     value = fields.get(key, default)
     if not isinstance(value, int):
-        raise DamagedError("is no SentencePiece model: a part where a number should be", where=where)
+        raise DamagedError("is not a SentencePiece model: a field where a number should be", where=where)
     return value

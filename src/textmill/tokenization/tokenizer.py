@@ -32,7 +32,7 @@ from textmill.tokenization.file_tokenizer import FileTokenizer
 from textmill.tokenization.protocol import Cut
 
 END, PAD = "<|endoftext|>", "<|pad|>"
-# The next four are for conversations: who speaks, and the end of a turn. The last are for what hides tokens, for
+# The next four are for conversations: who speaks, and the end of a turn. The last are for what masks tokens, for
 # what a decoder begins with, and for what stands between two texts.
 SPECIAL = (
     *(END, PAD, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
@@ -42,7 +42,7 @@ CONTINUES = "‿"  # WordPiece: begins a token that goes on inside a word; not i
 
 
 def sentinel(number: int) -> str:
-    """The special token that stands for hidden span `number`, from 0."""
+    """The special token that stands for masked span `number`, from 0."""
     return f"<|hidden_{number}|>"
 
 
@@ -53,7 +53,7 @@ class Tokenizer(FileTokenizer):
         kind = decoder_kind(self._document)
         if kind != "ByteLevel":
             raise TextmillError(
-                f"its decoder is {kind}: its tokens do not stand for bytes, so text would not come back as it was",
+                f"its decoder is {kind}: its tokens do not stand for bytes, so decoding would not give the text back",
                 where=self._where,
                 advice="use a byte-level tokenizer, or let Textmill train one",
             )
@@ -73,7 +73,7 @@ class Tokenizer(FileTokenizer):
 
     @property
     def lossless(self) -> bool:
-        """Whether `decode(encode(text)) == text` for every text: nothing is normalised, no blank is put before."""
+        """Whether `decode(encode(text)) == text` for every text: nothing is normalised, no space is put before."""
         cutter = self._document.get("pre_tokenizer") or {}
         steps = cutter.get("pretokenizers", [cutter])
         return self._document.get("normalizer") is None and not any(

@@ -24,11 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textmill.base import locks
+from textmill.base.disk import disk_errors
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import (
     atomic_directory,
     discard,
-    disk_errors,
     read_json,
     remove_partial,
     sha256_file,
@@ -152,7 +152,7 @@ def _faults(path: Path, manifest: Mapping[str, Any]) -> str:
 def verify(path: Path) -> dict[str, Any]:
     """Read every byte of a checkpoint; returns its manifest.
 
-    Raises DamagedError, naming the file, when one is missing or is not what was written.
+    Raises DamagedError, naming the file, when one is missing or was changed after it was written.
     """
     path = Path(path)
     manifest = read_json(path / MANIFEST)
@@ -161,13 +161,17 @@ def verify(path: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise DamagedError(f"has the unknown format {manifest.get('format')!r}", where=path / MANIFEST)
     if _NAME.fullmatch(path.name) and manifest.get("step") != step_of(path):
-        raise DamagedError("is of another step than its folder says", where=path / MANIFEST)
+        raise DamagedError("is of another step than its folder's name", where=path / MANIFEST)
     try:
         bad = _faults(path, manifest)
     except (KeyError, TypeError) as error:
         raise DamagedError("is not a manifest", where=path / MANIFEST) from error
     if bad:
-        fault = "is not what was written (its SHA-256 differs)" if (path / bad).is_file() else "is missing"
+        fault = (
+            "was changed after it was written (its SHA-256 differs)"
+            if (path / bad).is_file()
+            else "is missing"
+        )
         raise DamagedError(
             fault, where=path / bad, advice="go back to an older checkpoint; this one can be deleted"
         )
@@ -199,7 +203,9 @@ def state(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise DamagedError("is not a manifest", where=path / MANIFEST) from error
     if _faults(path, {"files": facts}):
-        raise DamagedError("is not what was written (its SHA-256 differs)", where=path / "state.json")
+        raise DamagedError(
+            "was changed after it was written (its SHA-256 differs)", where=path / "state.json"
+        )
     return read_json(path / "state.json")
 
 

@@ -54,7 +54,7 @@ def choose(spec: TrainingSpec) -> Compute:
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "bf16" and device.type == "cpu" and not cpu_has_bf16():
         raise RecipeError(
-            "this processor has no bfloat16 instructions: its products would be many times slower than float32",
+            "this processor has no bfloat16 instructions: matrix products would be many times slower than in float32",
             where="training.precision",
             advice='set it to "auto" or "fp32"',
         )
@@ -94,7 +94,7 @@ _PEAKS: dict[tuple[str, torch.dtype, int], float] = {}
 def peak_flops(compute: Compute, seconds: float = 0.5) -> float:
     """Floating-point operations a second of this machine's own best matrix product, measured once a process.
 
-    The yardstick of 'share of peak': the fastest of several square products, as training would have them.
+    The yardstick of MFU: the fastest of several square products, as training would have them.
     """
     key = (str(compute.device), compute.dtype, torch.get_num_threads())
     if key not in _PEAKS:

@@ -42,7 +42,7 @@ class StepResult:
 
     @property
     def loss(self) -> float:
-        """Nats a target."""
+        """Nats per target."""
         return self.nats / max(self.targets, 1)
 
 
@@ -180,7 +180,7 @@ class _Work:
             torch.cuda.empty_cache()
         if rows == 1 or not alone:
             raise TextmillError(
-                f"memory ran out while computing {rows} sequences at once",
+                f"out of memory while computing {rows} sequences at once",
                 advice="lower training.micro_batch or training.sequence, or recompute activations with "
                 "training.gradient_checkpointing",
             )

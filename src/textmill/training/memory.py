@@ -67,7 +67,7 @@ def predict(
 ) -> Need:
     """The peak of a step on `rows` sequences of `sequence` tokens. Weights and optimiser are float32.
 
-    AdamW keeps two numbers a parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
+    AdamW keeps two numbers per parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
     parameters is shared out over `ranks`.
     """
     number = cost.parameters(model, vocabulary)
@@ -134,7 +134,7 @@ def _put_together(rows: int, sequence: int, room: int) -> None:
             f"the ids alone of an update of {rows:,} sequences of {sequence:,} tokens need about "
             f"{ids / 1e9:.1f} GB, and {room / 1e9:.1f} GB may be used",
             where="training.batch",
-            advice=f"lower it: {max(1, room // (sequence * _ID_BYTES)):,} is the most that could be put together here",
+            advice=f"lower it: {max(1, room // (sequence * _ID_BYTES)):,} is the largest that fits into memory here",
         )
 
 

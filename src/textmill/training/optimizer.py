@@ -1,4 +1,4 @@
-"""Optimisers by spec: which rule, rate and decay each parameter gets, and a state saved by name."""
+"""Optimisers by spec: which rule, learning rate and decay each parameter gets, and a state saved by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textmill.training.muon import Muon
 
 
 class Optimizer:
-    """One or two torch optimisers over one model, with one rate and a state named by parameter."""
+    """One or two torch optimisers over one model, with one learning rate and a state named by parameter."""
 
     def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[Tensor, str]) -> None:
         self.parts, self.names = parts, dict(names)
@@ -82,8 +82,8 @@ def build(model: nn.Module, spec: AdamWSpec | MuonSpec) -> Optimizer:
 
     Decay falls on matrices inside blocks and on an untied output layer; never on norms, biases or embeddings
     (a decayed embedding shrinks the input of every norm and so raises its gradients: OLMo 2, 2025).
-    With µP (`base_width` of the model's spec) Adam's rates follow `models.initial.learning_rate_scale`. Muon's updates
-    have a fixed spectral norm, so its rate carries over widths as it is.
+    With µP (`base_width` of the model's spec) Adam's learning rates follow `models.initial.learning_rate_scale`. Muon's
+    updates have a fixed spectral norm, so its learning rate carries over widths as it is.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     kinds = kind_of_parameter(model)

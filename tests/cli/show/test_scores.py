@@ -52,7 +52,7 @@ def test_a_language_model(capsys, wide):
     )
     text = capsys.readouterr().out
     assert "bits per byte" in text
-    assert "1.2500 nats a token, perplexity 3.49, 3 documents, 12 tokens, 1.23 kB" in text
+    assert "1.2500 nats per token, perplexity 3.49, 3 documents, 12 tokens, 1.23 kB" in text
 
 
 def test_runs_scored_alike_and_not(capsys, wide):

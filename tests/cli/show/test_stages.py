@@ -51,11 +51,11 @@ def test_what_was_skipped_is_named_with_place_detail_and_file(shown):
     at = lines.index("3 read: is not a valid row")
     assert lines[at + 1] == "a.csv:line 3: a quote [in] a\\nfield"
     assert lines[at + 2 : at + 4] == ["1 length: is too short", "c.txt"]
-    assert lines[at + 4] == "all of them, each with its place: work/corpus/1/rejected.jsonl"
-    at = lines.index("records the objective cannot use, skipped")
+    assert lines[at + 4] == "all of them, each with its source: work/corpus/1/rejected.jsonl"
+    at = lines.index("records the objective cannot use (skipped)")
     assert lines[at + 1 : at + 3] == ["2 answer is not in the passage", "q.jsonl:line 9"]
 
 
 def test_nothing_is_said_where_nothing_was_skipped(shown):
     lines = shown(PREPARED | {"corpus": PREPARED["corpus"] | {"reasons": []}, "records_set_aside": {}})
-    assert not any("rejected.jsonl" in line or "skipped" in line for line in lines)
+    assert not any("rejected.jsonl" in line or "the objective cannot use" in line for line in lines)

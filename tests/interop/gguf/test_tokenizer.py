@@ -107,11 +107,11 @@ def test_byte_level_out_and_in_again(pre):
 
 
 WRONG = {
-    "scores of other tokens": (sentencepiece(scores=np.zeros(3, np.float32)), "one number a token"),
+    "scores of other tokens": (sentencepiece(scores=np.zeros(3, np.float32)), "one number per token"),
     "no scores": ({**sentencepiece(), "tokenizer.ggml.scores": None}, "scores"),
     "a token twice": (sentencepiece(tokens=[*TOKENS[:-1], "<s>"]), "twice"),
-    "an id beyond the end": (sentencepiece(bos_token_id=10**6), "no id"),
-    "an id that is a text": (sentencepiece(bos_token_id="one"), "no id"),
+    "an id beyond the end": (sentencepiece(bos_token_id=10**6), "not an id"),
+    "an id that is a text": (sentencepiece(bos_token_id="one"), "not an id"),
     "tokens that are numbers": (sentencepiece(tokens=[1, 2]), "tokens"),
     "no merges": ({**byte_level("gpt-2"), "tokenizer.ggml.merges": None}, "merges"),
     "a merge of one": (byte_level("gpt-2", **{"tokenizer.ggml.merges": ["th"]}), "merge"),

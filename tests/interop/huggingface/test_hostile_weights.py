@@ -89,13 +89,13 @@ LIES = {
     "true for a number": (lie(NORM, shape=[True]), "has the shape"),
     "unknown dtype": (lie(NORM, dtype="F4096"), "unknown dtype"),
     "dtype of other size": (lie(NORM, dtype="F64"), "bytes, and has 64"),
-    "past the end": (lie(NORM, data_offsets=[1 << 40, (1 << 40) + 64]), "leaves a hole|overlaps"),
+    "past the end": (lie(NORM, data_offsets=[1 << 40, (1 << 40) + 64]), "leaves a gap|overlaps"),
     "backwards": (lie(NORM, data_offsets=[64, 0]), "lies at"),
-    "overlap": (overlap, "overlaps|leaves a hole"),
-    "name twice": (twice, "stands there twice"),
+    "overlap": (overlap, "overlaps|leaves a gap"),
+    "name twice": (twice, "is there twice"),
     "data after the end": (lambda header, data: (header, data + b"\0" * 64), "tensors end at"),
     "data missing": (lambda header, data: (header, data[:-4]), "tensors end at"),
-    "no table": (lambda header, data: (b"[1, 2]", data), "no table"),
+    "no table": (lambda header, data: (b"[1, 2]", data), "not a table"),
     "no JSON": (lambda header, data: (b"{" * 40, data), "not JSON"),
     "endless nesting": (lambda header, data: (b"[" * 200_000, data), "not JSON"),
     "no UTF-8": (lambda header, data: (b'{"\xff": 1}', data), "not JSON"),
@@ -116,7 +116,7 @@ def test_lying_headers(name, directory):
 def test_lying_lengths(length, directory):
     path = directory / "model.safetensors"
     path.write_bytes(struct.pack("<Q", length) + path.read_bytes()[8:])
-    refused(directory, "a header of|not JSON|no table")
+    refused(directory, "a header of|not JSON|not a table")
 
 
 def test_a_sparse_file_of_a_terabyte(directory):
@@ -199,7 +199,7 @@ def test_one_tensor_in_two_files(directory):
         ({"weight_map": ["a.safetensors"]}, "holds no weight_map"),
         ({"weight_map": {}}, "outside its directory"),
         ({"weight_map": {"x": "gone.safetensors"}}, "it is missing"),
-        ([], "holds no table"),
+        ([], "holds not a table"),
     ],
 )
 def test_lying_indices(index, message, directory):
@@ -211,7 +211,7 @@ def test_lying_indices(index, message, directory):
 def test_a_pipe_is_no_file(directory):
     (directory / "model.safetensors").unlink()
     os.mkfifo(directory / "model.safetensors")
-    refused(directory, "it is no file")
+    refused(directory, "it is not a file")
 
 
 def test_links_are_followed(directory, tmp_path):

@@ -144,7 +144,7 @@ def test_a_source_that_changes_while_it_is_read(tiny, workspace, texts, monkeypa
             path.write_text(path.read_text() + "more\n")
 
     monkeypatch.setattr(units.table, "documents", restless)
-    with pytest.raises(ChangedError, match="wait until nothing writes there"):
+    with pytest.raises(ChangedError, match="wait until no program writes it"):
         prepare(tiny, workspace)
 
 

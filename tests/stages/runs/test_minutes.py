@@ -45,7 +45,7 @@ def test_a_run_ends_with_its_time_and_goes_on_to_the_bit(recipe, tmp_path):
     [event] = [event for event in run.events() if event["event"] == "end decided"]
     steps, falls = event["steps"], event["decay_from"]
     assert 0 < falls < steps == run.steps < 100_000
-    rates = {row["step"]: row["rate"] for row in run.metrics() if "rate" in row}
+    rates = {row["step"]: row["learning_rate"] for row in run.metrics() if "learning_rate" in row}
     assert max(rates) == steps
     assert rates[steps] == pytest.approx(rates[falls] / (steps - falls))
     row = history.details(workspace, "timed")

@@ -30,7 +30,7 @@ def test_planted_examples_are_found(tmp_path, textmill):
     assert (row["examples"], row["exact"], row["run"], row["near"], row["documents"]) == (2, 1, 0, 0, 1)
     assert row["samples"][0]["source"].endswith("leak.txt")
     shown = textmill("data", "contamination", "r.toml", "eval.jsonl")
-    assert "found whole" in shown.stdout
+    assert "found completely" in shown.stdout
     assert "leak.txt" in shown.stdout
     missing = textmill("data", "contamination", "r.toml", "nowhere.jsonl", check=False)
     assert missing.returncode == 2

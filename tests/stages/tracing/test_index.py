@@ -204,7 +204,7 @@ def test_odd_texts_can_be_traced(parted, workspace):
 def test_mistakes_are_said(parted, workspace, texts):
     target, _ = parted
     for call, kind, message in (
-        (lambda: stage.build(workspace, target, part="exam"), RecipeError, "no part of a corpus"),
+        (lambda: stage.build(workspace, target, part="exam"), RecipeError, "not a split of a corpus"),
         (lambda: stage.build(workspace, "nothing"), TextmillError, "no such run"),
         (lambda: stage.build(workspace, "nothing.toml"), RecipeError, "no such recipe"),
         (lambda: stage.count(workspace, target, [""]), TextmillError, "empty text"),

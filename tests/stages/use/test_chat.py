@@ -1,4 +1,4 @@
-"""A conversation: its turns, what is forgotten, what is stopped, and the verb."""
+"""A conversation: its turns, what is forgotten, what is stopped, and the command."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_the_verb(directory, tmp_path):
     assert told["messages"] == [{"role": "system", "content": "Be kind."}]
     assert len(told["answers"]) == 2
     assert "there is room" in said.stderr
-    assert "/quit leaves" in said.stderr
+    assert "/quit ends" in said.stderr
     said = run(directory, tmp_path, "-m", "y" * 300)
     assert said.exit_code != 0
 
@@ -203,7 +203,7 @@ def test_a_conversation_that_no_template_shows_is_refused_and_so_is_what_is_no_t
 ):
     deaf = tmp_path / "deaf.jinja"
     deaf.write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
-    with pytest.raises(TextmillError, match="writes nothing of what is said"):
+    with pytest.raises(TextmillError, match="leaves out the content of messages"):
         begin(workspace, directory, template=deaf)
     model = LanguageModel(workspace, str(directory))
     parts = [{"type": "text", "text": "Good "}, {"type": "text", "text": "morning"}]

@@ -111,8 +111,8 @@ def test_the_step_notes_and_keeps():
     items = run(LanguageStep(keep=("en",)), EN, ZH, "…")
     assert isinstance(items[0], Document)
     assert [(item.reason, item.detail) for item in items[1:]] == [
-        ("is in another language than those kept", "zh"),
-        ("is in another language than those kept", "und"),
+        ("is in a language that is not kept", "zh"),
+        ("is in a language that is not kept", "und"),
     ]
     assert isinstance(run(LanguageStep(least=1.0), "Voilà")[0], Document)
     assert run(LanguageStep(least=1.0), "Voilà")[0].metadata["language"] == "und"

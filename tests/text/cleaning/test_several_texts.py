@@ -66,7 +66,7 @@ def test_documents_are_as_near_as_their_least_similar_texts(action):
         assert len({document.metadata["cluster"] for document in near}) == 1
     else:
         [aside] = [item for item in near if isinstance(item, Rejected)]
-        assert aside.reason == "nearly repeats another document"
+        assert aside.reason == "is a near-duplicate of another document"
         assert 0.8 < float(aside.detail.rpartition(" ")[2]) < 1
 
 
@@ -111,7 +111,7 @@ def test_a_passage_that_many_ask_about_belongs_to_each_of_them():
     made = [question(prose(1), number) for number in range(4)]
     assert apply(made, specs.SubstringsStep()) == made
     [aside] = apply([*made, collected(prose(1), "alone")], specs.SubstringsStep())[4:]
-    assert aside.reason == "holds nothing but what stood earlier"
+    assert aside.reason == "holds only text that stood in earlier documents"
 
 
 def test_no_window_crosses_from_one_text_to_the_next():

@@ -232,7 +232,7 @@ def test_hostile_states_and_arrow_files(tmp_path):
     found = items(tmp_path)
     assert texts(found) == ["a" * 100, "b"]
     reasons = [item.reason for item in found if isinstance(item, Rejected)]
-    assert reasons == ["is not in this folder"] * 4 + ["is damaged or not what its name says"]
+    assert reasons == ["is not in this folder"] * 4 + ["is damaged, or not what its file extension says"]
 
 
 @given(st.data())
@@ -249,7 +249,7 @@ def test_damaged_arrow_streams_raise_nothing(tmp_path_factory, data):
 
 
 def test_errors_say_what_is_wrong(tmp_path):
-    with pytest.raises(RecipeError, match="is no folder"):
+    with pytest.raises(RecipeError, match="is not a folder"):
         items(tmp_path)
     (tmp_path / "set").mkdir()
     with pytest.raises(RecipeError, match="holds no data file"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from textmill.base.console import amount
+from textmill.base.console import amount, counted
 from textmill.cli.show.output import OUT, columns
 
 _SHOWN = 10  # lines of a list; the rest is counted
@@ -18,7 +18,7 @@ def sightings(result: Mapping[str, Any]) -> None:
     """Runs and checkpoints that saw a document."""
     for row in _some(result["documents"]):
         parts = sorted({part for corpus in row["corpora"] for part in corpus["parts"]})
-        where = f"in {', '.join(parts)}" if parts else f"set aside: {row.get('set_aside', '')}"
+        where = f"in {', '.join(parts)}" if parts else f"skipped: {row.get('set_aside', '')}"
         OUT.print(f"{row['document']}  {escape(row['source'])}  [dim]{escape(where)}[/dim]", soft_wrap=True)
     for run in result["runs"]:
         _run(run)
@@ -42,7 +42,7 @@ def _run(run: Mapping[str, Any]) -> None:
         OUT.print(f"  went on from {forked['run']}, which {saw or forked.get('unknown', '')}")
     if not any(row["saw"] for row in run["checkpoints"]):
         return
-    headers = ("checkpoint", "tokens of it read", "times", "in steps", "first", "last")
+    headers = ("checkpoint", "its tokens read", "times", "in steps", "first", "last")
     table = columns(*headers, right=range(1, 6))
     for row in run["checkpoints"]:
         for saw in row["saw"][:_SHOWN]:
@@ -68,16 +68,16 @@ def question(result: Mapping[str, Any]) -> list[str]:
     lines = [f"  {row['document']}  {row['source']}" for row in rows[:_SHOWN]]
     if len(rows) > _SHOWN:
         lines.append(f"  and {len(rows) - _SHOWN:,} more")
-    lines += [f"  whatever stands in {place}" for place in result["places"][:_SHOWN]]
+    lines += [f"  everything in {place}" for place in result["places"][:_SHOWN]]
     lines += [
-        f"  not: {row['document']}  {row['source']} (nearly the same; --near takes it too)"
+        f"  not: {row['document']}  {row['source']} (a near-duplicate; --near takes it too)"
         for row in result["near"][:_SHOWN]
     ]
     runs = [row["run"] for row in result["made_from"] if row["kind"] == "run"]
     if runs:
         lines.append(f"  trained on it: {', '.join(runs)}")
     count = len(rows)
-    return [f"to be forgotten: {count:,} document{'' if count == 1 else 's'}", *lines]
+    return [f"to be forgotten: {counted(count, 'document')}", *lines]
 
 
 def forgotten(result: Mapping[str, Any]) -> None:
@@ -85,7 +85,7 @@ def forgotten(result: Mapping[str, Any]) -> None:
     listed = result["listed"]
     for row in _some(result["documents"]):
         state = (
-            "was on the list already"
+            "was already on the list"
             if not row["new"]
             else "will be left out"
             if listed
@@ -93,7 +93,7 @@ def forgotten(result: Mapping[str, Any]) -> None:
         )
         OUT.print(f"{row['document']}  {escape(row['source'])}  [green]{state}[/green]", soft_wrap=True)
     for place in _some(result["places"]):
-        OUT.print(f"whatever stands in {escape(place)}", soft_wrap=True)
+        OUT.print(f"everything in {escape(place)}", soft_wrap=True)
     OUT.print(f"\nlist       {escape(result['list'])}", soft_wrap=True)
     if listed:
         OUT.print("undo       textmill forget --undo, until something was trained without it")
@@ -101,14 +101,14 @@ def forgotten(result: Mapping[str, Any]) -> None:
         OUT.print("[yellow]nothing was written[/yellow]; --yes puts it on the list")
     for row in _some(result["near"]):
         OUT.print(
-            f"[yellow]nearly the same[/yellow]  {row['document']}  {escape(row['source'])}  (--near takes it too)",
+            f"[yellow]near-duplicate[/yellow]  {row['document']}  {escape(row['source'])}  (--near takes it too)",
             soft_wrap=True,
         )
     stale = result["made_from"]
     if not stale:
         OUT.print("\nnothing here was made from it")
         return
-    OUT.print("\nmade from a corpus that holds it; nothing was removed:\n")
+    OUT.print("\nmade from a corpus that holds it (nothing was removed):\n")
     table = columns("what", "size", "where", "why", right=(1,))
     for row in stale:
         table.add_row(row["kind"], amount(row["bytes"], "B"), row["path"], row["why"])
@@ -133,17 +133,20 @@ def _next(stale: Sequence[Mapping[str, Any]], left_over: Sequence[str]) -> None:
             OUT.print(f"  {escape(row['again'])}", soft_wrap=True)
     paths = [row["path"] for row in stale if row["kind"] != "model"] + list(left_over)
     if paths:
-        OUT.print("\nto remove what still holds its words, or was trained on them")
+        OUT.print("\nto remove what still holds its text, or was trained on it")
         for path in paths:
             OUT.print(f"  rm -r {escape(shlex.quote(path))}", soft_wrap=True)
-    OUT.print("\nThe sources are yours: what is to be gone must be removed there, too.")
+    OUT.print("\nYour source files were not changed: remove the text there too.")
 
 
 def difference(result: Mapping[str, Any]) -> None:
     """How two corpora differ."""
     for name in ("first", "second"):
         row = result[name]
-        OUT.print(f"{row['id'][:16]}  {row['documents']:,} documents  {escape(row['path'])}", soft_wrap=True)
+        OUT.print(
+            f"{row['id'][:16]}  {counted(row['documents'], 'document')}  {escape(row['path'])}",
+            soft_wrap=True,
+        )
     for row in result["decided"]:
         OUT.print(f"  {escape(row['key'])}: {escape(str(row['first']))} -> {escape(str(row['second']))}")
     for kind, sign, colour in (("removed", "-", "red"), ("added", "+", "green")):

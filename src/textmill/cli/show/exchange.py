@@ -30,7 +30,7 @@ def brought_in(result: Mapping[str, Any]) -> None:
     _facts(result)
     left = (
         ("left out", result["missing"]),
-        ("passed over", result["ignored"]),
+        ("ignored", result["ignored"]),
         ("not followed", result["unfollowed"]),
     )
     for label, names in left:

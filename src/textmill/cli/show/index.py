@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.text import Text
 
-from textmill.base.console import amount
+from textmill.base.console import amount, counted
 from textmill.cli.show.output import OUT, columns
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -19,8 +19,8 @@ _SHOWN = 3  # places named of each evaluation set
 def built(result: Mapping[str, Any]) -> None:
     """What `index build` made."""
     OUT.print(
-        f"{result['tokens']:,} tokens of {result['documents']:,} documents ({result['part']}), "
-        f"{result['shards']} shard{'s' if result['shards'] > 1 else ''}, {amount(result['bytes'], 'B')}"
+        f"{counted(result['tokens'], 'token')} of {counted(result['documents'], 'document')} ({result['part']}), "
+        f"{counted(result['shards'], 'shard')}, {amount(result['bytes'], 'B')}"
     )
     OUT.print(f"index      {escape(result['index'])}", soft_wrap=True)
 
@@ -36,7 +36,7 @@ def counts(result: Mapping[str, Any]) -> None:
 def places(result: Mapping[str, Any]) -> None:
     """Where a text occurs."""
     times = "once" if result["count"] == 1 else f"{result['count']:,} times"
-    documents = f"{result['documents']:,} document{'' if result['documents'] == 1 else 's'}"
+    documents = counted(result["documents"], "document")
     OUT.print(
         f"{times} in {documents}" + (f", the first {len(result['places'])}:" if result["places"] else "")
     )
@@ -59,14 +59,15 @@ def sample(prompt: str, traced: Mapping[str, Any]) -> None:
     OUT.print(Text.assemble((prompt, "bold"), _coloured(traced["text"], traced["spans"])), soft_wrap=True)
     share = traced["covered"] / max(1, traced["tokens"])
     OUT.print(
-        f"[dim]{share:.0%} of it stands in the corpus word for word; the longest spans are marked[/dim]"
+        f"[dim]{share:.0%} of it occurs in the corpus word for word; the longest spans are marked[/dim]"
     )
     for number, span in enumerate(traced["spans"]):
         sources = ", ".join(holder["source"] for holder in span["found_in"])
         more = span["documents"] - len(span["found_in"])
         line = Text(f"[{number + 1}] ", style=f"bold {_colour(number)}")
         line.append(
-            f"{span['tokens']} tokens from {sources}" + (f" and {more:,} more" if more > 0 else ""),
+            f"{counted(span['tokens'], 'token')} from {sources}"
+            + (f" and {more:,} more" if more > 0 else ""),
             style="dim",
         )
         OUT.print(line, soft_wrap=True)
@@ -84,19 +85,19 @@ def _trace(result: Mapping[str, Any], shortest: int) -> None:
                 else "the text's one token"
             )
         OUT.print(
-            f"\n[dim]looked for {looked}: none stands in the corpus word for word that is not common[/dim]"
+            f"\n[dim]searched for {looked}: none that is not common occurs in the corpus word for word[/dim]"
         )
         _commons(result["common"])
         if not result["common"] and result["tokens"] >= shortest > 1:
-            OUT.print("[dim]--shortest 3 looks for shorter ones[/dim]")
+            OUT.print("[dim]--shortest 3 searches for shorter ones[/dim]")
         return
     share = result["covered"] / result["tokens"]
-    OUT.print(f"\n{share:.0%} of {result['tokens']:,} tokens stand in the corpus word for word:\n")
+    OUT.print(f"\n{share:.0%} of {counted(result['tokens'], 'token')} occur in the corpus word for word:\n")
     for number, span in enumerate(spans):
         times = "once" if span["count"] == 1 else f"{span['count']:,} times"
-        documents = f"{span['documents']:,} document{'s' if span['documents'] > 1 else ''}"
+        documents = counted(span["documents"], "document")
         head = Text(f"[{number + 1}] ", style=f"bold {_colour(number)}")
-        head.append(f"{span['tokens']} tokens, {times}, in {documents}: ", style="default")
+        head.append(f"{counted(span['tokens'], 'token')}, {times}, in {documents}: ", style="default")
         head.append(_short(_line(span["text"])), style=_colour(number))
         OUT.print(head, soft_wrap=True)
         for holder in span["found_in"]:
@@ -110,12 +111,12 @@ def _commons(spans: Sequence[Mapping[str, Any]]) -> None:
     """Spans that stand in the corpus and say nothing of where a text is from."""
     if not spans:
         return
-    OUT.print(
-        "\n[dim]common, by their number or their words, so that they say nothing of where the text is from:[/dim]"
-    )
+    OUT.print("\n[dim]common phrases, which say nothing of where the text is from:[/dim]")
     for span in spans[:_COMMONS]:
         times = "once" if span["count"] == 1 else f"{span['count']:,} times"
-        line = Text(f"    {times}, {span['tokens']} tokens: {_short(_line(span['text']))}", style="dim")
+        line = Text(
+            f"    {times}, {counted(span['tokens'], 'token')}: {_short(_line(span['text']))}", style="dim"
+        )
         OUT.print(line, soft_wrap=True)
     if len(spans) > _COMMONS:
         OUT.print(f"    [dim]and {len(spans) - _COMMONS:,} more[/dim]")
@@ -123,12 +124,12 @@ def _commons(spans: Sequence[Mapping[str, Any]]) -> None:
 
 def contamination(result: Mapping[str, Any]) -> None:
     """How much of each evaluation set a corpus holds."""
-    headers = ("set", "examples", "found whole", f"{result['ngram']} words", "nearly", "documents")
+    headers = ("set", "examples", "found completely", f"{result['ngram']} words", "nearly", "documents")
     table = columns(*headers, right=range(1, 6))
     for name, row in result["sets"].items():
         figures = (row[key] for key in ("examples", "exact", "run", "near", "documents"))
         table.add_row(escape(name), *(f"{figure:,}" for figure in figures))
-    OUT.print(f"examples found in the {result['part']} part of {escape(result['name'])}\n", soft_wrap=True)
+    OUT.print(f"examples found in the {result['part']} split of {escape(result['name'])}\n", soft_wrap=True)
     OUT.print(table)
     for row in result["sets"].values():
         for sample in row["samples"][:_SHOWN]:

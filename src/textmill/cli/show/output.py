@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-OUT = Console(highlight=False, soft_wrap=False)
+from textmill.base.language import say
+
 NONE = "–"  # where there is no figure
+
+
+class Results(Console):
+    """A console that prints messages (plain strings) in the language a person chose. A `Text` or a table is printed as
+    it is: it may be somebody's own text, and whoever makes one says which of its words are ours."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(say(item) if isinstance(item, str) else item for item in objects), **options)
+
+
+OUT = Results(highlight=False, soft_wrap=False)
 
 
 def columns(*headers: str, right: Sequence[int] = ()) -> Table:
@@ -16,6 +29,6 @@ def columns(*headers: str, right: Sequence[int] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, header in enumerate(headers):
         table.add_column(
-            header, justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0
+            say(header), justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0
         )
     return table

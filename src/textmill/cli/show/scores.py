@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 from rich.text import Text
 
-from textmill.base.console import amount
+from textmill.base.console import amount, counted
 from textmill.cli.show.output import NONE as _NONE
 from textmill.cli.show.output import OUT as _OUT
 from textmill.cli.show.output import columns
@@ -31,9 +31,7 @@ def scores(result: Mapping[str, Any]) -> None:
             _OUT.print(_read_line(result), soft_wrap=True)
         return
     _others(result)
-    _OUT.print(
-        f"{result['documents']:,} documents, {result['targets']:,} targets, {amount(result['bytes'], 'B')}"
-    )
+    _OUT.print(_sizes(result, "target"))
     _left_out(result)
     _mistakes(result.get("confusion", {}))
     _examples(result.get("examples", ()))
@@ -55,14 +53,20 @@ def of_run(row: Mapping[str, Any], *, named: bool) -> str:
 def _text_line(result: Mapping[str, Any]) -> str:
     more = result["scores"]
     return (
-        f"{more['nats_per_token']:.4f} nats a token, perplexity {more['perplexity']:.2f}, "
-        f"{result['documents']:,} documents, {result['targets']:,} tokens, {amount(result['bytes'], 'B')}"
+        f"{more['nats_per_token']:.4f} nats per token, perplexity {more['perplexity']:.2f}, "
+        f"{_sizes(result, 'token')}"
     )
+
+
+def _sizes(result: Mapping[str, Any], target: str) -> str:
+    """How much was scored."""
+    documents, targets = counted(result["documents"], "document"), counted(result["targets"], target)
+    return f"{documents}, {targets}, {amount(result['bytes'], 'B')}"
 
 
 def _read_line(result: Mapping[str, Any]) -> str:
     """What stood around a text while it was scored, and how much of it was read at once."""
-    end = f"the end {result['ends_with']} counted" if result["ends_with"] else "its end not counted"
+    end = f"the end {result['ends_with']} scored" if result["ends_with"] else "end-of-text not scored"
     return escape(
         f"each text after {result['starts_with']}, {end}, in windows of at most {result['context']:,} tokens, "
         f"one every {result['stride']:,}"
@@ -87,10 +91,10 @@ def _left_out(result: Mapping[str, Any]) -> None:
     """What was not scored, and what could not be right."""
     if skipped := result.get("skipped"):
         reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.items())
-        _OUT.print(f"not scored: {sum(skipped.values()):,} records: {escape(reasons)}")
+        _OUT.print(f"not scored: {counted(sum(skipped.values()), 'record')}: {escape(reasons)}")
     if unseen := result.get("unseen_labels"):
         labels = ", ".join(f"{label} ({number:,})" for label, number in unseen.items())
-        _OUT.print(f"labels that no training record has, always counted as wrong: {escape(labels)}")
+        _OUT.print(f"labels that no training record has, always counted as errors: {escape(labels)}")
 
 
 def _mistakes(confusion: Mapping[str, Mapping[str, int]]) -> None:
@@ -103,7 +107,7 @@ def _mistakes(confusion: Mapping[str, Mapping[str, int]]) -> None:
     ]
     if not wrong:
         return
-    table = columns("is", "was called", "times", right=(2,))
+    table = columns("is", "predicted as", "times", right=(2,))
     for number, true, called in sorted(wrong, key=lambda mistake: -mistake[0])[:_MISTAKES]:
         table.add_row(true, called, f"{number:,}")
     _OUT.print()

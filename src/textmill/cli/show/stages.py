@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.text import Text
 
-from textmill.base.console import amount, duration
+from textmill.base.console import amount, counted, duration
 from textmill.cli.screen import sparkline
 from textmill.cli.show import index as show_index
 from textmill.cli.show.output import NONE as _NONE
@@ -26,23 +26,23 @@ def _number(value: Any, form: str = ".4f") -> str:
 
 def prepared(result: Mapping[str, Any]) -> None:
     """What `prepare` made."""
-    table = columns("part", "documents", "bytes", "tokens", right=(1, 2, 3))
+    table = columns("split", "documents", "bytes", "tokens", right=(1, 2, 3))
     for part, row in result["parts"].items():
         table.add_row(part, f"{row['documents']:,}", amount(row["bytes"], "B"), f"{row['tokens']:,}")
     _OUT.print(table)
     corpus = result["corpus"]
     counts = [corpus[key]["documents"] for key in ("read", "kept", "set_aside")]
-    _OUT.print("\nread {:,} = kept {:,} + set aside {:,}".format(*counts))
+    _OUT.print("\nread {:,} = kept {:,} + skipped {:,}".format(*counts))
     for row in corpus["reasons"]:
         _skipped(row["documents"], f"{row['step']}: {row['reason']}", row["samples"][0])
     if corpus["reasons"]:
-        _OUT.print(f"  all of them, each with its place: {escape(result['rejected'])}", soft_wrap=True)
+        _OUT.print(f"  all of them, each with its source: {escape(result['rejected'])}", soft_wrap=True)
     if faults := result["records_set_aside"]:
-        _OUT.print("\nrecords the objective cannot use, skipped")
+        _OUT.print("\nrecords the objective cannot use (skipped)")
         for reason, count in faults.items():
             _skipped(count, reason, {"source": result["records_set_aside_first"].get(reason, "")})
     _OUT.print(f"\n{escape(personal_data(corpus))}", soft_wrap=True)
-    _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes a token")
+    _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes per token")
     for kind, path in {**result["artifacts"], "data card": result["card"]}.items():
         _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)
 
@@ -73,18 +73,20 @@ def published(result: Mapping[str, Any]) -> None:
 
 def parity(result: Mapping[str, Any]) -> None:
     """What `verify` found."""
-    _OUT.print("\nthe same everywhere?\n")
-    table = columns("way", "max |Δ logit|", "mean KL", "", right=(1, 2))
+    _OUT.print("\nthe same numbers on every path?\n")
+    table = columns("path", "max |Δ logit|", "mean KL", "", right=(1, 2))
     colours = {"ok": "green", "failed": "bold red"}
     for row in result["checks"]:
         delta, kl = _number(row["max_difference"], ".1e"), _number(row["mean_kl"], ".1e")
         note = {"ok": "agrees", "failed": "DIFFERS"}.get(row["state"], row["state"])
         note += f": {row['why']}" if row["why"] else ""
         if row["first_disagreement"] is not None:
-            note += " (other likeliest token in text {}, token {})".format(*row["first_disagreement"])
+            note += " (another likeliest token in text {}, token {})".format(*row["first_disagreement"])
         table.add_row(row["name"], delta, kl, Text(note, style=colours.get(row["state"], "dim")))
     _OUT.print(table)
-    _OUT.print(f"against the training path, on {result['tokens']:,} tokens of {result['texts']} texts")
+    _OUT.print(
+        f"compared with the training path, on {result['tokens']:,} tokens of {counted(result['texts'], 'text')}"
+    )
     if result.get("proof"):
         _OUT.print(f"written to {result['proof']}")
 
@@ -96,7 +98,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         _OUT.rule(style="dim")
         show_index.sample(sample["prompt"], traced)
         if truth := sample.get("truth"):
-            _OUT.print(Text(f"the document says: {' '.join(truth.split())}", style="dim"))
+            _OUT.print(Text(f"the document continues: {' '.join(truth.split())}", style="dim"))
     _OUT.rule(style="dim")
     parity(result["parity"])
     name = result["run"]
@@ -111,14 +113,14 @@ def quickstart(result: Mapping[str, Any]) -> None:
         _OUT.print(f"{label:<11} {escape(text)}", soft_wrap=True)
     _OUT.print("\nnext")
     for command, meaning in (
-        (f"textmill generate {name} {_prompt(result)}", "write on from a prompt of yours"),
-        (f"textmill runs show {name}", "see how the training went"),
+        (f"textmill generate {name} {_prompt(result)}", "continue a prompt of your own"),
+        (f"textmill runs show {name}", "show how the training went"),
         (f"textmill data where {name} --step 10", "the documents behind a training step"),
         (f"textmill lineage {name}", "from the model back to the source files"),
-        ("textmill quickstart --corpus YOUR_FOLDER", "the same with your own text"),
+        ("textmill quickstart --corpus YOUR_FOLDER", "the same on your own text"),
         (
             f"textmill train {result['recipe']} --set training.minutes=30 --fork longer",
-            "train on, as a new run",
+            "train further, as a new run",
         ),
     ):
         _OUT.print(f"  {escape(command):<60} {escape(meaning)}", soft_wrap=True)
@@ -131,22 +133,22 @@ def _prompt(result: Mapping[str, Any]) -> str:
 
 
 def check(result: Mapping[str, Any]) -> None:
-    """What a recipe will cost, and which tokens bear loss."""
-    _OUT.print(f"{escape(result['name'])}, before anything is spent\n")
+    """What a recipe will cost, and which tokens are in the loss."""
+    _OUT.print(f"{escape(result['name'])}, before any training\n")
     table = columns("", "")
     table.show_header = False
     for label, text in _costs(result) if "parameters" in result else ():
         table.add_row(label, text)
-    table.add_row("data", f"{result['train_tokens']:,} tokens, read {result['epochs']:.2f} times")
+    table.add_row("data", f"{result['train_tokens']:,} tokens, {result['epochs']:.2f} epochs")
     _OUT.print(table)
-    _OUT.print("\ntokens that bear loss are [green]green[/green], others [dim]dim[/dim]:")
+    _OUT.print("\ntokens in the loss are [green]green[/green], others [dim]dim[/dim]:")
     for row in result["mask"]:
         _mask(row)
     for finding in result["findings"]:
         colour = {"ok": "green", "warning": "yellow"}[finding["level"]]
         _OUT.print(Text.assemble((f"{finding['level']:<8} ", colour), finding["text"]))
     if sweep := result.get("sweep"):
-        _OUT.print(f"\nrate sweep  {sparkline([loss for _, loss in sweep['curve']], 60)}")
+        _OUT.print(f"\nlearning-rate sweep  {sparkline([loss for _, loss in sweep['curve']], 60)}")
         _OUT.print(f"suggested learning rate {sweep['suggestion']:.2e}")
 
 
@@ -181,8 +183,8 @@ def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("parameters", f"{result['parameters']:,}"),
         (
-            "arithmetic",
-            f"{amount(result['flops'], 'FLOP')} in all, {amount(result['flops_per_token'], 'FLOP')} a token",
+            "compute",
+            f"{amount(result['flops'], 'FLOP')} in all, {amount(result['flops_per_token'], 'FLOP')} per token",
         ),
         (
             "memory",
@@ -201,7 +203,7 @@ def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """The list of runs."""
     if not rows:
-        _OUT.print("there are no runs yet; `textmill quickstart` makes one")
+        _OUT.print("no runs yet; `textmill quickstart` makes one")
         return
     headlines = {row["headline"] for row in rows if row.get("headline")}
     header = headlines.pop() if len(headlines) == 1 else "score"
@@ -232,7 +234,7 @@ def _remarks(row: Mapping[str, Any]) -> None:
     if forked := row["forked"]:
         _OUT.print(f"{row['name']} began with the weights of {forked['run']} after step {forked['step']:,}")
     if count := len(row["forgotten"]):
-        documents = f"{count:,} document{'' if count == 1 else 's'}"
+        documents = counted(count, "document")
         _OUT.print(
             f"[yellow]{escape(row['name'])} was trained on {documents} on the list of what is to be forgotten[/yellow]",
             soft_wrap=True,
@@ -263,9 +265,11 @@ def comparison(result: Mapping[str, Any]) -> None:
     _OUT.print(table if result["differences"] else "\nthe recipes are the same")
     for what, same in result["same"].items():
         if same is False:
-            _OUT.print(f"[yellow]another {what}: their scores are not of the same thing[/yellow]")
+            _OUT.print(f"[yellow]the {what} differs: the scores cannot be compared[/yellow]")
         elif same is None:
-            _OUT.print(f"[yellow]whether the {what} is the same is not known: it is gone[/yellow]")
+            _OUT.print(
+                f"[yellow]the {what} no longer exists, so whether it was the same is not known[/yellow]"
+            )
 
 
 def _value(value: Any) -> str:
@@ -280,11 +284,9 @@ def lineage(result: Mapping[str, Any]) -> None:
         if "state" in row:
             line.append(f"  {row['state']}", style="bold red")
         if "inputs" in row:
-            line.append(
-                f"  from {row['inputs']:,} source file{'' if row['inputs'] == 1 else 's'}", style="dim"
-            )
+            line.append(f"  from {counted(row['inputs'], 'source file')}", style="dim")
         if count := row.get("forgotten"):
-            line.append(f", {count:,} document{'' if count == 1 else 's'} forgotten on request", style="dim")
+            line.append(f", {counted(count, 'document')} forgotten on request", style="dim")
         if start := row.get("start"):
             line.append(
                 f"  began with the weights of {start['run']} after step {start['step']:,}", style="dim"
@@ -292,7 +294,7 @@ def lineage(result: Mapping[str, Any]) -> None:
         if result["verified"] and "damaged" in row:
             bad = row["damaged"]
             line.append(
-                f"  damaged: {', '.join(bad)}" if bad else "  every hash agrees",
+                f"  damaged: {', '.join(bad)}" if bad else "  every hash matches",
                 style="bold red" if bad else "green",
             )
         _OUT.print(line, soft_wrap=True)
@@ -302,7 +304,7 @@ def lineage(result: Mapping[str, Any]) -> None:
 
 def _sources(sources: Mapping[str, Any], indent: str) -> Text:
     """What became of the files a corpus was read from."""
-    states = [f"{sources['same']:,} source files are as they were"]
+    states = [f"unchanged: {counted(sources['same'], 'source file')}"]
     for state, words in (("changed", "changed since"), ("gone", "gone"), ("new", "new")):
         if names := sources[state]:
             more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
@@ -329,7 +331,7 @@ def doctor(result: Mapping[str, Any]) -> None:
         ("textmill", f"{result['textmill']}, Python {result['python']}, torch {result['torch']}"),
         ("machine", result["platform"]),
         ("cores", f"{result['cores']}, {result['threads']} threads, {result['cpu']}"),
-        ("bfloat16", "fast on this processor" if result["bf16_on_cpu"] else "not on this processor"),
+        ("bfloat16", "fast on this processor" if result["bf16_on_cpu"] else "slow on this processor"),
         ("memory", memory),
         ("GPU", gpus),
         ("disk", f"{amount(result['disk_free_bytes'], 'B')} free for {result['work']}"),

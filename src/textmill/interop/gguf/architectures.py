@@ -200,7 +200,7 @@ def _check_sizes(fields: Mapping[str, Any], names: Collection[str], where: objec
         most = _CONTEXT if name == "context" else _SIZE
         value = fields.get(name, 1)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
-            raise DamagedError(f"{key} = {str(value)[:80]} is no size", where=where)
+            raise DamagedError(f"{key} = {str(value)[:80]} is not a valid size", where=where)
     blocks = len({name.split(".")[1] for name in names if name.startswith("blk.")})
     if blocks != fields["layers"]:
         raise DamagedError(f"says it has {fields['layers']} blocks, and has {blocks}", where=where)

@@ -114,7 +114,9 @@ def write_gguf(
     if spec.window is not None and architecture.name == "llama" and spec.context > spec.window:
         # llama.cpp gives a llama no window; up to the window's length both compute the same.
         metadata["llama.context_length"] = spec.window
-        notes.append(f"llama.cpp knows no window here, so the context is its length, {spec.window} tokens")
+        notes.append(
+            f"llama.cpp has no sliding window here, so the context is the window's length, {spec.window} tokens"
+        )
     rows = state["embedding.weight"].shape[0]
     words = tokenizer.write_tokenizer(pretrained.tokenizer, rows, pretrained.template)
     notes += [words.note] if words.note else []

@@ -210,7 +210,7 @@ class _Header:
     def take(self, count: int, what: str) -> memoryview:
         """The next `count` bytes."""
         if count > len(self.bytes) - self.at:
-            self.fail(f"is cut short, or lies: {what} at byte {self.at} asks for {count} bytes")
+            self.fail(f"is truncated or inconsistent: {what} at byte {self.at} asks for {count} bytes")
         self.at += count
         return self.bytes[self.at - count : self.at]
 
@@ -230,13 +230,13 @@ class _Header:
     def count(self, what: str) -> int:
         count = self.number("<Q")
         if count > _KEYS:
-            self.fail(f"says it has {count} {what}; {_KEYS} is the most there can be")
+            self.fail(f"says it has {count} {what}; {_KEYS} is the limit")
         return count
 
     def text(self, what: str) -> bytes:
         length = self.number("<Q")
         if length > _TEXT:
-            self.fail(f"lies: {what} at byte {self.at} is {length} bytes long")
+            self.fail(f"is inconsistent: {what} at byte {self.at} is {length} bytes long")
         return bytes(self.take(length, what))
 
     def name(self, what: str) -> str:
@@ -246,7 +246,7 @@ class _Header:
         except UnicodeDecodeError:
             name = "\0"
         if not name.isprintable() or not 0 < len(data) <= _NAME:
-            self.fail(f"has a {what} that is no name: {data[:40]!r}")
+            self.fail(f"has a {what} that is not a valid name: {data[:40]!r}")
         return name
 
     def value(self, kind: int, depth: int) -> Any:
@@ -255,7 +255,7 @@ class _Header:
         if kind == _ARRAY_TYPE:
             return self._array(depth)
         if kind not in SCALARS:
-            self.fail(f"has a metadata value of the type {kind}, which there is not")
+            self.fail(f"has a metadata value of the type {kind}, which does not exist")
         dtype = np.dtype(SCALARS[kind])
         data = self.take(dtype.itemsize, "a metadata value")
         return data[0] != 0 if kind == _BOOL_TYPE else np.frombuffer(data, dtype)[0].item()
@@ -264,7 +264,7 @@ class _Header:
         kind, length = self.number("<I"), self.number("<Q")
         self.items += length
         if self.items > _ITEMS:
-            self.fail(f"lies: an array at byte {self.at} has {length} items")
+            self.fail(f"is inconsistent: an array at byte {self.at} has {length} items")
         if kind in SCALARS:
             dtype = np.dtype(SCALARS[kind])
             data = self.take(length * dtype.itemsize, f"an array of {length} numbers")
@@ -272,7 +272,7 @@ class _Header:
             return plain != 0 if kind == _BOOL_TYPE else plain.copy()
         least = 8 if kind == _TEXT_TYPE else 12  # bytes of an empty text, of an empty array
         if length * least > len(self.bytes) - self.at:
-            self.fail(f"is cut short, or lies: an array at byte {self.at} has {length} items")
+            self.fail(f"is truncated or inconsistent: an array at byte {self.at} has {length} items")
         if kind == _TEXT_TYPE:
             return self._texts(length)
         if depth == 0:
@@ -289,7 +289,7 @@ class _Header:
                 self.fail(f"is cut short inside an array of {count} texts")
             stop = at + 8 + read(data, at)[0]
             if stop > size or stop - at > _TEXT:
-                self.fail(f"is cut short, or lies: a text at byte {at} is {stop - at - 8} bytes long")
+                self.fail(f"is truncated or inconsistent: a text at byte {at} is {stop - at - 8} bytes long")
             texts.append(str(data[at + 8 : stop], "utf-8", "replace"))
             at = stop
         self.at = at
@@ -304,7 +304,7 @@ class _Header:
         shape = tuple(self.number("<Q") for _ in range(dimensions))[::-1]
         number, offset = self.number("<I"), self.number("<Q")
         if number not in TYPES:
-            self.fail(f"has the tensor {name} of the type {number}, which there is not")
+            self.fail(f"has the tensor {name} of the type {number}, which does not exist")
         kind = TYPES[number]
         if 0 in shape or (shape[-1] if shape else 1) % kind.elements:
             self.fail(f"has the tensor {name} of the impossible shape {shape} in blocks of {kind.elements}")
@@ -319,7 +319,7 @@ def _alignment(header: _Header, metadata: Mapping[str, Any]) -> int:
         or not 1 <= alignment <= 1 << 20
         or alignment & alignment - 1
     ):
-        header.fail(f"says that tensors are aligned to {str(alignment)[:40]}, which is no power of two")
+        header.fail(f"says that tensors are aligned to {str(alignment)[:40]}, which is not a power of two")
     return alignment
 
 
@@ -336,13 +336,13 @@ def _placed(header: _Header, entries: list, alignment: int) -> dict[str, TensorE
         stop = start + offset + count // kind.elements * kind.bytes
         if offset % alignment or stop > len(header.bytes):
             header.fail(
-                f"is cut short, or lies: the tensor {name} of the shape {shape} ({kind.name}) "
+                f"is truncated or inconsistent: the tensor {name} of the shape {shape} ({kind.name}) "
                 f"would be bytes {start + offset} to {stop} of {len(header.bytes)}"
             )
         tensors[name] = TensorEntry(name, shape, kind, start + offset, stop)
     last = None
     for entry in sorted(tensors.values(), key=lambda entry: entry.start):
         if last is not None and entry.start < last.stop:
-            header.fail(f"lies: the tensors {last.name} and {entry.name} share bytes")
+            header.fail(f"is inconsistent: the tensors {last.name} and {entry.name} share bytes")
         last = entry
     return tensors

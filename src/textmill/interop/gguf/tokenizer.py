@@ -89,7 +89,7 @@ def assumed(metadata: Mapping[str, Any], architecture: str) -> str | None:
     if metadata.get(PREFIX + "pre") is not None:
         return None
     return (
-        f"the file does not say how its tokenizer cuts text ({PREFIX}pre); GPT-2's way is assumed, and if it was "
+        f"the file does not say how its tokenizer splits text ({PREFIX}pre); GPT-2's is assumed; if it is "
         "another, ids and answers differ from the model's own"
     )
 
@@ -114,7 +114,7 @@ def _numbers(metadata: Mapping[str, Any], name: str, count: int, where: object) 
     if numbers is None:
         return None
     if not isinstance(numbers, np.ndarray) or len(numbers) != count:
-        raise DamagedError(f"{PREFIX}{name} does not say one number a token", where=where)
+        raise DamagedError(f"{PREFIX}{name} does not give one number per token", where=where)
     return numbers
 
 
@@ -133,7 +133,7 @@ def _settings(
         if number is None or number == 0xFFFFFFFF:  # -1 as uint32: none
             return None
         if not isinstance(number, int) or not 0 <= number < len(tokens):
-            raise DamagedError(f"{PREFIX}{name} = {str(number)[:40]} is no id", where=where)
+            raise DamagedError(f"{PREFIX}{name} = {str(number)[:40]} is not an id", where=where)
         return number
 
     named = {role: token(key) for role, key in ROLES.items()}
@@ -334,11 +334,11 @@ def _write_byte_level(
     best = max(PRE, key=lambda name: (shares[name], name == _USUAL))
     share = shares[best]
     if share < _LEAST_ALIKE:
-        raise _refused("a tokenizer that cuts text as this one does")
+        raise _refused("a tokenizer that splits text as this one does")
     if share == 1 and not merges:  # single bytes: nothing to cut
         return lists | {"pre": best}, ""
     note = (
-        f"llama.cpp cuts text in a slightly other way before it looks for tokens ({best}): {share:.1%} of the ids of a "
+        f"llama.cpp splits text slightly differently before tokenization ({best}): {share:.1%} of the ids of a "
         "mixed text are the same there; the text is the same in any case"
     )
     return lists | {"pre": best}, note
@@ -371,7 +371,7 @@ def _pair(merge: Any) -> list[str]:
 
 
 def _adds_blank(document: Mapping[str, Any]) -> bool:
-    """Whether a blank is put before a text: by the normaliser, or by a Metaspace step."""
+    """Whether a space is put before a text: by the normaliser, or by a Metaspace step."""
     normalizer, cutter = document.get("normalizer") or {}, document.get("pre_tokenizer") or {}
     steps = normalizer.get("normalizers", [normalizer]) + cutter.get("pretokenizers", [cutter])
     return any(

@@ -31,7 +31,7 @@ def plan_of(
 ) -> list[Rule]:
     """Which tensors become which of ours; shapes: what the model holds.
 
-    Raises DamagedError where a tensor is missing or has another shape than the metadata ask for, and where there are
+    Raises DamagedError where a tensor is missing or has another shape than the metadata asks for, and where there are
     tensors the model has no use for: it would be another model then.
     """
     plan = list(rules(architecture, spec, shapes))
@@ -41,7 +41,7 @@ def plan_of(
         raise DamagedError(
             f"holds {len(unused)} tensors that a {architecture.name} of this shape has not, such as {unused[0]}",
             where=file.path,
-            advice="the model is of another kind than its metadata say; choose another file",
+            advice="the model is of another kind than its metadata says; choose another file",
         )
     for rule in plan:
         for name, shape in zip(rule.theirs, _shapes(shapes[rule.ours], rule.rows), strict=True):
@@ -49,7 +49,7 @@ def plan_of(
             entry = file.tensors[name]
             if entry.shape != shape:
                 raise DamagedError(
-                    f"{name} has the shape {entry.shape}, and the metadata ask for {shape}",
+                    f"{name} has the shape {entry.shape}, and the metadata asks for {shape}",
                     where=file.path,
                     advice="the file is damaged; fetch it again",
                 )
@@ -121,5 +121,5 @@ def frequencies(file: Gguf) -> Tensor:
     """The float32 table that stretches rotary frequencies. Raises DamagedError when it cannot be one."""
     entry = file.tensors[FREQUENCIES]
     if len(entry.shape) != 1 or entry.shape[0] > 1 << 16 or entry.type.name != "F32":
-        raise DamagedError(f"{FREQUENCIES} is no row of numbers", where=file.path)
+        raise DamagedError(f"{FREQUENCIES} is not a vector of numbers", where=file.path)
     return unpack(np.asarray(file.bytes_of(FREQUENCIES)), entry.type, torch.empty(entry.shape))

@@ -78,7 +78,7 @@ def published_architecture(spec: ModelSpec, head: HeadSpec | None = None) -> tup
         why = heads.departures(kind, spec, head)
     if not why:
         return kind, ""
-    return OWN, f"no published architecture computes this; the nearest, {kind}, has {' and '.join(why)}"
+    return OWN, f"no published architecture computes this; the closest, {kind}, has {' and '.join(why)}"
 
 
 def _departures(spec: ModelSpec, kind: str) -> list[str]:
@@ -211,7 +211,7 @@ def _spec(config: Mapping[str, Any], where: object, names: Collection[str]) -> M
         ours = config["textmill"]
         family = ours.get("kind", "decoder")
         if family not in _OWN_SPECS:
-            raise TextmillError(f"{family!r} is no family of models", where=where)
+            raise TextmillError(f"{family!r} is not a model family", where=where)
         return schema.read(_OWN_SPECS[family], ours, str(where), "textmill")
     family = next(family for family in _PUBLISHED.values() if kind in family.CLASSES)
     return family.read(config, where, names)

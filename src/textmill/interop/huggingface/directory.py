@@ -114,7 +114,7 @@ def write_directory(
         named = {"chat_template.jinja": template} if template is not None else {}
         write_texts(partial, named | dict(extra or {}))
     unsaid = generations.unsaid(generation, config)
-    note = f"{generations.NAME} has no words for {', '.join(unsaid)}: only textmill.json says it"
+    note = f"{generations.NAME} cannot express {', '.join(unsaid)}: only textmill.json holds it"
     return about | {"notes": [note] if unsaid else []}
 
 
@@ -168,7 +168,9 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
             and (why := heads.departures(kind, spec, head))
         ):
             raise TextmillError(
-                f"{kind} is published with {' and '.join(why)}", where=where, advice="choose another model"
+                f"{kind} models differ from this one in: {' and '.join(why)}",
+                where=where,
+                advice="choose another model",
             )
         model = _empty(spec, vocabulary, head, stored, where)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}

@@ -144,7 +144,7 @@ def read_generation(directory: Path, model: Mapping[str, Any]) -> GenerationSpec
     given |= _bans(config, path)
     if (decay := config.get("exponential_decay_length_penalty")) is not None:
         if not isinstance(decay, list) or len(decay) != 2:
-            raise DamagedError("exponential_decay_length_penalty is no start and factor", where=path)
+            raise DamagedError("exponential_decay_length_penalty is not a start and a factor", where=path)
         given["decay_after"], given["decay"] = decay
     return schema.read(GenerationSpec, given, str(path))
 
@@ -203,7 +203,7 @@ def _bans(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     try:
         words = [list(word) for word in config.get("bad_words_ids") or ()]
     except TypeError as error:
-        raise DamagedError(f"bad_words_ids is no list of lists ({error})", where=path) from error
+        raise DamagedError(f"bad_words_ids is not a list of lists ({error})", where=path) from error
     if not all(words):
         raise DamagedError("bad_words_ids holds a word without ids", where=path)
     single = [word[0] for word in words if len(word) == 1 and word[0] not in ends]

@@ -55,7 +55,7 @@ def read(path: Path) -> Mapping[str, Entry]:
     """The tensors of a file, by name. Raises DamagedError where the header is not whole, or is not true."""
     try:
         if not path.is_file():
-            raise _damaged(path, "it is missing" if not path.exists() else "it is no file")
+            raise _damaged(path, "it is missing" if not path.exists() else "it is not a file")
         size = path.stat().st_size
         with open(path, "rb") as handle:
             length = int.from_bytes(handle.read(8), "little")
@@ -69,7 +69,7 @@ def read(path: Path) -> Mapping[str, Entry]:
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its header is not JSON: {error}") from error
     if not isinstance(header, dict):
-        raise _damaged(path, "its header is no table")
+        raise _damaged(path, "its header is not a table")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _damaged(path, "its __metadata__ is not made of texts")
@@ -83,7 +83,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in table if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands there twice")
+        raise ValueError(f"{twice!r} is there twice")
     return table
 
 
@@ -114,7 +114,7 @@ def _check_places(path: Path, entries: Mapping[str, Entry], size: int) -> None:
     end = 0
     for name, entry in sorted(entries.items(), key=lambda pair: (pair[1].begin, pair[1].end)):
         if entry.begin != end:
-            what = "overlaps the one before" if entry.begin < end else "leaves a hole before it"
+            what = "overlaps the one before" if entry.begin < end else "leaves a gap before it"
             raise _damaged(path, f"{name!r} begins at {entry.begin} and {what}, which ends at {end}")
         end = entry.end
     if end != size:

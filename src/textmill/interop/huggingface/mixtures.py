@@ -69,17 +69,17 @@ def parts_of(directory: Path) -> list[Path]:
             (str(part["path"]), str(part["sha256"])) for part in read_json(directory / "config.json")["parts"]
         ]
     except (KeyError, TypeError) as error:
-        raise DamagedError(f"names no parts ({error!r})", where=directory / "config.json") from error
+        raise DamagedError(f"names no models ({error!r})", where=directory / "config.json") from error
     for path, digest in named:
         part = directory / path
         if not (part / _WEIGHTS).is_file():
             raise DamagedError(
-                "is a part of the mixture, and is gone", where=part, advice="mix the models again"
+                "is one of the models of the mixture, and no longer exists",
+                where=part,
+                advice="mix the models again",
             )
         if identity(part) != digest:
-            raise DamagedError(
-                "is another model than the one that was mixed", where=part, advice="mix the models again"
-            )
+            raise DamagedError("is not the model that was mixed", where=part, advice="mix the models again")
         parts.append(part)
     return parts
 

@@ -18,7 +18,7 @@ def tensors(found: object) -> dict:
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     if not isinstance(found, dict):
-        raise ValueError(f"it holds a {type(found).__name__}, no table of tensors")
+        raise ValueError(f"it holds a {type(found).__name__}, not a table of tensors")
     kept = {}
     for name, tensor in found.items():
         if isinstance(name, str) and isinstance(tensor, torch.Tensor):

@@ -99,7 +99,7 @@ def files(directory: Path) -> dict[str, str]:
 def _modules(path: Path) -> list[Mapping[str, Any]]:
     modules = read_table(path, kind=list)
     if not all(isinstance(module, dict) for module in modules):
-        raise DamagedError("is no list of modules", where=path)
+        raise DamagedError("is not a list of modules", where=path)
     return modules
 
 

@@ -67,7 +67,7 @@ def read_table(path: Path, kind: type = dict) -> Any:
     else."""
     try:
         if path.exists() and not path.is_file():
-            raise DamagedError("is no file", where=path)
+            raise DamagedError("is not a file", where=path)
         if path.exists() and path.stat().st_size > _LONGEST_JSON:
             raise DamagedError(
                 f"is {path.stat().st_size} bytes long: no configuration is",
@@ -97,9 +97,9 @@ def _files(directory: Path) -> list[Path]:
     pickles = sorted(path.name for ending in ("bin", "pt", "pth") for path in directory.glob(f"*.{ending}"))
     if pickles:
         raise TextmillError(
-            f"{pickles[0]} is a pickle, which can run any program when read; Textmill reads none",
+            f"{pickles[0]} is a pickle, which can run any program when read, so Textmill does not read it",
             where=directory,
-            advice="fetch the model's .safetensors files, or convert it in a process of its own: "
+            advice="fetch the model's .safetensors files, or convert it in a sandboxed process: "
             f"`textmill import {directory} NEW_DIRECTORY --convert-pickle`",
         )
     raise DamagedError(f"holds no {WEIGHTS}", where=directory, advice="copy or publish the model again")

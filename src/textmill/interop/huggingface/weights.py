@@ -36,7 +36,9 @@ class Taken:
     ignored: tuple[str, ...]
 
 
-def _rules(kind: str, spec: ModelSpec, names: Mapping[str, object], head: HeadSpec | None) -> Iterator[Rule]:
+def rules_of(
+    kind: str, spec: ModelSpec, names: Mapping[str, object], head: HeadSpec | None
+) -> Iterator[Rule]:
     """The rules of a published kind that concern parameters of these names, one for each.
 
     `textmill`, the kind of what nobody else publishes, keeps our names.
@@ -70,7 +72,7 @@ def published(
     config: the config.json they are written beside.
     """
     result: dict[str, Tensor] = {}
-    for rule in _rules(kind, spec, weights, head):
+    for rule in rules_of(kind, spec, weights, head):
         result |= rule.publish(spec, weights[rule.ours], config or {})
     return result
 
@@ -118,7 +120,7 @@ def ours(
     """
     sources: list[tuple[Rule, list[str]]] = []
     missing: list[str] = []
-    for rule in _rules(kind, spec, shapes, head):
+    for rule in rules_of(kind, spec, shapes, head):
         names = [_find(kind, rule, part, stored) for part in range(len(rule.theirs))]
         if (rule.head or (body and rule.ours == _OUTPUT)) and not any(names):
             missing.append(rule.ours)

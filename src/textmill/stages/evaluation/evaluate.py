@@ -1,4 +1,4 @@
-"""How good a model is: what its objective is measured by, intervals and baselines, on the test part or on files."""
+"""How good a model is: what its objective is measured by, intervals and baselines, on the test split or on files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def evaluate(
     for name, value in (("context", context), ("end", end)):
         if value is not None:
             raise RecipeError(
-                "is for files; how a run is scored is part of its recipe",
+                "applies to files; how a run is scored is set in its recipe",
                 where=f"--{name}",
                 advice=f"set evaluation.{name} there, or name a --file",
             )
@@ -94,7 +94,7 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "key": key,
         "model": run.name,
         "step": weights.step,
-        "on": f"the {recipe.evaluation.part} part of its corpus",
+        "on": f"the {recipe.evaluation.part} split of its corpus",
         "objective": recipe.objective.kind,
         **data.objective.measure(inputs).plain(),
         "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
@@ -133,18 +133,18 @@ def evaluate_files(
         workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):
         raise TextmillError(
-            "does not go on with text, so plain files cannot tell how good it is",
+            "does not continue text, so plain files cannot score it",
             where=directory,
-            advice="`textmill evaluate RUN` scores the run it comes from on records held back",
+            advice="`textmill evaluate RUN` scores the run it comes from on its held-out records",
         )
     source = FilesSource(paths=tuple(str(path) for path in paths))
     items = list(table.read_documents(source, LimitSpec(), Path.cwd()))
     documents = [item for item in items if isinstance(item, Document)]
     for item in items:
         if not isinstance(item, Document):
-            workspace.reporter.warn(f"{item.source}: set aside: {item.reason}")
+            workspace.reporter.warn(f"{item.source}: skipped: {item.reason}")
     if not documents:
-        raise TextmillError("hold no text that can be read", where=", ".join(map(str, paths)))
+        raise TextmillError("hold no readable text", where=", ".join(map(str, paths)))
     with scratch(workspace.root / "evaluated") as folder:
         tokens.write_tokens(folder / "store", documents, published.tokenizer)
         store = tokens.TokenStore(folder / "store")
@@ -200,7 +200,7 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
             f"scoring windows of {window:,} tokens takes about {amount(wanted, 'B')} of memory, and "
             f"{amount(free, 'B')} are free",
             where="--file",
-            advice=f"read shorter windows: --context {fits}",
+            advice=f"use shorter windows: --context {fits}",
         )
 
 

@@ -53,7 +53,7 @@ class Preparation(Protocol):
 
 @dataclass
 class Collection:
-    """The corpus: sources read, prepared, split. What cannot be used is set aside with its reason.
+    """The corpus: sources read, prepared, split. What cannot be used is skipped with its reason.
 
     run: who makes the units of it; None: as many processes as there are cores. Killed and called again, it goes on
     with the units that were finished.
@@ -140,7 +140,7 @@ def _step_files(recipe: Recipe, base: Path) -> Iterator[tuple[str, str]]:
         for name in STEP_FILES.get(type(step), lambda spec: ())(step):
             path = base / Path(name).expanduser()
             if not path.is_file():
-                raise RecipeError("there is no such file", where=f"corpus.steps, {step.kind}: {name}")
+                raise RecipeError("no such file", where=f"corpus.steps, {step.kind}: {name}")
             yield name, sha256_file(path)
         if isinstance(step, PersonalDataStep) and (digest := secret_id(step)):
             yield "secret", digest
@@ -148,7 +148,7 @@ def _step_files(recipe: Recipe, base: Path) -> Iterator[tuple[str, str]]:
 
 @dataclass
 class LearntTokenizer:
-    """The tokenizer: trained on the training part, or the one the recipe names."""
+    """The tokenizer: trained on the training split, or the one the recipe names."""
 
     recipe: Recipe
     kind = "tokenizer"
@@ -168,7 +168,7 @@ class LearntTokenizer:
         if (named := self.recipe.tokenizer.path) is None:
             return spec
         if not Path(named).is_file():
-            raise RecipeError("there is no such file", where=f"tokenizer.path: {named}")
+            raise RecipeError("no such file", where=f"tokenizer.path: {named}")
         return spec | {"file": sha256_file(Path(named))}
 
     def make(self, directory: Path, parents: Parents) -> None:
@@ -206,7 +206,7 @@ class EncodedTokens:
         }
 
     def make(self, directory: Path, parents: Parents) -> None:
-        """Encode. The labels of the training part are those of all parts."""
+        """Encode. The labels of the training split are those of all parts."""
         from textmill.data import examples, tokens
 
         tokenizer, corpus = load.load(parents["tokenizer"].path), Corpus(parents["corpus"].path)

@@ -38,7 +38,7 @@ def prepare(
             return _prepare(recipe, workspace, run, tokenizer)
         except ChangedError as error:
             if not left:
-                advice = "wait until nothing writes there, or leave it out with `exclude`"
+                advice = "wait until no program writes it, or leave it out with `exclude`"
                 raise ChangedError(error.what, where=error.where, advice=advice) from error
             workspace.reporter.note(f"{error}: reading the sources again")
     raise AssertionError("unreachable")
@@ -77,7 +77,7 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     for depth, item in items:
         if not isinstance(item, Artifact):
             if item["kind"] in wanted and item["state"].startswith("damaged"):
-                advice = f"{_remade(run)}, where the sources are as they were"
+                advice = f"{_remade(run)}, in a folder where the sources are unchanged"
                 raise DamagedError(
                     f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice
                 )
@@ -88,7 +88,7 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
             above.setdefault(item.kind, item)
     if not above.keys() >= set(wanted):
         return None
-    advice = f"{_remade(run)}, where the sources are as they were"
+    advice = f"{_remade(run)}, in a folder where the sources are unchanged"
     prepared = Prepared(*(lineage.require(above[kind], workspace.root, advice) for kind in wanted))
     return RunData(run.recipe(), prepared)
 
@@ -97,17 +97,17 @@ def trained_on(run: Run, workspace: Workspace) -> RunData:
     """What a run was trained on, found through its lineage: its sources may be gone, or others by now.
 
     Where the artifacts are gone too, its recipe is prepared again. Raises TextmillError when that gives other text,
-    DamagedError where what is there is not what was written.
+    DamagedError where what is there was changed after it was written.
     """
     if (data := still_there(run, workspace)) is not None:
         return data
-    workspace.reporter.warn(f"what {run.name} was trained on is gone; its recipe is prepared again")
+    workspace.reporter.warn(f"what {run.name} was trained on no longer exists; its recipe is prepared again")
     data = prepare(run.recipe(), workspace)
     if data.prepared.tokens.id != lineage.read_lineage(run.path).spec["tokens"]:
         raise TextmillError(
-            "was trained on text that is gone, and its sources have changed since",
+            "the text it was trained on no longer exists, and its sources have changed since",
             where=f"run {run.name}",
-            advice="put the sources back as they were",
+            advice="restore the sources as they were",
         )
     return data
 
@@ -129,7 +129,7 @@ def runner(kind: str, workers: int | None) -> Runner | None:
 
 
 def summary(data: RunData) -> dict[str, Any]:
-    """What was prepared: counts by part, what was set aside, why and where, and where the artifacts are."""
+    """What was prepared: counts by split, what was skipped, why and where, and where the artifacts are."""
     report, prepared = data.corpus.report, data.prepared
     manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}

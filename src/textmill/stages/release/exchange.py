@@ -35,7 +35,7 @@ def bring_in(
 
     source: a directory or a .gguf file, or with `remote` the name of a repository on the Hugging Face hub, the only
     case in which anything is fetched. convert_pickle: weights kept as a pickle are read first, apart from this process.
-    Raises TextmillError where it cannot be read, or where `target` is there already.
+    Raises TextmillError where it cannot be read, or where `target` already exists.
     """
     from textmill.base.files import check_free, sha256_file
     from textmill.interop import load
@@ -45,7 +45,7 @@ def bring_in(
     path = _fetched(workspace, source) if remote else Path(source).expanduser()
     if not remote and not path.exists():
         raise TextmillError(
-            "there is no such file or directory",
+            "no such file or directory",
             where=source,
             advice="a name on the Hugging Face hub is fetched only with --remote",
         )
@@ -71,14 +71,19 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
 
     if form not in formats.FORMATS:
         raise RecipeError(
-            f"{form!r} is no format here", where="format", advice=f"there is {', '.join(formats.FORMATS)}"
+            f"{form!r} is not a supported format",
+            where="format",
+            advice=f"there is {', '.join(formats.FORMATS)}",
         )
     check_free(path)
     model = load.load(locate_model(workspace, target))
     written = formats.FORMATS[form].write(model, path)
     notes = [*model.warnings, *(written.get("notes", []) if isinstance(written, dict) else [])]
     if form != "huggingface" and (settings := _settings(model)):
-        notes = [*notes, f"this format keeps no way of generating: tell the program that reads it {settings}"]
+        notes = [
+            *notes,
+            f"this format stores no generation settings: pass them to the program that reads it {settings}",
+        ]
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     return {
         "path": str(path),

@@ -23,7 +23,7 @@ def export(workspace: Workspace, target: str, path: Path) -> dict[str, Any]:
 
     model = directory.read_directory(locate_model(workspace, target))
     if not isinstance(model.model, NGram):
-        raise TextmillError("is no n-gram model", where=target, advice='export one of kind = "ngram"')
+        raise TextmillError("is not an n-gram model", where=target, advice='export one of kind = "ngram"')
     check_free(path)
     sizes = arpa.write_arpa(path, model.model, model.tokenizer)
     return {"file": str(path), "bytes": path.stat().st_size, "ngrams": sizes}
@@ -32,7 +32,7 @@ def export(workspace: Workspace, target: str, path: Path) -> dict[str, Any]:
 def take_in(workspace: Workspace, path: Path, like: str, out: Path) -> dict[str, Any]:
     """Write the standard directory of an ARPA file's model, with the tokenizer of another model (`like`).
 
-    Raises TextmillError when `out` is there already, or when the file holds words that are no tokens.
+    Raises TextmillError when `out` already exists, or when the file holds words that are no tokens.
     """
     from textmill.interop import arpa
     from textmill.interop.huggingface import directory
@@ -41,7 +41,7 @@ def take_in(workspace: Workspace, path: Path, like: str, out: Path) -> dict[str,
 
     check_free(out)
     if not path.is_file():
-        raise TextmillError("there is no such file", where=path)
+        raise TextmillError("no such file", where=path)
     tokenizer = Tokenizer.load(locate_model(workspace, like))
     model = arpa.read_arpa(path, tokenizer).float()
     info = {"name": path.stem, "objective": CAUSAL.kind, "lineage": {"arpa": sha256_file(path)}}

@@ -72,9 +72,9 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
         if not proof.ok:
             bad = ", ".join(check.name for check in proof.checks if check.state == "failed")
             raise TextmillError(
-                f"does not give the training path's logits by: {bad}",
+                f"does not give the same logits as the training path by: {bad}",
                 where=run.model,
-                advice="this is a fault of Textmill: the model was not published; please report it with its recipe",
+                advice="this is a bug in Textmill: the model was not published; please report it with its recipe",
             )
         for check in proof.checks:
             if check.name == "transformers" and check.state == "skipped" and standard:
@@ -121,7 +121,7 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
     corpus, records = prepared["corpus"], run.metrics()
     vocabulary = prepared["vocabulary"]
     sources = [
-        {"place": f"files ending in {kind}", **entry}
+        {"place": f"files with extension {kind}", **entry}
         for kind, entry in sorted(corpus["endings"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
     ]
     generation = {
@@ -189,7 +189,7 @@ def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
     from textmill.models import cost
 
     model = recipe.model
-    facts: dict[str, Any] = {"family": model.kind, "trained to say": recipe.objective.kind}
+    facts: dict[str, Any] = {"family": model.kind, "objective": recipe.objective.kind}
     if isinstance(model, TrainedSpec):
         facts["parameters"] = cost.parameters(model, vocabulary)
     names = _FACTS.get(model.kind, _TRANSFORMER)
@@ -197,7 +197,7 @@ def _architecture(recipe: Recipe, vocabulary: int) -> dict[str, Any]:
     if isinstance(model, TransformerSpec):
         facts["positions"] = model.position.kind
     if isinstance(model, NGramSpec) and model.cache:
-        facts |= {"weight of the cache": model.cache, "cache, tokens": model.cache_window}
+        facts |= {"cache weight": model.cache, "cache, tokens": model.cache_window}
     return facts | {"context, tokens": model.context, "vocabulary": vocabulary}
 
 
@@ -208,10 +208,10 @@ def _method(recipe: Recipe, step: int) -> dict[str, Any]:
     training = recipe.training
     return {
         "updates": step,
-        "sequences an update": training.batch,
-        "tokens a sequence": recipe.sequence,
+        "sequences per update": training.batch,
+        "tokens per sequence": recipe.sequence,
         "optimiser": training.optimizer.kind,
-        "peak rate": training.optimizer.lr,
+        "peak learning rate": training.optimizer.lr,
         "schedule": training.schedule.kind,
         "seed": recipe.seed,
     }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TIMED = 4  # micro-batches of an update that is timed where one has many more
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
 _EPOCHS = 4  # readings of the same text that teach about as much as new text
-_MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
+_MUCH_OVERLAP = 0.2  # share of the test split's runs of tokens from which a person is warned
 
 
 def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     """What there is to check of a model that is counted: the data."""
     data = prepare(recipe, workspace)
     data.not_empty("train")
-    text = "no parameters, arithmetic or time are foretold: the text is counted once, in seconds"
+    text = "no parameters, compute or time to estimate: the text is counted once, in seconds"
     if sweep:
         text += "; there is no learning rate to sweep"
     return {
@@ -234,17 +234,15 @@ def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
         findings.append(_finding("warning", text))
     if result["epochs"] > 20:
         findings.append(
-            _finding("warning", f"the text is read {result['epochs']:.0f} times: it will be memorised")
+            _finding("warning", f"{result['epochs']:.0f} epochs over the same text: it will be memorised")
         )
     # More readings teach little (Muennighoff et al. 2023).
     read = result["train_tokens"] * min(result["epochs"], _EPOCHS)
     if read < result["parameters"]:
-        capped = (
-            f" (of {result['epochs']:.0f} readings, {_EPOCHS} count)" if result["epochs"] > _EPOCHS else ""
-        )
+        capped = f" (of {result['epochs']:.0f} epochs, {_EPOCHS} count)" if result["epochs"] > _EPOCHS else ""
         text = (
             f"{amount(read)} tokens are read{capped} for {amount(result['parameters'])} parameters: "
-            "train longer on more text, or smaller"
+            "train longer on more text, or a smaller model"
         )
         findings.append(_finding("warning", text))
     return findings
@@ -258,7 +256,7 @@ def _data_findings(data: RunData) -> list[dict[str, str]]:
     shared = overlap(data.texts("train"), data.texts("test"))
     level = "warning" if shared.same or shared.share > _MUCH_OVERLAP else "ok"
     text = (
-        f"{shared.same} of {shared.documents} test documents are in the training part word for word; "
+        f"{shared.same} of {shared.documents} test documents are in the training split word for word; "
         f"{shared.share:.1%} of their runs of {WINDOW} tokens are there too"
     )
     if level == "warning" and shared.worst:
@@ -266,7 +264,7 @@ def _data_findings(data: RunData) -> list[dict[str, str]]:
     findings.append(_finding(level, text))
     if not len(data.store("validation")):
         findings.append(
-            _finding("warning", "there is no validation part: the last weights count as the best")
+            _finding("warning", "there is no validation split: the last weights count as the best")
         )
     return findings
 
@@ -277,7 +275,7 @@ def _end_finding(data: RunData) -> list[dict[str, str]]:
 
     step = end_is_trained(data.loader(), data.tokenizer.end, min(data.recipe.training.steps, 200))
     if step is None:
-        text = "the end-of-text token is no target in the first steps: the model may never stop"
+        text = "the end-of-text token is not a target in the first steps: the model may never stop"
         return [_finding("warning", text)]
     return [_finding("ok", f"the end-of-text token is trained, first in step {step + 1}")]
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from textmill.base import schema
+from textmill.base.console import counted
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.data.examples import ExampleStore
@@ -32,9 +33,9 @@ def check_new(old: Run, new: Run) -> None:
     """Raises RecipeError when a fork cannot have that name: something else is there."""
     if new.exists and (new.name == old.name or (start := new.start) is None or start.run != old.name):
         raise RecipeError(
-            f"is there already, and is no fork of {old.name}",
+            f"already exists, and is no fork of {old.name}",
             where=f"--fork {new.name}",
-            advice="give the fork another name; to train a run on, name it without --fork "
+            advice="give the fork another name; to resume a run, name it without --fork "
             f"(--set name={new.name})",
         )
 
@@ -43,7 +44,7 @@ def check_fits(old: Run, recipe: Recipe) -> None:
     """Raises RecipeError, with the difference, when weights of a run cannot be what a recipe's model begins with."""
     if isinstance(recipe.model, NGramSpec):
         raise RecipeError(
-            "is counted, not trained: it has no weights to begin with",
+            "is an n-gram model, which is counted, not trained: it has no weights to begin with",
             where="--fork",
             advice="train it under another name: --set name=NAME",
         )
@@ -53,9 +54,9 @@ def check_fits(old: Run, recipe: Recipe) -> None:
     if different:
         lines = "".join(f"\n  {key}: {was!r} -> {now!r}" for key, was, now in different)
         raise RecipeError(
-            f"a fork begins with the weights of {old.name} and with their tokenizer, and these are others:{lines}\n",
+            f"a fork begins with the weights and the tokenizer of {old.name}, and these settings differ:{lines}\n",
             where="--fork",
-            advice="put them back, or begin anew under another name: --set name=NAME",
+            advice="restore them, or start again under another name: --set name=NAME",
         )
 
 
@@ -66,7 +67,7 @@ def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
         raise TextmillError(
             f"has other labels than {old.name}, so its weights do not fit",
             where="--fork",
-            advice="begin anew under another name: --set name=NAME",
+            advice="start again under another name: --set name=NAME",
         )
     for run, trained in _ancestors(old, workspace):
         if trained.prepared.corpus.id == data.prepared.corpus.id:
@@ -74,10 +75,10 @@ def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
         for part in ("validation", "test"):
             if shared := _shared(trained, data, part):
                 raise TextmillError(
-                    f"{len(shared)} documents of its {part} split are what {run.name} was trained on, such as "
-                    f"{shared[0]}",
+                    f"its {part} split holds {counted(len(shared), 'document')} that {run.name} was trained on, "
+                    f"such as {shared[0]}",
                     where="--fork",
-                    advice="keep that run's corpus.split, and the documents it held out; or begin anew under "
+                    advice="keep that run's corpus.split, and the documents it held out; or start again under "
                     "another name: --set name=NAME",
                 )
 
@@ -125,7 +126,7 @@ def _sizes(texts: Any) -> dict[str, int]:
 def begin(old: Run, new: Run) -> Start:
     """Write the fork's checkpoint of step 0: the newest weights of a run, and nothing else of it.
 
-    Raises TextmillError when that run has none, DamagedError when the newest are not what was written.
+    Raises TextmillError when that run has none, DamagedError when the newest were changed after they were written.
     """
     from textmill.stages.runs.session import Progress
 

@@ -86,7 +86,7 @@ def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 
 def svg(workspace: Workspace, names: Sequence[str]) -> str:
-    """The loss curves of runs as one SVG picture: of more than two, those of the validation part only."""
+    """The loss curves of runs as one SVG picture: of more than two, those of the validation split only."""
     from textmill.objectives.table import objective_of
 
     runs = [locate_run(workspace, name) for name in names]

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from textmill.base.console import Reporter, TrainingStatus
+from textmill.base.console import Reporter, TrainingStatus, counted
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.data.loader import AnyLoader
 from textmill.models.model import Model
@@ -36,7 +36,7 @@ from textmill.training.loop import StepResult, train
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
-_VALIDATION_POSITIONS = 4096  # computed at once when the validation part is scored
+_VALIDATION_POSITIONS = 4096  # computed at once when the validation split is scored
 _MOST_SKIPPED = 10  # steps passed over for not being finite, before the run is given up
 
 
@@ -206,7 +206,7 @@ class Session:
                     f"stopped by {self.stop.asked or 'another rank'} after step {done} of {self.steps}, "
                     "all of it saved",
                     where=self.run.name,
-                    advice="the same command goes on from here",
+                    advice="the same command resumes here",
                 )
             if done >= self.steps or self._patience_lost():
                 return
@@ -269,11 +269,11 @@ class Session:
                 "step": progress.step,
                 "loss": result.loss,
                 "smoothed": progress.smoothed,
-                "rate": rate,
+                "learning_rate": rate,
                 "grad_norm": result.grad_norm,
                 "tokens": progress.tokens,
                 "tokens_per_second": round(speed, 1),
-                "share_of_peak": round(peak, 4),
+                "mfu": round(peak, 4),
                 "seconds": round(result.seconds, 4),
             }
         )
@@ -281,7 +281,7 @@ class Session:
             progress.step,
             {
                 "loss/training": result.loss,
-                "rate": rate,
+                "learning_rate": rate,
                 "grad_norm": result.grad_norm,
                 "tokens_per_second": speed,
             },
@@ -306,7 +306,7 @@ class Session:
         )
 
     def _validate(self) -> bool:
-        """Score the validation part; whether it is the best look so far. Nothing to look at: never."""
+        """Score the validation split; whether it is the best validation so far. With an empty split: never."""
         progress = self.progress
         nats, targets = self.validation_loss()
         if targets == 0:
@@ -332,7 +332,7 @@ class Session:
         return improved
 
     def validation_loss(self) -> tuple[float, int]:
-        """(nats, targets) of the first `training.evaluate_tokens` of the validation part, averaged weights if any."""
+        """(nats, targets) of the first `training.evaluate_tokens` of the validation split, averaged weights if any."""
         averaged = self.average.applied() if self.average is not None else contextlib.nullcontext()
         with averaged, self.compute.autocast():
             return evaluate_loss(self.model, self._validation_batches(), self._losses().validation)
@@ -385,16 +385,16 @@ class Session:
         skipped = [*self.progress.skipped, step]
         if self.recipe.training.nonfinite == "stop" or len(skipped) > _MOST_SKIPPED:
             raise NonFiniteError(
-                f"{error.what}; the batch held {len(documents)} documents: {named}"
+                f"{error.what}; the batch held {counted(len(documents), 'document')}: {named}"
                 + (", …" if len(documents) > 5 else ""),
                 where=self.run.name,
                 step=step,
-                advice=f"`textmill data where {self.run.name} --step {step + 1}` lists them; lower the rate, or set "
-                'training.nonfinite = "skip"',
+                advice=f"`textmill data where {self.run.name} --step {step + 1}` lists them; lower the learning rate, "
+                'or set training.nonfinite = "skip"',
             ) from None
         if self.world.first:
             self.reporter.warn(
-                f"step {step + 1:,} was not finite: going back to the last checkpoint and passing it over"
+                f"step {step + 1:,} was not finite: going back to the last checkpoint, and skipping this step"
             )
         if not self.restore():
             raise error

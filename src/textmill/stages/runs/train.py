@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from textmill.base import files, locks, schema
-from textmill.base.console import Reporter, Silent
+from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
@@ -64,7 +64,7 @@ def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> R
 
 def _locked(run: Run, workspace: Workspace) -> contextlib.AbstractContextManager[None]:
     def waiting(holder: str) -> None:
-        workspace.reporter.stage("train", "waiting", f"{holder}, is at it; Ctrl-C leaves")
+        workspace.reporter.stage("train", "waiting", f"{holder}, is training it; Ctrl-C stops waiting")
 
     return locks.lock(run.path, f"textmill train {run.name}", waiting=waiting)
 
@@ -78,7 +78,7 @@ def _data(run: Run, recipe: Recipe, workspace: Workspace, old: Run | None) -> Ru
     if old is not None:
         if not old.exists:
             raise TextmillError(
-                "there is no such run to fork", where=old.name, advice="`textmill runs` lists what there is"
+                "no such run to fork", where=old.name, advice="`textmill runs` lists what there is"
             )
         forking.check_new(old, run)
     if run.exists:
@@ -108,7 +108,7 @@ def _refuse_forgotten(run: Run, left: remembrance.Held, workspace: Workspace) ->
     raise TextmillError(
         f"was begun with {left.said()}",
         where=f"run {run.name}",
-        advice="a model cannot unlearn: train anew without it under another name, --set name=NAME "
+        advice="a model cannot unlearn: train again without it under another name, --set name=NAME "
         "(`textmill prepare` leaves it out), or take it off the list by `textmill forget --undo`; "
         f"{run.name} is left as it is",
     )
@@ -163,7 +163,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         _begin(run, data, workspace, run.start)
         where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
-        length = f"{training.steps:,} steps" if training.minutes is None else f"{training.minutes:g} minutes"
+        length = (
+            counted(training.steps, "step") if training.minutes is None else f"{training.minutes:g} minutes"
+        )
         reporter.stage("train", length, where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if session.progress.micro_batch is None:
@@ -177,16 +179,18 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
         session.go()
     except KeyboardInterrupt:
         raise Interrupted(
-            f"left at once: {session.lost()}",
+            f"stopped at once: {session.lost()}",
             where=run.name,
-            advice="the same command goes on from there",
+            advice="the same command resumes there",
         ) from None
     finally:
         session.board.close()
     if world.first:
         run.event("finished", step=session.progress.step)
         reporter.stage(
-            "train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}"
+            "train",
+            "done",
+            f"{counted(session.progress.step, 'step')}, best validation loss {_loss(session)}",
         )
 
 

@@ -15,7 +15,7 @@ from textmill.specs.model import NGramSpec
 from textmill.stages.tracing import holdings
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.lineage import Artifact
-from textmill.stages.workspace.locate import check_named, locate_run
+from textmill.stages.workspace.locate import check_named, locate, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus.forgotten import STEP
@@ -119,7 +119,7 @@ def _behind(workspace: Workspace, target: str) -> Artifact:
     for _, item in lineage.walk(lineage.read_lineage(_directory(workspace, target)), workspace.root):
         if isinstance(item, Artifact) and item.kind == "corpus":
             return item
-    raise TextmillError("came from no corpus that is still there", where=target)
+    raise TextmillError("its corpus no longer exists", where=target)
 
 
 def _documents(corpus: Artifact) -> dict[str, str]:
@@ -172,9 +172,11 @@ def steps_made(run: Run) -> int:
 
 
 def _directory(workspace: Workspace, target: str) -> Path:
-    """A path as it is, else the run of that name: its model where published."""
+    """A path as it is, else what a name means: of a run its model where published."""
     check_named(workspace, target)
     if (path := Path(target)).exists():
         return Run(path).model if (path / "model" / lineage.NAME).is_file() else path
-    run = locate_run(workspace, target)
-    return run.model if (run.model / lineage.NAME).is_file() else run.path
+    found = locate(workspace, target)
+    if found.model is not None and (found.model / lineage.NAME).is_file():
+        return found.model
+    return found.path if found.path.is_dir() else found.path.parent

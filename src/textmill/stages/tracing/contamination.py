@@ -27,7 +27,7 @@ def overlap(
     """
     if part not in PARTS:
         raise RecipeError(
-            f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
+            f"{part!r} is not a split of a corpus", where="--split", advice=f"one of {', '.join(PARTS)}"
         )
     data = data_of(workspace, target)
     sources = data.prepared.corpus.spec["sources"]

@@ -42,8 +42,8 @@ class Holding:
     document: str
     source: str
     parts: dict[str, list[str]] = field(default_factory=dict)  # corpus id -> parts that hold it, in its order
-    repeats: str = ""  # it was set aside for repeating this document
-    aside: str = ""  # why it was set aside, when no corpus holds it
+    repeats: str = ""  # it was skipped for repeating this document
+    aside: str = ""  # why it was skipped, when no corpus holds it
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class _Wanted:
 
 
 def corpora(workspace: Workspace) -> list[Artifact]:
-    """Every corpus made in this workspace. Raises DamagedError when one is not what was written: what it holds is then
-    not known."""
+    """Every corpus made in this workspace. Raises DamagedError when one was changed after it was
+    written: what it holds is then not known."""
     artifacts = []
     for path in sorted((workspace.root / "corpus").glob("[!.]*")):
         if (path / lineage.NAME).is_file() and (path / "manifest.json").is_file():
@@ -110,7 +110,7 @@ def file_of(workspace: Workspace, source: str) -> Path:
 def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:
     """The documents a name means, in the corpora of the workspace, or only `within` these.
 
-    Documents that were set aside are found too. Raises TextmillError when there is none, and when an end of a place
+    Documents that were skipped are found too. Raises TextmillError when there is none, and when an end of a place
     or the beginning of an id means several things.
     """
     chosen = corpora(workspace) if within is None else list(within)
@@ -127,7 +127,7 @@ def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = No
         raise TextmillError(
             "is in no corpus here",
             where=name,
-            advice=f"name it by its id, its place or its path (looked in {workspace.root})",
+            advice=f"name it by its id, its source or its path (looked in {workspace.root})",
         )
     return list(matches.values())
 
@@ -183,7 +183,7 @@ def _one(name: str, candidates: list[str], kind: str) -> None:
     if len(candidates) > 1:
         named = "".join(f"\n  {candidate}" for candidate in candidates[:_NAMED])
         raise TextmillError(
-            f"means {len(candidates)} {kind}:{named}\n", where=name, advice="say more of the one you mean"
+            f"means {len(candidates)} {kind}:{named}\n", where=name, advice="write more of its id or path"
         )
 
 
@@ -215,7 +215,7 @@ def _shards(corpus: Artifact) -> Iterator[tuple[str, Path]]:
 
 
 def _set_aside(corpus: Artifact, wanted: _Wanted, holdings: dict[str, Holding]) -> None:
-    """Add what a corpus set aside of what is wanted, and the id each of those repeats."""
+    """Add what a corpus skipped of what is wanted, and the id each of those repeats."""
     rows = [row for row in read_jsonl(corpus.path / "rejected.jsonl") if "id" in row]
     if not rows:
         return
@@ -229,13 +229,13 @@ def _set_aside(corpus: Artifact, wanted: _Wanted, holdings: dict[str, Holding]) 
 
 
 def _repeated(row: dict[str, Any], step: str) -> str:
-    """The id a document was set aside for repeating, or nothing."""
+    """The id a document was skipped for repeating, or nothing."""
     words = str(row.get("detail", "")).replace(",", " ").split()
     return words[1] if row["step"] == step and len(words) > 1 and words[0] == "id" else ""
 
 
 def alike(chosen: Sequence[Artifact], ids: set[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What was set aside for repeating documents: (exactly, nearly), each id -> its place.
+    """What was skipped for repeating documents: (exactly, nearly), each id -> its place.
 
     Exact repeats are followed to the end in both directions: what holds the same text is the same to a reader.
     """

@@ -56,7 +56,7 @@ def index(data: RunData, workspace: Workspace, *, part: str = "train", memory: i
     """
     if part not in PARTS:
         raise RecipeError(
-            f"{part!r} is no part of a corpus", where="--part", advice=f"one of {', '.join(PARTS)}"
+            f"{part!r} is not a split of a corpus", where="--split", advice=f"one of {', '.join(PARTS)}"
         )
     home = workspace.root / "index"
     finished = home / ".shards"
@@ -99,7 +99,7 @@ def data_of(workspace: Workspace, target: str) -> RunData:
     """
     if target.endswith(".toml"):
         if not Path(target).is_file():
-            raise RecipeError("there is no such recipe", where=target)
+            raise RecipeError("no such recipe", where=target)
         return prepare(recipe_file.load(Path(target)), workspace)
     return trained_on(locate_run(workspace, target), workspace)
 
@@ -186,7 +186,7 @@ def search(
 def _some(text: str) -> str:
     text = without_surrogates(text)
     if not text:
-        raise TextmillError("there is nothing to look for in an empty text", where="TEXT")
+        raise TextmillError("an empty text cannot be searched for", where="TEXT")
     return text
 
 

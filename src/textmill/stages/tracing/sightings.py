@@ -49,7 +49,7 @@ def _of_run(workspace: Workspace, run: Run, documents: Sequence[Holding]) -> dic
         return result | {"unknown": "it was forked by an earlier version of Textmill"}
     seen = _seen(workspace, run, documents)
     if seen is None:
-        return result | {"unknown": "what it was trained on is gone"}
+        return result | {"unknown": "what it was trained on no longer exists"}
     result["checkpoints"] = [_checkpoint(*saved, seen) for saved in _saved(run)]
     for row in seen:  # all steps are in the figures; a person is shown the first
         row["times"] = len(row["steps"])
@@ -141,9 +141,9 @@ def _before(workspace: Workspace, start: Start, documents: Sequence[Holding]) ->
         old = locate_run(workspace, start.run)
         seen = _seen(workspace, old, documents)
     except TextmillError:
-        return result | {"unknown": "that run is gone"}
+        return result | {"unknown": "that run no longer exists"}
     if seen is None:
-        return result | {"unknown": "what it was trained on is gone"}
+        return result | {"unknown": "what it was trained on no longer exists"}
     result |= {"saw": _checkpoint("", start.step, [], seen)["saw"]}
     further = old.start
     return result if further is None else result | {"forked": _before(workspace, further, documents)}

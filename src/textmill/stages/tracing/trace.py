@@ -117,7 +117,7 @@ def of_samples(
 def _samples(workspace: Workspace, target: str) -> list[str]:
     advice = "give a text, or `-` to read one from stdin"
     if target.endswith(".toml"):
-        raise TextmillError("there is no text to trace", where=target, advice=advice)
+        raise TextmillError("no text to trace", where=target, advice=advice)
     run = locate_run(workspace, target)
     samples = (run.report() or {}).get("samples", [])
     if not samples:

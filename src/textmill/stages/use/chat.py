@@ -53,9 +53,9 @@ class Conversation:
                 [{"role": USER, "content": "a"}]
             )  # which says what is wrong, where something is
             raise TextmillError(
-                "writes nothing of what is said to it, as a text or in parts",
+                "leaves out the content of messages, as a text or as a list of parts",
                 where=self.template.where,
-                advice="give the model another with --template FILE",
+                advice="give another template with --template FILE",
             )
         self.ends = self.template.ends(self.tokenizer)
         self._reader = self.model if searches(self.spec) else PrefixCache(self.model)
@@ -64,7 +64,7 @@ class Conversation:
         """Begin anew, with a system message. Raises TextmillError when the template takes none."""
         if not self.template.system:
             raise TextmillError(
-                "this model's chat template takes no system message", advice="say it in your first message"
+                "this model's chat template takes no system message", advice="put it into your first message"
             )
         self.messages = [{"role": SYSTEM, "content": text}]
 
@@ -120,7 +120,7 @@ class Conversation:
                 return ids
         raise TextmillError(
             f"the message takes {len(ids)} tokens and there is room for {room}",
-            advice=f"the model reads {self.context}: say it in fewer words, or ask for fewer tokens in the answer",
+            advice=f"the model reads {self.context}: shorten it, or ask for fewer tokens in the answer",
         )
 
 
@@ -131,14 +131,18 @@ def checked(messages: Sequence[Message]) -> list[Message]:
         texts = [content] if isinstance(content, str) else content
         if not isinstance(role, str) or not isinstance(texts, list):
             raise RecipeError(
-                "is no message", where=f"messages[{number}]", advice="it has a text as role and as content"
+                "is not a message",
+                where=f"messages[{number}]",
+                advice="a message has a text as role and a text as content",
             )
         if not isinstance(content, str) and not all(map(_is_text, texts)):
             raise RecipeError(
-                "has a part that is no text", where=f"messages[{number}]", advice="this reads text alone"
+                "has a part that is not text", where=f"messages[{number}]", advice="only text is read"
             )
     if not messages or messages[-1]["role"] != USER:
-        raise RecipeError("nobody asked anything", where="messages", advice="the last is the user's")
+        raise RecipeError(
+            "there is no question", where="messages", advice="the last message must be the user's"
+        )
     return list(messages)
 
 
@@ -168,7 +172,7 @@ def template_of(model: Pretrained, path: Path, file: Path | None = None) -> Chat
     usual = templates.default(model.tokenizer)
     if usual is None:
         raise TextmillError(
-            "has no chat template: nobody said how it was trained to read conversations",
+            "has no chat template, so how it was trained to read conversations is not known",
             where=path,
             advice="give one with --template FILE, or use `textmill generate`",
         )

@@ -76,13 +76,14 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
     if model.spec.kind not in TRAINED:
         raise TextmillError(f"a {model.spec.kind} model has no states to embed a text with")
     if not texts:
-        raise RecipeError("there is no text to embed", where="TEXT", advice="give at least one")
+        raise RecipeError("no text to embed", where="TEXT", advice="give at least one")
     codec = _codec(model, how)
     rows, left_out = _rows(codec, texts, how)
     skipped = 0 if how.pools_before or not how.before else _length_before(codec, how)
     if min(map(len, rows)) <= skipped:
         raise TextmillError(
-            f"what is put before a text takes {skipped} tokens, which leaves no room for one", where="embed"
+            f"the prompt before a text takes {skipped} tokens, which leaves no room for the text",
+            where="embed",
         )
     vectors = torch.zeros(0, 0)
     with torch.inference_mode():

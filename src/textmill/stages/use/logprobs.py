@@ -56,7 +56,7 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
     network = model.model
     if not isinstance(network, Generator) or not model.writes or model.reads_source:
         raise TextmillError(
-            f"a model of kind {model.spec.kind!r} does not go on with text, so it gives no token of one a probability"
+            f"a model of kind {model.spec.kind!r} does not continue text, so it gives tokens no probability"
         )
     row = model.codec.scored(without_surrogates(text))
     length, inside = len(row) - 1, row.loss[1:]  # the last id is never read
@@ -64,7 +64,7 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
         raise TextmillError(
             f"the text takes {length} tokens and the model reads {model.spec.context}",
             where="text",
-            advice="give it in pieces",
+            advice="split it into shorter texts",
         )
     (read,), ids = row.texts, torch.from_numpy(row.ids)
     values = torch.zeros(len(read))

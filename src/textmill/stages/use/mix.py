@@ -1,4 +1,4 @@
-"""`textmill mix`: several models of one tokenizer as one, weighed on the validation part, judged on the test part."""
+"""`textmill mix`: several models of one tokenizer as one, weights fitted on validation, scored on the test split."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def mix(
     fit_tokens: int = FIT_TOKENS,
     test_tokens: int = TEST_TOKENS,
 ) -> dict[str, Any]:
-    """Mix published models; the first is a run, on whose validation and test parts they are weighed and judged.
+    """Mix published models; the first is a run, on whose validation and test splits they are weighted and judged.
 
-    Writes the better mixture (by the validation part) with report.json to `out`, or to mixtures/ in the workspace.
+    Writes the better mixture (by the validation split) with report.json to `out`, or to mixtures/ in the workspace.
     Raises RecipeError when there are fewer than two or something stands at `out`, TextmillError when they do not share
     the tokenizer.
     """
@@ -77,7 +77,7 @@ def mix(
             )
         if model.info.get("lineage", {}).get("tokens", tokens) != tokens:
             workspace.reporter.warn(
-                f"{target} was trained on other text: what it is judged on here may have been in it"
+                f"{target} was trained on other text: its training text may hold the test text used here"
             )
     names = [str(model.info.get("name", target)) for target, model in zip(targets, models, strict=True)]
     mixed = mix_models(
@@ -92,7 +92,7 @@ def mix(
     home = out or workspace.root / "mixtures" / files.value_id([ids, tokens])[:16]
     report = {
         "models": [str(path) for path in paths],
-        "on": f"the test part of {run.name}",
+        "on": f"the test split of {run.name}",
         "table": mixed.rows,
         **mixed.details,
         "mixture": str(home),
@@ -123,7 +123,7 @@ def beside(
     """What an n-gram model, the ∞-gram and the best mixture of them with a run's own model score: rows of a table.
 
     Each row is a Score's plain fields and a `name`. The n-grams are counted on the tokens the run was trained on; the
-    mixture is weighed on `fit_tokens` of its validation part. All are judged on the same `test_tokens` of the test
+    mixture is weighted on `fit_tokens` of its validation part. All are judged on the same `test_tokens` of the test
     part, the run's model (`OWN`) among them. Empty where a part is missing.
     """
     from textmill.models.ngram.model import NGram
@@ -155,7 +155,7 @@ def mix_models(
     test_tokens: int = TEST_TOKENS,
     resamples: int = RESAMPLES,
 ) -> Mixed:
-    """Weigh models on a sample of the validation part, and judge them and both mixtures on one of the test part."""
+    """Weigh models on a sample of the validation split, and judge them and both mixtures on one of the test split."""
     from textmill.models.mixture import Mixture
     from textmill.training import mixing
 
@@ -213,9 +213,9 @@ def _scores(
     store = data.plain("test")
     if store.changed:
         raise TextmillError(
-            "loses some of the test text, so that bits per byte, by which mixtures are compared, say nothing",
+            "loses some of the test text, so bits per byte, by which mixtures are compared, would be meaningless",
             where=f"the tokenizer of {data.recipe.name}",
-            advice="name runs of a tokenizer that gives text back as it was, such as `bpe`",
+            advice="name runs whose tokenizer is lossless, such as `bpe`",
         )
     read, index, targets = np.unique(owners, return_inverse=True, return_counts=True)
     sizes = store.bytes[read] * (targets / np.diff(store.offsets)[read])  # of a cut document, its share

@@ -75,7 +75,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
         for number, record in enumerate(read_jsonl(path), 1):
             if not isinstance(record, dict):
-                raise DamagedError("is no object", where=f"{path}: line {number}")
+                raise DamagedError("is not an object", where=f"{path}: line {number}")
             yield number, record
         if path.is_file() and number < sum(not line.isspace() for line in path.read_bytes().splitlines()):
             raise DamagedError("its last line is cut off", where=path)
@@ -84,7 +84,5 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _wrong(where: object, what: str) -> DamagedError:
-    advice = (
-        'a line reads {"document": "32 hex digits", …}; mend it, or delete it and forget that document again'
-    )
+    advice = 'a line reads {"document": "32 hex digits", …}; correct it, or delete it and forget that document again'
     return DamagedError(what, where=where, advice=advice)

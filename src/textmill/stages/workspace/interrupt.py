@@ -15,7 +15,9 @@ from collections.abc import Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _BOUNCE = 0.5  # seconds within which a second signal is still the first: a key pressed twice, a terminal that repeats
-_SAID = "\n{}: stopping after this step, and saving; Ctrl-C once more leaves at once and loses what is not saved\n"
+_SAID = (
+    "\n{}: stopping after this step, and saving; Ctrl-C once more stops at once and loses what is not saved\n"
+)
 
 
 class Stop:

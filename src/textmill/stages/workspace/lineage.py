@@ -140,7 +140,7 @@ def walk(
         if above is None:
             yield depth + 1, parent | {"state": "missing"}
         elif above.id != parent["id"]:
-            yield depth + 1, parent | {"state": f"changed since: it is now {above.id}"}
+            yield depth + 1, parent | {"state": f"changed since, and is now {above.id}"}
         else:
             yield from walk(above, root, depth + 1)
 

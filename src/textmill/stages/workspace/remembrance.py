@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textmill.base.console import counted
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.forget_list import forgotten
 from textmill.stages.workspace.lineage import Artifact
@@ -27,13 +28,13 @@ class Held:
         """In a sentence: how many, and which."""
         count = len(self.documents)
         named = ", ".join(self.documents[:_NAMED]) + (", …" if count > _NAMED else "")
-        return f"{count} document{'' if count == 1 else 's'} on the list of what is to be forgotten ({named})"
+        return f"{counted(count, 'document')} on the list of what is to be forgotten ({named})"
 
 
 def held(run: Run, workspace: Workspace) -> Held | None:
     """The forgotten documents a run has seen; None where there are none. What is gone from the workspace is not known.
 
-    Raises DamagedError when the tokens it was trained on are not what was written.
+    Raises DamagedError when the tokens it was trained on were changed after they were written.
     """
     wanted = forgotten(workspace).ids
     if not wanted or not (run.path / lineage.NAME).is_file():
@@ -58,5 +59,5 @@ def warn(run: Run, workspace: Workspace) -> None:
     """Tell whoever uses a run what it should not have seen."""
     if found := held(run, workspace):
         workspace.reporter.warn(
-            f"{run.name} was trained on {found.said()}; a model cannot unlearn: train anew without it"
+            f"{run.name} was trained on {found.said()}; a model cannot unlearn: train again without it"
         )

@@ -1,4 +1,4 @@
-"""A run directory: the only thing later verbs need (DESIGN §4). Each of its files says whether it is as written."""
+"""A run directory: the only thing later commands need (DESIGN §4). Each of its files says whether it is as written."""
 
 from __future__ import annotations
 
@@ -79,19 +79,17 @@ class Run:
 
     def recipe(self) -> Recipe:
         """The resolved recipe the run was begun with. Raises TextmillError when there is no such run, DamagedError when
-        its file is not what was written."""
+        its file was changed after it was written."""
         if not self.exists:
-            raise TextmillError(
-                "there is no such run", where=self.path, advice="`textmill runs` lists what there is"
-            )
+            raise TextmillError("no such run", where=self.path, advice="`textmill runs` lists what there is")
         first, _, rest = self.recipe_file.read_bytes().partition(b"\n")
         if first.startswith(_SEAL.encode()) and first[len(_SEAL) :].decode("ascii", "replace") != content_id(
             rest
         ):
             raise DamagedError(
-                "is not what was written (its seal differs)",
+                "was changed after it was written (its checksum differs)",
                 where=self.recipe_file,
-                advice="recipes are changed where you keep them; what is here belongs to the run",
+                advice="change your own copy of the recipe; this one belongs to the run",
             )
         return recipes.load(self.recipe_file)
 
@@ -121,7 +119,7 @@ class Run:
         try:
             return read_sealed(self.path / "environment.json")
         except DamagedError as error:
-            advice = "put it back from a copy; where it is missing, `textmill train` writes it anew"
+            advice = "restore it from a copy; where it is missing, `textmill train` writes it again"
             raise DamagedError(error.what, where=error.where, advice=advice) from error
 
     def log(self, record: dict[str, Any]) -> None:
@@ -149,7 +147,7 @@ class Run:
         return read_sealed(path) if path.is_file() else None
 
     def damage(self) -> list[str]:
-        """The files here that are not what was written, each read whole: those of all checkpoints, too."""
+        """The files here that were changed after they were written, each read whole: those of all checkpoints, too."""
         from textmill.training import checkpoint
 
         looks: list[tuple[Path, Callable[[], object]]] = [

@@ -51,7 +51,7 @@ class RunData:
 
     @cached_property
     def objective(self) -> Objective:
-        """What the model is trained to say."""
+        """What the model is trained to predict."""
         from textmill.objectives.table import objective_of
 
         return objective_of(self.recipe.objective)
@@ -105,11 +105,11 @@ class RunData:
         return store.texts() if isinstance(store, ExampleStore) else store
 
     def not_empty(self, part: str) -> Store:
-        """The store of a part. Raises RecipeError when there is nothing in it."""
+        """The store of a split. Raises RecipeError when there is nothing in it."""
         store = self.store(part)
         if not len(store):
             raise RecipeError(
-                f"the {'training' if part == 'train' else part} part is empty",
+                f"the {part} split is empty",
                 where="corpus.split",
                 advice="give it a larger share, or add text",
             )

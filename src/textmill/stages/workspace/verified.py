@@ -59,7 +59,7 @@ def require(directory: Path, hashes: Mapping[str, str], root: Path | None, advic
     """Raises DamagedError, naming the first file of `directory` that is missing or not what was hashed."""
     if bad := damage(directory, hashes, root):
         path = directory / bad[0]
-        fault = "is not what was written (its SHA-256 differs)" if path.is_file() else "is missing"
+        fault = "was changed after it was written (its SHA-256 differs)" if path.is_file() else "is missing"
         raise DamagedError(fault, where=path, advice=advice)
 
 

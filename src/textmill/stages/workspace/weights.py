@@ -1,4 +1,4 @@
-"""The weights a run is judged and published by: its best checkpoint's, averaged where it kept an average."""
+"""The weights of a run's checkpoints, averaged where it kept an average: it is judged and published by its best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base import locks
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.models import build as table
 from textmill.models.model import Model
@@ -17,6 +17,7 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.training import checkpoint
 
+BEST, LATEST = "best", "latest"
 _TRIES = 3  # a run that trains may replace its best checkpoint at any moment
 
 
@@ -40,8 +41,8 @@ class Weights:
 def newest_weights(run: Run) -> Path:
     """A run's newest checkpoint, whole.
 
-    Raises TextmillError when it has none with a step of its own, DamagedError when the newest is not what was written:
-    an older one is never taken in its place without a word.
+    Raises TextmillError when it has none with a step of its own, DamagedError when the newest was changed after
+    it was written: an older one is never taken in its place without a word.
     """
     newest = checkpoint.newest_whole(run.checkpoints)
     if newest.damaged:
@@ -54,7 +55,7 @@ def newest_weights(run: Run) -> Path:
 def best_weights(run: Run) -> Weights:
     """The checkpoint of the lowest validation loss, or the newest where nothing was validated.
 
-    Raises as `newest_weights`, and DamagedError too when the best is gone or is not what was written.
+    Raises as `newest_weights`, and DamagedError too when the best is gone or was changed after it was written.
     """
     newest = newest_weights(run)
     path = newest
@@ -65,16 +66,42 @@ def best_weights(run: Run) -> Weights:
             checkpoint.verify(path)
         except DamagedError as error:
             raise _refused(error, newest) from error
+    return _weights(path)
+
+
+def weights_of(run: Run, which: str = BEST) -> Weights:
+    """The checkpoint a person names: `best`, `latest`, or its step.
+
+    Raises as `best_weights` and `newest_weights`; RecipeError for what is no step, and with the steps there are for one
+    of which no checkpoint is kept.
+    """
+    if which == BEST:
+        return best_weights(run)
+    if which == LATEST:
+        return _weights(newest_weights(run))
+    kept = {checkpoint.step_of(path): path for path in checkpoint.listed(run.checkpoints)}
+    if not which.isdecimal() or int(which) not in kept:
+        steps = ", ".join(str(step) for step in sorted(kept)) or "none"
+        raise RecipeError(
+            f"{run.name} keeps no checkpoint {which!r}",
+            where="checkpoint",
+            advice=f"give {LATEST}, {BEST} or one of these steps: {steps}",
+        )
+    checkpoint.verify(kept[int(which)])
+    return _weights(kept[int(which)])
+
+
+def _weights(path: Path) -> Weights:
     manifest = read_json(path / checkpoint.MANIFEST)
     return Weights(path, manifest["step"], value_id(manifest["files"]))
 
 
 @contextlib.contextmanager
-def held(run: Run) -> Iterator[Weights]:
-    """The best weights, kept for as long as the block lasts from a training run that would remove them."""
+def held(run: Run, which: str = BEST) -> Iterator[Weights]:
+    """Weights (see `weights_of`), kept for as long as the block lasts from a training run that would remove them."""
     for left in range(_TRIES - 1, -1, -1):
         try:
-            weights = best_weights(run)
+            weights = weights_of(run, which)
         except TextmillError:
             if not left or not _is_training(run):
                 raise
@@ -83,7 +110,7 @@ def held(run: Run) -> Iterator[Weights]:
             if there:
                 yield weights
                 return
-    raise TextmillError("its checkpoints are replaced too quickly to be read", where=run.path)
+    raise TextmillError("its checkpoints are replaced faster than they can be read", where=run.path)
 
 
 def _is_training(run: Run) -> bool:
@@ -94,8 +121,8 @@ def _is_training(run: Run) -> bool:
 
 def _refused(error: DamagedError, older: Path | None) -> DamagedError:
     advice = (
-        f"`textmill train` goes back to {older.name} and makes the later steps again; without this folder, "
-        f"{older.name} is what counts"
+        f"`textmill train` goes back to {older.name} and repeats the later steps; without this folder, "
+        f"{older.name} is used"
         if older is not None
         else "there is no other checkpoint: train it again"
     )

@@ -17,19 +17,32 @@ from typing import Any
 
 from textmill.base import files, locks
 from textmill.base.console import Reporter
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs import recipe_file
 from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.models_folder import ModelsFolder, default_folder
 from textmill.stages.workspace.run import Run
+from textmill.text.document import printable
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The directory all work happens in, and whom to tell about it."""
+    """The directory all work happens in, whom to tell about it, and where other people's models are kept."""
 
     root: Path
     reporter: Reporter = field(default_factory=Reporter)
+    models: ModelsFolder = field(default_factory=lambda: ModelsFolder(default_folder()))
+
+    def __post_init__(self) -> None:
+        try:
+            str(self.root).encode()
+        except UnicodeEncodeError as error:  # not every library that writes here could write there
+            raise RecipeError(
+                "a workspace cannot be at a path that is not UTF-8",
+                where=printable(str(self.root)),
+                advice="choose another path with --work",
+            ) from error
 
     @property
     def project(self) -> Path:
@@ -41,7 +54,7 @@ class Workspace:
 
     def runs(self) -> list[Run]:
         """Every run here, by name."""
-        return [run for run in map(Run, sorted((self.root / "runs").glob("*"))) if run.exists]
+        return [run for run in map(Run, sorted((self.root / "runs").glob("[!.]*"))) if run.exists]
 
     def artifact(
         self,
@@ -77,7 +90,7 @@ class Workspace:
         return artifact
 
     def _waited_for(self, kind: str, holder: str) -> None:
-        self.reporter.stage(kind, "waited for", f"{holder}, makes it")
+        self.reporter.stage(kind, "waiting", f"{holder}, is making it")
 
     def _make(
         self, directory: Path, kind: str, key: str, spec: Any, parents: Sequence[Artifact], make: Any
@@ -96,7 +109,7 @@ class Workspace:
         except (OSError, TextmillError):
             return "nothing there yet"
         changes = recipe_file.difference(before, decided)
-        return "; ".join(_change(*change) for change in changes[:3]) or "its files were gone or cut short"
+        return "; ".join(_change(*change) for change in changes[:3]) or "its files were missing or truncated"
 
 
 def _remember(memory: Path, decided: dict[str, Any]) -> None:
@@ -108,7 +121,7 @@ def _remember(memory: Path, decided: dict[str, Any]) -> None:
 
 
 def _damage(directory: Path, key: str, root: Path) -> str:
-    """Which files of an artifact are not what was written, as a reason to make it again; empty where there is none."""
+    """Which files of an artifact were changed since they were made, as a reason to make it again; empty: none."""
     try:
         artifact = lineage.read_lineage(directory)
     except TextmillError as error:
@@ -119,9 +132,9 @@ def _damage(directory: Path, key: str, root: Path) -> str:
 
 def _change(path: str, old: Any, new: Any) -> str:
     if path == "parents":
-        return "what it is made from changed"
+        return "its inputs changed"
     if path == "stage":
-        return f"the way it is made changed, {old} to {new}"
+        return f"the version of this stage changed, {old} to {new}"
     if isinstance(old, (dict, list)) or isinstance(new, (dict, list)):
         return f"{path.removeprefix('spec.')} changed"
     return f"{path.removeprefix('spec.')} was {old}, is {new}"

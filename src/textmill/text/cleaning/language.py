@@ -61,7 +61,7 @@ class Guess:
 
 
 def language(spec: LanguageStep) -> Step:
-    """The step: it notes the language in the metadata, and sets aside what is in none of those kept.
+    """The step: it notes the language in the metadata, and skips what is in none of those kept.
 
     Raises TextmillError when py3langid is missing: without it the same recipe would give another corpus.
     """
@@ -89,7 +89,7 @@ def _judge(batch: list[Item], spec: LanguageStep) -> Iterator[Item]:
         guess = next(guesses)
         code = guess.language if guess.probability >= spec.least else UNDETERMINED
         if spec.keep and code not in spec.keep:
-            yield reject(item, "language", "is in another language than those kept", code)
+            yield reject(item, "language", "is in a language that is not kept", code)
         else:
             yield replace(item, metadata={**item.metadata, "language": code})
 

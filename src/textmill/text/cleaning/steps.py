@@ -52,10 +52,10 @@ from textmill.text.step import CorpusStep, Sketched, carry_out
 
 
 def apply(items: Iterable[Item], steps: tuple[CleaningStep, ...]) -> Iterator[Item]:
-    """Run the steps in their order over a stream; what is set aside passes on untouched.
+    """Run the steps in their order over a stream; what is skipped passes on untouched.
 
     Before a corpus step the whole stream is gathered in memory: for more text than that there is `text.corpus.build`.
-    Raises TextmillError when a step lost or invented an item (read = kept + set aside).
+    Raises TextmillError when a step lost or invented an item (read = kept + skipped).
     """
     stream: Iterator[Item] = iter(items)
     for spec in steps:
@@ -81,7 +81,7 @@ def conserved(step: Step, items: Iterable[Item]) -> Iterator[Item]:
         yield item
     if made != taken:
         raise TextmillError(
-            f"{taken} documents went in and {made} came out", where="cleaning", advice="report this"
+            f"{taken} documents went in and {made} came out", where="cleaning", advice="report this bug"
         )
 
 

@@ -108,7 +108,7 @@ def _phase(parts: Path, plan: Plan, phase: int, run: Runner, progress: Callable[
 def _finished(
     parts: Path, plan: Plan, last: int, read: Count, progress: Progress
 ) -> Iterator[Document | Aside]:
-    """All documents and all that was set aside, unit by unit; counts what was read."""
+    """All documents and all that was skipped, unit by unit; counts what was read."""
     done, total = 0, sum(unit.bytes for unit in plan.units)
     for unit, planned in enumerate(plan.units):
         counted = read_json(units.place(parts, 0, unit) / "read.json")
@@ -169,7 +169,7 @@ def _shared_out(parts: Path, jobs: Sequence[Job], number: int) -> Iterator[Job]:
             failed = child.ask(job)
         except (ChildEnded, ChildFailed) as error:
             raise TextmillError(
-                f"a process that prepared text ended by itself ({error})",
+                f"a worker process ended unexpectedly ({error})",
                 where="prepare",
                 advice="it may have run out of memory; run it again: what is finished is kept. "
                 "Fewer --workers need less",

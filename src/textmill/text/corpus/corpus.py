@@ -1,8 +1,8 @@
-"""The corpus: cleaned documents as Parquet shards, what was set aside, a report, and the hash of each file.
+"""The corpus: cleaned documents as Parquet shards, what was skipped, a report, and the hash of each file.
 
     corpus/  train-00000.parquet …  validation-00000.parquet …  test-00000.parquet …
-             rejected.jsonl   one object for everything set aside: where, in which step, why
-             report.json      how much was read, kept, set aside and why, by part, kind of file, language …
+             rejected.jsonl   one object for everything skipped: where, in which step, why
+             report.json      how much was read, kept, skipped and why, by part, kind of file, language …
              card.html        the same as a page: the data card
              manifest.json    SHA-256, bytes and documents of each shard; its hash is the corpus id
 
@@ -33,12 +33,12 @@ from textmill.text.document import Document, Item, Rejected, reject
 
 FORMAT, VERSION = "textmill-corpus", 2
 _OTHERS = ("rejected.jsonl", "report.json", "card.html")
-_EXCERPT, _LONGEST_DETAIL = 200, 1000  # characters of a text that was set aside, and of what is said of it
+_EXCERPT, _LONGEST_DETAIL = 200, 1000  # characters of a text that was skipped, and of what is said of it
 
 
 @dataclass
 class Count:
-    """How much was read before any step: the `read` of read = kept + set aside."""
+    """How much was read before any step: the `read` of read = kept + skipped."""
 
     items: int = 0
     bytes: int = 0  # of the texts as UTF-8
@@ -61,10 +61,10 @@ def write_corpus(
 ) -> dict:
     """Write a corpus into an existing directory, which whoever calls makes whole or absent; the report.
 
-    items: documents and what was set aside. read: what they were before cleaning, when it was counted, so that
+    items: documents and what was skipped. read: what they were before cleaning, when it was counted, so that
     the report can say how much that was, and that nothing was lost. steps: those they went through, so that it can
     say what was looked for.
-    Raises TextmillError when no document is left, or when read is not kept + set aside.
+    Raises TextmillError when no document is left, or when read is not kept + skipped.
     """
     return write_records(directory, (_record(item) for item in items), split, read, steps)
 
@@ -76,7 +76,7 @@ def write_records(
     read: Count | None = None,
     steps: Sequence[CleaningStep] = (),
 ) -> dict:
-    """As `write`, where what was set aside is already told in the terms of rejected.jsonl."""
+    """As `write`, where what was skipped is already told in the terms of rejected.jsonl."""
     directory = Path(directory)
     tally, watch, writer = Tally(), Watch(split), ShardWriter(directory)
     with writer, open(directory / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as aside:
@@ -113,7 +113,7 @@ def _record(item: Item) -> Document | Aside:
 
 
 def writable(item: Item) -> Item:
-    """The item, or, when its texts cannot be written as UTF-8, what is set aside for it."""
+    """The item, or, when its texts cannot be written as UTF-8, what is skipped for it."""
     if isinstance(item, Document):
         try:
             for text in item.texts.values():
@@ -124,9 +124,9 @@ def writable(item: Item) -> Item:
 
 
 def aside(item: Rejected) -> Aside:
-    """What rejected.jsonl says of something set aside; an excerpt too, unless personal data were the reason.
+    """What rejected.jsonl says of something skipped; an excerpt too, unless personal data were the reason.
 
-    Whatever was set aside, in whichever step: what is quoted of it here holds no personal data that can be found.
+    Whatever was skipped, in whichever step: what is quoted of it here holds no personal data that can be found.
     """
     record: Aside = {"source": item.source, "step": item.step, "reason": item.reason}
     if item.detail:
@@ -177,12 +177,12 @@ class Corpus:
         self.directory = Path(directory)
         manifest = read_json(self.directory / "manifest.json")
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise DamagedError("is no corpus", where=directory, advice="collect the text again")
+            raise DamagedError("is not a corpus", where=directory, advice="prepare the data again")
         if manifest.get("version") != VERSION:
             raise DamagedError(
                 f"is a corpus of version {manifest.get('version')}, and this Textmill reads {VERSION}",
                 where=directory,
-                advice="prepare its recipe again: a corpus is made anew, not converted",
+                advice="prepare its recipe again: a corpus is prepared again, not converted",
             )
         self._shards: dict[str, dict[str, Any]] = manifest["shards"]
         self.id: str = value_id(manifest)  # content id: equal for equal documents, parts, reasons
@@ -217,7 +217,9 @@ class Corpus:
 
     def _of(self, part: str) -> list[tuple[str, dict[str, Any]]]:
         if part not in PARTS:
-            raise TextmillError(f"{part!r} is no part of a corpus", advice=f"choose among {', '.join(PARTS)}")
+            raise TextmillError(
+                f"{part!r} is not a split of a corpus", advice=f"choose among {', '.join(PARTS)}"
+            )
         return [(name, shard) for name, shard in self._shards.items() if shard["part"] == part]
 
     @functools.cached_property
@@ -235,10 +237,12 @@ class Corpus:
         path = self.directory / name
         if name not in self._checked:
             if not path.is_file():
-                raise DamagedError("is missing", where=path, advice="collect the text again")
+                raise DamagedError("is missing", where=path, advice="prepare the data again")
             if sha256_file(path) != self._shards[name]["sha256"]:
                 raise DamagedError(
-                    "is not what was written (its hash differs)", where=path, advice="collect again"
+                    "was changed after it was written (its SHA-256 differs)",
+                    where=path,
+                    advice="prepare the data again",
                 )
             self._checked.add(name)
         return path

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from textmill.base.console import counted
 from textmill.text.cleaning.privacy.step import excerpt
 
 _STYLE = """
@@ -34,34 +35,34 @@ def page(report: Mapping[str, Any]) -> str:
     read, kept, away = report["read"], report["kept"], report["set_aside"]
     ran = frozenset(report["steps"])
     sections = [
-        f"<p>{read['documents']:,} read = {kept['documents']:,} kept + {away['documents']:,} set aside."
+        f"<p>{read['documents']:,} read = {kept['documents']:,} kept + {away['documents']:,} skipped."
         + (f" {_bytes(read['bytes'])} in, {_bytes(kept['bytes'])} out." if "bytes" in read else "")
         + "</p>",
-        _section("Parts", _sums(report["parts"], "part")),
+        _section("Splits", _sums(report["parts"], "split")),
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
-        _section("Set aside", _reasons(report["reasons"]), "Nothing was set aside."),
-        _section("Taken out of kept documents", _removed(report["removed"])),
+        _section("Skipped", _reasons(report["reasons"]), "Nothing was skipped."),
+        _section("Removed from kept documents", _removed(report["removed"])),
         _section("Lengths", _lengths(report["lengths"], report["longest"])),
         _section(
             "Languages",
             _sums(report["languages"], "language"),
-            _nothing("language" in ran, "No step told languages apart."),
+            _nothing("language" in ran, "No step identified languages."),
         ),
         _section(
             "Personal data",
             _personal(report["personal"], report["personal_action"]),
-            _nothing("personal-data" in ran, "No step looked for any: whatever the texts hold is in them."),
+            _nothing("personal-data" in ran, "No step searched for any, so none was removed."),
         ),
         _section(
-            "Duplicates", _duplicates(report), _nothing(bool(ran & _DUPLICATES), "No step looked for any.")
+            "Duplicates", _duplicates(report), _nothing(bool(ran & _DUPLICATES), "No step searched for any.")
         ),
         _section(
             "Contamination",
             _sums(report["contaminated"], "set"),
-            _nothing("contamination" in ran, "No step looked for any."),
+            _nothing("contamination" in ran, "No step searched for any."),
         ),
         _section("Licences", _sums(report["licences"], "licence"), "The sources name none."),
-        _section("Kinds of file", _sums(report["endings"], "ending")),
+        _section("File extensions", _sums(report["endings"], "file extension")),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -77,7 +78,7 @@ _DUPLICATES = frozenset(("exact-duplicates", "near-duplicates", "substrings"))
 
 def _nothing(looked: bool, otherwise: str) -> str:
     """Why there is nothing to show: that nobody looked and that nothing was found are two facts, and one is true."""
-    return "Looked for, and none was found." if looked else otherwise
+    return "Searched for, and none was found." if looked else otherwise
 
 
 def _section(title: str, body: str, without: str = "") -> str:
@@ -106,7 +107,7 @@ def _sums(sums: Mapping[str, Mapping[str, int]], heading: str) -> str:
         return ""
     total = max(1, sum(row["bytes"] for row in sums.values()))
     ordered = list(sums.items())
-    if heading != "part":
+    if heading != "split":
         ordered.sort(key=lambda pair: (-pair[1]["bytes"], pair[0]))
     rows = [
         (escape(name), f"{row['documents']:,}", _bytes(row["bytes"]), _bar(row["bytes"] / total))
@@ -134,7 +135,7 @@ def _reasons(reasons: Iterable[Mapping[str, Any]]) -> str:
         )
         for row in sorted(reasons, key=lambda row: -row["documents"])
     ]
-    return _table(("step", "reason, and where", "documents", "bytes"), rows) if rows else ""
+    return _table(("step", "reason, and source", "documents", "bytes"), rows) if rows else ""
 
 
 def _sample(sample: Mapping[str, str]) -> str:
@@ -161,13 +162,13 @@ def _lengths(rows: list[Mapping[str, int]], longest: int) -> str:
         x = at * width
         bars.append(
             f'<rect x="{x + 1:.1f}" y="{140 - height:.1f}" width="{width - 2:.1f}" height="{height:.1f}">'
-            f"<title>{start:,} characters and more: {count:,} documents</title></rect>"
+            f"<title>{start:,} characters and more: {counted(count, 'document')}</title></rect>"
             f'<text x="{x + width / 2:.1f}" y="155" text-anchor="middle">{_short(start)}</text>'
         )
         if count:
             label = f'<text x="{x + width / 2:.1f}" y="{134 - height:.1f}" text-anchor="middle">{_short(count)}</text>'
             bars.append(label)
-    described = "documents by length: each bar begins at so many characters"
+    described = "documents by length: each bar begins at that number of characters"
     chart = f'<svg viewBox="0 0 720 160" role="img" aria-label="{described}">{"".join(bars)}</svg>'
     return f"{chart}<p class=dim>{described}; the longest has {longest:,}</p>"
 
@@ -175,7 +176,7 @@ def _lengths(rows: list[Mapping[str, int]], longest: int) -> str:
 _ACTIONS = {
     "redact": "Each was replaced by its kind, such as [EMAIL].",
     "pseudonymise": "Each was replaced by a made-up value.",
-    "report": "They were counted only, and are in the texts still.",
+    "report": "They were only counted, and are still in the texts.",
 }
 
 
@@ -193,7 +194,7 @@ def _removed(sums: Mapping[str, Mapping[str, int]]) -> str:
         (escape(step), f"{row['removed']:,} {_UNITS.get(step, 'lines')}", f"{row['documents']:,}")
         for step, row in sums.items()
     ]
-    return _table(("step", "taken out", "documents"), rows) if rows else ""
+    return _table(("step", "removed", "documents"), rows) if rows else ""
 
 
 def _duplicates(report: Mapping[str, Any]) -> str:
@@ -206,7 +207,7 @@ def _duplicates(report: Mapping[str, Any]) -> str:
     if clusters["documents"]:
         rows.append(
             (
-                f"kept, but marked as near: {clusters['clusters']:,} clusters",
+                f"kept, but marked as near-duplicates: {clusters['clusters']:,} clusters",
                 f"{clusters['documents']:,}",
                 "0 B",
             )

@@ -1,4 +1,4 @@
-"""What a corpus report counts: read, kept, set aside and why, and what the steps learnt about the documents."""
+"""What a corpus report counts: read, kept, skipped and why, and what the steps learnt about the documents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textmill.text.cleaning.privacy.step import excerpt
 from textmill.text.corpus.split import PARTS, Plan
 from textmill.text.document import Document, ending, read_counts, utf8_size
 
-Aside = dict[str, Any]  # source, step, reason, detail, id, bytes, excerpt of something set aside
+Aside = dict[str, Any]  # source, step, reason, detail, id, bytes, excerpt of something skipped
 _SAMPLES = 3  # shown for each reason
 _NAMES = 200  # different reasons, languages, licences … counted apart
 _OTHER = "(other)"
@@ -29,7 +29,7 @@ def _shown(name: str) -> str:
 
 @dataclass
 class Found:
-    """How many of something were found or taken out, and in how many documents, by kind."""
+    """How many of something were found or removed, and in how many documents, by kind."""
 
     documents: Counter[str] = field(default_factory=Counter)
     number: Counter[str] = field(default_factory=Counter)
@@ -70,7 +70,7 @@ class Sums:
 _DONE = {
     "redact": "replaced by their kind, such as [EMAIL]",
     "pseudonymise": "replaced by made-up values",
-    "report": "counted, and left where they stand",
+    "report": "counted, and left in the text",
 }
 
 
@@ -78,9 +78,9 @@ def personal_data(report: dict[str, Any]) -> str:
     """What a corpus report says of personal data, in a line for the screen."""
     action = report["personal_action"]
     if action is None:
-        return "personal data: no step of the recipe looks for any"
+        return "personal data: no step of the recipe searches for any"
     if not (found := report["personal"]):
-        return "personal data: looked for, none found in what was kept"
+        return "personal data: searched for, none found in what was kept"
     counts = ", ".join(f"{row['found']:,} {kind}" for kind, row in found.items())
     kept = (
         "" if action == "report" else '; to keep them, leave { kind = "personal-data" } out of corpus.steps'
@@ -145,9 +145,9 @@ class Tally:
         """Raises TextmillError when nothing is left, or something was lost on the way."""
         if read is not None and read != self.kept + self.aside:
             raise TextmillError(
-                f"{read} read, but {self.kept} kept and {self.aside} set aside",
+                f"{read} read, but {self.kept} kept and {self.aside} skipped",
                 where="corpus",
-                advice="a step lost documents: report this",
+                advice="a step lost documents: report this bug",
             )
         if self.kept:
             return
@@ -157,9 +157,9 @@ class Tally:
             )
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
         sample = entry["samples"][0]
-        detail = f", where it says: {sample['detail']}" if "detail" in sample else ""
+        detail = f", with the detail: {sample['detail']}" if "detail" in sample else ""
         raise TextmillError(
-            f"holds no document: all {self.aside} were set aside, most because each {reason}",
+            f"holds no document: all {self.aside} were skipped, most because each {reason}",
             where="corpus",
             advice=f"look at {sample['source']}{detail}",
         )

@@ -1,7 +1,7 @@
 """Units of preparing: a few files each, made by one process, whole or not at all.
 
     PARTS/plan.json                 what decides every unit: the corpus's spec, and the files of each unit
-    PARTS/phase-0/unit-00000/       its documents, what was set aside, sketches for the corpus step that follows
+    PARTS/phase-0/unit-00000/       its documents, what was skipped, sketches for the corpus step that follows
     PARTS/verdicts-0/unit-00000.jsonl   what that step decided about each of them
     …/hashes.json                   of each of these folders: SHA-256 of its files, so that damage is noticed
 
@@ -134,7 +134,7 @@ def cut(
                 close()
     close()
     if inputs is not None and (other := listed ^ inputs.keys()):
-        raise ChangedError("came or went while the sources were read", where=min(other))
+        raise ChangedError("appeared or disappeared while the sources were read", where=min(other))
     return Plan(spec, Path(base).absolute(), forgotten, tuple(units))
 
 
@@ -234,7 +234,7 @@ def _from_sources(plan: Plan, unit: int) -> Iterator[Item]:
 
 
 def _write(folder: Path, items: Iterator[Item], step: CorpusStep | None) -> None:
-    """The documents of a unit, what was set aside, and sketches for the step that follows."""
+    """The documents of a unit, what was skipped, and sketches for the step that follows."""
     waiting: list[Document] = []
     characters = 0
     with (
@@ -274,7 +274,7 @@ def documents(folder: Path) -> Iterator[Document]:
 
 
 def asides(folder: Path) -> Iterator[Aside]:
-    """What a phase set aside in a unit."""
+    """What a phase skipped in a unit."""
     return read_jsonl(folder / "aside.jsonl")
 
 

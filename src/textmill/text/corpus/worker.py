@@ -28,7 +28,7 @@ def begin(setting: str) -> Callable[[list[int]], dict[str, Any] | None]:
             return {
                 "what": f"{type(error).__name__}: {error}",
                 "where": f"preparing {units.place(parts, *job).name}",
-                "advice": "report this",
+                "advice": "report this bug",
                 "changed": False,
             }
         return None

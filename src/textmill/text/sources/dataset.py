@@ -50,13 +50,13 @@ def files(source: DatasetSource, base: Path) -> Iterator[tuple[Path, str] | Reje
     folder = Path(base) / Path(source.path).expanduser()
     where = f"corpus.sources.path: {source.path}"
     if not folder.is_dir():
-        raise RecipeError("is no folder", where=where, advice="name the folder of the data set")
+        raise RecipeError("is not a folder", where=where, advice="name the folder of the data set")
     data_files, strange = _saved(folder) if _is_saved(folder) else _hub(folder)
     chosen = [name for name, split in data_files if source.split in (None, split)]
     if not chosen:
         splits = ", ".join(sorted({split for _, split in data_files}))
         if not splits:
-            raise RecipeError("holds no data file of a kind that is known", where=where)
+            raise RecipeError("holds no data file of a known format", where=where)
         raise RecipeError(f"has no split {source.split!r}", where=where, advice=f"it has {splits}")
     above = {str(parent) for name in chosen for parent in PurePosixPath(name).parents}
     for name in sorted(f"{parent}/{name}".removeprefix("./") for parent in above for name in _DESCRIPTIONS):

@@ -48,7 +48,7 @@ def root() -> Path:
     path = Path(sysconfig.get_path("stdlib"))
     if not (path / "os.py").is_file():
         raise TextmillError(
-            "this Python came without the sources of its library", where=path, advice="use another"
+            "this Python has no sources of its standard library", where=path, advice="use another"
         )
     return path
 

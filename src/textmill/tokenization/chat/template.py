@@ -234,15 +234,15 @@ class ChatTemplate:
         except ChildFailed as error:
             answer = {"kind": "limit", "error": f"ended its process ({error})"}
         except (TypeError, ValueError, RecursionError) as error:
-            raise RecipeError(f"the messages are no plain data ({error})", where="messages") from error
+            raise RecipeError(f"the messages are not plain data ({error})", where="messages") from error
         if "text" in answer:
             return answer["text"]
         if answer["kind"] != "refused":
             self.close()
         advice = {
             "refused": "change the messages",
-            "limit": "the template is broken or hostile; give the model another",
-        }.get(answer["kind"], "the template or the messages are not what the other expects")
+            "limit": "the template is broken or hostile; use another",
+        }.get(answer["kind"], "the template and the messages do not fit each other")
         verb = "refuses this conversation: " if answer["kind"] == "refused" else ""
         raise TextmillError(f"{verb}{answer['error']}", where=self.where, advice=advice)
 
@@ -253,7 +253,7 @@ def _checked(message: Message) -> dict[str, Any]:
         raise RecipeError("a message needs a role and a content", where="messages")
     if not _ROLE.fullmatch(message["role"]):
         raise RecipeError(
-            f"{message['role'][:40]!r} is no role", where="messages", advice="user, assistant or system"
+            f"{message['role'][:40]!r} is not a role", where="messages", advice="user, assistant or system"
         )
     _shallow(message, 0)
     return {str(key): value for key, value in message.items()}
@@ -270,7 +270,7 @@ def _text_of(part: Any) -> str:
     if not isinstance(text, str):
         kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
         raise RecipeError(
-            f"a content has a part that is no text ({kind})", where="messages", advice="give text alone"
+            f"a content has a part that is not text ({kind})", where="messages", advice="give text only"
         )
     return text
 
@@ -316,7 +316,7 @@ def chosen(value: Any, where: object) -> str | None:
     sources = {part.get("name"): part.get("template") for part in named if isinstance(part, dict)}
     source = sources.get("default", next(iter(sources.values()), None))
     if not isinstance(source, str):
-        raise DamagedError("chat_template is no text", where=where)
+        raise DamagedError("chat_template is not text", where=where)
     return source
 
 

@@ -108,7 +108,9 @@ def test_the_similarity_told_is_that_of_the_sets(tmp_path):
     assert len(verdicts) == len(pairs)
     for number, verdict in verdicts:
         pair, kept = pairs[number // 2], documents[number ^ 1]
-        assert verdict == Reject("nearly repeats another document", f"id {kept.id}, similarity {pair[2]:.2f}")
+        assert verdict == Reject(
+            "is a near-duplicate of another document", f"id {kept.id}, similarity {pair[2]:.2f}"
+        )
         assert len(kept.text) >= len(documents[number].text)
 
 

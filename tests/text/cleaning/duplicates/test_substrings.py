@@ -55,7 +55,7 @@ def check(texts, scratch, least):
         if not spans:
             assert verdict is None
         elif spans == ((_WORD.search(text.lower()).start(), len(text)),):
-            assert verdict == Reject("holds nothing but what stood earlier")
+            assert verdict == Reject("holds only text that stood in earlier documents")
         else:
             assert verdict == Cut({"text": spans})
     assert not verdicts
@@ -111,7 +111,7 @@ def test_what_is_left_reads_on(tmp_path):
     assert masked[1].text == "Second!\n\n[...] and more."
     whole = list(steps.apply([documents[0], collected(run, "c")], (SubstringsStep(),)))
     assert isinstance(whole[1], Rejected)
-    assert whole[1].reason == "holds nothing but what stood earlier"
+    assert whole[1].reason == "holds only text that stood in earlier documents"
 
 
 def test_words_far_apart_keep_their_places(tmp_path):

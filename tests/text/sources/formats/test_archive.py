@@ -1,4 +1,4 @@
-"""Archives: what is inside is read, what is hostile is set aside, and the rest is still read."""
+"""Archives: what is inside is read, what is hostile is skipped, and the rest is still read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def special(name, kind, target=""):
 
 
 def collect(folder, name, data, limits=None, field="text"):
-    """Documents as {source: text} and what was set aside as {source: Rejected}."""
+    """Documents as {source: text} and what was skipped as {source: Rejected}."""
     (folder / name).write_bytes(data)
     items = list(
         read_documents(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder)
@@ -101,7 +101,7 @@ def test_archives_within_archives_up_to_a_depth(tmp_path):
         data = zipped([("in.zip", data), ("beside.txt", b"beside")])
     kept, aside = collect(tmp_path, "b.zip", data)
     assert len(kept) == 4
-    assert [item.reason for item in aside.values()] == ["is nested too deep"]
+    assert [item.reason for item in aside.values()] == ["is nested too deeply"]
 
 
 def test_hostile_tar_members_are_set_aside_and_the_rest_is_read(tmp_path):

@@ -225,9 +225,9 @@ def test_web_archive_records_keep_their_numbers(samples, opened):
     )
     assert [(item.source[10:], getattr(item, "reason", "")) for item in items] == [
         ("record 3", ""),
-        ("record 4", "is no page"),
+        ("record 4", "is not a page"),
         ("record 5", ""),
-        ("record 6", "is the record of a page seen before"),
+        ("record 6", "is a revisit record of a page seen before"),
         ("record 7", ""),
         ("record 8", "is not text"),
     ]

@@ -1,4 +1,4 @@
-"""Hostile and broken files in every format: set aside at their place, nothing raised, nothing written."""
+"""Hostile and broken files in every format: skipped at their place, nothing raised, nothing written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def opened(tmp_path):
 
 @pytest.fixture
 def reason(opened):
-    """Why the one thing a file holds is set aside."""
+    """Why the one thing a file holds is skipped."""
 
     def call(name, data, **limits):
         [item] = opened(name, data, **limits)
@@ -117,7 +117,7 @@ def test_entities_never_expand(make, reason, encoding):
 
 def test_endless_nesting_of_elements(make, reason):
     deep = "<w>" * 20_000 + "</w>" * 20_000
-    assert reason("a.docx", make["zipped"]({"word/document.xml": deep})) == "is nested too deep"
+    assert reason("a.docx", make["zipped"]({"word/document.xml": deep})) == "is nested too deeply"
 
 
 def test_parts_are_held_to_the_caps_of_archives(make, reason):
@@ -198,7 +198,7 @@ def test_messages_within_messages_end(opened):
         mail = outer
     items = opened("a.eml", mail.as_bytes())
     assert [isinstance(item, Document) for item in items] == [True] * 5 + [False]
-    assert items[-1].reason == "is nested too deep"
+    assert items[-1].reason == "is nested too deeply"
     assert items[-1].source == "a.eml" + "!part.eml" * 5
 
 
@@ -224,7 +224,7 @@ def test_multiparts_without_end(opened):
 
 def test_pages_nested_beyond_reason(opened, reason):
     page = "<div>" * 60_000 + "deep" + "</div>" * 60_000
-    assert reason("a.html", page) == "is nested too deep"
+    assert reason("a.html", page) == "is nested too deeply"
     wide = "<div><p>x</div>" * 20_000
     [item] = opened("b.html", wide)
     assert isinstance(item, Document)
@@ -321,5 +321,8 @@ def test_odd_notebooks(opened):
 
 def test_parts_that_are_missing(make, reason):
     for name in ("a.docx", "a.pptx", "a.xlsx", "a.epub"):
-        assert reason(name, make["zipped"]({"other.xml": "<a/>"})) == "is damaged or not what its name says"
-        assert reason(name, b"no zip file") == "is damaged or not what its name says"
+        assert (
+            reason(name, make["zipped"]({"other.xml": "<a/>"}))
+            == "is damaged, or not what its file extension says"
+        )
+        assert reason(name, b"no zip file") == "is damaged, or not what its file extension says"

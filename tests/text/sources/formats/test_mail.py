@@ -239,7 +239,9 @@ def test_what_is_sealed_is_said(read):
     assert read("a.eml", f"{HEAD}\n{signed}") == ({"a.eml": f"{LETTER}\n-- "}, {})
     sealed = f"{HEAD}Content-Type: application/pkcs7-mime; smime-type={{}}; name=smime.p7m\n\nxx\n"
     assert read("a.eml", sealed.format("enveloped-data"))[1]["a.eml"][0] == "is encrypted"
-    assert read("a.eml", sealed.format("signed-data"))[1]["a.eml"][0] == "is signed in a way that is not read"
+    assert (
+        read("a.eml", sealed.format("signed-data"))[1]["a.eml"][0] == "is signed in a format that is not read"
+    )
     seal = "Content-Type: application/pkcs7-mime\n\nxx\n--B--\n"
     both = f"{HEAD}Content-Type: multipart/mixed; boundary=B\n\n--B\n\n{LETTER}\n--B\n{seal}"
     assert read("a.eml", both) == (

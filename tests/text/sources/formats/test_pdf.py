@@ -172,7 +172,7 @@ def test_every_page_that_is_a_picture_is_said(read):
     )
     texts, refused = read(data)
     assert texts["a.pdf"] == "The cover.\n\nPage 4\n\nA short page."
-    advice = "have its text recognised (OCR)"
+    advice = "run text recognition (OCR) on it"
     assert refused == {
         "a.pdf:page 2": ("holds no text", f"a picture; {advice}"),
         "a.pdf:page 4": ("holds no text", f"a picture with 5 characters on it, which are read; {advice}"),

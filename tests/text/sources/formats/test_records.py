@@ -1,4 +1,4 @@
-"""Files of records: every line is either a document or set aside at its place."""
+"""Files of records: every line is either a document or skipped at its place."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_what_is_no_record_has_one_text_of_the_first_role(tmp_path):
 def test_the_column_of_the_only_text():
     short = FilesSource(paths=("a",), text_field="doc.text")
     assert short == FilesSource(paths=("a",), text_fields=("text=doc.text",))
-    with pytest.raises(RecipeError, match="text_field: says what text_fields says"):
+    with pytest.raises(RecipeError, match="text_field: means the same as text_fields"):
         FilesSource(paths=("a",), text_fields=("text",), text_field="body")
 
 

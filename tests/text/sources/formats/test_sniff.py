@@ -127,8 +127,8 @@ def test_pages_without_their_root(read, source):
 def test_what_is_no_text_is_said(read):
     data = base64.encodebytes(random.Random(0).randbytes(2000)).decode()
     for name, text, detail in (
-        ("a.txt", data, "bytes written as letters (base64 or uuencode); decode it"),
-        ("a", data.replace("\n", ""), "bytes written as letters (base64 or uuencode); decode it"),
+        ("a.txt", data, "encoded bytes (base64 or uuencode); decode it"),
+        ("a", data.replace("\n", ""), "encoded bytes (base64 or uuencode); decode it"),
         (
             "key.pem",
             f"-----BEGIN RSA PRIVATE KEY-----\n{data}",

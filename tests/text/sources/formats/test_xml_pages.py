@@ -15,7 +15,7 @@ NOTES = 'xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/20
 
 @pytest.fixture
 def read(tmp_path):
-    """(documents, what is set aside as {place: (reason, detail)}) of a file of this name with these bytes."""
+    """(documents, what is skipped as {place: (reason, detail)}) of a file of this name with these bytes."""
 
     def call(name, data):
         path = tmp_path / name
@@ -143,9 +143,9 @@ def test_every_place_of_the_order_is_read_or_said(book):
         "b.epub!OEBPS/1.xhtml": "holds no text",
         "b.epub!OEBPS/nav.xhtml": "is a table of contents",
         "b.epub!OEBPS/s.svg": "holds no text",
-        "b.epub!OEBPS/lost.xhtml": "is damaged or not what its name says",
+        "b.epub!OEBPS/lost.xhtml": "is damaged, or not what its file extension says",
         "b.epub!OEBPS/z.bin": "is not in a format that is read",
-        "b.epub!gone": "is damaged or not what its name says",
+        "b.epub!gone": "is damaged, or not what its file extension says",
     }
 
 
@@ -159,7 +159,7 @@ def test_one_chapter_under_lock(book):
     chapters = ["<html><body>one</body></html>", "<html><body>two</body></html>"]
     documents, rejected = book(chapters, **{"META-INF/encryption.xml": lock("OEBPS/1.xhtml")})
     assert [document.text for document in documents] == ["one"]
-    assert rejected == {"b.epub!OEBPS/1.xhtml": ("is encrypted", "it has a copy protection")}
+    assert rejected == {"b.epub!OEBPS/1.xhtml": ("is encrypted", "it has copy protection")}
     documents, rejected = book(chapters[:1], **{"META-INF/encryption.xml": lock("OEBPS/0.xhtml")})
     assert not documents
     assert rejected["b.epub"][0] == "is encrypted"

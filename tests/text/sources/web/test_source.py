@@ -136,7 +136,7 @@ def test_robots_are_asked_and_obeyed(site, tmp_path):
         source(*(site.url + p for p in ("/a.txt", "/private/b.txt", "/private/b.txt?x", "/in"))), tmp_path
     )
     assert names(items, site) == ["/a.txt", "/private/b.txt?x"]
-    assert reasons(items) == ["is closed to us by robots.txt"] * 2
+    assert reasons(items) == ["is disallowed by robots.txt"] * 2
     assert not site.asked["/private/b.txt"]
 
 
@@ -161,7 +161,7 @@ def test_each_host_is_asked_at_its_pace(site, tmp_path, crawl_delay, between, pa
     assert clock.slept[0] == pytest.approx(between)  # after robots.txt itself
     spec = source(f"{site.url}/a", urls=(f"{site.url}/d",))
     site.put("/robots.txt", "User-agent: *\nCrawl-delay: 9999\n")
-    assert reasons(walk(spec, tmp_path)) == ["asks for too long a pause between two pages"]
+    assert reasons(walk(spec, tmp_path)) == ["asks for too long a pause between requests"]
 
 
 @pytest.mark.parametrize(
@@ -304,14 +304,14 @@ def test_types_sizes_and_answers_that_are_refused(site, tmp_path):
     paths = ["/film", "/none", "/large", "/lying", "/bomb", "/brotli", "/secret", "/missing"]
     spec = source(*(site.url + path for path in paths), file_bytes=5000)
     expected = [
-        "is of a type that content_types does not list",
-        "is of a type that content_types does not list",
+        "has a content type that content_types does not list",
+        "has a content type that content_types does not list",
         "is larger than file_bytes",
         "is larger than file_bytes",
         "is larger than file_bytes",
-        "is packed in a way that was not asked for",
+        "has a content encoding that was not asked for",
         "is refused by the site",
-        "is not there",
+        "is not found",
     ]
     assert reasons(walk(spec, tmp_path)) == expected
     asked = dict(site.asked)
@@ -418,7 +418,7 @@ def test_sitemaps_indexes_and_plain_lists(site, tmp_path):
     assert dict(site.asked) == asked
     capped = walk(source(f"{u}/f", sitemaps=(f"{u}/index.xml",), pages=2), tmp_path)
     assert names(capped, site) == ["/f", "/c"]
-    assert reasons(capped) == ["and what follows is more than `pages`"]
+    assert reasons(capped) == ["and the rest is over the limit `pages`"]
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">' + "".join(

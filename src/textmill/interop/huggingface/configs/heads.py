@@ -72,7 +72,7 @@ def read(config: Mapping[str, Any], kind: str, where: object) -> HeadSpec | None
     own = config.get(OWN_KEY)
     if own is not None:
         if not isinstance(own, Mapping) or own.get("kind") not in _SPECS:
-            raise DamagedError(f"{OWN_KEY} is no head", where=where)
+            raise DamagedError(f"{OWN_KEY} is not a head", where=where)
         if own.get("outputs", 1) > _MOST_LABELS:
             raise DamagedError(f"{OWN_KEY}.outputs is {own['outputs']}", where=where)
         return schema.read(_SPECS[own["kind"]], own, str(where), OWN_KEY)
@@ -105,7 +105,7 @@ def _labels(config: Mapping[str, Any], where: object) -> list[str]:
     try:
         by_number = {int(number): str(label) for number, label in named.items()}
     except (AttributeError, TypeError, ValueError) as error:
-        raise DamagedError(f"id2label is no table of labels ({error})", where=where) from error
+        raise DamagedError(f"id2label is not a table of labels ({error})", where=where) from error
     if not by_number or len(by_number) > _MOST_LABELS or set(by_number) != set(range(len(by_number))):
         raise DamagedError("id2label does not number its labels from 0 on", where=where)
     return [by_number[number] for number in range(len(by_number))]

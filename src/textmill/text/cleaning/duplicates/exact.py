@@ -23,12 +23,12 @@ class ExactDuplicates:
     def decide(
         self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
     ) -> Iterator[tuple[int, Verdict]]:
-        """Reject documents whose texts were met before. Memory: 32 bytes a document."""
+        """Reject documents whose texts were met before. Memory: 32 bytes per document."""
         seen = Seen()
         for item in sketches():
             first = seen.add(item.sketch, item.id)
             if first is not None:
-                yield item.number, Reject("repeats an earlier document", f"id {first}")
+                yield item.number, Reject("is a duplicate of an earlier document", f"id {first}")
 
 
 class Seen:

@@ -190,7 +190,7 @@ class NearDuplicates:
     ) -> Iterator[tuple[int, Verdict]]:
         """Verdicts on all members of a cluster but the best, or marks of all.
 
-        Memory: about 100 bytes a document, and 200 MB; on disk the sketches once more.
+        Memory: about 100 bytes per document, and 200 MB; on disk the sketches once more.
         """
         seen = _Gathered(sketches(), scratch, self._bands)
         clusters = Clusters(len(seen.numbers))
@@ -211,7 +211,7 @@ class NearDuplicates:
         for at, (member, other) in enumerate(zip(members.tolist(), best.tolist(), strict=True)):
             if member != other:
                 detail = f"id {seen.id(other)}, similarity {similar[at]:.2f}"
-                yield numbers[at], Reject("nearly repeats another document", detail)
+                yield numbers[at], Reject("is a near-duplicate of another document", detail)
 
     def _join(self, clusters: Clusters, seen: _Gathered, keys: NDArray[np.uint64]) -> None:
         """Compare documents whose band is the same, and join those that are similar.

@@ -88,7 +88,7 @@ class Substrings:
                     starts = np.append(text.starts, text.characters).tolist()
                     cuts[text.role] = tuple((starts[first], starts[last]) for first, last in runs)
             if item.sketch and not new:
-                yield item.number, Reject("holds nothing but what stood earlier")
+                yield item.number, Reject("holds only text that stood in earlier documents")
             elif cuts:
                 yield item.number, Cut(cuts, self._fill)
 

@@ -53,7 +53,7 @@ _PLACEHOLDER = re.compile(rf"\[(?:{'|'.join(map(str.upper, KINDS))})\]")
 
 
 def placeholder(kind: str) -> str:
-    """What stands for a datum that was taken out.
+    """What stands for a datum that was removed.
 
     >>> placeholder("email")
     '[EMAIL]'
@@ -62,7 +62,7 @@ def placeholder(kind: str) -> str:
 
 
 def redacted(text: str) -> bool:
-    """Whether something was taken out of a text before."""
+    """Whether something was removed of a text before."""
     return _PLACEHOLDER.search(text) is not None
 
 
@@ -249,7 +249,7 @@ def _is_card(text: str, match: re.Match[str]) -> bool:
 
 
 def _iban(text: str, start: int) -> int:
-    """The length of the IBAN written at a position, single blanks or hyphens between its groups counted; 0 for none."""
+    """The length of the IBAN written at a position, single spaces or hyphens between its groups counted; 0 for none."""
     wanted = checksums.iban_length(text[start : start + 2])
     if not wanted:
         return 0

@@ -42,7 +42,7 @@ def files(spec: ClassifierStep) -> tuple[str, ...]:
 
 
 def step(spec: ClassifierStep) -> Step:
-    """Note the probability of being good as metadata `quality`; set aside documents under `least`.
+    """Note the probability of being good as metadata `quality`; skip documents under `least`.
 
     Raises RecipeError when a file of examples is missing, empty or cannot be read.
     """
@@ -111,7 +111,7 @@ def features(texts: Sequence[str]) -> Rows:
 
 
 def examples(name: str, field: str) -> list[str]:
-    """The examples of a file, JSON lines with `text` (`.jsonl`, `.json`) or one text a line; blank ones left out."""
+    """The examples of a file, JSON lines with `text` (`.jsonl`, `.json`) or one text a line; empty ones left out."""
     where = f"classifier.{field}: {name}"
     try:
         lines = Path(name).expanduser().read_text(encoding="utf-8-sig").split("\n")
@@ -132,5 +132,5 @@ def _text(line: str, where: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError):
         text = None
     if not isinstance(text, str):
-        raise RecipeError("is no JSON object with a `text`", where=where)
+        raise RecipeError("is not a JSON object with a `text`", where=where)
     return text

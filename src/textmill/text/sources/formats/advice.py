@@ -10,7 +10,7 @@ from textmill.text.sources.formats.stream import SetAside
 REASON = "is not in a format that is read"
 _WORD, _SHEET, _SLIDES, _PDF = "save it as .docx", "save it as .xlsx", "save it as .pptx", "save it as .pdf"
 _EPUB, _PACK, _TABLE = "convert it to .epub", "pack it as .zip or .tar", "export its tables as .csv"
-_LINK = "it only points to a document in the web; download that as"
+_LINK = "it is only a link to a document on the web; download that as"
 
 # File extension -> (what it is, what to do).
 FORMS: dict[str, tuple[str, str]] = {

@@ -1,6 +1,6 @@
 """Zip, tar, gzip, bzip2, xz and zstd, read as streams, never written out, and never believed.
 
-A member that points outside, a link, a device or a bomb is set aside and the members after it are still read.
+A member that points outside, a link, a device or a bomb is skipped and the members after it are still read.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def _made(row: list[str] | SetAside, header: Header, location: str, fields: Fiel
         return unread(location, row.reason, row.detail)
     if len(row) != len(header.names) and not header.fits(row):
         return unread(
-            location, "has not as many fields as the header", f"{len(row)}, not {len(header.names)}"
+            location, "has another number of fields than the header", f"{len(row)}, not {len(header.names)}"
         )
     if not all(map(sound, row)):
         return unread(location, "is not valid in the encoding of its file")
@@ -95,7 +95,7 @@ class _Open(SetAside):
     """A quote was opened and is not closed where it could be."""
 
     def __init__(self) -> None:
-        super().__init__("is not a valid row", "a quote that is not closed")
+        super().__init__("is not a valid row", "an unclosed quote")
 
 
 class _Large(SetAside):

@@ -24,21 +24,21 @@ _MARKS = (
 )
 _MAGIC = (
     (b"%PDF-", "a PDF file"),
-    (b"PK\x03\x04", "a zip file by another name"),
-    (b"\x1f\x8b", "a gzip file by another name"),
-    (b"BZh", "a bzip2 file by another name"),
-    (b"\xfd7zXZ\x00", "an xz file by another name"),
-    (b"(\xb5/\xfd", "a zstd file by another name"),
+    (b"PK\x03\x04", "a zip file under another file extension"),
+    (b"\x1f\x8b", "a gzip file under another file extension"),
+    (b"BZh", "a bzip2 file under another file extension"),
+    (b"\xfd7zXZ\x00", "an xz file under another file extension"),
+    (b"(\xb5/\xfd", "a zstd file under another file extension"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z file"),
     (b"Rar!", "a rar file"),
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"GIF8", "a GIF picture"),
-    (b"\x7fELF", "a program"),
-    (b"MZ", "a program"),
+    (b"\x7fELF", "an executable program"),
+    (b"MZ", "an executable program"),
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"\xd0\xcf\x11\xe0", "an old Office document"),
-    (b"PAR1", "a Parquet file by another name"),
+    (b"PAR1", "a Parquet file under another file extension"),
 )
 _CONTROLS = bytes(set(range(32)) - set(b"\b\t\n\f\r\x1a\x1b")) + b"\x7f"
 _CONTROL_CHARACTERS = re.compile(f"[{re.escape(_CONTROLS.decode('ascii'))}]")
@@ -89,7 +89,7 @@ def refuse_binary(head: bytes) -> None:
         refused = f"{controls} of its first {len(sample)} bytes are control characters"
     if refused and not marked(head) and not charsets.escaped(sample) and not wide(head):
         raise SetAside("is not text", magic or refused)
-    if magic and magic != "a program" and not refused:  # text may well begin with the letters MZ
+    if magic and magic != "an executable program" and not refused:  # text may well begin with the letters MZ
         raise SetAside("is not text", magic)
 
 
@@ -164,14 +164,14 @@ def _decoded(data: bytes, name: str, charset: str) -> tuple[str, str]:
         return _mended(data, bare)
     if found := letters.reading(data):
         return _mended(data, found.encoding)
-    raise SetAside("is in an encoding that cannot be told", "save it as UTF-8")
+    raise SetAside("is in an unknown encoding", "save it as UTF-8")
 
 
 def _mended(data: bytes, encoding: str) -> tuple[str, str]:
     """The text of bytes whose encoding is certain, with U+FFFD for the few that it does not have."""
     text, damage = _replaced(data, encoding)
     if damage > max(1, _BROKEN * len(text)):
-        raise SetAside("is in an encoding that cannot be told", "save it as UTF-8")
+        raise SetAside("is in an unknown encoding", "save it as UTF-8")
     return text, f"{encoding}, {damage} damaged" if damage else encoding
 
 

@@ -30,7 +30,7 @@ _PAGES: dict[str, Vocabulary] = {
 }
 # Fonts are scrambled in books that are free to read (OCF §4.3); any other encryption is a lock.
 _SCRAMBLED_FONTS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
-_LOCKED = SetAside("is encrypted", "it has a copy protection")
+_LOCKED = SetAside("is encrypted", "it has copy protection")
 _FALLBACKS = 10  # from one form of a chapter to the next
 
 
@@ -53,7 +53,9 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
             if element.name == "rootfile"
         ]
         if not roots:
-            raise SetAside("is damaged or not what its name says", "it has no META-INF/container.xml")
+            raise SetAside(
+                "is damaged, or not what its file extension says", "it has no META-INF/container.xml"
+            )
         book = parts.elements(parts.present(roots[0]))
         chapters: list[str] = []
         refused = 0
@@ -92,7 +94,7 @@ def _text(parts: Package, chapter: _Chapter, locked: frozenset[str]) -> str:
         source = page(source, chapter.vocabulary, parts.deadline)
     text = html.extract(source, parts.deadline, book=True).text
     if not text.strip():
-        raise SetAside("holds no text", "pictures only" if "<img" in source or "<svg" in source else "")
+        raise SetAside("holds no text", "only pictures" if "<img" in source or "<svg" in source else "")
     return text
 
 
@@ -154,7 +156,7 @@ def _chapter(manifest: Mapping[str, Mapping[str, str]], name: str, folder: str) 
         return _Chapter(
             name or "spine",
             None,
-            SetAside("is damaged or not what its name says", "the book does not list it"),
+            SetAside("is damaged, or not what its file extension says", "the book does not list it"),
         )
     path = _path(known, folder)
     if _is_contents(known):
@@ -167,7 +169,7 @@ def _chapter(manifest: Mapping[str, Mapping[str, str]], name: str, folder: str) 
             break
         known = further
     if _kind(known).startswith("image/"):
-        return _Chapter(path, None, SetAside("holds no text", "pictures only"))
+        return _Chapter(path, None, SetAside("holds no text", "only pictures"))
     return _Chapter(path, None, SetAside("is not in a format that is read", _kind(known)[:60]))
 
 

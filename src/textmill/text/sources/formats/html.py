@@ -22,7 +22,7 @@ from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAsi
 from textmill.text.sources.formats.xml_pages import VOID, declares_xml, from_xhtml
 
 _MANY_TAGS = 10_000  # up to here, any nesting is parsed in a second or two
-_DEEPEST = 2_000  # elements within one another; resiliparse's time grows with the square of it
+_DEEPEST = 2_000  # nested elements; resiliparse's time grows with the square of it
 # Elements that the next of their kind, or the end of what is around them, closes (HTML §13.1.2.4).
 _MAY_STAY_OPEN = frozenset(
     ("p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "rt", "rp")
@@ -83,7 +83,7 @@ def extract(source: str, deadline: Deadline, *, book: bool = False) -> Page:
     """
     source = _without(source.replace("\0", "\ufffd"), "<?", "?>")
     if source.count("<") > _MANY_TAGS and _depth(source) > _DEEPEST:
-        raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
+        raise SetAside("is nested too deeply", f"more than {_DEEPEST} nested elements")
     text, title, language, metas = _parsed(source, deadline, book=book)
     deadline.check()
     first: dict[str, str] = {}

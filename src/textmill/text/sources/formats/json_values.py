@@ -225,7 +225,7 @@ def _record(text: str, at: int) -> tuple[Any, int]:
     """As `_value`, of what can be a record or a list of them: bare words after one another are none."""
     value, end = _value(text, at)
     if not isinstance(value, (dict, list)) and _between(text, end) < len(text):
-        raise ValueError("more follows a value that is no record")
+        raise ValueError("more follows a value that is not a record")
     return value, end
 
 

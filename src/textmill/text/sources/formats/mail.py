@@ -50,7 +50,8 @@ def apple_message(item: Input, fields: Fields) -> Items:
     first, _, rest = read_whole(item).lstrip(_BEFORE).partition(b"\n")
     if not first.strip().isdigit():
         raise SetAside(
-            "is damaged or not what its name says", "it does not begin with the length of its message"
+            "is damaged, or not what its file extension says",
+            "it does not begin with the length of its message",
         )
     yield from _message(item, rest[: int(first)])
 
@@ -119,7 +120,7 @@ def saved_page(item: Input, fields: Fields) -> Items:
 def _parsed(data: bytes, deadline: Deadline) -> Message:
     parsed = _fed(data.lstrip(_BEFORE), deadline)
     if not parsed.keys():
-        raise SetAside("is damaged or not what its name says", "it has no headers")
+        raise SetAside("is damaged, or not what its file extension says", "it has no headers")
     kind, payload = parsed.get_content_type(), parsed.get_payload()
     if kind.startswith("multipart/") and isinstance(payload, str) and (first := _BOUNDARY.search(payload)):
         # What it says stands between its parts does not: the first line that could is believed.
@@ -136,7 +137,7 @@ def _fed(data: bytes, deadline: Deadline) -> Message:
             parser.feed(data[at : at + BLOCK])
         return parser.close()
     except RecursionError as error:
-        raise SetAside("is nested too deep", "parts of a message within one another") from error
+        raise SetAside("is nested too deeply", "nested parts of a message") from error
 
 
 @dataclass
@@ -164,7 +165,7 @@ def _body(parsed: Message, deadline: Deadline) -> _Body:
         children = _children(part)
         if kind in _SEALED:
             signed = "signed" in str(part.get_param("smime-type", "")).lower()
-            reason = "is signed in a way that is not read" if signed else "is encrypted"
+            reason = "is signed in a format that is not read" if signed else "is encrypted"
             body.refused.append(("sealed part", reason, _UNLOCK))
         elif kind == "multipart/alternative" and children:
             chosen, others = _preferred(children, deadline)
@@ -178,7 +179,11 @@ def _body(parsed: Message, deadline: Deadline) -> _Body:
         elif kind.startswith("multipart/"):
             if payload(part).strip():
                 body.refused.append(
-                    ("parts", "is damaged or not what its name says", "its parts cannot be told apart")
+                    (
+                        "parts",
+                        "is damaged, or not what its file extension says",
+                        "its parts cannot be separated",
+                    )
                 )
         elif kind not in _SIGNATURES:
             body.attachments.append(part)
@@ -274,7 +279,9 @@ def _attachment(item: Input, part: Message, taken: Counter[str]) -> Items:
     try:
         data = b"".join(map(_written, inside[:1] if kind == "message/rfc822" else inside))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        yield Rejected(None, location, "read", "is damaged or not what its name says", str(error)[:200])
+        yield Rejected(
+            None, location, "read", "is damaged, or not what its file extension says", str(error)[:200]
+        )
         return
     yield _inside(item, location, name, data or payload(part), charset)
 
@@ -349,7 +356,9 @@ def _messages(item: Input) -> Iterator[bytes | SetAside]:
             continue
         source.give_back([line])
         if not source.at_separator():
-            raise SetAside("is damaged or not what its name says", "it does not begin as a mailbox does")
+            raise SetAside(
+                "is damaged, or not what its file extension says", "it does not begin like a mailbox"
+            )
         yield from _from_here(source, limit)
 
 

@@ -1,7 +1,7 @@
 """The bodies of messages as they were meant: transfer encodings, flowed lines, and what stands armoured within them.
 
 Senders break every rule here: base64 that ends too early, encodings with comments behind them, letters and keys in
-PGP's armour, files uuencoded between two lines. What is no text is taken out of it, and said.
+PGP's armour, files uuencoded between two lines. What is no text is removed of it, and said.
 """
 
 from __future__ import annotations

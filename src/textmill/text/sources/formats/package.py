@@ -73,7 +73,7 @@ class Package:
         return self._types.get(f"/{name}".lower(), "") or self._types.get(extension.lower(), "")
 
     def inside(self, name: str) -> Input:
-        """A part that is a document of its own. Raises SetAside when it is nested too deep or too large."""
+        """A part that is a document of its own. Raises SetAside when it is nested too deeply or too large."""
         location = f"{self.item.place}!{printable(name)}"
         return self.item.part(location, posixpath.basename(name), self.whole(name), deeper(self.item))
 
@@ -92,7 +92,7 @@ class Package:
         return relations
 
     def start(self, usual: str) -> str:
-        """The part an Office document begins with by its own account. Raises SetAside when it is not there."""
+        """The part an Office document begins with by its own account. Raises SetAside when it is not found."""
         relations = self.related("")
         return self.present(
             next((part for kind, part in relations.values() if kind == "officeDocument"), usual)
@@ -101,7 +101,7 @@ class Package:
     def present(self, name: str) -> str:
         """The name of a part that must be there. Raises SetAside when it is not."""
         if name not in self:
-            raise SetAside("is damaged or not what its name says", f"it has no {name[:100]}")
+            raise SetAside("is damaged, or not what its file extension says", f"it has no {name[:100]}")
         return name
 
     def facts(self) -> dict[str, str]:
@@ -120,7 +120,7 @@ class Package:
 
 @contextlib.contextmanager
 def package(item: Input) -> Iterator[Package]:
-    """The package an input is. Raises SetAside when it is nested too deep."""
+    """The package an input is. Raises SetAside when it is nested too deeply."""
     deeper(item)
     with seekable(item) as stream, zipfile.ZipFile(stream) as archive:
         yield Package(item, archive)

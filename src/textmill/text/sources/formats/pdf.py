@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from textmill.base.console import counted
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.hyphens import BROKEN, unbroken
@@ -23,8 +24,8 @@ from textmill.text.sources.formats.pages import joined
 from textmill.text.sources.formats.pdf_notes import attached, notes, placed
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, deeper, read_whole
 
-MISSING = SetAside("needs the documents extra", "pip install 'textmill[documents]'")
-_NO_TEXT, _RECOGNISE = "holds no text", "have its text recognised (OCR)"
+MISSING = SetAside("needs the extra `documents`", "pip install 'textmill[documents]'")
+_NO_TEXT, _RECOGNISE = "holds no text", "run text recognition (OCR) on it"
 _FEW = 100  # letters on a page that may be a picture with a stamp or a page number
 _COVERED = 0.6  # share of such a page that pictures cover
 _MOST_OBJECTS = 2_000  # of a page that are looked at for pictures
@@ -49,7 +50,7 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
     """The one document of a .pdf file, every page of it that cannot be read, and the files within it."""
     content = read_whole(item)
     if b"%PDF-" not in content[:1024]:  # ISO 32000-1 annex H, note 13
-        raise SetAside("is damaged or not what its name says", "it does not begin as a PDF file does")
+        raise SetAside("is damaged, or not what its file extension says", "it does not begin like a PDF file")
     found = _read(item, content)
     try:
         text, starts = joined(unbroken(found.pages))
@@ -96,7 +97,7 @@ def _read(item: Input, data: bytes) -> _Read:
         except pdfium.PdfiumError as error:
             if getattr(error, "err_code", 0) == _WRONG_PASSWORD:
                 raise SetAside("is encrypted", "it has a password") from error
-            raise SetAside("is damaged or not what its name says", str(error)) from error
+            raise SetAside("is damaged, or not what its file extension says", str(error)) from error
         try:
             if file.get_formtype() == raw.FORMTYPE_XFA_FULL:
                 raise SetAside("is a form in XFA, which is not read", "print it to a new .pdf file")
@@ -153,9 +154,7 @@ def _text(file: Any, number: int, found: _Read) -> str:
         found.files += beside.files
         if beside.comments:
             count = beside.comments
-            found.refused.append(
-                (number, "has comments, which are not read", f"{count} comment{'s' if count > 1 else ''}")
-            )
+            found.refused.append((number, "has comments, which are not read", counted(count, "comment")))
         if (letters := len("".join(text.split()))) < _FEW and (picture := _picture(page, letters)):
             found.refused.append((number, _NO_TEXT, picture))
     finally:

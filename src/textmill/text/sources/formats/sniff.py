@@ -180,7 +180,7 @@ def _written(text: str, name: str) -> str:
                 f"XML of an unknown kind, whose first element is {root[:60]}; save it as .html or .txt",
             )
         if _BASE64.match(text) or _UUENCODED.match(text):
-            raise SetAside("is not text", "bytes written as letters (base64 or uuencode); decode it")
+            raise SetAside("is not text", "encoded bytes (base64 or uuencode); decode it")
     if _ARMOUR.match(text):
         raise SetAside("is not text", "a key, a certificate or an encrypted message")
     return ""

@@ -139,14 +139,14 @@ def guarded(entries: Entries, place: str) -> Entries:
         yield Rejected(None, place, "read", error.reason, error.detail)
     except Exception as error:  # the parsers of two dozen formats raise anything over hostile bytes
         detail = printable(f"{type(error).__name__}: {error}")[:300]
-        yield Rejected(None, place, "read", "is damaged or not what its name says", detail)
+        yield Rejected(None, place, "read", "is damaged, or not what its file extension says", detail)
 
 
 def deeper(item: Input) -> int:
     """The layers around what is inside an input. Raises SetAside for more than LAYERS."""
     if item.layers >= LAYERS:
         raise SetAside(
-            "is nested too deep", f"more than {LAYERS} archives, compressions or messages within one another"
+            "is nested too deeply", f"more than {LAYERS} nested archives, compressions or messages"
         )
     return item.layers + 1
 
@@ -220,7 +220,7 @@ class Xz(io.RawIOBase):
                 return 0
             packed, self._pending = self._pending, b""
             if not packed and unpack.needs_input and not (packed := self._stream.read(BLOCK)):
-                raise EOFError("ends before its end mark")
+                raise EOFError("ends before its end marker")
             if data := unpack.decompress(packed, max_length=len(buffer)):
                 buffer[: len(data)] = data
                 return len(data)

@@ -37,7 +37,9 @@ def records(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
         item.budget.member()
         if kind == "revisit":
             _pass(item, length)
-            yield Rejected(None, location, "read", "is the record of a page seen before", _address(headers))
+            yield Rejected(
+                None, location, "read", "is a revisit record of a page seen before", _address(headers)
+            )
         elif kind not in _PAGES or headers.get("content-type") in _NO_PAGES:
             _pass(item, length)
         elif length > item.limits.file_bytes:
@@ -58,13 +60,13 @@ def _read(item: Input, location: str, headers: Mapping[str, str], length: int) -
 
 
 def _page(item: Input, location: str, headers: Mapping[str, str], data: bytes) -> Input:
-    """What a record holds. Raises SetAside where it is no page."""
+    """What a record holds. Raises SetAside where it is not a page."""
     content_type = headers.get("content-type", "")
     if content_type.startswith("application/http"):
         answer, data = _parts(data)
         status = answer.get("", "").split()[1:2]
         if status != ["200"]:
-            raise SetAside("is no page", f"HTTP status {status[0][:10] if status else 'missing'}")
+            raise SetAside("is not a page", f"HTTP status {status[0][:10] if status else 'missing'}")
         content_type = answer.get("content-type", "")
         data = _unpacked(item, answer, data)
     address = _address(headers)
@@ -96,7 +98,7 @@ def _record(item: Input, number: int) -> dict[str, str]:
     if not line:
         return {}
     if not line.startswith(b"WARC/"):
-        raise SetAside("is damaged; the rest is not read", f"what follows record {number} is no record")
+        raise SetAside("is damaged; the rest is not read", f"what follows record {number} is not a record")
     lines, size = [], 0
     while (line := item.stream.readline(_HEADERS)).strip():
         size += len(line)

@@ -2,7 +2,7 @@
 
 Straight on expat, the parser under every other of Python's: a tree of a large sheet would take gigabytes, and
 names alone matter here. Documents of the formats read here declare no entities, so one that does is hostile
-(a few hundred bytes of them can stand for gigabytes) and is set aside before it expands.
+(a few hundred bytes of them can stand for gigabytes) and is skipped before it expands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from xml.parsers import expat
 from textmill.text.sources.formats.stream import Deadline, SetAside
 
 _READ = 1 << 16  # bytes between two looks at the clock
-_DEEPEST = 10_000  # elements within one another
+_DEEPEST = 10_000  # nested elements
 _DEEPEST_TREE = 200  # the same in a tree, which is walked by recursion
 _LARGEST_TREE = 1_000_000  # elements; some 300 MB
 
@@ -59,7 +59,7 @@ class Node:
             yield from child.all(name)
 
     def get(self, name: str) -> str:
-        """An attribute, with whatever prefix; empty when it is not there."""
+        """An attribute, with whatever prefix; empty when it is not found."""
         return attribute(self.attributes, name)
 
     def value(self, *path: str) -> str:
@@ -88,7 +88,7 @@ def events(stream: BinaryIO, deadline: Deadline, encoding: str | None = None) ->
         nonlocal depth
         depth += 1
         if depth > _DEEPEST:
-            raise SetAside("is nested too deep", f"more than {_DEEPEST} elements within one another")
+            raise SetAside("is nested too deeply", f"more than {_DEEPEST} nested elements")
         short = names.get(name) or names.setdefault(name, name.rpartition("\n")[2])
         queue.append(("start", short, attributes))
 
@@ -98,7 +98,7 @@ def events(stream: BinaryIO, deadline: Deadline, encoding: str | None = None) ->
         queue.append(("end", names[name], _NOTHING))
 
     def refuse(*_: object) -> None:
-        raise SetAside("declares XML entities", "which may expand without bound")
+        raise SetAside("declares XML entities", "which may expand without limit")
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = lambda text: queue.append(("text", text, _NOTHING))
@@ -138,7 +138,7 @@ def trees(stream: BinaryIO, deadline: Deadline, whole: Container[str] | None) ->
             count += 1
             if count > _LARGEST_TREE or len(path) >= _DEEPEST_TREE:
                 raise SetAside(
-                    "is nested too deep", f"a {path[0].name} of {count} elements, {len(path)} deep"
+                    "is nested too deeply", f"a {path[0].name} of {count} elements, {len(path)} deep"
                 )
             node = Node(name, attributes)
             if path:
@@ -188,7 +188,7 @@ def related(attributes: Mapping[str, str]) -> str:
 
 
 def attribute(attributes: Mapping[str, str], name: str) -> str:
-    """An attribute by its name, with whatever prefix; empty when it is not there."""
+    """An attribute by its name, with whatever prefix; empty when it is not found."""
     if name in attributes:
         return attributes[name]
     return next((value for key, value in attributes.items() if key.endswith(f"\n{name}")), "")

@@ -66,7 +66,7 @@ def normalise(url: str) -> str:
     Raises SetAside for what is no plain http or https address, or holds credentials.
     """
     if len(url) > _LONGEST_URL or not url.isprintable() or " " in url.strip():
-        raise SetAside("is not a usable address", "too long, or with blanks or control characters in it")
+        raise SetAside("is not a usable address", "it is too long, or has spaces or control characters")
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname or "", parts.port
@@ -212,14 +212,14 @@ def _unpacked(unpack: zlib._Decompress, data: bytes) -> bytes:
     try:
         return unpack.decompress(data, BLOCK)
     except zlib.error as error:
-        raise Unreachable("could not be fetched", f"its packing is damaged: {error}") from error
+        raise Unreachable("could not be fetched", f"its compression is damaged: {error}") from error
 
 
 def _blocks(response: http.client.HTTPResponse, most: int) -> Iterator[bytes]:
     """The body, unpacked where the server packed it for the way; never more than `most` bytes."""
     coding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
     if coding not in ("identity", "gzip", "x-gzip"):
-        raise SetAside("is packed in a way that was not asked for", coding[:20])
+        raise SetAside("has a content encoding that was not asked for", coding[:20])
     too_large = SetAside("is larger than file_bytes", f"{most} bytes")
     declared = response.headers.get("Content-Length") or ""
     if declared.isdigit() and int(declared[:19]) > most:

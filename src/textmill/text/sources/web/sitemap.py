@@ -43,11 +43,11 @@ def _unpacked(data: bytes) -> bytes:
     try:
         text = unpack.decompress(data, MOST_BYTES + 1)
     except zlib.error as error:
-        raise SetAside("is damaged or not what its name says", str(error)) from error
+        raise SetAside("is damaged, or not what its file extension says", str(error)) from error
     if len(text) > MOST_BYTES:
         raise SetAside("is larger than a sitemap may be", f"{MOST_BYTES} bytes")
     if not unpack.eof:
-        raise SetAside("is damaged or not what its name says", "it ends before its end")
+        raise SetAside("is damaged, or not what its file extension says", "it ends before its end")
     return text
 
 
@@ -58,7 +58,7 @@ def _lines(text: bytes) -> Listed:
         raise SetAside("is not a sitemap", str(error)) from error
     pages = [line for line in lines if line]
     if any(not page.startswith(("http://", "https://")) for page in pages):
-        raise SetAside("is not a sitemap", "neither XML nor one address a line")
+        raise SetAside("is not a sitemap", "neither XML nor one address per line")
     return Listed(tuple(_capped(pages)), ())
 
 
@@ -96,14 +96,16 @@ class _Reader:
         return Listed(tuple(_capped(self._found["url"])), tuple(_capped(self._found["sitemap"])))
 
     def _doctype(self, *_: object) -> None:
-        raise SetAside("declares a document type, which no sitemap needs", "entities in it could be a bomb")
+        raise SetAside(
+            "declares a document type, which no sitemap needs", "its entities could expand without limit"
+        )
 
     def _start(self, name: str, _: dict[str, str]) -> None:
         self._path.append(name.rpartition(" ")[2].lower())
         if len(self._path) == 1 and self._path[0] not in ("urlset", "sitemapindex"):
             raise SetAside("is not a sitemap", f"its root is {name[:40]}")
         if len(self._path) > 32:
-            raise SetAside("is not a sitemap", "elements within elements without end")
+            raise SetAside("is not a sitemap", "elements are nested too deeply")
         self._text = []
 
     def _characters(self, data: str) -> None:

@@ -118,7 +118,7 @@ def files(
             count += 1
             if count > source.pages:
                 detail = f"the first {source.pages} are read"
-                yield Rejected(None, item, "fetch", "and what follows is more than `pages`", detail)
+                yield Rejected(None, item, "fetch", "and the rest is over the limit `pages`", detail)
                 return
             try:
                 yield session.have(item), item
@@ -150,7 +150,7 @@ class _Session:
                 continue
             known.add(url)
             if len(known) > _SITEMAPS:
-                yield Rejected(None, url, "fetch", "and what follows is more sitemaps than are read")
+                yield Rejected(None, url, "fetch", "and the rest is over the limit of sitemaps")
                 return
             try:
                 listed = sitemap.parse(self.have(url, listing=True).read_bytes())

@@ -95,10 +95,10 @@ class Visitor:
             self._robots[origin] = self._fetch_robots(origin)
         rules = self._robots[origin]
         if not rules.allows(url):
-            raise SetAside("is closed to us by robots.txt", f"{origin}/robots.txt")
+            raise SetAside("is disallowed by robots.txt", f"{origin}/robots.txt")
         if rules.delay > _LONGEST_DELAY:
             raise SetAside(
-                "asks for too long a pause between two pages",
+                "asks for too long a pause between requests",
                 f"{rules.delay:.0f} seconds, by {origin}/robots.txt",
             )
 
@@ -156,11 +156,13 @@ def _first(answer: Answer, most: int) -> bytes:
 def _body(answer: Answer, types: frozenset[str], most: int) -> bytes:
     head = answer.head
     if head.status in _GONE:
-        raise SetAside("is not there", f"status {head.status}")
+        raise SetAside("is not found", f"status {head.status}")
     if head.status != 200:
         raise SetAside("is refused by the site", f"status {head.status}")
     if head.content_type not in types:
-        raise SetAside("is of a type that content_types does not list", head.content_type or "none given")
+        raise SetAside(
+            "has a content type that content_types does not list", head.content_type or "none given"
+        )
     return _as_utf8(b"".join(answer.blocks(most)), head)
 
 

@@ -98,7 +98,7 @@ def test_an_old_workbook(opened):
 def test_a_broken_workbook(opened):
     pytest.importorskip("xlrd")
     [item] = opened("a.xls", compound({"Workbook": b"x" * 5000}))
-    assert item.reason == "is damaged or not what its name says"
+    assert item.reason == "is damaged, or not what its file extension says"
 
 
 @pytest.mark.long

@@ -64,7 +64,7 @@ def test_without_the_library_it_says_what_to_install(opened, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "olefile", None)
     [item] = opened("a.msg", compound(message("s", "words")))
     assert (item.reason, item.detail) == (
-        "needs the office extra",
+        "needs the extra `office`",
         "pip install 'textmill[office]', or save it as .eml",
     )
 

@@ -89,11 +89,11 @@ def test_what_it_says_of_itself(opened):
 
 def test_what_is_no_rtf_and_what_holds_no_text(opened):
     [item] = opened("a.rtf", "plain words in a file of that name")
-    assert item.reason == "is damaged or not what its name says"
+    assert item.reason == "is damaged, or not what its file extension says"
     [item] = opened("a.rtf", r"{\rtf1{\pict 00}}")
     assert item.reason == "holds no text"
     [item] = opened("a.rtf", b"{\\rtf1 " + b"{" * 6000)
-    assert item.reason == "is nested too deep"
+    assert item.reason == "is nested too deeply"
 
 
 def test_embedded_objects_are_told_or_read(opened):

@@ -30,7 +30,7 @@ def test_hidden_slides_are_left_out_by_name(opened):
     )
     assert document.text == "one\n\nthree"
     assert document.metadata["slides"] == "0 5 5"
-    assert hidden == Rejected(None, "a.pptx:slide 2", "read", "is hidden", "a slide that is not shown")
+    assert hidden == Rejected(None, "a.pptx:slide 2", "read", "is hidden", "a hidden slide")
 
 
 def test_groups_tables_and_versions(read):
@@ -112,7 +112,7 @@ def test_charts_smartart_and_embedded_files(opened):
     assert (inside.source, inside.text) == ("a.pptx!ppt/embeddings/o.docx", "inside")
     document, lost = opened("b.pptx", presentation(slide, relations={"d": relations["d"]}, parts=parts))
     assert isinstance(document, Document)
-    assert lost.reason == "is damaged or not what its name says"
+    assert lost.reason == "is damaged, or not what its file extension says"
     broken = presentation(shape("one"), "<p:sp>", shape("three"))
     first, lost = opened("c.pptx", broken)
     assert (first.text, lost.source) == ("one\n\nthree", "c.pptx:slide 2")

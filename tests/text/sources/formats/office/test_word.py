@@ -373,7 +373,10 @@ def test_a_chunk_of_another_form_stands_in_its_place(text, opened):
         "a.docx", word(body, relations={"x": "aFChunk:c.docx"}, parts={"word/c.docx": b"no zip"})
     )
     assert document.text == "before\n\nafter"
-    assert (lost.source, lost.reason) == ("a.docx!word/c.docx", "is damaged or not what its name says")
+    assert (lost.source, lost.reason) == (
+        "a.docx!word/c.docx",
+        "is damaged, or not what its file extension says",
+    )
     document, lost = opened("a.docx", word(body))
     assert isinstance(lost, Rejected)
 
@@ -410,18 +413,18 @@ def test_documents_within_documents_end(opened):
         )
     items = opened("a.docx", data)
     assert [isinstance(item, Document) for item in items[-2:]] == [True, False]
-    assert items[-1].reason == "is nested too deep"
+    assert items[-1].reason == "is nested too deeply"
 
 
 def test_a_paragraph_of_too_many_elements_is_refused(opened, monkeypatch):
     monkeypatch.setattr(xml_events, "_LARGEST_TREE", 1000)
     [item] = opened("a.docx", word("<w:p>" + "<w:r><w:b/></w:r>" * 600 + "</w:p>"))
-    assert item.reason == "is nested too deep"
+    assert item.reason == "is nested too deeply"
     [item] = opened("b.docx", word(paragraph("x") * 600))
     assert isinstance(item, Document)
     deep = "<w:p>" + "<w:ins>" * 400 + run("x") + "</w:ins>" * 400 + "</w:p>"
     [item] = opened("c.docx", word(deep))
-    assert item.reason == "is nested too deep"
+    assert item.reason == "is nested too deeply"
 
 
 # Words in any arrangement of what changes how they are shown.
@@ -482,7 +485,10 @@ def test_a_formula_stands_in_its_sentence(read):
 
 def test_a_document_of_pictures_says_so(opened):
     [item] = opened("a.docx", word(paragraph(""), relations={"i": "image:media/scan.png"}))
-    assert (item.reason, item.detail) == ("holds no text", "a picture; have its text recognised (OCR) first")
+    assert (item.reason, item.detail) == (
+        "holds no text",
+        "a picture; run text recognition (OCR) on it first",
+    )
 
 
 def test_damage_beside_the_text_loses_no_text(opened):

@@ -92,7 +92,7 @@ def _unpacked(stream_name: str) -> Reader:
         try:
             import olefile
         except ImportError as error:
-            raise SetAside("needs the office extra", "pip install 'textmill[office]'") from error
+            raise SetAside("needs the extra `office`", "pip install 'textmill[office]'") from error
         with olefile.OleFileIO(io.BytesIO(read_whole(item))) as file:
             path = next((path for path in file.listdir() if path[-1].lstrip("\x01") == stream_name), None)
             data = file.openstream(path).read() if path else b""

@@ -111,7 +111,9 @@ class Graphics:
         kind, part = relations.get(name, ("", ""))
         try:
             if kind not in ("chart", "chartEx", "diagramData"):
-                raise SetAside("is damaged or not what its name says", f"its {node.name} points to no part")
+                raise SetAside(
+                    "is damaged, or not what its file extension says", f"its {node.name} points to no part"
+                )
             tree = self._parts.tree(self._parts.present(part))
             return diagram(tree) if kind == "diagramData" else chart(tree)
         except SetAside as error:

@@ -59,7 +59,9 @@ def _convert(found: str, data: bytes, to: str, seconds: float) -> bytes:
         result = Path(folder) / "out" / f"source.{to}"
         command += ["--convert-to", to, "--outdir", str(Path(folder) / "out"), str(source)]
         if _run(command, folder, seconds) != 0 or not result.is_file():
-            raise SetAside("is damaged or not what its name says", "LibreOffice could not convert it")
+            raise SetAside(
+                "is damaged, or not what its file extension says", "LibreOffice could not convert it"
+            )
         return result.read_bytes()
 
 

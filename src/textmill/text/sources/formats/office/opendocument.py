@@ -137,7 +137,7 @@ class _Reader:
                     found = True
                     yield entry
             elif piece[:2] == ("start", "math"):
-                raise SetAside("is not in a format that is read", "a formula by itself")
+                raise SetAside("is not in a format that is read", "a formula only")
         yield from self._others
         if not found and not self._others:
             raise SetAside("holds no text")
@@ -308,7 +308,7 @@ class _Reader:
             if self._styles.invisible("drawing-page", piece.get("style-name")):
                 texts.append("")
                 place = f"{self._item.place}:slide {len(texts)}"
-                yield Rejected(None, place, "read", "is hidden", "a slide that is not shown")
+                yield Rejected(None, place, "read", "is hidden", "a hidden slide")
                 continue
             shapes = sorted(_in_order(list(piece)), key=lambda shape: shape.get("class") != "title")
             blocks = Blocks(gap="\n")

@@ -58,7 +58,7 @@ def messages(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
         import olefile
     except ImportError as error:
         raise SetAside(
-            "needs the office extra", "pip install 'textmill[office]', or save it as .eml"
+            "needs the extra `office`", "pip install 'textmill[office]', or save it as .eml"
         ) from error
     data = read_whole(item)
     with olefile.OleFileIO(io.BytesIO(data)) as file:
@@ -70,7 +70,9 @@ def wrapped(item: Input, fields: Fields) -> Iterator[Input | Rejected]:
     """The message in a winmail.dat, as one of mail."""
     data = read_whole(item)
     if not data.startswith(TNEF):
-        raise SetAside("is damaged or not what its name says", "it does not begin as TNEF does")
+        raise SetAside(
+            "is damaged, or not what its file extension says", "it does not begin like a TNEF file"
+        )
     yield _as_mail(item, _unwrapped(data, 0, Deadline(item.limits)))
 
 
@@ -268,7 +270,9 @@ def unpacked(data: bytes) -> bytes:
     if kind == _STORED:
         return data[16:]
     if kind != _COMPRESSED:
-        raise SetAside("is damaged or not what its name says", "its text is in an unknown compression")
+        raise SetAside(
+            "is damaged, or not what its file extension says", "its text is in an unknown compression"
+        )
     out = bytearray(_WINDOW)
     start, at = len(out), 16
     while at < len(data) and len(out) < _MOST_UNPACKED:

@@ -28,7 +28,7 @@ _TOKEN = re.compile(
     rb"\\(?:([a-zA-Z]{1,32})(-?\d{1,10})?[ ]?|'([0-9a-fA-F]{2}(?:\\'[0-9a-fA-F]{2})*)|(.))|([{}])|([^\\{}]+)",
     re.DOTALL,
 )
-_DEEPEST = 5_000  # groups within one another
+_DEEPEST = 5_000  # nested groups
 _LOOK = 4096  # tokens between two looks at the clock
 _CHARSETS = {  # \fcharset: what Windows calls a character set
     **{0: "cp1252", 77: "mac_roman", 128: "cp932", 129: "cp949", 130: "johab", 134: "gb18030", 136: "cp950"},
@@ -102,7 +102,9 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
     """The one document of an RTF file, and what is embedded in it. Raises SetAside for what is none."""
     data = read_whole(item)
     if not data.lstrip().startswith(START):
-        raise SetAside("is damaged or not what its name says", "it does not begin as RTF does")
+        raise SetAside(
+            "is damaged, or not what its file extension says", "it does not begin like an RTF file"
+        )
     read = _Reader(data, Deadline(item.limits))
     text = read.text()
     if text.strip():
@@ -189,7 +191,7 @@ class _Reader:
     def _open(self) -> None:
         self._flush()
         if len(self._stack) >= _DEEPEST:
-            raise SetAside("is nested too deep", f"more than {_DEEPEST} groups within one another")
+            raise SetAside("is nested too deeply", f"more than {_DEEPEST} nested groups")
         self._stack.append(self._state)
         self._state = copy.copy(self._state)
         self._state.ends = ""

@@ -41,7 +41,7 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected | Inp
                 slide = parts.tree(parts.present(part))
                 hidden = slide.get("show") in _FALSE
                 if hidden:
-                    raise SetAside("is hidden", "a slide that is not shown")
+                    raise SetAside("is hidden", "a hidden slide")
                 relations = parts.related(part)
                 notes = [note for kind, note in relations.values() if kind == "notesSlide" and note in parts]
                 pages = [(part, slide), *((note, parts.tree(note)) for note in notes)]

@@ -26,7 +26,7 @@ from textmill.text.sources.formats.stream import Fields, Input, SetAside, guarde
 from textmill.text.sources.formats.xml_events import Node, Piece, related, replayed, trees
 
 _NOTES = ("footnotes", "endnotes")
-PICTURES = "a picture; have its text recognised (OCR) first"
+PICTURES = "a picture; run text recognition (OCR) on it first"
 EMBEDDED = ("package", "oleObject")
 # What is read whole; the rest of a part is walked through.
 _WHOLE = frozenset(

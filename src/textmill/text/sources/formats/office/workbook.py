@@ -19,7 +19,7 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         from xlrd.biffh import XLRDError
     except ImportError as error:
         raise SetAside(
-            "needs the office extra", "pip install 'textmill[office]', or save it as .xlsx"
+            "needs the extra `office`", "pip install 'textmill[office]', or save it as .xlsx"
         ) from error
     data = read_whole(item)
     try:
@@ -27,7 +27,9 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     except XLRDError as error:
         if "encrypted" in str(error).lower():
             raise SetAside("is encrypted", "it has a password") from error
-        raise SetAside("is damaged or not what its name says", printable(str(error))[:300]) from error
+        raise SetAside(
+            "is damaged, or not what its file extension says", printable(str(error))[:300]
+        ) from error
     for number, title in enumerate(book.sheet_names()):
         name = printable(title).translate({47: "_", 33: "_"})[:100]
         location = f"{item.place}:sheet {name}"

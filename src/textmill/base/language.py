@@ -1,0 +1,213 @@
+"""What a person reads, in the language they chose: `TEXTMILL_LANG`, else the locale; English, or Chinese (zh).
+
+Messages are plain English in the code. Where text leaves for a person, `say` looks its template up in a catalogue:
+`kept {} of {} documents` stands for every message of that form, whatever its holes hold. Files of the catalogue are
+`catalogue/LANGUAGE/*.po`, one for each room; English loads none. What machines read (JSON, logs and reports in files)
+stays English, and so does what no entry matches.
+
+    English   {} a hole; {|s} what may stand there; {{ and }} braces
+    Chinese   {0} the first hole as it is, {0!t} the first hole, itself a message of the catalogue
+
+A hole is copied as it is unless its entry says that it holds words of ours, so what belongs to a person (a file named
+"train", a prompt) is never translated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+LANGUAGES = ("en", "zh")
+CATALOGUE = Path(__file__).with_name("catalogue")
+_LOCALE = ("TEXTMILL_LANG", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set decides
+_LETTERS = 4  # that a template has at least, to be told from other text by them
+_ENGLISH = re.compile(r"\{\{|\}\}|\{(?P<choices>[^{}]*)\}")
+_OTHER = re.compile(r"\{\{|\}\}|\{(?P<hole>\d+)(?P<ours>!t)?\}")
+_ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|\Z))+)', re.MULTILINE)
+_spoken: ContextVar[str] = ContextVar("language", default="")
+
+
+def chosen() -> str:
+    """The language texts for people are in: what `speaking` says, else the environment; English for any we lack."""
+    if spoken := _spoken.get():
+        return spoken
+    wanted = next(filter(None, map(os.environ.get, _LOCALE)), "")
+    return next((name for name in LANGUAGES if wanted.lower().startswith(name)), LANGUAGES[0])
+
+
+@contextlib.contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """This language inside the block, whatever the environment says."""
+    token = _spoken.set(language)
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
+
+
+def say(text: str) -> str:
+    """A message in the chosen language; as it is where no entry of the catalogue matches it."""
+    language = chosen()
+    return text if language == LANGUAGES[0] else catalogue(language).say(text)
+
+
+def fill(template: str, *values: object) -> str:
+    """A template with its holes filled, for one that has too few words to be known by them, such as `{} of {}`."""
+    language = chosen()
+    if language != LANGUAGES[0]:
+        return catalogue(language).fill(template, tuple(map(str, values)))
+    return template.format(*values)
+
+
+def padded(text: str, columns: int) -> str:
+    """The text, then spaces up to so many columns of a terminal, where a Chinese character takes two."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return text + " " * (columns - len(text) - wide)
+
+
+def bracketed(text: str) -> str:
+    """A text in brackets, as it stands after other words; nothing of no text."""
+    return fill(" ({})", text) if text else ""
+
+
+@functools.cache
+def catalogue(language: str) -> Catalogue:
+    """All entries of a language."""
+    entries: dict[str, str] = {}
+    for path in sorted((CATALOGUE / language).glob("*.po")):
+        entries |= read(path.read_text(encoding="utf-8"))
+    return Catalogue(entries)
+
+
+def read(text: str) -> dict[str, str]:
+    """English templates and what they are in the other language, of a PO file."""
+    return {_unquoted(english): _unquoted(other) for english, other in _ENTRY.findall(text) if other}
+
+
+def _unquoted(lines: str) -> str:
+    return "".join(json.loads(line, strict=False) for line in lines.splitlines())
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A template with holes: the texts between its holes, and the translation."""
+
+    literals: tuple[str, ...]
+    other: str
+
+    def match(self, text: str) -> tuple[str, ...] | None:
+        """What stands in the holes, each as short as can be; None where the text has another form."""
+        first, *middle, last = self.literals
+        end = len(text) - len(last)
+        if not (text.startswith(first) and text.endswith(last) and len(first) <= end):
+            return None
+        holes, at = [], len(first)
+        for literal in middle:
+            found = text.find(literal, at, end)
+            if found < 0:
+                return None
+            holes.append(text[at:found])
+            at = found + len(literal)
+        return (*holes, text[at:end])
+
+
+class Catalogue:
+    """The entries of one language."""
+
+    def __init__(self, entries: dict[str, str]) -> None:
+        self.entries = entries
+        self._whole: dict[str, str] = {}
+        found: list[_Entry] = []
+        for english, other in entries.items():
+            for literals in forms(english):
+                if len(literals) == 1:
+                    self._whole[literals[0]] = filled(other, (), str)
+                else:
+                    found.append(_Entry(literals, other))
+        found.sort(key=lambda entry: -_weight(entry.literals))  # the most particular first
+        self._strong = [entry for entry in found if _letters(entry.literals) >= _LETTERS]
+        self._weak = [entry for entry in found if _letters(entry.literals) < _LETTERS]
+        self.say = functools.lru_cache(4096)(self._say)
+
+    def _say(self, text: str, weak: bool = False) -> str:
+        body = text.strip()
+        said = self._said(body, weak)
+        if said is None:
+            return text
+        start = text.find(body)
+        return f"{text[:start]}{said}{text[start + len(body) :]}"
+
+    def _said(self, text: str, weak: bool) -> str | None:
+        """One message, or several with semicolons between them, or one after the place it speaks of."""
+        if (whole := self._whole.get(text)) is not None:
+            return whole
+        for entry in itertools.chain(self._strong, self._weak if weak else ()):
+            holes = entry.match(text)
+            if holes is not None:
+                return filled(entry.other, holes, lambda hole: self.say(hole, True))
+        parts = text.split("; ")
+        if len(parts) > 1:
+            said = [self._said(part, weak) for part in parts]
+            if any(part is not None for part in said):
+                return "；".join(new or old for new, old in zip(said, parts, strict=True))
+        place, colon, rest = text.partition(": ")
+        while colon:
+            if (said_rest := self._said(rest, weak)) is not None:
+                return f"{place}：{said_rest}"
+            more, colon, rest = rest.partition(": ")
+            place = f"{place}: {more}"
+        return None
+
+    def fill(self, template: str, values: tuple[str, ...]) -> str:
+        other = self.entries.get(template)
+        if other is None:
+            return template.format(*values)
+        return filled(other, values, lambda hole: self.say(hole, True))
+
+
+def forms(english: str) -> Iterator[tuple[str, ...]]:
+    """The texts between the holes of a template: one form for each of the words that may stand in its `{|s}`."""
+    pieces: list[list[str]] = []
+    start = 0
+    for mark in _ENGLISH.finditer(english):
+        pieces.append([english[start : mark.start()]])
+        start = mark.end()
+        choices = mark["choices"]
+        pieces.append([mark[0][0]] if choices is None else choices.split("|") if choices else ["\0"])
+    pieces.append([english[start:]])
+    for form in itertools.product(*pieces):
+        yield tuple("".join(form).split("\0"))
+
+
+def holes(template: str) -> list[str]:
+    """The holes of a translation, `0` or `0!t`, in its order."""
+    return [f"{mark['hole']}{mark['ours'] or ''}" for mark in _OTHER.finditer(template) if mark["hole"]]
+
+
+def filled(other: str, values: tuple[str, ...], ours: object) -> str:
+    """A translation with its holes filled; `ours` translates those that hold words of ours."""
+
+    def put(mark: re.Match[str]) -> str:
+        if mark["hole"] is None:
+            return mark[0][0]
+        value = values[int(mark["hole"])]
+        return ours(value) if mark["ours"] else value
+
+    return _OTHER.sub(put, other)
+
+
+def _weight(literals: tuple[str, ...]) -> int:
+    return sum(map(len, literals))
+
+
+def _letters(literals: tuple[str, ...]) -> int:
+    return sum(character.isalpha() for literal in literals for character in literal)

@@ -1,0 +1,110 @@
+"""Weights in whole numbers of 8 bits: a quarter of the memory of float32, for a base that is not trained.
+
+    weight[o, i] ≈ whole[o, i] · scales[o] · sizes[i]
+
+A scale for each output, largest magnitude 127. A feature whose weights are large for all outputs would leave few of the
+8 bits to the others, so its size is kept apart (Xiao et al. 2023, "SmoothQuant", move it the other way).
+
+Products unpack a few rows at a time, so that no whole matrix exists in float32; beside thousands of tokens that costs
+little. Decoding has products in whole numbers over the same weights (decoding/layout.py).
+
+Shapes: N rows (all leading dimensions), I inputs, O outputs, V vocabulary, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from textmill.nn.linear import plain_product
+
+_UNPACKED = 1 << 22  # numbers unpacked at once
+
+
+def packed(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """weight (O, I) -> whole (O, I) int8, scales (O,) and sizes (I,) float32."""
+    weight = weight.detach().float()
+    sizes = weight.square().mean(0).sqrt_().clamp_(min=1e-12)
+    weight = weight / sizes
+    scales = (weight.abs().amax(1) / 127).clamp(min=1e-12)
+    whole = weight.div_(scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+    return whole, scales, sizes
+
+
+class EightBits(nn.Module):
+    """A matrix of 8 bits. It has no parameters, so it is neither trained nor counted as such."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        whole, scales, sizes = packed(weight)
+        self.register_buffer("whole", whole)
+        self.register_buffer("scales", scales)
+        self.register_buffer("sizes", sizes)
+
+    def unpacked(self, rows: slice | Tensor = slice(None)) -> Tensor:
+        """Rows of the matrix in float32, (…, I); rows: a slice, or their numbers (…)."""
+        return self.whole[rows] * self.scales[rows].unsqueeze(-1) * self.sizes
+
+    def pieces(self) -> Iterator[tuple[slice, Tensor]]:
+        """The matrix in float32, some rows after the other."""
+        step = max(1, _UNPACKED // self.whole.shape[1])
+        for start in range(0, len(self.whole), step):
+            rows = slice(start, min(start + step, len(self.whole)))
+            yield rows, self.unpacked(rows)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: EightBitLinear) -> Tensor:
+        ctx.layer = layer
+        return layer.times(x, layer.bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.layer.back(grads[0]), None
+
+
+class EightBitLinear(nn.Module):
+    """x · weightᵀ + bias over a matrix of 8 bits, (…, I) -> (…, O); gradients reach x only."""
+
+    def __init__(self, matrix: EightBits, bias: nn.Parameter | None, sections: Mapping[str, int]) -> None:
+        super().__init__()
+        self.matrix, self.bias, self.sections = matrix, bias, dict(sections)
+        self.out_features, self.in_features = matrix.whole.shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        return _Product.apply(rows, self).view(*x.shape[:-1], self.out_features)
+
+    def times(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """As `Linear.times`."""
+        if len(self.matrix.whole) * x.shape[-1] <= _UNPACKED:
+            return plain_product(x, self.matrix.unpacked().to(x.dtype), bias)
+        y = x.new_empty(len(x), self.out_features)
+        for rows, weight in self.matrix.pieces():
+            y[:, rows] = plain_product(x, weight.to(x.dtype), None if bias is None else bias[rows])
+        return y
+
+    def back(self, grad: Tensor) -> Tensor:
+        """As `Linear.back`."""
+        total = None
+        for rows, weight in self.matrix.pieces():
+            some = plain_product(grad[:, rows], weight.t().to(grad.dtype))
+            total = some if total is None else total.add_(some)
+        assert total is not None
+        return total
+
+
+class EightBitEmbedding(nn.Module):
+    """The rows of a matrix of 8 bits by id: (…) -> (…, D)."""
+
+    def __init__(self, matrix: EightBits) -> None:
+        super().__init__()
+        self.matrix = matrix
+        self.num_embeddings, self.embedding_dim = matrix.whole.shape
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.matrix.unpacked(ids)
