@@ -43,4 +43,6 @@ def _show(command: typer.core.TyperCommand | typer.core.TyperGroup, path: str) -
     from textmill.cli import examples
 
     lines = Text("\n".join(examples.of(command, path)), style="cyan")
-    Console(highlight=False).print(Panel(lines, title=say("Examples"), title_align="left", border_style="dim"))
+    Console(highlight=False).print(
+        Panel(lines, title=say("Examples"), title_align="left", border_style="dim")
+    )

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.cli import completion
 from textmill.cli.app import App
 from textmill.cli.options import Json, RecipeFile, Set, read_recipe
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.cli.app import App
-from textmill.cli.options import WORK, Json, Outcome, Work, verb
+from textmill.cli.options import WORK, Json, Outcome, RunName, Work, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
 app = App(help="List the runs, and plot their curves.", invoke_without_command=True)
-Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 
 
 @app.callback()
