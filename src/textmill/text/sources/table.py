@@ -13,6 +13,7 @@ from typing import Any
 from textmill.specs.corpus import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
 from textmill.text.document import Item, Rejected
 from textmill.text.sources import dataset, local, python_stdlib
+from textmill.text.sources.formats.office import libreoffice
 from textmill.text.sources.formats.table import may_hold_pages
 from textmill.text.sources.web import source as web
 
@@ -72,9 +73,9 @@ def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
     return sorted(entries)
 
 
-def libraries(source: Source, base: Path) -> dict[str, str]:
+def libraries(source: Source, base: Path, limits: LimitSpec) -> dict[str, str]:
     """The versions of what decides the documents of a source beside its inputs: the tables of Unicode and, where one
-    of its files may hold a page or an old office file, what reads those."""
+    of its files may hold a page or an old office file, what reads those; LibreOffice where `limits` let it."""
     versions = {"unicode": unicodedata.unidata_version}
     if isinstance(source, WebSource) or any(
         may_hold_pages(item[0]) for item in files(source, base) if not isinstance(item, Rejected)
@@ -84,6 +85,8 @@ def libraries(source: Source, base: Path) -> dict[str, str]:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 versions[name] = "missing"
+        if limits.libreoffice:
+            versions["libreoffice"] = libreoffice.version()
     return versions
 
 
