@@ -31,7 +31,7 @@ def document(record: Any, location: str, fields: Fields) -> Document | Rejected:
         text = value if isinstance(value, str) else _said(value) if len(fields.texts) > 1 else None
         if text is None:
             return unread(location, f"field {column!r} is not text", _kind(value))
-        texts[role] = text if text.isascii() else _without_surrogates(text)
+        texts[role] = text if text.isascii() and "\0" not in text else _sound(text)
     if not any(map(str.strip, texts.values())):
         return unread(location, "holds no text")
     return collected(texts, location, _metadata(record, fields))
@@ -100,8 +100,10 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _without_surrogates(text: str) -> str:
-    """The text with U+FFFD for every half of a character, which JSON can write and UTF-8 cannot."""
+def _sound(text: str) -> str:
+    """The text without zero bytes, and with U+FFFD for every half of a character, which JSON can write and UTF-8
+    cannot."""
+    text = text.replace("\0", "")
     try:
         text.encode()
     except UnicodeEncodeError:
