@@ -12,7 +12,7 @@ from helpers.published import GPT2, T5, shaken
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
-from textmill.interop.huggingface import peft as layout
+from textmill.interop.huggingface.peft import directory as layout
 from textmill.models import adapters
 from textmill.models.build import build
 from textmill.models.heads import attach

@@ -35,7 +35,8 @@ class TextmillError(Exception):
     def said(self) -> str:
         """The same in the language a person chose."""
         text = say(self.what)
-        text = fill("{}: {}", say(self.where), text) if self.where else text
+        if self.where:  # a name (of a key, an option, a file) is the same in every language
+            text = fill("{}: {}", say(self.where) if " " in self.where else self.where, text)
         return fill("{}; {}", text, say(self.advice)) if self.advice else text
 
 

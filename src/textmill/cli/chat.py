@@ -15,6 +15,7 @@ import typer
 from textmill.base import machine
 from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, TextmillError
+from textmill.base.language import say
 from textmill.cli import generation
 from textmill.cli.models import Checkpoint, Weights, warn_of
 from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
@@ -68,7 +69,7 @@ def chat(
         except TextmillError as error:
             if message or isinstance(error, Interrupted):
                 raise
-            print(f"textmill: {error}", file=sys.stderr)
+            print(f"textmill: {error.said()}", file=sys.stderr)
     if json:
         plain = [dataclasses.asdict(answer) for answer in answers]
         print_json({"messages": conversation.messages, "answers": plain})
@@ -104,10 +105,10 @@ def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
         print()
     if shown and answer.finish in ("stopped", "length"):
         why = "you stopped it" if answer.finish == "stopped" else counted(answer.tokens, "token")
-        print(f"(the answer ends here: {why})", file=sys.stderr)
+        print(say(f"(the answer ends here: {why})"), file=sys.stderr)
     if conversation.forgotten > forgotten:
         print(
-            f"(the context is full: forgotten: the oldest {counted(conversation.forgotten, 'message')})",
+            say(f"(the context is full: forgotten: the oldest {counted(conversation.forgotten, 'message')})"),
             file=sys.stderr,
         )
     return answer
@@ -119,14 +120,14 @@ def _lines(conversation: Conversation) -> Iterator[str]:
     if terminal:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  (importing it is what makes arrow keys work in input())
-        print(_HELP, file=sys.stderr)
+        print(say(_HELP), file=sys.stderr)
     while True:
         try:
             line = input("> " if terminal else "")
         except EOFError:
             return
         except KeyboardInterrupt:
-            print("\n(/quit or Ctrl-D exits)", file=sys.stderr)
+            print(say("\n(/quit or Ctrl-D exits)"), file=sys.stderr)
             continue
         if not line.strip():
             continue
@@ -148,7 +149,7 @@ def _command(conversation: Conversation, line: str) -> bool:
         elif name == "/system" and rest.strip():
             conversation.system(rest.strip())
         else:
-            print(f"{_HELP}; a space before / sends it as a message", file=sys.stderr)
+            print(say(f"{_HELP}; a space before / sends it as a message"), file=sys.stderr)
     except TextmillError as error:
-        print(f"textmill: {error}", file=sys.stderr)
+        print(f"textmill: {error.said()}", file=sys.stderr)
     return True

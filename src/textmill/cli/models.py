@@ -10,6 +10,7 @@ import typer
 
 from textmill.base import machine
 from textmill.base.console import counted, print_json
+from textmill.base.language import say
 from textmill.cli import completion
 from textmill.cli.generation import options
 from textmill.cli.options import (
@@ -120,7 +121,7 @@ def generate(
         # a source is no part of the answer
         _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
     for text in _cuts(model, stream):
-        print(f"warning: {text}", file=sys.stderr)
+        print(say(f"warning: {text}"), file=sys.stderr)
 
 
 def _cuts(model: LanguageModel, stream: Stream) -> list[str]:
@@ -143,7 +144,7 @@ def warn_of(model: LanguageModel) -> None:
     read = model.pretrained
     asked = f"its generation_config.json asks for {', '.join(read.unfollowed)}, which is not followed here"
     for text in (*read.warnings, *([asked] if read.unfollowed else [])):
-        print(f"warning: {text}", file=sys.stderr)
+        print(say(f"warning: {text}"), file=sys.stderr)
 
 
 def _print(stream: Stream, begun: list[str]) -> None:
@@ -156,7 +157,8 @@ def _print(stream: Stream, begun: list[str]) -> None:
         return
     for number, answer in enumerate(stream.answers()):
         before = begun[number // stream.samples]
-        print(f"--- {answer.prompt!r}, sample {answer.sample + 1}\n{before}{answer.text}")
+        print(say(f"--- {answer.prompt!r}, sample {answer.sample + 1}"))
+        print(f"{before}{answer.text}")
 
 
 @verb()

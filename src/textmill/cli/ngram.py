@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textmill.base.language import say
 from textmill.cli import completion
 from textmill.cli.app import App
 from textmill.cli.options import Named, Outcome, Target, verb
@@ -51,4 +52,4 @@ def take_in(
     from textmill.stages.release import ngram as stage
 
     result = stage.take_in(workspace, path, like, out)
-    return result, lambda result: print(f"{result['model']}: a {result['order']}-gram model")
+    return result, lambda result: print(say(f"{result['model']}: a {result['order']}-gram model"))

@@ -167,10 +167,12 @@ def reporter(quiet: bool) -> Reporter:
     return Reporter()
 
 
-def read_recipe(path: Path, overrides: list[str] | None) -> Recipe:
-    """The checked recipe of these options."""
-    from textmill.specs import recipe_file
+def read_recipe(
+    path: Path, overrides: list[str] | None, workspace: Workspace, *, start: str | None = None
+) -> Recipe:
+    """The checked recipe of these options; start: the model it begins with, in place of the one it names."""
+    from textmill.stages.preparation import starting
 
     if path.suffix != ".toml" and not path.exists():
         raise RecipeError("no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one")
-    return recipe_file.load(path, overrides or ())
+    return starting.load_recipe(path, overrides or (), workspace, start=start)

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.base.language import say
 from textmill.cli import completion
 from textmill.cli.app import App
-from textmill.cli.options import Json, RecipeFile, Set, read_recipe
+from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, open_workspace, read_recipe
 
 app = App(help="Write, show and check recipes.")
 
@@ -54,7 +55,7 @@ def new(
     if json:
         print_json({"recipe": str(path), "name": path.stem, "full": full})
     else:
-        print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
+        print(say(f"wrote {path}; next: textmill check {path}"), file=sys.stderr)
 
 
 def _short(data: Mapping[str, Any]) -> str:
@@ -62,27 +63,27 @@ def _short(data: Mapping[str, Any]) -> str:
 
     model = data["model"]
     return f"""\
-# A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.
+# {say("A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.")}
 name = {value(data["name"])}
 
 [corpus]
 sources = {value(data["corpus"]["sources"])}
-# E-mail addresses, telephone and card numbers, keys and the like become [EMAIL], [PHONE] … before anything is trained.
-# This line would keep them:
+# {say("E-mail addresses, telephone and card numbers, keys … become [EMAIL], [PHONE] … before training.")}
+# {say("This line would keep them:")}
 # steps = [{_without_personal_data()}]
 
 [tokenizer]
-kind = "bpe"            # byte-level BPE
+kind = "bpe"            # {say("byte-level BPE")}
 vocabulary = 4096
 
 [model]
-preset = {value(model["preset"])}        # the family fills in every key you leave out
+preset = {value(model["preset"])}        # {say("the family fills in every key you leave out")}
 size = {value(model["size"])}
-context = {model["context"]}           # tokens the model sees at once
+context = {model["context"]}           # {say("tokens the model sees at once")}
 
 [training]
 steps = 1000
-batch = 16              # sequences in one update
+batch = 16              # {say("sequences in one update")}
 """
 
 
@@ -95,13 +96,13 @@ def _without_personal_data() -> str:
 
 
 @app.command()
-def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
-    """Print the whole recipe, presets expanded and every default written out."""
+def show(recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False) -> None:
+    """Print the whole recipe, presets expanded, the model of [start] filled in and every default written out."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file
 
-    resolved = read_recipe(recipe, set_)
+    resolved = read_recipe(recipe, set_, open_workspace(work, quiet=True))
     if json:
         print_json(schema.write(resolved))
     else:

@@ -28,6 +28,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,18 +202,20 @@ class Codec:
             ends = np.cumsum([len(word) + 1 for word in words]).tolist()
             spans = [(end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True)]
         spans = [match.span() for match in _WORD.finditer(text)] if spans is None else spans
-        apart = self.apart([text[start:end] for start, end in spans])
-        read = together(self.encode(apart), text, spans)
+        read = together(self.encode(self.apart(text, spans)), text, spans)
         room = self._room(self.special.frame)
         if room is None or len(read) <= room:
             return self._framed([read], [(0, len(read))])
         return self._windowed([read], [[bounds] for bounds in windows.of_words(read.begins_word, room)])
 
-    def apart(self, words: Sequence[str]) -> list[str]:
-        """Words as they are cut one by one: with the space before each where spaces are bytes like any other."""
+    def apart(self, text: str, spans: Sequence[tuple[int, int]]) -> list[str]:
+        """The words at `spans` of a text as they are cut one by one: where spaces are bytes like any other, with one
+        before each that stands apart from the word before it."""
+        words = [text[start:end] for start, end in spans]
         if not self.tokenizer.lossless:
-            return list(words)
-        return [word if index == 0 else f" {word}" for index, word in enumerate(words)]
+            return words
+        gaps = [False, *(start > end for (_, end), (start, _) in pairwise(spans))]
+        return [f" {word}" if gap else word for word, gap in zip(words, gaps, strict=False)]
 
     def target(self, text: str | Text) -> Row:
         """text end, all of it in the loss."""

@@ -28,7 +28,7 @@ from textmill.objectives.records import Reader, lacks, loader_of, size
 from textmill.objectives.scoring import score_guesses
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.objective import ConstantForcing, LinearForcing, PairsObjective
-from textmill.text.document import Document
+from textmill.text.document import Document, several
 from textmill.tokenization.protocol import AnyTokenizer
 
 _TOGETHER = 256  # prompts between two reports of progress
@@ -111,17 +111,18 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     nats, hits, targets = score_guesses(evaluation.model, record_batches(evaluation), len(loader.store))
     records = np.flatnonzero(targets)
     documents = evaluation.documents(records)
-    sources, references = ([document.texts[role] for document in documents] for role in objective.roles)
+    sources = [document.texts[objective.source] for document in documents]
+    references = [several(document.texts, objective.target) for document in documents]
     spec = settled(evaluation.recipe.generation)
     outputs = written(evaluation, _prompts(evaluation, records), spec)
     bootstrap = evaluation.bootstrap.of(records)
     scores, copied = (
-        overlap.overlap(side, [[text] for text in references], bootstrap, how=how)
+        overlap.overlap(side, references, bootstrap, how=how)
         for side, how in ((outputs, described(spec)), (sources, "copied"))
     )
     by_token = guesses.token_scores(nats[records], hits[records], targets[records], bootstrap)
     examples = [
-        {"source": source, "reference": reference, "output": output}
+        {"source": source, "reference": reference[0], "output": output}
         for source, reference, output in zip(sources[:EXAMPLES], references, outputs, strict=False)
     ]
     return EvaluationResult(

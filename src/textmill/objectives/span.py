@@ -33,41 +33,51 @@ from textmill.objectives.records import Reader, loader_of, size
 from textmill.objectives.show import ShownRow, tokens_read
 from textmill.specs.head import SpanHead
 from textmill.specs.objective import SpanObjective
-from textmill.text.document import Document
+from textmill.text.document import Document, several
+from textmill.text.marks import spans_of
 
 
 class SpanReader(Reader):
-    """text, question: ids of passage and question; value: first and last token of the answer in the passage."""
+    """text, question: ids of passage and question; value: first and last token of the answer in the passage, -1 twice
+    where a question is said to have none there."""
 
     schema: ClassVar = {"text": "ids", "question": "ids", "value": "int32"}
     decided: ClassVar = ("passage", "question", "answer")
 
     def wanted(self, document: Document) -> Any:
-        """The passage, what stands before the answer, and the answer; where it occurs several times, the first."""
+        """The passage, what stands before the answer, and the answer: where it is marked, else the first place it
+        occurs."""
         spec = self.spec
         text, question, answer = (self.text(document, role) for role in spec.roles)
         if text is None:
             return f"no {spec.passage}"
         if question is None or not question.strip():
             return f"no {spec.question}"
+        if answer is None and document.metadata.get("answerable") == "false":
+            return [text, question], lambda ids: _record(ids, (-1, -1), 0)
         if answer is None or not answer.strip():
             return f"no {spec.answer}"
         answer = answer.strip()
-        offset = text.find(answer)
+        places = [start for start, end, _ in spans_of(document.metadata) if text[start:end] == answer]
+        offset = places[0] if places else text.find(answer)
         if offset < 0:
             return f"the {spec.answer} does not occur in the {spec.passage}"
 
         def finish(texts: list[Text]) -> Record | str:
-            passage, asked = texts
-            held = np.flatnonzero(
-                (passage.offsets[:, 0] < offset + len(answer)) & (passage.offsets[:, 1] > offset)
-            )
-            if not len(held) or not len(asked):
+            starts, ends = texts[0].offsets.T
+            held = np.flatnonzero((starts < offset + len(answer)) & (ends > offset))
+            if not len(held):
                 return f"the {spec.answer} has no tokens"
-            value = np.array([held[0], held[-1]])
-            return Record({"text": passage.ids, "question": asked.ids, "value": value}, size(answer))
+            return _record(texts, (held[0], held[-1]), size(answer))
 
         return [text, question], finish
+
+
+def _record(texts: list[Text], span: tuple[int, int], written: int) -> Record | str:
+    passage, question = (text.ids for text in texts)
+    if not len(passage) or not len(question):
+        return "no token is left"
+    return Record({"text": passage, "question": question, "value": np.array(span)}, written)
 
 
 class SpanView(TextView):
@@ -198,18 +208,25 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     texts = Codec(evaluation.data.tokenizer).encode(
         [document.texts[objective.passage] for document in documents]
     )
-    bounds = [best[record][1:] for record in chosen.tolist()]
-    predicted = [text.between(*span) for text, span in zip(texts, bounds, strict=True)]
     spans = evaluation.data.store("train").fields["value"][0].reshape(-1, 2)
-    usual = int(np.median(spans[:, 1] - spans[:, 0] + 1))
+    there = spans[:, 0] >= 0
+    # A model that has read questions without an answer may leave one out; any other always answers.
+    least = -math.inf if there.all() else 0.0
+    predicted = [
+        text.between(first, last) if odds > least else ""
+        for text, (odds, first, last) in zip(texts, (best[record] for record in chosen.tolist()), strict=True)
+    ]
+    usual = int(np.median((spans[:, 1] - spans[:, 0] + 1)[there])) if there.any() else 1
     opening = [text.between(0, usual - 1) for text in texts]
-    truth = [document.texts[objective.answer].strip() for document in documents]
+    truth = [several(document.texts, objective.answer) for document in documents]
     bootstrap = evaluation.bootstrap.of(chosen)
-    scores, beside = (
-        answers.answered([[text] for text in truth], side, bootstrap) for side in (predicted, opening)
-    )
+    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
     examples = [
-        {"question": document.texts[objective.question], "answer": true, "given": answer.strip()}
+        {
+            "question": document.texts[objective.question],
+            "answer": true[0].strip() if true else "",
+            "given": answer.strip(),
+        }
         for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)
     ]
     baselines = {f"the first {usual} tokens": beside}

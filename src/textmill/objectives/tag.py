@@ -34,6 +34,7 @@ from textmill.objectives.show import in_place
 from textmill.specs.head import TagHead
 from textmill.specs.objective import TagObjective
 from textmill.text.document import Document
+from textmill.text.marks import words_of
 
 
 class TagReader(Reader):
@@ -44,7 +45,8 @@ class TagReader(Reader):
     decided: ClassVar = ("text", "tags")
 
     def wanted(self, document: Document) -> Any:
-        """Every word by itself, with the blank before it, so that tokens never cross words."""
+        """Every word by itself, with the space before it, so that tokens never cross words. Words are those that are
+        marked (`text.marks`), else what spaces part."""
         name = self.spec.tags
         tags = self.fact(document, name)
         text = self.text(document, self.spec.text)
@@ -52,8 +54,8 @@ class TagReader(Reader):
             return f"no {name}"
         if not text or not text.strip():
             return lacks(self.spec.text, text)
-        words = text.split()
-        if len(words) != len(tags.split()):
+        places = words_of(text, document.metadata)
+        if len(places) != len(tags.split()):
             return f"there are not as many {name} as words"
 
         def finish(texts: list[Text]) -> Record | str:
@@ -62,9 +64,9 @@ class TagReader(Reader):
             read = together(texts)
             value = np.full(len(read), IGNORE, dtype=np.int64)
             value[read.begins_word] = self.numbering.take(tags.split())
-            return Record({"text": read.ids, "value": value}, size(" ".join(words)))
+            return Record({"text": read.ids, "value": value}, size(text))
 
-        return self.codec.apart(words), finish
+        return self.codec.apart(text, places), finish
 
 
 class TagView(TextView):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -31,37 +32,46 @@ TextFields = Annotated[
         "left out: the texts the objective reads"
     ),
 ]
-
-
 TextField = Annotated[str | None, About('the column of the only text: short for text_fields = ["text=..."]')]
-
-
-def _check_text_fields(source: FilesSource | DatasetSource) -> None:
-    """Texts that can be told apart; `text_field` is taken into `text_fields`, so that both say the same."""
-    if source.text_field is not None:
-        if source.text_fields is not None:
-            raise RecipeError("means the same as text_fields", where="text_field", advice="give one of them")
-        object.__setattr__(source, "text_fields", (f"text={source.text_field}",))
-        object.__setattr__(source, "text_field", None)
-    fields = source.text_fields
-    roles = [named(field)[0] for field in fields or ()]
-    if fields == () or len(set(roles)) < len(roles) or not all(map(all, map(named, fields or ()))):
-        raise RecipeError(
-            "wants at least one column, and each text once",
-            where="text_fields",
-            advice='write "column" or "role=column", such as ["source=en", "target=zh"]',
-        )
+Format = Literal["table", "json", "conll", "spans", "squad", "chat", "preference", "parallel"]
+Split = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesSource:
-    """Files, folders and globs on this machine."""
+class RecordSpec:
+    """What an objective reads of a record beside its texts: what is to be known where records are read and counted."""
 
-    kind: Literal["files"] = "files"
-    paths: Annotated[
-        tuple[str, ...], About("files, folders or globs; relative ones start at the recipe's folder")
-    ]
-    exclude: Annotated[tuple[str, ...], About("globs of paths or names to leave out")] = ()
+    several: Annotated[
+        tuple[str, ...], About("texts of which a record may hold a list, each as good: references, answers")
+    ] = ()
+    label: Annotated[str | None, About("metadata that holds a label")] = None
+    multiple: Annotated[bool, About("a label is several, told apart by spaces or commas")] = False
+    tags: Annotated[str | None, About("metadata that holds a tag for each word")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSource:
+    """How a source's records become documents: which of their columns are texts, which are facts."""
+
+    kind: str = ""
+    format: Annotated[
+        Format | None,
+        About(
+            "what the files hold, whatever their file extension: a table (CSV, TSV), JSON records, or one of the forms "
+            "of records conll, spans, squad, chat, preference, parallel; left out: told by the files"
+        ),
+    ] = None
+    columns: Annotated[
+        dict[str, str | int] | None,
+        About(
+            "columns or keys of records by what they are here, such as { source = en, target = de, label = category }; "
+            "a number counts columns from 1, or from -1 at the end"
+        ),
+    ] = None
+    header: Annotated[bool, About("whether the first row of a table names its columns")] = True
+    part: Annotated[
+        Split | None, About("split that all of this source belongs to; where one is named, nothing is dealt")
+    ] = None
     text_fields: TextFields = None
     text_field: TextField = None
     metadata_fields: Annotated[
@@ -72,7 +82,65 @@ class FilesSource:
     ] = ()
 
     def __post_init__(self) -> None:
-        _check_text_fields(self)
+        """Texts that can be told apart; `text_field` is taken into `text_fields`, so that both say the same."""
+        if self.text_field is not None:
+            if self.text_fields is not None:
+                raise RecipeError(
+                    "means the same as text_fields", where="text_field", advice="give one of them"
+                )
+            object.__setattr__(self, "text_fields", (f"text={self.text_field}",))
+            object.__setattr__(self, "text_field", None)
+        fields = self.text_fields
+        roles = [named(field)[0] for field in fields or ()]
+        if fields == () or len(set(roles)) < len(roles) or not all(map(all, map(named, fields or ()))):
+            raise RecipeError(
+                "wants at least one column, and each text once",
+                where="text_fields",
+                advice='write "column" or "role=column", such as ["source=en", "target=zh"]',
+            )
+        for name, column in self.named():
+            if (
+                isinstance(column, bool)
+                or not isinstance(column, (str, int))
+                or column in ("", 0)
+                or not name
+            ):
+                raise RecipeError(
+                    f"{column!r} is no column",
+                    where=f"columns.{name}",
+                    advice="give its name, or its number from 1 (from -1 at the end)",
+                )
+            if isinstance(column, str) and not self.header:
+                raise RecipeError(
+                    "is a name, and these tables have no header",
+                    where=f"columns.{name}",
+                    advice="give the number of the column, from 1",
+                )
+
+    def named(self) -> Iterable[tuple[str, str | int]]:
+        """(what it is here, its name or number) of each of `columns`."""
+        return (self.columns or {}).items()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesSource(RecordSource):
+    """Files, folders and globs on this machine."""
+
+    kind: Literal["files"] = "files"
+    paths: Annotated[
+        tuple[str, ...], About("files, folders or globs; relative ones start at the recipe's folder")
+    ]
+    exclude: Annotated[tuple[str, ...], About("globs of paths or names to leave out")] = ()
+
+    def __post_init__(self) -> None:
+        """Raises RecipeError for fields that say nothing, or two things."""
+        super().__post_init__()
+        if self.format == "parallel" and len(self.paths) < 2:
+            raise RecipeError(
+                "wants two files or more, line by line beside each other",
+                where="paths",
+                advice='such as ["train.en", "train.de"]',
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,20 +152,18 @@ class StdlibSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetSource:
+class DatasetSource(RecordSource):
     """A Hugging Face data set on disk: a folder of its hub layout, or one written by `save_to_disk`."""
 
     kind: Literal["dataset"] = "dataset"
     path: Annotated[str, About("folder of the data set")]
     split: Annotated[str | None, About("split to read; left out: all of them")] = None
-    text_fields: TextFields = None
-    text_field: TextField = None
-    metadata_fields: Annotated[
-        tuple[str, ...], About("columns kept as metadata, such as date; none: all that are short")
-    ] = ()
 
     def __post_init__(self) -> None:
-        _check_text_fields(self)
+        """Raises RecipeError for fields that say nothing, or two things, and for files beside each other."""
+        super().__post_init__()
+        if self.format == "parallel":
+            raise RecipeError("is of files: a data set has columns", where="format")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +210,10 @@ class SplitSpec:
     test: Annotated[float, About("share of documents held out for the final evaluation", ge=0, lt=1)] = 0.05
 
     by: Annotated[
-        Literal["document", "group", "time"],
+        Literal["document", "group", "time", "source"],
         About(
-            "assign single documents, whole groups (an author, a patient, a site), or the newest to the test split"
+            "assign single documents, whole groups (an author, a patient, a site), or the newest to the test split; "
+            "or take the split that each source names (part), which is so where one names any"
         ),
     ] = "document"
     field: Annotated[
@@ -159,7 +226,7 @@ class SplitSpec:
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
             raise RecipeError("validation and test together leave nothing to train on", where="validation")
-        if (self.by == "document") != (self.field is None):
+        if (self.by in ("document", "source")) != (self.field is None):
             raise RecipeError('goes with by = "group" or "time", and those need it', where="field")
 
 
@@ -176,6 +243,12 @@ class LimitSpec:
     file_seconds: Annotated[
         float, About("most time spent on one page, book, message or sheet", "seconds", gt=0)
     ] = 120.0
+    unfit: Annotated[
+        float, About("largest share of records that may not fit the objective, each named", ge=0, le=1)
+    ] = 0.05
+    unknown_labels: Annotated[
+        bool, About("let held-out records have labels that no training record has; they count as wrong")
+    ] = False
     libreoffice: Annotated[
         bool, About("let LibreOffice, where it is installed, convert old Word and PowerPoint files")
     ] = False
@@ -197,17 +270,45 @@ class CorpusSpec:
     split: Annotated[SplitSpec, About("splits of the corpus")] = SplitSpec()
     limits: Annotated[LimitSpec, About("limits on what one input may cost")] = LimitSpec()
 
-    def read_as(self, roles: tuple[str, ...]) -> CorpusSpec:
-        """The same with every source's `text_fields` filled in: what an objective reads, where they were left out.
+    record: Annotated[
+        RecordSpec | None,
+        About(
+            "what the objective reads of a record beside its texts; left out: what the recipe's objective says"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Where a source names its split, all do: the others are for training, and nothing is dealt.
+
+        Raises RecipeError where documents are to be dealt in another way all the same.
+        """
+        if not any(isinstance(source, RecordSource) and source.part for source in self.sources):
+            if self.split.by == "source":
+                raise RecipeError(
+                    "no source names its split", where="split.by", advice='write part = "test" in a source'
+                )
+            return
+        if self.split.by in ("group", "time"):
+            raise RecipeError(
+                f"documents are dealt by {self.split.by}, and a source names its split (part)",
+                where="split.by",
+                advice="do one or the other",
+            )
+        object.__setattr__(self, "split", replace(self.split, by="source"))
+
+    def read_as(self, roles: tuple[str, ...], record: RecordSpec | None = None) -> CorpusSpec:
+        """The same with what an objective reads filled in where it was left out: every source's `text_fields`, and
+        `record`.
 
         Raises RecipeError where a source leaves out one of these roles, or does not begin with the first of them, which
         is the text of what is no record.
         """
-        return replace(self, sources=tuple(_read_as(source, roles) for source in self.sources))
+        sources = tuple(_read_as(source, roles) for source in self.sources)
+        return replace(self, sources=sources, record=self.record or record)
 
 
 def _read_as(source: Source, roles: tuple[str, ...]) -> Source:
-    if not isinstance(source, (FilesSource, DatasetSource)):
+    if not isinstance(source, RecordSource):
         return source
     if source.text_fields is None:
         return replace(source, text_fields=roles)

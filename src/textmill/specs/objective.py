@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
+from textmill.specs.corpus import RecordSpec
 
 
 class _Objective:
@@ -18,6 +19,11 @@ class _Objective:
 
     families: ClassVar[tuple[str, ...]]
     usual_for: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def record(self) -> RecordSpec | None:
+        """What it reads of a record beside its texts; None: nothing."""
+        return None
 
     @property
     def batch_tokens(self) -> int | None:
@@ -53,11 +59,19 @@ class _OfWholeText(_OfText):
     """What is to be said is said of the whole text."""
 
     families: ClassVar = _HEADED
+    pair: Annotated[
+        str | None, About("role of a second text, where what is said is of two (entailment, paraphrase)")
+    ] = None
     label: str = "label"
     pooling: Annotated[
         Literal["first", "mean", "last"] | None,
         About("how states are pooled into one vector; left out: the first, or the last of a causal model"),
     ] = None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The text, and the second one where there is one."""
+        return (self.text,) if self.pair is None else (self.text, self.pair)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +197,11 @@ class PairsObjective(_Objective):
     ] = ConstantForcing()
     roles = _roles("source", "target")
 
+    @property
+    def record(self) -> RecordSpec:
+        """A source may have several targets."""
+        return RecordSpec(several=(self.target,))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyObjective(_OfWholeText):
@@ -191,6 +210,11 @@ class ClassifyObjective(_OfWholeText):
     kind: Literal["classify"] = "classify"
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False
+
+    @property
+    def record(self) -> RecordSpec:
+        """Its label."""
+        return RecordSpec(label=self.label, multiple=self.multiple)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +234,11 @@ class TagObjective(_OfText):
     tags: Annotated[str, About("metadata of a record that holds the tags, separated by spaces")] = "tags"
     crf: Annotated[bool, About("a CRF: tags are scored as a sequence (Lafferty et al. 2001)")] = False
 
+    @property
+    def record(self) -> RecordSpec:
+        """Its tags."""
+        return RecordSpec(tags=self.tags)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SpanObjective(_Objective):
@@ -221,6 +250,11 @@ class SpanObjective(_Objective):
     question: Annotated[str, About("role of the question")] = "question"
     answer: Annotated[str, About("role of the answer, word for word from the passage")] = "answer"
     roles = _roles("passage", "question", "answer")
+
+    @property
+    def record(self) -> RecordSpec:
+        """A question may have several answers."""
+        return RecordSpec(several=(self.answer,))
 
 
 ObjectiveSpec = (

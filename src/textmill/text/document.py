@@ -7,15 +7,20 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from textmill.text import chats, marks
+
 TEXT = "text"  # the role of a text that stands alone
+NAMED_SPLIT = "@split"  # metadata: the split that a document's source names
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """One or more texts, each in its role, and where they came from.
 
-    A page has a `text`; a translation a `source` and a `target`; a question its `passage`, `question` and `answer`.
-    Facts about the texts (a label, a language, a licence) are metadata, which no step cleans.
+    A page has a `text`; a translation a `source` and a `target`, and `target 2` where it has a second one; a question
+    its `passage`, `question` and `answer`; a chat a text for each turn (`text.chats`). Facts about the texts (label,
+    language, licence) are metadata, which no step cleans; those that mark stretches of the first text move with it
+    (`text.marks`).
 
     `id` is 32 hex digits, `document_id` of the texts as collected. Cleaning changes `texts` and keeps `id`; a piece
     of a document keeps its parent's id and says its place in `metadata["piece"]`.
@@ -28,7 +33,10 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The first text: the only one, unless this is a record of several."""
+        """The first text: the only one, unless this is a record of several. Of a chat all of it, each turn behind its
+        role."""
+        if chats.is_chat(self.metadata):
+            return chats.rendered(self.texts, self.metadata)
         return next(iter(self.texts.values()))
 
     @property
@@ -95,18 +103,45 @@ def digest(texts: Mapping[str, str]) -> bytes:
 
 
 def rewritten(document: Document, texts: Mapping[str, str], step: str, removed: int = 0) -> Item:
-    """The document with its texts as a step leaves them; skipped where one is blank that was not before.
+    """The document with its texts as a step leaves them, and what marks stretches of them moved along; skipped where a
+    text is blank that was not before, or where what was marked was cut.
 
     removed: how many lines, paragraphs or passages the step took out. The metadata `removed` adds them up by step.
     """
     for role, text in texts.items():
         if blank(text) and not blank(document.texts[role]):
-            return reject(document, step, f"has no {role} left")
-    if not removed:
-        return replace(document, texts=texts)
-    counts = read_counts(document.metadata.get("removed", ""))
-    counts[step] = counts.get(step, 0) + removed
-    return replace(document, texts=texts, metadata={**document.metadata, "removed": write_counts(counts)})
+            return reject(document, step, f"has no {kind_of(role)} left")
+    first, metadata = next(iter(document.texts), ""), dict(document.metadata)
+    try:
+        metadata |= marks.moved(document.texts.get(first, ""), texts.get(first, ""), metadata)
+    except marks.Lost:
+        return reject(document, step, "changes a word or a span that is marked")
+    if removed:
+        counts = read_counts(metadata.get("removed", ""))
+        counts[step] = counts.get(step, 0) + removed
+        metadata["removed"] = write_counts(counts)
+    return replace(document, texts=texts, metadata=metadata)
+
+
+def kind_of(role: str) -> str:
+    """A role without its number: `target` for `target 2`, `user` for `user 1`.
+
+    >>> kind_of("assistant 3 reasoning")
+    'assistant reasoning'
+    """
+    return " ".join(part for part in role.split(" ") if not (part.isascii() and part.isdecimal())) or role
+
+
+def several(texts: Mapping[str, str], role: str) -> list[str]:
+    """All texts of a role: `target`, then `target 2`, `target 3` …; none where there is none.
+
+    >>> several({"target": "a", "target 2": "b"}, "target")
+    ['a', 'b']
+    """
+    found = [texts[role]] if role in texts else []
+    while (more := f"{role} {len(found) + 1}") in texts:
+        found.append(texts[more])
+    return found
 
 
 def write_counts(counts: Mapping[str, int]) -> str:

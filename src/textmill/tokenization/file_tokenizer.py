@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +95,28 @@ class FileTokenizer:
             said.pop(flag, None)
         write_bytes(directory / "tokenizer.json", data)
         write_json(directory / SETTINGS, said)
+
+    @property
+    def said(self) -> Settings:
+        """What the files beside its own say of it."""
+        return self._said
+
+    def grown(self, tokens: Iterable[tuple[str, bool]]) -> bytes:
+        """The bytes of its tokenizer.json with these (spelling, special) as added tokens behind all others."""
+        added = [
+            {
+                "id": number,
+                "content": text,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": special,
+            }
+            for number, (text, special) in enumerate(tokens, self.vocabulary)
+        ]
+        document = {**self._document, "added_tokens": [*(self._document.get("added_tokens") or ()), *added]}
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
 
     @property
     def settings(self) -> dict[str, Any]:

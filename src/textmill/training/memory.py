@@ -17,6 +17,7 @@ from textmill.models import cost
 from textmill.objectives.loss import CPU_CHUNK
 from textmill.specs.model import TrainedSpec, TransformerSpec
 from textmill.specs.training import MuonSpec, TrainingSpec
+from textmill.specs.tuning import TuningSpec
 from textmill.training.device import Compute
 
 _MEMINFO = Path("/proc/meminfo")
@@ -64,18 +65,25 @@ def predict(
     loss_chunk: int | None = None,
     precision: str = "fp32",
     ranks: int = 1,
+    tuning: TuningSpec | None = None,
 ) -> Need:
     """The peak of a step on `rows` sequences of `sequence` tokens. Weights and optimiser are float32.
 
-    AdamW keeps two numbers per parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
-    parameters is shared out over `ranks`.
+    AdamW keeps two numbers a parameter, Muon one for matrices inside blocks; what is frozen has neither these nor a
+    gradient: under an adapter (`tuning`) that is all but the adapter, and in 8 bits a matrix takes a quarter. Under
+    fsdp2 what belongs to parameters is shared out over `ranks`.
     """
-    number = cost.parameters(model, vocabulary)
     shares = ranks if training.parallel == "fsdp2" else 1
-    weights = 4 * number // shares
-    moments = 2 * weights
+    weights = 4 * cost.parameters(model, vocabulary) // shares
+    if tuning is None:
+        number, inside = cost.trained(model, vocabulary, training.freeze)
+    else:
+        number = inside = cost.adapter(model, vocabulary, tuning)
+        weights = 4 * number + cost.base_bytes(model, vocabulary, tuning.base)
+    gradients = 4 * number // shares
+    moments = 2 * gradients
     if isinstance(training.optimizer, MuonSpec) and isinstance(model, TransformerSpec):
-        moments -= 4 * cost.matrices(model) // shares
+        moments -= 4 * inside // shares
     activations = cost.activation_bytes(
         model,
         vocabulary,
@@ -85,7 +93,7 @@ def predict(
         checkpointing=training.gradient_checkpointing,
         loss_chunk=loss_chunk or training.loss_chunk,
     )
-    return Need(weights, weights, moments, weights if training.average else 0, activations)
+    return Need(weights, gradients, moments, gradients if training.average else 0, activations)
 
 
 def fit(
@@ -97,6 +105,7 @@ def fit(
     *,
     ranks: int = 1,
     free: int | None = None,
+    tuning: TuningSpec | None = None,
 ) -> Fit:
     """The micro-batch, and the chunk of the loss, that fit into what is free now; `training.micro_batch` and
     `training.loss_chunk` are kept where they are given.
@@ -113,7 +122,8 @@ def fit(
     sizes = sorted({-(-share // parts) for parts in range(1, share + 1)}, reverse=True)
     rows = [training.micro_batch] if training.micro_batch else [number for number in sizes if number <= most]
     fits = [
-        _fit(model, training, vocabulary, sequence, min(number, share), compute, ranks) for number in rows
+        _fit(model, training, vocabulary, sequence, min(number, share), compute, ranks, tuning)
+        for number in rows
     ]
     for cut in fits:
         if cut.need.total <= room or training.micro_batch:
@@ -146,9 +156,10 @@ def _fit(
     rows: int,
     compute: Compute,
     ranks: int,
+    tuning: TuningSpec | None,
 ) -> Fit:
     chunk = training.loss_chunk or _chunk(training, vocabulary, rows * sequence, compute)
-    options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks}
+    options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks, "tuning": tuning}
     need = predict(model, training, vocabulary, sequence, rows, **options)
     return Fit(rows, chunk, need)
 

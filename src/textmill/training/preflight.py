@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from textmill.base.errors import NonFiniteError
+from textmill.models import names
 from textmill.models.model import Model
 from textmill.objectives.loss import Count, Loss, count_targets
 from textmill.specs.training import TrainingSpec
@@ -80,7 +81,8 @@ def _steps(
 ) -> Iterator[StepResult]:
     """Steps on a copy of the model with a fresh optimiser."""
     trial = copy.deepcopy(model).to(compute.device)
-    optimizer = optimizers.build(trial, training.optimizer)
+    names.freeze(trial, training.freeze)
+    optimizer = optimizers.build(trial, training.optimizer, layer_decay=training.layer_decay)
     return train(
         trial,
         loss,

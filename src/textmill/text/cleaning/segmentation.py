@@ -9,7 +9,7 @@ from typing import Any
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import SegmentStep
-from textmill.text.document import Document, Item, Step
+from textmill.text.document import Document, Item, Step, rewritten
 
 Words = Callable[[str], Iterable[str]]  # of a line
 
@@ -28,7 +28,8 @@ def segment(spec: SegmentStep) -> Step:
             if isinstance(item, Document) and "segmented" not in item.metadata:
                 words = words_of(item.metadata.get("language", ""))
                 texts = {role: _segmented(text, words) for role, text in item.texts.items()}
-                yield replace(item, texts=texts, metadata={**item.metadata, "segmented": spec.by})
+                marked = replace(item, metadata={**item.metadata, "segmented": spec.by})
+                yield rewritten(marked, texts, spec.kind)
             else:
                 yield item
 

@@ -2,7 +2,7 @@
 
 Hashed is the id of a document, or the name of its group; near-duplicates that were marked as a cluster are dealt
 as one, and groups that share such a cluster as well. What can only be said once all documents are known is in the
-`Plan`: groups that were joined, and, by time, every part.
+`Plan`: groups that were joined, and, by time, every part. Where sources name splits, nothing is dealt.
 
 A corpus of a few documents may leave a part empty that way. Then, and only then, documents are moved, or the
 end of the longest one is cut off for the part; the report says so.
@@ -22,7 +22,7 @@ from textmill.base.errors import TextmillError
 from textmill.specs.corpus import SplitSpec
 from textmill.text.cleaning.duplicates.union_find import joined
 from textmill.text.cleaning.privacy.patterns import redacted
-from textmill.text.document import Document
+from textmill.text.document import NAMED_SPLIT, Document
 
 PARTS = ("train", "validation", "test")
 _SALT = b"textmill split 1\0"  # never change: every corpus would be dealt anew
@@ -105,6 +105,8 @@ class Watch:
     def deal(self, document: Document) -> str:
         """The part of the next document, as far as can be said."""
         metadata, named = document.metadata, self.split.field
+        if self.split.by == "source":
+            return metadata.get(NAMED_SPLIT, "train")
         if named and not metadata.get(named):
             self._without += 1
         if self._ages:

@@ -228,7 +228,7 @@ def _from_sources(plan: Plan, unit: int) -> Iterator[Item]:
             yield Rejected(None, entry["place"], "read", entry["reason"], entry["detail"])
         else:
             source, path = plan.spec.sources[entry["source"]], Path(entry["path"])
-            yield from table.documents(source, path, entry["place"], plan.spec.limits)
+            yield from table.documents(source, path, entry["place"], plan.spec.limits, plan.spec.record)
             if "hash" in entry and table.content_of(path) != entry["hash"]:
                 raise ChangedError("changed while it was read", where=entry["place"])
 

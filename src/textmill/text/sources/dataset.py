@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from textmill.base.errors import RecipeError
-from textmill.specs.corpus import DatasetSource, LimitSpec
+from textmill.specs.corpus import DatasetSource, LimitSpec, RecordSpec
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources import front_matter
+from textmill.text.sources.formats.stream import Fields
 from textmill.text.sources.formats.table import open_file
 
 _CARD, _DICT, _STATE, _INFO = "README.md", "dataset_dict.json", "state.json", "dataset_info.json"
@@ -69,7 +70,7 @@ def files(source: DatasetSource, base: Path) -> Iterator[tuple[Path, str] | Reje
 
 
 def documents(
-    source: DatasetSource, path: Path, location: str, limits: LimitSpec
+    source: DatasetSource, path: Path, location: str, limits: LimitSpec, record: RecordSpec | None = None
 ) -> Iterator[Document | Rejected]:
     """The rows of one file, each with the data set's licence and the file's split. Descriptions hold none."""
     if path.name in _DESCRIPTIONS:
@@ -77,7 +78,7 @@ def documents(
     name = location[len(_place(source, "")) :]
     folder = path.parents[name.count("/")]
     more = {"split": _split(folder, path.relative_to(folder).as_posix())} | _licence(folder, path.parent)
-    for item in open_file(path, location, source.text_fields, limits, source.metadata_fields):
+    for item in open_file(path, location, Fields.of(source, record), limits):
         yield replace(item, metadata={**more, **item.metadata}) if isinstance(item, Document) else item
 
 

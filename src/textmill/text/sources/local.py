@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from textmill.base.errors import RecipeError
-from textmill.specs.corpus import FilesSource, LimitSpec
+from textmill.specs.corpus import FilesSource, LimitSpec, RecordSpec
 from textmill.text.document import Document, Rejected, printable
+from textmill.text.sources.formats import parallel
+from textmill.text.sources.formats.stream import Fields
 from textmill.text.sources.formats.table import open_file
 
 # Folders a walk does not enter, besides hidden ones (whose names begin with a dot), virtual environments
@@ -20,10 +22,13 @@ _MARKS = ("pyvenv.cfg", "lineage.json")
 
 
 def documents(
-    source: FilesSource, path: Path, location: str, limits: LimitSpec
+    source: FilesSource, path: Path, location: str, limits: LimitSpec, record: RecordSpec | None = None
 ) -> Iterator[Document | Rejected]:
-    """The documents of one file."""
-    return open_file(path, location, source.text_fields, limits, source.metadata_fields)
+    """The documents of one file; of files line by line beside each other, all of them with the first."""
+    fields = Fields.of(source, record)
+    if source.format == "parallel":
+        return parallel.documents(source.paths, path, location, fields, limits)
+    return open_file(path, location, fields, limits)
 
 
 def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
@@ -33,6 +38,9 @@ def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Reject
     same wherever its folder stands. Raises RecipeError for a path that matches nothing.
     """
     seen: set[str] = set()
+    if source.format == "parallel":
+        yield from parallel.files([_only(pattern, Path(base)) for pattern in source.paths])
+        return
     roots = [(root, name) for pattern in source.paths for root, name in _roots(pattern, Path(base))]
     for root, name in roots:
         entries = _walk(root, name, source.exclude) if root.is_dir() else iter([(root, name)])
@@ -47,6 +55,18 @@ def files(source: FilesSource, base: Path) -> Iterator[tuple[Path, str] | Reject
             if real not in seen:
                 seen.add(real)
                 yield path, printable(location)
+
+
+def _only(pattern: str, base: Path) -> tuple[Path, str]:
+    """The one file a path stands for. Raises RecipeError where it is none, or several."""
+    roots = _roots(pattern, base)
+    if len(roots) != 1 or not roots[0][0].is_file():
+        raise RecipeError(
+            "is not one file",
+            where=f"corpus.sources.paths: {pattern}",
+            advice='format = "parallel" reads files line by line beside each other: name each',
+        )
+    return roots[0][0], printable(roots[0][1])
 
 
 def _roots(pattern: str, base: Path) -> list[tuple[Path, str]]:

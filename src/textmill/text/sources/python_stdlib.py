@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from textmill.base.errors import TextmillError
-from textmill.specs.corpus import FilesSource, LimitSpec, StdlibSource
+from textmill.specs.corpus import FilesSource, LimitSpec, RecordSpec, StdlibSource
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources import local
+from textmill.text.sources.formats.stream import Fields
 from textmill.text.sources.formats.table import open_file
 
 NAME = "python-stdlib"
@@ -69,12 +70,12 @@ def files(source: StdlibSource, base: Path) -> Iterator[tuple[Path, str]]:
 
 
 def documents(
-    source: StdlibSource, path: Path, location: str, limits: LimitSpec
+    source: StdlibSource, path: Path, location: str, limits: LimitSpec, record: RecordSpec | None = None
 ) -> Iterator[Document | Rejected]:
     """One document a file, and one a topic of `pydoc`."""
     version = ".".join(platform.python_version_tuple()[:2])
     topics = location.endswith(f":{TOPICS}")
-    for item in _topics(path, location) if topics else open_file(path, location, None, limits):
+    for item in _topics(path, location) if topics else open_file(path, location, Fields(), limits):
         if isinstance(item, Document):
             more = {"library": f"Python {version}", "licence": "PSF-2.0"}
             yield replace(item, metadata={**item.metadata, **more})

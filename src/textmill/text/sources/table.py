@@ -6,12 +6,21 @@ import hashlib
 import importlib.metadata
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from textmill.specs.corpus import DatasetSource, FilesSource, LimitSpec, Source, StdlibSource, WebSource
-from textmill.text.document import Item, Rejected
+from textmill.specs.corpus import (
+    DatasetSource,
+    FilesSource,
+    LimitSpec,
+    RecordSource,
+    RecordSpec,
+    Source,
+    StdlibSource,
+    WebSource,
+)
+from textmill.text.document import NAMED_SPLIT, Document, Item, Rejected
 from textmill.text.sources import dataset, local, python_stdlib
 from textmill.text.sources.formats.office import libreoffice
 from textmill.text.sources.formats.table import may_hold_pages
@@ -23,12 +32,12 @@ class Reader:
     """How a kind of source is read: first which files it has, then each of them.
 
     files(source, base) yields (path, location) of every file in a fixed order, or Rejected for what cannot be
-    entered; documents(source, path, location, limits) yields what one of them holds and raises nothing. The files
-    of a source may so be read by several processes.
+    entered; documents(source, path, location, limits, record) yields what one of them holds and raises nothing. The
+    files of a source may so be read by several processes.
     """
 
     files: Callable[[Any, Path], Iterator[tuple[Path, str] | Rejected]]
-    documents: Callable[[Any, Path, str, LimitSpec], Iterator[Item]]
+    documents: Callable[[Any, Path, str, LimitSpec, RecordSpec | None], Iterator[Item]]
 
 
 SOURCES: dict[type, Reader] = {
@@ -47,18 +56,31 @@ def files(source: Source, base: Path) -> Iterator[tuple[Path, str] | Rejected]:
     yield from SOURCES[type(source)].files(source, Path(base))
 
 
-def documents(source: Source, path: Path, location: str, limits: LimitSpec) -> Iterator[Item]:
-    """What one of a source's files holds, with what could not be read in its place as Rejected."""
-    yield from SOURCES[type(source)].documents(source, path, location, limits)
+def documents(
+    source: Source, path: Path, location: str, limits: LimitSpec, record: RecordSpec | None = None
+) -> Iterator[Item]:
+    """What one of a source's files holds, with what could not be read in its place as Rejected.
+
+    record: what is to be known of its records beside their texts.
+    """
+    found = SOURCES[type(source)].documents(source, path, location, limits, record)
+    if not isinstance(source, RecordSource) or source.part is None:
+        yield from found
+        return
+    for item in found:
+        known = {**item.metadata, NAMED_SPLIT: source.part} if isinstance(item, Document) else {}
+        yield replace(item, metadata=known) if isinstance(item, Document) else item
 
 
-def read_documents(source: Source, limits: LimitSpec, base: Path) -> Iterator[Item]:
+def read_documents(
+    source: Source, limits: LimitSpec, base: Path, record: RecordSpec | None = None
+) -> Iterator[Item]:
     """All documents of a source, file by file."""
     for item in files(source, base):
         if isinstance(item, Rejected):
             yield item
         else:
-            yield from documents(source, *item, limits)
+            yield from documents(source, *item, limits, record)
 
 
 def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:

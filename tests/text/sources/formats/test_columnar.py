@@ -100,13 +100,14 @@ def test_runs_are_the_values_they_stand_for(tmp_path):
     assert texts(read(tmp_path, "a.arrow", arrow_file(table))) == ["one", "one", "two"]
 
 
-def test_lists_are_no_text_of_their_own_and_join_beside_others(tmp_path):
-    table = pa.table({"text": [["a", "b"], ["c"]], "title": ["one", "two"]})
-    [whole] = read(tmp_path, "a.parquet", parquet(table))
-    assert whole.reason == "field 'text' is not text"
+def test_lists_of_words_or_sentences_are_one_text_and_other_lists_are_none(tmp_path):
+    table = pa.table({"text": [["a", "b"], ["c"]], "title": ["one", "two"], "number": [[1], [2, 3]]})
+    assert texts(read(tmp_path, "a.parquet", parquet(table))) == ["a b", "c"]
+    [whole] = read(tmp_path, "a.parquet", parquet(table), "text=number")
+    assert whole.reason == "field 'number' is not text"
     assert whole.detail.endswith("2 rows")
-    items = read(tmp_path, "a.parquet", parquet(table), "title", "text")
-    assert [item.texts["text"] for item in items] == ["a, b", "c"]
+    items = read(tmp_path, "a.parquet", parquet(table), "title", "text=number")
+    assert [item.texts["text"] for item in items] == ["1", "2, 3"]
 
 
 def test_parquet_rows(tmp_path):

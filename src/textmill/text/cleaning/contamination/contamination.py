@@ -25,12 +25,13 @@ import numpy as np
 from textmill.base.errors import RecipeError
 from textmill.base.hashing import run_hashes
 from textmill.specs.cleaning import ContaminationStep
-from textmill.specs.corpus import FilesSource, LimitSpec
+from textmill.specs.corpus import FilesSource, LimitSpec, named
 from textmill.text.batches import by_size, in_batches
 from textmill.text.cleaning.contamination.passages import Passages
 from textmill.text.cleaning.contamination.run_table import Found, RunTable
 from textmill.text.document import Document, Item, Rejected, Step, reject
 from textmill.text.sources import local
+from textmill.text.sources.formats.stream import Fields
 from textmill.text.sources.formats.table import open_file
 from textmill.text.words import Words, hashes
 
@@ -79,7 +80,8 @@ def _examples_in(path: Path, source: str, fields: tuple[str, ...]) -> list[Examp
     trouble = Rejected(None, source, "read", "holds no example")
     for first in fields:
         examples: list[Example] = []
-        for document in open_file(path, source, (first,), LimitSpec(), fields):
+        read = Fields(texts=(named(first),), metadata=tuple(map(named, fields)))
+        for document in open_file(path, source, read, LimitSpec()):
             if isinstance(document, Rejected):
                 trouble = document
                 continue

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from textmill.base.errors import RecipeError
 from textmill.specs.cleaning import PersonalDataStep
+from textmill.text.chats import CHAT
 from textmill.text.cleaning.privacy.patterns import Found, find, placeholder
 from textmill.text.cleaning.privacy.pseudonyms import pseudonym
-from textmill.text.document import Document, Item, Step, read_counts, reject, write_counts
+from textmill.text.document import Document, Item, Step, read_counts, reject, rewritten, write_counts
+from textmill.text.marks import MARKS
 
 _ENVIRONMENT = "env:"
 
@@ -36,19 +40,63 @@ def personal_data(spec: PersonalDataStep) -> Step:
                 yield item
                 continue
             in_texts = _in_all(item.texts, kinds)
-            in_metadata = {key: find(text, kinds) for key, text in item.metadata.items()}
+            in_metadata = {
+                key: find("\n".join(_leaves(text)) if key == CHAT else text, kinds)
+                for key, text in item.metadata.items()
+                if key not in MARKS
+            }
             counts = count(itertools.chain(*in_texts.values(), *in_metadata.values()))
             if not counts:
                 yield item
             elif spec.action == "reject":
                 yield reject(item, spec.kind, "holds personal data", write_counts(counts))
             else:
-                changed = {key: change(item.metadata[key], some) for key, some in in_metadata.items() if some}
+                changed = {
+                    key: _changed(key, item.metadata[key], some, kinds, change)
+                    for key, some in in_metadata.items()
+                    if some
+                }
                 metadata = _merge({**item.metadata, **changed}, counts)
                 texts = {role: change(text, in_texts[role]) for role, text in item.texts.items()}
-                yield replace(item, texts=texts, metadata=metadata)
+                yield rewritten(replace(item, metadata=metadata), texts, spec.kind)
 
     return step
+
+
+def _leaves(text: str) -> list[str]:
+    """What people wrote in a JSON value: its texts and numbers, but no names of keys."""
+    found: list[str] = []
+
+    def note(leaf: str) -> str:
+        found.append(leaf)
+        return leaf
+
+    _mapped(json.loads(text), note)
+    return found
+
+
+def _changed(
+    key: str, text: str, found: list[Found], kinds: frozenset[str], change: Callable[[str, list[Found]], str]
+) -> str:
+    """Metadata with what was found in it changed; of JSON the texts and numbers, each by itself."""
+    if key != CHAT:
+        return change(text, found)
+    value = _mapped(json.loads(text), lambda leaf: change(leaf, find(leaf, kinds)))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """A JSON value with each text changed, and each number that changes as text."""
+    if isinstance(value, dict):
+        return {key: _mapped(below, change) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_mapped(below, change) for below in value]
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        said = str(value)
+        return value if change(said) == said else change(said)
+    return value
 
 
 def redact(text: str, kinds: frozenset[str]) -> str:

@@ -72,6 +72,11 @@ def unpacked(item: Input, fields: Fields) -> Iterator[Input]:
     yield replace(item, name=stem + inner, stream=stream, size=None, layers=deeper(item), metered=True)
 
 
+def is_packed(name: str) -> bool:
+    """Whether a file of this name is one that is packed by itself."""
+    return name[name.rfind(".") :].lower() in (".gz", ".bz2", ".xz", ".lzma", ".zst")
+
+
 def _refusal(name: str) -> str:
     """Why a member of this name is refused; empty when it may be read."""
     path = name.replace("\\", "/")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from textmill.text.document import Document, Rejected
-from textmill.text.sources.formats.records import Items, document, lacking, unread
+from textmill.text.sources.formats.forms import documents
+from textmill.text.sources.formats.records import Items, held, lacking, unread
 from textmill.text.sources.formats.stream import Fields, Input, SetAside, seekable
 
 _ROWS = 256  # of a file in memory at once
@@ -60,37 +60,55 @@ def _rows(item: Input, batches: Iterable[Any], fields: Fields) -> Items:
         for values in zip(*columns.values(), strict=True):
             number += 1
             row = dict(zip(columns, values, strict=True))
-            yield _document(row, f"{item.place}:row {number}", fields, item.limits.file_bytes)
+            yield from _documents(row, f"{item.place}:row {number}", fields, item.limits.file_bytes)
 
 
-def _document(row: dict[str, Any], location: str, fields: Fields, limit: int) -> Document | Rejected:
+def _documents(row: dict[str, Any], location: str, fields: Fields, limit: int) -> Items:
     if any(value is _NOT_UTF8 for value in row.values()):
-        return unread(location, "is not valid UTF-8")
+        yield unread(location, "is not valid UTF-8")
+        return
     size = sum(len(text) for column in fields.columns if isinstance(text := row.get(column), str))
     if size > limit:
-        return unread(location, "is larger than limits.file_bytes", f"{size} characters")
-    return document(row, location, fields)
+        yield unread(location, "is larger than limits.file_bytes", f"{size} characters")
+    else:
+        yield from documents(row, location, fields)
 
 
 def _columns_read(schema: Any, fields: Fields, rows: int | None = None) -> list[str]:
-    """The columns that are texts or may be metadata. Raises SetAside when one of the texts is not among them."""
+    """The columns that are texts or may be metadata, of a form of records all. Raises SetAside when one of the texts is
+    not among them."""
+    if not fields.by_column:
+        return list(schema.names)
 
     def outermost(column: str) -> str:
-        return column if column in schema.names else column.partition(".")[0]
+        return held(schema.names, column) or column.partition(".")[0]
 
     for role, column in fields.texts:
         if outermost(column) not in schema.names:
-            raise lacking("column", role, column, schema.names)
-    column = fields.columns[0]
-    if len(fields.texts) == 1 and column in schema.names and not _is_text(kind := schema.field(column).type):
+            raise lacking("column", role, column.removeprefix("#"), schema.names)
+    column = outermost(fields.columns[0])
+    if len(fields.texts) == 1 and "." not in fields.columns[0] and not _holds_text(schema.field(column).type):
+        kind = schema.field(column).type
         raise SetAside(f"field {column!r} is not text", f"{kind}" + (f"; {rows:,} rows" if rows else ""))
-    texts = set(map(outermost, fields.columns))
+    texts = {outermost(column) for _, column in (*fields.texts, *fields.facts)}
     metadata = {outermost(column) for _, column in fields.metadata}
     return [
         field.name
         for field in schema
-        if field.name in texts or (field.name in metadata if metadata else _is_plain(field.type))
+        if field.name in texts
+        or field.name == fields.tags
+        or (field.name in metadata if metadata else _is_plain(field.type))
     ]
+
+
+def _holds_text(kind: Any) -> bool:
+    """Whether values are text, or lists of words or sentences."""
+    from pyarrow import types
+
+    kind = _meant(kind)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _is_text(kind.value_type)
+    return _is_text(kind)
 
 
 # --- what columns mean --------------------------------------------------------------------------------------------

@@ -9,11 +9,18 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 
-from textmill.text.document import Document, Rejected
 from textmill.text.sources.formats.dialect import Dialect, Header, hinted, told
-from textmill.text.sources.formats.encoding import decode, marked, wide
-from textmill.text.sources.formats.lines import MARK, Lines, refuse_binary_records, sound, span, text_stream
-from textmill.text.sources.formats.records import Items, document, lacking, unread
+from textmill.text.sources.formats.forms import documents
+from textmill.text.sources.formats.lines import (
+    MARK,
+    Lines,
+    refuse_binary_records,
+    sound,
+    span,
+    text_encoding,
+    text_stream,
+)
+from textmill.text.sources.formats.records import Items, held, lacking, unread
 from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside
 
 _SAMPLE = 1 << 16  # characters by which the dialect is told
@@ -27,19 +34,22 @@ def table_rows(item: Input, fields: Fields) -> Items:
     """The rows of a file of separated values; how they are separated and quoted is told from its first lines."""
     head = item.stream.read(BLOCK)
     refuse_binary_records(head)
-    lines = Lines(text_stream(item, head, _encoding(head)), item.limits.file_bytes)
+    lines = Lines(text_stream(item, head, text_encoding(head)), item.limits.file_bytes)
     rows = _Rows(lines, _dialect(lines, item.name, fields))
-    header = _header(rows, fields)
+    header = _header(rows, fields) if fields.header else None
     for number, row in rows.all:
         location = f"{item.place}:line {number}"
         if rows.feed.joined:
             rows.feed.joined = False
-            if not isinstance(row, SetAside) and set(fields.columns) <= set(row):
+            if header and not isinstance(row, SetAside) and set(fields.columns) <= set(row):
                 header = _header(rows, fields, row)
-        if row == rows.header_row:
+        if isinstance(row, SetAside):
+            yield unread(location, row.reason, row.detail)
+        elif row and row == rows.header_row:
             yield unread(location, "repeats the header")
         elif row:
-            yield _made(row, header, location, fields)
+            header = header or _numbered(rows, fields, row)
+            yield from _made(row, header, location, fields)
 
 
 def _header(rows: _Rows, fields: Fields, row: list[str] | SetAside | None = None) -> Header:
@@ -48,23 +58,33 @@ def _header(rows: _Rows, fields: Fields, row: list[str] | SetAside | None = None
         _, row = next(rows.all, (0, SetAside("is empty", "it is empty")))
     if isinstance(row, SetAside):
         raise SetAside(f"has no column {fields.columns[0]!r}", row.detail)
-    header = rows.begin(row)
-    for role, column in fields.texts:
-        if column not in header.names:
-            raise lacking("column", role, column, header.names)
+    return _found(rows.begin(row), fields)
+
+
+def _numbered(rows: _Rows, fields: Fields, row: list[str]) -> Header:
+    """The columns of a table without a header, as many as its first row has. Raises SetAside where texts lack one."""
+    rows.header = Header.numbered(len(row))
+    return _found(rows.header, fields)
+
+
+def _found(header: Header, fields: Fields) -> Header:
+    """The same header, which has the columns of all texts. Raises SetAside where it lacks one."""
+    for role, column in fields.texts if fields.by_column else ():
+        if held(header.names, column) is None:
+            raise lacking("column", role, column.removeprefix("#"), header.names)
     return header
 
 
-def _made(row: list[str] | SetAside, header: Header, location: str, fields: Fields) -> Document | Rejected:
-    if isinstance(row, SetAside):
-        return unread(location, row.reason, row.detail)
+def _made(row: list[str], header: Header, location: str, fields: Fields) -> Items:
     if len(row) != len(header.names) and not header.fits(row):
-        return unread(
-            location, "has another number of fields than the header", f"{len(row)}, not {len(header.names)}"
+        kind = "header" if fields.header else "first row"
+        yield unread(
+            location, f"has another number of fields than the {kind}", f"{len(row)}, not {len(header.names)}"
         )
-    if not all(map(sound, row)):
-        return unread(location, "is not valid in the encoding of its file")
-    return document(dict(zip(header.names, row, strict=False)), location, fields)
+    elif not all(map(sound, row)):
+        yield unread(location, "is not valid in the encoding of its file")
+    else:
+        yield from documents(dict(zip(header.names, row, strict=False)), location, fields)
 
 
 def _dialect(lines: Lines, name: str, fields: Fields) -> Dialect:
@@ -79,16 +99,11 @@ def _dialect(lines: Lines, name: str, fields: Fields) -> Dialect:
         size += len(line) if isinstance(line, str) else 1
     lines.give_back(sample)
     texts = [line for line in sample if isinstance(line, str)]
-    return told(texts, size < _SAMPLE, name.lower().rpartition(".")[2], fields.columns, hint)
+    return told(texts, size < _SAMPLE, name.lower().rpartition(".")[2], _wanted(fields), hint, fields.header)
 
 
-def _encoding(head: bytes) -> str:
-    """Spreadsheets write what they like: told from the first block, cut at a line end so no character is halved."""
-    if known := marked(head) or wide(head):
-        return known
-    whole = head[: head.rfind(b"\n") + 1] if len(head) >= BLOCK else head
-    encoding = decode((whole or head).translate(None, b"\0"))[1]
-    return "utf-8" if "damaged" in encoding else encoding
+def _wanted(fields: Fields) -> tuple[str, ...]:
+    return fields.columns if fields.by_column else ()
 
 
 class _Open(SetAside):

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from textmill.text.sources.formats.records import held
+
 DELIMITERS = ",;\t|"
 _HINT = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)  # the first line that Excel writes and obeys
 _ESCAPED = re.compile(r'\\([\\"])')
@@ -79,6 +81,11 @@ class Header:
         unnamed = next((n for n, name in enumerate(reversed(row)) if name.strip()), len(row))
         return cls(tuple(made), max(1, len(row) - unnamed))
 
+    @classmethod
+    def numbered(cls, columns: int) -> Header:
+        """Columns that have no names."""
+        return cls(tuple(f"column {number}" for number in range(1, columns + 1)), columns)
+
     def fits(self, row: Sequence[str]) -> bool:
         """Whether a row has a field for each name; more may follow that are empty."""
         return self.least <= len(row) <= len(self.names) or (
@@ -86,22 +93,30 @@ class Header:
         )
 
 
-def told(lines: list[str], whole: bool, ending: str, columns: Iterable[str], delimiter: str = "") -> Dialect:
+def told(
+    lines: list[str],
+    whole: bool,
+    ending: str,
+    columns: Iterable[str],
+    delimiter: str = "",
+    header: bool = True,
+) -> Dialect:
     """How the lines at the head of a file are written: so that its header names the columns, and most rows fit it.
 
     whole: whether they are the whole file; ending: its file extension; columns: those that are to be found;
-    delimiter: what the file itself says it is.
+    delimiter: what the file itself says it is; header: whether the first line names columns.
     """
     choices = [delimiter] if delimiter else sorted(DELIMITERS, key=lambda d: (d == "\t") != (ending == "tsv"))
     candidates = [_with(choice, lines, whole) for choice in choices]
-    headers = [Header.of(next(_tried(dialect, lines, whole), None) or [""]) for dialect in candidates]
-    wanted = set(columns)
-    named = [
-        dialect for dialect, header in zip(candidates, headers, strict=True) if wanted <= set(header.names)
-    ]
-    if not named:  # then for the message's sake
-        return max(zip(candidates, headers, strict=True), key=lambda pair: len(pair[1].names))[0]
-    return min(named, key=lambda dialect: _misfits(dialect, lines, whole))
+    firsts = [next(_tried(dialect, lines, whole), None) or [""] for dialect in candidates]
+    headers = [Header.of(row) if header else Header.numbered(len(row)) for row in firsts]
+    choices_with = list(zip(candidates, headers, strict=True))
+    wanted = tuple(columns)
+    fitting = [pair for pair in choices_with if all(held(pair[1].names, column) for column in wanted)]
+    if not fitting:  # then for the message's sake
+        return max(choices_with, key=lambda pair: len(pair[1].names))[0]
+    # By number any line has a first column: what parts lines at all comes before what does not.
+    return min(fitting, key=lambda pair: (len(pair[1].names) == 1, _misfits(pair[0], lines, whole)))[0]
 
 
 def _with(delimiter: str, lines: list[str], whole: bool) -> Dialect:

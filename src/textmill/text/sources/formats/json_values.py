@@ -14,8 +14,9 @@ from typing import Any
 
 from textmill.text.document import Document, Rejected
 from textmill.text.sources.formats.encoding import decode, marked, wide
+from textmill.text.sources.formats.forms import documents
 from textmill.text.sources.formats.lines import MARK, Lines, refuse_binary_records, sound, span, text_stream
-from textmill.text.sources.formats.records import Items, document, unread
+from textmill.text.sources.formats.records import Items, unread
 from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside, read_whole
 
 _BETWEEN = re.compile(
@@ -86,14 +87,14 @@ def _whole(item: Input, head: bytes, fields: Fields) -> Items:
             if isinstance(record, SetAside):
                 yield unread(location, record.reason, record.detail)
             else:
-                yield document(record, location, fields)
+                yield from documents(record, location, fields)
         return
     try:
         value, end = _value(text, start)
     except (ValueError, RecursionError):
         value, end = None, 0
     if end and _between(text, end) == len(text):
-        yield document(value, item.place, fields)
+        yield from documents(value, item.place, fields)
     else:
         yield from _sequence(Lines(io.StringIO(text, newline=""), item.limits.file_bytes), item.place, fields)
 
@@ -141,7 +142,10 @@ def _sequence(lines: Lines, place: str, fields: Fields) -> Items:
         except (ValueError, RecursionError):
             yield from _odd(line, lines, place, fields)
             continue
-        yield document(record, location, fields) if sound(line) else _not_utf8(location)
+        if sound(line):
+            yield from documents(record, location, fields)
+        else:
+            yield _not_utf8(location)
 
 
 def _odd(text: str, lines: Lines, place: str, fields: Fields) -> Iterator[Document | Rejected]:
@@ -166,7 +170,7 @@ def _odd(text: str, lines: Lines, place: str, fields: Fields) -> Iterator[Docume
                 detail = f"{error}; {span(first, lines.number)}" if further else str(error)
                 yield unread(location, "is not valid JSON", detail)
                 return
-        yield document(value, location, fields)
+        yield from documents(value, location, fields)
 
 
 def _further(text: str, lines: Lines) -> list[str]:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, TextIO
 
-from textmill.text.sources.formats.encoding import marked, refuse_binary, wide
+from textmill.text.sources.formats.encoding import decode, marked, refuse_binary, wide
 from textmill.text.sources.formats.stream import BLOCK, Input, SetAside
 
 MARK = "\ufeff"  # a byte order mark, decoded: at the head of a file, and where files were joined
@@ -71,6 +71,16 @@ def sound(text: str) -> bool:
         except UnicodeEncodeError:
             return False
     return True
+
+
+def text_encoding(head: bytes) -> str:
+    """The encoding of lines that begin so. Spreadsheets write what they like: told from the first block, cut at a line
+    end so no character is halved."""
+    if known := marked(head) or wide(head):
+        return known
+    whole = head[: head.rfind(b"\n") + 1] if len(head) >= BLOCK else head
+    encoding = decode((whole or head).translate(None, b"\0"))[1]
+    return "utf-8" if "damaged" in encoding else encoding
 
 
 def text_stream(item: Input, head: bytes, encoding: str) -> io.TextIOWrapper:

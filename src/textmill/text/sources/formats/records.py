@@ -5,10 +5,11 @@ A record that lacks one of its texts is skipped at its place; the other scalar c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from textmill.text.document import Document, Rejected, collected, printable
+from textmill.text.marks import ALIGNED
 from textmill.text.sources.formats.stream import Fields, SetAside
 
 _LONGEST_METADATA = 1000  # characters of a column that may still be metadata
@@ -19,22 +20,43 @@ Items = Iterator[Document | Rejected]
 
 def document(record: Any, location: str, fields: Fields) -> Document | Rejected:
     """The document of a record at a place, or why there is none."""
+    if isinstance(record, list) and all(column.startswith("#") for column in fields.columns):
+        record = {f"column {number}": value for number, value in enumerate(record, 1)}
     if not isinstance(record, dict):
         return unread(location, "is not a record", f"a JSON object was expected, not {_kind(record)}")
-    texts = {}
+    texts: dict[str, str] = {}
     for role, column in fields.texts:
-        value = _value(record, column)
-        if value is None and column not in record:
+        value = value_of(record, column)
+        if value is None and held(record, column) is None:
             lack = lacking("field", role, column, record)
             return unread(location, lack.reason, lack.detail)
+        if isinstance(value, list) and role in fields.several:
+            for number, text in enumerate(map(said, value), 1):
+                if text and text.strip():
+                    texts[role if number == 1 else f"{role} {number}"] = utf8(text)
+            texts.setdefault(role, "")
+            continue
+        text = value if isinstance(value, str) else _joined(value)
         # An answer or a target may be a number; a text that stands alone is a mistake then.
-        text = value if isinstance(value, str) else _said(value) if len(fields.texts) > 1 else None
+        if text is None and len(fields.texts) > 1:
+            text = said(value)
         if text is None:
             return unread(location, f"field {column!r} is not text", _kind(value))
-        texts[role] = text if text.isascii() and "\0" not in text else _sound(text)
+        texts[role] = utf8(text)
     if not any(map(str.strip, texts.values())):
         return unread(location, "holds no text")
-    return collected(texts, location, _metadata(record, fields))
+    metadata = metadata_of(record, fields)
+    tags = fields.tags
+    if tags in metadata and len(metadata[tags].split()) == len(texts[fields.role].split()):
+        metadata[ALIGNED] = tags
+    return collected(texts, location, metadata)
+
+
+def _joined(value: Any) -> str | None:
+    """A list of words or sentences as one text."""
+    if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
+        return " ".join(value)
+    return None
 
 
 def unread(location: str, reason: str, detail: str = "") -> Rejected:
@@ -53,30 +75,65 @@ def lacking(kind: str, role: str, column: str, names: Iterable[Any]) -> SetAside
     return SetAside(reason, f"it has {', '.join(there[:_COLUMNS_NAMED])}{more}; {advice}")
 
 
-def _metadata(record: Mapping[str, Any], fields: Fields) -> dict[str, str]:
-    """The columns that were asked for, or else those small and plain enough to be metadata, as text."""
+def metadata_of(record: Mapping[str, Any], fields: Fields, texts: Container[str] = ()) -> dict[str, str]:
+    """The columns that were asked for, or else those small and plain enough to be metadata, as text. texts: columns
+    that are none of them, beside those that `fields` names."""
+    metadata: dict[str, str] = {}
     if fields.metadata:
-        named = ((name, _said(_value(record, column))) for name, column in fields.metadata)
-        return {_utf8(name): _utf8(text) for name, text in named if text is not None}
-    metadata, columns = {}, fields.columns
-    for key, value in record.items():
-        if key not in columns and not isinstance(value, list):
-            text = value if isinstance(value, str) else _said(value)
-            if text is not None and len(text) <= _LONGEST_METADATA:
-                metadata[_utf8(key)] = _utf8(text)
+        for name, column in fields.metadata:
+            if (text := _fact(name, value_of(record, column), fields)) is not None:
+                metadata[name_of(name)] = _utf8(text)
+    else:
+        taken = {held(record, column) for _, column in (*fields.texts, *fields.facts)}
+        for key, value in record.items():
+            if key not in taken and key not in texts and (key == fields.tags or not isinstance(value, list)):
+                text = value if isinstance(value, str) else _fact(key, value, fields)
+                if text is not None and (len(text) <= _LONGEST_METADATA or key == fields.tags):
+                    metadata[name_of(key)] = _utf8(text)
+    for name, column in fields.facts:
+        if (text := _fact(name, value_of(record, column), fields)) is not None:
+            metadata[name_of(name)] = _utf8(text)
     return metadata
 
 
-def _value(record: Mapping[str, Any], column: str) -> Any:
-    """What a record holds under a key, or under a path of keys such as `meta.url`; None where it holds nothing."""
-    if column in record or "." not in column:
-        return record.get(column)
+def _fact(name: str, value: Any, fields: Fields) -> str | None:
+    """A value as metadata has it: a list with commas, tags with spaces."""
+    if name == fields.tags and isinstance(value, list):
+        parts = [said(part) for part in value]
+        return " ".join(part.replace(" ", "_") for part in parts if part)
+    return said(value)
+
+
+def name_of(key: str) -> str:
+    """The name of a column as metadata: those that begin with `@` are the house's own."""
+    return _utf8(key.lstrip("@") or "column")
+
+
+def held(names: Iterable[str], column: str) -> str | None:
+    """Which of these names a column of a recipe means: its own, or that at its number (`#1`, `#-1`)."""
+    names = names if isinstance(names, (list, tuple, dict)) else list(names)
+    if column in names:
+        return column
+    digits = column[1:]
+    if column.startswith("#") and digits.removeprefix("-").isdecimal():
+        number, listed = int(digits), list(names)
+        if 0 < abs(number) <= len(listed):
+            return listed[number - 1 if number > 0 else number]
+    return None
+
+
+def value_of(record: Mapping[str, Any], column: str) -> Any:
+    """What a record holds in a column, or under a path of keys such as `meta.url`; None where it holds nothing."""
+    if (name := held(record, column)) is not None:
+        return record[name]
+    if "." not in column:
+        return None
     key, _, rest = column.partition(".")
     below = record.get(key)
-    return _value(below, rest) if isinstance(below, dict) else None
+    return value_of(below, rest) if isinstance(below, dict) else None
 
 
-def _said(value: Any) -> str | None:
+def said(value: Any) -> str | None:
     """A plain value, or a list of them, as text; None for anything else."""
     if isinstance(value, str):
         return value
@@ -87,7 +144,7 @@ def _said(value: Any) -> str | None:
     if isinstance(value, float):
         return str(value)
     if isinstance(value, list):
-        return ", ".join(filter(None, (None if isinstance(part, list) else _said(part) for part in value)))
+        return ", ".join(filter(None, (None if isinstance(part, list) else said(part) for part in value)))
     return None
 
 
@@ -100,12 +157,13 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _sound(text: str) -> str:
+def utf8(text: str) -> str:
     """The text without zero bytes, and with U+FFFD for every half of a character, which JSON can write and UTF-8
     cannot."""
-    text = text.replace("\0", "")
+    if "\0" in text:
+        text = text.replace("\0", "")
     try:
-        text.encode()
+        text.isascii() or text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text

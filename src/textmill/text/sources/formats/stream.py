@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
-from textmill.specs.corpus import LimitSpec
-from textmill.text.document import TEXT, Document, Rejected, printable
+from textmill.specs.corpus import LimitSpec, RecordSource, RecordSpec, named
+from textmill.text.document import TEXT, Document, Rejected, kind_of, printable
 
 BLOCK = 1 << 18
 # Small files compress without meaning harm (a megabyte of spaces): the ratio counts from here on.
@@ -98,16 +98,58 @@ class Input:
 class Fields:
     """How a file of records becomes documents: which of its columns are their texts, and which are metadata.
 
-    Both pair the name a column gets with the column. No metadata: every column small enough, under its own name.
+    texts, metadata, facts pair the name a column gets with the column: its name, a path of names (`a.b`), or its number
+    (`#1`, from the end `#-1`). No metadata: every column small enough, under its own name. facts: beside those.
+    several: texts of which a record may hold a list; tags: metadata with a tag for each word, where records have any
+    format: what the files hold, whatever their names say; header: whether a table's first row names its columns
     """
 
     texts: tuple[tuple[str, str], ...] = ((TEXT, TEXT),)
     metadata: tuple[tuple[str, str], ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    several: tuple[str, ...] = ()
+    tags: str | None = None
+    format: str | None = None
+    header: bool = True
+
+    @classmethod
+    def of(cls, source: RecordSource, record: RecordSpec | None = None) -> Fields:
+        """Those of a source whose records are read for an objective."""
+        given = {name: column if isinstance(column, str) else f"#{column}" for name, column in source.named()}
+        record = record or RecordSpec()
+        texts = {}
+        for entry in source.text_fields or tuple(given) or (TEXT,):
+            role, column = named(entry)
+            texts[role] = given.get(role, column) if column == role else column
+        texts |= {name: given[name] for name in given if kind_of(name) in record.several}
+        return cls(
+            tuple(texts.items()),
+            tuple(map(named, source.metadata_fields)),
+            tuple((name, column) for name, column in given.items() if name not in texts),
+            record.several,
+            record.tags,
+            source.format,
+            source.header,
+        )
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns of the texts; `a.b` is key `b` of column `a` where no column has that name."""
         return tuple(column for _, column in self.texts)
+
+    @property
+    def by_column(self) -> bool:
+        """Whether texts are columns of records, and no form of records says what they are."""
+        return self.format in (None, "table", "json", "parallel")
+
+    @property
+    def role(self) -> str:
+        """The role of the first text: of the only one of what is no record."""
+        return self.texts[0][0]
+
+    def column(self, name: str, otherwise: str) -> str:
+        """The column that is to be read as something, where one is named so."""
+        return dict((*self.texts, *self.facts)).get(name, otherwise)
 
 
 class Deadline:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from textmill.specs.corpus import LimitSpec, named
+from textmill.specs.corpus import LimitSpec
 from textmill.text.document import TEXT, Document, Rejected, collected
 from textmill.text.sources.formats import (
     archive,
     columnar,
+    conll,
     delimited,
     epub,
     html,
@@ -134,6 +135,26 @@ def reader_of(name: str, head: bytes) -> Reader:
     return READERS[f".{form}"]
 
 
+# What reads a file that holds a form of records, whatever its name says; other forms are records of JSON or of tables.
+FORMATS: dict[str, Reader] = {
+    "table": delimited.table_rows,
+    "json": json_values.json_records,
+    "conll": conll.sentences,
+}
+_RECORDS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
+_PACKED = (archive.zip_members, archive.tar_members, archive.unpacked)
+
+
+def _formatted(name: str, head: bytes, format: str) -> Reader:
+    """What reads a file in a source whose files hold a form of records."""
+    found = reader_of(name, head)
+    if found in _PACKED:
+        return found
+    if format in FORMATS:
+        return FORMATS[format]
+    return found if found in map(READERS.__getitem__, _RECORDS) else json_values.json_records
+
+
 # Readers of what holds neither pages, PDF nor files of any form within.
 _NO_PAGES = {
     *(
@@ -158,18 +179,13 @@ def may_hold_pages(path: Path) -> bool:
 
 
 def open_file(
-    path: Path,
-    location: str,
-    text_fields: tuple[str, ...] | None,
-    limits: LimitSpec,
-    metadata_fields: tuple[str, ...] = (),
+    path: Path, location: str, fields: Fields | None, limits: LimitSpec
 ) -> Iterator[Document | Rejected]:
     """The documents of one file on disk; what cannot be read comes as Rejected, and nothing is raised.
 
-    text_fields: the columns of records that are their texts, each as `column` or `role=column`; None: `text`. What is
-    no record has one text, of the first role. metadata_fields: the columns kept beside them; none named: all that are
-    short.
+    fields: how its records become documents; None: by their `text`. What is no record has one text, of the first role.
     """
+    fields = fields or Fields()
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
@@ -183,7 +199,6 @@ def open_file(
         return
     with stream:
         item = Input(location, path.name, stream, Budget(status.st_size, limits), status.st_size)
-        fields = Fields(tuple(map(named, text_fields or (TEXT,))), tuple(map(named, metadata_fields)))
         try:
             yield from _documents(item, fields)
         except Exhausted as error:
@@ -192,16 +207,18 @@ def open_file(
 
 def _entries(item: Input, fields: Fields) -> Iterator[Document | Rejected | Input]:
     """What the reader of an input gives; choosing it may raise what reading does."""
-    yield from reader_of(item.name, sniff.beginning(item))(item, fields)
+    head = sniff.beginning(item)
+    read = _formatted(item.name, head, fields.format) if fields.format else reader_of(item.name, head)
+    yield from read(item, fields)
 
 
 def _documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     """The documents of an input. Raises Exhausted only; the outermost file is then given up."""
-    role = fields.texts[0][0]
+    role = fields.role
     for entry in guarded(_entries(item, fields), item.place):
         if isinstance(entry, Input):
             yield from _documents(entry, fields)
-        elif isinstance(entry, Document) and role not in entry.texts:  # no record
+        elif isinstance(entry, Document) and role != TEXT and list(entry.texts) == [TEXT]:  # no record
             yield collected({role: entry.text}, entry.source, {**item.metadata, **entry.metadata})
         elif isinstance(entry, Document) and item.metadata:
             yield replace(entry, metadata={**item.metadata, **entry.metadata})

@@ -30,7 +30,7 @@ from textmill.base.files import (
     write_bytes,
 )
 from textmill.base.locks import lock
-from textmill.specs.corpus import LimitSpec, WebSource
+from textmill.specs.corpus import LimitSpec, RecordSpec, WebSource
 from textmill.text.document import Document, Rejected, printable
 from textmill.text.sources.formats.stream import SetAside
 from textmill.text.sources.formats.table import open_file
@@ -93,7 +93,7 @@ _failing: dict[tuple[str, str], SetAside] = {}
 
 
 def documents(
-    source: WebSource, path: Path, location: str, limits: LimitSpec
+    source: WebSource, path: Path, location: str, limits: LimitSpec, record: RecordSpec | None = None
 ) -> Iterator[Document | Rejected]:
     """The documents of one fetched file; `location` is its address."""
     return open_file(path, location, None, limits)
