@@ -77,7 +77,7 @@ class Collection:
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
             self.inputs += map(list, table.fingerprint(source, home))
-            self.libraries |= table.libraries(source, home)
+            self.libraries |= table.libraries(source, home, spec.limits)
         self.sources = dict(self.inputs)  # location -> content hash
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)

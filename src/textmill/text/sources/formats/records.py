@@ -158,7 +158,10 @@ def _utf8(text: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """The text with U+FFFD for every half of a character, which JSON can write and UTF-8 cannot."""
+    """The text without zero bytes, and with U+FFFD for every half of a character, which JSON can write and UTF-8
+    cannot."""
+    if "\0" in text:
+        text = text.replace("\0", "")
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
