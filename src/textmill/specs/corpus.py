@@ -11,6 +11,7 @@ from textmill.base.schema import About
 from textmill.specs.cleaning import (
     CleaningStep,
     ExactDuplicatesStep,
+    LeakageStep,
     LengthStep,
     PersonalDataStep,
     RepairStep,
@@ -295,6 +296,8 @@ class CorpusSpec:
                 advice="do one or the other",
             )
         object.__setattr__(self, "split", replace(self.split, by="source"))
+        if not any(isinstance(step, LeakageStep) for step in self.steps):
+            object.__setattr__(self, "steps", (*self.steps, LeakageStep()))
 
     def read_as(self, roles: tuple[str, ...], record: RecordSpec | None = None) -> CorpusSpec:
         """The same with what an objective reads filled in where it was left out: every source's `text_fields`, and
@@ -304,7 +307,13 @@ class CorpusSpec:
         is the text of what is no record.
         """
         sources = tuple(_read_as(source, roles) for source in self.sources)
-        return replace(self, sources=sources, record=self.record or record)
+        record = self.record or record
+        label = record.label if record else None
+        steps = tuple(
+            replace(step, label=step.label or label) if isinstance(step, ExactDuplicatesStep) else step
+            for step in self.steps
+        )
+        return replace(self, sources=sources, record=record, steps=steps)
 
 
 def _read_as(source: Source, roles: tuple[str, ...]) -> Source:

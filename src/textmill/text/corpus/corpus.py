@@ -23,7 +23,7 @@ import numpy as np
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
 from textmill.specs.cleaning import CleaningStep
-from textmill.specs.corpus import SplitSpec
+from textmill.specs.corpus import RecordSpec, SplitSpec
 from textmill.text.cleaning.privacy.step import excerpt
 from textmill.text.corpus import data_card
 from textmill.text.corpus.shards import ShardWriter, documents_in, ids_in, row_in
@@ -75,10 +75,11 @@ def write_records(
     split: SplitSpec,
     read: Count | None = None,
     steps: Sequence[CleaningStep] = (),
+    record: RecordSpec | None = None,
 ) -> dict:
     """As `write`, where what was skipped is already told in the terms of rejected.jsonl."""
     directory = Path(directory)
-    tally, watch, writer = Tally(), Watch(split), ShardWriter(directory)
+    tally, watch, writer = Tally(record), Watch(split), ShardWriter(directory)
     with writer, open(directory / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as aside:
         for item in items:
             if isinstance(item, Document):
