@@ -1,4 +1,4 @@
-"""Tokens a second of one row, greedy, GPT-2 124M shape: Textmill beside transformers, and the machine's limit.
+"""Tokens per second of one row, greedy, GPT-2 124M shape: Textmill beside transformers, and the machine's limit.
 
 The same weights in both (drawn at random; speed does not depend on them): transformers' `generate` with its
 cache, Textmill's `generate` with float32 weights and with bfloat16 weights, and transformers in bfloat16. They
@@ -43,7 +43,7 @@ SPEC = DecoderSpec(
 
 
 def ours(model, prompt: list[int], tokens: int) -> tuple[float, list[int]]:
-    """Tokens a second after the first one, and the tokens."""
+    """Tokens per second after the first one, and the tokens."""
     spec = GenerationSpec(tokens=tokens, temperature=0)
     ids, started = [], 0.0
     for piece in generate(model, [prompt], spec, ends=-1):
@@ -127,7 +127,7 @@ def limit(size: int) -> float:
 
 
 def table(speeds: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Tokens a second, and how many times those of transformers in float32."""
+    """Tokens per second, and how many times those of transformers in float32."""
     base = speeds["transformers float32"]
     return {
         name: {"tokens_per_second": round(speed, 1), "times_transformers": round(speed / base, 2)}

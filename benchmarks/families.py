@@ -4,10 +4,10 @@
 
 The text is collected and cut into tokens first. Then each recipe of recipes/families/ is trained in a process of its
 own: as many steps as its share of time allows, measured on its own data before it begins. Written are families.json
-(the figures), README.md (the table) and families.svg (the losses of the validation part by the minute). The rate of
-each recipe was the best on the validation part after 300 updates, of those tried: powers of two times 0.001.
-Figures: bits per byte of the test part (of a masked model the share of hidden tokens it gets right, which is not
-comparable), tokens a second while training, the largest resident memory of the training process, and the minutes its
+(the figures), README.md (the table) and families.svg (the losses of the validation split by the minute). The rate of
+each recipe was the best on the validation split after 300 updates, of those tried: powers of two times 0.001.
+Figures: bits per byte of the test split (of a masked model the share of hidden tokens it gets right, which is not
+comparable), tokens per second while training, the largest resident memory of the training process, and the minutes its
 updates took.
 """
 
@@ -74,7 +74,7 @@ def one(name: str, minutes: float, work: Path) -> dict:
 
 
 def by_minute(run: Run) -> list[tuple[float, float]]:
-    """(minutes of updates so far, nats per token) of each look at the validation part."""
+    """(minutes of updates so far, nats per token) of each look at the validation split."""
     seconds, looks = 0.0, []
     for row in run.metrics():
         seconds += row.get("seconds", 0.0)

@@ -3,7 +3,7 @@
     python benchmarks/imported.py MODEL [--tokens 32] [--prompt 256] [--turns 5] [--threads 2] [--text FILE]
 
 MODEL: a .gguf file or a directory. It is written once as a standard directory, which transformers loads in float32 and
-in bfloat16. All sides take short turns: greedy tokens a second after the first one, and tokens of a prompt read a
+in bfloat16. All sides take short turns: greedy tokens per second after the first one, and tokens of a prompt read a
 second. `best` is each side's quickest turn, the one others on the machine disturbed least; its ratios are the claim.
 `quality` holds weights of fewer bits against float32 on a text: KL divergence, in nats per token, the share of tokens
 whose likeliest follower is another one, and perplexity. Prints one JSON object.

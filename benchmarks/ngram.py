@@ -3,8 +3,8 @@
     python benchmarks/ngram.py --data FOLDER [--minutes 3] [--sets english-novels tinyshakespeare brown]
 
 FOLDER holds english-novels/{train,valid}.jsonl.gz (text), tinyshakespeare/input.txt.gz and brown/train.jsonl.gz with
-valid.jsonl (sentences). The valid file, or the last tenth, is the test part, and no model sees it. The end of the
-training text, some 4 % of it, is kept from all models and is what the mixtures are weighed on.
+valid.jsonl (sentences). The valid file, or the last tenth, is the test split, and no model sees it. The end of the
+training text, some 4 % of it, is kept from all models and is what the mixtures are weighted on.
 """
 
 from __future__ import annotations

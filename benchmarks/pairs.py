@@ -1,4 +1,4 @@
-"""Training an encoder-decoder on pairs, in target tokens a second, beside Marian in transformers' Trainer.
+"""Training an encoder-decoder on pairs, in target tokens per second, beside Marian in transformers' Trainer.
 
 3 + 3 blocks of 256 features (4 heads, 1024 inside, ReLU, dropout 0.1), a joint vocabulary of 10,000, updates of 4096
 target tokens, padding included, label smoothing 0.1, AdamW, float32. Pairs are random ids with lengths like those of

@@ -1,4 +1,4 @@
-"""Training tokens a second of GRU and LSTM language models, beside PyTorch's own modules put together plainly.
+"""Training tokens per second of GRU and LSTM language models, beside PyTorch's own modules put together plainly.
 
     python benchmarks/recurrent.py                    2 layers x 256, block 128, batch 16, vocabulary 8192
     python benchmarks/recurrent.py --width 512 --cell lstm

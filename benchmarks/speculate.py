@@ -1,4 +1,4 @@
-"""Speculative decoding: tokens a step and speed on code and on free text, beside plain decoding in the same run.
+"""Speculative decoding: tokens per step and speed on code and on free text, beside plain decoding in the same run.
 
     python benchmarks/speculate.py [--work DIR] [--steps 500] [--tokens 120] [--prompts 8] [--rounds 2]
 

@@ -1,4 +1,4 @@
-"""Training tokens a second, and peak memory, beside transformers, its Trainer, and the products alone.
+"""Training tokens per second, and peak memory, beside transformers, its Trainer, and the products alone.
 
     python benchmarks/training.py                     6 layers x 384, block 256, batch 12, vocabulary 8192
     python benchmarks/training.py --shape 124m        GPT-2 124 M, block 512, batch 2: with peak memory

@@ -177,7 +177,7 @@ def test_no_pickle():
         calls = text.count("torch.load(")
         if (
             path.name == "pickle_worker.py"
-        ):  # a program of its own, run shut in and only when a person asks for it
+        ):  # a program of its own, run sandboxed and only when a person asks for it
             assert calls == text.count("weights_only=True") == 1
             assert not {name for name in imports(path) if name.startswith("textmill")}
         else:

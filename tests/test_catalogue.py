@@ -7,8 +7,8 @@ from collections import Counter
 from functools import cache
 
 import pytest
-from helpers.templates import Program, Template
 
+from helpers.templates import Program, Template
 from textmill.base import language
 from textmill.base.language import CATALOGUE, catalogue, holes, read
 

@@ -1,4 +1,4 @@
-"""`import textmill`: each method says what the verb of its name says, and what the reference library computes."""
+"""`import textmill`: each method says what the command of its name says, and what the reference library computes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def places(tmp_path_factory):
 
 
 def verb(*words, work="nowhere"):
-    """What a verb prints as JSON."""
+    """What a command prints as JSON."""
     result = CliRunner().invoke(app, [*map(str, words), "--json", "--work", str(work)])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,31 @@ def test_a_directory_is_replaced_whole(tmp_path):
     assert [p.name for p in path.iterdir()] == ["two"]
 
 
-def test_a_full_disk_is_an_error_for_people(tmp_path):
-    with pytest.raises(TextmillError, match="disk is full"), files.disk_errors(tmp_path):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def test_a_device_is_written_to_and_no_folder_takes_the_name_of_a_file(tmp_path):
+    files.write_text(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    files.write_text(pipe, "through")
+    reader.join(10)
+    assert read == ["through"]
+    assert pipe.is_fifo()
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    for taken in (mine, pipe):
+        with (
+            pytest.raises(TextmillError, match="a file stands where a folder is needed"),
+            files.atomic_directory(taken),
+        ):
+            pass
+    assert mine.read_text() == "mine"
 
 
-def test_other_system_errors_pass(tmp_path):
-    with pytest.raises(OSError, match="odd"), files.disk_errors(tmp_path):
-        raise OSError(errno.ECHILD, "odd")
+def test_where_no_folder_can_be_made_is_said():
+    with pytest.raises(TextmillError, match="no folder can be made here"):
+        files.write_text(Path("/proc/nowhere/file"), "text")
 
 
 def _hold(path, held, free):

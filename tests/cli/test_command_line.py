@@ -104,7 +104,7 @@ def test_doctor_says_what_there_is(tmp_path, textmill):
 
 
 def test_work_may_come_from_the_environment(tmp_path, textmill):
-    assert json.loads(textmill("runs", "--json", TEXTMILL_WORK=str(tmp_path)).stdout) == []
+    assert json.loads(textmill("runs", "--json", TEXTMILL_WORK=str(tmp_path)).stdout) == {"runs": []}
 
 
 @pytest.mark.figures

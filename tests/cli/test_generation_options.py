@@ -11,12 +11,12 @@ from textmill.specs.recipe import GenerationSpec
 
 
 def told(*arguments: str, left_out: tuple[str, ...] = ()) -> tuple[int, list, str]:
-    """Exit code, what the verb was told, and what was printed."""
+    """Exit code, what the command was told, and what was printed."""
     heard: list = []
 
     @generation.options(*left_out)
     def verb(name: str, times: int = 1, *, changes: dict) -> None:
-        """A verb."""
+        """A command."""
         heard.append((name, times, changes))
 
     app = typer.Typer()

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from textmill.audit import card
 from textmill.base import language
 
 SOURCE = Path(language.__file__).parents[1]
@@ -25,7 +26,7 @@ SAYS: dict[str, tuple[int | str, ...]] = {
     "say": (0, "text"),
     "fill": (0, "template"),
     "About": (0, 1, "text", "unit"),
-    "TextmillError": (0, "what", "where", "advice"),
+    "TextmillError": (0, "what", "advice"),
     "ChildFailed": (0,),
     "SetAside": (0, 1, "reason", "detail"),
     "Skipped": (0, 1, "reason", "detail"),
@@ -40,6 +41,7 @@ SAYS: dict[str, tuple[int | str, ...]] = {
     "progress": (0, 3, "label", "unit"),
     "columns": tuple(range(20)),
     "Typer": ("help",),
+    "App": ("help",),
     "Option": ("help", "rich_help_panel"),
     "Argument": ("help",),
     "command": ("rich_help_panel", "help", "epilog"),
@@ -67,6 +69,7 @@ _WORDS |= {"without", "otherwise", "label", "state", "text", "because", "said"}
 _CONSOLES = {"OUT", "_OUT"}
 _TRANSPARENT = {"escape", "say", "str"}  # calls that give back the text they get
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_WORD_AND_SPACE = re.compile(r"[a-z]{2,} |, [a-z]{2,}")
 _PHRASE = re.compile(r"(?<![\w.-])[A-Za-z]?[a-z]+,? [a-z]{2,}(?![\w-])")  # what makes a literal a message
 # Literals that are no messages: arguments of these, whatever looks like code or markup, and tables of data.
 _INNER = {
@@ -104,8 +107,8 @@ _DATA = {
 }
 # Phrases that no person reads as words of ours: samples of text, names that programs know, commands.
 _NAMES = re.compile(
-    r"^(The mill st|naïve|It did|And now|Once upon a time$|def mean|os error|interval:|over \{\} groups|starts with:|gzip, )"
-    r"|^(nav, footer|index shard|end decided|end of data|# as written|not scored$|`?textmill \w+ ?[^ ]*$)"
+    r"^(The mill st|naïve|It did|And now|Once upon a time$|def mean|os error|interval:|over \{\} groups|starts with:)"
+    r"|^(gzip, |nav, footer|index shard|end decided|end of data|# as written|not scored$|`?textmill \w+ ?[^ ]*$)"
     r"|^(generate|embed|trace) \{\{run|^(out of|not enough|can't allocate) memory$|^` make|<svg"
 )
 _SUFFIX = 3  # letters of a word's ending that changes with a number, at most
@@ -141,7 +144,7 @@ _Piece = str | _Hole | _Choice
 
 def room(place: str) -> str:
     """The file of the catalogue that messages of a module belong in."""
-    return place.split("/")[0].split(".py")[0]
+    return place.split("/", maxsplit=1)[0].split(".py", maxsplit=1)[0]
 
 
 class _Module:
@@ -193,6 +196,10 @@ class _Module:
                     continue
                 case ast.Call() if _called(node) in _INNER:
                     continue
+                case ast.Call(func=ast.Attribute(value=ast.Constant(value=str() as text), attr="format")):
+                    if _PHRASE.search(text):
+                        yield node
+                    continue
                 case ast.Dict(values=values):
                     queue += values
                     continue
@@ -217,6 +224,8 @@ class _Module:
                 return self.wordy(left, depth) or self.wordy(right, depth)
             case ast.IfExp(body=body, orelse=orelse):
                 return self.wordy(body, depth) or self.wordy(orelse, depth)
+            case ast.Call(func=ast.Name(id="counted")):
+                return True
             case ast.Name() if depth < 3:
                 return any(self.wordy(value, depth + 1) for value in self.values(node))
         return False
@@ -391,22 +400,38 @@ class Program:
                 yield from call.args
             return
         yield from _arguments(call, self.says.get(name, ()))
+        if "advice" in self.says.get(name, ()):  # an error; where it is may be a name, or words
+            where = (keyword.value for keyword in call.keywords if keyword.arg == "where")
+            yield from (
+                value for value in where if any(_WORD_AND_SPACE.search(text) for text in _literals(value))
+            )
 
     def templates(self) -> dict[str, Template]:
         """Every template, by its text."""
         found: dict[str, Template] = {}
         for module in self.modules:
             for call in module.calls():
+                exact = _called(call) == "fill"
                 for argument in self.said(call):
-                    self._collect(module, argument, call.lineno, found)
+                    self._collect(module, argument, call.lineno, found, exact)
             if module.place not in _DATA:
                 for node in module.phrases():
                     self._collect(module, node, node.lineno, found)
             for text, line in _helps(module):
                 _add(found, text, (), f"{module.place}:{line}")
+        for number, (text, tags) in enumerate(card.lines(), 1):
+            place = f"audit/card.md.jinja:{number}"
+            words = "".join(text.split("{}"))
+            if _WORD.search(words) and words.isascii():
+                found.setdefault(text, Template(text, holes=tuple(tags))).places.append(place)
+            for tag in tags if "```" not in text else ():
+                for word in re.findall(r'"([^"]+)" \| said', tag):
+                    _add(found, word, (), place)
         return found
 
-    def _collect(self, module: _Module, node: ast.expr, line: int, found: dict[str, Template]) -> None:
+    def _collect(
+        self, module: _Module, node: ast.expr, line: int, found: dict[str, Template], exact: bool = False
+    ) -> None:
         queue, seen = [node], set()
         while queue:
             current = queue.pop()
@@ -415,7 +440,11 @@ class Program:
             seen.add(id(current))
             for pieces in module.variants(current, queue):
                 text, holes = _key(pieces)
-                _add(found, text, holes, f"{module.place}:{line}")
+                if exact and isinstance(current, ast.Constant):  # a template that is written as such
+                    text = current.value
+                    found.setdefault(text, Template(text)).places.append(f"{module.place}:{line}")
+                else:
+                    _add(found, text, holes, f"{module.place}:{line}")
 
 
 def _add(found: dict[str, Template], text: str, holes: tuple[_Hole, ...], place: str) -> None:

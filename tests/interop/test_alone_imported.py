@@ -219,7 +219,7 @@ def test_what_is_written_anew_says_everything(pair):
 def test_transformers_reads_of_ours_what_it_reads_of_theirs(pair):
     name, theirs, ours = pair
     before, after = (transformers.AutoTokenizer.from_pretrained(place) for place in (theirs, ours))
-    # Of a SentencePiece file alone transformers makes a tokenizer that squeezes blanks, which SentencePiece does not.
+    # Of a SentencePiece file alone transformers makes a tokenizer that squeezes spaces, which SentencePiece does not.
     odd = hostile.texts(30, seed=5) if name != "llama-spm" else []
     for text in [*TEXTS, *odd]:
         assert after(text)["input_ids"] == before(text)["input_ids"]

@@ -16,7 +16,7 @@ from textmill.metrics.score import Bootstrap, Score, percentiles
 
 
 def test_the_three_numbers_by_hand():
-    # 12 nats over 6 targets and 9 bytes: 2 nats per token, e^2, 12 / (9 ln 2) bits a byte.
+    # 12 nats over 6 targets and 9 bytes: 2 nats per token, e^2, 12 / (9 ln 2) bits per byte.
     scores = language_model([3.0, 9.0], [2, 4], [4, 5], bootstrap=Bootstrap(50))
     assert scores["nats per token"].value == pytest.approx(2.0)
     assert scores["perplexity"].value == pytest.approx(math.e**2)

@@ -197,7 +197,7 @@ class Recorder(optimizers.Optimizer):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("micro_batch", [1, 4])
 def test_accumulation_is_one_big_batch(case, micro_batch):
-    """Micro-batches in which nothing bears loss are among them."""
+    """Micro-batches in which nothing is in the loss are among them."""
     model, batch, found = model_of(case), batch_of(case), losses_of(case, chunk=4)
     results = []
     for rows in (None, micro_batch):
@@ -212,7 +212,7 @@ def test_accumulation_is_one_big_batch(case, micro_batch):
 
 
 def test_next_sentence_adds_the_papers_two_means():
-    """With as many hidden tokens a row as the weight says, the loss is the sum of both means, of any cut."""
+    """With as many hidden tokens per row as the weight says, the loss is the sum of both means, of any cut."""
     model = model_of("sentences")
     batch = batch_of("sentences", rows=4)
     batch = dataclasses.replace(batch, targets=torch.full_like(batch.targets, IGNORE))

@@ -197,7 +197,7 @@ def test_tokens_of_plain_text(evaluated, name):
 
 @pytest.mark.parametrize("name", ["masked", "spans"])
 def test_the_unigram_model_of_targets(evaluated, name):
-    """Counted from the targets the training part makes, and scored on those of the test part."""
+    """Counted from the targets the training split makes, and scored on those of the test split."""
     _, data, _, report, _, _ = evaluated(name)
 
     def targets(part):
@@ -437,7 +437,7 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     directory.write_directory(
         tmp_path / "model", model, data.tokenizer, generation=recipe.generation, info={}
     )
-    with pytest.raises(TextmillError, match="does not go on with text"):
+    with pytest.raises(TextmillError, match="does not continue text"):
         evaluate.evaluate_files(workspace, str(tmp_path / "model"), [tmp_path / "new.txt"])
 
 

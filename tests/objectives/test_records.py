@@ -1,4 +1,4 @@
-"""Records of supervised objectives: what is kept, what is set aside and why, and the batches made of them."""
+"""Records of supervised objectives: what is kept, what is skipped and why, and the batches made of them."""
 
 from __future__ import annotations
 
@@ -376,7 +376,7 @@ def test_nothing_to_store(stored, marked):
     store, _ = stored(ClassifyObjective(), [("a", {})])
     assert len(store) == 0
     assert store.labels == ()
-    with pytest.raises(TextmillError, match="nothing to learn"):
+    with pytest.raises(TextmillError, match="nothing to train on"):
         rows("classify", ClassifyObjective(), store, marked)
 
 

@@ -25,7 +25,7 @@ def python() -> str | None:
 def ask(path: Path, **request: Any) -> dict[str, Any]:
     """What llama.cpp makes of a GGUF file.
 
-    prompts: ids to go on from greedily, `tokens` each; texts: to be tokenised. The answer's `prompts` hold, for each,
+    prompts: ids to go on from greedily, `tokens` each; texts: to be tokenised; lora: a file of an adapter. The answer's `prompts` hold, for each,
     the ids and, of the first of them, the log-probabilities of the `probabilities` likeliest by id.
     """
     done = subprocess.run(
@@ -47,6 +47,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     options.model.path = request["path"]
     options.n_ctx, options.n_parallel, options.n_gpu_layers, options.warmup = 256, 1, 0, False
     options.cpuparams.n_threads = 2
+    if "lora" in request:
+        options.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(request["lora"], 1.0)]
     options.cache_type_k = options.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     server = xllamacpp.Server(options)
     answers = []

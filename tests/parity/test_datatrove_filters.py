@@ -146,7 +146,7 @@ def test_gopher_repetition(texts, monkeypatch):
     ours = reasons(gopher.judge([collected(text, "a") for text in texts], free))
     monkeypatch.setattr(gopher_repetition_filter, "split_into_words", lambda text, language: tokens(text))
     find_top = gopher_repetition_filter.find_top_duplicate
-    # An n-gram that occurs once repeats nothing: in short documents theirs may be set aside for its length.
+    # An n-gram that occurs once repeats nothing: in short documents theirs may be skipped for its length.
     monkeypatch.setattr(
         gopher_repetition_filter,
         "find_top_duplicate",

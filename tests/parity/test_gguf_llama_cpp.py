@@ -12,10 +12,13 @@ import torch
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop import load
+from textmill.interop.gguf import adapter as gguf_adapter
 from textmill.interop.gguf import model as gguf_write
+from textmill.models import adapters
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import Llama3Scaling, RotaryPositions, YarnScaling
 from textmill.specs.recipe import TokenizerSpec
+from textmill.specs.tuning import LoRATuning
 from textmill.tokenization import load as pretrained
 from textmill.tokenization.training import train
 
@@ -80,6 +83,32 @@ def test_the_same_probabilities(tmp_path, words, case, kind):
     for text, found in zip(TEXTS, answer["texts"], strict=True):
         assert words.decode(found) == text
     assert answer["texts"][0] == words.encode(TEXTS[0]).tolist()
+
+
+@pytest.mark.parametrize("targets", [("q", "v", "up", "down"), ("qkv",), ("all-linear",)])
+@pytest.mark.parametrize("case", ["llama", "qwen2", "gemma3", "gpt2"])
+def test_the_same_probabilities_with_an_adapter(tmp_path, words, case, targets):
+    """Of its base as one file, and of the adapter as another: queries and keys are laid in pairs in both."""
+    pretrained = published(SPECS[case], words)
+    gguf_write.write_gguf(tmp_path / "base.gguf", pretrained, "f16")
+    model = adapters.adapt(pretrained.model, LoRATuning(targets=targets, rank=4)).eval()
+    with torch.no_grad():
+        for tensor in adapters.tensors(model).values():
+            tensor.add_(torch.randn_like(tensor) * 0.1)
+    gguf_adapter.write_adapter(tmp_path / "lora.gguf", model, pretrained.model)
+    ids = words.encode("the mill turns water into flour while wind moves over grain").tolist()
+    asked = {"prompts": [ids, ids[:5], ids[3:17], ids[8:]], "probabilities": words.vocabulary}
+    answer = llama_cpp.ask(tmp_path / "base.gguf", lora=str(tmp_path / "lora.gguf"), **asked)
+    pairs = [pair for pair in zip(asked["prompts"], answer["prompts"], strict=True) if pair[1]["first"]]
+    assert pairs
+    for prompt, found in pairs:
+        theirs = torch.full((words.vocabulary,), float("nan"))
+        for number, value in found["first"].items():
+            theirs[int(number)] = value
+        with torch.no_grad():
+            ours, base = (log_probabilities(each, prompt)[-1] for each in (model, pretrained.model))
+        assert float((theirs - ours).abs().max()) < 0.02
+        assert float((theirs - base).abs().max()) > 0.05
 
 
 def sentencepiece_tokenizer(prefix):

@@ -6,13 +6,14 @@ import copy
 import dataclasses
 import json
 import math
+import shutil
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from helpers.published import shaken
-from textmill.base.console import Reporter
+from textmill.base.console import Reporter, Silent
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.interop.huggingface import directory as huggingface
@@ -384,6 +385,36 @@ def test_a_run_that_is_not_published_can_be_tried_and_says_so(tiny, workspace):
     ]
     with pytest.raises(TextmillError, match="no such run"):
         LanguageModel(workspace, "tinny")
+
+
+def test_a_checkpoint_of_a_run_in_training_can_be_tried(tiny, workspace):
+    with pytest.raises(TextmillError, match="has no checkpoint yet"):
+        workspace.run("tiny").begin(tiny, {})
+        LanguageModel(workspace, "tiny", checkpoint="latest")
+    shutil.rmtree(workspace.root / "runs")
+    seen = {}
+
+    class Trying(Silent):
+        """Tries the newest checkpoint at every step, while the run goes on."""
+
+        def training(self, status):
+            if status.step in (9, 21):
+                model = LanguageModel(Workspace(workspace.root, Silent()), "tiny", checkpoint="latest")
+                seen[model.pretrained.warnings[0]] = model.generate("the mill", tokens=8)[0].text
+
+    train.train(tiny, Workspace(workspace.root, Trying()))
+    assert list(seen) == ["this is tiny after step 8 of 24", "this is tiny after step 20 of 24"]
+    pipeline.run(tiny, workspace)  # what is published stands aside for the checkpoint that is asked for
+    model = LanguageModel(workspace, "tiny", checkpoint="20")
+    assert model.pretrained.warnings == ("this is tiny after step 20 of 24",)
+    assert model.generate("the mill", tokens=8)[0].text == seen["this is tiny after step 20 of 24"]
+    with pytest.raises(
+        RecipeError, match=r"keeps no checkpoint '8'; give latest, best or one of these steps: .*24"
+    ):
+        LanguageModel(workspace, "tiny", checkpoint="8")
+    with pytest.raises(RecipeError, match="belongs to no run"):
+        copied = shutil.copytree(workspace.run("tiny").model, workspace.root / "copied")
+        LanguageModel(workspace, str(copied), checkpoint="latest")
 
 
 def test_history_and_comparison(tiny, workspace):

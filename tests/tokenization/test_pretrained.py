@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
-from textmill.tokenization import json_read
+from textmill.tokenization import extended, json_read
 from textmill.tokenization.load import PretrainedTokenizer, Tokenizer, load, of
 from textmill.tokenization.tokenizer import SPECIAL
 from textmill.tokenization.training import train
@@ -94,7 +94,7 @@ def t5():
 
 
 def llama():
-    """BPE with byte fallback; a blank before every text, by the normaliser."""
+    """BPE with byte fallback; a space before every text, by the normaliser."""
     made = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     letters = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -119,7 +119,7 @@ def llama():
 
 
 def first():
-    """The same with a blank before the first word of a text only."""
+    """The same with a space before the first word of a text only."""
     document = json.loads(llama().to_str())
     document["normalizer"] = None
     document["pre_tokenizer"] = {
@@ -431,3 +431,38 @@ def test_damage_is_said_or_harmless(library, data):
 def test_the_library_never_pads_or_cuts(ours):
     assert len(ours["bert"].encode("the fox " * 50)) >= 100
     assert json_read.around(ours["bert"].reference, "x") == json_read.Around((2,), (3,), (3,))
+
+
+GROWN = (["Flourmill", "磨坊"], ["<|note|>"])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "ours"])
+def test_tokens_are_added_behind_its_own(ours, kind, tmp_path):
+    old = ours[kind] if kind != "ours" else train(TokenizerSpec(vocabulary=300), LEARNT_FROM)
+    made = extended.extend(old, *GROWN)
+    made.save(tmp_path)
+    new = load(tmp_path)
+    assert new.id == made.id
+    extended.check(new, old, "here")  # nothing of the old one is another now
+    size = old.vocabulary
+    assert new.vocabulary == size + 3
+    assert {size, size + 1} <= set(new.encode("a Flourmill, 磨坊!").tolist())
+    assert size + 2 not in new.encode("<|note|>")
+    assert new.special["<|note|>"] == size + 2
+    assert "Flourmill" in new.decode(new.encode("a Flourmill"))
+    assert new.roles == old.roles
+    assert set(extended.pieces(new, old)) == {size, size + 1, size + 2}
+    assert extended.extend(new, *GROWN) is new
+    with pytest.raises(RecipeError, match="special token of it already"):
+        extended.extend(new, ["<|note|>"], [])
+    with pytest.raises(RecipeError, match="ordinary token of it already"):
+        extended.extend(new, [], ["Flourmill"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=TEXTS)
+@settings(deadline=None, max_examples=30)
+def test_texts_without_added_tokens_are_read_as_before(ours, kind, text):
+    new = extended.extend(ours[kind], ["flourmill"], ["<|note|>"])
+    assert new.encode(text).tolist() == ours[kind].encode(text).tolist()
+    assert set(new.encode(text + "<|note|>").tolist()) < {*range(ours[kind].vocabulary)}

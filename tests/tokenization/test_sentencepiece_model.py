@@ -22,7 +22,7 @@ LEARNT_FROM = [
     *["语言模型读很多文字，学会猜下一个词。训练一个分词器，先数一数哪些字常在一起。"] * 20,
     *["Straße naïve café 3.14 été 100 %"] * 20,
 ]
-# How models people use were trained: T5, Llama 2, Gemma, and a BPE model that also squeezes blanks.
+# How models people use were trained: T5, Llama 2, Gemma, and a BPE model that also squeezes spaces.
 MODELS = {
     "unigram": {"model_type": "unigram"},
     "unigram bytes": {"model_type": "unigram", "byte_fallback": True, "normalization_rule_name": "identity"},
@@ -106,7 +106,7 @@ def check(ours, theirs, name: str, text: str) -> None:
 @settings(deadline=None, max_examples=200)
 @given(text=PLAIN)
 def test_ordinary_text(ours, theirs, name, text):
-    """English and Chinese, full-width forms, blanks of many kinds."""
+    """English and Chinese, full-width forms, spaces of many kinds."""
     check(ours, theirs, name, text)
 
 

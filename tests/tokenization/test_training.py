@@ -121,7 +121,7 @@ def test_words_become_tokens():
 
 
 def test_cuts():
-    """No token crosses a cut: digits in threes, Chinese apart from Latin, blanks before a word together."""
+    """No token crosses a cut: digits in threes, Chinese apart from Latin, spaces before a word together."""
     tokenizer = train(
         TokenizerSpec(kind="bpe", vocabulary=2000), ["x = 1234567\n        return Python语言\n" * 500]
     )

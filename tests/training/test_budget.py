@@ -1,4 +1,4 @@
-"""A time budget: when the rate falls, and that it falls on until the time is over."""
+"""A time budget: when the learning rate falls, and that it falls on until the time is over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WSD = ScheduleSpec(kind="wsd", warmup=0.1, decay=0.25, floor=0.0)
 
 
 def ran(training, seconds):
-    """The course and the rates of a run whose step n takes seconds(n)."""
+    """The course and the learning rates of a run whose step n takes seconds(n)."""
     course, spent, lately, rates, made = Course(), 0.0, [], [], 0
     while made < (course.steps or training.steps):
         rates.append(budget.rate(training, course, made))

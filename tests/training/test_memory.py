@@ -9,8 +9,10 @@ import torch
 
 from textmill.base import machine
 from textmill.base.errors import TextmillError
+from textmill.models import names
+from textmill.models.build import build
 from textmill.specs.model import DecoderSpec
-from textmill.specs.training import AverageSpec, MuonSpec, TrainingSpec
+from textmill.specs.training import AdamWSpec, AverageSpec, MuonSpec, TrainingSpec
 from textmill.training import memory
 from textmill.training import optimizer as optimizers
 from textmill.training.device import Compute
@@ -87,3 +89,21 @@ def test_limits_of_a_control_group_count(tmp_path, monkeypatch):
     assert memory.free_bytes(torch.device("cpu")) == 900_000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_bytes(torch.device("cpu")) > 900_000
+
+
+def test_what_is_frozen_needs_neither_gradients_nor_moments():
+    """Counted on a model whose weights are frozen, trained for a step."""
+    spec = DecoderSpec(d_model=16, layers=2, heads=2, d_ff=32, context=16)
+    for optimizer in (AdamWSpec(), MuonSpec()):
+        training = TrainingSpec(freeze=("embedding", "blocks.0"), optimizer=optimizer, average=AverageSpec())
+        model = build(spec, 40)
+        names.freeze(model, training.freeze)
+        built = optimizers.build(model, optimizer)
+        for weight in built.parameters():
+            weight.grad = torch.zeros_like(weight)
+        built.step(1.0)
+        trained = sum(4 * weight.numel() for weight in model.parameters() if weight.requires_grad)
+        state = sum(4 * value.numel() for value in built.state().values() if value.ndim)
+        need = memory.predict(spec, training, 40, 16, 1)
+        assert (need.gradients, need.average, need.optimizer) == (trained, trained, state)
+        assert need.parameters == sum(4 * weight.numel() for weight in model.parameters())

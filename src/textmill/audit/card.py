@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from textmill.base.files import write_text
+from textmill.base.language import chosen, fill, say, speaking
 from textmill.objectives.causal import CAUSAL
 from textmill.objectives.objective import Objective
 
@@ -31,12 +32,16 @@ _KEYS = (
     "parity",
 )
 _KEYS += ("lineage", "use", "limits")
+_TAG = re.compile(r"(\{\{.*?\}\}|\{%.*?%\})")
+NAMES = {"en": "README.md", "zh": "README.zh.md"}  # a card for each language, whoever publishes
 _FRONT = ("license", "language", "library_name", "pipeline_tag", "tags", "model-index")
 
 
 def write_card(directory: Path | str, info: Mapping[str, Any]) -> None:
-    """Write the card of `info` (see `render`) as README.md in `directory`, whole or not at all."""
-    write_text(Path(directory) / "README.md", render(info))
+    """Write the card of `info` (see `render`) into `directory`, in each language, whole or not at all."""
+    for language, name in NAMES.items():
+        with speaking(language):
+            write_text(Path(directory) / name, render(info))
 
 
 def render(info: Mapping[str, Any]) -> str:
@@ -62,12 +67,16 @@ def render(info: Mapping[str, Any]) -> str:
     use             what it is meant for, in sentences; a plain account of a small model when left out
     limits          more limits than those every such model has, as a list
     """
-    return re.sub(r"\n{3,}", "\n\n", _template().render(front=_front(info), **_prepared(info))).strip() + "\n"
+    return (
+        re.sub(r"\n{3,}", "\n\n", _template(chosen()).render(front=_front(info), **_prepared(info))).strip()
+        + "\n"
+    )
 
 
 def _prepared(info: Mapping[str, Any]) -> dict[str, Any]:
     objective = _objective(info)
-    known = {key: info.get(key) for key in _KEYS} | {"objective": objective, "purpose": objective.purpose}
+    known = {key: info.get(key) for key in _KEYS}
+    known |= {"objective": objective, "purpose": objective.purpose, "language": chosen()}
     evaluation: dict[str, Any] = {
         "headline": "bits per byte",
         "better": "lower",
@@ -88,7 +97,7 @@ def _objective(info: Mapping[str, Any]) -> Objective:
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     low, high = row.get("low"), row.get("high")
-    interval = f"{low:.3f} to {high:.3f}" if low is not None and high is not None else "–"
+    interval = "–" if low is None or high is None else fill("{} to {}", f"{low:.3f}", f"{high:.3f}")
     return {**row, "shown": f"{row['value']:.3f}", "interval": interval}
 
 
@@ -125,7 +134,7 @@ def _index(info: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 def cell(value: Any) -> str:
     """A value inside a table or a line: no line ends, bars, tags, links or headings of its own."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes" if value else "no")
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
@@ -154,10 +163,29 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
+def said(value: Any) -> Any:
+    """Words of ours in the chosen language: a text, or what the figures of a mapping are called."""
+    if isinstance(value, Mapping):
+        return {say(str(key)): item for key, item in value.items()}
+    return say(value) if isinstance(value, str) else value
+
+
+def lines() -> Iterator[tuple[str, list[str]]]:
+    """The lines of the card's template: what is written there, with a hole for each tag of Jinja, and the tags. Code is
+    the same in every language, so a line of it is a single tag."""
+    code = False
+    for line in Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8").splitlines():
+        fence = line.startswith("```")
+        code = code != fence
+        pieces = ["", line, ""] if code or fence else _TAG.split(line)
+        yield "{}".join(pieces[::2]), pieces[1::2]
+
+
 @cache
-def _template() -> Any:
+def _template(language: str) -> Any:
+    """The template in a language, which is the one chosen now."""
     from jinja2.sandbox import SandboxedEnvironment
 
     environment = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters.update(cell=cell, size=size, fenced=fenced)
-    return environment.from_string(Path(__file__).with_name("card.md.jinja").read_text(encoding="utf-8"))
+    environment.filters.update(cell=cell, size=size, fenced=fenced, said=said)
+    return environment.from_string("\n".join(fill(text, *tags) for text, tags in lines()))

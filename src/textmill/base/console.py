@@ -7,8 +7,10 @@ command line puts a live screen in its place on a terminal.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ _QUIET_SECONDS = 5.0  # between two lines about the same work
 
 @dataclass(frozen=True)
 class TrainingStatus:
-    """Where a training run stands after a step. Losses in nats a token, `rate` the learning rate of the
+    """Where a training run stands after a step. Losses in nats per token, `rate` the learning rate of the
     optimiser's first group, times in seconds."""
 
     step: int
@@ -122,6 +124,20 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on stdout, as the standard has it (RFC 8259): a figure that is not finite is null, and what the
+    stream's encoding lacks is escaped."""
+    ascii_only = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    try:
+        text = json.dumps(value, ensure_ascii=ascii_only, indent=2, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=ascii_only, indent=2, allow_nan=False)
+    print(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value

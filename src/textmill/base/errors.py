@@ -11,9 +11,10 @@ DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 class TextmillError(Exception):
     """Something a person can act on; the command line prints it without a traceback.
 
-    `str(error)` reads `where: what; advice`, on one screen.
+    `str(error)` reads `where: what; advice`, on one screen. `kind` is its class in one word, for programs.
     """
 
+    kind = "failed"
     exit_code = FAILED
 
     def __init__(self, what: str, *, where: object = "", advice: str = "") -> None:
@@ -21,33 +22,53 @@ class TextmillError(Exception):
         text = f"{where}: {what}" if str(where) else what
         super().__init__(f"{text}; {advice}" if advice else text)
 
+    def plain(self) -> dict[str, str | int]:
+        """The same for programs, as `--json` prints it."""
+        return {
+            "kind": self.kind,
+            "what": self.what,
+            "where": self.where,
+            "advice": self.advice,
+            "exit_code": self.exit_code,
+        }
+
     def said(self) -> str:
         """The same in the language a person chose."""
         text = say(self.what)
-        text = fill("{}: {}", say(self.where), text) if self.where else text
+        if self.where:  # a name (of a key, an option, a file) is the same in every language
+            text = fill("{}: {}", say(self.where) if " " in self.where else self.where, text)
         return fill("{}; {}", text, say(self.advice)) if self.advice else text
 
 
 class RecipeError(TextmillError):
     """A recipe or an option that cannot be used as written (exit code 2)."""
 
+    kind = "usage"
     exit_code = WRONG_USE
 
 
 class DamagedError(TextmillError):
     """A file that is not what it was when it was written: a wrong hash, a missing part, a lying header."""
 
+    kind = "damaged"
+
 
 class ChangedError(TextmillError):
     """An input that became another while it was read."""
+
+    kind = "changed"
 
 
 class BusyError(TextmillError):
     """Somebody else is writing here."""
 
+    kind = "busy"
+
 
 class NonFiniteError(TextmillError):
     """A loss or a gradient that is NaN or infinite; raised before the update of `step` is made."""
+
+    kind = "non-finite"
 
     def __init__(self, what: str, *, step: int = -1, where: object = "", advice: str = "") -> None:
         super().__init__(what, where=where, advice=advice)
@@ -57,4 +78,5 @@ class NonFiniteError(TextmillError):
 class Interrupted(TextmillError):
     """The person, or the machine, asked the work to stop; what was done so far is saved."""
 
+    kind = "interrupted"
     exit_code = INTERRUPTED

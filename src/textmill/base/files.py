@@ -19,11 +19,13 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from textmill.base.disk import disk_errors
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 
 TEMPORARY = ".partial-"  # prefix of names that are not yet what they will be
@@ -35,17 +37,6 @@ _LONGEST = 120  # characters of a name that its temporary name spells out
 SEAL = "seal"  # the key whose value is the content id of all the others
 _CHECK = "check"  # the same of one JSON line, shorter
 _BLOCK = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_FAILED = (
-    errno.EIO,
-    errno.ENXIO,
-    errno.ENODEV,
-    errno.ESTALE,
-    errno.EREMOTEIO,
-    errno.ETIMEDOUT,
-    errno.ENOTCONN,
-)
 
 
 def sync(path: Path) -> None:
@@ -60,59 +51,19 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-@contextlib.contextmanager
-def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full or failing disk, a quota, a missing permission or too long a name into an error that says what to
-    do."""
-    try:
-        yield
-    except OSError as error:
-        said = error.strerror or str(error)
-        if error.errno in _FULL:
-            free = shutil.disk_usage(existing_parent(where)).free
-            raise TextmillError(
-                f"the disk is full ({free / 1e6:.0f} MB free): the old file was kept",
-                where=where,
-                advice="free some space, or choose another folder with --work, and run the same command again",
-            ) from error
-        if error.errno in _FORBIDDEN:
-            raise TextmillError(
-                f"cannot be written ({said})", where=where, advice="check its permissions"
-            ) from error
-        if error.errno in _FAILED:
-            raise TextmillError(
-                f"the disk failed ({said}): the old file was kept",
-                where=where,
-                advice="check the disk or its connection, and run the same command again",
-            ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise TextmillError(
-                "a file stands where a folder is needed", where=where, advice="choose another path"
-            ) from error
-        if error.errno == errno.EISDIR:
-            raise TextmillError(
-                f"cannot be written ({said})", where=where, advice="choose another path"
-            ) from error
-        if error.errno == errno.ENAMETOOLONG:
-            raise TextmillError("the name is too long", where=where, advice="choose a shorter one") from error
-        raise
-
-
-def existing_parent(path: Path) -> Path:
-    """The nearest directory above `path` that exists."""
-    path = Path(path).absolute()
-    while not path.is_dir():
-        path = path.parent
-    return path
-
-
 def make_directory(path: Path, *, private: bool = True) -> None:
     """Make a directory and what is missing above it; one that is there is left as it is."""
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):  # another process was quicker
+        try:
             folder.mkdir(0o700 if private else 0o777)
+        except FileExistsError:  # another process was quicker
+            continue
+        except FileNotFoundError as error:  # as under /proc, which takes none
+            raise TextmillError(
+                "no folder can be made here", where=folder, advice="choose another path"
+            ) from error
     path.mkdir(exist_ok=True)  # raises where a file is in the way
 
 
@@ -127,6 +78,15 @@ def _temporary(path: Path, prefix: str = TEMPORARY) -> Path:
 def _real(path: Path) -> Path:
     """A path whose last name is no link: what stands behind a link is replaced, not the link."""
     return Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a device, a pipe or a socket."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _hold(descriptor: int) -> None:
@@ -144,11 +104,16 @@ def _open_mode(private: bool) -> int:
 def atomic_file(path: Path, mode: str = "wb", *, private: bool = True) -> Iterator[IO[Any]]:
     """Open a file that appears under `path` only when the block ends well.
 
-    Raises TextmillError when the disk is full or fails; whatever stood at `path` before is then untouched.
+    Raises TextmillError when the disk is full or fails; whatever stood at `path` before is then untouched. A device or
+    a pipe is written to: it is never replaced by a file.
     """
+    encoding = None if "b" in mode else "utf-8"
+    if _is_stream(path):
+        with disk_errors(path), open(path, mode, encoding=encoding) as handle:
+            yield handle
+        return
     path = _real(path)
     temporary = _temporary(path)
-    encoding = None if "b" in mode else "utf-8"
     with disk_errors(path):
         make_directory(path.parent, private=private)
         remove_partial(path.parent, path.name)
@@ -241,12 +206,15 @@ def check_free(path: Path) -> None:
 def atomic_directory(path: Path, *, private: bool = True) -> Iterator[Path]:
     """Yield a fresh directory that takes the name `path` only when the block ends well.
 
-    Nobody else can look into it while it is made. If `path` exists when the block ends, it is replaced; should that
-    fail half-way, it is there as it was. The block must itself make durable what it writes outside the directory.
+    Nobody else can look into it while it is made. If `path` is a directory when the block ends, it is replaced; should
+    that fail half-way, it is there as it was. What is no directory is never replaced by one. The block must itself make
+    durable what it writes outside the directory.
     """
     path = _real(path)
     temporary = _temporary(path)
     with disk_errors(path):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         make_directory(path.parent, private=private)
         remove_partial(path.parent, path.name)
         shutil.rmtree(temporary, ignore_errors=True)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from textmill.base.disk import disk_errors
 from textmill.base.errors import BusyError, TextmillError
-from textmill.base.files import disk_errors, make_directory
+from textmill.base.files import make_directory
 
 NAME = ".lock"
 _TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from textmill.base import schema
+from textmill.base.language import bracketed, say
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 _COMMENT_COLUMN = 36
@@ -44,7 +45,7 @@ def _table(spec: Any, path: str, comments: bool) -> Iterator[str]:
         if dataclasses.is_dataclass(item):
             tables.append((name, item))
             continue
-        about = f"{field.about.text} ({field.about.unit})" if field.about.unit else field.about.text
+        about = f"{say(field.about.text)}{bracketed(say(field.about.unit))}"
         note = f"# {about}" if comments and about else ""
         if item is None:
             if note:

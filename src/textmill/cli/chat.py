@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base import machine
-from textmill.base.console import print_json
+from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, TextmillError
+from textmill.base.language import say
 from textmill.cli import generation
 from textmill.cli.models import Weights, warn_of
-from textmill.cli.options import WORK, Json, Target, Work, check_named, errors, open_workspace
+from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -45,6 +46,7 @@ def chat(
         Path | None, typer.Option(help="Chat template (Jinja) instead of the model's.", show_default=False)
     ] = None,
     weights: Weights = "fp32",
+    checkpoint: Checkpoint = None,
     work: Work = WORK,
     json: Json = False,
     *,
@@ -52,26 +54,25 @@ def chat(
 ) -> None:
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
     signal.signal(signal.SIGTERM, _ended)
-    with errors(json):
-        workspace = open_workspace(work, quiet=True)
-        check_named(workspace, target)
-        from textmill.stages.use.model import LanguageModel
+    workspace = open_workspace(work, quiet=True)
+    check_named(workspace, target)
+    from textmill.stages.use.model import LanguageModel
 
-        machine.keep_memory()
-        model = LanguageModel(workspace, target, weights=weights)
-        warn_of(model)
-        conversation = model.conversation(system=system, template=template, **changes)
-        answers = []
-        for text in message or _lines(conversation):
-            try:
-                answers.append(_answer(conversation, text, shown=not json))
-            except TextmillError as error:
-                if message or isinstance(error, Interrupted):
-                    raise
-                print(f"textmill: {error}", file=sys.stderr)
-        if json:
-            plain = [dataclasses.asdict(answer) for answer in answers]
-            print_json({"messages": conversation.messages, "answers": plain})
+    machine.keep_memory()
+    model = LanguageModel(workspace, target, weights=weights)
+    warn_of(model)
+    conversation = model.conversation(system=system, template=template, **changes)
+    answers = []
+    for text in message or _lines(conversation):
+        try:
+            answers.append(_answer(conversation, text, shown=not json))
+        except TextmillError as error:
+            if message or isinstance(error, Interrupted):
+                raise
+            print(f"textmill: {error.said()}", file=sys.stderr)
+    if json:
+        plain = [dataclasses.asdict(answer) for answer in answers]
+        print_json({"messages": conversation.messages, "answers": plain})
 
 
 def _ended(_number: int, _frame: object) -> None:
@@ -103,11 +104,11 @@ def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
     if shown:
         print()
     if shown and answer.finish in ("stopped", "length"):
-        why = "you stopped it" if answer.finish == "stopped" else f"{answer.tokens} tokens"
-        print(f"(the answer ends here: {why})", file=sys.stderr)
+        why = "you stopped it" if answer.finish == "stopped" else counted(answer.tokens, "token")
+        print(say(f"(the answer ends here: {why})"), file=sys.stderr)
     if conversation.forgotten > forgotten:
         print(
-            f"(the context is full: the oldest {conversation.forgotten} messages are forgotten)",
+            say(f"(the context is full: forgotten: the oldest {counted(conversation.forgotten, 'message')})"),
             file=sys.stderr,
         )
     return answer
@@ -119,14 +120,14 @@ def _lines(conversation: Conversation) -> Iterator[str]:
     if terminal:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  (importing it is what makes arrow keys work in input())
-        print(_HELP, file=sys.stderr)
+        print(say(_HELP), file=sys.stderr)
     while True:
         try:
             line = input("> " if terminal else "")
         except EOFError:
             return
         except KeyboardInterrupt:
-            print("\n(/quit or Ctrl-D exits)", file=sys.stderr)
+            print(say("\n(/quit or Ctrl-D exits)"), file=sys.stderr)
             continue
         if not line.strip():
             continue
@@ -148,7 +149,7 @@ def _command(conversation: Conversation, line: str) -> bool:
         elif name == "/system" and rest.strip():
             conversation.system(rest.strip())
         else:
-            print(f"{_HELP}; a space before / sends it as a message", file=sys.stderr)
+            print(say(f"{_HELP}; a space before / sends it as a message"), file=sys.stderr)
     except TextmillError as error:
-        print(f"textmill: {error}", file=sys.stderr)
+        print(f"textmill: {error.said()}", file=sys.stderr)
     return True

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textmill.base.console import counted
 from textmill.base.errors import TextmillError
+from textmill.cli.models import Checkpoint
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def embed(
     out: Annotated[
         Path | None, typer.Option(help="Write the vectors to this .npy file instead.", show_default=False)
     ] = None,
+    checkpoint: Checkpoint = None,
 ) -> Outcome:
     """Turn texts into vectors: the closer their meaning, the closer they lie. Prints one JSON list per text."""
     from textmill.base.files import atomic_file, check_free
@@ -51,13 +54,13 @@ def embed(
     texts = _texts(text or [], file)
     if out is not None:
         check_free(out)
-    model = LanguageModel(workspace, target)
+    model = LanguageModel(workspace, target, checkpoint=checkpoint)
     embedded = model.embed(texts, pooling=pooling, normalise=normalise)
     warnings = [*model.pretrained.warnings]
     if embedded.cut:
         warnings.append(
-            f"{embedded.cut} of {len(texts)} texts were longer than the {embedded.longest:,} tokens that are read; "
-            f"their ends were cut off, {sum(embedded.left_out):,} tokens in all"
+            f"{embedded.cut} of {len(texts)} texts exceeded the {embedded.longest:,} tokens that are read; "
+            f"their ends were cut off, {counted(sum(embedded.left_out), 'token')} in all"
         )
     for warning in warnings:
         workspace.reporter.warn(warning)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Outcome, verb
+from textmill.cli import completion
+from textmill.cli.options import OptionalTarget, Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -48,8 +49,12 @@ def bring_in(
 @verb()
 def send_out(
     workspace: Workspace,
-    target: Annotated[
-        str | None, typer.Argument(help="Name of a run, or path of a run, model directory or .gguf file.")
+    target: OptionalTarget = None,
+    form: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FORMAT", help="One of those --list shows.", autocompletion=completion.formats
+        ),
     ] = None,
     form: Annotated[
         str | None, typer.Argument(metavar="FORMAT", help="One of the formats of --list.")

@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 
 from textmill.base import schema
+from textmill.base.errors import RecipeError
+from textmill.base.language import bracketed, fill, say
 from textmill.base.schema import Field
+from textmill.cli import completion
 from textmill.cli.options import declared, parameters
 from textmill.specs.generation import GenerationSpec
 
@@ -39,10 +42,17 @@ def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., Non
 
 def _parameter(name: str, field: Field) -> inspect.Parameter:
     kind, choices = _plain(field.type)
-    unit = f" ({field.about.unit})" if field.about.unit else ""
-    text = f"{field.about.text[0].upper()}{field.about.text[1:]}{unit}."
+    about = say(field.about.text)
+    text = fill("{}{}.", f"{about[0].upper()}{about[1:]}", bracketed(say(field.about.unit)))
     flags = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
-    option = typer.Option(*flags, help=text, metavar=choices, show_default=False, rich_help_panel=_PANEL)
+    option = typer.Option(
+        *flags,
+        help=text,
+        metavar=choices,
+        show_default=False,
+        rich_help_panel=_PANEL,
+        autocompletion=completion.among(*choices.split("|")) if choices and "|" in choices else None,
+    )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
@@ -55,8 +65,8 @@ def _given(field: Field, value: Any) -> Any:
     try:
         return [[int(number) for number in text.split(",")] for text in value]
     except ValueError as error:
-        message = "give ids with commas between them, such as 17,4,9"
-        raise typer.BadParameter(message, param_hint=f"--{field.name.replace('_', '-')}") from error
+        flag = f"--{field.name.replace('_', '-')}"
+        raise RecipeError(f"{', '.join(value)!r} are no ids", where=flag, advice="such as 17,4,9") from error
 
 
 def _nested(kind: Any) -> bool:

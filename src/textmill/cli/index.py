@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.cli.app import App
 from textmill.cli.options import Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="Count and find texts in the training corpus.", no_args_is_help=True)
+app = App(help="Count and find texts in the training corpus.")
 Asked = Annotated[
-    str, typer.Argument(help="Name or path of a run, or a recipe (a TOML file).", show_default=False)
+    str,
+    typer.Argument(
+        help="Name or path of a run, or a recipe (a TOML file).",
+        show_default=False,
+        autocompletion=completion.runs,
+    ),
+    Named(runs=True),
+]
+Part = Annotated[
+    str, typer.Option(help="Part of the corpus: train, validation or test.", autocompletion=completion.parts)
 ]
 Part = Annotated[
     str, typer.Option("--split", "--part", help="Split of the corpus: train, validation or test.")
@@ -85,7 +95,9 @@ def trace(
         typer.Argument(
             help="Name or path of a run, or a recipe (a TOML file); with --document: one run instead of all.",
             show_default=False,
+            autocompletion=completion.runs,
         ),
+        Named(runs=True),
     ] = None,
     text: Annotated[
         str | None,
@@ -107,7 +119,13 @@ def trace(
         ),
     ] = None,
     run: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --document: one run instead of all.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --document: one run instead of all.",
+            autocompletion=completion.runs,
+        ),
+        Named(runs=True),
     ] = None,
     part: Part = "train",
 ) -> Outcome:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textmill.cli.app import App
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-data = typer.Typer(help="Look at the training data.", no_args_is_help=True)
+data = App(help="Look at the training data.")
 
 
 @verb(silent=True)
@@ -49,7 +50,7 @@ def lineage(
 @verb(silent=True)
 def where(
     workspace: Workspace,
-    target: Target,
+    target: RunName,
     step: Annotated[int, typer.Option(min=1, help="Training step, counted from 1.")],
 ) -> Outcome:
     """List the documents in the batch of a training step."""

@@ -10,14 +10,26 @@ import typer
 import typer.main
 
 from textmill import __version__
-from textmill.base.errors import INTERRUPTED, TextmillError
-from textmill.base.language import say
-from textmill.cli import chat, embed, exchange, help, index, inspect, mix, models, ngram, recipes, runs, work
+from textmill.cli import (
+    chat,
+    embed,
+    ending,
+    exchange,
+    help,
+    index,
+    inspect,
+    mix,
+    models,
+    ngram,
+    recipes,
+    runs,
+    work,
+)
+from textmill.cli.app import App
 
-app = typer.Typer(
+app = App(
     name="textmill",
     help="Your own text in, your own language model out: collect, prepare, train, evaluate, serve, explain.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -73,17 +85,14 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 130 interrupted."""
+    if "_TEXTMILL_COMPLETE" in os.environ:  # a shell asks what may come next
+        app(prog_name="textmill")
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    ending.open_streams()
+    arguments = sys.argv[1:]
+    with ending.ending(arguments) as end:
         command = typer.main.get_command(app)
         help.translate(command)
-        command()
-    except TextmillError as error:
-        print(f"textmill: {error.said()}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print(f"textmill: {say('interrupted')}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong, and nothing more can be said
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        with command.make_context("textmill", list(arguments)) as context:
+            command.invoke(context)
+    sys.exit(end.code)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.cli.options import Outcome, verb
+from textmill.cli import completion
+from textmill.cli.options import Named, Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -22,7 +23,9 @@ def mix(
             metavar="MODEL...",
             help="Runs or model directories of one tokenizer, two or more; the first is a run.",
             show_default=False,
+            autocompletion=completion.targets,
         ),
+        Named(),
     ],
     out: Annotated[
         Path | None, typer.Option(help="Where the mixture is written; left out: work/mixtures/.")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base import machine
-from textmill.base.console import print_json
+from textmill.base.console import counted, print_json
+from textmill.base.language import say
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, errors, open_workspace, verb
+from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, open_workspace, verb
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -61,8 +62,11 @@ def generate(
         list[str] | None,
         typer.Argument(help="Prompt to continue, or text to translate; `-` reads stdin.", show_default=False),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", "-s", min=1, help="Samples per prompt.")] = 1,
+    samples: Annotated[
+        int, typer.Option("--samples", "-s", min=1, max=10_000, help="Samples per prompt.")
+    ] = 1,
     weights: Weights = "fp32",
+    checkpoint: Checkpoint = None,
     work: Work = WORK,
     json: Json = False,
     *,
@@ -73,33 +77,32 @@ def generate(
     A model that reads a source (encoder-decoder) answers the prompt instead of continuing it.
     """
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
-    with errors(json):
-        workspace = open_workspace(work, quiet=True)
-        check_named(workspace, target)
-        from textmill.stages.use.model import LanguageModel
+    workspace = open_workspace(work, quiet=True)
+    check_named(workspace, target)
+    from textmill.stages.use.model import LanguageModel
 
-        machine.keep_memory()
-        model = LanguageModel(workspace, target, weights=weights)
-        warn_of(model)
-        stream = model.stream(prompts, samples=samples, truncate=True, **changes)
-        if json:
-            answers = {
-                "answers": [answer.plain() for answer in stream.answers()],
-                "warnings": _cuts(model, stream),
-            }
-            print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
-        else:
-            # a source is no part of the answer
-            _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
+    machine.keep_memory()
+    model = LanguageModel(workspace, target, weights=weights)
+    warn_of(model)
+    stream = model.stream(prompts, samples=samples, truncate=True, **changes)
+    if json:
+        answers = {
+            "answers": [answer.plain() for answer in stream.answers()],
+            "warnings": _cuts(model, stream),
+        }
+        print_json(answers | ({"speculation": stream.speculation} if stream.speculation else {}))
+    else:
+        # a source is no part of the answer
+        _print(stream, ["" if model.pretrained.reads_source else text for text in prompts])
     for text in _cuts(model, stream):
-        print(f"warning: {text}", file=sys.stderr)
+        print(say(f"warning: {text}"), file=sys.stderr)
 
 
 def _cuts(model: LanguageModel, stream: Stream) -> list[str]:
     """What to say of each prompt that was longer than the model reads."""
     where = "end" if model.pretrained.reads_source else "beginning"
     return [
-        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {answer.cut:,} tokens"
+        f"the model reads {model.longest:,} tokens: the prompt's {where} was cut, by {counted(answer.cut, 'token')}"
         + (f" ({_shortened(answer.prompt)})" if len(stream.prompts) > 1 else "")
         for answer in stream.answers()
         if answer.cut and answer.sample == 0
@@ -115,7 +118,7 @@ def warn_of(model: LanguageModel) -> None:
     read = model.pretrained
     asked = f"its generation_config.json asks for {', '.join(read.unfollowed)}, which is not followed here"
     for text in (*read.warnings, *([asked] if read.unfollowed else [])):
-        print(f"warning: {text}", file=sys.stderr)
+        print(say(f"warning: {text}"), file=sys.stderr)
 
 
 def _print(stream: Stream, begun: list[str]) -> None:
@@ -128,11 +131,12 @@ def _print(stream: Stream, begun: list[str]) -> None:
         return
     for number, answer in enumerate(stream.answers()):
         before = begun[number // stream.samples]
-        print(f"--- {answer.prompt!r}, sample {answer.sample + 1}\n{before}{answer.text}")
+        print(say(f"--- {answer.prompt!r}, sample {answer.sample + 1}"))
+        print(f"{before}{answer.text}")
 
 
 @verb()
-def publish(workspace: Workspace, target: Target) -> Outcome:
+def publish(workspace: Workspace, target: RunName) -> Outcome:
     """Write runs/NAME/model/: the standard directory, its card, and the proof that it behaves the same."""
     from textmill.cli.show import stages
     from textmill.stages.release import publish as stage

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from textmill.base.language import say
+from textmill.cli.app import App
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="Write and read n-gram models as ARPA files.", no_args_is_help=True)
+app = App(help="Write and read n-gram models as ARPA files.")
 ArpaFile = Annotated[Path, typer.Argument(metavar="FILE.arpa", help="The ARPA file.", show_default=False)]
 
 
@@ -43,4 +45,4 @@ def take_in(
     from textmill.stages.release import ngram as stage
 
     result = stage.take_in(workspace, path, like, out)
-    return result, lambda result: print(f"{result['model']}: a {result['order']}-gram model")
+    return result, lambda result: print(say(f"{result['model']}: a {result['order']}-gram model"))

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command ends: in a table, in one JSON object, or in an error."""
+"""Options that several commands share, and how a command ends: in a table or in one JSON object (errors: ending)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,41 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from textmill.base.console import Reporter, Silent, print_json
-from textmill.base.errors import FAILED, RecipeError, TextmillError
+from textmill.base.errors import FAILED, RecipeError
 
 if TYPE_CHECKING:
     from textmill.specs.recipe import Recipe
     from textmill.stages.workspace.workspace import Workspace
 
+
+@dataclass(frozen=True)
+class Named:
+    """Marks a parameter that names a run or a model (`runs`: only a run): it is looked up before a command begins."""
+
+    runs: bool = False
+
+
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe, a TOML file.", show_default=False)]
-Target = Annotated[
-    str, typer.Argument(help="Name of a run, or path of a run or model directory.", show_default=False)
+_TARGET = typer.Argument(
+    help="Name of a run or of a model of `textmill models`, or a path: a run, a model's directory, a .gguf file.",
+    show_default=False,
+    autocompletion=completion.targets,
+)
+Target = Annotated[str, _TARGET, Named()]
+OptionalTarget = Annotated[str | None, _TARGET, Named()]
+RunName = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a run, or path of its folder.", show_default=False, autocompletion=completion.runs
+    ),
+    Named(runs=True),
 ]
 Set = Annotated[
     list[str] | None,
@@ -45,7 +65,7 @@ _SHARED = {
     "json": inspect.Parameter("json", _KEYWORD, default=False, annotation=Json),
     "quiet": inspect.Parameter("quiet", _KEYWORD, default=False, annotation=Quiet),
 }
-# What a verb found out, as plain data, and what shows it to a person; None where there is nothing to say.
+# What a command found out, as plain data, and what shows it to a person; None where there is nothing to say.
 Outcome = tuple[Any, Callable[[Any], None]] | None
 
 
@@ -58,23 +78,34 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
 
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
         def command(work: Path, json: bool, quiet: bool = True, **arguments: Any) -> None:
-            with errors(json):
-                with opened(work, quiet) as workspace:
-                    for target in (arguments.get("target"), *(arguments.get("models") or ())):
-                        if isinstance(target, str):
-                            check_named(workspace, target)
-                    outcome = act(workspace, **arguments)
-                if outcome is None:
-                    return
-                result, show = outcome
-                print_json(result) if json else show(result)
+            with opened(work, quiet) as workspace:
+                for target in (arguments.get("target"), *(arguments.get("models") or ())):
+                    if isinstance(target, str):
+                        check_named(workspace, target)
+                outcome = act(workspace, **arguments)
+            if outcome is None:
+                return
+            result, show = outcome
+            print_json(result) if json else show(result)
             if isinstance(result, Mapping) and not result.get("ok", True):
                 raise typer.Exit(FAILED)
 
+        own = parameters(act, "workspace")
+        wanted = {each.name: named for each in own if (named := _named(each)) is not None}
         shared = [parameter for name, parameter in _SHARED.items() if not (silent and name == "quiet")]
-        return declared(command, act, [*parameters(act, "workspace"), *shared])
+        return declared(command, act, [*own, *shared])
 
     return give
+
+
+def _named(parameter: inspect.Parameter) -> Named | None:
+    """How a parameter is marked as a name."""
+    marks = [mark for mark in get_args(parameter.annotation) if isinstance(mark, Named)]
+    return marks[0] if marks else None
+
+
+def _given(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else value or []
 
 
 def declared(
@@ -99,22 +130,11 @@ def parameters(act: Callable[..., object], left_out: str) -> list[inspect.Parame
     return [parameter.replace(kind=_KEYWORD) for parameter in own if parameter.name != left_out]
 
 
-@contextlib.contextmanager
-def errors(json: bool) -> Iterator[None]:
-    """With --json an error, too, is one JSON object on stdout. It goes on to stderr and the exit code as always."""
-    try:
-        yield
-    except TextmillError as error:
-        if json:
-            print_json({"error": {"what": error.what, "where": error.where, "advice": error.advice}})
-        raise
-
-
 def check_named(workspace: Workspace, target: str) -> None:
     """See stages/workspace/locate.py, which is not loaded before it is needed."""
     from textmill.stages.workspace import locate
 
-    locate.check_named(workspace, target)
+    locate.check_named(workspace, target, runs=runs)
 
 
 def open_workspace(work: Path, *, quiet: bool = False) -> Workspace:
@@ -145,10 +165,12 @@ def reporter(quiet: bool) -> Reporter:
     return Reporter()
 
 
-def read_recipe(path: Path, overrides: list[str] | None) -> Recipe:
-    """The checked recipe of these options."""
-    from textmill.specs import recipe_file
+def read_recipe(
+    path: Path, overrides: list[str] | None, workspace: Workspace, *, start: str | None = None
+) -> Recipe:
+    """The checked recipe of these options; start: the model it begins with, in place of the one it names."""
+    from textmill.stages.preparation import starting
 
     if path.suffix != ".toml" and not path.exists():
         raise RecipeError("no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one")
-    return recipe_file.load(path, overrides or ())
+    return starting.load_recipe(path, overrides or (), workspace, start=start)

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from textmill.base.errors import RecipeError
-from textmill.cli.options import Json, RecipeFile, Set, errors, read_recipe
+from textmill.base.language import say
+from textmill.cli.app import App
+from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, open_workspace, read_recipe
 
-app = typer.Typer(help="Write, show and check recipes.", no_args_is_help=True)
+app = App(help="Write, show and check recipes.")
 
 
 @app.command()
@@ -22,11 +24,19 @@ def new(
         list[str] | None,
         typer.Option(help="Your files, folders or globs; left out: Python's standard library."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model family: llama, gpt2 or qwen3.")] = "llama",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="Model family: llama, gpt2 or qwen3.",
+            autocompletion=completion.among("llama", "gpt2", "qwen3"),
+        ),
+    ] = "llama",
     size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
     full: Annotated[bool, typer.Option("--full", help="Write every key with its meaning.")] = False,
+    json: Json = False,
 ) -> None:
     """Write a new recipe to start from. An existing file is never overwritten."""
+    from textmill.base.console import print_json
     from textmill.base.files import write_text
     from textmill.specs import recipe_file
 
@@ -41,7 +51,10 @@ def new(
     built = recipe_file.build(data, base=path.parent)
     text = recipe_file.dumps(built) if full else _short(data)
     write_text(path, text, private=False)
-    print(f"wrote {path}; next: textmill check {path}", file=sys.stderr)
+    if json:
+        print_json({"recipe": str(path), "name": path.stem, "full": full})
+    else:
+        print(say(f"wrote {path}; next: textmill check {path}"), file=sys.stderr)
 
 
 def _short(data: Mapping[str, Any]) -> str:
@@ -49,27 +62,27 @@ def _short(data: Mapping[str, Any]) -> str:
 
     model = data["model"]
     return f"""\
-# A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.
+# {say("A recipe of Textmill. `textmill recipe show` spells out every key with its meaning and default.")}
 name = {value(data["name"])}
 
 [corpus]
 sources = {value(data["corpus"]["sources"])}
-# E-mail addresses, telephone and card numbers, keys and the like become [EMAIL], [PHONE] … before anything is trained.
-# This line would keep them:
+# {say("E-mail addresses, telephone and card numbers, keys … become [EMAIL], [PHONE] … before training.")}
+# {say("This line would keep them:")}
 # steps = [{_without_personal_data()}]
 
 [tokenizer]
-kind = "bpe"            # byte-level BPE
+kind = "bpe"            # {say("byte-level BPE")}
 vocabulary = 4096
 
 [model]
-preset = {value(model["preset"])}        # the family fills in every key you leave out
+preset = {value(model["preset"])}        # {say("the family fills in every key you leave out")}
 size = {value(model["size"])}
-context = {model["context"]}           # tokens the model sees at once
+context = {model["context"]}           # {say("tokens the model sees at once")}
 
 [training]
 steps = 1000
-batch = 16              # sequences in one update
+batch = 16              # {say("sequences in one update")}
 """
 
 
@@ -82,14 +95,13 @@ def _without_personal_data() -> str:
 
 
 @app.command()
-def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
-    """Print the whole recipe, presets expanded and every default written out."""
+def show(recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False) -> None:
+    """Print the whole recipe, presets expanded, the model of [start] filled in and every default written out."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file
 
-    with errors(json):
-        resolved = read_recipe(recipe, set_)
+    resolved = read_recipe(recipe, set_, open_workspace(work, quiet=True))
     if json:
         print_json(schema.write(resolved))
     else:
@@ -97,7 +109,9 @@ def show(recipe: RecipeFile, set_: Set = None, json: Json = False) -> None:
 
 
 @app.command("schema")
-def print_schema() -> None:
+def print_schema(
+    json: Annotated[bool, typer.Option("--json", help="The same: a schema is JSON.")] = False,
+) -> None:
     """Print the JSON Schema of a recipe, for an editor that completes and checks TOML."""
     from textmill.base.console import print_json
     from textmill.specs import recipe_file

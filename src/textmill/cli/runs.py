@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.cli.options import WORK, Json, Outcome, Work, open_workspace, verb
+from textmill.cli.app import App
+from textmill.cli.options import WORK, Json, Outcome, Work, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
-app = typer.Typer(help="List the runs, and plot their curves.", invoke_without_command=True)
+app = App(help="List the runs, and plot their curves.", invoke_without_command=True)
 Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 
 
@@ -29,14 +30,14 @@ def list_runs(workspace: Workspace) -> Outcome:
     from textmill.cli.show import stages
     from textmill.stages.runs import history
 
-    return history.overview(workspace), stages.runs
+    return {"runs": history.overview(workspace)}, lambda result: stages.runs(result["runs"])
 
 
 @app.command("show")
 @verb(silent=True)
 def show_run(
     workspace: Workspace,
-    name: Name,
+    name: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write the curves to this SVG file.")] = None,
 ) -> Outcome:
     """Plot a run's loss curves in the terminal, and as SVG."""
@@ -49,20 +50,22 @@ def show_run(
 
 
 @app.command("draw")
+@verb(silent=True)
 def draw_runs(
+    workspace: Workspace,
     names: Annotated[list[str], typer.Argument(help="Names of runs.", show_default=False)],
     svg: Annotated[Path, typer.Option(help="SVG file to write.", show_default=False)],
-    work: Work = WORK,
-) -> None:
+) -> Outcome:
     """Plot the loss curves of several runs in one picture."""
-    _draw(open_workspace(work, quiet=True), names, svg)
+    _draw(workspace, names, svg)
+    return {"runs": names, "svg": str(svg)}, lambda _: None
 
 
 @verb(silent=True)
 def compare(
     workspace: Workspace,
-    first: Name,
-    second: Name,
+    first: RunName,
+    second: RunName,
     svg: Annotated[Path | None, typer.Option(help="Also write both curves to this SVG file.")] = None,
 ) -> Outcome:
     """Compare two runs: what differs in their recipes, and in their figures."""

@@ -86,19 +86,25 @@ class Screen(Reporter):
     def _panel(self, status: TrainingStatus) -> Panel:
         table = Table.grid(padding=(0, 3))
         mfu = f"{status.mfu:.0%}" if status.mfu is not None else ""
-        validation = f"{status.validation:.4f}" if status.validation is not None else "not yet"
+        validation = f"{status.validation:.4f}" if status.validation is not None else say("not yet")
         table.add_row(
-            "step", f"{status.step:,} of {status.steps:,}", "time left", duration(status.seconds_left)
+            say("step"),
+            fill("{} of {}", f"{status.step:,}", f"{status.steps:,}"),
+            say("time left"),
+            duration(status.seconds_left),
         )
-        table.add_row("loss", f"{status.loss:.4f} nats", "smoothed", f"{status.smoothed:.4f}")
-        table.add_row("validation", validation, "learning rate", f"{status.learning_rate:.2e}")
-        table.add_row("speed", f"{status.tokens_per_second:,.0f} tokens/s", "MFU", mfu)
+        table.add_row(say("loss"), say(f"{status.loss:.4f} nats"), say("smoothed"), f"{status.smoothed:.4f}")
+        table.add_row(say("validation"), validation, say("learning rate"), f"{status.learning_rate:.2e}")
+        table.add_row(say("speed"), say(f"{status.tokens_per_second:,.0f} tokens/s"), "MFU", mfu)
         width = max(10, min(72, self.console.width - 8))
         done = round(width * status.step / max(1, status.steps))
         bar = Text("━" * done, style="green") + Text("━" * (width - done), style="dim")
         curve = Text(sparkline(self._losses, width), style="cyan")
         return Panel(
-            Group(table, curve, bar), title="training", subtitle="Ctrl-C saves and stops", expand=False
+            Group(table, curve, bar),
+            title=say("training"),
+            subtitle=say("Ctrl-C saves and stops"),
+            expand=False,
         )
 
     def close(self) -> None:

@@ -27,6 +27,16 @@ Fork = Annotated[
     typer.Option(metavar="NAME", help="Train on under a new name, from the newest checkpoint of the run."),
 ]
 
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="MODEL",
+        help="Begin with a trained model: a run, a model's directory or a .gguf file (start.model).",
+        show_default=False,
+    ),
+]
+
 
 @verb()
 def quickstart(
@@ -63,7 +73,7 @@ def check(
     from textmill.cli.show import stages
     from textmill.stages.runs import check as stage
 
-    return stage.check(read_recipe(recipe, set_), workspace, sweep=rates), stages.check
+    return stage.check(read_recipe(recipe, set_, workspace), workspace, sweep=rates), stages.check
 
 
 @verb()
@@ -87,25 +97,33 @@ def prepare(
     from textmill.stages.preparation import prepare as stage
 
     run = stage.runner(engine.value, workers)
-    return stage.summary(stage.prepare(read_recipe(recipe, set_), workspace, run=run)), stages.prepared
+    return stage.summary(
+        stage.prepare(read_recipe(recipe, set_, workspace), workspace, run=run)
+    ), stages.prepared
 
 
 @verb()
-def train(workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None) -> Outcome:
+def train(
+    workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None, start: From = None
+) -> Outcome:
     """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
     from textmill.cli.show import stages
     from textmill.stages.runs import train as stage
 
-    result = stage.summary(stage.train(read_recipe(recipe, set_), workspace, fork=fork))
+    asked = read_recipe(recipe, set_, workspace, start=start)
+    result = stage.summary(stage.train(asked, workspace, fork=fork))
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
         return None
     return result, stages.trained
 
 
 @verb()
-def run(workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None) -> Outcome:
+def run(
+    workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None, start: From = None
+) -> Outcome:
     """Bring everything of a recipe up to date, from the sources to the published model, and say why."""
     from textmill.cli.show import stages
     from textmill.stages import pipeline
 
-    return pipeline.run(read_recipe(recipe, set_), workspace, fork=fork), stages.published
+    asked = read_recipe(recipe, set_, workspace, start=start)
+    return pipeline.run(asked, workspace, fork=fork), stages.published

@@ -5,7 +5,7 @@ NAME.offsets.npy  (R + 1,) int64: record r has values[offsets[r] : offsets[r + 1
 bytes.npy         (R,) int64: UTF-8 bytes of what a record is to say (of its text, where that is a label)
 documents.bin     (R, 16) bytes: the content id of each record's document
 positions.npy     (R,) int64: which document of its split each record was made of, from 0: several may share an id
-manifest.json     kind, labels, counts, what was set aside and why, size and SHA-256 of each file; written last
+manifest.json     kind, labels, counts, what was skipped and why, size and SHA-256 of each file; written last
 
 No special token is stored: whoever makes batches puts them around.
 """
@@ -63,7 +63,7 @@ class Reader(Protocol):
 def write_examples(directory: Path | str, documents: Iterable[Document], reader: Reader) -> dict[str, Any]:
     """Records of documents, in their order, as a store that appears whole or not at all; returns its manifest.
 
-    What cannot be used is set aside and counted by its reason, so that `read` = `records` + the sum of `set_aside`;
+    What cannot be used is skipped and counted by its reason, so that `read` = `records` + the sum of `set_aside`;
     `set_aside_first` says where the first of each reason came from.
     """
     with atomic_directory(Path(directory)) as temporary:

@@ -128,7 +128,7 @@ class Loader(Epochs):
         return evaluation_batches(self.store, self.packing.sequence, batch, tokens=tokens)
 
     def documents(self, step: int) -> list[tuple[str, int]]:
-        """The documents of a step's whole batch: (content id, tokens of it that bear loss), most tokens first."""
+        """The documents of a step's whole batch: (content id, tokens of it that are in the loss), most tokens first."""
         rows, store = self._rows(step), self.packing.store
         counts: Counter[str] = Counter()
         indices, times = np.unique(store.documents_at(rows.places[rows.scored]), return_counts=True)
@@ -139,7 +139,7 @@ class Loader(Epochs):
     def steps_of(self, document: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
         """In which of the first `steps` steps a document is read: (S,) steps, rising, and (S,) its tokens in each.
 
-        Tokens that bear loss are counted, those of all pieces of this content id. Nothing is walked through: the
+        Tokens that are in the loss are counted, those of all pieces of this content id. Nothing is walked through: the
         rows the document stands in are looked up, and the order of each epoch is asked backwards.
         """
         store = self.store

@@ -1,4 +1,4 @@
-"""What is hidden from a model: random choices that depend on a key and a place alone.
+"""What is masked from a model: random choices that depend on a key and a place alone.
 
 Random numbers come from a counter-based generator of our own (SplitMix64's finaliser over key and counter), so
 that they are the same on every machine, for every version of every library, and can be asked for any row.
@@ -70,7 +70,7 @@ def _wanted(free: np.ndarray, share: float, keys: np.ndarray) -> np.ndarray:
 
 
 def hidden_count(length: int, share: float, mean: float) -> tuple[int, int]:
-    """(tokens hidden, runs they make up) of a text of `length` tokens, as T5 counts them: at least one of each
+    """(tokens masked, runs they make up) of a text of `length` tokens, as T5 counts them: at least one of each
     where there are two tokens or more, and never all tokens."""
     tokens = min(max(round(length * share), 1), length - 1)
     if tokens < 1:
@@ -81,7 +81,7 @@ def hidden_count(length: int, share: float, mean: float) -> tuple[int, int]:
 def runs_hidden(length: int, share: float, mean: float, key: np.ndarray) -> np.ndarray:
     """(length,) bool: runs of tokens whose lengths, and the gaps between them, are a random partition (Raffel et
     al. 2020, section 3.1.4). Runs never touch; a text may begin or end with one, which it does somewhat less often
-    than its other tokens are hidden (T5's own code never hides the first token and always the last). key: (1,)
+    than its other tokens are masked (T5's own code never masks the first token and always the last). key: (1,)
     uint64."""
     tokens, runs = hidden_count(length, share, mean)
     if not runs:
@@ -90,8 +90,8 @@ def runs_hidden(length: int, share: float, mean: float, key: np.ndarray) -> np.n
 
 
 def poisson_hidden(length: int, share: float, mean: float, key: np.ndarray) -> tuple[np.ndarray, int]:
-    """((length,) bool, how often nothing is hidden): run lengths from a Poisson distribution until `share` of the
-    tokens is hidden (Lewis et al. 2020, section 2.2); runs of no token are only counted.
+    """((length,) bool, how often nothing is masked): run lengths from a Poisson distribution until `share` of the
+    tokens is masked (Lewis et al. 2020, section 2.2); runs of no token are only counted.
 
     The last run is cut to fit, runs never touch, and there are no more empty ones than tokens that went, so that
     the text never gets longer. key: (1,) uint64.

@@ -21,10 +21,10 @@ class Overlap:
     """How much of one part stands in another."""
 
     documents: int  # in the part that is scored
-    same: int  # of them, token for token also in the training part
-    touched: int  # of them, with at least one window of the training part
+    same: int  # of them, token for token also in the training split
+    touched: int  # of them, with at least one window of the training split
     windows: int  # runs of WINDOW tokens in the scored part
-    shared: int  # of them, also in the training part
+    shared: int  # of them, also in the training split
     worst: tuple[tuple[str, float], ...]  # documents with the largest share of shared windows
 
     @property

@@ -36,7 +36,7 @@ class Rows:
     """What rows are made of, before any token is read. B rows, T positions.
 
     places     (B, T) int64: place in the store of each target, NOWHERE for padding, LEAD for what is put before
-    scored     (B, T) bool: whether the target bears loss (padding and repeated context do not)
+    scored     (B, T) bool: whether the target is in the loss (padding and repeated context do not)
     documents  (B, T) int64: which part of the row attention stays in, or None
     fresh      whether every such part begins as a text does, wherever in a document it stands
     """
@@ -122,7 +122,7 @@ class RunningPacking:
         return Rows(np.hstack([before, positions]), scored, None)
 
     def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""
+        """(R,) numbers of the rows in whose loss places start … stop - 1 are, and (R,) how many of them in each."""
         first, last = start // self._stretch, -(-stop // self._stretch)
         rows = np.arange(first, last, dtype=np.int64)
         low, high = np.maximum(rows * self._stretch, start), np.minimum((rows + 1) * self._stretch, stop)
@@ -201,7 +201,7 @@ class BestFitPacking:
         return Rows(positions, scored, documents, self.fresh)
 
     def rows_of(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """(R,) numbers of the rows in which places start … stop - 1 bear loss, and (R,) how many of them in each."""
+        """(R,) numbers of the rows in whose loss places start … stop - 1 are, and (R,) how many of them in each."""
         low = np.maximum(self._begins + self._context, start)
         counts = np.maximum(np.minimum(self._begins + self._sizes, stop) - low, 0)
         pieces = np.flatnonzero(counts)

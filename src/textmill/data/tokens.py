@@ -45,7 +45,7 @@ def write_tokens(
 ) -> dict[str, Any]:
     """Encode documents, in their order, into a store that appears whole or not at all; returns its manifest.
 
-    Streams: memory holds one chunk of documents, and 32 bytes a document for the boundaries.
+    Streams: memory holds one chunk of documents, and 32 bytes per document for the boundaries.
     """
     dtype = np.dtype("<u2" if tokenizer.vocabulary <= 1 << 16 else "<u4")
     end = np.array([tokenizer.end], dtype=dtype).tobytes()

@@ -154,5 +154,5 @@ def _with(model: M, layer: Callable[[Tensor, Tensor | None], nn.Module]) -> M:
             isinstance(module, OutputLayer) and module.output is None
         ):  # tied: the embedding is the output layer too
             module._modules["output"] = layer(module.embedding.weight, module.output_bias)
-            module._parameters = module._parameters | {"output_bias": None}  # it is added with the product
+            module.output_bias = None  # it is added with the product
     return copy.eval()

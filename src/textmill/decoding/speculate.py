@@ -68,7 +68,7 @@ class Report:
 
 
 class Speculation:
-    """Reads one row at a time for `generate`, several tokens a step where that is expected to pay.
+    """Reads one row at a time for `generate`, several tokens per step where that is expected to pay.
 
     drafters: makes the guessers of a new text, as `Drafter`s by name.
     `report` and what was learnt about the guesses are of all rows together.

@@ -1,4 +1,4 @@
-"""Texts on which readers of the same tokenizer may part: blanks, marks, scripts, emoji, controls, and its own tokens.
+"""Texts on which readers of the same tokenizer may part: spaces, marks, scripts, emoji, controls, and its own tokens.
 
 They are drawn anew from a seed, so that any number of them can be had, always the same.
 """

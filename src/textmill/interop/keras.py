@@ -60,7 +60,7 @@ def _parts(module: nn.GRU | nn.LSTM, layer: int, reverse: bool) -> tuple[np.ndar
     """Matrices of input (G·W, I) and state (G·W, W), and their biases (G·W), in PyTorch's order."""
     if not 0 <= layer < module.num_layers or (reverse and not module.bidirectional):
         raise TextmillError(
-            f"layer {layer}{', read backwards,' if reverse else ''} is not one of its {module.num_layers} layers"
+            f"layer {layer} {'(read backwards) ' if reverse else ''}is not one of its {module.num_layers} layers"
             + ("" if module.bidirectional else ", which read forwards"),
             where="keras",
         )

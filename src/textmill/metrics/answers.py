@@ -1,6 +1,6 @@
 """How well questions are answered: exact match and F1 of words, as SQuAD counts them.
 
-Both sides are normalised first: small letters, no punctuation, no English article, single blanks (Rajpurkar et al.
+Both sides are normalised first: small letters, no punctuation, no English article, single spaces (Rajpurkar et al.
 2016, section 6.1, and the authors' evaluation script). F1 compares the words of both as bags. Hanzi and kana are words
 of one character each, and the punctuation of Chinese is left out like that of ASCII, so one rule serves both languages:
 for English text it gives what the SQuAD script gives.

@@ -150,7 +150,7 @@ def ter(
 
 
 def chrf_counts(output: str, reference: str) -> list[int]:
-    """(18,) for n = 1 … 6: character n-grams of the output, of the reference, and of both; blanks do not count."""
+    """(18,) for n = 1 … 6: character n-grams of the output, of the reference, and of both; spaces do not count."""
     output_text, reference_text = "".join(output.split()), "".join(reference.split())
     counts = []
     for length in range(1, _ORDER + 1):

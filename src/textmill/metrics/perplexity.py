@@ -1,4 +1,4 @@
-"""How well a language model predicts text: nats a token, perplexity, bits a byte.
+"""How well a language model predicts text: nats per token, perplexity, bits per byte.
 
 With n_d the nats the model spends on document d (the sum of -ln p over its targets), t_d its number of
 targets and b_d its bytes of UTF-8:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 
+from textmill.models import names
 from textmill.models.build import empty
 from textmill.models.initial import kind_of_parameter
 from textmill.specs.model import (
@@ -33,6 +34,20 @@ def parameters(spec: TrainedSpec, vocabulary: int) -> int:
     744
     """
     return sum(weight.numel() for weight in empty(spec, vocabulary).parameters())
+
+
+@functools.cache
+def trained(spec: TrainedSpec, vocabulary: int, freeze: tuple[str, ...]) -> tuple[int, int]:
+    """(numbers that are trained where `freeze` is not, those of them in matrices inside blocks)."""
+    model = empty(spec, vocabulary)
+    kinds = kind_of_parameter(model)
+    sizes = {
+        name: weight.numel()
+        for name, weight in model.named_parameters()
+        if not any(names.matches(name, pattern) for pattern in freeze)
+    }
+    inside = (size for name, size in sizes.items() if kinds[name] == "hidden" and not name.startswith(_ONCE))
+    return sum(sizes.values()), sum(inside)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ class Encoder(Stack, OutputLayer):
     """Token, position and segment embeddings, blocks, and what the two objectives of BERT read
     (Devlin et al. 2019, section 3.1 and appendix A).
 
-    A hidden token is guessed from norm(act(transform(state))), whose product with the embedding gives the logits.
+    A masked token is guessed from norm(act(transform(state))), whose product with the embedding gives the logits.
     The whole text is stood for by tanh(pooler(state of the first token)), which `next_sentence` reads.
     """
 
@@ -45,7 +45,7 @@ class Encoder(Stack, OutputLayer):
 
     @property
     def bare(self) -> bool:
-        """As `Model.bare`: no layer guesses hidden tokens."""
+        """As `Model.bare`: no layer guesses masked tokens."""
         return self.transform is None
 
     def factors(self, batch: Batch) -> None:

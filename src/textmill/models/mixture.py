@@ -1,4 +1,4 @@
-"""A mixture: the probabilities of several models of one tokenizer, weighed and added up.
+"""A mixture: the probabilities of several models of one tokenizer, weighted and added up.
 
     P(w | h) = Σ_i λ_i(h) · P_i(w | h)        λ(h) = softmax(W · clues(h) + b)
 
@@ -37,7 +37,7 @@ class MixtureState(State):
 
 
 class Mixture(Tables, TokenScorer[MixtureState]):
-    """Parts and how they are weighed: `weight` (P, C), `bias` (P,), and the `mean` and `scale` (C,) of the clues."""
+    """Parts and how they are weighted: `weight` (P, C), `bias` (P,), and the `mean` and `scale` (C,) of the clues."""
 
     spec: MixtureSpec
     weight: nn.Parameter

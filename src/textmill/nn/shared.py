@@ -23,6 +23,7 @@ def shared(model: M, change: Callable[[nn.Module], nn.Module | None] = lambda mo
     copy.__dict__.pop(
         "_compiled_call_impl", None
     )  # a compiled block would go on computing as the one it was made of
+    copy.__dict__["_parameters"], copy.__dict__["_buffers"] = dict(model._parameters), dict(model._buffers)
     copy.__dict__["_modules"] = {
         name: child if child is None else shared(child, change) for name, child in model._modules.items()
     }

@@ -1,7 +1,7 @@
 """Objectives of an encoder-decoder on plain text: a target, and a source that does not give all of it away.
 
-infilling  the text from itself with runs of tokens hidden behind one mask each (BART)
-spans      hidden runs from the text around them, each behind a sentinel of its own (T5)
+infilling  the text from itself with runs of tokens masked behind one mask each (BART)
+spans      masked runs from the text around them, each behind a sentinel of its own (T5)
 continue   the second half of a stretch of text from its first half
 
 Sources stand between the tokenizer's `lead` and `tail`; what the decoder reads is its start and the target so far.
@@ -95,7 +95,7 @@ class _Denoising:
 
 
 class InfillingView(_Denoising):
-    """BART's text infilling (Lewis et al. 2020, section 2.2): each hidden run reads as one mask, and a run of no
+    """BART's text infilling (Lewis et al. 2020, section 2.2): each masked run reads as one mask, and a run of no
     token puts a mask between two tokens; the target is the whole text and its end."""
 
     def __init__(
@@ -123,7 +123,7 @@ class InfillingView(_Denoising):
 
 
 class SpansView(_Denoising):
-    """T5's span corruption (Raffel et al. 2020, section 3.1.4 and figure 2): each hidden run reads as a sentinel of
+    """T5's span corruption (Raffel et al. 2020, section 3.1.4 and figure 2): each masked run reads as a sentinel of
     its own; the target is each sentinel and what it hid, a last sentinel, and the end."""
 
     def __init__(
@@ -163,7 +163,7 @@ class SpansView(_Denoising):
 def corrupted(
     ids: np.ndarray, hidden: np.ndarray, sentinels: np.ndarray, end: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """T5's format of a text (n,) of which `hidden` (n,) bool is hidden: source, target, and for each of the target
+    """T5's format of a text (n,) of which `hidden` (n,) bool is masked: source, target, and for each of the target
     the place in the text it belongs to (a sentinel to the token after it)."""
     starts = _begins(hidden)
     first, inside = np.flatnonzero(starts), np.flatnonzero(hidden)

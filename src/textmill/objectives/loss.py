@@ -38,12 +38,12 @@ class Losses:
 
 
 def count_targets(batch: Batch) -> int:
-    """Positions of a batch that bear loss."""
+    """Positions of a batch that are in the loss."""
     return int((batch.targets != IGNORE).sum())
 
 
 def count_labels(batch: Batch) -> int:
-    """Labels or numbers of a batch that bear loss: those that are not IGNORE, or not NaN."""
+    """Labels or numbers of a batch that are in the loss: those that are not IGNORE, or not NaN."""
     if batch.targets.is_floating_point():
         return int((~batch.targets.isnan()).sum())
     return count_targets(batch)
@@ -71,9 +71,9 @@ def causal(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each target token: (sum of nats, number of targets), two scalar tensors.
 
-    Logits are made of those positions alone that bear loss. With `chunk` those of at most that many tokens exist at a
-    time: exactly the same gradients and, up to the order of additions, the same sum. In float32 training on a CPU they
-    are always made in chunks, since that is also the quicker way there.
+    Logits are made of those positions alone that are in the loss. With `chunk` those of at most that many tokens exist
+    at a time: exactly the same gradients and, up to the order of additions, the same sum. In float32 training on a CPU
+    they are always made in chunks, since that is also the quicker way there.
 
     smoothing: the share ε of the probability that every id gets alike, the target's own included (Szegedy et al. 2016,
     section 7): a target costs (1 - ε) · -log p(target) + ε / V · Σ -log p(id). That is `F.cross_entropy`'s
@@ -133,7 +133,7 @@ def widened(logits: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum over rows that bear loss: (N, C), (N,) -> ()."""
+    """Sum over rows that are in the loss: (N, C), (N,) -> ()."""
     return F.cross_entropy(widened(logits), targets, ignore_index=IGNORE, reduction="sum")
 
 

@@ -1,4 +1,4 @@
-"""Some tokens are hidden, and to be guessed from all others (Devlin et al. 2019, section 3.1).
+"""Some tokens are masked, and to be guessed from all others (Devlin et al. 2019, section 3.1).
 
 With `next_sentence` rows have two segments, and whether the second follows the first is to be said too.
 """
@@ -252,11 +252,11 @@ def loader(spec: MaskedObjective, store: TokenStore, how: Batching) -> ViewLoade
 def loss(
     model: Model, batch: Batch, chunk: int | None = None, sentence_weight: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the hidden tokens, and where `batch.labels` says whether a row's second segment follows its
+    """Cross-entropy of the masked tokens, and where `batch.labels` says whether a row's second segment follows its
     first, of that decision too.
 
-    Devlin et al. 2019 add two means: S / N over N hidden tokens, and R / B over B decisions. Two denominators are no
-    (sum, number). But S / N + R / B = (S + N / B · R) / N, and N / B, the hidden tokens of a row, is `sentence_weight`,
+    Devlin et al. 2019 add two means: S / N over N masked tokens, and R / B over B decisions. Two denominators are no
+    (sum, number). But S / N + R / B = (S + N / B · R) / N, and N / B, the masked tokens of a row, is `sentence_weight`,
     set once from the recipe as share × sequence, which it is on average. So the sum is S + sentence_weight · R and the
     number N: additive over rows, whence the same for every cut of the batch, and the paper's sum of two means when
     rows are full.
@@ -276,7 +276,7 @@ def losses(spec: MaskedObjective, *, sequence: int, chunk: int | None = None) ->
 
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Masked accuracy, nats per hidden token, next-sentence accuracy where that was learnt; beside a unigram model."""
+    """Masked accuracy, nats per masked token, next-sentence accuracy where that was learnt; beside a unigram model."""
     sentences, spec = _Sentences(evaluation.model), evaluation.recipe.objective
     assert isinstance(spec, MaskedObjective)
     how = f"share:{spec.share:g}|sequence:{evaluation.recipe.sequence}"
@@ -289,7 +289,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
 
 
 class _Sentences:
-    """Decisions whether a second segment follows the first, kept while hidden tokens are scored."""
+    """Decisions whether a second segment follows the first, kept while masked tokens are scored."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -297,7 +297,7 @@ class _Sentences:
         self.owners: list[np.ndarray] = []
 
     def look(self, states: Tensor, batch: Batch, scored: Scored) -> None:
-        """The rows of a batch. A row belongs to the document of its first hidden token; one without is left out."""
+        """The rows of a batch. A row belongs to the document of its first masked token; one without is left out."""
         if batch.labels is None:
             return
         assert isinstance(self.model, Encoder)

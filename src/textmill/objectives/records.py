@@ -1,6 +1,6 @@
 """What supervised objectives take from a document, as ids and labels, or why it cannot be used.
 
-A reader takes documents and gives, for each, a Record or the reason it was set aside: one of few fixed phrases.
+A reader takes documents and gives, for each, a Record or the reason it was skipped: one of few fixed phrases.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Reader:
     decided: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
-        """labels: those of the training part, for the other parts: a record with any other is set aside there. Left
+        """labels: those of the training split, for the other parts: a record with any other is skipped there. Left
         out: the labels that occur, sorted."""
         self.spec, self.tokenizer = spec, tokenizer
         self.numbering = Numbering(labels)

@@ -78,7 +78,7 @@ def show(batch: Batch, row: int) -> ShownRow:
 
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Numbers of whole texts; the baseline always says the mean of the training part."""
+    """Numbers of whole texts; the baseline always says the mean of the training split."""
     records, guess = predictions(evaluation, predict)
     store = evaluation.loader.store
     truth = np.stack([store.field("value", record) for record in records.tolist()])

@@ -42,7 +42,7 @@ class ShownRow:
 def of_tokens(batch: Batch, row: int) -> ShownRow:
     """Tokens that are said one after the other.
 
-    Token t + 1 of a row bears loss when target t does. The first token never does.
+    Token t + 1 of a row is in the loss when target t does. The first token never does.
     """
     targets, tokens = batch.targets[row].tolist(), []
     reads = tokens_read(batch, row)

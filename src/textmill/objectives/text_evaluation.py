@@ -152,7 +152,7 @@ def guessed(
 
 
 def _counts(evaluation: EvaluationInput) -> np.ndarray:
-    """(V,) how often each token is a target of the training part, or of a sample of it."""
+    """(V,) how often each token is a target of the training split, or of a sample of it."""
     counts = np.zeros(evaluation.model.vocabulary, dtype=np.int64)
     for scored in evaluation.data.loader("train").evaluation(evaluation.rows, tokens=_COUNTED):
         targets = scored.batch.targets

@@ -1,4 +1,4 @@
-"""What a model is trained to say, as plain data: which ids it reads, and which of them bear loss.
+"""What a model is trained to predict, as plain data: which ids it reads, and which of them are in the loss.
 
 Each names the families (kinds of model) it can train, and those it is usual for: a recipe that names none means it.
 What an objective does is in objectives/, a file each.
@@ -110,7 +110,7 @@ class MaskedObjective(_OfText):
 
 @dataclass(frozen=True, kw_only=True)
 class InfillingObjective(_OfText):
-    """The text from itself with runs of tokens hidden behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
+    """The text from itself with runs of tokens masked behind one mask each (BART; Lewis et al. 2020, section 2.2)."""
 
     families: ClassVar = _FROM_SOURCE
     usual_for: ClassVar = _FROM_SOURCE

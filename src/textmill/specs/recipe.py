@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
@@ -13,6 +15,8 @@ from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 
+# What a run cannot be called: nothing, a hidden folder, a path, control characters, bytes that are no text.
+_NO_FOLDER = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 200  # bytes; file systems take 255
 
 
@@ -21,8 +25,10 @@ class TokenizerSpec:
     """How text becomes ids."""
 
     kind: Annotated[
-        Literal["bpe", "unigram", "wordpiece", "characters", "bytes"],
-        About("byte-level BPE, unigram, WordPiece, one id a character, or one id a byte"),
+        Literal["bpe", "unigram", "wordpiece", "characters", "bytes", "start"],
+        About(
+            "byte-level BPE, unigram, WordPiece, one id a character, one id a byte, or the tokenizer of [start]"
+        ),
     ] = "bpe"
     vocabulary: Annotated[
         int, About("number of ids, special ones included (characters and bytes: an upper bound)", ge=265)
@@ -35,6 +41,55 @@ class TokenizerSpec:
         About("sentinel tokens, which stand for masked spans (the objective spans needs one per span)", ge=0),
     ] = 0
     path: Annotated[str | None, About("an existing tokenizer.json to use instead of training one")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartSpec:
+    """A trained model to begin with, in place of weights drawn from the seed.
+
+    `hash` and `vocabulary` are written into the recipe when that model is read (stages/preparation/starting.py).
+    """
+
+    model: Annotated[
+        str,
+        About(
+            "model to begin with: a run's name, or the path (with a `/`) of a model's directory or .gguf file"
+        ),
+    ]
+    keep_head: Annotated[
+        bool, About("go on with its trained head; otherwise the objective gets a new one, where it wants one")
+    ] = False
+    add_tokens: Annotated[
+        tuple[str, ...], About("tokens added to its vocabulary; each begins as the mean of its pieces")
+    ] = ()
+    add_special_tokens: Annotated[
+        tuple[str, ...], About("the same of special tokens, which no text produces")
+    ] = ()
+    hash: Annotated[
+        str | None, About("content hash of that model; another content is refused; left out: as it is read")
+    ] = None
+    vocabulary: Annotated[
+        int | None, About("rows of its embedding; filled in as it is read", "tokens", ge=1)
+    ] = None
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """All tokens to be added."""
+        return (*self.add_tokens, *self.add_special_tokens)
+
+    def __post_init__(self) -> None:
+        if len(set(self.added)) < len(self.added) or not all(text.strip() for text in self.added):
+            raise RecipeError("names a token twice, or one of blanks only", where="add_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaySpec:
+    """General text that is trained on beside the new, against forgetting; how well it is known is told before and after."""
+
+    corpus: Annotated[CorpusSpec, About("where the general text comes from")]
+    share: Annotated[
+        float, About("share of the sequences in an update, at least one of them", gt=0, lt=1)
+    ] = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +129,18 @@ class Recipe:
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
+    start: Annotated[
+        StartSpec | None, About("trained model to start from; left out: weights of the seed")
+    ] = None
     objective: Annotated[ObjectiveSpec, About("training objective; left out: the usual one of the model")] = (
         None  # type: ignore[assignment]
     )
     training: Annotated[TrainingSpec, About("how it is trained")] = TrainingSpec()
     evaluation: Annotated[EvaluationSpec, About("how it is evaluated")] = EvaluationSpec()
     generation: Annotated[GenerationSpec, About("how it generates")] = GenerationSpec()
+    replay: Annotated[
+        ReplaySpec | None, About("general text trained on beside the new, against forgetting; left out: none")
+    ] = None
     seed: Annotated[int, About("seed of all random numbers", ge=0)] = 0
 
     def __post_init__(self) -> None:
@@ -92,7 +153,10 @@ class Recipe:
                 where="objective",
             )
         object.__setattr__(self, "corpus", self.corpus.read_as(roles, self.objective.record))
-        if not self.name or any(mark in self.name for mark in "/\\\0") or self.name.startswith("."):
+        if self.replay is not None:
+            read = self.replay.corpus.read_as(roles, self.objective.record)
+            object.__setattr__(self, "replay", dataclasses.replace(self.replay, corpus=read))
+        if _NO_FOLDER.search(self.name):
             raise RecipeError(f"{self.name!r} cannot be the name of a folder", where="name")
         if (size := len(self.name.encode())) > _LONGEST_NAME:
             raise RecipeError(
@@ -106,6 +170,8 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
+        self._check_start()
+        _ = self.apart
         possible = objectives_of(self.model.kind)
         if self.objective.kind not in possible:
             raise RecipeError(
@@ -119,6 +185,56 @@ class Recipe:
                 where="objective.next_sentence",
                 advice="set model.pooler = true",
             )
+
+    def _check_start(self) -> None:
+        """A recipe with a start says what was read of it; its tokenizer is that one's, or a file that extends it."""
+        if self.start is None:
+            if self.tokenizer.kind == "start":
+                raise RecipeError("is the tokenizer of [start], and there is none", where="tokenizer.kind")
+            return
+        if self.start.hash is None or self.start.vocabulary is None:
+            raise RecipeError("names a model that has not been read", where="start.model")
+        if self.tokenizer.kind != "start" and self.tokenizer.path is None:
+            raise RecipeError(
+                f"{self.tokenizer.kind!r} learns a new vocabulary, and the start's weights belong to its own",
+                where="tokenizer.kind",
+                advice="leave out [tokenizer]; start.add_tokens adds tokens to the start's own",
+            )
+
+    @property
+    def apart(self) -> tuple[Recipe, Recipe] | None:
+        """Of a recipe with replay: what is trained on of its own text, and what of the general text, each as a recipe
+        with its part of every update; None: there is no replay.
+
+        Raises RecipeError where an update is too small to hold some of both.
+        """
+        if self.replay is None:
+            return None
+        tokens = getattr(self.objective, "batch_tokens", None)
+        whole = tokens or self.training.batch
+        some = max(1, round(whole * self.replay.share))
+        if some >= whole:
+            raise RecipeError(
+                f"an update of {whole} holds nothing beside what is replayed",
+                where="replay.share",
+                advice="raise training.batch, or lower the share",
+            )
+
+        def sized(size: int) -> Recipe:
+            if tokens:
+                objective: Any = self.objective  # the only one that has batch_tokens as a field
+                return dataclasses.replace(
+                    self, replay=None, objective=dataclasses.replace(objective, batch_tokens=size)
+                )
+            return dataclasses.replace(
+                self, replay=None, training=dataclasses.replace(self.training, batch=size)
+            )
+
+        return sized(whole - some), dataclasses.replace(
+            sized(some),
+            corpus=self.replay.corpus,
+            evaluation=dataclasses.replace(self.evaluation, baselines=(), samples=()),
+        )
 
     @property
     def sequence(self) -> int:

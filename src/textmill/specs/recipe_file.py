@@ -16,28 +16,49 @@ from textmill.specs.recipe import Recipe
 _HERE = "/./"  # within a path: what comes before it leads to the folder that what follows was written in
 
 
-def load(path: Path | str, overrides: Iterable[str] = (), *, base: Path | None = None) -> Recipe:
+Plain = dict[str, Any]  # a recipe as its file has it
+
+
+def load(
+    path: Path | str,
+    overrides: Iterable[str] = (),
+    *,
+    base: Path | None = None,
+    fill: Callable[[Plain, str], Plain] | None = None,
+) -> Recipe:
     """Read and check a recipe file; `overrides` are `a.b=value` with TOML values.
 
-    Relative source paths are taken from the recipe's own folder, or from `base`. Raises RecipeError, naming file, key,
-    mistake and the nearest right name.
+    Relative source paths are taken from the recipe's own folder, or from `base`. fill: as `build`'s. Raises
+    RecipeError, naming file, key, mistake and the nearest right name.
     """
     path = Path(path)
-    return build(_read(path), overrides, where=str(path), base=path.parent if base is None else base)
+    base = path.parent if base is None else base
+    return build(_read(path), overrides, where=str(path), base=base, fill=fill)
 
 
 def build(
-    data: dict[str, Any], overrides: Iterable[str] = (), *, where: str = "", base: Path = Path()
+    data: Plain,
+    overrides: Iterable[str] = (),
+    *,
+    where: str = "",
+    base: Path = Path(),
+    fill: Callable[[Plain, str], Plain] | None = None,
 ) -> Recipe:
-    """A checked Recipe from plain data, with presets expanded and paths made absolute."""
+    """A checked Recipe from plain data, with presets expanded and paths made absolute.
+
+    fill: (data, where) -> the same with what its [start] says of it (stages/preparation/starting.py); a recipe that a
+    run keeps has all of it already.
+    """
     for override in overrides:
         data = _set(data, override)
     if data.get("task") == {
         "name": "generation"
     }:  # what every recipe of earlier versions said, and nothing read
         data = {key: value for key, value in data.items() if key != "task"}
-    data = _expand_preset(data, where)
-    return schema.read(Recipe, _absolute_paths(data, base), where)
+    data = _absolute_paths(_expand_preset(data, where), base)
+    if fill is not None and "start" in data:
+        data = fill(data, where)
+    return schema.read(Recipe, data, where)
 
 
 def dumps(recipe: Recipe, *, comments: bool = True) -> str:
@@ -187,11 +208,12 @@ def _named(recipe: Recipe) -> list[str]:
 
 def _placeless(recipe: Recipe) -> Any:
     plain = _with_paths(schema.write(recipe), lambda item: "")
-    return plain["corpus"]["sources"], plain["tokenizer"]
+    replay = plain.get("replay") or {"corpus": {"sources": []}}
+    return plain["corpus"]["sources"], plain["tokenizer"], replay["corpus"]["sources"]
 
 
 def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Source and tokenizer paths made absolute, so that a recipe means the same from anywhere."""
+    """Paths of sources, tokenizer and start made absolute, so that a recipe means the same from anywhere."""
 
     def absolute(item: str) -> str:
         if isinstance(item, Place) or os.path.isabs(path := os.path.expanduser(item)):
@@ -203,7 +225,7 @@ def _absolute_paths(data: dict[str, Any], base: Path) -> dict[str, Any]:
 
 
 def _with_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """The plain recipe with the paths of its sources and of its tokenizer changed."""
+    """The plain recipe with the paths of its sources, of its tokenizer and of its start changed."""
 
     def changed(item: Any) -> Any:
         return change(item) if isinstance(item, str) else item
@@ -211,10 +233,27 @@ def _with_paths(data: dict[str, Any], change: Callable[[str], str]) -> dict[str,
     corpus, tokenizer = data.get("corpus"), data.get("tokenizer")
     if isinstance(tokenizer, Mapping) and "path" in tokenizer:
         data = {**data, "tokenizer": {**tokenizer, "path": changed(tokenizer["path"])}}
+    start = data.get("start")
+    if isinstance(start, Mapping) and is_path(start.get("model")):
+        data = {**data, "start": {**start, "model": changed(start["model"])}}
+    replay = data.get("replay")
+    if isinstance(replay, Mapping):
+        data = {**data, "replay": {**replay, "corpus": _changed_corpus(replay.get("corpus"), changed)}}
+    return data if corpus is None else {**data, "corpus": _changed_corpus(corpus, changed)}
+
+
+def _changed_corpus(corpus: Any, changed: Callable[[Any], Any]) -> Any:
+    """A corpus with what its sources name changed."""
     if not isinstance(corpus, Mapping) or not isinstance(corpus.get("sources"), list):
-        return data
-    sources = [_changed_source(source, changed) for source in corpus["sources"]]
-    return {**data, "corpus": {**corpus, "sources": sources}}
+        return corpus
+    return {**corpus, "sources": [_changed_source(source, changed) for source in corpus["sources"]]}
+
+
+def is_path(model: Any) -> bool:
+    """Whether what a start names is a path, and not the name of a run: it has a separator, or ends in .gguf."""
+    if not isinstance(model, str):
+        return False
+    return isinstance(model, Place) or any(sign in model for sign in "/\\") or model.lower().endswith(".gguf")
 
 
 def _changed_source(source: Any, changed: Callable[[Any], Any]) -> Any:

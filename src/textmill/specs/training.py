@@ -101,6 +101,18 @@ class TrainingSpec:
     ] = "running"
     optimizer: Annotated[AdamWSpec | MuonSpec, About("update rule")] = AdamWSpec()
     schedule: Annotated[ScheduleSpec, About("learning-rate schedule")] = ScheduleSpec()
+    freeze: Annotated[
+        tuple[str, ...],
+        About("weights that are not trained, by name: embedding, blocks.0-3, encoder, blocks.*.attention"),
+    ] = ()
+    layer_decay: Annotated[
+        float | None,
+        About(
+            "each layer's learning rate is this times that of the layer above; left out: all the same",
+            gt=0,
+            le=1,
+        ),
+    ] = None
     clip: Annotated[float | None, About("gradient clipping: largest norm of the whole gradient", gt=0)] = 1.0
     average: Annotated[AverageSpec | None, About("exponential moving average of the weights")] = None
     precision: Annotated[

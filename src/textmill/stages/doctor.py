@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill import __version__
-from textmill.base.files import existing_parent
+from textmill.base.disk import existing_parent
 from textmill.base.machine import usable_cores
 from textmill.stages.workspace.environment import _gpus
 

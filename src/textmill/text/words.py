@@ -5,7 +5,7 @@ Two ways of cutting a text:
 - `hashes`: words. A word is a longest run of letters, digits and the marks that belong to them (Unicode categories
   L, N, Mn, Mc), but each hanzi and each kana is a word of its own; everything else only parts words.
 - `tokens`: those words and, between them, symbols: a symbol is a longest run of one and the same character that
-  is neither in a word nor a blank nor a control, so `--` is one and `?!` are two. Much like the tokens of spaCy's
+  is neither in a word nor a space nor a control, so `--` is one and `?!` are two. Much like the tokens of spaCy's
   rules, in which the quality filters of others count.
 
 A run longer than `LONGEST` characters counts as several words of that length, so that no text makes a hash cost
@@ -86,7 +86,7 @@ ALONE = 4  # a hanzi or a kana
 def hashes(texts: Sequence[str], lower: bool = True) -> Words:
     """The words of each text, hashed with or without regard to case (simple case mapping, one to one).
 
-    The same text gives the same words whatever stands beside it in `texts`. Memory: 24 bytes a word.
+    The same text gives the same words whatever stands beside it in `texts`. Memory: 24 bytes per word.
     """
     joined, begins = _joined(texts)
     turns = [
@@ -98,7 +98,7 @@ def hashes(texts: Sequence[str], lower: bool = True) -> Words:
 
 
 def tokens(texts: Sequence[str]) -> Tokens:
-    """The words and symbols of each text; case counts. Memory: 25 bytes a token."""
+    """The words and symbols of each text; case counts. Memory: 25 bytes per token."""
     joined, begins = _joined(texts)
     turns, kinds = [], [np.empty(0, np.uint8)]
     for codes, at, start, end in _turns(joined, symbols=True):
@@ -110,7 +110,7 @@ def tokens(texts: Sequence[str]) -> Tokens:
 
 def spelt(texts: Sequence[str]) -> Spelt:
     """The words and symbols of each text, and how they are written; no brackets, quotation marks and the like, which
-    only part words here. Memory: 42 bytes a token."""
+    only part words here. Memory: 42 bytes per token."""
     joined, begins = _joined(texts)
     turns, others = [], [_no_spelling()]
     for codes, at, start, end in _turns(joined, symbols="telling"):
@@ -285,7 +285,7 @@ def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 def _kind_table(symbols: bool | Literal["telling"]) -> NDArray[np.uint32]:
     """The kind of each code point: 0 (parts words), 1 (in a word), itself (a symbol), itself + _ALONE.
 
-    symbols: whether any are told from blanks; `telling`: those that may say something.
+    symbols: whether any are told from spaces; `telling`: those that may say something.
     """
     kinds = np.zeros(_TABLE, np.uint32)
     for code in range(_CASED):

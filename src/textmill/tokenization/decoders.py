@@ -1,8 +1,8 @@
 """Which bytes each id stands for, worked out from a tokenizer.json's decoder.
 
-Decoders put blanks between words, take marks off pieces, and treat the first piece of a text otherwise than the
+Decoders put spaces between words, take marks off pieces, and treat the first piece of a text otherwise than the
 rest. All the ones people use can be expressed by two tables (inside a text, and at its beginning) and a number of
-blanks to take off at the beginning, so a text can be decoded id by id and comes out as if decoded at once.
+spaces to take off at the beginning, so a text can be decoded id by id and comes out as if decoded at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Step = Callable[[str, bool], str]  # (what a piece spells so far, whether it is 
 
 @dataclass(frozen=True)
 class Spelling:
-    """inside, opening: bytes by id, within a text and as its first; strip: blanks taken off its beginning."""
+    """inside, opening: bytes by id, within a text and as its first; strip: spaces taken off its beginning."""
 
     inside: Sequence[bytes]
     opening: Sequence[bytes]
@@ -89,7 +89,7 @@ class Spelled:
         return frozenset(self.special.values())
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes an id stands for inside a text, a blank before a word included; none for a special token, or for an
+        """The bytes an id stands for inside a text, a space before a word included; none for a special token, or for an
         id beyond the vocabulary, which a model may have rows for."""
         beyond = token >= len(self.spelling.inside)
         return b"" if beyond or token in self._silent else self.spelling.inside[token]
@@ -126,7 +126,7 @@ def spelling(
 
 
 def understood(decoder: Mapping[str, Any] | None, where: object) -> tuple[list[Step], bool, int]:
-    """(changes to a piece, whether <0xNN> is a byte, blanks taken off the beginning) of a decoder.
+    """(changes to a piece, whether <0xNN> is a byte, spaces taken off the beginning) of a decoder.
 
     Raises TextmillError when it does anything else.
     """
@@ -158,7 +158,7 @@ def _spell(token: str, steps: Sequence[Step], to_bytes: bool, first: bool) -> by
 
 
 def _apart(piece: str, first: bool) -> str:
-    """Without a decoder, a blank stands before every piece but the first."""
+    """Without a decoder, a space stands before every piece but the first."""
     return piece if first else " " + piece
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ _FLAGS = ("add_bos_token", "add_eos_token")
 class FileTokenizer:
     """Which ids play a part: `end` (of a text) and `ends` (all that end what a model writes), `start` (what a decoder
     begins with; `end` where nothing else does), `pad`, `mask` and `separator` (None where there is none), `sentinels`
-    (of hidden spans), `prefix` and `suffix` (what a model expects around a text), `between` (between two texts).
+    (of masked spans), `prefix` and `suffix` (what a model expects around a text), `between` (between two texts).
     """
 
     _tells = False  # whether a tokenizer_config.json is written although there are no settings
@@ -96,6 +97,28 @@ class FileTokenizer:
         write_json(directory / SETTINGS, said)
 
     @property
+    def said(self) -> Settings:
+        """What the files beside its own say of it."""
+        return self._said
+
+    def grown(self, tokens: Iterable[tuple[str, bool]]) -> bytes:
+        """The bytes of its tokenizer.json with these (spelling, special) as added tokens behind all others."""
+        added = [
+            {
+                "id": number,
+                "content": text,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": special,
+            }
+            for number, (text, special) in enumerate(tokens, self.vocabulary)
+        ]
+        document = {**self._document, "added_tokens": [*(self._document.get("added_tokens") or ()), *added]}
+        return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+
+    @property
     def settings(self) -> dict[str, Any]:
         """A tokenizer_config.json from which all roles are found again."""
         flags = zip(_FLAGS, (self._said.add_bos, self._said.add_eos), strict=True)
@@ -160,6 +183,6 @@ class FileTokenizer:
         return {name: token["id"] for name, token in self._parsed.added.items() if not token["special"]}
 
     def trims(self, name: str) -> tuple[bool, bool]:
-        """Whether an added token takes away the blanks before it, and those after it."""
+        """Whether an added token takes away the spaces before it, and those after it."""
         token = self._parsed.added.get(name, {})
         return bool(token.get("lstrip")), bool(token.get("rstrip"))

@@ -19,8 +19,8 @@ from textmill.tokenization.pre_tokenizers import ALIASES, PRE
 
 # Types of pieces in a SentencePiece model (and in GGUF's tokenizer.ggml.token_type).
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-BLANK = "▁"  # how SentencePiece spells a blank
-_ALL = 1 << 10  # blanks at the beginning of a decoded text
+BLANK = "▁"  # how SentencePiece spells a space
+_ALL = 1 << 10  # spaces at the beginning of a decoded text
 _SPELLING = 8  # more characters than <0x00> has
 _LONGEST_PIECE = 1 << 10  # characters of a piece that merges are looked for in
 
@@ -93,8 +93,8 @@ def sentencepiece_bpe(
 
     Args:
         tokens, scores, types: by id; types as NORMAL … BYTE above.
-        add_prefix: a blank is put before the text (add_dummy_prefix; GGUF's add_space_prefix).
-        squeeze: blanks at the ends go, and several become one (remove_extra_whitespaces).
+        add_prefix: a space is put before the text (add_dummy_prefix; GGUF's add_space_prefix).
+        squeeze: spaces at the ends go, and several become one (remove_extra_whitespaces).
         normalizer: steps before that, as tokenizer.json has them.
         unknown: id of what is in no other token; left out: the one of type UNKNOWN.
         prefix, suffix: ids the model expects around a text.
@@ -283,7 +283,7 @@ def sentencepiece_document(
     prefix: Sequence[int],
     suffix: Sequence[int],
 ) -> bytes:
-    """What both kinds of SentencePiece models share: blanks, special tokens, decoding."""
+    """What both kinds of SentencePiece models share: spaces, special tokens, decoding."""
     steps = list(normalizer)
     if squeeze:
         steps += [_replace({"Regex": r"\A +|[ ▁]+\z"}, ""), _replace({"Regex": " {2,}"}, " ")]
@@ -301,7 +301,7 @@ def sentencepiece_document(
     whole = [number for number, kind in enumerate(types) if kind == USER_DEFINED]
     return document(
         model,
-        # With a blank before each stretch of text, the name of a token would get one too if it were normalised.
+        # With a space before each stretch of text, the name of a token would get one too if it were normalised.
         added=_added(tokens, special, whole, normalized=not add_prefix),
         normalizer={"type": "Sequence", "normalizers": steps} if len(steps) > 1 else steps[0],
         pre_tokenizer=None,

@@ -93,7 +93,7 @@ class Roles:
     mask: int | None
     separator: int | None
     unknown: int | None
-    sentinels: tuple[int, ...]  # of hidden spans, the first one first
+    sentinels: tuple[int, ...]  # of masked spans, the first one first
 
 
 def read_file(path: Path, largest: int = _LARGEST) -> bytes:

@@ -24,7 +24,7 @@ FILES = ("source.spm", "target.spm", "vocab.json")
 _OWN = "target_vocab.json"
 _END, _PAD, _UNKNOWN = "</s>", "<pad>", "<unk>"
 _LANGUAGE = re.compile(r">>[^<>\s]{1,64}<<")  # the language to translate into, where a model knows several
-_ALL = 1 << 16  # blanks taken off the beginning
+_ALL = 1 << 16  # spaces taken off the beginning
 
 
 class MarianTokenizer(Spelled):
@@ -94,7 +94,7 @@ class MarianTokenizer(Spelled):
         write_json(directory / json_read.SETTINGS, said)
 
     def trims(self, name: str) -> tuple[bool, bool]:
-        """Whether an added token takes away the blanks before or after it: none does."""
+        """Whether an added token takes away the spaces before or after it: none does."""
         return False, False
 
     @cached_property
@@ -145,7 +145,7 @@ class MarianTokenizer(Spelled):
 
     @cached_property
     def spelling(self) -> Spelling:
-        """The bytes of every id; blanks at the beginning of a text go."""
+        """The bytes of every id; spaces at the beginning of a text go."""
         table = [b""] * self.vocabulary
         for piece, number in self._numbers.items():
             table[number] = piece.replace(BLANK, " ").encode("utf-8", "replace")

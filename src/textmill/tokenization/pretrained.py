@@ -1,6 +1,6 @@
 """Other people's tokenizers: WordPiece, Unigram, SentencePiece BPE, as a tokenizer.json.
 
-They have the interface of `Tokenizer`, with one difference: what they read is normalised (lower case, blanks,
+They have the interface of `Tokenizer`, with one difference: what they read is normalised (lower case, spaces,
 Unicode forms), so a text need not come back as it was, and `lossless` says so.
 """
 
@@ -20,7 +20,7 @@ from textmill.tokenization.decoders import Spelled, Spelling, spelling, understo
 from textmill.tokenization.file_tokenizer import FileTokenizer
 from textmill.tokenization.tokenizer import character_offsets, without_surrogates
 
-_HIDDEN = " \uffff"  # before the name of a token that no text may produce: a blank is never part of a piece
+_HIDDEN = " \uffff"  # before the name of a token that no text may produce: a space is never part of a piece
 
 
 class PretrainedTokenizer(Spelled, FileTokenizer):
@@ -51,7 +51,7 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
 
     @cached_property
     def _next_encoder(self) -> Any:
-        """The same for text that goes on: without the blank that some put before the first word only."""
+        """The same for text that goes on: without the space that some put before the first word only."""
         document = _without_first_blank(self._document)
         if document is None:
             return self._encoder
@@ -128,7 +128,7 @@ def _joined(pair: Any) -> str:
 
 
 def _without_first_blank(document: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A document whose Metaspace puts a blank nowhere; None where it does not do so at the beginning only."""
+    """A document whose Metaspace puts a space nowhere; None where it does not do so at the beginning only."""
     changed = copy.deepcopy(document.get("pre_tokenizer"))
     if not isinstance(changed, dict):
         return None

@@ -58,13 +58,13 @@ class AnyTokenizer(Protocol):
     def pad(self) -> int: ...  # stands where nothing does
 
     @property
-    def mask(self) -> int | None: ...  # stands for a hidden token
+    def mask(self) -> int | None: ...  # stands for a masked token
 
     @property
     def separator(self) -> int | None: ...  # stands between two texts
 
     @property
-    def sentinels(self) -> tuple[int, ...]: ...  # stand for hidden spans, the first for the first
+    def sentinels(self) -> tuple[int, ...]: ...  # stand for masked spans, the first for the first
 
     @property
     def prefix(self) -> tuple[int, ...]: ...  # ids the model expects before a text
@@ -113,7 +113,7 @@ class AnyTokenizer(Protocol):
     def stream(self) -> Decoder: ...  # a decoder for ids that come one at a time
 
     def trims(self, name: str) -> tuple[bool, bool]:
-        """Whether an added token takes away the blanks before it, and those after it."""
+        """Whether an added token takes away the spaces before it, and those after it."""
         ...
 
     def save(self, path: Path | str) -> None: ...  # write its files, from which it is read again

@@ -145,7 +145,7 @@ def _fields(data: memoryview, where: object) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(data: memoryview, at: int, where: object) -> tuple[int, int]:
-    """(number, where the next thing begins): seven bits a byte, the lowest first."""
+    """(number, where the next thing begins): seven bits per byte, the lowest first."""
     number = 0
     for index in range(10):
         if at + index >= len(data):

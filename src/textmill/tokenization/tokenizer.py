@@ -24,7 +24,7 @@ from textmill.tokenization.engines import BYTE_OF_LETTER, Engine, choose
 from textmill.tokenization.file_tokenizer import FileTokenizer
 
 END, PAD = "<|endoftext|>", "<|pad|>"
-# The next four are for conversations: who speaks, and the end of a turn. The last are for what hides tokens, for
+# The next four are for conversations: who speaks, and the end of a turn. The last are for what masks tokens, for
 # what a decoder begins with, and for what stands between two texts.
 SPECIAL = (
     *(END, PAD, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
@@ -34,7 +34,7 @@ CONTINUES = "‿"  # WordPiece: begins a token that goes on inside a word; not i
 
 
 def sentinel(number: int) -> str:
-    """The special token that stands for hidden span `number`, from 0."""
+    """The special token that stands for masked span `number`, from 0."""
     return f"<|hidden_{number}|>"
 
 
@@ -65,7 +65,7 @@ class Tokenizer(FileTokenizer):
 
     @property
     def lossless(self) -> bool:
-        """Whether `decode(encode(text)) == text` for every text: nothing is normalised, no blank is put before."""
+        """Whether `decode(encode(text)) == text` for every text: nothing is normalised, no space is put before."""
         cutter = self._document.get("pre_tokenizer") or {}
         steps = cutter.get("pretokenizers", [cutter])
         return self._document.get("normalizer") is None and not any(

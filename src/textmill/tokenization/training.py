@@ -30,13 +30,13 @@ _IDEOGRAPHS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
 
 
 # How text is cut; no token crosses a cut. In this order: a run of Chinese or Japanese, which has no spaces, kept
-# apart from Latin words beside it; a word with the one mark or blank before it (" the", ".append", "_name",
-# "'s"); digits in short groups, so that numbers are spelt alike wherever they stand; marks, with a blank before
-# and line ends after; empty lines; blanks, of which the last stays with the next word; blanks at the end.
+# apart from Latin words beside it; a word with the one mark or space before it (" the", ".append", "_name",
+# "'s"); digits in short groups, so that numbers are spelt alike wherever they stand; marks, with a space before
+# and line ends after; empty lines; spaces, of which the last stays with the next word; spaces at the end.
 # Every repetition is bounded, and with it the time to merge a piece: a million equal letters cost what a
 # million letters of prose cost, in every engine.
 def pattern(longest: int) -> str:
-    """The cuts, with at most `longest` letters, marks or blanks in a piece."""
+    """The cuts, with at most `longest` letters, marks or spaces in a piece."""
     return "|".join(
         (
             rf"[{_IDEOGRAPHS}]{{1,{longest // 2}}}",
@@ -109,13 +109,13 @@ def pieces(text: str) -> Iterator[str]:
     """A text in pieces of at most `LONGEST_TEXT` characters, which together are the text.
 
     The libraries that learn hold some 90 bytes for each character of what they are given at once, so a book must not
-    come as one. A piece ends at the last line end in its second half, else before the last blank there, so that no
+    come as one. A piece ends at the last line end in its second half, else before the last space there, so that no
     word is cut that could be spared.
     """
     start = 0
     while len(text) - start > LONGEST_TEXT:
         half, stop = start + LONGEST_TEXT // 2, start + LONGEST_TEXT
-        # Before a blank, which belongs to the word behind it; behind a line end, which belongs to the line before.
+        # Before a space, which belongs to the word behind it; behind a line end, which belongs to the line before.
         end = text.rfind("\n", half, stop) + 1 or max(0, text.rfind(" ", half, stop)) or stop
         yield text[start:end]
         start = end

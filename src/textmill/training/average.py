@@ -12,11 +12,11 @@ from textmill.training.distributed import placed
 
 
 class WeightAverage:
-    """avg ← decay·avg + (1 - decay)·w after every update; starts as the weights themselves."""
+    """avg ← decay·avg + (1 - decay)·w after every update, of what is trained; starts as the weights themselves."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._weights = dict(model.named_parameters())
+        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self._average = {name: weight.detach().clone() for name, weight in self._weights.items()}
 
     @torch.no_grad()

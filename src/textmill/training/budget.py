@@ -1,4 +1,4 @@
-"""A run that has minutes in place of a number of steps: warm-up, a stable rate, and a decay that ends with the time.
+"""A run of so many minutes, not steps: warm-up, a stable learning rate, and a decay that ends with the time.
 
 How many steps there are is known only once the machine has shown its speed, so two decisions are made on the way, each
 from the time used so far, and each kept in a checkpoint at once: a run that is resumed goes on with what was decided.
@@ -6,7 +6,7 @@ from the time used so far, and each kept in a checkpoint at once: a run that is 
     training.minutes = 10, decay 0.2    the first steps last 0.1 s: some 6,000 are expected, so 2 % of them warm up
                                         after 8 minutes and 4,000 steps: 2 minutes of 0.12 s are 1,000 steps to fall in
 
-Between decisions the rate is a function of the step alone. Warm-up, stable, decay: Hu et al. 2024, section 4.
+Between decisions the learning rate is a function of the step alone. Warm-up, stable, decay: Hu et al. 2024, section 4.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from textmill.training import schedule
 
 TIMED = 4  # steps that show the speed: the first, which loads and compiles, does not count
 LATELY = 50  # steps
-SLOW = 1e-3  # share of the peak rate while they are made
+SLOW = 1e-3  # share of the peak learning rate while they are made
 
 
 @dataclass(frozen=True)
 class Course:
-    """What was decided: steps that are expected, from how many on the rate falls, and how many there are in the end."""
+    """What was decided: steps expected, the step from which the learning rate falls, and how many there are at last."""
 
     expected: int | None = None
     falls: int | None = None

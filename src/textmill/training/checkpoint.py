@@ -24,11 +24,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from textmill.base import locks
+from textmill.base.disk import disk_errors
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import (
     atomic_directory,
     discard,
-    disk_errors,
     read_json,
     remove_partial,
     sha256_file,

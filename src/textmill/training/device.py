@@ -94,7 +94,7 @@ _PEAKS: dict[tuple[str, torch.dtype, int], float] = {}
 def peak_flops(compute: Compute, seconds: float = 0.5) -> float:
     """Floating-point operations a second of this machine's own best matrix product, measured once a process.
 
-    The yardstick of 'share of peak': the fastest of several square products, as training would have them.
+    The yardstick of MFU: the fastest of several square products, as training would have them.
     """
     key = (str(compute.device), compute.dtype, torch.get_num_threads())
     if key not in _PEAKS:

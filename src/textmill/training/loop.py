@@ -42,7 +42,7 @@ class StepResult:
 
     @property
     def loss(self) -> float:
-        """Nats a target."""
+        """Nats per target."""
         return self.nats / max(self.targets, 1)
 
 

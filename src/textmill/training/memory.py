@@ -67,15 +67,17 @@ def predict(
 ) -> Need:
     """The peak of a step on `rows` sequences of `sequence` tokens. Weights and optimiser are float32.
 
-    AdamW keeps two numbers a parameter, Muon one for matrices inside blocks. Under fsdp2 what belongs to
+    AdamW keeps two numbers a parameter, Muon one for matrices inside blocks; what is frozen has neither these nor a
+    gradient. Under fsdp2 what belongs to
     parameters is shared out over `ranks`.
     """
-    number = cost.parameters(model, vocabulary)
     shares = ranks if training.parallel == "fsdp2" else 1
-    weights = 4 * number // shares
-    moments = 2 * weights
+    weights = 4 * cost.parameters(model, vocabulary) // shares
+    number, inside = cost.trained(model, vocabulary, training.freeze)
+    gradients = 4 * number // shares
+    moments = 2 * gradients
     if isinstance(training.optimizer, MuonSpec) and isinstance(model, TransformerSpec):
-        moments -= 4 * cost.matrices(model) // shares
+        moments -= 4 * inside // shares
     activations = cost.activation_bytes(
         model,
         vocabulary,
@@ -85,7 +87,7 @@ def predict(
         checkpointing=training.gradient_checkpointing,
         loss_chunk=loss_chunk or training.loss_chunk,
     )
-    return Need(weights, weights, moments, weights if training.average else 0, activations)
+    return Need(weights, gradients, moments, gradients if training.average else 0, activations)
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""Optimisers by spec: which rule, rate and decay each parameter gets, and a state saved by name."""
+"""Optimisers by spec: which rule, learning rate and decay each parameter gets, and a state saved by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from textmill.base.errors import DamagedError
 from textmill.models.initial import kind_of_parameter, learning_rate_scale
 from textmill.models.model import Model
+from textmill.models.names import rate_by_layer
 from textmill.specs.model import GATES, RecurrentEncoderDecoderSpec, RecurrentSpec, TransformerSpec
 from textmill.specs.training import AdamWSpec, MuonSpec
 from textmill.training.distributed import placed
@@ -18,7 +19,7 @@ from textmill.training.muon import Muon
 
 
 class Optimizer:
-    """One or two torch optimisers over one model, with one rate and a state named by parameter."""
+    """One or two torch optimisers over one model, with one learning rate and a state named by parameter."""
 
     def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[Tensor, str]) -> None:
         self.parts, self.names = parts, dict(names)
@@ -77,30 +78,37 @@ class Optimizer:
                     part.state[weight][quantity] = placed(value, weight)
 
 
-def build(model: nn.Module, spec: AdamWSpec | MuonSpec) -> Optimizer:
-    """The optimiser of a recipe for a model.
+def build(model: nn.Module, spec: AdamWSpec | MuonSpec, *, layer_decay: float | None = None) -> Optimizer:
+    """The optimiser of a recipe for a model: of what is trained of it.
 
     Decay falls on matrices inside blocks and on an untied output layer; never on norms, biases or embeddings
     (a decayed embedding shrinks the input of every norm and so raises its gradients: OLMo 2, 2025).
     With µP (`base_width` of the model's spec) Adam's rates follow `models.initial.learning_rate_scale`. Muon's updates
-    have a fixed spectral norm, so its rate carries over widths as it is.
+    have a fixed spectral norm, so its rate carries over widths as it is. layer_decay: see `models.names.rate_by_layer`;
+    it holds for all rates.
     """
     named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     kinds = kind_of_parameter(model)
     scales = learning_rate_scale(model) if isinstance(model, Model) else {}
+    layers = {} if layer_decay is None else rate_by_layer(model, layer_decay)
     muon = [name for name in named if kinds[name] == "hidden" and isinstance(spec, MuonSpec)]
     adam = spec.rest if isinstance(spec, MuonSpec) else spec
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name in (name for name in named if name not in set(muon)):
         decay = adam.weight_decay if kinds[name] in ("hidden", "output") else 0.0
-        groups.setdefault((adam.lr * scales.get(name, 1.0), decay), []).append(named[name])
+        lr = adam.lr * scales.get(name, 1.0) * layers.get(name, 1.0)
+        groups.setdefault((lr, decay), []).append(named[name])
     parts: list[torch.optim.Optimizer] = []
     if groups:
         options = [{"params": some, "lr": lr, "weight_decay": decay} for (lr, decay), some in groups.items()]
         parts.append(torch.optim.AdamW(options, lr=adam.lr, betas=adam.betas, eps=adam.eps, fused=True))
     if muon and isinstance(spec, MuonSpec):
+        together: dict[float, list[str]] = {}
+        for name in muon:
+            together.setdefault(spec.lr * layers.get(name, 1.0), []).append(name)
         options = [
-            {"params": [named[name] for name in muon], "splits": [fused_rows(model, name) for name in muon]}
+            {"params": [named[n] for n in some], "splits": [fused_rows(model, n) for n in some], "lr": lr}
+            for lr, some in together.items()
         ]
         parts.append(Muon(options, spec.lr, spec.momentum, spec.iterations, spec.weight_decay))
     return Optimizer(parts, {weight: name for name, weight in named.items()})

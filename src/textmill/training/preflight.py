@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from textmill.base.errors import NonFiniteError
+from textmill.models import names
 from textmill.models.model import Model
 from textmill.objectives.loss import Count, Loss, count_targets
 from textmill.specs.training import TrainingSpec
@@ -80,7 +81,8 @@ def _steps(
 ) -> Iterator[StepResult]:
     """Steps on a copy of the model with a fresh optimiser."""
     trial = copy.deepcopy(model).to(compute.device)
-    optimizer = optimizers.build(trial, training.optimizer)
+    names.freeze(trial, training.freeze)
+    optimizer = optimizers.build(trial, training.optimizer, layer_decay=training.layer_decay)
     return train(
         trial,
         loss,
@@ -100,7 +102,7 @@ class RangeTest:
     """A learning-rate range test."""
 
     rates: tuple[float, ...]  # peak learning rates tried, rising
-    losses: tuple[float, ...]  # smoothed loss at each, nats a target; may end early, when it diverged
+    losses: tuple[float, ...]  # smoothed loss at each, nats per target; may end early, when it diverged
     suggestion: float  # a peak learning rate
     highest: float  # from here on the loss was no longer falling
 
@@ -119,9 +121,9 @@ def learning_rate_range(
     smoothing: float = 0.8,
     count: Count = count_targets,
 ) -> RangeTest:
-    """Raise the rate exponentially from `lowest` to `highest` times the recipe's, and watch the loss.
+    """Raise the learning rate exponentially from `lowest` to `highest` times the recipe's, and watch the loss.
 
-    Smith 2017, section 3.3, with an exponential sweep. The suggestion is a tenth of the rate at which the
+    Smith 2017, section 3.3, with an exponential sweep. The suggestion is a tenth of the learning rate at which the
     smoothed loss was lowest: there it was about to rise, and a whole run wants a margin. The sweep ends
     when the loss has risen by half of what it had fallen, or is no longer finite. Rates are those of the
     optimiser's first group (Muon: of the matrices inside blocks), the others keep their proportion.

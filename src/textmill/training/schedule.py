@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a share of the peak rate, as a pure function of the step."""
+"""Learning-rate schedules: a share of the peak learning rate, as a pure function of the step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def warmup_steps(spec: ScheduleSpec, steps: int) -> int:
 def rate(spec: ScheduleSpec, step: int, steps: int) -> float:
     """The share of the peak learning rate that step `step` (0 <= step < steps) of `steps` uses.
 
-    Warm-up: (step + 1) / (w + 1) in the first w steps, so that no step is made with a rate of zero. After it,
+    Warm-up: (step + 1) / (w + 1) in the first w steps, so that no step is made with a learning rate of zero. After it,
     with x = (step - w) / (steps - w) running from 0 towards 1:
 
     - cosine    floor + (1 - floor) · (1 + cos πx) / 2                  (Loshchilov & Hutter 2017, eq. 5)

@@ -82,7 +82,7 @@ def test_a_tag_that_training_lacks_counts_as_wrong_and_is_listed(judged):
 
 
 def test_records_of_one_id_keep_their_own_facts(judged):
-    """A text that stands several times has one id: what is set aside of it must not lend its facts to the next."""
+    """A text that stands several times has one id: what is skipped of it must not lend its facts to the next."""
     rows = []
     for number in range(40):
         rows.append({"text": f"mill {number}", "order": f"{number} first"})  # no label: not used

@@ -125,7 +125,7 @@ def test_undone_until_something_was_trained_without_it(tiny, workspace, texts):
     forget.forget(workspace, ["005.txt"])
     steps = dataclasses.replace(tiny, training=dataclasses.replace(tiny.training, steps=2))
     train(steps, workspace)
-    with pytest.raises(TextmillError, match="tiny was trained without it since"):
+    with pytest.raises(TextmillError, match="trained without it since: tiny"):
         forget.undo(workspace)
 
 

@@ -1,4 +1,4 @@
-"""A conversation: its turns, what is forgotten, what is stopped, and the verb."""
+"""A conversation: its turns, what is forgotten, what is stopped, and the command."""
 
 from __future__ import annotations
 

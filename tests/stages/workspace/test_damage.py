@@ -84,7 +84,7 @@ def made(tmp_path_factory):
 
 
 def used(folder, name):
-    """What each verb says of a run: its data, or why it does not say any."""
+    """What each command says of a run: its data, or why it does not say any."""
     workspace = Workspace(folder / "work", Listener())
     run = workspace.run(name)
     said = {}
@@ -149,7 +149,7 @@ def files_of(folder, name):
     "name", ["writer", *(pytest.param(n, marks=pytest.mark.slow) for n in ("judge", "counter"))]
 )
 def test_a_flipped_bit_in_any_file_is_never_used(made, monkeypatch, name):
-    """Each verb says what it said before, or refuses; what was damaged is told, or is made again as it was."""
+    """Each command says what it said before, or refuses; what was damaged is told, or is made again as it was."""
     monkeypatch.chdir(made)
     rng = random.Random(4)
     before, _ = used(made, name)

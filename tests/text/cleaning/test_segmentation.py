@@ -1,4 +1,4 @@
-"""Words with blanks between them, and texts without their stop words."""
+"""Words with spaces between them, and texts without their stop words."""
 
 from __future__ import annotations
 

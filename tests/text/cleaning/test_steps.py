@@ -24,7 +24,7 @@ from textmill.text.cleaning.normalise import normalise, whitespace
 from textmill.text.cleaning.repair import repair
 from textmill.text.document import Document, Rejected, collected, ending, printable
 
-# Text with everything in it that the steps look for: high bytes, controls, surrogates, blanks, line ends.
+# Text with everything in it that the steps look for: high bytes, controls, surrogates, spaces, line ends.
 nasty = st.text(
     st.one_of(
         st.sampled_from(

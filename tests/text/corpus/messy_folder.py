@@ -46,7 +46,7 @@ _HANZI = "磨坊在河边山下水车慢慢地转动人们从各个农场带来�
 
 @dataclass
 class Planted:
-    """What a folder holds: sound documents, and the place of everything that must be set aside."""
+    """What a folder holds: sound documents, and the place of everything that must be skipped."""
 
     sound: int = 0
     faults: set[str] = field(default_factory=set)

@@ -52,7 +52,7 @@ def test_what_is_written_is_read_back(tmp_path):
     assert all(stored.get(d.id) == d for d in given_documents[::7])
     with pytest.raises(TextmillError, match="holds no document"):
         stored.get("0" * 32)
-    with pytest.raises(TextmillError, match="no part"):
+    with pytest.raises(TextmillError, match="not a split"):
         stored.count("dev")
 
 
@@ -225,7 +225,7 @@ def test_a_corpus_of_nothing_says_so(tmp_path):
     with pytest.raises(TextmillError, match="holds no document"):
         write(tmp_path, [])
     aside = [Rejected(None, f"{n}.pdf", "read", "is not text") for n in range(3)]
-    with pytest.raises(TextmillError, match=r"all 3 were set aside.*is not text.*0\.pdf"):
+    with pytest.raises(TextmillError, match=r"all 3 were skipped.*is not text.*0\.pdf"):
         write(tmp_path, aside)
 
 
@@ -340,7 +340,7 @@ def test_read_is_kept_and_set_aside_whatever_the_files_hold(tmp_path_factory, fi
 def test_a_document_lost_on_the_way_is_noticed(tmp_path):
     read = corpus.Count()
     items = list(read.over(documents(5)))
-    with pytest.raises(TextmillError, match="5 read, but 4 kept and 0 set aside"):
+    with pytest.raises(TextmillError, match="5 read, but 4 kept and 0 skipped"):
         corpus.write_corpus(Path(tmp_path), items[1:], SplitSpec(), read)
 
 
@@ -363,7 +363,7 @@ SECRETS = ("jane.roe@example.org", "13812345678", "4111 1111 1111 1111", "x9Kd82
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("at", [0, 150, 185, 195])
 def test_nothing_that_leaves_the_house_quotes_personal_data(tmp_path, secret, at):
-    """Whatever was set aside, in whichever step, and wherever in the text the datum stands."""
+    """Whatever was skipped, in whichever step, and wherever in the text the datum stands."""
     told = ("x " * 200)[:at] + f" password: {secret} " + "y " * 300
     pair = collected({"source": told[at // 2 :], "target": f"api_key = {secret}"}, "two")
     items = [

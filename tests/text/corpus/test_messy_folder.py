@@ -1,4 +1,4 @@
-"""Every planted fault is set aside at its exact place, and nothing else is."""
+"""Every planted fault is skipped at its exact place, and nothing else is."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from textmill.base.console import amount, counted
+from textmill.base.language import fill, say
 from textmill.cli.show.output import OUT, columns
 
 _SHOWN = 10  # lines of a list; the rest is counted
@@ -18,7 +19,7 @@ def sightings(result: Mapping[str, Any]) -> None:
     """Runs and checkpoints that saw a document."""
     for row in _some(result["documents"]):
         parts = sorted({part for corpus in row["corpora"] for part in corpus["parts"]})
-        where = f"in {', '.join(parts)}" if parts else f"skipped: {row.get('set_aside', '')}"
+        where = say(f"in {', '.join(parts)}" if parts else f"skipped: {row.get('set_aside', '')}")
         OUT.print(f"{row['document']}  {escape(row['source'])}  [dim]{escape(where)}[/dim]", soft_wrap=True)
     for run in result["runs"]:
         _run(run)
@@ -35,11 +36,11 @@ def _run(run: Mapping[str, Any]) -> None:
         OUT.print(", ".join(_read(row) for row in run["seen"][:3]), soft_wrap=True)
     if forked := run.get("forked"):
         saw = (
-            f"had read {sum(row['tokens'] for row in forked['saw']):,} of its tokens"
+            f", which had read {sum(row['tokens'] for row in forked['saw']):,} of its tokens"
             if "saw" in forked
-            else ""
+            else f": what it was trained on is {forked['unknown']}"
         )
-        OUT.print(f"  went on from {forked['run']}, which {saw or forked.get('unknown', '')}")
+        OUT.print(f"  went on from {forked['run']}{saw}")
     if not any(row["saw"] for row in run["checkpoints"]):
         return
     headers = ("checkpoint", "its tokens read", "times", "in steps", "first", "last")
@@ -56,10 +57,10 @@ def _run(run: Mapping[str, Any]) -> None:
 def _read(row: Mapping[str, Any]) -> str:
     if not row["times"]:
         where = ", ".join(row["parts"])
-        return f"holds it in {where}, and read none of it in training"
+        return say(f"holds it in {where}, and read none of it in training")
     steps = ", ".join(f"{step:,}" for step in row["steps"][:_SHOWN])
-    more = f" and {row['times'] - _SHOWN:,} more" if row["times"] > _SHOWN else ""
-    return f"read it in steps {steps}{more}"
+    more = say(f" and {row['times'] - _SHOWN:,} more") if row["times"] > _SHOWN else ""
+    return say(f"read it in steps {steps}{more}")
 
 
 def question(result: Mapping[str, Any]) -> list[str]:
@@ -77,7 +78,7 @@ def question(result: Mapping[str, Any]) -> list[str]:
     if runs:
         lines.append(f"  trained on it: {', '.join(runs)}")
     count = len(rows)
-    return [f"to be forgotten: {counted(count, 'document')}", *lines]
+    return [say(f"to be forgotten: {counted(count, 'document')}"), *map(say, lines)]
 
 
 def forgotten(result: Mapping[str, Any]) -> None:
@@ -91,7 +92,7 @@ def forgotten(result: Mapping[str, Any]) -> None:
             if listed
             else "would be left out"
         )
-        OUT.print(f"{row['document']}  {escape(row['source'])}  [green]{state}[/green]", soft_wrap=True)
+        OUT.print(f"{row['document']}  {escape(row['source'])}  [green]{say(state)}[/green]", soft_wrap=True)
     for place in _some(result["places"]):
         OUT.print(f"everything in {escape(place)}", soft_wrap=True)
     OUT.print(f"\nlist       {escape(result['list'])}", soft_wrap=True)
@@ -101,7 +102,8 @@ def forgotten(result: Mapping[str, Any]) -> None:
         OUT.print("[yellow]nothing was written[/yellow]; --yes puts it on the list")
     for row in _some(result["near"]):
         OUT.print(
-            f"[yellow]near-duplicate[/yellow]  {row['document']}  {escape(row['source'])}  (--near takes it too)",
+            f"[yellow]{say('near-duplicate')}[/yellow]  {row['document']}  {escape(row['source'])}  "
+            + say("(--near takes it too)"),
             soft_wrap=True,
         )
     stale = result["made_from"]
@@ -111,7 +113,7 @@ def forgotten(result: Mapping[str, Any]) -> None:
     OUT.print("\nmade from a corpus that holds it (nothing was removed):\n")
     table = columns("what", "size", "where", "why", right=(1,))
     for row in stale:
-        table.add_row(row["kind"], amount(row["bytes"], "B"), row["path"], row["why"])
+        table.add_row(say(row["kind"]), amount(row["bytes"], "B"), row["path"], say(row["why"]))
     OUT.print(table)
     _next(stale, result["left_over"])
 
@@ -120,7 +122,8 @@ def undone(result: Mapping[str, Any]) -> None:
     """What is no longer forgotten."""
     for row in _some(result["documents"]):
         OUT.print(
-            f"{row['document']}  {escape(row['source'])}  [green]is off the list[/green]", soft_wrap=True
+            f"{row['document']}  {escape(row['source'])}  [green]{say('is off the list')}[/green]",
+            soft_wrap=True,
         )
     OUT.print("\nthe next prepare of a recipe holds it again")
 
@@ -144,16 +147,16 @@ def difference(result: Mapping[str, Any]) -> None:
     for name in ("first", "second"):
         row = result[name]
         OUT.print(
-            f"{row['id'][:16]}  {counted(row['documents'], 'document')}  {escape(row['path'])}",
+            f"{row['id'][:16]}  {say(counted(row['documents'], 'document'))}  {escape(row['path'])}",
             soft_wrap=True,
         )
     for row in result["decided"]:
         OUT.print(f"  {escape(row['key'])}: {escape(str(row['first']))} -> {escape(str(row['second']))}")
     for kind, sign, colour in (("removed", "-", "red"), ("added", "+", "green")):
         rows = result[kind]
-        OUT.print(f"\n{kind}: {len(rows):,}")
+        OUT.print("\n" + fill("{}: {}", say(kind), f"{len(rows):,}"))
         for row in _some(rows):
-            why = "  forgotten on request" if row.get("forgotten") else ""
+            why = say("  forgotten on request") if row.get("forgotten") else ""
             OUT.print(f"  [{colour}]{sign}[/{colour}] {row['document']}  {escape(row['source'])}{why}")
 
 

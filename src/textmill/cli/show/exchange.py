@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from textmill.base.console import amount
+from textmill.base.language import padded, say
 from textmill.cli.show.output import OUT, columns
 
 
@@ -15,13 +16,14 @@ def supported(result: Mapping[str, Any]) -> None:
     """What can be read and written."""
     table = columns("import", "")
     for name, about in result["read"].items():
-        table.add_row(name, about)
-    table.add_row("its model_type", ", ".join(result["model_types"]))
+        table.add_row(say(name), say(about))
+    table.add_row(say("its model_type"), ", ".join(result["model_types"]))
     OUT.print(table)
-    table = columns("\nexport", "")
+    OUT.print()
+    table = columns("export", "")
     for name, row in result["write"].items():
         needs = f" (pip install 'textmill[{row['needs']}]')" if row["needs"] else ""
-        table.add_row(name, escape(row["about"] + needs))
+        table.add_row(name, escape(say(row["about"]) + needs))
     OUT.print(table)
 
 
@@ -35,10 +37,10 @@ def brought_in(result: Mapping[str, Any]) -> None:
     )
     for label, names in left:
         if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            OUT.print(f"{label:<13}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
+            more = say(f" and {len(names) - 3} more") if len(names) > 3 else ""
+            OUT.print(f"{padded(say(label), 13)}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
     for note in result["notes"]:
-        OUT.print(f"note       {escape(note)}", soft_wrap=True)
+        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
     OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
     OUT.print(f"next       textmill verify {escape(result['model'])}", soft_wrap=True)
 
@@ -50,7 +52,7 @@ def sent_out(result: Mapping[str, Any]) -> None:
         f"{result['format']:<10} {escape(result['path'])}, {amount(result['bytes'], 'B')}", soft_wrap=True
     )
     for note in result["notes"]:
-        OUT.print(f"note       {escape(note)}", soft_wrap=True)
+        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
 
 
 def _facts(result: Mapping[str, Any]) -> None:

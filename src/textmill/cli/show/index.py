@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount, counted
+from textmill.base.language import say
 from textmill.cli.show.output import OUT, columns
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -37,9 +38,8 @@ def places(result: Mapping[str, Any]) -> None:
     """Where a text occurs."""
     times = "once" if result["count"] == 1 else f"{result['count']:,} times"
     documents = counted(result["documents"], "document")
-    OUT.print(
-        f"{times} in {documents}" + (f", the first {len(result['places'])}:" if result["places"] else "")
-    )
+    first = f", the first {len(result['places'])}:" if result["places"] else ""
+    OUT.print(f"{times} in {documents}{first}")
     for row in result["places"]:
         OUT.print(f"\n[dim]{row['document']}[/dim]  {escape(row['source'])}", soft_wrap=True)
         line = Text.assemble(_line(row["before"]), (_line(row["text"]), "bold cyan"), _line(row["after"]))
@@ -65,11 +65,8 @@ def sample(prompt: str, traced: Mapping[str, Any]) -> None:
         sources = ", ".join(holder["source"] for holder in span["found_in"])
         more = span["documents"] - len(span["found_in"])
         line = Text(f"[{number + 1}] ", style=f"bold {_colour(number)}")
-        line.append(
-            f"{counted(span['tokens'], 'token')} from {sources}"
-            + (f" and {more:,} more" if more > 0 else ""),
-            style="dim",
-        )
+        others = f" and {more:,} more" if more > 0 else ""
+        line.append(say(f"{counted(span['tokens'], 'token')} from {sources}{others}"), style="dim")
         OUT.print(line, soft_wrap=True)
 
 
@@ -97,7 +94,7 @@ def _trace(result: Mapping[str, Any], shortest: int) -> None:
         times = "once" if span["count"] == 1 else f"{span['count']:,} times"
         documents = counted(span["documents"], "document")
         head = Text(f"[{number + 1}] ", style=f"bold {_colour(number)}")
-        head.append(f"{counted(span['tokens'], 'token')}, {times}, in {documents}: ", style="default")
+        head.append(say(f"{counted(span['tokens'], 'token')}, {times}, in {documents}: "), style="default")
         head.append(_short(_line(span["text"])), style=_colour(number))
         OUT.print(head, soft_wrap=True)
         for holder in span["found_in"]:
@@ -114,10 +111,9 @@ def _commons(spans: Sequence[Mapping[str, Any]]) -> None:
     OUT.print("\n[dim]common phrases, which say nothing of where the text is from:[/dim]")
     for span in spans[:_COMMONS]:
         times = "once" if span["count"] == 1 else f"{span['count']:,} times"
-        line = Text(
-            f"    {times}, {counted(span['tokens'], 'token')}: {_short(_line(span['text']))}", style="dim"
-        )
-        OUT.print(line, soft_wrap=True)
+        shown = _short(_line(span["text"]))
+        line = say(f"    {times}, {counted(span['tokens'], 'token')}: {shown}")
+        OUT.print(Text(line, style="dim"), soft_wrap=True)
     if len(spans) > _COMMONS:
         OUT.print(f"    [dim]and {len(spans) - _COMMONS:,} more[/dim]")
 
@@ -134,7 +130,7 @@ def contamination(result: Mapping[str, Any]) -> None:
     for row in result["sets"].values():
         for sample in row["samples"][:_SHOWN]:
             line = f"{sample['example']} ({sample['kind']}) in {sample['source']}, character {sample['character']:,}"
-            OUT.print(f"  [dim]{escape(line)}[/dim]", soft_wrap=True)
+            OUT.print(f"  [dim]{escape(say(line))}[/dim]", soft_wrap=True)
 
 
 def _coloured(text: str, spans: list[Mapping[str, Any]]) -> Text:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from textmill.base.language import say
 
@@ -24,11 +25,14 @@ class Results(Console):
 OUT = Results(highlight=False, soft_wrap=False)
 
 
-def columns(*headers: str, right: Sequence[int] = ()) -> Table:
-    """An empty table with these headers; those whose numbers are in `right` hold figures."""
+def columns(*headers: str | Text, right: Sequence[int] = ()) -> Table:
+    """An empty table with these headers; those whose numbers are in `right` hold figures. A `Text` is not ours."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, header in enumerate(headers):
         table.add_column(
-            say(header), justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0
+            say(header) if isinstance(header, str) else header,
+            justify="right" if number in right else "left",
+            overflow="fold",
+            no_wrap=number == 0,
         )
     return table

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount, counted
+from textmill.base.language import bracketed, fill, padded, say
 from textmill.cli.show.output import NONE as _NONE
 from textmill.cli.show.output import OUT as _OUT
 from textmill.cli.show.output import columns
@@ -19,11 +20,11 @@ _MISTAKES = 8
 
 def scores(result: Mapping[str, Any]) -> None:
     """The model, its baselines beside it, and whatever else was measured."""
-    _OUT.print(f"{escape(result['model'])} on {escape(result['on'])}\n", soft_wrap=True)
+    _OUT.print(fill("{} on {}", escape(result["model"]), escape(say(result["on"]))) + "\n", soft_wrap=True)
     headline = result["headline"]
     table = columns("", headline, "95 % interval", right=(1,))
     for row in result["table"]:
-        table.add_row(row["name"], f"{row['value']:.3f}", interval(row))
+        table.add_row(say(row["name"]), f"{row['value']:.3f}", interval(row))
     _OUT.print(table)
     if "perplexity" in result["scores"]:
         _OUT.print(_text_line(result))
@@ -40,14 +41,14 @@ def scores(result: Mapping[str, Any]) -> None:
 def interval(row: Mapping[str, Any]) -> str:
     """`low to high`, or nothing where there is none."""
     low, high = row.get("low"), row.get("high")
-    return f"{low:.3f} to {high:.3f}" if low is not None and high is not None else ""
+    return "" if low is None or high is None else fill("{} to {}", f"{low:.3f}", f"{high:.3f}")
 
 
 def of_run(row: Mapping[str, Any], *, named: bool) -> str:
     """A run's score in a table of runs, with its name where runs were scored in different ways."""
     if row["score"] is None:
         return _NONE
-    return f"{row['score']:.3f} {row['headline']}" if named else f"{row['score']:.3f}"
+    return f"{row['score']:.3f} {say(row['headline'])}" if named else f"{row['score']:.3f}"
 
 
 def _text_line(result: Mapping[str, Any]) -> str:
@@ -61,14 +62,14 @@ def _text_line(result: Mapping[str, Any]) -> str:
 def _sizes(result: Mapping[str, Any], target: str) -> str:
     """How much was scored."""
     documents, targets = counted(result["documents"], "document"), counted(result["targets"], target)
-    return f"{documents}, {targets}, {amount(result['bytes'], 'B')}"
+    return fill("{}, {}, {}", say(documents), say(targets), amount(result["bytes"], "B"))
 
 
 def _read_line(result: Mapping[str, Any]) -> str:
     """What stood around a text while it was scored, and how much of it was read at once."""
     end = f"the end {result['ends_with']} scored" if result["ends_with"] else "end-of-text not scored"
     return escape(
-        f"each text after {result['starts_with']}, {end}, in windows of at most {result['context']:,} tokens,  "
+        f"each text after {result['starts_with']}, {end}, in windows of at most {result['context']:,} tokens, "
         f"one every {result['stride']:,}"
     )
 
@@ -82,7 +83,7 @@ def _others(result: Mapping[str, Any]) -> None:
     table = columns("", "this model", "95 % interval", *beside, right=(1, *range(3, 3 + len(beside))))
     for name, score in rest.items():
         cells = [f"{other[name]['value']:.3f}" if name in other else _NONE for other in beside.values()]
-        table.add_row(name, f"{score['value']:.3f}", interval(score), *cells)
+        table.add_row(say(name), f"{score['value']:.3f}", interval(score), *cells)
     _OUT.print()
     _OUT.print(table)
 
@@ -90,7 +91,7 @@ def _others(result: Mapping[str, Any]) -> None:
 def _left_out(result: Mapping[str, Any]) -> None:
     """What was not scored, and what could not be right."""
     if skipped := result.get("skipped"):
-        reasons = ", ".join(f"{reason} ({number:,})" for reason, number in skipped.items())
+        reasons = ", ".join(f"{say(reason)}{bracketed(f'{number:,}')}" for reason, number in skipped.items())
         _OUT.print(f"not scored: {counted(sum(skipped.values()), 'record')}: {escape(reasons)}")
     if unseen := result.get("unseen_labels"):
         labels = ", ".join(f"{label} ({number:,})" for label, number in unseen.items())
@@ -118,23 +119,23 @@ def _examples(rows: Sequence[Mapping[str, str]]) -> None:
     for row in rows[:_SHOWN]:
         _OUT.rule(style="dim")
         for label, text in row.items():
-            _OUT.print(Text.assemble((f"{label:<10} ", "dim"), " ".join(text.split())))
+            _OUT.print(Text.assemble((f"{padded(say(label), 10)} ", "dim"), " ".join(text.split())))
 
 
 def mixture(result: Mapping[str, Any]) -> None:
     """Models and their mixtures side by side, and what mixing gains."""
-    _OUT.print(f"on {escape(result['on'])}, {result['judged_on_tokens']:,} tokens\n")
+    _OUT.print(f"on {escape(say(result['on']))}, {result['judged_on_tokens']:,} tokens\n")
     table = columns("", "bits per byte", "95 % interval", "perplexity", "weight", right=(1, 2, 3, 4))
     for row in result["table"]:
         weight = result["weights"].get(row["name"])
         shown = "" if weight is None else f"{weight:.2f}"
         style = "bold" if row["name"] == result["better"] else None
         figures = (f"{row['value']:.3f}", interval(row), f"{row['perplexity']:.2f}", shown)
-        table.add_row(row["name"], *figures, style=style)
+        table.add_row(say(row["name"]), *figures, style=style)
     _OUT.print(table)
     for name, gain in result["gain"].items():
-        between = f" ({gain['low']:.4f} to {gain['high']:.4f})" if gain["low"] is not None else ""
+        between = bracketed(interval(gain))
         _OUT.print(
-            f"{name}: {gain['value']:.4f} bits per byte less than {escape(gain['over'])} alone{between}"
+            f"{say(name)}: {gain['value']:.4f} bits per byte less than {escape(say(gain['over']))} alone{between}"
         )
     _OUT.print(f"\nmixture    {escape(result['mixture'])}", soft_wrap=True)

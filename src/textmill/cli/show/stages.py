@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount, counted, duration
+from textmill.base.language import fill, padded, say
 from textmill.cli.screen import sparkline
 from textmill.cli.show import index as show_index
 from textmill.cli.show.output import NONE as _NONE
@@ -36,21 +38,21 @@ def prepared(result: Mapping[str, Any]) -> None:
     counts = [corpus[key]["documents"] for key in ("read", "kept", "set_aside")]
     _OUT.print("\nread {:,} = kept {:,} + skipped {:,}".format(*counts))
     for row in corpus["reasons"]:
-        _skipped(row["documents"], f"{row['step']}: {row['reason']}", row["samples"][0])
+        _skipped(row["documents"], f"{row['step']}: {say(row['reason'])}", row["samples"][0])
     if corpus["reasons"]:
         _OUT.print(f"  all of them, each with its source: {escape(result['rejected'])}", soft_wrap=True)
     if faults := result["records_set_aside"]:
         _OUT.print("\nrecords the objective cannot use (skipped)")
         for reason, count in faults.items():
-            _skipped(count, reason, {"source": result["records_set_aside_first"].get(reason, "")})
+            _skipped(count, say(reason), {"source": result["records_set_aside_first"].get(reason, "")})
     if result.get("records"):
         _labels(result["records"]["labels"])
     for text in result.get("warnings", ()):
-        _OUT.print(f"\n[yellow]{escape(text)}[/yellow]", soft_wrap=True)
-    _OUT.print(f"\n{escape(personal_data(corpus))}", soft_wrap=True)
+        _OUT.print(f"\n[yellow]{escape(say(text))}[/yellow]", soft_wrap=True)
+    _OUT.print(f"\n{escape(say(personal_data(corpus)))}", soft_wrap=True)
     _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes per token")
     for kind, path in {**result["artifacts"], "data card": result["card"]}.items():
-        _OUT.print(f"{kind:<10} {escape(path)}", soft_wrap=True)
+        _OUT.print(f"{padded(say(kind), 10)} {escape(path)}", soft_wrap=True)
 
 
 def _labels(labels: Mapping[str, Mapping[str, int]]) -> None:
@@ -71,7 +73,7 @@ def _labels(labels: Mapping[str, Mapping[str, int]]) -> None:
 def _skipped(count: int, reason: str, sample: Mapping[str, str]) -> None:
     """How many things were skipped for one reason, and the first of them: its place, and what is particular there."""
     _OUT.print(f"  {count:>6,}  {escape(reason)}", soft_wrap=True)
-    detail = f": {sample['detail']}" if sample.get("detail") else ""
+    detail = f": {say(sample['detail'])}" if sample.get("detail") else ""
     if sample["source"]:
         first = printable(f"{sample['source']}{detail}")
         _OUT.print(f"          [dim]{escape(first)}[/dim]", soft_wrap=True)
@@ -99,11 +101,11 @@ def parity(result: Mapping[str, Any]) -> None:
     colours = {"ok": "green", "failed": "bold red"}
     for row in result["checks"]:
         delta, kl = _number(row["max_difference"], ".1e"), _number(row["mean_kl"], ".1e")
-        note = {"ok": "agrees", "failed": "DIFFERS"}.get(row["state"], row["state"])
-        note += f": {row['why']}" if row["why"] else ""
+        note = say({"ok": "agrees", "failed": "DIFFERS"}.get(row["state"], row["state"]))
+        note = fill("{}: {}", note, say(row["why"])) if row["why"] else note
         if row["first_disagreement"] is not None:
-            note += " (another likeliest token in text {}, token {})".format(*row["first_disagreement"])
-        table.add_row(row["name"], delta, kl, Text(note, style=colours.get(row["state"], "dim")))
+            note += say(" (another likeliest token in text {}, token {})".format(*row["first_disagreement"]))
+        table.add_row(say(row["name"]), delta, kl, Text(note, style=colours.get(row["state"], "dim")))
     _OUT.print(table)
     _OUT.print(
         f"compared with the training path, on {result['tokens']:,} tokens of {counted(result['texts'], 'text')}"
@@ -119,7 +121,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         _OUT.rule(style="dim")
         show_index.sample(sample["prompt"], traced)
         if truth := sample.get("truth"):
-            _OUT.print(Text(f"the document continues: {' '.join(truth.split())}", style="dim"))
+            _OUT.print(Text(say(f"the document continues: {' '.join(truth.split())}"), style="dim"))
     _OUT.rule(style="dim")
     parity(result["parity"])
     name = result["run"]
@@ -131,7 +133,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
     )
     _OUT.print()
     for label, text in lines:
-        _OUT.print(f"{label:<11} {escape(text)}", soft_wrap=True)
+        _OUT.print(f"{padded(say(label), 11)} {escape(text)}", soft_wrap=True)
     _OUT.print("\nnext")
     for command, meaning in (
         (f"textmill generate {name} {_prompt(result)}", "continue a prompt of your own"),
@@ -144,7 +146,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
             "train further, as a new run",
         ),
     ):
-        _OUT.print(f"  {escape(command):<60} {escape(meaning)}", soft_wrap=True)
+        _OUT.print(f"  {padded(escape(command), 60)} {escape(say(meaning))}", soft_wrap=True)
 
 
 def _prompt(result: Mapping[str, Any]) -> str:
@@ -159,15 +161,15 @@ def check(result: Mapping[str, Any]) -> None:
     table = columns("", "")
     table.show_header = False
     for label, text in _costs(result) if "parameters" in result else ():
-        table.add_row(label, text)
-    table.add_row("data", f"{result['train_tokens']:,} tokens, {result['epochs']:.2f} epochs")
+        table.add_row(say(label), say(text))
+    table.add_row(say("data"), say(f"{result['train_tokens']:,} tokens, {result['epochs']:.2f} epochs"))
     _OUT.print(table)
     _OUT.print("\ntokens in the loss are [green]green[/green], others [dim]dim[/dim]:")
     for row in result["mask"]:
         _mask(row)
     for finding in result["findings"]:
         colour = {"ok": "green", "warning": "yellow"}[finding["level"]]
-        _OUT.print(Text.assemble((f"{finding['level']:<8} ", colour), finding["text"]))
+        _OUT.print(Text.assemble((f"{padded(say(finding['level']), 8)} ", colour), say(finding["text"])))
     if sweep := result.get("sweep"):
         _OUT.print(f"\nlearning-rate sweep  {sparkline([loss for _, loss in sweep['curve']], 60)}")
         _OUT.print(f"suggested learning rate {sweep['suggestion']:.2e}")
@@ -231,11 +233,11 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     table = columns("run", "state", "step", "loss", "validation", header, "time", right=(2, 3, 4, 5, 6))
     for row in rows:
         if "damage" in row:
-            table.add_row(row["name"], row["state"], *[_NONE] * 5)
+            table.add_row(row["name"], say(row["state"]), *[_NONE] * 5)
             continue
         table.add_row(
             row["name"],
-            row["state"],
+            say(row["state"]),
             f"{row['step']:,}/{row['steps']:,}",
             _number(row["loss"]),
             _number(row["best_validation"]),
@@ -250,10 +252,12 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
 def _remarks(row: Mapping[str, Any]) -> None:
     """What is to be known of a run besides its figures."""
     if "damage" in row:
-        _OUT.print(f"[bold red]{escape(row['name'])}: {escape(row['damage'])}[/bold red]", soft_wrap=True)
+        _OUT.print(
+            f"[bold red]{escape(row['name'])}: {escape(say(row['damage']))}[/bold red]", soft_wrap=True
+        )
         return
-    if forked := row["forked"]:
-        _OUT.print(f"{row['name']} began with the weights of {forked['run']} after step {forked['step']:,}")
+    if start := row["start"]:
+        _OUT.print(f"{row['name']} began with the weights of {start}")
     if count := len(row["forgotten"]):
         documents = counted(count, "document")
         _OUT.print(
@@ -270,7 +274,10 @@ def run(result: Mapping[str, Any]) -> None:
         if points:
             values = [value for _, value in points]
             _OUT.print(
-                f"\n{kind:<11} {values[0]:.3f} at step {points[0][0]:,} to {values[-1]:.3f} at step {points[-1][0]:,}"
+                f"\n{padded(say(kind), 11)} "
+                + say(
+                    f"{values[0]:.3f} at step {points[0][0]:,} to {values[-1]:.3f} at step {points[-1][0]:,}"
+                )
             )
             _OUT.print(Text(sparkline(values, width), style="cyan"))
 
@@ -279,7 +286,7 @@ def comparison(result: Mapping[str, Any]) -> None:
     """Two runs side by side."""
     first, second = result["runs"]
     runs(result["runs"])
-    table = columns("key", first["name"], second["name"])
+    table = columns("key", Text(first["name"]), Text(second["name"]))
     _OUT.print("\nrecipes differ in")
     for row in result["differences"]:
         table.add_row(row["key"], _value(row["first"]), _value(row["second"]))
@@ -301,21 +308,21 @@ def lineage(result: Mapping[str, Any]) -> None:
     """The chain from an artifact back to its sources."""
     for row in result["artifacts"]:
         indent = "   " * row["depth"] + ("└─ " if row["depth"] else "")
-        line = Text.assemble(indent, (row["kind"], "bold"), f" {row['id'][:16]}  {row['path']}")
+        line = Text.assemble(indent, (say(row["kind"]), "bold"), f" {row['id'][:16]}  {row['path']}")
         if "state" in row:
-            line.append(f"  {row['state']}", style="bold red")
+            line.append(f"  {say(row['state'])}", style="bold red")
         if "inputs" in row:
-            line.append(f"  from {counted(row['inputs'], 'source file')}", style="dim")
+            line.append(say(f"  from {counted(row['inputs'], 'source file')}"), style="dim")
         if count := row.get("forgotten"):
-            line.append(f", {counted(count, 'document')} forgotten on request", style="dim")
+            line.append(say(f", {counted(count, 'document')} forgotten on request"), style="dim")
         if start := row.get("start"):
-            line.append(
-                f"  began with the weights of {start['run']} after step {start['step']:,}", style="dim"
-            )
+            line.append(say(f"  began with the weights of {start}"), style="dim")
+        if known := row.get("trained_on"):
+            line.append(say(f"  trained on: {known}"), style="dim")
         if result["verified"] and "damaged" in row:
             bad = row["damaged"]
             line.append(
-                f"  damaged: {', '.join(bad)}" if bad else "  every hash matches",
+                say(f"  damaged: {', '.join(bad)}" if bad else "  every hash matches"),
                 style="bold red" if bad else "green",
             )
         _OUT.print(line, soft_wrap=True)
@@ -325,13 +332,13 @@ def lineage(result: Mapping[str, Any]) -> None:
 
 def _sources(sources: Mapping[str, Any], indent: str) -> Text:
     """What became of the files a corpus was read from."""
-    states = [f"unchanged: {counted(sources['same'], 'source file')}"]
+    states = [say(f"unchanged: {counted(sources['same'], 'source file')}")]
     for state, words in (("changed", "changed since"), ("gone", "gone"), ("new", "new")):
         if names := sources[state]:
-            more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-            states.append(f"{len(names):,} {words} ({', '.join(names[:3])}{more})")
+            more = say(f" and {len(names) - 3:,} more") if len(names) > 3 else ""
+            states.append(fill("{} {} ({})", f"{len(names):,}", say(words), f"{', '.join(names[:3])}{more}"))
     style = "yellow" if sources["changed"] or sources["gone"] else "green"
-    return Text(indent + "; ".join(states), style=style)
+    return Text(indent + reduce(lambda all, one: fill("{}; {}", all, one), states), style=style)
 
 
 def documents(result: Mapping[str, Any]) -> None:
@@ -358,16 +365,16 @@ def doctor(result: Mapping[str, Any]) -> None:
         ("disk", f"{amount(result['disk_free_bytes'], 'B')} free for {result['work']}"),
         ("compiler", result["compiler"] or "none"),
     ):
-        _OUT.print(f"{label:<10} {escape(text)}", soft_wrap=True)
+        _OUT.print(f"{padded(say(label), 10)} {escape(say(text))}", soft_wrap=True)
     table = columns("extra", "state", "for")
     for row in result["extras"]:
         state = (
-            Text("installed", style="green")
+            Text(say("installed"), style="green")
             if not row["missing"]
-            else Text(f"lacks {', '.join(row['missing'])}", style="yellow")
+            else Text(say(f"lacks {', '.join(row['missing'])}"), style="yellow")
         )
-        table.add_row(row["name"], state, row["purpose"])
+        table.add_row(row["name"], state, say(row["purpose"]))
     _OUT.print()
     _OUT.print(table)
     for line in result["advice"]:
-        _OUT.print(f"• {escape(line)}", soft_wrap=True)
+        _OUT.print(f"• {escape(say(line))}", soft_wrap=True)

@@ -371,7 +371,7 @@ def _pair(merge: Any) -> list[str]:
 
 
 def _adds_blank(document: Mapping[str, Any]) -> bool:
-    """Whether a blank is put before a text: by the normaliser, or by a Metaspace step."""
+    """Whether a space is put before a text: by the normaliser, or by a Metaspace step."""
     normalizer, cutter = document.get("normalizer") or {}, document.get("pre_tokenizer") or {}
     steps = normalizer.get("normalizers", [normalizer]) + cutter.get("pretokenizers", [cutter])
     return any(

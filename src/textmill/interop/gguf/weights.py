@@ -70,7 +70,7 @@ def ours(
             unpack(file.bytes_of(name), kind, part, file.path)
         else:
             laid = unpack(file.bytes_of(name), kind, torch.empty_like(part), file.path)
-            _paired(part, heads).copy_(laid.unflatten(0, (heads, -1, 2)))
+            paired(part, heads).copy_(laid.unflatten(0, (heads, -1, 2)))
 
     jobs = []
     for rule in plan:
@@ -98,7 +98,7 @@ def _shapes(whole: torch.Size, rows: tuple[int, ...] | None) -> Iterator[tuple[i
         yield (count, *whole[1:])
 
 
-def _paired(part: Tensor, heads: int) -> Tensor:
+def paired(part: Tensor, heads: int) -> Tensor:
     """Rows of ours (heads · E, …) as theirs are laid: (heads, E/2, 2, …), a view.
 
     We turn features i and i + E/2 of a head together; a llama file has each such pair side by side.
@@ -114,7 +114,7 @@ def theirs(
         weight = weights[rule.ours].detach()
         parts = weight.split(rule.rows) if rule.rows else (weight,)
         for name, part, heads in zip(rule.theirs, parts, rule.heads, strict=True):
-            yield name, part if heads is None else _paired(part, heads).flatten(0, 2)
+            yield name, part if heads is None else paired(part, heads).flatten(0, 2)
 
 
 def frequencies(file: Gguf) -> Tensor:

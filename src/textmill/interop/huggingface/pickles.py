@@ -1,6 +1,6 @@
 """Weights kept as a pickle (.bin, .pt, .pth), turned into safetensors by a process of its own.
 
-A pickle is a program. This process never reads one: `pickle_worker.py` does, shut in, and only when somebody asks for
+A pickle is a program. This process never reads one: `pickle_worker.py` does, sandboxed, and only when somebody asks for
 it by name.
 """
 

@@ -53,7 +53,7 @@ class Counts:
 def sort(ids: np.ndarray, vocabulary: int) -> np.ndarray:
     """(n,) int32: the places of a text in the order of the suffixes that begin there.
 
-    Takes 4 bytes of memory for each of 2 (vocabulary up to 65,536) or 4 bytes a token. Raises TextmillError when
+    Takes 4 bytes of memory for each of 2 (vocabulary up to 65,536) or 4 bytes per token. Raises TextmillError when
     the text is too long to be sorted at once.
     """
     import pydivsufsort

@@ -1,4 +1,4 @@
-"""How good a model is: what its objective is measured by, intervals and baselines, on the test part or on files."""
+"""How good a model is: what its objective is measured by, intervals and baselines, on the test split or on files."""
 
 from __future__ import annotations
 

@@ -21,22 +21,23 @@ from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
 from textmill.specs.corpus import StdlibSource
 from textmill.specs.recipe import Recipe
+from textmill.stages.workspace import starts
 from textmill.stages.workspace.forget_list import forgotten
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run_data import PARTS
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.cleaning.privacy.step import secret_id
 from textmill.text.cleaning.steps import STEP_FILES
-from textmill.text.corpus import build, data_card
+from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
-from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.corpus import Corpus, write_cards
 from textmill.text.corpus.forgotten import Forgotten
 from textmill.text.corpus.tally import personal_data
 from textmill.text.sources import table
-from textmill.tokenization import load
+from textmill.tokenization import extended, load
 
 _LATER = ("unfit", "unknown_labels")  # limits that records are held against once the corpus stands
-RECORDS, CARD = "records.json", "card.html"  # how the records fit, and the data card that says so
+RECORDS = "records.json"  # how the records fit their objective; the data cards beside it say so
 _PARTS_SECONDS = 7 * 24 * 3600  # how long what was half done is kept when another corpus is made
 Parents = Mapping[str, Artifact]  # by kind
 
@@ -151,7 +152,7 @@ def _step_files(recipe: Recipe, base: Path) -> Iterator[tuple[str, str]]:
 
 @dataclass
 class LearntTokenizer:
-    """The tokenizer: trained on the training part, or the one the recipe names."""
+    """The tokenizer: trained on the training part, the start's, or the one the recipe names."""
 
     recipe: Recipe
     kind = "tokenizer"
@@ -159,7 +160,9 @@ class LearntTokenizer:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        """The corpus, where it is trained."""
+        """The corpus, where it is trained; the start, where it is that one's or extends it."""
+        if self.recipe.start is not None:
+            return (starts.KIND,)
         return () if self.recipe.tokenizer.path is not None else ("corpus",)
 
     def decides(self) -> dict[str, Any]:
@@ -168,6 +171,11 @@ class LearntTokenizer:
         Raises RecipeError when there is no such file.
         """
         spec = schema.write(recipe_file.as_written(self.recipe).tokenizer)
+        if (start := self.recipe.start) is not None:
+            spec |= {
+                "add_tokens": list(start.add_tokens),
+                "add_special_tokens": list(start.add_special_tokens),
+            }
         if (named := self.recipe.tokenizer.path) is None:
             return spec
         if not Path(named).is_file():
@@ -175,9 +183,18 @@ class LearntTokenizer:
         return spec | {"file": sha256_file(Path(named))}
 
     def make(self, directory: Path, parents: Parents) -> None:
-        """Learn it, or take it over."""
+        """Learn it, or take it over, its chat template beside it. Raises RecipeError for another than the start's."""
         from textmill.tokenization import training
 
+        if (spec := self.recipe.start) is not None:
+            start = starts.load(parents[starts.KIND])
+            named = self.recipe.tokenizer.path
+            tokenizer = start.tokenizer if named is None else load.load(Path(named))
+            extended.check(tokenizer, start.tokenizer, "tokenizer.path")
+            extended.extend(tokenizer, spec.add_tokens, spec.add_special_tokens).save(directory)
+            if start.template is not None:
+                write_text(directory / "chat_template.jinja", start.template)
+            return
         documents = Corpus(parents["corpus"].path).documents("train") if parents else ()
         texts = (text for document in documents for text in document.texts.values())
         training.train(self.recipe.tokenizer, texts).save(directory / "tokenizer.json")
@@ -209,7 +226,7 @@ class EncodedTokens:
         }
 
     def make(self, directory: Path, parents: Parents) -> None:
-        """Encode. The labels of the training part are those of all parts."""
+        """Encode. The labels of the training split are those of all parts."""
         from textmill.data import examples, tokens
         from textmill.stages.preparation import fit
 
@@ -227,4 +244,4 @@ class EncodedTokens:
         if reader is not None:
             found = fit.fit(directory, corpus)
             write_json(directory / RECORDS, found)
-            write_text(directory / CARD, data_card.page(corpus.report, found))
+            write_cards(directory, corpus.report, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -12,21 +13,20 @@ from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.artifacts import (
-    CARD,
     RECORDS,
     Collection,
     EncodedTokens,
     LearntTokenizer,
     Preparation,
 )
-from textmill.stages.workspace import lineage
+from textmill.stages.workspace import lineage, starts
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import PARTS, Prepared, RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
-from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.corpus import Corpus, card_of
 from textmill.text.corpus.split import check_sizes
 
 _TRIES = 3  # how often sources are read that change meanwhile
@@ -52,7 +52,10 @@ def prepare(
 
 
 def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer: Artifact | None) -> RunData:
-    corpus, encoded, made = Collection(recipe, workspace, run), EncodedTokens(recipe), {}
+    corpus, encoded = Collection(recipe, workspace, run), EncodedTokens(recipe)
+    made: dict[str, Artifact] = {}
+    if (start := recipe.start) is not None and start.hash is not None:
+        made[starts.KIND] = starts.require(workspace, start.hash, start.model)
     stages: tuple[Preparation, ...] = (corpus, LearntTokenizer(recipe), encoded)
     for stage in stages:
         if stage.kind == "tokenizer" and tokenizer is not None:
@@ -74,7 +77,11 @@ def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer
 
         fit.check(read_json(made["tokens"].path / RECORDS), recipe.corpus.limits)
     build.clear(corpus.units)  # the corpus stands: nothing goes on from them any more
-    return RunData(recipe, Prepared(**made))
+    prepared = Prepared(**made)
+    if recipe.apart is not None:
+        general = _prepare(recipe.apart[1], workspace, run, prepared.tokenizer).prepared
+        prepared = dataclasses.replace(prepared, replay=(general.corpus, general.tokens))
+    return RunData(recipe, prepared)
 
 
 def still_there(run: Run, workspace: Workspace) -> RunData | None:
@@ -101,7 +108,29 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
         return None
     advice = f"{_remade(run)}, in a folder where the sources are unchanged"
     prepared = Prepared(*(lineage.require(above[kind], workspace.root, advice) for kind in wanted))
-    return RunData(run.recipe(), prepared)
+    recipe = run.recipe()
+    if recipe.start is not None and recipe.start.hash is not None:
+        prepared = dataclasses.replace(prepared, start=starts.kept(workspace, recipe.start.hash))
+    if recipe.replay is not None:
+        general = _general(run, workspace)
+        if general is None:
+            return None
+        prepared = dataclasses.replace(
+            prepared, replay=tuple(lineage.require(item, workspace.root, advice) for item in general)
+        )
+    return RunData(recipe, prepared)
+
+
+def _general(run: Run, workspace: Workspace) -> tuple[Artifact, Artifact] | None:
+    """Corpus and tokens of the general text a run is trained on beside its own; None where they are gone."""
+    record = lineage.read_lineage(run.path)
+    items = [item for _, item in lineage.walk(record, workspace.root) if isinstance(item, Artifact)]
+    tokens = next((item for item in items if item.id == record.spec.get("replay")), None)
+    if tokens is None:
+        return None
+    above = (item for _, item in lineage.walk(tokens, workspace.root) if isinstance(item, Artifact))
+    corpus = next((item for item in above if item.kind == "corpus"), None)
+    return None if corpus is None else (corpus, tokens)
 
 
 def trained_on(run: Run, workspace: Workspace) -> RunData:
@@ -159,7 +188,7 @@ def summary(data: RunData) -> dict[str, Any]:
         "records_set_aside": dict(aside),
         "records_set_aside_first": first,
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
-        "card": str((prepared.tokens if found else prepared.corpus).path / CARD),
+        "card": str(card_of((prepared.tokens if found else prepared.corpus).path)),
         "records": found,
         "warnings": fit.warnings(found, report) if found else [],
         "vocabulary": manifests["train"]["vocabulary"],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
-from textmill.base.files import read_json, value_id, write_text
+from textmill.base.files import read_json, value_id
 from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_weights
@@ -41,6 +41,7 @@ def publish_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 
 
 def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
+    from textmill.audit import card
     from textmill.interop import parity
     from textmill.interop.huggingface import directory
 
@@ -66,7 +67,9 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     above = lineage.read_lineage(run.path)
     with files.atomic_directory(run.model, private=False) as partial:
         model = weights.build(data)
-        directory.write_directory(partial, model, data.tokenizer, generation=recipe.generation, info=info)
+        directory.write_directory(
+            partial, model, data.tokenizer, recipe.generation, info, template=data.template
+        )
         standard = directory.is_published(read_json(partial / "config.json"))
         proof = parity.verify(partial, TEXTS, trained=model)
         if not proof.ok:
@@ -80,7 +83,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
             if check.name == "transformers" and check.state == "skipped" and standard:
                 workspace.reporter.note(f"transformers: {check.why}")
         files.write_json(partial / "parity.json", proof.plain())
-        write_text(partial / "README.md", _card(run, data, report, proof.plain(), info, standard))
+        card.write_card(partial, _card(run, data, report, proof.plain(), info, standard))
         lineage.write_lineage(partial, kind="model", key=key, spec=decided, parents=(above,), home=run.model)
     proof_of(run.model).unlink(missing_ok=True)  # of what was published before
     run.event("published", step=weights.step, weights=weights.id)
@@ -110,13 +113,11 @@ def _start(run: Run) -> dict[str, str]:
     start = run.start
     if start is None:
         return {}
-    return {"began with": f"weights of {start.run} after step {start.step} ({start.weights})"}
+    return {"began with": f"weights of {start.named} ({start.weights})"}
 
 
-def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standard: bool) -> str:
-    """The model card, from what was measured and what was asked."""
-    from textmill.audit import card
-
+def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standard: bool) -> dict[str, Any]:
+    """What the model card says, from what was measured and what was asked."""
     recipe, prepared, machine = data.recipe, summary(data), run.environment()
     corpus, records = prepared["corpus"], run.metrics()
     vocabulary = prepared["vocabulary"]
@@ -127,35 +128,33 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
     generation = {
         key: value for key, value in schema.write(recipe.generation).items() if value not in ([], 0.0, 1.0)
     }
-    return card.render(
-        {
-            "name": run.name,
-            "objective": data.objective,
-            "transformers": standard,
-            "model": _architecture(recipe, vocabulary) | {"tokenizer": recipe.tokenizer.kind},
-            "data": {
-                "documents": corpus["kept"]["documents"],
-                "bytes": corpus["kept"]["bytes"],
-                "tokens": sum(part["tokens"] for part in prepared["parts"].values()),
-                "sources": sources,
-                "parts": {part: entry["documents"] for part, entry in prepared["parts"].items()},
-                "set_aside": {row["reason"]: row["documents"] for row in corpus["reasons"]},
-            },
-            "training": {
-                "tokens trained on": max((row.get("tokens", 0) for row in records), default=0),
-                **_method(recipe, info["step"]),
-                "minutes": round(sum(row.get("seconds", 0.0) for row in records) / 60, 1),
-                "machine": f"{machine['cpu']}, {machine['threads']} threads, {', '.join(machine['gpus']) or 'no GPU'}",
-                "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
-            },
-            "evaluation": _evaluation(report),
-            # Those of the recipe alone: others begin with held-out text, which is nobody else's to read.
-            "samples": report["samples"] if recipe.evaluation.samples else [],
-            "generation": generation,
-            "parity": proof,
-            "lineage": info["lineage"],
-        }
-    )
+    return {
+        "name": run.name,
+        "objective": data.objective,
+        "transformers": standard,
+        "model": _architecture(recipe, vocabulary) | {"tokenizer": recipe.tokenizer.kind},
+        "data": {
+            "documents": corpus["kept"]["documents"],
+            "bytes": corpus["kept"]["bytes"],
+            "tokens": sum(part["tokens"] for part in prepared["parts"].values()),
+            "sources": sources,
+            "parts": {part: entry["documents"] for part, entry in prepared["parts"].items()},
+            "set_aside": {row["reason"]: row["documents"] for row in corpus["reasons"]},
+        },
+        "training": {
+            "tokens trained on": max((row.get("tokens", 0) for row in records), default=0),
+            **_method(recipe, info["step"]),
+            "minutes": round(sum(row.get("seconds", 0.0) for row in records) / 60, 1),
+            "machine": f"{machine['cpu']}, {machine['threads']} threads, {', '.join(machine['gpus']) or 'no GPU'}",
+            "versions": f"textmill {machine['textmill']}, torch {machine['torch']}, Python {machine['python']}",
+        },
+        "evaluation": _evaluation(report),
+        # Those of the recipe alone: others begin with held-out text, which is nobody else's to read.
+        "samples": report["samples"] if recipe.evaluation.samples else [],
+        "generation": generation,
+        "parity": proof,
+        "lineage": info["lineage"],
+    }
 
 
 def _evaluation(report: dict[str, Any]) -> dict[str, Any]:

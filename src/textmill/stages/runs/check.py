@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TIMED = 4  # micro-batches of an update that is timed where one has many more
 _SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
 _EPOCHS = 4  # readings of the same text that teach about as much as new text
-_MUCH_OVERLAP = 0.2  # share of the test part's runs of tokens from which a person is warned
+_MUCH_OVERLAP = 0.2  # share of the test split's runs of tokens from which a person is warned
 
 
 def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[str, Any]:

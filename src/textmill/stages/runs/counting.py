@@ -40,7 +40,7 @@ def count_model(spec: NGramSpec, data: RunData, workspace: Workspace) -> NGram:
 
 
 def count_run(run: Run, data: RunData, workspace: Workspace) -> None:
-    """Count, look at the validation part, and save: the whole training of such a run, its first step and last."""
+    """Count, look at the validation split, and save: the whole training of such a run, its first step and last."""
     from textmill.stages.runs.session import Progress
     from textmill.training import checkpoint
 
@@ -62,7 +62,7 @@ def count_run(run: Run, data: RunData, workspace: Workspace) -> None:
 
 
 def _loss(model: Any, data: RunData) -> float | None:
-    """Nats a token of the validation part, or of a sample of `training.evaluate_tokens`; None where it is empty."""
+    """Nats per token of the validation split, or of a sample of `training.evaluate_tokens`; None where it is empty."""
     from textmill.objectives.loss import evaluate_loss
 
     store, sequence = data.plain("validation"), data.recipe.sequence

@@ -1,12 +1,14 @@
-"""A fork: a new run whose first weights are another's. It takes those weights and their tokenizer, and nothing else.
+"""A run whose first weights are another's: a fork of a run, or one whose recipe has a [start].
 
-Its steps, optimiser, schedule and best score begin anew, and its lineage names the run and the checkpoint it began
-with. What that run was trained on must not be what the fork is judged on.
+A fork takes a run's newest weights and their tokenizer, and nothing else. Of both, steps, optimiser, schedule and best
+score begin anew, and the lineage names what they began with. What that was trained on, where it is known, must not be
+what they are judged on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,19 @@ from textmill.specs import recipe_file as recipes
 from textmill.specs.model import NGramSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import still_there, trained_on
+from textmill.stages.workspace import starts
 from textmill.stages.workspace.run import Run, Start
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.weights import newest_weights
 from textmill.stages.workspace.workspace import Workspace
 from textmill.training import checkpoint
 
-_KEPT = ("tokenizer", "model", "objective")  # tables of a recipe that a fork has from the run it begins with
+_KEPT = (
+    "tokenizer",
+    "model",
+    "objective",
+    "start",
+)  # tables of a recipe that a fork has from the run it begins with
 
 
 def check_new(old: Run, new: Run) -> None:
@@ -48,7 +56,7 @@ def check_fits(old: Run, recipe: Recipe) -> None:
             advice="train it under another name: --set name=NAME",
         )
     before, wanted = (schema.write(each) for each in (old.recipe(), recipe))
-    kept, asked = ({key: plain[key] for key in _KEPT} for plain in (before, wanted))
+    kept, asked = ({key: plain.get(key) for key in _KEPT} for plain in (before, wanted))
     different = recipes.difference(kept, asked)
     if different:
         lines = "".join(f"\n  {key}: {was!r} -> {now!r}" for key, was, now in different)
@@ -59,15 +67,40 @@ def check_fits(old: Run, recipe: Recipe) -> None:
         )
 
 
-def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
-    """Raises TextmillError when the fork would be judged on what the weights were trained on, or has other labels."""
-    before = trained_on(old, workspace)
-    if _labels(before) != _labels(data):
+def check_labels(old: Run, data: RunData, workspace: Workspace) -> None:
+    """Raises TextmillError when a fork has other labels than the run whose weights it goes on with."""
+    if _labels(trained_on(old, workspace)) != _labels(data):
         raise TextmillError(
             f"has other labels than {old.name}, so its weights do not fit",
             where="--fork",
             advice="start again under another name: --set name=NAME",
         )
+
+
+def run_of(data: RunData, workspace: Workspace) -> Run | None:
+    """The run here that made the model another begins with; None where there is no start, or it was made elsewhere."""
+    start = data.prepared.start
+    return None if start is None else starts.made_by(start, workspace.root)
+
+
+def started(data: RunData, workspace: Workspace) -> Start:
+    """What a run that has a start begins with, for its lineage."""
+    artifact, asked = data.prepared.start, data.recipe.start
+    assert artifact is not None
+    assert asked is not None
+    named = Path(asked.model).name if recipes.is_path(asked.model) else asked.model
+    run = starts.made_by(artifact, workspace.root)
+    if run is None:
+        return Start(None, None, artifact.spec["hash"], named)
+    about = artifact.spec
+    if "step" not in about:  # what was published says it itself
+        info = read_json(starts.model_path(artifact.path) / "textmill.json")["info"]
+        about = {"step": info["step"], "weights": info["lineage"]["weights"]}
+    return Start(run.name, int(about["step"]), str(about["weights"]), named)
+
+
+def check_data(old: Run, data: RunData, workspace: Workspace, *, where: str) -> None:
+    """Raises TextmillError when what begins with a run's weights would be judged on what they were trained on."""
     for run, trained in _ancestors(old, workspace):
         if trained.prepared.corpus.id == data.prepared.corpus.id:
             continue
@@ -76,7 +109,7 @@ def check_data(old: Run, data: RunData, workspace: Workspace) -> None:
                 raise TextmillError(
                     f"{len(shared)} documents of its {part} split are what {run.name} was trained on, such as "
                     f"{shared[0]}",
-                    where="--fork",
+                    where=where,
                     advice="keep that run's corpus.split, and the documents it held out; or start again under "
                     "another name: --set name=NAME",
                 )
@@ -92,7 +125,7 @@ def _ancestors(run: Run, workspace: Workspace) -> Iterator[tuple[Run, RunData]]:
     while (data := still_there(run, workspace)) is not None:
         yield run, data
         start = run.start
-        if start is None:
+        if start is None or start.run is None:
             return
         run = workspace.run(start.run)
         if not run.exists:

@@ -86,7 +86,7 @@ def curves(run: Run) -> dict[str, list[tuple[int, float]]]:
 
 
 def svg(workspace: Workspace, names: Sequence[str]) -> str:
-    """The loss curves of runs as one SVG picture: of more than two, those of the validation part only."""
+    """The loss curves of runs as one SVG picture: of more than two, those of the validation split only."""
     from textmill.objectives.table import objective_of
 
     runs = [locate_run(workspace, name) for name in names]
@@ -123,7 +123,8 @@ def _row(run: Run, workspace: Workspace) -> dict[str, Any]:
         "bits_per_byte": report.get("scores", {}).get("bits_per_byte"),
         "seconds": sum(record.get("seconds", 0.0) for record in records),
         "path": str(run.path),
-        "forked": None if start is None else {"run": start.run, "step": start.step},
+        "forked": None if start is None or start.model else {"run": start.run, "step": start.step},
+        "start": None if start is None else start.named,
         "forgotten": [] if forgotten is None else list(forgotten.documents),
     }
 

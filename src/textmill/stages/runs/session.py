@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from textmill.base.console import Reporter, TrainingStatus
+from textmill.base.console import Reporter, TrainingStatus, counted
 from textmill.base.errors import Interrupted, NonFiniteError
 from textmill.data.loader import AnyLoader
 from textmill.models.model import Model
@@ -36,7 +36,7 @@ from textmill.training.loop import StepResult, train
 from textmill.training.optimizer import Optimizer
 
 _SMOOTHING = 0.98  # share of the old value in the smoothed loss
-_VALIDATION_POSITIONS = 4096  # computed at once when the validation part is scored
+_VALIDATION_POSITIONS = 4096  # computed at once when the validation split is scored
 _MOST_SKIPPED = 10  # steps passed over for not being finite, before the run is given up
 
 
@@ -332,7 +332,7 @@ class Session:
         return improved
 
     def validation_loss(self) -> tuple[float, int]:
-        """(nats, targets) of the first `training.evaluate_tokens` of the validation part, averaged weights if any."""
+        """(nats, targets) of the first `training.evaluate_tokens` of the validation split, averaged weights if any."""
         averaged = self.average.applied() if self.average is not None else contextlib.nullcontext()
         with averaged, self.compute.autocast():
             return evaluate_loss(self.model, self._validation_batches(), self._losses().validation)
@@ -385,7 +385,7 @@ class Session:
         skipped = [*self.progress.skipped, step]
         if self.recipe.training.nonfinite == "stop" or len(skipped) > _MOST_SKIPPED:
             raise NonFiniteError(
-                f"{error.what}; the batch held {len(documents)} documents: {named}"
+                f"{error.what}; the batch held {counted(len(documents), 'document')}: {named}"
                 + (", …" if len(documents) > 5 else ""),
                 where=self.run.name,
                 step=step,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.base import files, locks, schema
-from textmill.base.console import Reporter, Silent
+from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
 from textmill.specs.model import TRAINED
@@ -22,8 +22,11 @@ from textmill.stages.workspace.run import Run, Start
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
+if TYPE_CHECKING:
+    from textmill.models.model import Model
+
 # Keys that may change between two sessions of one run: they do not touch the weights.
-_FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite")
+_FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "start.model")
 
 
 def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> Run:
@@ -88,10 +91,14 @@ def _data(run: Run, recipe: Recipe, workspace: Workspace, old: Run | None) -> Ru
             _refuse_forgotten(run, left, workspace)
         return data
     if old is None:
-        return prepare(recipe, workspace)
+        data = prepare(recipe, workspace)
+        if (started := forking.run_of(data, workspace)) is not None:
+            forking.check_data(started, data, workspace, where="start.model")
+        return data
     forking.check_fits(old, recipe)
     data = prepare(recipe, workspace, tokenizer=trained_on(old, workspace).prepared.tokenizer)
-    forking.check_data(old, data, workspace)
+    forking.check_labels(old, data, workspace)
+    forking.check_data(old, data, workspace, where="--fork")
     if left := remembrance.held(old, workspace):
         workspace.reporter.warn(f"the weights of {old.name} have seen {left.said()}")
     return data
@@ -131,9 +138,11 @@ def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -
     if old is not None:
         start = forking.begin(old, run)
         run.event("forked", run=start.run, step=start.step, weights=start.weights)
-        workspace.reporter.note(
-            f"{run.name}: begins with the weights of {start.run} after step {start.step:,}"
-        )
+    elif data.prepared.start is not None:
+        start = forking.started(data, workspace)
+        run.event("started from", **dataclasses.asdict(start))
+    if start is not None:
+        workspace.reporter.note(f"{run.name}: begins with the weights of {start.named}")
     _begin(run, data, workspace, start)
 
 
@@ -163,7 +172,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         _begin(run, data, workspace, run.start)
         where = f"from step {session.progress.step:,}" if resumed else "from the beginning"
-        length = f"{training.steps:,} steps" if training.minutes is None else f"{training.minutes:g} minutes"
+        length = (
+            counted(training.steps, "step") if training.minutes is None else f"{training.minutes:g} minutes"
+        )
         reporter.stage("train", length, where)
         run.event("resumed" if resumed else "started", step=session.progress.step)
     if session.progress.micro_batch is None:
@@ -186,7 +197,9 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if world.first:
         run.event("finished", step=session.progress.step)
         reporter.stage(
-            "train", "done", f"{session.progress.step:,} steps, best validation loss {_loss(session)}"
+            "train",
+            "done",
+            f"{counted(session.progress.step, 'step')}, best validation loss {_loss(session)}",
         )
 
 
@@ -216,12 +229,14 @@ def _loss(session: Session) -> str:
 
 def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Reporter, stop: Any) -> Session:
     """The model, optimiser and data of a run, as they are before step 0."""
-    from textmill.models import cost
+    from textmill.models import cost, names
     from textmill.training import optimizer
     from textmill.training.average import WeightAverage
 
     recipe = data.recipe
-    model = _placed(data.model(), recipe, world, compute)
+    model = _first_model(run, data, reporter if world.first else Silent())
+    names.freeze(model, recipe.training.freeze)
+    model = _placed(model, recipe, world, compute)
     average = recipe.training.average
     return Session(
         run=run,
@@ -230,11 +245,28 @@ def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Re
         compute=compute,
         model=model,
         flops_per_token=cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence),
-        optimizer=optimizer.build(model, recipe.training.optimizer),
+        optimizer=optimizer.build(model, recipe.training.optimizer, layer_decay=recipe.training.layer_decay),
         average=WeightAverage(model, average.decay) if average is not None else None,
         reporter=reporter,
         stop=stop,
     )
+
+
+def _first_model(run: Run, data: RunData, reporter: Reporter) -> Model:
+    """The model before the newest checkpoint is taken up, where there is one. Says what its start did not fill."""
+    from textmill.training import checkpoint
+
+    if checkpoint.newest_whole(run.checkpoints).path is not None:
+        return data.fresh()
+    model, taken = data.begun()
+    for names, what in (
+        ((taken.new, "drawn from the seed"), (taken.left, "not taken from the start")) if taken else ()
+    ):
+        if names:
+            reporter.note(
+                f"{len(names)} tensors are {what}: {', '.join(names[:3])}{', …' if names[3:] else ''}"
+            )
+    return model
 
 
 def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
@@ -257,10 +289,16 @@ def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -
     bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
     parents = [prepared.tokens]
+    if prepared.replay is not None:
+        spec["replay"] = prepared.replay[1].id
+        parents.append(prepared.replay[1])
     if start is not None:
         spec["start"] = dataclasses.asdict(start)
-        with contextlib.suppress(TextmillError):  # it may be gone by now
-            parents.append(lineage.read_lineage(workspace.run(start.run).path))
+        if start.model and prepared.start is not None:
+            parents.append(prepared.start)
+        elif start.run is not None and not start.model:
+            with contextlib.suppress(TextmillError):  # it may be gone by now
+                parents.append(lineage.read_lineage(workspace.run(start.run).path))
     lineage.write_lineage(
         run.path,
         kind="run",
@@ -279,7 +317,7 @@ def _bound(recipe: Recipe) -> dict[str, Any]:
         *path, last = key.split(".")
         table = plain
         for part in path:
-            table = table[part]
+            table = table.get(part) or {}
         table.pop(last, None)
     return plain
 

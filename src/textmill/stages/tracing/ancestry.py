@@ -13,9 +13,9 @@ from textmill.specs import recipe_file as recipes
 from textmill.specs.corpus import CorpusSpec, Source, WebSource
 from textmill.specs.model import NGramSpec
 from textmill.stages.tracing import holdings
-from textmill.stages.workspace import lineage
+from textmill.stages.workspace import lineage, starts
 from textmill.stages.workspace.lineage import Artifact
-from textmill.stages.workspace.locate import check_named, locate_run
+from textmill.stages.workspace.locate import check_named, locate, locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus.forgotten import STEP
@@ -44,8 +44,10 @@ def tree(workspace: Workspace, target: str, *, verify: bool = False) -> dict[str
             ok = ok and not row["damaged"]
         if item.kind == "corpus":
             row |= _corpus(item, workspace, verify=verify and not row["damaged"])
-        if "start" in item.spec:
-            row["start"] = item.spec["start"]
+        if item.kind == "run" and (start := Run(item.path).start) is not None:
+            row["start"] = start.named
+        if item.kind == starts.KIND and not item.parents:
+            row["trained_on"] = starts.ELSEWHERE
         rows.append(row)
     return {"ok": ok, "verified": verify, "artifacts": rows}
 
@@ -157,7 +159,7 @@ def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, A
     else:
         read = data.loader().documents(step - 1)
     rows = [
-        {"document": document, "tokens": tokens, "source": data.corpus.get(document).source}
+        {"document": document, "tokens": tokens, "source": data.source_of(document)}
         for document, tokens in read
     ]
     return {"run": run.name, "step": step, "documents": rows}
@@ -172,9 +174,11 @@ def steps_made(run: Run) -> int:
 
 
 def _directory(workspace: Workspace, target: str) -> Path:
-    """A path as it is, else the run of that name: its model where published."""
+    """A path as it is, else what a name means: of a run its model where published."""
     check_named(workspace, target)
     if (path := Path(target)).exists():
         return Run(path).model if (path / "model" / lineage.NAME).is_file() else path
-    run = locate_run(workspace, target)
-    return run.model if (run.model / lineage.NAME).is_file() else run.path
+    found = locate(workspace, target)
+    if found.model is not None and (found.model / lineage.NAME).is_file():
+        return found.model
+    return found.path if found.path.is_dir() else found.path.parent

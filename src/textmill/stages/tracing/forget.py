@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base import files, locks
+from textmill.base.console import counted
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.stages.tracing import descent, holdings, likeness
 from textmill.stages.tracing.descent import Descendant
@@ -142,7 +143,7 @@ def _refuse_all(chosen: Chosen) -> None:
         total = sum(Corpus(artifact.path).count(part) for part in ("train", "validation", "test"))
         if total > 1 and len(held) >= total:
             raise TextmillError(
-                f"nothing would remain of a corpus of {total:,} documents",
+                f"nothing would remain of a corpus of {counted(total, 'document')}",
                 where=str(artifact.path),
                 advice="to remove all of it, take the source out of the recipe and remove what was made from it",
             )
@@ -212,7 +213,7 @@ def undo(workspace: Workspace) -> dict[str, Any]:
     undone = [entry for entry in listed if entry.request == request]
     if runs := _without(workspace, undone):
         raise TextmillError(
-            f"{', '.join(runs)} {'was' if len(runs) == 1 else 'were'} trained without it since",
+            f"trained without it since: {', '.join(runs)}",
             where="--undo",
             advice="what they were trained without stays forgotten; remove those runs first",
         )

@@ -42,8 +42,8 @@ class Holding:
     document: str
     source: str
     parts: dict[str, list[str]] = field(default_factory=dict)  # corpus id -> parts that hold it, in its order
-    repeats: str = ""  # it was set aside for repeating this document
-    aside: str = ""  # why it was set aside, when no corpus holds it
+    repeats: str = ""  # it was skipped for repeating this document
+    aside: str = ""  # why it was skipped, when no corpus holds it
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def file_of(workspace: Workspace, source: str) -> Path:
 def find(workspace: Workspace, name: str, within: Sequence[Artifact] | None = None) -> list[Holding]:
     """The documents a name means, in the corpora of the workspace, or only `within` these.
 
-    Documents that were set aside are found too. Raises TextmillError when there is none, and when an end of a place
+    Documents that were skipped are found too. Raises TextmillError when there is none, and when an end of a place
     or the beginning of an id means several things.
     """
     chosen = corpora(workspace) if within is None else list(within)
@@ -215,7 +215,7 @@ def _shards(corpus: Artifact) -> Iterator[tuple[str, Path]]:
 
 
 def _set_aside(corpus: Artifact, wanted: _Wanted, holdings: dict[str, Holding]) -> None:
-    """Add what a corpus set aside of what is wanted, and the id each of those repeats."""
+    """Add what a corpus skipped of what is wanted, and the id each of those repeats."""
     rows = [row for row in read_jsonl(corpus.path / "rejected.jsonl") if "id" in row]
     if not rows:
         return
@@ -229,13 +229,13 @@ def _set_aside(corpus: Artifact, wanted: _Wanted, holdings: dict[str, Holding]) 
 
 
 def _repeated(row: dict[str, Any], step: str) -> str:
-    """The id a document was set aside for repeating, or nothing."""
+    """The id a document was skipped for repeating, or nothing."""
     words = str(row.get("detail", "")).replace(",", " ").split()
     return words[1] if row["step"] == step and len(words) > 1 and words[0] == "id" else ""
 
 
 def alike(chosen: Sequence[Artifact], ids: set[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What was set aside for repeating documents: (exactly, nearly), each id -> its place.
+    """What was skipped for repeating documents: (exactly, nearly), each id -> its place.
 
     Exact repeats are followed to the end in both directions: what holds the same text is the same to a reader.
     """

@@ -17,7 +17,7 @@ from textmill.data.examples import ExampleStore
 from textmill.index import build as building
 from textmill.index.search import Index
 from textmill.index.strings import Occurrence, Strings
-from textmill.specs import recipe_file
+from textmill.stages.preparation import starting
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.locate import locate_run
@@ -100,7 +100,7 @@ def data_of(workspace: Workspace, target: str) -> RunData:
     if target.endswith(".toml"):
         if not Path(target).is_file():
             raise RecipeError("no such recipe", where=target)
-        return prepare(recipe_file.load(Path(target)), workspace)
+        return prepare(starting.load_recipe(Path(target), (), workspace), workspace)
     return trained_on(locate_run(workspace, target), workspace)
 
 

@@ -8,6 +8,7 @@ s was written after it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from textmill.stages.tracing.holdings import Holding
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run, Start
 from textmill.stages.workspace.run_data import PARTS, RunData
+from textmill.stages.workspace.starts import ELSEWHERE
 from textmill.stages.workspace.workspace import Workspace
 
 _STEPS = 1000  # steps named one by one for a document, at most
@@ -70,11 +72,12 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
     """A document in one run: the parts that hold it, its tokens, the steps that read it; None: it is not there."""
     wanted = np.frombuffer(bytes.fromhex(holding.document), dtype=np.uint8)
     sizes = {}
-    for part in PARTS:
-        texts = data.texts(part)
+    for side, part in itertools.product(data.all, PARTS):
+        texts = side.texts(part)
         at = np.flatnonzero((texts.document_ids == wanted).all(axis=1))
         if len(at):
-            sizes[part] = int((texts.offsets[at + 1] - texts.offsets[at]).sum())
+            tokens_held = int((texts.offsets[at + 1] - texts.offsets[at]).sum())
+            sizes[part] = sizes.get(part, 0) + tokens_held
     if not sizes:
         return None
     steps, tokens = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
@@ -136,14 +139,16 @@ def _checkpoint(name: str, step: int, skipped: list[int], seen: list[dict[str, A
 
 def _before(workspace: Workspace, start: Start, documents: Sequence[Holding]) -> dict[str, Any]:
     """What the run whose weights another began with had seen by then."""
+    if start.run is None or start.step is None:
+        return {"run": start.model, "step": None, "unknown": ELSEWHERE}
     result: dict[str, Any] = {"run": start.run, "step": start.step}
     try:
         old = locate_run(workspace, start.run)
         seen = _seen(workspace, old, documents)
     except TextmillError:
-        return result | {"unknown": "that run no longer exists"}
+        return result | {"unknown": "not known: that run no longer exists"}
     if seen is None:
-        return result | {"unknown": "what it was trained on no longer exists"}
+        return result | {"unknown": "not known: its data no longer exist"}
     result |= {"saw": _checkpoint("", start.step, [], seen)["saw"]}
     further = old.start
     return result if further is None else result | {"forked": _before(workspace, further, documents)}

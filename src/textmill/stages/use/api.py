@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from textmill.stages.tracing.trace import Trace
 
 
-def load(path: str | Path, *, work: str | Path | None = None, weights: str = "fp32") -> LanguageModel:
-    """A published model: a run's name or folder, a published directory, or a .gguf file.
+def load(
+    path: str | Path,
+    *,
+    work: str | Path | None = None,
+    weights: str = "fp32",
+    checkpoint: str | int | None = None,
+) -> LanguageModel:
+    """A model: the name of a run or of a model in the models folder, a run's folder, a published directory, or a .gguf
+    file. A run that is not published is its best checkpoint so far.
 
     work: the workspace runs are looked for in; left out: $TEXTMILL_WORK, or `work`. weights: arithmetic of the weights,
-    fp32, bf16 or int8. Raises TextmillError, with the nearest name, when there is no such model or the run is not
-    published, DamagedError when it is not whole, RecipeError for weights there are not.
+    fp32, bf16 or int8. checkpoint: of a run, "latest", "best" or a step, instead of what it has published.
+
+    Raises TextmillError, with the nearest name, when there is no such model, DamagedError when it is not whole,
+    RecipeError for weights or a checkpoint there are not.
     """
-    return LanguageModel(_workspace(work), str(path), weights=weights)
+    chosen = None if checkpoint is None else str(checkpoint)
+    return LanguageModel(_workspace(work), str(path), weights=weights, checkpoint=chosen)
 
 
 def trace(

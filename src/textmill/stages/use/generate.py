@@ -102,7 +102,7 @@ class Stream(Iterator["TextPiece"]):
 
     @property
     def speculation(self) -> dict[str, object] | None:
-        """Accepted tokens a step, share of steps speculated, speed, once all is written; None when it was off."""
+        """Accepted tokens per step, share of steps speculated, speed, once all is written; None when it was off."""
         if self._speculation is None:
             return None
         tokens = sum(piece.tokens for piece in self._last.values())

@@ -1,4 +1,4 @@
-"""`textmill mix`: several models of one tokenizer as one, weighed on the validation part, judged on the test split."""
+"""`textmill mix`: several models of one tokenizer as one, weights fitted on validation, scored on the test split."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def mix(
     fit_tokens: int = FIT_TOKENS,
     test_tokens: int = TEST_TOKENS,
 ) -> dict[str, Any]:
-    """Mix published models; the first is a run, on whose validation and test parts they are weighed and judged.
+    """Mix published models; the first is a run, on whose validation and test splits they are weighted and judged.
 
-    Writes the better mixture (by the validation part) with report.json to `out`, or to mixtures/ in the workspace.
+    Writes the better mixture (by the validation split) with report.json to `out`, or to mixtures/ in the workspace.
     Raises RecipeError when there are fewer than two or something stands at `out`, TextmillError when they do not share
     the tokenizer.
     """
@@ -123,7 +123,7 @@ def beside(
     """What an n-gram model, the ∞-gram and the best mixture of them with a run's own model score: rows of a table.
 
     Each row is a Score's plain fields and a `name`. The n-grams are counted on the tokens the run was trained on; the
-    mixture is weighed on `fit_tokens` of its validation part. All are judged on the same `test_tokens` of the test
+    mixture is weighted on `fit_tokens` of its validation part. All are judged on the same `test_tokens` of the test
     part, the run's model (`OWN`) among them. Empty where a part is missing.
     """
     from textmill.models.ngram.model import NGram
@@ -155,7 +155,7 @@ def mix_models(
     test_tokens: int = TEST_TOKENS,
     resamples: int = RESAMPLES,
 ) -> Mixed:
-    """Weigh models on a sample of the validation part, and judge them and both mixtures on one of the test split."""
+    """Weigh models on a sample of the validation split, and judge them and both mixtures on one of the test split."""
     from textmill.models.mixture import Mixture
     from textmill.training import mixing
 

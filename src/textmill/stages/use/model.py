@@ -14,8 +14,7 @@ from textmill.stages.use import chat as chats
 from textmill.stages.use import embed as embeddings
 from textmill.stages.use import logprobs
 from textmill.stages.use.generate import Answer, Stream, speculation
-from textmill.stages.workspace.locate import locate_model, locate_run
-from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.locate import checked, locate
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -35,25 +34,33 @@ class LanguageModel:
     range, raises RecipeError with the nearest right name. Calls change nothing: the same call gives the same text.
     """
 
-    def __init__(self, workspace: Workspace, target: str, *, weights: str = "fp32") -> None:
-        """target: a run's name or folder, a published directory, or a .gguf file. weights: arithmetic of the weights,
-        fp32, bf16 or int8.
+    def __init__(
+        self, workspace: Workspace, target: str, *, weights: str = "fp32", checkpoint: str | None = None
+    ) -> None:
+        """target: the name of a run or of a model in the models folder, a run's folder, a published directory, or a
+        .gguf file. weights: arithmetic of the weights, fp32, bf16 or int8. checkpoint: of a run, `latest`, `best` or a
+        step, instead of what it has published; it may still be in training.
 
         A run that is not published is its best checkpoint so far, and `pretrained.warnings` say so. Raises
-        TextmillError when there is no such model, and no checkpoint yet, RecipeError for weights there are not.
+        TextmillError when there is no such model, and no checkpoint yet, RecipeError for weights or a checkpoint there
+        are not.
         """
         from textmill.decoding.layout import prepare
         from textmill.interop.load import load
-        from textmill.stages.use.unpublished import unpublished, usable
+        from textmill.stages.use.unpublished import unpublished
+        from textmill.stages.workspace.weights import BEST
 
         self._workspace, self._target, self._weights = workspace, target, weights
-        try:
-            self.path = locate_model(workspace, target)
-        except TextmillError:
-            if (run := self._run()) is None or not usable(run):
-                raise
-            self.path, model = run.path, unpublished(run, workspace)
+        found = locate(workspace, target)
+        self._run = found.run
+        if checkpoint is not None and found.run is None:
+            raise RecipeError("is a model that belongs to no run, so it has no checkpoints", where=target)
+        if found.run is not None and (checkpoint is not None or found.model is None):
+            self.path = found.run.path
+            model = unpublished(found.run, workspace, checkpoint or BEST)
         else:
+            assert found.model is not None
+            self.path = checked(workspace, found.model)
             model = load(self.path)
         self.pretrained: Pretrained = replace(model, model=prepare(model.model, weights))
         self._layouts = {1: self.pretrained.model}  # by the rows that are decoded together
@@ -135,7 +142,7 @@ class LanguageModel:
         model = self._laid_out(min(together, 32 * spec.beams))
         assert isinstance(model, Generator)
         pieces = generate_text(model, self.tokenizer, encoded, spec, samples=samples, speculation=ahead)
-        return Stream(pieces, texts, samples, ahead, self._run())
+        return Stream(pieces, texts, samples, ahead, self._run)
 
     def chat(
         self,
@@ -245,18 +252,11 @@ class LanguageModel:
                 advice="split it into shorter texts",
             )
 
-    def _run(self) -> Run | None:
-        """The run the model belongs to; None for a directory on its own."""
-        try:
-            return locate_run(self._workspace, self._target)
-        except TextmillError:
-            return None
-
     def _corpus(self) -> Index:
         """The index of what the model was trained on, built where it is missing."""
         from textmill.stages.tracing.index import open_index
 
-        if (run := self._run()) is None:
+        if (run := self._run) is None:
             raise TextmillError(
                 "belongs to no run of this workspace, so its corpus is not known",
                 where=self._target,

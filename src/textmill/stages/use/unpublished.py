@@ -1,36 +1,33 @@
-"""A run that is not published yet, or still being trained, as a model to be tried."""
+"""A checkpoint of a run, which may still be in training, as a model to be tried."""
 
 from __future__ import annotations
 
 from textmill.models.pretrained import Pretrained
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace.run import Run
-from textmill.stages.workspace.weights import best_weights
+from textmill.stages.workspace.weights import BEST, held
 from textmill.stages.workspace.workspace import Workspace
-from textmill.training import checkpoint
 
 
-def usable(run: Run) -> bool:
-    """Whether a run has a whole checkpoint, and nothing published yet."""
-    published = (run.model / "config.json").is_file()
-    return not published and checkpoint.newest_whole(run.checkpoints).path is not None
+def unpublished(run: Run, workspace: Workspace, which: str = BEST) -> Pretrained:
+    """A run's checkpoint (`best` so far, `latest`, or a step) as it would be published; it says itself that it is not.
 
-
-def unpublished(run: Run, workspace: Workspace) -> Pretrained:
-    """The run's best checkpoint so far, as it would be published; it says itself that it is not.
-
-    Raises TextmillError when there is no whole checkpoint yet.
+    Raises TextmillError when there is no whole checkpoint yet, RecipeError for one that is not there.
     """
-    weights = best_weights(run)
-    data = trained_on(run, workspace)
+    with held(run, which) as weights:
+        data = trained_on(run, workspace)
+        model = weights.build(data)
+    said = f"this is {run.name} after step {weights.step:,} of {run.steps:,}"
+    if which == BEST:
+        said = (
+            f"{run.name} is not published: this is its best checkpoint so far, "
+            f"of step {weights.step:,} of {run.steps:,}"
+        )
     return Pretrained(
-        model=weights.build(data),
+        model=model,
         tokenizer=data.tokenizer,
         spec=data.recipe.model,
         generation=data.recipe.generation,
         info={"objective": data.recipe.objective.kind},
-        warnings=(
-            f"{run.name} is not published: this is its best checkpoint so far, "
-            f"of step {weights.step:,} of {run.steps:,}",
-        ),
+        warnings=(said,),
     )

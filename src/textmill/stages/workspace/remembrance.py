@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from textmill.base.console import counted
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.forget_list import forgotten
 from textmill.stages.workspace.lineage import Artifact
@@ -27,7 +28,7 @@ class Held:
         """In a sentence: how many, and which."""
         count = len(self.documents)
         named = ", ".join(self.documents[:_NAMED]) + (", …" if count > _NAMED else "")
-        return f"{count} document{'' if count == 1 else 's'} on the list of what is to be forgotten ({named})"
+        return f"{counted(count, 'document')} on the list of what is to be forgotten ({named})"
 
 
 def held(run: Run, workspace: Workspace) -> Held | None:

@@ -31,11 +31,19 @@ _SEAL = (
 
 @dataclass(frozen=True)
 class Start:
-    """What a fork begins with: a run's checkpoint after `step` updates, and the id of its files."""
+    """What a run begins with: a run's checkpoint after `step` updates, or a model that was made elsewhere."""
 
-    run: str
-    step: int
-    weights: str
+    run: str | None  # here; None: made elsewhere
+    step: int | None
+    weights: str  # the id of a checkpoint's files, or the hash of a model's
+    model: str = ""  # what the recipe named; empty of a fork
+
+    @property
+    def named(self) -> str:
+        """In words."""
+        if self.run is None or self.step is None:
+            return f"{self.model or 'a model'} (made elsewhere)"
+        return f"{self.run} after step {self.step:,}"
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Run:
         if not (self.path / lineage.NAME).is_file():
             return None
         start = lineage.read_lineage(self.path).spec.get("start")
-        return None if start is None else Start(str(start["run"]), int(start["step"]), str(start["weights"]))
+        return None if start is None else Start(**start)
 
     def recipe(self) -> Recipe:
         """The resolved recipe the run was begun with. Raises TextmillError when there is no such run, DamagedError when

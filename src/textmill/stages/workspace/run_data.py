@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,19 +13,24 @@ import numpy as np
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import read_json
 from textmill.data.examples import ExampleStore
+from textmill.data.replay import ReplayLoader
 from textmill.data.tokens import Texts, TokenStore
 from textmill.specs.head import HeadSpec
 from textmill.specs.recipe import Recipe
+from textmill.stages.workspace import starts
 from textmill.stages.workspace.lineage import Artifact
 from textmill.text.corpus.corpus import Corpus
 from textmill.text.corpus.split import unit_of
 from textmill.text.document import Document
-from textmill.tokenization import load
+from textmill.tokenization import extended, load
 from textmill.tokenization.protocol import AnyTokenizer
 
 if TYPE_CHECKING:
     from textmill.data.loader import AnyLoader
     from textmill.data.special import SpecialTokens
+    from textmill.models.model import Model
+    from textmill.models.pretrained import Pretrained
+    from textmill.models.transfer import Taken
     from textmill.objectives.objective import Objective
 
 PARTS = ("train", "validation", "test")
@@ -33,11 +39,14 @@ Store = TokenStore | ExampleStore
 
 @dataclass(frozen=True)
 class Prepared:
-    """The three artifacts a training run reads."""
+    """The artifacts a training run reads. start: the model it begins with, where its recipe names one and it is kept
+    still."""
 
     corpus: Artifact
     tokenizer: Artifact
     tokens: Artifact
+    start: Artifact | None = None
+    replay: tuple[Artifact, Artifact] | None = None  # corpus and tokens of the general text
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +60,7 @@ class RunData:
 
     @cached_property
     def objective(self) -> Objective:
-        """What the model is trained to say."""
+        """What the model is trained to predict."""
         from textmill.objectives.table import objective_of
 
         return objective_of(self.recipe.objective)
@@ -73,10 +82,58 @@ class RunData:
         """The documents."""
         return Corpus(self.prepared.corpus.path)
 
+    @cached_property
+    def general(self) -> RunData | None:
+        """The general text that is trained on beside the corpus; None where there is none."""
+        if self.recipe.apart is None or self.prepared.replay is None:
+            return None
+        corpus, tokens = self.prepared.replay
+        prepared = dataclasses.replace(self.prepared, corpus=corpus, tokens=tokens, replay=None)
+        return RunData(self.recipe.apart[1], prepared)
+
+    @property
+    def all(self) -> list[RunData]:
+        """Itself, and the general text beside it."""
+        return [self] if self.general is None else [self, self.general]
+
+    def source_of(self, document: str) -> str:
+        """Where a document trained on comes from. Raises TextmillError where neither corpus holds it."""
+        if self.general is None:
+            return self.corpus.get(document).source
+        try:
+            return self.corpus.get(document).source
+        except TextmillError:
+            return self.general.corpus.get(document).source
+
     @property
     def vocabulary(self) -> int:
-        """How many ids there are."""
-        return self.tokenizer.vocabulary
+        """How many ids the model has rows for: as many as there are, or as the model it begins with."""
+        start, ids = self.recipe.start, self.tokenizer.vocabulary
+        if start is None or start.vocabulary is None:
+            return ids
+        grown = start.added or self.recipe.tokenizer.kind != "start"
+        return max(start.vocabulary, ids) if grown else start.vocabulary
+
+    @cached_property
+    def template(self) -> str | None:
+        """The chat template that came with the tokenizer, in Jinja."""
+        from textmill.tokenization.chat.template import read_template
+
+        found = read_template(self.prepared.tokenizer.path)
+        return None if found is None else found.source
+
+    @cached_property
+    def start(self) -> Pretrained | None:
+        """The model it begins with; None: weights are drawn from the seed. Raises DamagedError where it is gone."""
+        if (start := self.recipe.start) is None:
+            return None
+        if self.prepared.start is None:
+            raise DamagedError(
+                f"the copy of {start.model} that was kept is gone",
+                where=f"run {self.recipe.name}",
+                advice="put the model back where it was read, as it was then, and prepare the recipe again",
+            )
+        return starts.load(self.prepared.start)
 
     def store(self, part: str) -> Store:
         """What one part of the corpus holds for the objective: plain text as tokens, or records."""
@@ -122,6 +179,11 @@ class RunData:
         """
         from textmill.data.loader import Batching
 
+        if part == "train" and self.recipe.apart is not None and self.general is not None:
+            if part not in self._loaders:
+                own = RunData(self.recipe.apart[0], dataclasses.replace(self.prepared, replay=None))
+                self._loaders[part] = ReplayLoader(own.loader(), self.general.loader())
+            return self._loaders[part]
         if part not in self._loaders:
             recipe, training = self.recipe, self.recipe.training
             how = Batching(recipe.sequence, training.batch, recipe.seed, training.packing, self.special)
@@ -161,9 +223,11 @@ class RunData:
         """Tokens of the longest row trained on, at most a sequence: of records, what they really hold."""
         if self.objective.reader is None or not len(self.store("train")):
             return self.recipe.sequence
-        view: Any = self.loader().view  # type: ignore[attr-defined]
+        loader = self.loader()
+        view: Any = (loader.first if isinstance(loader, ReplayLoader) else loader).view  # type: ignore[attr-defined]
         most = max(int(side.max()) for side in view.lengths())
-        return min(self.recipe.sequence, most + 4)  # and what stands around it
+        own = min(self.recipe.sequence, most + 4)  # and what stands around it
+        return own if self.general is None else max(own, self.general.longest)
 
     @cached_property
     def head(self) -> HeadSpec | None:
@@ -174,8 +238,26 @@ class RunData:
         assert isinstance(store, ExampleStore)
         return make(self.recipe.objective, self.recipe.model.kind, store)
 
-    def model(self) -> Any:
-        """A new model with its first weights, its head included."""
+    def model(self) -> Model:
+        """A new model with its first weights, its head included: those of the seed, or of the model it begins with."""
+        return self.begun()[0]
+
+    def fresh(self) -> Model:
+        """The same with the weights of the seed, whatever it begins with: for a checkpoint to replace them."""
         from textmill.models import build
 
         return build.build(self.recipe.model, self.vocabulary, seed=self.recipe.seed, head=self.head)
+
+    def begun(self) -> tuple[Model, Taken | None]:
+        """The same, and what was taken of the model it begins with.
+
+        Raises TextmillError where a head is to be kept that is not what the objective wants.
+        """
+        from textmill.models import transfer
+
+        model = self.fresh()
+        asked, start = self.recipe.start, self.start
+        if asked is None or start is None:
+            return model, None
+        pieces = extended.pieces(self.tokenizer, start.tokenizer)
+        return model, transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)

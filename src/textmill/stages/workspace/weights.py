@@ -1,4 +1,4 @@
-"""The weights a run is judged and published by: its best checkpoint's, averaged where it kept an average."""
+"""The weights of a run's checkpoints, averaged where it kept an average: it is judged and published by its best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base import locks
-from textmill.base.errors import DamagedError, TextmillError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.models import build as table
 from textmill.models.model import Model
@@ -17,6 +17,7 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.training import checkpoint
 
+BEST, LATEST = "best", "latest"
 _TRIES = 3  # a run that trains may replace its best checkpoint at any moment
 
 
@@ -65,16 +66,42 @@ def best_weights(run: Run) -> Weights:
             checkpoint.verify(path)
         except DamagedError as error:
             raise _refused(error, newest) from error
+    return _weights(path)
+
+
+def weights_of(run: Run, which: str = BEST) -> Weights:
+    """The checkpoint a person names: `best`, `latest`, or its step.
+
+    Raises as `best_weights` and `newest_weights`; RecipeError for what is no step, and with the steps there are for one
+    of which no checkpoint is kept.
+    """
+    if which == BEST:
+        return best_weights(run)
+    if which == LATEST:
+        return _weights(newest_weights(run))
+    kept = {checkpoint.step_of(path): path for path in checkpoint.listed(run.checkpoints)}
+    if not which.isdecimal() or int(which) not in kept:
+        steps = ", ".join(str(step) for step in sorted(kept)) or "none"
+        raise RecipeError(
+            f"{run.name} keeps no checkpoint {which!r}",
+            where="checkpoint",
+            advice=f"give {LATEST}, {BEST} or one of these steps: {steps}",
+        )
+    checkpoint.verify(kept[int(which)])
+    return _weights(kept[int(which)])
+
+
+def _weights(path: Path) -> Weights:
     manifest = read_json(path / checkpoint.MANIFEST)
     return Weights(path, manifest["step"], value_id(manifest["files"]))
 
 
 @contextlib.contextmanager
-def held(run: Run) -> Iterator[Weights]:
-    """The best weights, kept for as long as the block lasts from a training run that would remove them."""
+def held(run: Run, which: str = BEST) -> Iterator[Weights]:
+    """Weights (see `weights_of`), kept for as long as the block lasts from a training run that would remove them."""
     for left in range(_TRIES - 1, -1, -1):
         try:
-            weights = best_weights(run)
+            weights = weights_of(run, which)
         except TextmillError:
             if not left or not _is_training(run):
                 raise

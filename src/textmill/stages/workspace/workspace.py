@@ -17,19 +17,32 @@ from typing import Any
 
 from textmill.base import files, locks
 from textmill.base.console import Reporter
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs import recipe_file
 from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.models_folder import ModelsFolder, default_folder
 from textmill.stages.workspace.run import Run
+from textmill.text.document import printable
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The directory all work happens in, and whom to tell about it."""
+    """The directory all work happens in, whom to tell about it, and where other people's models are kept."""
 
     root: Path
     reporter: Reporter = field(default_factory=Reporter)
+    models: ModelsFolder = field(default_factory=lambda: ModelsFolder(default_folder()))
+
+    def __post_init__(self) -> None:
+        try:
+            str(self.root).encode()
+        except UnicodeEncodeError as error:  # not every library that writes here could write there
+            raise RecipeError(
+                "a workspace cannot be at a path that is not UTF-8",
+                where=printable(str(self.root)),
+                advice="choose another path with --work",
+            ) from error
 
     @property
     def project(self) -> Path:
@@ -41,7 +54,7 @@ class Workspace:
 
     def runs(self) -> list[Run]:
         """Every run here, by name."""
-        return [run for run in map(Run, sorted((self.root / "runs").glob("*"))) if run.exists]
+        return [run for run in map(Run, sorted((self.root / "runs").glob("[!.]*"))) if run.exists]
 
     def artifact(
         self,

@@ -30,7 +30,7 @@ _PAGE = 20  # lines of a page at least, where nothing but its regularity tells a
 _ROUNDS = 20
 _BLANK, _PROSE, _PHRASE, _FURNITURE = range(4)  # what a line is
 
-# Whole phrases, lower case, blanks as one, without marks at their ends.
+# Whole phrases, lower case, spaces as one, without marks at their ends.
 _ENGLISH = """
 accept|accept all|accept all cookies|accept cookies|reject all|reject cookies|cookie settings|cookie policy
 cookie preferences|manage cookies|manage preferences|manage consent|privacy policy|privacy notice|privacy
@@ -72,7 +72,7 @@ _PHRASES = frozenset(
     phrase.strip() for line in (_ENGLISH + _CHINESE).splitlines() for phrase in line.split("|")
 ) - {""}
 # Of these, what nobody writes as a heading or a line of a list: such a line goes wherever it stands. Any other
-# phrase goes only when the line before or after it (blank ones aside) is furniture too, as in a menu.
+# phrase goes only when the line before or after it (empty ones aside) is furniture too, as in a menu.
 _UNMISTAKABLE = re.compile(
     r"(accept|reject|manage) (all )?cookies|accept all|reject all|skip (to|navigation).*|jump to.*|toggle .*"
     r"|share (on|via|this) .*|share this|follow us( on)? .*|sign up for our .*|subscribe to our .*"
@@ -183,7 +183,7 @@ def boilerplate(text: str, repeats: int, of: Callable[[str], int] | None = None)
 
 
 def page_line(line: str) -> int:
-    """Whether a line of a printed page is blank, prose, or its page's number."""
+    """Whether a line of a printed page is empty, prose, or its page's number."""
     line = line.strip()
     if not line:
         return _BLANK
@@ -191,7 +191,7 @@ def page_line(line: str) -> int:
 
 
 def kind(line: str) -> int:
-    """Whether a line is blank, prose, a phrase that may be a heading or furniture, or surely furniture."""
+    """Whether a line is empty, prose, a phrase that may be a heading or furniture, or surely furniture."""
     size = len(line)
     if size > _LONGEST:
         return _PROSE

@@ -1,4 +1,4 @@
-"""Chinese text in one shape: widths, blanks, punctuation and, where asked, one script.
+"""Chinese text in one shape: widths, spaces, punctuation and, where asked, one script.
 
 Japanese is left alone: its full-width forms and its characters follow other rules. So are programs, markup and data,
 whole files or single lines of them, in which a full-width comma is an error.
@@ -117,9 +117,9 @@ def width(text: str) -> str:
 
 
 _BLANK = "[ \u00a0\u3000]"
-_STOPS = "，。！？；：、…"  # beside these a blank parts nothing
+_STOPS = "，。！？；：、…"  # beside these a space parts nothing
 _MARKS_BESIDE = f"{_STOPS}（）《》「」『』【】〔〕“”—"
-# Four hanzi or more, each alone between single blanks or marks: text that was spaced out, character by character.
+# Four hanzi or more, each alone between single spaces or marks: text that was spaced out, character by character.
 _SPACED = re.compile(
     rf"(?<![{HANZI}])[{HANZI}](?:(?:{_BLANK}|{_BLANK}?[{_MARKS_BESIDE}]{{1,8}}{_BLANK}?)[{HANZI}](?![{HANZI}])){{3,}}"
 )
@@ -130,9 +130,9 @@ _BLANKS = re.compile(_BLANK)
 
 
 def close_up(text: str) -> str:
-    """Text without the blanks between hanzi that are spaced one by one, nor beside Chinese stops and commas.
+    """Text without the spaces between hanzi that are spaced one by one, nor beside Chinese stops and commas.
 
-    Between words, names and verses a blank parts something and stays, as at line ends and beside Latin letters.
+    Between words, names and verses a space parts something and stays, as at line ends and beside Latin letters.
 
     >>> close_up("今 天 天 气 ， 很 好 OK 吗"), close_up("张三 李四")
     ('今天天气，很好 OK 吗', '张三 李四')
@@ -145,7 +145,7 @@ _FULL = {",": "，", ";": "；", ":": "：", "!": "！", "?": "？", ".": "。",
 _TO_HALF = {ord(full): half for half, full in {k: v for k, v in _FULL.items() if k != "．"}.items()}
 _URL = r"(?:[A-Za-z][A-Za-z0-9+.-]*://|www\.)[!-~]+"
 _MARKS = ",;:!?，；：！？"
-# A run of marks and the blanks after it. What stands on both sides decides, and those are no marks, so converting
+# A run of marks and the spaces after it. What stands on both sides decides, and those are no marks, so converting
 # one run never changes what is decided about another.
 _ENTITY = r"&\#?[A-Za-z0-9]{1,31};"
 _RUN = re.compile(rf"{_URL}|{_ENTITY}|(?P<run>[{_MARKS}]*[,;:!?][{_MARKS}]*)(?P<blanks>[ \u00a0]*)")
@@ -196,7 +196,7 @@ def _full_run(match: re.Match[str]) -> str:
     if before.isascii() and run[:1] in ":：":  # `key:值`, `12:三`
         return match[0]
     full = run.translate(_TO_FULL)
-    # A full-width mark brings its own blank; one before another mark stays, or the two would be one run the next time.
+    # A full-width mark brings its own space; one before another mark stays, or the two would be one run the next time.
     return full if after and not after.isspace() and after not in _MARKS else full + match["blanks"]
 
 

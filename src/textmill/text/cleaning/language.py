@@ -61,7 +61,7 @@ class Guess:
 
 
 def language(spec: LanguageStep) -> Step:
-    """The step: it notes the language in the metadata, and sets aside what is in none of those kept.
+    """The step: it notes the language in the metadata, and skips what is in none of those kept.
 
     Raises TextmillError when py3langid is missing: without it the same recipe would give another corpus.
     """

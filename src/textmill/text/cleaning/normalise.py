@@ -40,12 +40,12 @@ def _cut_marks(text: str) -> str:
 
 
 def whitespace(text: str, blank_lines: int) -> str:
-    """Text with `\\n` line ends, no blanks at line ends, no empty lines at its ends and few within.
+    """Text with `\\n` line ends, no spaces at line ends, no empty lines at its ends and few within.
 
-    Blanks at the beginning of lines stay: they are the grammar of code. A last line end stays as well.
+    Spaces at the beginning of lines stay: they are the grammar of code. A last line end stays as well.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
-    # Not a regular expression: `[ \t]+$` is quadratic on a long run of blanks inside a line.
+    # Not a regular expression: `[ \t]+$` is quadratic on a long run of spaces inside a line.
     text = "\n".join([line.rstrip() for line in text.split("\n")])
     ended = text.endswith("\n")
     text = text.strip("\n")

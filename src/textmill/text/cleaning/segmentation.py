@@ -1,4 +1,4 @@
-"""Words with a blank between them, for models of words: what segments Chinese, and what splits off punctuation."""
+"""Words with a space between them, for models of words: what segments Chinese, and what splits off punctuation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Words = Callable[[str], Iterable[str]]  # of a line
 
 
 def segment(spec: SegmentStep) -> Step:
-    """The step a recipe asks for. Lines stay lines, and within them one blank stands between two words.
+    """The step a recipe asks for. Lines stay lines, and within them one space stands between two words.
 
     Metadata `segmented` says who did it, and a document that has it is left as it is: segmenting the words found
     once more, each without its neighbours, might split them further.

@@ -56,7 +56,7 @@ _BLANKS = re.compile(r"(?<=[ \t])[ \t]+")
 
 
 def stop_words(spec: StopWordsStep) -> Callable[[str], str]:
-    """What the step does to a text: it drops the stop words of some languages, and the blanks they leave.
+    """What the step does to a text: it drops the stop words of some languages, and the spaces they leave.
 
     A word is a run of letters, so Chinese text must have been segmented before. Case does not matter. A second time
     changes nothing.
@@ -66,6 +66,6 @@ def stop_words(spec: StopWordsStep) -> Callable[[str], str]:
 
 
 def drop(text: str, listed: frozenset[str]) -> str:
-    """Text without the words listed, and without more than one blank in a row or any at the ends of lines."""
+    """Text without the words listed, and without more than one space in a row or any at the ends of lines."""
     text = _WORD.sub(lambda word: "" if word[0].lower().replace("’", "'") in listed else word[0], text)
     return "\n".join([_BLANKS.sub("", line).strip(" \t") for line in text.split("\n")])

@@ -3,7 +3,7 @@
     corpus/  train-00000.parquet …  validation-00000.parquet …  test-00000.parquet …
              rejected.jsonl   one object for everything skipped: where, in which step, why
              report.json      how much was read, kept, skipped and why, by part, kind of file, language …
-             card.html        the same as a page: the data card
+             card.html        the same as a page: the data card; card.zh.html in Chinese
              manifest.json    SHA-256, bytes and documents of each shard; its hash is the corpus id
 
 The same documents give the same bytes, whenever and wherever they are written.
@@ -22,6 +22,7 @@ import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
+from textmill.base.language import LANGUAGES, chosen, speaking
 from textmill.specs.cleaning import CleaningStep
 from textmill.specs.corpus import RecordSpec, SplitSpec
 from textmill.text.cleaning.privacy.step import excerpt
@@ -32,7 +33,8 @@ from textmill.text.corpus.tally import Aside, Tally
 from textmill.text.document import Document, Item, Rejected, reject
 
 FORMAT, VERSION = "textmill-corpus", 2
-_OTHERS = ("rejected.jsonl", "report.json", "card.html")
+CARDS = {"en": "card.html", "zh": "card.zh.html"}  # a data card for each language, whoever prepares
+_OTHERS = ("rejected.jsonl", "report.json", *CARDS.values())
 _EXCERPT, _LONGEST_DETAIL = 200, 1000  # characters of a text that was skipped, and of what is said of it
 
 
@@ -93,7 +95,7 @@ def write_records(
     shards = _deal_again(directory, writer.shards, plan) if plan else writer.shards
     report = tally.report(None if read is None else read.bytes, shards, plan, steps)
     write_json(directory / "report.json", report)
-    write_text(directory / "card.html", data_card.page(report))
+    write_cards(directory, report)
     files = {
         shard["file"]: {
             "sha256": sha256_file(directory / shard["file"]),
@@ -106,6 +108,19 @@ def write_records(
         directory / "manifest.json", {"format": FORMAT, "version": VERSION, "shards": files, "files": others}
     )
     return report
+
+
+def write_cards(directory: Path, report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> None:
+    """Write the data card of a report in each language. fit: as `data_card.page`'s."""
+    for language, name in CARDS.items():
+        with speaking(language):
+            write_text(directory / name, data_card.page(report, fit))
+
+
+def card_of(directory: Path) -> Path:
+    """The data card of a corpus in the chosen language; in English where it was written before there were two."""
+    card = directory / CARDS[chosen()]
+    return card if card.is_file() else directory / CARDS[LANGUAGES[0]]
 
 
 def _record(item: Item) -> Document | Aside:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from textmill.base.console import counted
+from textmill.base.language import bracketed, chosen, fill, say
 from textmill.text.cleaning.privacy.step import excerpt
 
 _STYLE = """
@@ -34,12 +35,9 @@ def page(report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> str
     """The report of `text.corpus.corpus.write` as one HTML page. All that came from documents is escaped.
 
     fit: how its records fit their objective, where it is of records (`stages.preparation.fit`)."""
-    read, kept, away = report["read"], report["kept"], report["set_aside"]
     ran = frozenset(report["steps"])
     sections = [
-        f"<p>{read['documents']:,} read = {kept['documents']:,} kept + {away['documents']:,} skipped."
-        + (f" {_bytes(read['bytes'])} in, {_bytes(kept['bytes'])} out." if "bytes" in read else "")
-        + "</p>",
+        _counts(report),
         _section("Splits", _sums(report["parts"], "split")),
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Skipped", _reasons(report["reasons"]), "Nothing was skipped."),
@@ -71,9 +69,9 @@ def page(report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> str
         _section("File extensions", _sums(report["endings"], "file extension")),
     ]
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="{chosen()}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Data card</title><style>{_STYLE}</style></head>\n<body><h1>Data card</h1>\n"
+        f"<title>{say('Data card')}</title><style>{_STYLE}</style></head>\n<body><h1>{say('Data card')}</h1>\n"
         + "\n".join(section for section in sections if section)
         + "\n</body></html>\n"
     )
@@ -147,7 +145,8 @@ def _contradictions(found: Mapping[str, Any]) -> str:
     if not found["records"]:
         return ""
     places = "".join(_sample({"source": place}) for place in found["places"])
-    return f"<p>{found['records']:,} repeat the text of an earlier record with another label:{places}</p>"
+    said = say(f"{found['records']:,} repeat the text of an earlier record with another label:")
+    return f"<p>{said}{places}</p>"
 
 
 def _leaks(found: Mapping[str, Any]) -> str:
@@ -156,6 +155,16 @@ def _leaks(found: Mapping[str, Any]) -> str:
         _sample({"source": row["source"], "detail": f"id {row['repeats']}"}) for row in found["samples"]
     )
     return _table(("near-duplicates", "documents"), rows) + f"<p>{places}</p>" if rows else ""
+
+
+def _counts(report: Mapping[str, Any]) -> str:
+    read, kept, skipped = (report[key] for key in ("read", "kept", "set_aside"))
+    counts = say(
+        f"{read['documents']:,} read = {kept['documents']:,} kept + {skipped['documents']:,} skipped."
+    )
+    if "bytes" in read:
+        counts += say(f" {_bytes(read['bytes'])} in, {_bytes(kept['bytes'])} out.")
+    return f"<p>{counts}</p>"
 
 
 _DUPLICATES = frozenset(("exact-duplicates", "near-duplicates", "substrings"))
@@ -169,12 +178,12 @@ def _nothing(looked: bool, otherwise: str) -> str:
 def _section(title: str, body: str, without: str = "") -> str:
     if not body and not without:
         return ""
-    return f"<h2>{title}</h2>\n{body or f'<p class=dim>{without}</p>'}"
+    return f"<h2>{say(title)}</h2>\n{body or f'<p class=dim>{say(without)}</p>'}"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Cells are HTML; those that begin with a digit stand to the right."""
-    titles = list(head)
+    titles = [say(title) for title in head]
     body = [list(row) for row in rows]
     right = [bool(body) and all(row[i][:1].isdigit() for row in body) for i in range(len(titles))]
 
@@ -198,7 +207,7 @@ def _sums(sums: Mapping[str, Mapping[str, int]], heading: str) -> str:
         (escape(name), f"{row['documents']:,}", _bytes(row["bytes"]), _bar(row["bytes"] / total))
         for name, row in ordered[:_ROWS]
     ]
-    more = f"<p class=dim>and {len(ordered) - _ROWS} more</p>" if len(ordered) > _ROWS else ""
+    more = f"<p class=dim>{say(f'and {len(ordered) - _ROWS} more')}</p>" if len(ordered) > _ROWS else ""
     return _table((heading, "documents", "bytes", "share"), rows) + more
 
 
@@ -214,7 +223,7 @@ def _reasons(reasons: Iterable[Mapping[str, Any]]) -> str:
     rows = [
         (
             escape(row["step"]),
-            escape(row["reason"]) + "".join(_sample(sample) for sample in row["samples"]),
+            escape(say(row["reason"])) + "".join(_sample(sample) for sample in row["samples"]),
             f"{row['documents']:,}",
             _bytes(row["bytes"]),
         )
@@ -225,7 +234,7 @@ def _reasons(reasons: Iterable[Mapping[str, Any]]) -> str:
 
 def _sample(sample: Mapping[str, str]) -> str:
     """Where, and the beginning of it. A report quotes no personal data, but a place may hold some: a file's name."""
-    detail = f" ({escape(sample['detail'])})" if "detail" in sample else ""
+    detail = bracketed(escape(say(sample.get("detail", ""))))
     quoted = (
         f"<blockquote><small>{escape(sample['excerpt'])}</small></blockquote>" if "excerpt" in sample else ""
     )
@@ -245,17 +254,18 @@ def _lengths(rows: list[Mapping[str, int]], longest: int) -> str:
         count = counts.get(start, 0)
         height = 120 * count / most
         x = at * width
+        title = f"{start:,} characters and more: {counted(count, 'document')}"
         bars.append(
             f'<rect x="{x + 1:.1f}" y="{140 - height:.1f}" width="{width - 2:.1f}" height="{height:.1f}">'
-            f"<title>{start:,} characters and more: {counted(count, 'document')}</title></rect>"
+            f"<title>{say(title)}</title></rect>"
             f'<text x="{x + width / 2:.1f}" y="155" text-anchor="middle">{_short(start)}</text>'
         )
         if count:
             label = f'<text x="{x + width / 2:.1f}" y="{134 - height:.1f}" text-anchor="middle">{_short(count)}</text>'
             bars.append(label)
-    described = "documents by length: each bar begins at that number of characters"
+    described = say("documents by length: each bar begins at that number of characters")
     chart = f'<svg viewBox="0 0 720 160" role="img" aria-label="{described}">{"".join(bars)}</svg>'
-    return f"{chart}<p class=dim>{described}; the longest has {longest:,}</p>"
+    return f"{chart}<p class=dim>{fill('{}; the longest has {}', described, f'{longest:,}')}</p>"
 
 
 _ACTIONS = {
@@ -266,8 +276,8 @@ _ACTIONS = {
 
 
 def _personal(sums: Mapping[str, Mapping[str, int]], action: str | None) -> str:
-    rows = [(escape(kind), f"{row['found']:,}", f"{row['documents']:,}") for kind, row in sums.items()]
-    said = f"<p class=dim>{_ACTIONS[action]}</p>" if action in _ACTIONS else ""
+    rows = [(escape(say(kind)), f"{row['found']:,}", f"{row['documents']:,}") for kind, row in sums.items()]
+    said = f"<p class=dim>{say(_ACTIONS[action])}</p>" if action in _ACTIONS else ""
     return _table(("kind", "found", "documents"), rows) + said if rows else ""
 
 
@@ -276,7 +286,7 @@ _UNITS = {"language": "paragraphs", "substrings": "passages"}  # other steps tak
 
 def _removed(sums: Mapping[str, Mapping[str, int]]) -> str:
     rows = [
-        (escape(step), f"{row['removed']:,} {_UNITS.get(step, 'lines')}", f"{row['documents']:,}")
+        (escape(step), f"{row['removed']:,} {say(_UNITS.get(step, 'lines'))}", f"{row['documents']:,}")
         for step, row in sums.items()
     ]
     return _table(("step", "removed", "documents"), rows) if rows else ""
@@ -284,7 +294,7 @@ def _removed(sums: Mapping[str, Mapping[str, int]]) -> str:
 
 def _duplicates(report: Mapping[str, Any]) -> str:
     rows = [
-        (escape(row["reason"]), f"{row['documents']:,}", _bytes(row["bytes"]))
+        (escape(say(row["reason"])), f"{row['documents']:,}", _bytes(row["bytes"]))
         for row in report["reasons"]
         if row["step"] in _DUPLICATES
     ]
@@ -292,7 +302,7 @@ def _duplicates(report: Mapping[str, Any]) -> str:
     if clusters["documents"]:
         rows.append(
             (
-                f"kept, but marked as near-duplicates: {clusters['clusters']:,} clusters",
+                say(f"kept, but marked as near-duplicates: {clusters['clusters']:,} clusters"),
                 f"{clusters['documents']:,}",
                 "0 B",
             )

@@ -64,7 +64,7 @@ def _around(place: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Forget:
-    """A document step that sets aside what is to be forgotten, and keeps no word of it.
+    """A document step that skips what is to be forgotten, and keeps no word of it.
 
     It comes first, since an id is the hash of the text as collected: whatever cleaning would make of it, it is gone;
     and once more at the end, since of a file that is gone only the cleaned text is known. What is skipped says its id

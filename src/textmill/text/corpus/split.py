@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from textmill.base.console import counted
 from textmill.base.errors import TextmillError
 from textmill.specs.corpus import SplitSpec
 from textmill.text.cleaning.duplicates.union_find import joined
@@ -183,7 +184,7 @@ class Watch:
             self._cut(plan, empty)
 
     def _give(self, plan: Plan, part: str) -> None:
-        """Move a unit of the training part: of those of fewest documents the one nearest to the size asked for."""
+        """Move a unit of the training split: of those of fewest documents the one nearest to the size asked for."""
         bound = {unit for units in self._together for unit in units}
         total = sum(row.characters for row in self._units.values())
         wanted = getattr(self.split, part) * total
@@ -216,7 +217,7 @@ class Ages:
     """By time: the newest documents are for the test, those before them for validation.
 
     Near-duplicates go together, by the newest of them. Of one time, the order is that of `share`. A document
-    without a time, and without a near-duplicate that has one, is for training. Memory: 40 bytes a document.
+    without a time, and without a near-duplicate that has one, is for training. Memory: 40 bytes per document.
     """
 
     def __init__(self, split: SplitSpec) -> None:
@@ -310,7 +311,7 @@ def check_sizes(parts: Mapping[str, Mapping[str, int]], split: SplitSpec) -> Non
         larger = 2 * split.least_bytes / total
         advice = f"set corpus.split.{part} = {max(larger, 0.1):.1g}" if larger <= _LARGEST else "add text"
         raise TextmillError(
-            f"holds {size} bytes in {documents} {'document' if documents == 1 else 'documents'}: "
+            f"holds {size} bytes in {counted(documents, 'document')}: "
             "a score on so little text means nothing",
             where=f"the {part} split of the corpus",
             advice=f"{advice}; corpus.split.{part} = 0 does without, corpus.split.least_bytes = 0 takes any size",

@@ -2,7 +2,7 @@
 
 Where a message spells one, or begins or ends with a part of one, a mark is put into it before the template is
 rendered; special tokens are then looked for in what the template made, and the marks are taken out of the rest. The
-mark is of characters that no message holds. Templates see it only in such messages, and blanks at the ends of a
+mark is of characters that no message holds. Templates see it only in such messages, and spaces at the ends of a
 message stay at the ends.
 """
 

@@ -1,4 +1,4 @@
-"""The rules of Gopher, C4 and FineWeb: what each sets aside, what it leaves, and that batches never show."""
+"""The rules of Gopher, C4 and FineWeb: what each skips, what it leaves, and that batches never show."""
 
 from __future__ import annotations
 

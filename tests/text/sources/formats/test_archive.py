@@ -1,4 +1,4 @@
-"""Archives: what is inside is read, what is hostile is set aside, and the rest is still read."""
+"""Archives: what is inside is read, what is hostile is skipped, and the rest is still read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def special(name, kind, target=""):
 
 
 def collect(folder, name, data, limits=None, field="text"):
-    """Documents as {source: text} and what was set aside as {source: Rejected}."""
+    """Documents as {source: text} and what was skipped as {source: Rejected}."""
     (folder / name).write_bytes(data)
     items = list(
         read_documents(FilesSource(paths=(name,), text_fields=(field,)), limits or LimitSpec(), folder)

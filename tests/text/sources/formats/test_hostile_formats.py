@@ -1,4 +1,4 @@
-"""Hostile and broken files in every format: set aside at their place, nothing raised, nothing written."""
+"""Hostile and broken files in every format: skipped at their place, nothing raised, nothing written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def opened(tmp_path):
 
 @pytest.fixture
 def reason(opened):
-    """Why the one thing a file holds is set aside."""
+    """Why the one thing a file holds is skipped."""
 
     def call(name, data, **limits):
         [item] = opened(name, data, **limits)

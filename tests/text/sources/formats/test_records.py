@@ -1,4 +1,4 @@
-"""Files of records: every line is either a document or set aside at its place."""
+"""Files of records: every line is either a document or skipped at its place."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ NOTES = 'xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="http://www.idpf.org/20
 
 @pytest.fixture
 def read(tmp_path):
-    """(documents, what is set aside as {place: (reason, detail)}) of a file of this name with these bytes."""
+    """(documents, what is skipped as {place: (reason, detail)}) of a file of this name with these bytes."""
 
     def call(name, data):
         path = tmp_path / name

@@ -311,7 +311,7 @@ def test_types_sizes_and_answers_that_are_refused(site, tmp_path):
         "is larger than file_bytes",
         "has a content encoding that was not asked for",
         "is refused by the site",
-        "is not there",
+        "is not found",
     ]
     assert reasons(walk(spec, tmp_path)) == expected
     asked = dict(site.asked)

@@ -41,7 +41,7 @@ class ExactDuplicates:
     def decide(
         self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
     ) -> Iterator[tuple[int, Verdict]]:
-        """Reject documents whose texts were met before. Memory: 32 bytes a document."""
+        """Reject documents whose texts were met before. Memory: 32 bytes per document, 64 with a label."""
         seen, labelled = Seen(), Seen()
         for item in sketches():
             texts, label = item.sketch[:_DIGEST], item.sketch[_DIGEST:]

@@ -190,7 +190,7 @@ class NearDuplicates:
     ) -> Iterator[tuple[int, Verdict]]:
         """Verdicts on all members of a cluster but the best, or marks of all.
 
-        Memory: about 100 bytes a document, and 200 MB; on disk the sketches once more.
+        Memory: about 100 bytes per document, and 200 MB; on disk the sketches once more.
         """
         seen, members, roots = self._clustered(sketches(), scratch)
         best = _longest(members, roots, seen.characters[members])

@@ -1,6 +1,6 @@
 """Numbers that carry their own proof: payment cards, IBANs, Chinese resident identity numbers.
 
-Everything here takes bare digits (and letters), without blanks or hyphens. The checks themselves are python-stdnum's.
+Everything here takes bare digits (and letters), without spaces or hyphens. The checks themselves are python-stdnum's.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ _NAMED = re.compile(
 )
 _LOOK_BACK = 48
 _LEAST_ENTROPY = (
-    3.0  # bits a character, of the characters of the token itself; random hexadecimal has 3.4 and more
+    3.0  # bits per character, of the characters of the token itself; random hexadecimal has 3.4 and more
 )
 
 
@@ -78,7 +78,7 @@ def _looks_random(token: str) -> bool:
 
 
 def entropy(text: str) -> float:
-    """Bits a character of the text's own distribution of characters (Shannon 1948)."""
+    """Bits per character of the text's own distribution of characters (Shannon 1948)."""
     size = len(text)
     return -sum(n / size * math.log2(n / size) for n in Counter(text).values())
 

@@ -249,7 +249,7 @@ def _is_card(text: str, match: re.Match[str]) -> bool:
 
 
 def _iban(text: str, start: int) -> int:
-    """The length of the IBAN written at a position, single blanks or hyphens between its groups counted; 0 for none."""
+    """The length of the IBAN written at a position, single spaces or hyphens between its groups counted; 0 for none."""
     wanted = checksums.iban_length(text[start : start + 2])
     if not wanted:
         return 0

@@ -54,7 +54,7 @@ _TRUNK_ZERO = re.compile(r"[(（]0[)）]")
 _LAST_GROUP = re.compile(r"[^0-9]+[0-9]+\Z")
 
 _CHAIN = (
-    rf"[0-9](?:(?:{_GAP}{{0,2}}|/)[0-9])"  # digits with at most two blanks or hyphens, or a slash, between
+    rf"[0-9](?:(?:{_GAP}{{0,2}}|/)[0-9])"  # digits with at most two spaces or hyphens, or a slash, between
 )
 INTERNATIONAL = re.compile(
     rf"(?:(?<![0-9A-Za-z_+)\]])(?:{_OPEN}(?=[+＋]))?[+＋](?: (?<![0-9)] [+＋] ))?{_OPEN}?"

@@ -1,7 +1,7 @@
 """The rules of C4 (Raffel et al. 2020, section 2.2, and what its published code adds to it).
 
 Line by line, and a line that fails is dropped:
-- reference marks such as `[12]`, `[edit]`, `[citation needed]` go, and blanks at the ends;
+- reference marks such as `[12]`, `[edit]`, `[citation needed]` go, and spaces at the ends;
 - a line with a word of over 1000 characters goes;
 - a line that does not end in a terminal mark or a closing quotation mark goes (`terminal`), and so does one that
   ends in `...` or in a single `…`, which is how teasers end; the Chinese `……` ends a sentence;
@@ -32,7 +32,7 @@ _ENDS = TERMINAL | frozenset("\"'”’」』")
 _REFERENCE = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 _HANZI = re.compile(f"[{ALONE_CHARACTERS}]")
 _WORD = re.compile(f"[{ALONE_CHARACTERS}]|[^\\W{ALONE_CHARACTERS}]+")  # beside hanzi, punctuation is no word
-# A full stop is no end of a sentence behind an initial or a title; Chinese marks need no blank behind them.
+# A full stop is no end of a sentence behind an initial or a title; Chinese marks need no space behind them.
 _SENTENCE = re.compile(
     r"(?:(?<!\b[A-Z])(?<!\bMr)(?<!\bDr)(?<!\bSt)(?<!\bMrs)\.|[!?])[.!?]*[\"'”’)\]]*(?=\s|$)"
     r"|[。！？｡；][。！？｡；]*[”’」』）]*|……[”’」』）]*"

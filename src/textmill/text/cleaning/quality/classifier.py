@@ -111,7 +111,7 @@ def features(texts: Sequence[str]) -> Rows:
 
 
 def examples(name: str, field: str) -> list[str]:
-    """The examples of a file, JSON lines with `text` (`.jsonl`, `.json`) or one text a line; blank ones left out."""
+    """The examples of a file, JSON lines with `text` (`.jsonl`, `.json`) or one text a line; empty ones left out."""
     where = f"classifier.{field}: {name}"
     try:
         lines = Path(name).expanduser().read_text(encoding="utf-8-sig").split("\n")

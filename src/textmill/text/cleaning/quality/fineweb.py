@@ -1,6 +1,6 @@
 """The three rules FineWeb added to those of C4 and Gopher (Penedo et al. 2024, section 3.6).
 
-Lines are those that are not blank. A line is short when it has at most 30 characters; hanzi, kana and other wide
+Lines are those that are not empty. A line is short when it has at most 30 characters; hanzi, kana and other wide
 characters count as two, since a Chinese sentence takes about half the characters of an English one. A line ends in
 punctuation also when quotation marks or brackets stand behind the mark, as they do in dialogue.
 """

@@ -6,9 +6,9 @@ none. The thresholds are the paper's where the recipe does not change them. What
 - The mean length is that of words of letters and digits. Where half of the words or more are hanzi and kana, which
   are words of one character, the rule is left out.
 - `#` and ellipses are counted against words. `……`, the Chinese ellipsis, is one.
-- The share of words with a letter is that of what stands between blanks, so that `--` and `|` count where they stand
+- The share of words with a letter is that of what stands between spaces, so that `--` and `|` count where they stand
   alone. Punctuation at a word is part of it: others who count each mark as a word set novels full of dialogue aside.
-  Where few blanks stand, as in Chinese, each hanzi and kana counts beside them.
+  Where few spaces stand, as in Chinese, each hanzi and kana counts beside them.
 - The stop words are English, so the rule is for English documents: those whose metadata says `en`, and where no
   language step has run, those with mostly words of ASCII letters. Put a language step before this one, or German
   falls under it.
@@ -95,10 +95,10 @@ class _Counts:
 
 
 def _alphabetic(tokens: words.Tokens, document: NDArray[np.int64], many: int) -> list[float]:
-    """The share, of what stands between blanks in each document and its hanzi, that has a letter in it."""
+    """The share, of what stands between spaces in each document and its hanzi, that has a letter in it."""
     if not len(document):
         return [0.0] * many
-    apart = np.ones(len(document), bool)  # whether a token begins behind a blank
+    apart = np.ones(len(document), bool)  # whether a token begins behind a space
     apart[1:] = (tokens.start[1:] != tokens.end[:-1]) | (document[1:] != document[:-1])
     first = np.flatnonzero(apart)
     letters = np.logical_or.reduceat(tokens.kind >= words.ASCII, first)

@@ -8,7 +8,7 @@
 | characters of duplicate 5- to 10-grams         | 0.15, 0.14, 0.13, 0.12, 0.11, 0.10 |
 
 An n-gram is n tokens in a row (`words.tokens`: words, hanzi, symbols), case counting. The most frequent one
-counts with the blanks between its tokens, as often as it occurs, if it occurs twice. A duplicate one repeats an
+counts with the spaces between its tokens, as often as it occurs, if it occurs twice. A duplicate one repeats an
 earlier one of the document; the characters of its tokens count once, however many duplicates hold them, by going
 from left to right and on behind a duplicate. All shares are of the characters of the document.
 
@@ -49,7 +49,7 @@ def judge_lines(text: str) -> Reject | None:
     if len(broken) > 1 and not broken[-1]:
         lines.append("")
     count, characters = repeated(lines)
-    # A paragraph that occurs twice brings its lines twice, unless one of the two lost blanks at an end of the text.
+    # A paragraph that occurs twice brings its lines twice, unless one of the two lost spaces at an end of the text.
     stripped = text.strip()
     if count or len(stripped) != len(text.strip("\n")):
         paragraphs = [p.strip("\n") for p in stripped.split("\n\n")]

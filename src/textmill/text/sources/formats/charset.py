@@ -113,7 +113,7 @@ def _as_browsers(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_BROWSERS, _as_browsers)
 
 
-# --- two bytes a character ----------------------------------------------------------------------------------------
+# --- two bytes per character ----------------------------------------------------------------------------------------
 _EUC = re.compile(rb"[\x00-\x7f]+|\x8e[\xa1-\xdf]|\x8f[\xa1-\xfe]{2}|[\xa1-\xfe]{2}|[\x80-\xff]")
 _BIG5 = re.compile(rb"[\x00-\x7f]+|[\x81-\xfe][\x40-\x7e\xa1-\xfe]|[\x80-\xff]")
 

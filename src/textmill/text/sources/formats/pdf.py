@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from textmill.base.console import counted
 from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.hyphens import BROKEN, unbroken
@@ -153,9 +154,7 @@ def _text(file: Any, number: int, found: _Read) -> str:
         found.files += beside.files
         if beside.comments:
             count = beside.comments
-            found.refused.append(
-                (number, "has comments, which are not read", f"{count} comment{'s' if count > 1 else ''}")
-            )
+            found.refused.append((number, "has comments, which are not read", counted(count, "comment")))
         if (letters := len("".join(text.split()))) < _FEW and (picture := _picture(page, letters)):
             found.refused.append((number, _NO_TEXT, picture))
     finally:

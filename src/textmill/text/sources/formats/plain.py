@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from textmill.base.console import counted
 from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.formats.advice import markup, unread
 from textmill.text.sources.formats.encoding import decode, refuse_binary
@@ -33,5 +34,5 @@ def documents(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
     metadata = {} if encoding in ("utf-8", "utf-8-sig") else {"encoding": encoding}
     yield collected(text, item.place, metadata)
     if embedded:
-        files = f"{embedded} file{'s' if embedded > 1 else ''} in base64, such as pictures"
+        files = f"{counted(embedded, 'file')} in base64, such as pictures"
         yield Rejected(None, item.place, "read", "has embedded files, which are skipped", files)

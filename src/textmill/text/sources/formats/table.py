@@ -1,7 +1,7 @@
 """From one input to its documents, through whatever it is wrapped in.
 
 `READERS` is the one table of file formats. A new format is one module and one line here: a function of an
-Input and Fields that gives documents, what it sets aside, and further Inputs for what is inside.
+Input and Fields that gives documents, what it skips, and further Inputs for what is inside.
 """
 
 from __future__ import annotations

@@ -1,0 +1,138 @@
+"""Examples of every command, as its `--help` shows them. In them `mine.toml` is a recipe, `mine` and `other` are runs,
+`notes/` is a folder of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "": (
+        "textmill quickstart --corpus notes/",
+        "textmill recipe new mine.toml --corpus notes/",
+        "textmill run mine.toml",
+        'textmill generate mine "Once upon a time"',
+    ),
+    "quickstart": (
+        "textmill quickstart",
+        "textmill quickstart --corpus notes/ --minutes 10",
+        "textmill quickstart --corpus poems.txt --name poems",
+    ),
+    "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
+    "recipe new": (
+        "textmill recipe new mine.toml --corpus notes/",
+        'textmill recipe new mine.toml --corpus "*.mbox" --preset qwen3 --size 10M',
+        "textmill recipe new mine.toml --full",
+    ),
+    "recipe show": (
+        "textmill recipe show mine.toml",
+        "textmill recipe show mine.toml --set training.steps=2000 --json",
+    ),
+    "recipe schema": ("textmill recipe schema > recipe.schema.json",),
+    "check": (
+        "textmill check mine.toml",
+        "textmill check mine.toml --rates",
+        "textmill check mine.toml --set training.batch=32 --json",
+    ),
+    "run": (
+        "textmill run mine.toml",
+        "textmill run mine.toml --fork again --set training.steps=2000",
+    ),
+    "prepare": (
+        "textmill prepare mine.toml",
+        "textmill prepare mine.toml --workers 4",
+        "textmill prepare mine.toml --json > prepared.json",
+    ),
+    "train": (
+        "textmill train mine.toml",
+        "textmill train mine.toml --set training.minutes=30",
+        "textmill train mine.toml --fork longer --set training.steps=2000",
+        "torchrun --nproc-per-node 2 -m textmill train mine.toml",
+    ),
+    "evaluate": (
+        "textmill evaluate mine",
+        "textmill evaluate mine --file letter.txt --context 256",
+        "textmill evaluate mine --json > scores.json",
+    ),
+    "publish": ("textmill publish mine", "textmill publish mine --json"),
+    "generate": (
+        'textmill generate mine "Once upon a time"',
+        'textmill generate mine "The mill" --samples 3 --temperature 0.8 --seed 1',
+        'textmill generate mine "The mill" --beams 4 --json',
+        "textmill generate mine - < prompt.txt",
+    ),
+    "chat": (
+        "textmill chat mine",
+        'textmill chat mine --system "Be brief." --message "Good morning" --json',
+        "textmill chat mine < questions.txt",
+    ),
+    "embed": (
+        'textmill embed mine "a red boat" "a green ship" --json',
+        "textmill embed mine --file sentences.txt --out vectors.npy",
+        "textmill embed mine - --pooling mean --normalise < sentences.txt",
+    ),
+    "verify": (
+        "textmill verify mine",
+        "textmill verify mine --weights bf16 --file letter.txt",
+        "textmill verify mine --export gguf",
+    ),
+    "import": (
+        "textmill import --list",
+        "textmill import downloads/gpt2 models/gpt2",
+        "textmill import downloads/model.gguf models/small",
+        "textmill import --remote distilgpt2 models/distilgpt2",
+    ),
+    "export": (
+        "textmill export --list",
+        "textmill export mine gguf mine.gguf",
+        "textmill export mine onnx mine-onnx",
+    ),
+    "mix": (
+        "textmill mix mine other",
+        "textmill mix mine other --out mixtures/both --fit-tokens 20000",
+    ),
+    "ngram export": ("textmill ngram export counts counts.arpa",),
+    "ngram import": ("textmill ngram import words.arpa models/words --like mine",),
+    "runs": ("textmill runs", "textmill runs show mine", "textmill runs draw mine other --svg curves.svg"),
+    "runs list": ("textmill runs list", "textmill runs list --json"),
+    "runs show": ("textmill runs show mine", "textmill runs show mine --svg mine.svg"),
+    "runs draw": ("textmill runs draw mine other --svg curves.svg",),
+    "compare": ("textmill compare mine other", "textmill compare mine other --svg both.svg --json"),
+    "data where": ("textmill data where mine --step 10",),
+    "data contamination": (
+        "textmill data contamination mine questions.jsonl",
+        "textmill data contamination mine.toml questions.jsonl answers.csv --ngram 8",
+    ),
+    "lineage": (
+        "textmill lineage mine",
+        "textmill lineage mine --verify",
+        "textmill lineage mine --against other",
+    ),
+    "index build": ("textmill index build mine", "textmill index build mine.toml --memory 4"),
+    "index count": (
+        'textmill index count mine "the mill" "the river"',
+        'textmill index count mine.toml "the mill" --part test --json',
+    ),
+    "index search": ('textmill index search mine "the mill" --limit 10 --context 30',),
+    "trace": (
+        "textmill trace mine",
+        'textmill trace mine "turns water into flour" --shortest 4',
+        "textmill trace mine - < answer.txt",
+        "textmill trace --document notes/letter.txt --run mine",
+    ),
+    "forget": (
+        "textmill forget notes/letter.txt --dry-run",
+        "textmill forget notes/letter.txt --near --yes",
+        "textmill forget --undo",
+    ),
+}
+
+
+def of(command: Any, path: str) -> Sequence[str]:
+    """Those of a command, told by its path (`textmill runs show`); of a group without its own, the first of each of
+    its commands."""
+    name = path.partition(" ")[2]
+    if name in EXAMPLES:
+        return EXAMPLES[name]
+    inner = [of(part, f"{path} {word}") for word, part in getattr(command, "commands", {}).items()]
+    return [lines[0] for lines in inner if lines]

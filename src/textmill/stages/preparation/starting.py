@@ -1,0 +1,287 @@
+"""`[start]`: a recipe that begins with a trained model takes from it what it leaves out, and contradicts none of it.
+
+The model is copied into the workspace when a recipe that names it is read, as an artifact named by its content. The
+recipe then says that content's hash, and its [model], [tokenizer] and [generation] are those of the model, so that
+whoever reads the recipe of a run needs nothing but the workspace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from textmill.base import schema
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.files import sha256_file, value_id
+from textmill.specs import recipe_file
+from textmill.specs.model import TRAINED, DecoderSpec, ModelSpec, TransformerSpec
+from textmill.specs.recipe import Recipe, StartSpec
+from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.workspace import lineage, locate, starts
+from textmill.stages.workspace.lineage import Artifact
+from textmill.stages.workspace.run import Run
+from textmill.stages.workspace.workspace import Workspace
+
+_VERSION = 1
+_SUFFIXES = {".json", ".safetensors", ".model", ".spm", ".txt", ".jinja"}  # of the files a model is read from
+_NAMES = ("license", "licence", "notice", "copying", "readme")  # and what must stay with it
+_FREE = ("dropout",)  # fields of a model that no weight depends on
+_LONGEST = 1024  # tokens of a sequence, where the recipe does not say and the model reads many more
+# Fine-tuning moves weights that are good already: the rates of Devlin et al. 2019, appendix A.3.
+_OPTIMIZER = {"kind": "adamw", "lr": 5e-5, "betas": [0.9, 0.999], "weight_decay": 0.01}
+
+
+def load_recipe(
+    path: Path, overrides: Iterable[str], workspace: Workspace, *, start: str | None = None
+) -> Recipe:
+    """A recipe file, with what its [start] says of it. start: a model to begin with in place of the one it names.
+
+    Raises RecipeError as `recipe_file.load`, and where the recipe contradicts its start.
+    """
+    if start is not None:
+        named = str(Path(start).absolute()) if recipe_file.is_path(start) or Path(start).exists() else start
+        overrides = [*overrides, f"start.model={_toml(named)}"]
+    return recipe_file.load(path, overrides, fill=partial(filled, workspace=workspace))
+
+
+def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_file.Plain:
+    """A plain recipe, paths absolute, with what its start says: content hash, model, tokenizer, generation.
+
+    A run of its name that began with the model it names goes on with what it kept, whatever became of that model.
+    """
+    start = data["start"]
+    named = start.get("model") if isinstance(start, Mapping) else None
+    if not isinstance(named, str):
+        schema.read(StartSpec, start, where, "start")  # which says what is wrong
+        raise RecipeError("names no model", where="start.model")
+    artifact = _of_run(data, named, workspace) or _read(start, named, where, workspace)
+    pretrained = starts.load(artifact)
+    for text in pretrained.warnings:
+        workspace.reporter.warn(text)
+    spec = pretrained.spec
+    if spec.kind not in TRAINED or not isinstance(spec, ModelSpec):
+        raise RecipeError(
+            f"is a model of kind {spec.kind!r}, whose weights are not trained by steps",
+            where=_at(where, "start.model"),
+            advice=f"there is {', '.join(TRAINED)}",
+        )
+    model = _model(data.get("model", {}), spec, where)
+    training = data.get("training", {})
+    if isinstance(training, Mapping):
+        optimizer = training.get("optimizer", {})
+        if isinstance(optimizer, Mapping) and optimizer.get("kind", "adamw") == "adamw":
+            training = {**training, "optimizer": {**_OPTIMIZER, **optimizer}}
+        if spec.context > _LONGEST:
+            training = {"sequence": _LONGEST, **training}
+    generation, tokenizer = data.get("generation", {}), data.get("tokenizer", {})
+    if isinstance(generation, Mapping):
+        generation = {**schema.write(pretrained.generation), **generation}
+    if isinstance(tokenizer, Mapping) and not {"kind", "path"} & tokenizer.keys():
+        tokenizer = {**tokenizer, "kind": "start"}
+    return {
+        **data,
+        "start": {**start, "hash": artifact.spec["hash"], "vocabulary": pretrained.model.vocabulary},
+        "model": schema.write(model),
+        "tokenizer": tokenizer,
+        "training": training,
+        "generation": generation,
+    }
+
+
+def _model(asked: Any, spec: ModelSpec, where: str) -> ModelSpec:
+    """The start's spec, with what a recipe may say otherwise. µP belongs to weights drawn from a seed: trained ones
+    have their scale, and learn at the rate that the recipe says.
+
+    Raises RecipeError, with both values, where the recipe describes another model.
+    """
+    own = schema.write(
+        dataclasses.replace(spec, base_width=None) if isinstance(spec, TransformerSpec) else spec
+    )
+    if not isinstance(asked, Mapping):
+        schema.read(DecoderSpec, asked, where, "model")
+        return spec
+    if asked.get("base_width") is not None:
+        raise RecipeError(
+            "scales weights that are drawn from the seed, and these are the start's",
+            where=_at(where, "model.base_width"),
+            advice="leave it out",
+        )
+    kind = asked.get("kind", own["kind"])
+    if kind != own["kind"]:
+        raise _contradicted([("kind", own["kind"], kind)], where)
+    model = schema.read(type(spec), {**own, **asked}, where, "model")
+    different = [
+        row for row in recipe_file.difference(own, schema.write(model)) if row[0].split(".")[0] not in _FREE
+    ]
+    if different:
+        raise _contradicted(different, where)
+    return model
+
+
+def _contradicted(different: list[tuple[str, Any, Any]], where: str) -> RecipeError:
+    lines = "".join(
+        f"\n  model.{key}: {said(was)} in the start, {said(now)} here" for key, was, now in different
+    )
+    return RecipeError(
+        f"is not the model that the recipe starts from:{lines}\n",
+        where=_at(where, "model"),
+        advice="leave these keys out: the start's model fills them in (training.sequence says how much is read)",
+    )
+
+
+def said(value: Any) -> str:
+    """A value of a recipe, for a person."""
+    return "not set" if value is None else repr(value)
+
+
+def _at(where: str, key: str) -> str:
+    return f"{where}: {key}" if where else key
+
+
+def _toml(text: str) -> str:
+    from textmill.base.toml import value
+
+    return value(text)
+
+
+def _of_run(data: recipe_file.Plain, named: str, workspace: Workspace) -> Artifact | None:
+    """What a run of this recipe's name began with, where the recipe names the same; says so if it has changed since."""
+    name = data.get("name")
+    if not isinstance(name, str) or not (run := workspace.run(name)).exists:
+        return None
+    before = run.recipe().start
+    if before is None or before.hash is None or not _same_place(named, before.model):
+        return None
+    artifact = starts.kept(workspace, before.hash)
+    if artifact is None:
+        return None
+    try:
+        now = _source(named, workspace).hash
+    except TextmillError:
+        workspace.reporter.note(f"{Path(named).name} is gone: {name} goes on with the copy it keeps")
+    else:
+        if now != before.hash:
+            workspace.reporter.note(
+                f"{Path(named).name} has changed since {name} began: it goes on with the copy it keeps"
+            )
+    return artifact
+
+
+def _same_place(named: str, before: str) -> bool:
+    written = [str(getattr(each, "written", each)) for each in (named, before)]
+    return named == before or written[0] == written[1]
+
+
+def _read(start: Mapping[str, Any], named: str, where: str, workspace: Workspace) -> Artifact:
+    """The artifact of the model a recipe names: found, or copied into the workspace."""
+    pinned = start.get("hash")
+    try:
+        source = _source(named, workspace)
+    except TextmillError as error:
+        if isinstance(pinned, str) and (artifact := starts.kept(workspace, pinned)) is not None:
+            return artifact
+        if isinstance(error, RecipeError):
+            raise
+        raise RecipeError(
+            error.what, where=_at(where, f"start.model: {error.where}"), advice=error.advice
+        ) from error
+    if pinned is not None and pinned != source.hash:
+        raise RecipeError(
+            f"its content is {source.hash} now, and the recipe says {pinned}",
+            where=_at(where, f"start.model: {named}"),
+            advice="put the model back as it was, or leave out start.hash to begin with what is there",
+        )
+    if (artifact := starts.kept(workspace, source.hash)) is not None:
+        return artifact
+    return workspace.artifact(
+        starts.KIND,
+        version=_VERSION,
+        spec={"hash": source.hash, **source.about},
+        parents=source.parents,
+        make=source.copy,
+        name=named,
+    )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model to begin with, where it is read."""
+
+    hash: str
+    parents: list[Artifact]
+    about: dict[str, Any]  # of the run that made it, where one is known
+    copy: Callable[[Path], None]
+
+
+def _source(named: str, workspace: Workspace) -> _Source:
+    """What a start names. Raises TextmillError where there is nothing, or no model."""
+    path = Path(named)
+    if recipe_file.is_path(named) and not Run(path).exists:
+        if path.is_file() or (path / "config.json").is_file():
+            return _directory(path)
+        what = (
+            "there is no such model" if not path.exists() else "holds no model (no config.json) and is no run"
+        )
+        raise RecipeError(
+            what, where=f"start.model: {named}", advice="a relative path starts at the recipe's folder"
+        )
+    try:
+        run = locate.locate_run(workspace, named)
+    except TextmillError:
+        return _directory(locate.locate_model(workspace, named))
+    return _run(run, workspace)
+
+
+def _directory(path: Path) -> _Source:
+    """A directory or file of anybody's. What Textmill published says which run made it."""
+    files = [path] if path.is_file() else sorted(filter(_wanted, path.iterdir()))
+    files += [] if path.is_file() else sorted(path.glob("*_Pooling/config.json"))
+    base = path.parent if path.is_file() else path
+    hashes = {file.relative_to(base).as_posix(): sha256_file(file) for file in files}
+
+    def copy(directory: Path) -> None:
+        for file in files:
+            target = directory / file.relative_to(base)
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, target)
+
+    made = [] if path.is_file() or not (path / lineage.NAME).is_file() else [lineage.read_lineage(path)]
+    return _Source(value_id(hashes), made, {}, copy)
+
+
+def _wanted(path: Path) -> bool:
+    if not path.is_file() or path.name == lineage.NAME:
+        return False
+    return path.suffix.lower() in _SUFFIXES or path.name.lower().startswith(_NAMES)
+
+
+def _run(run: Run, workspace: Workspace) -> _Source:
+    """The best weights of a run, published or not."""
+    from textmill.interop.huggingface import directory
+    from textmill.stages.workspace.weights import held
+
+    data = trained_on(run, workspace)
+    with held(run) as weights:
+        chosen = weights
+
+    def copy(target: Path) -> None:
+        with held(run) as weights:
+            if weights.id != chosen.id:
+                raise TextmillError("is being trained: its best weights have just changed", where=run.path)
+            directory.write_directory(
+                target,
+                weights.build(data),
+                data.tokenizer,
+                data.recipe.generation,
+                {"name": run.name, "objective": data.objective.kind, "step": weights.step},
+                template=data.template,
+            )
+
+    about = {"run": run.name, "step": chosen.step, "weights": chosen.id}
+    content = value_id({"weights": chosen.id, "tokenizer": data.prepared.tokenizer.id})
+    return _Source(content, [lineage.read_lineage(run.path)], about, copy)

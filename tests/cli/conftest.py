@@ -1,0 +1,43 @@
+"""A place that commands are tried in."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import pytest
+
+from conftest import RECIPE, make_texts
+from helpers.commands import call
+
+
+@pytest.fixture(scope="session")
+def _place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    make_texts(folder / "texts", 40)
+    (folder / "tiny.toml").write_text(RECIPE.format(texts=folder / "texts"))
+    (folder / "notes.txt").write_text("the mill turns water into flour\n" * 9)
+    (folder / "bytes.bin").write_bytes(bytes(range(128, 256)) * 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setitem(sys.modules, "transformers", None)
+        said = call(["run", "tiny.toml"])
+    assert said.code == 0, said.err
+    shutil.copytree(folder / "work/runs/tiny/model", folder / "model")
+    broken = folder / "work/runs/broken"
+    broken.mkdir()
+    (broken / "recipe.toml").write_text("name = [")
+    return folder
+
+
+@pytest.fixture
+def place(_place, monkeypatch):
+    """The folder one is in: its workspace has a run `tiny`, which is published, and a broken one; there are its recipe
+    tiny.toml, its model (model/), notes.txt and bytes.bin. Publishing asks no transformers, which takes seconds."""
+    monkeypatch.chdir(_place)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("TEXTMILL_WORK", raising=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    yield _place
+    for made in _place.glob("new*"):
+        shutil.rmtree(made) if made.is_dir() else made.unlink()
