@@ -18,6 +18,7 @@ pytest_plugins = ("helpers.suite",)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["TEXTMILL_LANG"] = "en"  # whatever the locale is here
+os.environ["TEXTMILL_MODELS"] = os.devnull  # a person's own models are no part of a test
 
 TEXT = "the mill turns water into flour and flour into bread while wind moves over grain by the river"
 WORDS = TEXT.split()

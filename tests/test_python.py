@@ -269,9 +269,9 @@ def test_the_corpus_and_the_trace(work):
 
 def test_wrong_use_is_said(work, places, tmp_path):
     wrong = textmill.TextmillError
-    with pytest.raises(wrong, match="no such run; did you mean tiny?") as caught:
+    with pytest.raises(wrong, match="no such run or model; did you mean tiny?") as caught:
         textmill.load("tinny", work=work)
-    assert (caught.value.what, caught.value.where) == ("no such run", "tinny")
+    assert (caught.value.what, caught.value.where) == ("no such run or model", "tinny")
     assert "begun is not published" in textmill.load("begun", work=work).pretrained.warnings[0]
     with pytest.raises(wrong, match="no such run"):
         textmill.load(tmp_path / "nowhere")
@@ -331,7 +331,7 @@ def test_with_json_an_error_is_an_object_too(tmp_path):
         ["chat", "nothing"],
     ):
         said = CliRunner().invoke(app, [*words, "--json", "--work", str(tmp_path)])
-        assert json.loads(said.stdout)["error"]["what"] == "no such run"
+        assert json.loads(said.stdout)["error"]["what"].startswith("no such run")
         assert json.loads(said.stdout)["error"]["where"] == "nothing"
 
 

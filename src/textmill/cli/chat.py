@@ -17,7 +17,7 @@ from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.base.language import say
 from textmill.cli import generation
-from textmill.cli.models import Weights, warn_of
+from textmill.cli.models import Checkpoint, Weights, warn_of
 from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def chat(
     from textmill.stages.use.model import LanguageModel
 
     machine.keep_memory()
-    model = LanguageModel(workspace, target, weights=weights)
+    model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
     warn_of(model)
     conversation = model.conversation(system=system, template=template, **changes)
     answers = []

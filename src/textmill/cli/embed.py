@@ -34,6 +34,7 @@ def embed(
         typer.Option(
             metavar="mean|cls|last|max",
             help="How hidden states are pooled into one vector; left out: as the model says.",
+            autocompletion=completion.among("mean", "cls", "last", "max"),
         ),
     ] = None,
     normalise: Annotated[

@@ -53,11 +53,8 @@ def send_out(
     form: Annotated[
         str | None,
         typer.Argument(
-            metavar="FORMAT", help="One of those --list shows.", autocompletion=completion.formats
+            metavar="FORMAT", help="One of the formats of --list.", autocompletion=completion.formats
         ),
-    ] = None,
-    form: Annotated[
-        str | None, typer.Argument(metavar="FORMAT", help="One of the formats of --list.")
     ] = None,
     path: Annotated[Path | None, typer.Argument(help="File or directory to write.")] = None,
     list_: List = False,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.base.errors import RecipeError
+from textmill.cli import completion
 from textmill.cli.app import App
-from textmill.cli.options import Outcome, verb
+from textmill.cli.options import Named, Outcome, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -25,10 +26,13 @@ Asked = Annotated[
     Named(runs=True),
 ]
 Part = Annotated[
-    str, typer.Option(help="Part of the corpus: train, validation or test.", autocompletion=completion.parts)
-]
-Part = Annotated[
-    str, typer.Option("--split", "--part", help="Split of the corpus: train, validation or test.")
+    str,
+    typer.Option(
+        "--split",
+        "--part",
+        help="Split of the corpus: train, validation or test.",
+        autocompletion=completion.parts,
+    ),
 ]
 _GB = 1_000_000_000
 

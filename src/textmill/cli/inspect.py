@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from textmill.cli import completion
 from textmill.cli.app import App
-from textmill.cli.options import Outcome, Target, verb
+from textmill.cli.options import Named, Outcome, RunName, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -65,13 +66,22 @@ def where(
 def contamination(
     workspace: Workspace,
     target: Annotated[
-        str, typer.Argument(help="Recipe or run whose corpus is searched.", show_default=False)
+        str,
+        typer.Argument(
+            help="Recipe or run whose corpus is searched.",
+            show_default=False,
+            autocompletion=completion.runs,
+        ),
+        Named(runs=True),
     ],
     files: Annotated[
         list[Path],
         typer.Argument(help="Evaluation sets: JSON lines, CSV, Parquet or text.", show_default=False),
     ],
-    part: Annotated[str, typer.Option("--split", "--part", help="Split of the corpus.")] = "train",
+    part: Annotated[
+        str,
+        typer.Option("--split", "--part", help="Split of the corpus.", autocompletion=completion.parts),
+    ] = "train",
     ngram: Annotated[int, typer.Option(min=5, help="Consecutive words that count as found.")] = 13,
 ) -> Outcome:
     """Find the examples of evaluation sets that a corpus holds: exactly, by n-gram overlap, or nearly."""

@@ -11,8 +11,19 @@ import typer
 from textmill.base import machine
 from textmill.base.console import counted, print_json
 from textmill.base.language import say
+from textmill.cli import completion
 from textmill.cli.generation import options
-from textmill.cli.options import WORK, Json, Outcome, Target, Work, check_named, open_workspace, verb
+from textmill.cli.options import (
+    WORK,
+    Json,
+    Outcome,
+    RunName,
+    Target,
+    Work,
+    check_named,
+    open_workspace,
+    verb,
+)
 
 if TYPE_CHECKING:
     from textmill.specs.generation import GenerationOptions
@@ -20,7 +31,22 @@ if TYPE_CHECKING:
     from textmill.stages.use.model import LanguageModel
     from textmill.stages.workspace.workspace import Workspace
 
-Weights = Annotated[str, typer.Option(help="Dtype of the weights: fp32, bf16 or int8.")]
+Weights = Annotated[
+    str,
+    typer.Option(
+        help="Dtype of the weights: fp32, bf16 or int8.",
+        autocompletion=completion.among("fp32", "bf16", "int8"),
+    ),
+]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STEP|latest|best",
+        help="Of a run: this checkpoint instead of the published model; the run may still be training.",
+        show_default=False,
+        autocompletion=completion.among("latest", "best"),
+    ),
+]
 
 
 @verb()
@@ -82,7 +108,7 @@ def generate(
     from textmill.stages.use.model import LanguageModel
 
     machine.keep_memory()
-    model = LanguageModel(workspace, target, weights=weights)
+    model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
     warn_of(model)
     stream = model.stream(prompts, samples=samples, truncate=True, **changes)
     if json:
@@ -156,12 +182,20 @@ def verify(
         bool, typer.Option("--compiled", help="Also check the compiled model (a minute more).")
     ] = False,
     weights: Annotated[
-        list[str] | None, typer.Option(help="Also check these dtypes: bf16, int8.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            help="Also check these dtypes: bf16, int8.",
+            show_default=False,
+            autocompletion=completion.among("bf16", "int8"),
+        ),
     ] = None,
     export: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FORMAT", help="Also check these formats of `export --list`.", show_default=False
+            metavar="FORMAT",
+            help="Also check these formats of `export --list`.",
+            show_default=False,
+            autocompletion=completion.formats,
         ),
     ] = None,
 ) -> Outcome:

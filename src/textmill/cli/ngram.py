@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textmill.base.language import say
+from textmill.cli import completion
 from textmill.cli.app import App
-from textmill.cli.options import Outcome, Target, verb
+from textmill.cli.options import Named, Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -39,7 +40,13 @@ def take_in(
     workspace: Workspace,
     path: ArpaFile,
     out: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where the model is written.")],
-    like: Annotated[str, typer.Option(help="Run or model whose tokens are the words of the file.")],
+    like: Annotated[
+        str,
+        typer.Option(
+            help="Run or model whose tokens are the words of the file.", autocompletion=completion.targets
+        ),
+        Named(),
+    ],
 ) -> Outcome:
     """Make a model directory from an ARPA file whose words are a tokenizer's tokens."""
     from textmill.stages.release import ngram as stage

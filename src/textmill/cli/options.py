@@ -15,6 +15,7 @@ import typer
 
 from textmill.base.console import Reporter, Silent, print_json
 from textmill.base.errors import FAILED, RecipeError
+from textmill.cli import completion
 
 if TYPE_CHECKING:
     from textmill.specs.recipe import Recipe
@@ -50,6 +51,7 @@ Set = Annotated[
         metavar="A.B=V",
         help="Override a key of the recipe; may be given several times.",
         show_default=False,
+        autocompletion=completion.keys,
     ),
 ]
 Work = Annotated[
@@ -79,9 +81,9 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
         def command(work: Path, json: bool, quiet: bool = True, **arguments: Any) -> None:
             with opened(work, quiet) as workspace:
-                for target in (arguments.get("target"), *(arguments.get("models") or ())):
-                    if isinstance(target, str):
-                        check_named(workspace, target)
+                for name, named in wanted.items():
+                    for target in _given(arguments[name]):
+                        check_named(workspace, target, runs=named.runs)
                 outcome = act(workspace, **arguments)
             if outcome is None:
                 return
@@ -130,7 +132,7 @@ def parameters(act: Callable[..., object], left_out: str) -> list[inspect.Parame
     return [parameter.replace(kind=_KEYWORD) for parameter in own if parameter.name != left_out]
 
 
-def check_named(workspace: Workspace, target: str) -> None:
+def check_named(workspace: Workspace, target: str, *, runs: bool = False) -> None:
     """See stages/workspace/locate.py, which is not loaded before it is needed."""
     from textmill.stages.workspace import locate
 

@@ -11,6 +11,7 @@ import typer
 
 from textmill.base.errors import RecipeError
 from textmill.base.language import say
+from textmill.cli import completion
 from textmill.cli.app import App
 from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, open_workspace, read_recipe
 

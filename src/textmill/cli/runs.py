@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from textmill.cli.app import App
-from textmill.cli.options import WORK, Json, Outcome, Work, verb
+from textmill.cli.options import WORK, Json, Outcome, RunName, Work, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
 
 app = App(help="List the runs, and plot their curves.", invoke_without_command=True)
-Name = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
 
 
 @app.callback()
@@ -59,6 +58,24 @@ def draw_runs(
     """Plot the loss curves of several runs in one picture."""
     _draw(workspace, names, svg)
     return {"runs": names, "svg": str(svg)}, lambda _: None
+
+
+@verb(silent=True)
+def report(
+    workspace: Workspace,
+    name: RunName,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the page to this file; left out: report.html beside the run.", show_default=False
+        ),
+    ] = None,
+) -> Outcome:
+    """Write one HTML page of a run: curves, scores, samples, data, lineage and settings, whole in one file."""
+    from textmill.cli.show import stages
+    from textmill.stages import report as stage
+
+    return stage.write(workspace, name, out), stages.report
 
 
 @verb(silent=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from textmill.base.disk import disk_errors
 from textmill.base.errors import TextmillError
-from textmill.stages.workspace import lineage, remembrance
+from textmill.stages.workspace import lineage, models_folder
+from textmill.stages.workspace.catalogue import CATALOGUE
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
@@ -49,23 +50,22 @@ def locate(workspace: Workspace, target: str, *, base: Path | None = None) -> Fo
     if found := _one(target, _meant(workspace, target, path)):
         return found
     if path.is_dir():
-        raise TextmillError("holds no model (no config.json, no .gguf file) and is no run", where=target)
-    raise TextmillError("there is no such run or model", where=target, advice=_instead(workspace, target))
+        raise TextmillError("holds no model (no config.json, no .gguf file) and is not a run", where=target)
+    raise TextmillError("no such run or model", where=target, advice=_instead(workspace, target))
 
 
 def locate_run(workspace: Workspace, target: str) -> Run:
     """The run of this name, or in this folder. Raises TextmillError with the nearest name."""
-    path = Path(target)
-    with disk_errors(Path(target[:_SHOWN])):
-        for run in (workspace.run(target) if path.name == target else None, Run(path), Run(path.parent)):
-            if run is not None and run.exists:
-                return run
-    names = [run.name for run in workspace.runs()]
-    near = difflib.get_close_matches(target, names, 1)
-    known = (
-        f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}" if names else "no runs yet"
-    )
-    raise TextmillError("no such run", where=target, advice=f"{known} (looked in {workspace.root})")
+    meant = _meant(workspace, target, Path(target))
+    found = _one(target, [each for each in meant if each.run is not None])
+    if found is not None and found.run is not None:
+        return found.run
+    instead = _instead(workspace, target, runs=True)
+    if meant:
+        raise TextmillError(
+            "is a model that belongs to no run, and a run is wanted", where=target, advice=instead
+        )
+    raise TextmillError("no such run", where=target, advice=instead)
 
 
 def locate_model(workspace: Workspace, target: str) -> Path:
@@ -73,14 +73,37 @@ def locate_model(workspace: Workspace, target: str) -> Path:
 
     Raises TextmillError when there is none, or when the run has not been published.
     """
-    path = _model(workspace, target)
-    if (path / lineage.NAME).is_file():
-        published = lineage.read_lineage(path)
+    found = locate(workspace, target)
+    if found.model is not None:
+        return checked(workspace, found.model)
+    raise TextmillError(
+        "has no published model yet",
+        where=found.path,
+        advice=f"`textmill publish {found.path.name}` makes it",
+    )
+
+
+def checked(workspace: Workspace, model: Path) -> Path:
+    """A model, once its files were held against its lineage, where it has one.
+
+    Warns when it is of a run that has seen what is to be forgotten. Raises DamagedError when a file is not what was
+    published or fetched.
+    """
+    home = model if model.is_dir() else model.parent
+    if not (home / lineage.NAME).is_file():
+        return model
+    written = lineage.read_lineage(home)
+    if home == model or model.name in written.files:
+        fetched = written.spec.get("fetched")
         advice = "`textmill publish` makes it again; a damaged copy is repaired by copying it again"
-        lineage.require(published, workspace.root, advice)
-        if (run := Run(path.parent)).exists:
-            remembrance.warn(run, workspace)
-    return path
+        if fetched is not None:
+            advice = f"`textmill models get {fetched}` fetches it again"
+        lineage.require(written, workspace.root, advice)
+    if (run := Run(home.parent)).exists:
+        from textmill.stages.workspace import remembrance  # it loads numpy, and names are checked without
+
+        remembrance.warn(run, workspace)
+    return model
 
 
 def check_named(workspace: Workspace, target: str, *, runs: bool = False) -> None:
@@ -100,13 +123,34 @@ def names(workspace: Workspace, *, runs: bool = False) -> list[str]:
 def _meant(workspace: Workspace, target: str, path: Path) -> list[Found]:
     """All that a name or a path means."""
     with disk_errors(Path(target[:_SHOWN])):
-        path.exists()
-    if (path / "config.json").is_file() or (path.is_file() and path.suffix.lower() == ".gguf"):
-        return path
-    if path.is_dir() and not Run(path).exists:
-        raise TextmillError("holds no model (no config.json) and is not a run", where=path)
-    run = locate_run(workspace, target)
-    if not (run.model / "config.json").is_file():
+        found = [_at(path)] if path.exists() else []
+    if Path(target).name == target != "..":
+        run, entry = workspace.run(target), workspace.models.entry(target)
+        found += [Found(_published(run), run)] if run.exists else []
+        found += [Found(models_folder.model_in(entry), None)] if entry is not None else []
+    by_place = {(each.model or each.path).resolve(): each for each in found if each is not None}
+    return list(by_place.values())
+
+
+def _at(path: Path) -> Found | None:
+    """What a path means by what stands there."""
+    run, around = Run(path), Run(path.absolute().parent)
+    within = around if around.exists else None
+    if run.exists and not (path / "config.json").is_file():
+        return Found(_published(run), run)
+    if (model := models_folder.model_in(path)) is not None:
+        return Found(model, within)
+    return Found(_published(within), within) if within is not None else None
+
+
+def _published(run: Run) -> Path | None:
+    return run.model if (run.model / "config.json").is_file() else None
+
+
+def _one(target: str, meant: Sequence[Found]) -> Found | None:
+    """The only thing that is meant; None: there is none. Raises TextmillError, naming them, where there are several."""
+    if len(meant) > 1:
+        places = " and ".join(f"the {'model' if each.run is None else 'run'} {each.path}" for each in meant)
         raise TextmillError(
             f"is the name of {places}", where=target, advice="give the path of the one you mean"
         )
@@ -124,4 +168,4 @@ def _instead(workspace: Workspace, target: str, *, runs: bool = False) -> str:
         return f"did you mean {near[0]}? `textmill models get {near[0]}` fetches it"
     if known:
         return f"there are {', '.join(known)} (looked in {workspace.root})"
-    return f"there are no runs yet (looked in {workspace.root})"
+    return f"no runs yet (looked in {workspace.root})"
