@@ -12,6 +12,7 @@ import typer
 
 from textmill.base.console import counted
 from textmill.base.errors import TextmillError
+from textmill.cli import completion
 from textmill.cli.models import Checkpoint
 from textmill.cli.options import Outcome, Target, verb
 

@@ -7,6 +7,7 @@ model's directory, or of a .gguf file. What means two things is an error that na
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
