@@ -78,11 +78,9 @@ class _Sentence:
         """The next line, which is not empty."""
         if isinstance(line, SetAside):
             return self._note(number, line)
-        row = (
-            [part.strip() for part in line.split("\t")]
-            if "\t" in line.strip()
-            else _SPACES.split(line.strip(" \t\r\n"))
-        )
+        line = line.rstrip("\r\n")
+        parts = line.split("\t") if "\t" in line else _SPACES.split(line.strip(" "))
+        row = [part.strip() for part in parts]
         if line.startswith("#") and (len(row) != self.width if self.width else not _is_word(line, row)):
             return None
         if not sound(line):

@@ -35,15 +35,22 @@ def documents(record: Any, location: str, fields: Fields) -> Iterator[Document |
     elif "qas" in record:
         yield from _paragraph(record, location, {}, fields)
     else:
-        columns = {name: fields.column(name, other) for name, other in _flat(record).items()}
+        columns = {name: fields.column(role, _flat(record, name)) for name, role in _roles(fields).items()}
         known = {name: value_of(record, column) for name, column in columns.items()}
-        facts = metadata_of(record, fields, {*columns.values(), "answers"})
+        known["is_impossible"] = record.get("is_impossible")
+        facts = metadata_of(record, fields, {*columns.values(), "answers", "is_impossible"})
         yield _question(known | {"answers": record.get("answers", known["answer"])}, location, facts, fields)
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, str]:
-    passage = next((name for name in ("context", "passage") if name in record), "context")
-    return {"passage": passage, "question": "question", "answer": "answer", "is_impossible": "is_impossible"}
+def _roles(fields: Fields) -> dict[str, str]:
+    """What the objective calls passage, question and answer."""
+    roles = [role for role, _ in fields.texts]
+    return dict(zip(_ROLES, roles if len(roles) == len(_ROLES) else _ROLES, strict=True))
+
+
+def _flat(record: Mapping[str, Any], name: str) -> str:
+    """What a column of questions is usually called."""
+    return "context" if name == "passage" and name not in record else name
 
 
 def _article(article: Any, location: str, fields: Fields) -> Iterator[Document | Rejected]:
@@ -77,8 +84,7 @@ def _question(
     known: Mapping[str, Any], location: str, facts: Mapping[str, str], fields: Fields
 ) -> Document | Rejected:
     """The document of a question, or what is wrong with it."""
-    roles = [role for role, _ in fields.texts]
-    passage_role, question_role, answer_role = roles if len(roles) == len(_ROLES) else _ROLES
+    passage_role, question_role, answer_role = _roles(fields).values()
     passage, question = known["passage"], known.get("question")
     for role, text in ((passage_role, passage), (question_role, question)):
         if not isinstance(text, str) or not text.strip():
