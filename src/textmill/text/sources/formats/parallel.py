@@ -112,7 +112,7 @@ def _count(path: str, changed: int, size: int) -> int:
         with _opened(Path(path), _UNMETERED) as lines:
             while lines.next() is not None:
                 pass
-            return lines.number - 1
+            return lines.number
     except (SetAside, OSError, EOFError, ValueError) as error:
         raise RecipeError(
             f"cannot be read line by line: {error}", where=f"corpus.sources.paths: {path}"
