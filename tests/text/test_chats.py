@@ -54,5 +54,5 @@ def test_a_chat_is_read_as_text_turn_by_turn_and_of_two_ends_the_chosen_one():
         chats.CHOSEN: [Message("assistant", "Hi")],
         chats.REJECTED: [Message("assistant", "Go away")],
     }
-    document = collected(*(lambda texts, metadata: (texts, "a", metadata))(*chats.taken_apart(sections)))
-    assert document.text == "user: Hello\n\nassistant: Hi"
+    texts, metadata = chats.taken_apart(sections)
+    assert collected(texts, "a", metadata).text == "user: Hello\n\nassistant: Hi"

@@ -6,10 +6,10 @@ import gzip
 import json
 
 import pytest
-from helpers.records import kept, read, skipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.records import kept, read, skipped
 from textmill.base.errors import RecipeError
 from textmill.specs.corpus import CorpusSpec, FilesSource, RecordSpec
 

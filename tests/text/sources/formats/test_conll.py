@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from helpers.records import kept, read, skipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.records import kept, read, skipped
 from textmill.text import marks
+
 
 def sentences(items):
     return [(item.text, item.metadata["tags"]) for item in kept(items)]

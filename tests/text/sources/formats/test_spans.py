@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from helpers.records import kept, read, skipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.records import kept, read, skipped
 from textmill.text import marks
 
 TEXT = "Zoë lives in Bern. 张三在北京"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from helpers.records import kept, read, skipped
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from helpers.records import kept, read, skipped
 from textmill.specs.corpus import RecordSpec
 from textmill.text.marks import spans_of
 
