@@ -1,4 +1,4 @@
-"""Real data sets are read by lines of a recipe alone: read = kept + skipped, and what is odd is skipped for what it is."""
+"""Real data sets are read by lines of a recipe alone: read = kept + skipped, and what is odd is skipped for that."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_real_records_are_read_by_a_recipe_alone(name, tmp_path, monkeypatch):
     if not folder.is_dir():
         pytest.skip(f"{name} is not here")
     monkeypatch.chdir(tmp_path)
-    rows = [head(folder / file, tmp_path / file) for file in files][0]
+    [rows, *_] = [head(folder / file, tmp_path / file) for file in files]
     recipe = recipe_file.build(
         {
             "name": "real",

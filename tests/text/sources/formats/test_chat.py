@@ -72,7 +72,7 @@ def test_tools_that_are_called_and_may_be(tmp_path):
         "messages": [
             {"role": "user", "content": "1 + 2?"},
             {"role": "assistant", "content": None, "tool_calls": [
-                {"id": "c1", "type": "function", "function": {"name": "add", "arguments": json.dumps(call["arguments"])}}
+                {"id": "c1", "function": {"name": "add", "arguments": json.dumps(call["arguments"])}}
             ]},
             {"role": "tool", "tool_call_id": "c1", "content": "3"},
             {"role": "assistant", "content": "It is 3.", "reasoning_content": "The tool said so."},
