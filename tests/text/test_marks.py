@@ -65,7 +65,7 @@ def test_what_cuts_a_span_or_a_word_costs_the_record():
     text = "call +44 20 7946 0958 now"
     cut = cleaned(marked(text, [(5, 11, "AREA")]), PersonalDataStep())
     assert isinstance(cut, Rejected)
-    assert cut.reason == "changes a word or a span that is marked"
+    assert cut.reason == "changes an annotated word or span"
     joined = cleaned(marked(text, tags="O B I I I O"), PersonalDataStep())
     assert isinstance(joined, Rejected)
     whole = cleaned(marked(text, [(5, 21, "PHONE")]), PersonalDataStep())

@@ -53,7 +53,7 @@ class ExactDuplicatesStep:
     label: Annotated[
         str | None,
         About(
-            "metadata that says whether a repeat contradicts; left out: the label that the objective reads"
+            "metadata that holds the label: duplicates with another label are told apart; left out: the objective's"
         ),
     ] = None
 
@@ -239,7 +239,7 @@ class LeakageStep:
     permutations: Annotated[int, About("hash functions of a signature", ge=16, le=1024)] = 128
     remove: Annotated[
         Literal["nothing", "training", "held-out"],
-        About("only report them, or skip the training documents, or the held-out ones"),
+        About("only report near-duplicates, or skip the training documents, or the held-out ones"),
     ] = "nothing"
 
 

@@ -105,7 +105,7 @@ def test_spellings_of_a_label_and_records_that_contradict_each_other(prepared):
     assert len(result["warnings"]) == 3
     card = Path(result["card"]).read_text(encoding="utf-8")
     assert "<q>Positive</q>, <q>positive </q>" in card
-    assert "Records that contradict each other" in card
+    assert "Contradicting labels" in card
 
 
 def test_a_file_is_a_split_and_nothing_is_dealt(prepared):

@@ -87,8 +87,8 @@ def check(found: Fit, limits: LimitSpec) -> None:
         raise TextmillError(
             f"{count:,} of {read:,} records do not fit the objective ({count / read:.0%}):{_lines(places, count)}",
             where="prepare",
-            advice="name the right columns (columns), or mend or leave out these records; "
-            "corpus.limits.unfit says how large a share may be skipped",
+            advice="name the right columns (columns), or correct or remove these records; "
+            "corpus.limits.unfit is the share that may be skipped",
         )
     if found["unknown"] and not limits.unknown_labels:
         places = [
@@ -119,10 +119,10 @@ def warnings(found: Fit, report: Mapping[str, Any]) -> list[str]:
     """What a person should see of labels and leakage before training."""
     said = []
     for variants in report["labels"]["variants"]:
-        said.append(f"labels that differ only in how they are written: {', '.join(map(repr, variants))}")
+        said.append(f"labels that differ only in spelling: {', '.join(map(repr, variants))}")
     if (contradictions := report["labels"]["contradictions"])["records"]:
         said.append(
-            f"{contradictions['records']:,} records repeat the text of another with another label, "
+            f"{contradictions['records']:,} records have the text of another but another label, "
             f"first {contradictions['places'][0]}"
         )
     for name, row in found["leakage"].items():

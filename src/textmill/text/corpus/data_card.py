@@ -42,8 +42,8 @@ def page(report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> str
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Skipped", _reasons(report["reasons"]), "Nothing was skipped."),
         *(_records(fit) if fit else ()),
-        _section("Spellings of one label", _variants(report["labels"]["variants"])),
-        _section("Records that contradict each other", _contradictions(report["labels"]["contradictions"])),
+        _section("Spelling variants of labels", _variants(report["labels"]["variants"])),
+        _section("Contradicting labels", _contradictions(report["labels"]["contradictions"])),
         _section("Leakage between named splits", _leaks(report["leaks"])),
         _section("Removed from kept documents", _removed(report["removed"])),
         _section("Lengths", _lengths(report["lengths"], report["longest"])),
@@ -96,7 +96,7 @@ def _records(fit: Mapping[str, Any]) -> Iterator[str]:
     yield _section(
         "Records that do not fit the objective",
         _table(("split", "reason, and source", "records"), reasons) if reasons else "",
-        "All fit.",
+        "None.",
     )
     yield _section("Labels", _balance(fit["labels"], list(fit["splits"])))
     unknown = [
@@ -138,14 +138,14 @@ def _variants(variants: Iterable[Iterable[str]]) -> str:
         (", ".join(f"<q>{escape(excerpt(label, _LONGEST_LABEL))}</q>" for label in some),)
         for some in variants
     ]
-    return _table(("labels that differ only in how they are written",), rows) if rows else ""
+    return _table(("labels that differ only in spelling",), rows) if rows else ""
 
 
 def _contradictions(found: Mapping[str, Any]) -> str:
     if not found["records"]:
         return ""
     places = "".join(_sample({"source": place}) for place in found["places"])
-    said = say(f"{found['records']:,} repeat the text of an earlier record with another label:")
+    said = say(f"{found['records']:,} have the text of an earlier record but another label:")
     return f"<p>{said}{places}</p>"
 
 

@@ -101,7 +101,7 @@ def test_tools_that_are_called_and_may_be(tmp_path):
     ("record", "reason"),
     [
         ({"text": "a"}, "holds no chat"),
-        ({"messages": []}, "is no list of messages"),
+        ({"messages": []}, "is not a list of messages"),
         ({"messages": [{"role": "user", "content": "a"}]}, "holds no answer"),
         ({"messages": [{"content": "a"}]}, "has a message without a role"),
         ({"messages": [{"role": "narrator", "content": "a"}]}, "has a message of an unknown role"),
@@ -110,10 +110,10 @@ def test_tools_that_are_called_and_may_be(tmp_path):
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "has a message that is not text",
         ),
-        ({"messages": ["a"]}, "has a message that is no object"),
+        ({"messages": ["a"]}, "has a message that is not an object"),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
-            "has a call of a tool without a name",
+            "has a tool call without a name",
         ),
         ({"instruction": "a"}, "has no output"),
         ({"instruction": "a", "output": " "}, "has an empty turn"),
@@ -154,8 +154,8 @@ def test_each_form_of_a_preference_gives_the_same(tmp_path, record):
     [
         ({"chosen": "a"}, "has no rejected answer"),
         ({"chosen": "a", "rejected": " "}, "has an empty rejected answer"),
-        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "prefers an answer to itself"),
-        ({"chosen": 5, "rejected": "a"}, "has a message that is no object"),
+        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "has the same chosen and rejected answer"),
+        ({"chosen": 5, "rejected": "a"}, "has a message that is not an object"),
     ],
 )
 def test_what_is_no_preference_costs_its_record_alone(tmp_path, record, reason):

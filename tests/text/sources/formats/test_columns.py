@@ -89,7 +89,7 @@ def test_lists_of_words_and_their_tags(tmp_path):
             {"columns": {"text": "a"}, "header": False},
             "columns.text: is a name, and these tables have no header",
         ),
-        ({"format": "parallel"}, "paths: wants two files or more"),
+        ({"format": "parallel"}, "paths: needs two aligned files or more"),
     ],
 )
 def test_columns_that_mean_nothing(source, message):

@@ -56,8 +56,8 @@ def test_hanzi_are_closed_up_and_stay_words(tmp_path):
 @pytest.mark.parametrize(
     ("data", "place", "reason"),
     [
-        ("a O\nb\nc O\n\nd O\n", "a.conll:line 1", "has not as many columns as the file"),
-        ("a\tO\n\tO\n\nd\tO\n", "a.conll:line 1", "has a word that is none"),
+        ("a O\nb\nc O\n\nd O\n", "a.conll:line 1", "has another number of columns than the file"),
+        ("a\tO\n\tO\n\nd\tO\n", "a.conll:line 1", "has a word that is empty or has spaces"),
         ("a\tO\nb\t\n\nd\tO\n", "a.conll:line 1", "has a word without a tag"),
     ],
 )

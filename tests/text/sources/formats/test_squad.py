@@ -59,7 +59,7 @@ def test_answers_that_are_not_where_they_say_cost_their_question(tmp_path):
     assert [reason for _, reason in skipped(items)] == [
         "has an answer_start that is wrong",
         "has an answer that does not occur in the passage",
-        "has an answer that is no text",
+        "has an answer that is not text",
     ]
     assert "character 20 is at" in items[0].detail
     assert [item.texts["answer"] for item in kept(items)] == ["mill"]
@@ -86,7 +86,7 @@ def test_what_is_no_article_counts_once(tmp_path):
         {"data": [5, {"paragraphs": [None, {"context": PASSAGE, "qas": ["x", {"question": ""}]}]}]}
     )
     assert [reason for _, reason in skipped(of(tmp_path, data))] == [
-        "is no article", "is no paragraph", "is no question", "has no question",
+        "is not an article", "is not a paragraph", "is not a question", "has no question",
     ]  # fmt: skip
 
 

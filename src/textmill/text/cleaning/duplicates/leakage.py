@@ -70,4 +70,4 @@ class Leakage(NearDuplicates):
 
 
 def _said(split: str, name: str) -> tuple[str, str]:
-    return f"nearly repeats a document of the {split} split", f"id {name}"
+    return f"is a near-duplicate of a document in the {split} split", f"id {name}"

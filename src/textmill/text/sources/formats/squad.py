@@ -56,7 +56,7 @@ def _flat(record: Mapping[str, Any], name: str) -> str:
 def _article(article: Any, location: str, fields: Fields) -> Iterator[Document | Rejected]:
     paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
     if not isinstance(paragraphs, list):
-        yield unread(location, "is no article", "an object with paragraphs was expected")
+        yield unread(location, "is not an article", "an object with paragraphs was expected")
         return
     title = {"title": utf8(article["title"])} if isinstance(article.get("title"), str) else {}
     for number, paragraph in enumerate(paragraphs, 1):
@@ -68,12 +68,12 @@ def _paragraph(
 ) -> Iterator[Document | Rejected]:
     asked = paragraph.get("qas") if isinstance(paragraph, dict) else None
     if not isinstance(asked, list):
-        yield unread(location, "is no paragraph", "an object with context and qas was expected")
+        yield unread(location, "is not a paragraph", "an object with context and qas was expected")
         return
     for number, one in enumerate(asked, 1):
         place = f"{location} question {number}"
         if not isinstance(one, dict):
-            yield unread(place, "is no question", "an object was expected")
+            yield unread(place, "is not a question", "an object was expected")
             continue
         name = said(one.get("id"))
         more = {"id": utf8(name)} if name else {}
@@ -119,7 +119,7 @@ def _answers(value: Any) -> Iterator[tuple[str, int | None]]:
         pairs = [] if value is None else [(value, None)]
     for text, start in pairs:
         if not isinstance(text, str) or not text.strip():
-            raise SetAside("has an answer that is no text")
+            raise SetAside("has an answer that is not text")
         yield utf8(text), start if isinstance(start, int) and not isinstance(start, bool) else None
 
 
