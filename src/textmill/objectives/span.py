@@ -65,7 +65,7 @@ class SpanReader(Reader):
         def finish(ids: list[np.ndarray]) -> Record | str:
             span = self._by_bytes(ids[0], text, offset, answer) if not parts else _by_parts(ids[0], ids[2:])
             if span is None:
-                return f"the {spec.answer} is not made of whole tokens"
+                return f"the {spec.answer} does not begin and end at token boundaries"
             return _record(ids, span, size(answer))
 
         return [text, question, *parts], finish
