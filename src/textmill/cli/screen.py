@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textmill.base.console import Reporter, TrainingStatus, duration
-from textmill.base.language import padded, say
+from textmill.base.language import fill, padded, say
 
 _BARS = " ▁▂▃▄▅▆▇█"
 

@@ -48,6 +48,14 @@ def quickstart(
             help="Your own files or folders; left out: Python's standard library.", show_default=False
         ),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="text=COLUMN",
+            help="Column of tables and records that holds the text.",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
     ] = None,
@@ -56,7 +64,9 @@ def quickstart(
     from textmill.cli.show import stages
     from textmill.stages import quickstart as stage
 
-    result = stage.quickstart(workspace, minutes=minutes, corpus=corpus or [], name=name)
+    result = stage.quickstart(
+        workspace, minutes=minutes, corpus=corpus or [], columns=columns or [], name=name
+    )
     return result, stages.quickstart
 
 

@@ -108,6 +108,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         ("model", result["model"]),
         ("recipe", result["recipe"]),
         ("loss curve", result["loss_curve"]),
+        ("page", result["page"]),
         ("time", duration(result["seconds"])),
     )
     _OUT.print()
