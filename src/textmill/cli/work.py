@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,9 +108,8 @@ def prepare(
     from textmill.stages.preparation import prepare as stage
 
     run = stage.runner(engine.value, workers)
-    return stage.summary(
-        stage.prepare(read_recipe(recipe, set_, workspace), workspace, run=run)
-    ), stages.prepared
+    result = stage.summary(stage.prepare(read_recipe(recipe, set_, workspace), workspace, run=run))
+    return result, partial(stages.prepared, noted=workspace.reporter.noted)
 
 
 @verb()
