@@ -27,6 +27,7 @@ class Format:
     needs: str = ""  # the extra whose packages it takes
     ending: str = ""  # of a format that is one file, not a directory
     read: Callable[[Path], Model] | None = None  # runs what was written; None: `write` has compared it
+    adapters: bool = False  # it is for adapters, which other formats hold merged into their base
     rounded: bool = False  # its numbers have fewer bits: only nearly the same logits can be asked of it
 
 
@@ -52,6 +53,14 @@ def _gguf(kind: str) -> Write:
         return model.write_gguf(path, pretrained, kind=kind)
 
     return write
+
+
+def _gguf_lora(pretrained: Pretrained, path: Path) -> dict[str, Any]:
+    from textmill.interop.gguf import adapter
+
+    if pretrained.adapter is None:
+        raise TextmillError("is a model, not an adapter", advice='export it to "gguf"')
+    return adapter.write_adapter(path, pretrained.model, pretrained.adapter.base.model)
 
 
 def _onnx(pretrained: Pretrained, path: Path) -> dict[str, Any]:
@@ -93,6 +102,12 @@ FORMATS: dict[str, Format] = {
         ending=".gguf",
         read=_loaded,
         rounded=True,
+    ),
+    "gguf-lora": Format(
+        "an adapter as one file for llama.cpp (--lora), beside its base as another",
+        _gguf_lora,
+        ending=".gguf",
+        adapters=True,
     ),
     "onnx": Format("graphs with a cache, any batch and length", _onnx, needs="export", read=_graphs),
     "ctranslate2": Format("CTranslate2's own directory", _ctranslate2, needs="ct2"),

@@ -37,10 +37,12 @@ from textmill.data.batch import Batch
 from textmill.interop import alone, formats, forward_passes
 from textmill.interop.check import Check, by_divergence, compare, same_weights
 from textmill.interop.huggingface import directory as huggingface
+from textmill.interop.huggingface.peft import directory as peft
 from textmill.interop.load import load
 from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.model import MixtureSpec
+from textmill.specs.tuning import LoRATuning
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,15 @@ def verify(
     tokens: int = 128,
     compiled: bool = False,
     trained: nn.Module | None = None,
+    base: Pretrained | None = None,
     weights: Sequence[str] = (),
     exports: Sequence[str] = (),
 ) -> Report:
     """Hold every way to the logits of the model in `directory`, or in one file, against its training path, on `texts`.
 
     At most `tokens` tokens of each text are read, special ones around it included. `trained` is the model that was
-    to be written there, if it is at hand: it must be equal to the bit. Nothing is written. `weights`: also decode
+    to be written there, if it is at hand: it must be equal to the bit. `base`: what an adapter
+    stands on. Nothing is written. `weights`: also decode
     with such weights (bf16, int8). `exports`: formats of interop/formats.py to be written and read as well. Raises
     TextmillError when there is no text, or what is there is not a model, RecipeError for a format there is not.
     """
@@ -84,7 +88,7 @@ def verify(
             f"{unknown[0]!r} is not a supported format", advice=f"there is {', '.join(formats.FORMATS)}"
         )
     directory = Path(directory)
-    pretrained = load(directory)
+    pretrained = load(directory, base=base)
     model = pretrained.model.float().eval()
     if not texts:
         raise TextmillError("no text to compare on", where=directory, advice="give at least one text")
@@ -132,7 +136,7 @@ def _exported(
         try:
             # Files are read by several threads, and inference mode is each thread's own.
             with torch.inference_mode(False):
-                form.write(pretrained, path)
+                form.write(pretrained if form.adapters else pretrained.merged(), path)
                 if form.read is None:
                     return Check(title, "ok", why="compared during export")
                 model = form.read(path)
@@ -148,8 +152,12 @@ def _reload(beside: Path, pretrained: Pretrained, reference: list[Tensor], batch
         return Check("reload", "skipped", why="a mixture names its models: verify each of them")
     with scratch(beside) as folder:
         copy = folder / "model"
-        huggingface.write(copy, pretrained)
-        again = huggingface.read_directory(copy).model.float().eval()
+        if pretrained.adapter is None:
+            huggingface.write(copy, pretrained)
+            again = huggingface.read_directory(copy).model.float().eval()
+        else:
+            peft.write_pretrained(copy, pretrained)
+            again = peft.load(copy, pretrained.adapter.base).model.float().eval()
         same = same_weights("reload", pretrained.model, again)
         if same.state == "failed":
             return same
@@ -168,6 +176,8 @@ def _by_transformers(
     if importlib.util.find_spec("transformers") is None:
         why = "not installed (pip install transformers), so whether it reads the directory alike was not checked"
         return [Check("transformers", "skipped", why=why)]
+    if pretrained.adapter is not None:
+        return _adapter_by_transformers(path, pretrained, texts, reference, batches, tokens)
     if not path.is_dir():
         with scratch(path) as folder:
             copy = folder / "model"
@@ -178,11 +188,44 @@ def _by_transformers(
     return alone.checks(path, pretrained, texts, reference, batches, tokens=tokens)
 
 
+def _adapter_by_transformers(
+    path: Path,
+    pretrained: Pretrained,
+    texts: Sequence[str],
+    reference: list[Tensor],
+    batches: Sequence[Batch],
+    tokens: int,
+) -> list[Check]:
+    """The same of an adapter, which transformers loads by peft: a copy of its directory names a copy of its base."""
+    adapter = pretrained.adapter
+    assert adapter is not None
+    if importlib.util.find_spec("peft") is None:
+        return [
+            Check(
+                "transformers",
+                "skipped",
+                why="peft is not installed (pip install peft), which loads adapters",
+            )
+        ]
+    if not isinstance(adapter.tuning, LoRATuning):
+        return [Check("transformers", "skipped", why="it loads low-rank adapters alone by itself")]
+    if adapter.tuning.base != "fp32":
+        return [Check("transformers", "skipped", why="it would load a base that is not rounded to 8 bits")]
+    with scratch(path) as folder:
+        base, copy = folder / "base", folder / "adapter"
+        huggingface.write(base, adapter.base)
+        if not huggingface.is_published(read_json(base / "config.json")):
+            return [Check("transformers", "skipped", why="transformers has no such architecture")]
+        named = dataclasses.replace(adapter, name=str(base))
+        peft.write_pretrained(copy, dataclasses.replace(pretrained, adapter=named))
+        return alone.checks(copy, pretrained, texts, reference, batches, tokens=tokens)
+
+
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     versions = {}
-    for package in ("torch", "transformers", "tokenizers", "safetensors"):
+    for package in ("torch", "transformers", "peft", "tokenizers", "safetensors"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

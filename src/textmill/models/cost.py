@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from textmill.models import names
+from textmill.models import adapters, names
 from textmill.models.build import empty
 from textmill.models.initial import kind_of_parameter
 from textmill.specs.model import (
@@ -21,6 +21,7 @@ from textmill.specs.model import (
     TransformerSpec,
 )
 from textmill.specs.position import RelativePositions
+from textmill.specs.tuning import TuningSpec
 
 _Recurrent = RecurrentSpec | RecurrentEncoderDecoderSpec
 _ONCE = ("transform", "pooler", "sentences", "bridge")  # parts that few tokens of a text pass, or none
@@ -51,6 +52,22 @@ def trained(spec: TrainedSpec, vocabulary: int, freeze: tuple[str, ...]) -> tupl
 
 
 @functools.cache
+def adapter(spec: TrainedSpec, vocabulary: int, tuning: TuningSpec) -> int:
+    """Trained numbers of an adapter; a head beside it is not counted."""
+    adapted = adapters.adapt(empty(spec, vocabulary), tuning)
+    return sum(tensor.numel() for tensor in adapters.tensors(adapted).values())
+
+
+@functools.cache
+def base_bytes(spec: TrainedSpec, vocabulary: int, base: str) -> int:
+    """Bytes of a frozen base: in float32, or with its matrices in 8 bits."""
+    model = empty(spec, vocabulary)
+    model = adapters.in_eight_bits(model) if base == "int8" else model
+    held = {id(tensor): tensor.nbytes for tensor in model.state_dict(keep_vars=True).values()}
+    return sum(held.values())
+
+
+@functools.cache
 def matrices(spec: TrainedSpec) -> int:
     """Entries of the matrices that every token passes between embedding and output layer: of a Transformer, those of
     its blocks.
@@ -74,8 +91,9 @@ def blocks(spec: TransformerSpec) -> tuple[tuple[int, bool], ...]:
     return ((spec.layers, False),)
 
 
-def flops_per_token(spec: TrainedSpec, vocabulary: int, sequence: int) -> int:
-    """Floating-point operations of one token's forward and backward pass.
+def flops_per_token(spec: TrainedSpec, vocabulary: int, sequence: int, *, frozen: bool = False) -> int:
+    """Floating-point operations of one token's forward and backward pass. frozen: no gradient of a matrix is made, so
+    that the backward pass of a product costs what its forward pass does.
 
     6 · (matrix entries: blocks and output layer) + 12 · L · H · E · T, T no more than the window. A product
     of matrices takes 2 operations an entry forward and 4 backward; embedding look-ups, norms and activations
@@ -90,7 +108,7 @@ def flops_per_token(spec: TrainedSpec, vocabulary: int, sequence: int) -> int:
     products = matrices(spec) + (0 if spec.kind == "encoder" else vocabulary * spec.d_model)
     seen = min(sequence, spec.window or sequence)
     attentions = sum(number * (2 if crossed else 1) for number, crossed in blocks(spec))
-    return 6 * products + 12 * attentions * spec.heads * spec.head_width * seen
+    return (4 if frozen else 6) * products + 12 * attentions * spec.heads * spec.head_width * seen
 
 
 def cache_bytes(spec: TransformerSpec, rows: int, capacity: int, element: int = 4) -> int:

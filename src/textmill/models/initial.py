@@ -41,7 +41,7 @@ def kind_of_parameter(model: nn.Module) -> dict[str, Kind]:
 
     embedding  a row is looked up by a token, a position or a segment (the output layer too, when tied)
     hidden     a matrix inside a block
-    vector     norms, biases, and the small tables of relative positions
+    vector     norms, biases, the small tables of relative positions, and virtual tokens
     output     the untied output layer, or the head that stands in its place
     """
     return {name: _kind(name, parameter) for name, parameter in model.named_parameters()}
@@ -53,6 +53,7 @@ def _kind(name: str, parameter: torch.Tensor) -> Kind:
     if name in ("output.weight", "head.weight"):
         return "output"
     table = name.endswith(("position_bias.weight", "relative_keys", "relative_values", "crf.transitions"))
+    table = table or name.endswith(("embedding.prompt", "prefix.keys", "prefix.values"))
     return "vector" if parameter.ndim < 2 or table else "hidden"
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from textmill.base.errors import TextmillError
+from textmill.models import adapters
 from textmill.models.model import Generator, Model, SourceReader
 from textmill.specs.model import MixtureSpec, ModelSpec
 from textmill.specs.recipe import GenerationSpec
+from textmill.specs.tuning import TuningSpec
 from textmill.tokenization.protocol import AnyTokenizer
 
 
@@ -33,6 +35,21 @@ def check_vocabulary(tokenizer: AnyTokenizer, rows: int, where: object) -> None:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """What stands beside a frozen base: how it was made, and the base itself as it was read.
+
+    name, weights, content: what the adapter calls its base; the ids of its weights (models.adapters.weights_id) and of
+    its files, empty where they are not known.
+    """
+
+    tuning: TuningSpec
+    base: Pretrained
+    name: str
+    weights: str = ""
+    content: str = ""
+
+
+@dataclass(frozen=True)
 class Pretrained:
     """A directory read: ready to generate with, to score, or to train on."""
 
@@ -52,6 +69,15 @@ class Pretrained:
     # Settings of generation that were published with it and have no meaning here.
     unfollowed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()  # what a person should know of how it was read
+    adapter: Adapter | None = None  # what of `model` is an adapter; None: it is all one model
+
+    def merged(self) -> Pretrained:
+        """The same with its adapter in its matrices; itself where there is none. Raises TextmillError for virtual
+        tokens, which are no part of any matrix."""
+        if self.adapter is None:
+            return self
+        model = adapters.merged(self.model)
+        return replace(self, model=model, spec=model.spec, adapter=None)
 
     @property
     def writes(self) -> bool:

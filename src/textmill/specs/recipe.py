@@ -14,6 +14,7 @@ from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
 from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
+from textmill.specs.tuning import TuningSpec
 
 # What a run cannot be called: nothing, a hidden folder, a path, control characters, bytes that are no text.
 _NO_FOLDER = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -132,6 +133,10 @@ class Recipe:
     start: Annotated[
         StartSpec | None, About("trained model to start from; left out: weights of the seed")
     ] = None
+    tuning: Annotated[
+        TuningSpec | None,
+        About("adapter to train beside the frozen model of [start]; left out: all weights", usual="lora"),
+    ] = None
     objective: Annotated[ObjectiveSpec, About("training objective; left out: the usual one of the model")] = (
         None  # type: ignore[assignment]
     )
@@ -171,6 +176,7 @@ class Recipe:
             )
 
         self._check_start()
+        self._check_tuning()
         _ = self.apart
         possible = objectives_of(self.model.kind)
         if self.objective.kind not in possible:
@@ -199,6 +205,41 @@ class Recipe:
                 f"{self.tokenizer.kind!r} learns a new vocabulary, and the start's weights belong to its own",
                 where="tokenizer.kind",
                 advice="leave out [tokenizer]; start.add_tokens adds tokens to the start's own",
+            )
+
+    def _check_tuning(self) -> None:
+        """An adapter stands on a model that is there, and all of that is frozen."""
+        if self.tuning is None:
+            return
+        if self.start is None:
+            raise RecipeError(
+                "trains an adapter, and there is no model for it to stand on",
+                where="tuning",
+                advice="name one: [start] model = ...; without [tuning] all weights are trained",
+            )
+        for where, given in (
+            ("start.add_tokens", self.start.added),
+            ("start.keep_head", self.start.keep_head),
+            ("training.freeze", self.training.freeze),
+            ("training.layer_decay", self.training.layer_decay),
+        ):
+            if given:
+                raise RecipeError(
+                    "changes the weights of the model, and those under an adapter stay as they are",
+                    where=where,
+                    advice="leave it out, or leave out [tuning]",
+                )
+        if self.training.parallel == "fsdp2":
+            raise RecipeError(
+                "adapters are small: they are not sharded",
+                where="training.parallel",
+                advice='set training.parallel = "ddp"',
+            )
+        if self.tuning.kind == "prefix" and self.training.optimizer.kind == "muon":
+            raise RecipeError(
+                "Muon is for matrices, and keys and values of a prefix are none",
+                where="training.optimizer",
+                advice='set kind = "adamw"',
             )
 
     @property

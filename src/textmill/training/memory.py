@@ -17,6 +17,7 @@ from textmill.models import cost
 from textmill.objectives.loss import CPU_CHUNK
 from textmill.specs.model import TrainedSpec, TransformerSpec
 from textmill.specs.training import MuonSpec, TrainingSpec
+from textmill.specs.tuning import TuningSpec
 from textmill.training.device import Compute
 
 _MEMINFO = Path("/proc/meminfo")
@@ -64,16 +65,21 @@ def predict(
     loss_chunk: int | None = None,
     precision: str = "fp32",
     ranks: int = 1,
+    tuning: TuningSpec | None = None,
 ) -> Need:
     """The peak of a step on `rows` sequences of `sequence` tokens. Weights and optimiser are float32.
 
     AdamW keeps two numbers a parameter, Muon one for matrices inside blocks; what is frozen has neither these nor a
-    gradient. Under fsdp2 what belongs to
-    parameters is shared out over `ranks`.
+    gradient: under an adapter (`tuning`) that is all but the adapter, and in 8 bits a matrix takes a quarter. Under
+    fsdp2 what belongs to parameters is shared out over `ranks`.
     """
     shares = ranks if training.parallel == "fsdp2" else 1
     weights = 4 * cost.parameters(model, vocabulary) // shares
-    number, inside = cost.trained(model, vocabulary, training.freeze)
+    if tuning is None:
+        number, inside = cost.trained(model, vocabulary, training.freeze)
+    else:
+        number = inside = cost.adapter(model, vocabulary, tuning)
+        weights = 4 * number + cost.base_bytes(model, vocabulary, tuning.base)
     gradients = 4 * number // shares
     moments = 2 * gradients
     if isinstance(training.optimizer, MuonSpec) and isinstance(model, TransformerSpec):
@@ -99,6 +105,7 @@ def fit(
     *,
     ranks: int = 1,
     free: int | None = None,
+    tuning: TuningSpec | None = None,
 ) -> Fit:
     """The micro-batch, and the chunk of the loss, that fit into what is free now; `training.micro_batch` and
     `training.loss_chunk` are kept where they are given.
@@ -115,7 +122,8 @@ def fit(
     sizes = sorted({-(-share // parts) for parts in range(1, share + 1)}, reverse=True)
     rows = [training.micro_batch] if training.micro_batch else [number for number in sizes if number <= most]
     fits = [
-        _fit(model, training, vocabulary, sequence, min(number, share), compute, ranks) for number in rows
+        _fit(model, training, vocabulary, sequence, min(number, share), compute, ranks, tuning)
+        for number in rows
     ]
     for cut in fits:
         if cut.need.total <= room or training.micro_batch:
@@ -148,9 +156,10 @@ def _fit(
     rows: int,
     compute: Compute,
     ranks: int,
+    tuning: TuningSpec | None,
 ) -> Fit:
     chunk = training.loss_chunk or _chunk(training, vocabulary, rows * sequence, compute)
-    options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks}
+    options = {"loss_chunk": chunk, "precision": compute.precision, "ranks": ranks, "tuning": tuning}
     need = predict(model, training, vocabulary, sequence, rows, **options)
     return Fit(rows, chunk, need)
 

@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from textmill.base.errors import TextmillError
 from textmill.interop.additions import Published, published
-from textmill.interop.gguf import architectures, writer
+from textmill.interop.gguf import architectures, reader, writer
 from textmill.interop.gguf.architectures import Rule
-from textmill.interop.gguf.quants import pack
+from textmill.interop.gguf.quants import pack, unpack
 from textmill.interop.gguf.weights import paired
 from textmill.interop.gguf.writer import Outgoing
 from textmill.models import adapters
@@ -67,7 +68,19 @@ def write_adapter(path: Path | str, model: Model, base: Model, *, name: str = ""
         for each, tensor in tensors
     ]
     size = writer.write_file(path, metadata, outgoing)
+    _compare(path, tensors)
     return {"path": str(path), "architecture": architecture.name, "bytes": size, "tensors": len(tensors)}
+
+
+def _compare(path: Path, tensors: list[tuple[str, Tensor]]) -> None:
+    """Raises TextmillError where a file read again does not hold what was written."""
+    file = reader.read_file(path)
+    for name, tensor in tensors:
+        held = unpack(file.bytes_of(name), file.tensors[name].type, torch.empty(tensor.shape), path)
+        if not torch.equal(held, tensor.float()):
+            raise TextmillError(
+                f"does not hold {name} as it was written", where=path, advice="export it again"
+            )
 
 
 def _check(layer: str, low: Published, path: Path) -> None:

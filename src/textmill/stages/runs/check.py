@@ -61,7 +61,9 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     device.prepare(compute, recipe.training)
     data = prepare(recipe, workspace)
     fit = fitting(data, compute)
-    flops = cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence)
+    flops = cost.flops_per_token(
+        recipe.trained, data.vocabulary, recipe.sequence, frozen=recipe.tuning is not None
+    )
     free = memory.free_bytes(compute.device)
     timing = None  # a step that does not fit would end this process, not say how long it takes
     if fit.need.total <= free:

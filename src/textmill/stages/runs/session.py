@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from textmill.base.console import Reporter, TrainingStatus, counted
-from textmill.base.errors import Interrupted, NonFiniteError
+from textmill.base.errors import DamagedError, Interrupted, NonFiniteError
 from textmill.data.loader import AnyLoader
+from textmill.models import adapters
 from textmill.models.model import Model
 from textmill.nn import mode
 from textmill.objectives.loss import Losses, evaluate_loss
@@ -56,6 +57,7 @@ class Progress:
     seconds: float = (
         0.0  # spent, where there is a time budget; else the state would not be that of the steps alone
     )
+    base: str | None = None  # content hash of the model under an adapter, of which a checkpoint holds nothing
     course: dict[str, int | None] = field(
         default_factory=dict
     )  # what was decided of it: training.budget.Course
@@ -107,6 +109,12 @@ class Session:
         """Steps of the run; with a time budget the most there may be, until it is decided."""
         return self.course.steps or self.recipe.training.steps
 
+    @property
+    def _base(self) -> str | None:
+        """Content hash of the model under an adapter; None: all weights are in the checkpoint."""
+        start = self.recipe.start
+        return None if self.recipe.tuning is None or start is None else start.hash
+
     def restore(self) -> bool:
         """Take up the newest whole checkpoint; damaged ones are reported. False: there is none yet."""
         newest = checkpoint.newest_whole(self.run.checkpoints)
@@ -132,6 +140,13 @@ class Session:
         return f"{what} not saved, the last checkpoint is of step {self._saved:,}"
 
     def _take(self, saved: checkpoint.Checkpoint) -> None:
+        base = saved.state.get("base")
+        if base != self._base:
+            raise DamagedError(
+                f"is of an adapter whose base is {base}, and this run's is {self._base}",
+                where=self.run.checkpoints,
+                advice="put the run's recipe back",
+            )
         with torch.no_grad():
             for name, tensor in self._tensors().items():
                 tensor.copy_(placed(saved.model[name], tensor))
@@ -141,8 +156,12 @@ class Session:
         self.progress = Progress(**saved.state)
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """The weights, and whatever else of the model is saved with them."""
-        return self.model.state_dict(keep_vars=True)
+        """The weights, and whatever else of the model is saved with them; of an adapter what is trained alone."""
+        return (
+            self.model.state_dict(keep_vars=True)
+            if self.recipe.tuning is None
+            else adapters.tensors(self.model)
+        )
 
     def go(self) -> None:
         """Train to the end. Raises Interrupted when asked to stop (after saving), NonFiniteError as the loop."""
@@ -356,6 +375,7 @@ class Session:
     def save(self) -> None:
         """Write a checkpoint, then remove what the policy does not keep."""
         progress = self.progress
+        progress.base = self._base
         model = self.world.whole(self._tensors())
         optimizer = self.world.whole(self.optimizer.state())
         average = self.world.whole(self.average.state()) if self.average is not None else None

@@ -214,11 +214,15 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
     recipe, vocabulary, longest = data.recipe, data.vocabulary, data.longest
     training, most = recipe.training, recipe.objective.batch_tokens
     if most is None:
-        return memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
+        return memory.fit(
+            recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
+        )
     # A batch of so many tokens is at its largest as rows of the longest; where those fit, any of its batches does.
     rows = max(1, most // longest)
     training = dataclasses.replace(training, batch=rows * ranks)
-    fit = memory.fit(recipe.trained, training, vocabulary, longest, compute, ranks=ranks)
+    fit = memory.fit(
+        recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
+    )
     return fit if fit.micro_batch < rows else dataclasses.replace(fit, micro_batch=most)
 
 
@@ -244,7 +248,9 @@ def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Re
         world=world,
         compute=compute,
         model=model,
-        flops_per_token=cost.flops_per_token(recipe.trained, data.vocabulary, recipe.sequence),
+        flops_per_token=cost.flops_per_token(
+            recipe.trained, data.vocabulary, recipe.sequence, frozen=recipe.tuning is not None
+        ),
         optimizer=optimizer.build(model, recipe.training.optimizer, layer_decay=recipe.training.layer_decay),
         average=WeightAverage(model, average.decay) if average is not None else None,
         reporter=reporter,

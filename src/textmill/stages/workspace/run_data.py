@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ from textmill.tokenization import extended, load
 from textmill.tokenization.protocol import AnyTokenizer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from textmill.data.loader import AnyLoader
     from textmill.data.special import SpecialTokens
     from textmill.models.model import Model
@@ -243,7 +245,11 @@ class RunData:
         return self.begun()[0]
 
     def fresh(self) -> Model:
-        """The same with the weights of the seed, whatever it begins with: for a checkpoint to replace them."""
+        """The same with the weights of the seed, whatever it begins with: for a checkpoint to replace them. Of an
+        adapter a checkpoint holds no base, so that is the start's."""
+        return self._new() if self.recipe.tuning is None else self.begun()[0]
+
+    def _new(self) -> Model:
         from textmill.models import build
 
         return build.build(self.recipe.model, self.vocabulary, seed=self.recipe.seed, head=self.head)
@@ -255,9 +261,40 @@ class RunData:
         """
         from textmill.models import transfer
 
-        model = self.fresh()
+        model = self._new()
         asked, start = self.recipe.start, self.start
         if asked is None or start is None:
             return model, None
         pieces = extended.pieces(self.tokenizer, start.tokenizer)
-        return model, transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
+        taken = transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
+        return self._adapted(model, packed=True), taken
+
+    def adapted(self, tensors: Mapping[str, Tensor]) -> Model:
+        """The start's model with a trained adapter beside it, in evaluation mode.
+
+        Raises DamagedError where the tensors are not those of this recipe's adapter.
+        """
+        from textmill.models import adapters, transfer
+
+        assert self.start is not None
+        model = self._new()
+        transfer.take(model, self.start.model)
+        return adapters.load(self._adapted(model, packed=False), tensors).eval()
+
+    def _adapted(self, base: Model, *, packed: bool) -> Model:
+        """A base with a new adapter; as it is where the recipe has none. packed: matrices of 8 bits stay so, as they
+        do in training; else they are float32 matrices of the same values, which every way of decoding takes."""
+        from textmill.models import adapters
+        from textmill.specs.tuning import PromptTuning
+
+        tuning = self.recipe.tuning
+        if tuning is None:
+            return base
+        if tuning.base == "int8":
+            base = adapters.in_eight_bits(base) if packed else adapters.rounded(base)
+        prompt = None
+        if isinstance(tuning, PromptTuning) and tuning.text is not None:
+            import torch
+
+            prompt = torch.from_numpy(self.tokenizer.encode(tuning.text).astype(np.int64))
+        return adapters.adapt(base, tuning, seed=self.recipe.seed, prompt=prompt)

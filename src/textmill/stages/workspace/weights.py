@@ -32,6 +32,8 @@ class Weights:
     def build(self, data: RunData) -> Model:
         """The model with these weights, in evaluation mode. Raises DamagedError when they are not as written."""
         saved = checkpoint.load(self.path)
+        if data.recipe.tuning is not None:
+            return data.adapted({**saved.model, **(saved.average or {})})
         model = table.empty(data.recipe.model, data.vocabulary, data.head)
         tensors: dict[str, Any] = {**saved.model, **(saved.average or {})}
         model.load_state_dict(tensors, assign=True)

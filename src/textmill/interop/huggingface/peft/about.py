@@ -18,7 +18,7 @@ from textmill.models.heads import Headed
 from textmill.models.model import Model
 from textmill.models.virtual import Virtual
 from textmill.specs.head import HeadSpec
-from textmill.specs.tuning import LoRATuning, PrefixTuning, PromptTuning, TuningSpec
+from textmill.specs.tuning import LINEAR, LoRATuning, PrefixTuning, PromptTuning, TuningSpec
 
 CONFIG, WEIGHTS, OURS = "adapter_config.json", "adapter_model.safetensors", "textmill.json"
 KINDS = {"LORA": LoRATuning, "PROMPT_TUNING": PromptTuning, "PREFIX_TUNING": PrefixTuning}  # peft_type
@@ -26,10 +26,12 @@ KINDS = {"LORA": LoRATuning, "PROMPT_TUNING": PromptTuning, "PREFIX_TUNING": Pre
 
 @dataclass(frozen=True)
 class Base:
-    """What an adapter stands on: what it is called, and the id of its weights (`models.adapters.weights_id`)."""
+    """What an adapter stands on: what it is called, and the ids of its weights (`models.adapters.weights_id`) and
+    of its files; empty where they are not known."""
 
     name: str
     weights: str
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class About:
 
     path: Path
     config: Mapping[str, Any]
-    base: Base  # of others' adapters the weights are not known: ""
-    tuning: TuningSpec | None = None  # None: another program's, and its config is all there is
+    base: Base
+    tuning: TuningSpec
     head: HeadSpec | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
@@ -64,17 +66,35 @@ def read_about(directory: Path | str) -> About:
         )
     named = str(config.get("base_model_name_or_path") or "")
     if not (path / OURS).is_file():
-        return About(path, config, Base(named, ""))
+        return About(path, config, Base(named, ""), _assumed(kind, config, path / CONFIG))
     table = read_table(path / OURS)
     try:
         specs = {schema.kind_of(each): each for each in KINDS.values()}
         tuning = table["tuning"]
         spec = schema.read(specs[tuning["kind"]], tuning, str(path / OURS), "tuning")
         head = _read_head(table["head"], path / OURS)
-        base = Base(str(table["base"]["name"]), str(table["base"]["weights"]))
+        base = Base(*(str(table["base"][name]) for name in ("name", "weights", "content")))
     except (KeyError, TypeError) as error:
-        raise DamagedError(f"is not what is known of an adapter ({error!r})", where=path / OURS) from error
+        raise DamagedError(f"does not describe an adapter ({error!r})", where=path / OURS) from error
     return About(path, config, base, spec, head, table.get("info", {}), table.get("generation", {}))
+
+
+def _assumed(kind: str, config: Mapping[str, Any], where: Path) -> TuningSpec:
+    """How another program's adapter was made, as far as its configuration says it."""
+    try:
+        if kind != "LORA":
+            return KINDS[kind](tokens=int(config["num_virtual_tokens"]))
+        targets = config.get("target_modules")
+        return LoRATuning(
+            rank=int(config["r"]),
+            alpha=float(config["lora_alpha"]),
+            dropout=float(config.get("lora_dropout", 0.0)),
+            targets=tuple(map(str, targets)) if isinstance(targets, list) and targets else (LINEAR,),
+            rslora=bool(config.get("use_rslora", False)),
+            dora=bool(config.get("use_dora", False)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"does not describe an adapter ({error!r})", where=where) from error
 
 
 def _read_head(plain: Any, where: Path) -> HeadSpec | None:

@@ -6,6 +6,7 @@ ours one of theirs is, the rules of weights say (rules/). What no published arch
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from textmill.base import schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, write_json, write_texts
 from textmill.interop.huggingface import config as configuration
+from textmill.interop.huggingface import texts
 from textmill.interop.huggingface.peft import lora, virtual
 from textmill.interop.huggingface.peft.about import (
     CONFIG,
@@ -32,7 +34,9 @@ from textmill.interop.huggingface.peft.about import (
 from textmill.models import adapters
 from textmill.models.heads import attach
 from textmill.models.model import Model
+from textmill.models.pretrained import Adapter, Pretrained
 from textmill.nn.shared import shared
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.head import HeadSpec
 from textmill.specs.tuning import TuningSpec
 
@@ -62,7 +66,7 @@ def write(
         "format": FORMAT,
         "textmill": textmill.__version__,
         "tuning": schema.write(tuning),
-        "base": {"name": base.name, "weights": base.weights},
+        "base": {"name": base.name, "weights": base.weights, "content": base.content},
         "head": None if head is None else schema.write(head),
         "architecture": None if own else kind,
         "reason": reason or None,
@@ -101,11 +105,57 @@ def read(about: About | Path | str, base: Model, *, weights: str | None = None) 
             where=about.path,
             advice="give it its own base; where that was trained on or changed since, train the adapter again",
         )
-    if about.tuning is not None and about.tuning.base == "int8":
+    if about.tuning.base == "int8":
         base = adapters.rounded(base)
     if about.head is not None:
-        base = attach(shared(base), about.head)  # a head takes away from its body what it replaces
+        base = attach(
+            shared(adapters.body_of(base)[1]), about.head
+        )  # a head takes away from its body what it replaces
     return _READERS[about.config["peft_type"]](about, base).eval()
+
+
+def write_pretrained(directory: Path | str, pretrained: Pretrained) -> dict[str, Any]:
+    """`write` of an adapter and all that came with it, its tokenizer too, as a model's directory has it: so whatever
+    loads models by their directory finds what it needs, but for the base."""
+    adapter, model = pretrained.adapter, pretrained.model
+    assert adapter is not None
+    base = Base(adapter.name, adapter.weights, adapter.content)
+    with atomic_directory(Path(directory), private=False) as partial:
+        about = write(
+            partial / "adapter",
+            model,
+            adapter.tuning,
+            base,
+            info=pretrained.info,
+            generation=schema.write(pretrained.generation),
+            extra=pretrained.beside,
+        )
+        for path in (partial / "adapter").iterdir():
+            path.rename(partial / path.name)
+        (partial / "adapter").rmdir()
+        pretrained.tokenizer.publish(partial, texts.reading_of(model, pretrained.tokenizer))
+        if pretrained.template is not None:
+            write_texts(partial, {"chat_template.jinja": pretrained.template})
+    return about
+
+
+def load(directory: Path | str, base: Pretrained) -> Pretrained:
+    """The adapter of a directory beside its base, which is left as it was; errors as `read`."""
+    about = read_about(directory)
+    model = read(about, base.model)
+    unknown = f"{about.path.name} does not say what its base's weights are: it is taken to belong to this one"
+    generation = base.generation
+    if about.generation:
+        generation = schema.read(GenerationSpec, about.generation, str(about.path / OURS), "generation")
+    return dataclasses.replace(
+        base,
+        model=model,
+        spec=model.spec,
+        generation=generation,
+        info=about.info,
+        adapter=Adapter(about.tuning, base, *dataclasses.astuple(about.base)),
+        warnings=(*base.warnings, *(() if about.base.weights else (unknown,))),
+    )
 
 
 def _task(model: Model, head: HeadSpec | None) -> str | None:
@@ -117,4 +167,16 @@ def _task(model: Model, head: HeadSpec | None) -> str | None:
 
 _WRITERS = {"lora": lora.write, "prompt": virtual.write_prompt, "prefix": virtual.write_prefix}
 _READERS = {"LORA": lora.read, "PROMPT_TUNING": virtual.read_prompt, "PREFIX_TUNING": virtual.read_prefix}
-__all__ = ["CONFIG", "OURS", "WEIGHTS", "About", "Base", "is_adapter", "read", "read_about", "write"]
+__all__ = [
+    "CONFIG",
+    "OURS",
+    "WEIGHTS",
+    "About",
+    "Base",
+    "is_adapter",
+    "load",
+    "read",
+    "read_about",
+    "write",
+    "write_pretrained",
+]

@@ -154,7 +154,8 @@ def read(about: About, base: Model) -> Model:
         additions.append(addition)
         place = f"{addition.site.path}.additions.{addition.site.section}."
         given |= {place + part: tensor.float() for part, tensor in tensors.items()}
-    dropout = about.tuning.dropout if isinstance(about.tuning, LoRATuning) else 0.0
+    assert isinstance(about.tuning, LoRATuning)
+    dropout = about.tuning.dropout
     model = adapters.attached(base, additions, dropout=dropout)
     given |= _take_head(about, model, left)
     _check_left(about, base, left)
