@@ -122,7 +122,7 @@ def tracked(
     """The items, while whoever listens is told how many of them are done: for work on a floor that knows no reporter.
     What is over within a second is not worth a line; `slow` says at once that it begins, since each item takes long."""
     reporter, began, done = _listener.get(), time.monotonic(), 0
-    for done, item in enumerate(items):
+    for item in items:
         if reporter is not None and (slow or time.monotonic() - began > _QUICK_SECONDS):
             reporter.progress(label, done, total, unit)
         yield item
