@@ -30,6 +30,8 @@ def _shown(name: str) -> str:
 class NothingKept(TextmillError):
     """A corpus without a document, because all that was read was skipped; detail: of one, what was particular there."""
 
+    kind = "empty"
+
     def __init__(self, what: str, *, where: object = "", advice: str = "", detail: str = "") -> None:
         super().__init__(what, where=where, advice=advice)
         self.detail = detail
