@@ -32,6 +32,16 @@ def _shown(name: str) -> str:
     return excerpt(name, _LONGEST_NAME)
 
 
+class NothingKept(TextmillError):
+    """A corpus without a document, because all that was read was skipped; detail: of one, what was particular there."""
+
+    kind = "empty"
+
+    def __init__(self, what: str, *, where: object = "", advice: str = "", detail: str = "") -> None:
+        super().__init__(what, where=where, advice=advice)
+        self.detail = detail
+
+
 @dataclass
 class Found:
     """How many of something were found or removed, and in how many documents, by kind."""
@@ -174,10 +184,11 @@ class Tally:
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
         sample = entry["samples"][0]
         detail = f", with the detail: {sample['detail']}" if "detail" in sample else ""
-        raise TextmillError(
+        raise NothingKept(
             f"holds no document: all {self.aside} were skipped, most because each {reason}",
             where="corpus",
             advice=f"look at {sample['source']}{detail}",
+            detail=sample.get("detail", ""),
         )
 
     def report(
