@@ -55,6 +55,17 @@ def sent_out(result: Mapping[str, Any]) -> None:
         OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
 
 
+def merged(result: Mapping[str, Any]) -> None:
+    """An adapter that became one model with its base."""
+    OUT.print(
+        f"over {result['tokens']:,} tokens, max |Δ logit| {result['max_difference']:.2g}, "
+        f"mean KL {result['mean_kl']:.2g} nats per token ({result['dtype']})"
+    )
+    for note in result["notes"]:
+        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
+    OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
+
+
 def _facts(result: Mapping[str, Any]) -> None:
     OUT.print(
         f"{result['kind']} of {amount(result['parameters'])} parameters, vocabulary {result['vocabulary']:,}"

@@ -281,6 +281,28 @@ class RunData:
         transfer.take(model, self.start.model)
         return adapters.load(self._adapted(model, packed=False), tensors).eval()
 
+    def pretrained(self, model: Model, info: Mapping[str, Any]) -> Pretrained:
+        """A trained model and all that comes with it. Of an adapter, the base beside it."""
+        from textmill.models import adapters
+        from textmill.models.pretrained import Adapter, Pretrained
+
+        recipe, adapter = self.recipe, None
+        if recipe.tuning is not None and recipe.start is not None and self.start is not None:
+            base = self.start
+            named = str(getattr(recipe.start.model, "written", recipe.start.model))
+            adapter = Adapter(
+                recipe.tuning, base, named, adapters.weights_id(base.model), recipe.start.hash or ""
+            )
+        return Pretrained(
+            model=model,
+            tokenizer=self.tokenizer,
+            spec=model.spec,
+            generation=recipe.generation,
+            info=info,
+            template=self.template,
+            adapter=adapter,
+        )
+
     def _adapted(self, base: Model, *, packed: bool) -> Model:
         """A base with a new adapter; as it is where the recipe has none. packed: matrices of 8 bits stay so, as they
         do in training; else they are float32 matrices of the same values, which every way of decoding takes."""
