@@ -52,7 +52,7 @@ def test_wrong_use_is_one_object(command):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_interruption_is_one_object(command, place, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Workspace, "__post_init__", interrupted)

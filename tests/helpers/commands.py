@@ -98,7 +98,6 @@ OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "generate": {"tokens": "3"},
     "import": {"source": "model", "target": "new"},
     "lineage": {"path": "tiny"},
-    "mix": {"models": "model"},
     "ngram import": {"path": "notes.txt"},
     "quickstart": {"corpus": "nowhere"},
     "recipe new": {"path": "new.toml"},
@@ -123,7 +122,8 @@ def right_values(command: str) -> dict[str, str | bool]:
 
 
 def line(command: str, values: Mapping[str, str | bool], *flags: str) -> list[str]:
-    """The words of a command with these values of its parameters. A value that looks like an option is one argument."""
+    """The words of a command with these values of its parameters. A value that looks like an option is one argument;
+    where a command takes several models, it is given the right one beside."""
     options, arguments = list(flags), []
     for parameter in parameters(command):
         value = values.get(parameter.name)
@@ -131,7 +131,10 @@ def line(command: str, values: Mapping[str, str | bool], *flags: str) -> list[st
             options.append(parameter.opts[0])
         elif isinstance(value, str):
             of_argument = parameter.param_type_name == "argument"
-            arguments.append(value) if of_argument else options.append(f"{parameter.opts[0]}={value}")
+            several = [RIGHT["models"]] if parameter.name == "models" else []
+            arguments.extend([*several, value]) if of_argument else options.append(
+                f"{parameter.opts[0]}={value}"
+            )
     return [*command.split(), *options, "--", *arguments]
 
 

@@ -95,6 +95,7 @@ _INNER |= {
 _INNER |= {"startswith", "removeprefix", "endswith", "join_text", "strftime", "style"}
 _CODE = re.compile(r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^def |\n.*\n|^(bold|dim) ")
 _DATA = {
+    "cli/examples.py",
     "interop/hostile.py",
     "text/cleaning/boilerplate.py",
     "text/cleaning/privacy/patterns.py",

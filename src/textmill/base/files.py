@@ -70,6 +70,8 @@ def make_directory(path: Path, *, private: bool = True) -> None:
 def _temporary(path: Path, prefix: str = TEMPORARY) -> Path:
     """Where something is kept, beside `path`, until it takes that name: who makes it is the end of the name."""
     name = path.name
+    if not name:  # `/` and `.`, whose name nothing can take
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if len(os.fsencode(name)) > _LONGEST:
         name = f"{name[: _LONGEST // 4]}~{content_id(name)[:16]}"
     return path.with_name(f"{prefix}{name}-{os.getpid()}")
@@ -113,8 +115,8 @@ def atomic_file(path: Path, mode: str = "wb", *, private: bool = True) -> Iterat
             yield handle
         return
     path = _real(path)
-    temporary = _temporary(path)
     with disk_errors(path):
+        temporary = _temporary(path)
         make_directory(path.parent, private=private)
         remove_partial(path.parent, path.name)
         try:
@@ -211,8 +213,8 @@ def atomic_directory(path: Path, *, private: bool = True) -> Iterator[Path]:
     durable what it writes outside the directory.
     """
     path = _real(path)
-    temporary = _temporary(path)
     with disk_errors(path):
+        temporary = _temporary(path)
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         make_directory(path.parent, private=private)

@@ -102,6 +102,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "runs list": ("textmill runs list", "textmill runs list --json"),
     "runs show": ("textmill runs show mine", "textmill runs show mine --svg mine.svg"),
     "runs draw": ("textmill runs draw mine other --svg curves.svg",),
+    "report": ("textmill report mine", "textmill report mine --out mine.html"),
     "compare": ("textmill compare mine other", "textmill compare mine other --svg both.svg --json"),
     "data where": ("textmill data where mine --step 10",),
     "data contamination": (

@@ -61,6 +61,24 @@ def draw_runs(
 
 
 @verb(silent=True)
+def report(
+    workspace: Workspace,
+    name: RunName,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the page to this file; left out: report.html beside the run.", show_default=False
+        ),
+    ] = None,
+) -> Outcome:
+    """Write one HTML page of a run: curves, scores, samples, data, lineage and settings, whole in one file."""
+    from textmill.cli.show import stages
+    from textmill.stages import report as stage
+
+    return stage.write(workspace, name, out), stages.report
+
+
+@verb(silent=True)
 def compare(
     workspace: Workspace,
     first: RunName,

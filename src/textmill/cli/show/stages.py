@@ -261,6 +261,11 @@ def run(result: Mapping[str, Any]) -> None:
             _OUT.print(Text(sparkline(values, width), style="cyan"))
 
 
+def report(result: Mapping[str, Any]) -> None:
+    """Where a run's page is."""
+    _OUT.print(f"page       {escape(result['page'])}, {amount(result['bytes'], 'B')}", soft_wrap=True)
+
+
 def comparison(result: Mapping[str, Any]) -> None:
     """Two runs side by side."""
     first, second = result["runs"]

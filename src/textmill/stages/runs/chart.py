@@ -22,16 +22,19 @@ _COLOURS = (
     "#7cb518",
     "#9c6644",
 )
+_MOST = 2000  # points of a line that are drawn; more do not show in so many pixels
 _LEGEND_INSIDE = 4  # lines whose names find room over the curves; more stand beside them
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its name and its points; `smooth` draws the points pale and their running mean over them."""
+    """One line: its name and its points; `smooth` draws the points pale and their running mean over them, `marked` a
+    dot at each point of a line that is not smooth."""
 
     name: str
     points: Sequence[tuple[float, float]]
     smooth: bool = False
+    marked: bool = True
 
 
 def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
@@ -43,6 +46,20 @@ def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [index * step for index in range(first, last + 1)]
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = _MOST) -> list[tuple[float, float]]:
+    """At most so many points that look the same in a picture: the first, the last, and of each stretch the lowest and
+    the highest, so that no peak is lost."""
+    if len(points) <= most:
+        return list(points)
+    stretches = (most - 2) // 2
+    chosen = {0, len(points) - 1}
+    for stretch in range(stretches):
+        places = range(len(points) * stretch // stretches, len(points) * (stretch + 1) // stretches)
+        chosen.add(min(places, key=lambda at: points[at][1]))
+        chosen.add(max(places, key=lambda at: points[at][1]))
+    return [points[at] for at in sorted(chosen)]
 
 
 def running_mean(points: Sequence[tuple[float, float]], share: float = 0.05) -> list[tuple[float, float]]:
@@ -59,7 +76,10 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: s
     """The chart as SVG text. Points that are not finite are left out; an empty chart says so."""
     series = [
         Series(
-            line.name, [(x, y) for x, y in line.points if math.isfinite(x) and math.isfinite(y)], line.smooth
+            line.name,
+            [(x, y) for x, y in line.points if math.isfinite(x) and math.isfinite(y)],
+            line.smooth,
+            line.marked,
         )
         for line in series
     ]
@@ -112,7 +132,7 @@ def _axes(to_pixels, x_range, y_range, x_label: str, y_label: str) -> list[str]:
 
 def _line(line: Series, colour: str, to_pixels) -> list[str]:
     def path(points: Sequence[tuple[float, float]], style: str) -> str:
-        spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in (to_pixels(*point) for point in points))
+        spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in (to_pixels(*point) for point in thinned(points)))
         return f'<polyline points="{spots}" fill="none" stroke="{colour}" {style}/>'
 
     parts = []
@@ -123,7 +143,7 @@ def _line(line: Series, colour: str, to_pixels) -> list[str]:
         parts.append(path(line.points, 'stroke-width="2"'))
         parts += [
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>'
-            for x, y in (to_pixels(*point) for point in line.points)
+            for x, y in (to_pixels(*point) for point in (thinned(line.points) if line.marked else ()))
         ]
     return parts
 

@@ -26,7 +26,7 @@ from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.workspace import Workspace
-from textmill.text.document import Document
+from textmill.text.document import Document, printable
 
 pc: Any = compute  # its functions are made when it is imported, so nobody can know their types
 _BEGINNING = re.compile(r"[0-9a-f]{6,32}\Z")  # of an id
@@ -60,11 +60,11 @@ class _Wanted:
         matches = pc.is_in(ids, value_set=pa.array(self.ids, pa.string()))
         if self.beginning:
             matches = pc.or_(matches, pc.starts_with(ids, self.beginning))
-        for location in self.places:
+        for location in map(printable, self.places):  # as a corpus spells what is not UTF-8
             for start in (location.rstrip("/") + "/", *(location + mark for mark in _INSIDE)):
                 matches = pc.or_(matches, pc.starts_with(sources, start))
             matches = pc.or_(matches, pc.equal(sources, location))
-        for ending in self.endings:
+        for ending in map(printable, self.endings):
             pattern = f"(^|[/:!]){re.escape(ending)}($|[!:])"
             matches = pc.or_(matches, pc.match_substring_regex(sources, pattern))
         return matches
