@@ -57,9 +57,9 @@ def sent_out(result: Mapping[str, Any]) -> None:
 
 def merged(result: Mapping[str, Any]) -> None:
     """An adapter that became one model with its base."""
+    tokens, delta, kl = f"{result['tokens']:,}", f"{result['max_difference']:.2g}", f"{result['mean_kl']:.2g}"
     OUT.print(
-        f"over {result['tokens']:,} tokens, max |Δ logit| {result['max_difference']:.2g}, "
-        f"mean KL {result['mean_kl']:.2g} nats per token ({result['dtype']})"
+        say(f"over {tokens} tokens, max |Δ logit| {delta}, mean KL {kl} nats per token ({result['dtype']})")
     )
     for note in result["notes"]:
         OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
