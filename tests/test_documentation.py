@@ -81,7 +81,13 @@ def test_every_verb_a_readme_names_exists(name):
 def test_recipes_are_right(path):
     from textmill.specs import recipe_file
 
-    assert recipe_file.load(path).name == path.stem
+    def read(plain, where):
+        """What the model of [start] says, as if it had been read: it is fetched by whoever runs the recipe."""
+        kind = "encoder" if plain.get("objective", {}).get("kind") == "classify" else "decoder"
+        known = {"start": plain["start"] | {"hash": "0" * 32, "vocabulary": 1000}, "model": {"kind": kind}}
+        return plain | known | {"tokenizer": {"kind": "start"}}
+
+    assert recipe_file.load(path, fill=read).name == path.stem
 
 
 def test_the_tests_that_prove_the_promises_exist():

@@ -178,6 +178,7 @@ def prompted(body: Generator, tokens: int) -> Generator:
         raise RecipeError(f"a {body.spec.kind} takes no soft prompt", where="tuning.kind", advice="use lora")
     rows, embedding = body.vocabulary, body.embedding
     body.embedding = PromptEmbedding(embedding, rows, embedding.embedding_dim, tokens)  # type: ignore
+    body.embedding.to(next(body.parameters()).device)
     wrapper = VirtualSource if isinstance(body, SourceReader) else VirtualTokens
     return wrapper(body, tokens, rows)
 
@@ -190,5 +191,6 @@ def prefixed(body: Generator, tokens: int) -> Generator:
         )
     for module in body.modules():
         if isinstance(module, Attention):
-            module.prefix = Prefix(module.key_heads, tokens, module.head_width)
+            device = next(module.parameters()).device
+            module.prefix = Prefix(module.key_heads, tokens, module.head_width).to(device)
     return VirtualTokens(body, tokens, 0)

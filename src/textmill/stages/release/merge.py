@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def merge(
     kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     origin = {"merged": {"adapter": target, "base": adapted.adapter.name, "dtype": dtype}}
     whole = adapted.merged()
-    whole = replace(whole, model=whole.model.to(kinds[dtype]), info={**adapted.info, **origin})
+    # a copy: what is not merged is the base's own, which stays as it is
+    model = deepcopy(whole.model).to(kinds[dtype])
+    whole = replace(whole, model=model, info={**adapted.info, **origin})
     with atomic_directory(path, private=False) as partial:
         directory.write(partial, whole)
         again = directory.read_directory(partial).model.float().eval()
