@@ -142,14 +142,13 @@ class VirtualTokens(Virtual[S]):
 class VirtualSource(Virtual[S], SourceReader[S]):
     """Before each source of an encoder-decoder."""
 
-    body: SourceReader[S]
-
     def hidden(self, batch: Batch) -> Tensor:
         """As `Model.hidden`."""
         return self.body.hidden(self._with(batch))
 
     def encode(self, source: Tensor, source_mask: Tensor | None = None) -> Tensor:
         """As `SourceReader.encode`, the states of the virtual tokens left out."""
+        assert isinstance(self.body, SourceReader)
         return self.body.encode(*self._prompted(source, source_mask))[:, self.tokens :]
 
     @torch.no_grad()
