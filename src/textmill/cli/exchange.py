@@ -24,7 +24,13 @@ def bring_in(
         str | None,
         typer.Argument(help="A model's directory or .gguf file; with --remote a name on the hub."),
     ] = None,
-    target: Annotated[Path | None, typer.Argument(help="Directory to write.")] = None,
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Directory to write; left out: in the models folder, where it is known by its name.",
+            show_default=False,
+        ),
+    ] = None,
     remote: Annotated[
         bool, typer.Option("--remote", help="Fetch SOURCE from the Hugging Face hub: this uses the network.")
     ] = False,
@@ -40,8 +46,8 @@ def bring_in(
 
     if list_:
         return exchange.supported(), show.supported
-    if source is None or target is None:
-        raise RecipeError("takes a SOURCE and a TARGET", where="textmill import", advice="or --list")
+    if source is None:
+        raise RecipeError("takes a SOURCE", where="textmill import", advice="or --list")
     result = exchange.bring_in(workspace, source, target, remote=remote, convert_pickle=convert_pickle)
     return result, show.brought_in
 

@@ -1,7 +1,7 @@
 """The models folder: other people's models under short names, for every workspace of one person.
 
 `$TEXTMILL_MODELS`, or else where the platform keeps a person's data. A model is a folder there, whose name is its name,
-or a `.gguf` file. What came with `textmill models get` or `textmill import` stands beside what a person put there.
+or one `.gguf` file. What came with `textmill models get` or `textmill import` stands beside what a person put there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pathlib import Path
 from textmill.base.errors import TextmillError
 
 VARIABLE = "TEXTMILL_MODELS"
+_PART = re.compile(
+    r"-\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE
+)  # of a model in several files, which needs a folder
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE)  # of a model in several files
 
 
@@ -75,10 +78,9 @@ class ModelsFolder:
         for entry in sorted(self.path.iterdir()) if self.path.is_dir() else ():
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir() and (is_model(entry) or _gguf_files(entry)):
+            alone = entry.is_file() and entry.suffix.lower() == ".gguf" and not _PART.search(entry.name)
+            if alone or is_model(entry) or _gguf_files(entry):
                 found[entry.name] = entry
-            elif entry.is_file() and entry.suffix.lower() == ".gguf" and not _LATER_PART.search(entry.name):
-                found.setdefault(entry.name, entry)
         return found
 
     def entry(self, name: str) -> Path | None:
