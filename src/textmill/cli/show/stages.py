@@ -294,10 +294,11 @@ def comparison(result: Mapping[str, Any]) -> None:
     first, second = result["runs"]
     runs(result["runs"])
     table = columns("key", Text(first["name"]), Text(second["name"]))
-    _OUT.print("\nrecipes differ in")
+    _OUT.print("\nrecipes differ in" if result["differences"] else "\nthe recipes are the same")
     for row in result["differences"]:
         table.add_row(row["key"], _value(row["first"]), _value(row["second"]))
-    _OUT.print(table if result["differences"] else "\nthe recipes are the same")
+    if result["differences"]:
+        _OUT.print(table)
     for what, same in result["same"].items():
         if same is False:
             _OUT.print(f"[yellow]the {what} differs: the scores cannot be compared[/yellow]")

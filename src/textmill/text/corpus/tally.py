@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.specs.cleaning import CleaningStep, PersonalDataStep
 from textmill.specs.corpus import RecordSpec
 from textmill.text.cleaning.duplicates.leakage import LEAK
@@ -96,7 +96,7 @@ def personal_data(report: dict[str, Any]) -> str:
         return "personal data: no step of the recipe searches for any"
     if not (found := report["personal"]):
         return "personal data: searched for, none found in what was kept"
-    counts = ", ".join(f"{row['found']:,} {say(kind)}" for kind, row in found.items())
+    counts = fill(", ").join(f"{row['found']:,} {say(kind)}" for kind, row in found.items())
     kept = (
         "" if action == "report" else '; to keep them, leave { kind = "personal-data" } out of corpus.steps'
     )
