@@ -85,7 +85,7 @@ class StartSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySpec:
-    """General text that is trained on beside the new, against forgetting; how well it is known is told before and after."""
+    """General text trained on beside the new, against forgetting; how well it is known is told before and after."""
 
     corpus: Annotated[CorpusSpec, About("where the general text comes from")]
     share: Annotated[

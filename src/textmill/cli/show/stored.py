@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount
-from textmill.base.language import fill, say
+from textmill.base.language import say
 from textmill.cli.show.output import NONE, OUT, columns
 
 _SHOWN = 3  # names in a cell; the rest is counted
@@ -51,11 +51,9 @@ def _state(row: Mapping[str, Any]) -> str:
         return say("damaged")
     if row["kind"] != "run":
         return say(row["kind"])
-    return (
-        say("run, published")
-        if row["published"]
-        else fill("run, step {} of {}", f"{row['step']:,}", f"{row['steps']:,}")
-    )
+    if row["published"]:
+        return say("run, published")
+    return say(f"run, step {row['step']:,} of {row['steps']:,}")
 
 
 def fetched(result: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.models_folder import model_in
 from textmill.stages.workspace.workspace import Workspace
@@ -37,7 +38,8 @@ def bring_in(
     remote: bool = False,
     convert_pickle: bool = False,
 ) -> dict[str, Any]:
-    """Read a model of others and write it as a standard directory; what it is, and where it came from.
+    """Read a model of others and write it as a standard directory, with the hashes of its files (lineage.json), which
+    every use holds it against; what it is, and where it came from.
 
     source: a directory, a .gguf file or a model of the models folder, or with `remote` the name of a repository on the
     Hugging Face hub, the only case in which anything is fetched. target: where it is written; None: into the models
@@ -46,7 +48,7 @@ def bring_in(
 
     Raises TextmillError where it cannot be read, or where `target` already exists.
     """
-    from textmill.base.files import check_free, sha256_file
+    from textmill.base.files import check_free, sha256_file, value_id
     from textmill.interop import load
     from textmill.interop.huggingface import directory
 
@@ -62,6 +64,8 @@ def bring_in(
     if path.is_file():
         origin["sha256"] = sha256_file(path)
     written = directory.write(target, replace(model, info={**model.info, "origin": origin}))
+    key = value_id({"stage": "import", **origin})
+    lineage.write_lineage(target, kind="model", key=key, spec={"origin": origin}, parents=())
     left = {"missing": list(model.missing), "ignored": list(model.ignored)}
     left |= {"unfollowed": list(model.unfollowed), "notes": [*model.warnings, *written["notes"]]}
     return {"model": str(target), **_facts(model), "origin": origin, **left}

@@ -24,8 +24,8 @@ from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.document import Document
+from textmill.tokenization.characters import without_surrogates
 from textmill.tokenization.protocol import AnyTokenizer
-from textmill.tokenization.tokenizer import without_surrogates
 
 _MEMORY = 6  # bytes of memory that sorting takes for each byte of tokens in a shard
 

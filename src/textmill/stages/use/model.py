@@ -83,9 +83,7 @@ class LanguageModel:
     @property
     def longest(self) -> int:
         """Most tokens of a prompt, or of a source, that the model reads."""
-        from textmill.decoding.prompt import longest_source
-
-        return longest_source(self.spec) if self.pretrained.reads_source else self.spec.context
+        return self.pretrained.longest
 
     @property
     def lineage(self) -> Mapping[str, Any]:
@@ -221,7 +219,7 @@ class LanguageModel:
     def _fits(self, prompts: Sequence[Prompt], truncate: bool) -> None:
         """Raises TextmillError for a prompt that is longer than the model reads, unless it may be cut, and for one that
         takes more memory to read than is free."""
-        from textmill.decoding.prompt import WHOLE
+        from textmill.specs.model import WHOLE
 
         for number, prompt in enumerate(prompts):
             length = len(prompt.ids if prompt.source is None else prompt.source)
