@@ -55,6 +55,17 @@ def sent_out(result: Mapping[str, Any]) -> None:
         OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
 
 
+def merged(result: Mapping[str, Any]) -> None:
+    """An adapter that became one model with its base."""
+    tokens, delta, kl = f"{result['tokens']:,}", f"{result['max_difference']:.2g}", f"{result['mean_kl']:.2g}"
+    OUT.print(
+        say(f"over {tokens} tokens, max |Δ logit| {delta}, mean KL {kl} nats per token ({result['dtype']})")
+    )
+    for note in result["notes"]:
+        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
+    OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
+
+
 def _facts(result: Mapping[str, Any]) -> None:
     OUT.print(
         f"{result['kind']} of {amount(result['parameters'])} parameters, vocabulary {result['vocabulary']:,}"

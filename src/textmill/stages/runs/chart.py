@@ -88,7 +88,8 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: s
     everything = [point for line in series for point in line.points]
     if not everything:
         return _frame(
-            title, [f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">{say("no figures yet")}</text>']
+            title,
+            [f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">{say("no figures yet")}</text>'],
         )
     x_low, x_high = min(x for x, _ in everything), max(x for x, _ in everything)
     y_low, y_high = min(y for _, y in everything), max(y for _, y in everything)
