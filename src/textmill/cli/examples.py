@@ -16,7 +16,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "quickstart": (
         "textmill quickstart",
         "textmill quickstart --corpus notes/ --minutes 10",
-        "textmill quickstart --corpus poems.txt --name poems",
+        "textmill quickstart --corpus letters.csv --columns text=body --name letters",
     ),
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (
@@ -82,10 +82,15 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill import downloads/model.gguf models/small",
         "textmill import --remote distilgpt2 models/distilgpt2",
     ),
+    "merge": (
+        "textmill merge tuned tuned-model",
+        "textmill merge tuned tuned-model --file notes.txt",
+    ),
     "export": (
         "textmill export --list",
         "textmill export mine gguf mine.gguf",
         "textmill export mine onnx mine-onnx",
+        "textmill export tuned gguf-lora tuned.gguf",
     ),
     "mix": (
         "textmill mix mine other",

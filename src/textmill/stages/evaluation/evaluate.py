@@ -18,6 +18,7 @@ from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
+from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
@@ -140,7 +141,6 @@ def evaluate_files(
     and when its windows need more memory than is free.
     """
     from textmill.data import tokens
-    from textmill.interop.load import load
     from textmill.metrics.score import Bootstrap
     from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
@@ -149,7 +149,7 @@ def evaluate_files(
     from textmill.text.sources import table
 
     directory = locate_model(workspace, target)
-    published = load(directory)
+    published = load_model(workspace, directory)
     for text in published.warnings:
         workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.models_folder import model_in
 from textmill.stages.workspace.workspace import Workspace
 
@@ -96,7 +97,7 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
     """Write a model in another format. Raises RecipeError for an unknown one, TextmillError where it cannot hold
     this model or where something stands at `path` already."""
     from textmill.base.files import check_free
-    from textmill.interop import formats, load
+    from textmill.interop import formats
 
     if form not in formats.FORMATS:
         raise RecipeError(
@@ -105,7 +106,8 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
             advice=f"there is {', '.join(formats.FORMATS)}",
         )
     check_free(path)
-    model = load.load(locate_model(workspace, target))
+    model = load_model(workspace, locate_model(workspace, target))
+    model = model if formats.FORMATS[form].adapters else model.merged()
     written = formats.FORMATS[form].write(model, path)
     notes = [*model.warnings, *(written.get("notes", []) if isinstance(written, dict) else [])]
     if form != "huggingface" and (settings := _settings(model)):

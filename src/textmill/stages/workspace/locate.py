@@ -137,7 +137,7 @@ def _at(path: Path) -> Found | None:
     """What a path means by what stands there."""
     run, around = Run(path), Run(path.absolute().parent)
     within = around if around.exists else None
-    if run.exists and not (path / "config.json").is_file():
+    if run.exists and not models_folder.is_model(path):
         return Found(_published(run), run)
     if (model := models_folder.model_in(path)) is not None:
         return Found(model, within)
@@ -145,7 +145,7 @@ def _at(path: Path) -> Found | None:
 
 
 def _published(run: Run) -> Path | None:
-    return run.model if (run.model / "config.json").is_file() else None
+    return run.model if models_folder.is_model(run.model) else None
 
 
 def _one(target: str, meant: Sequence[Found]) -> Found | None:

@@ -34,12 +34,17 @@ def default_folder() -> Path:
     return data / "textmill" / "models"
 
 
+def is_model(path: Path) -> bool:
+    """Whether a directory is that of a model, or of an adapter."""
+    return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
 def model_in(path: Path) -> Path | None:
     """What is loaded where a path means a model: a directory with a config.json, a .gguf file, or the only .gguf file
     of a directory; None where it means none. Raises TextmillError where a directory holds several .gguf models."""
     if path.is_file():
         return path if path.suffix.lower() == ".gguf" else None
-    if (path / "config.json").is_file():
+    if is_model(path):
         return path
     if len(files := _gguf_files(path)) > 1:
         raise TextmillError(
@@ -74,7 +79,7 @@ class ModelsFolder:
             if entry.name.startswith("."):
                 continue
             alone = entry.is_file() and entry.suffix.lower() == ".gguf" and not _PART.search(entry.name)
-            if alone or (entry / "config.json").is_file() or _gguf_files(entry):
+            if alone or is_model(entry) or _gguf_files(entry):
                 found[entry.name] = entry
         return found
 
