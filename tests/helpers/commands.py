@@ -38,8 +38,9 @@ class Said:
     err: str
 
 
-def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8") -> Said:
-    """`textmill ARGUMENTS` as the program runs it, but in this process, which has imported everything.
+def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8", given: str = "") -> Said:
+    """`textmill ARGUMENTS` as the program runs it, with `given` on stdin, but in this process, which has imported
+    everything.
 
     What takes longer than `seconds` is interrupted as by Ctrl-C. An exception that is no exit code is a traceback in
     `err`, as a user would see it.
@@ -47,7 +48,7 @@ def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8") -> 
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    sys.argv, sys.stdin, (sys.stdout, sys.stderr) = ["textmill", *arguments], io.StringIO(), streams
+    sys.argv, sys.stdin, (sys.stdout, sys.stderr) = ["textmill", *arguments], io.StringIO(given), streams
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(seconds)
     try:
