@@ -54,6 +54,10 @@ Set = Annotated[
         autocompletion=completion.keys,
     ),
 ]
+Phase = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="One phase of a recipe that has several.", show_default=False),
+]
 Work = Annotated[
     Path,
     typer.Option("--work", envvar="TEXTMILL_WORK", metavar="DIR", help="Where artifacts and runs are kept."),
@@ -169,11 +173,25 @@ def reporter(quiet: bool) -> Reporter:
 
 
 def read_recipe(
-    path: Path, overrides: list[str] | None, workspace: Workspace, *, start: str | None = None
+    path: Path, overrides: list[str] | None, workspace: Workspace, *, phase: str | None = None
 ) -> Recipe:
-    """The checked recipe of these options; start: the model it begins with, in place of the one it names."""
+    """The checked recipe of these options; of one with phases, the phase of that name."""
     from textmill.stages.preparation import starting
 
+    _check_there(path)
+    return starting.load_recipe(path, overrides or (), workspace, phase=phase)
+
+
+def read_recipes(
+    path: Path, overrides: list[str] | None, workspace: Workspace, *, start: str | None, phase: str | None
+) -> Iterator[Recipe]:
+    """The recipe of these options, or its phases one after the other; start: the model the first one begins with."""
+    from textmill.stages.preparation import starting
+
+    _check_there(path)
+    return starting.load_recipes(path, overrides or (), workspace, start=start, phase=phase)
+
+
+def _check_there(path: Path) -> None:
     if path.suffix != ".toml" and not path.exists():
         raise RecipeError("no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one")
-    return starting.load_recipe(path, overrides or (), workspace, start=start)

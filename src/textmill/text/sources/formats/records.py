@@ -63,10 +63,9 @@ def document(record: Any, location: str, fields: Fields) -> Document | Rejected:
             lack = lacking("field", role, column, record)
             return unread(location, lack.reason, lack.detail)
         if isinstance(value, list) and role in fields.several:
-            for number, text in enumerate(map(said, value), 1):
-                if text and text.strip():
-                    texts[role if number == 1 else f"{role} {number}"] = utf8(text)
-            texts.setdefault(role, "")
+            listed = [utf8(text) for text in map(said, value) if text and text.strip()]
+            texts[role] = listed[0] if listed else ""
+            texts |= {f"{role} {number}": text for number, text in enumerate(listed[1:], 2)}
             continue
         text = value if isinstance(value, str) else _joined(value)
         # An answer or a target may be a number; a text that stands alone is a mistake then.
@@ -191,7 +190,10 @@ def _utf8(text: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """The text with U+FFFD for every half of a character, which JSON can write and UTF-8 cannot."""
+    """The text without zero bytes, and with U+FFFD for every half of a character, which JSON can write and UTF-8
+    cannot."""
+    if "\0" in text:
+        text = text.replace("\0", "")
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
