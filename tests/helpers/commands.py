@@ -102,6 +102,7 @@ OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "ngram import": {"path": "notes.txt"},
     "quickstart": {"corpus": "nowhere"},
     "recipe new": {"path": "new.toml"},
+    "rm": {"dry_run": True},
 }
 COMMON = {"help", "json", "quiet", "work"}  # the same mechanism everywhere
 
@@ -112,14 +113,14 @@ def parameters(command: str) -> list[Any]:
 
 
 def right_values(command: str) -> dict[str, str | bool]:
-    """A value for each parameter that a command must be given."""
+    """A value for each parameter that a command must be given, and for arguments that it may."""
     own = OF_COMMAND.get(command, {})
-    names = [
-        parameter.name
-        for parameter in parameters(command)
-        if parameter.required or parameter.param_type_name == "argument"
-    ]
-    return {name: RIGHT[name] for name in names} | own
+    values = {}
+    for parameter in parameters(command):
+        given = parameter.required or (parameter.param_type_name == "argument" and parameter.name in RIGHT)
+        if given and parameter.name not in own:
+            values[parameter.name] = RIGHT[parameter.name]
+    return values | own
 
 
 def line(command: str, values: Mapping[str, str | bool], *flags: str) -> list[str]:
