@@ -26,7 +26,10 @@ def test_columns_by_name_and_by_number(tmp_path):
             ({"source": "river", "target": "Fluss"}, {"id": "2", "kind": "b"}),
         ]
     item, _ = read(
-        tmp_path, {"b.jsonl": '["mill", "Mühle"]\n["a", "b"]\n'}, columns={"source": 1, "target": 2}, text_fields=PAIR
+        tmp_path,
+        {"b.jsonl": '["mill", "Mühle"]\n["a", "b"]\n'},
+        columns={"source": 1, "target": 2},
+        text_fields=PAIR,
     )
     assert item.texts == {"source": "mill", "target": "Mühle"}
 
