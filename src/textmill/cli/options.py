@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from textmill.base.console import Reporter, Silent, print_json
+from textmill.base.console import Reporter, Silent, listening, print_json
 from textmill.base.errors import FAILED, RecipeError
 from textmill.cli import completion
 
@@ -53,6 +53,10 @@ Set = Annotated[
         show_default=False,
         autocompletion=completion.keys,
     ),
+]
+Phase = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="One phase of a recipe that has several.", show_default=False),
 ]
 Work = Annotated[
     Path,
@@ -151,7 +155,8 @@ def opened(work: Path, quiet: bool) -> Iterator[Workspace]:
     """The same, for as long as the work takes; the terminal is given back however it ends."""
     workspace = open_workspace(work, quiet=quiet)
     try:
-        yield workspace
+        with listening(workspace.reporter):
+            yield workspace
     finally:
         workspace.reporter.close()
 
@@ -168,11 +173,25 @@ def reporter(quiet: bool) -> Reporter:
 
 
 def read_recipe(
-    path: Path, overrides: list[str] | None, workspace: Workspace, *, start: str | None = None
+    path: Path, overrides: list[str] | None, workspace: Workspace, *, phase: str | None = None
 ) -> Recipe:
-    """The checked recipe of these options; start: the model it begins with, in place of the one it names."""
+    """The checked recipe of these options; of one with phases, the phase of that name."""
     from textmill.stages.preparation import starting
 
+    _check_there(path)
+    return starting.load_recipe(path, overrides or (), workspace, phase=phase)
+
+
+def read_recipes(
+    path: Path, overrides: list[str] | None, workspace: Workspace, *, start: str | None, phase: str | None
+) -> Iterator[Recipe]:
+    """The recipe of these options, or its phases one after the other; start: the model the first one begins with."""
+    from textmill.stages.preparation import starting
+
+    _check_there(path)
+    return starting.load_recipes(path, overrides or (), workspace, start=start, phase=phase)
+
+
+def _check_there(path: Path) -> None:
     if path.suffix != ".toml" and not path.exists():
         raise RecipeError("no such recipe", where=path, advice="`textmill recipe new NAME.toml` makes one")
-    return starting.load_recipe(path, overrides or (), workspace, start=start)

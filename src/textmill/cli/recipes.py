@@ -13,7 +13,7 @@ from textmill.base.errors import RecipeError
 from textmill.base.language import say
 from textmill.cli import completion
 from textmill.cli.app import App
-from textmill.cli.options import WORK, Json, RecipeFile, Set, Work, open_workspace, read_recipe
+from textmill.cli.options import WORK, Json, Phase, RecipeFile, Set, Work, open_workspace, read_recipe
 
 app = App(help="Write, show and check recipes.")
 
@@ -96,13 +96,15 @@ def _without_personal_data() -> str:
 
 
 @app.command()
-def show(recipe: RecipeFile, set_: Set = None, work: Work = WORK, json: Json = False) -> None:
+def show(
+    recipe: RecipeFile, set_: Set = None, phase: Phase = None, work: Work = WORK, json: Json = False
+) -> None:
     """Print the whole recipe, presets expanded, the model of [start] filled in and every default written out."""
     from textmill.base import schema
     from textmill.base.console import print_json
     from textmill.specs import recipe_file
 
-    resolved = read_recipe(recipe, set_, open_workspace(work, quiet=True))
+    resolved = read_recipe(recipe, set_, open_workspace(work, quiet=True), phase=phase)
     if json:
         print_json(schema.write(resolved))
     else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.cli.options import Outcome, RecipeFile, Set, read_recipe, verb
+from textmill.cli.options import Outcome, Phase, RecipeFile, Set, read_recipe, read_recipes, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -48,6 +50,14 @@ def quickstart(
             help="Your own files or folders; left out: Python's standard library.", show_default=False
         ),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="text=COLUMN",
+            help="Column of tables and records that holds the text.",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
     ] = None,
@@ -56,7 +66,9 @@ def quickstart(
     from textmill.cli.show import stages
     from textmill.stages import quickstart as stage
 
-    result = stage.quickstart(workspace, minutes=minutes, corpus=corpus or [], name=name)
+    result = stage.quickstart(
+        workspace, minutes=minutes, corpus=corpus or [], columns=columns or [], name=name
+    )
     return result, stages.quickstart
 
 
@@ -65,6 +77,7 @@ def check(
     workspace: Workspace,
     recipe: RecipeFile,
     set_: Set = None,
+    phase: Phase = None,
     rates: Annotated[
         bool, typer.Option("--rates", help="Also sweep the learning rate (about 100 steps).")
     ] = False,
@@ -73,7 +86,9 @@ def check(
     from textmill.cli.show import stages
     from textmill.stages.runs import check as stage
 
-    return stage.check(read_recipe(recipe, set_, workspace), workspace, sweep=rates), stages.check
+    return stage.check(
+        read_recipe(recipe, set_, workspace, phase=phase), workspace, sweep=rates
+    ), stages.check
 
 
 @verb()
@@ -81,6 +96,7 @@ def prepare(
     workspace: Workspace,
     recipe: RecipeFile,
     set_: Set = None,
+    phase: Phase = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Worker processes; left out: one per core.", show_default=False),
@@ -97,33 +113,56 @@ def prepare(
     from textmill.stages.preparation import prepare as stage
 
     run = stage.runner(engine.value, workers)
-    return stage.summary(
-        stage.prepare(read_recipe(recipe, set_, workspace), workspace, run=run)
-    ), stages.prepared
+    result = stage.summary(
+        stage.prepare(read_recipe(recipe, set_, workspace, phase=phase), workspace, run=run)
+    )
+    return result, partial(stages.prepared, noted=workspace.reporter.noted)
 
 
 @verb()
 def train(
-    workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None, start: From = None
+    workspace: Workspace,
+    recipe: RecipeFile,
+    set_: Set = None,
+    fork: Fork = None,
+    start: From = None,
+    phase: Phase = None,
 ) -> Outcome:
     """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
     from textmill.cli.show import stages
     from textmill.stages.runs import train as stage
 
-    asked = read_recipe(recipe, set_, workspace, start=start)
-    result = stage.summary(stage.train(asked, workspace, fork=fork))
+    asked = read_recipes(recipe, set_, workspace, start=start, phase=phase)
+    results = [stage.summary(stage.train(each, workspace, fork=fork)) for each in asked]
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
         return None
-    return result, stages.trained
+    return _each(results, stages.trained)
 
 
 @verb()
 def run(
-    workspace: Workspace, recipe: RecipeFile, set_: Set = None, fork: Fork = None, start: From = None
+    workspace: Workspace,
+    recipe: RecipeFile,
+    set_: Set = None,
+    fork: Fork = None,
+    start: From = None,
+    phase: Phase = None,
 ) -> Outcome:
     """Bring everything of a recipe up to date, from the sources to the published model, and say why."""
     from textmill.cli.show import stages
     from textmill.stages import pipeline
 
-    asked = read_recipe(recipe, set_, workspace, start=start)
-    return pipeline.run(asked, workspace, fork=fork), stages.published
+    asked = read_recipes(recipe, set_, workspace, start=start, phase=phase)
+    return _each([pipeline.run(each, workspace, fork=fork) for each in asked], stages.published)
+
+
+def _each(results: list[Any], show: Callable[[Any], None]) -> Outcome:
+    """One outcome, or those of all phases of a recipe."""
+    if len(results) == 1:
+        return results[0], show
+
+    def all_of_them(data: Mapping[str, Any]) -> None:
+        for each in data["phases"]:
+            show(each)
+
+    return {"phases": results}, all_of_them

@@ -14,6 +14,7 @@ from textmill.data.buckets import BucketLoader
 from textmill.data.codec import Codec, Text
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.loader import Batching
+from textmill.data.record_view import PAIR
 from textmill.text.document import Document
 from textmill.tokenization.characters import without_surrogates
 from textmill.tokenization.protocol import AnyTokenizer
@@ -112,27 +113,37 @@ class Reader:
 
 
 class TextReader(Reader):
-    """text: its ids; value: what is to be said of it."""
+    """text: its ids; pair: those of a second text, where what is said is of two; value: what is to be said."""
+
+    def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
+        super().__init__(spec, tokenizer, labels)
+        if spec.pair is not None:  # after the text, and before what is said
+            text, *others = self.fields.items()
+            self.fields = dict((text, (PAIR, text[1]), *others))
 
     def value(self, document: Document) -> np.ndarray | str:
         """The label or number, or why it cannot be used."""
         raise NotImplementedError
 
     def wanted(self, document: Document) -> Any:
-        """The text."""
-        text = self.text(document, self.spec.text)
-        if not text or not text.strip():
-            return lacks(self.spec.text, text)
+        """The text, or both."""
+        texts = {role: self.text(document, role) for role in self.spec.roles}
+        for role, text in texts.items():
+            if not text or not text.strip():
+                return lacks(role, text)
 
-        def finish(texts: list[Text]) -> Record | str:
-            if not len(texts[0]):
+        def finish(read: list[Text]) -> Record | str:
+            if not all(map(len, read)):
                 return "no token is left"
             value = self.value(document)
             if isinstance(value, str):
                 return value
-            return Record({"text": texts[0].ids, "value": value}, size(text))
+            names = [name for name in self.fields if name != "value"]
+            written = sum(size(text) for text in texts.values() if text)
+            ids = {name: text.ids for name, text in zip(names, read, strict=True)}
+            return Record({**ids, "value": value}, written)
 
-        return [text], finish
+        return list(texts.values()), finish
 
 
 def lacks(role: str, text: str | None) -> str:

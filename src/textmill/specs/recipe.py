@@ -85,7 +85,7 @@ class StartSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplaySpec:
-    """General text that is trained on beside the new, against forgetting; how well it is known is told before and after."""
+    """General text trained on beside the new, against forgetting; how well it is known is told before and after."""
 
     corpus: Annotated[CorpusSpec, About("where the general text comes from")]
     share: Annotated[
@@ -220,6 +220,7 @@ class Recipe:
         for where, given in (
             ("start.add_tokens", self.start.added),
             ("start.keep_head", self.start.keep_head),
+            ("tokenizer", self.tokenizer.kind != "start"),
             ("training.freeze", self.training.freeze),
             ("training.layer_decay", self.training.layer_decay),
         ):

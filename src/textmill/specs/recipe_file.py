@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def build(
     """
     for override in overrides:
         data = _set(data, override)
+    if "phase" in data:
+        raise RecipeError(
+            f"has phases: {', '.join(phase.name for phase in _phases(data, where))}",
+            where=where,
+            advice="name one with --phase; `textmill train` and `textmill run` do all of them",
+        )
     if data.get("task") == {
         "name": "generation"
     }:  # what every recipe of earlier versions said, and nothing read
@@ -59,6 +66,64 @@ def build(
     if fill is not None and "start" in data:
         data = fill(data, where)
     return schema.read(Recipe, data, where)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of the recipes that a file with [[phase]] tables holds: plain data for `build`."""
+
+    name: str
+    data: Plain
+    where: str
+    before: str | None  # the name of the run whose result it starts from; None: of the first
+
+
+def phases(path: Path | str, overrides: Iterable[str] = ()) -> list[Phase] | None:
+    """The phases of a recipe file, in their order; None where it is one recipe.
+
+    Each overrides the one before it, key by key, and the first what stands outside of all; a table of another `kind`
+    is replaced. [start], [replay], [model] and [tokenizer] are a phase's own: its model is that of the one before.
+    Raises RecipeError as `load`, and where a phase has no name of its own.
+    """
+    data = _read(Path(path))
+    for override in overrides:
+        data = _set(data, override)
+    return _phases(data, str(path)) if "phase" in data else None
+
+
+_OWN = ("start", "replay", "model", "tokenizer")  # tables that a phase does not have from the one before
+
+
+def _phases(data: Plain, where: str) -> list[Phase]:
+    tables, known = data["phase"], {key: value for key, value in data.items() if key != "phase"}
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, Mapping) for table in tables):
+        raise RecipeError("is a list of tables: [[phase]]", where=f"{where}: phase")
+    found: list[Phase] = []
+    for number, table in enumerate(tables, 1):
+        name, at = table.get("name", str(number)), f"{where}: phase {number}"
+        if not isinstance(name, str) or name in {phase.name for phase in found}:
+            raise RecipeError(
+                f"{name!r} is no name of its own", where=at, advice="give each phase another name"
+            )
+        known = _overridden(known, {key: value for key, value in table.items() if key != "name"})
+        made, before = {**known, "name": f"{data.get('name', Path(where).stem)}-{name}"}, None
+        if found:
+            before = found[-1].data["name"]
+            start = table.get("start", {})
+            made = {key: value for key, value in made.items() if key not in _OWN or key in table}
+            made["start"] = {"model": before, **start} if isinstance(start, Mapping) else start
+            before = before if made["start"]["model"] == before else None
+        found.append(Phase(name, made, at, before))
+    return found
+
+
+def _overridden(old: Any, new: Any) -> Any:
+    """A tree of plain data, overridden by another one: tables key by key, unless they are of another kind."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return new
+    if "kind" in new and new["kind"] != old.get("kind"):
+        return dict(new)
+    return {**old, **{key: _overridden(old[key], item) if key in old else item for key, item in new.items()}}
 
 
 def dumps(recipe: Recipe, *, comments: bool = True) -> str:

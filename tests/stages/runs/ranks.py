@@ -11,7 +11,7 @@ import torch
 
 from textmill.base.console import Silent
 from textmill.base.errors import Interrupted
-from textmill.specs import recipe_file
+from textmill.stages.preparation.starting import load_recipe
 from textmill.stages.runs import train
 from textmill.stages.workspace.workspace import Workspace
 
@@ -31,7 +31,8 @@ class StopAt(Silent):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     path, work, stop, *overrides = sys.argv[1:]
+    workspace = Workspace(Path(work), StopAt(int(stop)))
     try:
-        train.train(recipe_file.load(path, overrides), Workspace(Path(work), StopAt(int(stop))))
+        train.train(load_recipe(Path(path), overrides, workspace), workspace)
     except Interrupted:
         print("stopped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def train(warm):
     return train
 
 
-def losses(work):
-    records = Run(work / "runs" / "tiny").metrics()
+def losses(work, name="tiny"):
+    records = Run(work / "runs" / name).metrics()
     return [(row["step"], row["loss"]) for row in records if "loss" in row], [
         row["validation"] for row in records if "validation" in row
     ]
@@ -83,3 +84,24 @@ def test_sharded_families_train_the_same(tmp_path, tiny_recipe, train, family):
     train(tiny_recipe, tmp_path / "alone", 1, more=few)
     train(tiny_recipe, tmp_path / "sharded", 2, more=(*few, "training.parallel=fsdp2"))
     assert_same(losses(tmp_path / "alone"), losses(tmp_path / "sharded"))
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+def test_a_tuned_run_with_frozen_weights_is_one_run(parallel, tmp_path, tiny_recipe, train):
+    from conftest import make_texts
+
+    make_texts(tmp_path / "texts")
+    train(tiny_recipe, tmp_path / "work", 1)
+    text = tiny_recipe.read_text().replace('name = "tiny"', 'name = "tuned"')
+    text = "\n\n".join(part for part in text.split("\n\n") if not part.startswith(("[model]", "[tokenizer]")))
+    tuned = tmp_path / "tuned.toml"
+    tuned.write_text(text)
+    more = ('start.model="tiny"', 'training.freeze=["embedding", "blocks.0"]', "training.layer_decay=0.5")
+    train(tuned, tmp_path / "work", 1, more=more)
+    alone = losses(tmp_path / "work", "tuned")
+    shutil.rmtree(tmp_path / "work/runs/tuned")
+    assert "stopped" in train(
+        tuned, tmp_path / "work", 2, stop=9, more=(*more, f"training.parallel={parallel}")
+    )
+    train(tuned, tmp_path / "work", 2, more=(*more, f"training.parallel={parallel}"))
+    assert_same(losses(tmp_path / "work", "tuned"), alone)

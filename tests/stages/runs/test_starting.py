@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +36,7 @@ from textmill.stages.preparation import starting
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs.train import train
 from textmill.stages.tracing import ancestry, descent, sightings
+from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.weights import best_weights
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization import training
@@ -161,7 +164,7 @@ def test_what_became_of_the_start_does_not_matter_to_the_run(tmp_path, workspace
     data = trained_on(train(recipe(tmp_path, workspace, start), workspace), workspace)
     assert data.start.spec == FAMILIES["decoder"]
     assert any("start is gone: tuned goes on" in text for text in said)
-    with pytest.raises(RecipeError, match="there is no such model"):  # a new run has nothing to begin with
+    with pytest.raises(RecipeError, match="no such run or model"):  # a new run has nothing to begin with
         recipe(tmp_path, workspace, start, name="other")
 
 
@@ -371,3 +374,25 @@ def test_another_vocabulary_is_refused_with_what_differs(tmp_path, workspace):
     tokenizer().save(tmp_path / "same" / "tokenizer.json")
     same = recipe(tmp_path, workspace, start, tokenizer={"path": str(tmp_path / "same" / "tokenizer.json")})
     assert prepare(same, workspace).tokenizer.id == tokenizer().id
+
+
+WEIGHTS = Path(os.environ.get("TEXTMILL_WEIGHTS", "nowhere"))
+PUBLISHED = ["minilm-l6-v2", "smollm2-135m-instruct", "gemma3-270m"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_weights_are_begun_with_to_the_bit(name, tmp_path, workspace):
+    if not (WEIGHTS / name).is_dir():
+        pytest.skip(f"TEXTMILL_WEIGHTS names no folder with {name}")
+    asked = recipe(tmp_path, workspace, WEIGHTS / name, training={"sequence": 32})
+    data = prepare(asked, workspace)
+    model, _ = data.begun()
+    theirs = load.load(locate_model(workspace, str(WEIGHTS / name)))
+    batch = batch_for(model)
+    with torch.no_grad():
+        assert torch.equal(model.eval().hidden(batch), theirs.model.hidden(batch))
+    text = "The mill turns, 磨坊。 naïve"
+    assert data.tokenizer.encode(text).tolist() == theirs.tokenizer.encode(text).tolist()
+    assert data.template == theirs.template
+    assert asked.generation == theirs.generation

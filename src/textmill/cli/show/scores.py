@@ -26,10 +26,12 @@ def scores(result: Mapping[str, Any]) -> None:
     for row in result["table"]:
         table.add_row(say(row["name"]), f"{row['value']:.3f}", interval(row))
     _OUT.print(table)
+    _general(result)
     if "perplexity" in result["scores"]:
         _OUT.print(_text_line(result))
         if "starts_with" in result:
             _OUT.print(_read_line(result), soft_wrap=True)
+        _left_out(result)
         return
     _others(result)
     _OUT.print(_sizes(result, "target"))
@@ -86,6 +88,18 @@ def _others(result: Mapping[str, Any]) -> None:
         table.add_row(say(name), f"{score['value']:.3f}", interval(score), *cells)
     _OUT.print()
     _OUT.print(table)
+
+
+def _general(result: Mapping[str, Any]) -> None:
+    """How well the general text is known, before and after."""
+    if (general := result.get("general")) is None:
+        return
+    figures = [
+        f"{when} {score['value']:.3f} ({interval(score)})"
+        for when, score in (("before", general["before"]), ("after", general["after"]))
+        if score is not None
+    ]
+    _OUT.print(f"\n{general['on']}, {general['after']['name']}: {', '.join(figures)}", soft_wrap=True)
 
 
 def _left_out(result: Mapping[str, Any]) -> None:

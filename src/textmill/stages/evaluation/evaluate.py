@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any
 from textmill.base import files, schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import scratch
+from textmill.base.language import say
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
+from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from textmill.data.tokens import TokenStore
+    from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
     from textmill.stages.workspace.weights import Weights
 
@@ -79,6 +82,8 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "evaluation": schema.write(recipe.evaluation),
         "generation": schema.write(recipe.generation),
     }
+    if data.prepared.replay is not None:
+        decided["general"] = data.prepared.replay[1].id
     key = files.value_id(decided)
     try:
         report = run.report()
@@ -100,10 +105,27 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
     result["samples"] = _samples(inputs.model, data)
+    if data.general is not None:
+        result["general"] = _general(inputs.model, data, data.general, workspace)
     run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
-    workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
+    workspace.reporter.stage("evaluate", "done", f"{headline[0]:.3f} {say(headline[1])}")
     return result
+
+
+def _general(model: Model, data: RunData, general: RunData, workspace: Workspace) -> dict[str, Any]:
+    """The headline of the general text, of the model as it began and as it is: what was forgotten, if anything."""
+    from textmill.objectives.evaluation import EvaluationInput
+
+    def headline(some: Model) -> dict[str, Any]:
+        result = data.objective.measure(EvaluationInput(some.eval(), general, workspace.reporter))
+        return result.scores[result.headline].plain() | {"name": result.headline}
+
+    before, start = None, data.recipe.start
+    if start is not None and data.prepared.start is not None and (data.head is None or start.keep_head):
+        before = headline(data.model())
+    part = data.recipe.evaluation.part
+    return {"on": f"the {part} split of the general text", "before": before, "after": headline(model)}
 
 
 def evaluate_files(
@@ -119,7 +141,6 @@ def evaluate_files(
     and when its windows need more memory than is free.
     """
     from textmill.data import tokens
-    from textmill.interop.load import load
     from textmill.metrics.score import Bootstrap
     from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
@@ -128,7 +149,7 @@ def evaluate_files(
     from textmill.text.sources import table
 
     directory = locate_model(workspace, target)
-    published = load(directory)
+    published = load_model(workspace, directory)
     for text in published.warnings:
         workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):

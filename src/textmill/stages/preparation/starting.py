@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import sha256_file, value_id
+from textmill.base.toml import value
 from textmill.specs import recipe_file
 from textmill.specs.model import TRAINED, DecoderSpec, ModelSpec, TransformerSpec
 from textmill.specs.recipe import Recipe, StartSpec
@@ -37,16 +38,75 @@ _OPTIMIZER = {"kind": "adamw", "lr": 5e-5, "betas": [0.9, 0.999], "weight_decay"
 
 
 def load_recipe(
-    path: Path, overrides: Iterable[str], workspace: Workspace, *, start: str | None = None
+    path: Path,
+    overrides: Iterable[str],
+    workspace: Workspace,
+    *,
+    start: str | None = None,
+    phase: str | None = None,
 ) -> Recipe:
-    """A recipe file, with what its [start] says of it. start: a model to begin with in place of the one it names.
+    """A recipe file, with what its [start] says of it. start: a model to begin with in place of the one it names;
+    phase: the name of one, where it has several.
 
     Raises RecipeError as `recipe_file.load`, and where the recipe contradicts its start.
     """
-    if start is not None:
-        named = str(Path(start).absolute()) if recipe_file.is_path(start) or Path(start).exists() else start
-        overrides = [*overrides, f"start.model={_toml(named)}"]
-    return recipe_file.load(path, overrides, fill=partial(filled, workspace=workspace))
+    if phase is None:
+        overrides = _starting(overrides, start)
+        return recipe_file.load(path, overrides, fill=partial(filled, workspace=workspace))
+    every = recipe_file.phases(path, overrides) or []
+    chosen = next((each for each in every if each.name == phase), None)
+    if chosen is None:
+        there = f"there is {', '.join(each.name for each in every)}" if every else "it has no phases"
+        raise RecipeError(f"has no phase {phase!r}", where=path, advice=there)
+    return _of_phase(chosen, path, workspace, start)
+
+
+def load_recipes(
+    path: Path,
+    overrides: Iterable[str],
+    workspace: Workspace,
+    *,
+    start: str | None = None,
+    phase: str | None = None,
+) -> Iterator[Recipe]:
+    """The phases of a recipe file one after the other, or the one that `phase` names, or the one recipe it is.
+
+    Each is read when it is asked for, since it starts from the result of the one before. start: what the first one
+    begins with. Raises as `load_recipe`, and RecipeError where a run began with other weights than those before it are
+    now.
+    """
+    every = recipe_file.phases(path, overrides) if phase is None else None
+    if every is None:
+        yield load_recipe(path, overrides, workspace, start=start, phase=phase)
+        return
+    for number, each in enumerate(every):
+        yield _of_phase(each, path, workspace, None if number else start)
+
+
+def _of_phase(phase: recipe_file.Phase, path: Path, workspace: Workspace, start: str | None) -> Recipe:
+    recipe = recipe_file.build(
+        phase.data,
+        _starting((), start),
+        where=phase.where,
+        base=path.parent,
+        fill=partial(filled, workspace=workspace),
+    )
+    began = recipe.start if start is None and phase.before is not None else None
+    if began is not None and began.hash != _source(began.model, workspace).hash:
+        raise RecipeError(
+            f"began with other weights of {began.model} than it has now",
+            where=f"run {recipe.name}",
+            advice="give the recipe another name (--set name=NAME), and all of its phases are trained again",
+        )
+    return recipe
+
+
+def _starting(overrides: Iterable[str], start: str | None) -> list[str]:
+    """Overrides, with a model to start from among them."""
+    if start is None:
+        return list(overrides)
+    named = str(Path(start).absolute()) if recipe_file.is_path(start) or Path(start).exists() else start
+    return [*overrides, f"start.model={value(named)}"]
 
 
 def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_file.Plain:
@@ -134,19 +194,13 @@ def _contradicted(different: list[tuple[str, Any, Any]], where: str) -> RecipeEr
     )
 
 
-def said(value: Any) -> str:
+def said(item: Any) -> str:
     """A value of a recipe, for a person."""
-    return "not set" if value is None else repr(value)
+    return "not set" if item is None else repr(item)
 
 
 def _at(where: str, key: str) -> str:
     return f"{where}: {key}" if where else key
-
-
-def _toml(text: str) -> str:
-    from textmill.base.toml import value
-
-    return value(text)
 
 
 def _of_run(data: recipe_file.Plain, named: str, workspace: Workspace) -> Artifact | None:
@@ -219,22 +273,28 @@ class _Source:
 
 
 def _source(named: str, workspace: Workspace) -> _Source:
-    """What a start names. Raises TextmillError where there is nothing, or no model."""
-    path = Path(named)
-    if recipe_file.is_path(named) and not Run(path).exists:
-        if path.is_file() or (path / "config.json").is_file():
-            return _directory(path)
-        what = (
-            "there is no such model" if not path.exists() else "holds no model (no config.json) and is no run"
-        )
+    """What a start names: a model as it lies there, or the best weights of a run, published or not.
+
+    Raises TextmillError where there is nothing, or no model.
+    """
+    found = locate.locate(
+        workspace, named, base=workspace.root / "runs"
+    )  # a bare name is no path of where one stands
+    if found.run is not None and not _is_model(named, found.run):
+        return _run(found.run, workspace)
+    assert found.model is not None
+    if (found.model / "adapter_config.json").is_file():
         raise RecipeError(
-            what, where=f"start.model: {named}", advice="a relative path starts at the recipe's folder"
+            "is an adapter, which is not a model without its base",
+            where=f"start.model: {named}",
+            advice=f"name the run that trained it, or merge it first: textmill merge {named} NEW_DIRECTORY",
         )
-    try:
-        run = locate.locate_run(workspace, named)
-    except TextmillError:
-        return _directory(locate.locate_model(workspace, named))
-    return _run(run, workspace)
+    return _directory(locate.checked(workspace, found.model))
+
+
+def _is_model(named: str, run: Run) -> bool:
+    """Whether the model that a run has published is named, and not the run."""
+    return recipe_file.is_path(named) and Path(named).resolve() == run.model.resolve()
 
 
 def _directory(path: Path) -> _Source:
@@ -268,19 +328,18 @@ def _run(run: Run, workspace: Workspace) -> _Source:
     data = trained_on(run, workspace)
     with held(run) as weights:
         chosen = weights
+    if not any(event["event"] == "finished" for event in run.events()):
+        workspace.reporter.warn(
+            f"{run.name} is not finished: it is its best checkpoint so far, of step {chosen.step:,}"
+        )
 
     def copy(target: Path) -> None:
         with held(run) as weights:
             if weights.id != chosen.id:
                 raise TextmillError("is being trained: its best weights have just changed", where=run.path)
-            directory.write_directory(
-                target,
-                weights.build(data),
-                data.tokenizer,
-                data.recipe.generation,
-                {"name": run.name, "objective": data.objective.kind, "step": weights.step},
-                template=data.template,
-            )
+            info = {"name": run.name, "objective": data.objective.kind, "step": weights.step}
+            # An adapter is merged: what begins here trains weights of one model, or an adapter of its own.
+            directory.write(target, data.pretrained(weights.build(data), info).merged())
 
     about = {"run": run.name, "step": chosen.step, "weights": chosen.id}
     content = value_id({"weights": chosen.id, "tokenizer": data.prepared.tokenizer.id})

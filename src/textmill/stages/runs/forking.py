@@ -101,17 +101,37 @@ def started(data: RunData, workspace: Workspace) -> Start:
 
 def check_data(old: Run, data: RunData, workspace: Workspace, *, where: str) -> None:
     """Raises TextmillError when what begins with a run's weights would be judged on what they were trained on."""
-    for run, trained in _ancestors(old, workspace):
-        if trained.prepared.corpus.id == data.prepared.corpus.id:
-            continue
+    pairs = [
+        (run, before, held)
+        for run, trained in _ancestors(old, workspace)
+        for before in trained.all
+        for held in data.all
+        if before.prepared.corpus.id != held.prepared.corpus.id
+    ]
+    for run, before, held in pairs:
         for part in ("validation", "test"):
-            if shared := _shared(trained, data, part):
+            if shared := _shared(before, held, part):
                 raise TextmillError(
                     f"{len(shared)} documents of its {part} split are what {run.name} was trained on, such as "
                     f"{shared[0]}",
                     where=where,
                     advice="keep that run's corpus.split, and the documents it held out; or start again under "
                     "another name: --set name=NAME",
+                )
+
+
+def check_replay(data: RunData) -> None:
+    """Raises TextmillError when what is replayed is in what a run is judged on, or the other way round."""
+    if data.general is None or data.general.prepared.corpus.id == data.prepared.corpus.id:
+        return
+    for before, held in ((data.general, data), (data, data.general)):
+        for part in ("validation", "test"):
+            if shared := _shared(before, held, part):
+                raise TextmillError(
+                    f"{len(shared)} documents that are trained on stand in the {part} split of the other corpus, "
+                    f"such as {shared[0]}",
+                    where="replay.corpus",
+                    advice="take text that the recipe's own corpus does not hold",
                 )
 
 

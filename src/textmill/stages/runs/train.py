@@ -94,6 +94,7 @@ def _data(run: Run, recipe: Recipe, workspace: Workspace, old: Run | None) -> Ru
         data = prepare(recipe, workspace)
         if (started := forking.run_of(data, workspace)) is not None:
             forking.check_data(started, data, workspace, where="start.model")
+        forking.check_replay(data)
         return data
     forking.check_fits(old, recipe)
     data = prepare(recipe, workspace, tokenizer=trained_on(old, workspace).prepared.tokenizer)
