@@ -54,6 +54,7 @@ OPTIONAL = {
     "nltk",
     "olefile",
     "onnxruntime",
+    "peft",
     "opencc",
     "py3langid",
     "pypdfium2",
