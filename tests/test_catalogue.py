@@ -149,7 +149,7 @@ def test_a_message_is_found_by_its_own_entry():
             text = (
                 "".join(f"{literal}<{number}>" for number, literal in enumerate(literals[:-1])) + literals[-1]
             )
-            if sum(map(str.isalpha, "".join(literals))) < 4 or len(literals) == 1:
+            if sum(map(str.isalpha, "".join(literals))) < 5 or len(literals) == 1:
                 continue
             values = tuple(f"<{number}>" for number in range(len(literals) - 1))
             meant = language.filled(chinese, values, str)

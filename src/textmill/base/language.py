@@ -29,7 +29,7 @@ from pathlib import Path
 LANGUAGES = ("en", "zh")
 CATALOGUE = Path(__file__).with_name("catalogue")
 _LOCALE = ("TEXTMILL_LANG", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set decides
-_LETTERS = 4  # that a template has at least, to be told from other text by them
+_LETTERS = 5  # that a template has at least, to be told from other text by them
 _ENGLISH = re.compile(r"\{\{|\}\}|\{(?P<choices>[^{}]*)\}")
 _OTHER = re.compile(r"\{\{|\}\}|\{(?P<hole>\d+)(?P<ours>!t)?\}")
 _ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|\Z))+)', re.MULTILINE)
@@ -225,9 +225,21 @@ def filled(other: str, values: tuple[str, ...], ours: object) -> str:
         if mark["hole"] is None:
             return mark[0][0]
         value = values[int(mark["hole"])]
-        return ours(value) if mark["ours"] else value
+        return _spaced(ours(value), mark) if mark["ours"] else value
 
     return _OTHER.sub(put, other)
+
+
+def _spaced(text: str, mark: re.Match[str]) -> str:
+    """A message within another, with a space where a Chinese character and a Latin letter or digit meet."""
+    before, after = mark.string[: mark.start()][-1:], mark.string[mark.end() :][:1]
+    start = " " if _han(before) and text[:1].isascii() and text[:1].isalnum() else ""
+    end = " " if _han(after) and text[-1:].isascii() and text[-1:].isalnum() else ""
+    return f"{start}{text}{end}" if text else text
+
+
+def _han(character: str) -> bool:
+    return "一" <= character <= "鿿"
 
 
 def _weight(literals: tuple[str, ...]) -> int:

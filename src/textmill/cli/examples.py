@@ -16,7 +16,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "quickstart": (
         "textmill quickstart",
         "textmill quickstart --corpus notes/ --minutes 10",
-        "textmill quickstart --corpus poems.txt --name poems",
+        "textmill quickstart --corpus letters.csv --columns text=body --name letters",
     ),
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (

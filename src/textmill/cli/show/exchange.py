@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from textmill.base.console import amount
-from textmill.base.language import padded, say
+from textmill.base.language import bracketed, padded, say
 from textmill.cli.show.output import OUT, columns
 
 
@@ -22,7 +22,7 @@ def supported(result: Mapping[str, Any]) -> None:
     OUT.print()
     table = columns("export", "")
     for name, row in result["write"].items():
-        needs = f" (pip install 'textmill[{row['needs']}]')" if row["needs"] else ""
+        needs = bracketed(f"pip install 'textmill[{row['needs']}]'" if row["needs"] else "")
         table.add_row(name, escape(say(row["about"]) + needs))
     OUT.print(table)
 

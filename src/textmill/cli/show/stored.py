@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount
+from textmill.base.language import say
 from textmill.cli.show.output import NONE, OUT, columns
 
 _SHOWN = 3  # names in a cell; the rest is counted
@@ -18,7 +19,7 @@ _SHOWN = 3  # names in a cell; the rest is counted
 def models(result: Mapping[str, Any]) -> None:
     """The models that can be named, and those that can be had."""
     if result["models"]:
-        table = columns("model", "is", "architecture", "parameters", "size", "used by", right=(3, 4))
+        table = columns("model", "kind", "architecture", "parameters", "size", "used by", right=(3, 4))
         for row in result["models"]:
             parameters = row.get("parameters")
             table.add_row(
@@ -30,6 +31,9 @@ def models(result: Mapping[str, Any]) -> None:
                 _some(row["used_by"]),
             )
         OUT.print(table)
+        for row in result["models"]:
+            if "damage" in row:
+                OUT.print(f"{escape(row['name'])}: {escape(row['damage'])}", style="bold red", soft_wrap=True)
     else:
         OUT.print("no models yet")
     table = columns("\ncan be fetched", "size", "what it is", "licence", right=(1,))
@@ -44,10 +48,12 @@ def models(result: Mapping[str, Any]) -> None:
 
 def _state(row: Mapping[str, Any]) -> str:
     if "damage" in row:
-        return "damaged"
+        return say("damaged")
     if row["kind"] != "run":
-        return row["kind"]
-    return "run, published" if row["published"] else f"run, step {row['step']:,} of {row['steps']:,}"
+        return say(row["kind"])
+    if row["published"]:
+        return say("run, published")
+    return say(f"run, step {row['step']:,} of {row['steps']:,}")
 
 
 def fetched(result: Mapping[str, Any]) -> None:
@@ -56,8 +62,10 @@ def fetched(result: Mapping[str, Any]) -> None:
     OUT.print(f"{result['name']}: {state}, {amount(result['bytes'], 'B')}", soft_wrap=True)
     OUT.print(f"licence    {escape(result['licence'])}", soft_wrap=True)
     OUT.print(f"model      {escape(result['path'])}", soft_wrap=True)
-    example = "" if result["use"] == "chat" else ' "your text"'
-    OUT.print(f"next       textmill {result['use']} {result['name']}{example}", soft_wrap=True)
+    if result["use"] == "chat":
+        OUT.print(f"next       textmill chat {result['name']}", soft_wrap=True)
+    else:
+        OUT.print(f"next       textmill {result['use']} {result['name']} TEXT", soft_wrap=True)
 
 
 def listing(result: Mapping[str, Any]) -> None:
@@ -67,8 +75,8 @@ def listing(result: Mapping[str, Any]) -> None:
         return
     table = columns("name", "kind", "size", "used by", right=(2,))
     for row in result["stored"]:
-        used = _some(row["used_by"]) if row["used_by"] or not row["unused"] else "unused"
-        table.add_row(row["name"], row["kind"], amount(row["bytes"], "B"), used)
+        used = _some(row["used_by"]) if row["used_by"] or not row["unused"] else say("unused")
+        table.add_row(row["name"], say(row["kind"]), amount(row["bytes"], "B"), used)
     OUT.print(table)
     OUT.print(f"\n{amount(result['bytes'], 'B')} in all", soft_wrap=True)
     if result["unused_bytes"]:

@@ -130,7 +130,7 @@ class Collection:
             build.clear(self.units)  # nobody goes on from what was read of files that are others now
             raise
         if report["personal"]:
-            self.workspace.reporter.note(personal_data(report))
+            self.workspace.reporter.note_once(personal_data(report))
         lines = (
             json.dumps({"place": location, "hash": digest}, ensure_ascii=False)
             for location, digest in self.inputs

@@ -118,8 +118,10 @@ def opened(data: RunData, workspace: Workspace, part: str = "train") -> Opened:
 
     def texts() -> Iterator[tuple[Document, str]]:
         for document in data.documents(part):
-            held = roles or tuple(document.texts)[:1]
-            yield from ((document, document.texts[role]) for role in held if role in document.texts)
+            if roles is None:
+                yield document, document.text
+            else:
+                yield from ((document, document.texts[role]) for role in roles if role in document.texts)
 
     return Opened(Index(artifact.path), data.tokenizer, artifact, texts)
 

@@ -98,7 +98,7 @@ def checked(workspace: Workspace, model: Path) -> Path:
         fetched = written.spec.get("fetched")
         advice = "`textmill publish` makes it again; a damaged copy is repaired by copying it again"
         if fetched is not None:
-            advice = f"remove it with `textmill rm {fetched}` and fetch it again with `textmill models get {fetched}`"
+            advice = f"remove it (`textmill rm {fetched}`) and fetch it again"
         lineage.require(written, workspace.root, advice)
     if (run := Run(home.parent)).exists:
         from textmill.stages.workspace import remembrance  # it loads numpy, and names are checked without

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.specs.cleaning import CleaningStep, PersonalDataStep
 from textmill.specs.corpus import RecordSpec
 from textmill.text.cleaning.duplicates.leakage import LEAK
@@ -30,6 +30,16 @@ _LONGEST_NAME = 200  # characters of a language, a licence or an evaluation set
 def _shown(name: str) -> str:
     """A value of metadata as a report may name it: a report leaves the house."""
     return excerpt(name, _LONGEST_NAME)
+
+
+class NothingKept(TextmillError):
+    """A corpus without a document, because all that was read was skipped; detail: of one, what was particular there."""
+
+    kind = "empty"
+
+    def __init__(self, what: str, *, where: object = "", advice: str = "", detail: str = "") -> None:
+        super().__init__(what, where=where, advice=advice)
+        self.detail = detail
 
 
 @dataclass
@@ -86,7 +96,7 @@ def personal_data(report: dict[str, Any]) -> str:
         return "personal data: no step of the recipe searches for any"
     if not (found := report["personal"]):
         return "personal data: searched for, none found in what was kept"
-    counts = ", ".join(f"{row['found']:,} {say(kind)}" for kind, row in found.items())
+    counts = fill(", ").join(f"{row['found']:,} {say(kind)}" for kind, row in found.items())
     kept = (
         "" if action == "report" else '; to keep them, leave { kind = "personal-data" } out of corpus.steps'
     )
@@ -174,10 +184,11 @@ class Tally:
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
         sample = entry["samples"][0]
         detail = f", with the detail: {sample['detail']}" if "detail" in sample else ""
-        raise TextmillError(
+        raise NothingKept(
             f"holds no document: all {self.aside} were skipped, most because each {reason}",
             where="corpus",
             advice=f"look at {sample['source']}{detail}",
+            detail=sample.get("detail", ""),
         )
 
     def report(

@@ -152,7 +152,7 @@ class Fields:
         return self.texts[0][0]
 
     def column(self, name: str, otherwise: str) -> str:
-        """The column that is to be read as something: that which is named so, where it has another name, or the usual."""
+        """The column that is to be read as something: that named so, where it has another name, else the usual."""
         found = dict((*self.texts, *self.facts)).get(name, name)
         return otherwise if found == name else found
 
