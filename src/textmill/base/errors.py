@@ -37,13 +37,7 @@ class TextmillError(Exception):
         text = say(self.what)
         if self.where:  # a name (of a key, an option, a file) is the same in every language
             text = fill("{}: {}", say(self.where) if " " in self.where else self.where, text)
-<<<<<<< HEAD
         if _between(text, self.advice):
-=======
-        if self.advice and not text.endswith(
-            "\n"
-        ):  # a list of lines is followed by its advice on a line of its own
->>>>>>> h/zh
             return fill("{}; {}", text, say(self.advice))
         return text + say(self.advice)
 
