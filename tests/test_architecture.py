@@ -23,6 +23,7 @@ FLOORS = {
     "decoding": 6,
     "objectives": 7,
     "training": 8,
+    "tasks": 8,
     "interop": 9,
     "audit": 9,
     "stages": 10,

@@ -21,7 +21,10 @@ ENTRIES = {
     "{}: reading it again": "{0!t}：重新读取",
     "the run {} has a {}": "运行 {0} 有一个{1!t}",
     "checkpoint of step {}": "第 {0} 步的检查点",
-    "{} of {}": "{1} 中的 {0}",
+    "{} of {}": " {0} / {1}",
+    "sent {}{}": "已发送{0!t}{1!t}",
+    "; to keep them, say so": "；若要保留，请说明",
+    "{} to {}": "{0} 至 {1}",
     'leave {{ kind = "x" }} out': '去掉 {{ kind = "x" }}',
 }
 
@@ -44,6 +47,9 @@ def catalogue() -> Catalogue:
         ("no such file; kept 1 of 2 documents", "没有这个文件；共 2 篇，保留 1 篇"),
         ("the run train has a checkpoint of step 3", "运行 train 有一个第 3 步的检查点"),
         ('leave { kind = "x" } out', '去掉 { kind = "x" }'),
+        ("the run a has a checkpoint of step 3; no such file", "运行 a 有一个第 3 步的检查点；没有这个文件"),
+        ("sent 3 of 4; to keep them, say so", "已发送 3 / 4；若要保留，请说明"),
+        ("sent them", "已发送them"),
         ("what nobody translated", "what nobody translated"),
         ("3 of 4", "3 of 4"),  # too few words of ours to be known by them
     ],
@@ -53,7 +59,7 @@ def test_a_message_is_known_by_its_template(catalogue, english, chinese):
 
 
 def test_a_template_of_few_words_is_filled_by_name(catalogue):
-    assert catalogue.fill("{} of {}", ("3", "4")) == "4 中的 3"
+    assert catalogue.fill("{} of {}", ("3", "4")) == " 3 / 4"
     assert language.fill("{} of {}", 3, 4) == "3 of 4"
 
 

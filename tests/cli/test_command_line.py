@@ -7,8 +7,12 @@ import json
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
+
+from textmill.stages import doctor
 
 GOOD = """
 name = "small"
@@ -145,3 +149,9 @@ def test_a_name_that_is_nothing_is_said_before_torch_is_loaded(tmp_path, argumen
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["1", "False"]
     assert "no such run" in result.stderr
+
+
+def test_doctor_names_every_extra_and_what_it_gives():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert set(doctor.PURPOSES) == set(project["optional-dependencies"]) - {"all"}
+    assert all(doctor.PURPOSES.values())

@@ -13,9 +13,9 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.decoding import beam, rerank
 from textmill.decoding.decode import answers, searches
 from textmill.decoding.generate import generate
-from textmill.decoding.prompt import WHOLE, Fitted, Prompt, batch_of, fitted, longest_source, of_text
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, fitted, of_text
 from textmill.decoding.stream import generate_text
-from textmill.specs.model import EncoderDecoderSpec
+from textmill.specs.model import WHOLE, EncoderDecoderSpec, longest_source
 from textmill.specs.position import T5Positions
 from textmill.specs.recipe import GenerationSpec
 
@@ -38,13 +38,18 @@ class Reader:
     """A tokenizer of one id a letter."""
 
     vocabulary, end, ends, prefix, suffix = END + 1, END, (END,), (35,), (END,)
-    special, start = {}, END
+    special, start, pad, mask, separator = {}, END, END, None, None
+    between, sentinels = (), ()
+
+    def token_bytes(self, token):
+        return chr(token).encode()
+
     stream = Letters
 
-    def encode(self, text):
+    def encode_many(self, texts):
         import numpy as np
 
-        return np.array([ord(one) for one in text], dtype=np.uint32)
+        return [np.array([ord(one) for one in text], dtype=np.uint32) for text in texts]
 
 
 @pytest.fixture

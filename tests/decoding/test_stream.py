@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -102,6 +103,9 @@ class Bytes:
 
     def encode(self, text: str) -> np.ndarray:
         return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint32)
+
+    def encode_many(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [self.encode(text) for text in texts]
 
     def token_bytes(self, token: int) -> bytes:
         return {256: b"", 257: self.odd}.get(token, bytes([token % 256]))

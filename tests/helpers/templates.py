@@ -325,6 +325,11 @@ def _key(pieces: Iterable[_Piece]) -> tuple[str, tuple[_Hole, ...]]:
     return text.strip(), tuple(holes)
 
 
+def form_of(node: ast.JoinedStr) -> str:
+    """An f-string as a template."""
+    return "".join(value.value if isinstance(value, ast.Constant) else "{}" for value in node.values)
+
+
 def _literals(node: ast.AST) -> Iterator[str]:
     match node:
         case ast.Constant(value=str() as text):

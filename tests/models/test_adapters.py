@@ -113,8 +113,13 @@ def test_decoding_sees_what_training_saw(base):
 @pytest.mark.parametrize("kind", ["fp32", "int8"])
 def test_layouts_for_decoding_do_not_pass_an_adapter_by(kind):
     """Many rows have matrices of another layout, few bits other matrices; the tied output layer as well."""
-    for name in ("decoder", "decoder, untied", "encoder-decoder"):
-        model = moved(adapters.adapt(of(name), EVERYWHERE))
+    for name, tuning in (
+        ("decoder", EVERYWHERE),
+        ("decoder, untied", EVERYWHERE),
+        ("encoder-decoder", EVERYWHERE),
+        ("decoder", LoRATuning(dora=True)),
+    ):
+        model = moved(adapters.adapt(of(name), tuning))
         batch = batch_for(model)
         with torch.no_grad():
             laid = prepare(model, kind, rows=32)
@@ -175,6 +180,8 @@ def test_several_adapters_stand_on_one_base():
         (("blocks.1.*",), [f"blocks.1.{s}" for s in ("attention.q", "attention.k", "attention.v",
          "attention.output", "feedforward.gate", "feedforward.up", "feedforward.down")]),
         (("blocks.0.attention.*",), [f"blocks.0.attention.{s}" for s in ("q", "k", "v", "output")]),
+        (("attention",), [f"blocks.{i}.attention.{s}" for i in (0, 1) for s in ("q", "k", "v", "output")]),
+        (("blocks.0-1.attention.v",), ["blocks.0.attention.v", "blocks.1.attention.v"]),
         (("qkv",), ["blocks.0.attention.qkv", "blocks.1.attention.qkv"]),
         (("output",), ["output"]),
         (("attention.output",), ["blocks.0.attention.output", "blocks.1.attention.output"]),

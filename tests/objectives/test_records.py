@@ -309,8 +309,19 @@ class Folding:
     def encode_many(self, texts):
         return [np.frombuffer("".join(text.lower().split()).encode(), dtype=np.uint8) for text in texts]
 
-    def token_bytes(self, token):
-        return bytes([token])
+    def offsets(self, text, cut):
+        letters = [place for place, letter in enumerate(text) if not letter.isspace()]
+        return np.array([[place, place + 1] for place in letters])
+
+
+class Silent(Folding):
+    """The same, to which only ASCII is anything."""
+
+    def encode_many(self, texts):
+        return super().encode_many([text.encode("ascii", "ignore").decode() for text in texts])
+
+    def offsets(self, text, cut):
+        return np.array([[place, place + 1] for place, letter in enumerate(text) if letter.isascii()])
 
 
 def test_tokenizers_that_lose_something(stored):
@@ -319,6 +330,13 @@ def test_tokenizers_that_lose_something(stored):
     )
     assert store.field("text", 0).tolist() == list(b"abcd")
     assert store.field("value", 0).tolist() == [1, 2]
+    store, manifest = stored(
+        SpanObjective(),
+        [("A\u200bB", {"question": "?", "answer": "\u200b"})],
+        with_tokenizer=Silent(),
+        name="silent",
+    )
+    assert manifest["set_aside"] == {"the answer has no tokens": 1}
     store, _ = stored(TagObjective(), [("A Bc", {"tags": "X Y"})], with_tokenizer=Folding(), name="tags")
     assert store.field("value", 0).tolist() == [0, 1, IGNORE]
 
@@ -408,4 +426,4 @@ def test_what_is_to_be_written_is_cut_as_a_target():
 
     reader = PairsReader(PairsObjective(), Translators())
     pairs = [(0, "a"), (1, "bb"), (0, "ccc"), (1, "dddd")]
-    assert [ids.tolist() for ids in reader._encoded(pairs)] == [[1, 1], [2, 2], [1, 3], [2, 4]]
+    assert [text.ids.tolist() for text in reader._encoded(pairs)] == [[1, 1], [2, 2], [1, 3], [2, 4]]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from textmill.base.console import Silent
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json
 from textmill.interop.huggingface import directory
 from textmill.models.build import build
 from textmill.specs.model import EncoderSpec
 from textmill.specs.recipe import GenerationSpec
-from textmill.stages.release import verify
+from textmill.stages.release import exchange, verify
+from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.models_folder import ModelsFolder
 from textmill.stages.workspace.workspace import Workspace
 
 
@@ -69,3 +72,15 @@ def test_a_directory_that_transformers_reads_otherwise_is_not_published(tmp_path
     monkeypatch.undo()
     assert publish_run(run, workspace)["parity"]["ok"]
     assert (run.model / "parity.json").is_file()
+
+
+def test_an_imported_model_is_known_by_its_name(model, tmp_path):
+    workspace = Workspace(tmp_path / "work", Silent(), ModelsFolder(tmp_path / "models"))
+    model.rename(tmp_path / "bert-of-others")
+    brought = exchange.bring_in(workspace, str(tmp_path / "bert-of-others"))
+    assert brought["model"] == str(tmp_path / "models/bert-of-others")
+    assert locate_model(workspace, "bert-of-others") == tmp_path / "models/bert-of-others"
+    again = exchange.bring_in(workspace, "bert-of-others", tmp_path / "copy")  # and a name is a source, too
+    assert again["parameters"] == brought["parameters"]
+    with pytest.raises(TextmillError, match="fetched only with --remote"):
+        exchange.bring_in(workspace, "bert-of-mine")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.base.files import write_text
-from textmill.base.language import chosen, fill, say, speaking
+from textmill.base.language import bracketed, chosen, fill, say, speaking
 from textmill.objectives.causal import CAUSAL
 from textmill.objectives.objective import Objective
 
@@ -187,5 +187,5 @@ def _template(language: str) -> Any:
     from jinja2.sandbox import SandboxedEnvironment
 
     environment = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters.update(cell=cell, size=size, fenced=fenced, said=said)
+    environment.filters.update(cell=cell, size=size, fenced=fenced, said=said, bracketed=bracketed)
     return environment.from_string("\n".join(fill(text, *tags) for text, tags in lines()))

@@ -10,7 +10,8 @@ are limited, `answer` after, so what a stranger made belongs into requests:
 
 A child has a session of its own (Ctrl-C is for us), no descriptor but three pipes, an environment the caller spells
 out, and dies with its parent, however that dies. What it may do is in `Permissions`, and nothing by default; how much,
-in `Limits`. This file is also the program the child starts as: it imports nothing of Textmill.
+in `Limits`. The kernel sees to it where it can (sandbox.py); `Child.given_up` says of what. This file is also the
+program the child starts as: it imports nothing of Textmill but sandbox.py beside it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import os
 import resource
 import selectors
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -51,21 +51,43 @@ class Limits:
     memory: int | None = None  # bytes of address space
     file_bytes: int | None = None  # length of a file it writes
     answer_bytes: int = 64 << 20  # length of one answer
+    scratch_bytes: int = 16 << 20  # in all files of its folder in memory
 
 
 @dataclass(frozen=True)
 class Permissions:
-    """What a child may do. Reading files cannot be kept from it but by `open_files`, which keeps all from it."""
+    """What a child may do. `begin` may read, and start threads and processes, whatever these say."""
 
     open_files: bool = False  # also sockets and pipes
+    read: tuple[str, ...] | None = None  # the files and folders it may read and run; None: whatever we may
     write: tuple[str, ...] | None = ()  # the folders it may write in; None: wherever we may
-    network: bool = False
+    scratch: str | None = (
+        None  # an empty folder, in place of which it has one in memory (Limits.scratch_bytes)
+    )
+    network: bool = False  # sockets of any kind
+    threads: bool = False
     processes: bool = False  # threads too
 
     @classmethod
     def all(cls) -> Permissions:
         """Whatever we may ourselves."""
         return cls(open_files=True, write=None, network=True, processes=True)
+
+
+def python_files() -> tuple[str, ...]:
+    """What Python reads to import what is installed, for `Permissions.read`."""
+    system = (
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/etc/ld.so.cache",
+        "/etc/localtime",
+        "/dev/null",
+        "/dev/urandom",
+        "/dev/zero",
+    )
+    folders = (*system, sys.prefix, sys.base_prefix, *filter(os.path.isabs, sys.path))
+    return tuple(dict.fromkeys(map(os.path.realpath, folders)))
 
 
 class ChildFailed(Exception):
@@ -134,7 +156,8 @@ class Child:
         return self._kill.alive
 
     def given_up(self) -> Mapping[str, bool]:
-        """Of what the child may not do, whether the kernel sees to it: `no_network` and `no_writes`, if asked for.
+        """Of what the child may not do, whether the kernel sees to it: `no_network`, `no_writes`, `no_reads`,
+        `no_calls` (system calls that reach beyond it); and whether it has its `scratch`. Each if asked for.
 
         Waits until the program has begun. Raises as `ask`."""
         with self._lock:
@@ -237,37 +260,18 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 # --- the child ----------------------------------------------------------------------------------------------------
-_NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # of unshare(2)
-_PARENT_DEATH_SIGNAL, _NO_NEW_PRIVILEGES = 1, 38  # of prctl(2)
-_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446  # the same numbers on every architecture
-# Rights of Landlock's first version that change a file system; reading stays allowed, for libraries are read.
-_WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))
+_PARENT_DEATH_SIGNAL = 1  # of prctl(2)
+_SCRATCH_FILES = 1000
 
 
-def no_network() -> bool:
-    """Leave for a network of no interfaces, where the kernel lets a process without threads do so."""
-    with contextlib.suppress(OSError, AttributeError):
-        return ctypes.CDLL(None, use_errno=True).unshare(_NEW_USER | _NEW_NET) == 0
-    return False
-
-
-def no_writes(folders: tuple[str, ...]) -> bool:
-    """Give up writing files anywhere but in these folders (Landlock, Linux 5.13)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    handled = ctypes.create_string_buffer(struct.pack("=Q", _WRITES))
-    rules = libc.syscall(_LANDLOCK_CREATE, handled, 8, 0) if sys.platform == "linux" else -1
-    if rules < 0:
-        return False
-    done = True
-    for folder in folders:
-        descriptor = os.open(folder, os.O_PATH)
-        allowed = ctypes.create_string_buffer(struct.pack("=Qi", _WRITES, descriptor))
-        done = done and libc.syscall(_LANDLOCK_ADD, rules, 1, allowed, 0) == 0
-        os.close(descriptor)
-    done = done and libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0
-    done = done and libc.syscall(_LANDLOCK_RESTRICT, rules, 0) == 0
-    os.close(rules)
-    return done
+def _sandbox() -> Any:
+    """sandbox.py, which stands beside this file."""
+    spec = importlib.util.spec_from_file_location("sandbox", Path(__file__).with_name("sandbox.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _die_with(parent: int) -> None:
@@ -291,11 +295,46 @@ def _restrict(limits: Limits, permissions: Permissions) -> None:
         (resource.RLIMIT_AS, limits.memory),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, None if permissions.open_files else 3),
-        (resource.RLIMIT_NPROC, None if permissions.processes else 0),
+        (resource.RLIMIT_NPROC, None if permissions.threads or permissions.processes else 0),
     ):
         if limit is not None:
             with contextlib.suppress(ValueError, OSError):  # not on every system
                 resource.setrlimit(kind, (limit, limit))
+
+
+def _before(sandbox: Any, limits: Limits, permissions: Permissions) -> dict[str, bool]:
+    """Give up what can be given up before the program begins, and some of it only before there are threads."""
+    given_up, write, scratch = {}, permissions.write, permissions.scratch
+    apart = not permissions.network or scratch is not None
+    apart = apart and sandbox.new_namespaces(network=not permissions.network, mounts=scratch is not None)
+    if not permissions.network:
+        given_up["no_network"] = apart
+    if scratch is not None:
+        folder = Path(scratch)
+        given_up["scratch"] = apart and sandbox.new_folder(folder, limits.scratch_bytes, _SCRATCH_FILES)
+        if given_up["scratch"]:
+            os.chdir(folder)
+            write = None if write is None else (*write, scratch)
+    if write is not None:
+        given_up["no_writes"] = sandbox.restrict_files(write)
+    return given_up
+
+
+def _after(
+    sandbox: Any, given_up: dict[str, bool], limits: Limits, permissions: Permissions
+) -> dict[str, bool]:
+    """Give up the rest, once the program has what it begins with."""
+    _restrict(limits, permissions)
+    if permissions.read is not None:
+        scratch = (permissions.scratch,) if given_up.get("scratch") else ()
+        write = (*(permissions.write or ()), *scratch)
+        given_up["no_reads"] = sandbox.restrict_files(write, permissions.read, reach_out=permissions.network)
+    if not (permissions.network and permissions.processes):
+        sandbox.drop_capabilities()
+        given_up["no_calls"] = sandbox.restrict_calls(
+            sockets=permissions.network, processes=permissions.processes
+        )
+    return given_up
 
 
 def _allow(cpu_seconds: float | None) -> None:
@@ -327,16 +366,14 @@ def main(program: str) -> None:
     """Read what the parent's first line allows, confine this process, and answer its requests until there are none."""
     first = json.loads(sys.stdin.readline())
     limits, permissions = Limits(**first["limits"]), Permissions(**first["permissions"])
-    given_up = {} if permissions.network else {"no_network": no_network()}  # before there are threads
-    if permissions.write is not None:
-        given_up["no_writes"] = no_writes(permissions.write)
+    sandbox = _sandbox()
+    given_up = _before(sandbox, limits, permissions)
     _die_with(first["parent"])  # after what may make the kernel forget it
     answerer: list[Callable[[Any], Any]] = []
 
     def begin(setting: Any) -> Mapping[str, bool]:
         answerer.append(_begin(program, setting))
-        _restrict(limits, permissions)
-        return given_up
+        return _after(sandbox, given_up, limits, permissions)
 
     def answer(line: str) -> Any:
         _allow(limits.cpu_seconds)

@@ -6,17 +6,21 @@ command line puts a live screen in its place on a terminal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from textmill.base.language import bracketed, fill, padded, say
 
 _QUIET_SECONDS = 5.0  # between two lines about the same work
+_QUICK_SECONDS = 1.0  # work that takes no longer is not told of
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,16 @@ class Reporter:
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
         self._told: set[str] = set()
+        self.noted: set[str] = set()  # what `note_once` has said
 
     def note(self, text: str) -> None:
         """Something a person should know."""
         print(say(text), file=sys.stderr, flush=True)
+
+    def note_once(self, text: str) -> None:
+        """The same, of what a result may say, too: whoever shows one looks whether it is in `noted`."""
+        self.note(text)
+        self.noted.add(text)
 
     def warn(self, text: str) -> None:
         """Something a person should act on."""
@@ -93,8 +103,39 @@ class Reporter:
         return True
 
 
+_listener: ContextVar[Reporter | None] = ContextVar("listener", default=None)
+
+
+@contextlib.contextmanager
+def listening(reporter: Reporter) -> Iterator[None]:
+    """Within the block this reporter is told by `tracked`, in this thread."""
+    token = _listener.set(reporter)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def tracked(
+    items: Iterable[Item], label: str, total: int | None = None, unit: str = "", *, slow: bool = False
+) -> Iterator[Item]:
+    """The items, while whoever listens is told how many of them are done: for work on a floor that knows no reporter.
+    What is over within a second is not worth a line; `slow` says at once that it begins, since each item takes long."""
+    reporter, began, done = _listener.get(), time.monotonic(), 0
+    for item in items:
+        if reporter is not None and (slow or time.monotonic() - began > _QUICK_SECONDS):
+            reporter.progress(label, done, total, unit)
+        yield item
+        done += 1
+    if reporter is not None and time.monotonic() - began > _QUICK_SECONDS:
+        reporter.progress(label, done, total, unit)
+
+
 class Silent(Reporter):
     """Warnings and errors only."""
+
+    def note_once(self, text: str) -> None:
+        """Nothing is said, so that a result says it."""
 
     def note(self, text: str) -> None:
         if text.startswith("warning: "):

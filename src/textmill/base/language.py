@@ -29,7 +29,7 @@ from pathlib import Path
 LANGUAGES = ("en", "zh")
 CATALOGUE = Path(__file__).with_name("catalogue")
 _LOCALE = ("TEXTMILL_LANG", "LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set decides
-_LETTERS = 4  # that a template has at least, to be told from other text by them
+_LETTERS = 5  # that a template has at least, to be told from other text by them
 _ENGLISH = re.compile(r"\{\{|\}\}|\{(?P<choices>[^{}]*)\}")
 _OTHER = re.compile(r"\{\{|\}\}|\{(?P<hole>\d+)(?P<ours>!t)?\}")
 _ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|\Z))+)', re.MULTILINE)
@@ -150,22 +150,47 @@ class Catalogue:
         """One message, or several with semicolons between them, or one after the place it speaks of."""
         if (whole := self._whole.get(text)) is not None:
             return whole
-        for entry in itertools.chain(self._strong, self._weak if weak else ()):
-            holes = entry.match(text)
-            if holes is not None:
-                return filled(entry.other, holes, lambda hole: self.say(hole, True))
         parts = text.split("; ")
-        if len(parts) > 1:
-            said = [self._said(part, weak) for part in parts]
-            if any(part is not None for part in said):
-                return "；".join(new or old for new, old in zip(said, parts, strict=True))
+        found = self._matched(self._strong, text)
+        if found is not None and (len(parts) == 1 or "; " in "".join(found[0].literals)):
+            return self._filled(*found)
+        said = [self._said(part, weak) for part in parts] if len(parts) > 1 else []
+        if said and (None not in said or (found is None and any(said))):
+            return "；".join(new or old for new, old in zip(said, parts, strict=True))
+        if found is not None:
+            return self._filled(*found)
         place, colon, rest = text.partition(": ")
         while colon:
             if (said_rest := self._said(rest, weak)) is not None:
                 return f"{place}：{said_rest}"
             more, colon, rest = rest.partition(": ")
             place = f"{place}: {more}"
-        return None
+        found = self._matched(self._weak, text) if weak else None
+        return None if found is None else self._filled(*found)
+
+    @staticmethod
+    def _matched(entries: list[_Entry], text: str) -> tuple[_Entry, tuple[str, ...]] | None:
+        """The first of these templates that a text has the form of, and what stands in its holes."""
+        pairs = ((entry, entry.match(text)) for entry in entries)
+        return next(((entry, holes) for entry, holes in pairs if holes is not None), None)
+
+    def _filled(self, entry: _Entry, holes: tuple[str, ...]) -> str:
+        return filled(entry.other, self._apart(entry, holes), lambda hole: self.say(hole, True))
+
+    def _apart(self, entry: _Entry, holes: tuple[str, ...]) -> tuple[str, ...]:
+        """Two holes with nothing between them: the second is what begins as a message of ours does, or nothing."""
+        apart = list(holes)
+        for number, literal in enumerate(entry.literals[1:-1]):
+            if not literal:
+                both = apart[number] + apart[number + 1]
+                cut = next((at for at in range(len(both)) if self._begins(both[at:].strip())), len(both))
+                apart[number : number + 2] = both[:cut], both[cut:]
+        return tuple(apart)
+
+    def _begins(self, text: str) -> bool:
+        return text in self._whole or any(
+            entry.literals[0] and entry.match(text) is not None for entry in (*self._strong, *self._weak)
+        )
 
     def fill(self, template: str, values: tuple[str, ...]) -> str:
         other = self.entries.get(template)
@@ -200,9 +225,21 @@ def filled(other: str, values: tuple[str, ...], ours: object) -> str:
         if mark["hole"] is None:
             return mark[0][0]
         value = values[int(mark["hole"])]
-        return ours(value) if mark["ours"] else value
+        return _spaced(ours(value), mark) if mark["ours"] else value
 
     return _OTHER.sub(put, other)
+
+
+def _spaced(text: str, mark: re.Match[str]) -> str:
+    """A message within another, with a space where a Chinese character and a Latin letter or digit meet."""
+    before, after = mark.string[: mark.start()][-1:], mark.string[mark.end() :][:1]
+    start = " " if _han(before) and text[:1].isascii() and text[:1].isalnum() else ""
+    end = " " if _han(after) and text[-1:].isascii() and text[-1:].isalnum() else ""
+    return f"{start}{text}{end}" if text else text
+
+
+def _han(character: str) -> bool:
+    return "一" <= character <= "鿿"
 
 
 def _weight(literals: tuple[str, ...]) -> int:

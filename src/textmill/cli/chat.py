@@ -17,7 +17,7 @@ from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, TextmillError
 from textmill.base.language import say
 from textmill.cli import generation
-from textmill.cli.models import Checkpoint, Weights, warn_of
+from textmill.cli.models import AdapterName, Checkpoint, Weights, warn_of
 from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def chat(
     ] = None,
     weights: Weights = "fp32",
     checkpoint: Checkpoint = None,
+    adapter: AdapterName = None,
     work: Work = WORK,
     json: Json = False,
     *,
@@ -60,6 +61,7 @@ def chat(
 
     machine.keep_memory()
     model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
+    model = model if adapter is None else model.with_adapter(adapter)
     warn_of(model)
     conversation = model.conversation(system=system, template=template, **changes)
     answers = []

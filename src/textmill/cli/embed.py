@@ -13,7 +13,7 @@ import typer
 from textmill.base.console import counted
 from textmill.base.errors import TextmillError
 from textmill.cli import completion
-from textmill.cli.models import Checkpoint
+from textmill.cli.models import AdapterName, Checkpoint
 from textmill.cli.options import Outcome, Target, verb
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def embed(
         Path | None, typer.Option(help="Write the vectors to this .npy file instead.", show_default=False)
     ] = None,
     checkpoint: Checkpoint = None,
+    adapter: AdapterName = None,
 ) -> Outcome:
     """Turn texts into vectors: the closer their meaning, the closer they lie. Prints one JSON list per text."""
     from textmill.base.files import atomic_file, check_free
@@ -57,6 +58,7 @@ def embed(
     if out is not None:
         check_free(out)
     model = LanguageModel(workspace, target, checkpoint=checkpoint)
+    model = model if adapter is None else model.with_adapter(adapter)
     embedded = model.embed(texts, pooling=pooling, normalise=normalise)
     warnings = [*model.pretrained.warnings]
     if embedded.cut:

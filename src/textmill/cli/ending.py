@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import typer
 
@@ -103,10 +104,10 @@ def _system_failure(error: OSError) -> TextmillError:
     """What the system refused, where no stage has said it better."""
     where = "" if error.filename is None else os.fsdecode(error.filename)
     try:
-        with disk_errors(where or "."):
+        with disk_errors(Path(where or ".")):
             raise error
     except TextmillError as said:
-        return said
+        return TextmillError(said.what, where=where, advice=said.advice)
     except OSError:
         return TextmillError(f"cannot be used ({error.strerror or error})", where=where)
 

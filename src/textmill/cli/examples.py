@@ -16,7 +16,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "quickstart": (
         "textmill quickstart",
         "textmill quickstart --corpus notes/ --minutes 10",
-        "textmill quickstart --corpus poems.txt --name poems",
+        "textmill quickstart --corpus letters.csv --columns text=body --name letters",
     ),
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (
@@ -78,14 +78,19 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "import": (
         "textmill import --list",
-        "textmill import downloads/gpt2 models/gpt2",
+        "textmill import downloads/gpt2",
         "textmill import downloads/model.gguf models/small",
         "textmill import --remote distilgpt2 models/distilgpt2",
+    ),
+    "merge": (
+        "textmill merge tuned tuned-model",
+        "textmill merge tuned tuned-model --file notes.txt",
     ),
     "export": (
         "textmill export --list",
         "textmill export mine gguf mine.gguf",
         "textmill export mine onnx mine-onnx",
+        "textmill export tuned gguf-lora tuned.gguf",
     ),
     "mix": (
         "textmill mix mine other",
@@ -93,6 +98,23 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "ngram export": ("textmill ngram export counts counts.arpa",),
     "ngram import": ("textmill ngram import words.arpa models/words --like mine",),
+    "models": (
+        "textmill models",
+        "textmill models get smollm2-135m-instruct",
+        "textmill chat smollm2-135m-instruct",
+    ),
+    "models list": ("textmill models list", "textmill models list --json"),
+    "models get": (
+        "textmill models get smollm2-135m-instruct",
+        "textmill models get minilm-l6-v2 --json",
+    ),
+    "list": ("textmill list", "textmill list cache", "textmill list run model --json"),
+    "show": ("textmill show mine", "textmill show smollm2-135m-instruct", "textmill show corpus/3f2a"),
+    "rm": (
+        "textmill rm mine --dry-run",
+        "textmill rm mine other --yes",
+        "textmill rm --unused",
+    ),
     "runs": ("textmill runs", "textmill runs show mine", "textmill runs draw mine other --svg curves.svg"),
     "runs list": ("textmill runs list", "textmill runs list --json"),
     "runs show": ("textmill runs show mine", "textmill runs show mine --svg mine.svg"),

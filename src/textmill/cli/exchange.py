@@ -1,4 +1,4 @@
-"""Commands that hand models over: import, export."""
+"""Commands that hand models over: import, export, merge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from textmill.base.errors import RecipeError
 from textmill.cli import completion
-from textmill.cli.options import OptionalTarget, Outcome, verb
+from textmill.cli.options import OptionalTarget, Outcome, Target, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -24,7 +24,13 @@ def bring_in(
         str | None,
         typer.Argument(help="A model's directory or .gguf file; with --remote a name on the hub."),
     ] = None,
-    target: Annotated[Path | None, typer.Argument(help="Directory to write.")] = None,
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Directory to write; left out: in the models folder, where it is known by its name.",
+            show_default=False,
+        ),
+    ] = None,
     remote: Annotated[
         bool, typer.Option("--remote", help="Fetch SOURCE from the Hugging Face hub: this uses the network.")
     ] = False,
@@ -40,8 +46,8 @@ def bring_in(
 
     if list_:
         return exchange.supported(), show.supported
-    if source is None or target is None:
-        raise RecipeError("takes a SOURCE and a TARGET", where="textmill import", advice="or --list")
+    if source is None:
+        raise RecipeError("takes a SOURCE", where="textmill import", advice="or --list")
     result = exchange.bring_in(workspace, source, target, remote=remote, convert_pickle=convert_pickle)
     return result, show.brought_in
 
@@ -68,3 +74,31 @@ def send_out(
     if target is None or form is None or path is None:
         raise RecipeError("takes a MODEL, a FORMAT and a PATH", where="textmill export", advice="or --list")
     return exchange.send_out(workspace, target, form, path), show.sent_out
+
+
+@verb()
+def merge(
+    workspace: Workspace,
+    target: Target,
+    path: Annotated[Path, typer.Argument(help="Directory to write.")],
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(help="Compare on these texts instead of a built-in mix.", show_default=False),
+    ] = None,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="Dtype of the merged weights: fp32, bf16 or fp16.",
+            autocompletion=completion.among("fp32", "bf16", "fp16"),
+        ),
+    ] = "fp32",
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Largest difference of a logit that is allowed.")
+    ] = 1e-3,
+) -> Outcome:
+    """Merge an adapter into its base as one model, and print how far its logits moved."""
+    from textmill.cli.show import exchange as show
+    from textmill.stages.release import merge as stage
+
+    result = stage.merge(workspace, target, path, files=file or [], dtype=dtype, tolerance=tolerance)
+    return result, show.merged

@@ -11,7 +11,7 @@ import typer
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError
-from textmill.base.language import bracketed, fill, say
+from textmill.base.language import LANGUAGES, bracketed, chosen, fill, say
 from textmill.base.schema import Field
 from textmill.cli import completion
 from textmill.cli.options import declared, parameters
@@ -43,7 +43,9 @@ def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., Non
 def _parameter(name: str, field: Field) -> inspect.Parameter:
     kind, choices = _plain(field.type)
     about = say(field.about.text)
-    text = fill("{}{}.", f"{about[0].upper()}{about[1:]}", bracketed(say(field.about.unit)))
+    if chosen() == LANGUAGES[0]:
+        about = f"{about[0].upper()}{about[1:]}"
+    text = fill("{}{}.", about, bracketed(say(field.about.unit)))
     flags = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
     option = typer.Option(
         *flags,

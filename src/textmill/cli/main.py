@@ -23,6 +23,7 @@ from textmill.cli import (
     ngram,
     recipes,
     runs,
+    stored,
     work,
 )
 from textmill.cli.app import App
@@ -52,6 +53,7 @@ def _main(
 
 
 BEGIN, WORK, MODELS, LOOK = "Begin", "Make a model, stage by stage", "Use a model", "Look"
+STORE = "Keep and remove"
 app.command(rich_help_panel=BEGIN)(work.quickstart)
 app.command(rich_help_panel=BEGIN)(inspect.doctor)
 app.add_typer(recipes.app, name="recipe", rich_help_panel=BEGIN)
@@ -67,13 +69,18 @@ app.command(rich_help_panel=MODELS)(embed.embed)
 app.command(rich_help_panel=MODELS)(models.verify)
 app.command("import", rich_help_panel=MODELS)(exchange.bring_in)
 app.command("export", rich_help_panel=MODELS)(exchange.send_out)
+app.command(rich_help_panel=MODELS)(exchange.merge)
 app.command(rich_help_panel=MODELS)(mix.mix)
 app.add_typer(ngram.app, name="ngram", rich_help_panel=MODELS)
+app.add_typer(stored.models, name="models", rich_help_panel=MODELS)
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(runs.report)
 app.command(rich_help_panel=LOOK)(runs.compare)
 app.add_typer(inspect.data, name="data", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(inspect.lineage)
+app.command("list", rich_help_panel=STORE)(stored.list_)
+app.command(rich_help_panel=STORE)(stored.show)
+app.command(rich_help_panel=STORE)(stored.rm)
 app.add_typer(index.app, name="index", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(index.trace)
 app.command(rich_help_panel=LOOK)(index.forget)

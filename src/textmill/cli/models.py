@@ -48,6 +48,17 @@ Checkpoint = Annotated[
     ),
 ]
 
+AdapterName = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        metavar="NAME",
+        help="Adapter to use beside the model: a run, or an adapter's directory.",
+        show_default=False,
+        autocompletion=completion.targets,
+    ),
+]
+
 
 @verb()
 def evaluate(
@@ -93,6 +104,7 @@ def generate(
     ] = 1,
     weights: Weights = "fp32",
     checkpoint: Checkpoint = None,
+    adapter: AdapterName = None,
     work: Work = WORK,
     json: Json = False,
     *,
@@ -109,6 +121,7 @@ def generate(
 
     machine.keep_memory()
     model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
+    model = model if adapter is None else model.with_adapter(adapter)
     warn_of(model)
     stream = model.stream(prompts, samples=samples, truncate=True, **changes)
     if json:

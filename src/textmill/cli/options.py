@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from textmill.base.console import Reporter, Silent, print_json
+from textmill.base.console import Reporter, Silent, listening, print_json
 from textmill.base.errors import FAILED, RecipeError
 from textmill.cli import completion
 
@@ -155,7 +155,8 @@ def opened(work: Path, quiet: bool) -> Iterator[Workspace]:
     """The same, for as long as the work takes; the terminal is given back however it ends."""
     workspace = open_workspace(work, quiet=quiet)
     try:
-        yield workspace
+        with listening(workspace.reporter):
+            yield workspace
     finally:
         workspace.reporter.close()
 

@@ -93,7 +93,9 @@ class Screen(Reporter):
             say("time left"),
             duration(status.seconds_left),
         )
-        table.add_row(say("loss"), say(f"{status.loss:.4f} nats"), say("smoothed"), f"{status.smoothed:.4f}")
+        table.add_row(
+            say("loss"), fill("{} nats", f"{status.loss:.4f}"), say("smoothed"), f"{status.smoothed:.4f}"
+        )
         table.add_row(say("validation"), validation, say("learning rate"), f"{status.learning_rate:.2e}")
         table.add_row(say("speed"), say(f"{status.tokens_per_second:,.0f} tokens/s"), "MFU", mfu)
         width = max(10, min(72, self.console.width - 8))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,14 @@ def quickstart(
             help="Your own files or folders; left out: Python's standard library.", show_default=False
         ),
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="text=COLUMN",
+            help="Column of tables and records that holds the text.",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
     ] = None,
@@ -57,7 +66,9 @@ def quickstart(
     from textmill.cli.show import stages
     from textmill.stages import quickstart as stage
 
-    result = stage.quickstart(workspace, minutes=minutes, corpus=corpus or [], name=name)
+    result = stage.quickstart(
+        workspace, minutes=minutes, corpus=corpus or [], columns=columns or [], name=name
+    )
     return result, stages.quickstart
 
 
@@ -102,9 +113,10 @@ def prepare(
     from textmill.stages.preparation import prepare as stage
 
     run = stage.runner(engine.value, workers)
-    return stage.summary(
+    result = stage.summary(
         stage.prepare(read_recipe(recipe, set_, workspace, phase=phase), workspace, run=run)
-    ), stages.prepared
+    )
+    return result, partial(stages.prepared, noted=workspace.reporter.noted)
 
 
 @verb()

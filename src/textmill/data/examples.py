@@ -13,6 +13,7 @@ No special token is stored: whoever makes batches puts them around.
 from __future__ import annotations
 
 import contextlib
+import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +32,8 @@ from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
 
 FORMAT = 2
-_FILES = ("bytes.npy", "positions.npy", "documents.bin")
+SKIPPED = "skipped.jsonl"  # a line for each document that gave no record: where it came from, and why
+_FILES = ("bytes.npy", "positions.npy", "documents.bin", SKIPPED)
 _CHUNK = 1 << 22  # characters encoded at once
 
 
@@ -103,11 +105,14 @@ def _write_records(
             name: stack.enter_context(_Field(directory, name, np.dtype(dtype)))
             for name, dtype in reader.fields.items()
         }
+        skipped = stack.enter_context(open(directory / SKIPPED, "w", encoding="utf-8", newline="\n"))
         for chunk in by_size(documents, _CHUNK):
             for position, (document, made) in enumerate(zip(chunk, reader.read(chunk), strict=True), read):
                 if not isinstance(made, Record):
                     set_aside[made] += 1
                     first.setdefault(made, document.source)
+                    line = {"source": document.source, "reason": made}
+                    skipped.write(json.dumps(line, ensure_ascii=False) + "\n")
                     continue
                 for name, values in made.fields.items():
                     fields[name].append(values)

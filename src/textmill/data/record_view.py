@@ -5,6 +5,7 @@ Texts stand between the tokenizer's `lead` and `tail`. What is to be said of a r
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,11 +90,46 @@ class TextView(RecordView):
         raise NotImplementedError
 
 
+PAIR = "pair"  # the field of a second text
+
+
 class WholeTextView(TextView):
-    """Each record is one row; a text that is too long is cut at its end."""
+    """Each record is one row of its text, or of its two texts, segments 0 and 1 (`lead text between pair tail`).
+
+    A text that is too long is cut at its end; of two the longer one first, token by token (Devlin et al. 2019, A.2).
+    """
 
     def __init__(self, spec: Any, store: ExampleStore, sequence: int, tokens: SpecialTokens) -> None:
-        super().__init__(store, tokens, sequence - tokens.frame)
+        """Raises RecipeError when rows are too short, or where of two texts nothing stands between them."""
+        self._paired = PAIR in store.fields
+        room = sequence - tokens.frame - (len(tokens.need_between()) if self._paired else 0)
+        super().__init__(store, tokens, room // 2 if self._paired else room)
         self.spec, self.record = spec, np.arange(len(store))
-        self.begins = np.zeros(len(store), dtype=np.int64)
-        self.ends = np.minimum(store.lengths("text"), sequence - tokens.frame)
+        self.begins, first = np.zeros(len(store), dtype=np.int64), store.lengths("text")
+        self._seconds = np.zeros(len(store), dtype=np.int64)
+        if self._paired:
+            second = store.lengths(PAIR)
+            self._seconds = np.minimum(second, np.maximum(room - first, room // 2))
+            first = np.minimum(first, room - self._seconds)
+        self.ends = np.minimum(first, room)
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) tokens of a row without those around its texts; there is no source."""
+        return self.ends + self._seconds, np.zeros(len(self), dtype=np.int64)
+
+    def _row(self, row: int) -> np.ndarray:
+        text = self.store.field("text", row)[: self.ends[row]]
+        if not self._paired:
+            return self.tokens.around(text)
+        return self.tokens.around_both(text, self.store.field(PAIR, row)[: self._seconds[row]])
+
+    def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
+        """The rows of a share, as wide as the whole batch."""
+        made = super().make(rows, keys, share)
+        if not self._paired:
+            return made
+        chosen, positions = rows[share], np.arange(made.batch.inputs.shape[1])
+        start = len(self.tokens.lead) + self.ends[chosen] + len(self.tokens.need_between())
+        stop = start + self._seconds[chosen] + len(self.tokens.tail)
+        second = (positions >= start[:, None]) & (positions < stop[:, None])
+        return replace(made, batch=replace(made.batch, segments=torch.from_numpy(second.astype(np.int64))))

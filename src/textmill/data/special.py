@@ -78,13 +78,16 @@ class SpecialTokens:
         """Tokens of `lead` and `tail` together."""
         return len(self.lead) + len(self.tail)
 
-    def around(self, ids: np.ndarray) -> np.ndarray:
-        """lead ids tail: (T,) int64."""
-        return np.concatenate([self.lead, ids, self.tail]).astype(np.int64)
+    def around(self, first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
+        """lead first tail, or lead first between second tail: (T,) int64. Raises RecipeError when nothing stands
+        between two texts."""
+        inner = [first] if second is None else [first, self.need_between(), second]
+        return np.concatenate([self.lead, *inner, self.tail]).astype(np.int64)
 
-    def around_both(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """lead first between second tail: (T,) int64. Raises RecipeError when nothing stands between two texts."""
-        return np.concatenate([self.lead, first, self.need_between(), second, self.tail]).astype(np.int64)
+    @property
+    def before_second(self) -> int:
+        """Tokens around a first text that stand before a second one."""
+        return len(self.lead) + len(self.need_between())
 
     def need_mask(self) -> int:
         """The mask. Raises RecipeError when the tokenizer has none."""

@@ -24,8 +24,8 @@ from textmill.data import arrays
 from textmill.data.special import opening
 from textmill.text.batches import by_size
 from textmill.text.document import Document
+from textmill.tokenization.characters import without_surrogates
 from textmill.tokenization.protocol import AnyTokenizer
-from textmill.tokenization.tokenizer import without_surrogates
 
 FORMAT = 2
 FILES = ("tokens.bin", "offsets.npy", "bytes.npy", "documents.bin")

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted, longest_source
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
 from textmill.decoding.sampling import (
     History,
     Strategy,
@@ -39,6 +39,7 @@ from textmill.models.model import Generator
 from textmill.nn import mode
 from textmill.nn.shared import evaluating
 from textmill.nn.state import State
+from textmill.specs.model import longest_source
 from textmill.specs.recipe import GenerationSpec
 
 

@@ -21,10 +21,11 @@ import torch.nn.functional as F
 
 from textmill.base.errors import NonFiniteError, RecipeError, TextmillError
 from textmill.decoding.hypothesis import Hypothesis
-from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted, longest_source
+from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending, fitted
 from textmill.decoding.sampling import changed, constraints, read_by
 from textmill.models.model import Generator, TokenScorer
 from textmill.nn.shared import evaluating
+from textmill.specs.model import longest_source
 from textmill.specs.recipe import GenerationSpec
 
 

@@ -20,7 +20,7 @@ import torch
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.decoding.hypothesis import Finish
-from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted, longest_source
+from textmill.decoding.prompt import Prompt, batch_of, device_of, ending, fitted
 from textmill.decoding.sampling import (
     changed,
     constraints,
@@ -32,6 +32,7 @@ from textmill.decoding.sampling import (
 )
 from textmill.models.model import Generator
 from textmill.nn.shared import evaluating
+from textmill.specs.model import longest_source
 from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.codec import Codec, padded
-from textmill.specs.model import EncoderDecoderSpec, MixtureSpec, ModelSpec
 
 if TYPE_CHECKING:
     from textmill.tokenization.protocol import AnyTokenizer
@@ -44,9 +43,9 @@ def of_text(tokenizer: AnyTokenizer, text: str, *, start: int | Sequence[int] | 
     """
     codec = Codec(tokenizer)
     if start is None:
-        return Prompt(codec.prompt(text).tolist(), lead=len(tokenizer.prefix))
+        return Prompt(codec.prompt(text).ids.tolist(), lead=len(tokenizer.prefix))
     begun = [start] if isinstance(start, int) else list(start)
-    return Prompt(begun, source=codec.source(text).tolist(), tail=len(tokenizer.suffix))
+    return Prompt(begun, source=codec.source(text).ids.tolist(), tail=len(tokenizer.suffix))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,6 @@ class Fitted:
     cut: int  # tokens left out: of the beginning of `ids` (behind its lead), of the end of `source` (before its tail)
     room: int  # tokens that may be written: as many as were asked for, or until the context is full
     context: int  # tokens that could be written before the context is full
-
-
-WHOLE = 1 << 62  # tokens of a source that has no longest
-
-
-def longest_source(spec: ModelSpec | MixtureSpec) -> int:
-    """Tokens of a source that a model reads: T5 tells tokens apart by their distance only, and reads any number."""
-    return WHOLE if isinstance(spec, EncoderDecoderSpec) and spec.position.kind == "t5" else spec.context
 
 
 def fitted(

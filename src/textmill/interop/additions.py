@@ -53,7 +53,9 @@ def published(model: Model, modules: Mapping[str, list[Site]]) -> dict[str, Publ
             found[name] = _stacked(module, {site.section: lows[site] for site in here})
             continue
         apart = here[0].section == WHOLE and len(sections) == 1
-        rows = rows_of(module.sections, sections[0]) if apart else slice(None)
+        rows = slice(None)
+        if apart and isinstance(module, LowRankLinear):
+            rows = rows_of(module.sections, sections[0])
         magnitude = None if low.magnitude is None else low.magnitude[rows]
         embedding = isinstance(module, LowRankEmbedding)
         found[name] = Published(low.a, low.b[rows], low.scale, magnitude, embedding)
@@ -69,7 +71,7 @@ def _stacked(module: nn.Module, lows: Mapping[str, LowRank]) -> Published:
         columns = slice(column, column + low.a.shape[0])
         b[module.rows[section], columns] = low.b.detach() * (low.scale / scale)
         column = columns.stop
-    magnitudes = [low.magnitude for low in lows.values() if low.magnitude is not None]
+    magnitudes: list[Tensor] = [low.magnitude for low in lows.values() if low.magnitude is not None]
     if magnitudes and sum(map(len, magnitudes)) != module.out_features:
         raise TextmillError(
             "has magnitudes (DoRA) for some sections of a matrix that is published whole, which PEFT cannot say",

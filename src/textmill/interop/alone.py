@@ -27,17 +27,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from textmill.base.confined import ChildEnded, ChildFailed
 from textmill.base.errors import TextmillError
-from textmill.data.batch import IGNORE, Batch
+from textmill.data.batch import Batch
 from textmill.data.codec import Codec
 from textmill.decoding.decode import answers
 from textmill.decoding.prompt import Prompt
 from textmill.interop import forward_passes, hostile, transformers_process
 from textmill.interop.check import Check, compare
+from textmill.interop.forward_passes import batch_of_one
 from textmill.interop.huggingface import texts as readings
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
@@ -129,9 +129,9 @@ class _Ours:
     tokens: int
     odd: int
 
-    @functools.cached_property
+    @property
     def codec(self) -> Codec:
-        return Codec(self.pretrained.tokenizer, self.pretrained.spec.start)
+        return self.pretrained.codec
 
     @functools.cached_property
     def reading(self) -> readings.Reading:
@@ -150,8 +150,7 @@ class _Ours:
 
     def ids(self, text: str) -> list[int]:
         """A text as the model reads it."""
-        inner = self.pretrained.tokenizer.encode(text).tolist()
-        return [*self.reading.before, *inner, *self.reading.after]
+        return self.codec.source(text).ids.tolist()
 
     @functools.cached_property
     def spelt(self) -> tuple[str, ...]:
@@ -290,12 +289,8 @@ class _Ours:
 
     def pair(self, pair: tuple[str, str]) -> Batch:
         """Two texts in one row, as an objective of two texts reads them."""
-        encode, special = self.pretrained.tokenizer.encode, self.codec.special
-        first, second = (encode(text) for text in pair)
-        ids = special.around_both(first, second)
-        segments = np.zeros_like(ids)
-        segments[len(ids) - len(second) - len(special.tail) :] = 1
-        return _batch(ids, segments=segments if self.reading.segments else None)
+        row = self.codec.pair(*pair)
+        return batch_of_one(row.ids, segments=row.segments if self.reading.segments else None)
 
     def logits_check(self, logits: Mapping[str, Tensor]) -> Check:
         """Logits of raw texts, however they are read."""
@@ -313,13 +308,13 @@ class _Ours:
     def row(self, text: str) -> Batch:
         """A text as the model reads it; where a source is read, also as the target so far."""
         if self.pretrained.spec.kind not in READ_AND_WRITE:
-            return _batch(np.array(self.ids(text)))
-        target = self.pretrained.tokenizer.encode_targets([text])[0]
-        return _batch([self.codec.special.start, *target], source=self.codec.source(text))
+            return batch_of_one(self.codec.source(text).ids)
+        target = self.codec.target(text).ids[:-1]
+        return batch_of_one([self.codec.special.start, *target], source=self.codec.source(text).ids)
 
     def prompt(self, text: str) -> Prompt:
         if self.pretrained.reads_source:
-            return Prompt([self.codec.special.start], source=self.codec.source(text).tolist())
+            return Prompt([self.codec.special.start], source=self.codec.source(text).ids.tolist())
         return Prompt(self.ids(text))
 
     def answers_differ(self, heard: Mapping[str, Any]) -> str:
@@ -360,7 +355,7 @@ class _Ours:
         if place is None or place >= min(len(mine), len(theirs)) + 1:
             return False
         source = None if prompt.source is None else np.array(prompt.source)
-        row = _batch([*prompt.ids, *mine[:place]], source=source)
+        row = batch_of_one([*prompt.ids, *mine[:place]], source=source)
         last = forward_passes.alone(self.pretrained.model, [row])[0][-1]
         a, b = ((*ids, *ends)[place] for ids in (mine, theirs))
         if b >= self.pretrained.tokenizer.vocabulary:
@@ -378,9 +373,9 @@ class _Ours:
         name = next(name for name, number in tokenizer.special.items() if number == mask)
         blank = "" if tokenizer.trims(name)[0] else " "
         for text, token in zip(self.labelled, heard, strict=True):
-            inner = tokenizer.encode((text if blank else text.rstrip()) + blank)
-            row = [*self.reading.before, *inner.tolist(), mask, *self.reading.after]
-            last = forward_passes.alone(self.pretrained.model, [_batch(row)])[0][
+            (inner,) = self.codec.encode([(text if blank else text.rstrip()) + blank])
+            row = self.codec.special.around(np.append(inner.ids, mask))
+            last = forward_passes.alone(self.pretrained.model, [batch_of_one(row)])[0][
                 len(row) - 1 - len(self.reading.after)
             ]
             if float(last.max() - last[token]) > _NEAR:
@@ -423,15 +418,6 @@ class _Ours:
             if self._template.ids(self.pretrained.tokenizer, talk) != ids:
                 return f"a conversation of {len(talk)} messages has other ids"
         return ""
-
-
-def _batch(
-    ids: Sequence[int] | np.ndarray, *, source: np.ndarray | None = None, segments: np.ndarray | None = None
-) -> Batch:
-    inputs = torch.from_numpy(np.array([ids], dtype=np.int64))
-    read = None if source is None else torch.from_numpy(source)[None]
-    kinds = None if segments is None else torch.from_numpy(segments)[None]
-    return Batch(inputs, torch.full_like(inputs, IGNORE), source=read, segments=kinds)
 
 
 def _until(ids: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.codec import Codec
 from textmill.data.codec import padded as padded_rows
 from textmill.interop.onnx.runtime import OnnxModel
-from textmill.models.heads import Headed
+from textmill.models.heads import framed
 from textmill.models.model import Generator
 from textmill.models.pretrained import Pretrained
 from textmill.specs.model import READ_AND_WRITE
@@ -34,25 +33,29 @@ def batches_of(pretrained: Pretrained, texts: Sequence[str], tokens: int) -> lis
     model with a head, reads the text in its frame. Of one that reads a source, the first half is the source, the rest
     what is written.
     """
-    length, codec = min(tokens, pretrained.spec.context), Codec(pretrained.tokenizer, pretrained.spec.start)
+    length, codec = min(tokens, pretrained.spec.context), pretrained.codec
     room = max(1, length - codec.special.frame)
     batches = []
-    for text in texts:
-        ids = pretrained.tokenizer.encode(text)
+    for text in codec.encode(texts):
         if pretrained.spec.kind in READ_AND_WRITE:
-            source, target = np.array_split(ids[: 2 * room], [len(ids[: 2 * room]) // 2])
-            batches.append(_batch([codec.special.start, *target][:length], codec.special.around(source)))
-        elif pretrained.spec.kind == "encoder" or isinstance(pretrained.model, Headed):
-            batches.append(_batch(codec.special.around(ids[:room])))
+            source, target = np.array_split(text.ids[: 2 * room], [len(text.ids[: 2 * room]) // 2])
+            batches.append(
+                batch_of_one([codec.special.start, *target][:length], source=codec.special.around(source))
+            )
+        elif framed(pretrained.model):
+            batches.append(batch_of_one(codec.special.around(text.ids[:room])))
         else:
-            batches.append(_batch([*(codec.tokenizer.prefix or (codec.tokenizer.end,)), *ids][:length]))
+            batches.append(batch_of_one(codec.scored(text).ids[:length]))
     return batches
 
 
-def _batch(ids: Sequence[int] | np.ndarray, source: np.ndarray | None = None) -> Batch:
+def batch_of_one(
+    ids: Sequence[int] | np.ndarray, *, source: np.ndarray | None = None, segments: np.ndarray | None = None
+) -> Batch:
+    """A row by itself: (1, T)."""
     inputs = torch.from_numpy(np.array([ids], dtype=np.int64))
-    read = None if source is None else torch.from_numpy(source)[None]
-    return Batch(inputs, torch.full_like(inputs, IGNORE), source=read)
+    read, kinds = (None if part is None else torch.from_numpy(part)[None] for part in (source, segments))
+    return Batch(inputs, torch.full_like(inputs, IGNORE), source=read, segments=kinds)
 
 
 def alone(model: Model, batches: Sequence[Batch]) -> list[Tensor]:

@@ -32,13 +32,15 @@ import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.files import read_json, scratch
+from textmill.base.files import read_json, scratch, write_json
 from textmill.data.batch import Batch
 from textmill.interop import alone, formats, forward_passes
 from textmill.interop.check import Check, by_divergence, compare, same_weights
 from textmill.interop.huggingface import directory as huggingface
+from textmill.interop.huggingface.configs import heads
 from textmill.interop.huggingface.peft import directory as peft
 from textmill.interop.load import load
+from textmill.models.heads import Headed
 from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
 from textmill.specs.model import MixtureSpec
@@ -214,7 +216,11 @@ def _adapter_by_transformers(
     with scratch(path) as folder:
         base, copy = folder / "base", folder / "adapter"
         huggingface.write(base, adapter.base)
-        if not huggingface.is_published(read_json(base / "config.json")):
+        config = read_json(base / "config.json")
+        if isinstance(pretrained.model, Headed):  # whoever puts a head on a model says what its labels are
+            kind = config["model_type"]
+            write_json(base / "config.json", config | heads.write(kind, pretrained.model.head.spec))
+        if not huggingface.is_published(config):
             return [Check("transformers", "skipped", why="transformers has no such architecture")]
         named = dataclasses.replace(adapter, name=str(base))
         peft.write_pretrained(copy, dataclasses.replace(pretrained, adapter=named))

@@ -52,7 +52,7 @@ def started(_parent: int) -> _Process:
         _PROGRAM,
         {"threads": torch.get_num_threads()},
         limits=Limits(answer_bytes=1 << 30),
-        permissions=Permissions(open_files=True, write=(scratch.name,), processes=True),
+        permissions=Permissions(open_files=True, write=(scratch.name,), threads=True),
         environment=kept | folders | _QUIET,
     )
     return _Process(child, scratch)

@@ -9,9 +9,11 @@ Shapes: T tokens, V vocabulary.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 warnings.simplefilter("ignore")
@@ -30,6 +32,20 @@ def begin(setting: dict):
     return answer
 
 
+def _model(cls: Any, where: dict) -> Any:
+    """The model of a directory, or of an adapter's: its base, with peft's layers in it."""
+    import torch
+
+    config = Path(where["pretrained_model_name_or_path"]) / "adapter_config.json"
+    if not config.is_file():
+        return cls.from_pretrained(**where, dtype=torch.float32).eval()
+    import peft
+
+    base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    model = cls.from_pretrained(base, local_files_only=True, dtype=torch.float32)
+    return peft.PeftModel.from_pretrained(model, config.parent).get_base_model().eval()
+
+
 def answer(request: dict) -> dict:
     """All that is asked of one directory. {"lacking": …} where transformers wants a package that is not installed."""
     import torch
@@ -41,7 +57,7 @@ def answer(request: dict) -> dict:
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(**where)
     except ImportError as error:
         return {"lacking": str(error)}
-    model = getattr(transformers, request["auto"]).from_pretrained(**where, dtype=torch.float32).eval()
+    model = _model(getattr(transformers, request["auto"]), where)
     logits: dict = {}
     with torch.inference_mode():
         reader = _Reader(tokenizer, model, request["kind"], request["body"])

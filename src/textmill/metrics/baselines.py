@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow
 
+from textmill.base.console import tracked
 from textmill.base.errors import TextmillError
 from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, percentiles
 
@@ -88,7 +89,8 @@ def compressors(
     names = list(names)
     jobs = [(_COMPRESSORS[name], data) for name in names for data in (both, known)]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        lengths = list(pool.map(lambda job: job[0][0](job[1]), jobs))
+        done = pool.map(lambda job: job[0][0](job[1]), jobs)
+        lengths = list(tracked(done, "compressing", len(jobs), "texts", slow=True))
     scores = {}
     for index, name in enumerate(names):
         bits = 8 * (lengths[2 * index] - lengths[2 * index + 1])

@@ -9,6 +9,8 @@ What a model's layers are called here, and so what `targets` may name (B a block
 
     B.attention.q k v output      B.cross_attention.query k v output      B.feedforward.gate up down
     embedding  output             and of recurrent models projection, bridge.…, alignment.…
+
+A target is a name, its end, or a pattern as models/names.py has them: q, attention, blocks.0-3, blocks.*.feedforward.
 """
 
 from __future__ import annotations
@@ -17,13 +19,13 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
+from textmill.models import names
 from textmill.models.heads import Headed
 from textmill.models.initial import generator
 from textmill.models.model import Generator, Model
@@ -119,11 +121,11 @@ def chosen(model: Model, targets: Sequence[str]) -> list[Site]:
         exact = [site for site in there if site.name.removeprefix(prefix) == target]
         named = exact or [site for site in there if _named(site, prefix, target, fused)]
         if not named:
-            names = dict.fromkeys(site.name.rpartition(".")[2] for site in there)
+            known = dict.fromkeys(site.name.rpartition(".")[2] for site in there)
             raise RecipeError(
                 f"{target!r} names no layer of this model",
                 where="tuning.targets",
-                advice=f"there is {', '.join(names)}",
+                advice=f"there is {', '.join(known)}",
             )
         taken |= dict.fromkeys(named)
     for site in taken:
@@ -137,15 +139,14 @@ def chosen(model: Model, targets: Sequence[str]) -> list[Site]:
 
 def _named(site: Site, prefix: str, target: str, fused: set[str]) -> bool:
     name = site.name.removeprefix(prefix)
+    whole = site.section == WHOLE and site.path in fused
     if target == LINEAR:
-        whole = site.section == WHOLE and site.path in fused
         return not whole and name not in (*_EMBEDDINGS, _OUTPUT)
-    if (
-        site.section == WHOLE and site.path in fused
-    ):  # named only by its own name, since its sections go by others
+    if whole:  # named only by its own name, since its sections go by others
         return name.endswith("." + target)
-    patterns = SYNONYMS.get(target, (target,))
-    return any(fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}") for pattern in patterns)
+    parts = name.split(".")
+    ends = [".".join(parts[start:]) for start in range(len(parts))]
+    return any(names.matches(end, pattern) for pattern in SYNONYMS.get(target, (target,)) for end in ends)
 
 
 def adapt(base: M, tuning: TuningSpec, *, seed: int = 0, prompt: Tensor | None = None) -> Model:
@@ -311,11 +312,11 @@ def load(model: M, given: Mapping[str, Tensor], where: object = "adapter") -> M:
     Raises DamagedError, naming it, for a tensor that is missing, one too many, or of another shape.
     """
     wanted = tensors(model)
-    for what, names in (("holds no", wanted.keys() - given.keys()), ("holds", given.keys() - wanted.keys())):
-        if names:
+    for what, odd in (("holds no", wanted.keys() - given.keys()), ("holds", given.keys() - wanted.keys())):
+        if odd:
             more = ", which the model does not have" if what == "holds" else ""
             raise DamagedError(
-                f"{what} {min(names)}{more}",
+                f"{what} {min(odd)}{more}",
                 where=where,
                 advice="it belongs to another model, or is incomplete",
             )
@@ -385,7 +386,7 @@ def _linear(weight: Tensor, bias: nn.Parameter | None, sections: Mapping[str, in
     with torch.device("meta"):
         layer = Linear(weight.shape[1], weight.shape[0], bias=bias is not None, sections=sections)
     layer.weight = nn.Parameter(weight, requires_grad=False)
-    layer.bias = bias
+    layer.register_parameter("bias", bias)
     return layer
 
 

@@ -18,7 +18,7 @@ from textmill.nn.crf import CRF
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
 from textmill.specs.head import READ_ONE_WAY, ClassifyHead, HeadSpec, RegressHead, TagHead
-from textmill.specs.model import MixtureSpec, ModelSpec
+from textmill.specs.model import READ_AND_WRITE, MixtureSpec, ModelSpec
 
 _STD = 0.02
 _REPLACED = ("output", "transform", "transform_norm", "output_bias", "sentences")  # by a head
@@ -43,6 +43,11 @@ class Head(Linear):
         if self.dense is not None and self.activation is not None:
             x = self.dropout(self.activation(self.dense(x)))
         return product(x, self.weight, self.bias)
+
+
+def framed(model: Model) -> bool:
+    """Whether a model reads each text in a frame: encoders, models with a head, and those that read a source."""
+    return isinstance(model, Headed) or model.spec.kind in ("encoder", *READ_AND_WRITE)
 
 
 class Headed(Model):

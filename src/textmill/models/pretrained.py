@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from textmill.base.errors import TextmillError
+from textmill.data.codec import Codec
 from textmill.models import adapters
+from textmill.models.heads import framed
 from textmill.models.model import Generator, Model, SourceReader
-from textmill.specs.model import MixtureSpec, ModelSpec
+from textmill.specs.model import MixtureSpec, ModelSpec, longest_source
 from textmill.specs.recipe import GenerationSpec
 from textmill.specs.tuning import TuningSpec
 from textmill.tokenization.protocol import AnyTokenizer
@@ -88,6 +91,18 @@ class Pretrained:
     def reads_source(self) -> bool:
         """Whether it reads a source and writes a target, as translators do."""
         return isinstance(self.model, SourceReader)
+
+    @property
+    def longest(self) -> int:
+        """Most tokens of a prompt, or of a source, that the model reads."""
+        return longest_source(self.spec) if self.reads_source else self.spec.context
+
+    @cached_property
+    def codec(self) -> Codec:
+        """From texts to the rows that the model reads, as in training."""
+        tokenizer = self.tokenizer
+        around = None if framed(self.model) else (tokenizer.prefix, tokenizer.suffix)
+        return Codec(tokenizer, self.spec.start, around, self.longest)
 
     @property
     def target_start(self) -> int | None:

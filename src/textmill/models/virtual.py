@@ -142,14 +142,13 @@ class VirtualTokens(Virtual[S]):
 class VirtualSource(Virtual[S], SourceReader[S]):
     """Before each source of an encoder-decoder."""
 
-    body: SourceReader[S]
-
     def hidden(self, batch: Batch) -> Tensor:
         """As `Model.hidden`."""
         return self.body.hidden(self._with(batch))
 
     def encode(self, source: Tensor, source_mask: Tensor | None = None) -> Tensor:
         """As `SourceReader.encode`, the states of the virtual tokens left out."""
+        assert isinstance(self.body, SourceReader)
         return self.body.encode(*self._prompted(source, source_mask))[:, self.tokens :]
 
     @torch.no_grad()
@@ -178,6 +177,7 @@ def prompted(body: Generator, tokens: int) -> Generator:
         raise RecipeError(f"a {body.spec.kind} takes no soft prompt", where="tuning.kind", advice="use lora")
     rows, embedding = body.vocabulary, body.embedding
     body.embedding = PromptEmbedding(embedding, rows, embedding.embedding_dim, tokens)  # type: ignore
+    body.embedding.to(next(body.parameters()).device)
     wrapper = VirtualSource if isinstance(body, SourceReader) else VirtualTokens
     return wrapper(body, tokens, rows)
 
@@ -190,5 +190,6 @@ def prefixed(body: Generator, tokens: int) -> Generator:
         )
     for module in body.modules():
         if isinstance(module, Attention):
-            module.prefix = Prefix(module.key_heads, tokens, module.head_width)
+            device = next(module.parameters()).device
+            module.prefix = Prefix(module.key_heads, tokens, module.head_width).to(device)
     return VirtualTokens(body, tokens, 0)

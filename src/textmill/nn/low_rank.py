@@ -51,6 +51,7 @@ class LowRankLinear(nn.Module):
     def __init__(self, base: Base, additions: Mapping[str, LowRank], dropout: float = 0.0) -> None:
         super().__init__()
         self.base, self.additions = base, nn.ModuleDict(additions)
+        self._frozen = (base,)  # itself, whatever layer for decoding may take its place as `base`
         self.dropout = Dropout(dropout)
         self.rows = {
             name: slice(0, base.out_features) if name == WHOLE else rows_of(base.sections, name)
@@ -62,12 +63,13 @@ class LowRankLinear(nn.Module):
             base.sections,
         )
         weighed = any(low.magnitude is not None for low in additions.values())
+        self.squares: Tensor | None
         self.register_buffer("squares", _squares(base) if weighed else None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) -> (…, O)."""
         lows = {name: self._low(name) for name in self.rows}
-        plain = not (self.training and self.dropout.p) and self.squares is None
+        plain = not (self.training and self.dropout.p) and self.squares is None and self.base is self.frozen
         if plain and torch.is_grad_enabled() and onednn_serves(x, next(iter(lows.values())).a):
             return self._at_once(x, lows)
         y, dropped = self.base(x), self.dropout(x)
@@ -81,7 +83,7 @@ class LowRankLinear(nn.Module):
 
     def matrix(self) -> Tensor:
         """The matrix with all additions in it, in float32: (O, I)."""
-        base = self.base
+        base = self.frozen
         whole = base.weight.detach().float() if isinstance(base, Linear) else base.matrix.unpacked()
         whole = whole.clone()
         for name, rows in self.rows.items():
@@ -103,6 +105,11 @@ class LowRankLinear(nn.Module):
             if low.magnitude is not None:
                 low.magnitude.copy_(self._norms(name))
 
+    @property
+    def frozen(self) -> Base:
+        """The layer that is added to."""
+        return self._frozen[0]
+
     def _low(self, name: str) -> LowRank:
         low = self.additions[name]
         assert isinstance(low, LowRank)
@@ -113,20 +120,21 @@ class LowRankLinear(nn.Module):
         rows = x.reshape(-1, x.shape[-1])
         a = torch.cat([low.a for low in lows.values()])
         placed = [(self.rows[name], low.a.shape[0], low.scale) for name, low in lows.items()]
-        y = _Sum.apply(rows, self.base, placed, a, *(low.b for low in lows.values()))
+        y = _Sum.apply(rows, self.frozen, placed, a, *(low.b for low in lows.values()))
         return y.view(*x.shape[:-1], self.out_features)
 
     def _norms(self, name: str) -> Tensor:
         """‖W + s b a‖ of each row, (O,), without that matrix: ‖W‖² + 2 s b · (W aᵀ) + s² b (a aᵀ) bᵀ."""
         low, rows = self._low(name), self.rows[name]
         with torch.no_grad():
-            crossed = self.base.times(low.a).t()[rows]
+            assert self.squares is not None
+            crossed = self.frozen.times(low.a).t()[rows]
             squares = self.squares[rows] + 2 * low.scale * (crossed * low.b).sum(1)
             squares += low.scale**2 * ((low.b @ (low.a @ low.a.t())) * low.b).sum(1)
             return squares.clamp_(min=1e-30).sqrt_()
 
     def _unbiased(self, y: Tensor, rows: slice) -> Tensor:
-        bias = self.base.bias
+        bias = self.frozen.bias
         return y[..., rows] if bias is None else y[..., rows] - bias[rows]
 
 

@@ -33,7 +33,7 @@ class ClassifyReader(TextReader):
 
     schema: ClassVar = {"text": "ids", "value": "int32"}
     numbered = ("value",)
-    decided: ClassVar = ("text", "label", "multiple")
+    decided: ClassVar = ("text", "pair", "label", "multiple")
 
     def value(self, document: Document) -> np.ndarray | str:
         """The labels' numbers."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from textmill.data.codec import Text
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import RecordView
 from textmill.data.special import SpecialTokens
@@ -49,10 +50,10 @@ class PairsReader(Reader):
         if not source or not source.strip():
             return lacks(spec.source, source)
 
-        def finish(ids: list[np.ndarray]) -> Record | str:
-            if not all(len(part) for part in ids):
+        def finish(texts: list[Text]) -> Record | str:
+            if not all(map(len, texts)):
                 return "no token is left"
-            return Record({"source": ids[0], "target": ids[1]}, size(target))
+            return Record({"source": texts[0].ids, "target": texts[1].ids}, size(target))
 
         return [source, target], finish
 

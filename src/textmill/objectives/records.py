@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from textmill.data.buckets import BucketLoader
+from textmill.data.codec import Codec, Text
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.loader import Batching
+from textmill.data.record_view import PAIR
 from textmill.text.document import Document
+from textmill.tokenization.characters import without_surrogates
 from textmill.tokenization.protocol import AnyTokenizer
-from textmill.tokenization.tokenizer import without_surrogates
 
 
 class Numbering:
@@ -59,10 +61,10 @@ class Reader:
     written: ClassVar[tuple[int, ...]] = ()
     decided: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
+    def __init__(self, spec: Any, tokenizer: AnyTokenizer, labels: tuple[str, ...] | None = None) -> None:
         """labels: those of the training split, for the other parts: a record with any other is skipped there. Left
         out: the labels that occur, sorted."""
-        self.spec, self.tokenizer = spec, tokenizer
+        self.spec, self.tokenizer, self.codec = spec, tokenizer, Codec(tokenizer)
         self.numbering = Numbering(labels)
         ids = "uint16" if tokenizer.vocabulary <= 1 << 16 else "uint32"
         self.fields = {name: ids if dtype == "ids" else dtype for name, dtype in self.schema.items()}
@@ -84,22 +86,21 @@ class Reader:
                 texts, finish = item
                 yield finish([next(encoded) for _ in texts])
 
-    def _encoded(self, texts: list[tuple[int, str]]) -> Iterator[np.ndarray]:
-        """The ids of texts, each with its place in a record."""
-        if not self.written:
-            yield from self.tokenizer.encode_many(text for _, text in texts)
-            return
+    def _encoded(self, texts: list[tuple[int, str]]) -> Iterator[Text]:
+        """Texts cut, each with its place in a record."""
         read, written = (
-            [text for place, text in texts if (place in self.written) == asked] for asked in (False, True)
+            iter(
+                self.codec.encode(
+                    [text for place, text in texts if (place in self.written) == asked], target=asked
+                )
+            )
+            for asked in (False, True)
         )
-        ids = iter(self.tokenizer.encode_many(read)), iter(self.tokenizer.encode_targets(written))
         for place, _ in texts:
-            yield next(ids[place in self.written])
+            yield next(written if place in self.written else read)
 
-    def wanted(
-        self, document: Document
-    ) -> tuple[list[str], Callable[[list[np.ndarray]], Record | str]] | str:
-        """The texts to encode, and what makes a record of their ids."""
+    def wanted(self, document: Document) -> tuple[list[str], Callable[[list[Text]], Record | str]] | str:
+        """The texts to encode, and what makes a record of them."""
         raise NotImplementedError
 
     def text(self, document: Document, role: str) -> str | None:
@@ -112,27 +113,37 @@ class Reader:
 
 
 class TextReader(Reader):
-    """text: its ids; value: what is to be said of it."""
+    """text: its ids; pair: those of a second text, where what is said is of two; value: what is to be said."""
+
+    def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
+        super().__init__(spec, tokenizer, labels)
+        if spec.pair is not None:  # after the text, and before what is said
+            text, *others = self.fields.items()
+            self.fields = dict((text, (PAIR, text[1]), *others))
 
     def value(self, document: Document) -> np.ndarray | str:
         """The label or number, or why it cannot be used."""
         raise NotImplementedError
 
     def wanted(self, document: Document) -> Any:
-        """The text."""
-        text = self.text(document, self.spec.text)
-        if not text or not text.strip():
-            return lacks(self.spec.text, text)
+        """The text, or both."""
+        texts = {role: self.text(document, role) for role in self.spec.roles}
+        for role, text in texts.items():
+            if not text or not text.strip():
+                return lacks(role, text)
 
-        def finish(ids: list[np.ndarray]) -> Record | str:
-            if not len(ids[0]):
+        def finish(read: list[Text]) -> Record | str:
+            if not all(map(len, read)):
                 return "no token is left"
             value = self.value(document)
             if isinstance(value, str):
                 return value
-            return Record({"text": ids[0], "value": value}, size(text))
+            names = [name for name in self.fields if name != "value"]
+            written = sum(size(text) for text in texts.values() if text)
+            ids = {name: text.ids for name, text in zip(names, read, strict=True)}
+            return Record({**ids, "value": value}, written)
 
-        return [text], finish
+        return list(texts.values()), finish
 
 
 def lacks(role: str, text: str | None) -> str:
@@ -158,16 +169,3 @@ def loader_of(view: Any) -> Callable[..., BucketLoader]:
         return BucketLoader(rows, batch=None if most else how.batch, batch_tokens=most, seed=how.seed)
 
     return loader
-
-
-def words_as_read(words: list[str], tokenizer: AnyTokenizer, spaced: list[bool] | None = None) -> list[str]:
-    """Words as they are encoded one by one, to tag them: with the space before each where spaces are bytes like any
-    other. Who tags text must encode it in the same way.
-
-    spaced: whether white space stands before each; left out: before all but the first.
-    """
-    if not tokenizer.lossless:
-        return words
-    if spaced is None:
-        spaced = [index > 0 for index in range(len(words))]
-    return [f" {word}" if space else word for word, space in zip(words, spaced, strict=True)]

@@ -31,7 +31,7 @@ class RegressReader(TextReader):
     """value: the number."""
 
     schema: ClassVar = {"text": "ids", "value": "float64"}
-    decided: ClassVar = ("text", "label")
+    decided: ClassVar = ("text", "pair", "label")
 
     def value(self, document: Document) -> np.ndarray | str:
         """The number, written as numbers are in programs: `-1.5e3`; no grouping, no comma, no unit."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Scored
 from textmill.models.model import Model
+from textmill.nn.shared import evaluating
 from textmill.objectives.loss import token_nats, widened
 
 _MOST_LOGITS = 1 << 26  # logits computed at once: 256 MiB in float32
@@ -86,22 +87,18 @@ def _stretches(
     """Targets in stretches whose logits fit into memory: hidden states (n, …), ids (n,), documents (n,) on the CPU."""
     device = next(model.parameters()).device
     most = max(1, _MOST_LOGITS // model.vocabulary)
-    training = model.training
-    model.eval()
+    model = evaluating(model)
     seen = 0
-    try:
-        for scored in batches:
-            batch = scored.batch.to(device)
-            chosen = (batch.targets != IGNORE).flatten()
-            with autocast():
-                states = model.hidden(batch)
-            look(states, batch, scored)
-            hidden, wanted = states.flatten(0, 1)[chosen], batch.targets.flatten()[chosen]
-            owner = scored.documents.flatten()[chosen.cpu()]
-            for start in range(0, len(wanted), most):
-                part = slice(start, start + most)
-                yield hidden[part], wanted[part], owner[part]
-            seen += len(owner)
-            progress(seen)
-    finally:
-        model.train(training)
+    for scored in batches:
+        batch = scored.batch.to(device)
+        chosen = (batch.targets != IGNORE).flatten()
+        with autocast():
+            states = model.hidden(batch)
+        look(states, batch, scored)
+        hidden, wanted = states.flatten(0, 1)[chosen], batch.targets.flatten()[chosen]
+        owner = scored.documents.flatten()[chosen.cpu()]
+        for start in range(0, len(wanted), most):
+            part = slice(start, start + most)
+            yield hidden[part], wanted[part], owner[part]
+        seen += len(owner)
+        progress(seen)

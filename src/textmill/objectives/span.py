@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textmill.data import windows
 from textmill.data.batch import IGNORE, Batch
+from textmill.data.codec import Codec, Text
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
@@ -60,38 +62,22 @@ class SpanReader(Reader):
         offset = places[0] if places else text.find(answer)
         if offset < 0:
             return f"the {spec.answer} does not occur in the {spec.passage}"
-        parts = [] if self.tokenizer.lossless else [text[:offset], answer, text[offset + len(answer) :]]
 
-        def finish(ids: list[np.ndarray]) -> Record | str:
-            span = self._by_bytes(ids[0], text, offset, answer) if not parts else _by_parts(ids[0], ids[2:])
-            if span is None:
-                return f"the {spec.answer} is not made of whole tokens"
-            return _record(ids, span, size(answer))
+        def finish(texts: list[Text]) -> Record | str:
+            starts, ends = texts[0].offsets.T
+            held = np.flatnonzero((starts < offset + len(answer)) & (ends > offset))
+            if not len(held):
+                return f"the {spec.answer} has no tokens"
+            return _record(texts, (held[0], held[-1]), size(answer))
 
-        return [text, question, *parts], finish
-
-    def _by_bytes(self, ids: np.ndarray, text: str, offset: int, answer: str) -> tuple[int, int]:
-        """The tokens that hold any byte of the answer."""
-        start = size(text[:offset])
-        ends = np.cumsum([len(self.tokenizer.token_bytes(int(token))) for token in ids])
-        return (
-            int(np.searchsorted(ends, start, side="right")),
-            int(np.searchsorted(ends, start + size(answer), side="left")),
-        )
+        return [text, question], finish
 
 
-def _record(ids: list[np.ndarray], span: tuple[int, int], written: int) -> Record | str:
-    if not len(ids[0]) or not len(ids[1]):
+def _record(texts: list[Text], span: tuple[int, int], written: int) -> Record | str:
+    passage, question = (text.ids for text in texts)
+    if not len(passage) or not len(question):
         return "no token is left"
-    return Record({"text": ids[0], "question": ids[1], "value": np.array(span)}, written)
-
-
-def _by_parts(whole: np.ndarray, parts: list[np.ndarray]) -> tuple[int, int] | None:
-    """The answer's tokens, if the text's are those of what stands before it, of itself and of what follows."""
-    before, answer, _ = parts
-    if not len(answer) or not np.array_equal(np.concatenate(parts), whole):
-        return None
-    return len(before), len(before) + len(answer) - 1
+    return Record({"text": passage, "question": question, "value": np.array(span)}, written)
 
 
 class SpanView(TextView):
@@ -109,13 +95,8 @@ class SpanView(TextView):
         room = sequence - tokens.frame - len(tokens.need_between())
         super().__init__(store, tokens, room // 2)
         self._questions = np.minimum(store.lengths("question"), room // 2)
-        texts, windows = store.lengths("text"), room - self._questions
-        counts = 1 + -(-np.maximum(texts - windows, 0) // np.maximum(windows // 2, 1))
-        self.record = np.repeat(np.arange(len(store)), counts)
-        number = np.arange(len(self.record)) - np.repeat(np.cumsum(counts) - counts, counts)
-        window = windows[self.record]
-        self.begins = number * np.maximum(window // 2, 1)
-        self.ends = np.minimum(self.begins + window, texts[self.record])
+        rooms = room - self._questions
+        self.begins, self.ends, self.record = windows.overlapping(store.lengths("text"), rooms)
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """(R,) tokens of question and text; there is no source."""
@@ -125,7 +106,7 @@ class SpanView(TextView):
         record = int(self.record[row])
         question = self.store.field("question", record)[: self._questions[record]]
         text = self.store.field("text", record)[self.begins[row] : self.ends[row]]
-        return self.tokens.around_both(question, text)
+        return self.tokens.around(question, text)
 
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """As wide as the whole batch. Segment 1 is the text and `tail`; answers lie in the text."""
@@ -144,7 +125,7 @@ class SpanView(TextView):
 
     def text_at(self, rows: np.ndarray) -> np.ndarray:
         """(B,) where the text begins in each row."""
-        return len(self.tokens.lead) + self._questions[self.record[rows]] + len(self.tokens.need_between())
+        return self.tokens.before_second + self._questions[self.record[rows]]
 
     def targets(self, rows: np.ndarray, width: int) -> tuple[Tensor, np.ndarray]:
         """First and last token of the answer, counted from the row's first."""
@@ -213,7 +194,7 @@ def show(batch: Batch, row: int) -> ShownRow:
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """Stretches of texts that answer questions; the baseline says the text's first tokens, as many as usual."""
-    store, objective = evaluation.loader.store, evaluation.recipe.objective
+    objective = evaluation.recipe.objective
     assert isinstance(objective, SpanObjective)
     best: dict[int, tuple[float, int, int]] = {}
     for batch in record_batches(evaluation):
@@ -223,18 +204,20 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
         for record, *candidate in zip(*(column.tolist() for column in columns), strict=True):
             best[record] = max(best.get(record, tuple(candidate)), tuple(candidate))
     chosen = np.array(sorted(best))
-    texts = [store.field("text", record) for record in chosen.tolist()]
+    documents = evaluation.documents(chosen)
+    texts = Codec(evaluation.data.tokenizer).encode(
+        [document.texts[objective.passage] for document in documents]
+    )
     spans = evaluation.data.store("train").fields["value"][0].reshape(-1, 2)
     there = spans[:, 0] >= 0
     # A model that has read questions without an answer may leave one out; any other always answers.
     least = -math.inf if there.all() else 0.0
     predicted = [
-        evaluation.data.tokenizer.decode(text[first : last + 1]) if odds > least else ""
+        text.between(first, last) if odds > least else ""
         for text, (odds, first, last) in zip(texts, (best[record] for record in chosen.tolist()), strict=True)
     ]
     usual = int(np.median((spans[:, 1] - spans[:, 0] + 1)[there])) if there.any() else 1
-    opening = [evaluation.data.tokenizer.decode(text[:usual]) for text in texts]
-    documents = evaluation.documents(chosen)
+    opening = [text.between(0, usual - 1) for text in texts]
     truth = [several(document.texts, objective.answer) for document in documents]
     bootstrap = evaluation.bootstrap.of(chosen)
     scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))

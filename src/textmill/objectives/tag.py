@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from textmill.data import windows
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.codec import padded
+from textmill.data.codec import Text, padded, together
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
@@ -29,7 +29,7 @@ from textmill.objectives.evaluation import (
 )
 from textmill.objectives.loss import count_targets, losses_by, sum_of_nats, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
-from textmill.objectives.records import Reader, lacks, loader_of, size, words_as_read
+from textmill.objectives.records import Reader, lacks, loader_of, size
 from textmill.objectives.show import in_place
 from textmill.specs.head import TagHead
 from textmill.specs.objective import TagObjective
@@ -55,21 +55,18 @@ class TagReader(Reader):
         if not text or not text.strip():
             return lacks(self.spec.text, text)
         places = words_of(text, document.metadata)
-        words = [text[start:end] for start, end in places]
-        spaced = [False, *(after > end for (_, end), (after, _) in pairwise(places))]
-        if len(words) != len(tags.split()):
+        if len(places) != len(tags.split()):
             return f"there are not as many {name} as words"
 
-        def finish(ids: list[np.ndarray]) -> Record | str:
-            if not all(len(part) for part in ids):
+        def finish(texts: list[Text]) -> Record | str:
+            if not all(map(len, texts)):
                 return "a word has no tokens"
-            numbers = self.numbering.take(tags.split())
-            sizes = np.array([len(part) for part in ids])
-            value = np.full(int(sizes.sum()), IGNORE, dtype=np.int64)
-            value[np.cumsum(sizes) - sizes] = numbers
-            return Record({"text": np.concatenate(ids), "value": value}, size(text))
+            read = together(texts)
+            value = np.full(len(read), IGNORE, dtype=np.int64)
+            value[read.begins_word] = self.numbering.take(tags.split())
+            return Record({"text": read.ids, "value": value}, size(text))
 
-        return words_as_read(words, self.tokenizer, spaced), finish
+        return self.codec.apart(text, places), finish
 
 
 class TagView(TextView):
@@ -79,15 +76,13 @@ class TagView(TextView):
     def __init__(self, spec: TagObjective, store: ExampleStore, sequence: int, tokens: SpecialTokens) -> None:
         room = sequence - tokens.frame
         super().__init__(store, tokens, room)
-        begins, ends, record = [], [], []
-        for index, length in enumerate(store.lengths("text").tolist()):
-            cuts = [0, length] if length <= room else _word_cuts(store.field("value", index), room)
-            begins += cuts[:-1]
-            ends += cuts[1:]
-            record += [index] * (len(cuts) - 1)
-        self.begins, self.ends, self.record = (
-            np.array(side, dtype=np.int64) for side in (begins, ends, record)
-        )
+        cut = [
+            [(0, length)] if length <= room else windows.of_words(store.field("value", index) != IGNORE, room)
+            for index, length in enumerate(store.lengths("text").tolist())
+        ]
+        stretches = np.array([stretch for stretches in cut for stretch in stretches], dtype=np.int64)
+        self.begins, self.ends = stretches.reshape(-1, 2).T
+        self.record = np.repeat(np.arange(len(store)), list(map(len, cut)))
 
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """The rows of a share, as wide as the whole batch; a word's first token is the one that may have a tag."""
@@ -109,16 +104,6 @@ class TagView(TextView):
         """(B, width) tags where their tokens stand in rows."""
         lead = np.full(len(self.tokens.lead), IGNORE)
         return padded([np.concatenate([lead, self.tags(int(row))]) for row in rows], IGNORE, width=width)[0]
-
-
-def _word_cuts(tags: np.ndarray, room: int) -> list[int]:
-    """Where rows of at most `room` tokens begin and end: as late as possible, at the beginning of a word."""
-    words = np.append(np.flatnonzero(tags != IGNORE), len(tags))
-    cuts = [0]
-    while cuts[-1] < len(tags):
-        last = int(words[np.searchsorted(words, cuts[-1] + room, side="right") - 1])
-        cuts.append(last if last > cuts[-1] else min(cuts[-1] + room, len(tags)))
-    return cuts
 
 
 def head(spec: TagObjective, family: str, store: ExampleStore) -> TagHead:

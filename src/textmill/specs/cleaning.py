@@ -46,9 +46,16 @@ class LengthStep:
 
 @dataclass(frozen=True, kw_only=True)
 class ExactDuplicatesStep:
-    """Keep the first of documents whose cleaned text is the same to the byte."""
+    """Keep the first of documents whose cleaned text is the same to the byte; in splits that sources name, the first
+    of each split."""
 
     kind: Literal["exact-duplicates"] = "exact-duplicates"
+    label: Annotated[
+        str | None,
+        About(
+            "metadata that holds the label: duplicates with another label are told apart; left out: the objective's"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +228,22 @@ class NearDuplicatesStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LeakageStep:
+    """Find held-out documents that nearly repeat one of another split, where sources name their splits."""
+
+    kind: Literal["leakage"] = "leakage"
+    similarity: Annotated[
+        float, About("Jaccard similarity of word shingles from which two are near", gt=0, le=1)
+    ] = 0.8
+    shingle: Annotated[int, About("words of a shingle (hanzi count as words)", ge=1)] = 5
+    permutations: Annotated[int, About("hash functions of a signature", ge=16, le=1024)] = 128
+    remove: Annotated[
+        Literal["nothing", "training", "held-out"],
+        About("only report near-duplicates, or skip the training documents, or the held-out ones"),
+    ] = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubstringsStep:
     """Cut runs of words that already stood earlier in the corpus (Lee et al. 2022, section 4.1)."""
 
@@ -262,5 +285,5 @@ DocumentStep = (
     | SegmentStep
     | ContaminationStep
 )
-CorpusStep = ExactDuplicatesStep | NearDuplicatesStep | SubstringsStep
+CorpusStep = ExactDuplicatesStep | NearDuplicatesStep | LeakageStep | SubstringsStep
 CleaningStep = DocumentStep | CorpusStep

@@ -11,6 +11,7 @@ from textmill.base.schema import About
 from textmill.specs.cleaning import (
     CleaningStep,
     ExactDuplicatesStep,
+    LeakageStep,
     LengthStep,
     PersonalDataStep,
     RepairStep,
@@ -42,10 +43,10 @@ class RecordSpec:
     """What an objective reads of a record beside its texts: what is to be known where records are read and counted."""
 
     several: Annotated[
-        tuple[str, ...], About("texts of which a record may hold a list, each as good: references, answers")
+        tuple[str, ...], About("texts of which a record may have several alternatives: references, answers")
     ] = ()
     label: Annotated[str | None, About("metadata that holds a label")] = None
-    multiple: Annotated[bool, About("a label is several, told apart by spaces or commas")] = False
+    multiple: Annotated[bool, About("several labels per record, separated by spaces or commas")] = False
     tags: Annotated[str | None, About("metadata that holds a tag for each word")] = None
 
 
@@ -57,20 +58,21 @@ class RecordSource:
     format: Annotated[
         Format | None,
         About(
-            "what the files hold, whatever their file extension: a table (CSV, TSV), JSON records, or one of the forms "
-            "of records conll, spans, squad, chat, preference, parallel; left out: told by the files"
+            "format of the files, whatever their file extension: table (CSV, TSV), json, conll, spans, squad, chat, "
+            "preference or parallel; left out: detected"
         ),
     ] = None
     columns: Annotated[
         dict[str, str | int] | None,
         About(
-            "columns or keys of records by what they are here, such as { source = en, target = de, label = category }; "
+            "columns or keys of records by role, such as { source = en, target = de, label = category }; "
             "a number counts columns from 1, or from -1 at the end"
         ),
     ] = None
     header: Annotated[bool, About("whether the first row of a table names its columns")] = True
     part: Annotated[
-        Split | None, About("split that all of this source belongs to; where one is named, nothing is dealt")
+        Split | None,
+        About("split of all documents of this source; where a source names one, none is assigned at random"),
     ] = None
     text_fields: TextFields = None
     text_field: TextField = None
@@ -137,7 +139,7 @@ class FilesSource(RecordSource):
         super().__post_init__()
         if self.format == "parallel" and len(self.paths) < 2:
             raise RecipeError(
-                "wants two files or more, line by line beside each other",
+                "needs two aligned files or more",
                 where="paths",
                 advice='such as ["train.en", "train.de"]',
             )
@@ -163,7 +165,7 @@ class DatasetSource(RecordSource):
         """Raises RecipeError for fields that say nothing, or two things, and for files beside each other."""
         super().__post_init__()
         if self.format == "parallel":
-            raise RecipeError("is of files: a data set has columns", where="format")
+            raise RecipeError('parallel files are no data set: use kind = "files"', where="format")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +215,7 @@ class SplitSpec:
         Literal["document", "group", "time", "source"],
         About(
             "assign single documents, whole groups (an author, a patient, a site), or the newest to the test split; "
-            "or take the split that each source names (part), which is so where one names any"
+            "or use the split that each source names (part), the default where one names any"
         ),
     ] = "document"
     field: Annotated[
@@ -272,9 +274,7 @@ class CorpusSpec:
 
     record: Annotated[
         RecordSpec | None,
-        About(
-            "what the objective reads of a record beside its texts; left out: what the recipe's objective says"
-        ),
+        About("what the objective reads of a record beside its texts; left out: from the recipe's objective"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -290,11 +290,13 @@ class CorpusSpec:
             return
         if self.split.by in ("group", "time"):
             raise RecipeError(
-                f"documents are dealt by {self.split.by}, and a source names its split (part)",
+                f"documents are split by {self.split.by}, and a source names its split (part)",
                 where="split.by",
-                advice="do one or the other",
+                advice="use one or the other",
             )
         object.__setattr__(self, "split", replace(self.split, by="source"))
+        if not any(isinstance(step, LeakageStep) for step in self.steps):
+            object.__setattr__(self, "steps", (*self.steps, LeakageStep()))
 
     def read_as(self, roles: tuple[str, ...], record: RecordSpec | None = None) -> CorpusSpec:
         """The same with what an objective reads filled in where it was left out: every source's `text_fields`, and
@@ -304,7 +306,13 @@ class CorpusSpec:
         is the text of what is no record.
         """
         sources = tuple(_read_as(source, roles) for source in self.sources)
-        return replace(self, sources=sources, record=self.record or record)
+        record = self.record or record
+        label = record.label if record else None
+        steps = tuple(
+            replace(step, label=step.label or label) if isinstance(step, ExactDuplicatesStep) else step
+            for step in self.steps
+        )
+        return replace(self, sources=sources, record=record, steps=steps)
 
 
 def _read_as(source: Source, roles: tuple[str, ...]) -> Source:

@@ -356,7 +356,13 @@ READ_AND_WRITE = (
     "encoder-decoder",
     "recurrent-encoder-decoder",
 )  # kinds that read a source and write a target
+WHOLE = 1 << 62  # tokens of a source that has no longest
 _TRAINING = ("dropout", "base_width", "start")  # fields on which no logit depends
+
+
+def longest_source(spec: ModelSpec | MixtureSpec) -> int:
+    """Tokens of a source that a model reads: T5 tells tokens apart by their distance only, and reads any number."""
+    return WHOLE if isinstance(spec, EncoderDecoderSpec) and spec.position.kind == "t5" else spec.context
 
 
 def computed(spec: ModelSpec) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class _OfWholeText(_OfText):
 
     families: ClassVar = _HEADED
     pair: Annotated[
-        str | None, About("role of a second text, where what is said is of two (entailment, paraphrase)")
+        str | None, About("role of a second text, for labels of text pairs (entailment, paraphrase)")
     ] = None
     label: str = "label"
     pooling: Annotated[

@@ -221,6 +221,7 @@ class Recipe:
         for where, given in (
             ("start.add_tokens", self.start.added),
             ("start.keep_head", self.start.keep_head),
+            ("tokenizer", self.tokenizer.kind != "start"),
             ("training.freeze", self.training.freeze),
             ("training.layer_decay", self.training.layer_decay),
         ):

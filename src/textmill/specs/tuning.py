@@ -37,7 +37,7 @@ class LoRATuning(_Adapter):
     targets: Annotated[
         tuple[str, ...],
         About(
-            "layers that get one: names, or patterns with *, such as q, v, gate, attention.*, blocks.0.*, "
+            "layers that get one: names, or patterns, such as q, v, gate, attention, blocks.0-3, "
             'embedding, output; PEFT\'s names such as q_proj mean the same; "all-linear": every linear layer'
         ),
     ] = (LINEAR,)

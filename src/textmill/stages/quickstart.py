@@ -6,21 +6,25 @@ has a recipe of their own to change.
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from textmill.base import files, schema
-from textmill.base.errors import RecipeError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
+from textmill.specs.corpus import named
 from textmill.specs.recipe import Recipe
-from textmill.stages import pipeline
+from textmill.stages import pipeline, report
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs import history
 from textmill.stages.tracing import trace
 from textmill.stages.use import mix
 from textmill.stages.workspace.workspace import Workspace
+from textmill.text.corpus.tally import NothingKept
 
 _SEQUENCE, _BATCH = 256, 8
 _SHARE, _LARGEST_SHARE = 0.05, 0.2  # of the corpus, in each of the two splits that are held back
@@ -29,23 +33,35 @@ _MOST_EPOCHS = 8  # of a small corpus: beyond this, more steps only memorise it
 
 
 def quickstart(
-    workspace: Workspace, *, minutes: float, corpus: Sequence[Path] = (), name: str | None = None
+    workspace: Workspace,
+    *,
+    minutes: float,
+    corpus: Sequence[Path] = (),
+    columns: Sequence[str] = (),
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """Collect, learn a tokenizer, train for about `minutes`, evaluate, generate, publish, verify, trace, mix."""
+    """Collect, learn a tokenizer, train for about `minutes`, evaluate, generate, publish, verify, trace, mix.
+
+    columns: of records, which column is the text (`text=body`, or `body` alone), and which other facts are kept.
+    """
     started = time.monotonic()
-    name = name or _name(minutes, corpus)
+    name = name or _name(minutes, corpus, columns)
     path = workspace.root / f"{name}.toml"
     if path.is_file():
         recipe = recipes.load(path)
         workspace.reporter.note(f"going on with {path}")
     else:
-        recipe = _recipe(name, corpus)
-        recipe = _fit_to_time(recipe, workspace, minutes)
+        recipe = _recipe(name, corpus, columns)
+        try:
+            recipe = _fit_to_time(recipe, workspace, minutes)
+        except NothingKept as error:
+            raise _without_text(error, corpus) from error
         files.write_text(path, recipes.dumps(recipe))
     result = pipeline.run(recipe, workspace)
     run = workspace.run(name)
     curve = run.path / "loss.svg"
     files.write_text(curve, history.svg(workspace, [name]))
+    page = report.write(workspace, name)["page"]
     workspace.reporter.note("tracing the samples to their documents, and comparing the model with n-grams")
     scores = result["scores"]
     return result | {
@@ -54,6 +70,7 @@ def quickstart(
         "traces": trace.of_samples(run, workspace, scores["samples"]),
         "recipe": str(path),
         "loss_curve": str(curve),
+        "page": page,
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -63,19 +80,37 @@ def _beside(table: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dic
     return [*table[:1], *(row for row in rows if row["name"] != mix.OWN), *table[1:]]
 
 
-def _name(minutes: float, corpus: Sequence[Path]) -> str:
+def _name(minutes: float, corpus: Sequence[Path], columns: Sequence[str]) -> str:
     """`quickstart` for the plain command; another corpus or time gets a name of its own."""
     if not corpus and minutes == 4.0:
         return "quickstart"
-    return "quickstart-" + files.value_id([[str(path.absolute()) for path in corpus], minutes])[:8]
+    asked = [[str(path.absolute()) for path in corpus], minutes, *columns]
+    return "quickstart-" + files.value_id(asked)[:8]
 
 
-def _recipe(name: str, corpus: Sequence[Path]) -> Recipe:
+def _without_text(error: NothingKept, corpus: Sequence[Path]) -> TextmillError:
+    """The error of a corpus of records none of which has a column `text`: what it has, and the line to run."""
+    suggested = re.search(r'"(text=[^"]+)"', error.detail)
+    if suggested is None:
+        return error
+    paths = " ".join(f"--corpus {shlex.quote(str(path))}" for path in corpus)
+    return RecipeError(
+        f"none of its columns is called text: {error.detail.partition(';')[0]}",
+        where=", ".join(map(str, corpus)),
+        advice=f"say which column is the text: textmill quickstart {paths} --columns {shlex.quote(suggested[1])}",
+    )
+
+
+def _recipe(name: str, corpus: Sequence[Path], columns: Sequence[str]) -> Recipe:
     missing = [path for path in corpus if not path.exists()]
     if missing:
         raise RecipeError("no such file or folder", where=f"--corpus {missing[0]}")
     if corpus:
-        source = {"kind": "files", "paths": [str(path.absolute()) for path in corpus]}
+        source: dict[str, Any] = {"kind": "files", "paths": [str(path.absolute()) for path in corpus]}
+        if columns:
+            source["columns"] = dict(
+                named(column if "=" in column else f"text={column}") for column in columns
+            )
     else:
         source = {"kind": "python-stdlib"}
     share = _split_share(corpus)

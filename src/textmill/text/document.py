@@ -115,7 +115,7 @@ def rewritten(document: Document, texts: Mapping[str, str], step: str, removed: 
     try:
         metadata |= marks.moved(document.texts.get(first, ""), texts.get(first, ""), metadata)
     except marks.Lost:
-        return reject(document, step, "changes a word or a span that is marked")
+        return reject(document, step, "changes an annotated word or span")
     if removed:
         counts = read_counts(metadata.get("removed", ""))
         counts[step] = counts.get(step, 0) + removed

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import content_id, write_bytes, write_json
 from textmill.tokenization import json_read, sentencepiece_model
+from textmill.tokenization.characters import offsets_given, without_surrogates
 from textmill.tokenization.decoders import Spelled, Spelling
 from textmill.tokenization.json_build import BLANK
 from textmill.tokenization.pretrained import PretrainedTokenizer
+from textmill.tokenization.protocol import Cut
 from textmill.tokenization.reading import Reading
-from textmill.tokenization.tokenizer import without_surrogates
 
 FILES = ("source.spm", "target.spm", "vocab.json")
 _OWN = "target_vocab.json"
@@ -98,14 +98,14 @@ class MarianTokenizer(Spelled):
         return False, False
 
     @cached_property
-    def _source(self) -> Any:
+    def _source(self) -> PretrainedTokenizer:
         return self._cutter("source.spm")
 
     @cached_property
-    def _target(self) -> Any:
+    def _target(self) -> PretrainedTokenizer:
         return self._cutter("target.spm")
 
-    def _cutter(self, name: str) -> Any:
+    def _cutter(self, name: str) -> PretrainedTokenizer:
         where = self._where / name
         document = sentencepiece_model.read(self._files[name], where).document()
         settings = json_read.Settings(tokens={"eos_token": _END})
@@ -131,7 +131,15 @@ class MarianTokenizer(Spelled):
         """`encode_target` of each text."""
         return [self.encode_target(text) for text in texts]
 
-    def _encoded(self, cutter: Any, text: str, *, languages: bool) -> np.ndarray:
+    def offsets(self, text: str, cut: Cut = "text") -> np.ndarray:
+        """(n, 2) int64: the characters [start, end) of a text that each id of `encode(text)` stands for."""
+        clean, cutter = without_surrogates(text), self._target if cut == "target" else self._source
+        match = None if cut == "target" else _LANGUAGE.match(clean)
+        before = match.end() if match else 0
+        language = np.array([[0, before]] if match else [], dtype=np.int64).reshape(-1, 2)
+        return offsets_given(text, np.concatenate([language, cutter.offsets(clean[before:]) + before]))
+
+    def _encoded(self, cutter: PretrainedTokenizer, text: str, *, languages: bool) -> np.ndarray:
         text = without_surrogates(text)
         unknown = self._numbers[_UNKNOWN]
         ids = []

@@ -16,9 +16,10 @@ import numpy as np
 
 from textmill.base.files import content_id
 from textmill.tokenization import json_read
+from textmill.tokenization.characters import offsets_given, offsets_of_library, without_surrogates
 from textmill.tokenization.decoders import Spelled, Spelling, spelling, understood
 from textmill.tokenization.file_tokenizer import FileTokenizer
-from textmill.tokenization.tokenizer import character_offsets, without_surrogates
+from textmill.tokenization.protocol import Cut
 
 _HIDDEN = " \uffff"  # before the name of a token that no text may produce: a space is never part of a piece
 
@@ -66,10 +67,11 @@ class PretrainedTokenizer(Spelled, FileTokenizer):
         """`encode` of a text that goes on after other ids."""
         return self._encoded(self._next_encoder, [text])[0]
 
-    def offsets(self, text: str) -> np.ndarray:
+    def offsets(self, text: str, cut: Cut = "text") -> np.ndarray:
         """(n, 2) int64: the characters [start, end) of a text that each id of `encode(text)` stands for."""
+        encoder = self._next_encoder if cut == "next" else self._encoder
         with json_read.guarded(self._where):
-            return character_offsets(self._encoder, text)
+            return offsets_given(text, offsets_of_library(encoder, without_surrogates(text)))
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text as the model spells them; what is unknown stands as it is written."""

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from textmill.tokenization.reading import Reading
+
+Cut = Literal[
+    "text", "next", "target"
+]  # how a text is cut: by itself, after other ids, as one that is written
 
 
 class Decoder(Protocol):
@@ -98,6 +102,11 @@ class AnyTokenizer(Protocol):
 
     def encode_targets(self, texts: Iterable[str], threads: int | None = None) -> list[np.ndarray]:
         """`encode` of each text that is to be written: a translator's tokenizer cuts it as one of its language."""
+        ...
+
+    def offsets(self, text: str, cut: Cut = "text") -> np.ndarray:
+        """(n, 2) int64: the characters [start, end) of a text that each of its ids stands for, when it is cut as
+        `encode`, `encode_next` or `encode_targets` cut it."""
         ...
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:

@@ -9,6 +9,7 @@ text can produce them.
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,8 +21,15 @@ from textmill.base.errors import TextmillError
 from textmill.base.files import content_id
 from textmill.base.machine import usable_cores
 from textmill.tokenization import json_read
+from textmill.tokenization.characters import (
+    offsets_given,
+    offsets_of_bytes,
+    offsets_of_library,
+    without_surrogates,
+)
 from textmill.tokenization.engines import BYTE_OF_LETTER, Engine, choose
 from textmill.tokenization.file_tokenizer import FileTokenizer
+from textmill.tokenization.protocol import Cut
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 # The next four are for conversations: who speaks, and the end of a turn. The last are for what masks tokens, for
@@ -121,15 +129,22 @@ class Tokenizer(FileTokenizer):
         """(vocabulary,) int64: how many bytes each id stands for."""
         return np.array([len(data) for data in self._bytes], dtype=np.int64)
 
-    def offsets(self, text: str) -> np.ndarray:
+    @cached_property
+    def _untrimmed(self) -> Any:
+        """The library's tokenizer without what takes spaces off the ends of offsets."""
+        if self._document.get("post_processor") is None:
+            return self.reference
+        return json_read.reference(
+            json.dumps({**self._document, "post_processor": None}).encode(), self._where
+        )
+
+    def offsets(self, text: str, cut: Cut = "text") -> np.ndarray:
         """(n, 2) int64: the characters [start, end) of a text that each id of `encode(text)` has a part in."""
-        if not self.lossless:
-            return character_offsets(self.reference, text)
-        data = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
-        begun = np.cumsum((data & 0xC0) != 0x80)  # characters, with each byte
-        lengths = self.byte_counts()[self.encode(text)]
-        ends = np.cumsum(lengths)
-        return np.stack((begun[ends - lengths] - 1, begun[ends - 1]), axis=1).astype(np.int64)
+        clean = without_surrogates(text)
+        if self.lossless:
+            return offsets_given(text, offsets_of_bytes(clean, self.byte_counts()[self.encode(clean)]))
+        with json_read.guarded(self._where):
+            return offsets_given(text, offsets_of_library(self._untrimmed, clean))
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of ids. Special tokens vanish; bytes that are no UTF-8 become U+FFFD."""
@@ -169,14 +184,3 @@ class StreamDecoder:
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return text
-
-
-def character_offsets(reference: Any, text: str) -> np.ndarray:
-    """(n, 2) int64: the same as a `tokenizers.Tokenizer` has it, of a text that it changes before it cuts it."""
-    encoding = reference.encode(text, add_special_tokens=False)
-    return np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-
-
-def without_surrogates(text: str) -> str:
-    """Pairs of surrogates joined to their character, lone ones replaced by U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -22,9 +22,10 @@ import numpy as np
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
 from textmill.tokenization import load, unigram
+from textmill.tokenization.characters import without_surrogates
 from textmill.tokenization.engines import ANY, LETTER_OF_BYTE, byte_level, letters, splitter
 from textmill.tokenization.protocol import AnyTokenizer
-from textmill.tokenization.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel, without_surrogates
+from textmill.tokenization.tokenizer import CONTINUES, SPECIAL, Tokenizer, sentinel
 
 _IDEOGRAPHS = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
 

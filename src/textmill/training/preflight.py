@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from textmill.base.console import tracked
 from textmill.base.errors import NonFiniteError
 from textmill.models import names
 from textmill.models.model import Model
@@ -43,11 +44,10 @@ def measure(
 
     Everything a step costs is in it: batch, forward, backward, clipping, the optimiser's update.
     """
-    results = list(
-        _steps(
-            model, loss, loader, training, compute, range(steps + 1), [1e-8] * (steps + 1), micro_batch, count
-        )
+    made = _steps(
+        model, loss, loader, training, compute, range(steps + 1), [1e-8] * (steps + 1), micro_batch, count
     )
+    results = list(tracked(made, "timing", steps + 1, "steps"))
     typical = statistics.median(result.seconds for result in results[1:])
     return Timing(
         seconds_per_step=typical,
@@ -131,10 +131,9 @@ def learning_rate_range(
     multiples = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
     peak = training.optimizer.lr
     losses: list[float] = []
+    made = _steps(model, loss, loader, training, compute, range(steps), multiples, micro_batch, count)
     try:
-        for result in _steps(
-            model, loss, loader, training, compute, range(steps), multiples, micro_batch, count
-        ):
+        for result in tracked(made, "learning rates", steps, "tried"):
             smoothed = result.loss if not losses else smoothing * losses[-1] + (1 - smoothing) * result.loss
             losses.append(smoothed)
             if smoothed > min(losses) + 0.5 * max(losses[0] - min(losses), 0.1):

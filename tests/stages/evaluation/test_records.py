@@ -31,6 +31,7 @@ def judged(tmp_path, monkeypatch):
                 "sources": [{"kind": "files", "paths": [str(path)]}],
                 "steps": [],
                 "split": split,
+                "limits": {"unfit": 1.0, "unknown_labels": True},  # which these tests are about
             },
             "tokenizer": {"kind": "bytes"},
             "model": ENCODER,

@@ -10,12 +10,13 @@ import pytest
 
 from helpers.listener import Listener
 from textmill.base import files
-from textmill.base.errors import TextmillError
+from textmill.base.errors import DamagedError, TextmillError
 from textmill.interop.load import load
 from textmill.specs import recipe_file
 from textmill.stages import pipeline
 from textmill.stages.evaluation import evaluate
 from textmill.stages.preparation.prepare import prepare
+from textmill.stages.release import exchange
 from textmill.stages.runs import history
 from textmill.stages.tracing import ancestry, forget, sightings
 from textmill.stages.tracing import index as indexing
@@ -217,3 +218,18 @@ def test_what_was_read_once_is_not_read_again(made, monkeypatch):
     for recipe in recipes:
         prepare(recipe, workspace)
     assert read == [tokens], "what is younger is read, once"
+
+
+def test_an_imported_model_is_held_against_the_hashes_of_its_files(made, tmp_path):
+    workspace, theirs = Workspace(tmp_path / "work", Listener()), tmp_path / "theirs"
+    exchange.bring_in(workspace, str(made / "work/runs/writer/model"), theirs)
+    assert locate_model(workspace, str(theirs)) == theirs
+    rng = random.Random(5)
+    for path in sorted(path for path in theirs.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        flip(path, rng)
+        with pytest.raises(DamagedError) as caught:
+            locate_model(workspace, str(theirs))
+        assert str(path) in str(caught.value)
+        path.write_bytes(whole)
+    assert load(locate_model(workspace, str(theirs))).writes

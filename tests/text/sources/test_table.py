@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from textmill.specs.corpus import FilesSource, WebSource
+from textmill.specs.corpus import FilesSource, LimitSpec, WebSource
+from textmill.text.sources.formats.office import libreoffice
 from textmill.text.sources.table import libraries
 
 
@@ -15,9 +16,9 @@ from textmill.text.sources.table import libraries
 def of_file(tmp_path):
     """The libraries that decide a file of this name and these bytes."""
 
-    def call(name, data=b"words"):
+    def call(name, data=b"words", limits=LimitSpec()):
         (tmp_path / name).write_bytes(data)
-        return libraries(FilesSource(paths=(name,)), tmp_path)
+        return libraries(FilesSource(paths=(name,)), tmp_path, limits)
 
     return call
 
@@ -44,4 +45,19 @@ def test_a_page_needs_them_under_any_name(name, of_file):
 
 
 def test_any_address_may_give_a_page():
-    assert "resiliparse" in libraries(WebSource(urls=("https://a.example/text",)), Path())
+    assert "resiliparse" in libraries(WebSource(urls=("https://a.example/text",)), Path(), LimitSpec())
+
+
+def test_what_libreoffice_converts_depends_on_which_it_is(of_file, monkeypatch, tmp_path):
+    program = tmp_path / "soffice"
+    program.write_text("#!/bin/sh\necho LibreOffice 7.4 of a test\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    libreoffice.version.cache_clear()
+    allowed = LimitSpec(libreoffice=True)
+    assert of_file("a.doc", limits=allowed)["libreoffice"] == "LibreOffice 7.4 of a test"
+    assert "libreoffice" not in of_file("a.txt", limits=allowed)
+    libreoffice.version.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert of_file("a.doc", limits=allowed)["libreoffice"] == "missing"
+    libreoffice.version.cache_clear()

@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from textmill.base.console import amount
-from textmill.base.language import padded, say
+from textmill.base.language import bracketed, padded, say
 from textmill.cli.show.output import OUT, columns
 
 
@@ -22,7 +22,7 @@ def supported(result: Mapping[str, Any]) -> None:
     OUT.print()
     table = columns("export", "")
     for name, row in result["write"].items():
-        needs = f" (pip install 'textmill[{row['needs']}]')" if row["needs"] else ""
+        needs = bracketed(f"pip install 'textmill[{row['needs']}]'" if row["needs"] else "")
         table.add_row(name, escape(say(row["about"]) + needs))
     OUT.print(table)
 
@@ -53,6 +53,17 @@ def sent_out(result: Mapping[str, Any]) -> None:
     )
     for note in result["notes"]:
         OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
+
+
+def merged(result: Mapping[str, Any]) -> None:
+    """An adapter that became one model with its base."""
+    tokens, delta, kl = f"{result['tokens']:,}", f"{result['max_difference']:.2g}", f"{result['mean_kl']:.2g}"
+    OUT.print(
+        say(f"over {tokens} tokens, max |Δ logit| {delta}, mean KL {kl} nats per token ({result['dtype']})")
+    )
+    for note in result["notes"]:
+        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
+    OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
 
 
 def _facts(result: Mapping[str, Any]) -> None:

@@ -21,6 +21,10 @@ class Results(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*(say(item) if isinstance(item, str) else item for item in objects), **options)
 
+    def on_broken_pipe(self) -> None:
+        """The reader of a pipe went away: that is for cli/ending.py to know, as of all output."""
+        raise BrokenPipeError
+
 
 OUT = Results(highlight=False, soft_wrap=False)
 

@@ -31,6 +31,7 @@ def scores(result: Mapping[str, Any]) -> None:
         _OUT.print(_text_line(result))
         if "starts_with" in result:
             _OUT.print(_read_line(result), soft_wrap=True)
+        _left_out(result)
         return
     _others(result)
     _OUT.print(_sizes(result, "target"))

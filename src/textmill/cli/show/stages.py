@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -21,13 +21,15 @@ from textmill.cli.show.scores import of_run, scores
 from textmill.text.corpus.tally import personal_data
 from textmill.text.document import printable
 
+_LABELS = 20  # shown of a data set with many
+
 
 def _number(value: Any, form: str = ".4f") -> str:
     return _NONE if value is None else format(value, form)
 
 
-def prepared(result: Mapping[str, Any]) -> None:
-    """What `prepare` made."""
+def prepared(result: Mapping[str, Any], noted: Container[str] = ()) -> None:
+    """What `prepare` made. noted: what was said already."""
     table = columns("split", "documents", "bytes", "tokens", right=(1, 2, 3))
     for part, row in result["parts"].items():
         table.add_row(part, f"{row['documents']:,}", amount(row["bytes"], "B"), f"{row['tokens']:,}")
@@ -43,10 +45,30 @@ def prepared(result: Mapping[str, Any]) -> None:
         _OUT.print("\nrecords the objective cannot use (skipped)")
         for reason, count in faults.items():
             _skipped(count, say(reason), {"source": result["records_set_aside_first"].get(reason, "")})
-    _OUT.print(f"\n{escape(say(personal_data(corpus)))}", soft_wrap=True)
+    if result.get("records"):
+        _labels(result["records"]["labels"])
+    for text in result.get("warnings", ()):
+        _OUT.print(f"\n[yellow]{escape(say(text))}[/yellow]", soft_wrap=True)
+    if (personal := personal_data(corpus)) not in noted:
+        _OUT.print(f"\n{escape(say(personal))}", soft_wrap=True)
     _OUT.print(f"\nvocabulary {result['vocabulary']:,}, {result['bytes_per_token']:.2f} bytes per token")
     for kind, path in {**result["artifacts"], "data card": result["card"]}.items():
         _OUT.print(f"{padded(say(kind), 10)} {escape(path)}", soft_wrap=True)
+
+
+def _labels(labels: Mapping[str, Mapping[str, int]]) -> None:
+    """How many records, or words, have each label in each split; of many labels the commonest."""
+    if not labels:
+        return
+    splits = list(next(iter(labels.values())))
+    table = columns("label", *splits, right=tuple(range(1, len(splits) + 1)))
+    ordered = sorted(labels.items(), key=lambda pair: (-pair[1]["train"], pair[0]))
+    for label, counts in ordered[:_LABELS]:
+        table.add_row(escape(label), *(f"{counts[split]:,}" for split in splits))
+    _OUT.print()
+    _OUT.print(table)
+    if len(ordered) > _LABELS:
+        _OUT.print(f"and {len(ordered) - _LABELS:,} more labels")
 
 
 def _skipped(count: int, reason: str, sample: Mapping[str, str]) -> None:
@@ -108,6 +130,7 @@ def quickstart(result: Mapping[str, Any]) -> None:
         ("model", result["model"]),
         ("recipe", result["recipe"]),
         ("loss curve", result["loss_curve"]),
+        ("page", result["page"]),
         ("time", duration(result["seconds"])),
     )
     _OUT.print()
@@ -271,10 +294,11 @@ def comparison(result: Mapping[str, Any]) -> None:
     first, second = result["runs"]
     runs(result["runs"])
     table = columns("key", Text(first["name"]), Text(second["name"]))
-    _OUT.print("\nrecipes differ in")
+    _OUT.print("\nrecipes differ in" if result["differences"] else "\nthe recipes are the same")
     for row in result["differences"]:
         table.add_row(row["key"], _value(row["first"]), _value(row["second"]))
-    _OUT.print(table if result["differences"] else "\nthe recipes are the same")
+    if result["differences"]:
+        _OUT.print(table)
     for what, same in result["same"].items():
         if same is False:
             _OUT.print(f"[yellow]the {what} differs: the scores cannot be compared[/yellow]")

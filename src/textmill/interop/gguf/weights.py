@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textmill.base.console import tracked
 from textmill.base.errors import DamagedError
 from textmill.base.machine import usable_cores
 from textmill.interop.gguf.architectures import FREQUENCIES, Architecture, Rule, rules
@@ -78,7 +79,7 @@ def ours(
         parts = weight.split(rule.rows or (weight.shape[0],))
         jobs += zip(rule.theirs, parts, rule.heads, strict=True)
     with _one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(fill, jobs))
+        list(tracked(pool.map(fill, jobs), "reading weights", len(jobs), "tensors"))
     return weights
 
 

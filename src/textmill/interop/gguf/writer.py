@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from textmill.base.console import tracked
 from textmill.base.files import atomic_file
 from textmill.interop.gguf.reader import ALIGNMENT, MAGIC, TYPES, VERSION
 
@@ -49,7 +50,7 @@ def write_file(path: Path, metadata: Mapping[str, Any], tensors: Sequence[Outgoi
         start += _padded(tensor.bytes)
     with atomic_file(path, private=False) as handle:
         size = _put(handle, b"".join(header))
-        for tensor in tensors:
+        for tensor in tracked(tensors, "writing weights", len(tensors), "tensors"):
             packed = tensor.pack()
             assert packed.nbytes == tensor.bytes, tensor.name
             size += _put(handle, packed.data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits, Permissions
+from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits, Permissions, python_files
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, sha256_file, value_id, write_json
 from textmill.interop.huggingface import headers
@@ -64,7 +64,12 @@ def convert(source: Path, target: Path) -> dict[str, object]:
     """
     size = _BASE_BYTES + 4 * source.stat().st_size
     limits = Limits(_SECONDS, _CPU_SECONDS, memory=size, file_bytes=size, answer_bytes=1 << 16)
-    permissions = Permissions(open_files=True, write=(str(target.resolve().parent),), processes=True)
+    permissions = Permissions(
+        open_files=True,
+        read=(*python_files(), str(source.resolve())),
+        write=(str(target.resolve().parent),),
+        threads=True,
+    )
     request = {"source": str(source.resolve()), "target": str(target.resolve())}
     try:
         with Child(

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from textmill.data.special import frame
-from textmill.models.heads import Headed
+from textmill.models.heads import framed
 from textmill.models.model import Model
-from textmill.specs.model import READ_AND_WRITE
 from textmill.tokenization.protocol import AnyTokenizer
 from textmill.tokenization.reading import Reading
-
-
-def framed(model: Model) -> bool:
-    """Whether a model reads each text in a frame: encoders, models with a head, and those that read a source."""
-    return isinstance(model, Headed) or model.spec.kind in ("encoder", *READ_AND_WRITE)
 
 
 def reading_of(model: Model, tokenizer: AnyTokenizer) -> Reading:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from textmill.base.console import tracked
 from textmill.base.errors import DamagedError
 from textmill.interop.huggingface.configs.common import OWN
 from textmill.interop.huggingface.headers import FLOATS
@@ -139,7 +140,7 @@ def ours(
     _check_heads(missing, shapes, stored)
     state = {
         rule.ours: _take(rule, [stored.load(name) for name in names], config, dtype)
-        for rule, names in sources
+        for rule, names in tracked(sources, "reading weights", len(sources), "tensors")
     }
     used = {name for _, names in sources for name in names}
     copies = {spelling for rule, _ in sources for name in rule.also for spelling in spellings(kind, name)}

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from textmill.base.console import tracked
 from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, write_json, write_texts
 from textmill.data.batch import IGNORE, Batch
@@ -240,7 +241,7 @@ def write_onnx(pretrained: Pretrained, path: Path | str) -> dict[str, Any]:
     model = model.eval()
     graphs = _graphs(model)
     with atomic_directory(Path(path), private=False) as partial:
-        for graph in graphs:
+        for graph in tracked(graphs, "writing ONNX", len(graphs), "graphs", slow=True):
             _draw(graph, partial / graph.name)
         pretrained.tokenizer.publish(partial, texts.reading_of(model, pretrained.tokenizer))
         write_texts(partial, pretrained.beside)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from textmill.base import files, schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import scratch
+from textmill.base.language import say
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.locate import locate_model, locate_run
+from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
@@ -107,7 +109,7 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         result["general"] = _general(inputs.model, data, data.general, workspace)
     run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
-    workspace.reporter.stage("evaluate", "done", "{:.3f} {}".format(*headline))
+    workspace.reporter.stage("evaluate", "done", f"{headline[0]:.3f} {say(headline[1])}")
     return result
 
 
@@ -139,7 +141,6 @@ def evaluate_files(
     and when its windows need more memory than is free.
     """
     from textmill.data import tokens
-    from textmill.interop.load import load
     from textmill.metrics.score import Bootstrap
     from textmill.models.model import Generator, SourceReader
     from textmill.objectives.causal import CAUSAL
@@ -148,7 +149,7 @@ def evaluate_files(
     from textmill.text.sources import table
 
     directory = locate_model(workspace, target)
-    published = load(directory)
+    published = load_model(workspace, directory)
     for text in published.warnings:
         workspace.reporter.warn(text)
     if not isinstance(published.model, Generator) or isinstance(published.model, SourceReader):

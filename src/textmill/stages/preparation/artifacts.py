@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from textmill.base import schema
 from textmill.base.errors import ChangedError, RecipeError
-from textmill.base.files import content_id, sha256_file, value_id, write_text
+from textmill.base.files import content_id, sha256_file, value_id, write_json, write_text
 from textmill.specs import recipe_file
 from textmill.specs.cleaning import PersonalDataStep
 from textmill.specs.corpus import StdlibSource
@@ -30,12 +30,14 @@ from textmill.text.cleaning.privacy.step import secret_id
 from textmill.text.cleaning.steps import STEP_FILES
 from textmill.text.corpus import build
 from textmill.text.corpus.build import Runner
-from textmill.text.corpus.corpus import Corpus
+from textmill.text.corpus.corpus import Corpus, write_cards
 from textmill.text.corpus.forgotten import Forgotten
 from textmill.text.corpus.tally import personal_data
 from textmill.text.sources import table
 from textmill.tokenization import extended, load
 
+_LATER = ("unfit", "unknown_labels")  # limits that records are held against once the corpus stands
+RECORDS = "records.json"  # how the records fit their objective; the data cards beside it say so
 _PARTS_SECONDS = 7 * 24 * 3600  # how long what was half done is kept when another corpus is made
 Parents = Mapping[str, Artifact]  # by kind
 
@@ -64,7 +66,7 @@ class Collection:
     workspace: Workspace
     run: Runner | None = None
     kind = "corpus"
-    version = 4
+    version = 5
     parents = ()
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class Collection:
         self.libraries: dict[str, str] = {}
         for source in spec.sources:
             self.inputs += map(list, table.fingerprint(source, home))
-            self.libraries |= table.libraries(source, home)
+            self.libraries |= table.libraries(source, home, spec.limits)
         self.sources = dict(self.inputs)  # location -> content hash
         self.inputs += [[f"step {name}", digest] for name, digest in _step_files(self.recipe, base)]
         self.forgotten = forgotten(self.workspace)
@@ -85,6 +87,7 @@ class Collection:
     def decides(self) -> dict[str, Any]:
         """The recipe's corpus table, the hashes of all that is read, what reads it, and what is to be left out."""
         decided = schema.write(self.spec) | {"libraries": self.libraries}
+        decided["limits"] = {key: value for key, value in decided["limits"].items() if key not in _LATER}
         decided["inputs"] = content_id(json.dumps(self.inputs))
         return decided | ({"forgotten": value_id(self.forgotten.plain())} if self.forgotten else {})
 
@@ -127,7 +130,7 @@ class Collection:
             build.clear(self.units)  # nobody goes on from what was read of files that are others now
             raise
         if report["personal"]:
-            self.workspace.reporter.note(personal_data(report))
+            self.workspace.reporter.note_once(personal_data(report))
         lines = (
             json.dumps({"place": location, "hash": digest}, ensure_ascii=False)
             for location, digest in self.inputs
@@ -203,7 +206,7 @@ class EncodedTokens:
 
     recipe: Recipe
     kind = "tokens"
-    version = 2
+    version = 3
     parents = ("corpus", "tokenizer")
 
     @property
@@ -225,6 +228,7 @@ class EncodedTokens:
     def make(self, directory: Path, parents: Parents) -> None:
         """Encode. The labels of the training split are those of all parts."""
         from textmill.data import examples, tokens
+        from textmill.stages.preparation import fit
 
         tokenizer, corpus = load.load(parents["tokenizer"].path), Corpus(parents["corpus"].path)
         reader, labels = self.reader, None
@@ -237,3 +241,7 @@ class EncodedTokens:
             )
             if part == "train" and made["labels"] is not None:
                 labels = tuple(made["labels"])
+        if reader is not None:
+            found = fit.fit(directory, corpus)
+            write_json(directory / RECORDS, found)
+            write_cards(directory, corpus.report, found)

@@ -12,7 +12,13 @@ from textmill.base.errors import ChangedError, DamagedError, TextmillError
 from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
 from textmill.specs.recipe import Recipe
-from textmill.stages.preparation.artifacts import Collection, EncodedTokens, LearntTokenizer, Preparation
+from textmill.stages.preparation.artifacts import (
+    RECORDS,
+    Collection,
+    EncodedTokens,
+    LearntTokenizer,
+    Preparation,
+)
 from textmill.stages.workspace import lineage, starts
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
@@ -66,6 +72,10 @@ def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer
         )
         if stage is corpus and encoded.reader is None:
             check_sizes(Corpus(made["corpus"].path).report["parts"], recipe.corpus.split)
+    if encoded.reader is not None:
+        from textmill.stages.preparation import fit
+
+        fit.check(read_json(made["tokens"].path / RECORDS), recipe.corpus.limits)
     build.clear(corpus.units)  # the corpus stands: nothing goes on from them any more
     prepared = Prepared(**made)
     if recipe.apart is not None:
@@ -160,6 +170,8 @@ def runner(kind: str, workers: int | None) -> Runner | None:
 
 def summary(data: RunData) -> dict[str, Any]:
     """What was prepared: counts by split, what was skipped, why and where, and where the artifacts are."""
+    from textmill.stages.preparation import fit
+
     report, prepared = data.corpus.report, data.prepared
     manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
@@ -169,13 +181,16 @@ def summary(data: RunData) -> dict[str, Any]:
     for manifest in manifests.values():
         aside.update(manifest.get("set_aside", {}))
         first = manifest.get("set_aside_first", {}) | first
+    found = read_json(prepared.tokens.path / RECORDS) if "fields" in manifests["train"] else None
     return {
         "corpus": report,
         "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
         "records_set_aside": dict(aside),
         "records_set_aside_first": first,
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
-        "card": str(card_of(prepared.corpus.path)),
+        "card": str(card_of((prepared.tokens if found else prepared.corpus).path)),
+        "records": found,
+        "warnings": fit.warnings(found, report) if found else [],
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),
         "artifacts": {

@@ -283,6 +283,12 @@ def _source(named: str, workspace: Workspace) -> _Source:
     if found.run is not None and not _is_model(named, found.run):
         return _run(found.run, workspace)
     assert found.model is not None
+    if (found.model / "adapter_config.json").is_file():
+        raise RecipeError(
+            "is an adapter, which is not a model without its base",
+            where=f"start.model: {named}",
+            advice=f"name the run that trained it, or merge it first: textmill merge {named} NEW_DIRECTORY",
+        )
     return _directory(locate.checked(workspace, found.model))
 
 
@@ -331,14 +337,9 @@ def _run(run: Run, workspace: Workspace) -> _Source:
         with held(run) as weights:
             if weights.id != chosen.id:
                 raise TextmillError("is being trained: its best weights have just changed", where=run.path)
-            directory.write_directory(
-                target,
-                weights.build(data),
-                data.tokenizer,
-                data.recipe.generation,
-                {"name": run.name, "objective": data.objective.kind, "step": weights.step},
-                template=data.template,
-            )
+            info = {"name": run.name, "objective": data.objective.kind, "step": weights.step}
+            # An adapter is merged: what begins here trains weights of one model, or an adapter of its own.
+            directory.write(target, data.pretrained(weights.build(data), info).merged())
 
     about = {"run": run.name, "step": chosen.step, "weights": chosen.id}
     content = value_id({"weights": chosen.id, "tokenizer": data.prepared.tokenizer.id})

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.models import load_model
+from textmill.stages.workspace.models_folder import model_in
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,26 +32,30 @@ def supported() -> dict[str, Any]:
 
 
 def bring_in(
-    workspace: Workspace, source: str, target: Path, *, remote: bool = False, convert_pickle: bool = False
+    workspace: Workspace,
+    source: str,
+    target: Path | None = None,
+    *,
+    remote: bool = False,
+    convert_pickle: bool = False,
 ) -> dict[str, Any]:
-    """Read a model of others and write it as a standard directory; what it is, and where it came from.
+    """Read a model of others and write it as a standard directory, with the hashes of its files (lineage.json), which
+    every use holds it against; what it is, and where it came from.
 
-    source: a directory or a .gguf file, or with `remote` the name of a repository on the Hugging Face hub, the only
-    case in which anything is fetched. convert_pickle: weights kept as a pickle are read first, apart from this process.
+    source: a directory, a .gguf file or a model of the models folder, or with `remote` the name of a repository on the
+    Hugging Face hub, the only case in which anything is fetched. target: where it is written; None: into the models
+    folder, under the name of the source. convert_pickle: weights kept as a pickle are read first, apart from this
+    process.
+
     Raises TextmillError where it cannot be read, or where `target` already exists.
     """
-    from textmill.base.files import check_free, sha256_file
+    from textmill.base.files import check_free, sha256_file, value_id
     from textmill.interop import load
     from textmill.interop.huggingface import directory
 
+    target = target or workspace.models.path / _name(source)
     check_free(target)
-    path = _fetched(workspace, source) if remote else Path(source).expanduser()
-    if not remote and not path.exists():
-        raise TextmillError(
-            "no such file or directory",
-            where=source,
-            advice="a name on the Hugging Face hub is fetched only with --remote",
-        )
+    path = _fetched(workspace, source) if remote else _local(workspace, source)
     if convert_pickle:
         from textmill.interop.huggingface import pickles
 
@@ -58,16 +65,39 @@ def bring_in(
     if path.is_file():
         origin["sha256"] = sha256_file(path)
     written = directory.write(target, replace(model, info={**model.info, "origin": origin}))
+    key = value_id({"stage": "import", **origin})
+    lineage.write_lineage(target, kind="model", key=key, spec={"origin": origin}, parents=())
     left = {"missing": list(model.missing), "ignored": list(model.ignored)}
     left |= {"unfollowed": list(model.unfollowed), "notes": [*model.warnings, *written["notes"]]}
     return {"model": str(target), **_facts(model), "origin": origin, **left}
+
+
+def _local(workspace: Workspace, source: str) -> Path:
+    """What a path or the name of a model means. Raises TextmillError where it is neither."""
+    path = Path(source).expanduser()
+    if path.exists():
+        return model_in(path) or path
+    try:
+        return locate_model(workspace, source)
+    except TextmillError as error:
+        raise TextmillError(
+            "no such file or directory",
+            where=source,
+            advice="a name on the Hugging Face hub is fetched only with --remote",
+        ) from error
+
+
+def _name(source: str) -> str:
+    """The name of an imported model: that of the file, the directory or, on a hub, the repository."""
+    path = Path(source).expanduser().absolute()
+    return path.stem if path.suffix.lower() == ".gguf" else path.name
 
 
 def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[str, Any]:
     """Write a model in another format. Raises RecipeError for an unknown one, TextmillError where it cannot hold
     this model or where something stands at `path` already."""
     from textmill.base.files import check_free
-    from textmill.interop import formats, load
+    from textmill.interop import formats
 
     if form not in formats.FORMATS:
         raise RecipeError(
@@ -76,7 +106,8 @@ def send_out(workspace: Workspace, target: str, form: str, path: Path) -> dict[s
             advice=f"there is {', '.join(formats.FORMATS)}",
         )
     check_free(path)
-    model = load.load(locate_model(workspace, target))
+    model = load_model(workspace, locate_model(workspace, target))
+    model = model if formats.FORMATS[form].adapters else model.merged()
     written = formats.FORMATS[form].write(model, path)
     notes = [*model.warnings, *(written.get("notes", []) if isinstance(written, dict) else [])]
     if form != "huggingface" and (settings := _settings(model)):

@@ -44,6 +44,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     from textmill.audit import card
     from textmill.interop import parity
     from textmill.interop.huggingface import directory
+    from textmill.interop.huggingface.peft import directory as peft
 
     data = trained_on(run, workspace)
     recipe = data.recipe
@@ -67,11 +68,14 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     above = lineage.read_lineage(run.path)
     with files.atomic_directory(run.model, private=False) as partial:
         model = weights.build(data)
-        directory.write_directory(
-            partial, model, data.tokenizer, recipe.generation, info, template=data.template
-        )
-        standard = directory.is_published(read_json(partial / "config.json"))
-        proof = parity.verify(partial, TEXTS, trained=model)
+        pretrained = data.pretrained(model, info)
+        if pretrained.adapter is None:
+            directory.write(partial, pretrained)
+            standard, base = directory.is_published(read_json(partial / "config.json")), None
+        else:
+            standard = peft.write_pretrained(partial, pretrained)["architecture"] is not None
+            base = pretrained.adapter.base
+        proof = parity.verify(partial, TEXTS, trained=model, base=base)
         if not proof.ok:
             bad = ", ".join(check.name for check in proof.checks if check.state == "failed")
             raise TextmillError(

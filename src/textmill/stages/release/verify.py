@@ -9,6 +9,7 @@ from typing import Any
 from textmill.base.errors import TextmillError
 from textmill.base.files import write_json
 from textmill.stages.workspace.locate import locate_model
+from textmill.stages.workspace.models import base_of
 from textmill.stages.workspace.workspace import Workspace
 
 # Text to compare on when a person gives none: plain English, Chinese, code, and what is rare in all of them.
@@ -38,9 +39,12 @@ def verify(
     """
     from textmill.interop import parity
 
-    texts = [_read(path) for path in files] or TEXTS
+    texts = [read_text(path) for path in files] or TEXTS
     path = locate_model(workspace, target)
-    report = parity.verify(path, texts, compiled=compiled, weights=weights, exports=exports).plain()
+    base = base_of(workspace, path)
+    report = parity.verify(
+        path, texts, compiled=compiled, weights=weights, exports=exports, base=base
+    ).plain()
     proof = proof_of(path)
     try:
         write_json(proof, report)
@@ -55,7 +59,8 @@ def proof_of(model: Path) -> Path:
     return model.with_name(f"{model.name if model.is_dir() else model.stem}.parity.json")
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The beginning of a text file. Raises TextmillError for what is none."""
     if path.exists() and not path.is_file():  # a pipe may wait for ever, a device may never end
         raise TextmillError("is not a regular file", where=path)
     try:

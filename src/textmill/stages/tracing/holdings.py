@@ -8,6 +8,7 @@ file or folder. A file that is still there is read again, so that its texts are 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import compute
 
+from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, read_jsonl
 from textmill.specs import recipe_file
-from textmill.specs.corpus import FilesSource, LimitSpec
+from textmill.specs.corpus import FilesSource, LimitSpec, RecordSpec
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.workspace import Workspace
@@ -31,6 +33,8 @@ from textmill.text.document import Document, printable
 pc: Any = compute  # its functions are made when it is imported, so nobody can know their types
 _BEGINNING = re.compile(r"[0-9a-f]{6,32}\Z")  # of an id
 _ID = 32
+_HOW_READ = ("format", "columns", "header", "text_fields")  # what of a source says how its files are read
+_READ_PLAINLY = "[{}, null]"
 _INSIDE = ("!", ":")  # what may follow a file's place in a document's: a member, a line, a page
 _NAMED = 10  # candidates an error names
 
@@ -138,9 +142,18 @@ def in_file(name: str, within: Sequence[Artifact]) -> list[Document]:
     if not path.is_file():
         return []
     read_as = {
-        tuple(source.get("text_fields") or ()) for corpus in within for source in corpus.spec["sources"]
+        _READ_PLAINLY,
+        *(_said(source, corpus) for corpus in within for source in corpus.spec["sources"]),
     }
-    return [document for fields in sorted({(), *read_as}) for document in _documents(path, fields or None)]
+    return [document for said in sorted(read_as) for document in _documents(path, said)]
+
+
+def _said(source: dict[str, Any], corpus: Artifact) -> str:
+    """How a source of a corpus reads a file, in one text; files beside each other are not read one by one."""
+    if source.get("format") == "parallel":
+        return _READ_PLAINLY
+    said = {key: source[key] for key in _HOW_READ if key in source}
+    return json.dumps([said, corpus.spec.get("record")], sort_keys=True)
 
 
 def ids_of(name: str, within: Sequence[Artifact]) -> tuple[str, ...]:
@@ -165,13 +178,15 @@ def _read(
     return ids_of(name, within), tuple(dict.fromkeys(locations))
 
 
-def _documents(path: Path, text_fields: tuple[str, ...] | None) -> Iterator[Document]:
-    """The documents a file holds now."""
+def _documents(path: Path, said: str) -> Iterator[Document]:
+    """The documents a file holds now, read as a source says."""
     from textmill.text.sources import table
 
+    how, record = json.loads(said)
     try:
-        source = FilesSource(paths=(str(path.absolute()),), text_fields=text_fields)
-        for item in table.read_documents(source, LimitSpec(), Path.cwd()):
+        source = schema.read(FilesSource, {**how, "paths": [str(path.absolute())]})
+        known = None if record is None else schema.read(RecordSpec, record)
+        for item in table.read_documents(source, LimitSpec(), Path.cwd(), known):
             if isinstance(item, Document):
                 yield item
     except RecipeError:

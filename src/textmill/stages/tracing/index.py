@@ -24,8 +24,8 @@ from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run_data import PARTS, RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.document import Document
+from textmill.tokenization.characters import without_surrogates
 from textmill.tokenization.protocol import AnyTokenizer
-from textmill.tokenization.tokenizer import without_surrogates
 
 _MEMORY = 6  # bytes of memory that sorting takes for each byte of tokens in a shard
 
@@ -118,8 +118,10 @@ def opened(data: RunData, workspace: Workspace, part: str = "train") -> Opened:
 
     def texts() -> Iterator[tuple[Document, str]]:
         for document in data.documents(part):
-            held = roles or tuple(document.texts)[:1]
-            yield from ((document, document.texts[role]) for role in held if role in document.texts)
+            if roles is None:
+                yield document, document.text
+            else:
+                yield from ((document, document.texts[role]) for role in roles if role in document.texts)
 
     return Opened(Index(artifact.path), data.tokenizer, artifact, texts)
 

@@ -16,7 +16,7 @@ from textmill.stages.tracing.index import Opened, open_index, opened
 from textmill.stages.workspace.locate import locate_run
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
-from textmill.tokenization.tokenizer import without_surrogates
+from textmill.tokenization.characters import without_surrogates
 
 _SHORT = 32  # tokens of a text that is also looked for as a string
 _SAMPLE_SPAN = 5  # tokens of a span in a sample, at least

@@ -105,13 +105,16 @@ class Conversation:
 
     def _fitting(self) -> list[int]:
         """The ids of the conversation, without its oldest turns where the context is full."""
+        from textmill.data.codec import Codec
+
+        codec = Codec(self.tokenizer, template=self.template)
         room = self.context - min(self.spec.tokens, self.context // 2)
         first = self.messages[:1] if self.messages[0]["role"] == SYSTEM else []
         later = self.messages[len(first) :]
         ids: list[int] = []
         # A turn is what a person says and what is answered, so that the first message kept is the person's.
         for start in range(0, len(later), 2):
-            ids = self.template.ids(self.tokenizer, [*first, *later[start:]])
+            ids = codec.chat([*first, *later[start:]], answer=True).ids.tolist()
             if len(ids) <= room:
                 self.forgotten = start
                 return ids

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.model import TRAINED
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
+    from textmill.data.codec import Codec
     from textmill.interop.huggingface.sentences import Pooling, Sentences
     from textmill.models.pretrained import Pretrained
 
@@ -75,8 +77,9 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
         raise TextmillError(f"a {model.spec.kind} model has no states to embed a text with")
     if not texts:
         raise RecipeError("no text to embed", where="TEXT", advice="give at least one")
-    rows, left_out, longest = _rows(model, texts, how)
-    skipped = 0 if how.pools_before or not how.before else _length_before(model, how)
+    codec = _codec(model, how)
+    rows, left_out = _rows(codec, texts, how)
+    skipped = 0 if how.pools_before or not how.before else _length_before(codec, how)
     if min(map(len, rows)) <= skipped:
         raise TextmillError(
             f"the prompt before a text takes {skipped} tokens, which leaves no room for the text",
@@ -91,38 +94,32 @@ def embed(model: Pretrained, texts: Sequence[str], how: Sentences) -> Embeddings
             vectors[batch] = part
     name = next(name for name, pooling in POOLINGS.items() if pooling == how.pooling)
     read = [len(row) for row in rows]
-    return Embeddings(vectors.numpy(), read, left_out, longest, name, how.normalised)
+    return Embeddings(vectors.numpy(), read, left_out, codec.context or model.longest, name, how.normalised)
 
 
-def _rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> tuple[list[list[int]], list[int], int]:
-    """The ids of each text, in the frame its tokenizer puts around it, how many of each had to be left out, and how
-    many fit."""
-    from textmill.decoding.prompt import longest_source
-    from textmill.interop.huggingface.texts import reading_of
-
-    tokenizer = model.tokenizer
-    context = longest_source(model.spec) if model.reads_source else model.spec.context
-    reading = reading_of(model.model, tokenizer)
-    prefix, suffix = list(reading.before), list(reading.after)
-    longest = min(how.tokens or context, context)
-    room = longest - len(prefix) - len(suffix)
-    if room < 1:
-        raise TextmillError(f"reads {context} tokens only, which leaves no room for a text")
-    ids = [row.tolist() for row in tokenizer.encode_many([how.read(text) for text in texts])]
-    rows = [prefix + row[:room] + suffix for row in ids]
-    return [row or [tokenizer.end] for row in rows], [max(0, len(row) - room) for row in ids], longest
+def _codec(model: Pretrained, how: Sentences) -> Codec:
+    """From texts to rows no longer than either says."""
+    return replace(model.codec, context=min(how.tokens or model.longest, model.longest))
 
 
-def _length_before(model: Pretrained, how: Sentences) -> int:
+def _rows(codec: Codec, texts: Sequence[str], how: Sentences) -> tuple[list[np.ndarray], list[int]]:
+    """The ids of each text, in the frame its tokenizer puts around it, and how many of each had to be left out."""
+    rows, left_out = [], []
+    for text in codec.encode([how.read(text) for text in texts]):
+        whole = codec.source(text)
+        read = whole.windows[0].ids
+        rows.append(read if len(read) else np.array([codec.tokenizer.end]))
+        left_out.append(len(whole) - len(read))
+    return rows, left_out
+
+
+def _length_before(codec: Codec, how: Sentences) -> int:
     """Tokens that what is put before a text takes by itself, with what the tokenizer puts before that; as
     sentence-transformers counts them: where the two run together in one token, it is the text's."""
-    from textmill.interop.huggingface.texts import reading_of
-
-    reading = reading_of(model.model, model.tokenizer)
-    return len(reading.before) + len(model.tokenizer.encode(how.read(""))) + max(0, len(reading.after) - 1)
+    return len(codec.source(how.read(""))) - min(1, len(codec.special.tail))
 
 
-def _vectors(model: Pretrained, rows: Sequence[Sequence[int]], how: Sentences, skipped: int) -> Tensor:
+def _vectors(model: Pretrained, rows: Sequence[np.ndarray], how: Sentences, skipped: int) -> Tensor:
     """(B, D) float32. skipped: states at the beginning of each row that are not pooled."""
     import torch
     from torch.nn import functional

@@ -6,10 +6,10 @@ Shapes: n tokens, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from textmill.base.errors import TextmillError
-from textmill.tokenization.tokenizer import without_surrogates
+from textmill.tokenization.characters import without_surrogates
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,35 +50,31 @@ def logprobs(model: Pretrained, text: str) -> Logprobs:
     import torch
 
     from textmill.data.batch import Batch
-    from textmill.data.special import opening
+    from textmill.models.model import Generator
     from textmill.objectives.loss import token_nats
-    from textmill.tokenization.load import PretrainedTokenizer, Tokenizer
 
-    tokenizer = model.tokenizer
-    if not model.writes or model.reads_source or not isinstance(tokenizer, (PretrainedTokenizer, Tokenizer)):
+    network = model.model
+    if not isinstance(network, Generator) or not model.writes or model.reads_source:
         raise TextmillError(
             f"a model of kind {model.spec.kind!r} does not continue text, so it gives tokens no probability"
         )
-    text = without_surrogates(text)
-    ids = tokenizer.encode(text).astype("int64")
-    offsets = tokenizer.offsets(text)
-    lead = list(opening(tokenizer))
-    if (length := len(lead) - 1 + len(ids)) > model.spec.context:
+    row = model.codec.scored(without_surrogates(text))
+    length, inside = len(row) - 1, row.loss[1:]  # the last id is never read
+    if length > model.spec.context:
         raise TextmillError(
             f"the text takes {length} tokens and the model reads {model.spec.context}",
             where="text",
             advice="split it into shorter texts",
         )
-    network: Any = model.model
-    rows = torch.tensor([[*lead, *ids.tolist()]])
-    values = torch.zeros(len(ids))
-    if len(ids):
+    (read,), ids = row.texts, torch.from_numpy(row.ids)
+    values = torch.zeros(len(read))
+    if len(read):
         with torch.inference_mode():
-            inputs, targets = rows[:, :-1], rows[0, len(lead) :]
-            hidden = network.hidden(Batch(inputs, rows[:, 1:]))[0, len(lead) - 1 :]
+            targets = ids[1:][inside]
+            hidden = network.hidden(Batch(ids[None, :-1], ids[None, 1:]))[0, inside]
             most = max(1, _MOST_LOGITS // network.vocabulary)
-            for start in range(0, len(ids), most):
+            for start in range(0, len(read), most):
                 part = slice(start, start + most)
                 values[part] = -token_nats(network, hidden[part], targets[part]).float()
-    tokens = [text[start:end] for start, end in offsets.tolist()]
-    return Logprobs(text, ids, tokens, offsets, values.numpy())
+    tokens = [read.text[start:end] for start, end in read.offsets.tolist()]
+    return Logprobs(read.text, row.ids[row.loss], tokens, read.offsets, values.numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,6 +16,7 @@ from textmill.stages.use import embed as embeddings
 from textmill.stages.use import logprobs
 from textmill.stages.use.generate import Answer, Stream, speculation
 from textmill.stages.workspace.locate import checked, locate
+from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ class LanguageModel:
         are not.
         """
         from textmill.decoding.layout import prepare
-        from textmill.interop.load import load
         from textmill.stages.use.unpublished import unpublished
         from textmill.stages.workspace.weights import BEST
 
@@ -61,9 +62,29 @@ class LanguageModel:
         else:
             assert found.model is not None
             self.path = checked(workspace, found.model)
-            model = load(self.path)
+            model = load_model(workspace, self.path)
+        self._loaded = model
         self.pretrained: Pretrained = replace(model, model=prepare(model.model, weights))
         self._layouts = {1: self.pretrained.model}  # by the rows that are decoded together
+
+    def with_adapter(self, target: str) -> LanguageModel:
+        """The same model with an adapter beside it: a run's name or folder, or an adapter's directory. Both use the
+        same tensors in memory, so a model may answer with several adapters in turn.
+
+        Raises TextmillError where that is no adapter, or one of another base.
+        """
+        from textmill.decoding.layout import prepare
+        from textmill.interop.huggingface.peft import directory as peft
+
+        found = locate(self._workspace, target)
+        if found.model is None or not found.model.is_dir() or not peft.is_adapter(found.model):
+            raise TextmillError("is not a published adapter", where=target)
+        other = copy(self)
+        other._target, other.path, other._run = target, checked(self._workspace, found.model), found.run
+        other._loaded = peft.load(other.path, self._loaded)
+        other.pretrained = replace(other._loaded, model=prepare(other._loaded.model, self._weights))
+        other._layouts = {1: other.pretrained.model}
+        return other
 
     @property
     def tokenizer(self) -> AnyTokenizer:
@@ -83,9 +104,7 @@ class LanguageModel:
     @property
     def longest(self) -> int:
         """Most tokens of a prompt, or of a source, that the model reads."""
-        from textmill.decoding.prompt import longest_source
-
-        return longest_source(self.spec) if self.pretrained.reads_source else self.spec.context
+        return self.pretrained.longest
 
     @property
     def lineage(self) -> Mapping[str, Any]:
@@ -221,7 +240,7 @@ class LanguageModel:
     def _fits(self, prompts: Sequence[Prompt], truncate: bool) -> None:
         """Raises TextmillError for a prompt that is longer than the model reads, unless it may be cut, and for one that
         takes more memory to read than is free."""
-        from textmill.decoding.prompt import WHOLE
+        from textmill.specs.model import WHOLE
 
         for number, prompt in enumerate(prompts):
             length = len(prompt.ids if prompt.source is None else prompt.source)

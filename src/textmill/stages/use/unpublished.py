@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from textmill.models.pretrained import Pretrained
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace.run import Run
@@ -23,11 +25,5 @@ def unpublished(run: Run, workspace: Workspace, which: str = BEST) -> Pretrained
             f"{run.name} is not published: this is its best checkpoint so far, "
             f"of step {weights.step:,} of {run.steps:,}"
         )
-    return Pretrained(
-        model=model,
-        tokenizer=data.tokenizer,
-        spec=data.recipe.model,
-        generation=data.recipe.generation,
-        info={"objective": data.recipe.objective.kind},
-        warnings=(said,),
-    )
+    pretrained = data.pretrained(model, {"objective": data.recipe.objective.kind})
+    return dataclasses.replace(pretrained, warnings=(said,))

@@ -98,7 +98,7 @@ def checked(workspace: Workspace, model: Path) -> Path:
         fetched = written.spec.get("fetched")
         advice = "`textmill publish` makes it again; a damaged copy is repaired by copying it again"
         if fetched is not None:
-            advice = f"`textmill models get {fetched}` fetches it again"
+            advice = f"remove it (`textmill rm {fetched}`) and fetch it again"
         lineage.require(written, workspace.root, advice)
     if (run := Run(home.parent)).exists:
         from textmill.stages.workspace import remembrance  # it loads numpy, and names are checked without
@@ -137,7 +137,7 @@ def _at(path: Path) -> Found | None:
     """What a path means by what stands there."""
     run, around = Run(path), Run(path.absolute().parent)
     within = around if around.exists else None
-    if run.exists and not (path / "config.json").is_file():
+    if run.exists and not models_folder.is_model(path):
         return Found(_published(run), run)
     if (model := models_folder.model_in(path)) is not None:
         return Found(model, within)
@@ -145,7 +145,7 @@ def _at(path: Path) -> Found | None:
 
 
 def _published(run: Run) -> Path | None:
-    return run.model if (run.model / "config.json").is_file() else None
+    return run.model if models_folder.is_model(run.model) else None
 
 
 def _one(target: str, meant: Sequence[Found]) -> Found | None:

@@ -1,7 +1,7 @@
 """The models folder: other people's models under short names, for every workspace of one person.
 
 `$TEXTMILL_MODELS`, or else where the platform keeps a person's data. A model is a folder there, whose name is its name,
-or a `.gguf` file. What came with `textmill models get` or `textmill import` stands beside what a person put there.
+or one `.gguf` file. What came with `textmill models get` or `textmill import` stands beside what a person put there.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pathlib import Path
 from textmill.base.errors import TextmillError
 
 VARIABLE = "TEXTMILL_MODELS"
+_PART = re.compile(
+    r"-\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE
+)  # of a model in several files, which needs a folder
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf\Z", re.IGNORECASE)  # of a model in several files
 
 
@@ -31,12 +34,17 @@ def default_folder() -> Path:
     return data / "textmill" / "models"
 
 
+def is_model(path: Path) -> bool:
+    """Whether a directory is that of a model, or of an adapter."""
+    return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))
+
+
 def model_in(path: Path) -> Path | None:
     """What is loaded where a path means a model: a directory with a config.json, a .gguf file, or the only .gguf file
     of a directory; None where it means none. Raises TextmillError where a directory holds several .gguf models."""
     if path.is_file():
         return path if path.suffix.lower() == ".gguf" else None
-    if (path / "config.json").is_file():
+    if is_model(path):
         return path
     if len(files := _gguf_files(path)) > 1:
         raise TextmillError(
@@ -70,10 +78,9 @@ class ModelsFolder:
         for entry in sorted(self.path.iterdir()) if self.path.is_dir() else ():
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir() and ((entry / "config.json").is_file() or _gguf_files(entry)):
+            alone = entry.is_file() and entry.suffix.lower() == ".gguf" and not _PART.search(entry.name)
+            if alone or is_model(entry) or _gguf_files(entry):
                 found[entry.name] = entry
-            elif entry.is_file() and entry.suffix.lower() == ".gguf" and not _LATER_PART.search(entry.name):
-                found.setdefault(entry.name, entry)
         return found
 
     def entry(self, name: str) -> Path | None:

@@ -261,40 +261,74 @@ class RunData:
         """
         from textmill.models import transfer
 
-        model = self._new()
         asked, start = self.recipe.start, self.start
+        if self.recipe.tuning is not None:
+            return self._adapted(packed=True), None
+        model = self._new()
         if asked is None or start is None:
             return model, None
         pieces = extended.pieces(self.tokenizer, start.tokenizer)
-        taken = transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
-        return self._adapted(model, packed=True), taken
+        return model, transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
 
     def adapted(self, tensors: Mapping[str, Tensor]) -> Model:
         """The start's model with a trained adapter beside it, in evaluation mode.
 
         Raises DamagedError where the tensors are not those of this recipe's adapter.
         """
-        from textmill.models import adapters, transfer
-
-        assert self.start is not None
-        model = self._new()
-        transfer.take(model, self.start.model)
-        return adapters.load(self._adapted(model, packed=False), tensors).eval()
-
-    def _adapted(self, base: Model, *, packed: bool) -> Model:
-        """A base with a new adapter; as it is where the recipe has none. packed: matrices of 8 bits stay so, as they
-        do in training; else they are float32 matrices of the same values, which every way of decoding takes."""
         from textmill.models import adapters
+
+        return adapters.load(self._adapted(packed=False), tensors).eval()
+
+    def pretrained(self, model: Model, info: Mapping[str, Any]) -> Pretrained:
+        """A trained model and all that comes with it. Of an adapter, the base beside it."""
+        from textmill.models import adapters
+        from textmill.models.pretrained import Adapter, Pretrained
+
+        recipe, adapter = self.recipe, None
+        if recipe.tuning is not None and recipe.start is not None and self.start is not None:
+            base = self.start
+            named = str(getattr(recipe.start.model, "written", recipe.start.model))
+            adapter = Adapter(
+                recipe.tuning, base, named, adapters.weights_id(base.model), recipe.start.hash or ""
+            )
+        return Pretrained(
+            model=model,
+            tokenizer=self.tokenizer,
+            spec=model.spec,
+            generation=recipe.generation,
+            info=info,
+            template=self.template,
+            adapter=adapter,
+        )
+
+    def _adapted(self, *, packed: bool) -> Model:
+        """The start's model, over its own tensors, with a new head where the objective wants one, and a new adapter.
+
+        packed: matrices of 8 bits stay so, as they do in training, and the float32 ones are let go; else they are
+        float32 matrices of the same values, which every way of decoding takes.
+        """
+        import torch
+
+        from textmill.models import adapters
+        from textmill.models.heads import attach
+        from textmill.nn.shared import shared
         from textmill.specs.tuning import PromptTuning
 
-        tuning = self.recipe.tuning
-        if tuning is None:
-            return base
-        if tuning.base == "int8":
-            base = adapters.in_eight_bits(base) if packed else adapters.rounded(base)
+        tuning, start, seed = self.recipe.tuning, self.start, self.recipe.seed
+        assert tuning is not None
+        assert start is not None
+        _, body = adapters.body_of(start.model)
+        if self.head is None and body is not start.model and not getattr(start.spec, "tied", False):
+            raise RecipeError(
+                "has a head in place of its output layer, so it gives no logits of tokens",
+                where="start.model",
+                advice="start from a model that has its output layer",
+            )
+        base = shared(body) if self.head is None else attach(shared(body), self.head, seed=seed)
         prompt = None
         if isinstance(tuning, PromptTuning) and tuning.text is not None:
-            import torch
-
             prompt = torch.from_numpy(self.tokenizer.encode(tuning.text).astype(np.int64))
-        return adapters.adapt(base, tuning, seed=self.recipe.seed, prompt=prompt)
+        if tuning.base == "int8":
+            base = adapters.in_eight_bits(base) if packed else adapters.rounded(base)
+            self.__dict__.pop("start")  # which is read again when somebody asks for it
+        return adapters.adapt(base.train(), tuning, seed=seed, prompt=prompt)

@@ -24,6 +24,7 @@ from textmill.specs.cleaning import (
     FtfyStep,
     GopherStep,
     LanguageStep,
+    LeakageStep,
     LengthStep,
     NearDuplicatesStep,
     PersonalDataStep,
@@ -37,6 +38,7 @@ from textmill.specs.cleaning import (
 from textmill.text.cleaning import boilerplate, chinese
 from textmill.text.cleaning.contamination.contamination import contamination
 from textmill.text.cleaning.duplicates.exact import ExactDuplicates
+from textmill.text.cleaning.duplicates.leakage import Leakage
 from textmill.text.cleaning.duplicates.near import NearDuplicates
 from textmill.text.cleaning.duplicates.substrings import Substrings
 from textmill.text.cleaning.ftfy_repair import ftfy_step
@@ -157,8 +159,9 @@ STEPS: dict[type, Callable[[Any], Step]] = {
 }
 # Steps that must know every document: spec -> step.
 CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
-    ExactDuplicatesStep: lambda spec: ExactDuplicates(),
+    ExactDuplicatesStep: ExactDuplicates,
     NearDuplicatesStep: NearDuplicates,
+    LeakageStep: Leakage,
     SubstringsStep: Substrings,
 }
 # Files that a step reads, relative to the working folder: they decide the corpus too.

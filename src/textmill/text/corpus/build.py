@@ -76,7 +76,7 @@ def build(
         _phase(parts, plan, phase, run, lambda done: progress("preparing", done, total))
     read = Count()
     finished = _finished(parts, plan, last, read, progress)
-    return write_records(directory, _kept(finished, forgotten), spec.split, read, spec.steps)
+    return write_records(directory, _kept(finished, forgotten), spec.split, read, spec.steps, spec.record)
 
 
 def _kept(items: Iterator[Document | Aside], forgotten: Forgotten) -> Iterator[Document | Aside]:

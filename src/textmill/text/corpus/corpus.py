@@ -24,7 +24,7 @@ from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
 from textmill.base.language import LANGUAGES, chosen, speaking
 from textmill.specs.cleaning import CleaningStep
-from textmill.specs.corpus import SplitSpec
+from textmill.specs.corpus import RecordSpec, SplitSpec
 from textmill.text.cleaning.privacy.step import excerpt
 from textmill.text.corpus import data_card
 from textmill.text.corpus.shards import ShardWriter, documents_in, ids_in, row_in
@@ -77,10 +77,11 @@ def write_records(
     split: SplitSpec,
     read: Count | None = None,
     steps: Sequence[CleaningStep] = (),
+    record: RecordSpec | None = None,
 ) -> dict:
     """As `write`, where what was skipped is already told in the terms of rejected.jsonl."""
     directory = Path(directory)
-    tally, watch, writer = Tally(), Watch(split), ShardWriter(directory)
+    tally, watch, writer = Tally(record), Watch(split), ShardWriter(directory)
     with writer, open(directory / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as aside:
         for item in items:
             if isinstance(item, Document):
@@ -94,9 +95,7 @@ def write_records(
     shards = _deal_again(directory, writer.shards, plan) if plan else writer.shards
     report = tally.report(None if read is None else read.bytes, shards, plan, steps)
     write_json(directory / "report.json", report)
-    for language, name in CARDS.items():
-        with speaking(language):
-            write_text(directory / name, data_card.page(report))
+    write_cards(directory, report)
     files = {
         shard["file"]: {
             "sha256": sha256_file(directory / shard["file"]),
@@ -109,6 +108,13 @@ def write_records(
         directory / "manifest.json", {"format": FORMAT, "version": VERSION, "shards": files, "files": others}
     )
     return report
+
+
+def write_cards(directory: Path, report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> None:
+    """Write the data card of a report in each language. fit: as `data_card.page`'s."""
+    for language, name in CARDS.items():
+        with speaking(language):
+            write_text(directory / name, data_card.page(report, fit))
 
 
 def card_of(directory: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -28,17 +28,23 @@ svg { width: 100%; height: auto } svg rect { fill: var(--bar) } svg text { fill:
 blockquote { margin: .15rem 0; padding-left: .6rem; border-left: 3px solid var(--line); overflow-wrap: anywhere }
 """
 _ROWS = 20  # shown of a long table
-_LONGEST_PLACE = 500  # characters
+_LONGEST_PLACE, _LONGEST_LABEL = 500, 100  # characters
 
 
-def page(report: Mapping[str, Any]) -> str:
-    """The report of `text.corpus.corpus.write` as one HTML page. All that came from documents is escaped."""
+def page(report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> str:
+    """The report of `text.corpus.corpus.write` as one HTML page. All that came from documents is escaped.
+
+    fit: how its records fit their objective, where it is of records (`stages.preparation.fit`)."""
     ran = frozenset(report["steps"])
     sections = [
         _counts(report),
         _section("Splits", _sums(report["parts"], "split")),
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Skipped", _reasons(report["reasons"]), "Nothing was skipped."),
+        *(_records(fit) if fit else ()),
+        _section("Spelling variants of labels", _variants(report["labels"]["variants"])),
+        _section("Contradicting labels", _contradictions(report["labels"]["contradictions"])),
+        _section("Leakage between named splits", _leaks(report["leaks"])),
         _section("Removed from kept documents", _removed(report["removed"])),
         _section("Lengths", _lengths(report["lengths"], report["longest"])),
         _section(
@@ -69,6 +75,86 @@ def page(report: Mapping[str, Any]) -> str:
         + "\n".join(section for section in sections if section)
         + "\n</body></html>\n"
     )
+
+
+def _records(fit: Mapping[str, Any]) -> Iterator[str]:
+    """How records fit their objective: what was skipped, the balance of labels, what splits share."""
+    rows = [
+        (escape(name), f"{row['read']:,}", f"{row['records']:,}", f"{row['read'] - row['records']:,}")
+        for name, row in fit["splits"].items()
+    ]
+    yield _section("Records", _table(("split", "read", "used", "skipped"), rows))
+    reasons = [
+        (
+            escape(name),
+            escape(reason) + "".join(_sample({"source": place}) for place in row["places"]),
+            f"{row['records']:,}",
+        )
+        for name, split in fit["splits"].items()
+        for reason, row in split["skipped"].items()
+    ]
+    yield _section(
+        "Records that do not fit the objective",
+        _table(("split", "reason, and source", "records"), reasons) if reasons else "",
+        "None.",
+    )
+    yield _section("Labels", _balance(fit["labels"], list(fit["splits"])))
+    unknown = [
+        (escape(excerpt(label, _LONGEST_LABEL)), escape(name), f"{row['records']:,}")
+        for label, splits in fit["unknown"].items()
+        for name, row in splits.items()
+    ]
+    yield _section(
+        "Labels that training lacks", _table(("label", "split", "records"), unknown) if unknown else ""
+    )
+    shared = [
+        (escape(name), f"{row['records']:,}", f"{row['same']:,}", f"{row['touched']:,}")
+        for name, row in fit["leakage"].items()
+    ]
+    head = ("split", "records", "also training texts", "with a run of 13 tokens of one")
+    yield _section("Leakage between splits", _table(head, shared) if shared else "", "No split is held out.")
+
+
+def _balance(labels: Mapping[str, Mapping[str, int]], splits: list[str]) -> str:
+    """How many records, or words, have each label, the commonest of training first."""
+    if not labels:
+        return ""
+    total = max(1, sum(counts["train"] for counts in labels.values()))
+    ordered = sorted(labels.items(), key=lambda pair: (-pair[1]["train"], pair[0]))
+    rows = [
+        (
+            escape(excerpt(label, _LONGEST_LABEL)),
+            *(f"{counts[split]:,}" for split in splits),
+            _bar(counts["train"] / total),
+        )
+        for label, counts in ordered[:_ROWS]
+    ]
+    more = f"<p class=dim>and {len(ordered) - _ROWS} more</p>" if len(ordered) > _ROWS else ""
+    return _table(("label", *splits, "share of training"), rows) + more
+
+
+def _variants(variants: Iterable[Iterable[str]]) -> str:
+    rows = [
+        (", ".join(f"<q>{escape(excerpt(label, _LONGEST_LABEL))}</q>" for label in some),)
+        for some in variants
+    ]
+    return _table(("labels that differ only in spelling",), rows) if rows else ""
+
+
+def _contradictions(found: Mapping[str, Any]) -> str:
+    if not found["records"]:
+        return ""
+    places = "".join(_sample({"source": place}) for place in found["places"])
+    said = say(f"{found['records']:,} have the text of an earlier record but another label:")
+    return f"<p>{said}{places}</p>"
+
+
+def _leaks(found: Mapping[str, Any]) -> str:
+    rows = [(escape(name), f"{count:,}") for name, count in found["documents"].items()]
+    places = "".join(
+        _sample({"source": row["source"], "detail": f"id {row['repeats']}"}) for row in found["samples"]
+    )
+    return _table(("near-duplicates", "documents"), rows) + f"<p>{places}</p>" if rows else ""
 
 
 def _counts(report: Mapping[str, Any]) -> str:

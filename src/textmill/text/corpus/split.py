@@ -20,9 +20,11 @@ import numpy as np
 from textmill.base.console import counted
 from textmill.base.errors import TextmillError
 from textmill.specs.corpus import SplitSpec
+from textmill.text.chats import CHAT
 from textmill.text.cleaning.duplicates.union_find import joined
 from textmill.text.cleaning.privacy.patterns import redacted
 from textmill.text.document import NAMED_SPLIT, Document
+from textmill.text.marks import MARKS
 
 PARTS = ("train", "validation", "test")
 _SALT = b"textmill split 1\0"  # never change: every corpus would be dealt anew
@@ -79,6 +81,11 @@ class Plan:
         return self.moves.get(unit_of(document, self.split), dealt)
 
 
+def _may_be_cut(document: Document) -> bool:
+    """Whether a part of a document is one, too: of one text of which no stretch is marked."""
+    return len(document.texts) == 1 and not any(name in document.metadata for name in (*MARKS, CHAT))
+
+
 @dataclass
 class _Unit:
     """Documents that stay together, in a corpus of few."""
@@ -126,7 +133,7 @@ class Watch:
         self._seen[part] += 1
         if unit in self._units or len(self._units) <= _WATCHED:
             row = self._units.setdefault(unit, _Unit(share(unit), part))
-            row.id = "" if row.documents or len(document.texts) > 1 else document.id
+            row.id = "" if row.documents or not _may_be_cut(document) else document.id
             row.documents += 1
             row.characters += document.characters
         return part

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from textmill.base.errors import TextmillError
+from textmill.base.language import fill, say
 from textmill.specs.cleaning import CleaningStep, PersonalDataStep
+from textmill.specs.corpus import RecordSpec
+from textmill.text.cleaning.duplicates.leakage import LEAK
 from textmill.text.cleaning.privacy.step import excerpt
+from textmill.text.corpus.labels import Labels
 from textmill.text.corpus.split import PARTS, Plan
-from textmill.text.document import Document, ending, read_counts, utf8_size
+from textmill.text.document import NAMED_SPLIT, Document, ending, kind_of, read_counts, utf8_size
 
 Aside = dict[str, Any]  # source, step, reason, detail, id, bytes, excerpt of something skipped
 _SAMPLES = 3  # shown for each reason
 _NAMES = 200  # different reasons, languages, licences … counted apart
+_LEAKED = 20  # shown of documents that repeat one of another split
 _OTHER = "(other)"
 _LONGEST_NAME = 200  # characters of a language, a licence or an evaluation set
 
@@ -25,6 +30,16 @@ _LONGEST_NAME = 200  # characters of a language, a licence or an evaluation set
 def _shown(name: str) -> str:
     """A value of metadata as a report may name it: a report leaves the house."""
     return excerpt(name, _LONGEST_NAME)
+
+
+class NothingKept(TextmillError):
+    """A corpus without a document, because all that was read was skipped; detail: of one, what was particular there."""
+
+    kind = "empty"
+
+    def __init__(self, what: str, *, where: object = "", advice: str = "", detail: str = "") -> None:
+        super().__init__(what, where=where, advice=advice)
+        self.detail = detail
 
 
 @dataclass
@@ -81,7 +96,7 @@ def personal_data(report: dict[str, Any]) -> str:
         return "personal data: no step of the recipe searches for any"
     if not (found := report["personal"]):
         return "personal data: searched for, none found in what was kept"
-    counts = ", ".join(f"{row['found']:,} {kind}" for kind, row in found.items())
+    counts = fill(", ").join(f"{row['found']:,} {say(kind)}" for kind, row in found.items())
     kept = (
         "" if action == "report" else '; to keep them, leave { kind = "personal-data" } out of corpus.steps'
     )
@@ -91,7 +106,11 @@ def personal_data(report: dict[str, Any]) -> str:
 class Tally:
     """Follows a corpus as it is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: RecordSpec | None = None) -> None:
+        """record: what is to be known of records beside their texts."""
+        self.labels = Labels(record)
+        self.leaks: Counter[str] = Counter()  # held-out documents that nearly repeat one of another split
+        self.leaked: list[dict[str, str]] = []
         self.kept, self.kept_bytes, self.aside, self.aside_bytes = 0, 0, 0, 0
         self.reasons: dict[tuple[str, str], dict[str, Any]] = {}
         self.texts, self.endings, self.languages = Sums(), Sums(), Sums()
@@ -105,8 +124,14 @@ class Tally:
         """Count a document that stays."""
         size, metadata = 0, document.metadata
         for role, text in document.texts.items():
-            self.texts.add(role, of_this := utf8_size(text))
+            self.texts.add(kind_of(role), of_this := utf8_size(text))
             size += of_this
+        self.labels.keep(document)
+        if leak := metadata.get(LEAK):
+            split, _, other = leak.partition(" ")
+            self.leaks[f"{metadata.get(NAMED_SPLIT, '')} in {split}"] += 1
+            if len(self.leaked) < _LEAKED:
+                self.leaked.append({"source": document.source, "repeats": other})
         self.kept += 1
         self.kept_bytes += size
         self.endings.add(ending(document.source) or "(none)", size)
@@ -128,6 +153,7 @@ class Tally:
 
     def set_aside(self, item: Aside) -> None:
         """Count what does not."""
+        self.labels.skip(item["source"], item["reason"])
         self.aside += 1
         self.aside_bytes += item.get("bytes", 0)
         key = (item["step"], item["reason"])
@@ -158,10 +184,11 @@ class Tally:
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
         sample = entry["samples"][0]
         detail = f", with the detail: {sample['detail']}" if "detail" in sample else ""
-        raise TextmillError(
+        raise NothingKept(
             f"holds no document: all {self.aside} were skipped, most because each {reason}",
             where="corpus",
             advice=f"look at {sample['source']}{detail}",
+            detail=sample.get("detail", ""),
         )
 
     def report(
@@ -204,6 +231,8 @@ class Tally:
                 (step.action for step in steps if isinstance(step, PersonalDataStep)), None
             ),
             "removed": self.removed.plain("removed"),
+            "labels": self.labels.plain(),
+            "leaks": {"documents": dict(self.leaks), "samples": self.leaked},
             "clusters": {"clusters": self.clusters, "documents": self.clustered},
             "split": dict(plan.notes),
             "moved": {_shown(unit): part for unit, part in sorted(plan.moves.items())},

@@ -64,7 +64,7 @@ def _only(pattern: str, base: Path) -> tuple[Path, str]:
         raise RecipeError(
             "is not one file",
             where=f"corpus.sources.paths: {pattern}",
-            advice='format = "parallel" reads files line by line beside each other: name each',
+            advice='format = "parallel" aligns files line by line: name each',
         )
     return roots[0][0], printable(roots[0][1])
 

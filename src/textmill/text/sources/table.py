@@ -22,6 +22,7 @@ from textmill.specs.corpus import (
 )
 from textmill.text.document import NAMED_SPLIT, Document, Item, Rejected
 from textmill.text.sources import dataset, local, python_stdlib
+from textmill.text.sources.formats.office import libreoffice
 from textmill.text.sources.formats.table import may_hold_pages
 from textmill.text.sources.web import source as web
 
@@ -94,9 +95,9 @@ def fingerprint(source: Source, base: Path) -> list[tuple[str, str]]:
     return sorted(entries)
 
 
-def libraries(source: Source, base: Path) -> dict[str, str]:
+def libraries(source: Source, base: Path, limits: LimitSpec) -> dict[str, str]:
     """The versions of what decides the documents of a source beside its inputs: the tables of Unicode and, where one
-    of its files may hold a page or an old office file, what reads those."""
+    of its files may hold a page or an old office file, what reads those; LibreOffice where `limits` let it."""
     versions = {"unicode": unicodedata.unidata_version}
     if isinstance(source, WebSource) or any(
         may_hold_pages(item[0]) for item in files(source, base) if not isinstance(item, Rejected)
@@ -106,6 +107,8 @@ def libraries(source: Source, base: Path) -> dict[str, str]:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 versions[name] = "missing"
+        if limits.libreoffice:
+            versions["libreoffice"] = libreoffice.version()
     return versions
 
 

@@ -12,8 +12,10 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from textmill.tokenization.protocol import AnyTokenizer
 
@@ -87,33 +89,40 @@ class Protection:
         marked = (self._mark if front else "") + bare + (self._mark if back else "")
         return text[:start] + marked + text[start + len(bare) :]
 
-    def ids(self, text: str) -> list[int]:
-        """The ids of a rendered conversation."""
+    def unmarked(self, text: str) -> str:
+        """What a template made, without the marks."""
+        return text.replace(self._mark, "")
+
+    def ids(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """The ids (n,) uint32 of a rendered conversation, and the characters [start, end) of it without its marks that
+        each stands for, (n, 2) int64."""
         known = self._special | self._control
         names = sorted((name for name in known if name in text), key=len, reverse=True)
-        if not names:
-            return self._plain(text, first=True)
-        ids: list[int] = []
-        parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text)
+        parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text) if names else [text]
+        ids, offsets, begin = [np.zeros(0, dtype=np.uint32)], [np.zeros((0, 2), dtype=np.int64)], 0
         for index, part in enumerate(parts):
+            clean = self.unmarked(part)
             if index % 2:
-                ids.append(known[part])
-                continue
-            if index and self._tokenizer.trims(parts[index - 1])[1]:
-                part = part.lstrip()  # noqa: PLW2901
-            if index + 1 < len(parts) and self._tokenizer.trims(parts[index + 1])[0]:
-                part = part.rstrip()  # noqa: PLW2901
-            ids += self._plain(part, first=index == 0)
-        return ids
+                ids.append(np.array([known[part]], dtype=np.uint32))
+                offsets.append(np.array([[begin, begin + len(part)]]))
+            else:
+                kept, at = clean, begin
+                if index and self._tokenizer.trims(parts[index - 1])[1]:
+                    kept = kept.lstrip()
+                    at += len(clean) - len(kept)
+                if index + 1 < len(parts) and self._tokenizer.trims(parts[index + 1])[0]:
+                    kept = kept.rstrip()
+                for piece, where in self._plain(kept, first=index == 0):
+                    ids.append(piece)
+                    offsets.append(where + at)
+            begin += len(clean)
+        return np.concatenate(ids), np.concatenate(offsets)
 
-    def _plain(self, text: str, *, first: bool) -> list[int]:
-        """The ids of text that is only text. Where it spells a control token that is not special to the tokenizer,
-        it is encoded in pieces, so that none of them is that token."""
-        ids: list[int] = []
-        clean = text.replace(self._mark, "")
-        cuts = {match.start() + 1 for name in self._control for match in re.finditer(re.escape(name), clean)}
-        for start, stop in itertools.pairwise(sorted({0, *cuts, len(clean)})):
-            piece = clean[start:stop]
-            encode = self._tokenizer.encode if first and start == 0 else self._tokenizer.encode_next
-            ids += encode(piece).tolist()
-        return ids
+    def _plain(self, text: str, *, first: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The ids of text that is only text, and their offsets. Where it spells a control token that is not special to
+        the tokenizer, it is encoded in pieces, so that none of them is that token."""
+        cuts = {match.start() + 1 for name in self._control for match in re.finditer(re.escape(name), text)}
+        for start, stop in itertools.pairwise(sorted({0, *cuts, len(text)})):
+            piece, begins = text[start:stop], first and start == 0
+            encode = self._tokenizer.encode if begins else self._tokenizer.encode_next
+            yield encode(piece), self._tokenizer.offsets(piece, "text" if begins else "next") + start

@@ -11,9 +11,12 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
@@ -44,6 +47,20 @@ _TALKS = {
     "system": (("system", _USER),),
     "assistant": ((_USER, "assistant"), (_USER, "assistant", _USER)),
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """A conversation as a template writes it.
+
+    ids      (n,) uint32; offsets (n, 2) int64: the characters [start, end) of the text that each stands for
+    answers  [start, end) of what each assistant says, what ends its turn included
+    """
+
+    text: str
+    ids: np.ndarray
+    offsets: np.ndarray
+    answers: tuple[tuple[int, int], ...]
 
 
 class ChatTemplate:
@@ -132,9 +149,39 @@ class ChatTemplate:
         **more: Any,
     ) -> list[int]:
         """The ids of a conversation: special tokens are those the template writes, never what people wrote."""
+        return self.read(tokenizer, messages, add_generation_prompt, **more).ids.tolist()
+
+    def read(
+        self,
+        tokenizer: AnyTokenizer,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        **more: Any,
+    ) -> Rendered:
+        """A conversation as the template writes it, its ids, and where assistants speak; that is not asked where an
+        answer is wanted.
+
+        Raises TextmillError where the template refuses the conversation, or writes what was said before otherwise once
+        more is said, so that nobody can tell where an assistant speaks.
+        """
         protection = Protection(tokenizer, self.source, [self._fitting(message) for message in messages])
-        text = self._rendered(protection.messages, add_generation_prompt, protection.shielded(more))
-        return protection.ids(text)
+        more = protection.shielded(more)
+        text = self._rendered(protection.messages, add_generation_prompt, more)
+        ids, offsets = protection.ids(text)
+        answers = []
+        for number, message in enumerate(protection.messages):
+            if message["role"] == "assistant" and not add_generation_prompt:
+                before = self._rendered(protection.messages[:number], True, more)
+                until = self._rendered(protection.messages[: number + 1], False, more)
+                if not (until.startswith(before) and text.startswith(until)):
+                    raise TextmillError(
+                        f"writes message {number + 1} otherwise when others follow it, so what the assistant said "
+                        "cannot be told from the rest",
+                        where=self.where,
+                        advice="give the model another template, or conversations of one answer",
+                    )
+                answers.append((len(protection.unmarked(before)), len(protection.unmarked(until).rstrip())))
+        return Rendered(protection.unmarked(text), ids, offsets, tuple(answers))
 
     def ends(self, tokenizer: AnyTokenizer) -> tuple[int, ...]:
         """Ids that end an answer: the tokenizer's, and what the template writes after one, if it shows any."""

@@ -141,3 +141,13 @@ def test_text_fields_that_mean_nothing(fields):
 def test_a_picture_by_any_name_is_one_thing_set_skipped(tmp_path, ending):
     (item,) = read(tmp_path, f"a.{ending}", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8)
     assert isinstance(item, Rejected)
+
+
+def test_a_zero_byte_is_no_text(tmp_path):
+    for name, data in (
+        ("a.csv", b"text,label\ntw\0o,x\nthree,y\n"),
+        ("a.tsv", b"text\tlabel\ntw\0o\tx\nthree\ty\n"),
+        ("a.jsonl", b'{"text": "tw\\u0000o"}\n{"text": "three"}\n'),
+        ("a.json", b'[{"text": "tw\\u0000o"}, {"text": "three"}]'),
+    ):
+        assert [item.text for item in read(tmp_path, name, data)] == ["two", "three"], name

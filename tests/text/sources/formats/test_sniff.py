@@ -135,11 +135,22 @@ def test_what_is_no_text_is_said(read):
             "a key, a certificate or an encrypted message",
         ),
         ("a.asc", "-----BEGIN PGP MESSAGE-----\n\nhQ\n", "a key, a certificate or an encrypted message"),
-        ("a.svg", '<svg xmlns="s"><path d="M0 0"/></svg>', "an SVG picture"),
+        (
+            "a.svg",
+            '<svg xmlns="s"><path d="M0 0"/></svg>',
+            "an SVG picture; save it as .pdf to have its words read",
+        ),
     ):
         [item] = read(name, text)
         assert isinstance(item, Rejected), name
         assert (item.reason, item.detail) == ("is not text", detail)
+    for begin, what in (("VCALENDAR", "a calendar"), ("VCARD", "a list of contacts")):
+        for name in ("a.ics", "a.vcf", "a.txt", "a"):
+            [item] = read(name, f"BEGIN:{begin}\r\nVERSION:3.0\r\nNOTE:words\r\nEND:{begin}\r\n")
+            assert isinstance(item, Rejected), name
+            assert item.detail.startswith(f"{what}; export ")
+    [item] = read("a.ics", "BEGIN:VCALENDAR is how a calendar begins.\n")
+    assert item.text == "BEGIN:VCALENDAR is how a calendar begins.\n"
     [item] = read("a.txt", '<?xml version="1.0"?><catalogue><book/></catalogue>')
     assert item.reason == "is not in a format that is read"
     assert "catalogue" in item.detail

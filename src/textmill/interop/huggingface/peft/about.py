@@ -83,7 +83,8 @@ def _assumed(kind: str, config: Mapping[str, Any], where: Path) -> TuningSpec:
     """How another program's adapter was made, as far as its configuration says it."""
     try:
         if kind != "LORA":
-            return KINDS[kind](tokens=int(config["num_virtual_tokens"]))
+            tokens = int(config["num_virtual_tokens"])
+            return PromptTuning(tokens=tokens) if kind == "PROMPT_TUNING" else PrefixTuning(tokens=tokens)
         targets = config.get("target_modules")
         return LoRATuning(
             rank=int(config["r"]),

@@ -15,7 +15,7 @@ from textmill.nn.eight_bits import EightBitLinear
 from textmill.nn.linear import Linear
 from textmill.nn.low_rank import WHOLE, LowRankLinear
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import TransformerSpec
+from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec
 
 
 def modules_of(model: Model) -> dict[str, list[Site]]:
@@ -33,7 +33,7 @@ def modules_of(model: Model) -> dict[str, list[Site]]:
 def _theirs(model: Model, kind: str, head: HeadSpec | None, site: Site) -> Iterable[str]:
     """The published tensors that a site is, or holds."""
     spec = spec_of(model)
-    if kind in configuration.OURS or not isinstance(spec, TransformerSpec):
+    if kind in configuration.OURS or not isinstance(spec, DecoderSpec | EncoderSpec | EncoderDecoderSpec):
         return (site.name + ".weight",)
     [rule] = rules_of(kind, spec, {site.path + ".weight": None}, head)
     if site.section == WHOLE or len(rule.theirs) == 1:
@@ -44,6 +44,7 @@ def _theirs(model: Model, kind: str, head: HeadSpec | None, site: Site) -> Itera
 
 
 def spellings_of(model: Model, name: str) -> Iterator[str]:
+    """A published tensor's name, and what else it may be called."""
     kind, _ = configuration.published_architecture(spec_of(model), head_of(model))
     yield name
     yield from spellings(kind, name)

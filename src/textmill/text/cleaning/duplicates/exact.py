@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from textmill.text.document import Document, digest
+from textmill.specs.cleaning import ExactDuplicatesStep
+from textmill.text.document import NAMED_SPLIT, Document, digest
 from textmill.text.step import Reject, Sketched, Verdict
+
+_DIGEST = 16  # bytes
+OTHER_LABEL = "is a duplicate of an earlier record with another label"
 
 
 class ExactDuplicates:
-    """Keep the first of documents whose texts are the same to the byte; the others name the id they repeat."""
+    """Keep the first of documents whose texts are the same to the byte; the others name the id they repeat.
+
+    Documents of two splits that their sources name do not repeat each other: that is leakage, which another step tells.
+    """
 
     name = "exact-duplicates"
 
+    def __init__(self, spec: ExactDuplicatesStep = ExactDuplicatesStep()) -> None:
+        self._label = spec.label
+
     def sketch(self, documents: Sequence[Document]) -> list[bytes]:
-        """The BLAKE2b-128 of the texts of each, as they are by now."""
-        return [digest(document.texts) for document in documents]
+        """The BLAKE2b-128 of the texts of each, as they are by now, and the same with its label where it has one."""
+        return [self._sketch(document) for document in documents]
+
+    def _sketch(self, document: Document) -> bytes:
+        texts, metadata = digest(document.texts), document.metadata
+        if split := metadata.get(NAMED_SPLIT):
+            texts = _with(texts, split)
+        label = metadata.get(self._label) if self._label else None
+        return texts if label is None else texts + _with(texts, label.strip())
 
     def decide(
         self, sketches: Callable[[], Iterable[Sketched]], scratch: Path
     ) -> Iterator[tuple[int, Verdict]]:
-        """Reject documents whose texts were met before. Memory: 32 bytes per document."""
-        seen = Seen()
+        """Reject documents whose texts were met before. Memory: 32 bytes per document, 64 with a label."""
+        seen, labelled = Seen(), Seen()
         for item in sketches():
-            first = seen.add(item.sketch, item.id)
+            texts, label = item.sketch[:_DIGEST], item.sketch[_DIGEST:]
+            first = seen.add(texts, item.id)
+            other = bool(label) and labelled.add(label, item.id) is None
             if first is not None:
-                yield item.number, Reject("is a duplicate of an earlier document", f"id {first}")
+                reason = OTHER_LABEL if other else "is a duplicate of an earlier document"
+                yield item.number, Reject(reason, f"id {first}")
+
+
+def _with(texts: bytes, more: str) -> bytes:
+    return hashlib.blake2b(texts + more.encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()
 
 
 class Seen:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.base.hashing import mixed
-from textmill.specs.cleaning import NearDuplicatesStep
+from textmill.specs.cleaning import LeakageStep, NearDuplicatesStep
 from textmill.text.cleaning.duplicates.shingles import shingles
 from textmill.text.cleaning.duplicates.union_find import Clusters
 from textmill.text.document import Document
@@ -150,7 +150,7 @@ class NearDuplicates:
 
     name = "near-duplicates"
 
-    def __init__(self, spec: NearDuplicatesStep) -> None:
+    def __init__(self, spec: NearDuplicatesStep | LeakageStep) -> None:
         self._spec = spec
         self._bands, self._rows = bands_and_rows(spec.similarity, spec.permutations)
 
@@ -192,15 +192,10 @@ class NearDuplicates:
 
         Memory: about 100 bytes per document, and 200 MB; on disk the sketches once more.
         """
-        seen = _Gathered(sketches(), scratch, self._bands)
-        clusters = Clusters(len(seen.numbers))
-        for band in range(self._bands):
-            keys = np.fromfile(scratch / f"band-{band}", "<u8")
-            self._join(clusters, seen, keys)
-            clusters.flatten()
-        members, roots = clusters.shared()
+        seen, members, roots = self._clustered(sketches(), scratch)
         best = _longest(members, roots, seen.characters[members])
         numbers = seen.numbers[members].tolist()
+        assert isinstance(self._spec, NearDuplicatesStep)
         if self._spec.action == "mark":
             for number, other in zip(numbers, best.tolist(), strict=True):
                 yield number, Mark({"cluster": seen.id(other)})
@@ -212,6 +207,18 @@ class NearDuplicates:
             if member != other:
                 detail = f"id {seen.id(other)}, similarity {similar[at]:.2f}"
                 yield numbers[at], Reject("is a near-duplicate of another document", detail)
+
+    def _clustered(
+        self, sketches: Iterable[Sketched], scratch: Path
+    ) -> tuple[_Gathered, NDArray[np.int64], NDArray[np.int64]]:
+        """The documents that have words, those of them that are near another, and the cluster of each of these."""
+        seen = _Gathered(sketches, scratch, self._bands)
+        clusters = Clusters(len(seen.numbers))
+        for band in range(self._bands):
+            keys = np.fromfile(scratch / f"band-{band}", "<u8")
+            self._join(clusters, seen, keys)
+            clusters.flatten()
+        return seen, *clusters.shared()
 
     def _join(self, clusters: Clusters, seen: _Gathered, keys: NDArray[np.uint64]) -> None:
         """Compare documents whose band is the same, and join those that are similar.

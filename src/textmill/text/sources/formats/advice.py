@@ -95,13 +95,15 @@ FORMS: dict[str, tuple[str, str]] = {
     "xmind": ("an XMind mind map", "export it as .docx or .md"),
     "mmap": ("a MindManager mind map", "export it as .docx"),
     "mm": ("a FreeMind mind map", "export it as .html or .txt"),
-    # mail
+    # mail, calendars, contacts
     "msg": ("an Outlook message", "save it as .eml"),
     "oft": ("an Outlook template", "save it as .eml"),
     "pst": ("an Outlook mailbox", "export its messages as .eml or .mbox"),
     "ost": ("an Outlook mailbox", "export its messages as .eml or .mbox"),
     "olm": ("an Outlook for Mac mailbox", "export its messages as .eml or .mbox"),
     "dbx": ("an Outlook Express folder", "export its messages as .eml or .mbox"),
+    "ics": ("a calendar", "export its entries as .csv"),
+    "vcf": ("a list of contacts", "export it as .csv"),
     "msf": ("an index of Thunderbird", "read the mailbox beside it, which has no file extension"),
     "nsf": ("a Notes database", "export its messages as .eml"),
     # books
@@ -136,7 +138,12 @@ FORMS: dict[str, tuple[str, str]] = {
     "dmg": ("a disk image", "copy its files into a folder"),
 }
 # What a document begins with that is written in characters and no text all the same.
-_MARKUP = (b"<", b"{", b"%!")
+_MARKUP = (
+    b"<",
+    b"{",
+    b"%!",
+    *(b"BEGIN:V" + kind + end for kind in (b"CALENDAR", b"CARD") for end in (b"\r", b"\n")),
+)
 _MARKS = b"\xef\xbb\xbf \t\r\n"
 
 

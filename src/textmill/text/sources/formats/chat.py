@@ -82,14 +82,14 @@ def messages_of(record: Mapping[str, Any], fields: Fields) -> tuple[list[Message
 def messages(value: Any) -> list[Message]:
     """Messages of a list of them. Raises SetAside for anything else."""
     if not isinstance(value, list) or not value:
-        raise SetAside("is no list of messages", "one object a turn was expected")
+        raise SetAside("is not a list of messages", "one object per turn was expected")
     return [message(one, number) for number, one in enumerate(value, 1)]
 
 
 def message(value: Any, number: int = 1) -> Message:
     """A message of an object, in either form. Raises SetAside for anything else, with its number."""
     if not isinstance(value, dict):
-        raise SetAside("has a message that is no object", f"message {number}")
+        raise SetAside("has a message that is not an object", f"message {number}")
     said_by = value.get("role", value.get("from"))
     content = value.get("content", value.get("value"))
     if not isinstance(said_by, str) or not said_by.strip():
@@ -134,7 +134,7 @@ def _content(value: Any, number: int) -> str:
 def _list(value: Any, number: int) -> list[Any]:
     value = _parsed(value)
     if not isinstance(value, list):
-        raise SetAside("has a call of a tool that is none", f"message {number}")
+        raise SetAside("has a malformed tool call", f"message {number}")
     return value
 
 
@@ -148,11 +148,11 @@ def _call(value: Any, number: int) -> dict[str, Any]:
     """A call of a tool: {"type": "function", "function": {"name": …, "arguments": {…}}}, arguments as an object where
     they are the JSON of one."""
     if not isinstance(value, dict):
-        raise SetAside("has a call of a tool that is none", f"message {number}")
+        raise SetAside("has a malformed tool call", f"message {number}")
     around = value if isinstance(value.get("function"), dict) else {"type": "function", "function": value}
     function = around["function"]
     if not isinstance(function.get("name"), str):
-        raise SetAside("has a call of a tool without a name", f"message {number}")
+        raise SetAside("has a tool call without a name", f"message {number}")
     if "arguments" in function:
         function = {**function, "arguments": _parsed(function["arguments"])}
     return {**around, "function": function}
@@ -187,7 +187,7 @@ def _alpaca(record: Mapping[str, Any], fields: Fields) -> tuple[list[Message], s
     history = values["history"] if isinstance(values["history"], list) else []
     for turn in history:
         if not isinstance(turn, list) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
-            raise SetAside("has a history that is none", "pairs of texts were expected")
+            raise SetAside("has a malformed history", "pairs of texts were expected")
         before += [("user", turn[0]), ("assistant", turn[1])]
     asked = [text.strip() for name in ("instruction", "input") if isinstance(text := values[name], str)]
     turns = [*before, ("user", "\n\n".join(filter(None, asked))), ("assistant", values["output"])]

@@ -39,7 +39,7 @@ def files(roots: Sequence[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
             f"{place} has {count:,} lines" for (_, place), count in zip(roots, counts, strict=True)
         )
         raise RecipeError(
-            "files beside each other must have as many lines each",
+            "parallel files must have the same number of lines",
             where="corpus.sources.paths",
             advice=f"{said}; find the line that is missing or broken in two",
         )
@@ -79,7 +79,7 @@ def _rows(
             for (_, file), line in zip(named, lines, strict=True):
                 if line is None:
                     raise SetAside(
-                        "has other lines than the files beside it", f"{file} ends before line {number}"
+                        "has fewer lines than the other files", f"{file} ends before line {number}"
                     )
                 if isinstance(line, SetAside):
                     yield records.unread(place, line.reason, f"{file}: {line.detail}")
@@ -112,7 +112,7 @@ def _count(path: str, changed: int, size: int) -> int:
         with _opened(Path(path), _UNMETERED) as lines:
             while lines.next() is not None:
                 pass
-            return lines.number - 1
+            return lines.number
     except (SetAside, OSError, EOFError, ValueError) as error:
         raise RecipeError(
             f"cannot be read line by line: {error}", where=f"corpus.sources.paths: {path}"

@@ -61,7 +61,7 @@ def _sections(record: Mapping[str, Any], fields: Fields) -> tuple[dict[str, list
         if not any(message.content.strip() or message.more for message in messages):
             raise SetAside(f"has an empty {name} answer")
     if ends[CHOSEN] == ends[REJECTED]:
-        raise SetAside("prefers an answer to itself", "chosen and rejected are the same")
+        raise SetAside("has the same chosen and rejected answer", "chosen and rejected are the same")
     return {MESSAGES: asked} | ends, {*taken, *columns.values()}
 
 

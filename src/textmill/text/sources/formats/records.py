@@ -14,6 +14,38 @@ from textmill.text.sources.formats.stream import Fields, SetAside
 
 _LONGEST_METADATA = 1000  # characters of a column that may still be metadata
 _LONGEST_INTEGER = 1 << 10  # binary digits: a longer one is slow to write out, and no one's metadata
+# What people call the column of their texts.
+_USUAL = frozenset(
+    [
+        "text",
+        "content",
+        "contents",
+        "body",
+        "story",
+        "article",
+        "document",
+        "sentence",
+        "message",
+        "review",
+        "comment",
+        "description",
+        "abstract",
+        "passage",
+        "paragraph",
+        "poem",
+        "lyrics",
+        "post",
+        "tweet",
+        "plot",
+        "正文",
+        "内容",
+        "文本",
+        "文章",
+        "句子",
+        "原文",
+        "诗",
+    ]
+)
 _COLUMNS_NAMED = 12  # in a message
 Items = Iterator[Document | Rejected]
 
@@ -31,10 +63,9 @@ def document(record: Any, location: str, fields: Fields) -> Document | Rejected:
             lack = lacking("field", role, column, record)
             return unread(location, lack.reason, lack.detail)
         if isinstance(value, list) and role in fields.several:
-            for number, text in enumerate(map(said, value), 1):
-                if text and text.strip():
-                    texts[role if number == 1 else f"{role} {number}"] = utf8(text)
-            texts.setdefault(role, "")
+            listed = [utf8(text) for text in map(said, value) if text and text.strip()]
+            texts[role] = listed[0] if listed else ""
+            texts |= {f"{role} {number}": text for number, text in enumerate(listed[1:], 2)}
             continue
         text = value if isinstance(value, str) else _joined(value)
         # An answer or a target may be a number; a text that stands alone is a mistake then.
@@ -71,7 +102,8 @@ def lacking(kind: str, role: str, column: str, names: Iterable[Any]) -> SetAside
     more = f" and {len(there) - _COLUMNS_NAMED} more" if len(there) > _COLUMNS_NAMED else ""
     if not there:
         return SetAside(reason, "it has none")
-    advice = f'name the {role} in text_fields, such as "{role}={there[0]}"'
+    likely = next((name for name in there if name.lower() in _USUAL), there[0])
+    advice = f'name the {role} in text_fields, such as "{role}={likely}"'
     return SetAside(reason, f"it has {', '.join(there[:_COLUMNS_NAMED])}{more}; {advice}")
 
 
@@ -158,7 +190,10 @@ def _utf8(text: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """The text with U+FFFD for every half of a character, which JSON can write and UTF-8 cannot."""
+    """The text without zero bytes, and with U+FFFD for every half of a character, which JSON can write and UTF-8
+    cannot."""
+    if "\0" in text:
+        text = text.replace("\0", "")
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:

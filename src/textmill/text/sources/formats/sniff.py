@@ -172,7 +172,7 @@ def _written(text: str, name: str) -> str:
     if root in _UNREAD:
         raise SetAside(REASON, _UNREAD[root])
     if root == "svg":
-        raise SetAside("is not text", "an SVG picture")
+        raise SetAside("is not text", "an SVG picture; save it as .pdf to have its words read")
     if name in _VAGUE:
         if root:
             raise SetAside(
@@ -316,9 +316,14 @@ _LYRICS = re.compile(
 )
 _SUBSTATION = re.compile(r"\s*\[Script Info\][ \t]*\r?\n", re.IGNORECASE)
 
+_CALENDAR = re.compile(r"\s*BEGIN:VCALENDAR[ \t]*\r?\n", re.IGNORECASE)
+_CONTACTS = re.compile(r"\s*BEGIN:VCARD[ \t]*\r?\n", re.IGNORECASE)
+
 _RULES: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
     ("html", _page),
     ("mbox", _mailbox),
+    ("ics", lambda text, name: _CALENDAR.match(text) is not None),
+    ("vcf", lambda text, name: _CONTACTS.match(text) is not None),
     ("emlx", _apple_mail),
     ("mhtml", _saved_page),
     ("eml", _letter),

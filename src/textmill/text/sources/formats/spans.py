@@ -112,17 +112,17 @@ def _span(value: Any, text: str) -> Span:
         if isinstance(label, list) and len(label) == 1:
             [label] = label
     else:
-        raise SetAside("has a span that is none", repr(value)[:_SHOWN])
+        raise SetAside("has a malformed span", repr(value)[:_SHOWN])
     if not isinstance(label, str) or not label.strip():
-        raise SetAside("has a span without one label", repr(value)[:_SHOWN])
+        raise SetAside("has a span without exactly one label", repr(value)[:_SHOWN])
     if any(isinstance(at, bool) or not isinstance(at, int) for at in (start, end)):
-        raise SetAside("has a span without a place", repr(value)[:_SHOWN])
+        raise SetAside("has a span without start and end", repr(value)[:_SHOWN])
     if not 0 <= start < end <= len(text):
-        raise SetAside("has a span that lies outside its text", f"characters {start} to {end} of {len(text)}")
+        raise SetAside("has a span outside its text", f"characters {start} to {end} of {len(text)}")
     said = value.get("text") if isinstance(value, dict) else None
     if isinstance(said, str) and said.strip() and said.strip() != text[start:end].strip():
         raise SetAside(
-            "has a span that is not what it says",
+            "has a span whose text differs",
             f"characters {start} to {end} are {text[start:end][:_SHOWN]!r}, not {said[:_SHOWN]!r}",
         )
     inside = text[start:end]

@@ -35,21 +35,28 @@ def documents(record: Any, location: str, fields: Fields) -> Iterator[Document |
     elif "qas" in record:
         yield from _paragraph(record, location, {}, fields)
     else:
-        columns = {name: fields.column(name, other) for name, other in _flat(record).items()}
+        columns = {name: fields.column(role, _flat(record, name)) for name, role in _roles(fields).items()}
         known = {name: value_of(record, column) for name, column in columns.items()}
-        facts = metadata_of(record, fields, {*columns.values(), "answers"})
+        known["is_impossible"] = record.get("is_impossible")
+        facts = metadata_of(record, fields, {*columns.values(), "answers", "is_impossible"})
         yield _question(known | {"answers": record.get("answers", known["answer"])}, location, facts, fields)
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, str]:
-    passage = next((name for name in ("context", "passage") if name in record), "context")
-    return {"passage": passage, "question": "question", "answer": "answer", "is_impossible": "is_impossible"}
+def _roles(fields: Fields) -> dict[str, str]:
+    """What the objective calls passage, question and answer."""
+    roles = [role for role, _ in fields.texts]
+    return dict(zip(_ROLES, roles if len(roles) == len(_ROLES) else _ROLES, strict=True))
+
+
+def _flat(record: Mapping[str, Any], name: str) -> str:
+    """What a column of questions is usually called."""
+    return "context" if name == "passage" and name not in record else name
 
 
 def _article(article: Any, location: str, fields: Fields) -> Iterator[Document | Rejected]:
     paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
     if not isinstance(paragraphs, list):
-        yield unread(location, "is no article", "an object with paragraphs was expected")
+        yield unread(location, "is not an article", "an object with paragraphs was expected")
         return
     title = {"title": utf8(article["title"])} if isinstance(article.get("title"), str) else {}
     for number, paragraph in enumerate(paragraphs, 1):
@@ -61,12 +68,12 @@ def _paragraph(
 ) -> Iterator[Document | Rejected]:
     asked = paragraph.get("qas") if isinstance(paragraph, dict) else None
     if not isinstance(asked, list):
-        yield unread(location, "is no paragraph", "an object with context and qas was expected")
+        yield unread(location, "is not a paragraph", "an object with context and qas was expected")
         return
     for number, one in enumerate(asked, 1):
         place = f"{location} question {number}"
         if not isinstance(one, dict):
-            yield unread(place, "is no question", "an object was expected")
+            yield unread(place, "is not a question", "an object was expected")
             continue
         name = said(one.get("id"))
         more = {"id": utf8(name)} if name else {}
@@ -77,8 +84,7 @@ def _question(
     known: Mapping[str, Any], location: str, facts: Mapping[str, str], fields: Fields
 ) -> Document | Rejected:
     """The document of a question, or what is wrong with it."""
-    roles = [role for role, _ in fields.texts]
-    passage_role, question_role, answer_role = roles if len(roles) == len(_ROLES) else _ROLES
+    passage_role, question_role, answer_role = _roles(fields).values()
     passage, question = known["passage"], known.get("question")
     for role, text in ((passage_role, passage), (question_role, question)):
         if not isinstance(text, str) or not text.strip():
@@ -113,7 +119,7 @@ def _answers(value: Any) -> Iterator[tuple[str, int | None]]:
         pairs = [] if value is None else [(value, None)]
     for text, start in pairs:
         if not isinstance(text, str) or not text.strip():
-            raise SetAside("has an answer that is no text")
+            raise SetAside("has an answer that is not text")
         yield utf8(text), start if isinstance(start, int) and not isinstance(start, bool) else None
 
 

@@ -94,6 +94,9 @@ class Input:
         return Input(location, name, io.BytesIO(data), self.budget, len(data), layers, metered=True, **inside)
 
 
+_BY_COLUMN = (None, "table", "json", "parallel")  # formats in which texts are columns of records
+
+
 @dataclass(frozen=True)
 class Fields:
     """How a file of records becomes documents: which of its columns are their texts, and which are metadata.
@@ -118,7 +121,8 @@ class Fields:
         given = {name: column if isinstance(column, str) else f"#{column}" for name, column in source.named()}
         record = record or RecordSpec()
         texts = {}
-        for entry in source.text_fields or tuple(given) or (TEXT,):
+        by_column = source.format in _BY_COLUMN
+        for entry in source.text_fields or (tuple(given) if by_column else ()) or (TEXT,):
             role, column = named(entry)
             texts[role] = given.get(role, column) if column == role else column
         texts |= {name: given[name] for name in given if kind_of(name) in record.several}
@@ -140,7 +144,7 @@ class Fields:
     @property
     def by_column(self) -> bool:
         """Whether texts are columns of records, and no form of records says what they are."""
-        return self.format in (None, "table", "json", "parallel")
+        return self.format in _BY_COLUMN
 
     @property
     def role(self) -> str:
@@ -148,8 +152,9 @@ class Fields:
         return self.texts[0][0]
 
     def column(self, name: str, otherwise: str) -> str:
-        """The column that is to be read as something, where one is named so."""
-        return dict((*self.texts, *self.facts)).get(name, otherwise)
+        """The column that is to be read as something: that named so, where it has another name, else the usual."""
+        found = dict((*self.texts, *self.facts)).get(name, name)
+        return otherwise if found == name else found
 
 
 class Deadline:

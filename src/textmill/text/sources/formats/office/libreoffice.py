@@ -7,6 +7,7 @@ time of one file is over. What it writes is read as any other file; what it was 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -20,11 +21,26 @@ from textmill.text.sources.formats.advice import REASON, unread
 from textmill.text.sources.formats.stream import Fields, Input, SetAside, deeper, read_whole
 
 _PROGRAMS = ("soffice", "libreoffice")
+_VERSION_SECONDS = 30.0
 
 
 def program() -> str | None:
     """LibreOffice's program on this machine; None where there is none."""
     return next(filter(None, map(shutil.which, _PROGRAMS)), None)
+
+
+@functools.lru_cache(maxsize=1)
+def version() -> str:
+    """What LibreOffice's program calls itself, or "missing": another version converts otherwise."""
+    if (found := program()) is None:
+        return "missing"
+    try:
+        said = subprocess.run(
+            [found, "--version"], capture_output=True, timeout=_VERSION_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return said.stdout.decode("utf-8", "replace").strip() or "unknown"
 
 
 def converted(form: str, to: str) -> Callable[[Input, Fields], Iterator[Document | Rejected | Input]]:
