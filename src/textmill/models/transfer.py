@@ -36,8 +36,8 @@ def take(
 ) -> Taken:
     """Fill a model with the weights of another, in place.
 
-    pieces: what each new id is made of, (n,) ids of the old vocabulary; its rows of embedding and output layer begin as the
-    mean of theirs (Hewitt 2021), and as the mean of all rows where it is made of nothing. head: whether the head is
+    pieces: what each new id is made of, (n,) ids of the old vocabulary. Its rows of embedding and output layer begin as
+    the mean of theirs (Hewitt 2021), and as the mean of all rows where it is made of nothing. head: whether the head is
     taken too; else it keeps its first values. Raises RecipeError where two tensors of one name have other shapes, or
     the head to be kept is not the one there is.
     """
