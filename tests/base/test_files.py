@@ -67,6 +67,14 @@ def test_a_device_is_written_to_and_no_folder_takes_the_name_of_a_file(tmp_path)
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.parametrize("path", ["/", "."])
+def test_a_path_without_a_name_is_said(path):
+    with pytest.raises(TextmillError, match="cannot be written"):
+        files.write_text(Path(path), "text")
+    with pytest.raises(TextmillError, match="cannot be written"), files.atomic_directory(Path(path)):
+        pass
+
+
 def test_where_no_folder_can_be_made_is_said():
     with pytest.raises(TextmillError, match="no folder can be made here"):
         files.write_text(Path("/proc/nowhere/file"), "text")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import json
 import shlex
+import shutil
+import sys
+import zlib
 
 import pytest
 
+from conftest import RECIPE, make_texts
 from helpers.commands import ROOT, call, commands, walk
 from textmill.cli import examples
 
@@ -19,10 +25,15 @@ def test_every_command_has_examples_and_no_other():
     assert set(commands()) <= set(examples.EXAMPLES) <= set(commands()) | groups
 
 
+def words_of(line: str) -> list[str]:
+    """The words after `textmill` of a line of a shell, up to what the shell makes of its streams."""
+    words = list(itertools.takewhile(lambda word: word not in ("<", ">", "|"), shlex.split(line)))
+    return words[words.index("textmill") + 1 :]
+
+
 def parsed(line: str) -> tuple[str, dict]:
     """The command that a line of a shell calls, and its parameters, as typer reads them."""
-    words = list(itertools.takewhile(lambda word: word not in ("<", ">", "|"), shlex.split(line)))
-    words = words[words.index("textmill") + 1 :]
+    words = words_of(line)
     context = ROOT.make_context("textmill", words)
     while hasattr(context.command, "commands"):
         rest = [*context._protected_args, *context.args]
@@ -54,3 +65,67 @@ def test_help_shows_them(words, monkeypatch):
     wanted = examples.EXAMPLES.get(" ".join(words)) or [f"textmill {' '.join(words)} "]
     for line in wanted:
         assert line in below
+
+
+# What takes minutes, the network or several processes. The lines of `textmill --help` are those of commands, too.
+ELSEWHERE = ("quickstart", "minutes", "--remote", "torchrun")
+
+
+@pytest.mark.slow
+def test_each_example_works(tmp_path, monkeypatch):
+    """All of them one after the other, in a folder that has what they name; those that begin a recipe, in one of their
+    own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    make_texts(tmp_path / "notes", 60)
+    letter = "Dear miller, the wheel turns slowly and the water is low; send flour before winter comes.\n"
+    for name in (
+        "notes/letter.txt",
+        "letter.txt",
+        "prompt.txt",
+        "answer.txt",
+        "questions.txt",
+        "sentences.txt",
+    ):
+        (tmp_path / name).write_text(letter)
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"text": letter}) + "\n")
+    (tmp_path / "answers.csv").write_text(f"text\n{json.dumps(letter.strip())}\n")
+    (tmp_path / "mine.toml").write_text(
+        RECIPE.format(texts="notes").replace("tiny", "mine").replace("context = 32", "context = 128")
+    )
+    (tmp_path / "downloads").mkdir()
+
+    def done(*words: str, given: str = "") -> None:
+        said = call(list(words), given=given)
+        assert said.code == 0, f"{words}\n{said.out}\n{said.err}"
+
+    done("run", "mine.toml")
+    done("run", "mine.toml", "--set", "name=other", "--set", "seed=3")
+    done(
+        "run",
+        "mine.toml",
+        "--set",
+        "name=counts",
+        "--set",
+        "model={kind='ngram'}",
+        "--set",
+        "evaluation.samples=[]",
+    )
+    done("ngram", "export", "counts", "words.arpa")
+    done("export", "mine", "gguf", "downloads/model.gguf")
+    shutil.copytree(tmp_path / "work/runs/mine/model", tmp_path / "downloads/gpt2")
+    for name, line in LINES:
+        if (
+            not name
+            or any(word in line for word in ELSEWHERE)
+            or ("onnx" in line and not importlib.util.find_spec("onnxscript"))
+        ):
+            continue
+        given = (tmp_path / line.partition("< ")[2]).read_text() if "<" in line else ""
+        if name == "recipe new":
+            folder = tmp_path / f"new-{zlib.crc32(line.encode())}"
+            folder.mkdir()
+            shutil.copytree(tmp_path / "notes", folder / "notes")
+            monkeypatch.chdir(folder)
+        done(*words_of(line.replace("2000", "30")), given=given)
+        monkeypatch.chdir(tmp_path)

@@ -26,7 +26,6 @@ WORDS += [
     "/dev/null",
     "broken",
     "work/runs/broken",
-    "/",
 ]
 NUMBERS = ["-1", "0", "nan", "inf", "-inf", "1e999", "9" * 25, "1.5", "", "many", BYTES]
 SETTINGS = ["", "a", "=", "name=", "name='../x'", f"name='{LONG}'", "training.steps=nan", "training.steps=-1"]

@@ -38,8 +38,9 @@ class Said:
     err: str
 
 
-def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8") -> Said:
-    """`textmill ARGUMENTS` as the program runs it, but in this process, which has imported everything.
+def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8", given: str = "") -> Said:
+    """`textmill ARGUMENTS` as the program runs it, with `given` on stdin, but in this process, which has imported
+    everything.
 
     What takes longer than `seconds` is interrupted as by Ctrl-C. An exception that is no exit code is a traceback in
     `err`, as a user would see it.
@@ -47,7 +48,7 @@ def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8") -> 
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    sys.argv, sys.stdin, (sys.stdout, sys.stderr) = ["textmill", *arguments], io.StringIO(), streams
+    sys.argv, sys.stdin, (sys.stdout, sys.stderr) = ["textmill", *arguments], io.StringIO(given), streams
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(seconds)
     try:
@@ -101,6 +102,7 @@ OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "ngram import": {"path": "notes.txt"},
     "quickstart": {"corpus": "nowhere"},
     "recipe new": {"path": "new.toml"},
+    "rm": {"dry_run": True},
 }
 COMMON = {"help", "json", "quiet", "work"}  # the same mechanism everywhere
 
@@ -111,14 +113,14 @@ def parameters(command: str) -> list[Any]:
 
 
 def right_values(command: str) -> dict[str, str | bool]:
-    """A value for each parameter that a command must be given."""
+    """A value for each parameter that a command must be given, and for arguments that it may."""
     own = OF_COMMAND.get(command, {})
-    names = [
-        parameter.name
-        for parameter in parameters(command)
-        if parameter.required or parameter.param_type_name == "argument"
-    ]
-    return {name: RIGHT[name] for name in names} | own
+    values = {}
+    for parameter in parameters(command):
+        given = parameter.required or (parameter.param_type_name == "argument" and parameter.name in RIGHT)
+        if given and parameter.name not in own:
+            values[parameter.name] = RIGHT[parameter.name]
+    return values | own
 
 
 def line(command: str, values: Mapping[str, str | bool], *flags: str) -> list[str]:

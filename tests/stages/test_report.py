@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from textmill.base.console import Silent
+from textmill.base.errors import RecipeError
 from textmill.base.language import speaking
 from textmill.stages import report
 from textmill.stages.runs import chart
+from textmill.stages.workspace.workspace import Workspace
 
 HOSTILE = "<script>alert('x')</script>\"&"
 
@@ -126,3 +129,10 @@ def test_a_thinned_line_keeps_its_ends_and_peaks(peak):
 def test_in_chinese_a_page_says_so():
     with speaking("zh"):
         assert 'lang="zh"' in report.render(gathered(), Path("/work"))
+
+
+def test_a_file_that_is_there_is_never_replaced(tmp_path):
+    (tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(RecipeError, match="already exists"):
+        report.write(Workspace(tmp_path / "work", Silent()), "run", tmp_path / "mine.html")
+    assert (tmp_path / "mine.html").read_text() == "mine"
