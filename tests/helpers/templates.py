@@ -209,7 +209,12 @@ class _Module:
                     if any(_PHRASE.search(text) and not _CODE.search(text) for text in literals):
                         yield node
                         continue
-            queue += ast.iter_child_nodes(node)
+            whole = isinstance(node, ast.JoinedStr)  # its pieces are no messages of their own
+            queue += (
+                child
+                for child in ast.iter_child_nodes(node)
+                if not (whole and isinstance(child, ast.Constant))
+            )
 
     def calls(self) -> Iterator[ast.Call]:
         return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
