@@ -37,7 +37,9 @@ class TextmillError(Exception):
         text = say(self.what)
         if self.where:  # a name (of a key, an option, a file) is the same in every language
             text = fill("{}: {}", say(self.where) if " " in self.where else self.where, text)
-        if self.advice and not text.endswith("\n"):  # a list of lines is followed by its advice on a line of its own
+        if self.advice and not text.endswith(
+            "\n"
+        ):  # a list of lines is followed by its advice on a line of its own
             return fill("{}; {}", text, say(self.advice))
         return text + say(self.advice)
 

@@ -93,7 +93,8 @@ class _Sentence:
             return self._note(
                 number,
                 SetAside(
-                    "has another number of columns than the file", f"line {number}: {len(row)}, not {self.width}"
+                    "has another number of columns than the file",
+                    f"line {number}: {len(row)}, not {self.width}",
                 ),
             )
         self._rows.append(row)
@@ -117,7 +118,9 @@ class _Sentence:
             return unread(location, error.reason, error.detail)
         for number, (word, *marks) in enumerate(zip(words, tags, *others.values(), strict=True)):
             if not word or len(word.split()) > 1 or word.isspace():
-                return unread(location, "has a word that is empty or has spaces", f"word {number + 1}: {word!r}")
+                return unread(
+                    location, "has a word that is empty or has spaces", f"word {number + 1}: {word!r}"
+                )
             if any(not mark or len(mark.split()) > 1 for mark in marks):
                 return unread(location, "has a word without a tag", f"word {number + 1}: {word!r}")
         text, places = joined([utf8(word) for word in words])
