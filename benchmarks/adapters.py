@@ -6,7 +6,8 @@ Every contestant is a process of its own that takes turns with the others: so ma
 round, so that a change in the machine's speed hits all of them. All train on the same random tokens in float32 with
 AdamW, gradients clipped to 1; LoRA of rank 8 on every linear layer of every block. `peft` and `transformers` run the
 loop that their documentation shows. `ratio` is the median over rounds of (peer's seconds / ours), the peer of adapters
-peft's LoRA, that of all weights transformers. Memory is the peak of the process, loading and imports included. `losses`
+peft's LoRA, that of all weights transformers. `cpu_ratio` is the same of processor seconds, which the neighbours of a
+busy machine change less. Memory is the peak of the process, loading and imports included. `losses`
 are those of the first step, which all share. Prints one JSON object.
 """
 
@@ -42,10 +43,10 @@ def turns(step) -> None:
     """Worker side: one step whose loss is said, then as many as the parent asks for, and how long they took."""
     print(step(), flush=True)
     for line in sys.stdin:
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
             step()
-        print(time.perf_counter() - started, flush=True)
+        print(time.perf_counter() - started, time.process_time() - worked, flush=True)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
 
 
@@ -133,11 +134,14 @@ def measure(path: str, names: list[str], arguments: argparse.Namespace) -> dict:
         workers[name] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         losses[name] = float(workers[name].stdout.readline())
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    worked: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(arguments.rounds):
         for name, worker in workers.items():
             worker.stdin.write(f"{arguments.steps}\n")
             worker.stdin.flush()
-            seconds[name].append(float(worker.stdout.readline()))
+            wall, cpu = map(float, worker.stdout.readline().split())
+            seconds[name].append(wall)
+            worked[name].append(cpu)
     peaks = {}
     for name, worker in workers.items():
         worker.stdin.close()
@@ -157,6 +161,7 @@ def measure(path: str, names: list[str], arguments: argparse.Namespace) -> dict:
             result[name] |= {
                 "peer": peer,
                 "ratio": round(statistics.median(ratios), 2),
+                "cpu_ratio": round(statistics.median(worked[peer]) / statistics.median(worked[name]), 2),
                 "ratios": [round(ratio, 2) for ratio in ratios],
                 "memory": round(peaks[name] / peaks[peer], 2),
             }

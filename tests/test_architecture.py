@@ -55,6 +55,7 @@ OPTIONAL = {
     "olefile",
     "onnxruntime",
     "opencc",
+    "peft",
     "py3langid",
     "pypdfium2",
     "ray",

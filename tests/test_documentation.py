@@ -114,14 +114,14 @@ def test_links_lead_somewhere(path):
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
-def test_every_verb_a_readme_names_exists(name):
+def test_every_command_a_readme_names_exists(name):
     listed = subprocess.run(
         [sys.executable, "-m", "textmill", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    verbs = set(re.findall(r"`textmill ([a-z]+)", (ROOT / name).read_text(encoding="utf-8")))
-    assert verbs
-    for verb in verbs:
-        assert re.search(rf"\b{verb}\b", listed), verb
+    named = set(re.findall(r"`textmill ([a-z]+)", (ROOT / name).read_text(encoding="utf-8")))
+    assert named
+    for command in named:
+        assert re.search(rf"\b{command}\b", listed), command
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda path: path.stem)

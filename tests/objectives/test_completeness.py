@@ -1,7 +1,7 @@
 """Every objective × every family it names, through every command, in one workspace.
 
-An objective is complete when this file passes with it: whoever adds one needs no test of the commands of their own, only
-a record below that has what it reads.
+An objective is complete when this file passes with it: whoever adds one needs no test of the commands of their
+own, only a record below that has what it reads.
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ def python() -> str | None:
 def ask(path: Path, **request: Any) -> dict[str, Any]:
     """What llama.cpp makes of a GGUF file.
 
-    prompts: ids to go on from greedily, `tokens` each; texts: to be tokenised; lora: a file of an adapter. The answer's `prompts` hold, for each,
-    the ids and, of the first of them, the log-probabilities of the `probabilities` likeliest by id.
+    prompts: ids to go on from greedily, `tokens` each; texts: to be tokenised; lora: a
+    file of an adapter. The answer's `prompts` hold, for each, the ids and, of the first of them, the log-probabilities
+    of the `probabilities` likeliest by id.
     """
     done = subprocess.run(
         [str(python()), __file__],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import PersonalDataStep, RepairStep
@@ -25,6 +25,7 @@ MESSAGE = st.builds(
 MESSAGES = st.lists(MESSAGE, max_size=5)
 
 
+@settings(deadline=None)
 @given(MESSAGES, MESSAGES, MESSAGES)
 def test_what_is_taken_apart_comes_together_again(asked, chosen, rejected):
     sections = {chats.MESSAGES: asked, chats.CHOSEN: chosen, chats.REJECTED: rejected}

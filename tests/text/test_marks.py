@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.specs.cleaning import (
@@ -84,6 +84,7 @@ WORD = st.text(st.characters(categories=["L", "N", "P"], exclude_characters="\u0
 GAP = st.sampled_from([" ", "  ", "\t", "\u00a0", " \n\n\n\n ", "\u2003", " \x00"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(WORD, GAP), min_size=1, max_size=30))
 def test_tags_stay_at_their_words_through_the_usual_steps(pairs):
     """Each word's tag is the word as the steps leave it alone, so that a tag at another word shows."""
@@ -104,6 +105,7 @@ def test_tags_stay_at_their_words_through_the_usual_steps(pairs):
         ].split()
 
 
+@settings(deadline=None)
 @given(st.text("ab \n", max_size=40), st.text("ab \n", max_size=40), st.data())
 def test_marks_never_point_outside_their_text(old, new, data):
     if not old:

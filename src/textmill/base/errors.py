@@ -20,7 +20,7 @@ class TextmillError(Exception):
     def __init__(self, what: str, *, where: object = "", advice: str = "") -> None:
         self.what, self.where, self.advice = what, str(where), advice
         text = f"{where}: {what}" if str(where) else what
-        super().__init__(text + (advice if text.endswith("\n") else f"; {advice}") if advice else text)
+        super().__init__(f"{text}{_between(text, advice)}{advice}")
 
     def plain(self) -> dict[str, str | int]:
         """The same for programs, as `--json` prints it."""
@@ -37,11 +37,14 @@ class TextmillError(Exception):
         text = say(self.what)
         if self.where:  # a name (of a key, an option, a file) is the same in every language
             text = fill("{}: {}", say(self.where) if " " in self.where else self.where, text)
-        if self.advice and not text.endswith(
-            "\n"
-        ):  # a list of lines is followed by its advice on a line of its own
+        if _between(text, self.advice):
             return fill("{}; {}", text, say(self.advice))
         return text + say(self.advice)
+
+
+def _between(text: str, advice: str) -> str:
+    """What joins the two; where a list of lines ends the text, its advice stands on a line of its own."""
+    return "; " if advice and not text.endswith("\n") else ""
 
 
 class RecipeError(TextmillError):

@@ -21,7 +21,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +218,7 @@ def holes(template: str) -> list[str]:
     return [f"{mark['hole']}{mark['ours'] or ''}" for mark in _OTHER.finditer(template) if mark["hole"]]
 
 
-def filled(other: str, values: tuple[str, ...], ours: object) -> str:
+def filled(other: str, values: tuple[str, ...], ours: Callable[[str], str]) -> str:
     """A translation with its holes filled; `ours` translates those that hold words of ours."""
 
     def put(mark: re.Match[str]) -> str:

@@ -121,7 +121,7 @@ class WholeTextView(TextView):
         text = self.store.field("text", row)[: self.ends[row]]
         if not self._paired:
             return self.tokens.around(text)
-        return self.tokens.around_both(text, self.store.field(PAIR, row)[: self._seconds[row]])
+        return self.tokens.around(text, self.store.field(PAIR, row)[: self._seconds[row]])
 
     def make(self, rows: np.ndarray, keys: np.ndarray, share: slice = ALL) -> Viewed:
         """The rows of a share, as wide as the whole batch."""
@@ -129,7 +129,7 @@ class WholeTextView(TextView):
         if not self._paired:
             return made
         chosen, positions = rows[share], np.arange(made.batch.inputs.shape[1])
-        start = len(self.tokens.lead) + self.ends[chosen] + len(self.tokens.need_between())
+        start = self.tokens.before_second + self.ends[chosen]
         stop = start + self._seconds[chosen] + len(self.tokens.tail)
         second = (positions >= start[:, None]) & (positions < stop[:, None])
         return replace(made, batch=replace(made.batch, segments=torch.from_numpy(second.astype(np.int64))))

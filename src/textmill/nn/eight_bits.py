@@ -25,13 +25,26 @@ _UNPACKED = 1 << 22  # numbers unpacked at once
 
 
 def packed(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """weight (O, I) -> whole (O, I) int8, scales (O,) and sizes (I,) float32."""
-    weight = weight.detach().float()
-    sizes = weight.square().mean(0).sqrt_().clamp_(min=1e-12)
-    weight = weight / sizes
-    scales = (weight.abs().amax(1) / 127).clamp(min=1e-12)
-    whole = weight.div_(scales[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+    """weight (O, I) -> whole (O, I) int8, scales (O,) and sizes (I,) float32; some rows after the other."""
+    weight = weight.detach()
+    squares = torch.zeros(weight.shape[1], dtype=torch.float64, device=weight.device)
+    for rows in _some(*weight.shape):
+        squares += weight[rows].float().square().sum(0)
+    sizes = (squares / len(weight)).sqrt_().float().clamp_(min=1e-12)
+    whole = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(len(weight), dtype=torch.float32, device=weight.device)
+    for rows in _some(*weight.shape):
+        part = weight[rows].float() / sizes
+        scales[rows] = (part.abs().amax(1) / 127).clamp_(min=1e-12)
+        whole[rows] = part.div_(scales[rows, None]).round_().clamp_(-127, 127).to(torch.int8)
     return whole, scales, sizes
+
+
+def _some(rows: int, width: int) -> Iterator[slice]:
+    """All rows of a matrix, so many at a time as make `_UNPACKED` numbers."""
+    step = max(1, _UNPACKED // max(1, width))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
 
 
 class EightBits(nn.Module):
@@ -50,9 +63,7 @@ class EightBits(nn.Module):
 
     def pieces(self) -> Iterator[tuple[slice, Tensor]]:
         """The matrix in float32, some rows after the other."""
-        step = max(1, _UNPACKED // self.whole.shape[1])
-        for start in range(0, len(self.whole), step):
-            rows = slice(start, min(start + step, len(self.whole)))
+        for rows in _some(*self.whole.shape):
             yield rows, self.unpacked(rows)
 
 

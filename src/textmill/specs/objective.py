@@ -68,10 +68,7 @@ class _OfWholeText(_OfText):
         About("how states are pooled into one vector; left out: the first, or the last of a causal model"),
     ] = None
 
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """The text, and the second one where there is one."""
-        return (self.text,) if self.pair is None else (self.text, self.pair)
+    roles = property(lambda spec: tuple(filter(None, (spec.text, spec.pair))))
 
 
 @dataclass(frozen=True, kw_only=True)

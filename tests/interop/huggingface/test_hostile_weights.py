@@ -199,7 +199,7 @@ def test_one_tensor_in_two_files(directory):
         ({"weight_map": ["a.safetensors"]}, "holds no weight_map"),
         ({"weight_map": {}}, "outside its directory"),
         ({"weight_map": {"x": "gone.safetensors"}}, "it is missing"),
-        ([], "holds not a table"),
+        ([], "holds no table"),
     ],
 )
 def test_lying_indices(index, message, directory):

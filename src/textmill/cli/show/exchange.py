@@ -58,9 +58,8 @@ def sent_out(result: Mapping[str, Any]) -> None:
 def merged(result: Mapping[str, Any]) -> None:
     """An adapter that became one model with its base."""
     tokens, delta, kl = f"{result['tokens']:,}", f"{result['max_difference']:.2g}", f"{result['mean_kl']:.2g}"
-    OUT.print(
-        say(f"over {tokens} tokens, max |Δ logit| {delta}, mean KL {kl} nats per token ({result['dtype']})")
-    )
+    dtype = result["dtype"]
+    OUT.print(say(f"over {tokens} tokens, max |Δ logit| {delta}, mean KL {kl} nats per token ({dtype})"))
     for note in result["notes"]:
         OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
     OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)

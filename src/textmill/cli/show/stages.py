@@ -195,7 +195,7 @@ def _cut(result: Mapping[str, Any]) -> str:
     """How an update is cut up."""
     rows = result["micro_batch"]
     if (tokens := result["batch_tokens"]) is None:
-        return f"{min(rows, result['batch'])} of {result['batch']} sequences"
+        return fill("{} of {} sequences", min(rows, result["batch"]), result["batch"])
     return (
         f"all of {tokens:,} target tokens"
         if rows >= tokens

@@ -34,7 +34,7 @@ def merge(
 
     files: texts to compare on; left out, a built-in mix. dtype: of the weights written; in 16 bits the additions are
     rounded with them. The merged weights, as written, are read again and held against the adapter beside its base:
-    the largest |Δ logit|, and the mean KL in nats a token.
+    the largest |Δ logit|, and the mean KL in nats per token.
 
     Raises TextmillError, and writes nothing, where the largest |Δ logit| is over `tolerance`, where that is not an
     adapter, and for virtual tokens; RecipeError for a dtype there is not.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from textmill.base.language import say
+
 WIDTH, HEIGHT = 720, 400  # pixels
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 40, 48
 _LETTER = 7  # about the width of one
@@ -86,7 +88,8 @@ def line_chart(series: Sequence[Series], *, title: str, x_label: str, y_label: s
     everything = [point for line in series for point in line.points]
     if not everything:
         return _frame(
-            title, [f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">no figures yet</text>']
+            title,
+            [f'<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">{say("no figures yet")}</text>'],
         )
     x_low, x_high = min(x for x, _ in everything), max(x for x, _ in everything)
     y_low, y_high = min(y for _, y in everything), max(y for _, y in everything)

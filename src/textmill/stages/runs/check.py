@@ -16,6 +16,7 @@ from textmill.stages.preparation.prepare import prepare
 from textmill.stages.runs.train import fitting
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
+from textmill.text.corpus.tally import HELD
 
 if TYPE_CHECKING:
     from textmill.training.device import Compute
@@ -85,6 +86,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "memory_bytes": fit.need.total,
         "memory_free": free,
         "memory": dataclasses.asdict(fit.need),
+        "prepare_bytes": HELD * data.corpus.report["longest"],
         "steps": steps,
         "seconds_per_step": timing and timing.seconds_per_step,
         "seconds": seconds,
@@ -233,6 +235,13 @@ def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
         findings.append(_finding("warning", text))
     if result["memory_bytes"] > result["memory_free"]:
         text = "more memory is needed than is free, so no step was timed: lower training.micro_batch, or leave it out"
+        findings.append(_finding("warning", text))
+    if 2 * result["prepare_bytes"] > result["memory_free"]:
+        held = amount(result["prepare_bytes"], "B")
+        text = (
+            f"a process that prepares the longest document holds about {held} of memory: "
+            "split it, or lower corpus.limits.file_bytes"
+        )
         findings.append(_finding("warning", text))
     if result["epochs"] > 20:
         findings.append(

@@ -7,6 +7,7 @@ from typing import Any
 
 from textmill.base import schema
 from textmill.base.errors import TextmillError
+from textmill.base.language import say
 from textmill.specs import recipe_file as recipes
 from textmill.stages.preparation.prepare import still_there
 from textmill.stages.runs import chart
@@ -94,13 +95,13 @@ def svg(workspace: Workspace, names: Sequence[str]) -> str:
     unit = units.pop() if len(units) == 1 else "loss"
     if len(runs) > 2:
         series = [chart.Series(run.name, curves(run)["validation"]) for run in runs]
-        return chart.line_chart(series, title="Validation loss", x_label="step", y_label=unit)
+        return chart.line_chart(series, title=say("Validation loss"), x_label=say("step"), y_label=say(unit))
     series = [
-        chart.Series(f"{run.name} {kind}", points, smooth=kind == "training")
+        chart.Series(f"{run.name} {say(kind)}", points, smooth=kind == "training")
         for run in runs
         for kind, points in curves(run).items()
     ]
-    return chart.line_chart(series, title="Loss", x_label="step", y_label=unit)
+    return chart.line_chart(series, title=say("Loss"), x_label=say("step"), y_label=say(unit))
 
 
 def _row(run: Run, workspace: Workspace) -> dict[str, Any]:

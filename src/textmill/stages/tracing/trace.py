@@ -1,4 +1,4 @@
-"""`textmill trace`: which documents a text has its words from."""
+"""`textmill trace`: which documents hold the phrases of a text."""
 
 from __future__ import annotations
 

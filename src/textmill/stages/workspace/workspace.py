@@ -18,6 +18,7 @@ from typing import Any
 from textmill.base import files, locks
 from textmill.base.console import Reporter
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.language import fill
 from textmill.specs import recipe_file
 from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
@@ -136,5 +137,5 @@ def _change(path: str, old: Any, new: Any) -> str:
     if path == "stage":
         return f"the version of this stage changed, {old} to {new}"
     if isinstance(old, (dict, list)) or isinstance(new, (dict, list)):
-        return f"{path.removeprefix('spec.')} changed"
-    return f"{path.removeprefix('spec.')} was {old}, is {new}"
+        return fill("{} changed", path.removeprefix("spec."))
+    return fill("{} was {}, is {}", path.removeprefix("spec."), old, new)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from textmill.base.console import counted
+from textmill.base.console import amount, counted
 from textmill.base.language import bracketed, chosen, fill, say
 from textmill.text.cleaning.privacy.step import excerpt
+from textmill.text.corpus.tally import HELD
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2733; --dim: #667; --line: #d5dae1; --bar: #3b7dd8; --paper: #fff }
@@ -264,8 +265,10 @@ def _lengths(rows: list[Mapping[str, int]], longest: int) -> str:
             label = f'<text x="{x + width / 2:.1f}" y="{134 - height:.1f}" text-anchor="middle">{_short(count)}</text>'
             bars.append(label)
     described = say("documents by length: each bar begins at that number of characters")
+    template = "{}; the longest has {}, for which a process holds about {} of memory"
+    told = fill(template, described, f"{longest:,}", amount(HELD * longest, "B"))
     chart = f'<svg viewBox="0 0 720 160" role="img" aria-label="{described}">{"".join(bars)}</svg>'
-    return f"{chart}<p class=dim>{fill('{}; the longest has {}', described, f'{longest:,}')}</p>"
+    return f"{chart}<p class=dim>{told}</p>"
 
 
 _ACTIONS = {

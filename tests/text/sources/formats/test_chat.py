@@ -170,7 +170,7 @@ TURN = st.tuples(st.sampled_from(["user", "assistant", "system", "tool"]), TEXT)
 BROKEN = st.sampled_from([{"role": "user"}, {"content": "a"}, 3, {"role": "x", "content": "a"}])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.lists(TURN, min_size=1, max_size=4), st.none() | BROKEN), min_size=1, max_size=5)
 )

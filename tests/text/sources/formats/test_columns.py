@@ -107,6 +107,24 @@ def test_a_recipe_says_which_columns_are_texts():
     assert read.columns == source.columns
 
 
+@pytest.mark.parametrize(
+    ("record", "form"),
+    [
+        ({"messages": []}, "chat"),
+        ({"instruction": "a", "output": "b"}, "chat"),
+        ({"chosen": "a", "rejected": "b"}, "preference"),
+        ({"version": "1.1", "data": []}, "squad"),
+        ({"context": "a", "answers": {"text": []}}, "squad"),
+        ({"data": {"text": "a"}, "annotations": []}, "spans"),
+        ({"body": "a"}, ""),
+    ],
+)
+def test_a_record_without_its_text_says_which_format_it_looks_like(tmp_path, record, form):
+    [item] = read(tmp_path, {"a.jsonl": json.dumps(record)})
+    assert ("it looks like format" in item.detail) == bool(form)
+    assert not form or item.detail.endswith(f'it looks like format = "{form}"')
+
+
 # --- files beside each other --------------------------------------------------------------------------------------
 def test_files_line_by_line_beside_each_other(tmp_path):
     files = {"train.en": "mill\nriver\n\n", "train.de.gz": gzip.compress("Mühle\r\nFluss\n\n".encode())}
@@ -127,7 +145,7 @@ def test_files_of_other_lengths_are_an_error_that_names_both_counts(tmp_path):
 LINE = st.text(st.characters(categories=["L", "Zs", "P"]), max_size=10)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(LINE, LINE), min_size=1, max_size=10))
 def test_lines_that_are_written_beside_each_other_are_read_so(tmp_path, pairs):
     files = {name: "".join(f"{pair[at]}\n" for pair in pairs) for at, name in enumerate(("a.en", "a.de"))}

@@ -73,7 +73,7 @@ WORD = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_s
 TAG = st.sampled_from(["O", "B-PER", "I-PER", "S-LOC", "M-ORG.NAM"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.tuples(WORD, TAG), min_size=1, max_size=6), min_size=1, max_size=6), st.data())
 def test_what_is_written_is_read_and_each_broken_sentence_counts_once(tmp_path, written, data):
     broken = data.draw(st.sets(st.integers(1, len(written))))

@@ -161,6 +161,37 @@ def test_what_is_no_text_is_said(read):
         assert isinstance(item, Rejected), root
 
 
+DOCBOOK = """<?xml version="1.0"?><article xmlns="http://docbook.org/ns/docbook" version="5.0">
+<info><title>On mills</title></info><section><title>Water</title><para>The wheel turns<indexterm><primary>wheel
+</primary></indexterm>: 5 m<superscript>3</superscript>.</para><itemizedlist><listitem><para>one</para></listitem>
+</itemizedlist></section></article>"""
+JATS = """<?xml version="1.0"?><!DOCTYPE article PUBLIC "-//NLM//DTD JATS (Z39.96) v1.2//EN" "J.dtd">
+<article article-type="research-article"><front><journal-meta><journal-id>X</journal-id></journal-meta><article-meta>
+<article-id>1</article-id><title-group><article-title>On mills</article-title></title-group><abstract><p>Short.</p>
+</abstract></article-meta></front><body><sec><title>Water</title><p>The wheel <italic>turns</italic><xref>1</xref>.</p>
+</sec></body><back><ref-list><ref><article-title>Other</article-title></ref></ref-list></back></article>"""
+
+
+@pytest.mark.parametrize(
+    ("names", "source", "text"),
+    [
+        (
+            ("a.xml", "a.docbook", "a.dbk", "a"),
+            DOCBOOK,
+            "On mills\n\nWater\n\nThe wheel turns: 5 m³.\n\n  • one",
+        ),
+        (("a.xml", "a.jats", "a.nxml", "a.txt"), JATS, "On mills\n\nShort.\n\nWater\n\nThe wheel turns1."),
+    ],
+)
+def test_articles_in_xml_are_told_apart(read, names, source, text):
+    for name in names:
+        [item] = read(name, source)
+        assert item.text == text
+        assert item.metadata["title"] == "On mills"
+    [item] = read("a.xml", source.split("?>")[0] + "?><article><words/>DTD</article>")
+    assert "<words/>" in item.text  # data of somebody's own
+
+
 # --- text about markup --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "text"),

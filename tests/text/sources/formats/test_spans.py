@@ -91,7 +91,7 @@ def test_what_is_wrong_costs_its_record_alone_and_says_where(tmp_path, record, r
 WORD = st.text(st.characters(categories=["L"], max_codepoint=0x24F), min_size=1, max_size=5)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(WORD, st.sampled_from([" ", "  ", ". ", "-"]), st.sampled_from(["", "A", "B c"])),

@@ -90,7 +90,7 @@ def test_what_is_no_article_counts_once(tmp_path):
     ]  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text("abc d", min_size=1, max_size=30).filter(str.strip), st.data())
 def test_what_is_written_is_read(tmp_path, passage, data):
     """Every answer is found where it was put, and each wrong one counts once."""

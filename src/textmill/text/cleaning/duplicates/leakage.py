@@ -53,7 +53,7 @@ class Leakage(NearDuplicates):
         clusters: defaultdict[int, list[int]] = defaultdict(list)
         for member, root in zip(members.tolist(), roots.tolist(), strict=True):
             clusters[root].append(member)
-        verdicts = {}
+        verdicts: dict[int, Verdict] = {}
         for together in clusters.values():
             first = {split: member for member in reversed(together) for split in (splits[member],)}
             for member in together:

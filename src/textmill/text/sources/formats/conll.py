@@ -69,7 +69,8 @@ class _Sentence:
         self._fields, self.width = fields, width
         self._tags = fields.tags or TAGS
         self._rows: list[list[str]] = []
-        self._first, self._wrong = 0, None
+        self._first = 0
+        self._wrong: SetAside | None = None
 
     def __bool__(self) -> bool:
         return bool(self._rows) or self._wrong is not None

@@ -26,7 +26,26 @@ FORMS: dict[str, Form] = {
 def documents(record: Any, location: str, fields: Fields) -> Iterator[Document | Rejected]:
     """What a record at a place holds."""
     form = FORMS.get(fields.format or "")
-    if form is None:
-        yield records.document(record, location, fields)
-    else:
+    if form is not None:
         yield from form(record, location, fields)
+        return
+    made = records.document(record, location, fields)
+    if isinstance(made, Rejected) and fields.format is None and (likely := looks_like(record)):
+        made = records.unread(location, made.reason, f'{made.detail}; it looks like format = "{likely}"')
+    yield made
+
+
+def looks_like(record: Any) -> str:
+    """The form that a record is probably in, to be named in a message; empty where it is in none."""
+    if not isinstance(record, dict):
+        return ""
+    if "chosen" in record and "rejected" in record:
+        return "preference"
+    if any(isinstance(record.get(name), list) for name in ("messages", "conversations")) or (
+        "instruction" in record and "output" in record
+    ):
+        return "chat"
+    articles = record.get("data")
+    if "paragraphs" in record or isinstance(articles, list) or isinstance(record.get("answers"), dict):
+        return "squad"
+    return "spans" if isinstance(articles, dict) and "annotations" in record else ""

@@ -81,6 +81,8 @@ _ALSO: dict[str, tuple[str, ...]] = {
     "ass": ("ssa",),
     "warc": ("wet",),
     "rss": ("atom", "rdf"),
+    "docbook": ("dbk",),
+    "jats": ("nxml",),
     "ps": ("eps", "ai"),
 }
 _READ = ("pdf", "rtf", "parquet", "arrow", "warc", "ole", "tar")
@@ -316,10 +318,15 @@ _LYRICS = re.compile(
 )
 _SUBSTATION = re.compile(r"\s*\[Script Info\][ \t]*\r?\n", re.IGNORECASE)
 
+# Two vocabularies have the same root: what a document declares, or has at its root, tells them apart.
+_DOCBOOK = re.compile(r"(?:DTD DocBook|http://docbook\.org/ns/docbook|<bookinfo>|<articleinfo>)")
+_JATS = re.compile(r"(?:DTD (?:JATS|Journal)|<article\b[^<>]*\s(?:article-type|dtd-version)=)")
 _CALENDAR = re.compile(r"\s*BEGIN:VCALENDAR[ \t]*\r?\n", re.IGNORECASE)
 _CONTACTS = re.compile(r"\s*BEGIN:VCARD[ \t]*\r?\n", re.IGNORECASE)
 
 _RULES: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
+    ("docbook", lambda text, name: _root(text) in _WRITINGS and _DOCBOOK.search(text) is not None),
+    ("jats", lambda text, name: _root(text) == "article" and _JATS.search(text) is not None),
     ("html", _page),
     ("mbox", _mailbox),
     ("ics", lambda text, name: _CALENDAR.match(text) is not None),
@@ -351,6 +358,7 @@ _VOCABULARIES = {
     "en-export": "enex",
 }
 # Forms in XML that are not read and share their extensions with others: what each is, and what to do.
+_WRITINGS = ("article", "book", "chapter", "section", "preface", "appendix", "refentry")
 _UNREAD = {
     "pkg:package": "a flat Word document; save it as .docx",
     "w:wordDocument": "a Word 2003 document in XML; save it as .docx",

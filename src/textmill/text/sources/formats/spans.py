@@ -115,7 +115,12 @@ def _span(value: Any, text: str) -> Span:
         raise SetAside("has a malformed span", repr(value)[:_SHOWN])
     if not isinstance(label, str) or not label.strip():
         raise SetAside("has a span without exactly one label", repr(value)[:_SHOWN])
-    if any(isinstance(at, bool) or not isinstance(at, int) for at in (start, end)):
+    if (
+        not isinstance(start, int)
+        or not isinstance(end, int)
+        or isinstance(start, bool)
+        or isinstance(end, bool)
+    ):
         raise SetAside("has a span without start and end", repr(value)[:_SHOWN])
     if not 0 <= start < end <= len(text):
         raise SetAside("has a span outside its text", f"characters {start} to {end} of {len(text)}")

@@ -86,9 +86,10 @@ def _question(
     """The document of a question, or what is wrong with it."""
     passage_role, question_role, answer_role = _roles(fields).values()
     passage, question = known["passage"], known.get("question")
-    for role, text in ((passage_role, passage), (question_role, question)):
-        if not isinstance(text, str) or not text.strip():
-            return unread(location, f"has no {role}")
+    if not isinstance(passage, str) or not passage.strip():
+        return unread(location, f"has no {passage_role}")
+    if not isinstance(question, str) or not question.strip():
+        return unread(location, f"has no {question_role}")
     passage = utf8(passage)
     texts = {passage_role: passage, question_role: utf8(question)}
     try:

@@ -77,6 +77,10 @@ READERS: dict[str, Reader] = {
     ".fb2": xml_books.fiction_book,
     ".dtbook": xml_books.daisy,
     ".tei": xml_books.tei,
+    ".docbook": xml_books.docbook,
+    ".dbk": xml_books.docbook,
+    ".jats": xml_books.jats,
+    ".nxml": xml_books.jats,
     ".rss": xml_books.feed,
     ".atom": xml_books.feed,
     # office

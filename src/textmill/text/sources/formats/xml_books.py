@@ -1,4 +1,4 @@
-"""Books and texts in XML: FictionBook (.fb2), DAISY (DTBook), TEI, and subtitles in TTML; feeds of news (RSS, Atom).
+"""Books and texts in XML: FictionBook (.fb2), DAISY (DTBook), TEI, DocBook, JATS; subtitles in TTML; feeds (RSS, Atom).
 
 A book is one document, as an EPUB is; a feed is a document an entry.
 """
@@ -15,13 +15,24 @@ from textmill.text.sources.formats.encoding import decode
 from textmill.text.sources.formats.facts import facts
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
 from textmill.text.sources.formats.xml_events import attribute, events
-from textmill.text.sources.formats.xml_pages import DAISY, FICTION_BOOK, TEI, TIMED_TEXT, Vocabulary, page
+from textmill.text.sources.formats.xml_pages import (
+    DAISY,
+    DOCBOOK,
+    FICTION_BOOK,
+    JATS,
+    TEI,
+    TIMED_TEXT,
+    Vocabulary,
+    page,
+)
 
 # Where a book says what it is: the last names of the path to an element -> what it says.
 _FACTS = {
     "title-info/book-title": "title",
     "titleStmt/title": "title",
     "titleStmt/author": "author",
+    "title-group/article-title": "title",
+    "info/title": "title",
     "author/first-name": "author",
     "author/middle-name": "author",
     "author/last-name": "author",
@@ -29,7 +40,7 @@ _FACTS = {
     "title-info/date": "date",
     "publicationStmt/date": "date",
 }
-_HEADS = ("description", "teiHeader")
+_HEADS = ("description", "teiHeader", "article-meta", "info")
 
 
 def _reader(vocabulary: Vocabulary) -> Callable[[Input, Fields], Iterator[Document]]:
@@ -49,6 +60,8 @@ def _reader(vocabulary: Vocabulary) -> Callable[[Input, Fields], Iterator[Docume
 fiction_book = _reader(FICTION_BOOK)
 daisy = _reader(DAISY)
 tei = _reader(TEI)
+docbook = _reader(DOCBOOK)
+jats = _reader(JATS)
 timed_text = _reader(TIMED_TEXT)
 
 

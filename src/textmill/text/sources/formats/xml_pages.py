@@ -191,6 +191,55 @@ DAISY = Vocabulary(
     | {"dt": "dt", "sidebar": "div", "caption": "p", "math": "math"},
     frozenset(("head", "pagenum", "noteref", "linenum")),
 )
+# Books and articles of technical writing (DocBook 4 and 5), and of science (JATS, as PubMed Central gives it).
+DOCBOOK = Vocabulary(
+    {"article": "body", "book": "body", "title": "h2", "subtitle": "h3", "para": "p", "simpara": "p"}
+    | dict.fromkeys(("chapter", "preface", "appendix", "part", "section", "simplesect"), "section")
+    | {f"sect{n}": "section" for n in range(1, 6)}
+    | {"itemizedlist": "ul", "orderedlist": "ol", "listitem": "li", "variablelist": "dl", "term": "dt"}
+    | {"programlisting": "pre", "screen": "pre", "literallayout": "pre", "blockquote": "blockquote"}
+    | {
+        "informaltable": "table",
+        "table": "table",
+        "row": "tr",
+        "entry": "td",
+        "tr": "tr",
+        "td": "td",
+        "th": "th",
+    }
+    | {"subscript": "sub", "superscript": "sup", "footnote": "div", "author": "p", "abstract": "div"}
+    | dict.fromkeys(("note", "tip", "warning", "caution", "important", "formalpara", "sidebar"), "div"),
+    frozenset(("indexterm", "remark", "mediaobject", "inlinemediaobject", "date", "releaseinfo")),
+)
+JATS = Vocabulary(
+    {
+        "article": "body",
+        "article-title": "h1",
+        "title": "h2",
+        "p": "p",
+        "sec": "section",
+        "abstract": "section",
+    }
+    | {"list": "ul", "list-item": "li", "def-list": "dl", "disp-quote": "blockquote", "preformat": "pre"}
+    | {"table": "table", "tr": "tr", "td": "td", "th": "th", "caption": "div", "label": "p", "fn": "div"}
+    | {"sub": "sub", "sup": "sup", "break": "br", "disp-formula": "p", "math": "math", "verse-group": "div"}
+    | {"verse-line": "p", "boxed-text": "div", "ack": "section", "app": "section"},
+    frozenset(
+        (
+            "journal-meta",
+            "article-id",
+            "article-categories",
+            "contrib-group",
+            "aff",
+            "author-notes",
+            "pub-date",
+        )
+    )
+    | frozenset(("volume", "issue", "fpage", "lpage", "elocation-id", "history", "permissions", "kwd-group"))
+    | frozenset(
+        ("counts", "self-uri", "related-article", "funding-group", "ref-list", "tex-math", "graphic")
+    ),
+)
 TEI = Vocabulary(
     {
         "TEI": "body",

@@ -47,7 +47,8 @@ def test_files_inside_are_unpacked(opened):
 
 
 def workbook(sheets):
-    """The stream of an .xls file ([MS-XLS]) of these sheets: name -> (state, rows of text, or (number, format))."""
+    """The stream of an .xls file ([MS-XLS]) of these sheets: name -> (state, rows of text, (number, format), or the 8
+    bytes of what a formula gave)."""
 
     def record(kind, *fields):
         data = b"".join(fields)
@@ -70,6 +71,8 @@ def workbook(sheets):
             for column, value in enumerate(row):
                 if isinstance(value, str):
                     body += record(0x0204, struct.pack("<HHH", at, column, 0), string(value))
+                elif isinstance(value, bytes):
+                    body += record(0x0006, struct.pack("<HHH", at, column, 0), value, bytes(8))
                 else:
                     body += record(0x0203, struct.pack("<HHHd", at, column, value[1], value[0]))
         bodies.append(body + record(0x000A))
@@ -93,6 +96,22 @@ def test_an_old_workbook(opened):
     assert shown.text == "Mühle\t25%\n2024-05-06\t3.5"
     assert (empty.source, empty.reason) == ("a.xls:sheet Empty", "holds no text")
     assert (secret.source, secret.reason) == ("a.xls:sheet Secret", "is a hidden sheet")
+
+
+def test_formulas_that_nobody_calculated_are_said(opened):
+    pytest.importorskip("xlrd")
+    nothing, half = b"\3\0\0\0\0\0\xff\xff", struct.pack("<d", 0.5)
+
+    def read(*formulas):
+        sheets = {"S": (0, [["words"], list(formulas)])}
+        return opened("a.xls", compound({"Workbook": workbook(sheets)}))
+
+    fault, shown = read(nothing, nothing)
+    assert (fault.source, fault.reason) == ("a.xls", "has formulas that were never calculated")
+    assert fault.detail.startswith("2 cells: A2, B2; open the workbook")
+    assert shown.text == "words"
+    [shown] = read(nothing, half)  # one that gives an empty text is nothing strange
+    assert shown.text == "words\n\t0.5"
 
 
 def test_a_broken_workbook(opened):

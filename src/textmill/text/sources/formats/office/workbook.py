@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,11 @@ from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats.number_format import number_format
 from textmill.text.sources.formats.spreadsheet import Missing, faults
 from textmill.text.sources.formats.stream import Deadline, Fields, Input, SetAside, read_whole
+
+_FORMULA, _EMPTY_TEXT = (
+    0x0006,
+    (3, 0xFFFF),
+)  # a kind of record, and the result of a formula that is an empty text
 
 
 def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
@@ -30,6 +36,9 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         raise SetAside(
             "is damaged, or not what its file extension says", printable(str(error))[:300]
         ) from error
+    stream = memoryview(book.mem)[book.base : book.base + book.stream_len]
+    for reason, detail in faults(_uncalculated(stream), Missing(), Missing(), Missing()):
+        yield Rejected(None, item.place, "read", reason, detail)
     for number, title in enumerate(book.sheet_names()):
         name = printable(title).translate({47: "_", 33: "_"})[:100]
         location = f"{item.place}:sheet {name}"
@@ -45,6 +54,24 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         left_out = list(faults(Missing(), Missing(), rows_unseen, cells_unseen))
         for reason, detail in left_out or ([] if rows else [("holds no text", "")]):
             yield Rejected(None, location, "read", reason, detail)
+
+
+def _uncalculated(stream: memoryview) -> Missing:
+    """The cells of formulas, where every one of them is saved without a value: whoever wrote the workbook has
+    calculated none ([MS-XLS] §2.4.127). That some give an empty text is nothing strange.
+    """
+    from xlrd import cellname
+
+    missing, at = Missing(), 0
+    while at + 4 <= len(stream):
+        kind, length = struct.unpack_from("<HH", stream, at)
+        if kind == _FORMULA and length >= 14:
+            row, column, _, what, mark = struct.unpack_from("<HHHB5xH", stream, at + 4)
+            if (what, mark) != _EMPTY_TEXT:
+                return Missing()
+            missing.add(cellname(row, column))
+        at += 4 + length
+    return missing
 
 
 def _rows(item: Input, book: Any, sheet: Any, rows_unseen: Missing, cells_unseen: Missing) -> Iterator[str]:
