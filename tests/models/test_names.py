@@ -40,10 +40,10 @@ def test_a_name_that_is_none_says_what_there_is():
     model = build.empty(DECODER, 20)
     with pytest.raises(RecipeError) as error:
         names.frozen(model, ["output"])
-    assert "'output' is no weight of the model" in str(error.value)
+    assert "'output' matches no weight of the model" in str(error.value)
     assert "blocks.0-2" in error.value.advice
     assert "the output layer is the embedding (tied)" in error.value.advice
-    with pytest.raises(RecipeError, match="leaves nothing to train"):
+    with pytest.raises(RecipeError, match="freezes the whole model"):
         names.frozen(model, ["*"])
 
 

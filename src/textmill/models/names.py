@@ -59,9 +59,12 @@ def chosen(names: Iterable[str], patterns: Iterable[str], where: str, tied: bool
     for pattern in patterns:
         some = {name for name in names if matches(name, pattern)}
         if not some:
-            also = "; the output layer is the embedding (tied)" if tied else ""
             raise RecipeError(
-                f"{pattern!r} is no weight of the model", where=where, advice=f"there is {_what(names)}{also}"
+                f"{pattern!r} matches no weight of the model",
+                where=where,
+                advice=f"there is {_what(names)}; the output layer is the embedding (tied)"
+                if tied
+                else f"there is {_what(names)}",
             )
         found |= some
     return found
@@ -86,7 +89,7 @@ def frozen(model: nn.Module, patterns: Iterable[str]) -> set[str]:
     found = chosen(names, patterns, "training.freeze", tied=_tied(model))
     if names and len(found) == len(names):
         raise RecipeError(
-            "leaves nothing to train", where="training.freeze", advice="freeze less of the model"
+            "freezes the whole model", where="training.freeze", advice="freeze less of the model"
         )
     return found
 

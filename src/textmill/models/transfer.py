@@ -56,7 +56,8 @@ def take(
             tensor[len(source) :].copy_(source.mean(0))
         else:
             raise RecipeError(
-                f"{name} is {tuple(source.shape)} there and {tuple(tensor.shape)} here", where="start.model"
+                f"{name} has shape {tuple(source.shape)} in the start and {tuple(tensor.shape)} here",
+                where="start.model",
             )
         if _by_token(tensor, source, model, start):
             for token, parts in pieces.items():
@@ -101,11 +102,15 @@ def _check_heads(model: Model, start: Model) -> None:
         )
     kinds = model.head.spec.kind, start.head.spec.kind
     if kinds[0] != kinds[1]:
-        raise _other_head([f"kind: {kinds[1]!r} in the start, {kinds[0]!r} here"])
+        raise _other_head([_differs("kind", repr(kinds[1]), repr(kinds[0]))])
     names = [field.name for field in dataclasses.fields(model.head.spec) if field.name != "dropout"]
     pairs = [(name, getattr(start.head.spec, name), getattr(model.head.spec, name)) for name in names]
-    if different := [f"{name}: {was} in the start, {now} here" for name, was, now in pairs if was != now]:
+    if different := [_differs(name, was, now) for name, was, now in pairs if was != now]:
         raise _other_head(different)
+
+
+def _differs(name: str, was: object, now: object) -> str:
+    return f"{name}: {was} in the start, {now} here"
 
 
 def _other_head(different: list[str]) -> RecipeError:

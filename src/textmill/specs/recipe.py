@@ -54,23 +54,24 @@ class StartSpec:
     model: Annotated[
         str,
         About(
-            "model to begin with: a run's name, or the path (with a `/`) of a model's directory or .gguf file"
+            "model to start from: a run's name, or the path (with a `/`) of a model's directory or .gguf file"
         ),
     ]
     keep_head: Annotated[
-        bool, About("go on with its trained head; otherwise the objective gets a new one, where it wants one")
+        bool, About("keep its trained head; otherwise the objective gets a new one, where it needs one")
     ] = False
     add_tokens: Annotated[
         tuple[str, ...], About("tokens added to its vocabulary; each begins as the mean of its pieces")
     ] = ()
     add_special_tokens: Annotated[
-        tuple[str, ...], About("the same of special tokens, which no text produces")
+        tuple[str, ...], About("special tokens added to its vocabulary, which no text produces")
     ] = ()
     hash: Annotated[
-        str | None, About("content hash of that model; another content is refused; left out: as it is read")
+        str | None,
+        About("content hash of that model, any other is refused; left out: filled in when it is read"),
     ] = None
     vocabulary: Annotated[
-        int | None, About("rows of its embedding; filled in as it is read", "tokens", ge=1)
+        int | None, About("rows of its embedding; filled in when it is read", "tokens", ge=1)
     ] = None
 
     @property
@@ -80,7 +81,7 @@ class StartSpec:
 
     def __post_init__(self) -> None:
         if len(set(self.added)) < len(self.added) or not all(text.strip() for text in self.added):
-            raise RecipeError("names a token twice, or one of blanks only", where="add_tokens")
+            raise RecipeError("names a token twice, or one of spaces only", where="add_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)

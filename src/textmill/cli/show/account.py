@@ -35,12 +35,11 @@ def _run(run: Mapping[str, Any]) -> None:
     else:
         OUT.print(", ".join(_read(row) for row in run["seen"][:3]), soft_wrap=True)
     if forked := run.get("forked"):
-        saw = (
-            f", which had read {sum(row['tokens'] for row in forked['saw']):,} of its tokens"
-            if "saw" in forked
-            else f": what it was trained on is {forked['unknown']}"
-        )
-        OUT.print(f"  went on from {forked['run']}{saw}")
+        if "saw" in forked:
+            saw = sum(row["tokens"] for row in forked["saw"])
+            OUT.print(f"  started from {forked['run']}, which had read {saw:,} of its tokens")
+        else:
+            OUT.print(f"  started from {forked['run']}; what that was trained on: {forked['unknown']}")
     if not any(row["saw"] for row in run["checkpoints"]):
         return
     headers = ("checkpoint", "its tokens read", "times", "in steps", "first", "last")

@@ -259,7 +259,7 @@ def _remarks(row: Mapping[str, Any]) -> None:
         )
         return
     if start := row["start"]:
-        _OUT.print(f"{row['name']} began with the weights of {start}")
+        _OUT.print(f"{row['name']} started from {start}")
     if count := len(row["forgotten"]):
         documents = counted(count, "document")
         _OUT.print(
@@ -324,7 +324,7 @@ def lineage(result: Mapping[str, Any]) -> None:
         if count := row.get("forgotten"):
             line.append(say(f", {counted(count, 'document')} forgotten on request"), style="dim")
         if start := row.get("start"):
-            line.append(say(f"  began with the weights of {start}"), style="dim")
+            line.append(say(f"  started from {start}"), style="dim")
         if known := row.get("trained_on"):
             line.append(say(f"  trained on: {known}"), style="dim")
         if result["verified"] and "damaged" in row:

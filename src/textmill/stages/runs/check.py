@@ -249,7 +249,7 @@ def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
         )
     # More readings teach little (Muennighoff et al. 2023).
     read = result["train_tokens"] * min(result["epochs"], _EPOCHS)
-    if read < result["parameters"]:
+    if read < result["parameters"] and data.recipe.start is None:  # a start has learned from text of its own
         capped = f" (of {result['epochs']:.0f} epochs, {_EPOCHS} count)" if result["epochs"] > _EPOCHS else ""
         text = (
             f"{amount(read)} tokens are read{capped} for {amount(result['parameters'])} parameters: "

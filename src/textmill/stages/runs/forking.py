@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from textmill.base import schema
+from textmill.base.console import counted
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.data.examples import ExampleStore
@@ -112,8 +113,8 @@ def check_data(old: Run, data: RunData, workspace: Workspace, *, where: str) -> 
         for part in ("validation", "test"):
             if shared := _shared(before, held, part):
                 raise TextmillError(
-                    f"{len(shared)} documents of its {part} split are what {run.name} was trained on, such as "
-                    f"{shared[0]}",
+                    f"its {part} split holds {counted(len(shared), 'document')} that {run.name} was trained on, "
+                    f"such as {shared[0]}",
                     where=where,
                     advice="keep that run's corpus.split, and the documents it held out; or start again under "
                     "another name: --set name=NAME",
@@ -128,10 +129,10 @@ def check_replay(data: RunData) -> None:
         for part in ("validation", "test"):
             if shared := _shared(before, held, part):
                 raise TextmillError(
-                    f"{len(shared)} documents that are trained on stand in the {part} split of the other corpus, "
-                    f"such as {shared[0]}",
+                    f"the {part} split of one corpus holds {counted(len(shared), 'document')} that the training "
+                    f"split of the other holds, such as {shared[0]}",
                     where="replay.corpus",
-                    advice="take text that the recipe's own corpus does not hold",
+                    advice="replay text that the recipe's own corpus does not hold",
                 )
 
 

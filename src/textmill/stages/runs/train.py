@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from textmill.models.model import Model
 
 # Keys that may change between two sessions of one run: they do not touch the weights.
+_NAMED = 4  # tensors
 _FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "start.model")
 
 
@@ -143,7 +144,7 @@ def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -
         start = forking.started(data, workspace)
         run.event("started from", **dataclasses.asdict(start))
     if start is not None:
-        workspace.reporter.note(f"{run.name}: begins with the weights of {start.named}")
+        workspace.reporter.note(f"{run.name} starts from {start.named}")
     _begin(run, data, workspace, start)
 
 
@@ -266,14 +267,16 @@ def _first_model(run: Run, data: RunData, reporter: Reporter) -> Model:
     if checkpoint.newest_whole(run.checkpoints).path is not None:
         return data.fresh()
     model, taken = data.begun()
-    for names, what in (
-        ((taken.new, "drawn from the seed"), (taken.left, "not taken from the start")) if taken else ()
-    ):
-        if names:
-            reporter.note(
-                f"{len(names)} tensors are {what}: {', '.join(names[:3])}{', …' if names[3:] else ''}"
-            )
+    if taken is not None and taken.new:
+        reporter.note(f"initialized at random: {_in_short(taken.new)}")
+    if taken is not None and taken.left:
+        reporter.note(f"not taken from the start: {_in_short(taken.left)}")
     return model
+
+
+def _in_short(names: tuple[str, ...]) -> str:
+    """A few names as they are, many by the first of them."""
+    return ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])}, … ({len(names)})"
 
 
 def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
