@@ -68,7 +68,7 @@ def test_help_shows_them(words, monkeypatch):
 
 
 # What takes minutes, the network or several processes. The lines of `textmill --help` are those of commands, too.
-ELSEWHERE = ("quickstart", "minutes", "--remote", "torchrun")
+ELSEWHERE = ("quickstart", "minutes", "--remote", "torchrun", "models get", "smollm2")
 
 
 @pytest.mark.slow
@@ -77,6 +77,7 @@ def test_each_example_works(tmp_path, monkeypatch):
     own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setenv("TEXTMILL_MODELS", str(tmp_path / "models"))
     make_texts(tmp_path / "notes", 60)
     letter = "Dear miller, the wheel turns slowly and the water is low; send flour before winter comes.\n"
     for name in (
