@@ -302,7 +302,7 @@ def test_wrong_use_is_said(work, places, tmp_path):
         model.chat([{"role": "user", "text": "x"}])  # type: ignore[typeddict-item]
     with pytest.raises(textmill.RecipeError, match="no text to embed"):
         model.embed([])
-    with pytest.raises(textmill.RecipeError, match="'best' is not one of cls, mean"):
+    with pytest.raises(textmill.RecipeError, match="'best' is none of cls, mean"):
         model.embed("x", pooling="best")
     for name in ("encoder", "headed"):
         with pytest.raises(wrong, match="writes no text"):

@@ -228,7 +228,10 @@ def test_rows_of_training_are_rows_of_use(codec, spec, context, tmp_path):
     """What a loader of each objective reads is what the codec makes of the same texts."""
     documents = []
     for texts, label in RECORDS:
-        more = {"question": "the", "answer": texts["passage"].split()[1]}
+        more = {
+            "question": "the" if label == "a" else "the mill grinds",
+            "answer": texts["passage"].split()[1],
+        }
         facts = {"label": label, "tags": " ".join("O" for _ in texts["text"].split())}
         documents.append(collected({role: (texts | more)[role] for role in spec.roles}, label, facts))
     objective = objective_of(spec)

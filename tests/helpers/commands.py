@@ -102,7 +102,7 @@ OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "ngram import": {"path": "notes.txt"},
     "quickstart": {"corpus": "nowhere"},
     "recipe new": {"path": "new.toml"},
-    "rm": {"dry_run": True},
+    "rm": {"dry_run": True, "force": True},
 }
 COMMON = {"help", "json", "quiet", "work"}  # the same mechanism everywhere
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -84,6 +85,9 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
 
     def give(act: Callable[..., Outcome]) -> Callable[..., None]:
         def command(work: Path, json: bool, quiet: bool = True, **arguments: Any) -> None:
+            for name, value in arguments.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise RecipeError("must be a finite number", where=f"--{name.replace('_', '-')}")
             with opened(work, quiet) as workspace:
                 for name, named in wanted.items():
                     for target in _given(arguments[name]):

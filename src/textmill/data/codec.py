@@ -185,9 +185,9 @@ class Codec:
         texts = [self._read(first), self._read(second)]
         room = self._room(self.special.frame + len(self.special.need_between()))
         one, two = map(len, texts)
-        if room is None or (one <= room // 2 and one + two <= room):
+        if room is None or one + two <= room:
             return self._framed(texts, [(0, one), (0, two)])
-        one = min(one, room // 2)
+        one = min(one, max(room // 2, room - two))
         bounds = windows.of_one(two, room - one)
         return self._windowed(texts, [[(0, one), stretch] for stretch in bounds])
 

@@ -215,15 +215,15 @@ def _adapter_by_transformers(
         return [Check("transformers", "skipped", why="it would load a base that is not rounded to 8 bits")]
     with scratch(path) as folder:
         base, copy = folder / "base", folder / "adapter"
-        huggingface.write(base, adapter.base)
-        config = read_json(base / "config.json")
-        if isinstance(pretrained.model, Headed):  # whoever puts a head on a model says what its labels are
-            kind = config["model_type"]
-            write_json(base / "config.json", config | heads.write(kind, pretrained.model.head.spec))
-        if not huggingface.is_published(config):
-            return [Check("transformers", "skipped", why="transformers has no such architecture")]
         named = dataclasses.replace(adapter, name=str(base))
-        peft.write_pretrained(copy, dataclasses.replace(pretrained, adapter=named))
+        about = peft.write_pretrained(copy, dataclasses.replace(pretrained, adapter=named))
+        if about["architecture"] is None:
+            return [Check("transformers", "skipped", why="transformers has no such architecture")]
+        huggingface.write(base, adapter.base)
+        if isinstance(pretrained.model, Headed):  # whoever puts a head on a model says what its labels are
+            config = read_json(base / "config.json")
+            labels = heads.write(config["model_type"], pretrained.model.head.spec)
+            write_json(base / "config.json", config | labels)
         return alone.checks(copy, pretrained, texts, reference, batches, tokens=tokens)
 
 

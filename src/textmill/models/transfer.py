@@ -7,9 +7,10 @@ BERT's transform and pooler, a head) is taken where both have it; what only the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,12 +32,12 @@ class Taken:
 
 @torch.no_grad()
 def take(
-    model: Model, start: Model, *, pieces: Mapping[int, Sequence[int]] | None = None, head: bool = False
+    model: Model, start: Model, *, pieces: Mapping[int, np.ndarray] | None = None, head: bool = False
 ) -> Taken:
     """Fill a model with the weights of another, in place.
 
-    pieces: what each new id is made of, ids of the old vocabulary; its rows of embedding and output layer begin as the
-    mean of theirs (Hewitt 2021), and as the mean of all rows where it is made of nothing. head: whether the head is
+    pieces: what each new id is made of, (n,) ids of the old vocabulary. Its rows of embedding and output layer begin as
+    the mean of theirs (Hewitt 2021), and as the mean of all rows where it is made of nothing. head: whether the head is
     taken too; else it keeps its first values. Raises RecipeError where two tensors of one name have other shapes, or
     the head to be kept is not the one there is.
     """
@@ -61,7 +62,7 @@ def take(
             )
         if _by_token(tensor, source, model, start):
             for token, parts in pieces.items():
-                known = [int(part) for part in parts if part < len(source)]
+                known = parts[parts < len(source)].tolist()
                 if token < len(tensor):
                     tensor[token].copy_(source[known].mean(0) if known else source.mean(0))
     return Taken(

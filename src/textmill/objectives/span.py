@@ -85,7 +85,7 @@ class SpanView(TextView):
 
     A long text is read in windows that overlap by half; in one that does not hold the whole answer the target is the
     row's first token, twice, which stands for "not here" (Devlin et al. 2019, section 4.3). A question is cut to half
-    of a row.
+    of a row, or to what a short text leaves of it.
     """
 
     def __init__(
@@ -94,7 +94,9 @@ class SpanView(TextView):
         """Raises RecipeError when the tokenizer has no separator, or rows are too short."""
         room = sequence - tokens.frame - len(tokens.need_between())
         super().__init__(store, tokens, room // 2)
-        self._questions = np.minimum(store.lengths("question"), room // 2)
+        self._questions = np.minimum(
+            store.lengths("question"), np.maximum(room // 2, room - store.lengths("text"))
+        )
         rooms = room - self._questions
         self.begins, self.ends, self.record = windows.overlapping(store.lengths("text"), rooms)
 

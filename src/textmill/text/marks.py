@@ -15,7 +15,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
-from itertools import islice
 
 WORDS, ALIGNED, SPANS = "@words", "@aligned", "@spans"
 MARKS = (WORDS, ALIGNED, SPANS)
@@ -138,10 +137,8 @@ def _alike(before: str, after: str) -> Iterator[tuple[int, int, int]]:
 
 def _shared(before: str, a: int, after: str, b: int) -> int:
     """How many characters two texts have alike from two places on."""
-    size = 0
-    for one, other in zip(islice(before, a, None), islice(after, b, None), strict=False):
-        if one != other:
-            break
+    size, most = 0, min(len(before) - a, len(after) - b)
+    while size < most and before[a + size] == after[b + size]:
         size += 1
     return size
 

@@ -274,7 +274,7 @@ def test_it_is_not_judged_on_what_its_start_was_trained_on(tmp_path, workspace):
     other = recipe(tmp_path, workspace, "first", name="second")
     split = dataclasses.replace(other.corpus.split, test=0.5)
     moved = dataclasses.replace(other, corpus=dataclasses.replace(other.corpus, split=split))
-    with pytest.raises(TextmillError, match="are what first was trained on"):
+    with pytest.raises(TextmillError, match="that first was trained on"):
         train(moved, workspace)
 
 

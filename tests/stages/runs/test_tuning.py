@@ -166,6 +166,18 @@ def test_a_classifier_is_an_adapter_and_a_head(tmp_path, workspace, tuning):
     assert isinstance(used.model.head.spec, ClassifyHead)
 
 
+def test_a_head_that_transformers_has_not_is_published_under_our_names(tmp_path, workspace):
+    """Pooled by the mean: the adapter is ours alone, and is proved without transformers."""
+    spec = EncoderSpec(**SHAPE, position=LearnedPositions())
+    tables = begins.reviews(tmp_path, "good", "bad") | {"objective": {"kind": "classify", "pooling": "mean"}}
+    run = train(recipe(tmp_path, workspace, TUNINGS["lora"], spec=spec, **tables), workspace)
+    states = {check["name"]: check for check in publish_run(run, workspace)["parity"]["checks"]}
+    assert states["transformers"]["state"] == "skipped"
+    assert read_json(run.model / peft.OURS)["architecture"] is None
+    trained = best_weights(run).build(trained_on(run, workspace))
+    assert torch.equal(logits(LanguageModel(workspace, "tuned").pretrained.model), logits(trained))
+
+
 # ---- faults
 
 

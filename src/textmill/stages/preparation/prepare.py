@@ -77,7 +77,7 @@ def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer
 
         fit.check(read_json(made["tokens"].path / RECORDS), recipe.corpus.limits)
     build.clear(corpus.units)  # the corpus stands: nothing goes on from them any more
-    prepared = Prepared(**made)
+    prepared = Prepared(made["corpus"], made["tokenizer"], made["tokens"], made.get(starts.KIND))
     if recipe.apart is not None:
         general = _prepare(recipe.apart[1], workspace, run, prepared.tokenizer).prepared
         prepared = dataclasses.replace(prepared, replay=(general.corpus, general.tokens))
@@ -107,7 +107,8 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     if not above.keys() >= set(wanted):
         return None
     advice = f"{_remade(run)}, in a folder where the sources are unchanged"
-    prepared = Prepared(*(lineage.require(above[kind], workspace.root, advice) for kind in wanted))
+    corpus, tokenizer, tokens = (lineage.require(above[kind], workspace.root, advice) for kind in wanted)
+    prepared = Prepared(corpus, tokenizer, tokens)
     recipe = run.recipe()
     if recipe.start is not None and recipe.start.hash is not None:
         prepared = dataclasses.replace(prepared, start=starts.kept(workspace, recipe.start.hash))
@@ -115,9 +116,8 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
         general = _general(run, workspace)
         if general is None:
             return None
-        prepared = dataclasses.replace(
-            prepared, replay=tuple(lineage.require(item, workspace.root, advice) for item in general)
-        )
+        corpus, tokens = (lineage.require(item, workspace.root, advice) for item in general)
+        prepared = dataclasses.replace(prepared, replay=(corpus, tokens))
     return RunData(recipe, prepared)
 
 

@@ -27,6 +27,7 @@ from textmill.stages.workspace.workspace import Workspace
 RUN, MODEL, CACHE, PARTIAL = KINDS = ("run", "model", "cache", "partial")
 PARTS = ".parts-"  # of a corpus, until it is whole
 _NOT_CACHES = ("runs",)
+_MIXTURES = "mixtures"  # models that no recipe makes again
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,7 @@ def _stored(workspace: Workspace) -> Iterator[Stored]:
             if path.name.startswith((PARTS, TEMPORARY)):
                 yield Stored(PARTIAL, f"{folder.name}/{path.name}", path)
             elif not path.name.startswith("."):
-                kind = (
-                    MODEL if (path / "config.json").is_file() else CACHE
-                )  # a mixture is no recipe's to make again
+                kind = MODEL if folder.name == _MIXTURES else CACHE
                 yield _artifact(kind, f"{folder.name}/{path.name}", path, inside=("",))
     for path in _folders(workspace.root / "runs"):
         if path.name.startswith(TEMPORARY):

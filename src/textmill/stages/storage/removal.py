@@ -33,6 +33,7 @@ _OF_A_RUN = (
     "model.parity.json",
     "evaluation",
     "tensorboard",
+    "report.html",
 )
 _NAMED = 3
 

@@ -63,7 +63,7 @@ def document(record: Any, location: str, fields: Fields) -> Document | Rejected:
             lack = lacking("field", role, column, record)
             return unread(location, lack.reason, lack.detail)
         if isinstance(value, list) and role in fields.several:
-            listed = [utf8(text) for text in map(said, value) if text and text.strip()]
+            listed = [text for text in (utf8(said(part) or "") for part in value) if text.strip()]
             texts[role] = listed[0] if listed else ""
             texts |= {f"{role} {number}": text for number, text in enumerate(listed[1:], 2)}
             continue

@@ -36,7 +36,7 @@ def sheets(item: Input, fields: Fields) -> Iterator[Document | Rejected]:
         raise SetAside(
             "is damaged, or not what its file extension says", printable(str(error))[:300]
         ) from error
-    stream = memoryview(book.mem)[book.base : book.base + book.stream_len]
+    stream = memoryview(book.mem or b"")[book.base : book.base + book.stream_len]
     for reason, detail in faults(_uncalculated(stream), Missing(), Missing(), Missing()):
         yield Rejected(None, item.place, "read", reason, detail)
     for number, title in enumerate(book.sheet_names()):
