@@ -64,7 +64,7 @@ def test_runs_scored_alike_and_not(capsys, wide):
         "loss": 1.0,
         "best_validation": None,
         "seconds": 1,
-        "forked": None,
+        "start": None,
         "forgotten": [],
     }
     bits = run | {"headline": "bits per byte", "score": 2.5}

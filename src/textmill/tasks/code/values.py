@@ -19,6 +19,7 @@ from typing import Any
 
 _LONGEST = 100_000  # items of an iterator
 _DEEPEST = 200
+_KINDS: tuple[Any, ...] = (list, tuple, set, frozenset)
 _SMALL = 1 << 53  # whole numbers below it are written as numbers of JSON
 
 
@@ -51,8 +52,8 @@ def write(value: Any, keep: Callable[[Any], int], depth: int = 0) -> Any:
         return {"range": [hex(part) for part in (value.start, value.stop, value.step)]}
     if isinstance(value, dict):
         return {"dict": [[write(part, keep, depth + 1) for part in pair] for pair in dict.items(value)]}
-    for kind in (list, tuple, set, frozenset):
-        if isinstance(value, kind):
+    for kind in _KINDS:
+        if isinstance(value, kind):  # whose own way to give its items is not asked
             return {kind.__name__: [write(item, keep, depth + 1) for item in kind.__iter__(value)]}
     if isinstance(value, Iterator):
         return {"iterator": [write(item, keep, depth + 1) for item in islice(value, _LONGEST)]}
