@@ -309,7 +309,7 @@ def test_wrong_use_is_said(work, places, tmp_path):
             textmill.load(places[name]).generate("x")
     for name in ("encoder", "headed", "encoder-decoder"):
         other = textmill.load(places[name])
-        with pytest.raises(wrong, match="does not go on with text"):
+        with pytest.raises(wrong, match="does not continue text"):
             other.logprobs("x")
         with pytest.raises(wrong, match="holds no conversations"):
             other.chat([{"role": "user", "content": "x"}])
@@ -330,7 +330,8 @@ def test_with_json_an_error_is_an_object_too(tmp_path):
         ["embed", "nothing", "x"],
         ["chat", "nothing"],
     ):
-        said = CliRunner().invoke(app, [*words, "--json", "--work", str(tmp_path)])
+        line = [sys.executable, "-m", "textmill", *words, "--json", "--work", str(tmp_path)]
+        said = subprocess.run(line, check=False, capture_output=True, text=True, timeout=120)
         assert json.loads(said.stdout)["error"]["what"].startswith("no such run")
         assert json.loads(said.stdout)["error"]["where"] == "nothing"
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from helpers import records
+from helpers import record_files
 from textmill.specs.objective import ObjectiveSpec
 
 FAMILIES = {spec().kind: spec.families[0] for spec in get_args(ObjectiveSpec)}
@@ -17,7 +17,7 @@ SMALL = "d_model=32, layers=1, context=64"
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_new_recipe_serves_every_objective(kind, tmp_path, textmill):
-    written = records.write(tmp_path / "data.jsonl", kind)
+    written = record_files.write(tmp_path / "data.jsonl", kind)
     textmill("recipe", "new", "mine.toml", "--corpus", "data.jsonl")
     settings = [f"model={{kind='{FAMILIES[kind]}', {SMALL}}}", f"objective.kind='{kind}'", "training.steps=2"]
     if kind == "spans":

@@ -166,7 +166,7 @@ def test_wrong_use(pairs, marked):
     for keys in ({}, {"batch": 1, "batch_tokens": 5}, {"batch": 0}):
         with pytest.raises(ValueError):
             BucketLoader(view, seed=0, **keys)
-    with pytest.raises(TextmillError, match="nothing to learn"):
+    with pytest.raises(TextmillError, match="nothing to train on"):
         BucketLoader(PairsView(PairsObjective(), pairs([]), 16, marked), batch=2, seed=0)
 
 

@@ -152,7 +152,7 @@ def test_capacity_binds_attention():
     _, state = model.begin(batch_of(x), capacity=6)
     with pytest.raises(TextmillError, match="holds 6 tokens"):
         model.step(x[:, :1], state)
-    with pytest.raises(RecipeError, match="shared out"):
+    with pytest.raises(RecipeError, match="divided among"):
         RecurrentSpec(d_model=10, attention=True, heads=4)
 
 

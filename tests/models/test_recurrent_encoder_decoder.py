@@ -192,5 +192,5 @@ def test_what_it_cannot_read():
     model, x = make(RecurrentEncoderDecoderSpec(**SMALL)), tokens(1, 4)
     with pytest.raises(TextmillError, match="no source"):
         model(Batch(x, x))
-    with pytest.raises(TextmillError, match="row of its own"):
+    with pytest.raises(TextmillError, match="sequence of its own"):
         model(Batch(x, x, source=x, documents=torch.tensor([[0, 0, 1, 1]])))

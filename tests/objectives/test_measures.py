@@ -183,7 +183,7 @@ def test_tokens_of_plain_text(evaluated, name):
         assert scores["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-5)
         assert [row["name"] for row in report["table"]] == ["this model", "unigram", "xz", "zstd"]
         return
-    token = "hidden_token" if recipe.objective.kind == "masked" else "token"
+    token = "masked_token" if recipe.objective.kind == "masked" else "token"
     accuracy = "masked_accuracy" if recipe.objective.kind == "masked" else "token_accuracy"
     assert scores[f"nats_per_{token}"] == pytest.approx(nats / targets, rel=1e-5)
     assert scores[accuracy] == pytest.approx(hits / targets, abs=1.5 / targets)

@@ -24,6 +24,9 @@ OTHERWISE = {
     "cli/show/index.py": {"spans"},  # of a trace
     "stages/tracing/trace.py": {"spans"},
     "text/corpus/units.py": {"spans"},  # of personal data
+    "text/sources/formats/forms.py": {"spans"},  # a form of records, by the name its field has there
+    "text/sources/formats/spans.py": {"spans", "answer", "tag"},  # fields of what tools export
+    "text/sources/formats/squad.py": {"answer"},
     "text/sources/formats/letters.py": {"pairs"},  # of letters
     "interop/alone.py": {"pairs"},  # of texts that are read together
     "interop/transformers_program.py": {"pairs"},

@@ -103,7 +103,7 @@ def test_a_body_is_read_as_a_body(stem, tied, tmp_path, tokenizer):
     assert vectors.vectors.shape == (2, 32)
     if read.model.bare:
         assert not read.writes
-        with pytest.raises(TextmillError, match="output layer|guesses hidden"):
+        with pytest.raises(TextmillError, match="output layer|predicts masked tokens"):
             read.model(Batch(ids, ids, source=source))
 
 

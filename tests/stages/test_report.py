@@ -68,7 +68,7 @@ def gathered(text: str = "plain", steps: int = 50) -> dict:
                 "kind": text,
                 "id": "a" * 32,
                 "path": "/work/corpus",
-                "start": {"run": text, "step": 7},
+                "start": f"{text} after step 7",
             }
         ],
         "recipe": f"name = '{text}'",

@@ -171,7 +171,7 @@ def test_a_directory_that_fails_is_not_published(tiny, workspace, monkeypatch):
 
     monkeypatch.setattr(huggingface, "write_directory", careless)
     new = dataclasses.replace(tiny, generation=dataclasses.replace(tiny.generation, tokens=13))
-    with pytest.raises(TextmillError, match="does not give the training path's logits"):
+    with pytest.raises(TextmillError, match="does not give the same logits as the training path"):
         pipeline.run(new, workspace)
     assert weights.read_bytes() == before
     assert not list(workspace.root.rglob(".partial-*"))

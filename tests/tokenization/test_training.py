@@ -242,7 +242,7 @@ def test_learning_from_one_long_document_takes_little_memory():
     program = (
         "import resource; from textmill.specs.recipe import TokenizerSpec\n"
         "from textmill.tokenization.training import train\n"
-        "text = ' '.join(f'word{n % 5000}' for n in range(4_500_000))\n"
+        "text = ' '.join(f'word{n % 5000}' for n in range(5_000_000))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "train(TokenizerSpec(vocabulary=4096), [text])\n"
         "print(len(text), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"

@@ -90,7 +90,6 @@ def render(gathered: Mapping[str, Any], near: Path) -> str:
 def _summary(gathered: Mapping[str, Any]) -> Html:
     run, made_on = gathered["run"], gathered["environment"]
     machine = [f"{made_on[key]}" for key in ("cpu", "machine", "system") if key in made_on]
-    forked = run["forked"]
     return facts(
         {
             say("state"): run["state"],
@@ -98,7 +97,7 @@ def _summary(gathered: Mapping[str, Any]) -> Html:
             say("best validation loss"): _figure(run["best_validation"], gathered["unit"]),
             say("score"): _figure(run["score"], run["headline"] or ""),
             say("training time"): duration(run["seconds"]),
-            say("began with the weights of"): forked and f"{forked['run']} ({forked['step']:,})",
+            say("start"): run["start"],
             say("forgotten documents it was trained on"): ", ".join(run["forgotten"]) or None,
             say("machine"): ", ".join([*machine, *made_on.get("gpus", ())]) or None,
             say("software"): f"textmill {made_on.get('textmill', '?')}, torch {made_on.get('torch', '?')}",
@@ -203,7 +202,7 @@ def _ancestors(rows: Sequence[Mapping[str, Any]], near: Path) -> Html:
     lines = []
     for row in rows:
         start = row.get("start")
-        began = f"{say('began with the weights of')} {start['run']} ({start['step']:,})" if start else ""
+        began = say(f"started from {start}") if start else ""
         sources = f"{say('source files')}: {row['inputs']:,}" if "inputs" in row else ""
         place = os.path.relpath(row["path"], near) if "path" in row else row.get("state", "")
         kind = "\N{NO-BREAK SPACE}" * (4 * row["depth"]) + row.get("kind", "?")

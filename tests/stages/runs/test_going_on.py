@@ -125,8 +125,8 @@ def test_a_source_that_changes_while_it_is_read(tiny, workspace, texts, monkeypa
     """What is read is what some source held: it is read again until it stands still."""
     honest, times = units.table.documents, []
 
-    def meddling(source, path, location, limits):
-        yield from honest(source, path, location, limits)
+    def meddling(source, path, *others):
+        yield from honest(source, path, *others)
         if path.name == "003.txt" and len(times) < 2:
             times.append(path.write_text(f"changed while it was read, {len(times)} times\n"))
 

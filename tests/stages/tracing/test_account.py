@@ -361,5 +361,5 @@ def test_from_the_command_line(own, textmill):
     assert (refused.returncode, "in no corpus" in refused.stderr) == (1, True)
     refused = textmill("trace", check=False, **environment)
     assert refused.returncode == 2
-    assert "source files are unchanged" in textmill("lineage", "tiny", "--verify", **environment).stdout
+    assert "unchanged: 62 source files" in textmill("lineage", "tiny", "--verify", **environment).stdout
     assert lineage.read_lineage(workspace.run("tiny").path).kind == "run"

@@ -107,7 +107,7 @@ def test_what_means_everything_is_refused(tiny, workspace, tmp_path, monkeypatch
 
 def test_a_whole_corpus_is_refused(tiny, workspace, texts):
     prepare(tiny, workspace)
-    with pytest.raises(TextmillError, match="nothing would be left"):
+    with pytest.raises(TextmillError, match="nothing would remain"):
         forget.forget(workspace, [str(texts)])
 
 

@@ -171,11 +171,11 @@ def test_what_is_common_is_shown_as_common(parted, workspace, capsys):
     assert [(span["text"], span["count"]) for span in row["common"]][:1] == [("the mill", number)]
     show.traces(result)
     said = capsys.readouterr().out
-    assert "looked for" in said
+    assert "searched for" in said
     assert "common" in said
     assert f"{number} times" in said
     show.traces(trace.trace(workspace, target, "xylophone quartet zanzibar", shortest=2))
-    assert "looked for spans of 2 tokens and more: none" in capsys.readouterr().out
+    assert "searched for spans of 2 tokens and more: none" in capsys.readouterr().out
 
 
 def test_spans_begin_and_end_without_colours(capsys):

@@ -130,12 +130,15 @@ def differing(before, now):
 
 
 def files_of(folder, name):
-    """The files a run uses: its own, those of what it was made from, and those that all runs share."""
+    """The files a run uses: its own, those of what it was made from, and those that all runs share. What opens an index
+    is asked of the writer alone."""
     work = folder / "work"
     rows = ancestry.tree(Workspace(work), name)["artifacts"]
     roots = {Path(row["path"]) for row in rows if "path" in row} | {work / "runs" / name}
     shared = {"forget.jsonl"} | (
-        {path.name for path in work.glob("*")} - {"runs", "corpus", "tokenizer", "tokens"}
+        {path.name for path in work.glob("*")}
+        - {"runs", "corpus", "tokenizer", "tokens"}
+        - (set() if name == "writer" else {"index"})
     )
     return [
         path

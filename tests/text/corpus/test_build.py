@@ -108,7 +108,7 @@ def test_forgotten_documents_leave_nothing_behind(base):
 
 def test_a_process_that_dies_is_told_of(base, monkeypatch):
     monkeypatch.setattr(engine.sys, "executable", "false")
-    with pytest.raises(TextmillError, match="ended by itself"):
+    with pytest.raises(TextmillError, match="ended unexpectedly"):
         build(base, "dead", run=engine.processes(2))
 
 

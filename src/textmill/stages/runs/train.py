@@ -294,8 +294,6 @@ def _placed(model: Any, recipe: Recipe, world: Any, compute: Any) -> Any:
 def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -> None:
     """Write the recipe of a session, where it is another than the last one's, and where the run comes from."""
     recipe, prepared = data.recipe, data.prepared
-    if not (run.exists and (run.path / "environment.json").is_file()) or run.recipe() != recipe:
-        run.begin(recipe, environment())
     bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
     parents = [prepared.tokens]
@@ -318,6 +316,9 @@ def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -
         names=(),  # each of its files says itself whether it is as written
         identity=files.value_id({"recipe": bound, **spec}),
     )
+    # Last, for a run is there once its recipe is: killed before, it was never begun.
+    if not (run.exists and (run.path / "environment.json").is_file()) or run.recipe() != recipe:
+        run.begin(recipe, environment())
 
 
 def _bound(recipe: Recipe) -> dict[str, Any]:
