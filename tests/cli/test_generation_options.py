@@ -6,6 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from textmill.base import schema
+from textmill.base.errors import RecipeError
 from textmill.cli import generation
 from textmill.specs.recipe import GenerationSpec
 
@@ -22,7 +23,8 @@ def told(*arguments: str, left_out: tuple[str, ...] = ()) -> tuple[int, list, st
     app = typer.Typer()
     app.command()(verb)
     result = CliRunner().invoke(app, list(arguments))
-    return result.exit_code, heard, result.output
+    code = result.exception.exit_code if isinstance(result.exception, RecipeError) else result.exit_code
+    return code, heard, result.output
 
 
 def test_only_what_is_given_changes():

@@ -39,7 +39,7 @@ def gathered(text: str = "plain", steps: int = 50) -> dict:
         "headline": "bits per byte",
         "score": 2.5,
         "seconds": 75.0,
-        "forked": {"run": text, "step": 7},
+        "start": f"{text} after step 7",
         "forgotten": [text],
         "curves": {
             "training": [(step, 5 - step / steps) for step in range(1, steps + 1)],
@@ -101,7 +101,7 @@ def test_what_people_wrote_stays_text():
 
 def test_what_is_missing_is_said():
     bare = gathered()
-    bare["run"] |= {"report": None, "score": None, "best_validation": None, "forked": None, "forgotten": []}
+    bare["run"] |= {"report": None, "score": None, "best_validation": None, "start": None, "forgotten": []}
     bare["run"]["curves"] = {"training": [], "validation": []}
     made = report.render(bare | {"corpus": None, "lineage": [], "rates": []}, Path("/work"))
     assert "not evaluated yet" in made

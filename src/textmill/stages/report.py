@@ -97,7 +97,7 @@ def _summary(gathered: Mapping[str, Any]) -> Html:
             say("best validation loss"): _figure(run["best_validation"], gathered["unit"]),
             say("score"): _figure(run["score"], run["headline"] or ""),
             say("training time"): duration(run["seconds"]),
-            say("start"): run["start"],
+            say("started from"): run["start"],
             say("forgotten documents it was trained on"): ", ".join(run["forgotten"]) or None,
             say("machine"): ", ".join([*machine, *made_on.get("gpus", ())]) or None,
             say("software"): f"textmill {made_on.get('textmill', '?')}, torch {made_on.get('torch', '?')}",

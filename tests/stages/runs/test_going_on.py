@@ -138,8 +138,8 @@ def test_a_source_that_changes_while_it_is_read(tiny, workspace, texts, monkeypa
     assert not list(workspace.root.glob("corpus/.parts-*"))
     (texts / "004.txt").write_text("as it was\n")
 
-    def restless(source, path, location, limits):
-        yield from honest(source, path, location, limits)
+    def restless(source, path, *others):
+        yield from honest(source, path, *others)
         if path.name == "004.txt":
             path.write_text(path.read_text() + "more\n")
 

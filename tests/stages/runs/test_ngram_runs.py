@@ -134,7 +134,7 @@ def test_mixtures(tiny, workspace, tmp_path):
 
     weights = workspace.run("counted").model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(DamagedError, match="another model"):
+    with pytest.raises(DamagedError, match="is not the model that was mixed"):
         directory.read_directory(tmp_path / "mixed")
 
 
