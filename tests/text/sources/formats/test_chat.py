@@ -165,7 +165,9 @@ def test_what_is_no_preference_costs_its_record_alone(tmp_path, record, reason):
     assert len(kept(items)) == 1
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(
+    str.strip
+)
 TURN = st.tuples(st.sampled_from(["user", "assistant", "system", "tool"]), TEXT)
 BROKEN = st.sampled_from([{"role": "user"}, {"content": "a"}, 3, {"role": "x", "content": "a"}])
 
