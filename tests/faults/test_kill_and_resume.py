@@ -60,6 +60,13 @@ def test_kills_at_every_write_of_a_save(trials, undisturbed, resume):
     kill_at_calls(trials, undisturbed, resume, range(middle, middle + 30))
 
 
+def test_kills_at_the_first_writes_of_a_run(trials, undisturbed, resume):
+    """Where it comes from, on what it runs, its recipe: killed between them, it is begun again."""
+    trials()
+    trials.forget_run()
+    kill_at_calls(trials, undisturbed, resume, range(2, 18, 3))
+
+
 @pytest.mark.slow
 def test_kills_at_every_write_of_a_run(trials, undisturbed, resume):
     trials()
