@@ -73,7 +73,7 @@ def test_an_ordinary_program_may_do_what_it_needs():
         "    hashlib.sha256(b'x'); datetime.datetime.now(); random.random()\n"
         "    return number + 2\n"
     )
-    assert judged(FORTY_TWO, source, QUICK).outcome == "passed"
+    assert judged(FORTY_TWO, source, Sandbox(seconds=20.0)).outcome == "passed"
 
 
 @pytest.mark.parametrize("title", ENDINGS)

@@ -15,7 +15,7 @@ from textmill.metrics.score import Bootstrap
 from textmill.tasks.code import values
 from textmill.tasks.code.judged import Problem, Sandbox, humaneval, judged, mbpp
 
-QUICK = Sandbox(seconds=5.0)
+QUICK = Sandbox(seconds=20.0, required=False)  # what holds anywhere; test_hostile wants the kernel
 ROW = {
     "task_id": "Own/0",
     "prompt": 'def half(n: int) -> float:\n    """Half of n, none of negative ones."""\n',

@@ -130,7 +130,6 @@ def judged(problem: Problem, source: str, sandbox: Sandbox = Sandbox()) -> Verdi
     Raises TextmillError where the sandbox is required and the kernel cannot give it.
     """
     with tempfile.TemporaryDirectory(prefix="textmill-") as folder:
-        deadline = time.monotonic() + sandbox.seconds
         try:
             with _child("candidate", sandbox, folder, {"recursion": _RECURSION}) as candidate:
                 _check(candidate, sandbox)
@@ -139,6 +138,7 @@ def judged(problem: Problem, source: str, sandbox: Sandbox = Sandbox()) -> Verdi
                     return Verdict("error", f"it does not define {problem.entry}")
                 with _child("judge", sandbox, None, None, threads=True) as judge:
                     _check(judge, sandbox)
+                    deadline = time.monotonic() + sandbox.seconds  # both have begun
                     used = set(_WORDS.findall(problem.test))
                     said = judge.ask(
                         {
