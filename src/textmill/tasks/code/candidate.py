@@ -6,25 +6,17 @@ It knows nothing of tests. Whatever it says is a value: it may be wrong, never a
 from __future__ import annotations
 
 import builtins
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def _beside(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def begin(setting: Any) -> Callable[[Any], Any]:
     """setting: how deep calls may go."""
-    values = _beside("values")
+    sys.path.insert(0, str(Path(__file__).parent))  # nothing of Textmill is installed where this runs
+    values: Any = importlib.import_module("values")
     sys.setrecursionlimit(int(setting["recursion"]))
     space: dict[str, Any] = {"__name__": "candidate"}
     objects: list[Any] = []

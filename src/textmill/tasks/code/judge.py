@@ -8,26 +8,19 @@ the outcome of the call the next request. See judged.py.
 from __future__ import annotations
 
 import builtins
-import importlib.util
+import importlib
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def _beside(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def begin(setting: Any) -> Callable[[Any], Any]:
     """setting: nothing."""
-    values = _beside("values")
+    sys.path.insert(0, str(Path(__file__).parent))  # nothing of Textmill is installed where this runs
+    values: Any = importlib.import_module("values")
     asked: queue.Queue[dict[str, Any]] = queue.Queue()
     said: queue.Queue[dict[str, Any]] = queue.Queue()
 
