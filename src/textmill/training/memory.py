@@ -226,7 +226,9 @@ def peak_bytes(device: torch.device) -> int:
     """The most memory this process has held: of the GPU, or resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    with contextlib.suppress(OSError, StopIteration):  # Linux; getrusage would count what started us before that
+    with contextlib.suppress(
+        OSError, StopIteration
+    ):  # Linux; getrusage would count what started us before that
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
