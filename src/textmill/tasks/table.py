@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
-from textmill.tasks import classify, generate, translate
+from textmill.tasks import choice, classify, generate, translate
 from textmill.tasks.task import Task
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (generate.GENERATE, translate.TRANSLATE, classify.CLASSIFY)
+    task.name: task for task in (generate.GENERATE, translate.TRANSLATE, classify.CLASSIFY, choice.CHOICE)
 }
 
 
