@@ -17,7 +17,7 @@ import numpy as np
 
 from textmill.data.codec import Row
 from textmill.metrics import answers
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.heads import LONGEST_SPAN
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.loss import widened
@@ -131,6 +131,12 @@ def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bo
     return answers.answered([gold(record) or () for record in records], said, bootstrap)
 
 
+def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
+    """What answer F1 is made of, question by question."""
+    said = [_said(prediction) for prediction in predictions]
+    return answers.figures([gold(record) or () for record in records], said)
+
+
 def _said(prediction: Any) -> str:
     """A refused record has an answer that is never right, even where none is."""
     return prediction.text or "" if isinstance(prediction, Answer) else REFUSED
@@ -156,6 +162,7 @@ ANSWER = Task(
     predict=predict,
     gold=gold,
     metrics=metrics,
+    figures=figures,
     baselines={"opening": opening},
     purpose="Finding the stretch of a text that answers a question.",
 )

@@ -17,7 +17,7 @@ import numpy as np
 from textmill.base.errors import TextmillError
 from textmill.data.codec import Row
 from textmill.metrics import labels
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.classify import CLASSIFY as OBJECTIVE
 from textmill.objectives.classify import labels_of
@@ -123,6 +123,12 @@ def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bo
     return labels.several_labels(truth, guess, bootstrap, how="a label is predicted from 0.5")
 
 
+def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
+    """What the headline is made of, text by text."""
+    _, truth, guess = _sides(predictions, records)
+    return labels.figures(truth, guess)
+
+
 def details(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, Any]:
     """What is taken for what, and how well each label is told."""
     names, truth, guess = _sides(predictions, records)
@@ -186,6 +192,7 @@ CLASSIFY = Task(
     predict=predict,
     gold=gold,
     metrics=metrics,
+    figures=figures,
     details=details,
     baselines={"majority": always},
     purpose="Sorting texts: by topic, by opinion, by what a pair of them has to do with each other.",

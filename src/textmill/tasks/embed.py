@@ -20,7 +20,7 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.codec import Codec, by_length, padded
 from textmill.decoding.prompt import device_of
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score, share
 from textmill.models.heads import POOLED, Headed
 from textmill.models.pretrained import Pretrained
 from textmill.models.sentences import Sentences
@@ -137,6 +137,11 @@ def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bo
     return {}
 
 
+def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
+    """Nothing is measured of vectors alone."""
+    return Figures("nothing", np.zeros((len(records), 1)), share(0, 0))
+
+
 EMBED = Task(
     name="embed",
     summary="texts as vectors, near where they mean alike",
@@ -146,5 +151,6 @@ EMBED = Task(
     predict=predict,
     gold=gold,
     metrics=metrics,
+    figures=figures,
     purpose="Finding texts that mean alike.",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textmill.metrics import overlap
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.objectives import causal, denoising
 from textmill.tasks import writing
@@ -34,8 +34,20 @@ def metrics(
     predictions: Sequence[Text | Refused], records: Sequence[Record], bootstrap: Bootstrap
 ) -> dict[str, Score]:
     """How much what was written overlaps with what should have come."""
+    return overlap.overlap(*_sides(predictions, records), bootstrap)
+
+
+def figures(predictions: Sequence[Text | Refused], records: Sequence[Record]) -> Figures:
+    """What BLEU is made of, text by text."""
+    return overlap.figures(*_sides(predictions, records))
+
+
+def _sides(
+    predictions: Sequence[Text | Refused], records: Sequence[Record]
+) -> tuple[list[str], list[Sequence[str]]]:
+    """What was written, and what is right."""
     said = [text.text if isinstance(text, Text) else "" for text in predictions]
-    return overlap.overlap(said, [[record["target"]] for record in records], bootstrap)
+    return said, [[record["target"]] for record in records]
 
 
 GENERATE = Task(
@@ -53,5 +65,6 @@ GENERATE = Task(
     predict=predict,
     gold=gold,
     metrics=metrics,
+    figures=figures,
     purpose="Going on with texts of the kind it was trained on.",
 )

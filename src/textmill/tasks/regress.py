@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from textmill.metrics import numbers
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.regress import REGRESS as OBJECTIVE
 from textmill.objectives.regress import number_of
@@ -32,9 +32,17 @@ def gold(record: Record) -> float | None:
 
 def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> dict[str, Score]:
     """Squared and absolute error, and correlation. A record that was refused counts as if 0 had been said."""
+    return numbers.regression(*_sides(predictions, records), bootstrap)
+
+
+def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
+    """What the mean squared error is made of, text by text."""
+    return numbers.figures(*_sides(predictions, records))
+
+
+def _sides(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
     truth = np.array([gold(record) for record in records], dtype=np.float64)
-    guess = np.array([said.values[0] if isinstance(said, Number) else 0.0 for said in predictions])
-    return numbers.regression(truth, guess, bootstrap)
+    return truth, np.array([said.values[0] if isinstance(said, Number) else 0.0 for said in predictions])
 
 
 def mean(records: Sequence[Record]) -> Rival:
@@ -55,6 +63,7 @@ REGRESS = Task(
     predict=predict,
     gold=gold,
     metrics=metrics,
+    figures=figures,
     baselines={"mean": mean},
     purpose="Estimating a number for texts of the kind it was trained on.",
 )

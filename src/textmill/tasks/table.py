@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
-from textmill.tasks import answer, classify, embed, generate, regress, summarize, tag, translate
+from textmill.tasks import answer, choice, classify, embed, generate, regress, summarize, tag, translate
 from textmill.tasks.task import Task
 
 TASKS: dict[str, Task] = {
@@ -21,6 +21,7 @@ TASKS: dict[str, Task] = {
         tag.TAG,
         regress.REGRESS,
         embed.EMBED,
+        choice.CHOICE,
     )
 }
 

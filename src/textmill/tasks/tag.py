@@ -21,7 +21,7 @@ from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
 from textmill.data.codec import Row
 from textmill.metrics import labels, tags
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.loss import widened
@@ -123,6 +123,12 @@ def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bo
     return tags.tagged(truth, guess, bootstrap, entities_too=_marked(truth, guess))
 
 
+def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
+    """What the headline is made of, text by text."""
+    truth, guess = _sides(predictions, records)
+    return tags.figures(truth, guess, entities_too=_marked(truth, guess))
+
+
 def details(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, Any]:
     """Which tag is taken for which, and how well each type of entity is found."""
     truth, guess = _sides(predictions, records)
@@ -175,6 +181,7 @@ TAG = Task(
     predict=predict,
     gold=gold,
     metrics=metrics,
+    figures=figures,
     details=details,
     baselines={"majority": always},
     purpose="Finding names and other stretches in texts of the kind it was trained on.",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.models.sentences import Sentences
 from textmill.specs.generation import GenerationSpec
@@ -33,6 +33,8 @@ class Options:
     threshold   several labels: from which probability one is said; answers: how much likelier than "it does not say" an
                 answer is to be (the log of the odds); None: as published with the model
     sentences   vectors: how a text becomes one; None: the mean of its states, to length 1
+    forms       choices: how a query is written, with `{query}` in it, one way or several; none: as it stands
+    alone       choices: whether options are also scored without their context
     """
 
     top: int = 1
@@ -40,6 +42,8 @@ class Options:
     truncate: bool = False
     threshold: float | None = None
     sentences: Sentences | None = None
+    forms: tuple[str, ...] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class Task:
     gold        (record) -> what is right, in the task's own form; None: nobody says
     metrics     (predictions or Refused, records with gold, bootstrap) -> scores by name; the first is the headline. A
                 record that was refused counts as wrong
+    figures     (predictions or Refused, records with gold) -> what the headline is made of, text by text: for slices,
+                errors and comparisons
     details     (predictions, records) -> what else a report says, by key
     baselines   name -> (training records) -> a Rival
     purpose     what it is for, in one sentence
@@ -93,6 +99,7 @@ class Task:
     gold: Callable[[Record], Any]
     metrics: Callable[[Sequence[Any], Sequence[Record], Bootstrap], dict[str, Score]]
     purpose: str
+    figures: Callable[[Sequence[Any], Sequence[Record]], Figures]
     details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
     baselines: Mapping[str, Callable[[Sequence[Record]], Rival]] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)

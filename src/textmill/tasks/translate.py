@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textmill.metrics import overlap
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.pairs import PAIRS
 from textmill.tasks import writing
@@ -36,8 +36,20 @@ def metrics(
     predictions: Sequence[Text | Refused], records: Sequence[Record], bootstrap: Bootstrap
 ) -> dict[str, Score]:
     """BLEU, chrF, TER and exact matches."""
+    return overlap.overlap(*_sides(predictions, records), bootstrap)
+
+
+def figures(predictions: Sequence[Text | Refused], records: Sequence[Record]) -> Figures:
+    """What BLEU is made of, text by text."""
+    return overlap.figures(*_sides(predictions, records))
+
+
+def _sides(
+    predictions: Sequence[Text | Refused], records: Sequence[Record]
+) -> tuple[list[str], list[Sequence[str]]]:
+    """What was written, and what is right."""
     said = [text.text if isinstance(text, Text) else "" for text in predictions]
-    return overlap.overlap(said, [gold(record) or () for record in records], bootstrap)
+    return said, [gold(record) or () for record in records]
 
 
 def copied(records: Sequence[Record]) -> Rival:
@@ -54,6 +66,7 @@ TRANSLATE = Task(
     predict=predict,
     gold=gold,
     metrics=metrics,
+    figures=figures,
     baselines={"copy": copied},
     purpose="Translating texts of the kind it was trained on.",
 )
