@@ -24,11 +24,10 @@ from textmill.objectives.classify import labels_of
 from textmill.objectives.loss import widened
 from textmill.specs.head import ClassifyHead
 from textmill.tasks import rows
-from textmill.tasks.prediction import Label, Labels, Prediction, Refused
+from textmill.tasks.prediction import REFUSED, Label, Labels, Prediction, Refused
 from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
 
 _LIKELIER_THAN_NOT = 0.5
-REFUSED = "(refused)"  # what stands for a label where a record was refused
 
 
 def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options) -> list[Row | Refused]:

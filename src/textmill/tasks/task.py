@@ -12,6 +12,7 @@ from typing import Any
 
 from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
+from textmill.models.sentences import Sentences
 from textmill.specs.generation import GenerationSpec
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.text.document import Document, several
@@ -31,7 +32,7 @@ class Options:
     truncate    whether a source longer than the model reads is cut, and says so, instead of refused
     threshold   several labels: from which probability one is said; answers: how much likelier than "it does not say" an
                 answer is to be (the log of the odds); None: as published with the model
-    pooling     vectors: cls, mean, last or max; normalise: to length 1; None: as the model's directory says
+    sentences   vectors: how a text becomes one; None: the mean of its states, to length 1
     forms       choices: how a query is written, with `{query}` in it, one way or several; none: as it stands
     alone       choices: whether options are also scored without their context
     """
@@ -40,8 +41,7 @@ class Options:
     generation: GenerationSpec | None = None
     truncate: bool = False
     threshold: float | None = None
-    pooling: str | None = None
-    normalise: bool | None = None
+    sentences: Sentences | None = None
     forms: tuple[str, ...] = ()
     alone: bool = False
 

@@ -190,7 +190,7 @@ def summary(data: RunData) -> dict[str, Any]:
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(card_of((prepared.tokens if found else prepared.corpus).path)),
         "records": found,
-        "warnings": fit.warnings(found, report) if found else [],
+        "warnings": [*(fit.warnings(found, report) if found else []), *notes(data)],
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),
         "artifacts": {
@@ -199,8 +199,16 @@ def summary(data: RunData) -> dict[str, Any]:
     }
 
 
+def notes(data: RunData) -> list[str]:
+    """What became of the training records that a person should know."""
+    from textmill.data.examples import ExampleStore
+
+    store = data.store("train")
+    return data.objective.notes(store) if isinstance(store, ExampleStore) else []
+
+
 def _tokens(manifest: Mapping[str, Any]) -> int:
     """Ids in a store of either kind."""
     if "fields" not in manifest:
         return manifest["tokens"]
-    return sum(field["values"] for name, field in manifest["fields"].items() if name != "value")
+    return sum(field["values"] for field in manifest["fields"].values() if field["dtype"].startswith("uint"))

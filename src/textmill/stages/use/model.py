@@ -169,7 +169,11 @@ class LanguageModel:
     def predictor(self, options: Options | None = None) -> Predictor:
         """What says of records what its task says. Raises TextmillError when the model has no task."""
         from textmill.inference.predictor import Predictor
+        from textmill.tasks.task import Options
 
+        options = options or Options()
+        if options.sentences is None:
+            options = replace(options, sentences=embeddings.settings(self.path))
         return Predictor(self.pretrained, options)
 
     def predict(

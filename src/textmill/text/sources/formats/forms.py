@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from textmill.text.document import Document, Rejected
+from textmill.text.document import Document, Rejected, collected
 from textmill.text.sources.formats import chat, preference, records, spans, squad
 from textmill.text.sources.formats.stream import Fields
 
@@ -26,7 +26,18 @@ def row(record: Any, location: str, fields: Fields) -> Iterator[Document | Rejec
         yield records.unread(location, "is not a record", "a JSON object was expected")
 
 
+AS_WRITTEN = (
+    "as-written"  # no format of a recipe: for who is to find out what records hold (sources/sample.py)
+)
+
+
+def _as_written(record: Any, location: str, fields: Fields) -> Iterator[Document | Rejected]:
+    """All of a record, as JSON."""
+    yield collected({fields.role: json.dumps(record, ensure_ascii=False)}, location)
+
+
 FORMS: dict[str, Form] = {
+    AS_WRITTEN: _as_written,
     "spans": spans.documents,
     "squad": squad.documents,
     "chat": chat.documents,
