@@ -107,9 +107,10 @@ class Task:
     metrics     (predictions or Refused, records with gold, bootstrap) -> scores by name; the first is the headline. A
                 record that was refused counts as wrong
     figures     (predictions or Refused, records with gold) -> what the headline is made of, text by text: for slices,
-                errors and comparisons
+                errors and comparisons; None: it is scored nowhere
     details     (predictions, records) -> what else a report says, by key
-    baselines   name -> (training records) -> a Rival
+    baselines   name -> (training records) -> a Rival; untrained: those that learn nothing, and serve without records
+    asked       fields of Options that are set where predictions are scored: all probabilities, say
     purpose     what it is for, in one sentence
     generation  fields of a recipe's [generation], where it is silent
     objective   fields of a recipe's [objective], where it is silent
@@ -129,9 +130,11 @@ class Task:
     gold: Callable[[Record], Any]
     metrics: Callable[[Sequence[Any], Sequence[Record], Bootstrap], dict[str, Score]]
     purpose: str
-    figures: Callable[[Sequence[Any], Sequence[Record]], Figures]
+    figures: Callable[[Sequence[Any], Sequence[Record]], Figures] | None = None
     details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
     baselines: Mapping[str, Callable[[Sequence[Record]], Rival]] = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)
     how: Callable[[Pretrained, Options], str] = lambda pretrained, options: ""

@@ -82,5 +82,6 @@ TRANSLATE = Task(
     how=writing.how,
     details=details,
     baselines={"copy": copied},
+    untrained=("copy",),
     purpose="Translating texts of the kind it was trained on.",
 )

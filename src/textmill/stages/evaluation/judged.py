@@ -84,13 +84,13 @@ def _records(data: RunData, part: str) -> Any:
 
 
 def _predicted(pretrained: Pretrained, task: Task, records: Sequence[Record]) -> list[Prediction | Refused]:
-    said = Predictor(pretrained, _OPTIONS, task=task).predict(records)
+    said = Predictor(pretrained, replace(_OPTIONS, **task.asked), task=task).predict(records)
     return list(tracked(said, "predicting", len(records), "records"))
 
 
 def _calibration(task: Task, pretrained: Pretrained, data: RunData) -> Calibration | None:
     """Fitted on the validation split; None where it is what is scored, or too small."""
-    if task.calibrate is None or data.recipe.evaluation.part != "test":
+    if task.calibrate is None or data.recipe.evaluation.split != "test":
         return None
     records = [record for record in _records(data, "validation") if task.gold(record) is not None]
     found = zip(task.prepare(pretrained, records, Options()), records, strict=True)
