@@ -92,7 +92,7 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
                 for name, named in wanted.items():
                     for target in _given(arguments[name]):
                         check_named(workspace, target, runs=named.runs)
-                outcome = act(workspace, **arguments)
+                outcome = act(workspace, **arguments, **({"json": json} if asks else {}))
             if outcome is None:
                 return
             result, show = outcome
@@ -101,6 +101,8 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
                 raise typer.Exit(FAILED)
 
         own = parameters(act, "workspace")
+        asks = any(each.name == "json" for each in own)  # what is printed row by row asks whether it may be
+        own = [each for each in own if each.name != "json"]
         wanted = {each.name: named for each in own if (named := _named(each)) is not None}
         shared = [parameter for name, parameter in _SHARED.items() if not (silent and name == "quiet")]
         return declared(command, act, [*own, *shared])

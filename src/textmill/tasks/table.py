@@ -46,6 +46,12 @@ def task_trained_by(recipe: Recipe) -> Task | None:
     return next(iter(tasks_for(recipe.model.kind, recipe.objective.kind)), None)
 
 
+def serves(pretrained: Pretrained, task: Task) -> bool:
+    """Whether a model can do a task: its own, or another that is learnt in the same way."""
+    own = task_of(pretrained)
+    return task is own or task.objectives.get(pretrained.spec.kind) in set(own.objectives.values())
+
+
 def task_of(pretrained: Pretrained) -> Task:
     """The task of a model: what it says, else what its objective is for, else what it can do."""
     told, objective = pretrained.info.get("task"), pretrained.info.get("objective")

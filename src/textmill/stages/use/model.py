@@ -253,6 +253,10 @@ class LanguageModel:
         the model reads, or the model does not go on with text."""
         return logprobs.logprobs(self.pretrained, text)
 
+    def settings(self, **options: Unpack[GenerationOptions]) -> GenerationSpec:
+        """How text is generated when a call says this otherwise. Raises RecipeError for what there is not."""
+        return self._spec(options)
+
     def _spec(self, options: GenerationOptions) -> GenerationSpec:
         return schema.read(
             GenerationSpec, schema.write(self.generation) | schema.current(GenerationSpec, options), "options"
