@@ -80,7 +80,7 @@ def model_of(tokenizer):
 
 def records(name: str, number: int = 40) -> list[dict[str, str]]:
     """Records that a model of this name reads, some longer than it reads at once."""
-    longest = 12 if name == "translate" else 60
+    longest = 8 if name == "translate" else 60
     role = {"translate": "source", "answer": "passage"}.get(name, "text")
     made = [{role: text} for text in texts(number, longest)]
     return [{**one, "question": "where is it"} for one in made] if name == "answer" else made

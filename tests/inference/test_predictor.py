@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import random
 from dataclasses import replace
 
@@ -140,7 +141,7 @@ def test_next_best_answers_do_not_overlap(model_of):
     )
     stretches = sorted((one.start, one.end) for one in (said, *said.others))
     assert len(stretches) == 3
-    assert all(one[1] <= other[0] for one, other in zip(stretches, stretches[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in itertools.pairwise(stretches))
     assert said.p >= said.others[0].p >= said.others[1].p
 
 
