@@ -104,7 +104,7 @@ def conversations() -> list[Document]:
     return found
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKED)
 def test_two_hundred_conversations(tokenizers, readers, templates, name):
     from textmill.tokenization.chat.tools import spelt_out
