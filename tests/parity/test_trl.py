@@ -17,7 +17,15 @@ from textmill.data.special import SpecialTokens
 from textmill.interop.huggingface.directory import write_directory
 from textmill.interop.load import load
 from textmill.models.build import build
-from textmill.objectives.prefer import PreferReader, PreferView, log_probs, losses, one_by_one, reference
+from textmill.objectives.prefer import (
+    PreferReader,
+    PreferView,
+    log_probs,
+    losses,
+    one_by_one,
+    record,
+    reference,
+)
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec
 from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, ORPOLoss, PreferObjective
@@ -78,8 +86,9 @@ class Written(PreferReader):
     def read(self, documents):
         for document in documents:
             ids = json.loads(document.text)
-            answers = {name: np.array(ids[f"{name}_ids"]) for name in ("chosen", "rejected")}
-            yield self._record(ids["prompt_ids"], answers, 1)
+            given = {name: np.array(ids[f"{name}_ids"]) for name in ("chosen", "rejected")}
+            answers = {name: (one, np.ones(len(one), dtype=bool)) for name, one in given.items()}
+            yield record(np.array(ids["prompt_ids"]), answers, 1)
 
 
 @pytest.fixture(scope="module", params=CASES)

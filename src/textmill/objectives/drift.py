@@ -48,7 +48,7 @@ def drift(
     def written(by: Model) -> list[Hypothesis]:
         assert isinstance(by, Generator)
         drawn = drawable(spec, by, tokenizer)
-        found = answers(by, asked, drawn, ends=tokenizer.ends, rows=_ROWS, decoder=tokenizer.stream)
+        found = answers(by, asked, drawn, ends=evaluation.data.ends, rows=_ROWS, decoder=tokenizer.stream)
         return [best for best, *_ in found]
 
     evaluation.reporter.note(f"answering {len(asked)} prompts, to see how far the model has moved")

@@ -33,11 +33,14 @@ class Data(Protocol):
     def recipe(self) -> Recipe: ...
     @property
     def tokenizer(self) -> Any: ...
+    @property
+    def ends(self) -> tuple[int, ...]: ...
     def store(self, part: str) -> Any: ...
     def loader(self, part: str = "train") -> AnyLoader: ...
     def documents(self, part: str) -> Iterator[Document]: ...
     def units(self, part: str) -> np.ndarray | None: ...
     def reference_model(self) -> Model: ...
+    def base(self) -> Model | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class EvaluationInput:
     @cached_property
     def bootstrap(self) -> Bootstrap:
         """How intervals are made over all entries of the store that is scored; `.of(records)` over some of them."""
-        return Bootstrap(self.spec.bootstrap, units=self.data.units(self.spec.part))
+        return Bootstrap(self.spec.bootstrap, units=self.data.units(self.spec.split))
 
     @property
     def rows(self) -> int:
@@ -71,12 +74,12 @@ class EvaluationInput:
     @cached_property
     def loader(self) -> Any:
         """The loader of the part that is scored. Raises RecipeError when it is empty."""
-        return self.data.loader(self.spec.part)
+        return self.data.loader(self.spec.split)
 
     def documents(self, records: np.ndarray) -> list[Document]:
         """The documents that records (n,), rising, of the part that is scored were made of."""
         wanted = set(records.tolist())
-        every = enumerate(self.data.documents(self.spec.part))
+        every = enumerate(self.data.documents(self.spec.split))
         return [document for index, document in every if index in wanted]
 
 

@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from textmill.base.errors import RecipeError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.buckets import BucketLoader
 from textmill.data.codec import Text, padded
@@ -55,8 +55,10 @@ from textmill.objectives.evaluation import (
 from textmill.objectives.loss import Losses, log_probs
 from textmill.objectives.objective import WRITES, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, size
-from textmill.objectives.show import ShownRow, of_tokens
+from textmill.objectives.show import Shown, ShownRow, of_tokens
 from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, PreferObjective
+from textmill.text import chats
+from textmill.text.chats import Message
 from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
 
@@ -65,8 +67,9 @@ BOTH = (CHOSEN, REJECTED)
 
 
 class PreferReader(Reader):
-    """prompt: its ids, with what stands before it; chosen, rejected: those of the answers with what ends them, none of
-    one that is not there; chosen_loss, rejected_loss: which of these are to be learned."""
+    """prompt: its ids, which both answers go on from; chosen, rejected: those of the answers with what ends them, none
+    of one that is not there; chosen_loss, rejected_loss: which of these are to be learned; longer: whether a
+    conversation is longer than a sequence."""
 
     schema: ClassVar = {
         "prompt": "ids",
@@ -74,37 +77,99 @@ class PreferReader(Reader):
         REJECTED: "ids",
         "chosen_loss": "bool",
         "rejected_loss": "bool",
+        "longer": "bool",
     }
-    decided: ClassVar = ("prompt", CHOSEN, REJECTED)
+    decided: ClassVar = ("prompt", CHOSEN, REJECTED, "chat")
 
     def wanted(self, document: Document) -> Any:
         """The prompt, and both answers or one."""
-        spec = self.spec
-        prompt = self.text(document, spec.prompt)
-        if not prompt or not prompt.strip():
-            return lacks(spec.prompt, prompt)
-        answers = {name: self.text(document, getattr(spec, name)) for name in BOTH}
-        there = {name: text for name, text in answers.items() if text and text.strip()}
-        if not there:
-            return lacks(spec.chosen, answers[CHOSEN])
-        if len(set(there.values())) < len(there):
+        prompt, answers = self._asked(document)
+        if not any(message.content.strip() or message.more for message in prompt):
+            return lacks(self.spec.prompt, "" if prompt else None)
+        if not answers:
+            return lacks(self.spec.chosen, None)
+        if len(answers) > 1 and answers[CHOSEN] == answers[REJECTED]:
             return "the two answers are the same"
+        written = sum(size(message.content) for listed in answers.values() for message in listed)
+        if self.spec.chat:
+            try:
+                made = self._conversation(prompt, answers, chats.tools_of(document.metadata), written)
+            except TextmillError as error:
+                return f"the chat template {error.what}"
+            return made if isinstance(made, str) else ([], lambda texts: made)
+        if len(prompt) > 1 or any(len(listed) > 1 for listed in answers.values()):
+            return "is a conversation of several turns"
 
         def finish(texts: list[Text]) -> Record | str:
             if not all(map(len, texts)):
                 return "no token is left"
-            read = dict(zip(there, texts[1:], strict=True))
-            ids = {name: np.append(text.ids, self.tokenizer.end) for name, text in read.items()}
-            return self._record([*self.tokenizer.prefix, *texts[0].ids], ids, sum(map(size, there.values())))
+            said = {
+                name: (np.append(text.ids, self.tokenizer.end), np.ones(len(text) + 1, dtype=bool))
+                for name, text in zip(answers, texts[1:], strict=True)
+            }
+            return record(np.array([*self.tokenizer.prefix, *texts[0].ids]), said, written)
 
-        return [prompt, *there.values()], finish
+        return [prompt[0].content, *(listed[0].content for listed in answers.values())], finish
 
-    def _record(self, prompt: Sequence[int], answers: dict[str, np.ndarray], written: int) -> Record:
-        fields = {"prompt": np.asarray(prompt, dtype=np.int64)}
-        for name in BOTH:
-            ids = answers.get(name, np.zeros(0, dtype=np.int64))
-            fields |= {name: ids, f"{name}_loss": np.ones(len(ids), dtype=bool)}
-        return Record(fields, written)
+    def _asked(self, document: Document) -> tuple[list[Message], dict[str, list[Message]]]:
+        """The messages of the prompt, and those of each answer there is."""
+        texts = {role: self.text(document, role) or "" for role in document.texts}
+        if chats.is_chat(document.metadata):
+            sections = chats.put_together(texts, document.metadata)
+            answers = {name: sections[name] for name in BOTH if name in sections}
+            return sections.get(chats.MESSAGES, []), answers
+        prompt = [Message("user", texts[self.spec.prompt])] if self.spec.prompt in texts else []
+        named = {name: texts.get(getattr(self.spec, name), "") for name in BOTH}
+        return prompt, {name: [Message("assistant", text)] for name, text in named.items() if text.strip()}
+
+    def _conversation(
+        self, prompt: list[Message], answers: dict[str, list[Message]], tools: Any, written: int
+    ) -> Record | str:
+        """As the chat template writes it. What all answers go on from is found by ids: as far as they are the same, and
+        no further than where an answer is asked for."""
+        asked = [chats.plain(message) for message in prompt]
+        before = self.codec.chat(asked, answer=True, tools=tools).ids
+        rows = {
+            name: self.codec.chat([*asked, *map(chats.plain, listed)], tools=tools)
+            for name, listed in answers.items()
+        }
+        shared = _shared([before, *(row.ids for row in rows.values())])
+        said = {name: (row.ids[shared:], row.loss[shared:]) for name, row in rows.items()}
+        if not all(loss.any() for _, loss in said.values()):
+            return "no token of an answer is in the loss"
+        return record(before[:shared], said, written, longer=not all(row.windows for row in rows.values()))
+
+
+def record(
+    prompt: np.ndarray,
+    answers: dict[str, tuple[np.ndarray, np.ndarray]],
+    written: int,
+    *,
+    longer: bool = False,
+) -> Record:
+    """A record of a prompt's ids and, of each answer there is, ids and which of them are to be learned."""
+    none = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+    fields = {"prompt": prompt, "longer": np.array([longer])}
+    for name in BOTH:
+        fields[name], fields[f"{name}_loss"] = answers.get(name, none)
+    return Record(fields, written)
+
+
+def _shared(rows: Sequence[np.ndarray]) -> int:
+    """How many ids all rows begin with alike."""
+    shortest = min(map(len, rows))
+    same = np.all([row[:shortest] == rows[0][:shortest] for row in rows], axis=0)
+    return shortest if same.all() else int(same.argmin())
+
+
+def notes(store: ExampleStore) -> list[str]:
+    """What became of conversations that are longer than a sequence."""
+    if not (cut := int(store.fields["longer"][0].sum())):
+        return []
+    return [
+        f"{cut:,} of {len(store):,} conversations are longer than a sequence: the beginning of the prompt is left "
+        "out, down to half of a sequence, and then the end of the answer"
+    ]
 
 
 class PreferView(RecordView):
@@ -379,8 +444,12 @@ def show(batch: Batch, row: int) -> ShownRow:
 def sample(
     spec: PreferObjective, document: Document, tokenizer: AnyTokenizer, tokens: int
 ) -> tuple[str, str]:
-    """The prompt, and the better answer."""
-    return document.texts.get(spec.prompt, ""), document.texts.get(spec.chosen, "")
+    """The prompt, and the better answer; none of a conversation of several turns."""
+    if not chats.is_chat(document.metadata):
+        return document.texts.get(spec.prompt, ""), document.texts.get(spec.chosen, "")
+    sections = chats.put_together(document.texts, document.metadata)
+    prompt, chosen = sections.get(chats.MESSAGES, []), sections.get(CHOSEN, [])
+    return (prompt[0].content, chosen[0].content) if len(prompt) == len(chosen) == 1 else ("", "")
 
 
 PREFER = Objective(
@@ -395,7 +464,9 @@ PREFER = Objective(
     measure=measure,
     writes=True,
     sample=sample,
-    next=("generate {run} 'a prompt'",),
+    notes=notes,
+    shown=Shown(rows=4, tokens=400, apart=True),
+    next=("chat {run} --message 'Hello'",),
     purpose=Purpose(
         "text-generation",
         "answering as people preferred",

@@ -99,10 +99,10 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "key": key,
         "model": run.name,
         "step": weights.step,
-        "on": f"the {recipe.evaluation.part} split of its corpus",
+        "on": f"the {recipe.evaluation.split} split of its corpus",
         "objective": recipe.objective.kind,
         **data.objective.measure(inputs).plain(),
-        "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
+        "skipped": data.store(recipe.evaluation.split).manifest.get("skipped", {}),
     }
     result["samples"] = _samples(inputs.model, data)
     if data.general is not None:
@@ -124,7 +124,7 @@ def _general(model: Model, data: RunData, general: RunData, workspace: Workspace
     before, start = None, data.recipe.start
     if start is not None and data.prepared.start is not None and (data.head is None or start.keep_head):
         before = headline(data.model())
-    part = data.recipe.evaluation.part
+    part = data.recipe.evaluation.split
     return {"on": f"the {part} split of the general text", "before": before, "after": headline(model)}
 
 
@@ -228,7 +228,8 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
     """What the model writes of the recipe's prompts: what comes after them, or of what it reads. Where the recipe names
     none, of how held-out documents begin, with what they say (`truth`). Headed models and encoders write nothing."""
-    from textmill.decoding.prompt import of_text
+    from textmill.data.codec import Codec
+    from textmill.decoding.prompt import Prompt, of_text
     from textmill.decoding.stream import generate_text
     from textmill.stages.use.generate import collect
 
@@ -242,8 +243,13 @@ def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
     prompts = [prompt for prompt, _ in pairs]
     start = data.special.start if recipe.model.kind in READ_AND_WRITE else None
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
-    texts = [of_text(tokenizer, text, start=start) for text in prompts]
-    answers = collect(generate_text(model, tokenizer, texts, spec), prompts)
+    if recipe.objective.converses:
+        codec = Codec(tokenizer, template=data.chat)
+        asked = ([{"role": "user", "content": text}] for text in prompts)
+        texts = [Prompt(codec.chat(messages, answer=True).ids.tolist()) for messages in asked]
+    else:
+        texts = [of_text(tokenizer, text, start=start) for text in prompts]
+    answers = collect(generate_text(model, tokenizer, texts, spec, ends=data.ends), prompts)
     return [
         answer if truth is None else answer | {"truth": truth}
         for answer, (_, truth) in zip(answers, pairs, strict=True)
@@ -255,7 +261,7 @@ def _beginnings(data: RunData) -> list[tuple[str, str]]:
     make, objective = data.objective.sample, data.recipe.objective
     if make is None:
         return []
-    documents = data.documents(data.recipe.evaluation.part)
+    documents = data.documents(data.recipe.evaluation.split)
     some = heapq.nsmallest(4 * _SAMPLES, documents, key=lambda document: document.id)
     pairs = (make(objective, document, data.tokenizer, _SAMPLE) for document in some)
     return [pair for pair in pairs if all(text.strip() for text in pair)][:_SAMPLES]

@@ -22,9 +22,12 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from textmill.decoding.prompt import Prompt
     from textmill.index.search import Index
+    from textmill.inference.predictor import Predictor
     from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
     from textmill.specs.model import MixtureSpec, ModelSpec
+    from textmill.tasks.prediction import Prediction, Refused
+    from textmill.tasks.task import Options
     from textmill.tokenization.protocol import AnyTokenizer
 
 
@@ -163,6 +166,31 @@ class LanguageModel:
         pieces = generate_text(model, self.tokenizer, encoded, spec, samples=samples, speculation=ahead)
         return Stream(pieces, texts, samples, ahead, self._run)
 
+    def predictor(self, options: Options | None = None) -> Predictor:
+        """What says of records what its task says. Raises TextmillError when the model has no task."""
+        from textmill.inference.predictor import Predictor
+        from textmill.tasks.task import Options
+
+        options = options or Options()
+        if options.sentences is None:
+            options = replace(options, sentences=embeddings.settings(self.path))
+        return Predictor(self.pretrained, options)
+
+    def predict(
+        self, inputs: str | Mapping[str, str] | Sequence[str | Mapping[str, str]], *, top: int = 1
+    ) -> list[Prediction | Refused]:
+        """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several.
+
+        top: how many answers of each, best first. What cannot be predicted is Refused, in its place.
+        """
+        from textmill.tasks.task import Options
+
+        predictor = self.predictor(Options(top=top))
+        first = predictor.task.fields[0].role
+        several = [inputs] if isinstance(inputs, (str, Mapping)) else inputs
+        records = ({first: one} if isinstance(one, str) else one for one in several)
+        return list(predictor.predict(records))
+
     def chat(
         self,
         messages: Sequence[chats.Message],
@@ -226,7 +254,9 @@ class LanguageModel:
         return logprobs.logprobs(self.pretrained, text)
 
     def _spec(self, options: GenerationOptions) -> GenerationSpec:
-        return schema.read(GenerationSpec, schema.write(self.generation) | dict(options), "options")
+        return schema.read(
+            GenerationSpec, schema.write(self.generation) | schema.current(GenerationSpec, options), "options"
+        )
 
     def _laid_out(self, rows: int) -> Model:
         """The model for decoding so many rows together; beside that for one, the last is kept."""
