@@ -184,6 +184,12 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
+        if self.replay is not None and self.objective.compared:
+            raise RecipeError(
+                "rereads text of no known preference",
+                where="replay",
+                advice="leave it out: beta keeps the model near",
+            )
         self._check_start()
         self._check_tuning()
         _ = self.apart
