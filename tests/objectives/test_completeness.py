@@ -246,7 +246,7 @@ def test_every_run_of_the_workspace_knows_which_documents_it_saw(workspace, reci
         rows.append(saw_it[run.name])
     for row in rows:
         [seen] = row["seen"]
-        assert seen["parts"] == ["train"], row
+        assert seen["splits"] == ["train"], row
         assert seen["tokens"] > 5
         for saw in row["checkpoints"][-1]["saw"]:
             assert 0 <= saw["tokens"] <= seen["tokens"] * len(seen["steps"]), row

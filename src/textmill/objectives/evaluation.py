@@ -61,7 +61,7 @@ class EvaluationInput:
     @cached_property
     def bootstrap(self) -> Bootstrap:
         """How intervals are made over all entries of the store that is scored; `.of(records)` over some of them."""
-        return Bootstrap(self.spec.bootstrap, units=self.data.units(self.spec.part))
+        return Bootstrap(self.spec.bootstrap, units=self.data.units(self.spec.split))
 
     @property
     def rows(self) -> int:
@@ -71,12 +71,12 @@ class EvaluationInput:
     @cached_property
     def loader(self) -> Any:
         """The loader of the part that is scored. Raises RecipeError when it is empty."""
-        return self.data.loader(self.spec.part)
+        return self.data.loader(self.spec.split)
 
     def documents(self, records: np.ndarray) -> list[Document]:
         """The documents that records (n,), rising, of the part that is scored were made of."""
         wanted = set(records.tolist())
-        every = enumerate(self.data.documents(self.spec.part))
+        every = enumerate(self.data.documents(self.spec.split))
         return [document for index, document in every if index in wanted]
 
 

@@ -39,9 +39,15 @@ class RegressReader(TextReader):
         text = self.fact(document, name)
         if text is None:
             return f"no {name}"
-        if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(number := float(text)):
-            return f"the {name} is not a number"
-        return np.array([number])
+        number = number_of(text)
+        return f"the {name} is not a number" if number is None else np.array([number])
+
+
+def number_of(written: str) -> float | None:
+    """A number as it is written in programs, `-1.5e3`; None for anything else."""
+    if not _NUMBER.fullmatch(written.strip()) or not math.isfinite(number := float(written)):
+        return None
+    return number
 
 
 class RegressView(WholeTextView):

@@ -98,7 +98,9 @@ class ReplaySpec:
 class EvaluationSpec:
     """How good the model is said to be."""
 
-    part: Annotated[Literal["test", "validation"], About("split of the corpus that is scored")] = "test"
+    split: Annotated[
+        Literal["test", "validation"], About("split of the corpus that is scored", was=("part",))
+    ] = "test"
     tokens: Annotated[
         int | None, About("tokens scored at most; left out: all of the split", "tokens", ge=1)
     ] = None

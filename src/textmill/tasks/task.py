@@ -12,6 +12,7 @@ from typing import Any
 
 from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
+from textmill.models.sentences import Sentences
 from textmill.specs.generation import GenerationSpec
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.text.document import Document, several
@@ -31,7 +32,7 @@ class Options:
     truncate    whether a source longer than the model reads is cut, and says so, instead of refused
     threshold   several labels: from which probability one is said; answers: how much likelier than "it does not say" an
                 answer is to be (the log of the odds); None: as published with the model
-    pooling     vectors: cls, mean, last or max; normalise: to length 1; None: as the model's directory says
+    sentences   vectors: how a text becomes one; None: the mean of its states, to length 1
     forms       choices: how a query is written, with `{query}` in it, one way or several; none: as it stands
     alone       choices: whether options are also scored without their context
     """
@@ -40,8 +41,7 @@ class Options:
     generation: GenerationSpec | None = None
     truncate: bool = False
     threshold: float | None = None
-    pooling: str | None = None
-    normalise: bool | None = None
+    sentences: Sentences | None = None
     forms: tuple[str, ...] = ()
     alone: bool = False
 
@@ -82,9 +82,10 @@ class Task:
     metrics     (predictions or Refused, records with gold, bootstrap) -> scores by name; the first is the headline. A
                 record that was refused counts as wrong
     figures     (predictions or Refused, records with gold) -> what the headline is made of, text by text: for slices,
-                errors and comparisons
+                errors and comparisons; None: it is scored nowhere
     details     (predictions, records) -> what else a report says, by key
-    baselines   name -> (training records) -> a Rival
+    baselines   name -> (training records) -> a Rival; untrained: those that learn nothing, and serve without records
+    asked       fields of Options that are set where predictions are scored: all probabilities, say
     purpose     what it is for, in one sentence
     generation  fields of a recipe's [generation], where it is silent
     objective   fields of a recipe's [objective], where it is silent
@@ -99,9 +100,11 @@ class Task:
     gold: Callable[[Record], Any]
     metrics: Callable[[Sequence[Any], Sequence[Record], Bootstrap], dict[str, Score]]
     purpose: str
-    figures: Callable[[Sequence[Any], Sequence[Record]], Figures]
+    figures: Callable[[Sequence[Any], Sequence[Record]], Figures] | None = None
     details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
     baselines: Mapping[str, Callable[[Sequence[Record]], Rival]] = field(default_factory=dict)
+    untrained: tuple[str, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)
 

@@ -68,5 +68,6 @@ TRANSLATE = Task(
     metrics=metrics,
     figures=figures,
     baselines={"copy": copied},
+    untrained=("copy",),
     purpose="Translating texts of the kind it was trained on.",
 )

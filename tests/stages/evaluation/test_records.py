@@ -95,8 +95,8 @@ def test_records_of_one_id_keep_their_own_facts(judged):
     for record, document in enumerate(documents):
         assert document.metadata["order"].endswith("second" if document.metadata["label"] == "a" else "third")
         assert store.labels[int(store.field("value", record)[0])] == document.metadata["label"]
-    assert store.manifest["set_aside"] == {"no label": len(documents) // 2}
-    assert store.manifest["set_aside_first"].keys() == {"no label"}
+    assert store.manifest["skipped"] == {"no label": len(documents) // 2}
+    assert store.manifest["skipped_first"].keys() == {"no label"}
 
 
 def test_intervals_are_over_the_groups_that_were_split(judged):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from textmill.base import renamed
 from textmill.base.errors import ChangedError, DamagedError, TextmillError
 from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
@@ -71,7 +72,7 @@ def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer
             name=recipe.name,
         )
         if stage is corpus and encoded.reader is None:
-            check_sizes(Corpus(made["corpus"].path).report["parts"], recipe.corpus.split)
+            check_sizes(Corpus(made["corpus"].path).report["splits"], recipe.corpus.split)
     if encoded.reader is not None:
         from textmill.stages.preparation import fit
 
@@ -173,20 +174,22 @@ def summary(data: RunData) -> dict[str, Any]:
     from textmill.stages.preparation import fit
 
     report, prepared = data.corpus.report, data.prepared
-    manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
+    manifests = {
+        part: renamed.current(read_json(prepared.tokens.path / part / "manifest.json")) for part in PARTS
+    }
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
     size, tokens = sum(manifest["bytes"] for manifest in manifests.values()), sum(counts.values())
     aside: Counter[str] = Counter()
     first: dict[str, str] = {}
     for manifest in manifests.values():
-        aside.update(manifest.get("set_aside", {}))
-        first = manifest.get("set_aside_first", {}) | first
+        aside.update(manifest.get("skipped", {}))
+        first = manifest.get("skipped_first", {}) | first
     found = read_json(prepared.tokens.path / RECORDS) if "fields" in manifests["train"] else None
     return {
         "corpus": report,
-        "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
-        "records_set_aside": dict(aside),
-        "records_set_aside_first": first,
+        "splits": {part: report["splits"][part] | {"tokens": counts[part]} for part in PARTS},
+        "records_skipped": dict(aside),
+        "records_skipped_first": first,
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(card_of((prepared.tokens if found else prepared.corpus).path)),
         "records": found,

@@ -131,7 +131,7 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
     vocabulary = prepared["vocabulary"]
     sources = [
         {"place": f"files with extension {kind}", **entry}
-        for kind, entry in sorted(corpus["endings"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
+        for kind, entry in sorted(corpus["extensions"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
     ]
     generation = {
         key: value for key, value in schema.write(recipe.generation).items() if value not in ([], 0.0, 1.0)
@@ -144,10 +144,10 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
         "data": {
             "documents": corpus["kept"]["documents"],
             "bytes": corpus["kept"]["bytes"],
-            "tokens": sum(part["tokens"] for part in prepared["parts"].values()),
+            "tokens": sum(part["tokens"] for part in prepared["splits"].values()),
             "sources": sources,
-            "parts": {part: entry["documents"] for part, entry in prepared["parts"].items()},
-            "set_aside": {row["reason"]: row["documents"] for row in corpus["reasons"]},
+            "splits": {part: entry["documents"] for part, entry in prepared["splits"].items()},
+            "skipped": {row["reason"]: row["documents"] for row in corpus["reasons"]},
         },
         "training": {
             "tokens trained on": max((row.get("tokens", 0) for row in records), default=0),

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from textmill.base import renamed
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
 from textmill.base.language import LANGUAGES, chosen, speaking
@@ -213,7 +214,7 @@ class Corpus:
     @property
     def report(self) -> dict[str, Any]:
         """Counts, bytes and reasons, as written by `write`."""
-        return read_json(self.directory / "report.json")
+        return renamed.current(read_json(self.directory / "report.json"))
 
     def count(self, part: str) -> int:
         """Documents of a part."""
