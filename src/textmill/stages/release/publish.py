@@ -97,7 +97,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
 
 def _info(run: Run, data: RunData, report: dict[str, Any], step: int, weights: str) -> dict[str, Any]:
     """What textmill.json says of the model besides its spec. No path of this machine is in it."""
-    from textmill.stages.evaluation.judged import facts
+    from textmill.stages.workspace.facts import facts
 
     prepared = data.prepared
     return {
