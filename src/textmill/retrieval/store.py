@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import apsw
 
 _VERSION = 1
+_WALKED = 40_000  # places of words in chunks that one query walks through at most: some 50 ms
 _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
@@ -146,6 +147,9 @@ class Store:
         try:
             with database.errors(self.path):
                 self._begin(create)
+                self._database.execute(
+                    "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab (main, words, row)"
+                )
         except BaseException:
             self._database.close()
             raise
@@ -337,10 +341,15 @@ class Store:
         return [found[number] for number in map(int, numbers) if number in found]
 
     def matching(self, query: str, most: int, chosen: Filter | None = None) -> list[tuple[int, float]]:
-        """(chunk, BM25) of those that share a word with a query, the best first (FTS5: k1 = 1.2, b = 0.75)."""
-        wanted = terms.query(terms.readable(query))
-        if not wanted:
+        """(chunk, BM25) of those that share a word with a query, the best first (FTS5: k1 = 1.2, b = 0.75).
+
+        Where a store is so large that a query would walk through more than _WALKED places, its commonest words are left
+        out, which say least.
+        """
+        asked = self._affordable(terms.wanted(terms.readable(query)))
+        if not asked:
             return []
+        wanted = terms.any_of(asked)
         if chosen is None or chosen == Filter():
             sql, given = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", [wanted]
         else:
@@ -352,6 +361,22 @@ class Store:
             )
             given = [wanted, *given]
         return self._rows(sql, *given, most)
+
+    def _affordable(self, asked: list[str]) -> list[str]:
+        """Of these terms the rarest, as many as a query may walk through; at least one."""
+        counted: dict[str, int] = {}
+        for word in {part for term in asked for part in term.split()}:
+            found = self._rows("SELECT doc FROM temp.vocabulary WHERE term = ?", terms.folded(word))
+            counted[word] = found[0][0] if found else 0
+        cost = {term: min(counted[part] for part in term.split()) for term in asked}
+        left = _WALKED
+        kept = []
+        for term in sorted(asked, key=cost.__getitem__):
+            left -= cost[term]
+            if left < 0 and kept:
+                break
+            kept.append(term)
+        return kept
 
     def numbers(self, chosen: Filter) -> NDArray[np.int64]:
         """The chunks of the documents that fit, rising."""

@@ -8,6 +8,8 @@ tomorrow.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Sequence
 
 from textmill.text.cleaning.normalise import normalise
 from textmill.text.cleaning.repair import repair
@@ -33,13 +35,30 @@ def segmented(text: str) -> str:
     return text if text.isascii() else _ALONE.sub(r" \1 ", text)
 
 
-def query(text: str) -> str:
-    """The query of SQLite's FTS5 that finds any of the words of a readable text; empty where it has none.
+def wanted(text: str) -> list[str]:
+    """What a query asks for in a readable text: its words, the hanzi and kana among them, and each two of those that
+    stand beside each other.
 
-    >>> query("Tang 玉道")
-    '"Tang" OR "玉" OR "道" OR "玉 道"'
+    >>> wanted("Tang 玉道")
+    ['Tang', '玉', '道', '玉 道']
     """
     words = [word for part in _WORD.findall(text) for word in _ALONE.sub(r" \1 ", part).split()]
     runs = [run.group() for run in _RUN.finditer(text)]
-    pairs = [f"{run[at]} {run[at + 1]}" for run in runs for at in range(len(run) - 1)]
-    return " OR ".join(f'"{term}"' for term in dict.fromkeys([*words, *pairs]))
+    return list(
+        dict.fromkeys([*words, *(f"{run[at]} {run[at + 1]}" for run in runs for at in range(len(run) - 1))])
+    )
+
+
+def folded(word: str) -> str:
+    """A word as the index spells it: without case and accents."""
+    plain = unicodedata.normalize("NFKD", word.lower())
+    return "".join(character for character in plain if not unicodedata.combining(character))
+
+
+def any_of(terms: Sequence[str]) -> str:
+    """The query of SQLite's FTS5 that finds whatever holds one of these terms.
+
+    >>> any_of(["Tang", "玉 道"])
+    '"Tang" OR "玉 道"'
+    """
+    return " OR ".join(f'"{term}"' for term in terms)
