@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from textmill.text.sentences import sentences
 from textmill.text.words import ALONE_CHARACTERS
 
-SIZE = 1200  # of a chunk: its characters, where a hanzi or kana counts as three
+SIZE = 800  # of a chunk: its characters, where a hanzi or kana counts as three
 _ALONE = re.compile(f"[{ALONE_CHARACTERS}]")
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
 
