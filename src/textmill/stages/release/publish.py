@@ -218,6 +218,8 @@ def _method(recipe: Recipe, step: int) -> dict[str, Any]:
     """What the card says of how it was trained."""
     if isinstance(recipe.model, NGramSpec):
         return {"method": "counted in one pass"}
+    if recipe.at_once:
+        return {"method": "a written prompt with examples; nothing was trained"}
     training = recipe.training
     return {
         "updates": step,
