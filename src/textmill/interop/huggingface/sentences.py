@@ -10,14 +10,14 @@ tokenizer_config.json         how many tokens are read, where none of these says
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.interop.huggingface.stored import read_table
+from textmill.models.sentences import Pooling, Sentences
 
-Pooling = Literal["first", "mean", "last", "max"]
 _MODES: Mapping[str, Pooling] = {
     "pooling_mode_cls_token": "first",
     "pooling_mode_mean_tokens": "mean",
@@ -41,25 +41,6 @@ _IDLE = (
 )
 _IDLE += ("query_length", "document_length", "backend", "model_name_or_path", "tokenizer_name_or_path")
 _LOADING = {"torch_dtype", "dtype", "attn_implementation", "device_map", "padding_side", "use_fast", "text"}
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """How a text becomes one vector. `tokens`: at most so many are read, with what the tokenizer puts around them."""
-
-    pooling: Pooling = "mean"
-    normalised: bool = True
-    tokens: int | None = None
-    before: str = ""  # put before each text
-    pools_before: bool = (
-        True  # whether the states of `before`, and of what stands before that, are pooled too
-    )
-    lower: bool = False  # whether letters are made small first
-
-    def read(self, text: str) -> str:
-        """A text as it is tokenised."""
-        text = self.before + text
-        return "".join(map(str.lower, text)) if self.lower else text  # each by itself, as tokenizers do
 
 
 def settings(directory: Path) -> Sentences | None:

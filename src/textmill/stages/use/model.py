@@ -169,7 +169,11 @@ class LanguageModel:
     def predictor(self, options: Options | None = None) -> Predictor:
         """What says of records what its task says. Raises TextmillError when the model has no task."""
         from textmill.inference.predictor import Predictor
+        from textmill.tasks.task import Options
 
+        options = options or Options()
+        if options.sentences is None:
+            options = replace(options, sentences=embeddings.settings(self.path))
         return Predictor(self.pretrained, options)
 
     def predict(
@@ -250,7 +254,9 @@ class LanguageModel:
         return logprobs.logprobs(self.pretrained, text)
 
     def _spec(self, options: GenerationOptions) -> GenerationSpec:
-        return schema.read(GenerationSpec, schema.write(self.generation) | dict(options), "options")
+        return schema.read(
+            GenerationSpec, schema.write(self.generation) | schema.current(GenerationSpec, options), "options"
+        )
 
     def _laid_out(self, rows: int) -> Model:
         """The model for decoding so many rows together; beside that for one, the last is kept."""
