@@ -91,14 +91,14 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ROLE=COLUMN",
-        help="Which column is what, such as text=body or label=3; left out: guessed.",
+        help="Which column is what, such as text=body,label=3; left out: guessed.",
         show_default=False,
     ),
 ]
 Kind = Annotated[
     str | None,
     typer.Option(
-        help="Family of the model, such as encoder, recurrent, encoder-decoder; left out: the usual one of the task.",
+        help="Family of the model, such as linear, encoder, recurrent; left out: the usual one of the task.",
         show_default=False,
         autocompletion=completion.among(
             "encoder", "decoder", "recurrent", "encoder-decoder", "recurrent-encoder-decoder"

@@ -347,9 +347,7 @@ class LinearSpec(_Family):
     words: Annotated[
         tuple[int, ...], About("orders of the word n-grams (each hanzi is a word); none: no words")
     ] = (1, 2, 3)
-    characters: Annotated[
-        tuple[int, ...], About("orders of the character n-grams; none: no characters")
-    ] = ()
+    characters: Annotated[tuple[int, ...], About("orders of the character n-grams; none: no characters")] = ()
     bits: Annotated[int, About("hash bits: n-grams are told apart by so many", "bits", ge=8, le=28)] = 22
     weighting: Annotated[
         Literal["tf-idf", "naive-bayes", "binary"],

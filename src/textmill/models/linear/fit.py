@@ -62,7 +62,12 @@ class Fitted:
 
 
 def fit(
-    spec: LinearSpec, train: Labelled, outputs: int, validation: Labelled | None = None, *, tolerance: float = 1e-3
+    spec: LinearSpec,
+    train: Labelled,
+    outputs: int,
+    validation: Labelled | None = None,
+    *,
+    tolerance: float = 1e-3,
 ) -> Fitted:
     """The model of labelled texts: a function of what is given alone.
 
@@ -285,7 +290,9 @@ class _Held:
 
     def loss(self, weight: NDArray, bias: NDArray) -> float:
         """A text's, of weights (F, C) and biases (C,)."""
-        logits = scores(self.read, torch.from_numpy(self.worth), torch.from_numpy(weight), torch.from_numpy(bias))
+        logits = scores(
+            self.read, torch.from_numpy(self.worth), torch.from_numpy(weight), torch.from_numpy(bias)
+        )
         if isinstance(self.loss_of, _Numbers):
             logits = self.loss_of.standard(logits)
         return self.loss_of(logits)[0] / self.texts

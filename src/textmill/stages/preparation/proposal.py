@@ -52,12 +52,12 @@ def propose(
     wants another than the usual one. Raises RecipeError for a family that does not serve the task."""
     kind = _kind(guess.task, kind, start)
     context = _context(guess, start)
-    recipe: Plain = {"name": name, "corpus": {"sources": list(sources)}}
+    recipe: Plain = {"name": name, "task": guess.task, "corpus": {"sources": list(sources)}}
     if not any(source.get("part") for source in sources):
         recipe["corpus"]["split"] = _split(guess)
     if start is not None:
         recipe["start"] = {"model": start.model}
-    elif kind not in _COUNTED:
+    elif kind != "linear":
         recipe["tokenizer"] = _tokenizer(guess)
     if start is None:
         recipe["model"] = {"kind": kind, **_SHAPES[kind](guess, context)}
@@ -72,7 +72,7 @@ def propose(
 # --- which family -------------------------------------------------------------------------------------------------
 # Task -> the families that serve it, the usual one first.
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "classify": ("encoder", "recurrent", "decoder"),
+    "classify": ("linear", "encoder", "recurrent", "decoder"),
     "regress": ("encoder", "recurrent", "decoder"),
     "tag": ("encoder", "recurrent"),
     "answer": ("encoder",),
@@ -81,7 +81,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "summarize": ("encoder-decoder", "recurrent-encoder-decoder"),
     "generate": ("decoder", "recurrent", "ngram"),
 }
-_COUNTED = ("ngram",)  # families that are counted, not trained by steps
+_COUNTED = ("ngram", "linear")  # families that are fitted at once, not trained by steps
 
 
 def _kind(task: str, kind: str | None, start: Start | None) -> str:
@@ -159,6 +159,10 @@ def _recurrent_encoder_decoder(guess: Guess, context: int) -> Plain:
     }
 
 
+def _linear(guess: Guess, context: int) -> Plain:
+    return {}
+
+
 def _ngram(guess: Guess, context: int) -> Plain:
     return {"order": 5}
 
@@ -170,6 +174,7 @@ _SHAPES = {
     "encoder-decoder": _encoder_decoder,
     "recurrent-encoder-decoder": _recurrent_encoder_decoder,
     "ngram": _ngram,
+    "linear": _linear,
 }
 
 

@@ -127,7 +127,7 @@ def _start(model: str | None, workspace: Workspace) -> Start | None:
 def _columns(columns: Sequence[str]) -> dict[str, str | int]:
     """What `role=column` says; a column that is a number, and no name, is one."""
     found: dict[str, str | int] = {}
-    for each in columns:
+    for each in (part for text in columns for part in text.split(",")):
         role, column = named(each)
         if "=" not in each or not role or not column:
             raise RecipeError(
@@ -247,7 +247,7 @@ def written(suggestion: Suggestion) -> str:
         lines.append(f"# {say('left out')}: {', '.join(map(called, found.left))}")
     if found.columns:
         lines.append(f"# {say('Where that is wrong, change `columns` below.')}")
-    lines += [f"name = {value(recipe.pop('name'))}"]
+    lines += [f"name = {value(recipe.pop('name'))}", f"task = {value(recipe.pop('task'))}"]
     sources = recipe["corpus"]["sources"]
     recipe["corpus"] = {key: item for key, item in recipe["corpus"].items() if key != "sources"}
     for table, content in recipe.items():
