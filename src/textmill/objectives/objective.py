@@ -5,9 +5,11 @@ To add one: a spec in specs/objective.py, a file here that ends in such a value,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from textmill.data.batch import Batch
 from textmill.data.examples import ExampleStore
@@ -75,6 +77,9 @@ class Objective:
     reader       what it takes from documents as records; None: it reads plain text
     head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
     predict      (model, batch) -> what a model with a head says of each row; no target is looked at
+    texts        how many texts as long as a sequence a row reads
+    reference    (model, batches) -> (rows, 2), what the model a run begins as says of each row of a loader, where the
+                 spec says that its loss compares with it
     teacher_forcing  (spec, step, steps) -> how often, at a step of a run, a decoder reads the target and not its own
                  guess: a function of the step alone, so that a resumed run goes on with the ratio it would have had
     """
@@ -95,6 +100,8 @@ class Objective:
     reader: type[Reader] | None = None
     head: Callable[[Any, str, ExampleStore], HeadSpec] | None = None
     predict: Callable[[Any, Batch], Any] | None = None
+    texts: int = 1
+    reference: Callable[[Any, Iterable[Batch]], np.ndarray] | None = None
     teacher_forcing: Callable[[Any, int, int], float] = lambda spec, step, steps: 1.0
 
     @property
