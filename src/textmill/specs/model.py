@@ -347,9 +347,7 @@ class LinearSpec(_Family):
     words: Annotated[
         tuple[int, ...], About("orders of the word n-grams (each hanzi is a word); none: no words")
     ] = (1, 2, 3)
-    characters: Annotated[
-        tuple[int, ...], About("orders of the character n-grams; none: no characters")
-    ] = ()
+    characters: Annotated[tuple[int, ...], About("orders of the character n-grams; none: no characters")] = ()
     bits: Annotated[int, About("hash bits: n-grams are told apart by so many", "bits", ge=8, le=28)] = 22
     weighting: Annotated[
         Literal["tf-idf", "naive-bayes", "binary"],
@@ -395,6 +393,7 @@ ModelSpec = (  # told apart by `kind`; a table without one is a decoder's
 )
 TrainedSpec = DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec
 TRAINED = tuple(spec.kind for spec in get_args(TrainedSpec))  # the kinds of it: all but what is made at once
+AT_ONCE = tuple(spec.kind for spec in get_args(AtOnceSpec))
 READ_AND_WRITE = (
     "encoder-decoder",
     "recurrent-encoder-decoder",

@@ -11,7 +11,7 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
-from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
+from textmill.specs.model import AtOnceSpec, DecoderSpec, ModelSpec, TrainedSpec
 from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 from textmill.specs.tuning import TuningSpec
@@ -294,5 +294,5 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Updates of the whole training run: one, where the text is only counted."""
-        return 1 if isinstance(self.model, NGramSpec) else self.training.steps
+        """Updates of the whole training run: one, where the model is made at once."""
+        return 1 if isinstance(self.model, AtOnceSpec) else self.training.steps

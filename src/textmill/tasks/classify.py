@@ -24,6 +24,7 @@ from textmill.objectives.classify import labels_of
 from textmill.objectives.loss import widened
 from textmill.specs.head import ClassifyHead
 from textmill.tasks import rows
+from textmill.tasks.baselines import linear
 from textmill.tasks.prediction import REFUSED, Label, Labels, Prediction, Refused
 from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
 
@@ -238,7 +239,7 @@ CLASSIFY = Task(
     metrics=metrics,
     figures=figures,
     details=details,
-    baselines={"majority": always},
+    baselines={"majority": always, "linear": linear.labels},
     asked={"top": 1 << 20},
     purpose="Sorting texts: by topic, by opinion, by what a pair of them has to do with each other.",
 )

@@ -64,7 +64,9 @@ def occurrences(texts: Sequence[str], spec: LinearSpec) -> Occurrences:
             columns.append(_runs(words.hash, words.offsets, words.start, words.end, order, characters=False))
     if spec.characters:
         plain = [flattened(text) for text in texts]
-        codes = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+        codes = np.frombuffer("".join(plain).encode("utf-32-le", "surrogatepass"), np.uint32).astype(
+            np.uint64
+        )
         offsets = np.cumsum([0, *map(len, plain)])
         at = np.arange(len(codes)) - np.repeat(offsets[:-1], np.diff(offsets))
         for order in spec.characters:
@@ -123,7 +125,9 @@ def _features(rows: Sequence[Row], spec: LinearSpec) -> Features:
     found = [occurrences([row[side] for row in rows], spec) for side in range(sides)]
     columns = [(side.text, key_of(side.hash, place, bits)) for place, side in enumerate(found)]
     if sides > 1:
-        first, second = (np.unique(np.stack([side.text.astype(np.uint64), side.hash], 1), axis=0) for side in found)
+        first, second = (
+            np.unique(np.stack([side.text.astype(np.uint64), side.hash], 1), axis=0) for side in found
+        )
         both = np.concatenate([first, second])
         both = both[np.lexsort((both[:, 1], both[:, 0]))]
         shared = both[1:][(both[1:] == both[:-1]).all(1)]

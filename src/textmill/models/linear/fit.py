@@ -5,8 +5,8 @@ for each of several labels, half of squared errors of numbers. That is scikit-le
 C = 1/penalty (two labels have one weight vector, as there), and its Ridge.
 
 N-grams that occur in the same texts, as often in each, cannot be told apart: m of them are one column here, sqrt(m)
-times as large, whose weight they share; that is what the least penalty gives them anyway. Most n-grams of a corpus occur
-in one text, so this takes away more than half of them, and changes no result.
+times as large, whose weight they share; that is what the least penalty gives them anyway. Most n-grams of a corpus
+occur in one text, so this takes away more than half of them, and changes no result.
 
 Shapes: N texts, n features of all of them, F n-grams, G groups of n-grams alike, C labels or numbers, K columns of
 weights (1 of two labels, else C).
@@ -62,12 +62,17 @@ class Fitted:
 
 
 def fit(
-    spec: LinearSpec, train: Labelled, outputs: int, validation: Labelled | None = None, *, tolerance: float = 1e-3
+    spec: LinearSpec,
+    train: Labelled,
+    outputs: int,
+    validation: Labelled | None = None,
+    *,
+    tolerance: float = 1e-3,
 ) -> Fitted:
     """The model of labelled texts: a function of what is given alone.
 
     outputs: C. validation: what the penalty is chosen by, where the spec names none. Raises RecipeError where no text
-    with a label has an n-gram.
+    with a label has an n-gram, and where naive Bayes has no labels to weigh by.
     """
     # 1. The n-grams, as columns of a table; those that cannot be told apart are one.
     rows, targets = _labelled(train)
@@ -89,6 +94,12 @@ def fit(
     loss = _loss_of(targets, outputs)
     ratio = None
     if spec.weighting == "naive-bayes":
+        if isinstance(loss, _Numbers):
+            raise RecipeError(
+                "weighs n-grams by labels, and numbers are to be said",
+                where="model.weighting",
+                advice='set it to "tf-idf"',
+            )
         ratio = torch.from_numpy(_ratios(loss.wanted.numpy(), column, owners[kept], times))
     aim = _Aim(table, loss, ratio)
     # 3. The weights, under each penalty until it gets no better; each begins where the one before ended.
@@ -223,7 +234,7 @@ class _Numbers(_Loss):
 def _loss_of(targets: NDArray, outputs: int) -> _Loss:
     if targets.dtype == np.int64:
         wanted = np.eye(outputs, dtype=np.float32)[targets]
-        return _TwoLabels(wanted[:, 1:]) if outputs == 2 else _OneLabel(wanted)  # noqa: PLR2004
+        return _TwoLabels(wanted[:, 1:]) if outputs == 2 else _OneLabel(wanted)
     return _Sigmoids(targets) if targets.dtype == bool else _Numbers(targets.astype(np.float64))
 
 
@@ -285,7 +296,9 @@ class _Held:
 
     def loss(self, weight: NDArray, bias: NDArray) -> float:
         """A text's, of weights (F, C) and biases (C,)."""
-        logits = scores(self.read, torch.from_numpy(self.worth), torch.from_numpy(weight), torch.from_numpy(bias))
+        logits = scores(
+            self.read, torch.from_numpy(self.worth), torch.from_numpy(weight), torch.from_numpy(bias)
+        )
         if isinstance(self.loss_of, _Numbers):
             logits = self.loss_of.standard(logits)
         return self.loss_of(logits)[0] / self.texts

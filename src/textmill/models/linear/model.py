@@ -78,7 +78,8 @@ class Bag(Tables, Model):
         data = table[places].tobytes()
         bounds = np.concatenate([[0], ends])[np.cumsum(chosen.sum(1))].tolist()
         return [
-            data[start:stop].decode("utf-8", "replace") for start, stop in zip([0, *bounds[:-1]], bounds, strict=True)
+            data[start:stop].decode("utf-8", "replace")
+            for start, stop in zip([0, *bounds[:-1]], bounds, strict=True)
         ]
 
 
@@ -94,9 +95,7 @@ class BagHead(Tables):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, F) sparse -> (B, C)."""
-        read = Features(
-            hidden.col_indices().numpy(), np.empty(0, np.float32), hidden.crow_indices().numpy()
-        )
+        read = Features(hidden.col_indices().numpy(), np.empty(0, np.float32), hidden.crow_indices().numpy())
         return scores(read, hidden.values(), self.weight, self.bias)
 
 

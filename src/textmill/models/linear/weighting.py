@@ -22,7 +22,9 @@ def inverse_frequencies(spec: LinearSpec, columns: NDArray, number: int, texts: 
     return (np.log((1 + texts) / (1 + held)) + 1).astype(np.float32)
 
 
-def values(spec: LinearSpec, counts: NDArray, scale: NDArray, owners: NDArray, texts: int) -> NDArray[np.float32]:
+def values(
+    spec: LinearSpec, counts: NDArray, scale: NDArray, owners: NDArray, texts: int
+) -> NDArray[np.float32]:
     """(n,): of tf-idf (1 + log count) · scale, each text's of length 1; else 1. scale: (n,), that of each."""
     if spec.weighting != "tf-idf":
         return np.ones(len(counts), np.float32)

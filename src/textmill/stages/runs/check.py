@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.console import amount
-from textmill.specs.model import TRAINED
+from textmill.specs.model import AT_ONCE, TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import notes, prepare
 from textmill.stages.runs.train import fitting
@@ -39,11 +39,13 @@ def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[
     return _CHECKS[recipe.model.kind](recipe, workspace, sweep)
 
 
-def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
-    """What there is to check of a model that is counted: the data."""
+def _at_once(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
+    """What there is to check of a model that is counted or fitted at once: the data."""
     data = prepare(recipe, workspace)
     data.not_empty("train")
     text = "no parameters, compute or time to estimate: the text is counted once, in seconds"
+    if recipe.model.kind == "linear":
+        text = "no steps, compute or time to estimate: all texts are fitted at once, in seconds"
     if sweep:
         text += "; there is no learning rate to sweep"
     return {
@@ -108,7 +110,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
 
 
 # What is checked of each kind of model.
-_CHECKS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
+_CHECKS = {**dict.fromkeys(TRAINED, _trained), **dict.fromkeys(AT_ONCE, _at_once)}
 
 
 def seconds_per_step(data: RunData) -> float:

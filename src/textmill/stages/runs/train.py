@@ -10,7 +10,7 @@ from textmill.base import files, locks, schema
 from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
-from textmill.specs.model import TRAINED
+from textmill.specs.model import AT_ONCE, TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs import forking
@@ -148,9 +148,10 @@ def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -
     _begin(run, data, workspace, start)
 
 
-def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
+def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
+    from textmill.stages.runs.fitting import fit_run
     from textmill.training import checkpoint
 
     if not world.first:
@@ -160,11 +161,16 @@ def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if done:
         workspace.reporter.stage("train", "up to date")
         return
-    workspace.reporter.stage("train", "being counted", "a single pass over the text")
     run.event("started", step=0)
-    count_run(run, data, workspace)
+    if data.recipe.model.kind == "linear":
+        workspace.reporter.stage("train", "being fitted", "all texts at once")
+        done_with = f"best validation loss {fit_run(run, data, workspace)}"
+    else:
+        workspace.reporter.stage("train", "being counted", "a single pass over the text")
+        count_run(run, data, workspace)
+        done_with = ""
     run.event("finished", step=1)
-    workspace.reporter.stage("train", "done")
+    workspace.reporter.stage("train", "done", done_with)
 
 
 def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
@@ -206,7 +212,7 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
 
 
 # How a run of each kind of model is trained.
-_SESSIONS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
+_SESSIONS = {**dict.fromkeys(TRAINED, _trained), **dict.fromkeys(AT_ONCE, _at_once)}
 
 
 def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
