@@ -28,13 +28,13 @@ from textmill.base.errors import RecipeError
 from textmill.base.hashing import mixed
 from textmill.data.batch import IGNORE
 from textmill.models.linear.features import Features, Row, features
-from textmill.models.linear.lbfgs import minimise
+from textmill.models.linear.lbfgs import Vector, minimise, zeros
 from textmill.models.linear.weighting import inverse_frequencies, log_ratios, looked_up, values
 from textmill.specs.model import LinearSpec
 
-PENALTIES = (4.0, 1.0, 0.25, 0.0625, 0.015625)  # tried where a spec names none, from the strongest on
+PENALTIES = (1.0, 0.25, 0.0625, 0.015625)  # tried where a spec names none, from the strongest on
 USUAL = 1.0  # where there is nothing to choose by
-_ROUGH = 1e-2  # tolerance while the penalty is chosen
+_ROUGH = 3e-2  # tolerance while the penalty is chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def fit(
     outputs: int,
     validation: Labelled | None = None,
     *,
-    tolerance: float = 1e-3,
+    tolerance: float = 1e-2,
 ) -> Fitted:
     """The model of labelled texts: a function of what is given alone.
 
@@ -103,21 +103,22 @@ def fit(
         ratio = torch.from_numpy(_ratios(loss.wanted.numpy(), column, owners[kept], times))
     aim = _Aim(table, loss, ratio)
     # 3. The weights, under each penalty until it gets no better; each begins where the one before ended.
-    point, tried = aim.zeros(), {}
+    point, tried = aim.start(), {}
     held = None if validation is None else _Held.of(spec, keys, scale, validation, outputs)
 
-    def expanded(point: Tensor) -> tuple[NDArray, NDArray]:
-        return loss.expanded((aim.weights(point) / torch.from_numpy(root)[:, None])[group], point[-1])
+    def expanded(point: Vector) -> tuple[NDArray, NDArray]:
+        weight = aim.weights(point.own[:-1]) / torch.from_numpy(root)[:, None]
+        return loss.expanded(weight[group], point.own[-1])
 
     penalty, best = spec.penalty or USUAL, point
     if spec.penalty is None and held is not None:
         for candidate in PENALTIES:
-            point = minimise(aim.at(candidate), point, tolerance=_ROUGH)
+            point = aim.least(candidate, point, _ROUGH)
             tried[candidate] = held.loss(*expanded(point))
             if tried[candidate] > min(tried.values()):
                 break
             penalty, best = candidate, point
-    best = minimise(aim.at(penalty), best, tolerance=tolerance)
+    best = aim.least(penalty, best, tolerance)
     return Fitted(keys, scale, *expanded(best), penalty, tried)
 
 
@@ -240,35 +241,28 @@ def _loss_of(targets: NDArray, outputs: int) -> _Loss:
 
 @dataclass(frozen=True, eq=False)
 class _Aim:
-    """What is to be least, of a point (G + 1, K): the weights of columns, before they are multiplied by the ratio of
-    naive Bayes (G, K), and under them the biases."""
+    """What is to be least: a loss of texts. ratio: (G, K), what naive Bayes multiplies each column by."""
 
     table: _Table
     loss: _Loss
     ratio: Tensor | None
 
-    def zeros(self) -> Tensor:
-        """Where to begin."""
-        return torch.zeros(self.table.by_column.shape[0] + 1, self.loss.wanted.shape[1])
+    def start(self) -> Vector:
+        """Where to begin: weights of 0."""
+        return zeros(torch.zeros(len(self.loss.wanted) + 1, self.loss.wanted.shape[1]))
 
-    def weights(self, point: Tensor) -> Tensor:
-        """(G, K): what a column really weighs."""
-        return point[:-1] if self.ratio is None else point[:-1] * self.ratio
+    def weights(self, shares: Tensor) -> Tensor:
+        """(G, K): what each column weighs, of shares (N, K) of the texts."""
+        summed = self.table.by_column @ shares
+        return summed if self.ratio is None else summed * self.ratio.square()
 
-    def at(self, penalty: float):
-        """The function, under a penalty."""
+    def product(self, shares: Tensor) -> Tensor:
+        """(N, K): the logits that these shares of the texts make."""
+        return self.table.by_text @ self.weights(shares)
 
-        def value(point: Tensor) -> tuple[float, Tensor]:
-            loss, slope = self.loss(self.table.by_text @ self.weights(point) + point[-1])
-            gradient = torch.empty_like(point)
-            back = self.table.by_column @ slope
-            if self.ratio is not None:
-                back *= self.ratio
-            torch.add(back, point[:-1], alpha=penalty, out=gradient[:-1])
-            gradient[-1] = slope.sum(0)
-            return loss + penalty / 2 * float(point[:-1].square().sum()), gradient
-
-        return value
+    def least(self, penalty: float, start: Vector, tolerance: float) -> Vector:
+        """The shares of the texts in the best weights, and the bias."""
+        return minimise(self.loss, self.product, penalty, start, tolerance=tolerance)
 
 
 @dataclass(frozen=True, eq=False)
