@@ -10,7 +10,6 @@ from textmill.base import files, locks, schema
 from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
-from textmill.specs.model import AT_ONCE, TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs import forking
@@ -62,7 +61,8 @@ def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> R
                     _begin_new(run, data, workspace, old if fork is not None else None)
                 world.barrier()
             with interrupt.listening() as stop:
-                _SESSIONS[recipe.model.kind](run, data, world, compute, workspace, stop)
+                session = _at_once if recipe.at_once else _trained
+                session(run, data, world, compute, workspace, stop)
     return run
 
 
@@ -152,6 +152,7 @@ def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
     from textmill.stages.runs.fitting import fit_run
+    from textmill.stages.runs.prompting import prompt_run
     from textmill.training import checkpoint
 
     if not world.first:
@@ -161,16 +162,15 @@ def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if done:
         workspace.reporter.stage("train", "up to date")
         return
+    make, *words = {
+        "ngram": (count_run, "being counted", "a single pass over the text"),
+        "linear": (fit_run, "being fitted", "all texts at once"),
+    }.get(data.recipe.model.kind, (prompt_run, "being prompted", "nothing is trained"))
+    workspace.reporter.stage("train", *words)
     run.event("started", step=0)
-    if data.recipe.model.kind == "linear":
-        workspace.reporter.stage("train", "being fitted", "all texts at once")
-        done_with = f"best validation loss {fit_run(run, data, workspace)}"
-    else:
-        workspace.reporter.stage("train", "being counted", "a single pass over the text")
-        count_run(run, data, workspace)
-        done_with = ""
+    loss = make(run, data, workspace)
     run.event("finished", step=1)
-    workspace.reporter.stage("train", "done", done_with)
+    workspace.reporter.stage("train", "done", "" if loss is None else f"best validation loss {loss}")
 
 
 def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
@@ -209,10 +209,6 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
             "done",
             f"{counted(session.progress.step, 'step')}, best validation loss {_loss(session)}",
         )
-
-
-# How a run of each kind of model is trained.
-_SESSIONS = {**dict.fromkeys(TRAINED, _trained), **dict.fromkeys(AT_ONCE, _at_once)}
 
 
 def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
@@ -303,6 +299,9 @@ def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -
     bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
     parents = [prepared.tokens]
+    if prepared.reference is not None:
+        spec["reference"] = prepared.reference.id
+        parents.append(prepared.reference)
     if prepared.replay is not None:
         spec["replay"] = prepared.replay[1].id
         parents.append(prepared.replay[1])
