@@ -135,7 +135,7 @@ def test_lbfgs_finds_the_bottom_of_a_bowl():
         return 0.5 * float((logits - wanted).square().sum()), logits - wanted
 
     found = minimise(
-        loss, lambda shares: table @ (table.T @ shares), 2.0, zeros(torch.zeros(31, 2)), tolerance=1e-6
+        loss, lambda shares: table @ (table.T @ shares), 2.0, zeros(torch.zeros(31, 2)), tolerance=1e-8
     )
     whole = torch.cat([table, torch.ones(30, 1)], 1)
     ridge = torch.diag(torch.tensor([2.0] * 5 + [0.0]))
@@ -155,7 +155,7 @@ def test_weights_are_those_of_scikit_learn(number):
     theirs = linear_model.LogisticRegression(C=2, tol=1e-8, max_iter=2000)
     theirs.fit(words.fit_transform([row[0] for row in rows]), targets)
     new = texts(50, seed=5)
-    mine = logits(spec, fit(spec, Labelled(rows, targets), number, tolerance=1e-6), new)
+    mine = logits(spec, fit(spec, Labelled(rows, targets), number, tolerance=1e-8), new)
     probabilities = np.exp(mine) / np.exp(mine).sum(1, keepdims=True)
     expected = theirs.predict_proba(words.transform([row[0] for row in new]))
     np.testing.assert_allclose(probabilities, expected, atol=1e-3)
@@ -170,7 +170,7 @@ def test_numbers_are_those_of_ridge_regression():
     words = text.TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True)
     theirs = linear_model.Ridge(alpha=2.0).fit(words.fit_transform([row[0] for row in rows]), targets)
     new = texts(50, seed=5)
-    mine = logits(spec, fit(spec, Labelled(rows, targets), 1, tolerance=1e-6), new)
+    mine = logits(spec, fit(spec, Labelled(rows, targets), 1, tolerance=1e-8), new)
     np.testing.assert_allclose(
         mine.ravel(), theirs.predict(words.transform([row[0] for row in new])).ravel(), atol=1e-3
     )
@@ -180,7 +180,7 @@ def test_columns_alike_change_nothing(monkeypatch):
     rows = texts(60)
     targets, spec = labels(rows, 3), LinearSpec(words=(1, 2, 3), penalty=0.3)
     new = texts(20, seed=9)
-    joined = logits(spec, fit(spec, Labelled(rows, targets), 3, tolerance=1e-6), new)
+    joined = logits(spec, fit(spec, Labelled(rows, targets), 3, tolerance=1e-8), new)
 
     def apart(columns, owners, counts):
         number = int(columns.max()) + 1
@@ -188,7 +188,7 @@ def test_columns_alike_change_nothing(monkeypatch):
 
     monkeypatch.setattr(fitting, "_alike", apart)
     np.testing.assert_allclose(
-        joined, logits(spec, fit(spec, Labelled(rows, targets), 3, tolerance=1e-6), new), atol=2e-3
+        joined, logits(spec, fit(spec, Labelled(rows, targets), 3, tolerance=1e-8), new), atol=2e-3
     )
 
 

@@ -34,7 +34,7 @@ from textmill.specs.model import LinearSpec
 
 PENALTIES = (1.0, 0.25, 0.0625, 0.015625)  # tried where a spec names none, from the strongest on
 USUAL = 1.0  # where there is nothing to choose by
-_ROUGH = 3e-2  # tolerance while the penalty is chosen
+_ROUGH = 1e-3  # tolerance while the penalty is chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +67,11 @@ def fit(
     outputs: int,
     validation: Labelled | None = None,
     *,
-    tolerance: float = 1e-2,
+    tolerance: float = 3e-4,
 ) -> Fitted:
     """The model of labelled texts: a function of what is given alone.
 
+    tolerance: of what is least, the part that the last steps may still have gained.
     outputs: C. validation: what the penalty is chosen by, where the spec names none. Raises RecipeError where no text
     with a label has an n-gram, and where naive Bayes has no labels to weigh by.
     """

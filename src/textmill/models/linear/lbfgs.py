@@ -21,7 +21,8 @@ from torch import Tensor
 Loss = Callable[[Tensor], tuple[float, Tensor]]  # logits (N, K) -> the sum of losses, and its gradient (N, K)
 Product = Callable[[Tensor], Tensor]  # (N, K) -> K times it
 _SUFFICIENT, _SHRINK, _TRIES = 1e-4, 0.5, 25
-_NOTHING = 1e-9  # of a value: what a step must gain
+_LATELY = 3  # steps whose gain decides
+_FARTHEST = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,8 @@ def minimise(
 ) -> Vector:
     """The vector where loss(logits) + penalty/2 · |w|² is least, from `start` on: a fixed sequence of operations.
 
-    Ends when the gradient's norm is at most `tolerance` times that at 0, after so many iterations, or where steps no
-    longer go down as far as float32 can tell. Steps are halved until the value falls enough (Armijo).
+    Ends when the last few steps together gained at most `tolerance` of the value, after so many iterations, or where no
+    step goes down. Steps are halved until the value falls enough (Armijo); the first is doubled while it falls.
     """
 
     def value(point: Vector) -> tuple[float, Tensor]:
@@ -62,21 +63,18 @@ def minimise(
         own = torch.cat([slope + penalty * point.own[:-1], bias])
         return Vector(own, torch.cat([product(slope) + penalty * point.image[:-1], bias]))
 
-    zero = zeros(start.own)
-    first = gradient(zero, value(zero)[1])
-    least = tolerance * first.dot(first) ** 0.5
     point, memory = start, deque(maxlen=10)
     height, slope = value(point)
-    here = gradient(point, slope)
+    here, heights = gradient(point, slope), deque([height], maxlen=_LATELY + 1)
     for _ in range(iterations):
-        if here.dot(here) ** 0.5 <= least:
+        if here.dot(here) <= 0:  # as far as float32 can tell
             break
         direction = _direction(here, memory)
         fall = direction.dot(here)
         if fall >= 0:
             memory.clear()
             direction, fall = here.times(-1.0), -here.dot(here)
-        step = 1.0 if memory else 1.0 / max(1.0, here.dot(here) ** 0.5)
+        step = 1.0 if memory else _first_step(value, point, direction, height)
         for _ in range(_TRIES):
             moved = point.plus(direction, step)
             there, slope = value(moved)
@@ -85,8 +83,9 @@ def minimise(
             step *= _SHRINK
         else:
             break
-        point, gained, height = moved, height - there, there
-        if gained <= _NOTHING * abs(height):
+        point, height = moved, there
+        heights.append(height)
+        if len(heights) > _LATELY and heights[0] - height <= tolerance * abs(height):
             break
         ahead = gradient(point, slope)
         difference, taken = ahead.plus(here, -1.0), direction.times(step)
@@ -95,6 +94,16 @@ def minimise(
             memory.append((taken, difference, curvature))
         here = ahead
     return point
+
+
+def _first_step(
+    value: Callable[[Vector], tuple[float, Tensor]], point: Vector, direction: Vector, height: float
+) -> float:
+    """How far to go before anything is known of the curvature: twice as far as long as that falls."""
+    step = 1.0 / max(1.0, direction.dot(direction) ** 0.5)
+    while (there := value(point.plus(direction, 2 * step))[0]) < height and step < _FARTHEST:
+        step, height = 2 * step, there
+    return step
 
 
 def zeros(like: Tensor) -> Vector:
