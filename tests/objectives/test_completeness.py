@@ -53,6 +53,7 @@ FAMILIES = {
     "recurrent": RECURRENT,
     "recurrent-encoder-decoder": RECURRENT,
     "ngram": {"order": 3, "context": 48},
+    "linear": {"words": [1, 2], "bits": 12},
 }
 ROLES = {
     "pairs": {"source": "text"},

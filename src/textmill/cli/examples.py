@@ -86,8 +86,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill import --remote distilgpt2 models/distilgpt2",
     ),
     "merge": (
-        "textmill merge tuned tuned-model",
-        "textmill merge tuned tuned-model --file notes.txt",
+        "textmill merge tuned --out tuned-model",
+        "textmill merge tuned --out tuned-model --file notes.txt",
     ),
     "export": (
         "textmill export --list",

@@ -9,6 +9,7 @@ from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
 from textmill.specs.recipe import Recipe
 from textmill.tasks import answer, chat, choice, classify, embed, generate, regress, summarize, tag, translate
+from textmill.tasks.code import task as code
 from textmill.tasks.task import Task
 
 TASKS: dict[str, Task] = {
@@ -24,6 +25,7 @@ TASKS: dict[str, Task] = {
         regress.REGRESS,
         embed.EMBED,
         choice.CHOICE,
+        code.CODE,
     )
 }
 
