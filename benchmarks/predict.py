@@ -7,7 +7,8 @@
 
 Texts are drawn from a list of words, their lengths log-normal (median 18 words, the longest cut at 180), in no order:
 as rows come. Each side tokenises, computes and says labels, spans or texts. They take turns in one process; what counts
-is the quickest turn of each, in processor time where there is one thread, so that others on the machine do not count. `same` is the share of rows of which both say the same.
+is the quickest turn of each, in processor time where there is one thread, so that nothing else on the machine counts.
+`same` is the share of rows of which both say the same.
 
     python benchmarks/predict.py --model weights/minilm-l6-v2 [--rows 400] [--turns 3] [--threads 1]
 
