@@ -53,6 +53,7 @@ FAMILIES = {
 ROLES = {
     "pairs": {"source": "text"},
     "answer": {"passage": "text"},
+    "embed": {"passage": "text", "query": "target"},
 }  # which of a record's texts is read first
 PAIRS = [(spec().kind, family) for spec in get_args(ObjectiveSpec) for family in spec.families]
 

@@ -21,6 +21,10 @@ HEADS = {
 }  # kinds of heads too (specs/head.py): transformers has classes of each
 # The same words in another meaning.
 OTHERWISE = {
+    "cli/examples.py": {"embed"},  # a command
+    "stages/use/embed.py": {"embed"},
+    "stages/workspace/catalogue.py": {"embed"},
+    "text/sources/formats/xml_pages.py": {"embed"},  # an element of HTML
     "cli/show/index.py": {"spans"},  # of a trace
     "stages/tracing/trace.py": {"spans"},
     "text/corpus/units.py": {"spans"},  # of personal data

@@ -29,6 +29,10 @@ class Batch:
     labels       (B,) int64, a label of the whole row beside its targets: 0, the second segment follows the first, or 1
     candidates   (B, T) bool, tokens of which something may be said: the first of each word, the text an answer is in.
                  It is no target: who tags or answers new text knows it too. None: every real token
+
+    Groups of texts that are compared with each other, B of them: inputs and mask (B, K, T), K texts of a group, the G
+    queries first; targets (B, G) int64, which of the other texts belongs to each query; candidates (B, G, K - G) bool,
+    which of them it is compared with.
     """
 
     inputs: Tensor

@@ -12,6 +12,7 @@ from typing import Any
 from textmill.data.batch import Batch
 from textmill.data.examples import ExampleStore
 from textmill.data.loader import AnyLoader, Batching
+from textmill.models.vectors import Vectors
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
 from textmill.objectives.loss import Losses
 from textmill.objectives.records import Reader
@@ -71,6 +72,8 @@ class Objective:
                  says to it, so many tokens at most; None: no document says what the model should write
     reader       what it takes from documents as records; None: it reads plain text
     head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
+    vectors      (spec, family) -> how the states of a text become its vector; its models are their bodies alone, which
+                 give states and no logits, and what they are published with says how. None: it is trained on logits
     predict      (model, batch) -> what a model with a head says of each row; no target is looked at
     teacher_forcing  (spec, step, steps) -> how often, at a step of a run, a decoder reads the target and not its own
                  guess: a function of the step alone, so that a resumed run goes on with the ratio it would have had
@@ -88,6 +91,7 @@ class Objective:
     sample: Callable[[Any, Document, AnyTokenizer, int], tuple[str, str]] | None = None
     reader: type[Reader] | None = None
     head: Callable[[Any, str, ExampleStore], HeadSpec] | None = None
+    vectors: Callable[[Any, str], Vectors] | None = None
     predict: Callable[[Any, Batch], Any] | None = None
     teacher_forcing: Callable[[Any, int, int], float] = lambda spec, step, steps: 1.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textmill.objectives import causal, classify, denoising, masked, pairs, regress, span, tag
+from textmill.objectives import causal, classify, denoising, embed, masked, pairs, regress, span, tag
 from textmill.objectives.objective import Objective
 from textmill.specs.objective import ObjectiveSpec
 
@@ -19,6 +19,7 @@ OBJECTIVES: dict[str, Objective] = {
         regress.REGRESS,
         tag.TAG,
         span.SPAN,
+        embed.EMBED,
     )
 }
 

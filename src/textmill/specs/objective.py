@@ -30,6 +30,11 @@ class _Objective:
         """Target tokens in one update; None: an update is a number of rows."""
         return None
 
+    def groups(self, batch: int) -> int | None:
+        """How many groups of records an update of so many is made of, which are never cut; None: records are read
+        apart. Raises RecipeError where it is no whole number."""
+        return None
+
     @property
     def next_sentence(self) -> bool | None:
         """Whether it also says if a second segment follows the first; None: it reads no pairs of segments."""
@@ -254,6 +259,73 @@ class SpanObjective(_Objective):
         return RecordSpec(several=(self.answer,))
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbedObjective(_Objective):
+    """Vectors such that a query lies nearer to its passages than to those of others (van den Oord et al. 2018, InfoNCE;
+    Henderson et al. 2017, negatives of the batch). Which passages a query is told from is decided by its group alone.
+    """
+
+    families: ClassVar = _HEADED
+    kind: Literal["embed"] = "embed"
+    passage: Annotated[str, About("role of the text that is to be found; a record may have several")] = (
+        "passage"
+    )
+    query: Annotated[str, About("role of the text it is found by: a question, a title, a paraphrase")] = (
+        "query"
+    )
+    negative: Annotated[
+        str | None, About("role of texts that look alike and are not to be found (hard negatives)")
+    ] = None
+    pooling: Annotated[
+        Literal["first", "mean", "last", "max"] | None,
+        About(
+            "how states are pooled into one vector; left out: as the start's own files say, else the mean, or the last "
+            "state of a causal model"
+        ),
+    ] = None
+    normalise: Annotated[bool, About("vectors of length 1, so that their product is the cosine")] = True
+    temperature: Annotated[float, About("temperature of the softmax over the passages of a group", gt=0)] = (
+        0.05
+    )
+    symmetric: Annotated[bool, About("passages find their queries, too: the mean of both losses")] = True
+    dimensions: Annotated[
+        tuple[int, ...],
+        About(
+            "Matryoshka: the first so many numbers of a vector are trained to serve alone, such as [128, 64]"
+        ),
+    ] = ()
+    group: Annotated[
+        int | None,
+        About(
+            "records whose passages are negatives for each other: never cut into micro-batches or shared by ranks; "
+            "left out: all of an update",
+            ge=2,
+        ),
+    ] = None
+    roles = property(lambda spec: tuple(filter(None, (spec.passage, spec.query, spec.negative))))
+
+    def __post_init__(self) -> None:
+        if any(number < 1 for number in self.dimensions):
+            raise RecipeError("are numbers of features, at least 1 each", where="dimensions")
+
+    @property
+    def record(self) -> RecordSpec:
+        """A query may have several passages, and several that are none of it."""
+        return RecordSpec(several=tuple(filter(None, (self.passage, self.negative))))
+
+    def groups(self, batch: int) -> int:
+        """As many as the batch holds."""
+        group = self.group or batch
+        if batch % group:
+            raise RecipeError(
+                f"{batch} records are no whole number of groups of {group}: the passages of a group are each other's "
+                "negatives, so that its loss is another when it is cut",
+                where="objective.group",
+                advice="make training.batch a multiple of objective.group, or leave that out",
+            )
+        return batch // group
+
+
 ObjectiveSpec = (
     CausalObjective
     | MaskedObjective
@@ -265,6 +337,7 @@ ObjectiveSpec = (
     | RegressObjective
     | TagObjective
     | SpanObjective
+    | EmbedObjective
 )
 
 

@@ -203,4 +203,4 @@ def _tokens(manifest: Mapping[str, Any]) -> int:
     """Ids in a store of either kind."""
     if "fields" not in manifest:
         return manifest["tokens"]
-    return sum(field["values"] for name, field in manifest["fields"].items() if name != "value")
+    return sum(field["values"] for field in manifest["fields"].values() if field["dtype"].startswith("uint"))

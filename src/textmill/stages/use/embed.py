@@ -137,9 +137,5 @@ def _vectors(model: Pretrained, rows: Sequence[np.ndarray], how: Sentences, skip
         states = body.hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
     states = states.float()[:, skipped:]
     mask = None if mask is None else mask[:, skipped:]
-    if how.pooling == "max":
-        hidden = states if mask is None else states.masked_fill(~mask[..., None], -torch.inf)
-        vectors = hidden.amax(1)
-    else:
-        vectors = POOLED[how.pooling](states, mask)
+    vectors = POOLED[how.pooling](states, mask)
     return functional.normalize(vectors, dim=-1) if how.normalised else vectors

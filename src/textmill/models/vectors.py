@@ -1,0 +1,67 @@
+"""Texts as vectors: which states of a model stand for a text.
+
+Shapes: N texts, T tokens, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textmill.data.batch import IGNORE, Batch
+from textmill.models.heads import POOLED
+from textmill.models.model import Model
+from textmill.models.output import NoOutput, OutputLayer
+
+_TOGETHER = 16  # texts of nearly equal length that are read at once
+_WRITES = ("transform", "transform_norm", "output_bias", "sentences")  # of what no state is made
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """How a text becomes one vector. pooling: which states stand for it; normalised: its length is made 1."""
+
+    pooling: str
+    normalised: bool
+
+    def scaled(self, pooled: Tensor) -> Tensor:
+        """Pooled states (…, D) as vectors, or the first features of them as smaller ones."""
+        return F.normalize(pooled, dim=-1) if self.normalised else pooled
+
+
+def bare(model: Model) -> Model:
+    """A model without what makes logits of its states, in place: what no vector is made by is neither trained nor
+    published. An output layer that is also the embedding stays."""
+    for name in _WRITES:
+        if name in model._modules or name in model._parameters:
+            setattr(model, name, None)
+    if isinstance(model, OutputLayer) and model.output is not None:
+        model.output = None if "transform" in model._modules else NoOutput()
+    return model
+
+
+def pooled(model: Model, inputs: Tensor, real: Tensor | None, pooling: str) -> Tensor:
+    """The pooled states of texts, each as if it were read alone: ids (N, T), which of them are real (N, T) -> (N, D).
+
+    Texts of nearly equal length are read together, without the padding that none of them needs. They have one real
+    token at least.
+    """
+    if real is None:
+        return POOLED[pooling](_states(model, inputs, None), None)
+    order = real.sum(1).argsort(stable=True)
+    parts = []
+    for rows in order.split(_TOGETHER):
+        mask = real[rows]
+        width = int(mask.any(0).nonzero().max()) + 1
+        some = None if bool(mask[:, :width].all()) else mask[:, :width]
+        parts.append(POOLED[pooling](_states(model, inputs[rows, :width], some), some))
+    return torch.cat(parts)[order.argsort()]
+
+
+def _states(model: Model, inputs: Tensor, real: Tensor | None) -> Tensor:
+    """(N, T, D) in float32 or more: sums over states want it."""
+    states = model.hidden(Batch(inputs, torch.full_like(inputs, IGNORE), real))
+    return states if states.dtype == torch.float64 else states.float()
