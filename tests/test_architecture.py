@@ -24,6 +24,7 @@ FLOORS = {
     "objectives": 7,
     "training": 8,
     "tasks": 8,
+    "inference": 9,
     "interop": 9,
     "audit": 9,
     "stages": 10,

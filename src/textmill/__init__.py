@@ -9,7 +9,10 @@ Everything is loaded when it is first used, so that `import textmill` takes no t
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+from textmill.base.moved import Moved
 
 if TYPE_CHECKING:
     from textmill.base.errors import (
@@ -67,6 +70,9 @@ _HOMES = {
     "textmill.text.corpus.corpus": ("Corpus",),
     "textmill.text.document": ("Document",),
 }
+
+
+sys.meta_path.append(Moved())
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import random
 import shlex
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -55,17 +55,20 @@ ROLES = {
     "answer": {"passage": "text"},
     "embed": {"passage": "text", "query": "target"},
 }  # which of a record's texts is read first
+FORMATS = {"chat": "chat"}  # of the file of records, where its objective reads no plain texts
 PAIRS = [(spec().kind, family) for spec in get_args(ObjectiveSpec) for family in spec.families]
 
 
-def record(number: int) -> dict[str, str]:
+def record(number: int) -> dict[str, Any]:
     """One that serves every objective."""
     draw = random.Random(number)
     words, name = draw.choices(WORDS, k=draw.randint(6, 30)), draw.choice(NAMES)
     place = draw.randrange(len(words))
     words[place] = name
+    said = {"user": " ".join(words[:6]), "assistant": f"at {name}"}
     return {
         "text": " ".join(words),
+        "messages": [{"role": who, "content": text} for who, text in said.items()],
         "target": " ".join(words[:4]).upper(),
         "label": str(number % 3),
         "tags": " ".join("B-PLACE" if at == place else "O" for at in range(len(words))),
@@ -102,9 +105,10 @@ def recipe_of(tmp_path_factory):
     source = {"kind": "files", "paths": [str(path)], "metadata_fields": ["label", "tags"]}
 
     def make(kind: str, family: str) -> Recipe:
+        read = source | ({"format": FORMATS[kind]} if kind in FORMATS else {})
         plain = {
             "name": f"{kind}-{family}",
-            "corpus": {"sources": [source], "steps": [], "split": {"validation": 0.1, "test": 0.2}},
+            "corpus": {"sources": [read], "steps": [], "split": {"validation": 0.1, "test": 0.2}},
             "tokenizer": {"vocabulary": 320, "sentinels": 24},
             "model": {"kind": family} | FAMILIES[family],
             "objective": {"kind": kind} | ROLES.get(kind, {}),
@@ -141,7 +145,8 @@ def test_the_table_holds_what_a_recipe_may_name():
 def test_it_is_checked_before_it_is_trained(workspace, recipe):
     result = check(recipe, workspace)
     said = [finding["text"] for finding in result["findings"]]
-    assert any("end-of-text token" in text for text in said) == OBJECTIVES[recipe.objective.kind].writes
+    ends = [text for text in said if "end-of-text token" in text or "ends a turn" in text]
+    assert len(ends) == OBJECTIVES[recipe.objective.kind].writes
     for row in result["mask"]:
         assert row["tokens"]
         assert any(token["loss"] for token in row["tokens"]) or row["label"] is not None, row
@@ -198,7 +203,7 @@ def test_its_corpus_can_be_searched_and_a_text_traced(workspace, published):
     built = index.build(workspace, run.name)
     assert built["tokens"] > 0
     document = next(data.documents("train"))
-    opening = " ".join(document.text.split()[:6])
+    opening = " ".join(next(iter(document.texts.values())).split()[:6])
     found = index.search(workspace, run.name, opening)
     assert document.id in {place["document"] for place in found["places"]}
     [traced] = trace.trace(workspace, run.name, opening + " and nothing else", shortest=3)["texts"]

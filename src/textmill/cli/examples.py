@@ -136,6 +136,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         'textmill index count mine "the mill" "the river"',
         'textmill index count mine.toml "the mill" --part test --json',
     ),
+    "predict": (
+        'textmill predict mine "a text"',
+        "textmill predict mine rows.csv --columns text=review",
+        "textmill predict mine - < lines.txt > said.jsonl",
+    ),
     "index search": ('textmill index search mine "the mill" --limit 10 --context 30',),
     "trace": (
         "textmill trace mine",

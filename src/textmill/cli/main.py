@@ -21,6 +21,7 @@ from textmill.cli import (
     mix,
     models,
     ngram,
+    predict,
     recipes,
     runs,
     stored,
@@ -63,6 +64,7 @@ app.command(rich_help_panel=WORK)(work.prepare)
 app.command(rich_help_panel=WORK)(work.train)
 app.command(rich_help_panel=WORK)(models.evaluate)
 app.command(rich_help_panel=WORK)(models.publish)
+app.command(rich_help_panel=MODELS)(predict.predict)
 app.command(rich_help_panel=MODELS)(models.generate)
 app.command(rich_help_panel=MODELS)(chat.chat)
 app.command(rich_help_panel=MODELS)(embed.embed)

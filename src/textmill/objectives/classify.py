@@ -41,13 +41,16 @@ class ClassifyReader(TextReader):
         label = self.fact(document, name)
         if label is None:
             return f"no {name}"
-        if self.spec.multiple:
-            labels = list(dict.fromkeys(part for part in _BLANKS_OR_COMMAS.split(label) if part))
-        elif label.strip():
-            labels = [label.strip()]
-        else:
+        if not self.spec.multiple and not label.strip():
             return f"the {name} is empty"
-        return self.numbering.take(labels)
+        return self.numbering.take(labels_of(label, self.spec.multiple))
+
+
+def labels_of(written: str, several: bool) -> list[str]:
+    """The labels that a fact holds: one, or any number told apart by blanks or commas, each once."""
+    if not several:
+        return [written.strip()]
+    return list(dict.fromkeys(part for part in _BLANKS_OR_COMMAS.split(written) if part))
 
 
 class ClassifyView(WholeTextView):

@@ -16,7 +16,7 @@ from textmill.models.vectors import Vectors
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
 from textmill.objectives.loss import Losses
 from textmill.objectives.records import Reader
-from textmill.objectives.show import ShownRow
+from textmill.objectives.show import Shown, ShownRow
 from textmill.specs.head import HeadSpec
 from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
@@ -63,13 +63,14 @@ class Objective:
                  TextmillError for an empty store
     losses       (spec, sequence=, chunk=) -> what a model is trained and validated by; see Losses
     loss_unit    what the mean of its loss is counted in, for messages
-    show         (batch, row) -> what a row reads, and what is to be said of it
+    show         (batch, row) -> what a row reads, and what is to be said of it; shown: how much of it a person sees
     measure      how well a model does; the first score is the headline
     purpose      for the model card
     next         commands to try with a published model; {run} is its name
     writes       whether a model of it writes text: `generate` asks it
     sample       (spec, document, tokenizer, tokens) -> a prompt that a held-out document makes, and what the document
                  says to it, so many tokens at most; None: no document says what the model should write
+    notes        (store) -> what became of its records that a person should know
     reader       what it takes from documents as records; None: it reads plain text
     head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
     vectors      (spec, family) -> how the states of a text become its vector; its models are their bodies alone, which
@@ -87,6 +88,8 @@ class Objective:
     purpose: Purpose
     next: tuple[str, ...]
     loss_unit: str = "nats per token"
+    shown: Shown = Shown()
+    notes: Callable[[ExampleStore], list[str]] = lambda store: []
     writes: bool = False
     sample: Callable[[Any, Document, AnyTokenizer, int], tuple[str, str]] | None = None
     reader: type[Reader] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textmill.objectives import causal, classify, denoising, embed, masked, pairs, regress, span, tag
+from textmill.objectives import causal, chat, classify, denoising, embed, masked, pairs, regress, span, tag
 from textmill.objectives.objective import Objective
 from textmill.specs.objective import ObjectiveSpec
 
@@ -15,6 +15,7 @@ OBJECTIVES: dict[str, Objective] = {
         denoising.SPANS,
         denoising.CONTINUE,
         pairs.PAIRS,
+        chat.CHAT,
         classify.CLASSIFY,
         regress.REGRESS,
         tag.TAG,

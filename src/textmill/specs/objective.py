@@ -36,6 +36,16 @@ class _Objective:
         return None
 
     @property
+    def template(self) -> str | None:
+        """Name of the chat template it gives a model; None: the model's own, where it has one."""
+        return None
+
+    @property
+    def converses(self) -> bool:
+        """Whether it reads conversations, so that its model needs a chat template."""
+        return False
+
+    @property
     def next_sentence(self) -> bool | None:
         """Whether it also says if a second segment follows the first; None: it reads no pairs of segments."""
         return None
@@ -205,6 +215,36 @@ class PairsObjective(_Objective):
         return RecordSpec(several=(self.target,))
 
 
+Offered = Literal["chatml", "llama3", "plain"]  # tokenization/chat/offered.py says what they write
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatObjective(_Objective):
+    """What assistants say in conversations, as the model's chat template writes them; the rest is read only."""
+
+    families: ClassVar = ("decoder", "recurrent")
+    kind: Literal["chat"] = "chat"
+    roles: ClassVar[tuple[str, ...]] = ("text",)
+    converses: ClassVar[bool] = True
+    template: Annotated[
+        Offered | None,
+        About(
+            "chat template given to the model, with its special tokens: chatml, llama3, or plain, which needs none; "
+            "left out: the model's own"
+        ),
+    ] = None
+    turns: Annotated[
+        Literal["all", "last"],
+        About(
+            "turns of the assistant in the loss; last: also for templates that write earlier turns otherwise"
+        ),
+    ] = "all"
+    too_long: Annotated[
+        Literal["split", "skip"],
+        About("conversations longer than a sequence are split between turns, or skipped; both are counted"),
+    ] = "split"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassifyObjective(_OfWholeText):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
@@ -333,6 +373,7 @@ ObjectiveSpec = (
     | SpansObjective
     | ContinueObjective
     | PairsObjective
+    | ChatObjective
     | ClassifyObjective
     | RegressObjective
     | TagObjective

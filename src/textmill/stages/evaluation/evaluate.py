@@ -228,7 +228,8 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
     """What the model writes of the recipe's prompts: what comes after them, or of what it reads. Where the recipe names
     none, of how held-out documents begin, with what they say (`truth`). Headed models and encoders write nothing."""
-    from textmill.decoding.prompt import of_text
+    from textmill.data.codec import Codec
+    from textmill.decoding.prompt import Prompt, of_text
     from textmill.decoding.stream import generate_text
     from textmill.stages.use.generate import collect
 
@@ -242,8 +243,13 @@ def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
     prompts = [prompt for prompt, _ in pairs]
     start = data.special.start if recipe.model.kind in READ_AND_WRITE else None
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
-    texts = [of_text(tokenizer, text, start=start) for text in prompts]
-    answers = collect(generate_text(model, tokenizer, texts, spec), prompts)
+    if recipe.objective.converses:
+        codec = Codec(tokenizer, template=data.chat)
+        asked = ([{"role": "user", "content": text}] for text in prompts)
+        texts = [Prompt(codec.chat(messages, answer=True).ids.tolist()) for messages in asked]
+    else:
+        texts = [of_text(tokenizer, text, start=start) for text in prompts]
+    answers = collect(generate_text(model, tokenizer, texts, spec, ends=data.ends), prompts)
     return [
         answer if truth is None else answer | {"truth": truth}
         for answer, (_, truth) in zip(answers, pairs, strict=True)

@@ -190,13 +190,21 @@ def summary(data: RunData) -> dict[str, Any]:
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(card_of((prepared.tokens if found else prepared.corpus).path)),
         "records": found,
-        "warnings": fit.warnings(found, report) if found else [],
+        "warnings": [*(fit.warnings(found, report) if found else []), *notes(data)],
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),
         "artifacts": {
             item.kind: str(item.path) for item in (prepared.corpus, prepared.tokenizer, prepared.tokens)
         },
     }
+
+
+def notes(data: RunData) -> list[str]:
+    """What became of the training records that a person should know."""
+    from textmill.data.examples import ExampleStore
+
+    store = data.store("train")
+    return data.objective.notes(store) if isinstance(store, ExampleStore) else []
 
 
 def _tokens(manifest: Mapping[str, Any]) -> int:

@@ -27,6 +27,8 @@ from textmill.stages.workspace import lineage, locate, starts
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
+from textmill.tokenization.chat.offered import OFFERED
+from textmill.tokenization.protocol import AnyTokenizer
 
 _VERSION = 1
 _SUFFIXES = {".json", ".safetensors", ".model", ".spm", ".txt", ".jinja"}  # of the files a model is read from
@@ -146,6 +148,7 @@ def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_
         generation = {**schema.write(pretrained.generation), **generation}
     if isinstance(tokenizer, Mapping) and not {"kind", "path"} & tokenizer.keys():
         tokenizer = {**tokenizer, "kind": "start"}
+    start = _with_tokens(start, data, pretrained.tokenizer, where)
     return {
         **data,
         **({} if objective is None else {"objective": objective}),
@@ -180,6 +183,31 @@ def _as_vectors(asked: Any, artifact: Artifact, where: str) -> tuple[Any, int | 
             "its sentence_bert_config.json",
         )
     return {"pooling": own.pooling, "normalise": own.normalised, **asked}, own.tokens
+
+
+def _with_tokens(
+    start: Mapping[str, Any], data: recipe_file.Plain, tokenizer: AnyTokenizer, where: str
+) -> Mapping[str, Any]:
+    """[start] with the special tokens of the chat template that [objective] gives the model, where it has not all.
+
+    Raises RecipeError where an adapter is trained, which gives no token a row.
+    """
+    objective = data.get("objective")
+    named = objective.get("template") if isinstance(objective, Mapping) else None
+    offer = OFFERED.get(named) if isinstance(named, str) else None
+    lacking = offer.lacking(tokenizer) if offer is not None else ()
+    if not lacking:
+        return start
+    if data.get("tuning") is not None:
+        raise RecipeError(
+            f"{named!r} writes special tokens that the model has not ({', '.join(lacking)}), and the weights under an "
+            "adapter stay as they are",
+            where=_at(where, "objective.template"),
+            advice='"plain" needs none; or leave out [tuning]',
+        )
+    added = start.get("add_special_tokens", ())
+    added = list(added) if isinstance(added, (list, tuple)) else []
+    return {**start, "add_special_tokens": list(dict.fromkeys([*added, *lacking]))}
 
 
 def _model(asked: Any, spec: ModelSpec, where: str) -> ModelSpec:

@@ -97,10 +97,14 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
 
 def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
     """What textmill.json says of the model besides its spec. No path of this machine is in it."""
+    from textmill.tasks.task import reads
+
     prepared = data.prepared
     return {
         "name": run.name,
         "objective": data.objective.kind,
+        "reads": reads(data.recipe.objective),
+        "sequence": data.recipe.sequence,
         "step": step,
         "lineage": {
             "weights": weights,

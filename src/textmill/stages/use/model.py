@@ -22,9 +22,12 @@ from textmill.stages.workspace.workspace import Workspace
 if TYPE_CHECKING:
     from textmill.decoding.prompt import Prompt
     from textmill.index.search import Index
+    from textmill.inference.predictor import Predictor
     from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
     from textmill.specs.model import MixtureSpec, ModelSpec
+    from textmill.tasks.prediction import Prediction, Refused
+    from textmill.tasks.task import Options
     from textmill.tokenization.protocol import AnyTokenizer
 
 
@@ -162,6 +165,27 @@ class LanguageModel:
         assert isinstance(model, Generator)
         pieces = generate_text(model, self.tokenizer, encoded, spec, samples=samples, speculation=ahead)
         return Stream(pieces, texts, samples, ahead, self._run)
+
+    def predictor(self, options: Options | None = None) -> Predictor:
+        """What says of records what its task says. Raises TextmillError when the model has no task."""
+        from textmill.inference.predictor import Predictor
+
+        return Predictor(self.pretrained, options)
+
+    def predict(
+        self, inputs: str | Mapping[str, str] | Sequence[str | Mapping[str, str]], *, top: int = 1
+    ) -> list[Prediction | Refused]:
+        """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several.
+
+        top: how many answers of each, best first. What cannot be predicted is Refused, in its place.
+        """
+        from textmill.tasks.task import Options
+
+        predictor = self.predictor(Options(top=top))
+        first = predictor.task.fields[0].role
+        several = [inputs] if isinstance(inputs, (str, Mapping)) else inputs
+        records = ({first: one} if isinstance(one, str) else one for one in several)
+        return list(predictor.predict(records))
 
     def chat(
         self,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from textmill.models.pretrained import Pretrained
     from textmill.models.transfer import Taken
     from textmill.objectives.objective import Objective
+    from textmill.tokenization.chat.template import ChatTemplate
 
 PARTS = ("train", "validation", "test")
 Store = TokenStore | ExampleStore
@@ -121,12 +122,22 @@ class RunData:
         return max(start.vocabulary, ids) if grown else start.vocabulary
 
     @cached_property
-    def template(self) -> str | None:
-        """The chat template that came with the tokenizer, in Jinja."""
+    def chat(self) -> ChatTemplate | None:
+        """The chat template that stands beside the tokenizer."""
         from textmill.tokenization.chat.template import read_template
 
-        found = read_template(self.prepared.tokenizer.path)
-        return None if found is None else found.source
+        return read_template(self.prepared.tokenizer.path, self.tokenizer.names)
+
+    @property
+    def template(self) -> str | None:
+        """The same, in Jinja."""
+        return None if self.chat is None else self.chat.source
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Ids that end what the model writes; where it converses, those that end a turn too."""
+        converses = self.recipe.objective.converses and self.chat is not None
+        return self.chat.ends(self.tokenizer) if converses and self.chat else self.tokenizer.ends
 
     @cached_property
     def start(self) -> Pretrained | None:
@@ -286,6 +297,13 @@ class RunData:
             return model, None
         pieces = extended.pieces(self.tokenizer, start.tokenizer)
         return model, transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
+
+    def base(self) -> Model | None:
+        """The model it begins with, in evaluation mode, with rows for the tokens that were added; None where it begins
+        with none, or has another output layer."""
+        if self.recipe.start is None or self.start is None or self.head is not None:
+            return None
+        return (self.start.model if self.recipe.tuning is not None else self.begun()[0]).eval()
 
     def adapted(self, tensors: Mapping[str, Tensor]) -> Model:
         """The start's model with a trained adapter beside it, in evaluation mode.

@@ -1,0 +1,50 @@
+"""The tasks there are. A new one is a file in this room, and a line here.
+
+Where a model does not say its task, it is the first one that its objective, or what stands on it, serves.
+"""
+
+from __future__ import annotations
+
+from textmill.base.errors import TextmillError
+from textmill.models.pretrained import Pretrained
+from textmill.tasks import choice, classify, generate, translate
+from textmill.tasks.task import Task
+
+TASKS: dict[str, Task] = {
+    task.name: task for task in (generate.GENERATE, translate.TRANSLATE, classify.CLASSIFY, choice.CHOICE)
+}
+
+
+def task_named(name: str) -> Task:
+    """The task of this name. Raises TextmillError with the names there are."""
+    if name not in TASKS:
+        raise TextmillError(f"{name!r} is no task", where="task", advice=f"there are {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def tasks_for(family: str, objective: str) -> list[Task]:
+    """The tasks that a model of this family serves when it was trained by this objective, the usual one first."""
+    return [task for task in TASKS.values() if task.objectives.get(family) == objective]
+
+
+def task_of(pretrained: Pretrained) -> Task:
+    """The task of a model: what it says, else what its objective is for, else what it can do.
+
+    Raises TextmillError where it can do nothing of a record.
+    """
+    told, objective = pretrained.info.get("task"), pretrained.info.get("objective")
+    if told in TASKS:
+        return TASKS[told]
+    family = pretrained.spec.kind
+    if objective is not None and (found := tasks_for(family, objective)):
+        return found[0]
+    head = getattr(getattr(pretrained.model, "head", None), "spec", None)
+    if head is not None and (
+        found := [task for task in TASKS.values() if head.kind in task.objectives.values()]
+    ):
+        return found[0]
+    if pretrained.reads_source:
+        return translate.TRANSLATE
+    if pretrained.writes:
+        return generate.GENERATE
+    raise TextmillError(f"a {family} model without a head says nothing of a text")

@@ -1,0 +1,144 @@
+"""What a task is: one value that holds all the house knows of a job that people have. The table is tasks/table.py.
+
+To add one: a file here that ends in such a value, and its line in the table. Command line, evaluation, Python and
+whatever else uses models ask it through inference/predictor.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from textmill.metrics.score import Bootstrap, Figures, Score
+from textmill.models.pretrained import Pretrained
+from textmill.specs.generation import GenerationSpec
+from textmill.tasks.prediction import Prediction, Refused
+from textmill.text.document import Document, several
+from textmill.tokenization.characters import without_surrogates
+
+# A record: its texts by role (`text`, `source`, `passage` …) and its facts by name (`label`, `tags` …), all of them
+# text; of several right texts, `target`, `target 2`, `target 3` …
+Record = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be asked of a prediction.
+
+    top         how many answers of each record, best first
+    generation  how texts are written; None: as published with the model, without chance where texts are scored
+    truncate    whether a source longer than the model reads is cut, and says so, instead of refused
+    threshold   several labels: from which probability one is said; answers: how much likelier than "it does not say" an
+                answer is to be (the log of the odds); None: as published with the model
+    pooling     vectors: cls, mean, last or max; normalise: to length 1; None: as the model's directory says
+    forms       choices: how a query is written, with `{query}` in it, one way or several; none: as it stands
+    alone       choices: whether options are also scored without their context
+    """
+
+    top: int = 1
+    generation: GenerationSpec | None = None
+    truncate: bool = False
+    threshold: float | None = None
+    pooling: str | None = None
+    normalise: bool | None = None
+    forms: tuple[str, ...] = ()
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Field:
+    """A text that a task reads: its role, what it is, and whether there must be one."""
+
+    role: str
+    about: str
+    needed: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """What a model should beat, trained on the same records. predict: of each record what it says."""
+
+    name: str
+    predict: Callable[[Sequence[Record]], list[Prediction]]
+
+
+def nothing(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, Any]:
+    """No more is to be said."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """One task.
+
+    name        the word a recipe and a command name it by
+    summary     what it does, in a few words
+    fields      the texts it reads of a record
+    objectives  kind of a model's family -> kind of the objective it is trained by
+    prepare     (pretrained, records, options) -> of each record what the model reads, or Refused
+    predict     (pretrained, what is read, options) -> what is said of each
+    gold        (record) -> what is right, in the task's own form; None: nobody says
+    metrics     (predictions or Refused, records with gold, bootstrap) -> scores by name; the first is the headline. A
+                record that was refused counts as wrong
+    figures     (predictions or Refused, records with gold) -> what the headline is made of, text by text: for slices,
+                errors and comparisons
+    details     (predictions, records) -> what else a report says, by key
+    baselines   name -> (training records) -> a Rival
+    purpose     what it is for, in one sentence
+    generation  fields of a recipe's [generation], where it is silent
+    objective   fields of a recipe's [objective], where it is silent
+    """
+
+    name: str
+    summary: str
+    fields: tuple[Field, ...]
+    objectives: Mapping[str, str]
+    prepare: Callable[[Pretrained, Sequence[Record], Options], list[Any]]
+    predict: Callable[[Pretrained, Sequence[Any], Options], list[Prediction]]
+    gold: Callable[[Record], Any]
+    metrics: Callable[[Sequence[Any], Sequence[Record], Bootstrap], dict[str, Score]]
+    purpose: str
+    figures: Callable[[Sequence[Any], Sequence[Record]], Figures]
+    details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
+    baselines: Mapping[str, Callable[[Sequence[Record]], Rival]] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    objective: Mapping[str, Any] = field(default_factory=dict)
+
+    def reads(self, pretrained: Pretrained) -> tuple[Field, ...]:
+        """The texts that this model reads: what it was trained on says whether there are two where there may be."""
+        told = pretrained.info.get("reads")
+        if not told:
+            return self.fields
+        return tuple(
+            Field(one.role, one.about, needed=True) for one in self.fields if one.needed or one.role in told
+        )
+
+
+def text_of(record: Record, role: str) -> str | Refused:
+    """A text of a record, as a tokenizer reads it, or why there is none."""
+    text = record.get(role)
+    if text is None:
+        return Refused(f"has no {role}")
+    if not text.strip():
+        return Refused(f"the {role} is empty")
+    return text if text.isascii() else without_surrogates(text)
+
+
+def reads(spec: Any) -> list[str]:
+    """The texts that an objective of this spec reads, by the names tasks know."""
+    return [one.name for one in fields(spec) if one.name != "kind" and getattr(spec, one.name) in spec.roles]
+
+
+def record_of(document: Document, spec: Any) -> dict[str, str]:
+    """The record that a document is to an objective of this spec, its texts and facts under the names tasks know."""
+    record = {**document.metadata, **document.texts}
+    for one in fields(spec):
+        name = getattr(spec, one.name)
+        if not isinstance(name, str) or one.name == "kind":
+            continue
+        texts = several(document.texts, name) or [document.metadata[name]] * (name in document.metadata)
+        record |= {
+            one.name if not number else f"{one.name} {number + 1}": text for number, text in enumerate(texts)
+        }
+    return record
