@@ -4,7 +4,9 @@ What a row of a group is to say depends on the others: its loss is that of the g
 groups, and a row of the `Batch` is a group: whoever takes rows of it, as a micro-batch or as a rank's share, takes
 whole ones, and the sum of the loss is the same however a batch is cut.
 
-Every epoch deals its rows in a new order, so that a row meets others each time.
+Every epoch deals its rows in a new order, so that a row meets others each time. With a `window` a group is drawn from
+so many rows that stand near each other in the store: where a corpus stands by topic, these are harder to tell apart
+(Hofstätter et al. 2021, who draw batches from clusters of queries).
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from textmill.data.view import View, Viewed, indices_of, named, noise_key, sampl
 
 
 class GroupedView(View, Protocol):
-    """A view that makes of n · `group` rows a batch of n groups; of fewer rows the last group has empty places."""
+    """A view that makes of n · `group` rows a batch of n groups. Row -1 is an empty place; so are those of the last
+    group where there are fewer rows."""
 
     @property
     def group(self) -> int: ...
@@ -33,14 +36,60 @@ class GroupedView(View, Protocol):
 class GroupLoader(Epochs):
     """Batches of `batch` rows of a view, `batch / view.group` groups."""
 
-    def __init__(self, view: GroupedView, batch: int, seed: int) -> None:
-        """batch: a multiple of the group. Raises TextmillError when there is no row."""
-        if batch % view.group:
-            raise ValueError(f"{batch} rows are no whole number of groups of {view.group}")
+    def __init__(self, view: GroupedView, batch: int, seed: int, window: int | None = None) -> None:
+        """batch, window: multiples of the group. Raises TextmillError when there is no row."""
+        if batch % view.group or (window or 0) % view.group:
+            raise ValueError(
+                f"{batch} rows, {window} in a window, are no whole number of groups of {view.group}"
+            )
         if not len(view):
             raise TextmillError("holds nothing to train on", where=view.store.directory)
-        super().__init__(len(view), batch, seed)
+        # An epoch is whole groups: places beyond the last row are empty.
+        super().__init__(-(-len(view) // view.group) * view.group, batch, seed)
         self.view, self.store = view, view.store
+        self._orders: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._window = window
+
+    def order(self, step: int, share: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) epochs and (n,) rows of a share of a step's batch; -1: an empty place."""
+        if self._window is None:
+            epochs, rows = super().order(step, share)
+            return epochs, np.where(rows < len(self.view), rows, -1)
+        samples = step * self.size + np.arange(self.size, dtype=np.int64)[share]
+        epochs, positions = np.divmod(samples, self.count)
+        rows = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            rows[here] = self._by_window(int(epoch))[0][positions[here]]
+        return epochs, rows
+
+    def steps_at(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """In which steps an epoch reads rows: (n,) to (n,)."""
+        if self._window is None:
+            return super().steps_at(rows, epoch)
+        return (epoch * self.count + self._by_window(epoch)[1][rows]) // self.size
+
+    def _by_window(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) the rows of an epoch in its order, and (R,) where each row stands in it.
+
+        Rows are turned by a shift of the epoch's own and cut into windows; the rows of each are shuffled and cut into
+        groups, and the groups are dealt in an order of their own. It is a pure function: only its time is saved.
+        """
+        if epoch not in self._orders:
+            assert self._window is not None
+            group, window, name, count = self.view.group, self._window, self._key(epoch), len(self.view)
+            shift = permute_many(np.array([0]), count, key("shift", name))
+            near = []
+            for start in range(0, count, window):
+                size = min(window, count - start)
+                near.append(start + permute_many(np.arange(size), size, key("window", name, start)))
+            rows = np.full(self.count, -1, dtype=np.int64)
+            rows[:count] = (np.concatenate(near) + shift) % count
+            groups = permute_many(np.arange(self.count // group), self.count // group, key("groups", name))
+            rows = rows.reshape(-1, group)[groups].reshape(-1)
+            places = np.argsort(rows, kind="stable")[self.count - count :]
+            self._orders = {epoch: (rows, places)} | dict(list(self._orders.items())[:1])
+        return self._orders[epoch]
 
     def share(self, rank: int = 0, world: int = 1) -> slice:
         """Which rows of a batch are a rank's: whole groups. Raises RecipeError when there are not as many for each."""
@@ -54,7 +103,7 @@ class GroupLoader(Epochs):
         return super().share(rank, world)
 
     def rows(self, step: int) -> np.ndarray:
-        """(batch,) numbers of the rows of a step."""
+        """(batch,) numbers of the rows of a step; -1: an empty place."""
         return self.order(step)[1]
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:

@@ -17,7 +17,7 @@ from textmill.models.model import Model
 from textmill.models.output import NoOutput, OutputLayer
 
 _TOGETHER = 16  # texts of nearly equal length that are read at once
-_WRITES = ("transform", "transform_norm", "output_bias", "sentences")  # of what no state is made
+_ABOVE = ("transform", "transform_norm", "output_bias", "pooler", "sentences")  # of what no state is made
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Vectors:
 def bare(model: Model) -> Model:
     """A model without what makes logits of its states, in place: what no vector is made by is neither trained nor
     published. An output layer that is also the embedding stays."""
-    for name in _WRITES:
+    for name in _ABOVE:
         if name in model._modules or name in model._parameters:
             setattr(model, name, None)
     if isinstance(model, OutputLayer) and model.output is not None:
@@ -46,19 +46,19 @@ def bare(model: Model) -> Model:
 def pooled(model: Model, inputs: Tensor, real: Tensor | None, pooling: str) -> Tensor:
     """The pooled states of texts, each as if it were read alone: ids (N, T), which of them are real (N, T) -> (N, D).
 
-    Texts of nearly equal length are read together, without the padding that none of them needs. They have one real
-    token at least.
+    A text that stands there twice is read once. Texts of nearly equal length are read together, without the padding
+    that none of them needs. They have one real token at least.
     """
     if real is None:
-        return POOLED[pooling](_states(model, inputs, None), None)
-    order = real.sum(1).argsort(stable=True)
-    parts = []
-    for rows in order.split(_TOGETHER):
-        mask = real[rows]
-        width = int(mask.any(0).nonzero().max()) + 1
-        some = None if bool(mask[:, :width].all()) else mask[:, :width]
-        parts.append(POOLED[pooling](_states(model, inputs[rows, :width], some), some))
-    return torch.cat(parts)[order.argsort()]
+        real = torch.ones_like(inputs, dtype=torch.bool)
+    rows, places = torch.unique(torch.where(real, inputs, -1), dim=0, return_inverse=True)
+    lengths = (rows >= 0).sum(1)
+    order, parts = lengths.argsort(stable=True), []
+    for some in order.split(_TOGETHER):
+        ids = rows[some, : int(lengths[some].max())]
+        mask = None if bool((ids >= 0).all()) else ids >= 0
+        parts.append(POOLED[pooling](_states(model, ids.clamp(min=0), mask), mask))
+    return torch.cat(parts)[order.argsort()[places]]
 
 
 def _states(model: Model, inputs: Tensor, real: Tensor | None) -> Tensor:

@@ -59,9 +59,9 @@ class EmbedReader(Reader):
     schema: ClassVar = {"text": "ids", "query": "ids", "ends": "int64", "keys": "int64"}
     decided: ClassVar = ("passage", "query", "negative")
 
-    def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
-        super().__init__(spec, tokenizer, labels)
-        if spec.negative is not None:
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        if self.spec.negative is not None:
             self.fields = {**self.fields, "negative": self.fields["text"], "negative_ends": "int64"}
 
     def wanted(self, document: Document) -> Any:
@@ -231,7 +231,8 @@ def _pairs(query: np.ndarray, passage: np.ndarray) -> np.ndarray:
 def loader(spec: EmbedObjective, store: ExampleStore, how: Batching) -> GroupLoader:
     """Groups of records. Raises RecipeError as `EmbedObjective.groups`."""
     group = how.batch // spec.groups(how.batch)
-    return GroupLoader(EmbedView(spec, store, how.sequence, how.tokens, group), how.batch, how.seed)
+    view = EmbedView(spec, store, how.sequence, how.tokens, group)
+    return GroupLoader(view, how.batch, how.seed, spec.window)
 
 
 def vectors(spec: EmbedObjective, family: str) -> Vectors:

@@ -342,6 +342,14 @@ class EmbedObjective(_Objective):
             ge=2,
         ),
     ] = None
+    window: Annotated[
+        int | None,
+        About(
+            "groups are drawn from so many records that stand near each other in the corpus: harder negatives where it "
+            "stands by topic; left out: from all",
+            ge=2,
+        ),
+    ] = None
     roles = property(lambda spec: tuple(filter(None, (spec.passage, spec.query, spec.negative))))
 
     def __post_init__(self) -> None:
@@ -362,6 +370,12 @@ class EmbedObjective(_Objective):
                 "negatives, so that its loss is another when it is cut",
                 where="objective.group",
                 advice="make training.batch a multiple of objective.group, or leave that out",
+            )
+        if self.window is not None and self.window % group:
+            raise RecipeError(
+                f"{self.window} records are no whole number of groups of {group}",
+                where="objective.window",
+                advice="make it a multiple of objective.group",
             )
         return batch // group
 

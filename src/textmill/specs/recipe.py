@@ -208,6 +208,12 @@ class Recipe:
                 where="training.micro_batch",
                 advice="leave it out, or lower objective.group: it says how many are computed at once",
             )
+        if training.parallel == "fsdp2":
+            raise RecipeError(
+                "ranks gather sharded weights in step, and each reads as many texts as its groups have different ones",
+                where="training.parallel",
+                advice='set training.parallel = "ddp"',
+            )
         if self.replay is not None:
             raise RecipeError(
                 "puts other text into an update, and records of this objective are compared with each other",

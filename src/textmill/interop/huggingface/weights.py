@@ -24,7 +24,14 @@ from textmill.specs.model import ModelSpec, NGramSpec, TransformerSpec
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
 _EMBEDDING, _OUTPUT = "embedding.weight", "output.weight"
-_LOGITS = ("transform", "transform_norm", "output", "output_bias", "sentences")  # what a body does without
+_LOGITS = (
+    "transform",
+    "transform_norm",
+    "output",
+    "output_bias",
+    "pooler",
+    "sentences",
+)  # what a body does without
 _ADVICE = "the configuration and the weights belong to different models; fetch both again"
 
 
