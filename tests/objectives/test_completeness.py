@@ -54,6 +54,7 @@ ROLES = {
     "pairs": {"source": "text"},
     "answer": {"passage": "text"},
     "embed": {"passage": "text", "query": "target"},
+    "extract": {"source": "text"},
 }  # which of a record's texts is read first
 FORMATS = {"chat": "chat"}  # of the file of records, where its objective reads no plain texts
 PAIRS = [(spec().kind, family) for spec in get_args(ObjectiveSpec) for family in spec.families]

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from textmill.objectives import causal, chat, classify, denoising, embed, masked, pairs, regress, span, tag
+from textmill.objectives import (
+    causal,
+    chat,
+    classify,
+    denoising,
+    embed,
+    extract,
+    masked,
+    pairs,
+    regress,
+    span,
+    tag,
+)
 from textmill.objectives.objective import Objective
 from textmill.specs.objective import ObjectiveSpec
 
@@ -21,6 +33,7 @@ OBJECTIVES: dict[str, Objective] = {
         tag.TAG,
         span.SPAN,
         embed.EMBED,
+        extract.EXTRACT,
     )
 }
 

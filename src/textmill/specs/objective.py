@@ -380,6 +380,24 @@ class EmbedObjective(_Objective):
         return batch // group
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExtractObjective(_Objective):
+    """Which sentences of a text are its summary: those that together are likest to the summaries people wrote of it
+    (Nallapati et al. 2017, section 3.3; Liu & Lapata 2019, section 3)."""
+
+    families: ClassVar = ("encoder",)
+    kind: Literal["extract"] = "extract"
+    source: Annotated[str, About("role of the text whose sentences are chosen")] = "source"
+    target: Annotated[str, About("role of its summary; a record may have several")] = "target"
+    sentences: Annotated[int, About("sentences of a summary, at most", ge=1)] = 3
+    roles = _roles("source", "target")
+
+    @property
+    def record(self) -> RecordSpec:
+        """A text may have several summaries."""
+        return RecordSpec(several=(self.target,))
+
+
 ObjectiveSpec = (
     CausalObjective
     | MaskedObjective
@@ -393,6 +411,7 @@ ObjectiveSpec = (
     | TagObjective
     | SpanObjective
     | EmbedObjective
+    | ExtractObjective
 )
 
 
