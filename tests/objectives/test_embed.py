@@ -93,8 +93,8 @@ def test_what_is_kept_and_why_not(stored):
         ("q3", ["p3"], []),
     ]
     store, manifest = stored(spec, records)
-    assert manifest["set_aside"] == {"no query": 1, "the query is empty": 1, "no passage": 1}
-    assert manifest["read"] == manifest["records"] + sum(manifest["set_aside"].values())
+    assert manifest["skipped"] == {"no query": 1, "the query is empty": 1, "no passage": 1}
+    assert manifest["read"] == manifest["records"] + sum(manifest["skipped"].values())
     assert [len(store.field("ends", record)) for record in range(2)] == [2, 1]  # each text once
     assert [len(store.field("negative_ends", record)) for record in range(2)] == [1, 0]
     assert store.text_fields == ["text", "query", "negative"]

@@ -59,7 +59,7 @@ def test_the_first_token_of_each_sentence_says_whether_it_is_kept(tmp_path, toke
         collected({"source": "A text.", "target": " "}, "2"),
     ]
     manifest = write_examples(tmp_path / "store", documents, EXTRACT.reader(spec, tokenizer))
-    assert manifest["set_aside"] == {"the source is empty": 1, "the target is empty": 1}
+    assert manifest["skipped"] == {"the source is empty": 1, "the target is empty": 1}
     store = ExampleStore(tmp_path / "store")
     assert store.labels == (KEPT, LEFT)
     value, ids = store.field("value", 0), store.field("text", 0).tolist()

@@ -14,6 +14,7 @@ from textmill.cli import (
     chat,
     embed,
     ending,
+    evaluate,
     exchange,
     help,
     index,
@@ -62,7 +63,7 @@ app.command(rich_help_panel=WORK)(work.check)
 app.command(rich_help_panel=WORK)(work.run)
 app.command(rich_help_panel=WORK)(work.prepare)
 app.command(rich_help_panel=WORK)(work.train)
-app.command(rich_help_panel=WORK)(models.evaluate)
+app.command(rich_help_panel=WORK)(evaluate.evaluate)
 app.command(rich_help_panel=WORK)(models.publish)
 app.command(rich_help_panel=MODELS)(predict.predict)
 app.command(rich_help_panel=MODELS)(models.generate)

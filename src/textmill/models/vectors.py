@@ -5,8 +5,6 @@ Shapes: N texts, T tokens, D features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,21 +13,15 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.models.heads import POOLED
 from textmill.models.model import Model
 from textmill.models.output import NoOutput, OutputLayer
+from textmill.models.sentences import Sentences
 
 _TOGETHER = 16  # texts of nearly equal length that are read at once
 _ABOVE = ("transform", "transform_norm", "output_bias", "pooler", "sentences")  # of what no state is made
 
 
-@dataclass(frozen=True)
-class Vectors:
-    """How a text becomes one vector. pooling: which states stand for it; normalised: its length is made 1."""
-
-    pooling: str
-    normalised: bool
-
-    def scaled(self, pooled: Tensor) -> Tensor:
-        """Pooled states (…, D) as vectors, or the first features of them as smaller ones."""
-        return F.normalize(pooled, dim=-1) if self.normalised else pooled
+def scaled(pooled: Tensor, how: Sentences) -> Tensor:
+    """Pooled states (…, D) as vectors, or the first features of them as smaller ones."""
+    return F.normalize(pooled, dim=-1) if how.normalised else pooled
 
 
 def bare(model: Model) -> Model:

@@ -34,7 +34,8 @@ from textmill.data.view import ALL, Viewed, sample
 from textmill.metrics import ranking
 from textmill.metrics.score import Score
 from textmill.models.model import Model
-from textmill.models.vectors import Vectors, pooled
+from textmill.models.sentences import Sentences
+from textmill.models.vectors import pooled, scaled
 from textmill.nn.shared import evaluating
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult, result_of_records
 from textmill.objectives.loss import Losses, count_targets
@@ -235,7 +236,7 @@ def loader(spec: EmbedObjective, store: ExampleStore, how: Batching) -> GroupLoa
     return GroupLoader(view, how.batch, how.seed, spec.window)
 
 
-def vectors(spec: EmbedObjective, family: str) -> Vectors:
+def vectors(spec: EmbedObjective, family: str) -> Sentences:
     """How a text of such a model becomes a vector. Raises RecipeError for the first state of one that reads one way."""
     if spec.pooling == "first" and family in READ_ONE_WAY:
         raise RecipeError(
@@ -243,7 +244,7 @@ def vectors(spec: EmbedObjective, family: str) -> Vectors:
             where="objective.pooling",
             advice='set it to "last" or "mean", or leave it out',
         )
-    return Vectors(spec.pooling or ("last" if family in READ_ONE_WAY else "mean"), spec.normalise)
+    return Sentences(spec.pooling or ("last" if family in READ_ONE_WAY else "mean"), spec.normalise)
 
 
 def losses(spec: EmbedObjective, *, sequence: int, chunk: int | None = None) -> Losses:
@@ -268,7 +269,7 @@ def loss(model: Model, batch: Batch, *, spec: EmbedObjective) -> tuple[Tensor, T
         )
     states = states.view(*batch.inputs.shape[:2], -1)
     sizes = dict.fromkeys((states.shape[-1], *spec.dimensions))
-    terms = [_nats(how.scaled(states[..., :size]), batch, spec) for size in sizes]
+    terms = [_nats(scaled(states[..., :size], how), batch, spec) for size in sizes]
     return torch.stack(terms).mean(), (batch.targets != IGNORE).sum()
 
 
@@ -329,10 +330,10 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
 
     how = vectors(spec, evaluation.recipe.model.kind)
     states = [states_of(evaluation.model, side, how.pooling, view.tokens.pad) for side in ids]
-    scores = scored(nearest(*map(how.scaled, states)), f"{how.pooling} of states")
+    scores = scored(nearest(*(scaled(side, how) for side in states)), f"{how.pooling} of states")
     for number in spec.dimensions:
         smaller = scored(
-            nearest(*(how.scaled(side[:, :number]) for side in states)), f"first {number} features"
+            nearest(*(scaled(side[:, :number], how) for side in states)), f"first {number} features"
         )
         scores |= {f"{name}, {number} dimensions": score for name, score in smaller.items()}
     index = BM25([text for *_, text in pool.values()])
@@ -340,7 +341,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     untrained = [states_of(evaluation.data.model(), side, how.pooling, view.tokens.pad) for side in ids]
     baselines = {
         "BM25": scored(by_words, "words, k1 1.2, b 0.75"),
-        "the model before training": scored(nearest(*map(how.scaled, untrained)), f"{how.pooling} of states"),
+        "the model before training": scored(
+            nearest(*(scaled(side, how) for side in untrained)), f"{how.pooling} of states"
+        ),
     }
     return result_of_records(evaluation, records, scores, baselines, len(records))
 

@@ -11,6 +11,7 @@ from textmill.objectives import (
     extract,
     masked,
     pairs,
+    prefer,
     regress,
     span,
     tag,
@@ -32,6 +33,7 @@ OBJECTIVES: dict[str, Objective] = {
         regress.REGRESS,
         tag.TAG,
         span.SPAN,
+        prefer.PREFER,
         embed.EMBED,
         extract.EXTRACT,
     )

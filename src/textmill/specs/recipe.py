@@ -12,9 +12,9 @@ from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
-from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
+from textmill.specs.objective import ClassifyObjective, ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
-from textmill.specs.tuning import TuningSpec
+from textmill.specs.tuning import PromptingTuning, TuningSpec
 
 # What a run cannot be called: nothing, a hidden folder, a path, control characters, bytes that are no text.
 _NO_FOLDER = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -98,7 +98,9 @@ class ReplaySpec:
 class EvaluationSpec:
     """How good the model is said to be."""
 
-    part: Annotated[Literal["test", "validation"], About("split of the corpus that is scored")] = "test"
+    split: Annotated[
+        Literal["test", "validation"], About("split of the corpus that is scored", was=("part",))
+    ] = "test"
     tokens: Annotated[
         int | None, About("tokens scored at most; left out: all of the split", "tokens", ge=1)
     ] = None
@@ -128,6 +130,12 @@ class Recipe:
     """One job, from raw text to a published model."""
 
     name: Annotated[str, About("name of the run: a folder under runs/")]
+    task: Annotated[
+        str | None,
+        About(
+            "task the model is for: translate, summarize, classify …; left out: the usual one of the objective"
+        ),
+    ] = None
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
@@ -177,6 +185,12 @@ class Recipe:
             )
 
         self._check_groups()
+        if self.replay is not None and self.objective.compared:
+            raise RecipeError(
+                "rereads text of no known preference",
+                where="replay",
+                advice="leave it out: beta keeps the model near",
+            )
         self._check_start()
         self._check_tuning()
         _ = self.apart
@@ -265,6 +279,14 @@ class Recipe:
                 where="training.parallel",
                 advice='set training.parallel = "ddp"',
             )
+        if isinstance(self.tuning, PromptingTuning) and (
+            self.objective.kind != ClassifyObjective().kind or self.objective.pair is not None
+        ):
+            raise RecipeError(
+                "asks for labels of single texts",
+                where="tuning.kind",
+                advice='set objective.kind = "classify", without pair',
+            )
         if self.tuning.kind == "prefix" and self.training.optimizer.kind == "muon":
             raise RecipeError(
                 "Muon is for matrices, and keys and values of a prefix are none",
@@ -319,6 +341,11 @@ class Recipe:
         return self.model
 
     @property
+    def at_once(self) -> bool:
+        """Whether nothing is trained by steps: the text is counted, or the model is only asked."""
+        return isinstance(self.model, NGramSpec) or isinstance(self.tuning, PromptingTuning)
+
+    @property
     def steps(self) -> int:
-        """Updates of the whole training run: one, where the text is only counted."""
-        return 1 if isinstance(self.model, NGramSpec) else self.training.steps
+        """Updates of the whole training run: one, where nothing is trained by steps."""
+        return 1 if self.at_once else self.training.steps

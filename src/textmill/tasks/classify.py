@@ -16,7 +16,8 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.data.codec import Row
-from textmill.metrics import labels
+from textmill.metrics import calibration, labels, ranking
+from textmill.metrics.calibration import fit_temperature
 from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.classify import CLASSIFY as OBJECTIVE
@@ -24,11 +25,11 @@ from textmill.objectives.classify import labels_of
 from textmill.objectives.loss import widened
 from textmill.specs.head import ClassifyHead
 from textmill.tasks import rows
-from textmill.tasks.prediction import Label, Labels, Prediction, Refused
-from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.prediction import REFUSED, Label, Labels, Prediction, Refused
+from textmill.tasks.task import Calibration, Field, Options, Record, Rival, Task, text_of
 
 _LIKELIER_THAN_NOT = 0.5
-REFUSED = "(refused)"  # what stands for a label where a record was refused
+ENOUGH = 100  # texts, words or questions that a temperature is fitted on, at least
 
 
 def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options) -> list[Row | Refused]:
@@ -116,12 +117,55 @@ def gold(record: Record) -> str | None:
 
 
 def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> dict[str, Score]:
-    """Accuracy, macro F1 and MCC of one label; F1 and subset accuracy of several. A label nobody predicts, since the
+    """Accuracy, macro F1 and MCC of one label, with how far its probability can be trusted; AUROC where the
+    probabilities of all labels are known. F1 and subset accuracy of several. A label nobody predicts, since the
     training data lack it, counts as missed."""
     names, truth, guess = _sides(predictions, records)
-    if truth.ndim == 1:
-        return labels.one_label(truth, guess, len(names), bootstrap)
-    return labels.several_labels(truth, guess, bootstrap, how="a label is predicted from 0.5")
+    if truth.ndim == 2:
+        return labels.several_labels(truth, guess, bootstrap, how="a label is predicted from 0.5")
+    scores = labels.one_label(truth, guess, len(names), bootstrap)
+    if (auroc := _auroc(predictions, records, bootstrap)) is not None:
+        scores["AUROC"] = auroc
+    sure, right = _confidence(predictions), truth == guess
+    return scores if sure is None else scores | calibration.calibrated(sure, right, bootstrap)
+
+
+def _confidence(predictions: Sequence[Any]) -> np.ndarray | None:
+    """(D,) probability of what was said, 0 of what was refused; None where nobody gives one: all are certain."""
+    sure = np.array([said.p if isinstance(said, Label) else 0.0 for said in predictions])
+    return None if np.isin(sure, (0.0, 1.0)).all() else sure
+
+
+def _auroc(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> Score | None:
+    """AUROC of two labels; of more the mean over labels of each against the rest (without an interval of its own)."""
+    tables = [
+        dict([(said.label, said.p), *said.others]) if isinstance(said, Label) else {} for said in predictions
+    ]
+    truth = [gold(record) for record in records]
+    names = sorted(max(tables, key=len, default={}))
+    whole = len(names) > 1 and all(len(table) == len(names) for table in tables)
+    asked = [name for name in names if 0 < sum(label == name for label in truth) < len(truth)]
+    if not whole or not asked:
+        return None
+    if len(names) == 2:
+        scores = [table[names[1]] for table in tables]
+        hits = [label == names[1] for label in truth]
+        how = f"of {names[1]}"
+        return (
+            ranking.told_apart(scores, hits, bootstrap, how=how)["AUROC"]
+            if any(hits) and not all(hits)
+            else None
+        )
+    each = [
+        ranking.told_apart(
+            [table[name] for table in tables], [label == name for label in truth], Bootstrap(1)
+        )["AUROC"]
+        for name in asked
+    ]
+    value = float(np.mean([score.value for score in each]))
+    return Score(
+        value, None, None, "", len(truth), f"AUROC|mean over {len(asked)} labels, each against the rest"
+    )
 
 
 def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
@@ -134,8 +178,9 @@ def details(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, 
     """What is taken for what, and how well each label is told."""
     names, truth, guess = _sides(predictions, records)
     if truth.ndim == 1:
-        counts = labels.counts_of_one(truth, guess, len(names))
-        return {
+        counts, sure = labels.counts_of_one(truth, guess, len(names)), _confidence(predictions)
+        curve = {} if sure is None else {"reliability": calibration.reliability(sure, truth == guess)}
+        return curve | {
             "confusion": labels.confusion(truth, guess, names),
             "by_label": labels.by_label(names, *counts),
         }
@@ -168,6 +213,50 @@ def _said(prediction: Any) -> list[str]:
     return [prediction.label if isinstance(prediction, Label) else REFUSED]
 
 
+def calibrate(pretrained: Pretrained, reads: Sequence[Row], records: Sequence[Record]) -> Calibration | None:
+    """By the labels that the model knows."""
+    head = head_of(pretrained)
+    number = {name: place for place, name in enumerate(head.labels)}
+    held = [
+        [number[name] for name in labels_of(gold(record) or "", head.multiple) if name in number]
+        for record in records
+    ]
+    if head.multiple:
+        truth = np.zeros((len(records), len(number)), dtype=bool)
+        for row, some in zip(truth, held, strict=True):
+            row[some] = True
+        return calibrated(logits(pretrained, reads), truth)
+    known = [place for place, some in enumerate(held) if some]
+    found = logits(pretrained, [reads[place] for place in known]) if known else np.zeros((0, 1))
+    return calibrated(found, np.array([held[place][0] for place in known], dtype=np.int64))
+
+
+def calibrated(logits: np.ndarray, truth: np.ndarray) -> Calibration | None:
+    """The temperature of logits; None where they are too few, or all right, which any model that is surer still is."""
+    wrong = (logits.argmax(1) != truth) if truth.ndim == 1 else ((logits > 0) != truth).any(1)
+    if len(truth) < ENOUGH or not wrong.any():
+        return None
+    fitted = fit_temperature(logits, truth)
+    return Calibration(fitted.value, fitted.before, fitted.after, fitted.n)
+
+
+def confidence(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each label that was said."""
+    sure, right = [], []
+    for said, record in zip(predictions, records, strict=True):
+        pairs = (
+            said.labels
+            if isinstance(said, Labels)
+            else ((said.label, said.p),)
+            if isinstance(said, Label)
+            else ()
+        )
+        true = labels_of(gold(record) or "", isinstance(said, Labels))
+        sure += [p for _, p in pairs]
+        right += [name in true for name, _ in pairs]
+    return np.array(sure), np.array(right, dtype=bool)
+
+
 def always(records: Sequence[Record]) -> Rival:
     """The commonest label of the training records, always."""
     several = any(len(labels_of(gold(record) or "", True)) > 1 for record in records)
@@ -196,5 +285,8 @@ CLASSIFY = Task(
     figures=figures,
     details=details,
     baselines={"majority": always},
+    calibrate=calibrate,
+    confidence=confidence,
+    asked={"top": 1 << 20},
     purpose="Sorting texts: by topic, by opinion, by what a pair of them has to do with each other.",
 )

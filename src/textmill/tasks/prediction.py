@@ -16,6 +16,7 @@ from typing import Any
 
 _DIGITS = 4  # of a probability
 _PLACES = 6  # of a vector's numbers
+REFUSED = "(refused)"  # what stands for a label of a record that was refused: it is none
 
 
 def _rounded(p: float) -> float:

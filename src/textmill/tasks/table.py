@@ -7,11 +7,24 @@ from __future__ import annotations
 
 from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
-from textmill.tasks import choice, classify, generate, translate
+from textmill.specs.recipe import Recipe
+from textmill.tasks import answer, chat, choice, classify, embed, generate, regress, summarize, tag, translate
 from textmill.tasks.task import Task
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (generate.GENERATE, translate.TRANSLATE, classify.CLASSIFY, choice.CHOICE)
+    task.name: task
+    for task in (
+        generate.GENERATE,
+        chat.CHAT,
+        translate.TRANSLATE,
+        summarize.SUMMARIZE,
+        answer.ANSWER,
+        classify.CLASSIFY,
+        tag.TAG,
+        regress.REGRESS,
+        embed.EMBED,
+        choice.CHOICE,
+    )
 }
 
 
@@ -27,11 +40,15 @@ def tasks_for(family: str, objective: str) -> list[Task]:
     return [task for task in TASKS.values() if task.objectives.get(family) == objective]
 
 
-def task_of(pretrained: Pretrained) -> Task:
-    """The task of a model: what it says, else what its objective is for, else what it can do.
+def task_trained_by(recipe: Recipe) -> Task | None:
+    """The task that a run of a recipe is for: what it says, else the usual one of its objective. None: it has none."""
+    if recipe.task is not None:
+        return task_named(recipe.task)
+    return next(iter(tasks_for(recipe.model.kind, recipe.objective.kind)), None)
 
-    Raises TextmillError where it can do nothing of a record.
-    """
+
+def task_of(pretrained: Pretrained) -> Task:
+    """The task of a model: what it says, else what its objective is for, else what it can do."""
     told, objective = pretrained.info.get("task"), pretrained.info.get("objective")
     if told in TASKS:
         return TASKS[told]
@@ -43,8 +60,8 @@ def task_of(pretrained: Pretrained) -> Task:
         found := [task for task in TASKS.values() if head.kind in task.objectives.values()]
     ):
         return found[0]
+    if pretrained.beside:  # what says how its states become vectors
+        return embed.EMBED
     if pretrained.reads_source:
         return translate.TRANSLATE
-    if pretrained.writes:
-        return generate.GENERATE
-    raise TextmillError(f"a {family} model without a head says nothing of a text")
+    return generate.GENERATE if pretrained.writes else embed.EMBED

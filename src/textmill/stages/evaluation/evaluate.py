@@ -72,11 +72,12 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
     """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.judged import judged
 
     data = trained_on(run, workspace)
     recipe = data.recipe
     decided = {
-        "version": 4,
+        "version": 5,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -99,10 +100,10 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "key": key,
         "model": run.name,
         "step": weights.step,
-        "on": f"the {recipe.evaluation.part} split of its corpus",
+        "on": f"the {recipe.evaluation.split} split of its corpus",
         "objective": recipe.objective.kind,
-        **data.objective.measure(inputs).plain(),
-        "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
+        **judged(inputs, data).plain(),
+        "skipped": data.store(recipe.evaluation.split).manifest.get("skipped", {}),
     }
     result["samples"] = _samples(inputs.model, data)
     if data.general is not None:
@@ -116,15 +117,16 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
 def _general(model: Model, data: RunData, general: RunData, workspace: Workspace) -> dict[str, Any]:
     """The headline of the general text, of the model as it began and as it is: what was forgotten, if anything."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.judged import judged
 
     def headline(some: Model) -> dict[str, Any]:
-        result = data.objective.measure(EvaluationInput(some.eval(), general, workspace.reporter))
+        result = judged(EvaluationInput(some.eval(), general, workspace.reporter), general)
         return result.scores[result.headline].plain() | {"name": result.headline}
 
     before, start = None, data.recipe.start
     if start is not None and data.prepared.start is not None and (data.head is None or start.keep_head):
         before = headline(data.model())
-    part = data.recipe.evaluation.part
+    part = data.recipe.evaluation.split
     return {"on": f"the {part} split of the general text", "before": before, "after": headline(model)}
 
 
@@ -261,7 +263,7 @@ def _beginnings(data: RunData) -> list[tuple[str, str]]:
     make, objective = data.objective.sample, data.recipe.objective
     if make is None:
         return []
-    documents = data.documents(data.recipe.evaluation.part)
+    documents = data.documents(data.recipe.evaluation.split)
     some = heapq.nsmallest(4 * _SAMPLES, documents, key=lambda document: document.id)
     pairs = (make(objective, document, data.tokenizer, _SAMPLE) for document in some)
     return [pair for pair in pairs if all(text.strip() for text in pair)][:_SAMPLES]

@@ -15,6 +15,7 @@ from textmill.stages.use import chat as chats
 from textmill.stages.use import embed as embeddings
 from textmill.stages.use import logprobs
 from textmill.stages.use.generate import Answer, Stream, speculation
+from textmill.stages.use.tools import Toolbox
 from textmill.stages.workspace.locate import checked, locate
 from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.workspace import Workspace
@@ -169,7 +170,11 @@ class LanguageModel:
     def predictor(self, options: Options | None = None) -> Predictor:
         """What says of records what its task says. Raises TextmillError when the model has no task."""
         from textmill.inference.predictor import Predictor
+        from textmill.tasks.task import Options
 
+        options = options or Options()
+        if options.sentences is None:
+            options = replace(options, sentences=embeddings.settings(self.path))
         return Predictor(self.pretrained, options)
 
     def predict(
@@ -209,9 +214,11 @@ class LanguageModel:
         *,
         system: str | None = None,
         template: Path | str | None = None,
+        tools: Path | str | None = None,
         **options: Unpack[GenerationOptions],
     ) -> chats.Conversation:
         """A conversation that goes on: each turn reads only what is new. template: a Jinja file, not the model's own.
+        tools: a Python file of yours, whose functions the model may call: it is run here, with all of your rights.
 
         Raises TextmillError when the model holds none.
         """
@@ -228,6 +235,7 @@ class LanguageModel:
             ),
             spec=self._spec(options),
             context=self.spec.context,
+            tools=None if tools is None else Toolbox(Path(tools)),
         )
         if system is not None:
             talk.system(system)
@@ -250,7 +258,9 @@ class LanguageModel:
         return logprobs.logprobs(self.pretrained, text)
 
     def _spec(self, options: GenerationOptions) -> GenerationSpec:
-        return schema.read(GenerationSpec, schema.write(self.generation) | dict(options), "options")
+        return schema.read(
+            GenerationSpec, schema.write(self.generation) | schema.current(GenerationSpec, options), "options"
+        )
 
     def _laid_out(self, rows: int) -> Model:
         """The model for decoding so many rows together; beside that for one, the last is kept."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from textmill.data.special import SpecialTokens
     from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
+    from textmill.models.prompted import Prompted
     from textmill.models.transfer import Taken
     from textmill.objectives.objective import Objective
     from textmill.tokenization.chat.template import ChatTemplate
@@ -43,12 +44,13 @@ Store = TokenStore | ExampleStore
 @dataclass(frozen=True)
 class Prepared:
     """The artifacts a training run reads. start: the model it begins with, where its recipe names one and it is kept
-    still."""
+    still. reference: what the model it begins as says of its records, where its objective compares with that."""
 
     corpus: Artifact
     tokenizer: Artifact
     tokens: Artifact
     start: Artifact | None = None
+    reference: Artifact | None = None
     replay: tuple[Artifact, Artifact] | None = None  # corpus and tokens of the general text
 
 
@@ -203,9 +205,21 @@ class RunData:
             return self._loaders[part]
         if part not in self._loaders:
             recipe, training = self.recipe, self.recipe.training
-            how = Batching(recipe.sequence, training.batch, recipe.seed, training.packing, self.special)
+            how = Batching(
+                recipe.sequence,
+                training.batch,
+                recipe.seed,
+                training.packing,
+                self.special,
+                self._reference(part),
+            )
             self._loaders[part] = self.objective.loader(recipe.objective, self.not_empty(part), how)
         return self._loaders[part]
+
+    def _reference(self, part: str) -> np.ndarray | None:
+        """(R, 2) float64: what the model the run begins as says of each row of a part; None: it is not wanted."""
+        artifact = self.prepared.reference
+        return None if artifact is None else np.load(artifact.path / f"{part}.npy")
 
     def documents(self, part: str) -> Iterator[Document]:
         """The document each entry of a part's store was made of, in their order.
@@ -243,7 +257,8 @@ class RunData:
         loader = self.loader()
         view: Any = (loader.first if isinstance(loader, ReplayLoader) else loader).view  # type: ignore[attr-defined]
         most = max(int(side.max()) for side in view.lengths())
-        own = min(self.recipe.sequence, most + 4)  # and what stands around it
+        # and what stands around it
+        own = min(self.objective.texts * self.recipe.sequence, most + 4)
         return own if self.general is None else max(own, self.general.longest)
 
     @cached_property
@@ -298,6 +313,15 @@ class RunData:
         pieces = extended.pieces(self.tokenizer, start.tokenizer)
         return model, transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
 
+    def reference_model(self) -> Model:
+        """The model as the run begins, in evaluation mode; under an adapter the base alone, over the same tensors."""
+        from textmill.models import adapters
+
+        tuning, start = self.recipe.tuning, self.start
+        if tuning is None or start is None:
+            return self.model().eval()
+        return (adapters.rounded(start.model) if tuning.base == "int8" else start.model).eval()
+
     def base(self) -> Model | None:
         """The model it begins with, in evaluation mode, with rows for the tokens that were added; None where it begins
         with none, or has another output layer."""
@@ -310,9 +334,26 @@ class RunData:
 
         Raises DamagedError where the tensors are not those of this recipe's adapter.
         """
-        from textmill.models import adapters
+        from textmill.models import adapters, prompted
+        from textmill.specs.head import ClassifyHead
+        from textmill.specs.tuning import PromptingTuning
 
+        if isinstance(self.recipe.tuning, PromptingTuning):
+            assert isinstance(self.head, ClassifyHead)
+            body, tuning = self.reference_model(), self.recipe.tuning
+            return prompted.filled(body, self.head, tuning, self.tokenizer, tensors)
         return adapters.load(self._adapted(packed=False), tensors).eval()
+
+    def prompted(self, examples: Sequence[tuple[str, int]]) -> Prompted:
+        """The start's model that is asked by the recipe's prompt, with examples: texts and numbers of labels."""
+        from textmill.models.prompted import Prompted
+        from textmill.specs.head import ClassifyHead
+        from textmill.specs.tuning import PromptingTuning
+
+        tuning, head = self.recipe.tuning, self.head
+        assert isinstance(tuning, PromptingTuning)
+        assert isinstance(head, ClassifyHead)
+        return Prompted(self.reference_model(), head, tuning, self.tokenizer, examples)
 
     def pretrained(self, model: Model, info: Mapping[str, Any]) -> Pretrained:
         """A trained model and all that comes with it. Of an adapter, the base beside it."""
@@ -329,7 +370,8 @@ class RunData:
             )
         if self.objective.vectors is not None:
             how = self.objective.vectors(recipe.objective, recipe.model.kind)
-            beside = sentences.written(how, min(recipe.sequence, model.spec.context), model.hidden_width)
+            how = dataclasses.replace(how, tokens=min(recipe.sequence, model.spec.context))
+            beside = sentences.written(how, model.hidden_width)
         return Pretrained(
             model=model,
             tokenizer=self.tokenizer,
