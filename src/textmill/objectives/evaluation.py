@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from textmill.base.console import Reporter
-from textmill.data.batch import Batch
 from textmill.data.loader import AnyLoader, Scored
 from textmill.data.order import key
 from textmill.data.view import sample
@@ -23,7 +21,6 @@ from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once
-EXAMPLES = 5  # of what was read, should have been said, and was
 
 
 class Data(Protocol):
@@ -166,16 +163,3 @@ def result_of_records(
     """The result of scoring records (n,), with the bytes of their texts."""
     size = int(evaluation.loader.store.bytes[records].sum())
     return EvaluationResult(scores, baselines, len(records), targets, size, more or {})
-
-
-def predictions(
-    evaluation: EvaluationInput, predict: Callable[[Any, Batch], Tensor]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) records, rising, and what the model says of each, (n,) or (n, C). What is true, their store knows."""
-    records, guess = [], []
-    for batch in record_batches(evaluation):
-        records.append(evaluation.loader.view.record[batch.rows])
-        guess.append(predict(evaluation.model, batch.batch).numpy())
-    numbers = np.concatenate(records)
-    order = numbers.argsort()
-    return numbers[order], np.concatenate(guess)[order]

@@ -65,7 +65,9 @@ class Objective:
     losses       (spec, sequence=, chunk=) -> what a model is trained and validated by; see Losses
     loss_unit    what the mean of its loss is counted in, for messages
     show         (batch, row) -> what a row reads, and what is to be said of it; shown: how much of it a person sees
-    measure      how well a model does; the first score is the headline
+    judged       whether a model is judged by what it says of records, as its task (tasks/) judges predictions
+    measure      how well a model does; the first score is the headline. Of one that is judged, what is to be said
+                 beside that; None: nothing
     purpose      for the model card
     next         commands to try with a published model; {run} is its name
     writes       whether a model of it writes text: `generate` asks it
@@ -86,9 +88,10 @@ class Objective:
     loader: Callable[[Any, Any, Batching], AnyLoader]
     losses: Callable[..., Losses]
     show: Callable[[Batch, int], ShownRow]
-    measure: Callable[[EvaluationInput], EvaluationResult]
     purpose: Purpose
     next: tuple[str, ...]
+    measure: Callable[[EvaluationInput], EvaluationResult] | None = None
+    judged: bool = False
     loss_unit: str = "nats per token"
     shown: Shown = Shown()
     notes: Callable[[ExampleStore], list[str]] = lambda store: []

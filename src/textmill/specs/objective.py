@@ -53,6 +53,7 @@ class _Objective:
 
 _FROM_SOURCE = ("encoder-decoder", "recurrent-encoder-decoder")
 _HEADED = ("decoder", "encoder", "recurrent")
+_WHOLE = (*_HEADED, "linear")  # that say something of a whole text
 
 
 def _roles(*names: str) -> property:
@@ -73,7 +74,7 @@ class _OfText(_Objective):
 class _OfWholeText(_OfText):
     """What is to be said is said of the whole text."""
 
-    families: ClassVar = _HEADED
+    families: ClassVar = _WHOLE
     pair: Annotated[
         str | None, About("role of a second text, for labels of text pairs (entailment, paraphrase)")
     ] = None
@@ -249,6 +250,7 @@ class ChatObjective(_Objective):
 class ClassifyObjective(_OfWholeText):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
+    usual_for: ClassVar = ("linear",)
     kind: Literal["classify"] = "classify"
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False

@@ -130,6 +130,12 @@ class Recipe:
     """One job, from raw text to a published model."""
 
     name: Annotated[str, About("name of the run: a folder under runs/")]
+    task: Annotated[
+        str | None,
+        About(
+            "task the model is for: translate, summarize, classify …; left out: the usual one of the objective"
+        ),
+    ] = None
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()

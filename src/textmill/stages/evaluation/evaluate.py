@@ -72,11 +72,12 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
     """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.judged import judged
 
     data = trained_on(run, workspace)
     recipe = data.recipe
     decided = {
-        "version": 4,
+        "version": 5,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -101,7 +102,7 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "step": weights.step,
         "on": f"the {recipe.evaluation.split} split of its corpus",
         "objective": recipe.objective.kind,
-        **data.objective.measure(inputs).plain(),
+        **judged(inputs, data).plain(),
         "skipped": data.store(recipe.evaluation.split).manifest.get("skipped", {}),
     }
     result["samples"] = _samples(inputs.model, data)
@@ -116,9 +117,10 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
 def _general(model: Model, data: RunData, general: RunData, workspace: Workspace) -> dict[str, Any]:
     """The headline of the general text, of the model as it began and as it is: what was forgotten, if anything."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.judged import judged
 
     def headline(some: Model) -> dict[str, Any]:
-        result = data.objective.measure(EvaluationInput(some.eval(), general, workspace.reporter))
+        result = judged(EvaluationInput(some.eval(), general, workspace.reporter), general)
         return result.scores[result.headline].plain() | {"name": result.headline}
 
     before, start = None, data.recipe.start

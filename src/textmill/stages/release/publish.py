@@ -64,7 +64,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     workspace.reporter.stage(
         "publish", "being made", "not published yet" if not run.model.exists() else "it has changed"
     )
-    info = _info(run, data, weights.step, weights.id)
+    info = _info(run, data, report, weights.step, weights.id)
     above = lineage.read_lineage(run.path)
     with files.atomic_directory(run.model, private=False) as partial:
         model = weights.build(data)
@@ -95,16 +95,15 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     return result | {"parity": read_json(run.model / "parity.json")}
 
 
-def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
+def _info(run: Run, data: RunData, report: dict[str, Any], step: int, weights: str) -> dict[str, Any]:
     """What textmill.json says of the model besides its spec. No path of this machine is in it."""
-    from textmill.tasks.task import reads
+    from textmill.stages.workspace.facts import facts
 
     prepared = data.prepared
     return {
         "name": run.name,
-        "objective": data.objective.kind,
-        "reads": reads(data.recipe.objective),
-        "sequence": data.recipe.sequence,
+        **facts(data),
+        **({"calibration": _fitted(report["calibration"])} if "calibration" in report else {}),
         "step": step,
         "lineage": {
             "weights": weights,
@@ -113,6 +112,13 @@ def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
             "corpus": prepared.corpus.id,
             **_start(run),
         },
+    }
+
+
+def _fitted(calibration: dict[str, Any]) -> dict[str, Any]:
+    """Of a report's calibration, what predictions need."""
+    return {
+        name: calibration[name] for name in ("temperature", "threshold", "fitted_on") if name in calibration
     }
 
 
