@@ -99,6 +99,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill mix mine other",
         "textmill mix mine other --out mixtures/both --fit-tokens 20000",
     ),
+    "sample": (
+        "textmill sample mine best-answers prompts.txt --reward reward.py:polite --samples 8",
+        "textmill sample mine best-answers prompts.txt --reward judge --label 1 --least 0.9",
+    ),
     "ngram export": ("textmill ngram export counts counts.arpa",),
     "ngram import": ("textmill ngram import words.arpa models/words --like mine",),
     "models": (
