@@ -68,6 +68,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill chat mine",
         'textmill chat mine --system "Be brief." --message "Good morning" --json',
         "textmill chat mine < questions.txt",
+        "textmill chat mine --tools tools.py",
     ),
     "embed": (
         'textmill embed mine "a red boat" "a green ship" --json',

@@ -27,7 +27,7 @@ _TALKS: tuple[Talk, ...] = (
         {"role": "user", "content": "  And now? "},
     ],
     [
-        {"role": "system", "content": "Answer briefly."},
+        {"role": "system", "content": "请简短"},
         {"role": "user", "content": "{1 + 2}?"},
         {"role": "assistant", "content": "3"},
         {"role": "user", "content": "\n\nAnd 😀?"},
