@@ -25,10 +25,12 @@ FLOORS = {
     "objectives": 7,
     "training": 8,
     "tasks": 8,
+    "inference": 9,
     "interop": 9,
     "audit": 9,
-    "stages": 10,
-    "cli": 11,
+    "retrieval": 10,
+    "stages": 11,
+    "cli": 12,
 }
 CORE = {
     "torch",
@@ -48,6 +50,7 @@ CORE = {
 }
 # Extras a module may import, always inside the function that needs them.
 OPTIONAL = {
+    "apsw",
     "ctranslate2",
     "ftfy",
     "gguf",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE
-from textmill.data.packing import NOWHERE, BestFitPacking, RunningPacking, _best_fit
+from textmill.data.packing import NOWHERE, BestFitPacking, RunningPacking, best_fit
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=25)
 SEQUENCE = st.integers(1, 17)
@@ -53,7 +53,7 @@ def test_running(make_store, lengths, sequence):
 
 @quick
 @given(LENGTHS, SEQUENCE, st.data())
-def test_best_fit(make_store, lengths, sequence, data):
+def testbest_fit(make_store, lengths, sequence, data):
     store = make_store(lengths)
     overlap = data.draw(st.integers(0, sequence - 1))
     packing = BestFitPacking(store, sequence, overlap)
@@ -86,7 +86,7 @@ def test_rows_do_not_depend_on_the_rows_beside_them(make_store, lengths, sequenc
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=80))
-def test_best_fit_matches_the_textbook(sizes):
+def testbest_fit_matches_the_textbook(sizes):
     """The rule written out naively: largest first, into the row with the least room that fits."""
     room: list[int] = []
     for size in sorted(sizes, reverse=True):
@@ -95,7 +95,7 @@ def test_best_fit_matches_the_textbook(sizes):
             room[min(fitting, key=lambda place: room[place])] -= size
         else:
             room.append(20 - size)
-    order, rows = _best_fit(np.array(sizes), 20)
+    order, rows = best_fit(np.array(sizes), 20)
     assert sorted(order.tolist()) == list(range(len(sizes)))
     filled = [int(np.array(sizes)[order[a:b]].sum()) for a, b in itertools.pairwise(rows)]
     assert all(0 < total <= 20 for total in filled)
@@ -135,9 +135,9 @@ def test_nothing_to_pack_is_said(make_store):
         BestFitPacking(make_store([3]), 8, overlap=8)
 
 
-def test_best_fit_wastes_little_and_takes_little_time():
+def testbest_fit_wastes_little_and_takes_little_time():
     sizes = np.random.default_rng(0).integers(1, 512, 100_000)
-    order, rows = _best_fit(sizes, 512)
+    order, rows = best_fit(sizes, 512)
     assert sizes.sum() / (512 * (len(rows) - 1)) > 0.995
     assert len(order) == len(sizes)
 

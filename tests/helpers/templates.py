@@ -97,6 +97,7 @@ _CODE = re.compile(r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|
 _DATA = {
     "cli/examples.py",
     "interop/hostile.py",
+    "stages/preparation/columns.py",
     "text/cleaning/boilerplate.py",
     "text/cleaning/privacy/patterns.py",
     "text/cleaning/privacy/phones.py",

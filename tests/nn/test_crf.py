@@ -129,3 +129,30 @@ def test_long_rows_stay_finite_in_float32():
     nats = crf.nats(scores, tags, real)
     exact = crf.double().nats(scores.double(), tags, real)
     torch.testing.assert_close(nats.double(), exact, rtol=1e-5, atol=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(problems())
+def test_marginals_against_every_sequence(problem):
+    """The probability of each tag of a row, and of each given the one before, summed over all sequences."""
+    tags, real, seed = problem
+    crf, draw = make(tags, seed), torch.Generator().manual_seed(seed)
+    scores = 3 * torch.randn(*real.shape, tags, generator=draw, dtype=torch.float64)
+    said = torch.randint(0, tags, real.shape, generator=draw)
+    alone, given_before = crf.marginals(scores, said, real)
+    assert (alone[~real] == 0).all()
+    for row, chosen in enumerate(real):
+        every = all_scores(crf, scores[row][chosen])
+        total = torch.stack(list(every.values())).logsumexp(0)
+        mine = said[row][chosen].tolist()
+        for place, tag in enumerate(mine):
+            agree = {some: score for some, score in every.items() if some[place] == tag}
+            here = torch.stack(list(agree.values())).logsumexp(0) - total
+            torch.testing.assert_close(alone[row][chosen][place], here)
+            if place:
+                before = [score for some, score in every.items() if some[place - 1] == mine[place - 1]]
+                both = [score for some, score in agree.items() if some[place - 1] == mine[place - 1]]
+                torch.testing.assert_close(
+                    given_before[row][chosen][place],
+                    torch.stack(both).logsumexp(0) - torch.stack(before).logsumexp(0),
+                )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 import shlex
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,9 +24,11 @@ from textmill.cli.main import app
 from textmill.cli.show import stages as show
 from textmill.data.buckets import idle
 from textmill.interop.load import load
+from textmill.objectives.evaluation import EvaluationInput
 from textmill.objectives.table import OBJECTIVES
 from textmill.specs.objective import ObjectiveSpec
 from textmill.specs.recipe import Recipe
+from textmill.stages.evaluation import judged
 from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.release.publish import publish_run
@@ -36,6 +39,7 @@ from textmill.stages.tracing import index, sightings, trace
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
+from textmill.tasks.task import record_of
 from textmill.training import checkpoint
 
 WORDS = ["mill", "flour", "bread", "wind", "river", "grain", "stone", "wheel", "sack", "field"]
@@ -49,22 +53,29 @@ FAMILIES = {
     "recurrent": RECURRENT,
     "recurrent-encoder-decoder": RECURRENT,
     "ngram": {"order": 3, "context": 48},
+    "linear": {"words": [1, 2], "bits": 12},
 }
 ROLES = {
     "pairs": {"source": "text"},
     "answer": {"passage": "text"},
+    "embed": {"passage": "text", "query": "target"},
+    "extract": {"source": "text"},
+    "prefer": {"prompt": "text", "chosen": "target", "rejected": "answer"},
 }  # which of a record's texts is read first
+FORMATS = {"chat": "chat"}  # of the file of records, where its objective reads no plain texts
 PAIRS = [(spec().kind, family) for spec in get_args(ObjectiveSpec) for family in spec.families]
 
 
-def record(number: int) -> dict[str, str]:
+def record(number: int) -> dict[str, Any]:
     """One that serves every objective."""
     draw = random.Random(number)
     words, name = draw.choices(WORDS, k=draw.randint(6, 30)), draw.choice(NAMES)
     place = draw.randrange(len(words))
     words[place] = name
+    said = {"user": " ".join(words[:6]), "assistant": f"at {name}"}
     return {
         "text": " ".join(words),
+        "messages": [{"role": who, "content": text} for who, text in said.items()],
         "target": " ".join(words[:4]).upper(),
         "label": str(number % 3),
         "tags": " ".join("B-PLACE" if at == place else "O" for at in range(len(words))),
@@ -101,9 +112,10 @@ def recipe_of(tmp_path_factory):
     source = {"kind": "files", "paths": [str(path)], "metadata_fields": ["label", "tags"]}
 
     def make(kind: str, family: str) -> Recipe:
+        read = source | ({"format": FORMATS[kind]} if kind in FORMATS else {})
         plain = {
             "name": f"{kind}-{family}",
-            "corpus": {"sources": [source], "steps": [], "split": {"validation": 0.1, "test": 0.2}},
+            "corpus": {"sources": [read], "steps": [], "split": {"validation": 0.1, "test": 0.2}},
             "tokenizer": {"vocabulary": 320, "sentinels": 24},
             "model": {"kind": family} | FAMILIES[family],
             "objective": {"kind": kind} | ROLES.get(kind, {}),
@@ -140,7 +152,8 @@ def test_the_table_holds_what_a_recipe_may_name():
 def test_it_is_checked_before_it_is_trained(workspace, recipe):
     result = check(recipe, workspace)
     said = [finding["text"] for finding in result["findings"]]
-    assert any("end-of-text token" in text for text in said) == OBJECTIVES[recipe.objective.kind].writes
+    ends = [text for text in said if "end-of-text token" in text or "ends a turn" in text]
+    assert len(ends) == OBJECTIVES[recipe.objective.kind].writes
     for row in result["mask"]:
         assert row["tokens"]
         assert any(token["loss"] for token in row["tokens"]) or row["label"] is not None, row
@@ -197,7 +210,7 @@ def test_its_corpus_can_be_searched_and_a_text_traced(workspace, published):
     built = index.build(workspace, run.name)
     assert built["tokens"] > 0
     document = next(data.documents("train"))
-    opening = " ".join(document.text.split()[:6])
+    opening = " ".join(next(iter(document.texts.values())).split()[:6])
     found = index.search(workspace, run.name, opening)
     assert document.id in {place["document"] for place in found["places"]}
     [traced] = trace.trace(workspace, run.name, opening + " and nothing else", shortest=3)["texts"]
@@ -222,6 +235,33 @@ def test_a_published_model_is_used(workspace, recipe, published):
             assert all(len(side) == len(scored.batch) for side in said)
             for one, other in zip(said, blind, strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+def test_a_published_model_predicts_what_its_run_was_judged_by(workspace, recipe, published):
+    """To the byte, whatever the batches; and its task's scores of that are those of the report."""
+    run, result = published
+    objective = OBJECTIVES[recipe.objective.kind]
+    if not objective.judged:
+        return
+    data = prepare(run.recipe(), workspace)
+    inputs = EvaluationInput(load(run.model).model, data, workspace.reporter)
+    chosen = judged.chosen(inputs)
+    records = [record_of(document, recipe.objective) for document in inputs.documents(chosen)]
+    predictor = LanguageModel(workspace, run.name).predictor(judged.OPTIONS)
+    said = list(predictor.predict(records))
+    scores = predictor.task.metrics(said, records, inputs.bootstrap.of(chosen))
+    assert scores
+    for name, score in scores.items():
+        if name in result["scores"]["details"]:
+            assert score.value == pytest.approx(result["scores"]["details"][name]["value"], abs=1e-6)
+    again = list(predictor.predict(records[::-1]))[::-1]
+    assert [_said(one) for one in again] == [_said(one) for one in said]
+    assert [predictor.task.gold(one) is None for one in records] == [False] * len(records)
+
+
+def _said(prediction) -> object:
+    """Without how sure it is."""
+    return json.loads(re.sub(r"(?<=\d\.\d)\d+", "", json.dumps(prediction.row())))
 
 
 def _plain(said) -> list[np.ndarray]:

@@ -64,8 +64,8 @@ def test_every_target_is_shown_once(make_store):
 def test_the_end_of_text_is_a_target(make_store):
     store = make_store("part", ["abc" * 5] * 4)
     loader = Loader(RunningPacking(store, 8), 2, 0)
-    assert show.end_is_trained(loader, store.end) is not None
-    assert show.end_is_trained(loader, store.vocabulary + 1, 5) is None
+    assert show.end_is_trained(loader, [store.end]) is not None
+    assert show.end_is_trained(loader, [store.vocabulary + 1], 5) is None
 
 
 def test_overlap_by_hand(make_store):

@@ -51,6 +51,11 @@ def formats(ctx: typer.Context, incomplete: str) -> list[str]:
     return list(FORMATS)
 
 
+def tasks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Tasks whose predictions are scored."""
+    return ["translate", "summarize", "answer", "classify", "tag", "regress", "embed", "choice"]
+
+
 def keys(ctx: typer.Context, incomplete: str) -> list[str]:
     """Keys of a recipe for --set: `training.steps=`, or with each choice, `model.norm=layernorm`."""
     from textmill.base import schema

@@ -20,6 +20,9 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (
+        "textmill recipe new --data reviews.csv",
+        "textmill recipe new --task translate --data pairs.tsv --columns source=en --columns target=de",
+        "textmill recipe new --task classify --data reviews.csv --from minilm-l6-v2 --minutes 10",
         "textmill recipe new mine.toml --corpus notes/",
         'textmill recipe new mine.toml --corpus "*.mbox" --preset qwen3 --size 10M',
         "textmill recipe new mine.toml --full",
@@ -96,6 +99,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill mix mine other",
         "textmill mix mine other --out mixtures/both --fit-tokens 20000",
     ),
+    "sample": (
+        "textmill sample mine best-answers prompts.txt --reward reward.py:polite --samples 8",
+        "textmill sample mine best-answers prompts.txt --reward judge --label 1 --least 0.9",
+    ),
     "ngram export": ("textmill ngram export counts counts.arpa",),
     "ngram import": ("textmill ngram import words.arpa models/words --like mine",),
     "models": (
@@ -135,6 +142,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "index count": (
         'textmill index count mine "the mill" "the river"',
         'textmill index count mine.toml "the mill" --part test --json',
+    ),
+    "predict": (
+        'textmill predict mine "a text"',
+        "textmill predict mine rows.csv --columns text=review",
+        "textmill predict mine - < lines.txt > said.jsonl",
     ),
     "index search": ('textmill index search mine "the mill" --limit 10 --context 30',),
     "trace": (

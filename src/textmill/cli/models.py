@@ -1,4 +1,4 @@
-"""Commands that use a model: evaluate, generate, publish, verify."""
+"""Commands that use a model: generate, publish, verify."""
 
 from __future__ import annotations
 
@@ -58,38 +58,6 @@ AdapterName = Annotated[
         autocompletion=completion.targets,
     ),
 ]
-
-
-@verb()
-def evaluate(
-    workspace: Workspace,
-    target: Target,
-    file: Annotated[
-        list[Path] | None,
-        typer.Option(help="Score these files instead of the recipe's test split.", show_default=False),
-    ] = None,
-    context: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="With --file: longest window, in tokens; left out: the model's context.",
-            show_default=False,
-        ),
-    ] = None,
-    end: Annotated[
-        bool | None,
-        typer.Option(
-            "--end/--no-end",
-            help="With --file: whether the end-of-text token is scored; left out: it is.",
-            show_default=False,
-        ),
-    ] = None,
-) -> Outcome:
-    """Score a run on its test split by its objective, or a language model on any file, with baselines."""
-    from textmill.cli.show import stages
-    from textmill.stages.evaluation import evaluate as stage
-
-    return stage.evaluate(workspace, target, files=file or [], context=context, end=end), stages.scores
 
 
 @options()

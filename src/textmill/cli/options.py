@@ -60,6 +60,52 @@ Phase = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="One phase of a recipe that has several.", show_default=False),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="MODEL",
+        help="Begin with a trained model: a run, a model's directory or a .gguf file (start.model).",
+        show_default=False,
+    ),
+]
+TASK_NAMES = ("translate", "summarize", "answer", "classify", "tag", "embed", "regress", "generate")
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="What it is for: " + ", ".join(TASK_NAMES) + "; left out: guessed from the data.",
+        show_default=False,
+        autocompletion=completion.among(*TASK_NAMES),
+    ),
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Your records: CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD …, or a folder of them; train, dev and test in "
+        "their names are splits. Two files aligned line by line: both.",
+        show_default=False,
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROLE=COLUMN",
+        help="Which column is what, such as text=body,label=3; left out: guessed.",
+        show_default=False,
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="Family of the model, such as linear, encoder, recurrent; left out: the usual one of the task.",
+        show_default=False,
+        autocompletion=completion.among(
+            "encoder", "decoder", "recurrent", "encoder-decoder", "recurrent-encoder-decoder"
+        ),
+    ),
+]
 Work = Annotated[
     Path,
     typer.Option("--work", envvar="TEXTMILL_WORK", metavar="DIR", help="Where artifacts and runs are kept."),
@@ -93,7 +139,7 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
                 for name, named in wanted.items():
                     for target in _given(arguments[name]):
                         check_named(workspace, target, runs=named.runs)
-                outcome = act(workspace, **arguments)
+                outcome = act(workspace, **arguments, **({"json": json} if asks else {}))
             if outcome is None:
                 return
             result, show = outcome
@@ -102,6 +148,8 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
                 raise typer.Exit(FAILED)
 
         own = parameters(act, "workspace")
+        asks = any(each.name == "json" for each in own)  # what is printed row by row asks whether it may be
+        own = [each for each in own if each.name != "json"]
         wanted = {each.name: named for each in own if (named := _named(each)) is not None}
         shared = [parameter for name, parameter in _SHARED.items() if not (silent and name == "quiet")]
         return declared(command, act, [*own, *shared])

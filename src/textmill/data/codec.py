@@ -38,10 +38,11 @@ from textmill.base.errors import TextmillError
 from textmill.data import windows
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.special import SpecialTokens, opening
+from textmill.tokenization.chat.tools import spelt_out
 from textmill.tokenization.protocol import AnyTokenizer
 
 if TYPE_CHECKING:
-    from textmill.tokenization.chat.template import ChatTemplate
+    from textmill.tokenization.chat.template import ChatTemplate, Turns
 
 Ids = Sequence[int] | np.ndarray
 Around = tuple[tuple[int, ...], tuple[int, ...]]  # what stands before a text, and after it
@@ -231,21 +232,32 @@ class Codec:
         row = self._behind(opening(self.tokenizer), self._read(text))
         return self._fitting(replace(row, loss=row.of == 0))
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], *, answer: bool = False) -> Row:
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        answer: bool = False,
+        turns: Turns = "all",
+        tools: Any = None,
+    ) -> Row:
         """A conversation as the template writes it; offsets are characters of what it writes.
 
         answer: it ends where the assistant is to say something, and nothing is in the loss. Otherwise what assistants
-        say is, with what ends their turns. Raises TextmillError as ChatTemplate.read, and without a template.
+        say is, in all of their turns or in the last one, with the id that ends a turn. tools: those that may be called,
+        as JSON has them. Where the template has no place for tools, or their calls, they are written into the messages
+        (tokenization/chat/tools.py). Raises TextmillError as ChatTemplate.read, and without a template.
         """
         if self.template is None:
             raise TextmillError("has no chat template: nobody said how it reads conversations", where="model")
-        read = self.template.read(self.tokenizer, messages, add_generation_prompt=answer)
-        text = Text(read.text, read.ids, lambda: read.offsets)
-        starts, ends = read.offsets[:, 0], read.offsets[:, 1]
-        loss = np.zeros(len(text), dtype=bool)
-        for start, end in read.answers:
-            loss |= (starts < end) & (ends > start)
-        row = self._behind((), text)
+        messages, tools = spelt_out(self.template, messages, tools)
+        read = self.template.read(
+            self.tokenizer, messages, add_generation_prompt=answer, turns=turns, tools=tools
+        )
+        row = self._behind((), Text(read.text, read.ids, lambda: read.offsets))
+        loss = np.zeros(len(row), dtype=bool)
+        for said in read.answers:
+            if messages[said.turn - 1].get("weight") != 0:
+                loss[said.begin : said.end] = True
         return self._fitting(replace(row, loss=loss))
 
     def batch(self, rows: Sequence[Row]) -> Batch:

@@ -160,7 +160,7 @@ class BestFitPacking:
         self.store, self.sequence, self.lead, self.fresh = store, sequence, lead, fresh
         starts, lengths = spans or (store.offsets[:-1], np.diff(store.offsets))
         begins, sizes, context = _cut(np.asarray(starts), np.asarray(lengths), sequence - lead, overlap)
-        order, self._rows = _best_fit(sizes + lead, sequence)
+        order, self._rows = best_fit(sizes + lead, sequence)
         # Pieces in the order of their rows: row r holds pieces _rows[r] to _rows[r + 1].
         self._begins, self._sizes, self._context = begins[order], sizes[order], context[order]
 
@@ -239,7 +239,7 @@ def _cut(
     return begins, sizes, np.where(number > 0, overlap, 0)
 
 
-def _best_fit(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+def best_fit(sizes: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
     """Largest first, each into the fullest row it fits. O(P log P).
 
     Returns (P,) piece numbers in the order of their rows, and (R + 1,) where each row's pieces start.

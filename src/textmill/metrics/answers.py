@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textmill.metrics.guesses import proportion
-from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score
+from textmill.metrics.score import BOOTSTRAP, Bootstrap, Figures, Score, share
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 # Marks of CJK text and full-width forms. Quotes and dashes of Western typography stay, as in SQuAD's script.
@@ -81,6 +81,13 @@ def answered(
             some = bootstrap.of(chosen)
             made[label] = proportion(f"{name}, {label}", parts[chosen], some, how=how)
     return made
+
+
+def figures(truth: Sequence[Sequence[str]], guess: Sequence[str]) -> Figures:
+    """What answer F1 is made of, question by question."""
+    pairs = [(_right(several), said) for several, said in zip(truth, guess, strict=True)]
+    parts = [max(f1(answer, said) for answer in several) for several, said in pairs]
+    return Figures("answer F1", np.column_stack([parts, np.ones(len(parts))]).reshape(-1, 2), share(0, 1))
 
 
 def _right(answers: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from textmill.metrics.guesses import proportion
-from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, Sums
+from textmill.metrics.score import BOOTSTRAP, Bootstrap, Figures, Score, Sums, right_or_wrong
 
 
 def one_label(
@@ -79,6 +79,14 @@ def several_labels(
         "macro F1": sums.score("macro-F1|mean over labels that occur", macro_f1, how=how),
         "subset accuracy": exact,
     }
+
+
+def figures(truth: np.ndarray, guess: np.ndarray) -> Figures:
+    """What accuracy is made of, text by text, of (D,) numbers of one label; of several, (D, C) bool, micro F1."""
+    if truth.ndim == 1:
+        return right_or_wrong("accuracy", truth == guess)
+    columns = [(truth & guess).sum(1), (truth & ~guess).sum(1), (~truth & guess).sum(1)]
+    return Figures("micro F1", np.column_stack(columns).astype(np.float64), micro_f1)
 
 
 def _sums(documents: int, labels: int, *, bootstrap: Bootstrap, **events: Any) -> Sums:

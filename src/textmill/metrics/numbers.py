@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, Sums, share
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Figures, Score, Sums, share
 
 
 def regression(
@@ -36,6 +36,13 @@ def regression(
     if np.ptp(t) > 0 and np.ptp(g) > 0:
         scores["Pearson r"] = sums.score("pearson-r", _pearson, how=how)
     return scores
+
+
+def figures(truth: ArrayLike, guess: ArrayLike) -> Figures:
+    """What the mean squared error is made of, text by text: (D,) or (D, C) numbers."""
+    t, g = (np.asarray(side, np.float64).reshape(len(np.asarray(side)), -1) for side in (truth, guess))
+    columns = np.column_stack([np.square(g - t).sum(1), np.full(len(t), float(t.shape[1]))])
+    return Figures("mean squared error", columns, share(0, 1), LOWER)
 
 
 def _pearson(sums: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.metrics.guesses import proportion
-from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Score, Sums
+from textmill.metrics.score import BOOTSTRAP, LOWER, Bootstrap, Figures, Score, Sums
 
 _HANZI = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _KANA = re.compile(r"[\u3040-\u30ff]")
@@ -66,15 +66,22 @@ def bleu(
     how: str = "",
 ) -> Score:
     """BLEU of a corpus, 0 to 100."""
-    BLEU = _sacrebleu().BLEU
+    counted = figures(outputs, references)
     cut = tokenisation(chain.from_iterable(references))
+    sums = Sums.of(counted.columns, bootstrap)
+    signature = _signature(_sacrebleu().BLEU(tokenize=cut), outputs, references)
+    return sums.score(f"BLEU|{signature}", counted.value, how=how)
+
+
+def figures(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> Figures:
+    """What BLEU is made of, text by text: n-grams that are right and that there are, and lengths."""
+    BLEU = _sacrebleu().BLEU
     # Sentences are asked for their counts only; `effective_order` keeps sacrebleu from warning of their scores.
-    counter = BLEU(tokenize=cut, effective_order=True)
+    counter = BLEU(tokenize=tokenisation(chain.from_iterable(references)), effective_order=True)
     rows = [
         _bleu_counts(counter.sentence_score(output, list(several)))
         for output, several in zip(outputs, references, strict=True)
     ]
-    sums = Sums.of(np.array(rows).reshape(-1, 10), bootstrap)
 
     def value(rows: np.ndarray) -> np.ndarray:
         whole = rows.round().astype(np.int64).tolist()
@@ -82,7 +89,7 @@ def bleu(
             [BLEU.compute_bleu(row[:4], row[4:8], row[8], row[9], smooth_method="exp").score for row in whole]
         )
 
-    return sums.score(f"BLEU|{_signature(BLEU(tokenize=cut), outputs, references)}", value, how=how)
+    return Figures("BLEU", np.array(rows).reshape(-1, 10), value)
 
 
 def _signature(metric: Any, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> str:

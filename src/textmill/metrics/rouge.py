@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, Sums, share
+from textmill.metrics.score import BOOTSTRAP, Bootstrap, Figures, Score, Sums, share
 
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L", "ROUGE-Lsum")
 _ONE_EACH = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -45,9 +45,7 @@ def rouge(
     how: str = "",
 ) -> dict[str, Score]:
     """The four scores of outputs, each with one reference or several. Raises TextmillError when there is none."""
-    pairs = zip(outputs, references, strict=True)
-    rows = np.array([_best(output, several) for output, several in pairs]).reshape(-1, len(NAMES))
-    sums = Sums.of(np.column_stack([100 * rows, np.ones(len(rows))]), bootstrap)
+    sums = Sums.of(_rows(outputs, references), bootstrap)
     several = max((len(each) for each in references), default=1)
     return {
         name: sums.score(
@@ -55,6 +53,18 @@ def rouge(
         )
         for column, name in enumerate(NAMES)
     }
+
+
+def figures(outputs: Sequence[str], references: Sequence[Sequence[str]], name: str = "ROUGE-L") -> Figures:
+    """What one of them is made of, text by text."""
+    return Figures(name, _rows(outputs, references), share(NAMES.index(name), len(NAMES)))
+
+
+def _rows(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+    """(D, 5): the four of each text, and 1."""
+    pairs = zip(outputs, references, strict=True)
+    rows = np.array([_best(output, several) for output, several in pairs]).reshape(-1, len(NAMES))
+    return np.column_stack([100 * rows, np.ones(len(rows))])
 
 
 def _best(output: str, references: Sequence[str]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -171,6 +171,47 @@ class Sums:
         low, high = percentiles(samples) if len(samples) else (None, None)
         signature = "|".join(filter(None, (name, f"documents:{self.documents}", self.interval, how)))
         return Score(whole, low, high, unit, self.documents, signature, better)
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What a score is made of, text by text: for scores of some of them, and for comparing two systems.
+
+    columns  (D, C)
+    value    sums (S, C) -> (S,), as `Sums.score` has it
+    binary   whether each text is simply right or wrong, so that exact tests apply
+    """
+
+    name: str
+    columns: np.ndarray
+    value: Callable[[np.ndarray], np.ndarray]
+    better: Better = "higher"
+    binary: bool = False
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def of(self, chosen: np.ndarray) -> Figures:
+        """Those of some texts: (n,) their numbers, or (D,) bool."""
+        return replace(self, columns=self.columns[chosen])
+
+    def score(self, bootstrap: Bootstrap = BOOTSTRAP) -> Score:
+        """The score of all of them. Raises TextmillError when there is none, or nothing in them to be scored."""
+        return Sums.of(self.columns, bootstrap).score(
+            self.name.replace(" ", "-"), self.value, better=self.better
+        )
+
+    @property
+    def each(self) -> np.ndarray:
+        """(D,) the value of each text by itself; NaN where it has none."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.value(self.columns)
+
+
+def right_or_wrong(name: str, hits: Sequence[bool] | np.ndarray) -> Figures:
+    """Figures of texts that are each right or wrong."""
+    columns = np.column_stack([np.asarray(hits, np.float64), np.ones(len(hits))])
+    return Figures(name, columns.reshape(-1, 2), share(0, 1), binary=True)
 
 
 def share(top: int, bottom: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -77,6 +77,39 @@ class CRF(nn.Module):
                 tag = torch.where(position < lengths, previous, tag)
         return torch.zeros_like(tags).scatter(1, order, tags)
 
+    @torch.no_grad()
+    def marginals(self, scores: Tensor, tags: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """How likely each of a row's tags is: (B, T, C), tags (B, T) int64, real (B, T) bool -> (B, T) log of the
+        probability of the tag, and (B, T) of that given the tag of the real position before (the first: the same).
+
+        By the forward and backward recursions; tags of a chain are as likely as the first one times each of the others
+        given the one before. 0 stands where `real` is False.
+        """
+        order, lengths = _front(real)
+        scores, places = _rows(scores, order), int(lengths.max())
+        tags = torch.where(real, tags, 0).gather(1, order)
+        alphas = [self.start + scores[:, 0]]
+        for position in range(1, places):
+            alphas.append((alphas[-1][:, :, None] + self.transitions).logsumexp(1) + scores[:, position])
+        beta = self.end.expand(len(scores), -1)
+        alone, given = torch.zeros_like(scores[..., 0]), torch.zeros_like(scores[..., 0])
+        for position in range(places - 1, -1, -1):
+            last = (position >= lengths - 1)[:, None]
+            beta = torch.where(last, self.end, beta)
+            tag = tags[:, position, None]
+            both = alphas[position] + beta
+            alone[:, position] = (both.gather(1, tag) - both.logsumexp(1, keepdim=True))[:, 0]
+            onwards = scores[:, position] + beta
+            if position:
+                moves = self.transitions[tags[:, position - 1]] + onwards
+                given[:, position] = (moves.gather(1, tag) - moves.logsumexp(1, keepdim=True))[:, 0]
+            beta = (self.transitions + onwards[:, None]).logsumexp(2)
+        given[:, 0] = alone[:, 0]
+        there = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
+        return tuple(
+            torch.zeros_like(side).scatter(1, order, side.masked_fill(~there, 0)) for side in (alone, given)
+        )  # type: ignore[return-value]
+
 
 def _front(real: Tensor) -> tuple[Tensor, Tensor]:
     """The order of positions that puts the real ones first, (B, T), and how many there are, (B,)."""

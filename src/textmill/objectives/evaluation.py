@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from textmill.base.console import Reporter
-from textmill.data.batch import Batch
+from textmill.data.codec import by_length
 from textmill.data.loader import AnyLoader, Scored
 from textmill.data.order import key
 from textmill.data.view import sample
@@ -23,7 +22,6 @@ from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once
-EXAMPLES = 5  # of what was read, should have been said, and was
 
 
 class Data(Protocol):
@@ -33,10 +31,15 @@ class Data(Protocol):
     def recipe(self) -> Recipe: ...
     @property
     def tokenizer(self) -> Any: ...
+    @property
+    def ends(self) -> tuple[int, ...]: ...
     def store(self, part: str) -> Any: ...
     def loader(self, part: str = "train") -> AnyLoader: ...
     def documents(self, part: str) -> Iterator[Document]: ...
     def units(self, part: str) -> np.ndarray | None: ...
+    def model(self) -> Model: ...
+    def reference_model(self) -> Model: ...
+    def base(self) -> Model | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,14 +144,13 @@ def record_batches(evaluation: EvaluationInput) -> Iterator[Rows]:
     view = evaluation.loader.view
     sizes = np.bincount(view.record, view.sizes(), len(view.store)).astype(np.int64)
     rows = np.flatnonzero(np.isin(view.record, sample(sizes, evaluation.spec.tokens)))
-    targets, sources = view.lengths()
-    rows = rows[np.lexsort((sources[rows], targets[rows]))]
-    fixed = np.uint64(key("evaluation"))
-    for start in range(0, len(rows), evaluation.rows):
-        numbers = rows[start : start + evaluation.rows]
+    lengths, fixed, done = np.add(*view.lengths())[rows], np.uint64(key("evaluation")), 0
+    for some in by_length(lengths, POSITIONS):
+        numbers = rows[some]
         made = view.make(numbers, np.full(len(numbers), fixed, dtype=np.uint64))
         yield Rows(made.batch, torch.from_numpy(made.owners), numbers)
-        evaluation.reporter.progress("scoring", min(start + evaluation.rows, len(rows)), len(rows), "rows")
+        done += len(numbers)
+        evaluation.reporter.progress("scoring", done, len(rows), "rows")
 
 
 def result_of_records(
@@ -162,16 +164,3 @@ def result_of_records(
     """The result of scoring records (n,), with the bytes of their texts."""
     size = int(evaluation.loader.store.bytes[records].sum())
     return EvaluationResult(scores, baselines, len(records), targets, size, more or {})
-
-
-def predictions(
-    evaluation: EvaluationInput, predict: Callable[[Any, Batch], Tensor]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) records, rising, and what the model says of each, (n,) or (n, C). What is true, their store knows."""
-    records, guess = [], []
-    for batch in record_batches(evaluation):
-        records.append(evaluation.loader.view.record[batch.rows])
-        guess.append(predict(evaluation.model, batch.batch).numpy())
-    numbers = np.concatenate(records)
-    order = numbers.argsort()
-    return numbers[order], np.concatenate(guess)[order]

@@ -61,10 +61,17 @@ class Reader:
     written: ClassVar[tuple[int, ...]] = ()
     decided: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, spec: Any, tokenizer: AnyTokenizer, labels: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self,
+        spec: Any,
+        tokenizer: AnyTokenizer,
+        labels: tuple[str, ...] | None = None,
+        codec: Codec | None = None,
+    ) -> None:
         """labels: those of the training split, for the other parts: a record with any other is skipped there. Left
-        out: the labels that occur, sorted."""
-        self.spec, self.tokenizer, self.codec = spec, tokenizer, Codec(tokenizer)
+        out: the labels that occur, sorted. codec: with a chat template and the longest row, where conversations are
+        read."""
+        self.spec, self.tokenizer, self.codec = spec, tokenizer, codec or Codec(tokenizer)
         self.numbering = Numbering(labels)
         ids = "uint16" if tokenizer.vocabulary <= 1 << 16 else "uint32"
         self.fields = {name: ids if dtype == "ids" else dtype for name, dtype in self.schema.items()}
@@ -115,9 +122,9 @@ class Reader:
 class TextReader(Reader):
     """text: its ids; pair: those of a second text, where what is said is of two; value: what is to be said."""
 
-    def __init__(self, spec: Any, tokenizer: Any, labels: tuple[str, ...] | None = None) -> None:
-        super().__init__(spec, tokenizer, labels)
-        if spec.pair is not None:  # after the text, and before what is said
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        if self.spec.pair is not None:  # after the text, and before what is said
             text, *others = self.fields.items()
             self.fields = dict((text, (PAIR, text[1]), *others))
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import torch
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import AnyLoader
 
 _NONE = -1  # the document of a place that is not read
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How much of the first rows is shown to a person: so many rows, or conversations packed into them, and the first
+    tokens of each."""
+
+    rows: int = 2
+    tokens: int = 80
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +70,15 @@ def of_tokens(batch: Batch, row: int) -> ShownRow:
     return ShownRow(tokens)
 
 
+def apart(row: ShownRow) -> list[ShownRow]:
+    """The documents packed into a row, each by itself."""
+    numbers = dict.fromkeys(token.document for token in row.tokens)
+    return [
+        ShownRow([token for token in row.tokens if token.document == number], row.source, row.label)
+        for number in numbers
+    ]
+
+
 def in_place(batch: Batch, row: int) -> ShownRow:
     """Targets that stand where their token is: hidden tokens, tags."""
     targets = batch.targets[row].tolist()
@@ -102,12 +124,12 @@ def tokens_read(batch: Batch, row: int) -> list[tuple[int, ShownToken]]:
     ]
 
 
-def end_is_trained(loader: AnyLoader, end: int, steps: int = 50) -> int | None:
-    """The first of the first `steps` steps in which the end-of-text id is a target; None: in none of them.
+def end_is_trained(loader: AnyLoader, ends: Sequence[int], steps: int = 50) -> int | None:
+    """The first of the first `steps` steps in which an id that ends what is written is a target; None: in none.
 
     A model that never saw the end as a target does not stop by itself.
     """
     for step in range(steps):
-        if bool((loader.batch(step).targets == end).any()):
+        if bool(torch.isin(loader.batch(step).targets, torch.tensor(ends)).any()):
             return step
     return None

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from textmill.objectives import causal, classify, denoising, masked, pairs, regress, span, tag
+from textmill.objectives import (
+    causal,
+    chat,
+    classify,
+    denoising,
+    embed,
+    extract,
+    masked,
+    pairs,
+    prefer,
+    regress,
+    span,
+    tag,
+)
 from textmill.objectives.objective import Objective
 from textmill.specs.objective import ObjectiveSpec
 
@@ -15,10 +28,14 @@ OBJECTIVES: dict[str, Objective] = {
         denoising.SPANS,
         denoising.CONTINUE,
         pairs.PAIRS,
+        chat.CHAT,
         classify.CLASSIFY,
         regress.REGRESS,
         tag.TAG,
         span.SPAN,
+        prefer.PREFER,
+        embed.EMBED,
+        extract.EXTRACT,
     )
 }
 

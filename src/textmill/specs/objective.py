@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.corpus import RecordSpec
+from textmill.specs.forcing import ConstantForcing, Forcing
 
 
 class _Objective:
@@ -30,6 +31,26 @@ class _Objective:
         """Target tokens in one update; None: an update is a number of rows."""
         return None
 
+    def groups(self, batch: int) -> int | None:
+        """How many groups of records an update of so many is made of, which are never cut; None: records are read
+        apart. Raises RecipeError where it is no whole number."""
+        return None
+
+    @property
+    def compared(self) -> str | None:
+        """What of a record its loss compares with what the model the run began as says of it; None: nothing."""
+        return None
+
+    @property
+    def template(self) -> str | None:
+        """Name of the chat template it gives a model; None: the model's own, where it has one."""
+        return None
+
+    @property
+    def converses(self) -> bool:
+        """Whether it reads conversations, so that its model needs a chat template."""
+        return False
+
     @property
     def next_sentence(self) -> bool | None:
         """Whether it also says if a second segment follows the first; None: it reads no pairs of segments."""
@@ -38,6 +59,7 @@ class _Objective:
 
 _FROM_SOURCE = ("encoder-decoder", "recurrent-encoder-decoder")
 _HEADED = ("decoder", "encoder", "recurrent")
+_WHOLE = (*_HEADED, "linear")  # that say something of a whole text
 
 
 def _roles(*names: str) -> property:
@@ -58,7 +80,7 @@ class _OfText(_Objective):
 class _OfWholeText(_OfText):
     """What is to be said is said of the whole text."""
 
-    families: ClassVar = _HEADED
+    families: ClassVar = _WHOLE
     pair: Annotated[
         str | None, About("role of a second text, for labels of text pairs (entailment, paraphrase)")
     ] = None
@@ -137,39 +159,6 @@ class ContinueObjective(_OfText):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstantForcing:
-    """The decoder always reads the target with this probability, else its own last guess."""
-
-    kind: Literal["constant"] = "constant"
-    ratio: Annotated[
-        float,
-        About(
-            "probability of teacher forcing: reading the target token instead of the model's own", ge=0, le=1
-        ),
-    ] = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearForcing:
-    """The probability falls in a straight line over the run (Bengio et al. 2015, section 2.4)."""
-
-    kind: Literal["linear"] = "linear"
-    start: Annotated[float, About("probability at the first step", ge=0, le=1)] = 1.0
-    end: Annotated[float, About("probability at the last step", ge=0, le=1)] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SigmoidForcing:
-    """k / (k + exp(i / k)) at step i (Bengio et al. 2015, section 2.4, inverse sigmoid)."""
-
-    kind: Literal["sigmoid"] = "sigmoid"
-    k: Annotated[float, About("inverse sigmoid: steps it stays near 1", "steps", ge=1)] = 500.0
-
-
-Forcing = ConstantForcing | LinearForcing | SigmoidForcing
-
-
-@dataclass(frozen=True, kw_only=True)
 class PairsObjective(_Objective):
     """A target from its source: the corpus' records hold both (translation, summaries)."""
 
@@ -200,10 +189,41 @@ class PairsObjective(_Objective):
         return RecordSpec(several=(self.target,))
 
 
+Offered = Literal["chatml", "llama3", "plain"]  # tokenization/chat/offered.py says what they write
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatObjective(_Objective):
+    """What assistants say in conversations, as the model's chat template writes them; the rest is read only."""
+
+    families: ClassVar = ("decoder", "recurrent")
+    kind: Literal["chat"] = "chat"
+    roles: ClassVar[tuple[str, ...]] = ("text",)
+    converses: ClassVar[bool] = True
+    template: Annotated[
+        Offered | None,
+        About(
+            "chat template given to the model, with its special tokens: chatml, llama3, or plain, which needs none; "
+            "left out: the model's own"
+        ),
+    ] = None
+    turns: Annotated[
+        Literal["all", "last"],
+        About(
+            "turns of the assistant in the loss; last: also for templates that write earlier turns otherwise"
+        ),
+    ] = "all"
+    too_long: Annotated[
+        Literal["split", "skip"],
+        About("conversations longer than a sequence are split between turns, or skipped; both are counted"),
+    ] = "split"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassifyObjective(_OfWholeText):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
+    usual_for: ClassVar = ("linear",)
     kind: Literal["classify"] = "classify"
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False
@@ -254,6 +274,196 @@ class SpanObjective(_Objective):
         return RecordSpec(several=(self.answer,))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Against:
+    """A loss that compares with the model the run began as, the reference."""
+
+    compared: ClassVar[bool] = True
+    thumbs: ClassVar[bool] = False  # whether it learns from single answers, good or bad
+    beta: Annotated[float, About("weight of the distance from the model the run began as", gt=0)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOLoss(_Against):
+    """-log σ(β · the margin of the pair over the reference's) (Rafailov et al. 2023, equation 7)."""
+
+    kind: Literal["dpo"] = "dpo"
+    label_smoothing: Annotated[
+        float,
+        About("share of pairs taken to be labelled the wrong way round (Mitchell 2023)", ge=0, lt=0.5),
+    ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IPOLoss(_Against):
+    """Squared distance of the margin, in nats per token, from 1 / 2β (Azar et al. 2023, equation 17)."""
+
+    kind: Literal["ipo"] = "ipo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTOLoss(_Against):
+    """The worth of single answers, good or bad, beside the model's drift (Ethayarajh et al. 2024, equation 8)."""
+
+    thumbs: ClassVar[bool] = True
+    kind: Literal["kto"] = "kto"
+    desirable: Annotated[float, About("weight of good answers", gt=0)] = 1.0
+    undesirable: Annotated[float, About("weight of bad answers", gt=0)] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ORPOLoss:
+    """The chosen answer, and its odds against the rejected one; no reference (Hong et al. 2024, equation 6)."""
+
+    compared: ClassVar[bool] = False
+    thumbs: ClassVar[bool] = False
+    kind: Literal["orpo"] = "orpo"
+    weight: Annotated[float, About("weight of the odds beside the likelihood of the chosen answer", gt=0)] = (
+        0.1
+    )
+
+
+PreferenceLoss = DPOLoss | IPOLoss | KTOLoss | ORPOLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferObjective(_Objective):
+    """Which of two answers to a prompt is better, or whether one answer is good."""
+
+    families: ClassVar = ("decoder", "recurrent")
+    kind: Literal["prefer"] = "prefer"
+    templated: Annotated[
+        bool,
+        About(
+            "prompts and answers are written as a conversation, by the chat template; false: as plain text, one after "
+            "the other"
+        ),
+    ] = True
+    template: Annotated[
+        Offered | None,
+        About(
+            "chat template given to the model, with its special tokens: chatml, llama3, or plain, which needs none; "
+            "left out: the model's own"
+        ),
+    ] = None
+    prompt: Annotated[str, About("role of the prompt, in records that are no conversations")] = "prompt"
+    chosen: Annotated[str, About("role of the better answer there")] = "chosen"
+    rejected: Annotated[str, About("role of the worse answer there")] = "rejected"
+    loss: Annotated[PreferenceLoss, About("what is learned from them: dpo, ipo, kto or orpo")] = DPOLoss()
+    roles = _roles("prompt", "chosen", "rejected")
+
+    @property
+    def converses(self) -> bool:
+        """Unless it reads plain text."""
+        return self.templated
+
+    @property
+    def compared(self) -> str | None:
+        """Pairs or single answers; None of a loss without a reference."""
+        if not self.loss.compared:
+            return None
+        return "single answers" if self.loss.thumbs else "pairs of answers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedObjective(_Objective):
+    """Vectors such that a query lies nearer to its passages than to those of others (van den Oord et al. 2018, InfoNCE;
+    Henderson et al. 2017, negatives of the batch). Which passages a query is told from is decided by its group alone.
+    """
+
+    families: ClassVar = _HEADED
+    kind: Literal["embed"] = "embed"
+    passage: Annotated[str, About("role of the text that is to be found; a record may have several")] = (
+        "passage"
+    )
+    query: Annotated[str, About("role of the text it is found by: a question, a title, a paraphrase")] = (
+        "query"
+    )
+    negative: Annotated[
+        str | None, About("role of texts that look alike and are not to be found (hard negatives)")
+    ] = None
+    pooling: Annotated[
+        Literal["first", "mean", "last", "max"] | None,
+        About(
+            "how states are pooled into one vector; left out: as the start's own files say, else the mean, or the last "
+            "state of a causal model"
+        ),
+    ] = None
+    normalise: Annotated[bool, About("vectors of length 1, so that their product is the cosine")] = True
+    temperature: Annotated[float, About("temperature of the softmax over the passages of a group", gt=0)] = (
+        0.05
+    )
+    symmetric: Annotated[bool, About("passages find their queries, too: the mean of both losses")] = True
+    dimensions: Annotated[
+        tuple[int, ...],
+        About(
+            "Matryoshka: the first so many numbers of a vector are trained to serve alone, such as [128, 64]"
+        ),
+    ] = ()
+    group: Annotated[
+        int | None,
+        About(
+            "records whose passages are negatives for each other: never cut into micro-batches or shared by ranks; "
+            "left out: all of an update",
+            ge=2,
+        ),
+    ] = None
+    window: Annotated[
+        int | None,
+        About(
+            "groups are drawn from so many records that stand near each other in the corpus: harder negatives where it "
+            "stands by topic; left out: from all",
+            ge=2,
+        ),
+    ] = None
+    roles = property(lambda spec: tuple(filter(None, (spec.passage, spec.query, spec.negative))))
+
+    def __post_init__(self) -> None:
+        if any(number < 1 for number in self.dimensions):
+            raise RecipeError("are numbers of features, at least 1 each", where="dimensions")
+
+    @property
+    def record(self) -> RecordSpec:
+        """A query may have several passages, and several that are none of it."""
+        return RecordSpec(several=tuple(filter(None, (self.passage, self.negative))))
+
+    def groups(self, batch: int) -> int:
+        """As many as the batch holds."""
+        group = self.group or batch
+        if batch % group:
+            raise RecipeError(
+                f"{batch} records are no whole number of groups of {group}: the passages of a group are each other's "
+                "negatives, so that its loss is another when it is cut",
+                where="objective.group",
+                advice="make training.batch a multiple of objective.group, or leave that out",
+            )
+        if self.window is not None and self.window % group:
+            raise RecipeError(
+                f"{self.window} records are no whole number of groups of {group}",
+                where="objective.window",
+                advice="make it a multiple of objective.group",
+            )
+        return batch // group
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractObjective(_Objective):
+    """Which sentences of a text are its summary: those that together are likest to the summaries people wrote of it
+    (Nallapati et al. 2017, section 3.3; Liu & Lapata 2019, section 3)."""
+
+    families: ClassVar = ("encoder",)
+    kind: Literal["extract"] = "extract"
+    source: Annotated[str, About("role of the text whose sentences are chosen")] = "source"
+    target: Annotated[str, About("role of its summary; a record may have several")] = "target"
+    sentences: Annotated[int, About("sentences of a summary, at most", ge=1)] = 3
+    roles = _roles("source", "target")
+
+    @property
+    def record(self) -> RecordSpec:
+        """A text may have several summaries."""
+        return RecordSpec(several=(self.target,))
+
+
 ObjectiveSpec = (
     CausalObjective
     | MaskedObjective
@@ -261,10 +471,14 @@ ObjectiveSpec = (
     | SpansObjective
     | ContinueObjective
     | PairsObjective
+    | ChatObjective
     | ClassifyObjective
     | RegressObjective
     | TagObjective
     | SpanObjective
+    | PreferObjective
+    | EmbedObjective
+    | ExtractObjective
 )
 
 

@@ -11,10 +11,10 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
-from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
-from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
+from textmill.specs.model import AtOnceSpec, DecoderSpec, ModelSpec, TrainedSpec
+from textmill.specs.objective import ClassifyObjective, ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
-from textmill.specs.tuning import TuningSpec
+from textmill.specs.tuning import PromptingTuning, TuningSpec
 
 # What a run cannot be called: nothing, a hidden folder, a path, control characters, bytes that are no text.
 _NO_FOLDER = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -130,6 +130,12 @@ class Recipe:
     """One job, from raw text to a published model."""
 
     name: Annotated[str, About("name of the run: a folder under runs/")]
+    task: Annotated[
+        str | None,
+        About(
+            "task the model is for: translate, summarize, classify …; left out: the usual one of the objective"
+        ),
+    ] = None
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
@@ -178,6 +184,13 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
+        self._check_groups()
+        if self.replay is not None and self.objective.compared:
+            raise RecipeError(
+                "rereads text of no known preference",
+                where="replay",
+                advice="leave it out: beta keeps the model near",
+            )
         self._check_start()
         self._check_tuning()
         _ = self.apart
@@ -193,6 +206,33 @@ class Recipe:
                 "next-sentence prediction needs a pooler, and the model has none",
                 where="objective.next_sentence",
                 advice="set model.pooler = true",
+            )
+
+    def _check_groups(self) -> None:
+        """Records that are compared with each other stay together: in an update, and in what is computed at once."""
+        training = self.training
+        groups = self.objective.groups(training.batch)
+        if groups is None:
+            return
+        group = training.batch // groups
+        if training.micro_batch is not None and training.micro_batch % group:
+            raise RecipeError(
+                f"{training.micro_batch} records computed at once would cut groups of {group}, whose loss is another "
+                "when they are cut",
+                where="training.micro_batch",
+                advice="leave it out, or lower objective.group: it says how many are computed at once",
+            )
+        if training.parallel == "fsdp2":
+            raise RecipeError(
+                "ranks gather sharded weights in step, and each reads as many texts as its groups have different ones",
+                where="training.parallel",
+                advice='set training.parallel = "ddp"',
+            )
+        if self.replay is not None:
+            raise RecipeError(
+                "puts other text into an update, and records of this objective are compared with each other",
+                where="replay",
+                advice="leave it out; name both corpora as sources of one",
             )
 
     def _check_start(self) -> None:
@@ -238,6 +278,14 @@ class Recipe:
                 "adapters are small: they are not sharded",
                 where="training.parallel",
                 advice='set training.parallel = "ddp"',
+            )
+        if isinstance(self.tuning, PromptingTuning) and (
+            self.objective.kind != ClassifyObjective().kind or self.objective.pair is not None
+        ):
+            raise RecipeError(
+                "asks for labels of single texts",
+                where="tuning.kind",
+                advice='set objective.kind = "classify", without pair',
             )
         if self.tuning.kind == "prefix" and self.training.optimizer.kind == "muon":
             raise RecipeError(
@@ -293,6 +341,11 @@ class Recipe:
         return self.model
 
     @property
+    def at_once(self) -> bool:
+        """Whether nothing is trained by steps: it is counted or fitted in one go, or only asked."""
+        return isinstance(self.model, AtOnceSpec) or isinstance(self.tuning, PromptingTuning)
+
+    @property
     def steps(self) -> int:
-        """Updates of the whole training run: one, where the text is only counted."""
-        return 1 if isinstance(self.model, NGramSpec) else self.training.steps
+        """Updates of the whole training run: one, where nothing is trained by steps."""
+        return 1 if self.at_once else self.training.steps

@@ -65,6 +65,12 @@ def put_together(texts: Mapping[str, str], metadata: Mapping[str, str]) -> dict[
     }
 
 
+def plain(message: Message) -> dict[str, Any]:
+    """A turn as chat templates and interfaces have it."""
+    reasoning = {"reasoning_content": message.reasoning} if message.reasoning else {}
+    return {"role": message.role, "content": message.content, **reasoning, **message.more}
+
+
 def tools_of(metadata: Mapping[str, str]) -> Any:
     """The tools that may be called in a chat, as JSON has them; None where none may."""
     return json.loads(metadata.get(CHAT, "{}")).get(TOOLS)

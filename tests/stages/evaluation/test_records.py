@@ -11,6 +11,7 @@ from textmill.base import schema
 from textmill.base.console import Silent
 from textmill.objectives.evaluation import EvaluationInput
 from textmill.specs.recipe import Recipe
+from textmill.stages.evaluation import judged as evaluate
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.workspace.workspace import Workspace
 
@@ -39,7 +40,7 @@ def judged(tmp_path, monkeypatch):
             "evaluation": {"bootstrap": 200},
         }
         data = prepare(schema.read(Recipe, recipe), Workspace(tmp_path / "work", Silent()))
-        return data, data.objective.measure(EvaluationInput(data.model().eval(), data, Silent())).plain()
+        return data, evaluate.judged(EvaluationInput(data.model().eval(), data, Silent()), data).plain()
 
     return judge
 

@@ -9,15 +9,16 @@ tokenizer_config.json         how many tokens are read, where none of these says
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.interop.huggingface.stored import read_table
+from textmill.models.sentences import Pooling, Sentences
 
-Pooling = Literal["first", "mean", "last", "max"]
 _MODES: Mapping[str, Pooling] = {
     "pooling_mode_cls_token": "first",
     "pooling_mode_mean_tokens": "mean",
@@ -25,6 +26,7 @@ _MODES: Mapping[str, Pooling] = {
     "pooling_mode_max_tokens": "max",
 }
 _NAMES: Mapping[str, Pooling] = {"cls": "first", "mean": "mean", "lasttoken": "last", "max": "max"}
+_FOLDER = "1_Pooling"
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _MODELS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 _TRANSFORMER = tuple(f"sentence_{name}_config.json" for name in _MODELS)  # the first there is counts
@@ -41,25 +43,6 @@ _IDLE = (
 )
 _IDLE += ("query_length", "document_length", "backend", "model_name_or_path", "tokenizer_name_or_path")
 _LOADING = {"torch_dtype", "dtype", "attn_implementation", "device_map", "padding_side", "use_fast", "text"}
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """How a text becomes one vector. `tokens`: at most so many are read, with what the tokenizer puts around them."""
-
-    pooling: Pooling = "mean"
-    normalised: bool = True
-    tokens: int | None = None
-    before: str = ""  # put before each text
-    pools_before: bool = (
-        True  # whether the states of `before`, and of what stands before that, are pooled too
-    )
-    lower: bool = False  # whether letters are made small first
-
-    def read(self, text: str) -> str:
-        """A text as it is tokenised."""
-        text = self.before + text
-        return "".join(map(str.lower, text)) if self.lower else text  # each by itself, as tokenizers do
 
 
 def settings(directory: Path) -> Sentences | None:
@@ -94,6 +77,32 @@ def files(directory: Path) -> dict[str, str]:
     names = [name for name in _FILES if (directory / name).is_file()]
     names += [f"{path.parent.name}/config.json" for path in sorted(directory.glob("*_Pooling/config.json"))]
     return {name: (directory / name).read_text(encoding="utf-8") for name in names}
+
+
+def written(how: Sentences, width: int) -> dict[str, str]:
+    """The same files of a model trained here, by name: how its states, `width` numbers each, become vectors."""
+    steps = [
+        ("", "Transformer"),
+        (_FOLDER, "Pooling"),
+        *([("2_Normalize", "Normalize")] if how.normalised else []),
+    ]
+    kind = "sentence_transformers.models"
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"{kind}.{name}"}
+        for number, (path, name) in enumerate(steps)
+    ]
+    pooling = {key: mode == how.pooling for key, mode in _MODES.items()}
+    made = {
+        "modules.json": modules,
+        f"{_FOLDER}/config.json": {"word_embedding_dimension": width, **pooling, "include_prompt": True},
+        "sentence_bert_config.json": {"max_seq_length": how.tokens, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine" if how.normalised else "dot",
+        },
+    }
+    return {name: json.dumps(data, indent=2) + "\n" for name, data in made.items()}
 
 
 def _modules(path: Path) -> list[Mapping[str, Any]]:

@@ -72,11 +72,12 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
     """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.judged import judged
 
     data = trained_on(run, workspace)
     recipe = data.recipe
     decided = {
-        "version": 4,
+        "version": 5,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -101,7 +102,7 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         "step": weights.step,
         "on": f"the {recipe.evaluation.split} split of its corpus",
         "objective": recipe.objective.kind,
-        **data.objective.measure(inputs).plain(),
+        **judged(inputs, data).plain(),
         "skipped": data.store(recipe.evaluation.split).manifest.get("skipped", {}),
     }
     result["samples"] = _samples(inputs.model, data)
@@ -116,9 +117,10 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
 def _general(model: Model, data: RunData, general: RunData, workspace: Workspace) -> dict[str, Any]:
     """The headline of the general text, of the model as it began and as it is: what was forgotten, if anything."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.judged import judged
 
     def headline(some: Model) -> dict[str, Any]:
-        result = data.objective.measure(EvaluationInput(some.eval(), general, workspace.reporter))
+        result = judged(EvaluationInput(some.eval(), general, workspace.reporter), general)
         return result.scores[result.headline].plain() | {"name": result.headline}
 
     before, start = None, data.recipe.start
@@ -228,7 +230,8 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
     """What the model writes of the recipe's prompts: what comes after them, or of what it reads. Where the recipe names
     none, of how held-out documents begin, with what they say (`truth`). Headed models and encoders write nothing."""
-    from textmill.decoding.prompt import of_text
+    from textmill.data.codec import Codec
+    from textmill.decoding.prompt import Prompt, of_text
     from textmill.decoding.stream import generate_text
     from textmill.stages.use.generate import collect
 
@@ -242,8 +245,13 @@ def _samples(model: Any, data: RunData) -> list[dict[str, Any]]:
     prompts = [prompt for prompt, _ in pairs]
     start = data.special.start if recipe.model.kind in READ_AND_WRITE else None
     spec = dataclasses.replace(recipe.generation, tokens=min(recipe.generation.tokens, _SAMPLE))
-    texts = [of_text(tokenizer, text, start=start) for text in prompts]
-    answers = collect(generate_text(model, tokenizer, texts, spec), prompts)
+    if recipe.objective.converses:
+        codec = Codec(tokenizer, template=data.chat)
+        asked = ([{"role": "user", "content": text}] for text in prompts)
+        texts = [Prompt(codec.chat(messages, answer=True).ids.tolist()) for messages in asked]
+    else:
+        texts = [of_text(tokenizer, text, start=start) for text in prompts]
+    answers = collect(generate_text(model, tokenizer, texts, spec, ends=data.ends), prompts)
     return [
         answer if truth is None else answer | {"truth": truth}
         for answer, (_, truth) in zip(answers, pairs, strict=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from textmill.base import schema
 from textmill.base.errors import ChangedError, RecipeError
@@ -35,6 +35,12 @@ from textmill.text.corpus.forgotten import Forgotten
 from textmill.text.corpus.tally import personal_data
 from textmill.text.sources import table
 from textmill.tokenization import extended, load
+from textmill.tokenization.chat import template as templates
+from textmill.tokenization.chat.offered import OFFERED, Offer
+from textmill.tokenization.protocol import AnyTokenizer
+
+if TYPE_CHECKING:
+    from textmill.data.codec import Codec
 
 _LATER = ("unfit", "unknown_labels")  # limits that records are held against once the corpus stands
 RECORDS = "records.json"  # how the records fit their objective; the data cards beside it say so
@@ -176,28 +182,52 @@ class LearntTokenizer:
                 "add_tokens": list(start.add_tokens),
                 "add_special_tokens": list(start.add_special_tokens),
             }
+        if self.recipe.objective.converses:
+            spec["template"] = self._offer.source if self._offer else "its own"
         if (named := self.recipe.tokenizer.path) is None:
             return spec
         if not Path(named).is_file():
             raise RecipeError("no such file", where=f"tokenizer.path: {named}")
         return spec | {"file": sha256_file(Path(named))}
 
+    @property
+    def _offer(self) -> Offer | None:
+        """The chat template that the objective gives the model."""
+        return OFFERED.get(self.recipe.objective.template or "")
+
     def make(self, directory: Path, parents: Parents) -> None:
-        """Learn it, or take it over, its chat template beside it. Raises RecipeError for another than the start's."""
+        """Learn it, or take it over, its chat template beside it. Raises RecipeError for another than the start's, and
+        where conversations are to be read and there is no template."""
         from textmill.tokenization import training
 
+        template = None
         if (spec := self.recipe.start) is not None:
             start = starts.load(parents[starts.KIND])
             named = self.recipe.tokenizer.path
             tokenizer = start.tokenizer if named is None else load.load(Path(named))
             extended.check(tokenizer, start.tokenizer, "tokenizer.path")
-            extended.extend(tokenizer, spec.add_tokens, spec.add_special_tokens).save(directory)
-            if start.template is not None:
-                write_text(directory / "chat_template.jinja", start.template)
-            return
-        documents = Corpus(parents["corpus"].path).documents("train") if parents else ()
-        texts = (text for document in documents for text in document.texts.values())
-        training.train(self.recipe.tokenizer, texts).save(directory / "tokenizer.json")
+            tokenizer = extended.extend(tokenizer, spec.add_tokens, spec.add_special_tokens)
+            template = start.template
+        else:
+            documents = Corpus(parents["corpus"].path).documents("train") if parents else ()
+            texts = (text for document in documents for text in document.texts.values())
+            tokenizer = training.train(self.recipe.tokenizer, texts)
+            if self._offer is not None:
+                tokenizer = extended.extend(tokenizer, (), self._offer.lacking(tokenizer))
+        tokenizer.save(directory if spec is not None else directory / "tokenizer.json")
+        if self._offer is not None:
+            template = self._offer.source
+        elif template is None and self.recipe.objective.converses:
+            usual = templates.default(tokenizer)
+            if usual is None:
+                raise RecipeError(
+                    "has no chat template, so how it reads conversations is not known",
+                    where="start.model",
+                    advice='give it one: objective.template = "chatml", "llama3" or "plain"',
+                )
+            template = usual.source
+        if template is not None:
+            write_text(directory / "chat_template.jinja", template)
 
 
 @dataclass
@@ -221,9 +251,20 @@ class EncodedTokens:
         reader, spec = self.reader, self.recipe.objective
         if reader is None:
             return {}
-        return {"kind": spec.kind} | {
+        rows = {"sequence": self.recipe.sequence} if spec.converses else {}
+        return {"kind": spec.kind, **rows} | {
             name: value for name, value in schema.write(spec).items() if name in reader.decided
         }
+
+    def _codec(self, tokenizer: AnyTokenizer, directory: Path) -> Codec:
+        """What reads records: where they are conversations, by the template beside the tokenizer, in rows whose last id
+        is said and not read."""
+        from textmill.data.codec import Codec
+
+        if not self.recipe.objective.converses:
+            return Codec(tokenizer)
+        template = templates.read_template(directory, tokenizer.names)
+        return Codec(tokenizer, context=self.recipe.sequence + 1, template=template)
 
     def make(self, directory: Path, parents: Parents) -> None:
         """Encode. The labels of the training split are those of all parts."""
@@ -231,13 +272,15 @@ class EncodedTokens:
         from textmill.stages.preparation import fit
 
         tokenizer, corpus = load.load(parents["tokenizer"].path), Corpus(parents["corpus"].path)
-        reader, labels = self.reader, None
+        reader, labels, codec = self.reader, None, self._codec(tokenizer, parents["tokenizer"].path)
         for part in PARTS:
             if reader is None:
                 tokens.write_tokens(directory / part, corpus.documents(part), tokenizer)
                 continue
             made = examples.write_examples(
-                directory / part, corpus.documents(part), reader(self.recipe.objective, tokenizer, labels)
+                directory / part,
+                corpus.documents(part),
+                reader(self.recipe.objective, tokenizer, labels, codec),
             )
             if part == "train" and made["labels"] is not None:
                 labels = tuple(made["labels"])

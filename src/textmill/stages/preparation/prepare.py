@@ -79,10 +79,28 @@ def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer
         fit.check(read_json(made["tokens"].path / RECORDS), recipe.corpus.limits)
     build.clear(corpus.units)  # the corpus stands: nothing goes on from them any more
     prepared = Prepared(made["corpus"], made["tokenizer"], made["tokens"], made.get(starts.KIND))
+    if recipe.objective.compared:
+        prepared = dataclasses.replace(prepared, reference=_reference(RunData(recipe, prepared), workspace))
     if recipe.apart is not None:
         general = _prepare(recipe.apart[1], workspace, run, prepared.tokenizer).prepared
         prepared = dataclasses.replace(prepared, replay=(general.corpus, general.tokens))
     return RunData(recipe, prepared)
+
+
+def _reference(data: RunData, workspace: Workspace) -> Artifact:
+    from textmill.stages.preparation.reference import Reference
+
+    stage, prepared = Reference(data, workspace), data.prepared
+    there = {"tokens": prepared.tokens, starts.KIND: prepared.start}
+    parents = [parent for kind in stage.parents if (parent := there[kind]) is not None]
+    return workspace.artifact(
+        stage.kind,
+        version=stage.version,
+        spec=stage.decides(),
+        parents=parents,
+        make=lambda directory: stage.make(directory, there),
+        name=data.recipe.name,
+    )
 
 
 def still_there(run: Run, workspace: Workspace) -> RunData | None:
@@ -90,7 +108,9 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
 
     Raises DamagedError when it is there, and not what was written.
     """
-    wanted = ("corpus", "tokenizer", "tokens")
+    recipe = run.recipe()
+    compared = ("reference",) if recipe.objective.compared else ()
+    wanted = ("corpus", "tokenizer", "tokens", *compared)
     above: dict[str, Artifact] = {}
     items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
     for depth, item in items:
@@ -108,9 +128,8 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     if not above.keys() >= set(wanted):
         return None
     advice = f"{_remade(run)}, in a folder where the sources are unchanged"
-    corpus, tokenizer, tokens = (lineage.require(above[kind], workspace.root, advice) for kind in wanted)
-    prepared = Prepared(corpus, tokenizer, tokens)
-    recipe = run.recipe()
+    found = {kind: lineage.require(above[kind], workspace.root, advice) for kind in wanted}
+    prepared = Prepared(**found)
     if recipe.start is not None and recipe.start.hash is not None:
         prepared = dataclasses.replace(prepared, start=starts.kept(workspace, recipe.start.hash))
     if recipe.replay is not None:
@@ -193,7 +212,7 @@ def summary(data: RunData) -> dict[str, Any]:
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(card_of((prepared.tokens if found else prepared.corpus).path)),
         "records": found,
-        "warnings": fit.warnings(found, report) if found else [],
+        "warnings": [*(fit.warnings(found, report) if found else []), *notes(data)],
         "vocabulary": manifests["train"]["vocabulary"],
         "bytes_per_token": size / max(tokens, 1),
         "artifacts": {
@@ -202,8 +221,16 @@ def summary(data: RunData) -> dict[str, Any]:
     }
 
 
+def notes(data: RunData) -> list[str]:
+    """What became of the training records that a person should know."""
+    from textmill.data.examples import ExampleStore
+
+    store = data.store("train")
+    return data.objective.notes(store) if isinstance(store, ExampleStore) else []
+
+
 def _tokens(manifest: Mapping[str, Any]) -> int:
     """Ids in a store of either kind."""
     if "fields" not in manifest:
         return manifest["tokens"]
-    return sum(field["values"] for name, field in manifest["fields"].items() if name != "value")
+    return sum(field["values"] for field in manifest["fields"].values() if field["dtype"].startswith("uint"))

@@ -29,6 +29,8 @@ from textmill.stages.workspace import lineage, locate, starts
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
+from textmill.tokenization.chat.offered import OFFERED
+from textmill.tokenization.protocol import AnyTokenizer
 
 _VERSION = 1
 _SUFFIXES = {".json", ".safetensors", ".model", ".spm", ".txt", ".jinja"}  # of the files a model is read from
@@ -164,19 +166,74 @@ def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_
             training = {**training, "optimizer": {**_OPTIMIZER, **optimizer}}
         if spec.context > _LONGEST:
             training = {"sequence": _LONGEST, **training}
+    objective, tokens = _as_vectors(data.get("objective"), artifact, where)
+    if tokens is not None and isinstance(training, Mapping):
+        training = {"sequence": min(tokens, spec.context), **training}
     generation, tokenizer = data.get("generation", {}), data.get("tokenizer", {})
     if isinstance(generation, Mapping):
         generation = {**schema.write(pretrained.generation), **generation}
     if isinstance(tokenizer, Mapping) and not {"kind", "path"} & tokenizer.keys():
         tokenizer = {**tokenizer, "kind": "start"}
+    start = _with_tokens(start, data, pretrained.tokenizer, where)
     return {
         **data,
+        **({} if objective is None else {"objective": objective}),
         "start": {**start, "hash": artifact.spec["hash"], "vocabulary": pretrained.model.vocabulary},
         "model": schema.write(model),
         "tokenizer": tokenizer,
         "training": training,
         "generation": generation,
     }
+
+
+def _as_vectors(asked: Any, artifact: Artifact, where: str) -> tuple[Any, int | None]:
+    """An objective that trains vectors, as the start's files say how it makes them; and how many tokens it reads then.
+
+    Raises RecipeError where they put something before a text, or change its letters: that is not trained here.
+    """
+    from textmill.interop.huggingface import sentences
+    from textmill.objectives.table import OBJECTIVES
+
+    kind = asked.get("kind") if isinstance(asked, Mapping) else None
+    if kind not in OBJECTIVES or OBJECTIVES[kind].vectors is None:
+        return asked, None
+    path = starts.model_path(artifact.path)
+    own = sentences.settings(path) if path.is_dir() else None
+    if own is None:
+        return asked, None
+    if own.before or own.lower:
+        raise RecipeError(
+            "makes vectors of texts with a prompt before them, or in small letters only, which is not trained",
+            where=_at(where, "start.model"),
+            advice="take default_prompt_name out of its config_sentence_transformers.json, and do_lower_case out of "
+            "its sentence_bert_config.json",
+        )
+    return {"pooling": own.pooling, "normalise": own.normalised, **asked}, own.tokens
+
+
+def _with_tokens(
+    start: Mapping[str, Any], data: recipe_file.Plain, tokenizer: AnyTokenizer, where: str
+) -> Mapping[str, Any]:
+    """[start] with the special tokens of the chat template that [objective] gives the model, where it has not all.
+
+    Raises RecipeError where an adapter is trained, which gives no token a row.
+    """
+    objective = data.get("objective")
+    named = objective.get("template") if isinstance(objective, Mapping) else None
+    offer = OFFERED.get(named) if isinstance(named, str) else None
+    lacking = offer.lacking(tokenizer) if offer is not None else ()
+    if not lacking:
+        return start
+    if data.get("tuning") is not None:
+        raise RecipeError(
+            f"{named!r} writes special tokens that the model has not ({', '.join(lacking)}), and the weights under an "
+            "adapter stay as they are",
+            where=_at(where, "objective.template"),
+            advice='"plain" needs none; or leave out [tuning]',
+        )
+    added = start.get("add_special_tokens", ())
+    added = list(added) if isinstance(added, (list, tuple)) else []
+    return {**start, "add_special_tokens": list(dict.fromkeys([*added, *lacking]))}
 
 
 def _model(asked: Any, spec: ModelSpec, where: str) -> ModelSpec:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
-from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
+from textmill.specs.model import TRAINED, LinearSpec, NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_weights
 from textmill.stages.preparation.prepare import summary, trained_on
@@ -56,7 +56,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
         "generation": schema.write(recipe.generation),
     }
     key = value_id(decided)
-    commands = [f"textmill {command.format(run=run.name)}" for command in data.objective.next]
+    commands = [f"textmill {command.format(run=run.name)}" for command in _next(data)]
     result = {"run": run.name, "model": str(run.model), "scores": report, "next": commands}
     if lineage.find(run.model, key, workspace.root):
         workspace.reporter.stage("publish", "up to date")
@@ -64,7 +64,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     workspace.reporter.stage(
         "publish", "being made", "not published yet" if not run.model.exists() else "it has changed"
     )
-    info = _info(run, data, weights.step, weights.id)
+    info = _info(run, data, report, weights.step, weights.id)
     above = lineage.read_lineage(run.path)
     with files.atomic_directory(run.model, private=False) as partial:
         model = weights.build(data)
@@ -95,12 +95,15 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     return result | {"parity": read_json(run.model / "parity.json")}
 
 
-def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
+def _info(run: Run, data: RunData, report: dict[str, Any], step: int, weights: str) -> dict[str, Any]:
     """What textmill.json says of the model besides its spec. No path of this machine is in it."""
+    from textmill.stages.workspace.facts import facts
+
     prepared = data.prepared
     return {
         "name": run.name,
-        "objective": data.objective.kind,
+        **facts(data),
+        **({"calibration": _fitted(report["calibration"])} if "calibration" in report else {}),
         "step": step,
         "lineage": {
             "weights": weights,
@@ -109,6 +112,13 @@ def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
             "corpus": prepared.corpus.id,
             **_start(run),
         },
+    }
+
+
+def _fitted(calibration: dict[str, Any]) -> dict[str, Any]:
+    """Of a report's calibration, what predictions need."""
+    return {
+        name: calibration[name] for name in ("temperature", "threshold", "fitted_on") if name in calibration
     }
 
 
@@ -173,9 +183,21 @@ def _evaluation(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _next(data: RunData) -> list[str]:
+    """Commands to try with a model: what is made at once has no states to embed texts by."""
+    states = data.recipe.model.kind in TRAINED
+    return [command for command in data.objective.next if states or not command.startswith("embed ")]
+
+
 # What the card says of a kind of model: words for a person, and the field of the spec.
 _FACTS: dict[str, dict[str, str]] = {
     "ngram": {"longest n-gram": "order", "smoothing": "smoothing"},
+    "linear": {
+        "word n-grams": "words",
+        "character n-grams": "characters",
+        "weighting": "weighting",
+        "hash bits": "bits",
+    },
     "recurrent": {"cell": "cell", "layers": "layers", "width": "width", "self-attention": "attention"},
     "recurrent-encoder-decoder": {
         "cell": "cell",
@@ -208,6 +230,10 @@ def _method(recipe: Recipe, step: int) -> dict[str, Any]:
     """What the card says of how it was trained."""
     if isinstance(recipe.model, NGramSpec):
         return {"method": "counted in one pass"}
+    if isinstance(recipe.model, LinearSpec):
+        return {"method": "fitted at once (L-BFGS)"}
+    if recipe.at_once:
+        return {"method": "a written prompt with examples; nothing was trained"}
     training = recipe.training
     return {
         "updates": step,

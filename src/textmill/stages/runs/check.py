@@ -6,25 +6,26 @@ Preparing is part of it, since the answer needs the data; what is prepared is wh
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.console import amount
-from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
-from textmill.stages.preparation.prepare import prepare
+from textmill.stages.preparation.prepare import notes, prepare
 from textmill.stages.runs.train import fitting
 from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.corpus.tally import HELD
 
 if TYPE_CHECKING:
+    from textmill.objectives.show import ShownRow
     from textmill.training.device import Compute
     from textmill.training.memory import Fit
     from textmill.training.preflight import Timing
 
 _TIMED = 4  # micro-batches of an update that is timed where one has many more
-_SHOWN_ROWS, _SHOWN_TOKENS = 2, 80
 _EPOCHS = 4  # readings of the same text that teach about as much as new text
 _MUCH_OVERLAP = 0.2  # share of the test split's runs of tokens from which a person is warned
 
@@ -34,14 +35,18 @@ def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[
 
     `sweep` adds a learning-rate range test. Raises RecipeError or TextmillError as training would.
     """
-    return _CHECKS[recipe.model.kind](recipe, workspace, sweep)
+    return (_at_once if recipe.at_once else _trained)(recipe, workspace, sweep)
 
 
-def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
-    """What there is to check of a model that is counted: the data."""
+def _at_once(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
+    """What there is to check of a model that is not trained by steps: the data."""
     data = prepare(recipe, workspace)
     data.not_empty("train")
     text = "no parameters, compute or time to estimate: the text is counted once, in seconds"
+    if recipe.model.kind == "linear":
+        text = "no steps, compute or time to estimate: all texts are fitted at once, in seconds"
+    if recipe.tuning is not None:
+        text = "no parameters, compute or time to estimate: nothing is trained, examples are drawn"
     if sweep:
         text += "; there is no learning rate to sweep"
     return {
@@ -70,6 +75,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     if fit.need.total <= free:
         workspace.reporter.note("timing a few steps on a copy")
         timing = _timing(data, compute, fit)
+    groups = recipe.objective.groups(recipe.training.batch)
     each_step = recipe.objective.batch_tokens or recipe.training.batch * data.longest
     steps = recipe.training.steps
     if recipe.training.minutes is not None and timing:
@@ -91,7 +97,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "seconds_per_step": timing and timing.seconds_per_step,
         "seconds": seconds,
         "tokens_per_second": timing and timing.tokens_per_second,
-        "micro_batch": fit.micro_batch,
+        "micro_batch": fit.micro_batch * (recipe.training.batch // groups if groups else 1),
         "batch": recipe.training.batch,
         "batch_tokens": recipe.objective.batch_tokens,
         "train_tokens": data.texts("train").tokens,
@@ -103,10 +109,6 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         workspace.reporter.note("sweeping the learning rate on a copy")
         result["sweep"] = _sweep(data, compute, fit)
     return result
-
-
-# What is checked of each kind of model.
-_CHECKS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
 
 
 def seconds_per_step(data: RunData) -> float:
@@ -147,7 +149,9 @@ def _timing(data: RunData, compute: Compute, fit: Fit) -> Timing:
     from textmill.training.preflight import extrapolated
 
     training, micro = data.recipe.training, fit.micro_batch
-    if data.recipe.objective.batch_tokens is not None or training.batch <= 2 * _TIMED * micro:
+    objective = data.recipe.objective
+    uncut = objective.batch_tokens is not None or objective.groups(training.batch) is not None
+    if uncut or training.batch <= 2 * _TIMED * micro:
         return _measured(data, compute, fit)
     rows = _TIMED // 2 * micro, _TIMED * micro
     short, long = (_measured(_with_batch(data, number), compute, fit) for number in rows)
@@ -195,10 +199,10 @@ def _sweep(data: RunData, compute: Compute, fit: Fit) -> dict[str, Any]:
 
 
 def _mask(data: RunData) -> list[dict[str, Any]]:
-    """The first tokens of the first rows of step 0: what is read, and what is to be said of it."""
-    from textmill.objectives.show import ShownRow, ShownToken
+    """The first tokens of the first rows: what is read, and what is to be said of it."""
+    from textmill.objectives.show import ShownToken
 
-    tokenizer, batch = data.tokenizer, data.loader().batch(0)
+    tokenizer, shown = data.tokenizer, data.objective.shown
     names = {number: name for name, number in tokenizer.special.items()}
     labels = getattr(data.store("train"), "labels", None)
 
@@ -206,10 +210,10 @@ def _mask(data: RunData) -> list[dict[str, Any]]:
         return names.get(token) or tokenizer.decode([token])
 
     def entry(token: ShownToken) -> dict[str, Any]:
-        shown: dict[str, Any] = {"text": spelt(token.id), "loss": token.bears_loss}
+        said: dict[str, Any] = {"text": spelt(token.id), "loss": token.bears_loss}
         if token.target is not None:
-            shown["target"] = labels[token.target] if labels else spelt(token.target)
-        return shown
+            said["target"] = labels[token.target] if labels else spelt(token.target)
+        return said
 
     def label(row: ShownRow) -> Any:
         if row.label is None or labels is None:
@@ -219,12 +223,23 @@ def _mask(data: RunData) -> list[dict[str, Any]]:
 
     return [
         {
-            "tokens": [entry(token) for token in row.tokens[:_SHOWN_TOKENS]],
-            "source": [spelt(token.id) for token in (row.source or ())[:_SHOWN_TOKENS]],
+            "tokens": [entry(token) for token in row.tokens[: shown.tokens]],
+            "source": [spelt(token.id) for token in (row.source or ())[: shown.tokens]],
             "label": label(row),
         }
-        for row in (data.objective.show(batch, row) for row in range(min(_SHOWN_ROWS, len(batch))))
+        for row in itertools.islice(_rows(data), shown.rows)
     ]
+
+
+def _rows(data: RunData) -> Iterator[ShownRow]:
+    """The rows of the first steps of the first epoch, or the documents packed into them."""
+    from textmill.objectives.show import apart
+
+    loader, objective = data.loader(), data.objective
+    for step in range(max(1, int(loader.steps_per_epoch))):
+        batch = loader.batch(step)
+        for row in (objective.show(batch, number) for number in range(len(batch))):
+            yield from apart(row) if objective.shown.apart else [row]
 
 
 def _findings(data: RunData, result: dict[str, Any]) -> list[dict[str, str]]:
@@ -264,6 +279,7 @@ def _data_findings(data: RunData) -> list[dict[str, str]]:
     from textmill.data.overlap import WINDOW, overlap
 
     findings = _end_finding(data) if data.objective.writes else []
+    findings += [_finding("warning", text) for text in notes(data)]
     shared = overlap(data.texts("train"), data.texts("test"))
     level = "warning" if shared.same or shared.share > _MUCH_OVERLAP else "ok"
     text = (
@@ -284,11 +300,13 @@ def _end_finding(data: RunData) -> list[dict[str, str]]:
     """Whether a model that writes learns to stop."""
     from textmill.objectives.show import end_is_trained
 
-    step = end_is_trained(data.loader(), data.tokenizer.end, min(data.recipe.training.steps, 200))
+    step = end_is_trained(data.loader(), data.ends, min(data.recipe.training.steps, 200))
+    turns = data.recipe.objective.converses
     if step is None:
-        text = "the end-of-text token is not a target in the first steps: the model may never stop"
-        return [_finding("warning", text)]
-    return [_finding("ok", f"the end-of-text token is trained, first in step {step + 1}")]
+        end = "the token that ends a turn" if turns else "the end-of-text token"
+        return [_finding("warning", f"{end} is not a target in the first steps: the model may never stop")]
+    end = "the token that ends a turn" if turns else "the end-of-text token"
+    return [_finding("ok", f"{end} is trained, first in step {step + 1}")]
 
 
 def _finding(level: str, text: str) -> dict[str, str]:

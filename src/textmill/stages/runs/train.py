@@ -10,7 +10,6 @@ from textmill.base import files, locks, schema
 from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
-from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs import forking
@@ -62,7 +61,8 @@ def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> R
                     _begin_new(run, data, workspace, old if fork is not None else None)
                 world.barrier()
             with interrupt.listening() as stop:
-                _SESSIONS[recipe.model.kind](run, data, world, compute, workspace, stop)
+                session = _at_once if recipe.at_once else _trained
+                session(run, data, world, compute, workspace, stop)
     return run
 
 
@@ -148,9 +148,11 @@ def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -
     _begin(run, data, workspace, start)
 
 
-def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
+def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
+    from textmill.stages.runs.fitting import fit_run
+    from textmill.stages.runs.prompting import prompt_run
     from textmill.training import checkpoint
 
     if not world.first:
@@ -160,11 +162,15 @@ def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if done:
         workspace.reporter.stage("train", "up to date")
         return
-    workspace.reporter.stage("train", "being counted", "a single pass over the text")
+    make, *words = {
+        "ngram": (count_run, "being counted", "a single pass over the text"),
+        "linear": (fit_run, "being fitted", "all texts at once"),
+    }.get(data.recipe.model.kind, (prompt_run, "being prompted", "nothing is trained"))
+    workspace.reporter.stage("train", *words)
     run.event("started", step=0)
-    count_run(run, data, workspace)
+    loss = make(run, data, workspace)
     run.event("finished", step=1)
-    workspace.reporter.stage("train", "done")
+    workspace.reporter.stage("train", "done", "" if loss is None else f"best validation loss {loss}")
 
 
 def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
@@ -205,16 +211,14 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
         )
 
 
-# How a run of each kind of model is trained.
-_SESSIONS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
-
-
 def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
     """The micro-batch and the chunk of the loss that fit this machine's memory (training.memory.Fit)."""
     from textmill.training import memory
 
     recipe, vocabulary, longest = data.recipe, data.vocabulary, data.longest
     training, most = recipe.training, recipe.objective.batch_tokens
+    if (groups := recipe.objective.groups(training.batch)) is not None:
+        return _fitting_groups(data, compute, ranks, groups)
     if most is None:
         return memory.fit(
             recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
@@ -226,6 +230,37 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
         recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
     )
     return fit if fit.micro_batch < rows else dataclasses.replace(fit, micro_batch=most)
+
+
+def _fitting_groups(data: RunData, compute: Any, ranks: int, groups: int) -> Any:
+    """The same where an update is groups of texts that are never cut: the micro-batch is a number of groups, one at
+    least."""
+    from textmill.training import memory
+
+    recipe, view = data.recipe, data.loader().view  # type: ignore[attr-defined]  # of a GroupLoader
+    given = recipe.training.micro_batch
+    scaled = dataclasses.replace(
+        recipe.training,
+        batch=groups * view.texts,
+        micro_batch=None if given is None else given // view.group * view.texts,
+    )
+
+    def fit(training: Any) -> Any:
+        return memory.fit(
+            recipe.trained,
+            training,
+            data.vocabulary,
+            data.longest,
+            compute,
+            ranks=ranks,
+            tuning=recipe.tuning,
+        )
+
+    found = fit(scaled)
+    whole = max(1, found.micro_batch // view.texts)
+    if whole * view.texts != found.micro_batch:
+        found = fit(dataclasses.replace(scaled, micro_batch=whole * view.texts))
+    return dataclasses.replace(found, micro_batch=whole)
 
 
 def _loss(session: Session) -> str:
@@ -297,6 +332,9 @@ def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -
     bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
     parents = [prepared.tokens]
+    if prepared.reference is not None:
+        spec["reference"] = prepared.reference.id
+        parents.append(prepared.reference)
     if prepared.replay is not None:
         spec["replay"] = prepared.replay[1].id
         parents.append(prepared.replay[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from textmill.base.files import read_json
 from textmill.data.examples import ExampleStore
 from textmill.data.replay import ReplayLoader
 from textmill.data.tokens import Texts, TokenStore
-from textmill.specs.head import HeadSpec
+from textmill.specs.head import READ_ONE_WAY, HeadSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace import starts
 from textmill.stages.workspace.lineage import Artifact
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from textmill.data.special import SpecialTokens
     from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
+    from textmill.models.prompted import Prompted
     from textmill.models.transfer import Taken
     from textmill.objectives.objective import Objective
+    from textmill.tokenization.chat.template import ChatTemplate
 
 PARTS = ("train", "validation", "test")
 Store = TokenStore | ExampleStore
@@ -42,12 +44,13 @@ Store = TokenStore | ExampleStore
 @dataclass(frozen=True)
 class Prepared:
     """The artifacts a training run reads. start: the model it begins with, where its recipe names one and it is kept
-    still."""
+    still. reference: what the model it begins as says of its records, where its objective compares with that."""
 
     corpus: Artifact
     tokenizer: Artifact
     tokens: Artifact
     start: Artifact | None = None
+    reference: Artifact | None = None
     replay: tuple[Artifact, Artifact] | None = None  # corpus and tokens of the general text
 
 
@@ -77,7 +80,11 @@ class RunData:
         """What stands around texts and in place of their tokens."""
         from textmill.data.special import SpecialTokens
 
-        return SpecialTokens.of(self.tokenizer, start=self.recipe.model.start)
+        usual = SpecialTokens.of(self.tokenizer, start=self.recipe.model.start)
+        if self.objective.vectors is None or self.recipe.model.kind not in READ_ONE_WAY:
+            return usual
+        # A body that is read by itself reads what its tokenizer puts there, as it does in use (models.heads.framed).
+        return dataclasses.replace(usual, lead=self.tokenizer.prefix, tail=self.tokenizer.suffix)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -117,12 +124,22 @@ class RunData:
         return max(start.vocabulary, ids) if grown else start.vocabulary
 
     @cached_property
-    def template(self) -> str | None:
-        """The chat template that came with the tokenizer, in Jinja."""
+    def chat(self) -> ChatTemplate | None:
+        """The chat template that stands beside the tokenizer."""
         from textmill.tokenization.chat.template import read_template
 
-        found = read_template(self.prepared.tokenizer.path)
-        return None if found is None else found.source
+        return read_template(self.prepared.tokenizer.path, self.tokenizer.names)
+
+    @property
+    def template(self) -> str | None:
+        """The same, in Jinja."""
+        return None if self.chat is None else self.chat.source
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Ids that end what the model writes; where it converses, those that end a turn too."""
+        converses = self.recipe.objective.converses and self.chat is not None
+        return self.chat.ends(self.tokenizer) if converses and self.chat else self.tokenizer.ends
 
     @cached_property
     def start(self) -> Pretrained | None:
@@ -188,9 +205,21 @@ class RunData:
             return self._loaders[part]
         if part not in self._loaders:
             recipe, training = self.recipe, self.recipe.training
-            how = Batching(recipe.sequence, training.batch, recipe.seed, training.packing, self.special)
+            how = Batching(
+                recipe.sequence,
+                training.batch,
+                recipe.seed,
+                training.packing,
+                self.special,
+                self._reference(part),
+            )
             self._loaders[part] = self.objective.loader(recipe.objective, self.not_empty(part), how)
         return self._loaders[part]
+
+    def _reference(self, part: str) -> np.ndarray | None:
+        """(R, 2) float64: what the model the run begins as says of each row of a part; None: it is not wanted."""
+        artifact = self.prepared.reference
+        return None if artifact is None else np.load(artifact.path / f"{part}.npy")
 
     def documents(self, part: str) -> Iterator[Document]:
         """The document each entry of a part's store was made of, in their order.
@@ -228,7 +257,8 @@ class RunData:
         loader = self.loader()
         view: Any = (loader.first if isinstance(loader, ReplayLoader) else loader).view  # type: ignore[attr-defined]
         most = max(int(side.max()) for side in view.lengths())
-        own = min(self.recipe.sequence, most + 4)  # and what stands around it
+        # and what stands around it
+        own = min(self.objective.texts * self.recipe.sequence, most + 4)
         return own if self.general is None else max(own, self.general.longest)
 
     @cached_property
@@ -249,10 +279,23 @@ class RunData:
         adapter a checkpoint holds no base, so that is the start's."""
         return self._new() if self.recipe.tuning is None else self.begun()[0]
 
+    def empty(self) -> Model:
+        """The model without storage, in evaluation mode, for the tensors of a checkpoint to be assigned to."""
+        from textmill.models import build
+
+        return self._body(build.empty(self.recipe.model, self.vocabulary, self.head))
+
     def _new(self) -> Model:
         from textmill.models import build
 
-        return build.build(self.recipe.model, self.vocabulary, seed=self.recipe.seed, head=self.head)
+        recipe = self.recipe
+        return self._body(build.build(recipe.model, self.vocabulary, seed=recipe.seed, head=self.head))
+
+    def _body(self, model: Model) -> Model:
+        """The model without its output layer, where the objective reads its states alone."""
+        from textmill.models.vectors import bare
+
+        return model if self.objective.vectors is None else bare(model)
 
     def begun(self) -> tuple[Model, Taken | None]:
         """The same, and what was taken of the model it begins with.
@@ -270,27 +313,65 @@ class RunData:
         pieces = extended.pieces(self.tokenizer, start.tokenizer)
         return model, transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
 
+    def reference_model(self) -> Model:
+        """The model as the run begins, in evaluation mode; under an adapter the base alone, over the same tensors."""
+        from textmill.models import adapters
+
+        tuning, start = self.recipe.tuning, self.start
+        if tuning is None or start is None:
+            return self.model().eval()
+        return (adapters.rounded(start.model) if tuning.base == "int8" else start.model).eval()
+
+    def base(self) -> Model | None:
+        """The model it begins with, in evaluation mode, with rows for the tokens that were added; None where it begins
+        with none, or has another output layer."""
+        if self.recipe.start is None or self.start is None or self.head is not None:
+            return None
+        return (self.start.model if self.recipe.tuning is not None else self.begun()[0]).eval()
+
     def adapted(self, tensors: Mapping[str, Tensor]) -> Model:
         """The start's model with a trained adapter beside it, in evaluation mode.
 
         Raises DamagedError where the tensors are not those of this recipe's adapter.
         """
-        from textmill.models import adapters
+        from textmill.models import adapters, prompted
+        from textmill.specs.head import ClassifyHead
+        from textmill.specs.tuning import PromptingTuning
 
+        if isinstance(self.recipe.tuning, PromptingTuning):
+            assert isinstance(self.head, ClassifyHead)
+            body, tuning = self.reference_model(), self.recipe.tuning
+            return prompted.filled(body, self.head, tuning, self.tokenizer, tensors)
         return adapters.load(self._adapted(packed=False), tensors).eval()
+
+    def prompted(self, examples: Sequence[tuple[str, int]]) -> Prompted:
+        """The start's model that is asked by the recipe's prompt, with examples: texts and numbers of labels."""
+        from textmill.models.prompted import Prompted
+        from textmill.specs.head import ClassifyHead
+        from textmill.specs.tuning import PromptingTuning
+
+        tuning, head = self.recipe.tuning, self.head
+        assert isinstance(tuning, PromptingTuning)
+        assert isinstance(head, ClassifyHead)
+        return Prompted(self.reference_model(), head, tuning, self.tokenizer, examples)
 
     def pretrained(self, model: Model, info: Mapping[str, Any]) -> Pretrained:
         """A trained model and all that comes with it. Of an adapter, the base beside it."""
+        from textmill.interop.huggingface import sentences
         from textmill.models import adapters
         from textmill.models.pretrained import Adapter, Pretrained
 
-        recipe, adapter = self.recipe, None
+        recipe, adapter, beside = self.recipe, None, {}
         if recipe.tuning is not None and recipe.start is not None and self.start is not None:
             base = self.start
             named = str(getattr(recipe.start.model, "written", recipe.start.model))
             adapter = Adapter(
                 recipe.tuning, base, named, adapters.weights_id(base.model), recipe.start.hash or ""
             )
+        if self.objective.vectors is not None:
+            how = self.objective.vectors(recipe.objective, recipe.model.kind)
+            how = dataclasses.replace(how, tokens=min(recipe.sequence, model.spec.context))
+            beside = sentences.written(how, model.hidden_width)
         return Pretrained(
             model=model,
             tokenizer=self.tokenizer,
@@ -298,6 +379,7 @@ class RunData:
             generation=recipe.generation,
             info=info,
             template=self.template,
+            beside=beside,
             adapter=adapter,
         )
 
@@ -318,7 +400,13 @@ class RunData:
         assert tuning is not None
         assert start is not None
         _, body = adapters.body_of(start.model)
-        if self.head is None and body is not start.model and not getattr(start.spec, "tied", False):
+        states = self.objective.vectors is not None
+        if (
+            not states
+            and self.head is None
+            and body is not start.model
+            and not getattr(start.spec, "tied", False)
+        ):
             raise RecipeError(
                 "has a head in place of its output layer, so it gives no logits of tokens",
                 where="start.model",

@@ -305,7 +305,9 @@ def _duplicates(report: Mapping[str, Any]) -> str:
     if clusters["documents"]:
         rows.append(
             (
-                say(f"kept, but marked as near-duplicates: {clusters['clusters']:,} clusters"),
+                say(
+                    f"kept, each in one split (near-duplicates, pieces of texts): {clusters['clusters']:,} clusters"
+                ),
                 f"{clusters['documents']:,}",
                 "0 B",
             )

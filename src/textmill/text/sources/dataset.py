@@ -92,7 +92,7 @@ def _split(folder: Path, name: str) -> str:
         return _saved_split(folder / PurePosixPath(name).parent)
     patterns = _patterns(_card(folder))
     return next((split for split, glob in patterns if _glob(glob).fullmatch(name)), None) or (
-        _split_in(name) or "train"
+        split_in(name) or "train"
     )
 
 
@@ -149,7 +149,7 @@ def _hub(folder: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     patterns = _patterns(_card(folder))
     if patterns:
         return _by_header(names, patterns)
-    splits = {name: _split_in(name) for name in names}
+    splits = {name: split_in(name) for name in names}
     order = {split: number for number, split in enumerate(_WORDS)}
     if not any(splits.values()):
         return [(name, "train") for name in names], []
@@ -192,7 +192,7 @@ def _is_data(name: str) -> bool:
     return last not in _OTHER and last.endswith((*_ENDINGS, *_ARCHIVES)) and last != "readme.txt"
 
 
-def _split_in(name: str) -> str:
+def split_in(name: str) -> str:
     """The split a name speaks of: that of a shard, else a word in the file's name, else in a folder's."""
     if shard := _SHARD.fullmatch(name):
         return shard[1]

@@ -13,11 +13,13 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from textmill.tokenization.protocol import AnyTokenizer
+from textmill.tokenization.protocol import AnyTokenizer, Cut
 
 _NONCHARACTER = "\ufdd0"  # Unicode promises never to give it a meaning
 _WRITER = "assistant"
@@ -93,18 +95,17 @@ class Protection:
         """What a template made, without the marks."""
         return text.replace(self._mark, "")
 
-    def ids(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """The ids (n,) uint32 of a rendered conversation, and the characters [start, end) of it without its marks that
-        each stands for, (n, 2) int64."""
+    def written(self, text: str) -> Written:
+        """The ids of what a template made, special tokens being those it wrote itself."""
         known = self._special | self._control
         names = sorted((name for name in known if name in text), key=len, reverse=True)
         parts = re.split("(" + "|".join(map(re.escape, names)) + ")", text) if names else [text]
-        ids, offsets, begin = [np.zeros(0, dtype=np.uint32)], [np.zeros((0, 2), dtype=np.int64)], 0
+        pieces: list[_Piece] = []
+        begin = 0
         for index, part in enumerate(parts):
             clean = self.unmarked(part)
             if index % 2:
-                ids.append(np.array([known[part]], dtype=np.uint32))
-                offsets.append(np.array([[begin, begin + len(part)]]))
+                pieces.append(_Piece(part, begin, token=known[part]))
             else:
                 kept, at = clean, begin
                 if index and self._tokenizer.trims(parts[index - 1])[1]:
@@ -112,17 +113,60 @@ class Protection:
                     at += len(clean) - len(kept)
                 if index + 1 < len(parts) and self._tokenizer.trims(parts[index + 1])[0]:
                     kept = kept.rstrip()
-                for piece, where in self._plain(kept, first=index == 0):
-                    ids.append(piece)
-                    offsets.append(where + at)
+                pieces += self._plain(kept, at, first=index == 0)
             begin += len(clean)
-        return np.concatenate(ids), np.concatenate(offsets)
+        return Written(self.unmarked(text), self._tokenizer, tuple(pieces))
 
-    def _plain(self, text: str, *, first: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The ids of text that is only text, and their offsets. Where it spells a control token that is not special to
-        the tokenizer, it is encoded in pieces, so that none of them is that token."""
+    def _plain(self, text: str, at: int, *, first: bool) -> Iterator[_Piece]:
+        """Text that is only text. Where it spells a control token that is not special to the tokenizer, it is encoded
+        in pieces, so that none of them is that token."""
         cuts = {match.start() + 1 for name in self._control for match in re.finditer(re.escape(name), text)}
         for start, stop in itertools.pairwise(sorted({0, *cuts, len(text)})):
-            piece, begins = text[start:stop], first and start == 0
-            encode = self._tokenizer.encode if begins else self._tokenizer.encode_next
-            yield encode(piece), self._tokenizer.offsets(piece, "text" if begins else "next") + start
+            cut: Cut = "text" if first and start == 0 else "next"
+            yield _Piece(text[start:stop], at + start, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece of a text, from the character `begin` on: a special token, or text that is cut by itself."""
+
+    text: str
+    begin: int
+    cut: Cut = "text"
+    token: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """What a template made, without the marks, and what it is to a tokenizer.
+
+    ids      (n,) uint32
+    offsets  (n, 2) int64: the characters [start, end) of the text that each stands for; found when first asked for
+    """
+
+    text: str
+    _tokenizer: AnyTokenizer = field(repr=False)
+    _pieces: tuple[_Piece, ...] = field(repr=False)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The ids of all pieces."""
+        made = [np.zeros(0, dtype=np.uint32)]
+        for piece in self._pieces:
+            if piece.token is not None:
+                made.append(np.array([piece.token], dtype=np.uint32))
+            else:
+                encode = self._tokenizer.encode if piece.cut == "text" else self._tokenizer.encode_next
+                made.append(encode(piece.text))
+        return np.concatenate(made)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Where each id comes from."""
+        made = [np.zeros((0, 2), dtype=np.int64)]
+        for piece in self._pieces:
+            if piece.token is not None:
+                made.append(np.array([[piece.begin, piece.begin + len(piece.text)]]))
+            else:
+                made.append(self._tokenizer.offsets(piece.text, piece.cut) + piece.begin)
+        return np.concatenate(made)

@@ -14,17 +14,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from textmill.base.confined import Child, ChildEnded, ChildFailed, Limits
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.tokenization import json_read
-from textmill.tokenization.chat.protection import Protection
+from textmill.tokenization.chat.answers import Answer, agree, aligned
+from textmill.tokenization.chat.protection import Protection, Written
 from textmill.tokenization.protocol import AnyTokenizer
 
 Message = Mapping[str, Any]
+Turns = Literal["all", "last"]
 
 # Of models trained here: who speaks, what was said, the end of the turn.
 DEFAULT = (
@@ -39,6 +41,14 @@ _SECONDS, _MEMORY, _CHARACTERS = 5.0, 512 << 20, 8 << 20  # for one rendering
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _DEPTH = 16  # of nested values in a message
 _PROBE = "Zq7"  # stands for what somebody says
+_PROBE_TOOL = {
+    "type": "function",
+    "function": {
+        "name": _PROBE,
+        "description": "a",
+        "parameters": {"type": "object", "properties": {}, "required": []},
+    },
+}
 _NONE: Mapping[str, Any] = {}
 _USER = "user"
 # Conversations in which a role can be seen: a template may refuse one that an assistant ends.
@@ -51,16 +61,25 @@ _TALKS = {
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """A conversation as a template writes it.
+    """A conversation as a template writes it: its text, its ids, and which of them assistants say."""
 
-    ids      (n,) uint32; offsets (n, 2) int64: the characters [start, end) of the text that each stands for
-    answers  [start, end) of what each assistant says, what ends its turn included
-    """
+    written: Written
+    answers: tuple[Answer, ...] = ()
 
-    text: str
-    ids: np.ndarray
-    offsets: np.ndarray
-    answers: tuple[tuple[int, int], ...]
+    @property
+    def text(self) -> str:
+        """All of it, special tokens spelt out."""
+        return self.written.text
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(n,) uint32."""
+        return self.written.ids
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(n, 2) int64: the characters [start, end) of the text that each id stands for."""
+        return self.written.offsets
 
 
 class ChatTemplate:
@@ -97,6 +116,12 @@ class ChatTemplate:
         self, messages: Sequence[Message], add_generation_prompt: bool = True, more: Mapping[str, Any] = _NONE
     ) -> str:
         """The same of messages whose contents have the form the template takes."""
+        return self._marked(messages, add_generation_prompt, more)[0]
+
+    def _marked(
+        self, messages: Sequence[Message], add_generation_prompt: bool = True, more: Mapping[str, Any] = _NONE
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """The same, and what of it the template marks as generated."""
         variables = {
             "tools": None,
             "documents": None,
@@ -105,7 +130,8 @@ class ChatTemplate:
             "messages": list(messages),
             "add_generation_prompt": add_generation_prompt,
         }
-        return self._ask(variables)
+        answer = self._ask(variables)
+        return answer["text"], [(start, end) for start, end in answer["marks"]]
 
     def _fitting(self, message: Message) -> dict[str, Any]:
         """A message whose content has the form the template takes."""
@@ -156,32 +182,37 @@ class ChatTemplate:
         tokenizer: AnyTokenizer,
         messages: Sequence[Message],
         add_generation_prompt: bool = True,
+        *,
+        turns: Turns = "all",
         **more: Any,
     ) -> Rendered:
-        """A conversation as the template writes it, its ids, and where assistants speak; that is not asked where an
-        answer is wanted.
+        """A conversation as the template writes it, its ids, and which of them assistants say: in all of their turns,
+        or in the last one. That is not asked where an answer is wanted.
 
-        Raises TextmillError where the template refuses the conversation, or writes what was said before otherwise once
-        more is said, so that nobody can tell where an assistant speaks.
+        Raises TextmillError where the template refuses the conversation, and Unaligned, with the turn, where nobody can
+        tell what is said in one: the template writes it otherwise once more is said, or not behind its own prompt for
+        an answer, or marks other tokens as generated.
         """
         protection = Protection(tokenizer, self.source, [self._fitting(message) for message in messages])
         more = protection.shielded(more)
-        text = self._rendered(protection.messages, add_generation_prompt, more)
-        ids, offsets = protection.ids(text)
+        text, marks = self._marked(protection.messages, add_generation_prompt, more)
+        whole = protection.written(text)
+        if add_generation_prompt:
+            return Rendered(whole)
+        said = [
+            number for number, message in enumerate(protection.messages) if message["role"] == "assistant"
+        ]
         answers = []
-        for number, message in enumerate(protection.messages):
-            if message["role"] == "assistant" and not add_generation_prompt:
-                before = self._rendered(protection.messages[:number], True, more)
-                until = self._rendered(protection.messages[: number + 1], False, more)
-                if not (until.startswith(before) and text.startswith(until)):
-                    raise TextmillError(
-                        f"writes message {number + 1} otherwise when others follow it, so what the assistant said "
-                        "cannot be told from the rest",
-                        where=self.where,
-                        advice="give the model another template, or conversations of one answer",
-                    )
-                answers.append((len(protection.unmarked(before)), len(protection.unmarked(until).rstrip())))
-        return Rendered(protection.unmarked(text), ids, offsets, tuple(answers))
+        for number in said if turns == "all" else said[-1:]:
+            asked, until = (
+                protection.written(self._rendered(protection.messages[:stop], prompted, more))
+                for stop, prompted in ((number, True), (number + 1, False))
+            )
+            answers.append(aligned(number + 1, asked, until, whole, tokenizer, self.where))
+        if marks:
+            places = (tuple(len(protection.unmarked(text[:at])) for at in mark) for mark in marks)
+            agree(answers, [(start, end) for start, end in places], whole, self.where)
+        return Rendered(whole, tuple(answers))
 
     def ends(self, tokenizer: AnyTokenizer) -> tuple[int, ...]:
         """Ids that end an answer: the tokenizer's, and what the template writes after one, if it shows any."""
@@ -201,13 +232,43 @@ class ChatTemplate:
         """Whether a conversation may begin with a system message."""
         return any(self._shows("system", content) for content in (_PROBE, _parts(_PROBE)))
 
+    @cached_property
+    def offers_tools(self) -> bool:
+        """Whether it writes the tools that may be called."""
+        return self._writes([{"role": _USER, "content": "a"}], tools=[_PROBE_TOOL])
+
+    @cached_property
+    def writes_calls(self) -> bool:
+        """Whether it writes the calls of a message."""
+        call = {"type": "function", "function": {"name": _PROBE, "arguments": {}}}
+        return self._writes(
+            [{"role": _USER, "content": "a"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+        )
+
+    @cached_property
+    def knows_tools(self) -> bool:
+        """Whether it writes what a tool gave, as a tool's and not as anybody else's."""
+        call = {"type": "function", "function": {"name": "f", "arguments": {}}}
+        talk = [
+            {"role": _USER, "content": "a"},
+            {"role": "assistant", "content": "b", "tool_calls": [call]},
+            {"role": "tool", "name": "f", "content": _PROBE},
+        ]
+        return self._writes(talk)
+
+    def _writes(self, messages: Sequence[Message], **more: Any) -> bool:
+        """Whether the probe can be seen in what it makes of messages."""
+        with contextlib.suppress(TextmillError):
+            return _PROBE in self.render(messages, add_generation_prompt=False, **more)
+        return False
+
     def close(self) -> None:
         """End the process, if there is one; the next rendering starts another."""
         with self._lock:
             if self._child is not None:
                 self._child.close()
 
-    def _ask(self, variables: Mapping[str, Any]) -> str:
+    def _ask(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """What the process answers; it is started where there is none, and ended when it fails."""
         with self._lock:
             if self._child is None or not self._child.alive:
@@ -220,7 +281,7 @@ class ChatTemplate:
                 self._exchange({"source": self.source})
             return self._exchange({"variables": variables})
 
-    def _exchange(self, request: Mapping[str, Any]) -> str:
+    def _exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self._child is not None
         try:
             answer = self._child.ask(request)
@@ -236,7 +297,7 @@ class ChatTemplate:
         except (TypeError, ValueError, RecursionError) as error:
             raise RecipeError(f"the messages are not plain data ({error})", where="messages") from error
         if "text" in answer:
-            return answer["text"]
+            return answer
         if answer["kind"] != "refused":
             self.close()
         advice = {

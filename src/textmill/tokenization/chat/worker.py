@@ -4,7 +4,8 @@ A template is a program out of a model's directory. Jinja's sandbox keeps it fro
 it is given; nothing inside Python keeps it from time and memory, so it runs where the system does. This imports
 nothing of Textmill and knows nothing of the person but the messages.
 
-The first request is {"source"}, each further one {"variables"}; each is answered by {"text"} or {"error", "kind"}.
+The first request is {"source"}, each further one {"variables"}; each is answered by {"text", "marks"} or
+{"error", "kind"}. marks: [start, end) of what stands in `{% generation %}`, as characters of the text.
 """
 
 from __future__ import annotations
@@ -29,14 +30,24 @@ class TooLong(Exception):
 
 
 class Generation(Extension):
-    """`{% generation %} … {% endgeneration %}` marks what an assistant wrote; here it changes nothing."""
+    """`{% generation %} … {% endgeneration %}` marks what an assistant wrote: it is written as it stands, and where it
+    stands is noted. What comes before it has been written when it is reached, so its place is known."""
 
     tags = {"generation"}  # noqa: RUF012
+
+    def __init__(self, environment) -> None:
+        super().__init__(environment)
+        self.written, self.marks = 0, []  # characters of the text so far
 
     def parse(self, parser):
         line = next(parser.stream).lineno
         body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
-        return nodes.Scope(body).set_lineno(line)
+        return nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
+
+    def _marked(self, caller) -> str:
+        text = caller()
+        self.marks.append([self.written, self.written + len(text)])
+        return text
 
 
 def environment() -> ImmutableSandboxedEnvironment:
@@ -74,21 +85,23 @@ def warm(made: ImmutableSandboxedEnvironment) -> None:
             made.from_string(source).render()
 
 
-def rendered(template, variables: dict, characters: int) -> str:
+def rendered(template, variables: dict, characters: int) -> dict:
     """The text, made piece by piece, so that one without end is left early."""
-    pieces, length = [], 0
+    generation = template.environment.extensions[Generation.identifier]
+    generation.written, generation.marks = 0, []
+    pieces = []
     for piece in template.generate(**variables):
-        length += len(piece)
-        if length > characters:
+        generation.written += len(piece)
+        if generation.written > characters:
             raise TooLong
         pieces.append(piece)
-    return "".join(pieces)
+    return {"text": "".join(pieces), "marks": generation.marks}
 
 
 def answer(work, request: dict) -> dict:
     """What `work` makes of a request, or what went wrong in words."""
     try:
-        return {"text": work(request)}
+        return work(request)
     except Refused as error:
         return {"error": str(error), "kind": "refused"}
     except TooLong:
@@ -107,10 +120,10 @@ def begin(setting: dict) -> Callable[[dict], dict]:
     warm(made)
     kept = {}
 
-    def work(request: dict) -> str:
+    def work(request: dict) -> dict:
         if "source" in request:
             kept["template"] = made.from_string(request["source"])  # constants are computed here already
-            return ""
+            return {"text": "", "marks": []}
         return rendered(kept["template"], request["variables"], setting["characters"])
 
     return lambda request: answer(work, request)

@@ -67,7 +67,7 @@ def _rows(
     named: Sequence[tuple[Path, str]], location: str, fields: Fields, limits: LimitSpec
 ) -> Iterator[Document | Rejected]:
     with contextlib.ExitStack() as stack:
-        columns = [stack.enter_context(_opened(path, limits)) for path, _ in named]
+        columns = [stack.enter_context(opened(path, limits)) for path, _ in named]
         number = 0
         while True:
             number += 1
@@ -93,8 +93,8 @@ def _rows(
 
 
 @contextlib.contextmanager
-def _opened(path: Path, limits: LimitSpec) -> Iterator[Lines]:
-    """The lines of a file, unpacked where it is packed."""
+def opened(path: Path, limits: LimitSpec) -> Iterator[Lines]:
+    """The lines of a file, unpacked where it is packed. Raises SetAside where it is no text."""
     with open(path, "rb") as stream:
         size = os.fstat(stream.fileno()).st_size
         item = Input(path.name, path.name, stream, Budget(size, limits), size)
@@ -109,7 +109,7 @@ def _opened(path: Path, limits: LimitSpec) -> Iterator[Lines]:
 def _count(path: str, changed: int, size: int) -> int:
     """The lines of a file as it was changed last. Raises RecipeError where it is no text."""
     try:
-        with _opened(Path(path), _UNMETERED) as lines:
+        with opened(Path(path), _UNMETERED) as lines:
             while lines.next() is not None:
                 pass
             return lines.number

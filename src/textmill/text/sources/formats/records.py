@@ -15,7 +15,7 @@ from textmill.text.sources.formats.stream import Fields, SetAside
 _LONGEST_METADATA = 1000  # characters of a column that may still be metadata
 _LONGEST_INTEGER = 1 << 10  # binary digits: a longer one is slow to write out, and no one's metadata
 # What people call the column of their texts.
-_USUAL = frozenset(
+USUAL = frozenset(
     [
         "text",
         "content",
@@ -102,7 +102,7 @@ def lacking(kind: str, role: str, column: str, names: Iterable[Any]) -> SetAside
     more = f" and {len(there) - _COLUMNS_NAMED} more" if len(there) > _COLUMNS_NAMED else ""
     if not there:
         return SetAside(reason, "it has none")
-    likely = next((name for name in there if name.lower() in _USUAL), there[0])
+    likely = next((name for name in there if name.lower() in USUAL), there[0])
     advice = f'name the {role} in text_fields, such as "{role}={likely}"'
     return SetAside(reason, f"it has {', '.join(there[:_COLUMNS_NAMED])}{more}; {advice}")
 

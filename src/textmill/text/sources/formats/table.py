@@ -145,7 +145,7 @@ FORMATS: dict[str, Reader] = {
     "json": json_values.json_records,
     "conll": conll.sentences,
 }
-_RECORDS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
+RECORDS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 _PACKED = (archive.zip_members, archive.tar_members, archive.unpacked)
 
 
@@ -156,7 +156,7 @@ def _formatted(name: str, head: bytes, format: str) -> Reader:
         return found
     if format in FORMATS:
         return FORMATS[format]
-    return found if found in map(READERS.__getitem__, _RECORDS) else json_values.json_records
+    return found if found in map(READERS.__getitem__, RECORDS) else json_values.json_records
 
 
 # Readers of what holds neither pages, PDF nor files of any form within.

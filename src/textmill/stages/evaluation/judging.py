@@ -1,0 +1,221 @@
+"""Judging any model by rows that say what is right: predictions, scores, baselines, slices, errors, one report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.files import check_free, write_text
+from textmill.inference.predictor import Predictor
+from textmill.metrics.score import Bootstrap, Score
+from textmill.objectives.evaluation import EvaluationResult
+from textmill.stages.evaluation import analysis, beside, rows
+from textmill.stages.evaluation.rows import Files, Rows
+from textmill.stages.preparation.prepare import still_there
+from textmill.stages.use.model import LanguageModel
+from textmill.stages.workspace.locate import locate
+from textmill.stages.workspace.workspace import Workspace
+from textmill.tasks.prediction import Label, Refused
+from textmill.tasks.table import TASKS, task_named
+from textmill.tasks.task import Options, Record, Task
+from textmill.text.document import Document
+
+Training = Callable[[], Iterator[tuple[Document, Record]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How rows are to be judged.
+
+    task     the task's name; None: the model's own, or choices where the rows hold some
+    train    files of training rows for the baselines and the nearest documents; None: what the model's run was
+             trained on, where that is here
+    beside   another model, or a file of what another system or a person said of each row; None: nothing
+    options  what is asked of predictions
+    """
+
+    task: str | None = None
+    train: Files | None = None
+    beside: str | None = None
+    options: Options = Options()
+    resamples: int = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What was found, as plain data, and what it was found from."""
+
+    result: dict[str, Any]
+    task: Task
+    rows: Rows
+    predictions: list[Any]
+
+
+def evaluate_rows(
+    workspace: Workspace, target: str, files: Files, asked: Asked, *, page: Path | None = None
+) -> dict[str, Any]:
+    """The report of a model on the rows of files, as plain data, with a comparison where one is asked for; as a page,
+    too, where a place for it is named. Raises TextmillError where something stands there already."""
+    if page is not None:
+        check_free(page)
+    judged = judge_files(workspace, target, files, asked)
+    result = judged.result
+    if asked.beside is not None:
+        other = _said_by_other(workspace, asked, judged)
+        name, resamples = asked.beside, asked.resamples
+        result["beside"] = beside.compare(
+            judged.task, judged.rows.records, judged.predictions, other, name, resamples
+        )
+    if page is not None:
+        from textmill.stages import report
+
+        write_text(page, report.of_evaluation(result), private=False)
+        result["page"] = str(page)
+    return result
+
+
+def _said_by_other(workspace: Workspace, asked: Asked, judged: Judged) -> list[Any]:
+    """What the other system says of the same rows."""
+    assert asked.beside is not None
+    path, records = Path(asked.beside), judged.rows.records
+    if path.is_file() and path.suffix.lower() != ".gguf":
+        return beside.of_file(path, judged.task, records)
+    other = LanguageModel(workspace, asked.beside)
+    options = replace(asked.options, **judged.task.asked)
+    return list(Predictor(other.pretrained, options, task=judged.task).predict(records))
+
+
+def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -> Judged:
+    """Any published model, or a run, on the rows of files."""
+    model = LanguageModel(workspace, target)
+    for text in model.pretrained.warnings:
+        workspace.reporter.warn(text)
+    predictor = model.predictor(asked.options)
+    task = _task(predictor, files, asked.task)
+    spec, training = _trained_on(workspace, target, task)
+    if spec is None and not task.forms:
+        spec = rows.spec_of(task, model.pretrained)
+    if asked.train is not None:
+        given = rows.of_files(asked.train, task, spec, workspace.reporter)
+        training = lambda: zip(given.documents, given.records, strict=True)  # noqa: E731
+    read = rows.of_files(files, task, spec, workspace.reporter)
+    options = replace(asked.options, **task.asked)
+    if options.unsandboxed:
+        workspace.reporter.warn(
+            "the sandbox is not required: where the kernel cannot confine it, code that a model wrote runs with all "
+            "your rights, and may read, change and send whatever you may"
+        )
+    judged = judge(
+        Predictor(model.pretrained, options, task=task), read, training, asked.resamples, workspace
+    )
+    judged.result.update({"model": target, "on": str(files), "task": task.name})
+    return judged
+
+
+def _task(predictor: Predictor, files: Files, name: str | None) -> Task:
+    if name is not None:
+        return task_named(name)
+    writes = predictor.pretrained.writes and not predictor.pretrained.reads_source
+    if writes:
+        for task in TASKS.values():
+            if task.forms and rows.form_of(files, task) is not None:
+                return task
+    return predictor.task
+
+
+def _trained_on(workspace: Workspace, target: str, task: Task) -> tuple[Any, Training | None]:
+    """The objective that the model's run was trained by, and its training records, where both are here."""
+    run = locate(workspace, target).run
+    if run is None or not run.exists or task.forms:
+        return None, None
+    spec = run.recipe().objective
+    if spec.kind not in task.objectives.values():
+        return None, None
+    try:
+        data = still_there(run, workspace)
+    except TextmillError:
+        data = None
+    if data is None:
+        workspace.reporter.note("what it was trained on is not here, so there are no baselines that learn")
+        return spec, None
+    return spec, lambda: ((document, rows.as_record(document, spec)) for document in data.documents("train"))
+
+
+def judge(
+    predictor: Predictor, read: Rows, training: Training | None, resamples: int, workspace: Workspace
+) -> Judged:
+    """Predictions of rows, and all that is said of them.
+
+    1. What the model says of each row. 2. Its scores. 3. Those of baselines, learnt from the same training rows.
+    4. Slices, the worst errors and what is near them. 5. What to do next.
+    """
+    task, reporter = predictor.task, workspace.reporter
+    if task.figures is None:
+        raise RecipeError(f"nothing is scored of {task.name}", where="--task")
+    records, bootstrap = read.records, Bootstrap(resamples)
+    predictions = []
+    for said in predictor.predict(records):
+        predictions.append(said)
+        reporter.progress("predicting", len(predictions), len(records), "rows")
+    scores = task.metrics(predictions, records, bootstrap)
+    learnt = None if training is None else [record for _, record in training()]
+    rivals = baselines(task, records, learnt, bootstrap, workspace)
+    refused = Counter(str(said.reason) for said in predictions if isinstance(said, Refused))
+    figures = task.figures(predictions, records)
+    near = None if training is None else analysis.Nearest(training(), task)
+    result = EvaluationResult(
+        scores,
+        rivals,
+        len(records),
+        len(records),
+        sum(document.bytes for document in read.documents),
+        {
+            "read": read.read,
+            "skipped": read.skipped,
+            "refused": dict(refused),
+            **task.details(predictions, records),
+            "slices": analysis.slices(
+                figures,
+                records,
+                read.documents,
+                labels=_labels(task, predictions, records),
+                known=None if near is None else near.words,
+            ),
+            "errors": analysis.errors(task, figures, predictions, records, read.documents, near),
+            "searched": 0 if near is None else near.searched,
+        },
+    ).plain()
+    result["next"] = analysis.advice(result, predictions)
+    return Judged(result, task, read, predictions)
+
+
+def baselines(
+    task: Task,
+    records: Sequence[Record],
+    learnt: Sequence[Record] | None,
+    bootstrap: Bootstrap,
+    workspace: Workspace,
+) -> Mapping[str, Mapping[str, Score]]:
+    """What the model should beat, on the same rows. learnt: training records; None: only those that learn nothing."""
+    made = {}
+    for name, fit in task.baselines.items():
+        if learnt is None and name not in task.untrained:
+            continue
+        workspace.reporter.note(f"scoring the baseline {name}")
+        usable = [record for record in learnt or () if task.gold(record) is not None]
+        if not usable and name not in task.untrained:
+            continue
+        rival = fit(usable)
+        made[rival.name] = task.metrics(rival.predict(records), records, bootstrap)
+    return made
+
+
+def _labels(task: Task, predictions: Sequence[Any], records: Sequence[Record]) -> list[str] | None:
+    """The right label of each record, where predictions are single labels."""
+    if not any(isinstance(said, Label) for said in predictions):
+        return None
+    return [str(task.gold(record)) for record in records]

@@ -1,0 +1,122 @@
+"""Tools in a conversation: how they are offered and called where a template has no place for them, and what was called.
+
+Many templates write roles and contents alone. A call would then be nothing at all, so what the template does not write
+is written into the contents, in the form that Hermes and Qwen made common:
+
+    the system message   lists the tools, and says how one is called
+    the assistant        <tool_call>{"name": …, "arguments": {…}}</tool_call>, behind what it says
+    what a tool gave     <tool_response>…</tool_response>, as the user's, where the template knows no other role
+
+A template that has a place of its own is given calls and tools as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from textmill.tokenization.chat.template import ChatTemplate
+
+Message = Mapping[str, Any]
+_OFFERED = (
+    "You may call functions. Here are their signatures:\n<tools>\n{}\n</tools>\n"
+    "To call one, write a JSON object with its name and arguments:\n"
+    '<tool_call>\n{{"name": "NAME", "arguments": {{"ARGUMENT": "VALUE"}}}}\n</tool_call>'
+)
+_CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
+_DECODER = json.JSONDecoder()
+
+
+def spelt_out(
+    template: ChatTemplate, messages: Sequence[Message], tools: Any = None
+) -> tuple[list[Message], Any]:
+    """The messages and tools as this template can write all of them. None of them is changed where it can."""
+    made = list(messages)
+    if tools and not template.offers_tools:
+        offered = _OFFERED.format("\n".join(map(_json, tools if isinstance(tools, list) else [tools])))
+        first = made[0] if made and made[0]["role"] == "system" else None
+        if template.system:
+            said = f"{_text(first)}\n\n{offered}" if first is not None else offered
+            made = [{"role": "system", "content": said}, *made[first is not None :]]
+        else:
+            place = next((at for at, message in enumerate(made) if message["role"] == "user"), None)
+            if place is not None:
+                made[place] = {**made[place], "content": f"{offered}\n\n{_text(made[place])}"}
+        tools = None
+    if any("tool_calls" in message for message in made) and not template.writes_calls:
+        made = [_with_calls(message) if "tool_calls" in message else message for message in made]
+    if any(message["role"] == "tool" for message in made) and not template.knows_tools:
+        made = [_as_users(message) if message["role"] == "tool" else message for message in made]
+    return made, tools
+
+
+def _with_calls(message: Message) -> Message:
+    calls = [_json(call.get("function", call)) for call in message["tool_calls"]]
+    written = [f"<tool_call>\n{call}\n</tool_call>" for call in calls]
+    said = "\n".join(filter(None, (_text(message), *written)))
+    return {key: value for key, value in message.items() if key != "tool_calls"} | {"content": said}
+
+
+def _as_users(message: Message) -> Message:
+    return {"role": "user", "content": f"<tool_response>\n{_text(message)}\n</tool_response>"}
+
+
+def _text(message: Message) -> str:
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that was called. arguments: an object, as JSON has it."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """As a message holds it."""
+        return {"type": "function", "function": {"name": self.name, "arguments": dict(self.arguments)}}
+
+
+def calls_in(text: str) -> list[Call]:
+    """The calls in what an assistant said, in their order: JSON in <tool_call>, or all of the text if it is JSON.
+
+    What cannot be read as one is none.
+
+    >>> calls_in('Let me see. <tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>')
+    [Call(name='add', arguments={'a': 1})]
+    >>> calls_in('{"name": "add", "parameters": {}}'), calls_in("It is 3.")
+    ([Call(name='add', arguments={})], [])
+    """
+    found: list[Call] = []
+    for part in _CALL.findall(text) or ([text.strip()] if text.strip()[:1] in ("{", "[") else []):
+        try:
+            value, _ = _DECODER.raw_decode(part)
+        except (ValueError, RecursionError):
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            if (call := _call(one)) is not None:
+                found.append(call)
+    return found
+
+
+def _call(value: Any) -> Call | None:
+    if isinstance(value, dict) and isinstance(value.get("function"), dict):
+        value = value["function"]
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        return None
+    arguments = value.get("arguments", value.get("parameters", {}))
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return None
+    return Call(value["name"], arguments) if isinstance(arguments, dict) else None
