@@ -58,6 +58,8 @@ FAMILIES = {
 ROLES = {
     "pairs": {"source": "text"},
     "answer": {"passage": "text"},
+    "embed": {"passage": "text", "query": "target"},
+    "extract": {"source": "text"},
     "prefer": {"prompt": "text", "chosen": "target", "rejected": "answer"},
 }  # which of a record's texts is read first
 FORMATS = {"chat": "chat"}  # of the file of records, where its objective reads no plain texts

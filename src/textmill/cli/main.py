@@ -25,6 +25,7 @@ from textmill.cli import (
     predict,
     recipes,
     runs,
+    sample,
     stored,
     work,
 )
@@ -84,6 +85,7 @@ app.command("import", rich_help_panel=MODELS)(exchange.bring_in)
 app.command("export", rich_help_panel=MODELS)(exchange.send_out)
 app.command(rich_help_panel=MODELS)(exchange.merge)
 app.command(rich_help_panel=MODELS)(mix.mix)
+app.command(rich_help_panel=MODELS)(sample.sample)
 app.add_typer(ngram.app, name="ngram", rich_help_panel=MODELS)
 app.add_typer(stored.models, name="models", rich_help_panel=MODELS)
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)

@@ -40,6 +40,7 @@ BODIES: Mapping[str, str] = {
     "t5": "T5Model",
     "bart": "BartModel",
     "marian": "MarianModel",
+    OWN: "TextmillBody",
 }
 _SAME: Mapping[str, str] = {"mt5": "t5"}  # model types that are another one, with another name
 READ = (*CLASSES, "gemma3", *_SAME)  # model types that are read

@@ -24,6 +24,14 @@ from textmill.specs.model import AtOnceSpec, ModelSpec, TransformerSpec
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
 _EMBEDDING, _OUTPUT = "embedding.weight", "output.weight"
+_LOGITS = (
+    "transform",
+    "transform_norm",
+    "output",
+    "output_bias",
+    "pooler",
+    "sentences",
+)  # what a body does without
 _ADVICE = "the configuration and the weights belong to different models; fetch both again"
 
 
@@ -123,7 +131,7 @@ def ours(
     missing: list[str] = []
     for rule in rules_of(kind, spec, shapes, head):
         names = [_find(kind, rule, part, stored) for part in range(len(rule.theirs))]
-        if (rule.head or (body and rule.ours == _OUTPUT)) and not any(names):
+        if (rule.head or (body and rule.ours.split(".")[0] in _LOGITS)) and not any(names):
             missing.append(rule.ours)
             continue
         for name, asked in zip(names, rule.theirs, strict=True):

@@ -179,6 +179,9 @@ def _started(data: recipe_file.Plain, where: str, workspace: Workspace) -> recip
             training = {**training, "optimizer": {**_OPTIMIZER, **optimizer}}
         if spec.context > _LONGEST:
             training = {"sequence": _LONGEST, **training}
+    objective, tokens = _as_vectors(data.get("objective"), artifact, where)
+    if tokens is not None and isinstance(training, Mapping):
+        training = {"sequence": min(tokens, spec.context), **training}
     generation, tokenizer = data.get("generation", {}), data.get("tokenizer", {})
     if isinstance(generation, Mapping):
         generation = {**schema.write(pretrained.generation), **generation}
@@ -187,12 +190,38 @@ def _started(data: recipe_file.Plain, where: str, workspace: Workspace) -> recip
     start = _with_tokens(start, data, pretrained.tokenizer, where)
     return {
         **data,
+        **({} if objective is None else {"objective": objective}),
         "start": {**start, "hash": artifact.spec["hash"], "vocabulary": pretrained.model.vocabulary},
         "model": schema.write(model),
         "tokenizer": tokenizer,
         "training": training,
         "generation": generation,
     }
+
+
+def _as_vectors(asked: Any, artifact: Artifact, where: str) -> tuple[Any, int | None]:
+    """An objective that trains vectors, as the start's files say how it makes them; and how many tokens it reads then.
+
+    Raises RecipeError where they put something before a text, or change its letters: that is not trained here.
+    """
+    from textmill.interop.huggingface import sentences
+    from textmill.objectives.table import OBJECTIVES
+
+    kind = asked.get("kind") if isinstance(asked, Mapping) else None
+    if kind not in OBJECTIVES or OBJECTIVES[kind].vectors is None:
+        return asked, None
+    path = starts.model_path(artifact.path)
+    own = sentences.settings(path) if path.is_dir() else None
+    if own is None:
+        return asked, None
+    if own.before or own.lower:
+        raise RecipeError(
+            "makes vectors of texts with a prompt before them, or in small letters only, which is not trained",
+            where=_at(where, "start.model"),
+            advice="take default_prompt_name out of its config_sentence_transformers.json, and do_lower_case out of "
+            "its sentence_bert_config.json",
+        )
+    return {"pooling": own.pooling, "normalise": own.normalised, **asked}, own.tokens
 
 
 def _with_tokens(

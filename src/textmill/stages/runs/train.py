@@ -217,6 +217,8 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
 
     recipe, vocabulary, longest = data.recipe, data.vocabulary, data.longest
     training, most = recipe.training, recipe.objective.batch_tokens
+    if (groups := recipe.objective.groups(training.batch)) is not None:
+        return _fitting_groups(data, compute, ranks, groups)
     if most is None:
         return memory.fit(
             recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
@@ -228,6 +230,37 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
         recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
     )
     return fit if fit.micro_batch < rows else dataclasses.replace(fit, micro_batch=most)
+
+
+def _fitting_groups(data: RunData, compute: Any, ranks: int, groups: int) -> Any:
+    """The same where an update is groups of texts that are never cut: the micro-batch is a number of groups, one at
+    least."""
+    from textmill.training import memory
+
+    recipe, view = data.recipe, data.loader().view  # type: ignore[attr-defined]  # of a GroupLoader
+    given = recipe.training.micro_batch
+    scaled = dataclasses.replace(
+        recipe.training,
+        batch=groups * view.texts,
+        micro_batch=None if given is None else given // view.group * view.texts,
+    )
+
+    def fit(training: Any) -> Any:
+        return memory.fit(
+            recipe.trained,
+            training,
+            data.vocabulary,
+            data.longest,
+            compute,
+            ranks=ranks,
+            tuning=recipe.tuning,
+        )
+
+    found = fit(scaled)
+    whole = max(1, found.micro_batch // view.texts)
+    if whole * view.texts != found.micro_batch:
+        found = fit(dataclasses.replace(scaled, micro_batch=whole * view.texts))
+    return dataclasses.replace(found, micro_batch=whole)
 
 
 def _loss(session: Session) -> str:
