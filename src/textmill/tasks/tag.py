@@ -70,7 +70,8 @@ def tagged(pretrained: Pretrained, batch: Batch) -> Tensor:
         best = logits.argmax(-1)
         alone = given = logp.gather(-1, best[..., None])[..., 0]
     else:
-        crf: CRF = model.head.crf
+        crf = model.head.crf
+        assert isinstance(crf, CRF)
         best = crf.best(logits, begins)
         alone, given = crf.marginals(logits, best, begins)
     return torch.stack([best.to(alone.dtype), alone, given], dim=-1)

@@ -239,7 +239,9 @@ class LanguageModel:
         predictor = self.predictor(asked)
         first = predictor.task.fields[0].role
         several = [inputs] if isinstance(inputs, (str, Mapping)) else inputs
-        records: list[Record] = [{first: one} if isinstance(one, str) else one for one in several]
+        records: list[Record] = []
+        for one in several:
+            records.append({first: one} if isinstance(one, str) else one)
         return list(predictor.predict(records))
 
     def chat(
