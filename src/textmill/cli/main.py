@@ -12,6 +12,7 @@ import typer.main
 from textmill import __version__
 from textmill.cli import (
     chat,
+    documents,
     embed,
     ending,
     evaluate,
@@ -75,6 +76,7 @@ app.command("export", rich_help_panel=MODELS)(exchange.send_out)
 app.command(rich_help_panel=MODELS)(exchange.merge)
 app.command(rich_help_panel=MODELS)(mix.mix)
 app.add_typer(ngram.app, name="ngram", rich_help_panel=MODELS)
+app.add_typer(documents.docs, name="docs", rich_help_panel=MODELS)
 app.add_typer(stored.models, name="models", rich_help_panel=MODELS)
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(runs.report)
