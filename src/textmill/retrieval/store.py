@@ -210,7 +210,7 @@ class Store:
         with database.errors(self.path), self._writing():
             self._remove([path])
             now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-            file = self._insert("files (path, hash, added, skipped)", path, hash, now, "")
+            file = self._insert("INSERT INTO files (path, hash, added, skipped)", path, hash, now, "")
             for document in documents:
                 count += self._add(file, document, size, date)
             self._database.execute(
@@ -223,7 +223,7 @@ class Store:
         text, facts = document.whole, dict(document.metadata)
         pages = facts.pop("pages", "")
         number = self._insert(
-            "documents (file, content, source, title, language, date, characters, pages, metadata)",
+            "INSERT INTO documents (file, content, source, title, language, date, characters, pages, metadata)",
             file,
             document.id,
             document.source,
@@ -238,7 +238,7 @@ class Store:
         for chunk in cut:
             said = text[chunk.start : chunk.end]
             place = self._insert(
-                'chunks (document, start, "end", text)', number, chunk.start, chunk.end, said
+                'INSERT INTO chunks (document, start, "end", text)', number, chunk.start, chunk.end, said
             )
             self._database.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (place, _terms(said)))
         return len(cut)
@@ -455,7 +455,7 @@ class Store:
             return self._database.execute(sql, given).fetchall()
 
     def _insert(self, into: str, *values: Any) -> int:
-        self._database.execute(f"INSERT INTO {into} VALUES ({', '.join('?' * len(values))})", values)
+        self._database.execute(f"{into} VALUES ({', '.join('?' * len(values))})", values)
         return self._database.last_insert_rowid()
 
     def _writing(self) -> AbstractContextManager[Any]:
