@@ -79,18 +79,18 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "docs add": (
         "textmill docs add notes/ letters/*.pdf",
-        "textmill docs add notes/ --embedder minilm-l6-v2",
+        "textmill docs add notes/ --embedder mine",
     ),
     "docs list": ("textmill docs list", "textmill docs list --folder notes/ --language zh --json"),
     "docs show": ("textmill docs show notes/mill.txt",),
     "docs remove": ("textmill docs remove notes/mill.txt", "textmill docs remove --gone"),
     "docs search": (
         'textmill docs search "the miller of the river"',
-        'textmill docs search "water rights" --embedder minilm-l6-v2 --since 2024-01-01 --top 3',
+        'textmill docs search "water rights" --since 2024-01-01 --top 3',
     ),
     "docs ask": (
         'textmill docs ask "Who is the miller?" --model mine',
-        'textmill docs ask "Who is the miller?" --model smollm2-135m-instruct --top 3 --json',
+        'textmill docs ask "Who is the miller?" --model mine --json',
     ),
     "docs check": ("textmill docs check",),
     "docs compact": ("textmill docs compact",),

@@ -21,11 +21,8 @@ from textmill.text.bm25 import terms
 from textmill.text.sentences import sentences
 
 ANYTHING = -1e9  # log odds below which no stretch is
-_HELD, _SOME, _NEAR = (
-    0.6,
-    0.35,
-    0.6,
-)  # shares of words, and the cosine, from which a sentence rests on a chunk
+# Shares of a sentence's words that a chunk holds, and their cosine, from which it rests on it.
+_HELD, _SOME, _NEAR = 0.5, 0.3, 0.6
 
 
 @dataclass(frozen=True)
