@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -158,7 +158,7 @@ class LanguageModel:
             )
         if samples < 1:
             raise RecipeError(f"{samples} is out of range: it must be >= 1", where="samples")
-        spec = self.settled(options)
+        spec = self.settings(**options)
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         encoded = [of_text(self.tokenizer, text, start=self.pretrained.target_start) for text in texts]
         self._fits(encoded, truncate)
@@ -189,7 +189,7 @@ class LanguageModel:
         assert isinstance(model, Generator)
         ends = template.ends(self.tokenizer)
         pieces = generate_text(
-            model, self.tokenizer, [asked], self.settled(options), samples=samples, ends=ends
+            model, self.tokenizer, [asked], self.settings(**options), samples=samples, ends=ends
         )
         return Stream(pieces, [prompt], samples).answers()
 
@@ -217,15 +217,26 @@ class LanguageModel:
         return Predictor(self.pretrained, options)
 
     def predict(
-        self, inputs: str | Mapping[str, str] | Sequence[str | Mapping[str, str]], *, top: int = 1
+        self,
+        inputs: str | Mapping[str, str] | Iterable[str | Mapping[str, str]],
+        *,
+        top: int = 1,
+        threshold: float | None = None,
+        truncate: bool = False,
+        **options: Unpack[GenerationOptions],
     ) -> list[Prediction | Refused]:
-        """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several.
+        """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several;
+        one, too, gives a list. What nothing can be said of is Refused, in its place.
 
-        top: how many answers of each, best first. What cannot be predicted is Refused, in its place.
+        top: how many answers to each, best first. threshold: of several labels the least probability of one, of
+        answers the least log odds against "it does not say"; left out: as published. truncate: sources longer than the
+        model reads are cut, and say so, instead of refused. options: how texts are written, as in `generate`.
         """
         from textmill.tasks.task import Options
 
-        predictor = self.predictor(Options(top=top))
+        generation = self.settings(**options) if options else None
+        asked = Options(top=top, threshold=threshold, truncate=truncate, generation=generation)
+        predictor = self.predictor(asked)
         first = predictor.task.fields[0].role
         several = [inputs] if isinstance(inputs, (str, Mapping)) else inputs
         records = ({first: one} if isinstance(one, str) else one for one in several)
@@ -272,7 +283,7 @@ class LanguageModel:
             template=chats.template_of(
                 self.pretrained, self.path, None if template is None else Path(template)
             ),
-            spec=self.settled(options),
+            spec=self.settings(**options),
             context=self.spec.context,
             tools=None if tools is None else Toolbox(Path(tools)),
         )
@@ -296,8 +307,8 @@ class LanguageModel:
         the model reads, or the model does not go on with text."""
         return logprobs.logprobs(self.pretrained, text)
 
-    def settled(self, options: GenerationOptions) -> GenerationSpec:
-        """How text is generated when a call gives these options."""
+    def settings(self, **options: Unpack[GenerationOptions]) -> GenerationSpec:
+        """How text is generated when a call says this otherwise. Raises RecipeError for what there is not."""
         return schema.read(
             GenerationSpec, schema.write(self.generation) | schema.current(GenerationSpec, options), "options"
         )

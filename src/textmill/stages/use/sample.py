@@ -70,7 +70,7 @@ def sample(
     """
     files.check_free(out)
     given: GenerationOptions = options  # type: ignore[assignment]
-    spec = model.settled(given)
+    spec = model.settings(**given)
     if samples > 1 and (spec.temperature == 0 or spec.beams > 1):
         raise RecipeError(
             "has no chance in it, so all samples would be the same",
