@@ -15,14 +15,16 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "quickstart": (
         "textmill quickstart",
+        "textmill quickstart --data reviews.csv --minutes 5",
+        "textmill quickstart --task translate --data train.en --data train.de",
         "textmill quickstart --corpus notes/ --minutes 10",
         "textmill quickstart --corpus letters.csv --columns text=body --name letters",
     ),
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (
         "textmill recipe new --data reviews.csv",
-        "textmill recipe new --task translate --data pairs.tsv --columns source=en --columns target=de",
-        "textmill recipe new --task classify --data reviews.csv --from minilm-l6-v2 --minutes 10",
+        "textmill recipe new --data pairs.tsv --columns source=en,target=de",
+        "textmill recipe new --task tag --data news.conll --from minilm-l6-v2",
         "textmill recipe new mine.toml --corpus notes/",
         'textmill recipe new mine.toml --corpus "*.mbox" --preset qwen3 --size 10M',
         "textmill recipe new mine.toml --full",
@@ -68,6 +70,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill chat mine",
         'textmill chat mine --system "Be brief." --message "Good morning" --json',
         "textmill chat mine < questions.txt",
+        "textmill chat mine --tools tools.py",
     ),
     "embed": (
         'textmill embed mine "a red boat" "a green ship" --json',
@@ -86,8 +89,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill import --remote distilgpt2 models/distilgpt2",
     ),
     "merge": (
-        "textmill merge tuned tuned-model",
-        "textmill merge tuned tuned-model --file notes.txt",
+        "textmill merge tuned --out tuned-model",
+        "textmill merge tuned --out tuned-model --file notes.txt",
     ),
     "export": (
         "textmill export --list",
@@ -98,6 +101,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "mix": (
         "textmill mix mine other",
         "textmill mix mine other --out mixtures/both --fit-tokens 20000",
+    ),
+    "sample": (
+        "textmill sample mine best-answers prompts.txt --reward reward.py:polite --samples 8",
+        "textmill sample mine best-answers prompts.txt --reward judge --label 1 --least 0.9",
     ),
     "ngram export": ("textmill ngram export counts counts.arpa",),
     "ngram import": ("textmill ngram import words.arpa models/words --like mine",),

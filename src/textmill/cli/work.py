@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.cli.options import From, Outcome, Phase, RecipeFile, Set, read_recipe, read_recipes, verb
+from textmill.base.errors import RecipeError
+from textmill.cli.options import (
+    Columns,
+    Data,
+    From,
+    Kind,
+    Outcome,
+    Phase,
+    RecipeFile,
+    Set,
+    TaskName,
+    read_recipe,
+    read_recipes,
+    verb,
+)
 
 if TYPE_CHECKING:
+    from textmill.specs.recipe import Recipe
     from textmill.stages.workspace.workspace import Workspace
 
 
@@ -40,26 +55,36 @@ def quickstart(
             help="Your own files or folders; left out: Python's standard library.", show_default=False
         ),
     ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="text=COLUMN",
-            help="Column of tables and records that holds the text.",
-            show_default=False,
-        ),
-    ] = None,
+    data: Data = None,
+    task: TaskName = None,
+    columns: Columns = None,
+    start: From = None,
+    kind: Kind = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
     ] = None,
 ) -> Outcome:
-    """From raw text to your own language model, in one command. Interrupt it and run it again: it resumes."""
-    from textmill.cli.show import stages
+    """From your records (--data) or texts (--corpus) to your own model, in one command: prepare, train, evaluate beside
+    baselines, show what it says. Interrupt it and run it again: it resumes."""
+    from textmill.cli.show import quickstart as show
     from textmill.stages import quickstart as stage
 
+    if corpus and (data or task not in (None, "generate")):
+        raise RecipeError(
+            "is for language models", where="--corpus", advice="give records of a task with --data"
+        )
     result = stage.quickstart(
-        workspace, minutes=minutes, corpus=corpus or [], columns=columns or [], name=name
+        workspace,
+        minutes=minutes,
+        corpus=corpus or [],
+        data=data or [],
+        task=task,
+        columns=columns or [],
+        start=start,
+        kind=kind,
+        name=name,
     )
-    return result, stages.quickstart
+    return result, show.quickstart
 
 
 @verb()
@@ -109,41 +134,44 @@ def prepare(
     return result, partial(stages.prepared, noted=workspace.reporter.noted)
 
 
+def _of_recipes(act: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """`act(workspace, recipes, fork)`, of a recipe or of all its phases, with the options that say which."""
+
+    def command(
+        workspace: Workspace,
+        recipe: RecipeFile,
+        set_: Set = None,
+        fork: Fork = None,
+        start: From = None,
+        phase: Phase = None,
+    ) -> Outcome:
+        return act(workspace, read_recipes(recipe, set_, workspace, start=start, phase=phase), fork)
+
+    command.__name__, command.__doc__ = act.__name__, act.__doc__
+    return command
+
+
 @verb()
-def train(
-    workspace: Workspace,
-    recipe: RecipeFile,
-    set_: Set = None,
-    fork: Fork = None,
-    start: From = None,
-    phase: Phase = None,
-) -> Outcome:
+@_of_recipes
+def train(workspace: Workspace, recipes: Iterator[Recipe], fork: str | None) -> Outcome:
     """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
     from textmill.cli.show import stages
     from textmill.stages.runs import train as stage
 
-    asked = read_recipes(recipe, set_, workspace, start=start, phase=phase)
-    results = [stage.summary(stage.train(each, workspace, fork=fork)) for each in asked]
+    results = [stage.summary(stage.train(each, workspace, fork=fork)) for each in recipes]
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
         return None
     return _each(results, stages.trained)
 
 
 @verb()
-def run(
-    workspace: Workspace,
-    recipe: RecipeFile,
-    set_: Set = None,
-    fork: Fork = None,
-    start: From = None,
-    phase: Phase = None,
-) -> Outcome:
+@_of_recipes
+def run(workspace: Workspace, recipes: Iterator[Recipe], fork: str | None) -> Outcome:
     """Bring everything of a recipe up to date, from the sources to the published model, and say why."""
     from textmill.cli.show import stages
     from textmill.stages import pipeline
 
-    asked = read_recipes(recipe, set_, workspace, start=start, phase=phase)
-    return _each([pipeline.run(each, workspace, fork=fork) for each in asked], stages.published)
+    return _each([pipeline.run(each, workspace, fork=fork) for each in recipes], stages.published)
 
 
 def _each(results: list[Any], show: Callable[[Any], None]) -> Outcome:

@@ -79,7 +79,7 @@ class PreferReader(Reader):
         "rejected_loss": "bool",
         "longer": "bool",
     }
-    decided: ClassVar = ("prompt", CHOSEN, REJECTED, "chat")
+    decided: ClassVar = ("prompt", CHOSEN, REJECTED, "templated")
 
     def wanted(self, document: Document) -> Any:
         """The prompt, and both answers or one."""
@@ -91,7 +91,7 @@ class PreferReader(Reader):
         if len(answers) > 1 and answers[CHOSEN] == answers[REJECTED]:
             return "the two answers are the same"
         written = sum(size(message.content) for listed in answers.values() for message in listed)
-        if self.spec.chat:
+        if self.spec.templated:
             try:
                 made = self._conversation(prompt, answers, chats.tools_of(document.metadata), written)
             except TextmillError as error:
@@ -370,7 +370,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """
     objective = evaluation.recipe.objective
     assert isinstance(objective, PreferObjective)
-    rewards, before, tokens = _rewards(objective, evaluation)
+    rewards, before, tokens = rewards_of(objective, evaluation)
     paired_ones = ~np.isnan(rewards).any(axis=1)
     if paired_ones.any():
         records = np.flatnonzero(paired_ones)
@@ -411,7 +411,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
 _REWARDS = {True: "β (log π - log π₀)", False: "mean log π of its tokens"}
 
 
-def _rewards(spec: PreferObjective, evaluation: EvaluationInput) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rewards_of(
+    spec: PreferObjective, evaluation: EvaluationInput
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(records, 2) each, of the chosen and the rejected answer, NaN where there is none: the reward, the mean
     log-probability of a token under the start, and the number of tokens."""
     view = evaluation.loader.view

@@ -332,7 +332,7 @@ class PreferObjective(_Objective):
 
     families: ClassVar = ("decoder", "recurrent")
     kind: Literal["prefer"] = "prefer"
-    chat: Annotated[
+    templated: Annotated[
         bool,
         About(
             "prompts and answers are written as a conversation, by the chat template; false: as plain text, one after "
@@ -355,7 +355,7 @@ class PreferObjective(_Objective):
     @property
     def converses(self) -> bool:
         """Unless it reads plain text."""
-        return self.chat
+        return self.templated
 
     @property
     def compared(self) -> str | None:

@@ -11,7 +11,7 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
-from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
+from textmill.specs.model import AtOnceSpec, DecoderSpec, ModelSpec, TrainedSpec
 from textmill.specs.objective import ClassifyObjective, ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 from textmill.specs.tuning import PromptingTuning, TuningSpec
@@ -342,8 +342,8 @@ class Recipe:
 
     @property
     def at_once(self) -> bool:
-        """Whether nothing is trained by steps: the text is counted, or the model is only asked."""
-        return isinstance(self.model, NGramSpec) or isinstance(self.tuning, PromptingTuning)
+        """Whether nothing is trained by steps: it is counted or fitted in one go, or only asked."""
+        return isinstance(self.model, AtOnceSpec) or isinstance(self.tuning, PromptingTuning)
 
     @property
     def steps(self) -> int:

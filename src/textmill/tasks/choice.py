@@ -241,6 +241,7 @@ def _sides(
 
 CHOICE = Task(
     name="choice",
+    forms=FORMS,
     summary="the likeliest of several texts",
     fields=(
         Field("query", "what the options go on from", needed=False),

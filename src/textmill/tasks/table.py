@@ -9,6 +9,7 @@ from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
 from textmill.specs.recipe import Recipe
 from textmill.tasks import answer, chat, choice, classify, embed, generate, regress, summarize, tag, translate
+from textmill.tasks.code import task as code
 from textmill.tasks.task import Task
 
 TASKS: dict[str, Task] = {
@@ -24,6 +25,7 @@ TASKS: dict[str, Task] = {
         regress.REGRESS,
         embed.EMBED,
         choice.CHOICE,
+        code.CODE,
     )
 }
 
@@ -45,6 +47,12 @@ def task_trained_by(recipe: Recipe) -> Task | None:
     if recipe.task is not None:
         return task_named(recipe.task)
     return next(iter(tasks_for(recipe.model.kind, recipe.objective.kind)), None)
+
+
+def serves(pretrained: Pretrained, task: Task) -> bool:
+    """Whether a model can do a task: its own, or another that is learnt in the same way."""
+    own = task_of(pretrained)
+    return task is own or task.objectives.get(pretrained.spec.kind) in set(own.objectives.values())
 
 
 def task_of(pretrained: Pretrained) -> Task:

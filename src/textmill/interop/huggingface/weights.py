@@ -19,7 +19,7 @@ from textmill.interop.huggingface.rules.rule import LAYER, Rule
 from textmill.interop.huggingface.rules.table import computed, head_rules, rules, spellings
 from textmill.interop.huggingface.stored import Stored
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import ModelSpec, NGramSpec, TransformerSpec
+from textmill.specs.model import AtOnceSpec, ModelSpec, TransformerSpec
 
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
@@ -142,7 +142,7 @@ def ours(
                     advice="the file is incomplete; fetch or publish it again",
                 )
         present = [name for name in names if name is not None]
-        if not isinstance(spec, NGramSpec):  # how long a table is, the file alone knows
+        if not isinstance(spec, AtOnceSpec):  # how long a table is, the file alone knows
             _check(rule, spec, shapes[rule.ours], present, stored, config)
         sources.append((rule, present))
     _check_heads(missing, shapes, stored)

@@ -18,7 +18,6 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.table import OBJECTIVES
 from textmill.specs.corpus import FilesSource, LimitSpec, RecordSpec
-from textmill.tasks.choice import CHOICE, FORMS
 from textmill.tasks.task import Record, Task, record_of
 from textmill.text.document import Document, Rejected
 from textmill.text.sources import table
@@ -84,28 +83,28 @@ def spec_of(task: Task, pretrained: Pretrained) -> Any:
 
 
 def of_files(files: Files, task: Task, spec: Any, tell: Any) -> Rows:
-    """The rows of files. spec: the objective that says which texts and facts there are; None of choices, whose form is
-    seen from the rows.
+    """The rows of files. spec: the objective that says which texts and facts there are; None of tasks
+    that have forms of their own, which are seen from the rows.
 
     Raises TextmillError when none is left, with the first reasons.
     """
-    if task is CHOICE:
-        form = form_of(files)
+    if task.forms:
+        form = form_of(files, task)
         if form is None:
             raise TextmillError(
-                "holds nothing to choose from",
+                f"holds no rows of the task {task.name}",
                 where=files,
-                advice="name its columns: " + "; ".join(", ".join(roles) for roles, _ in FORMS.values()),
+                advice="name its columns: " + "; ".join(", ".join(roles) for roles, _ in task.forms.values()),
             )
-        roles, several = FORMS[form]
+        roles, several = task.forms[form]
         items = files.documents(roles, RecordSpec(several=several, label="gold"))
         return _kept(items, task, None, files, tell)
     return _kept(files.documents(spec.roles, spec.record), task, spec, files, tell)
 
 
-def form_of(files: Files) -> str | None:
-    """The form of a choice that the first rows of files are in; None: they are in none."""
-    for name, (roles, several) in FORMS.items():
+def form_of(files: Files, task: Task) -> str | None:
+    """Which of the forms of a task the first rows of files are in; None: they are in none."""
+    for name, (roles, several) in task.forms.items():
         first = islice(files.documents(roles, RecordSpec(several=several, label="gold")), _LOOKED_AT)
         if any(isinstance(item, Document) for item in first):
             return name

@@ -8,8 +8,10 @@ whoever reads the recipe of a run needs nothing but the workspace.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from textmill.base.toml import value
 from textmill.specs import recipe_file
 from textmill.specs.model import TRAINED, DecoderSpec, ModelSpec, TransformerSpec
 from textmill.specs.recipe import Recipe, StartSpec
+from textmill.stages.preparation import tasks
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace import lineage, locate, starts
 from textmill.stages.workspace.lineage import Artifact
@@ -60,7 +63,7 @@ def load_recipe(
     if chosen is None:
         there = f"there is {', '.join(each.name for each in every)}" if every else "it has no phases"
         raise RecipeError(f"has no phase {phase!r}", where=path, advice=there)
-    return _of_phase(chosen, path, workspace, start)
+    return _in_turn(every, path, workspace, start)(chosen)
 
 
 def load_recipes(
@@ -74,33 +77,57 @@ def load_recipes(
     """The phases of a recipe file one after the other, or the one that `phase` names, or the one recipe it is.
 
     Each is read when it is asked for, since it starts from the result of the one before. start: what the first one
-    begins with. Raises as `load_recipe`, and RecipeError where a run began with other weights than those before it are
-    now.
+    begins with. Raises as `load_recipe`.
     """
     every = recipe_file.phases(path, overrides) if phase is None else None
     if every is None:
         yield load_recipe(path, overrides, workspace, start=start, phase=phase)
         return
-    for number, each in enumerate(every):
-        yield _of_phase(each, path, workspace, None if number else start)
+    yield from map(_in_turn(every, path, workspace, start), every)
 
 
-def _of_phase(phase: recipe_file.Phase, path: Path, workspace: Workspace, start: str | None) -> Recipe:
-    recipe = recipe_file.build(
-        phase.data,
-        _starting((), start),
-        where=phase.where,
-        base=path.parent,
-        fill=partial(filled, workspace=workspace),
-    )
-    began = recipe.start if start is None and phase.before is not None else None
-    if began is not None and began.hash != _source(began.model, workspace).hash:
-        raise RecipeError(
-            f"began with other weights of {began.model} than it has now",
-            where=f"run {recipe.name}",
-            advice="give the recipe another name (--set name=NAME), and all of its phases are trained again",
+def _in_turn(
+    every: Sequence[recipe_file.Phase], path: Path, workspace: Workspace, start: str | None
+) -> Callable[[recipe_file.Phase], Recipe]:
+    """What reads a phase: under the name of the run that began with what the phase before has given, or under a new
+    one. A run that began with other weights stays as it is."""
+
+    @functools.cache
+    def name(number: int) -> str:
+        phase = every[number]
+        own = phase.data["name"]
+        return own if phase.before is None else _generation(own, name(number - 1), workspace)
+
+    def read(phase: recipe_file.Phase) -> Recipe:
+        number = every.index(phase)
+        data = phase.data | {"name": name(number)}
+        if phase.before is not None:
+            data["start"] = data["start"] | {"model": name(number - 1)}
+        return recipe_file.build(
+            data,
+            _starting((), None if number else start),
+            where=phase.where,
+            base=path.parent,
+            fill=partial(filled, workspace=workspace),
         )
-    return recipe
+
+    return read
+
+
+def _generation(name: str, before: str, workspace: Workspace) -> str:
+    """NAME, NAME-2, NAME-3 …: the first run that began with the weights `before` has now, or that there is not yet."""
+    for number in itertools.count(1):
+        run = workspace.run(name if number == 1 else f"{name}-{number}")
+        if not run.exists:
+            break
+        began = run.recipe().start
+        if began is not None and began.hash == _source(before, workspace).hash:
+            break
+    if number > 1 and not run.exists:
+        workspace.reporter.note(
+            f"{before} has other weights than {name} began with: it is trained again as {run.name}"
+        )
+    return run.name
 
 
 def _starting(overrides: Iterable[str], start: str | None) -> list[str]:
@@ -112,7 +139,19 @@ def _starting(overrides: Iterable[str], start: str | None) -> list[str]:
 
 
 def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_file.Plain:
-    """A plain recipe, paths absolute, with what its start says: content hash, model, tokenizer, generation.
+    """A plain recipe, paths absolute, with what its task and its start say of it, where it is silent itself.
+
+    Raises RecipeError for a task or a start that cannot be.
+    """
+    if data.get("task") is not None:
+        data = tasks.written(data, where)
+    if "start" in data:
+        data = _started(data, where, workspace)
+    return data if data.get("task") is None else tasks.learnt(data, where)
+
+
+def _started(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_file.Plain:
+    """A plain recipe with what its start says: content hash, model, tokenizer, generation.
 
     A run of its name that began with the model it names goes on with what it kept, whatever became of that model.
     """
@@ -344,7 +383,7 @@ def _source(named: str, workspace: Workspace) -> _Source:
         raise RecipeError(
             "is an adapter, which is not a model without its base",
             where=f"start.model: {named}",
-            advice=f"name the run that trained it, or merge it first: textmill merge {named} NEW_DIRECTORY",
+            advice=f"name the run that trained it, or merge it first: textmill merge {named} --out NEW_DIRECTORY",
         )
     return _directory(locate.checked(workspace, found.model))
 

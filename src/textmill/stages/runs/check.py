@@ -43,6 +43,8 @@ def _at_once(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     data = prepare(recipe, workspace)
     data.not_empty("train")
     text = "no parameters, compute or time to estimate: the text is counted once, in seconds"
+    if recipe.model.kind == "linear":
+        text = "no steps, compute or time to estimate: all texts are fitted at once, in seconds"
     if recipe.tuning is not None:
         text = "no parameters, compute or time to estimate: nothing is trained, examples are drawn"
     if sweep:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Keys that may change between two sessions of one run: they do not touch the weights.
 _NAMED = 4  # tensors
-_FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "start.model")
+_FREE = ("name", "task", "evaluation", "generation", "training.save", "training.nonfinite", "start.model")
 
 
 def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> Run:
@@ -151,6 +151,7 @@ def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -
 def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
+    from textmill.stages.runs.fitting import fit_run
     from textmill.stages.runs.prompting import prompt_run
     from textmill.training import checkpoint
 
@@ -161,15 +162,15 @@ def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if done:
         workspace.reporter.stage("train", "up to date")
         return
-    counted = data.recipe.tuning is None
-    if counted:
-        workspace.reporter.stage("train", "being counted", "a single pass over the text")
-    else:
-        workspace.reporter.stage("train", "being prompted", "nothing is trained")
+    make, *words = {
+        "ngram": (count_run, "being counted", "a single pass over the text"),
+        "linear": (fit_run, "being fitted", "all texts at once"),
+    }.get(data.recipe.model.kind, (prompt_run, "being prompted", "nothing is trained"))
+    workspace.reporter.stage("train", *words)
     run.event("started", step=0)
-    (count_run if counted else prompt_run)(run, data, workspace)
+    loss = make(run, data, workspace)
     run.event("finished", step=1)
-    workspace.reporter.stage("train", "done")
+    workspace.reporter.stage("train", "done", "" if loss is None else f"best validation loss {loss}")
 
 
 def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
