@@ -23,6 +23,7 @@ from textmill.models.pretrained import Pretrained
 from textmill.objectives.loss import widened
 from textmill.objectives.span import SPAN as OBJECTIVE
 from textmill.tasks import rows
+from textmill.tasks.baselines import choosing
 from textmill.tasks.prediction import REFUSED, Answer, Prediction, Refused
 from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
 from textmill.text.document import several
@@ -163,6 +164,7 @@ ANSWER = Task(
     gold=gold,
     metrics=metrics,
     figures=figures,
-    baselines={"opening": opening},
+    baselines={"opening": opening, "BM25": choosing.answering},
+    untrained=("BM25",),
     purpose="Finding the stretch of a text that answers a question.",
 )

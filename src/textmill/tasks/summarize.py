@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from textmill.metrics import rouge
 from textmill.metrics.score import Bootstrap, Figures, Score
+from textmill.tasks.baselines import choosing
 from textmill.tasks.prediction import Refused, Text
 from textmill.tasks.task import Field, Record
-from textmill.tasks.translate import TRANSLATE, gold
+from textmill.tasks.translate import TRANSLATE, copied, gold
 
 
 def metrics(
@@ -40,7 +41,13 @@ SUMMARIZE = replace(
     fields=(Field("source", "the text to summarise"),),
     metrics=metrics,
     figures=figures,
-    baselines={},
+    baselines={
+        "lead 1": choosing.lead(1),
+        "lead 3": choosing.lead(3),
+        "BM25": choosing.central,
+        "copy": copied,
+    },
+    untrained=("lead 1", "lead 3", "BM25", "copy"),
     purpose="Saying in fewer words what texts of the kind it was trained on say.",
     generation={"beams": 4, "no_repeat_ngram": 3},
 )

@@ -28,6 +28,7 @@ from textmill.objectives.loss import widened
 from textmill.objectives.tag import TAG as OBJECTIVE
 from textmill.specs.head import TagHead
 from textmill.tasks import rows, words
+from textmill.tasks.baselines import tagging
 from textmill.tasks.prediction import REFUSED, Prediction, Refused, Span, Spans
 from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
 
@@ -183,6 +184,6 @@ TAG = Task(
     metrics=metrics,
     figures=figures,
     details=details,
-    baselines={"majority": always},
+    baselines={"majority": always, "features": tagging.crf},
     purpose="Finding names and other stretches in texts of the kind it was trained on.",
 )

@@ -140,7 +140,8 @@ def record_of(document: Document, spec: Any) -> dict[str, str]:
         name = getattr(spec, one.name)
         if not isinstance(name, str) or one.name == "kind":
             continue
-        texts = several(document.texts, name) or [document.metadata[name]] * (name in document.metadata)
+        fact = [document.metadata[name]] if name in document.metadata else []
+        texts = several(document.texts, name) or fact
         record |= {
             one.name if not number else f"{one.name} {number + 1}": text for number, text in enumerate(texts)
         }

@@ -108,7 +108,7 @@ def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -
     judged = judge(
         Predictor(model.pretrained, options, task=task), read, training, asked.resamples, workspace
     )
-    judged.result |= {"model": target, "on": str(files), "task": task.name}
+    judged.result.update(model=target, on=str(files), task=task.name)
     return judged
 
 
