@@ -87,6 +87,7 @@ class EvaluationResult:
     scores     of the model, by name; the first one is the headline
     baselines  of what it should beat: name -> scores by the same names, as many as make sense
     more       what else the report says, by key
+    written    what the model wrote of each record, by its number: whoever looks further need not write it again
     """
 
     scores: Mapping[str, Score]
@@ -95,6 +96,7 @@ class EvaluationResult:
     targets: int
     bytes: int
     more: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:

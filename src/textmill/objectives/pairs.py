@@ -132,6 +132,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
         int(targets.sum()),
         int(loader.store.bytes[records].sum()),
         {"examples": examples},
+        dict(zip(records.tolist(), outputs, strict=True)),
     )
 
 

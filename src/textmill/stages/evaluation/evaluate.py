@@ -76,7 +76,7 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
     data = trained_on(run, workspace)
     recipe = data.recipe
     decided = {
-        "version": 4,
+        "version": 5,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -95,15 +95,20 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         return report
     workspace.reporter.stage("evaluate", "being made", why)
     inputs = EvaluationInput(weights.build(data), data, workspace.reporter)
+    measured = data.objective.measure(inputs)
     result: dict[str, Any] = {
         "key": key,
         "model": run.name,
         "step": weights.step,
         "on": f"the {recipe.evaluation.part} split of its corpus",
         "objective": recipe.objective.kind,
-        **data.objective.measure(inputs).plain(),
+        **measured.plain(),
         "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
     }
+    if data.objective.reader is not None and recipe.evaluation.tokens is None:
+        from textmill.stages.evaluation import judging
+
+        judging.add_to(result, inputs.model, data, measured.written, workspace)
     result["samples"] = _samples(inputs.model, data)
     if data.general is not None:
         result["general"] = _general(inputs.model, data, data.general, workspace)

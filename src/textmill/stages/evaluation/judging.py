@@ -8,21 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import check_free, write_text
 from textmill.inference.predictor import Predictor
 from textmill.metrics.score import Bootstrap, Score
+from textmill.models.model import Model
 from textmill.objectives.evaluation import EvaluationResult
 from textmill.stages.evaluation import analysis, beside, rows
 from textmill.stages.evaluation.rows import Files, Rows
 from textmill.stages.preparation.prepare import still_there
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.locate import locate
+from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tasks.choice import CHOICE
-from textmill.tasks.prediction import Label, Refused
+from textmill.tasks.prediction import Label, Refused, Text
 from textmill.tasks.table import TASKS, task_named
-from textmill.tasks.task import Options, Record, Task
+from textmill.tasks.task import Options, Record, Task, reads
 from textmill.text.document import Document
 
 Training = Callable[[], Iterator[tuple[Document, Record]]]
@@ -106,7 +110,7 @@ def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -
     read = rows.of_files(files, task, spec, workspace.reporter)
     options = replace(asked.options, **task.asked)
     judged = judge(
-        Predictor(model.pretrained, options, task=task), read, training, asked.resamples, workspace
+        Predictor(model.pretrained, options, task=task), read, training, Bootstrap(asked.resamples), workspace
     )
     judged.result.update(model=target, on=str(files), task=task.name)
     return judged
@@ -139,21 +143,74 @@ def _trained_on(workspace: Workspace, target: str, task: Task) -> tuple[Any, Tra
     return spec, lambda: ((document, rows.as_record(document, spec)) for document in data.documents("train"))
 
 
+def add_to(
+    result: dict[str, Any], model: Model, data: RunData, written: Mapping[int, str], workspace: Workspace
+) -> None:
+    """The same of a run's own held-out records, beside what its objective measured: more baselines and scores, slices,
+    errors. written: what the model wrote of records already, by their number."""
+    recipe = data.recipe
+    info = {
+        "objective": recipe.objective.kind,
+        "reads": reads(recipe.objective),
+        "sequence": recipe.sequence,
+    }
+    predictor = Predictor(data.pretrained(model.eval(), info))
+    task = predictor.task
+    documents = list(data.documents(recipe.evaluation.part))
+    records = [rows.as_record(document, recipe.objective) for document in documents]
+    kept = [at for at, record in enumerate(records) if task.gold(record) is not None]
+    if task.figures is None or not kept:
+        return
+    read = Rows([records[at] for at in kept], [documents[at] for at in kept], {})
+    said = [Text(written[at]) for at in kept] if all(at in written for at in kept) else None
+    predictor.options = replace(predictor.options, **task.asked)
+
+    def training() -> Iterator[tuple[Document, Record]]:
+        for document in data.documents("train"):
+            yield document, rows.as_record(document, recipe.objective)
+
+    units = data.units(recipe.evaluation.part)
+    bootstrap = Bootstrap(recipe.evaluation.bootstrap, units=units)
+    found = judge(predictor, read, training, bootstrap.of(np.array(kept)), workspace, said=said).result
+    same = result["headline"] == found["headline"]
+    result["details"] = {**found["details"], **result["details"]}
+    result["scores"] = {**found["scores"], **result["scores"]}
+    if same:
+        result["baselines"] |= {
+            name: of for name, of in found["baselines"].items() if name not in result["baselines"]
+        }
+        known = {row["name"] for row in result["table"]}
+        result["table"] += [row for row in found["table"][1:] if row["name"] not in known]
+    result |= {key: found[key] for key in _ADDED if key in found}
+    result["task"] = task.name
+
+
+_ADDED = ("reliability", "slices", "errors", "searched", "refused", "next")
+
+
 def judge(
-    predictor: Predictor, read: Rows, training: Training | None, resamples: int, workspace: Workspace
+    predictor: Predictor,
+    read: Rows,
+    training: Training | None,
+    bootstrap: Bootstrap,
+    workspace: Workspace,
+    *,
+    said: list[Any] | None = None,
 ) -> Judged:
     """Predictions of rows, and all that is said of them.
 
     1. What the model says of each row. 2. Its scores. 3. Those of baselines, learnt from the same training rows.
     4. Slices, the worst errors and what is near them. 5. What to do next.
+
+    said: the predictions, where they are there already.
     """
     task, reporter = predictor.task, workspace.reporter
     if task.figures is None:
         raise RecipeError(f"nothing is scored of {task.name}", where="--task")
-    records, bootstrap = read.records, Bootstrap(resamples)
-    predictions = []
-    for said in predictor.predict(records):
-        predictions.append(said)
+    records = read.records
+    predictions = list(said or ())
+    for one in predictor.predict(records) if said is None else ():
+        predictions.append(one)
         reporter.progress("predicting", len(predictions), len(records), "rows")
     scores = task.metrics(predictions, records, bootstrap)
     learnt = None if training is None else [record for _, record in training()]
