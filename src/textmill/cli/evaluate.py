@@ -152,4 +152,4 @@ def evaluate(
         options=Options(forms=tuple(form or ()), alone=alone),
     )
     rows = Files(data, named, format_, header)
-    return judging.evaluate_rows(workspace, target, rows, asked, page=page), stages.scores
+    return judging.evaluate_rows(workspace, target, rows, asked, out=page), stages.scores

@@ -16,7 +16,7 @@ from textmill.inference.predictor import Predictor
 from textmill.metrics.score import Bootstrap, Score
 from textmill.models.model import Model
 from textmill.objectives.evaluation import EvaluationResult
-from textmill.stages.evaluation import analysis, beside, rows
+from textmill.stages.evaluation import analysis, beside, page, rows
 from textmill.stages.evaluation.rows import Files, Rows
 from textmill.stages.preparation.prepare import still_there
 from textmill.stages.use.model import LanguageModel
@@ -61,12 +61,12 @@ class Judged:
 
 
 def evaluate_rows(
-    workspace: Workspace, target: str, files: Files, asked: Asked, *, page: Path | None = None
+    workspace: Workspace, target: str, files: Files, asked: Asked, *, out: Path | None = None
 ) -> dict[str, Any]:
     """The report of a model on the rows of files, as plain data, with a comparison where one is asked for; as a page,
     too, where a place for it is named. Raises TextmillError where something stands there already."""
-    if page is not None:
-        check_free(page)
+    if out is not None:
+        check_free(out)
     judged = judge_files(workspace, target, files, asked)
     result = judged.result
     if asked.beside is not None:
@@ -75,11 +75,9 @@ def evaluate_rows(
         result["beside"] = beside.compare(
             judged.task, judged.rows.records, judged.predictions, other, name, resamples
         )
-    if page is not None:
-        from textmill.stages import report
-
-        write_text(page, report.of_evaluation(result), private=False)
-        result["page"] = str(page)
+    if out is not None:
+        write_text(out, page.whole(result), private=False)
+        result["page"] = str(out)
     return result
 
 
