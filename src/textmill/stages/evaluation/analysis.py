@@ -107,7 +107,9 @@ def _by_length(lengths: Sequence[int]) -> list[str]:
     for length in lengths:
         above = next((edge for edge in edges if length <= edge), None)
         below = max((edge for edge in edges if edge < length), default=0)
-        name = f"over {below} characters" if above is None else f"up to {above} characters"
+        name = f"up to {above} characters"
+        if above is None:
+            name = f"over {below} characters"
         names.append(f"{above or 1 << 40:020d}\0{name}")
     return names
 

@@ -119,10 +119,21 @@ def _slices(rows: Sequence[Mapping[str, Any]]) -> list[Html]:
         some = [
             {**row, "name": f"{say(str(row['slice']))} ({row['n']:,})"} for row in rows if row["by"] == by
         ]
-        parts += [element("h3", say(by)), drawing.bars(some, say(by), first=len(some))]
+        parts += [element("h3", _kind(by)), drawing.bars(some, _kind(by), first=len(some))]
     if any(row["worse"] for row in rows):
         parts.append(element("p", say("in red: worse than the whole, beyond chance"), kind="dim"))
     return parts
+
+
+def _kind(by: str) -> str:
+    """What texts are parted by: one of our words, or a column's name."""
+    ours = {
+        "length": say("length"),
+        "label": say("label"),
+        "language": say("language"),
+        "source": say("source"),
+    }
+    return ours.get(by) or (say("rare words") if by == "rare words" else by)
 
 
 def _calibration(result: Mapping[str, Any]) -> Html:
