@@ -34,7 +34,7 @@ steps = (*CorpusSpec(sources=()).steps, NearDuplicatesStep())
 report = engine.build(
     base / "corpus", CorpusSpec(sources=(FilesSource(paths=("in",)),), steps=steps), base, base / "parts"
 )
-print(json.dumps({key: report[key] for key in ("read", "kept", "set_aside")}))
+print(json.dumps({key: report[key] for key in ("read", "kept", "skipped")}))
 """
 
 

@@ -1,7 +1,7 @@
 """The commands and programs of the pages are true: they run, in order, in an empty folder.
 
-The first tutorial runs as a user would run it; the `textmill` and `python` of the other pages are forks of one warm
-process.
+The `textmill` and `python` of the pages are forks of one warm process; a slow test runs the first tutorial as a user
+would. What several pages begin with runs once, and each goes on in a copy of what came of it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,8 @@ PAGES = [
     for kind in ("tutorials", "how-to", "reference")
     for page in sorted((ROOT / "docs" / kind).glob("*.md"))
 ]
-FRESH = "first-model"
+# Where publishing and `verify` ask transformers, as for everybody, which takes seconds a command.
+ASKING = ("resume-compare-publish",)
 # Pages that end in a model that has learned its task, and what makes them short; the slow tests run them whole.
 LONG = {"reversing": ("steps = 600", "steps = 20"), "tang-poems": ("steps = 1200", "steps = 20")}
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -54,22 +57,46 @@ def poems(folder):
             file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
 
 
-def run(path, tmp_path, warm, shorten=("", "")):
-    """Everything a page tells to run, run in order in an empty folder; what it printed."""
-    script = "set -eu -o pipefail\n" + "\n".join(commands(path)).replace(*shorten)
-    if "`poems/`" in path.read_text(encoding="utf-8"):
-        poems(tmp_path / "poems")
-    programs = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    environment = os.environ | {"TEXTMILL_WORK": str(tmp_path / "work"), "COLUMNS": "110"}
-    if "transformers" not in path.read_text(encoding="utf-8"):
-        environment["TEXTMILL_TESTS_HIDE"] = "transformers"  # which publishing would ask, for seconds
-    if path.stem != FRESH:
-        programs.insert(0, str(warm))
-        environment["OMP_NUM_THREADS"] = "1"
-    environment["PATH"] = os.pathsep.join(programs)
+def opening(path):
+    """The lines of a page up to its first run, and those after it."""
+    lines = "\n".join(commands(path)).splitlines(keepends=True)
+    first = next((at for at, line in enumerate(lines, 1) if line.startswith("textmill run ")), 0)
+    return "".join(lines[:first]), "".join(lines[first:])
+
+
+OPENINGS = Counter(opening(page)[0] for page in PAGES)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, warm):
+    """A folder with what the opening of a page makes, if others share it; None otherwise."""
+    folders = {}
+
+    def begin(lines):
+        if not lines or OPENINGS[lines] < 2:
+            return None
+        if lines not in folders:
+            folders[lines] = tmp_path_factory.mktemp("opening")
+            execute(lines, folders[lines], warm)
+        return folders[lines]
+
+    return begin
+
+
+def execute(script, folder, warm=None, *, asking=False):
+    """Run the lines of a script in a folder; what they printed. warm: where `textmill` and `python` are forks."""
+    programs = [*([str(warm)] if warm else []), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = os.environ | {
+        "TEXTMILL_WORK": str(folder / "work"),
+        "COLUMNS": "110",
+        "PATH": os.pathsep.join(programs),
+        "OMP_NUM_THREADS": "1",
+    }
+    if not asking:
+        environment["TEXTMILL_TESTS_HIDE"] = "transformers"
     result = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
+        ["bash", "-c", f"set -eu -o pipefail\n{script}"],
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -81,9 +108,25 @@ def run(path, tmp_path, warm, shorten=("", "")):
     return result.stdout
 
 
+def run(path, tmp_path, warm, begun=lambda lines: None, shorten=("", "")):
+    """Everything a page tells to run, run in order in an empty folder; what it printed."""
+    first, rest = opening(path)
+    if "`poems/`" in path.read_text(encoding="utf-8"):
+        poems(tmp_path / "poems")
+    if (folder := begun(first)) is not None:
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        first = ""
+    return execute((first + rest).replace(*shorten), tmp_path, warm, asking=path.stem in ASKING)
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_tutorial_commands_run(path, tmp_path, warm):
-    run(path, tmp_path, warm, LONG.get(path.stem, ("", "")))
+def test_tutorial_commands_run(path, tmp_path, warm, begun):
+    run(path, tmp_path, warm, begun, LONG.get(path.stem, ("", "")))
+
+
+@pytest.mark.slow
+def test_the_first_tutorial_runs_as_a_user_would_run_it(tmp_path):
+    run(ROOT / "docs/tutorials/first-model.md", tmp_path, None)
 
 
 @pytest.mark.slow

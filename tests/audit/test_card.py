@@ -24,8 +24,8 @@ FULL = {
         "bytes": 5_600_000,
         "tokens": 1_400_000,
         "sources": ["python-stdlib", {"place": "notes.txt", "documents": 3, "bytes": 99}],
-        "parts": {"train": 1000, "test": 34},
-        "set_aside": {"too short": 1},
+        "splits": {"train": 1000, "test": 34},
+        "skipped": {"too short": 1},
     },
     "training": {"steps": 1000, "hardware": "2 cores"},
     "evaluation": {

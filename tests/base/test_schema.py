@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.base import schema, toml
+from textmill.base import renamed, schema, toml
+from textmill.base.console import Reporter, listening
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs import recipe as spec
@@ -188,3 +189,22 @@ def test_a_table_without_a_kind_is_of_the_usual_one():
     assert recipe.training.optimizer == AdamWSpec(lr=3e-4)
     with pytest.raises(RecipeError, match=r"training\.optimizer\.momentum: unknown key"):
         read(training={"optimizer": {"momentum": 0.9}})
+
+
+def test_keys_of_before_are_read_and_said_once(capsys):
+    with listening(Reporter()):
+        for _ in range(2):
+            found = read(evaluation={"part": "validation"}, generation={"forbidden": [3], "first": 7})
+    assert found.evaluation.split == "validation"
+    assert (found.generation.suppressed_tokens, found.generation.forced_first_token) == ((3,), 7)
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluation.part is evaluation.split now; the old name is still read",
+        "generation.forbidden is generation.suppressed_tokens now; the old name is still read",
+        "generation.first is generation.forced_first_token now; the old name is still read",
+    ]
+    with pytest.raises(RecipeError, match=r"evaluation\.part: is the old name of split, which is given, too"):
+        read(evaluation={"part": "validation", "split": "test"})
+
+
+def test_files_of_before_are_read_under_the_names_of_today():
+    assert renamed.current({"set_aside": {"parts": 1}, "kept": 2}) == {"skipped": {"parts": 1}, "kept": 2}

@@ -26,7 +26,7 @@ def test_a_new_recipe_serves_every_objective(kind, tmp_path, textmill):
     prepared = json.loads(textmill("prepare", *asked, "--json").stdout)
     corpus = prepared["corpus"]
     assert corpus["kept"]["documents"] == corpus["read"]["documents"] == written, corpus["reasons"]
-    assert all(part["documents"] for part in corpus["parts"].values()), corpus["parts"]
+    assert all(part["documents"] for part in corpus["splits"].values()), corpus["splits"]
     textmill("check", *asked)
     textmill("train", *asked)
     report = json.loads(textmill("evaluate", "mine", "--json").stdout)

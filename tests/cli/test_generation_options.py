@@ -43,8 +43,8 @@ def test_every_field_is_an_option_that_a_spec_can_be_read_from():
         "early_stopping": "never",
         "no_repeat_ngram": "3",
         "min_tokens": "2",
-        "forbidden": "7",
-        "first": "9",
+        "suppressed_tokens": "7",
+        "forced_first_token": "9",
         "top_k": "5",
         "speculate": "prompt",
     }
@@ -59,8 +59,8 @@ def test_every_field_is_an_option_that_a_spec_can_be_read_from():
         early_stopping="never",
         no_repeat_ngram=3,
         min_tokens=2,
-        forbidden=(7,),
-        first=9,
+        suppressed_tokens=(7,),
+        forced_first_token=9,
         top_k=5,
         speculate="prompt",
     )
@@ -75,9 +75,12 @@ def test_a_wrong_kind_of_value_is_wrong_use():
 
 
 def test_lists_of_lists_are_written_with_commas():
-    code, heard, _ = told("x", "--forbidden-runs", "17,4,9", "--forbidden-runs", "3,5", "--last", "2")
+    # One is by its name of before.
+    code, heard, _ = told(
+        "x", "--suppressed-sequences", "17,4,9", "--forbidden-runs", "3,5", "--forced-last-tokens", "2"
+    )
     assert code == 0
-    assert heard[0][2] == {"forbidden_runs": [[17, 4, 9], [3, 5]], "last": [2]}
-    code, heard, _ = told("x", "--forbidden-runs", "17;4")
+    assert heard[0][2] == {"suppressed_sequences": [[17, 4, 9], [3, 5]], "forced_last_tokens": [2]}
+    code, heard, _ = told("x", "--suppressed-sequences", "17;4")
     assert code == 2
     assert not heard

@@ -149,7 +149,7 @@ def test_penalties_change_the_score_and_not_the_log_probability(toy):
 
 def test_bans_hold(toy):
     model = toy(5, 1, scale=4.0)
-    spec = GenerationSpec(tokens=9, beams=3, no_repeat_ngram=2, min_tokens=6, forbidden=(3,))
+    spec = GenerationSpec(tokens=9, beams=3, no_repeat_ngram=2, min_tokens=6, suppressed_tokens=(3,))
     for answers in beam.search(model, [[1, 2], [2, 2, 1]], spec, ends=END):
         for one in answers:
             assert 3 not in one.ids

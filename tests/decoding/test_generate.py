@@ -222,10 +222,10 @@ def test_no_prompts_no_pieces(model):
 
 @pytest.mark.parametrize("way", [{"temperature": 0}, {"beams": 3}, {"contrastive": 0.6, "top_k": 4}, {}])
 def test_an_answer_begins_with_the_first_and_goes_on_from_it(model, way):
-    spec = GenerationSpec(tokens=6, first=77, **way)
+    spec = GenerationSpec(tokens=6, forced_first_token=77, **way)
     ((found,),) = search(model, [[5, 6, 7]], spec, ends=())
     assert found.ids[0] == 77
-    rest = dataclasses.replace(spec, tokens=5, first=None)
+    rest = dataclasses.replace(spec, tokens=5, forced_first_token=None)
     if way.get("temperature") == 0:
         ((after,),) = search(model, [[5, 6, 7, 77]], rest, ends=())
         assert found.ids[1:] == after.ids
@@ -233,5 +233,7 @@ def test_an_answer_begins_with_the_first_and_goes_on_from_it(model, way):
 
 def test_ids_the_vocabulary_lacks(model):
     with pytest.raises(RecipeError, match="has 90 ids, and no 90"):
-        list(generate(model, [[5]], GenerationSpec(first=90), ends=()))
-    assert len(list(generate(model, [[5]], dataclasses.replace(GREEDY, forbidden=(90,)), ends=()))) == 12
+        list(generate(model, [[5]], GenerationSpec(forced_first_token=90), ends=()))
+    assert (
+        len(list(generate(model, [[5]], dataclasses.replace(GREEDY, suppressed_tokens=(90,)), ends=()))) == 12
+    )

@@ -156,7 +156,7 @@ def test_padding_before_a_short_row_repeats_nothing():
 
 
 def test_what_would_leave_nothing_gives_way_the_n_gram_first():
-    chain = constraints(GenerationSpec(forbidden=(2,), min_tokens=3, no_repeat_ngram=1), (0,))
+    chain = constraints(GenerationSpec(suppressed_tokens=(2,), min_tokens=3, no_repeat_ngram=1), (0,))
     assert chain == (Forbidden((2,)), MinTokens(3, (0,)), NoRepeat(1))
     history, left = History.of([[1, 2]]), torch.zeros(1, 3)
     for strategy in chain:

@@ -53,6 +53,7 @@ FAMILIES = {
 ROLES = {
     "pairs": {"source": "text"},
     "answer": {"passage": "text"},
+    "prefer": {"prompt": "text", "chosen": "target", "rejected": "answer"},
 }  # which of a record's texts is read first
 FORMATS = {"chat": "chat"}  # of the file of records, where its objective reads no plain texts
 PAIRS = [(spec().kind, family) for spec in get_args(ObjectiveSpec) for family in spec.families]
@@ -246,7 +247,7 @@ def test_every_run_of_the_workspace_knows_which_documents_it_saw(workspace, reci
         rows.append(saw_it[run.name])
     for row in rows:
         [seen] = row["seen"]
-        assert seen["parts"] == ["train"], row
+        assert seen["splits"] == ["train"], row
         assert seen["tokens"] > 5
         for saw in row["checkpoints"][-1]["saw"]:
             assert 0 <= saw["tokens"] <= seen["tokens"] * len(seen["steps"]), row

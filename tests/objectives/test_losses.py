@@ -45,7 +45,12 @@ CASES = {
     "tag": (ENCODER, TagHead(labels=LABELS, dropout=0.0), specs.TagObjective()),
     "crf": (ENCODER, TagHead(labels=LABELS, crf=True, dropout=0.0), specs.TagObjective(crf=True)),
     "answer": (ENCODER, SpanHead(), specs.SpanObjective()),
+    "dpo": (DECODER, None, specs.PreferObjective(loss=specs.DPOLoss(beta=0.7, label_smoothing=0.1))),
+    "ipo": (DECODER, None, specs.PreferObjective(loss=specs.IPOLoss(beta=0.7))),
+    "kto": (DECODER, None, specs.PreferObjective(loss=specs.KTOLoss(beta=0.7, undesirable=1.5))),
+    "orpo": (DECODER, None, specs.PreferObjective(loss=specs.ORPOLoss(weight=0.3))),
 }
+OF_TWO_TEXTS = ("dpo", "ipo", "kto", "orpo")
 
 
 def model_of(case: str, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
@@ -64,6 +69,8 @@ def losses_of(case: str, chunk: int | None = None) -> Losses:
 
 def batch_of(case: str, rows: int = 6, seed: int = 0, extra: int = 0) -> Batch:
     """Rows of 3 … 10 tokens beside `extra` more columns of padding; some targets, and whole rows, bear no loss."""
+    if case in OF_TWO_TEXTS:
+        return two_texts(case, rows, seed, extra)
     draw = torch.Generator().manual_seed(seed)
     length = 10
     inputs = torch.randint(0, VOCABULARY, (rows, length), generator=draw)
@@ -96,8 +103,56 @@ def batch_of(case: str, rows: int = 6, seed: int = 0, extra: int = 0) -> Batch:
     return dataclasses.replace(batch, targets=chosen[case]) if case in chosen else batch
 
 
+def two_texts(case: str, rows: int, seed: int, extra: int) -> Batch:
+    """The same of rows that hold two texts each, both padded alike."""
+    texts = batch_of("causal", 2 * rows, seed, extra)
+    targets = texts.targets.clone()
+    targets[:2], targets[2:, 1] = IGNORE, 7  # but for the first row something is learned of each text
+    sides = (side.reshape(rows, -1) for side in (texts.inputs, targets, texts.mask))
+    draw = torch.Generator().manual_seed(seed + 1)
+    known = -20 * torch.rand(rows, 2, generator=draw, dtype=torch.float64)
+    good = torch.randint(0, 2, (rows,), generator=draw) if case == "kto" else None
+    return dataclasses.replace(Batch(*sides), reference=known, labels=good)
+
+
+def preference_by_hand(case: str, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
+    """As published, a pair at a time, of logits that are made of each text alone."""
+    how, terms, drifts = CASES[case][2].loss, [], []
+    width = batch.inputs.shape[1] // 2
+    rows = []
+    for row in range(len(batch)):
+        sides = []
+        for part in (slice(0, width), slice(width, None)):
+            length = int(batch.mask[row, part].sum())
+            ids, targets = batch.inputs[row, part][:length], batch.targets[row, part][:length]
+            logs = model(Batch(ids[None], ids[None]))[0].log_softmax(-1)
+            sides.append([logs[at, target] for at, target in enumerate(targets.tolist()) if target != IGNORE])
+        if sides[0]:
+            rows.append((row, sides))
+            drifts.append(sum(sides[1]) - batch.reference[row, 1])
+    drift = max(torch.stack(drifts).mean().detach(), torch.zeros(()))
+    for row, (better, worse) in rows:
+        gains = [sum(side) - known for side, known in zip((better, worse), batch.reference[row], strict=True)]
+        if case == "dpo":
+            margin = how.beta * (gains[0] - gains[1])
+            terms.append(-0.9 * torch.sigmoid(margin).log() - 0.1 * torch.sigmoid(-margin).log())
+        elif case == "ipo":
+            terms.append((gains[0] / len(better) - gains[1] / len(worse) - 1 / (2 * how.beta)) ** 2)
+        elif case == "kto":
+            over = how.beta * (gains[0] - drift)
+            good = batch.labels[row] == 1
+            terms.append(1 - torch.sigmoid(over) if good else 1.5 * (1 - torch.sigmoid(-over)))
+        else:
+            p, q = (torch.exp(sum(side) / len(side)) for side in (better, worse))
+            odds = (p / (1 - p)) / (q / (1 - q))
+            terms.append(-p.log() - how.weight * torch.sigmoid(odds.log()).log())
+    return sum(terms), len(terms)
+
+
 def by_hand(case: str, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, int]:
     """(sum, number), from whole logits, a row at a time, by other functions than the losses use."""
+    if case in OF_TWO_TEXTS:
+        return preference_by_hand(case, model, batch)
     logits, targets = model(batch), batch.targets
     if case in ("several", "regress"):
         picked = [(logits[i, j], targets[i, j].item()) for i, j in (~targets.isnan()).nonzero().tolist()]
@@ -203,6 +258,7 @@ def test_accumulation_is_one_big_batch(case, micro_batch):
     for rows in (None, micro_batch):
         recorder = Recorder(model)
         options = {"steps": range(1), "rates": lambda step: 1.0, "count": found.count}
+        options["baseline"] = found.baseline
         (result,) = train(model, found.training, Fixed(batch), recorder, micro_batch=rows, **options)
         results.append((result, recorder.gradients))
     (whole, first), (cut, second) = results

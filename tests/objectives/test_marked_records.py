@@ -41,7 +41,7 @@ def test_an_answer_is_where_it_is_marked_and_a_question_may_have_none(stored):
     lacking = collected({"passage": PASSAGE, "question": "Who?"}, "d")
     store, batch, _ = stored(SpanObjective(), [second, first, none, lacking], sequence=64)
     assert [store.field("value", record).tolist() for record in range(3)] == [[14, 17], [2, 5], [-1, -1]]
-    assert store.manifest["set_aside"] == {"no answer": 1}
+    assert store.manifest["skipped"] == {"no answer": 1}
     assert batch.targets[2].tolist() == [0, 0]  # the row's first token: not here
 
 
@@ -62,7 +62,7 @@ def test_a_label_of_two_texts(stored, spec):
     ]
     documents.append(collected({"text": "a"}, "x", {"label": "1"}))
     store, batch, tokens = stored(spec, documents, sequence=20)
-    assert store.manifest["set_aside"] == {"no second": 1}
+    assert store.manifest["skipped"] == {"no second": 1}
     between = tokens.need_between()
     room = 20 - tokens.frame - len(between)
     for row, (first, second) in enumerate(pairs):

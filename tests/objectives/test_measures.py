@@ -22,6 +22,7 @@ from textmill.metrics.score import Bootstrap
 from textmill.objectives.evaluation import EvaluationInput
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation import evaluate
+from textmill.stages.evaluation.judged import judged
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs import check, history, train
 from textmill.stages.workspace.weights import best_weights
@@ -382,7 +383,8 @@ def test_answers(evaluated, guessing):
     _, data, model, report, _, _ = evaluated("answer")
     if guessing:
         model = Guesser()
-        report = data.objective.measure(EvaluationInput(model, data, Quiet())).plain()
+        model.spec = data.recipe.model
+        report = judged(EvaluationInput(model, data, Quiet()), data).plain()
     loader, tokenizer = data.loader("test"), data.tokenizer
     view, store = loader.view, loader.store
     assert len(view) > len(store), "some texts are read in windows"
@@ -417,7 +419,7 @@ def test_a_sample_is_of_whole_records_and_always_the_same(evaluated, name):
         recipe, evaluation=dataclasses.replace(recipe.evaluation, tokens=100, bootstrap=5)
     )
     data = dataclasses.replace(data, recipe=some)
-    first, second = (data.objective.measure(EvaluationInput(model, data, Quiet())) for _ in range(2))
+    first, second = (judged(EvaluationInput(model, data, Quiet()), data) for _ in range(2))
     assert first.plain() == second.plain()
     assert 0 < first.documents < report["documents"]
 
@@ -455,9 +457,9 @@ def test_plain_files_do_not_score_what_writes_no_text(evaluated, tmp_path):
     ],
 )
 def test_chance_plays_no_part_unless_it_is_asked_for(spec, temperature, said):
-    from textmill.objectives import pairs as scoring_pairs
     from textmill.specs.recipe import GenerationSpec
+    from textmill.tasks import writing
 
-    settled = scoring_pairs.settled(GenerationSpec(**spec))
+    settled = writing.settled(GenerationSpec(**spec))
     assert settled.temperature == temperature
-    assert scoring_pairs.described(settled) == said
+    assert writing.described(settled) == said

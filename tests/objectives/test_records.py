@@ -71,8 +71,8 @@ def test_pairs(stored, tokenizer, marked):
         spec,
         [("你好", {"en": "hello"}), ("x", {}), (" ", {"en": "y"}), ("z", {"en": ""}), ("a", {"en": "b c"})],
     )
-    assert manifest["set_aside"] == {"no en": 1, "the source is empty": 1, "the en is empty": 1}
-    assert manifest["read"] == 5 == manifest["records"] + sum(manifest["set_aside"].values())
+    assert manifest["skipped"] == {"no en": 1, "the source is empty": 1, "the en is empty": 1}
+    assert manifest["read"] == 5 == manifest["records"] + sum(manifest["skipped"].values())
     assert store.labels is None
     assert store.bytes.tolist() == [5, 3]
     assert store.document_id(0) == collected({"source": "你好", "en": "hello"}, "").id
@@ -125,7 +125,7 @@ def test_labels_are_those_of_the_training_part(stored, marked):
     ]
     store, manifest = stored(spec, records)
     assert store.labels == ("glad", "sad")  # z stands on no text that can be used
-    assert manifest["set_aside"] == {"no mood": 1, "the mood is empty": 1, "the text is empty": 1}
+    assert manifest["skipped"] == {"no mood": 1, "the mood is empty": 1, "the text is empty": 1}
     _, made = rows("classify", spec, store, marked)
     assert made.batch.targets.tolist() == [1, 0]
     assert made.batch.targets.dtype == torch.int64
@@ -135,7 +135,7 @@ def test_labels_are_those_of_the_training_part(stored, marked):
         spec, [("e", {"mood": "angry"}), ("f", {"mood": "sad"})], labels=store.labels, name="test"
     )
     assert other.labels == store.labels
-    assert report["set_aside"] == {}
+    assert report["skipped"] == {}
     assert other.unseen == ("angry",)
     assert [int(other.field("value", record)[0]) for record in range(2)] == [2, 1]
     _, made = rows("classify", spec, other, marked)
@@ -170,7 +170,7 @@ def test_several_labels(stored, marked):
 def test_numbers_are_read_strictly(stored, marked, text, number):
     store, manifest = stored(RegressObjective(), [("a", {"label": text})])
     if number is None:
-        assert manifest["set_aside"] == {"the label is not a number": 1}
+        assert manifest["skipped"] == {"the label is not a number": 1}
         return
     _, made = rows("regress", RegressObjective(), store, marked)
     assert made.batch.targets.tolist() == [[number]]
@@ -187,7 +187,7 @@ def test_a_word_s_first_token_bears_its_tag(stored, words):
         with_tokenizer=words,
     )
     assert store.labels == ("D", "J", "N", "V")
-    assert manifest["set_aside"] == {
+    assert manifest["skipped"] == {
         "there are not as many tags as words": 1,
         "no tags": 1,
         "the text is empty": 1,
@@ -240,7 +240,7 @@ def test_the_tokens_of_an_answer(stored, words):
         ],
         with_tokenizer=words,
     )
-    assert manifest["set_aside"] == {
+    assert manifest["skipped"] == {
         "the answer does not occur in the passage": 1,
         "no question": 1,
         "no answer": 1,
@@ -294,7 +294,7 @@ def test_spans_are_right_for_any_answer(stored, tokenizer, marked, text, data):
     answer = text[start : data.draw(st.integers(start + 1, len(text)))].strip()
     store, manifest = stored(SpanObjective(), [(text, {"question": "?", "answer": answer})])
     if not answer:
-        assert manifest["set_aside"] == {"no answer": 1}
+        assert manifest["skipped"] == {"no answer": 1}
         return
     first, last = store.field("value", 0).tolist()
     assert tokenizer.decode(store.field("text", 0)[first : last + 1]) == answer
@@ -336,7 +336,7 @@ def test_tokenizers_that_lose_something(stored):
         with_tokenizer=Silent(),
         name="silent",
     )
-    assert manifest["set_aside"] == {"the answer has no tokens": 1}
+    assert manifest["skipped"] == {"the answer has no tokens": 1}
     store, _ = stored(TagObjective(), [("A Bc", {"tags": "X Y"})], with_tokenizer=Folding(), name="tags")
     assert store.field("value", 0).tolist() == [0, 1, IGNORE]
 

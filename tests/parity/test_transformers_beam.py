@@ -35,8 +35,14 @@ CASES = {
     "no-repeat": {"beams": 4, "no_repeat_ngram": 2, "early_stopping": "yes"},
     "no-repeat-3": {"beams": 3, "no_repeat_ngram": 3, "repetition_penalty": 1.3},
     "least": {"beams": 4, "min_tokens": 7, "length_penalty": 0.6},
-    "first": {"beams": 4, "first": 41, "length_penalty": 2.0, "no_repeat_ngram": 3, "min_tokens": 3},
-    "forbidden": {"beams": 4, "forbidden": (3, 90), "no_repeat_ngram": 1},
+    "first": {
+        "beams": 4,
+        "forced_first_token": 41,
+        "length_penalty": 2.0,
+        "no_repeat_ngram": 3,
+        "min_tokens": 3,
+    },
+    "forbidden": {"beams": 4, "suppressed_tokens": (3, 90), "no_repeat_ngram": 1},
 }
 EARLY = {"yes": True, "no": False, "never": "never"}
 
@@ -83,8 +89,8 @@ def _theirs(theirs, given: dict, width: int, spec: GenerationSpec, ends, pad: in
         no_repeat_ngram_size=spec.no_repeat_ngram,
         repetition_penalty=spec.repetition_penalty,
         min_new_tokens=spec.min_tokens or None,
-        bad_words_ids=[[one] for one in spec.forbidden] or None,
-        forced_bos_token_id=spec.first,
+        bad_words_ids=[[one] for one in spec.suppressed_tokens] or None,
+        forced_bos_token_id=spec.forced_first_token,
         eos_token_id=list(ends),
         pad_token_id=pad,
         output_scores=True,

@@ -50,8 +50,8 @@ def gathered(text: str = "plain", steps: int = 50) -> dict:
         "report": evaluated,
     }
     corpus = {
-        **dict.fromkeys(("read", "kept", "set_aside"), size),
-        "parts": {text: size},
+        **dict.fromkeys(("read", "kept", "skipped"), size),
+        "splits": {text: size},
         "reasons": [{"step": text, "reason": text, "documents": 1, "bytes": 10}],
         "personal": {text: {"found": 4, "documents": 2}},
         "languages": {text: size},

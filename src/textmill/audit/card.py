@@ -55,7 +55,7 @@ def render(info: Mapping[str, Any]) -> str:
     transformers    True when transformers can load the directory
     model           facts about the architecture: {label: value}
     data            {"documents": n, "bytes": n, "tokens": n, "sources": [text or {"place", "documents", "bytes"}],
-                    "parts": {part: documents}, "set_aside": {reason: n}}
+                    "splits": {split: documents}, "skipped": {reason: n}}
     training        facts: {label: value} (steps, tokens, batch, rates, hardware, time, versions)
     evaluation      {"on": what was scored, "table": [{"name", and a Score's plain fields}], "perplexity": x or None,
                     "headline": the name of the score in the table, "better": "lower" or "higher", "more": a table of

@@ -131,6 +131,14 @@ def tracked(
         reporter.progress(label, done, total, unit)
 
 
+def told(text: str) -> None:
+    """Something a person should know is said once, by whoever listens: for a floor that knows no reporter."""
+    reporter = _listener.get()
+    if reporter is not None and text not in reporter.noted:
+        reporter.note(text)
+        reporter.noted.add(text)
+
+
 class Silent(Reporter):
     """Warnings and errors only."""
 

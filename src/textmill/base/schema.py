@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from textmill.base import console
 from textmill.base.errors import RecipeError
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class About:
     usual: str = (
         ""  # of several specs: the kind of a table that does not say its own; left out: that of the default
     )
+    was: tuple[str, ...] = ()  # names of before, still read
 
     def range(self) -> str:
         """The allowed range as words, such as `>= 1 and < 2`; empty when anything goes."""
@@ -101,7 +103,7 @@ def read(spec: type[T], data: Any, where: str = "", path: str = "") -> T:
     """
     if not isinstance(data, Mapping):
         raise _wrong(where, path, f"must be a table, not {_describe(data)}")
-    known = fields(spec)
+    known, data = fields(spec), current(spec, data, where, path)
     for key in data:
         if key not in known:
             raise _wrong(where, _join(path, key), "unknown key", _nearest(key, path, known))
@@ -116,6 +118,26 @@ def read(spec: type[T], data: Any, where: str = "", path: str = "") -> T:
         return spec(**values)
     except RecipeError as error:  # a spec's own __post_init__: it knows the field, not the file
         raise _wrong(where, _join(path, error.where), error.what, error.advice) from None
+
+
+def current(spec: type, data: Mapping[str, Any], where: str = "", path: str = "") -> Mapping[str, Any]:
+    """A table whose keys of before have the names they have now; whoever listens to the command is told.
+
+    Raises RecipeError where a key is given by both.
+    """
+    names = {old: name for name, field in fields(spec).items() for old in field.about.was}
+    if not names.keys() & data.keys():
+        return data
+    renamed = {}
+    for key, value in data.items():
+        if (name := names.get(key)) is None:
+            renamed[key] = value
+            continue
+        if name in data:
+            raise _wrong(where, _join(path, key), f"is the old name of {name}, which is given, too")
+        console.told(f"{_join(path, key)} is {_join(path, name)} now; the old name is still read")
+        renamed[name] = value
+    return renamed
 
 
 def _value(kind: Any, value: Any, about: About, where: str, path: str) -> Any:

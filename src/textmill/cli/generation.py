@@ -46,7 +46,7 @@ def _parameter(name: str, field: Field) -> inspect.Parameter:
     if chosen() == LANGUAGES[0]:
         about = f"{about[0].upper()}{about[1:]}"
     text = fill("{}{}.", about, bracketed(say(field.about.unit)))
-    flags = [f"--{name.replace('_', '-')}", *([_SHORT[name]] if name in _SHORT else [])]
+    flags = [*map(_flag, (name, *field.about.was)), *([_SHORT[name]] if name in _SHORT else [])]
     option = typer.Option(
         *flags,
         help=text,
@@ -60,6 +60,10 @@ def _parameter(name: str, field: Field) -> inspect.Parameter:
     )
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _given(field: Field, value: Any) -> Any:
     """A value as a spec takes it: of a list of lists, each is written with commas."""
     if value is None or not _nested(field.type):
@@ -67,8 +71,9 @@ def _given(field: Field, value: Any) -> Any:
     try:
         return [[int(number) for number in text.split(",")] for text in value]
     except ValueError as error:
-        flag = f"--{field.name.replace('_', '-')}"
-        raise RecipeError(f"{', '.join(value)!r} are no ids", where=flag, advice="such as 17,4,9") from error
+        raise RecipeError(
+            f"{', '.join(value)!r} are no ids", where=_flag(field.name), advice="such as 17,4,9"
+        ) from error
 
 
 def _nested(kind: Any) -> bool:

@@ -26,9 +26,12 @@ class Batch:
     source       (B, S) int64, encoder side
     source_mask  (B, S) bool, as `mask`
     segments     (B, T) int64, which segment of its row a token belongs to (encoders)
-    labels       (B,) int64, a label of the whole row beside its targets: 0, the second segment follows the first, or 1
+    labels       (B,) int64, a label of the whole row beside its targets: 0, the second segment follows the first, or 1;
+                 of an answer, 1 where it is a good one, or 0
     candidates   (B, T) bool, tokens of which something may be said: the first of each word, the text an answer is in.
                  It is no target: who tags or answers new text knows it too. None: every real token
+    reference    (B, 2) float64, log-probability of each of a row's two texts under the model the run began as
+    baseline     (B,) float64, in every row the same: a mean over all rows of the update, of all ranks
     """
 
     inputs: Tensor
@@ -40,6 +43,8 @@ class Batch:
     segments: Tensor | None = None
     labels: Tensor | None = None
     candidates: Tensor | None = None
+    reference: Tensor | None = None
+    baseline: Tensor | None = None
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}

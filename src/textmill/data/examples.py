@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from textmill.base import renamed
 from textmill.base.errors import DamagedError
 from textmill.base.files import atomic_directory, read_json, sha256_file, write_json
 from textmill.data import arrays
@@ -63,8 +64,8 @@ class Reader(Protocol):
 def write_examples(directory: Path | str, documents: Iterable[Document], reader: Reader) -> dict[str, Any]:
     """Records of documents, in their order, as a store that appears whole or not at all; returns its manifest.
 
-    What cannot be used is skipped and counted by its reason, so that `read` = `records` + the sum of `set_aside`;
-    `set_aside_first` says where the first of each reason came from.
+    What cannot be used is skipped and counted by its reason, so that `read` = `records` + the sum of `skipped`;
+    `skipped_first` says where the first of each reason came from.
     """
     with atomic_directory(Path(directory)) as temporary:
         fields, counts = _write_records(temporary, documents, reader)
@@ -97,7 +98,7 @@ def _write_records(
     directory: Path, documents: Iterable[Document], reader: Reader
 ) -> tuple[dict[str, _Field], dict[str, Any]]:
     """The fields of all records, written, and what was counted."""
-    set_aside: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     first: dict[str, str] = {}
     read, positions, lengths, names = 0, array("q"), array("q"), bytearray()
     with contextlib.ExitStack() as stack:
@@ -109,7 +110,7 @@ def _write_records(
         for chunk in by_size(documents, _CHUNK):
             for position, (document, made) in enumerate(zip(chunk, reader.read(chunk), strict=True), read):
                 if not isinstance(made, Record):
-                    set_aside[made] += 1
+                    reasons[made] += 1
                     first.setdefault(made, document.source)
                     line = {"source": document.source, "reason": made}
                     skipped.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -126,8 +127,8 @@ def _write_records(
     counts = {
         "read": read,
         "records": len(lengths),
-        "set_aside": dict(set_aside.most_common()),
-        "set_aside_first": first,
+        "skipped": dict(reasons.most_common()),
+        "skipped_first": first,
         "bytes": sum(lengths),
     }
     return fields, counts
@@ -207,7 +208,7 @@ class ExampleStore:
             self.labels = None if manifest["labels"] is None else tuple(manifest["labels"])
             self.unseen: tuple[str, ...] = tuple(manifest["unseen"])
             self._records: int = manifest["records"]
-            self.manifest: dict[str, Any] = manifest
+            self.manifest: dict[str, Any] = renamed.current(manifest)
             self.fields = {
                 name: self._field(name, field["dtype"], field["values"])
                 for name, field in manifest["fields"].items()

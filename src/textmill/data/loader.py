@@ -28,7 +28,8 @@ class Batching:
     """How rows are cut, and dealt to steps.
 
     sequence: most tokens a row holds, on either side. batch: rows of an update, over all ranks. packing: running or
-    best-fit. tokens: what stands around texts and in place of their tokens.
+    best-fit. tokens: what stands around texts and in place of their tokens. reference: (R, 2) float64, what the model
+    the run began as says of each row, where the objective compares with it and it is known.
     """
 
     sequence: int
@@ -36,6 +37,7 @@ class Batching:
     seed: int
     packing: str
     tokens: SpecialTokens
+    reference: np.ndarray | None = None
 
 
 class AnyLoader(Protocol):

@@ -362,24 +362,24 @@ def constraints(spec: GenerationSpec, ends: Sequence[int] = ()) -> tuple[Strateg
         chain.append(RepetitionPenalty(spec.repetition_penalty))
     if spec.presence_penalty or spec.frequency_penalty:
         chain.append(CountPenalty(spec.presence_penalty, spec.frequency_penalty))
-    if spec.forbidden:
-        chain.append(Forbidden(spec.forbidden))
-    if spec.forbidden_runs:
-        chain.append(ForbiddenRuns(spec.forbidden_runs))
+    if spec.suppressed_tokens:
+        chain.append(Forbidden(spec.suppressed_tokens))
+    if spec.suppressed_sequences:
+        chain.append(ForbiddenRuns(spec.suppressed_sequences))
     if spec.min_tokens and ends:
         chain.append(MinTokens(spec.min_tokens, tuple(ends)))
     if spec.no_repeat_source_ngram:
         chain.append(NoRepeatSource(spec.no_repeat_source_ngram))
     if spec.no_repeat_ngram:  # the last of the bans, so that it is the first to give way
         chain.append(NoRepeat(spec.no_repeat_ngram))
-    if spec.first is not None:
-        chain.append(First(spec.first))
-    if spec.last:
-        chain.append(Last(spec.last, spec.tokens))
+    if spec.forced_first_token is not None:
+        chain.append(First(spec.forced_first_token))
+    if spec.forced_last_tokens:
+        chain.append(Last(spec.forced_last_tokens, spec.tokens))
     if spec.decay != 1 and ends:
         chain.append(Decay(spec.decay, spec.decay_after, tuple(ends)))
-    if spec.forbidden_first:
-        chain.append(NotFirst(spec.forbidden_first, int(spec.first is not None)))
+    if spec.suppressed_first_tokens:
+        chain.append(NotFirst(spec.suppressed_first_tokens, int(spec.forced_first_token is not None)))
     return tuple(chain)
 
 

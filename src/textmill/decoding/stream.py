@@ -117,7 +117,7 @@ def drawable(spec: GenerationSpec, model: Generator, tokenizer: AnyTokenizer) ->
     if model.vocabulary <= tokenizer.vocabulary:
         return spec
     beyond = range(tokenizer.vocabulary, model.vocabulary)
-    return replace(spec, forbidden=(*spec.forbidden, *beyond))
+    return replace(spec, suppressed_tokens=(*spec.suppressed_tokens, *beyond))
 
 
 def _whole(

@@ -13,6 +13,7 @@ from textmill.models.encoder import Encoder
 from textmill.models.encoder_decoder import EncoderDecoder
 from textmill.models.heads import Headed, attach
 from textmill.models.initial import initialise
+from textmill.models.linear.model import Bag
 from textmill.models.model import Model
 from textmill.models.ngram.model import NGram
 from textmill.models.recurrent import RecurrentModel
@@ -24,6 +25,7 @@ MODELS: dict[str, Callable[..., Model]] = {
     "decoder": Decoder,
     "encoder": Encoder,
     "encoder-decoder": EncoderDecoder,
+    "linear": Bag,
     "ngram": NGram,
     "recurrent": RecurrentModel,
     "recurrent-encoder-decoder": RecurrentEncoderDecoder,
@@ -61,8 +63,9 @@ def build(
 ) -> Model:
     """A fresh model on the CPU, in training mode, its weights a function of (spec, vocabulary, seed) only.
 
-    Weights are drawn in float32 and then rounded to `dtype`. The global random state is not touched. An n-gram has
-    no weights to begin with: models/ngram/fit.py makes one from a text.
+    Weights are drawn in float32 and then rounded to `dtype`. The global random state is not touched. What is
+    made at once (n-grams, linear models) has no weights to begin with: models/ngram/fit.py and models/linear/fit.py
+    make them.
     """
     model = empty(spec, vocabulary).to_empty(device="cpu").train()
     initialise(model, seed)

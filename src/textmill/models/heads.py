@@ -13,6 +13,7 @@ from textmill.base.errors import RecipeError
 from textmill.data.batch import Batch
 from textmill.models.encoder import Encoder
 from textmill.models.initial import generator
+from textmill.models.linear.model import Bag, BagHead
 from textmill.models.model import Model
 from textmill.nn.crf import CRF
 from textmill.nn.dropout import Dropout
@@ -72,7 +73,8 @@ class Headed(Model):
         for name in (*_REPLACED, *(() if self.pooled else ("pooler",))):
             if name in body._modules or name in body._parameters:
                 setattr(body, name, None)
-        self.body, self.head = body, Head(head, body.hidden_width)
+        self.body = body
+        self.head = BagHead(head) if isinstance(body, Bag) else Head(head, body.hidden_width)
         self.spec, self.vocabulary = body.spec, body.vocabulary
 
     def all_blocks(self) -> list[nn.Module]:
@@ -89,7 +91,7 @@ class Headed(Model):
     def hidden(self, batch: Batch) -> Tensor:
         """What the head reads: (B, D) for the whole text, else (B, T, D)."""
         states = self.body.hidden(batch)
-        if not isinstance(self.head.spec, (ClassifyHead, RegressHead)):
+        if isinstance(self.body, Bag) or not isinstance(self.head.spec, (ClassifyHead, RegressHead)):
             return states
         state = POOLED[self.head.spec.pooling](states, batch.mask)
         if self.pooled:

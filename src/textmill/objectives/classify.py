@@ -13,10 +13,8 @@ from torch import Tensor
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.examples import ExampleStore
 from textmill.data.record_view import WholeTextView
-from textmill.metrics import labels
 from textmill.models.heads import Headed
 from textmill.models.model import Model
-from textmill.objectives.evaluation import EvaluationInput, EvaluationResult, predictions, result_of_records
 from textmill.objectives.loss import count_labels, cross_entropy, losses_by, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
 from textmill.objectives.records import TextReader, loader_of
@@ -109,40 +107,6 @@ def show(batch: Batch, row: int) -> ShownRow:
     return ShownRow([token for _, token in tokens_read(batch, row)], label=label)
 
 
-def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Labels of whole texts; the baseline always says the commonest label of the training split. A label that split
-    lacks counts as missed, and is listed."""
-    records, guess = predictions(evaluation, predict)
-    store, bootstrap = evaluation.loader.store, evaluation.bootstrap.of(records)
-    names = (*store.labels, *store.unseen)
-    common = int(np.bincount(evaluation.data.store("train").fields["value"][0]).argmax())
-    held = labels_held(store, records)
-    unseen = {
-        name: int(count) for name, count in zip(names, held.sum(0), strict=True) if name in store.unseen
-    }
-    baseline = f"always {names[common]!r}"
-    if guess.ndim == 1:
-        truth = held.argmax(1)
-        scores, beside = (
-            labels.one_label(truth, side, len(names), bootstrap)
-            for side in (guess, np.full_like(truth, common))
-        )
-        counts = labels.counts_of_one(truth, guess, len(names))
-        more = {"confusion": labels.confusion(truth, guess, names)}
-    else:
-        truth, always = held, np.zeros(held.shape, dtype=bool)
-        always[:, common] = True
-        guess = np.pad(guess, ((0, 0), (0, len(store.unseen))))
-        scores, beside = (
-            labels.several_labels(truth, side, bootstrap, how="a label is predicted from 0.5")
-            for side in (guess, always)
-        )
-        counts = ((truth & guess).sum(0), (truth & ~guess).sum(0), (~truth & guess).sum(0))
-        more = {}
-    more |= {"by_label": labels.by_label(names, *counts), "unseen_labels": unseen}
-    return result_of_records(evaluation, records, scores, {baseline: beside}, truth.size, more)
-
-
 CLASSIFY = Objective(
     spec=ClassifyObjective,
     reader=ClassifyReader,
@@ -152,7 +116,7 @@ CLASSIFY = Objective(
     loss_unit="nats per label",
     predict=predict,
     show=show,
-    measure=measure,
+    judged=True,
     next=("trace {run} 'a text to label'", "embed {run} 'a text to label'"),
     purpose=Purpose(
         "text-classification",

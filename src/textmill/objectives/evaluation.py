@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from textmill.base.console import Reporter
-from textmill.data.batch import Batch
 from textmill.data.loader import AnyLoader, Scored
 from textmill.data.order import key
 from textmill.data.view import sample
@@ -23,7 +21,6 @@ from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once
-EXAMPLES = 5  # of what was read, should have been said, and was
 
 
 class Data(Protocol):
@@ -33,10 +30,13 @@ class Data(Protocol):
     def recipe(self) -> Recipe: ...
     @property
     def tokenizer(self) -> Any: ...
+    @property
+    def ends(self) -> tuple[int, ...]: ...
     def store(self, part: str) -> Any: ...
     def loader(self, part: str = "train") -> AnyLoader: ...
     def documents(self, part: str) -> Iterator[Document]: ...
     def units(self, part: str) -> np.ndarray | None: ...
+    def reference_model(self) -> Model: ...
     def base(self) -> Model | None: ...
 
 
@@ -61,7 +61,7 @@ class EvaluationInput:
     @cached_property
     def bootstrap(self) -> Bootstrap:
         """How intervals are made over all entries of the store that is scored; `.of(records)` over some of them."""
-        return Bootstrap(self.spec.bootstrap, units=self.data.units(self.spec.part))
+        return Bootstrap(self.spec.bootstrap, units=self.data.units(self.spec.split))
 
     @property
     def rows(self) -> int:
@@ -71,12 +71,12 @@ class EvaluationInput:
     @cached_property
     def loader(self) -> Any:
         """The loader of the part that is scored. Raises RecipeError when it is empty."""
-        return self.data.loader(self.spec.part)
+        return self.data.loader(self.spec.split)
 
     def documents(self, records: np.ndarray) -> list[Document]:
         """The documents that records (n,), rising, of the part that is scored were made of."""
         wanted = set(records.tolist())
-        every = enumerate(self.data.documents(self.spec.part))
+        every = enumerate(self.data.documents(self.spec.split))
         return [document for index, document in every if index in wanted]
 
 
@@ -87,7 +87,6 @@ class EvaluationResult:
     scores     of the model, by name; the first one is the headline
     baselines  of what it should beat: name -> scores by the same names, as many as make sense
     more       what else the report says, by key
-    written    what the model wrote of each record, by its number: whoever looks further need not write it again
     """
 
     scores: Mapping[str, Score]
@@ -96,7 +95,6 @@ class EvaluationResult:
     targets: int
     bytes: int
     more: Mapping[str, Any] = field(default_factory=dict)
-    written: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:
@@ -165,16 +163,3 @@ def result_of_records(
     """The result of scoring records (n,), with the bytes of their texts."""
     size = int(evaluation.loader.store.bytes[records].sum())
     return EvaluationResult(scores, baselines, len(records), targets, size, more or {})
-
-
-def predictions(
-    evaluation: EvaluationInput, predict: Callable[[Any, Batch], Tensor]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) records, rising, and what the model says of each, (n,) or (n, C). What is true, their store knows."""
-    records, guess = [], []
-    for batch in record_batches(evaluation):
-        records.append(evaluation.loader.view.record[batch.rows])
-        guess.append(predict(evaluation.model, batch.batch).numpy())
-    numbers = np.concatenate(records)
-    order = numbers.argsort()
-    return numbers[order], np.concatenate(guess)[order]

@@ -1,6 +1,6 @@
 """Losses: (model, batch) -> (sum of nats, number of targets). Nothing here divides; the loop does, once.
 
-B rows, T positions, N = B·T tokens, D features, V ids.
+B rows, T positions, N = B·T tokens, D features, V ids; n texts, a row each.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.model import Model, TokenScorer
@@ -35,6 +36,9 @@ class Losses:
     training: Loss
     validation: Loss  # the same in plain nats: labels are not smoothed
     count: Count  # targets of a batch, as both losses count them
+    # (sum, number) of what every row of an update is to know the mean of (`Batch.baseline`) before its loss is made;
+    # it has no gradient. None: nothing.
+    baseline: Loss | None = None
 
 
 def count_targets(batch: Batch) -> int:
@@ -113,6 +117,22 @@ def token_nats(model: Model, hidden: Tensor, targets: Tensor) -> Tensor:
     if isinstance(model, TokenScorer):
         return -model.log_probs(hidden, targets)
     return F.cross_entropy(widened(model.logits(hidden)), targets, reduction="none")
+
+
+def log_probs(model: Model, texts: Batch, chunk: int | None = None) -> tuple[Tensor, Tensor]:
+    """(n,) float64, the sum over each text's targets of their log-probability, and (n,) how many they are.
+
+    chunk: logits of at most so many tokens exist at a time; they are made once more in the backward pass.
+    """
+    hidden, borne = model.hidden(texts), texts.targets != IGNORE
+    states, targets = hidden[borne], texts.targets[borne]
+    nats = [
+        checkpoint(token_nats, model, *part, use_reentrant=False) if chunk else token_nats(model, *part)
+        for part in zip(states.split(chunk or len(states) or 1), targets.split(chunk or len(targets) or 1), strict=True)
+    ]  # fmt: skip
+    owner = borne.nonzero()[:, 0]
+    sums = torch.zeros(len(texts), dtype=torch.float64, device=hidden.device)
+    return sums.index_add(0, owner, -torch.cat(nats).double()), borne.sum(1)
 
 
 def _products_in_place(model: Model) -> bool:

@@ -5,9 +5,11 @@ To add one: a spec in specs/objective.py, a file here that ends in such a value,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from textmill.data.batch import Batch
 from textmill.data.examples import ExampleStore
@@ -63,7 +65,9 @@ class Objective:
     losses       (spec, sequence=, chunk=) -> what a model is trained and validated by; see Losses
     loss_unit    what the mean of its loss is counted in, for messages
     show         (batch, row) -> what a row reads, and what is to be said of it; shown: how much of it a person sees
-    measure      how well a model does; the first score is the headline
+    judged       whether a model is judged by what it says of records, as its task (tasks/) judges predictions
+    measure      how well a model does; the first score is the headline. Of one that is judged, what is to be said
+                 beside that; None: nothing
     purpose      for the model card
     next         commands to try with a published model; {run} is its name
     writes       whether a model of it writes text: `generate` asks it
@@ -73,6 +77,9 @@ class Objective:
     reader       what it takes from documents as records; None: it reads plain text
     head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
     predict      (model, batch) -> what a model with a head says of each row; no target is looked at
+    texts        how many texts as long as a sequence a row reads
+    reference    (model, batches) -> (rows, 2), what the model a run begins as says of each row of a loader, where the
+                 spec says that its loss compares with it
     teacher_forcing  (spec, step, steps) -> how often, at a step of a run, a decoder reads the target and not its own
                  guess: a function of the step alone, so that a resumed run goes on with the ratio it would have had
     """
@@ -81,9 +88,10 @@ class Objective:
     loader: Callable[[Any, Any, Batching], AnyLoader]
     losses: Callable[..., Losses]
     show: Callable[[Batch, int], ShownRow]
-    measure: Callable[[EvaluationInput], EvaluationResult]
     purpose: Purpose
     next: tuple[str, ...]
+    measure: Callable[[EvaluationInput], EvaluationResult] | None = None
+    judged: bool = False
     loss_unit: str = "nats per token"
     shown: Shown = Shown()
     notes: Callable[[ExampleStore], list[str]] = lambda store: []
@@ -92,6 +100,8 @@ class Objective:
     reader: type[Reader] | None = None
     head: Callable[[Any, str, ExampleStore], HeadSpec] | None = None
     predict: Callable[[Any, Batch], Any] | None = None
+    texts: int = 1
+    reference: Callable[[Any, Iterable[Batch]], np.ndarray] | None = None
     teacher_forcing: Callable[[Any, int, int], float] = lambda spec, step, steps: 1.0
 
     @property

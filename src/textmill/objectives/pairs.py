@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,21 +12,20 @@ from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import RecordView
 from textmill.data.special import SpecialTokens
 from textmill.data.view import ALL, Pair, Viewed, pair_batch
-from textmill.decoding.decode import answers
-from textmill.decoding.prompt import Prompt
-from textmill.decoding.stop_strings import whole
-from textmill.decoding.stream import drawable
-from textmill.metrics import guesses, overlap
-from textmill.models.model import Generator
+from textmill.metrics import guesses
 from textmill.objectives import show
-from textmill.objectives.evaluation import EXAMPLES, EvaluationInput, EvaluationResult, record_batches
+from textmill.objectives.evaluation import (
+    EvaluationInput,
+    EvaluationResult,
+    record_batches,
+    result_of_records,
+)
 from textmill.objectives.loss import losses_of_tokens
 from textmill.objectives.objective import WRITES_FROM_SOURCE, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, loader_of, size
 from textmill.objectives.scoring import score_guesses
-from textmill.specs.generation import GenerationSpec
 from textmill.specs.objective import ConstantForcing, LinearForcing, PairsObjective
-from textmill.text.document import Document, several
+from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
 
 _TOGETHER = 256  # prompts between two reports of progress
@@ -102,92 +99,13 @@ def teacher_forcing(spec: PairsObjective, step: int, steps: int) -> float:
 
 
 def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """BLEU, chrF and exact matches of what is written, nats and accuracy where the target so far is given.
-
-    The baseline hands the source back. References are the corpus' own texts, not what became of them as tokens.
-    """
-    loader, objective = evaluation.loader, evaluation.recipe.objective
-    assert isinstance(objective, PairsObjective)
-    nats, hits, targets = score_guesses(evaluation.model, record_batches(evaluation), len(loader.store))
+    """Nats and accuracy of each token where the target so far is given."""
+    store = evaluation.loader.store
+    nats, hits, targets = score_guesses(evaluation.model, record_batches(evaluation), len(store))
     records = np.flatnonzero(targets)
-    documents = evaluation.documents(records)
-    sources = [document.texts[objective.source] for document in documents]
-    references = [several(document.texts, objective.target) for document in documents]
-    spec = settled(evaluation.recipe.generation)
-    outputs = written(evaluation, _prompts(evaluation, records), spec)
     bootstrap = evaluation.bootstrap.of(records)
-    scores, copied = (
-        overlap.overlap(side, references, bootstrap, how=how)
-        for side, how in ((outputs, described(spec)), (sources, "copied"))
-    )
-    by_token = guesses.token_scores(nats[records], hits[records], targets[records], bootstrap)
-    examples = [
-        {"source": source, "reference": reference[0], "output": output}
-        for source, reference, output in zip(sources[:EXAMPLES], references, outputs, strict=False)
-    ]
-    return EvaluationResult(
-        {**scores, **dict(reversed(by_token.items()))},
-        {"the source": copied},
-        len(records),
-        int(targets.sum()),
-        int(loader.store.bytes[records].sum()),
-        {"examples": examples},
-        dict(zip(records.tolist(), outputs, strict=True)),
-    )
-
-
-def settled(spec: GenerationSpec) -> GenerationSpec:
-    """How texts that are scored are written: as the recipe says, but without chance, unless it asks for the best of
-    several draws. One score of one draw would be that of the draw."""
-    return replace(spec, temperature=0.0) if spec.temperature and spec.mbr is None else spec
-
-
-def described(spec: GenerationSpec) -> str:
-    """How texts were written, for a signature."""
-    if spec.beams > 1:
-        way = f"beams:{spec.beams}|length:{spec.length_formula}^{spec.length_penalty:g}"
-    elif spec.contrastive is not None:
-        way = f"contrastive:{spec.contrastive:g}|top_k:{spec.top_k}"
-    elif spec.mbr is not None:
-        way = f"mbr:{spec.mbr} of {spec.candidates}|temperature:{spec.temperature:g}|seed:{spec.seed}"
-    else:
-        way = "greedy"
-    return f"{way}|tokens:{spec.tokens}"
-
-
-def written(evaluation: EvaluationInput, prompts: Sequence[Prompt], spec: GenerationSpec) -> list[str]:
-    """The best answer to each prompt, as text. Sources of like length are read together."""
-    texts = [""] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].source or ()))
-    model, tokenizer = evaluation.model, evaluation.data.tokenizer
-    assert isinstance(model, Generator)
-    spec = drawable(spec, model, tokenizer)
-    for start in range(0, len(order), _TOGETHER):
-        indices = order[start : start + _TOGETHER]
-        hypotheses = answers(
-            model,
-            [prompts[index] for index in indices],
-            spec,
-            ends=tokenizer.ends,
-            decoder=tokenizer.stream,
-        )
-        for index, (best, *_) in zip(indices, hypotheses, strict=True):
-            texts[index] = whole(tokenizer.stream(), best.ids, spec.stop)
-        evaluation.reporter.progress("writing", start + len(indices), len(order), "texts")
-    return texts
-
-
-def _prompts(evaluation: EvaluationInput, records: np.ndarray) -> list[Prompt]:
-    """What each record's target is written from: the start and the source, as they were read in training."""
-    prompts: dict[int, Prompt] = {}
-    for batch in record_batches(evaluation):
-        read = batch.batch
-        assert read.source is not None
-        for row, record in enumerate(evaluation.loader.view.record[batch.rows].tolist()):
-            source = read.source[row]
-            real = source if read.source_mask is None else source[read.source_mask[row]]
-            prompts[record] = Prompt([int(read.inputs[row, 0])], real.tolist())
-    return [prompts[record] for record in records.tolist()]
+    scores = guesses.token_scores(nats[records], hits[records], targets[records], bootstrap)
+    return result_of_records(evaluation, records, dict(reversed(scores.items())), {}, int(targets.sum()))
 
 
 def sample(spec: PairsObjective, document: Document, tokenizer: AnyTokenizer, tokens: int) -> tuple[str, str]:
@@ -203,6 +121,7 @@ PAIRS = Objective(
     teacher_forcing=teacher_forcing,
     show=show.of_pairs,
     measure=measure,
+    judged=True,
     writes=True,
     sample=sample,
     next=("generate {run} 'a text to translate'",),

@@ -13,9 +13,7 @@ from torch import Tensor
 from textmill.data.batch import Batch
 from textmill.data.examples import ExampleStore
 from textmill.data.record_view import WholeTextView
-from textmill.metrics import numbers
 from textmill.models.model import Model
-from textmill.objectives.evaluation import EvaluationInput, EvaluationResult, predictions, result_of_records
 from textmill.objectives.loss import count_labels, losses_by, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
 from textmill.objectives.records import TextReader, loader_of
@@ -83,19 +81,6 @@ def show(batch: Batch, row: int) -> ShownRow:
     return ShownRow([token for _, token in tokens_read(batch, row)], label=tuple(batch.targets[row].tolist()))
 
 
-def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Numbers of whole texts; the baseline always says the mean of the training split."""
-    records, guess = predictions(evaluation, predict)
-    store = evaluation.loader.store
-    truth = np.stack([store.field("value", record) for record in records.tolist()])
-    mean = float(evaluation.data.store("train").fields["value"][0].mean())
-    scores, beside = (
-        numbers.regression(truth.ravel(), side.ravel(), evaluation.bootstrap.of(records))
-        for side in (guess, np.full_like(truth, mean))
-    )
-    return result_of_records(evaluation, records, scores, {"the training mean": beside}, truth.size)
-
-
 REGRESS = Objective(
     spec=RegressObjective,
     reader=RegressReader,
@@ -105,7 +90,7 @@ REGRESS = Objective(
     loss_unit="squared error per number",
     predict=predict,
     show=show,
-    measure=measure,
+    judged=True,
     next=("trace {run} 'a text to measure'", "embed {run} 'a text to measure'"),
     purpose=Purpose(
         "text-classification",

@@ -12,28 +12,20 @@ from torch import Tensor
 
 from textmill.data import windows
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.codec import Codec, Text
+from textmill.data.codec import Text
 from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
 from textmill.data.view import ALL, Viewed
-from textmill.metrics import answers
 from textmill.models.heads import best_span
 from textmill.models.model import Model
-from textmill.objectives.evaluation import (
-    EXAMPLES,
-    EvaluationInput,
-    EvaluationResult,
-    record_batches,
-    result_of_records,
-)
 from textmill.objectives.loss import cross_entropy, losses_by, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
 from textmill.objectives.records import Reader, loader_of, size
 from textmill.objectives.show import ShownRow, tokens_read
 from textmill.specs.head import SpanHead
 from textmill.specs.objective import SpanObjective
-from textmill.text.document import Document, several
+from textmill.text.document import Document
 from textmill.text.marks import spans_of
 
 
@@ -194,47 +186,6 @@ def show(batch: Batch, row: int) -> ShownRow:
     return ShownRow(tokens, label=(where[first], where[last]) if known else None)
 
 
-def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Stretches of texts that answer questions; the baseline says the text's first tokens, as many as usual."""
-    objective = evaluation.recipe.objective
-    assert isinstance(objective, SpanObjective)
-    best: dict[int, tuple[float, int, int]] = {}
-    for batch in record_batches(evaluation):
-        spans, view = predict(evaluation.model, batch.batch), evaluation.loader.view
-        to_text = torch.from_numpy(view.begins[batch.rows] - view.text_at(batch.rows))
-        columns = view.record[batch.rows], spans.odds, spans.first + to_text, spans.last + to_text
-        for record, *candidate in zip(*(column.tolist() for column in columns), strict=True):
-            best[record] = max(best.get(record, tuple(candidate)), tuple(candidate))
-    chosen = np.array(sorted(best))
-    documents = evaluation.documents(chosen)
-    texts = Codec(evaluation.data.tokenizer).encode(
-        [document.texts[objective.passage] for document in documents]
-    )
-    spans = evaluation.data.store("train").fields["value"][0].reshape(-1, 2)
-    there = spans[:, 0] >= 0
-    # A model that has read questions without an answer may leave one out; any other always answers.
-    least = -math.inf if there.all() else 0.0
-    predicted = [
-        text.between(first, last) if odds > least else ""
-        for text, (odds, first, last) in zip(texts, (best[record] for record in chosen.tolist()), strict=True)
-    ]
-    usual = int(np.median((spans[:, 1] - spans[:, 0] + 1)[there])) if there.any() else 1
-    opening = [text.between(0, usual - 1) for text in texts]
-    truth = [several(document.texts, objective.answer) for document in documents]
-    bootstrap = evaluation.bootstrap.of(chosen)
-    scores, beside = (answers.answered(truth, side, bootstrap) for side in (predicted, opening))
-    examples = [
-        {
-            "question": document.texts[objective.question],
-            "answer": true[0].strip() if true else "",
-            "given": answer.strip(),
-        }
-        for document, true, answer in zip(documents[:EXAMPLES], truth, predicted, strict=False)
-    ]
-    baselines = {f"the first {usual} tokens": beside}
-    return result_of_records(evaluation, chosen, scores, baselines, len(chosen), {"examples": examples})
-
-
 SPAN = Objective(
     spec=SpanObjective,
     reader=SpanReader,
@@ -244,7 +195,7 @@ SPAN = Objective(
     loss_unit="nats per answer",
     predict=predict,
     show=show,
-    measure=measure,
+    judged=True,
     next=("trace {run} 'a text to search'", "embed {run} 'a text to search'"),
     purpose=Purpose(
         "question-answering",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textmill.objectives import causal, chat, classify, denoising, masked, pairs, regress, span, tag
+from textmill.objectives import causal, chat, classify, denoising, masked, pairs, prefer, regress, span, tag
 from textmill.objectives.objective import Objective
 from textmill.specs.objective import ObjectiveSpec
 
@@ -20,6 +20,7 @@ OBJECTIVES: dict[str, Objective] = {
         regress.REGRESS,
         tag.TAG,
         span.SPAN,
+        prefer.PREFER,
     )
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -18,15 +16,8 @@ from textmill.data.examples import ExampleStore, Record
 from textmill.data.record_view import TextView
 from textmill.data.special import SpecialTokens
 from textmill.data.view import ALL, Viewed
-from textmill.metrics import labels, tags
 from textmill.models.heads import Headed
 from textmill.models.model import Model
-from textmill.objectives.evaluation import (
-    EvaluationInput,
-    EvaluationResult,
-    record_batches,
-    result_of_records,
-)
 from textmill.objectives.loss import count_targets, losses_by, sum_of_nats, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, loader_of, size
@@ -134,48 +125,6 @@ def predict(model: Model, batch: Batch) -> Tensor:
     return torch.where(words, best, IGNORE)
 
 
-def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """Tags of words, and the entities they mark; the baseline always says the commonest tag of the training split. A
-    tag that split lacks counts as missed, and is listed."""
-    store, view = evaluation.loader.store, evaluation.loader.view
-    names = (*store.labels, *store.unseen)
-    rows: dict[int, tuple[list[int], list[int]]] = {}
-    for batch in record_batches(evaluation):
-        guess = predict(evaluation.model, batch.batch)
-        for index, row in enumerate(batch.rows.tolist()):
-            truth, said = view.tags(row), guess[index]
-            rows[row] = truth[truth != IGNORE].tolist(), said[said != IGNORE].tolist()
-    by_record: dict[int, tuple[list[str], list[str]]] = {}
-    for row in sorted(rows):  # a text that is longer than a row is read in several
-        for side, more in zip(by_record.setdefault(int(view.record[row]), ([], [])), rows[row], strict=True):
-            side += [names[number] for number in more]
-    truth = [sequence for sequence, _ in by_record.values()]
-    guess = [sequence for _, sequence in by_record.values()]
-    records, values = np.array(list(by_record)), evaluation.data.store("train").fields["value"][0]
-    common = names[int(np.bincount(values[values != IGNORE]).argmax())]
-    always = [[common] * len(sequence) for sequence in truth]
-    marked = tags.marks_entities(names)
-    bootstrap = evaluation.bootstrap.of(records)
-    scores, beside = (tags.tagged(truth, side, bootstrap, entities_too=marked) for side in (guess, always))
-    held = Counter(tag for sequence in truth for tag in sequence)
-    more = _confused(truth, guess, names)
-    more["unseen_labels"] = {tag: held[tag] for tag in store.unseen if held[tag]}
-    if marked:
-        more["by_type"] = tags.by_type(truth, guess)
-    words = sum(map(len, truth))
-    return result_of_records(evaluation, records, scores, {f"always {common!r}": beside}, words, more)
-
-
-def _confused(
-    truth: Sequence[Sequence[str]], guess: Sequence[Sequence[str]], names: Sequence[str]
-) -> dict[str, Any]:
-    number = {name: index for index, name in enumerate(names)}
-    true, guessed = (
-        np.array([number[tag] for text in side for tag in text], dtype=np.int64) for side in (truth, guess)
-    )
-    return {"confusion": labels.confusion(true, guessed, names)}
-
-
 TAG = Objective(
     spec=TagObjective,
     reader=TagReader,
@@ -185,7 +134,7 @@ TAG = Objective(
     loss_unit="nats per tag",
     predict=predict,
     show=in_place,
-    measure=measure,
+    judged=True,
     next=("trace {run} 'a text to tag'", "embed {run} 'a text to tag'"),
     purpose=Purpose(
         "token-classification",

@@ -244,6 +244,13 @@ class LeakageStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContainmentStep:
+    """Find texts that stand inside others, word for word: a split by containment divides none of them."""
+
+    kind: Literal["containment"] = "containment"
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubstringsStep:
     """Cut runs of words that already stood earlier in the corpus (Lee et al. 2022, section 4.1)."""
 
@@ -285,5 +292,5 @@ DocumentStep = (
     | SegmentStep
     | ContaminationStep
 )
-CorpusStep = ExactDuplicatesStep | NearDuplicatesStep | LeakageStep | SubstringsStep
+CorpusStep = ExactDuplicatesStep | NearDuplicatesStep | LeakageStep | ContainmentStep | SubstringsStep
 CleaningStep = DocumentStep | CorpusStep

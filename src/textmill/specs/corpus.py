@@ -10,6 +10,7 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.cleaning import (
     CleaningStep,
+    ContainmentStep,
     ExactDuplicatesStep,
     LeakageStep,
     LengthStep,
@@ -212,10 +213,11 @@ class SplitSpec:
     test: Annotated[float, About("share of documents held out for the final evaluation", ge=0, lt=1)] = 0.05
 
     by: Annotated[
-        Literal["document", "group", "time", "source"],
+        Literal["document", "group", "time", "source", "containment"],
         About(
             "assign single documents, whole groups (an author, a patient, a site), or the newest to the test split; "
-            "or use the split that each source names (part), the default where one names any"
+            "use the split that each source names (part), the default where one names any; or keep texts that stand "
+            "inside one another together, and hold out whole ones only (containment)"
         ),
     ] = "document"
     field: Annotated[
@@ -228,7 +230,7 @@ class SplitSpec:
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
             raise RecipeError("validation and test together leave nothing to train on", where="validation")
-        if (self.by in ("document", "source")) != (self.field is None):
+        if (self.by not in ("group", "time")) != (self.field is None):
             raise RecipeError('goes with by = "group" or "time", and those need it', where="field")
 
 
@@ -278,17 +280,22 @@ class CorpusSpec:
     ] = None
 
     def __post_init__(self) -> None:
-        """Where a source names its split, all do: the others are for training, and nothing is dealt.
+        """Where a source names its split, all do: the others are for training, and nothing is dealt. A split by
+        containment comes with the step that finds it.
 
         Raises RecipeError where documents are to be dealt in another way all the same.
         """
+        if self.split.by == "containment" and not any(
+            isinstance(step, ContainmentStep) for step in self.steps
+        ):
+            object.__setattr__(self, "steps", (*self.steps, ContainmentStep()))
         if not any(isinstance(source, RecordSource) and source.part for source in self.sources):
             if self.split.by == "source":
                 raise RecipeError(
                     "no source names its split", where="split.by", advice='write part = "test" in a source'
                 )
             return
-        if self.split.by in ("group", "time"):
+        if self.split.by not in ("document", "source"):
             raise RecipeError(
                 f"documents are split by {self.split.by}, and a source names its split (part)",
                 where="split.by",

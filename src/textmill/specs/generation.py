@@ -60,21 +60,36 @@ class GenerationSpec:
         About("each token after decay_after, the logit of end-of-text grows by this share of itself", gt=0),
     ] = 1.0
     decay_after: Annotated[int, About("tokens generated before decay begins", "tokens", ge=0)] = 0
-    first: Annotated[
+    forced_first_token: Annotated[
         int | None,
-        About("forced first token: id every answer begins with, as some translation models expect", ge=0),
+        About(
+            "forced first token: id every answer begins with, as some translation models expect",
+            ge=0,
+            was=("first",),
+        ),
     ] = None
-    last: Annotated[
+    forced_last_tokens: Annotated[
         tuple[int, ...],
-        About("forced last token: ids, one of which ends an answer of the greatest length", ge=0),
+        About(
+            "forced last token: ids, one of which ends an answer of the greatest length",
+            ge=0,
+            was=("last",),
+        ),
     ] = ()
-    forbidden: Annotated[tuple[int, ...], About("suppressed tokens: ids that are never generated", ge=0)] = ()
-    forbidden_first: Annotated[
-        tuple[int, ...], About("tokens suppressed at the beginning of an answer", ge=0)
+    suppressed_tokens: Annotated[
+        tuple[int, ...], About("suppressed tokens: ids that are never generated", ge=0, was=("forbidden",))
     ] = ()
-    forbidden_runs: Annotated[
+    suppressed_first_tokens: Annotated[
+        tuple[int, ...],
+        About("tokens suppressed at the beginning of an answer", ge=0, was=("forbidden_first",)),
+    ] = ()
+    suppressed_sequences: Annotated[
         tuple[tuple[int, ...], ...],
-        About("runs of suppressed tokens: ids that are never generated; the last id is held back", ge=0),
+        About(
+            "runs of suppressed tokens: ids that are never generated; the last id is held back",
+            ge=0,
+            was=("forbidden_runs",),
+        ),
     ] = ()
     beams: Annotated[
         int, About("beams of a beam search, without sampling; 1: no beam search", ge=1, le=1024)
@@ -129,8 +144,8 @@ class GenerationSpec:
             raise RecipeError("contrastive search needs it", where="top_k", advice="4 to 10 are usual")
         if self.mbr is not None and self.temperature == 0:
             raise RecipeError("mbr compares samples: at 0 they are all the same", where="temperature")
-        if not all(self.forbidden_runs):
-            raise RecipeError("a sequence has at least one id", where="forbidden_runs")
+        if not all(self.suppressed_sequences):
+            raise RecipeError("a sequence has at least one id", where="suppressed_sequences")
 
 
 class GenerationOptions(TypedDict, total=False):
@@ -155,11 +170,11 @@ class GenerationOptions(TypedDict, total=False):
     min_tokens: int
     decay: float
     decay_after: int
-    first: int | None
-    last: Sequence[int]
-    forbidden: Sequence[int]
-    forbidden_first: Sequence[int]
-    forbidden_runs: Sequence[Sequence[int]]
+    forced_first_token: int | None
+    forced_last_tokens: Sequence[int]
+    suppressed_tokens: Sequence[int]
+    suppressed_first_tokens: Sequence[int]
+    suppressed_sequences: Sequence[Sequence[int]]
     beams: int
     length_penalty: float
     length_formula: Literal["power", "gnmt"]

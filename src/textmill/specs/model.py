@@ -215,6 +215,7 @@ class EncoderDecoderSpec(TransformerSpec):
         return self.decoder_layers or self.layers
 
 
+_LONGEST_ORDER = 16  # of n-grams of words or characters
 Cell = Literal["gru", "lstm"]
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}  # or what is computed like one: matrices for input and state
 
@@ -339,6 +340,39 @@ class NGramSpec(_Family):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinearSpec(_Family):
+    """A linear model of a text's n-grams of words and characters, hashed: trained in seconds, all at once."""
+
+    kind: Literal["linear"] = "linear"
+    words: Annotated[
+        tuple[int, ...], About("orders of the word n-grams (each hanzi is a word); none: no words")
+    ] = (1, 2, 3)
+    characters: Annotated[tuple[int, ...], About("orders of the character n-grams; none: no characters")] = ()
+    bits: Annotated[int, About("hash bits: n-grams are told apart by so many", "bits", ge=8, le=28)] = 22
+    weighting: Annotated[
+        Literal["tf-idf", "naive-bayes", "binary"],
+        About(
+            "n-grams weighted by how rare they are (tf-idf), by their naive Bayes log-count ratio (Wang & Manning "
+            "2012), or all alike (binary)"
+        ),
+    ] = "tf-idf"
+    penalty: Annotated[
+        float | None,
+        About("L2 penalty: loss + penalty/2 · |weights|²; left out: chosen on the validation split", gt=0),
+    ] = None
+    context: Annotated[int, About("longest text the model reads", "tokens", ge=1)] = 1 << 20
+
+    def __post_init__(self) -> None:
+        orders = (*self.words, *self.characters)
+        if not orders or min(orders) < 1 or max(orders) > _LONGEST_ORDER:
+            raise RecipeError(
+                f"{orders} are no orders of n-grams",
+                where="words",
+                advice=f"give orders from 1 to {_LONGEST_ORDER} of words, of characters, or both",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixtureSpec(_Family):
     """Several models of one tokenizer whose probabilities are added up. It is made of models, never by a recipe."""
 
@@ -347,11 +381,18 @@ class MixtureSpec(_Family):
     context: Annotated[int, About("longest sequence that all of them read", "tokens", ge=1)] = 512
 
 
+AtOnceSpec = NGramSpec | LinearSpec  # made in one step, without an optimiser's
 ModelSpec = (  # told apart by `kind`; a table without one is a decoder's
-    DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec | NGramSpec
+    DecoderSpec
+    | EncoderSpec
+    | EncoderDecoderSpec
+    | RecurrentSpec
+    | RecurrentEncoderDecoderSpec
+    | NGramSpec
+    | LinearSpec
 )
 TrainedSpec = DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec
-TRAINED = tuple(spec.kind for spec in get_args(TrainedSpec))  # the kinds of it: all but what is counted
+TRAINED = tuple(spec.kind for spec in get_args(TrainedSpec))  # the kinds of it: all but what is made at once
 READ_AND_WRITE = (
     "encoder-decoder",
     "recurrent-encoder-decoder",

@@ -31,6 +31,11 @@ class _Objective:
         return None
 
     @property
+    def compared(self) -> str | None:
+        """What of a record its loss compares with what the model the run began as says of it; None: nothing."""
+        return None
+
+    @property
     def template(self) -> str | None:
         """Name of the chat template it gives a model; None: the model's own, where it has one."""
         return None
@@ -48,6 +53,7 @@ class _Objective:
 
 _FROM_SOURCE = ("encoder-decoder", "recurrent-encoder-decoder")
 _HEADED = ("decoder", "encoder", "recurrent")
+_WHOLE = (*_HEADED, "linear")  # that say something of a whole text
 
 
 def _roles(*names: str) -> property:
@@ -68,7 +74,7 @@ class _OfText(_Objective):
 class _OfWholeText(_OfText):
     """What is to be said is said of the whole text."""
 
-    families: ClassVar = _HEADED
+    families: ClassVar = _WHOLE
     pair: Annotated[
         str | None, About("role of a second text, for labels of text pairs (entailment, paraphrase)")
     ] = None
@@ -244,6 +250,7 @@ class ChatObjective(_Objective):
 class ClassifyObjective(_OfWholeText):
     """A label for the whole text; with `multiple`, any number of labels, told apart by blanks or commas."""
 
+    usual_for: ClassVar = ("linear",)
     kind: Literal["classify"] = "classify"
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False
@@ -294,6 +301,97 @@ class SpanObjective(_Objective):
         return RecordSpec(several=(self.answer,))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Against:
+    """A loss that compares with the model the run began as, the reference."""
+
+    compared: ClassVar[bool] = True
+    thumbs: ClassVar[bool] = False  # whether it learns from single answers, good or bad
+    beta: Annotated[float, About("weight of the distance from the model the run began as", gt=0)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOLoss(_Against):
+    """-log σ(β · the margin of the pair over the reference's) (Rafailov et al. 2023, equation 7)."""
+
+    kind: Literal["dpo"] = "dpo"
+    label_smoothing: Annotated[
+        float,
+        About("share of pairs taken to be labelled the wrong way round (Mitchell 2023)", ge=0, lt=0.5),
+    ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IPOLoss(_Against):
+    """Squared distance of the margin, in nats per token, from 1 / 2β (Azar et al. 2023, equation 17)."""
+
+    kind: Literal["ipo"] = "ipo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTOLoss(_Against):
+    """The worth of single answers, good or bad, beside the model's drift (Ethayarajh et al. 2024, equation 8)."""
+
+    thumbs: ClassVar[bool] = True
+    kind: Literal["kto"] = "kto"
+    desirable: Annotated[float, About("weight of good answers", gt=0)] = 1.0
+    undesirable: Annotated[float, About("weight of bad answers", gt=0)] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ORPOLoss:
+    """The chosen answer, and its odds against the rejected one; no reference (Hong et al. 2024, equation 6)."""
+
+    compared: ClassVar[bool] = False
+    thumbs: ClassVar[bool] = False
+    kind: Literal["orpo"] = "orpo"
+    weight: Annotated[float, About("weight of the odds beside the likelihood of the chosen answer", gt=0)] = (
+        0.1
+    )
+
+
+PreferenceLoss = DPOLoss | IPOLoss | KTOLoss | ORPOLoss
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferObjective(_Objective):
+    """Which of two answers to a prompt is better, or whether one answer is good."""
+
+    families: ClassVar = ("decoder", "recurrent")
+    kind: Literal["prefer"] = "prefer"
+    chat: Annotated[
+        bool,
+        About(
+            "prompts and answers are written as a conversation, by the chat template; false: as plain text, one after "
+            "the other"
+        ),
+    ] = True
+    template: Annotated[
+        Offered | None,
+        About(
+            "chat template given to the model, with its special tokens: chatml, llama3, or plain, which needs none; "
+            "left out: the model's own"
+        ),
+    ] = None
+    prompt: Annotated[str, About("role of the prompt, in records that are no conversations")] = "prompt"
+    chosen: Annotated[str, About("role of the better answer there")] = "chosen"
+    rejected: Annotated[str, About("role of the worse answer there")] = "rejected"
+    loss: Annotated[PreferenceLoss, About("what is learned from them: dpo, ipo, kto or orpo")] = DPOLoss()
+    roles = _roles("prompt", "chosen", "rejected")
+
+    @property
+    def converses(self) -> bool:
+        """Unless it reads plain text."""
+        return self.chat
+
+    @property
+    def compared(self) -> str | None:
+        """Pairs or single answers; None of a loss without a reference."""
+        if not self.loss.compared:
+            return None
+        return "single answers" if self.loss.thumbs else "pairs of answers"
+
+
 ObjectiveSpec = (
     CausalObjective
     | MaskedObjective
@@ -306,6 +404,7 @@ ObjectiveSpec = (
     | RegressObjective
     | TagObjective
     | SpanObjective
+    | PreferObjective
 )
 
 

@@ -98,7 +98,9 @@ class ReplaySpec:
 class EvaluationSpec:
     """How good the model is said to be."""
 
-    part: Annotated[Literal["test", "validation"], About("split of the corpus that is scored")] = "test"
+    split: Annotated[
+        Literal["test", "validation"], About("split of the corpus that is scored", was=("part",))
+    ] = "test"
     tokens: Annotated[
         int | None, About("tokens scored at most; left out: all of the split", "tokens", ge=1)
     ] = None
@@ -128,6 +130,12 @@ class Recipe:
     """One job, from raw text to a published model."""
 
     name: Annotated[str, About("name of the run: a folder under runs/")]
+    task: Annotated[
+        str | None,
+        About(
+            "task the model is for: translate, summarize, classify …; left out: the usual one of the objective"
+        ),
+    ] = None
     corpus: Annotated[CorpusSpec, About("where the text comes from")]
     tokenizer: Annotated[TokenizerSpec, About("how text becomes ids")] = TokenizerSpec()
     model: Annotated[ModelSpec, About("what is trained", usual="decoder")] = DecoderSpec()
@@ -176,6 +184,12 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
+        if self.replay is not None and self.objective.compared:
+            raise RecipeError(
+                "rereads text of no known preference",
+                where="replay",
+                advice="leave it out: beta keeps the model near",
+            )
         self._check_start()
         self._check_tuning()
         _ = self.apart

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from textmill.base import renamed
 from textmill.base.console import amount, duration
 from textmill.base.errors import TextmillError
 from textmill.base.files import check_free, read_json, write_text
@@ -66,7 +67,8 @@ def _lineage(run: Run, workspace: Workspace) -> tuple[list[dict[str, Any]], dict
         return [], None
     for row in rows:
         if row.get("kind") == "corpus" and (Path(row["path"]) / "report.json").is_file():
-            return rows, {"report": read_json(Path(row["path"]) / "report.json"), "path": row["path"]}
+            report = renamed.current(read_json(Path(row["path"]) / "report.json"))
+            return rows, {"report": report, "path": row["path"]}
     return rows, None
 
 
@@ -153,9 +155,9 @@ def _data(corpus: Mapping[str, Any] | None, near: Path) -> Html:
     if corpus is None:
         return element("p", say("its corpus no longer exists"), kind="dim")
     report = corpus["report"]
-    counts = {key: f"{report[key]['documents']:,}" for key in ("read", "kept", "set_aside")}
+    counts = {key: f"{report[key]['documents']:,}" for key in ("read", "kept", "skipped")}
     splits = [
-        (name, f"{row['documents']:,}", amount(row["bytes"], "B")) for name, row in report["parts"].items()
+        (name, f"{row['documents']:,}", amount(row["bytes"], "B")) for name, row in report["splits"].items()
     ]
     reasons = sorted(report["reasons"], key=lambda row: -row["documents"])[:_REASONS]
     personal = [
@@ -168,7 +170,7 @@ def _data(corpus: Mapping[str, Any] | None, near: Path) -> Html:
             {
                 say("documents read"): counts["read"],
                 say("documents kept"): counts["kept"],
-                say("documents skipped"): counts["set_aside"],
+                say("documents skipped"): counts["skipped"],
                 say("data card"): card,
             }
         ),

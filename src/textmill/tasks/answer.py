@@ -10,7 +10,8 @@ Shapes: N tokens of a passage, L = 30.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,14 @@ from textmill.models.heads import LONGEST_SPAN
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.loss import widened
 from textmill.objectives.span import SPAN as OBJECTIVE
-from textmill.tasks import rows
+from textmill.tasks import classify, rows
 from textmill.tasks.baselines import choosing
 from textmill.tasks.prediction import REFUSED, Answer, Prediction, Refused
-from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.task import EXAMPLES, Calibration, Field, Options, Record, Rival, Task, text_of
 from textmill.text.document import several
+
+_LIKELIEST = 50  # stretches a temperature is fitted by
+_NEVER = -1e4  # a logit
 
 
 def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options) -> list[Row | Refused]:
@@ -50,10 +54,11 @@ def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options)
 
 def predict(pretrained: Pretrained, reads: Sequence[Row], options: Options) -> list[Prediction]:
     """The likeliest answers, each with its probability."""
-    calibration, temperature = pretrained.info.get("calibration", {}), rows.temperature(pretrained)
-    least = calibration.get("threshold") if options.threshold is None else options.threshold
+    temperature, least = rows.temperature(pretrained), options.threshold
+    if least is None and pretrained.info.get("unanswerable"):
+        least = pretrained.info.get("calibration", {}).get("threshold", 0.0)
     return [
-        _answer(read, table / temperature, None if least is None else least / temperature, options.top)
+        _answer(read, table, temperature, least, options.top)
         for read, table in zip(reads, odds(pretrained, reads), strict=True)
     ]
 
@@ -77,12 +82,12 @@ def odds(pretrained: Pretrained, reads: Sequence[Row]) -> list[np.ndarray]:
     return tables
 
 
-def _answer(read: Row, table: np.ndarray, least: float | None, top: int) -> Answer:
-    """least: how likely an answer must be to be given; None: it always is, and "not here" is no answer."""
-    nowhere = -math.inf if least is None else 0.0
+def _answer(read: Row, odds: np.ndarray, temperature: float, least: float | None, top: int) -> Answer:
+    """least: the odds that an answer must have to be given; None: it always is, and "not here" is no answer."""
+    nowhere, table = -math.inf if least is None else 0.0, odds / temperature
     total = np.logaddexp(nowhere, _total(table))
     found = [_at(read, table, place, total) for place in _best(table, max(1, top))]
-    if least is None or table.max() > least:
+    if least is None or odds.max() > least:
         best, *others = found
         return Answer(best.text, best.start, best.end, best.p, others=tuple(others))
     return Answer(None, p=float(np.exp(nowhere - total)), others=tuple(found[: top - 1]))
@@ -143,6 +148,81 @@ def _said(prediction: Any) -> str:
     return prediction.text or "" if isinstance(prediction, Answer) else REFUSED
 
 
+def details(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, Any]:
+    """A few questions, what is right and what was said."""
+    return {
+        "examples": [
+            {
+                "question": record["question"],
+                "answer": (gold(record) or ("",))[0].strip(),
+                "given": said.text or "" if isinstance(said, Answer) else "",
+            }
+            for record, said in zip(records[:EXAMPLES], predictions, strict=False)
+        ]
+    }
+
+
+def calibrate(pretrained: Pretrained, reads: Sequence[Row], records: Sequence[Record]) -> Calibration | None:
+    """By the odds of the likeliest stretches, of which one is right; and where some questions have no answer, from
+    which odds on giving one is right most often (the SQuAD 2.0 script's best threshold, of F1)."""
+    known, logits, truth = pretrained.info.get("unanswerable", False), [], []
+    odds_of, worth, empty = [], [], []
+    for read, table, record in zip(reads, odds(pretrained, reads), records, strict=True):
+        right, places = gold(record) or (), _likeliest(table)
+        said = [_at(read, table, place, 0.0).text or "" for place in places]
+        hits = [place for place, text in enumerate(said) if any(answers.exact(one, text) for one in right)]
+        row = np.full(_LIKELIEST + 1, _NEVER)
+        row[0] = 0.0 if known else _NEVER
+        row[1 : len(places) + 1] = [table[first, last - first] for first, last in places]
+        if hits or (known and not right):
+            logits.append(row)
+            truth.append(hits[0] + 1 if hits else 0)
+        odds_of.append(float(table.max()))
+        worth.append(max((answers.f1(one, said[0]) for one in right), default=0.0))
+        empty.append(not right)
+    fitted = classify.calibrated(np.array(logits), np.array(truth)) if logits else None
+    if not known or not any(empty) or all(empty):
+        return fitted
+    fitted = Calibration(1.0, 0.0, 0.0, 0) if fitted is None else fitted
+    return replace(fitted, threshold=_threshold(np.array(odds_of), np.array(worth), np.array(empty)))
+
+
+def _likeliest(table: np.ndarray) -> list[tuple[int, int]]:
+    """First and last token of the likeliest stretches, whether or not they overlap."""
+    places = np.argsort(-table, axis=None, kind="stable")[:_LIKELIEST]
+    firsts, lengths = np.unravel_index(places, table.shape)
+    return [
+        (int(first), int(first + length))
+        for first, length in zip(firsts, lengths, strict=True)
+        if np.isfinite(table[first, length])
+    ]
+
+
+def _threshold(odds: np.ndarray, worth: np.ndarray, empty: np.ndarray) -> float:
+    """The odds that an answer must have, so that what is given is worth most: (n,), (n,) F1, (n,) bool no answer."""
+    order = np.argsort(odds, kind="stable")
+    gained = np.concatenate([[0.0], np.cumsum(empty[order] - np.where(empty, 0.0, worth)[order])])
+    best = int(gained.argmax())  # so many of the least likely answers are not given
+    if best == 0:
+        return float(odds[order[0]] - 1.0)
+    return float(odds[order[best - 1]] if best == len(order) else odds[order[best - 1 : best + 1]].mean())
+
+
+def confidence(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each answer, that there is none included."""
+    pairs = [
+        (said.p or 0.0, any(answers.exact(one, said.text or "") for one in gold(record) or ("",)))
+        for said, record in zip(predictions, records, strict=True)
+        if isinstance(said, Answer)
+    ]
+    return np.array([p for p, _ in pairs]), np.array([right for _, right in pairs], dtype=bool)
+
+
+def tells(records: Iterable[Record]) -> dict[str, Any]:
+    """Whether some questions have no answer: a model that has read none such always answers."""
+    return {"unanswerable": any(record.get("answerable") == "false" for record in records)}
+
+
 def opening(records: Sequence[Record]) -> Rival:
     """The beginning of the passage, as long as answers usually are."""
     known = [answer for record in records for answer in (gold(record) or ())[:1]]
@@ -166,5 +246,9 @@ ANSWER = Task(
     figures=figures,
     baselines={"opening": opening, "BM25": choosing.answering},
     untrained=("BM25",),
+    details=details,
+    tells=tells,
+    calibrate=calibrate,
+    confidence=confidence,
     purpose="Finding the stretch of a text that answers a question.",
 )

@@ -17,6 +17,7 @@ import numpy as np
 from textmill.base.errors import TextmillError
 from textmill.data.codec import Row
 from textmill.metrics import calibration, labels, ranking
+from textmill.metrics.calibration import fit_temperature
 from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.classify import CLASSIFY as OBJECTIVE
@@ -25,9 +26,10 @@ from textmill.objectives.loss import widened
 from textmill.specs.head import ClassifyHead
 from textmill.tasks import rows
 from textmill.tasks.prediction import REFUSED, Label, Labels, Prediction, Refused
-from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.task import Calibration, Field, Options, Record, Rival, Task, text_of
 
 _LIKELIER_THAN_NOT = 0.5
+ENOUGH = 100  # texts, words or questions that a temperature is fitted on, at least
 
 
 def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options) -> list[Row | Refused]:
@@ -176,9 +178,8 @@ def details(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, 
     """What is taken for what, and how well each label is told."""
     names, truth, guess = _sides(predictions, records)
     if truth.ndim == 1:
-        counts, sure = labels.counts_of_one(truth, guess, len(names)), _confidence(predictions)
-        curve = {} if sure is None else {"reliability": calibration.reliability(sure, truth == guess)}
-        return curve | {
+        counts = labels.counts_of_one(truth, guess, len(names))
+        return {
             "confusion": labels.confusion(truth, guess, names),
             "by_label": labels.by_label(names, *counts),
         }
@@ -211,6 +212,50 @@ def _said(prediction: Any) -> list[str]:
     return [prediction.label if isinstance(prediction, Label) else REFUSED]
 
 
+def calibrate(pretrained: Pretrained, reads: Sequence[Row], records: Sequence[Record]) -> Calibration | None:
+    """By the labels that the model knows."""
+    head = head_of(pretrained)
+    number = {name: place for place, name in enumerate(head.labels)}
+    held = [
+        [number[name] for name in labels_of(gold(record) or "", head.multiple) if name in number]
+        for record in records
+    ]
+    if head.multiple:
+        truth = np.zeros((len(records), len(number)), dtype=bool)
+        for row, some in zip(truth, held, strict=True):
+            row[some] = True
+        return calibrated(logits(pretrained, reads), truth)
+    known = [place for place, some in enumerate(held) if some]
+    found = logits(pretrained, [reads[place] for place in known]) if known else np.zeros((0, 1))
+    return calibrated(found, np.array([held[place][0] for place in known], dtype=np.int64))
+
+
+def calibrated(logits: np.ndarray, truth: np.ndarray) -> Calibration | None:
+    """The temperature of logits; None where they are too few, or all right, which any model that is surer still is."""
+    wrong = (logits.argmax(1) != truth) if truth.ndim == 1 else ((logits > 0) != truth).any(1)
+    if len(truth) < ENOUGH or not wrong.any():
+        return None
+    fitted = fit_temperature(logits, truth)
+    return Calibration(fitted.value, fitted.before, fitted.after, fitted.n)
+
+
+def confidence(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each label that was said."""
+    sure, right = [], []
+    for said, record in zip(predictions, records, strict=True):
+        pairs = (
+            said.labels
+            if isinstance(said, Labels)
+            else ((said.label, said.p),)
+            if isinstance(said, Label)
+            else ()
+        )
+        true = labels_of(gold(record) or "", isinstance(said, Labels))
+        sure += [p for _, p in pairs]
+        right += [name in true for name, _ in pairs]
+    return np.array(sure), np.array(right, dtype=bool)
+
+
 def always(records: Sequence[Record]) -> Rival:
     """The commonest label of the training records, always."""
     several = any(len(labels_of(gold(record) or "", True)) > 1 for record in records)
@@ -239,6 +284,8 @@ CLASSIFY = Task(
     figures=figures,
     details=details,
     baselines={"majority": always},
+    calibrate=calibrate,
+    confidence=confidence,
     asked={"top": 1 << 20},
     purpose="Sorting texts: by topic, by opinion, by what a pair of them has to do with each other.",
 )

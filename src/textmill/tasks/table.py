@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
+from textmill.specs.recipe import Recipe
 from textmill.tasks import answer, choice, classify, embed, generate, regress, summarize, tag, translate
 from textmill.tasks.task import Task
 
@@ -36,6 +37,13 @@ def task_named(name: str) -> Task:
 def tasks_for(family: str, objective: str) -> list[Task]:
     """The tasks that a model of this family serves when it was trained by this objective, the usual one first."""
     return [task for task in TASKS.values() if task.objectives.get(family) == objective]
+
+
+def task_trained_by(recipe: Recipe) -> Task | None:
+    """The task that a run of a recipe is for: what it says, else the usual one of its objective. None: it has none."""
+    if recipe.task is not None:
+        return task_named(recipe.task)
+    return next(iter(tasks_for(recipe.model.kind, recipe.objective.kind)), None)
 
 
 def task_of(pretrained: Pretrained) -> Task:

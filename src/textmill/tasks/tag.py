@@ -8,9 +8,10 @@ Shapes: B rows, T tokens, C tags.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,12 @@ from textmill.models.pretrained import Pretrained
 from textmill.objectives.loss import widened
 from textmill.objectives.tag import TAG as OBJECTIVE
 from textmill.specs.head import TagHead
-from textmill.tasks import rows, words
+from textmill.tasks import classify, rows, words
 from textmill.tasks.baselines import tagging
 from textmill.tasks.prediction import REFUSED, Prediction, Refused, Span, Spans
-from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.task import Calibration, Field, Options, Record, Rival, Task, text_of
+
+_LOOKED_AT = 500  # training texts, for how their words are cut
 
 
 def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options) -> list[Row | Refused]:
@@ -156,6 +159,47 @@ def _sides(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[list[
     return truth, guess
 
 
+def calibrate(pretrained: Pretrained, reads: Sequence[Row], records: Sequence[Record]) -> Calibration | None:
+    """By the tags of words, where each is told by itself: a CRF is sure of whole sequences."""
+    model, head, codec = pretrained.model, head_of(pretrained), rows.codec_of(pretrained)
+    if head.crf:
+        return None
+    number = {name: place for place, name in enumerate(head.labels)}
+    found = rows.over_windows(pretrained, codec, reads, lambda batch: widened(model(batch)))
+    logits, truth = [], []
+    for read, windows, record in zip(reads, found, records, strict=True):
+        at_words = [values[row.candidates] for row, values in zip(read.windows, windows, strict=True)]
+        for tag, values in zip(gold(record) or (), np.concatenate(at_words), strict=True):
+            if tag in number:
+                logits.append(values)
+                truth.append(number[tag])
+    return classify.calibrated(np.array(logits, dtype=np.float64), np.array(truth)) if truth else None
+
+
+def confidence(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each word's tag."""
+    truth, _ = _sides(predictions, records)
+    pairs = [
+        (word.p or 0.0, word.label == tag)
+        for said, true in zip(predictions, truth, strict=True)
+        if isinstance(said, Spans)
+        for word, tag in zip(said.words, true, strict=True)
+    ]
+    return np.array([p for p, _ in pairs]), np.array([right for _, right in pairs], dtype=bool)
+
+
+def count(records: Sequence[Record]) -> int:
+    """Words that have a tag."""
+    return sum(len(gold(record) or ()) for record in records)
+
+
+def tells(records: Iterable[Record]) -> dict[str, Any]:
+    """How words are cut."""
+    return {
+        "words": words.way_of((record["text"], record) for record in itertools.islice(records, _LOOKED_AT))
+    }
+
+
 def always(records: Sequence[Record]) -> Rival:
     """The commonest tag of the training records, for every word."""
     counts = Counter(tag for record in records for tag in gold(record) or ())
@@ -185,5 +229,9 @@ TAG = Task(
     figures=figures,
     details=details,
     baselines={"majority": always, "features": tagging.crf},
+    count=count,
+    tells=tells,
+    calibrate=calibrate,
+    confidence=confidence,
     purpose="Finding names and other stretches in texts of the kind it was trained on.",
 )

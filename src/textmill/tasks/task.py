@@ -6,9 +6,11 @@ whatever else uses models ask it through inference/predictor.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
@@ -18,6 +20,7 @@ from textmill.tasks.prediction import Prediction, Refused
 from textmill.text.document import Document, several
 from textmill.tokenization.characters import without_surrogates
 
+EXAMPLES = 5  # of what was read, should have been said, and was, in a report
 # A record: its texts by role (`text`, `source`, `passage` …) and its facts by name (`label`, `tags` …), all of them
 # text; of several right texts, `target`, `target 2`, `target 3` …
 Record = Mapping[str, str]
@@ -55,6 +58,28 @@ class Field:
     needed: bool = True
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What makes a model's probabilities as often right as they say, fitted on records that it was not trained on.
+
+    temperature  logits are divided by it; before, after: mean nats of what is right, without and with it
+    n            records, words or questions it was fitted on
+    threshold    answers: how much likelier than "it does not say" one must be to be given (log of the odds)
+    """
+
+    temperature: float
+    before: float
+    after: float
+    n: int
+    threshold: float | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As a report and a model say it."""
+        named = {"nats_before": self.before, "nats_after": self.after, "fitted_on": self.n}
+        told = {} if self.threshold is None else {"threshold": self.threshold}
+        return {"temperature": self.temperature, **told, **named}
+
+
 @dataclass(frozen=True, eq=False)
 class Rival:
     """What a model should beat, trained on the same records. predict: of each record what it says."""
@@ -89,6 +114,11 @@ class Task:
     purpose     what it is for, in one sentence
     generation  fields of a recipe's [generation], where it is silent
     objective   fields of a recipe's [objective], where it is silent
+    how         (pretrained, options) -> how answers are found, for the signature of scores
+    count       (records) -> how many things are said of them
+    tells       (training records) -> what a model trained on them says of itself, for who gives it records
+    calibrate   (pretrained, what is read, records with gold) -> its Calibration; None: too little is known
+    confidence  (predictions, records) -> how sure each answer was, 0 to 1, and whether it is right: (n,), (n,)
     """
 
     name: str
@@ -107,6 +137,11 @@ class Task:
     asked: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)
+    how: Callable[[Pretrained, Options], str] = lambda pretrained, options: ""
+    count: Callable[[Sequence[Record]], int] = len
+    tells: Callable[[Iterable[Record]], dict[str, Any]] = lambda records: {}
+    calibrate: Callable[[Pretrained, Sequence[Any], Sequence[Record]], Calibration | None] | None = None
+    confidence: Callable[[Sequence[Any], Sequence[Record]], tuple[np.ndarray, np.ndarray]] | None = None
 
     def reads(self, pretrained: Pretrained) -> tuple[Field, ...]:
         """The texts that this model reads: what it was trained on says whether there are two where there may be."""

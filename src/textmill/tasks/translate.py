@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from textmill.metrics import overlap
 from textmill.metrics.score import Bootstrap, Figures, Score
@@ -10,7 +11,7 @@ from textmill.models.pretrained import Pretrained
 from textmill.objectives.pairs import PAIRS
 from textmill.tasks import writing
 from textmill.tasks.prediction import Prediction, Refused, Text
-from textmill.tasks.task import Field, Options, Record, Rival, Task
+from textmill.tasks.task import EXAMPLES, Field, Options, Record, Rival, Task
 from textmill.text.document import several
 
 
@@ -52,6 +53,17 @@ def _sides(
     return said, [gold(record) or () for record in records]
 
 
+def details(predictions: Sequence[Text | Refused], records: Sequence[Record]) -> dict[str, Any]:
+    """A few sources, what is right and what was written."""
+    said, right = _sides(predictions[:EXAMPLES], records[:EXAMPLES])
+    return {
+        "examples": [
+            {"source": record["source"], "reference": texts[0], "output": text}
+            for record, texts, text in zip(records, right, said, strict=False)
+        ]
+    }
+
+
 def copied(records: Sequence[Record]) -> Rival:
     """The source, handed back."""
     return Rival("the source", lambda records: [Text(record["source"]) for record in records])
@@ -67,6 +79,8 @@ TRANSLATE = Task(
     gold=gold,
     metrics=metrics,
     figures=figures,
+    how=writing.how,
+    details=details,
     baselines={"copy": copied},
     untrained=("copy",),
     purpose="Translating texts of the kind it was trained on.",

@@ -86,3 +86,21 @@ def settled(spec: GenerationSpec) -> GenerationSpec:
     """How texts are written that are to be right: as the spec says, but without chance, unless it asks for the best of
     several draws."""
     return replace(spec, temperature=0.0) if spec.temperature and spec.mbr is None else spec
+
+
+def described(spec: GenerationSpec) -> str:
+    """How texts were written, for a signature."""
+    if spec.beams > 1:
+        way = f"beams:{spec.beams}|length:{spec.length_formula}^{spec.length_penalty:g}"
+    elif spec.contrastive is not None:
+        way = f"contrastive:{spec.contrastive:g}|top_k:{spec.top_k}"
+    elif spec.mbr is not None:
+        way = f"mbr:{spec.mbr} of {spec.candidates}|temperature:{spec.temperature:g}|seed:{spec.seed}"
+    else:
+        way = "greedy"
+    return f"{way}|tokens:{spec.tokens}"
+
+
+def how(pretrained: Pretrained, options: Options) -> str:
+    """The same of what is settled."""
+    return described(settled(options.generation or pretrained.generation))

@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -60,6 +60,7 @@ def train(
     world: World | None = None,
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     count: Callable[[Batch], int] = count_targets,
+    baseline: Loss | None = None,
     during: Callable[[int], contextlib.AbstractContextManager[None]] = lambda step: contextlib.nullcontext(),
 ) -> Iterator[StepResult]:
     """Make the updates of `steps`, and yield a StepResult after each.
@@ -68,6 +69,8 @@ def train(
     is cut up: `micro_batch` rows at a time on each rank (None: all of a rank's rows). Randomness is seeded
     from (seed, step, rank, micro-batch), so a resumed run draws the same numbers and no random state is kept.
     When memory runs out, the micro-batch is halved and the same step is made again from its beginning.
+    baseline: what the rows of a step are to know the mean of (objectives.loss.Losses); it is taken before, over the
+    whole global batch.
     during: what holds while the gradients of a step are made (`nn.mode.computing`): recomputed blocks, and whatever
     follows a schedule of steps.
 
@@ -81,6 +84,8 @@ def train(
         batch = loader.batch(step, world.rank, world.size).to(world.device, non_blocking=True)
         targets, tokens = world.sum_many((count(batch), batch.inputs.numel()))
         with during(step):
+            if baseline is not None:
+                batch = work.with_baseline(batch, step, baseline)
             nats, counted = work.gradients(batch, step, max(targets, 1.0))
         if counted != targets:
             raise TextmillError(
@@ -132,6 +137,19 @@ class _Work:
     def rows(self, batch: Batch) -> int:
         """Rows computed at once."""
         return min(self.micro_batch or len(batch), len(batch))
+
+    @torch.no_grad()
+    def with_baseline(self, batch: Batch, step: int, baseline: Loss) -> Batch:
+        """The batch, each row with the mean that `baseline` sums up over the rows of all ranks."""
+        rows, sums = self.rows(batch), [batch.inputs.new_zeros(2, dtype=torch.float64)]
+        for index, start in enumerate(range(0, len(batch), rows)):
+            torch.manual_seed(_seed(self.seed, step, self.world.rank, index))
+            with self.autocast():
+                some = baseline(self.model, batch.rows(start, start + rows))
+            sums.append(torch.stack([part.double() for part in some]))
+        total, number = self.world.sum_many(list(torch.stack(sums).sum(0)))
+        mean = torch.full((len(batch),), total / max(number, 1.0), dtype=torch.float64)
+        return replace(batch, baseline=mean.to(batch.inputs.device))
 
     def gradients(self, batch: Batch, step: int, targets: float) -> tuple[float, float]:
         """Leave the gradient of the global mean loss in the parameters; (nats, targets) over all ranks.

@@ -8,11 +8,11 @@ from textmill.cli.show import stages
 
 COUNTS = {"documents": 3, "bytes": 30, "tokens": 33}
 PREPARED = {
-    "parts": {"train": COUNTS},
+    "splits": {"train": COUNTS},
     "corpus": {
         "read": {"documents": 7},
         "kept": {"documents": 3},
-        "set_aside": {"documents": 4},
+        "skipped": {"documents": 4},
         "personal_action": "redact",
         "personal": {"email": {"found": 2}},
         "reasons": [
@@ -25,8 +25,8 @@ PREPARED = {
             {"step": "length", "reason": "is too short", "documents": 1, "samples": [{"source": "c.txt"}]},
         ],
     },
-    "records_set_aside": {"answer is not in the passage": 2},
-    "records_set_aside_first": {"answer is not in the passage": "q.jsonl:line 9"},
+    "records_skipped": {"answer is not in the passage": 2},
+    "records_skipped_first": {"answer is not in the passage": "q.jsonl:line 9"},
     "rejected": "work/corpus/1/rejected.jsonl",
     "vocabulary": 300,
     "bytes_per_token": 1.0,
@@ -57,5 +57,5 @@ def test_what_was_skipped_is_named_with_place_detail_and_file(shown):
 
 
 def test_nothing_is_said_where_nothing_was_skipped(shown):
-    lines = shown(PREPARED | {"corpus": PREPARED["corpus"] | {"reasons": []}, "records_set_aside": {}})
+    lines = shown(PREPARED | {"corpus": PREPARED["corpus"] | {"reasons": []}, "records_skipped": {}})
     assert not any("rejected.jsonl" in line or "the objective cannot use" in line for line in lines)

@@ -316,7 +316,7 @@ def test_a_copy_is_the_model(directory, tmp_path):
             early_stopping="yes",
             no_repeat_ngram=3,
             min_tokens=2,
-            forbidden=(7, 9),
+            suppressed_tokens=(7, 9),
         ),
         GenerationSpec(temperature=0.0, beams=2, early_stopping="never"),
     ],

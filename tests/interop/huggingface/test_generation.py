@@ -24,7 +24,7 @@ def test_what_counts_the_start_of_a_target_is_counted_without_it(tmp_path):
     found = read(
         tmp_path, forced_bos_token_id=0, max_length=142, min_length=56, num_beams=4, length_penalty=2.0
     )
-    assert (found.first, found.tokens, found.min_tokens) == (0, 141, 55)
+    assert (found.forced_first_token, found.tokens, found.min_tokens) == (0, 141, 55)
     assert (found.beams, found.length_penalty) == (4, 2.0)
 
 
@@ -36,7 +36,11 @@ def test_what_counts_new_tokens_comes_first(tmp_path):
 def test_a_decoder_counts_its_prompt_so_nothing_is_taken_from_it(tmp_path):
     usual = GenerationSpec()
     found = read(tmp_path, {}, max_length=142, min_length=56, forced_bos_token_id=0)
-    assert (found.tokens, found.min_tokens, found.first) == (usual.tokens, usual.min_tokens, None)
+    assert (found.tokens, found.min_tokens, found.forced_first_token) == (
+        usual.tokens,
+        usual.min_tokens,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,10 +52,10 @@ def test_values_that_mean_nothing_are_refused(tmp_path, name, value):
 
 
 def test_the_first_token_is_written_and_read(tmp_path):
-    spec = dataclasses.replace(GenerationSpec(), temperature=0.0, first=7, beams=2)
+    spec = dataclasses.replace(GenerationSpec(), temperature=0.0, forced_first_token=7, beams=2)
     written = generation.write_generation(spec, READS, (1,))
     assert written["forced_bos_token_id"] == 7
-    assert read(tmp_path, **written).first == 7
+    assert read(tmp_path, **written).forced_first_token == 7
 
 
 @pytest.mark.parametrize("draws", [True, False])
@@ -66,7 +70,7 @@ def test_what_a_file_leaves_out_is_what_the_format_says(tmp_path, draws):
 
 def test_a_directory_without_the_file_is_read_as_older_ones_say(tmp_path):
     found = generation.read_generation(tmp_path, {"do_sample": True, "top_p": 0.8, "suppress_tokens": [3]})
-    assert (found.temperature, found.top_k, found.top_p, found.forbidden) == (1.0, 50, 0.8, (3,))
+    assert (found.temperature, found.top_k, found.top_p, found.suppressed_tokens) == (1.0, 50, 0.8, (3,))
 
 
 @pytest.mark.parametrize(
@@ -124,19 +128,23 @@ def test_all_that_can_be_said_is_written_and_read_again(tmp_path):
         min_tokens=2,
         decay=1.5,
         decay_after=4,
-        first=5,
-        last=(6, 7),
-        forbidden=(1, 8),
-        forbidden_first=(9,),
-        forbidden_runs=((1, 2), (3, 4, 5)),
+        forced_first_token=5,
+        forced_last_tokens=(6, 7),
+        suppressed_tokens=(1, 8),
+        suppressed_first_tokens=(9,),
+        suppressed_sequences=((1, 2), (3, 4, 5)),
     )
     assert read(tmp_path, **generation.write_generation(spec, READS, (1,))) == spec
     assert generation.unsaid(spec, READS) == ()
 
 
 def test_what_the_format_cannot_say_is_named():
-    spec = GenerationSpec(presence_penalty=0.5, stop=("\n\n",), first=3)
-    assert generation.unsaid(spec, {}) == ("presence_penalty = 0.5", "stop = ['\\n\\n']", "first = 3")
+    spec = GenerationSpec(presence_penalty=0.5, stop=("\n\n",), forced_first_token=3)
+    assert generation.unsaid(spec, {}) == (
+        "presence_penalty = 0.5",
+        "stop = ['\\n\\n']",
+        "forced_first_token = 3",
+    )
     assert generation.unsaid(spec, READS)[-1] == "stop = ['\\n\\n']"
     assert generation.unsaid(GenerationSpec(mbr="chrf"), READS) == ("mbr = chrf",)
 

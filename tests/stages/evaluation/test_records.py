@@ -11,6 +11,7 @@ from textmill.base import schema
 from textmill.base.console import Silent
 from textmill.objectives.evaluation import EvaluationInput
 from textmill.specs.recipe import Recipe
+from textmill.stages.evaluation import judged as evaluate
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.workspace.workspace import Workspace
 
@@ -39,7 +40,7 @@ def judged(tmp_path, monkeypatch):
             "evaluation": {"bootstrap": 200},
         }
         data = prepare(schema.read(Recipe, recipe), Workspace(tmp_path / "work", Silent()))
-        return data, data.objective.measure(EvaluationInput(data.model().eval(), data, Silent())).plain()
+        return data, evaluate.judged(EvaluationInput(data.model().eval(), data, Silent()), data).plain()
 
     return judge
 
@@ -95,8 +96,8 @@ def test_records_of_one_id_keep_their_own_facts(judged):
     for record, document in enumerate(documents):
         assert document.metadata["order"].endswith("second" if document.metadata["label"] == "a" else "third")
         assert store.labels[int(store.field("value", record)[0])] == document.metadata["label"]
-    assert store.manifest["set_aside"] == {"no label": len(documents) // 2}
-    assert store.manifest["set_aside_first"].keys() == {"no label"}
+    assert store.manifest["skipped"] == {"no label": len(documents) // 2}
+    assert store.manifest["skipped_first"].keys() == {"no label"}
 
 
 def test_intervals_are_over_the_groups_that_were_split(judged):

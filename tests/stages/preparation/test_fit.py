@@ -115,7 +115,7 @@ def test_a_file_is_a_split_and_nothing_is_dealt(prepared):
         "c.jsonl": ([{"text": f"test {n}", "label": "b"} for n in range(2)], {"part": "test"}),
     }
     result = prepared(files)
-    assert {name: row["documents"] for name, row in result["parts"].items()} == {
+    assert {name: row["documents"] for name, row in result["splits"].items()} == {
         "train": 40, "validation": 3, "test": 2,
     }  # fmt: skip
     with pytest.raises(RecipeError, match="a source names its split"):
@@ -141,7 +141,7 @@ def test_leakage_between_named_splits_is_told_and_can_be_removed(prepared):
         ),
     }
     result = prepared(files)
-    assert result["parts"]["test"]["documents"] == 3  # the test stays what it is
+    assert result["splits"]["test"]["documents"] == 3  # the test stays what it is
     assert result["corpus"]["leaks"]["documents"] == {"test in train": 2}
     assert [row["source"] for row in result["corpus"]["leaks"]["samples"]] == [
         "test.jsonl:line 1",
@@ -153,7 +153,7 @@ def test_leakage_between_named_splits_is_told_and_can_be_removed(prepared):
     def without(side):
         usual = [{"kind": kind} for kind in ("repair", "exact-duplicates")]
         steps = [*usual, {"kind": "leakage", "remove": side}]
-        return {name: row["documents"] for name, row in prepared(files, steps=steps)["parts"].items()}
+        return {name: row["documents"] for name, row in prepared(files, steps=steps)["splits"].items()}
 
     assert without("held-out") == {"train": 9, "validation": 0, "test": 1}
     assert without("training") == {"train": 8, "validation": 0, "test": 3}

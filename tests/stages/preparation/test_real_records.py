@@ -115,8 +115,8 @@ def test_real_records_are_read_by_a_recipe_alone(name, tmp_path, monkeypatch):
     )
     result = summary(prepare(recipe, Workspace(tmp_path / "work", Silent())))
     report = result["corpus"]
-    counts = {key: report[key]["documents"] for key in ("read", "kept", "set_aside")}
-    assert counts["read"] == rows == counts["kept"] + counts["set_aside"]
+    counts = {key: report[key]["documents"] for key in ("read", "kept", "skipped")}
+    assert counts["read"] == rows == counts["kept"] + counts["skipped"]
     read = {row["reason"]: row["documents"] for row in report["reasons"] if row["step"] == "read"}
     assert read.keys() == ODD.get(name, set()), report["reasons"]
     if result["records"] is not None:
@@ -127,4 +127,4 @@ def test_real_records_are_read_by_a_recipe_alone(name, tmp_path, monkeypatch):
             == train["records"] + sum(row["records"] for row in train["skipped"].values())
         )
         assert train["records"] > 0.9 * rows - sum(read.values())
-    assert result["parts"]["train"]["tokens"] > rows
+    assert result["splits"]["train"]["tokens"] > rows

@@ -61,7 +61,7 @@ def test_forty_questions_about_ten_passages_are_forty_records(made):
     _, data, _ = made({"kind": "answer"})
     corpus = data.corpus
     assert corpus.report["kept"]["documents"] == corpus.report["read"]["documents"] == 40
-    assert summary(data)["records_set_aside"] == {}
+    assert summary(data)["records_skipped"] == {}
     stores = [ExampleStore(data.prepared.tokens.path / part) for part in PARTS]
     assert (
         sum(map(len, stores)) == len({id for s in stores for id in map(s.document_id, range(len(s)))}) == 40

@@ -150,7 +150,7 @@ def test_lineage_knows_what_was_replayed(chain, workspace):
     general = {document.id for document in data.general.corpus.documents("train")}
     document = next(name for name, _ in data.loader().documents(0) if name in general)
     account = sightings.sightings(workspace, document, run=run.name)["runs"][0]
-    assert account["seen"][0]["parts"] == ["train"]
+    assert account["seen"][0]["splits"] == ["train"]
     assert account["checkpoints"][-1]["saw"]
     rows = ancestry.batch_documents(workspace, run.name, 1)["documents"]
     assert {row["source"].split("/")[0] for row in rows} == {"general", "domain"}

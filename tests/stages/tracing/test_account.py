@@ -134,7 +134,7 @@ def test_a_document_of_the_test_part_was_never_read(made):
     workspace, *_ = made
     document = next(iter(trained_on(workspace.run("tiny"), workspace).corpus.documents("test")))
     for row in sightings.sightings(workspace, document.id)["runs"]:
-        assert row["seen"][0]["parts"] == ["test"]
+        assert row["seen"][0]["splits"] == ["test"]
         assert row["seen"][0]["times"] == 0
         assert not any(one["saw"] for one in row["checkpoints"])
 

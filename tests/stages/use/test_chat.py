@@ -23,7 +23,7 @@ from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.training import train
 
 torch.set_num_threads(1)
-TALKATIVE = {"tokens": 40, "temperature": 1.0, "forbidden": [256, 261]}  # never ends by itself
+TALKATIVE = {"tokens": 40, "temperature": 1.0, "suppressed_tokens": [256, 261]}  # never ends by itself
 
 
 @pytest.fixture(scope="module")

@@ -39,13 +39,11 @@ def test_what_is_written_is_read_back(tmp_path):
     stored = Corpus(tmp_path)
     back = [document for part in PARTS for document in stored.documents(part)]
     assert sorted(back, key=lambda d: int(d.metadata["n"])) == given_documents
-    assert (
-        report["read"]["documents"] == 301 == report["kept"]["documents"] + report["set_aside"]["documents"]
-    )
+    assert report["read"]["documents"] == 301 == report["kept"]["documents"] + report["skipped"]["documents"]
     assert report == stored.report
     for part in PARTS:
         texts = [d.text for d in stored.documents(part)]
-        assert stored.count(part) == len(texts) == report["parts"][part]["documents"]
+        assert stored.count(part) == len(texts) == report["splits"][part]["documents"]
         assert stored.bytes(part) == sum(len(t.encode()) for t in texts)
         assert all(part_of(d.id, SplitSpec()) == part for d in stored.documents(part))
     assert stored.count("train") > 240
@@ -76,8 +74,8 @@ def test_any_text_round_trips_and_nothing_is_lost(tmp_path_factory, texts, metad
     stored = Corpus(directory)
     assert {d.id: d for part in PARTS for d in stored.documents(part)} == kept
     assert stored.count("train") >= 1
-    assert report["read"]["documents"] == len(texts) == len(kept) + report["set_aside"]["documents"]
-    assert len(list(read_jsonl(directory / "rejected.jsonl"))) == report["set_aside"]["documents"]
+    assert report["read"]["documents"] == len(texts) == len(kept) + report["skipped"]["documents"]
+    assert len(list(read_jsonl(directory / "rejected.jsonl"))) == report["skipped"]["documents"]
 
 
 UTF8 = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -193,8 +191,8 @@ def test_training_is_never_empty(tmp_path, count, part):
     assert {d.id for p in PARTS for d in stored.documents(p)} == {d.id for d in items}
     if part != "train":
         assert list(report["moved"].values()) == ["train"]
-        assert report["parts"][part]["documents"] == count - 1
-        assert report["parts"]["train"]["documents"] == 1
+        assert report["splits"][part]["documents"] == count - 1
+        assert report["splits"]["train"]["documents"] == 1
 
 
 def test_one_long_document_lends_its_end_to_the_empty_parts(tmp_path):
@@ -217,7 +215,7 @@ def test_an_empty_part_of_a_small_corpus_is_given_a_document(tmp_path):
     split = SplitSpec(validation=0.05, test=0.05)
     items = [d for d in documents(200) if part_of(d.id, split) == "train"][:40]
     report = write(tmp_path, items, split)
-    assert [report["parts"][part]["documents"] for part in PARTS] == [38, 1, 1]
+    assert [report["splits"][part]["documents"] for part in PARTS] == [38, 1, 1]
     assert sorted(report["moved"].values()) == ["test", "validation"]
 
 
@@ -294,7 +292,7 @@ def test_from_sources_to_corpus_in_one_call(tmp_path):
         ("data/c.bin", "read", "is not text"),
         ("data/b.jsonl:line 3", "exact-duplicates", "is a duplicate of an earlier document"),
     ]
-    assert report["endings"] == {
+    assert report["extensions"] == {
         ".jsonl": {"documents": 1, "bytes": 3},
         ".txt": {"documents": 1, "bytes": 30 * len(f"{french}\n".encode())},
     }

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.chat_templates import CHATML, CONTROL, NAMES, TEMPLATES, tokenizer_with
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.recipe import TokenizerSpec
 from textmill.tokenization.chat import template as chat
@@ -13,98 +14,6 @@ from textmill.tokenization.chat.template import ChatTemplate
 from textmill.tokenization.load import of
 from textmill.tokenization.training import train
 
-# Small templates in the shapes people use: ChatML with a default system message, Llama 3, Gemma, Qwen, Mistral.
-CHATML = (
-    "{% for m in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
-    "Be kind<|im_end|>\n' }}{% endif %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-LLAMA = """{{- bos_token }}
-{%- if not date_string is defined %}
-    {%- if strftime_now is defined %}
-        {%- set date_string = strftime_now("%Y") %}
-    {%- endif %}
-{%- endif %}
-{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content']|trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "" %}
-{%- endif %}
-<|start_header_id|>system<|end_header_id|>
-
-Today: {{ date_string }}
-{{ system_message }}<|eot_id|>
-{%- for message in messages %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}
-{%- endfor %}
-{%- if tools is not none %}
-    {%- for t in tools %}
-        {{- t | tojson(indent=4) }}
-    {%- endfor %}
-{%- endif %}
-{%- if add_generation_prompt %}
-    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
-{%- endif %}
-"""
-GEMMA = """{{ bos_token }}
-{%- if messages[0]['role'] == 'system' -%}
-    {%- set first_user_prefix = messages[0]['content'] + '\n\n' -%}
-    {%- set loop_messages = messages[1:] -%}
-{%- else -%}
-    {%- set first_user_prefix = "" -%}
-    {%- set loop_messages = messages -%}
-{%- endif -%}
-{%- for message in loop_messages -%}
-    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
-        {{ raise_exception("Conversation roles must alternate") }}
-    {%- endif -%}
-    {%- set role = "model" if message['role'] == 'assistant' else message['role'] -%}
-    {{ '<start_of_turn>' + role + '\n' + (first_user_prefix if loop.first else "") }}
-    {%- if message['content'] is string -%}
-        {{ message['content'] | trim }}
-    {%- elif message['content'] is iterable -%}
-        {%- for item in message['content'] -%}
-            {%- if item['type'] == 'text' -%}{{ item['text'] }}{%- endif -%}
-        {%- endfor -%}
-    {%- endif -%}
-    {{ '<end_of_turn>\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{ '<start_of_turn>model\n' }}{%- endif -%}
-"""
-QWEN = """{%- set ns = namespace(last=messages|length - 1) %}
-{%- for message in messages[::-1] %}
-    {%- set index = (messages|length - 1) - loop.index0 %}
-    {%- if message.role == "user" %}{%- set ns.last = index %}{%- break %}{%- endif %}
-{%- endfor %}
-{%- for message in messages %}
-    {%- set content = message.content %}
-    {%- if message.role == "assistant" and '</think>' in content %}
-        {%- set content = content.split('</think>')[-1].lstrip('\n') %}
-    {%- endif %}
-    {%- if message.role == "assistant" %}
-{% generation %}{{ '<|im_start|>assistant\n' + content + '<|im_end|>\n' }}{% endgeneration %}
-    {%- else %}
-        {{- '<|im_start|>' + message.role + '\n' + content + '<|im_end|>' + '\n' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n<think>\n\n</think>\n\n' }}{%- endif %}
-"""
-MISTRAL = (
-    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
-    "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
-    "{{ ' ' + message['content'] + eos_token }}{% else %}{{ raise_exception('Only user and assistant!') }}"
-    "{% endif %}{% endfor %}"
-)
-TEMPLATES = {"chatml": CHATML, "llama": LLAMA, "gemma": GEMMA, "qwen": QWEN, "mistral": MISTRAL}
-CONTROL = {
-    "chatml": ["<|im_start|>", "<|im_end|>"],
-    "llama": ["<|begin|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
-    "gemma": ["<bos>", "<start_of_turn>", "<end_of_turn>"],
-    "qwen": ["<|im_start|>", "<|im_end|>"],
-    "mistral": ["<s>", "</s>", "[INST]", "[/INST]"],
-}
-NAMES = {"bos_token": "<s>", "eos_token": "</s>"}
 TALKS = [
     [{"role": "user", "content": "Hi there"}],
     [
@@ -120,19 +29,8 @@ TALKS = [
 @pytest.fixture(scope="module")
 def tokenizers_of_templates():
     """A byte tokenizer for each template, with the special tokens it writes; <think> is added, and not special."""
-    made = {}
-    for name, control in CONTROL.items():
-        document = json.loads(train(TokenizerSpec(kind="bytes"), []).data)
-        document["added_tokens"] = document["added_tokens"][:1]
-        number = 257
-        for content in [*control, "<think>", "</think>"]:
-            special = "think" not in content
-            document["added_tokens"].append(
-                document["added_tokens"][0] | {"id": number, "content": content, "special": special}
-            )
-            number += 1
-        made[name] = of(json.dumps(document).encode())
-    return made
+    thought = ("<think>", "</think>")
+    return {name: tokenizer_with(control, thought) for name, control in CONTROL.items()}
 
 
 @pytest.fixture(scope="module")

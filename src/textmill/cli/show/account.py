@@ -18,8 +18,8 @@ _SHOWN = 10  # lines of a list; the rest is counted
 def sightings(result: Mapping[str, Any]) -> None:
     """Runs and checkpoints that saw a document."""
     for row in _some(result["documents"]):
-        parts = sorted({part for corpus in row["corpora"] for part in corpus["parts"]})
-        where = say(f"in {', '.join(parts)}" if parts else f"skipped: {row.get('set_aside', '')}")
+        parts = sorted({part for corpus in row["corpora"] for part in corpus["splits"]})
+        where = say(f"in {', '.join(parts)}" if parts else f"skipped: {row.get('skipped', '')}")
         OUT.print(f"{row['document']}  {escape(row['source'])}  [dim]{escape(where)}[/dim]", soft_wrap=True)
     for run in result["runs"]:
         _run(run)
@@ -55,7 +55,7 @@ def _run(run: Mapping[str, Any]) -> None:
 
 def _read(row: Mapping[str, Any]) -> str:
     if not row["times"]:
-        where = ", ".join(row["parts"])
+        where = ", ".join(row["splits"])
         return say(f"holds it in {where}, and read none of it in training")
     steps = ", ".join(f"{step:,}" for step in row["steps"][:_SHOWN])
     more = say(f" and {row['times'] - _SHOWN:,} more") if row["times"] > _SHOWN else ""

@@ -20,7 +20,7 @@ _SHOWN = 3  # places named of each evaluation set
 def built(result: Mapping[str, Any]) -> None:
     """What `index build` made."""
     OUT.print(
-        f"{counted(result['tokens'], 'token')} of {counted(result['documents'], 'document')} ({result['part']}), "
+        f"{counted(result['tokens'], 'token')} of {counted(result['documents'], 'document')} ({result['split']}), "
         f"{counted(result['shards'], 'shard')}, {amount(result['bytes'], 'B')}"
     )
     OUT.print(f"index      {escape(result['index'])}", soft_wrap=True)
@@ -125,7 +125,7 @@ def contamination(result: Mapping[str, Any]) -> None:
     for name, row in result["sets"].items():
         figures = (row[key] for key in ("examples", "exact", "run", "near", "documents"))
         table.add_row(escape(name), *(f"{figure:,}" for figure in figures))
-    OUT.print(f"examples found in the {result['part']} split of {escape(result['name'])}\n", soft_wrap=True)
+    OUT.print(f"examples found in the {result['split']} split of {escape(result['name'])}\n", soft_wrap=True)
     OUT.print(table)
     for row in result["sets"].values():
         for sample in row["samples"][:_SHOWN]:

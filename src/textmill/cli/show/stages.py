@@ -31,20 +31,20 @@ def _number(value: Any, form: str = ".4f") -> str:
 def prepared(result: Mapping[str, Any], noted: Container[str] = ()) -> None:
     """What `prepare` made. noted: what was said already."""
     table = columns("split", "documents", "bytes", "tokens", right=(1, 2, 3))
-    for part, row in result["parts"].items():
+    for part, row in result["splits"].items():
         table.add_row(part, f"{row['documents']:,}", amount(row["bytes"], "B"), f"{row['tokens']:,}")
     _OUT.print(table)
     corpus = result["corpus"]
-    counts = [corpus[key]["documents"] for key in ("read", "kept", "set_aside")]
+    counts = [corpus[key]["documents"] for key in ("read", "kept", "skipped")]
     _OUT.print("\nread {:,} = kept {:,} + skipped {:,}".format(*counts))
     for row in corpus["reasons"]:
         _skipped(row["documents"], f"{row['step']}: {say(row['reason'])}", row["samples"][0])
     if corpus["reasons"]:
         _OUT.print(f"  all of them, each with its source: {escape(result['rejected'])}", soft_wrap=True)
-    if faults := result["records_set_aside"]:
+    if faults := result["records_skipped"]:
         _OUT.print("\nrecords the objective cannot use (skipped)")
         for reason, count in faults.items():
-            _skipped(count, say(reason), {"source": result["records_set_aside_first"].get(reason, "")})
+            _skipped(count, say(reason), {"source": result["records_skipped_first"].get(reason, "")})
     if result.get("records"):
         _labels(result["records"]["labels"])
     for text in result.get("warnings", ()):

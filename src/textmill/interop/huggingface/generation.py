@@ -28,8 +28,8 @@ _SAME = {  # theirs: ours, where both mean the same
     "length_penalty": "length_penalty",
 }
 _LISTS = {  # theirs, a list or a single one: ours
-    "forced_eos_token_id": "last",
-    "begin_suppress_tokens": "forbidden_first",
+    "forced_eos_token_id": "forced_last_tokens",
+    "begin_suppress_tokens": "suppressed_first_tokens",
     "stop_strings": "stop",
 }
 _DRAWS = {"temperature": 1.0, "top_k": 50, "top_p": 1.0}  # what they are where a file leaves them out
@@ -83,18 +83,20 @@ def write_generation(spec: GenerationSpec, model: Mapping[str, Any], ends: tuple
     }
     if spec.beams > 1:
         config["early_stopping"] = _EARLY[spec.early_stopping]
-    if spec.first is not None:
-        config["forced_bos_token_id"] = spec.first
-    if spec.last:
-        config["forced_eos_token_id"] = spec.last[0] if len(spec.last) == 1 else list(spec.last)
+    if spec.forced_first_token is not None:
+        config["forced_bos_token_id"] = spec.forced_first_token
+    if spec.forced_last_tokens:
+        config["forced_eos_token_id"] = (
+            spec.forced_last_tokens[0] if len(spec.forced_last_tokens) == 1 else list(spec.forced_last_tokens)
+        )
     if spec.decay != 1:
         config["exponential_decay_length_penalty"] = [spec.decay_after, spec.decay]
-    if spec.forbidden:
-        config["suppress_tokens"] = list(spec.forbidden)  # bad_words_ids would not hold for an end
-    if spec.forbidden_first:
-        config["begin_suppress_tokens"] = list(spec.forbidden_first)
-    if spec.forbidden_runs:
-        config["bad_words_ids"] = [list(run) for run in spec.forbidden_runs]
+    if spec.suppressed_tokens:
+        config["suppress_tokens"] = list(spec.suppressed_tokens)  # bad_words_ids would not hold for an end
+    if spec.suppressed_first_tokens:
+        config["begin_suppress_tokens"] = list(spec.suppressed_first_tokens)
+    if spec.suppressed_sequences:
+        config["bad_words_ids"] = [list(run) for run in spec.suppressed_sequences]
     if draws:
         config |= {"temperature": spec.temperature, "top_k": spec.top_k or 0}
         config |= {name: value for name in ("top_p", *_FILTERS) if (value := getattr(spec, name)) is not None}
@@ -113,7 +115,7 @@ def unsaid(spec: GenerationSpec, model: Mapping[str, Any]) -> tuple[str, ...]:
     ]
     names += ["stop"]  # transformers takes stop strings only from who also hands it a tokenizer
     if not model.get("is_encoder_decoder"):
-        names += ["first"]  # there it holds for an empty prompt only
+        names += ["forced_first_token"]  # there it holds for an empty prompt only
     usual = GenerationSpec()
     said = {name: getattr(spec, name) for name in names if getattr(spec, name) != getattr(usual, name)}
     return tuple(f"{name} = {schema.write(value)}" for name, value in said.items())
@@ -208,8 +210,8 @@ def _bans(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         raise DamagedError("bad_words_ids holds a word without ids", where=path)
     single = [word[0] for word in words if len(word) == 1 and word[0] not in ends]
     bans = {
-        "forbidden": [*single, *(config.get("suppress_tokens") or ())],
-        "forbidden_runs": [word for word in words if len(word) > 1],
+        "suppressed_tokens": [*single, *(config.get("suppress_tokens") or ())],
+        "suppressed_sequences": [word for word in words if len(word) > 1],
     }
     return {name: value for name, value in bans.items() if value}
 
@@ -218,7 +220,7 @@ def _of_target(config: Mapping[str, Any]) -> dict[str, Any]:
     """What counts the target's start too, where a model writes one, and the token after it."""
     given: dict[str, Any] = {}
     if config.get("forced_bos_token_id") is not None:
-        given["first"] = config["forced_bos_token_id"]
+        given["forced_first_token"] = config["forced_bos_token_id"]
     for theirs, ours, instead in (
         ("max_length", "tokens", "max_new_tokens"),
         ("min_length", "min_tokens", "min_new_tokens"),

@@ -72,11 +72,13 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
     """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.analysis import advice
+    from textmill.stages.evaluation.judged import judged
 
     data = trained_on(run, workspace)
     recipe = data.recipe
     decided = {
-        "version": 5,
+        "version": 6,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -95,20 +97,16 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         return report
     workspace.reporter.stage("evaluate", "being made", why)
     inputs = EvaluationInput(weights.build(data), data, workspace.reporter)
-    measured = data.objective.measure(inputs)
     result: dict[str, Any] = {
         "key": key,
         "model": run.name,
         "step": weights.step,
-        "on": f"the {recipe.evaluation.part} split of its corpus",
+        "on": f"the {recipe.evaluation.split} split of its corpus",
         "objective": recipe.objective.kind,
-        **measured.plain(),
-        "skipped": data.store(recipe.evaluation.part).manifest.get("set_aside", {}),
+        **judged(inputs, data).plain(),
+        "skipped": data.store(recipe.evaluation.split).manifest.get("skipped", {}),
     }
-    if data.objective.reader is not None and recipe.evaluation.tokens is None:
-        from textmill.stages.evaluation import judging
-
-        judging.add_to(result, inputs.model, data, measured.written, workspace)
+    result["next"] = advice(result)
     result["samples"] = _samples(inputs.model, data)
     if data.general is not None:
         result["general"] = _general(inputs.model, data, data.general, workspace)
@@ -121,15 +119,16 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
 def _general(model: Model, data: RunData, general: RunData, workspace: Workspace) -> dict[str, Any]:
     """The headline of the general text, of the model as it began and as it is: what was forgotten, if anything."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.judged import judged
 
     def headline(some: Model) -> dict[str, Any]:
-        result = data.objective.measure(EvaluationInput(some.eval(), general, workspace.reporter))
+        result = judged(EvaluationInput(some.eval(), general, workspace.reporter), general)
         return result.scores[result.headline].plain() | {"name": result.headline}
 
     before, start = None, data.recipe.start
     if start is not None and data.prepared.start is not None and (data.head is None or start.keep_head):
         before = headline(data.model())
-    part = data.recipe.evaluation.part
+    part = data.recipe.evaluation.split
     return {"on": f"the {part} split of the general text", "before": before, "after": headline(model)}
 
 
@@ -266,7 +265,7 @@ def _beginnings(data: RunData) -> list[tuple[str, str]]:
     make, objective = data.objective.sample, data.recipe.objective
     if make is None:
         return []
-    documents = data.documents(data.recipe.evaluation.part)
+    documents = data.documents(data.recipe.evaluation.split)
     some = heapq.nsmallest(4 * _SAMPLES, documents, key=lambda document: document.id)
     pairs = (make(objective, document, data.tokenizer, _SAMPLE) for document in some)
     return [pair for pair in pairs if all(text.strip() for text in pair)][:_SAMPLES]

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import check_free, write_text
 from textmill.inference.predictor import Predictor
-from textmill.metrics.score import Bootstrap, Score
-from textmill.models.model import Model
+from textmill.metrics import calibration
+from textmill.metrics.score import Bootstrap
 from textmill.objectives.evaluation import EvaluationResult
 from textmill.stages.evaluation import analysis, beside, page, rows
 from textmill.stages.evaluation.rows import Files, Rows
 from textmill.stages.preparation.prepare import still_there
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.locate import locate
-from textmill.stages.workspace.run_data import RunData
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tasks.choice import CHOICE
-from textmill.tasks.prediction import Label, Refused, Text
+from textmill.tasks.prediction import Refused
 from textmill.tasks.table import TASKS, task_named
-from textmill.tasks.task import Options, Record, Task, reads
-from textmill.text.document import Document
+from textmill.tasks.task import Options, Record, Task
 
-Training = Callable[[], Iterator[tuple[Document, Record]]]
+Training = analysis.Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,130 +137,50 @@ def _trained_on(workspace: Workspace, target: str, task: Task) -> tuple[Any, Tra
     return spec, lambda: ((document, rows.as_record(document, spec)) for document in data.documents("train"))
 
 
-def add_to(
-    result: dict[str, Any], model: Model, data: RunData, written: Mapping[int, str], workspace: Workspace
-) -> None:
-    """The same of a run's own held-out records, beside what its objective measured: more baselines and scores, slices,
-    errors. written: what the model wrote of records already, by their number."""
-    recipe = data.recipe
-    info = {
-        "objective": recipe.objective.kind,
-        "reads": reads(recipe.objective),
-        "sequence": recipe.sequence,
-    }
-    predictor = Predictor(data.pretrained(model.eval(), info))
-    task = predictor.task
-    documents = list(data.documents(recipe.evaluation.part))
-    records = [rows.as_record(document, recipe.objective) for document in documents]
-    kept = [at for at, record in enumerate(records) if task.gold(record) is not None]
-    if task.figures is None or not kept:
-        return
-    read = Rows([records[at] for at in kept], [documents[at] for at in kept], {})
-    said = [Text(written[at]) for at in kept] if all(at in written for at in kept) else None
-    predictor.options = replace(predictor.options, **task.asked)
-
-    def training() -> Iterator[tuple[Document, Record]]:
-        for document in data.documents("train"):
-            yield document, rows.as_record(document, recipe.objective)
-
-    units = data.units(recipe.evaluation.part)
-    bootstrap = Bootstrap(recipe.evaluation.bootstrap, units=units)
-    found = judge(predictor, read, training, bootstrap.of(np.array(kept)), workspace, said=said).result
-    same = result["headline"] == found["headline"]
-    result["details"] = {**found["details"], **result["details"]}
-    result["scores"] = {**found["scores"], **result["scores"]}
-    if same:
-        result["baselines"] |= {
-            name: of for name, of in found["baselines"].items() if name not in result["baselines"]
-        }
-        known = {row["name"] for row in result["table"]}
-        result["table"] += [row for row in found["table"][1:] if row["name"] not in known]
-    result |= {key: found[key] for key in _ADDED if key in found}
-    result["task"] = task.name
-
-
-_ADDED = ("reliability", "slices", "errors", "searched", "refused", "next")
-
-
 def judge(
-    predictor: Predictor,
-    read: Rows,
-    training: Training | None,
-    bootstrap: Bootstrap,
-    workspace: Workspace,
-    *,
-    said: list[Any] | None = None,
+    predictor: Predictor, read: Rows, training: Training | None, bootstrap: Bootstrap, workspace: Workspace
 ) -> Judged:
     """Predictions of rows, and all that is said of them.
 
     1. What the model says of each row. 2. Its scores. 3. Those of baselines, learnt from the same training rows.
     4. Slices, the worst errors and what is near them. 5. What to do next.
-
-    said: the predictions, where they are there already.
     """
-    task, reporter = predictor.task, workspace.reporter
+    task, reporter, records = predictor.task, workspace.reporter, read.records
     if task.figures is None:
         raise RecipeError(f"nothing is scored of {task.name}", where="--task")
-    records = read.records
-    predictions = list(said or ())
-    for one in predictor.predict(records) if said is None else ():
-        predictions.append(one)
+    predictions = []
+    for said in predictor.predict(records):
+        predictions.append(said)
         reporter.progress("predicting", len(predictions), len(records), "rows")
-    scores = task.metrics(predictions, records, bootstrap)
-    learnt = None if training is None else [record for _, record in training()]
-    rivals = baselines(task, records, learnt, bootstrap, workspace)
-    refused = Counter(str(said.reason) for said in predictions if isinstance(said, Refused))
-    figures = task.figures(predictions, records)
-    near = None if training is None else analysis.Nearest(training(), task)
-    result = EvaluationResult(
-        scores,
-        rivals,
-        len(records),
-        len(records),
-        sum(document.bytes for document in read.documents),
-        {
-            "read": read.read,
-            "skipped": read.skipped,
-            "refused": dict(refused),
-            **task.details(predictions, records),
-            "slices": analysis.slices(
-                figures,
-                records,
-                read.documents,
-                labels=_labels(task, predictions, records),
-                known=None if near is None else near.words,
-            ),
-            "errors": analysis.errors(task, figures, predictions, records, read.documents, near),
-            "searched": 0 if near is None else near.searched,
-        },
-    ).plain()
-    result["next"] = analysis.advice(result, predictions)
+    how = task.how(predictor.pretrained, predictor.options)
+    scores = {
+        name: replace(score, signature=f"{score.signature}|{how}" if how else score.signature)
+        for name, score in task.metrics(predictions, records, bootstrap).items()
+    }
+    if not scores:
+        raise RecipeError(f"nothing is scored of {task.name}", where="--task")
+    refused = Counter(said.reason for said in predictions if isinstance(said, Refused))
+    more = {
+        "read": read.read,
+        "skipped": read.skipped,
+        "refused": refused.total(),
+        "reasons": dict(refused),
+        "cut": sum(bool(getattr(said, "cut", 0)) for said in predictions),
+        **task.details(predictions, records),
+        **_reliable(task, predictions, records),
+        **analysis.further(task, predictions, records, read.documents, training),
+    }
+    rivals = analysis.rivals(task, records, training, bootstrap)
+    size = sum(document.bytes for document in read.documents)
+    found = EvaluationResult(scores, rivals, len(records), task.count(records), size, more)
+    result = found.plain()
+    result["next"] = analysis.advice(result)
     return Judged(result, task, read, predictions)
 
 
-def baselines(
-    task: Task,
-    records: Sequence[Record],
-    learnt: Sequence[Record] | None,
-    bootstrap: Bootstrap,
-    workspace: Workspace,
-) -> Mapping[str, Mapping[str, Score]]:
-    """What the model should beat, on the same rows. learnt: training records; None: only those that learn nothing."""
-    made = {}
-    for name, fit in task.baselines.items():
-        if learnt is None and name not in task.untrained:
-            continue
-        workspace.reporter.note(f"scoring the baseline {name}")
-        usable = [record for record in learnt or () if task.gold(record) is not None]
-        if not usable and name not in task.untrained:
-            continue
-        rival = fit(usable)
-        made[rival.name] = task.metrics(rival.predict(records), records, bootstrap)
-    return made
-
-
-def _labels(task: Task, predictions: Sequence[Any], records: Sequence[Record]) -> list[str] | None:
-    """The right label of each record, where predictions are single labels."""
-    if not any(isinstance(said, Label) for said in predictions):
-        return None
-    return [str(task.gold(record)) for record in records]
+def _reliable(task: Task, predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, Any]:
+    """The reliability curve, where the model says how sure it is."""
+    if task.confidence is None:
+        return {}
+    sure, right = task.confidence(predictions, records)
+    return {"calibration": {"reliability": calibration.reliability(sure, right)}} if len(sure) else {}

@@ -33,7 +33,7 @@ def summary(result: Mapping[str, Any]) -> Html:
         say("how"): score.get("signature") or None,
         say("rows scored"): f"{result['documents']:,}",
         say("rows skipped"): _counts(result.get("skipped", {})),
-        say("rows refused, counted as wrong"): _counts(result.get("refused", {})),
+        say("rows refused, counted as wrong"): _refused(result),
         say("labels that no training record has"): _counts(result.get("unseen_labels", {})),
     }
     return html(facts(left), _beside(result.get("beside")))
@@ -62,6 +62,12 @@ def interval(row: Mapping[str, Any]) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str | None:
     return "; ".join(f"{say(name)} ({number:,})" for name, number in counts.items()) or None
+
+
+def _refused(result: Mapping[str, Any]) -> str | None:
+    if not result.get("refused"):
+        return None
+    return _counts(result.get("reasons", {})) or f"{result['refused']:,}"
 
 
 def _beside(compared: Mapping[str, Any] | None) -> Html:
@@ -137,7 +143,7 @@ def _kind(by: str) -> str:
 
 
 def _calibration(result: Mapping[str, Any]) -> Html:
-    curve = drawing.reliability(result.get("reliability", ()))
+    curve = drawing.reliability(result.get("calibration", {}).get("reliability", ()))
     if not curve:
         return Html()
     ece = result["details"].get("ECE")

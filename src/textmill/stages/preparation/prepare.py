@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from textmill.base import renamed
 from textmill.base.errors import ChangedError, DamagedError, TextmillError
 from textmill.base.files import read_json
 from textmill.base.machine import usable_cores
@@ -71,17 +72,35 @@ def _prepare(recipe: Recipe, workspace: Workspace, run: Runner | None, tokenizer
             name=recipe.name,
         )
         if stage is corpus and encoded.reader is None:
-            check_sizes(Corpus(made["corpus"].path).report["parts"], recipe.corpus.split)
+            check_sizes(Corpus(made["corpus"].path).report["splits"], recipe.corpus.split)
     if encoded.reader is not None:
         from textmill.stages.preparation import fit
 
         fit.check(read_json(made["tokens"].path / RECORDS), recipe.corpus.limits)
     build.clear(corpus.units)  # the corpus stands: nothing goes on from them any more
     prepared = Prepared(made["corpus"], made["tokenizer"], made["tokens"], made.get(starts.KIND))
+    if recipe.objective.compared:
+        prepared = dataclasses.replace(prepared, reference=_reference(RunData(recipe, prepared), workspace))
     if recipe.apart is not None:
         general = _prepare(recipe.apart[1], workspace, run, prepared.tokenizer).prepared
         prepared = dataclasses.replace(prepared, replay=(general.corpus, general.tokens))
     return RunData(recipe, prepared)
+
+
+def _reference(data: RunData, workspace: Workspace) -> Artifact:
+    from textmill.stages.preparation.reference import Reference
+
+    stage, prepared = Reference(data, workspace), data.prepared
+    there = {"tokens": prepared.tokens, starts.KIND: prepared.start}
+    parents = [parent for kind in stage.parents if (parent := there[kind]) is not None]
+    return workspace.artifact(
+        stage.kind,
+        version=stage.version,
+        spec=stage.decides(),
+        parents=parents,
+        make=lambda directory: stage.make(directory, there),
+        name=data.recipe.name,
+    )
 
 
 def still_there(run: Run, workspace: Workspace) -> RunData | None:
@@ -89,7 +108,9 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
 
     Raises DamagedError when it is there, and not what was written.
     """
-    wanted = ("corpus", "tokenizer", "tokens")
+    recipe = run.recipe()
+    compared = ("reference",) if recipe.objective.compared else ()
+    wanted = ("corpus", "tokenizer", "tokens", *compared)
     above: dict[str, Artifact] = {}
     items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
     for depth, item in items:
@@ -107,9 +128,8 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     if not above.keys() >= set(wanted):
         return None
     advice = f"{_remade(run)}, in a folder where the sources are unchanged"
-    corpus, tokenizer, tokens = (lineage.require(above[kind], workspace.root, advice) for kind in wanted)
-    prepared = Prepared(corpus, tokenizer, tokens)
-    recipe = run.recipe()
+    found = {kind: lineage.require(above[kind], workspace.root, advice) for kind in wanted}
+    prepared = Prepared(**found)
     if recipe.start is not None and recipe.start.hash is not None:
         prepared = dataclasses.replace(prepared, start=starts.kept(workspace, recipe.start.hash))
     if recipe.replay is not None:
@@ -173,20 +193,22 @@ def summary(data: RunData) -> dict[str, Any]:
     from textmill.stages.preparation import fit
 
     report, prepared = data.corpus.report, data.prepared
-    manifests = {part: read_json(prepared.tokens.path / part / "manifest.json") for part in PARTS}
+    manifests = {
+        part: renamed.current(read_json(prepared.tokens.path / part / "manifest.json")) for part in PARTS
+    }
     counts = {part: _tokens(manifest) for part, manifest in manifests.items()}
     size, tokens = sum(manifest["bytes"] for manifest in manifests.values()), sum(counts.values())
     aside: Counter[str] = Counter()
     first: dict[str, str] = {}
     for manifest in manifests.values():
-        aside.update(manifest.get("set_aside", {}))
-        first = manifest.get("set_aside_first", {}) | first
+        aside.update(manifest.get("skipped", {}))
+        first = manifest.get("skipped_first", {}) | first
     found = read_json(prepared.tokens.path / RECORDS) if "fields" in manifests["train"] else None
     return {
         "corpus": report,
-        "parts": {part: report["parts"][part] | {"tokens": counts[part]} for part in PARTS},
-        "records_set_aside": dict(aside),
-        "records_set_aside_first": first,
+        "splits": {part: report["splits"][part] | {"tokens": counts[part]} for part in PARTS},
+        "records_skipped": dict(aside),
+        "records_skipped_first": first,
         "rejected": str(prepared.corpus.path / "rejected.jsonl"),
         "card": str(card_of((prepared.tokens if found else prepared.corpus).path)),
         "records": found,

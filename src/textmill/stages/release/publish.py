@@ -64,7 +64,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     workspace.reporter.stage(
         "publish", "being made", "not published yet" if not run.model.exists() else "it has changed"
     )
-    info = _info(run, data, weights.step, weights.id)
+    info = _info(run, data, report, weights.step, weights.id)
     above = lineage.read_lineage(run.path)
     with files.atomic_directory(run.model, private=False) as partial:
         model = weights.build(data)
@@ -95,16 +95,15 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
     return result | {"parity": read_json(run.model / "parity.json")}
 
 
-def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
+def _info(run: Run, data: RunData, report: dict[str, Any], step: int, weights: str) -> dict[str, Any]:
     """What textmill.json says of the model besides its spec. No path of this machine is in it."""
-    from textmill.tasks.task import reads
+    from textmill.stages.evaluation.judged import facts
 
     prepared = data.prepared
     return {
         "name": run.name,
-        "objective": data.objective.kind,
-        "reads": reads(data.recipe.objective),
-        "sequence": data.recipe.sequence,
+        **facts(data),
+        **({"calibration": _fitted(report["calibration"])} if "calibration" in report else {}),
         "step": step,
         "lineage": {
             "weights": weights,
@@ -113,6 +112,13 @@ def _info(run: Run, data: RunData, step: int, weights: str) -> dict[str, Any]:
             "corpus": prepared.corpus.id,
             **_start(run),
         },
+    }
+
+
+def _fitted(calibration: dict[str, Any]) -> dict[str, Any]:
+    """Of a report's calibration, what predictions need."""
+    return {
+        name: calibration[name] for name in ("temperature", "threshold", "fitted_on") if name in calibration
     }
 
 
@@ -131,7 +137,7 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
     vocabulary = prepared["vocabulary"]
     sources = [
         {"place": f"files with extension {kind}", **entry}
-        for kind, entry in sorted(corpus["endings"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
+        for kind, entry in sorted(corpus["extensions"].items(), key=lambda pair: -pair[1]["bytes"])[:8]
     ]
     generation = {
         key: value for key, value in schema.write(recipe.generation).items() if value not in ([], 0.0, 1.0)
@@ -144,10 +150,10 @@ def _card(run: Run, data: RunData, report: dict, proof: dict, info: dict, standa
         "data": {
             "documents": corpus["kept"]["documents"],
             "bytes": corpus["kept"]["bytes"],
-            "tokens": sum(part["tokens"] for part in prepared["parts"].values()),
+            "tokens": sum(part["tokens"] for part in prepared["splits"].values()),
             "sources": sources,
-            "parts": {part: entry["documents"] for part, entry in prepared["parts"].items()},
-            "set_aside": {row["reason"]: row["documents"] for row in corpus["reasons"]},
+            "splits": {part: entry["documents"] for part, entry in prepared["splits"].items()},
+            "skipped": {row["reason"]: row["documents"] for row in corpus["reasons"]},
         },
         "training": {
             "tokens trained on": max((row.get("tokens", 0) for row in records), default=0),

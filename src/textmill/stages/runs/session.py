@@ -203,6 +203,7 @@ class Session:
             world=self.world,
             autocast=self.compute.autocast,
             count=self._losses().count,
+            baseline=self._losses().baseline,
             during=lambda step: mode.computing(
                 recomputed_blocks=recomputed,
                 teacher_forcing=self.data.objective.teacher_forcing(

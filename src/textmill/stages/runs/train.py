@@ -297,6 +297,9 @@ def _begin(run: Run, data: RunData, workspace: Workspace, start: Start | None) -
     bound = _bound(recipes.as_written(recipe))
     spec: dict[str, Any] = {"tokens": prepared.tokens.id, "tokenizer": prepared.tokenizer.id}
     parents = [prepared.tokens]
+    if prepared.reference is not None:
+        spec["reference"] = prepared.reference.id
+        parents.append(prepared.reference)
     if prepared.replay is not None:
         spec["replay"] = prepared.replay[1].id
         parents.append(prepared.replay[1])

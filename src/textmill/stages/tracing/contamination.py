@@ -38,7 +38,7 @@ def overlap(
     return {
         "corpus": str(data.prepared.corpus.path),
         "name": data.recipe.name,
-        "part": part,
+        "split": part,
         "ngram": ngram,
         "sets": sets,
     }

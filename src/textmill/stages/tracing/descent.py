@@ -10,7 +10,7 @@ from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
-_ORDER = ("start", "corpus", "tokenizer", "tokens", "index", "run", "model")
+_ORDER = ("start", "corpus", "tokenizer", "tokens", "reference", "index", "run", "model")
 
 
 @dataclass(frozen=True)

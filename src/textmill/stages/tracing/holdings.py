@@ -219,7 +219,7 @@ def _matching(chosen: Sequence[Artifact], wanted: _Wanted) -> dict[str, Holding]
                 parts = holding.parts.setdefault(corpus.id, [])
                 if part not in parts:
                     parts.append(part)
-        _set_aside(corpus, wanted, holdings)
+        _skipped(corpus, wanted, holdings)
     return holdings
 
 
@@ -229,7 +229,7 @@ def _shards(corpus: Artifact) -> Iterator[tuple[str, Path]]:
         yield shard["part"], corpus.path / name
 
 
-def _set_aside(corpus: Artifact, wanted: _Wanted, holdings: dict[str, Holding]) -> None:
+def _skipped(corpus: Artifact, wanted: _Wanted, holdings: dict[str, Holding]) -> None:
     """Add what a corpus skipped of what is wanted, and the id each of those repeats."""
     rows = [row for row in read_jsonl(corpus.path / "rejected.jsonl") if "id" in row]
     if not rows:
@@ -275,9 +275,9 @@ def alike(chosen: Sequence[Artifact], ids: set[str]) -> tuple[dict[str, str], di
 def plain(holding: Holding) -> dict[str, Any]:
     """A holding as plain data."""
     result: dict[str, Any] = {"document": holding.document, "source": holding.source}
-    result["corpora"] = [{"corpus": corpus, "parts": parts} for corpus, parts in holding.parts.items()]
+    result["corpora"] = [{"corpus": corpus, "splits": parts} for corpus, parts in holding.parts.items()]
     if holding.repeats:
         result["repeats"] = holding.repeats
     if holding.aside and not holding.parts:
-        result["set_aside"] = holding.aside
+        result["skipped"] = holding.aside
     return result

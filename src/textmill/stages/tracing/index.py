@@ -136,7 +136,7 @@ def build(
     return {
         "index": str(artifact.path),
         "id": artifact.id,
-        "part": part,
+        "split": part,
         "documents": built.documents,
         "tokens": built.tokens,
         "vocabulary": built.vocabulary,
@@ -160,7 +160,7 @@ def count(workspace: Workspace, target: str, texts: Sequence[str], *, part: str 
         for _, held in opened.texts():
             counts = [number + _times(held, text) for number, text in zip(counts, wanted, strict=True)]
     rows = [{"text": text, "count": number} for text, number in zip(texts, counts, strict=True)]
-    return {"index": str(opened.artifact.path), "part": part, "tokens": opened.index.tokens, "counts": rows}
+    return {"index": str(opened.artifact.path), "split": part, "tokens": opened.index.tokens, "counts": rows}
 
 
 def search(
@@ -177,7 +177,7 @@ def search(
         total, documents, places = _in_texts(opened, text, limit, context)
     return {
         "index": str(opened.artifact.path),
-        "part": part,
+        "split": part,
         "text": text,
         "count": total,
         "documents": documents,

@@ -93,7 +93,7 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
     return {
         "document": holding.document,
         "source": holding.source,
-        "parts": list(sizes),
+        "splits": list(sizes),
         "tokens": sizes.get("train", 0),  # that an epoch reads
         "steps": steps,
         "read": tokens,

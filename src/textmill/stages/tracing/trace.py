@@ -85,7 +85,7 @@ def trace(
     settings = {"shortest": shortest, "common": common, "documents": documents}
     return {
         "index": str(corpus_index.artifact.path),
-        "part": part,
+        "split": part,
         **settings,
         "texts": [_traced(corpus_index, item, **settings) for item in texts],
     }

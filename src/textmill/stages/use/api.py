@@ -39,7 +39,7 @@ def trace(
     run: str | Path,
     text: str,
     *,
-    part: str = "train",
+    split: str = "train",
     shortest: int = SHORTEST,
     common: int = COMMON,
     documents: int = HOLDERS,
@@ -47,14 +47,15 @@ def trace(
 ) -> Trace:
     """The longest spans of a text that stand word for word in what a run was trained on, and in which documents.
 
-    run: a run's name or folder, or a recipe (.toml). part: of its corpus. shortest: tokens a span has at least. common:
-    spans that occur more often are nobody's. documents: named for each span. The index is built where it is missing.
+    run: a run's name or folder, or a recipe (.toml). split: of its corpus. shortest: tokens a span has at least.
+    common: spans that occur more often are nobody's. documents: named for each span. The index is built where it is
+    missing.
 
     Raises TextmillError when there is no such run, RecipeError for an unknown part.
     """
     from textmill.stages.tracing import trace as stage
 
-    options = {"part": part, "shortest": shortest, "common": common, "documents": documents}
+    options = {"part": split, "shortest": shortest, "common": common, "documents": documents}
     [traced] = stage.trace(_workspace(work), str(run), text, **options)["texts"]
     return traced
 

@@ -254,7 +254,9 @@ class LanguageModel:
         return logprobs.logprobs(self.pretrained, text)
 
     def _spec(self, options: GenerationOptions) -> GenerationSpec:
-        return schema.read(GenerationSpec, schema.write(self.generation) | dict(options), "options")
+        return schema.read(
+            GenerationSpec, schema.write(self.generation) | schema.current(GenerationSpec, options), "options"
+        )
 
     def _laid_out(self, rows: int) -> Model:
         """The model for decoding so many rows together; beside that for one, the last is kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from textmill.models.pretrained import Pretrained
+from textmill.stages.evaluation.judged import facts
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.weights import BEST, held
@@ -25,5 +26,5 @@ def unpublished(run: Run, workspace: Workspace, which: str = BEST) -> Pretrained
             f"{run.name} is not published: this is its best checkpoint so far, "
             f"of step {weights.step:,} of {run.steps:,}"
         )
-    pretrained = data.pretrained(model, {"objective": data.recipe.objective.kind})
+    pretrained = data.pretrained(model, facts(data))
     return dataclasses.replace(pretrained, warnings=(said,))

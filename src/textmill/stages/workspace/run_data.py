@@ -43,12 +43,13 @@ Store = TokenStore | ExampleStore
 @dataclass(frozen=True)
 class Prepared:
     """The artifacts a training run reads. start: the model it begins with, where its recipe names one and it is kept
-    still."""
+    still. reference: what the model it begins as says of its records, where its objective compares with that."""
 
     corpus: Artifact
     tokenizer: Artifact
     tokens: Artifact
     start: Artifact | None = None
+    reference: Artifact | None = None
     replay: tuple[Artifact, Artifact] | None = None  # corpus and tokens of the general text
 
 
@@ -199,9 +200,21 @@ class RunData:
             return self._loaders[part]
         if part not in self._loaders:
             recipe, training = self.recipe, self.recipe.training
-            how = Batching(recipe.sequence, training.batch, recipe.seed, training.packing, self.special)
+            how = Batching(
+                recipe.sequence,
+                training.batch,
+                recipe.seed,
+                training.packing,
+                self.special,
+                self._reference(part),
+            )
             self._loaders[part] = self.objective.loader(recipe.objective, self.not_empty(part), how)
         return self._loaders[part]
+
+    def _reference(self, part: str) -> np.ndarray | None:
+        """(R, 2) float64: what the model the run begins as says of each row of a part; None: it is not wanted."""
+        artifact = self.prepared.reference
+        return None if artifact is None else np.load(artifact.path / f"{part}.npy")
 
     def documents(self, part: str) -> Iterator[Document]:
         """The document each entry of a part's store was made of, in their order.
@@ -239,7 +252,8 @@ class RunData:
         loader = self.loader()
         view: Any = (loader.first if isinstance(loader, ReplayLoader) else loader).view  # type: ignore[attr-defined]
         most = max(int(side.max()) for side in view.lengths())
-        own = min(self.recipe.sequence, most + 4)  # and what stands around it
+        # and what stands around it
+        own = min(self.objective.texts * self.recipe.sequence, most + 4)
         return own if self.general is None else max(own, self.general.longest)
 
     @cached_property
@@ -280,6 +294,15 @@ class RunData:
             return model, None
         pieces = extended.pieces(self.tokenizer, start.tokenizer)
         return model, transfer.take(model, start.model, pieces=pieces, head=asked.keep_head)
+
+    def reference_model(self) -> Model:
+        """The model as the run begins, in evaluation mode; under an adapter the base alone, over the same tensors."""
+        from textmill.models import adapters
+
+        tuning, start = self.recipe.tuning, self.start
+        if tuning is None or start is None:
+            return self.model().eval()
+        return (adapters.rounded(start.model) if tuning.base == "int8" else start.model).eval()
 
     def base(self) -> Model | None:
         """The model it begins with, in evaluation mode, with rows for the tokens that were added; None where it begins

@@ -18,6 +18,7 @@ from textmill.specs.cleaning import (
     ChineseStep,
     ClassifierStep,
     CleaningStep,
+    ContainmentStep,
     ContaminationStep,
     ExactDuplicatesStep,
     FineWebStep,
@@ -37,6 +38,7 @@ from textmill.specs.cleaning import (
 )
 from textmill.text.cleaning import boilerplate, chinese
 from textmill.text.cleaning.contamination.contamination import contamination
+from textmill.text.cleaning.duplicates.containment import Containment
 from textmill.text.cleaning.duplicates.exact import ExactDuplicates
 from textmill.text.cleaning.duplicates.leakage import Leakage
 from textmill.text.cleaning.duplicates.near import NearDuplicates
@@ -162,6 +164,7 @@ CORPUS_STEPS: dict[type, Callable[[Any], CorpusStep]] = {
     ExactDuplicatesStep: ExactDuplicates,
     NearDuplicatesStep: NearDuplicates,
     LeakageStep: Leakage,
+    ContainmentStep: Containment,
     SubstringsStep: Substrings,
 }
 # Files that a step reads, relative to the working folder: they decide the corpus too.

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from textmill.base import renamed
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import read_json, sha256_file, value_id, write_json, write_text
 from textmill.base.language import LANGUAGES, chosen, speaking
@@ -28,7 +29,7 @@ from textmill.specs.corpus import RecordSpec, SplitSpec
 from textmill.text.cleaning.privacy.step import excerpt
 from textmill.text.corpus import data_card
 from textmill.text.corpus.shards import ShardWriter, documents_in, ids_in, row_in
-from textmill.text.corpus.split import PARTS, Plan, Watch, pieces
+from textmill.text.corpus.split import PARTS, Plan, Watch, held_back, pieces
 from textmill.text.corpus.tally import Aside, Tally
 from textmill.text.document import Document, Item, Rejected, reject
 
@@ -82,14 +83,20 @@ def write_records(
     """As `write`, where what was skipped is already told in the terms of rejected.jsonl."""
     directory = Path(directory)
     tally, watch, writer = Tally(record), Watch(split), ShardWriter(directory)
-    with writer, open(directory / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as aside:
+    with writer, open(directory / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as rejected:
         for item in items:
+            record = item
             if isinstance(item, Document):
-                tally.keep(item)
-                writer.add(watch.deal(item), item)
-            else:
-                tally.set_aside(item)
-                aside.write(json.dumps(item, ensure_ascii=False) + "\n")
+                part = watch.deal(item)
+                whole = held_back(item, part, split)
+                if whole is None:
+                    tally.keep(item)
+                    writer.add(part, item)
+                    continue
+                why = "stands inside a longer text that is held out"
+                record = aside(reject(item, "split", why, f"id {whole}"))
+            tally.set_aside(record)
+            rejected.write(json.dumps(record, ensure_ascii=False) + "\n")
     tally.check(None if read is None else read.items)
     plan = watch.plan()
     shards = _deal_again(directory, writer.shards, plan) if plan else writer.shards
@@ -207,7 +214,7 @@ class Corpus:
     @property
     def report(self) -> dict[str, Any]:
         """Counts, bytes and reasons, as written by `write`."""
-        return read_json(self.directory / "report.json")
+        return renamed.current(read_json(self.directory / "report.json"))
 
     def count(self, part: str) -> int:
         """Documents of a part."""

@@ -39,7 +39,7 @@ def page(report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> str
     ran = frozenset(report["steps"])
     sections = [
         _counts(report),
-        _section("Splits", _sums(report["parts"], "split")),
+        _section("Splits", _sums(report["splits"], "split")),
         _section("Texts", _sums(report["texts"], "role") if len(report["texts"]) > 1 else ""),
         _section("Skipped", _reasons(report["reasons"]), "Nothing was skipped."),
         *(_records(fit) if fit else ()),
@@ -67,7 +67,7 @@ def page(report: Mapping[str, Any], fit: Mapping[str, Any] | None = None) -> str
             _nothing("contamination" in ran, "No step searched for any."),
         ),
         _section("Licences", _sums(report["licences"], "licence"), "The sources name none."),
-        _section("File extensions", _sums(report["endings"], "file extension")),
+        _section("File extensions", _sums(report["extensions"], "file extension")),
     ]
     return (
         f'<!doctype html>\n<html lang="{chosen()}"><head><meta charset="utf-8">'
@@ -159,7 +159,7 @@ def _leaks(found: Mapping[str, Any]) -> str:
 
 
 def _counts(report: Mapping[str, Any]) -> str:
-    read, kept, skipped = (report[key] for key in ("read", "kept", "set_aside"))
+    read, kept, skipped = (report[key] for key in ("read", "kept", "skipped"))
     counts = say(
         f"{read['documents']:,} read = {kept['documents']:,} kept + {skipped['documents']:,} skipped."
     )
@@ -305,7 +305,9 @@ def _duplicates(report: Mapping[str, Any]) -> str:
     if clusters["documents"]:
         rows.append(
             (
-                say(f"kept, but marked as near-duplicates: {clusters['clusters']:,} clusters"),
+                say(
+                    f"kept, each in one split (near-duplicates, pieces of texts): {clusters['clusters']:,} clusters"
+                ),
                 f"{clusters['documents']:,}",
                 "0 B",
             )

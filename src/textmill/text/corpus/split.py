@@ -21,6 +21,7 @@ from textmill.base.console import counted
 from textmill.base.errors import TextmillError
 from textmill.specs.corpus import SplitSpec
 from textmill.text.chats import CHAT
+from textmill.text.cleaning.duplicates.containment import WITHIN
 from textmill.text.cleaning.duplicates.union_find import joined
 from textmill.text.cleaning.privacy.patterns import redacted
 from textmill.text.document import NAMED_SPLIT, Document
@@ -56,6 +57,12 @@ def unit_of(document: Document, split: SplitSpec) -> str:
     if split.by == "group" and (group := document.metadata.get(split.field or "")):
         return f"{split.field}={group}"
     return document.metadata.get("cluster") or document.id
+
+
+def held_back(document: Document, part: str, split: SplitSpec) -> str | None:
+    """The whole text that a document is a piece of, where a split by containment has that text held out: a held-out
+    split holds whole texts only."""
+    return document.metadata.get(WITHIN) if split.by == "containment" and part != "train" else None
 
 
 @dataclass
@@ -198,7 +205,9 @@ class Watch:
         spare = sorted(
             (row.documents, abs(row.characters - wanted), row.share, unit)
             for unit, row in self._units.items()
-            if row.part == "train" and unit not in bound
+            if row.part == "train"
+            and unit not in bound
+            and (row.documents == 1 or self.split.by != "containment")  # pieces are never held out
         )
         few = self.split.by == "document" and sum(self._seen.values()) < _MOVABLE
         if spare and not few and self._seen["train"] > spare[0][0]:

@@ -212,14 +212,14 @@ class Tally:
         return {
             "read": read,
             "kept": {"documents": self.kept, "bytes": self.kept_bytes},
-            "set_aside": {"documents": self.aside, "bytes": self.aside_bytes},
+            "skipped": {"documents": self.aside, "bytes": self.aside_bytes},
             "reasons": [
                 {"step": step, "reason": reason, **self.reasons[step, reason]}
                 for step, reason in sorted(self.reasons)
             ],
-            "parts": parts,
+            "splits": parts,
             "texts": self.texts.plain(),
-            "endings": self.endings.plain(),
+            "extensions": self.endings.plain(),
             "languages": self.languages.plain(),
             "licences": self.licences.plain(),
             "contaminated": self.contaminated.plain(),

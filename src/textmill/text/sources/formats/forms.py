@@ -62,7 +62,7 @@ def looks_like(record: Any) -> str:
     """The form that a record is probably in, to be named in a message; empty where it is in none."""
     if not isinstance(record, dict):
         return ""
-    if "chosen" in record and "rejected" in record:
+    if {"chosen", "rejected"} <= record.keys() or {"prompt", "completion", "label"} <= record.keys():
         return "preference"
     if any(isinstance(record.get(name), list) for name in ("messages", "conversations")) or (
         "instruction" in record and "output" in record

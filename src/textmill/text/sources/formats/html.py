@@ -27,9 +27,10 @@ _DEEPEST = 2_000  # nested elements; resiliparse's time grows with the square of
 _MAY_STAY_OPEN = frozenset(
     ("p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "rt", "rp")
 )
+_FLAT = VOID | _MAY_STAY_OPEN
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*(/?)>")
-_CELL_START = re.compile(r"(<t[dh]\b[^<>]*>)\s*<p\b[^<>]*>", re.IGNORECASE)
-_CELL_END = re.compile(r"</p>\s*(</?t[dhr]\b|</table\b)", re.IGNORECASE)
+_CELL_START = re.compile(r"(<t[dh]\b[^<>]*>)\s*<p\b[^<>]*>")
+_CELL_END = re.compile(r"</p>\s*(</?t[dhr]\b|</table\b)")
 _SERVER_PAGES = (".asp", ".aspx", ".jsp", ".erb", ".ejs")
 _META = re.compile(r"<meta\b([^>]*)>")
 _GAPS = re.compile(r"\n{3,}")
@@ -123,7 +124,9 @@ def _text(page: str, language: str, deadline: Deadline, *, book: bool) -> str:
 
     marks = Marks(deadline, language, book)
     page = marks.written(page)
-    if "</p>" in page:  # a paragraph that is a whole cell would break its row into lines
+    if "</p>" in page and (
+        "<td" in page or "<th" in page
+    ):  # a paragraph that is a whole cell would break its row into lines
         page = _CELL_START.sub(r"\1", _CELL_END.sub(r"\1", page))
     skipped = [_HIDDEN, *filter(None, (marks.skipped,))]
     return _GAPS.sub("\n\n", cleared(extract_plain_text(HTMLTree.parse(page), skip_elements=skipped))).strip(
@@ -145,8 +148,9 @@ def _depth(source: str) -> int:
     deepest, counts = 0, 0
     for closing, name, empty in _TAG.findall(source):
         if closing:
-            counts = max(0, counts - 1)
-        elif not empty and name.lower() not in VOID and name.lower() not in _MAY_STAY_OPEN:
+            counts -= counts > 0
+        elif not empty and name not in _FLAT and name.lower() not in _FLAT:
             counts += 1
-            deepest = max(deepest, counts)
+            if counts > deepest:  # noqa: PLR1730  (a call for each tag takes longer than the rest)
+                deepest = counts
     return deepest

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape, unescape
 
-from textmill.text.sources.formats import formula
+from textmill.text.sources.formats import formula, ruby
 from textmill.text.sources.formats.numerals import numeral
 from textmill.text.sources.formats.raised import lowered, raised
 from textmill.text.sources.formats.stream import Deadline
 
 # Characters no text has (Unicode §23.7): the page is cleared of them first.
 TAB, MARK, MARK_END = "\ufdd0", "\ufdd1", "\ufdd2"
-_OWN = re.compile("[\ufdd0-\ufdd2]")
 # What must be looked at together, where a page has one of the first.
 _KINDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("<ol", "list-style", "<menu", "<dir"), ("ol", "ul", "menu", "dir", "li")),
@@ -45,12 +44,13 @@ def _tokens(names: tuple[str, ...]) -> re.Pattern[str]:
     """What finds the tags of these names, and scripts, styles and comments, which hold no tags."""
     return re.compile(
         r"<!--.*?-->|<(script|style|xmp|iframe|noembed|noframes)\b([^>]*)>(.*?)</\1>|"
-        rf"<(/?)({'|'.join(names) or '!'})(?=[\s>])([^>]*)>",
+        rf"<(?!/li>)(/?)({'|'.join(names) or '!'})(?=[\s>])([^>]*)>",  # an item's end changes nothing
         re.DOTALL,
     )
 
 
-Attributes = dict[str, str]
+Attributes = Mapping[str, str]
+_NONE: Attributes = {}
 _ATTRIBUTE = re.compile(r'([^\s=>"]+)(?:="([^"]*)")?')
 _TAG = re.compile(r"<[^>]*>")
 _LIST_STYLE = re.compile(r"list-style(?:-type)?\s*:\s*([^;]+)")
@@ -80,6 +80,8 @@ _TYPES = {"a": "lowerColumn", "A": "upperColumn", "i": "lowerRoman", "I": "upper
 
 def _style(known: Attributes, otherwise: str) -> str:
     """How the numbers of a list, or of one item, look."""
+    if not known:
+        return otherwise
     styled = _LIST_STYLE.search(known.get("style", "").lower())
     words = styled[1].split() if styled else ()
     by_type = _TYPES.get(known.get("type", ""), otherwise)
@@ -110,7 +112,14 @@ def attributes(raw: str) -> Attributes:
     return {name: unescape(value) for name, value in _ATTRIBUTE.findall(raw)}
 
 
+def _bare(markup: str) -> str:
+    """The text of markup."""
+    return unescape(_TAG.sub("", markup)) if "<" in markup or "&" in markup else markup
+
+
 def _hidden(known: Attributes) -> bool:
+    if not known:
+        return False
     style = known.get("style", "").lower().replace(" ", "")
     return "hidden" in known or known.get("aria-hidden") == "true" or "display:none" in style
 
@@ -156,7 +165,8 @@ class Marks:
 
     def written(self, page: str) -> str:
         """The page with its marks as characters. page: HTML as a tree writes it."""
-        page = _OWN.sub("\ufffd", page)
+        for own in (TAB, MARK, MARK_END):
+            page = page.replace(own, "\ufffd")
         if "reversed" in page:
             self._count_items(page)
         if 'type="math/tex' in page:
@@ -171,15 +181,15 @@ class Marks:
             self._add(page[at : token.start()])
             at = token.end()
             raw, raw_attributes, content, closing, name, tag_attributes = token.groups()
-            if raw == "script" and 'type="math/tex' in raw_attributes:
-                self._add(f"<span>{escape(formula.tex(content))}</span>")
-            elif raw or not name:
-                pass  # scripts, styles and comments
-            elif closing:
+            if closing:
                 _ENDS.get(name, Marks._end_other)(self, name, token[0])
-            else:
-                known = attributes(tag_attributes)
+            elif name:
+                known = attributes(tag_attributes) if tag_attributes else _NONE
                 _STARTS.get(name, Marks._start_other)(self, name, known, token)
+            elif (
+                raw == "script" and 'type="math/tex' in raw_attributes
+            ):  # others, styles and comments are no text
+                self._add(f"<span>{escape(formula.tex(content))}</span>")
         self._add(page[at:])
         return "".join(self._out)
 
@@ -276,7 +286,7 @@ class Marks:
         if not self._lists:
             return
         of = self._lists[-1]
-        if value := _INTEGER.match(known.get("value", "")):
+        if known and (value := _INTEGER.match(known.get("value", ""))):
             of.number = int(value[1])
         style = _style(known, of.style)
         if style:
@@ -306,16 +316,16 @@ class Marks:
     def _before(self) -> str:
         """The end of the text so far."""
         tail = "".join(self._out[-8:])[-300:]
-        return unescape(_TAG.sub("", tail.rpartition("</p>")[2]))[-40:]
+        return _bare(tail.rpartition("</p>")[2])[-40:]
 
     def _end_script(self, name: str, tag: str) -> None:
         inner, begun = self._taken(name, _LONGEST_SCRIPT)
         if inner is None or begun is None:
             return
-        if _BLOCK.search(inner):
+        if "<" in inner and _BLOCK.search(inner):
             self._add(inner)
             return
-        text = unescape(_TAG.sub("", inner))
+        text = _bare(inner)
         changed = (raised if name == "sup" else lowered)(text, self._before())
         self._add(inner if changed == text else escape(changed))
 
@@ -329,7 +339,7 @@ class Marks:
         if begun is not None and begun.name == "a":
             inner, _ = self._taken(name, _LONGEST_SCRIPT)
             if inner is not None:
-                number = unescape(_TAG.sub("", inner)).strip()
+                number = _bare(inner).strip()
                 raises = (
                     number.isascii()
                     and number.isalnum()
@@ -353,7 +363,7 @@ class Marks:
     def _end_ruby(self, name: str, tag: str) -> None:
         inner, _ = self._taken(name, 20_000)
         if inner is not None:
-            self._add(_ruby(inner))
+            self._add(ruby.inline(inner))
 
     def _end_math(self, name: str, tag: str) -> None:
         inner, begun = self._taken(name, 1 << 20)
@@ -383,7 +393,7 @@ class Marks:
     def _end_select(self, name: str, tag: str) -> None:
         inner, _ = self._taken(name, 1 << 20)
         if inner is not None:
-            chosen = [unescape(_TAG.sub("", text)).strip() for text in _CHOSEN.findall(inner)]
+            chosen = [_bare(text).strip() for text in _CHOSEN.findall(inner)]
             self._add(f" {escape(', '.join(chosen))} ")
 
     def _end_textarea(self, name: str, tag: str) -> None:
@@ -397,54 +407,6 @@ _BLOCK = re.compile(r"<(?:p|div|li|table|br|img)\b")
 _EMPTY_ITEM = re.compile(r"\s*</li>")
 _CHOSEN = re.compile(r"<option\b[^>]*\sselected\b[^>]*>(.*?)</option>", re.DOTALL)
 _BUTTONS = frozenset(("submit", "reset", "button", "image", "hidden", "password", "file", "color", "range"))
-_RUBY_PART = re.compile(r"<(/?)(rb|rtc|rt|rp)(?=[\s>])[^>]*>")
-
-
-def _ruby(inner: str) -> str:
-    """A base with its reading behind it in brackets: those of the page (`rp`), or round ones."""
-    pieces: list[str] = []
-    readings: list[str] = []
-    brackets: list[str] = []
-
-    def close() -> None:
-        if any(map(str.strip, readings)):
-            spaced = all(reading.isascii() for reading in readings)
-            opening, closing = (brackets[0], brackets[-1]) if len(brackets) > 1 else ("(", ")")
-            pieces.append(f"{opening}{(' ' if spaced else '').join(map(str.strip, readings))}{closing}")
-        readings.clear()
-        brackets.clear()
-
-    within, at = "", 0
-    for part in _RUBY_PART.finditer(inner):
-        text = inner[at : part.start()]
-        at = part.end()
-        _ruby_text(within, text, pieces, readings, brackets, close)
-        if part[2] == "rtc" and not part[1]:
-            close()  # a second line of readings
-        if part[2] in ("rt", "rp", "rtc"):
-            within = "" if part[1] else part[2]
-    _ruby_text("", inner[at:], pieces, readings, brackets, close)
-    close()
-    return "".join(pieces)
-
-
-def _ruby_text(
-    within: str,
-    text: str,
-    pieces: list[str],
-    readings: list[str],
-    brackets: list[str],
-    close: Callable[[], None],
-) -> None:
-    bare = _TAG.sub("", text)
-    if within in ("rt", "rtc"):
-        if bare.strip():
-            readings.append(bare)
-    elif within == "rp":
-        brackets.append(bare.strip())
-    elif bare.strip():
-        close()
-        pieces.append(text)
 
 
 _STARTS: dict[str, Callable[[Marks, str, Attributes, re.Match[str]], None]] = {
@@ -490,11 +452,25 @@ _ENDS: dict[str, Callable[[Marks, str, str], None]] = {
     "footer": Marks._end_furniture,
     "aside": Marks._end_furniture,
 }
-_LIST_MARK = re.compile(rf"(?:(?:\d+\.|•) )?{MARK}([^{MARK_END}]*){MARK_END}\s*")
+_COUNTED = re.compile(r"(?:\d+\.|•) \Z")
+
+
+def _unnumbered(before: str) -> str:
+    """What stands before a list number, without the one the extraction has counted."""
+    if not before.endswith((". ", "• ")):
+        return before
+    counted = _COUNTED.search(before, max(0, len(before) - 20))
+    return before[: counted.start()] if counted else before
 
 
 def cleared(text: str) -> str:
     """The text of a page with its list numbers in place of those the extraction counts, and its tabs again."""
     if MARK in text:
-        text = _LIST_MARK.sub(lambda match: f"{match[1]} " if match[1] else "", text)
+        first, *pieces = text.split(MARK)
+        shown = [_unnumbered(first)]
+        for piece in pieces:
+            number, _, item = piece.partition(MARK_END)
+            shown += [f"{number} " if number else "", _unnumbered(item.lstrip())]
+        shown[-1] = item.lstrip()
+        text = "".join(shown)
     return text.replace("\t\t", "\t").replace(TAB, "\t")

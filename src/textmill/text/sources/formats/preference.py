@@ -4,6 +4,9 @@
     {"prompt": [{"role": "user", …}], "chosen": [{"role": "assistant", …}], "rejected": [{"role": "assistant", …}]}
     {"conversations": [{"from": "human", …}], "chosen": {"from": "gpt", …}, "rejected": {"from": "gpt", …}}
     {"chosen": "\\n\\nHuman: How?\\n\\nAssistant: So.", "rejected": "\\n\\nHuman: How?\\n\\nAssistant: No."}
+    {"prompt": "How?", "completion": "So.", "label": true}
+
+The last has one answer and a thumb, up or down: it is chosen, or rejected, beside none.
 
 What both begin with alike is what was asked. Other names of columns: `columns = { prompt = "question", chosen = "a" }`.
 """
@@ -21,6 +24,8 @@ from textmill.text.sources.formats.records import metadata_of, unread, utf8, val
 from textmill.text.sources.formats.stream import Fields, SetAside
 
 _TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant): ?")
+_GOOD = {"true": True, "1": True, "yes": True, "up": True, "good": True}
+_GOOD |= {"false": False, "0": False, "no": False, "down": False, "bad": False, "-1": False}
 _PROMPTS = ("prompt", "question", "instruction", *("messages", "conversations", "conversation"))
 
 
@@ -41,6 +46,10 @@ def documents(record: Any, location: str, fields: Fields) -> Iterator[Document |
 def _sections(record: Mapping[str, Any], fields: Fields) -> tuple[dict[str, list[Message]], set[str]]:
     """The messages that were asked, chosen and rejected, and the columns they are of."""
     columns = {name: fields.column(name, name) for name in (CHOSEN, REJECTED)}
+    if not any(value_of(record, column) is not None for column in columns.values()):
+        thumb = _thumb(record, fields)
+        if thumb is not None:
+            return thumb
     ends = {}
     for name, column in columns.items():
         if (value := value_of(record, column)) is None:
@@ -63,6 +72,24 @@ def _sections(record: Mapping[str, Any], fields: Fields) -> tuple[dict[str, list
     if ends[CHOSEN] == ends[REJECTED]:
         raise SetAside("has the same chosen and rejected answer", "chosen and rejected are the same")
     return {MESSAGES: asked} | ends, {*taken, *columns.values()}
+
+
+def _thumb(record: Mapping[str, Any], fields: Fields) -> tuple[dict[str, list[Message]], set[str]] | None:
+    """The messages of a record of one answer, as chosen or as rejected; None: it is none."""
+    completion, label = fields.column("completion", "completion"), fields.column("label", "label")
+    value, thumb = value_of(record, completion), value_of(record, label)
+    if value is None or thumb is None:
+        return None
+    good = _GOOD.get(str(thumb).strip().lower())
+    if good is None:
+        raise SetAside("has a label that is neither good nor bad", f"{thumb!r}; true and false are known")
+    answer = _answer(value)
+    if not any(message.content.strip() or message.more for message in answer):
+        raise SetAside("has an empty answer")
+    asked, taken = _prompt(record, fields)
+    if answer[: len(asked)] == asked:
+        answer = answer[len(asked) :]
+    return {MESSAGES: asked, CHOSEN if good else REJECTED: answer}, {*taken, completion, label}
 
 
 def _prompt(record: Mapping[str, Any], fields: Fields) -> tuple[list[Message], set[str]]:

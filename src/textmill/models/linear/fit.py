@@ -1,0 +1,312 @@
+"""From labelled texts to a linear model of their n-grams: the whole training, in seconds.
+
+What is least is  sum of losses + penalty/2 · |weights|²,  biases apart: cross-entropy of one label a text, a sigmoid
+for each of several labels, half of squared errors of numbers. That is scikit-learn's LogisticRegression at
+C = 1/penalty (two labels have one weight vector, as there), and its Ridge.
+
+N-grams that occur in the same texts, as often in each, cannot be told apart: m of them are one column here, sqrt(m)
+times as large, whose weight they share; that is what the least penalty gives them anyway. Most n-grams of a corpus occur
+in one text, so this takes away more than half of them, and changes no result.
+
+Shapes: N texts, n features of all of them, F n-grams, G groups of n-grams alike, C labels or numbers, K columns of
+weights (1 of two labels, else C).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from textmill.base.errors import RecipeError
+from textmill.base.hashing import mixed
+from textmill.data.batch import IGNORE
+from textmill.models.linear.features import Features, Row, features
+from textmill.models.linear.lbfgs import minimise
+from textmill.models.linear.weighting import inverse_frequencies, log_ratios, looked_up, values
+from textmill.specs.model import LinearSpec
+
+PENALTIES = (4.0, 1.0, 0.25, 0.0625, 0.015625)  # tried where a spec names none, from the strongest on
+USUAL = 1.0  # where there is nothing to choose by
+_ROUGH = 1e-2  # tolerance while the penalty is chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Texts and what is to be said of them.
+
+    targets: (N,) int64, one label, IGNORE for one that is not known; (N, C) bool, several; (N, C) float, numbers.
+    """
+
+    rows: Sequence[Row]
+    targets: NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """keys (F,) int64, rising; scale (F,) what an n-gram counts for; weight (F, C); bias (C,); and how it was found:
+    the penalty, and the loss a text of the validation split under each that was tried."""
+
+    keys: NDArray[np.int64]
+    scale: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    penalty: float
+    tried: dict[float, float]
+
+
+def fit(
+    spec: LinearSpec,
+    train: Labelled,
+    outputs: int,
+    validation: Labelled | None = None,
+    *,
+    tolerance: float = 1e-3,
+) -> Fitted:
+    """The model of labelled texts: a function of what is given alone.
+
+    outputs: C. validation: what the penalty is chosen by, where the spec names none. Raises RecipeError where no text
+    with a label has an n-gram.
+    """
+    # 1. The n-grams, as columns of a table; those that cannot be told apart are one.
+    rows, targets = _labelled(train)
+    read = features(rows, spec)
+    keys, columns = np.unique(read.keys, return_inverse=True)
+    if not len(keys):
+        raise RecipeError("has no labelled text with an n-gram to learn from", where="corpus")
+    owners = read.owners
+    scale = inverse_frequencies(spec, columns, len(keys), len(rows))
+    worth = values(spec, read.counts, scale[columns], owners, len(rows))
+    firsts, group, times = _alike(columns, owners, read.counts)
+    kept = np.zeros(len(keys), dtype=bool)
+    kept[firsts] = True
+    kept = kept[columns]
+    root = np.sqrt(times).astype(np.float32)
+    column = group[columns[kept]]
+    table = _Table.of(worth[kept] * root[column], owners[kept], column, (len(rows), len(times)))
+    # 2. What is to be least.
+    loss = _loss_of(targets, outputs)
+    ratio = None
+    if spec.weighting == "naive-bayes":
+        ratio = torch.from_numpy(_ratios(loss.wanted.numpy(), column, owners[kept], times))
+    aim = _Aim(table, loss, ratio)
+    # 3. The weights, under each penalty until it gets no better; each begins where the one before ended.
+    point, tried = aim.zeros(), {}
+    held = None if validation is None else _Held.of(spec, keys, scale, validation, outputs)
+
+    def expanded(point: Tensor) -> tuple[NDArray, NDArray]:
+        return loss.expanded((aim.weights(point) / torch.from_numpy(root)[:, None])[group], point[-1])
+
+    penalty, best = spec.penalty or USUAL, point
+    if spec.penalty is None and held is not None:
+        for candidate in PENALTIES:
+            point = minimise(aim.at(candidate), point, tolerance=_ROUGH)
+            tried[candidate] = held.loss(*expanded(point))
+            if tried[candidate] > min(tried.values()):
+                break
+            penalty, best = candidate, point
+    best = minimise(aim.at(penalty), best, tolerance=tolerance)
+    return Fitted(keys, scale, *expanded(best), penalty, tried)
+
+
+def _labelled(texts: Labelled) -> tuple[list[Row], NDArray]:
+    """Those whose label is known."""
+    if texts.targets.dtype != np.int64:
+        return list(texts.rows), texts.targets
+    known = texts.targets != IGNORE
+    return [row for row, label in zip(texts.rows, known.tolist(), strict=True) if label], texts.targets[known]
+
+
+def _alike(columns: NDArray, owners: NDArray, counts: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """(G,) the first of each group of n-grams that occur in the same texts, as often in each; (F,) the group of each;
+    (G,) how many it has. Groups are told apart by a hash of 64 bits."""
+    entry = mixed(mixed(owners.astype(np.uint64) + np.uint64(1)) + counts.astype(np.uint64))
+    order = np.argsort(columns, kind="stable")
+    begins = np.flatnonzero(np.diff(columns[order], prepend=-1))
+    signs = np.add.reduceat(entry[order], begins)
+    _, firsts, group, times = np.unique(signs, return_index=True, return_inverse=True, return_counts=True)
+    return firsts, group, times
+
+
+def _ratios(wanted: NDArray, column: NDArray, owners: NDArray, times: NDArray) -> NDArray[np.float32]:
+    """(G, K), of labels wanted (N, K)."""
+    number = len(times)
+    held = np.stack([np.bincount(column, side[owners], minlength=number) for side in wanted.T], axis=1)
+    return log_ratios(held, np.bincount(column, minlength=number), times)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """What each text (N) holds of each column (G), and the same the other way round."""
+
+    by_text: Tensor
+    by_column: Tensor
+
+    @classmethod
+    def of(cls, worth: NDArray, row: NDArray, column: NDArray, shape: tuple[int, int]) -> _Table:
+        """row and column: (n,) of each value, rows rising."""
+        order = np.argsort(column, kind="stable")
+        return cls(
+            _sparse(worth, row, column, shape), _sparse(worth[order], column[order], row[order], shape[::-1])
+        )
+
+
+def _sparse(worth: NDArray, row: NDArray, column: NDArray, shape: tuple[int, ...]) -> Tensor:
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=shape[0]))])
+    parts = (torch.from_numpy(part.astype(np.int32)) for part in (offsets, column))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that such tensors are a beta feature
+        return torch.sparse_csr_tensor(*parts, torch.from_numpy(worth), size=shape, check_invariants=False)
+
+
+class _Loss:
+    """Logits (N, K) -> the sum of losses, and its gradient (N, K). wanted: (N, K) float32."""
+
+    def __init__(self, wanted: NDArray) -> None:
+        self.wanted = torch.from_numpy(np.ascontiguousarray(wanted, dtype=np.float32))
+
+    def __call__(self, logits: Tensor) -> tuple[float, Tensor]:
+        raise NotImplementedError
+
+    def expanded(self, weight: Tensor, bias: Tensor) -> tuple[NDArray, NDArray]:
+        """Weights (F, K) and biases (K,) as those of all labels, (F, C) and (C,)."""
+        return weight.numpy(), bias.numpy()
+
+
+class _Sigmoids(_Loss):
+    """A sigmoid for each label."""
+
+    def __call__(self, logits: Tensor) -> tuple[float, Tensor]:
+        loss = F.binary_cross_entropy_with_logits(logits, self.wanted, reduction="none")
+        return float(loss.sum(dtype=torch.float64)), logits.sigmoid() - self.wanted
+
+
+class _TwoLabels(_Sigmoids):
+    """Two labels, of which one is true: the sigmoid of the second one's logit over the first's."""
+
+    def expanded(self, weight: Tensor, bias: Tensor) -> tuple[NDArray, NDArray]:
+        """Half of it for the one, half against the other."""
+        return torch.cat([-weight, weight], 1).numpy() / 2, torch.cat([-bias, bias]).numpy() / 2
+
+
+class _OneLabel(_Loss):
+    """One of several labels is true."""
+
+    def __call__(self, logits: Tensor) -> tuple[float, Tensor]:
+        logs = logits.log_softmax(1)
+        return -float((logs * self.wanted).sum(dtype=torch.float64)), logs.exp_() - self.wanted
+
+
+class _Numbers(_Loss):
+    """Half of the squared error of numbers, which are brought to mean 0 and deviation 1."""
+
+    def __init__(self, wanted: NDArray) -> None:
+        self._mean, deviation = wanted.mean(0), wanted.std(0)
+        self._deviation = np.where(deviation > 0, deviation, 1.0)
+        super().__init__((wanted - self._mean) / self._deviation)
+
+    def standard(self, numbers: Tensor) -> Tensor:
+        """Numbers in their units, brought to mean 0 and deviation 1."""
+        return ((numbers - torch.from_numpy(self._mean)) / torch.from_numpy(self._deviation)).float()
+
+    def __call__(self, logits: Tensor) -> tuple[float, Tensor]:
+        error = logits - self.wanted
+        return 0.5 * float(error.square().sum(dtype=torch.float64)), error
+
+    def expanded(self, weight: Tensor, bias: Tensor) -> tuple[NDArray, NDArray]:
+        """In the units of the numbers."""
+        scaled = (weight.numpy() * self._deviation, bias.numpy() * self._deviation + self._mean)
+        return scaled[0].astype(np.float32), scaled[1].astype(np.float32)
+
+
+def _loss_of(targets: NDArray, outputs: int) -> _Loss:
+    if targets.dtype == np.int64:
+        wanted = np.eye(outputs, dtype=np.float32)[targets]
+        return _TwoLabels(wanted[:, 1:]) if outputs == 2 else _OneLabel(wanted)
+    return _Sigmoids(targets) if targets.dtype == bool else _Numbers(targets.astype(np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """What is to be least, of a point (G + 1, K): the weights of columns, before they are multiplied by the ratio of
+    naive Bayes (G, K), and under them the biases."""
+
+    table: _Table
+    loss: _Loss
+    ratio: Tensor | None
+
+    def zeros(self) -> Tensor:
+        """Where to begin."""
+        return torch.zeros(self.table.by_column.shape[0] + 1, self.loss.wanted.shape[1])
+
+    def weights(self, point: Tensor) -> Tensor:
+        """(G, K): what a column really weighs."""
+        return point[:-1] if self.ratio is None else point[:-1] * self.ratio
+
+    def at(self, penalty: float):
+        """The function, under a penalty."""
+
+        def value(point: Tensor) -> tuple[float, Tensor]:
+            loss, slope = self.loss(self.table.by_text @ self.weights(point) + point[-1])
+            gradient = torch.empty_like(point)
+            back = self.table.by_column @ slope
+            if self.ratio is not None:
+                back *= self.ratio
+            torch.add(back, point[:-1], alpha=penalty, out=gradient[:-1])
+            gradient[-1] = slope.sum(0)
+            return loss + penalty / 2 * float(point[:-1].square().sum()), gradient
+
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Held-out texts, to choose a penalty by."""
+
+    spec: LinearSpec
+    read: Features
+    worth: NDArray
+    loss_of: _Loss
+    texts: int
+
+    @classmethod
+    def of(
+        cls, spec: LinearSpec, keys: NDArray, scale: NDArray, held: Labelled, outputs: int
+    ) -> _Held | None:
+        """None where there are none with a label."""
+        rows, targets = _labelled(held)
+        if not rows:
+            return None
+        read, worth = bag(spec, keys, scale, rows)
+        wanted = np.eye(outputs, dtype=np.float32)[targets] if targets.dtype == np.int64 else targets
+        loss = _OneLabel(wanted) if targets.dtype == np.int64 else _loss_of(targets, outputs)
+        return cls(spec, read, worth, loss, len(rows))
+
+    def loss(self, weight: NDArray, bias: NDArray) -> float:
+        """A text's, of weights (F, C) and biases (C,)."""
+        logits = scores(
+            self.read, torch.from_numpy(self.worth), torch.from_numpy(weight), torch.from_numpy(bias)
+        )
+        if isinstance(self.loss_of, _Numbers):
+            logits = self.loss_of.standard(logits)
+        return self.loss_of(logits)[0] / self.texts
+
+
+def bag(spec: LinearSpec, keys: NDArray, scale: NDArray, rows: Sequence[Row]) -> tuple[Features, NDArray]:
+    """The known n-grams of texts as places in keys (F,), and (n,) what each counts for."""
+    read = looked_up(keys, features(rows, spec))
+    return read, values(spec, read.counts, scale[read.keys], read.owners, len(rows))
+
+
+def scores(read: Features, worth: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Logits (N, C): the sum of what the n-grams of each text weigh, in a fixed order, whatever stands beside it."""
+    if not len(read.keys):
+        return bias.repeat(len(read.offsets) - 1, 1)
+    places, offsets = torch.from_numpy(read.keys), torch.from_numpy(read.offsets[:-1])
+    return F.embedding_bag(places, weight, offsets, mode="sum", per_sample_weights=worth) + bias
