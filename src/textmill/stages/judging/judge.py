@@ -14,8 +14,9 @@ from textmill.inference.predictor import Predictor
 from textmill.metrics import calibration
 from textmill.metrics.score import Bootstrap
 from textmill.objectives.evaluation import EvaluationResult
-from textmill.stages.evaluation import analysis, beside, page, rows
-from textmill.stages.evaluation.rows import Files, Rows
+from textmill.stages.evaluation import analysis, page
+from textmill.stages.judging import beside, rows
+from textmill.stages.judging.rows import Files, Rows
 from textmill.stages.preparation.prepare import still_there
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.locate import locate
