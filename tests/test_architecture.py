@@ -27,8 +27,9 @@ FLOORS = {
     "inference": 9,
     "interop": 9,
     "audit": 9,
-    "stages": 10,
-    "cli": 11,
+    "retrieval": 10,
+    "stages": 11,
+    "cli": 12,
 }
 CORE = {
     "torch",
@@ -48,6 +49,7 @@ CORE = {
 }
 # Extras a module may import, always inside the function that needs them.
 OPTIONAL = {
+    "apsw",
     "ctranslate2",
     "ftfy",
     "gguf",

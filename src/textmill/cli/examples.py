@@ -20,6 +20,9 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (
+        "textmill recipe new --data reviews.csv",
+        "textmill recipe new --task translate --data pairs.tsv --columns source=en --columns target=de",
+        "textmill recipe new --task classify --data reviews.csv --from minilm-l6-v2 --minutes 10",
         "textmill recipe new mine.toml --corpus notes/",
         'textmill recipe new mine.toml --corpus "*.mbox" --preset qwen3 --size 10M',
         "textmill recipe new mine.toml --full",

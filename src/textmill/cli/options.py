@@ -59,6 +59,52 @@ Phase = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="One phase of a recipe that has several.", show_default=False),
 ]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="MODEL",
+        help="Begin with a trained model: a run, a model's directory or a .gguf file (start.model).",
+        show_default=False,
+    ),
+]
+TASK_NAMES = ("translate", "summarize", "answer", "classify", "tag", "embed", "regress", "generate")
+TaskName = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="What it is for: " + ", ".join(TASK_NAMES) + "; left out: guessed from the data.",
+        show_default=False,
+        autocompletion=completion.among(*TASK_NAMES),
+    ),
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Your records: CSV, TSV, JSON lines, Parquet, CoNLL, SQuAD …, or a folder of them; train, dev and test in "
+        "their names are splits. Two files aligned line by line: both.",
+        show_default=False,
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROLE=COLUMN",
+        help="Which column is what, such as text=body,label=3; left out: guessed.",
+        show_default=False,
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="Family of the model, such as linear, encoder, recurrent; left out: the usual one of the task.",
+        show_default=False,
+        autocompletion=completion.among(
+            "encoder", "decoder", "recurrent", "encoder-decoder", "recurrent-encoder-decoder"
+        ),
+    ),
+]
 Work = Annotated[
     Path,
     typer.Option("--work", envvar="TEXTMILL_WORK", metavar="DIR", help="Where artifacts and runs are kept."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,30 +14,131 @@ from textmill.base.errors import RecipeError
 from textmill.base.language import say
 from textmill.cli import completion
 from textmill.cli.app import App
-from textmill.cli.options import WORK, Json, Phase, RecipeFile, Set, Work, open_workspace, read_recipe
+from textmill.cli.options import (
+    WORK,
+    Columns,
+    Data,
+    From,
+    Json,
+    Kind,
+    Phase,
+    RecipeFile,
+    Set,
+    TaskName,
+    Work,
+    open_workspace,
+    read_recipe,
+)
 
 app = App(help="Write, show and check recipes.")
 
 
 @app.command()
 def new(
-    path: Annotated[Path, typer.Argument(help="File to write.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="File to write; of --data, left out: named after the data.", show_default=False),
+    ] = None,
+    task: TaskName = None,
+    data: Data = None,
+    columns: Columns = None,
+    start: From = None,
+    kind: Kind = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.05, help="Minutes of training; left out: by task and amount of data.", show_default=False
+        ),
+    ] = None,
     corpus: Annotated[
         list[str] | None,
-        typer.Option(help="Your files, folders or globs; left out: Python's standard library."),
+        typer.Option(
+            help="A language model of your own files, folders or globs; left out: Python's standard library."
+        ),
     ] = None,
     preset: Annotated[
         str,
         typer.Option(
-            help="Model family: llama, gpt2 or qwen3.",
+            help="Model family of a language model: llama, gpt2 or qwen3.",
             autocompletion=completion.among("llama", "gpt2", "qwen3"),
         ),
     ] = "llama",
-    size: Annotated[str, typer.Option(help="Model size, such as 3M, 10M, 124M, 1B.")] = "3M",
+    size: Annotated[str, typer.Option(help="Size of a language model, such as 3M, 10M, 124M, 1B.")] = "3M",
     full: Annotated[bool, typer.Option("--full", help="Write every key with its meaning.")] = False,
+    work: Work = WORK,
     json: Json = False,
 ) -> None:
-    """Write a new recipe to start from. An existing file is never overwritten."""
+    """Write a new recipe to start from: for a task on your own data (--data), which are looked at, or for a language
+    model of your own texts (--corpus). An existing file is never overwritten."""
+    if data or task is not None:
+        _for_data(path, task, data or [], columns or [], start, kind, minutes, full, work, json)
+        return
+    for option, given in (
+        ("--columns", columns),
+        ("--from", start),
+        ("--kind", kind),
+        ("--minutes", minutes),
+    ):
+        if given:
+            raise RecipeError("goes with --data", where=option, advice="say which files: --data FILE")
+    if path is None:
+        raise RecipeError(
+            "names no file to write",
+            where="PATH",
+            advice="give a name, such as mine.toml, or --data FILE",
+        )
+    _for_texts(path, corpus, preset, size, full, json)
+
+
+def _for_data(
+    path: Path | None,
+    task: str | None,
+    data: list[Path],
+    columns: list[str],
+    start: str | None,
+    kind: str | None,
+    minutes: float | None,
+    full: bool,
+    work: Path,
+    json: bool,
+) -> None:
+    """A recipe for a task on a person's data, and what was guessed of them."""
+    from textmill.base.console import print_json
+    from textmill.base.files import write_text
+    from textmill.cli.show import suggestion as show
+    from textmill.specs import recipe_file
+    from textmill.stages.preparation import starting, suggest
+
+    workspace = open_workspace(work, quiet=True)
+    if path is not None and path.exists():
+        raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+    made = suggest.suggest(
+        workspace,
+        data,
+        task=task,
+        columns=columns,
+        start=start,
+        kind=kind,
+        minutes=minutes,
+        name=None if path is None else path.stem,
+        base=Path() if path is None else path.parent,
+    )
+    path = path or Path(f"{made.recipe['name']}.toml")
+    if path.exists():
+        raise RecipeError("is there already", where=path, advice="choose another name, or move it away")
+    text = suggest.written(made)
+    checked = recipe_file.build(
+        made.recipe, base=path.parent, fill=partial(starting.filled, workspace=workspace)
+    )
+    write_text(path, recipe_file.dumps(checked) if full else text, private=False)
+    if json:
+        print_json(suggest.plain(made) | {"recipe": str(path), "name": checked.name, "full": full})
+    else:
+        show.suggestion(made, path)
+
+
+def _for_texts(path: Path, corpus: list[str] | None, preset: str, size: str, full: bool, json: bool) -> None:
+    """A recipe for a language model."""
     from textmill.base.console import print_json
     from textmill.base.files import write_text
     from textmill.specs import recipe_file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.cli.options import Outcome, Phase, RecipeFile, Set, read_recipe, read_recipes, verb
+from textmill.cli.options import From, Outcome, Phase, RecipeFile, Set, read_recipe, read_recipes, verb
 
 if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
@@ -27,16 +27,6 @@ class Engine(enum.StrEnum):
 Fork = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Train on under a new name, from the newest checkpoint of the run."),
-]
-
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="MODEL",
-        help="Begin with a trained model: a run, a model's directory or a .gguf file (start.model).",
-        show_default=False,
-    ),
 ]
 
 

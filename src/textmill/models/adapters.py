@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.models import names
-from textmill.models.heads import Headed
+from textmill.models.heads import Head, Headed
 from textmill.models.initial import generator
 from textmill.models.model import Generator, Model
 from textmill.models.output import OutputLayer
@@ -347,6 +347,8 @@ def merged(model: M) -> M:
     A tied model whose embedding or output layer has an addition gets an output layer of its own.
     Raises TextmillError for virtual tokens, which are no part of any matrix.
     """
+    if isinstance(model, Headed) and not isinstance(model.head, Head):
+        raise TextmillError("a written prompt is no part of any weights", advice="use it beside its base")
     if any(isinstance(module, (PromptEmbedding, Prefix)) for module in model.modules()):
         raise TextmillError(
             "virtual tokens cannot be merged into weights", advice="use the adapter beside its base"

@@ -15,6 +15,7 @@ from textmill.models.model import Generator, Model, SourceReader
 from textmill.specs.model import MixtureSpec, ModelSpec, longest_source
 from textmill.specs.recipe import GenerationSpec
 from textmill.specs.tuning import TuningSpec
+from textmill.tokenization.chat.template import ChatTemplate, default
 from textmill.tokenization.protocol import AnyTokenizer
 
 
@@ -102,7 +103,14 @@ class Pretrained:
         """From texts to the rows that the model reads, as in training."""
         tokenizer = self.tokenizer
         around = None if framed(self.model) else (tokenizer.prefix, tokenizer.suffix)
-        return Codec(tokenizer, self.spec.start, around, self.longest)
+        return Codec(tokenizer, self.spec.start, around, self.longest, self.chat)
+
+    @cached_property
+    def chat(self) -> ChatTemplate | None:
+        """How it reads conversations: by its own template, or by that of tokenizers trained here; None: nobody said."""
+        if self.template is not None:
+            return ChatTemplate(self.template, self.tokenizer.names)
+        return default(self.tokenizer)
 
     @property
     def target_start(self) -> int | None:

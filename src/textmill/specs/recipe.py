@@ -12,9 +12,9 @@ from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
-from textmill.specs.objective import ObjectiveSpec, objectives_of, usual
+from textmill.specs.objective import ClassifyObjective, ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
-from textmill.specs.tuning import TuningSpec
+from textmill.specs.tuning import PromptingTuning, TuningSpec
 
 # What a run cannot be called: nothing, a hidden folder, a path, control characters, bytes that are no text.
 _NO_FOLDER = re.compile(r"^$|^\.|[/\\\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -251,6 +251,14 @@ class Recipe:
                 where="training.parallel",
                 advice='set training.parallel = "ddp"',
             )
+        if isinstance(self.tuning, PromptingTuning) and (
+            self.objective.kind != ClassifyObjective().kind or self.objective.pair is not None
+        ):
+            raise RecipeError(
+                "asks for labels of single texts",
+                where="tuning.kind",
+                advice='set objective.kind = "classify", without pair',
+            )
         if self.tuning.kind == "prefix" and self.training.optimizer.kind == "muon":
             raise RecipeError(
                 "Muon is for matrices, and keys and values of a prefix are none",
@@ -305,6 +313,11 @@ class Recipe:
         return self.model
 
     @property
+    def at_once(self) -> bool:
+        """Whether nothing is trained by steps: the text is counted, or the model is only asked."""
+        return isinstance(self.model, NGramSpec) or isinstance(self.tuning, PromptingTuning)
+
+    @property
     def steps(self) -> int:
-        """Updates of the whole training run: one, where the text is only counted."""
-        return 1 if isinstance(self.model, NGramSpec) else self.training.steps
+        """Updates of the whole training run: one, where nothing is trained by steps."""
+        return 1 if self.at_once else self.training.steps

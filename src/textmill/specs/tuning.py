@@ -6,7 +6,7 @@ An adapter leaves the base as it is. It is small, belongs to one base, and sever
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from textmill.base.errors import RecipeError
@@ -77,4 +77,48 @@ class PrefixTuning(_Adapter):
     tokens: Annotated[int, About("keys and values before every text", "tokens", ge=1)] = 20
 
 
-TuningSpec = LoRATuning | PromptTuning | PrefixTuning
+@dataclass(frozen=True, kw_only=True)
+class PromptingTuning(_Adapter):
+    """Nothing is trained: the model is asked, by a written prompt and examples (Brown et al. 2020), for a label."""
+
+    kind: Literal["prompting"] = "prompting"
+    instruction: Annotated[str, About("text before everything else")] = ""
+    form: Annotated[
+        str, About("how a text and its label are written, with {text} and, at the end, {label}")
+    ] = "{text}\nLabel: {label}"
+    between: Annotated[str, About("what stands between instruction, examples and the text")] = "\n\n"
+    words: Annotated[
+        dict[str, str], About('label words, such as { "0" = "negative" }; left out: the label itself')
+    ] = field(default_factory=dict)
+    examples: Annotated[int, About("few-shot examples before the text", ge=0, le=64)] = 0
+    choose: Annotated[
+        Literal["random", "bm25", "embedding"],
+        About("how they are chosen: at random, once; or nearest to each text by shared words or by meaning"),
+    ] = "random"
+    pool: Annotated[int, About("training records that examples are chosen from, drawn at random", ge=1)] = (
+        1000
+    )
+    calibrate: Annotated[
+        tuple[str, ...],
+        About(
+            "contextual calibration (Zhao et al. 2021): texts without content by which the prompt's own leaning is "
+            "taken out; none: uncalibrated"
+        ),
+    ] = ("N/A", "[MASK]", "")
+
+    @property
+    def before_label(self) -> str:
+        """The form up to the label."""
+        return self.form.partition("{label}")[0]
+
+    def __post_init__(self) -> None:
+        text, label = self.form.count("{text}"), self.form.count("{label}")
+        if (text, label) != (1, 1) or not self.form.endswith("{label}"):
+            raise RecipeError(
+                "has {text} once, and {label} once at its end",
+                where="form",
+                advice='such as "Review: {text}\\nSentiment: {label}"',
+            )
+
+
+TuningSpec = LoRATuning | PromptTuning | PrefixTuning | PromptingTuning

@@ -8,13 +8,14 @@ from __future__ import annotations
 from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
 from textmill.specs.recipe import Recipe
-from textmill.tasks import answer, choice, classify, embed, generate, regress, summarize, tag, translate
+from textmill.tasks import answer, chat, choice, classify, embed, generate, regress, summarize, tag, translate
 from textmill.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         generate.GENERATE,
+        chat.CHAT,
         translate.TRANSLATE,
         summarize.SUMMARIZE,
         answer.ANSWER,

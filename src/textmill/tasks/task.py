@@ -38,6 +38,7 @@ class Options:
     sentences   vectors: how a text becomes one; None: the mean of its states, to length 1
     forms       choices: how a query is written, with `{query}` in it, one way or several; none: as it stands
     alone       choices: whether options are also scored without their context
+    scored      chats: whether the answers that are there are scored, and nothing is written but calls of tools
     """
 
     top: int = 1
@@ -47,6 +48,7 @@ class Options:
     sentences: Sentences | None = None
     forms: tuple[str, ...] = ()
     alone: bool = False
+    scored: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,9 @@ def record_of(document: Document, spec: Any) -> dict[str, str]:
         name = getattr(spec, one.name)
         if not isinstance(name, str) or one.name == "kind":
             continue
-        fact = [document.metadata[name]] if name in document.metadata else []
-        texts = several(document.texts, name) or fact
+        texts = several(document.texts, name)
+        if not texts and name in document.metadata:
+            texts = [document.metadata[name]]
         record |= {
             one.name if not number else f"{one.name} {number + 1}": text for number, text in enumerate(texts)
         }

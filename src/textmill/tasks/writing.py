@@ -52,11 +52,16 @@ def prompts(
 
 
 def write(
-    pretrained: Pretrained, asked: Sequence[Asked], spec: GenerationSpec, options: Options
+    pretrained: Pretrained,
+    asked: Sequence[Asked],
+    spec: GenerationSpec,
+    options: Options,
+    ends: Sequence[int] = (),
 ) -> list[Prediction]:
     """What is written of each prompt; those of like length are read together.
 
     More than one answer each are the best of as many beams, unless the spec finds answers in a way of its own.
+    ends: ids that end an answer; none: the tokenizer's.
     """
     model, tokenizer, top = pretrained.model, pretrained.tokenizer, max(1, options.top)
     assert isinstance(model, Generator)
@@ -68,7 +73,9 @@ def write(
     for start in range(0, len(order), _TOGETHER):
         numbers = order[start : start + _TOGETHER]
         some = [asked[number].prompt for number in numbers]
-        found = answers(model, some, spec, ends=tokenizer.ends, samples=top, decoder=tokenizer.stream)
+        found = answers(
+            model, some, spec, ends=tuple(ends) or tokenizer.ends, samples=top, decoder=tokenizer.stream
+        )
         for number, hypotheses in zip(numbers, found, strict=True):
             before = asked[number].prompt.ids
             best, *others = [

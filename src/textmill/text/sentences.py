@@ -38,6 +38,7 @@ _COUNTED = frozenset(  # only before a number
     """.split()  # noqa: SIM905
 )
 _WORD_BEFORE = re.compile(r"[^\W_](?:[\w.’'-]*[^\W_])?$")
+_SAID = re.compile(r"\S")
 _ENUMERATION = re.compile(r"(?:^|\n)\s*(?:\d{1,3}|[A-Za-z])$")  # `1.` at the beginning of a line
 
 
@@ -71,7 +72,8 @@ def _add(found: list[tuple[int, int]], text: str, start: int, end: int) -> None:
 
 def _ends(text: str, match: re.Match[str]) -> bool:
     """Whether a sentence ends with what may end one."""
-    kind, after = match.lastgroup, text[match.end() :].lstrip()[:1] if match.end() < len(text) else ""
+    kind, following = match.lastgroup, _SAID.search(text, match.end())
+    after = following.group() if following else ""
     if kind in ("always", "paragraph"):
         return True
     if kind == "line":

@@ -227,7 +227,7 @@ def test_what_a_person_says_is_taken(tmp_path):
             "classify",
             {"text": "premise", "pair": "hypothesis", "label": "label"},
         ),
-        (("anchor", "positive", "note"), "embed", {"query": "anchor", "positive": "positive"}),
+        (("anchor", "positive", "note"), "embed", {"passage": "positive", "query": "anchor"}),
     ],
 )
 def test_columns_are_known_by_their_names(names, task, columns, tmp_path):

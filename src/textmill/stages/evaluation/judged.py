@@ -17,26 +17,14 @@ from textmill.metrics import calibration
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
 from textmill.stages.evaluation import analysis
+from textmill.stages.workspace.facts import facts, records_of
 from textmill.stages.workspace.run_data import RunData
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.table import task_trained_by
-from textmill.tasks.task import Calibration, Options, Record, Task, reads, record_of
+from textmill.tasks.task import Calibration, Options, Record, Task, record_of
 from textmill.text.document import Document
 
 _OPTIONS = Options(truncate=True)
-
-
-def facts(data: RunData) -> dict[str, Any]:
-    """What a model of a run says of itself, for who gives it records: its objective, its task, what it reads."""
-    recipe = data.recipe
-    told: dict[str, Any] = {"objective": recipe.objective.kind}
-    if recipe.task is not None:
-        told["task"] = recipe.task
-    if data.objective.reader is None:
-        return told
-    told |= {"reads": reads(recipe.objective), "sequence": recipe.sequence}
-    task = task_trained_by(recipe)
-    return told | ({} if task is None else task.tells(_records(data, "train")))
 
 
 def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
@@ -82,10 +70,6 @@ def _chosen(inputs: EvaluationInput) -> np.ndarray:
     return np.sort(sample(sizes, inputs.spec.tokens))
 
 
-def _records(data: RunData, part: str) -> Any:
-    return (record for _, record in _pairs(data, part))
-
-
 def _pairs(data: RunData, part: str) -> Iterator[tuple[Document, Record]]:
     return ((document, record_of(document, data.recipe.objective)) for document in data.documents(part))
 
@@ -99,7 +83,7 @@ def _calibration(task: Task, pretrained: Pretrained, data: RunData) -> Calibrati
     """Fitted on the validation split; None where it is what is scored, or too small."""
     if task.calibrate is None or data.recipe.evaluation.split != "test":
         return None
-    records = [record for record in _records(data, "validation") if task.gold(record) is not None]
+    records = [record for record in records_of(data, "validation") if task.gold(record) is not None]
     found = zip(task.prepare(pretrained, records, Options()), records, strict=True)
     pairs = [(read, record) for read, record in found if not isinstance(read, Refused)]
     return (

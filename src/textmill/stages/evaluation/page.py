@@ -24,7 +24,7 @@ def whole(result: Mapping[str, Any]) -> str:
 def summary(result: Mapping[str, Any]) -> Html:
     """How good it is in a few lines, and what was read."""
     headline = result["headline"]
-    score = result["details"][headline]
+    score = result["table"][0]
     shown = f"{score['value']:.{_DIGITS}f} {say(headline)}"
     left = {
         say("task"): say(result["task"]) if "task" in result else None,

@@ -63,7 +63,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "tags": "tags ner_tags tag labels bio ner pos_tags 标注 标记",
         "words": "tokens words token word text sentence 词 分词",
         "query": "query question anchor sentence1 问题 查询",
-        "positive": "positive passage context document pos sentence2 正例 文档 段落",
+        "found": "passage positive context document pos sentence2 段落 正例 文档",
     }.items()
 }
 

@@ -235,8 +235,8 @@ def _embed(columns: Sequence[Column], given: Mapping[str, Column], asked: bool) 
         return None
     return Found(
         "embed",
-        {"query": texts[0], "positive": texts[1]},
-        {"query": "the first text", "positive": "the second text"},
+        {"passage": texts[1], "query": texts[0]},
+        {"query": "the first text", "passage": "the second text"},
     )
 
 
@@ -244,7 +244,8 @@ def _by_roles(task: str, columns: Sequence[Column], given: Mapping[str, Column],
     """A task whose every role has a column of a usual name."""
     known: dict[str, Column] = {}
     for role in ROLES[task]:
-        column = given.get(role) or _by_name(columns, role, [*known.values(), *given.values()])
+        usual = "found" if (task, role) == ("embed", "passage") else role
+        column = given.get(role) or _by_name(columns, usual, [*known.values(), *given.values()])
         if column is None:
             return None
         known[role] = column
@@ -300,7 +301,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "classify": ("text", "label"),
     "regress": ("text", "label"),
     "summarize": ("source", "target"),
-    "embed": ("query", "positive"),
+    "embed": ("passage", "query"),
     "generate": ("text",),
 }
 # In this order they are tried where no task was named.

@@ -181,6 +181,11 @@ def _of_lines(sample: Sample, task: str | None, given: Mapping[str, str | int]) 
     return Guess("generate", None, True, {}, why, (), sample.rows, sample.whole, {"text": text})
 
 
+def is_tagged(sample: Sample) -> bool:
+    """Whether a file has a word and its tags on each line."""
+    return bool(_sentences(sample.lines))
+
+
 def _sentences(lines: Sequence[str]) -> list[list[list[str]]]:
     """The sentences of a file of columns, word by word; none where it is no such file: the last of at least two columns
     has tags."""
@@ -245,7 +250,7 @@ def _of_columns(sample: Sample, task: str | None, given: Mapping[str, str | int]
         raise RecipeError("holds no records with columns", where=sample.path)
     if sample.numbered:
         cells = [list(record.values()) for record in records]
-        names: list[str | int] = list(range(1, len(cells[0]) + 1))
+        names: list[Any] = list(range(1, len(cells[0]) + 1))
         if header := is_header(cells):
             names, cells = (
                 [str(cell).strip() or f"{NUMBERED}{n}" for n, cell in enumerate(cells[0], 1)],

@@ -97,7 +97,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
 
 def _info(run: Run, data: RunData, report: dict[str, Any], step: int, weights: str) -> dict[str, Any]:
     """What textmill.json says of the model besides its spec. No path of this machine is in it."""
-    from textmill.stages.evaluation.judged import facts
+    from textmill.stages.workspace.facts import facts
 
     prepared = data.prepared
     return {
@@ -218,6 +218,8 @@ def _method(recipe: Recipe, step: int) -> dict[str, Any]:
     """What the card says of how it was trained."""
     if isinstance(recipe.model, NGramSpec):
         return {"method": "counted in one pass"}
+    if recipe.at_once:
+        return {"method": "a written prompt with examples; nothing was trained"}
     training = recipe.training
     return {
         "updates": step,

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from textmill.base.console import amount
-from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import notes, prepare
 from textmill.stages.runs.train import fitting
@@ -36,14 +35,16 @@ def check(recipe: Recipe, workspace: Workspace, *, sweep: bool = False) -> dict[
 
     `sweep` adds a learning-rate range test. Raises RecipeError or TextmillError as training would.
     """
-    return _CHECKS[recipe.model.kind](recipe, workspace, sweep)
+    return (_at_once if recipe.at_once else _trained)(recipe, workspace, sweep)
 
 
-def _counted(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
-    """What there is to check of a model that is counted: the data."""
+def _at_once(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any]:
+    """What there is to check of a model that is not trained by steps: the data."""
     data = prepare(recipe, workspace)
     data.not_empty("train")
     text = "no parameters, compute or time to estimate: the text is counted once, in seconds"
+    if recipe.tuning is not None:
+        text = "no parameters, compute or time to estimate: nothing is trained, examples are drawn"
     if sweep:
         text += "; there is no learning rate to sweep"
     return {
@@ -105,10 +106,6 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         workspace.reporter.note("sweeping the learning rate on a copy")
         result["sweep"] = _sweep(data, compute, fit)
     return result
-
-
-# What is checked of each kind of model.
-_CHECKS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
 
 
 def seconds_per_step(data: RunData) -> float:

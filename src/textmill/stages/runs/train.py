@@ -10,7 +10,6 @@ from textmill.base import files, locks, schema
 from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
 from textmill.specs import recipe_file as recipes
-from textmill.specs.model import TRAINED
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs import forking
@@ -62,7 +61,8 @@ def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> R
                     _begin_new(run, data, workspace, old if fork is not None else None)
                 world.barrier()
             with interrupt.listening() as stop:
-                _SESSIONS[recipe.model.kind](run, data, world, compute, workspace, stop)
+                session = _at_once if recipe.at_once else _trained
+                session(run, data, world, compute, workspace, stop)
     return run
 
 
@@ -148,9 +148,10 @@ def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -
     _begin(run, data, workspace, start)
 
 
-def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
+def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
+    from textmill.stages.runs.prompting import prompt_run
     from textmill.training import checkpoint
 
     if not world.first:
@@ -160,9 +161,13 @@ def _counted(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if done:
         workspace.reporter.stage("train", "up to date")
         return
-    workspace.reporter.stage("train", "being counted", "a single pass over the text")
+    counted = data.recipe.tuning is None
+    if counted:
+        workspace.reporter.stage("train", "being counted", "a single pass over the text")
+    else:
+        workspace.reporter.stage("train", "being prompted", "nothing is trained")
     run.event("started", step=0)
-    count_run(run, data, workspace)
+    (count_run if counted else prompt_run)(run, data, workspace)
     run.event("finished", step=1)
     workspace.reporter.stage("train", "done")
 
@@ -203,10 +208,6 @@ def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
             "done",
             f"{counted(session.progress.step, 'step')}, best validation loss {_loss(session)}",
         )
-
-
-# How a run of each kind of model is trained.
-_SESSIONS = {**dict.fromkeys(TRAINED, _trained), "ngram": _counted}
 
 
 def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:

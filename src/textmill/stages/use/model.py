@@ -15,6 +15,7 @@ from textmill.stages.use import chat as chats
 from textmill.stages.use import embed as embeddings
 from textmill.stages.use import logprobs
 from textmill.stages.use.generate import Answer, Stream, speculation
+from textmill.stages.use.tools import Toolbox
 from textmill.stages.workspace.locate import checked, locate
 from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.workspace import Workspace
@@ -213,9 +214,11 @@ class LanguageModel:
         *,
         system: str | None = None,
         template: Path | str | None = None,
+        tools: Path | str | None = None,
         **options: Unpack[GenerationOptions],
     ) -> chats.Conversation:
         """A conversation that goes on: each turn reads only what is new. template: a Jinja file, not the model's own.
+        tools: a Python file of yours, whose functions the model may call: it is run here, with all of your rights.
 
         Raises TextmillError when the model holds none.
         """
@@ -232,6 +235,7 @@ class LanguageModel:
             ),
             spec=self._spec(options),
             context=self.spec.context,
+            tools=None if tools is None else Toolbox(Path(tools)),
         )
         if system is not None:
             talk.system(system)

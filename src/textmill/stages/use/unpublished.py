@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from textmill.models.pretrained import Pretrained
-from textmill.stages.evaluation.judged import facts
 from textmill.stages.preparation.prepare import trained_on
+from textmill.stages.workspace.facts import facts
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.weights import BEST, held
 from textmill.stages.workspace.workspace import Workspace

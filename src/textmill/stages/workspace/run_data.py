@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from textmill.data.special import SpecialTokens
     from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
+    from textmill.models.prompted import Prompted
     from textmill.models.transfer import Taken
     from textmill.objectives.objective import Objective
     from textmill.tokenization.chat.template import ChatTemplate
@@ -316,9 +317,26 @@ class RunData:
 
         Raises DamagedError where the tensors are not those of this recipe's adapter.
         """
-        from textmill.models import adapters
+        from textmill.models import adapters, prompted
+        from textmill.specs.head import ClassifyHead
+        from textmill.specs.tuning import PromptingTuning
 
+        if isinstance(self.recipe.tuning, PromptingTuning):
+            assert isinstance(self.head, ClassifyHead)
+            body, tuning = self.reference_model(), self.recipe.tuning
+            return prompted.filled(body, self.head, tuning, self.tokenizer, tensors)
         return adapters.load(self._adapted(packed=False), tensors).eval()
+
+    def prompted(self, examples: Sequence[tuple[str, int]]) -> Prompted:
+        """The start's model that is asked by the recipe's prompt, with examples: texts and numbers of labels."""
+        from textmill.models.prompted import Prompted
+        from textmill.specs.head import ClassifyHead
+        from textmill.specs.tuning import PromptingTuning
+
+        tuning, head = self.recipe.tuning, self.head
+        assert isinstance(tuning, PromptingTuning)
+        assert isinstance(head, ClassifyHead)
+        return Prompted(self.reference_model(), head, tuning, self.tokenizer, examples)
 
     def pretrained(self, model: Model, info: Mapping[str, Any]) -> Pretrained:
         """A trained model and all that comes with it. Of an adapter, the base beside it."""

@@ -18,10 +18,22 @@ from textmill.models.heads import Headed
 from textmill.models.model import Model
 from textmill.models.virtual import Virtual
 from textmill.specs.head import HeadSpec
-from textmill.specs.tuning import LINEAR, LoRATuning, PrefixTuning, PromptTuning, TuningSpec
+from textmill.specs.tuning import (
+    LINEAR,
+    LoRATuning,
+    PrefixTuning,
+    PromptingTuning,
+    PromptTuning,
+    TuningSpec,
+)
 
 CONFIG, WEIGHTS, OURS = "adapter_config.json", "adapter_model.safetensors", "textmill.json"
-KINDS = {"LORA": LoRATuning, "PROMPT_TUNING": PromptTuning, "PREFIX_TUNING": PrefixTuning}  # peft_type
+KINDS = {  # peft_type; the last is ours, which PEFT does not know
+    "LORA": LoRATuning,
+    "PROMPT_TUNING": PromptTuning,
+    "PREFIX_TUNING": PrefixTuning,
+    "PROMPTING": PromptingTuning,
+}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from textmill.base.errors import TextmillError
 from textmill.base.files import atomic_directory, write_json, write_texts
 from textmill.interop.huggingface import config as configuration
 from textmill.interop.huggingface import texts
-from textmill.interop.huggingface.peft import lora, virtual
+from textmill.interop.huggingface.peft import lora, prompting, virtual
 from textmill.interop.huggingface.peft.about import (
     CONFIG,
     OURS,
@@ -38,7 +38,7 @@ from textmill.models.pretrained import Adapter, Pretrained
 from textmill.nn.shared import shared
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.head import HeadSpec
-from textmill.specs.tuning import TuningSpec
+from textmill.specs.tuning import PromptingTuning, TuningSpec
 
 FORMAT = 1  # of our file
 _TASKS = {"classify": "SEQ_CLS", "regress": "SEQ_CLS", "tag": "TOKEN_CLS", "answer": "QUESTION_ANS"}
@@ -60,7 +60,7 @@ def write(
     """
     head = head_of(model)
     kind, reason = configuration.published_architecture(spec_of(model), head)
-    own = kind in configuration.OURS
+    own = kind in configuration.OURS or isinstance(tuning, PromptingTuning)
     stored, config = _WRITERS[tuning.kind](model, tuning)
     about = {
         "format": FORMAT,
@@ -98,13 +98,7 @@ def read(about: About | Path | str, base: Model, *, weights: str | None = None) 
     """
     if not isinstance(about, About):
         about = read_about(about)
-    if about.base.weights and (found := weights or adapters.weights_id(base)) != about.base.weights:
-        raise TextmillError(
-            f"was trained on other weights: its base is {about.base.name} ({about.base.weights[:12]}), "
-            f"and this one has the id {found[:12]}",
-            where=about.path,
-            advice="give it its own base; where that was trained on or changed since, train the adapter again",
-        )
+    _check_base(about, base, weights)
     if about.tuning.base == "int8":
         base = adapters.rounded(base)
     if about.head is not None:
@@ -112,6 +106,16 @@ def read(about: About | Path | str, base: Model, *, weights: str | None = None) 
             shared(adapters.body_of(base)[1]), about.head
         )  # a head takes away from its body what it replaces
     return _READERS[about.config["peft_type"]](about, base).eval()
+
+
+def _check_base(about: About, base: Model, weights: str | None = None) -> None:
+    if about.base.weights and (found := weights or adapters.weights_id(base)) != about.base.weights:
+        raise TextmillError(
+            f"was trained on other weights: its base is {about.base.name} ({about.base.weights[:12]}), "
+            f"and this one has the id {found[:12]}",
+            where=about.path,
+            advice="give it its own base; where that was trained on or changed since, train the adapter again",
+        )
 
 
 def write_pretrained(directory: Path | str, pretrained: Pretrained) -> dict[str, Any]:
@@ -142,7 +146,11 @@ def write_pretrained(directory: Path | str, pretrained: Pretrained) -> dict[str,
 def load(directory: Path | str, base: Pretrained) -> Pretrained:
     """The adapter of a directory beside its base, which is left as it was; errors as `read`."""
     about = read_about(directory)
-    model = read(about, base.model)
+    if isinstance(about.tuning, PromptingTuning):  # it is text, so it asks for the base's tokenizer
+        _check_base(about, base.model)
+        model: Model = prompting.read(about, base)
+    else:
+        model = read(about, base.model)
     unknown = f"{about.path.name} does not say what its base's weights are: it is taken to belong to this one"
     generation = base.generation
     if about.generation:
@@ -165,7 +173,12 @@ def _task(model: Model, head: HeadSpec | None) -> str | None:
     return kinds.get(model.spec.kind)
 
 
-_WRITERS = {"lora": lora.write, "prompt": virtual.write_prompt, "prefix": virtual.write_prefix}
+_WRITERS = {
+    "lora": lora.write,
+    "prompt": virtual.write_prompt,
+    "prefix": virtual.write_prefix,
+    "prompting": prompting.write,
+}
 _READERS = {"LORA": lora.read, "PROMPT_TUNING": virtual.read_prompt, "PREFIX_TUNING": virtual.read_prefix}
 __all__ = [
     "CONFIG",
