@@ -45,7 +45,11 @@ def models(tmp_path_factory) -> Path:
     """A folder of small models far from zero, one a task; nobody trained them."""
     folder = tmp_path_factory.mktemp("models")
     tokenizer = train(TokenizerSpec(vocabulary=300), [" ".join(WORDS), HANZI] * 5)
-    heads = {"classify": ClassifyHead(labels=LABELS, pooling="mean"), "tag": TagHead(labels=TAGS), "answer": SpanHead()}
+    heads = {
+        "classify": ClassifyHead(labels=LABELS, pooling="mean"),
+        "tag": TagHead(labels=TAGS),
+        "answer": SpanHead(),
+    }
     for name, head in heads.items():
         model = shaken(build.build(EncoderSpec(**SMALL), tokenizer.vocabulary, seed=1, head=head), 0.6)
         for weight in model.head.parameters():  # so that not every text has the same label
@@ -342,3 +346,25 @@ def test_the_page_says_it_all_in_both_languages(run, tmp_path):
     assert 'lang="zh"' in chinese
     with pytest.raises(TextmillError, match="exists"):
         judge.evaluate_rows(workspace, "mine", Files([rows_file]), Asked(), out=tmp_path / "page.html")
+
+
+def test_passages_are_found_by_vectors_and_by_words(models, workspace, tmp_path):
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    from textmill.stages.use.model import LanguageModel
+
+    draw = random.Random(10)
+    passages = [f"{some(draw, 6, 12)} {HANZI[at]}" for at in range(10)]
+    lines = [{"query": f"{HANZI[at]} {some(draw, 1, 2)}", "passage": passages[at]} for at in range(10)]
+    data = write(tmp_path / "rows.jsonl", lines)
+    result = judge.evaluate_rows(
+        workspace, str(models / "tag"), Files([data]), Asked(task="retrieve", resamples=10)
+    )
+    model = LanguageModel(workspace, str(models / "tag"))
+    queries, texts = (model.embed([line[role] for line in lines]).vectors for role in ("query", "passage"))
+    ranks = (-cosine_similarity(queries, texts)).argsort(1)
+    first = [int(np.flatnonzero(row == at)[0]) + 1 for at, row in enumerate(ranks)]
+    assert result["headline"] == "recall@1"
+    assert result["details"]["recall@1"]["value"] == pytest.approx(np.mean([rank == 1 for rank in first]))
+    assert result["details"]["MRR"]["value"] == pytest.approx(np.mean([1 / rank for rank in first]))
+    assert result["baselines"]["BM25"]["recall@1"]["value"] >= 0.9

@@ -23,6 +23,7 @@ from textmill.stages.workspace.locate import locate
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tasks.choice import CHOICE
 from textmill.tasks.prediction import Refused
+from textmill.tasks.retrieve import RETRIEVE
 from textmill.tasks.table import TASKS, task_named
 from textmill.tasks.task import Options, Record, Task
 
@@ -85,7 +86,7 @@ def _said_by_other(workspace: Workspace, asked: Asked, judged: Judged) -> list[A
     if path.is_file() and path.suffix.lower() != ".gguf":
         return beside.of_file(path, judged.task, records)
     other = LanguageModel(workspace, asked.beside)
-    options = replace(asked.options, **judged.task.asked)
+    options = replace(other.predictor(asked.options).options, **judged.task.asked)
     return list(Predictor(other.pretrained, options, task=judged.task).predict(records))
 
 
@@ -97,13 +98,13 @@ def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -
     predictor = model.predictor(asked.options)
     task = _task(predictor, files, asked.task)
     spec, training = _trained_on(workspace, target, task)
-    if spec is None and task is not CHOICE:
+    if spec is None and task.objectives:
         spec = rows.spec_of(task, model.pretrained)
     if asked.train is not None:
         given = rows.of_files(asked.train, task, spec, workspace.reporter)
         training = lambda: zip(given.documents, given.records, strict=True)  # noqa: E731
     read = rows.of_files(files, task, spec, workspace.reporter)
-    options = replace(asked.options, **task.asked)
+    options = replace(predictor.options, **task.asked)
     judged = judge(
         Predictor(model.pretrained, options, task=task), read, training, Bootstrap(asked.resamples), workspace
     )
@@ -115,15 +116,17 @@ def _task(predictor: Predictor, files: Files, name: str | None) -> Task:
     if name is not None:
         return task_named(name)
     writes = predictor.pretrained.writes and not predictor.pretrained.reads_source
-    if predictor.task is TASKS["generate"] and writes and rows.form_of(files) is not None:
+    if predictor.task is TASKS["generate"] and writes and rows.form_of(files, CHOICE) is not None:
         return CHOICE
+    if predictor.task is TASKS["embed"]:
+        return RETRIEVE
     return predictor.task
 
 
 def _trained_on(workspace: Workspace, target: str, task: Task) -> tuple[Any, Training | None]:
     """The objective that the model's run was trained by, and its training records, where both are here."""
     run = locate(workspace, target).run
-    if run is None or not run.exists or task is CHOICE:
+    if run is None or not run.exists or not task.objectives:
         return None, None
     spec = run.recipe().objective
     if spec.kind not in task.objectives.values():
