@@ -25,8 +25,6 @@ PAGES = [
     for kind in ("tutorials", "how-to", "reference")
     for page in sorted((ROOT / "docs" / kind).glob("*.md"))
 ]
-# Where publishing and `verify` ask transformers, as for everybody, which takes seconds a command.
-ASKING = ("resume-compare-publish",)
 # Pages that end in a model that has learned its task, and what makes them short; the slow tests run them whole.
 LONG = {"reversing": ("steps = 600", "steps = 20"), "tang-poems": ("steps = 1200", "steps = 20")}
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -83,8 +81,9 @@ def begun(tmp_path_factory, warm):
     return begin
 
 
-def execute(script, folder, warm=None, *, asking=False):
-    """Run the lines of a script in a folder; what they printed. warm: where `textmill` and `python` are forks."""
+def execute(script, folder, warm):
+    """Run the lines of a script in a folder; what they printed. warm: where `textmill` and `python` are forks, which
+    ask no transformers when they publish, since that takes seconds; None: they are everybody's."""
     programs = [*([str(warm)] if warm else []), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = os.environ | {
         "TEXTMILL_WORK": str(folder / "work"),
@@ -92,7 +91,7 @@ def execute(script, folder, warm=None, *, asking=False):
         "PATH": os.pathsep.join(programs),
         "OMP_NUM_THREADS": "1",
     }
-    if not asking:
+    if warm:
         environment["TEXTMILL_TESTS_HIDE"] = "transformers"
     result = subprocess.run(
         ["bash", "-c", f"set -eu -o pipefail\n{script}"],
@@ -116,7 +115,7 @@ def run(path, tmp_path, warm, begun=lambda lines: None, shorten=("", "")):
     if (folder := begun(first)) is not None:
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         first = ""
-    return execute((first + rest).replace(*shorten), tmp_path, warm, asking=path.stem in ASKING)
+    return execute((first + rest).replace(*shorten), tmp_path, warm)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)

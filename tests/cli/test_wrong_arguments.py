@@ -123,3 +123,11 @@ def test_whatever_a_terminal_can_write(encoding, place):
 @pytest.mark.parametrize("work", ["/proc/nowhere", "notes.txt", "notes.txt/work", BYTES, LONG, "/dev/null"])
 def test_a_workspace_that_cannot_be(command, work, place):
     check(line(command, right_values(command) | {"work": work}))
+
+
+@pytest.mark.parametrize("work", ["notes.txt", "notes.txt/work", "/dev/null"])
+def test_a_file_is_no_empty_workspace(work, place):
+    for command in (["list"], ["runs"], ["models"]):
+        said = call([*command, "--work", work])
+        assert (said.code, said.out) == (2, "")
+        assert "--work" in said.err

@@ -48,7 +48,8 @@ def call(arguments: list[str], *, seconds: int = 0, encoding: str = "utf-8", giv
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
     before = sys.argv, sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)}
-    sys.argv, sys.stdin, (sys.stdout, sys.stderr) = ["textmill", *arguments], io.StringIO(given), streams
+    sys.argv, (sys.stdout, sys.stderr) = ["textmill", *arguments], streams
+    sys.stdin = io.TextIOWrapper(io.BytesIO(given.encode()), encoding="utf-8")
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(seconds)
     try:

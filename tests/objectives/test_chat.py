@@ -116,7 +116,7 @@ def test_what_is_too_long_is_split_between_turns_or_left(workspace, recipe_of, d
     plain = recipe_of(objective={"kind": "chat", "too_long": "skip"})
     plain["corpus"]["limits"] = {"unfit": 0.2}
     skipped = prepare(schema.read(Recipe, plain), workspace)
-    counts = [skipped.store(part).manifest["set_aside"] for part in ("train", "validation", "test")]
+    counts = [skipped.store(part).manifest["skipped"] for part in ("train", "validation", "test")]
     assert {"is longer than a sequence": 1} in counts
     last = prepare(schema.read(Recipe, recipe_of(objective={"kind": "chat", "turns": "last"})), workspace)
     store = next(last.store(name) for name in ("train", "test") if last.store(name).fields["left"][0].any())

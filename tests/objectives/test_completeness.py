@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 import shlex
 from typing import Any, get_args
 
@@ -23,9 +24,11 @@ from textmill.cli.main import app
 from textmill.cli.show import stages as show
 from textmill.data.buckets import idle
 from textmill.interop.load import load
+from textmill.objectives.evaluation import EvaluationInput
 from textmill.objectives.table import OBJECTIVES
 from textmill.specs.objective import ObjectiveSpec
 from textmill.specs.recipe import Recipe
+from textmill.stages.evaluation import judged
 from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.release.publish import publish_run
@@ -36,6 +39,7 @@ from textmill.stages.tracing import index, sightings, trace
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
+from textmill.tasks.task import record_of
 from textmill.training import checkpoint
 
 WORDS = ["mill", "flour", "bread", "wind", "river", "grain", "stone", "wheel", "sack", "field"]
@@ -49,10 +53,13 @@ FAMILIES = {
     "recurrent": RECURRENT,
     "recurrent-encoder-decoder": RECURRENT,
     "ngram": {"order": 3, "context": 48},
+    "linear": {"words": [1, 2], "bits": 12},
 }
 ROLES = {
     "pairs": {"source": "text"},
     "answer": {"passage": "text"},
+    "embed": {"passage": "text", "query": "target"},
+    "extract": {"source": "text"},
     "prefer": {"prompt": "text", "chosen": "target", "rejected": "answer"},
 }  # which of a record's texts is read first
 FORMATS = {"chat": "chat"}  # of the file of records, where its objective reads no plain texts
@@ -228,6 +235,33 @@ def test_a_published_model_is_used(workspace, recipe, published):
             assert all(len(side) == len(scored.batch) for side in said)
             for one, other in zip(said, blind, strict=True):
                 np.testing.assert_array_equal(one, other)
+
+
+def test_a_published_model_predicts_what_its_run_was_judged_by(workspace, recipe, published):
+    """To the byte, whatever the batches; and its task's scores of that are those of the report."""
+    run, result = published
+    objective = OBJECTIVES[recipe.objective.kind]
+    if not objective.judged:
+        return
+    data = prepare(run.recipe(), workspace)
+    inputs = EvaluationInput(load(run.model).model, data, workspace.reporter)
+    chosen = judged.chosen(inputs)
+    records = [record_of(document, recipe.objective) for document in inputs.documents(chosen)]
+    predictor = LanguageModel(workspace, run.name).predictor(judged.OPTIONS)
+    said = list(predictor.predict(records))
+    scores = predictor.task.metrics(said, records, inputs.bootstrap.of(chosen))
+    assert scores
+    for name, score in scores.items():
+        if name in result["scores"]["details"]:
+            assert score.value == pytest.approx(result["scores"]["details"][name]["value"], abs=1e-6)
+    again = list(predictor.predict(records[::-1]))[::-1]
+    assert [_said(one) for one in again] == [_said(one) for one in said]
+    assert [predictor.task.gold(one) is None for one in records] == [False] * len(records)
+
+
+def _said(prediction) -> object:
+    """Without how sure it is."""
+    return json.loads(re.sub(r"(?<=\d\.\d)\d+", "", json.dumps(prediction.row())))
 
 
 def _plain(said) -> list[np.ndarray]:

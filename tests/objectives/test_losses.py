@@ -15,6 +15,7 @@ from textmill.models.heads import attach
 from textmill.nn import mode
 from textmill.objectives.loss import Losses
 from textmill.objectives.table import objective_of
+from textmill.specs import forcing as forcing_specs
 from textmill.specs import objective as specs
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentEncoderDecoderSpec
@@ -329,21 +330,21 @@ def test_forcing_by_hand():
         spec = specs.PairsObjective(forcing=forcing)
         return objective_of(spec).teacher_forcing(spec, step, steps)
 
-    assert ratio(specs.ConstantForcing(ratio=0.7), 3, 10) == 0.7
-    line = specs.LinearForcing(start=1.0, end=0.25)
+    assert ratio(forcing_specs.ConstantForcing(ratio=0.7), 3, 10) == 0.7
+    line = forcing_specs.LinearForcing(start=1.0, end=0.25)
     assert [ratio(line, step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
     assert ratio(line, 0, 1) == 1.0
     k = 20.0
     for step in (0, 5, 60, 200):
         expected = k / (k + math.exp(step / k))
-        assert ratio(specs.SigmoidForcing(k=k), step, 300) == pytest.approx(expected, rel=1e-12)
-    assert ratio(specs.SigmoidForcing(k=1.0), 100_000, 200_000) == 0.0
+        assert ratio(forcing_specs.SigmoidForcing(k=k), step, 300) == pytest.approx(expected, rel=1e-12)
+    assert ratio(forcing_specs.SigmoidForcing(k=1.0), 100_000, 200_000) == 0.0
 
 
 def test_forcing_follows_the_step_in_the_loop():
     """A resumed run has the ratio it would have had; what is no pair has none."""
     model, batch = model_of("recurrent pairs"), batch_of("recurrent pairs")
-    objective = specs.PairsObjective(forcing=specs.LinearForcing())
+    objective = specs.PairsObjective(forcing=forcing_specs.LinearForcing())
     found, seen = losses(objective, sequence=10), []
 
     def loss(model, batch):

@@ -24,6 +24,7 @@ HEADS = {
 TASKS = ("tasks/", "inference/", "stages/", "cli/")
 # The same words in another meaning.
 OTHERWISE = {
+    "text/sources/formats/xml_pages.py": {"embed"},  # an element of HTML
     "base/moved.py": {"chat", "answer"},  # modules of before
     "cli/show/index.py": {"spans"},  # of a trace
     "stages/tracing/trace.py": {"spans"},

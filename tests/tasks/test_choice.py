@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.published import shaken
 
+from helpers.published import shaken
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory
 from textmill.interop.load import load
@@ -30,7 +30,23 @@ from textmill.tasks.prediction import Refused
 from textmill.tasks.task import Options
 from textmill.tokenization.training import train
 
-WORDS = "the mill turns water into flour and bread while wind moves over grain 磨坊 面粉".split()
+WORDS = [
+    "the",
+    "mill",
+    "turns",
+    "water",
+    "into",
+    "flour",
+    "and",
+    "bread",
+    "while",
+    "wind",
+    "moves",
+    "over",
+    "grain",
+    "磨坊",
+    "面粉",
+]
 WEIGHTS = Path(os.environ.get("TEXTMILL_WEIGHTS", "nowhere"))
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -1,31 +1,37 @@
-"""The command `chat`: a conversation on the terminal."""
+"""The command `chat`: a conversation on the terminal, with one model or several adapters beside each other."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json as plain_json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from textmill.base import machine
 from textmill.base.console import counted, print_json
-from textmill.base.errors import Interrupted, TextmillError
+from textmill.base.errors import Interrupted, RecipeError, TextmillError
 from textmill.base.language import say
-from textmill.cli import generation
+from textmill.cli import completion, generation
 from textmill.cli.models import AdapterName, Checkpoint, Weights, warn_of
 from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
 
 if TYPE_CHECKING:
+    from textmill.decoding.stream import TextPiece
     from textmill.specs.generation import GenerationOptions
     from textmill.stages.use.chat import Conversation
+    from textmill.tokenization.chat.tools import Call
 
+Talks = Mapping[str, "Conversation"]  # by the name of who answers
 _HELP = (
-    "/system TEXT starts over with a system message, /reset starts over, /quit ends; Ctrl-C stops an answer"
+    "/retry answers anew, /edit TEXT says something else instead, /system TEXT starts over with a system message, "
+    "/reset starts over, /history shows what was said, /save FILE writes it, /set NAME VALUE changes how answers are "
+    "written, /quit ends; Ctrl-C stops an answer"
 )
 
 
@@ -45,6 +51,23 @@ def chat(
     template: Annotated[
         Path | None, typer.Option(help="Chat template (Jinja) instead of the model's.", show_default=False)
     ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Python file whose functions the model may call; it runs here with all your rights.",
+            show_default=False,
+        ),
+    ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADAPTER",
+            help="An adapter that answers beside the model; may be given several times.",
+            show_default=False,
+            autocompletion=completion.targets,
+        ),
+    ] = None,
     weights: Weights = "fp32",
     checkpoint: Checkpoint = None,
     adapter: AdapterName = None,
@@ -60,26 +83,45 @@ def chat(
     from textmill.stages.use.model import LanguageModel
 
     machine.keep_memory()
-    model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
-    model = model if adapter is None else model.with_adapter(adapter)
+    base = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
+    model = base if adapter is None else base.with_adapter(adapter)
     warn_of(model)
-    conversation = model.conversation(system=system, template=template, **changes)
-    answers = []
-    for text in message or _lines(conversation):
+    answering = {adapter or target: model} | {name: base.with_adapter(name) for name in beside or ()}
+    talks = {
+        name: each.conversation(system=system, template=template, tools=tools, **changes)
+        for name, each in answering.items()
+    }
+    for talk in talks.values() if not json else ():
+        talk.called = _called
+    answers: dict[str, list[_Answer]] = {name: [] for name in talks}
+    for turn in [lambda talk, text=text: talk.say(text) for text in message] if message else _turns(talks):
         try:
-            answers.append(_answer(conversation, text, shown=not json))
+            for name, talk in talks.items():
+                if len(talks) > 1 and not json:
+                    print(f"[{name}]")
+                answers[name].append(_answer(talk, turn(talk), shown=not json))
         except TextmillError as error:
             if message or isinstance(error, Interrupted):
                 raise
             print(f"textmill: {error.said()}", file=sys.stderr)
     if json:
-        plain = [dataclasses.asdict(answer) for answer in answers]
-        print_json({"messages": conversation.messages, "answers": plain})
+        plain = {
+            name: {"messages": talk.messages, "answers": [dataclasses.asdict(one) for one in answers[name]]}
+            for name, talk in talks.items()
+        }
+        first, *others = plain
+        print_json(plain[first] | ({"beside": {name: plain[name] for name in others}} if others else {}))
 
 
 def _ended(_number: int, _frame: object) -> None:
     """SIGTERM ends the session; Ctrl-C, an answer."""
     raise Interrupted("the session was closed")
+
+
+def _called(call: Call, result: str) -> None:
+    """Show that a function was called, and what it gave."""
+    given = ", ".join(f"{name}={value!r}" for name, value in call.arguments.items())
+    print(f"\n({call.name}({given}) → {result[:200]})", file=sys.stderr)
 
 
 @dataclasses.dataclass
@@ -92,12 +134,12 @@ class _Answer:
     forgotten: int = 0
 
 
-def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
-    """Say something and show the answer as it comes; Ctrl-C stops it, and what has come stays said."""
+def _answer(conversation: Conversation, pieces: Iterable[TextPiece], *, shown: bool) -> _Answer:
+    """Show an answer as it comes; Ctrl-C stops it, and what has come stays said."""
     answer = _Answer()
     forgotten = conversation.forgotten
     with contextlib.suppress(KeyboardInterrupt):
-        for piece in conversation.say(text):
+        for piece in pieces:
             answer.text += piece.text
             answer.tokens, answer.finish = piece.tokens, piece.finish or answer.finish
             if shown:
@@ -116,8 +158,11 @@ def _answer(conversation: Conversation, text: str, *, shown: bool) -> _Answer:
     return answer
 
 
-def _lines(conversation: Conversation) -> Iterator[str]:
-    """What the person types, commands carried out."""
+Turn = Callable[["Conversation"], Iterator["TextPiece"]]
+
+
+def _turns(talks: Talks) -> Iterator[Turn]:
+    """What the person types, as what each conversation is to be asked; commands carried out."""
     terminal = sys.stdin.isatty()
     if terminal:
         with contextlib.suppress(ImportError):
@@ -134,24 +179,61 @@ def _lines(conversation: Conversation) -> Iterator[str]:
         if not line.strip():
             continue
         if not line.startswith("/"):
-            yield line
+            yield lambda talk, line=line: talk.say(line)
             continue
-        if not _command(conversation, line):
-            return
-
-
-def _command(conversation: Conversation, line: str) -> bool:
-    """Carry out a command; whether the session goes on."""
-    name, _, rest = line.strip().partition(" ")
-    try:
+        name, _, rest = line.strip().partition(" ")
         if name in ("/quit", "/exit"):
-            return False
-        if name == "/reset":
-            conversation.reset()
-        elif name == "/system" and rest.strip():
-            conversation.system(rest.strip())
+            return
+        if name == "/retry":
+            yield lambda talk: talk.retry()
+        elif name == "/edit" and rest.strip():
+            yield lambda talk, text=rest.strip(): talk.edit(text)
         else:
-            print(say(f"{_HELP}; a space before / sends it as a message"), file=sys.stderr)
+            _command(talks, name, rest.strip())
+
+
+def _command(talks: Talks, name: str, rest: str) -> None:
+    """Carry out a command that nobody answers."""
+    try:
+        if name == "/save" and rest:
+            for talk in talks.values():
+                talk.save(Path(rest).expanduser())
+            print(say(f"(written to {rest})"), file=sys.stderr)
+            return
+        if name == "/history":
+            _history(next(iter(talks.values())))
+            return
+        for talk in talks.values():
+            if name == "/reset":
+                talk.reset()
+            elif name == "/system" and rest:
+                talk.system(rest)
+            elif name == "/set" and len(rest.split(None, 1)) > 1:
+                talk.change(*_setting(rest))
+            else:
+                print(say(f"{_HELP}; a space before / sends it as a message"), file=sys.stderr)
+                return
     except TextmillError as error:
         print(f"textmill: {error.said()}", file=sys.stderr)
-    return True
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """The name and the value of a setting, as a person types them: `temperature 0.2`, `stop ["\\n"]`."""
+    name, value = text.split(None, 1)
+    name = name.removeprefix("--").replace("-", "_")
+    try:
+        return name, plain_json.loads(value)
+    except ValueError as error:
+        if value[:1] in "[{":
+            raise RecipeError(f"{value!r} cannot be read ({error})", where=name) from error
+        return name, value
+
+
+def _history(talk: Conversation) -> None:
+    """What was said so far, a message a paragraph."""
+    from textmill.stages.use.chat import said
+
+    for message in talk.messages:
+        calls = [call["function"] for call in message.get("tool_calls", [])]
+        text = "\n".join(filter(None, (said(message), *(plain_json.dumps(call) for call in calls))))
+        print(f"{message['role']}: {text}", file=sys.stderr)

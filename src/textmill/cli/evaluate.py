@@ -42,9 +42,9 @@ def evaluate(
         str | None,
         typer.Option(
             "--format",
-            metavar="table|json|conll|squad|spans",
+            metavar="table|json|conll|squad|spans|chat",
             help="Format of --data, whatever its name says.",
-            autocompletion=completion.among("table", "json", "conll", "squad", "spans"),
+            autocompletion=completion.among("table", "json", "conll", "squad", "spans", "chat"),
             show_default=False,
             rich_help_panel=ROWS,
         ),
@@ -93,6 +93,28 @@ def evaluate(
         bool,
         typer.Option(
             "--alone", help="Choices: also score options without their query.", rich_help_panel=ROWS
+        ),
+    ] = False,
+    samples: Annotated[
+        int,
+        typer.Option(min=1, help="Code: how often each problem is tried.", rich_help_panel=ROWS),
+    ] = 1,
+    instruct: Annotated[
+        bool | None,
+        typer.Option(
+            "--instruct/--complete",
+            help="Code: problems are put in words, or completed as they stand; left out: in words where the model "
+            "has a chat template.",
+            show_default=False,
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    unsandboxed: Annotated[
+        bool,
+        typer.Option(
+            "--unsandboxed",
+            help="Code: run what a model wrote even where the kernel cannot confine it, with all your rights.",
+            rich_help_panel=ROWS,
         ),
     ] = False,
     page: Annotated[
@@ -149,7 +171,9 @@ def evaluate(
         task=task,
         train=Files(train, named, format_, header) if train else None,
         beside=beside,
-        options=Options(forms=tuple(form or ()), alone=alone),
+        options=Options(
+            forms=tuple(form or ()), alone=alone, samples=samples, instruct=instruct, unsandboxed=unsandboxed
+        ),
     )
     rows = Files(data, named, format_, header)
     return judge.evaluate_rows(workspace, target, rows, asked, out=page), stages.scores

@@ -89,8 +89,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill import --remote distilgpt2 models/distilgpt2",
     ),
     "merge": (
-        "textmill merge tuned tuned-model",
-        "textmill merge tuned tuned-model --file notes.txt",
+        "textmill merge tuned --out tuned-model",
+        "textmill merge tuned --out tuned-model --file notes.txt",
     ),
     "export": (
         "textmill export --list",
@@ -101,6 +101,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "mix": (
         "textmill mix mine other",
         "textmill mix mine other --out mixtures/both --fit-tokens 20000",
+    ),
+    "sample": (
+        "textmill sample mine best-answers prompts.txt --reward reward.py:polite --samples 8",
+        "textmill sample mine best-answers prompts.txt --reward judge --label 1 --least 0.9",
     ),
     "ngram export": ("textmill ngram export counts counts.arpa",),
     "ngram import": ("textmill ngram import words.arpa models/words --like mine",),

@@ -80,7 +80,7 @@ def send_out(
 def merge(
     workspace: Workspace,
     target: Target,
-    path: Annotated[Path, typer.Argument(help="Directory to write.")],
+    out: Annotated[Path, typer.Option(help="Directory to write.", show_default=False)],
     file: Annotated[
         list[Path] | None,
         typer.Option(help="Compare on these texts instead of a built-in mix.", show_default=False),
@@ -100,5 +100,5 @@ def merge(
     from textmill.cli.show import exchange as show
     from textmill.stages.release import merge as stage
 
-    result = stage.merge(workspace, target, path, files=file or [], dtype=dtype, tolerance=tolerance)
+    result = stage.merge(workspace, target, out, files=file or [], dtype=dtype, tolerance=tolerance)
     return result, show.merged

@@ -21,18 +21,22 @@ _SHORT = {"tokens": "-n", "temperature": "-t"}
 _PANEL = "Generation settings (left out: the model's own)"
 
 
-def options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def options(*left_out: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command that has a parameter `changes: GenerationOptions` an option for each field of a GenerationSpec
     but those left out. `changes` then holds the fields a person gave; ranges are checked where a spec is read."""
 
-    def give(verb: Callable[..., None]) -> Callable[..., None]:
+    def give(verb: Callable[..., Any]) -> Callable[..., Any]:
         fields = {
             name: field for name, field in schema.fields(GenerationSpec).items() if name not in left_out
         }
 
-        def command(**values: object) -> None:
+        def command(*first: object, **values: object) -> Any:
             changes = {name: _given(fields[name], values.pop(name)) for name in fields}
-            verb(**values, changes={name: value for name, value in changes.items() if value is not None})
+            return verb(
+                *first,
+                **values,
+                changes={name: value for name, value in changes.items() if value is not None},
+            )
 
         made = [_parameter(name, field) for name, field in fields.items()]
         return declared(command, verb, [*parameters(verb, "changes"), *made])

@@ -25,6 +25,7 @@ from textmill.cli import (
     predict,
     recipes,
     runs,
+    sample,
     stored,
     work,
 )
@@ -65,7 +66,17 @@ app.command(rich_help_panel=WORK)(work.prepare)
 app.command(rich_help_panel=WORK)(work.train)
 app.command(rich_help_panel=WORK)(evaluate.evaluate)
 app.command(rich_help_panel=WORK)(models.publish)
-app.command(rich_help_panel=MODELS)(predict.predict)
+app.command(
+    help="Say of every row what the model's task says: the same rows come out, with the prediction beside them.",
+    rich_help_panel=MODELS,
+)(predict.predict)
+app.command(help="Translate texts, or rows of them.", rich_help_panel=MODELS)(predict.translate)
+app.command(help="Summarise texts, or rows of them.", rich_help_panel=MODELS)(predict.summarize)
+app.command(help="Answer questions from a passage, row by row.", rich_help_panel=MODELS)(predict.answer)
+app.command(help="Label texts, or rows of them.", rich_help_panel=MODELS)(predict.classify)
+app.command(help="Find names and other spans in texts, or in rows of them.", rich_help_panel=MODELS)(
+    predict.tag
+)
 app.command(rich_help_panel=MODELS)(models.generate)
 app.command(rich_help_panel=MODELS)(chat.chat)
 app.command(rich_help_panel=MODELS)(embed.embed)
@@ -74,6 +85,7 @@ app.command("import", rich_help_panel=MODELS)(exchange.bring_in)
 app.command("export", rich_help_panel=MODELS)(exchange.send_out)
 app.command(rich_help_panel=MODELS)(exchange.merge)
 app.command(rich_help_panel=MODELS)(mix.mix)
+app.command(rich_help_panel=MODELS)(sample.sample)
 app.add_typer(ngram.app, name="ngram", rich_help_panel=MODELS)
 app.add_typer(stored.models, name="models", rich_help_panel=MODELS)
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import math
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
                 for name, named in wanted.items():
                     for target in _given(arguments[name]):
                         check_named(workspace, target, runs=named.runs)
-                outcome = act(workspace, **arguments)
+                outcome = act(workspace, **arguments, **({"json": json} if asks else {}))
             if outcome is None:
                 return
             result, show = outcome
@@ -147,6 +148,8 @@ def verb(*, silent: bool = False) -> Callable[[Callable[..., Outcome]], Callable
                 raise typer.Exit(FAILED)
 
         own = parameters(act, "workspace")
+        asks = any(each.name == "json" for each in own)  # what is printed row by row asks whether it may be
+        own = [each for each in own if each.name != "json"]
         wanted = {each.name: named for each in own if (named := _named(each)) is not None}
         shared = [parameter for name, parameter in _SHARED.items() if not (silent and name == "quiet")]
         return declared(command, act, [*own, *shared])
@@ -202,13 +205,27 @@ def open_workspace(work: Path, *, quiet: bool = False) -> Workspace:
 
 @contextlib.contextmanager
 def opened(work: Path, quiet: bool) -> Iterator[Workspace]:
-    """The same, for as long as the work takes; the terminal is given back however it ends."""
+    """The same, for as long as the work takes; the terminal is given back however it ends.
+
+    Raises RecipeError for a --work that is no folder and cannot become one."""
     workspace = open_workspace(work, quiet=quiet)
+    _check_folder(workspace.root)
     try:
         with listening(workspace.reporter):
             yield workspace
     finally:
         workspace.reporter.close()
+
+
+def _check_folder(path: Path) -> None:
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RecipeError(f"cannot be read ({error.strerror})", where=f"--work: {path}") from error
+    if not stat.S_ISDIR(kind):
+        raise RecipeError("is not a folder", where=f"--work: {path}")
 
 
 def reporter(quiet: bool) -> Reporter:

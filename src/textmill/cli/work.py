@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ import typer
 from textmill.cli.options import From, Outcome, Phase, RecipeFile, Set, read_recipe, read_recipes, verb
 
 if TYPE_CHECKING:
+    from textmill.specs.recipe import Recipe
     from textmill.stages.workspace.workspace import Workspace
 
 
@@ -109,41 +110,44 @@ def prepare(
     return result, partial(stages.prepared, noted=workspace.reporter.noted)
 
 
+def _of_recipes(act: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """`act(workspace, recipes, fork)`, of a recipe or of all its phases, with the options that say which."""
+
+    def command(
+        workspace: Workspace,
+        recipe: RecipeFile,
+        set_: Set = None,
+        fork: Fork = None,
+        start: From = None,
+        phase: Phase = None,
+    ) -> Outcome:
+        return act(workspace, read_recipes(recipe, set_, workspace, start=start, phase=phase), fork)
+
+    command.__name__, command.__doc__ = act.__name__, act.__doc__
+    return command
+
+
 @verb()
-def train(
-    workspace: Workspace,
-    recipe: RecipeFile,
-    set_: Set = None,
-    fork: Fork = None,
-    start: From = None,
-    phase: Phase = None,
-) -> Outcome:
+@_of_recipes
+def train(workspace: Workspace, recipes: Iterator[Recipe], fork: str | None) -> Outcome:
     """Train the recipe's model; a run that exists is resumed exactly where it was. Prepares what is missing."""
     from textmill.cli.show import stages
     from textmill.stages.runs import train as stage
 
-    asked = read_recipes(recipe, set_, workspace, start=start, phase=phase)
-    results = [stage.summary(stage.train(each, workspace, fork=fork)) for each in asked]
+    results = [stage.summary(stage.train(each, workspace, fork=fork)) for each in recipes]
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first rank speaks for all
         return None
     return _each(results, stages.trained)
 
 
 @verb()
-def run(
-    workspace: Workspace,
-    recipe: RecipeFile,
-    set_: Set = None,
-    fork: Fork = None,
-    start: From = None,
-    phase: Phase = None,
-) -> Outcome:
+@_of_recipes
+def run(workspace: Workspace, recipes: Iterator[Recipe], fork: str | None) -> Outcome:
     """Bring everything of a recipe up to date, from the sources to the published model, and say why."""
     from textmill.cli.show import stages
     from textmill.stages import pipeline
 
-    asked = read_recipes(recipe, set_, workspace, start=start, phase=phase)
-    return _each([pipeline.run(each, workspace, fork=fork) for each in asked], stages.published)
+    return _each([pipeline.run(each, workspace, fork=fork) for each in recipes], stages.published)
 
 
 def _each(results: list[Any], show: Callable[[Any], None]) -> Outcome:

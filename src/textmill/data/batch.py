@@ -32,6 +32,10 @@ class Batch:
                  It is no target: who tags or answers new text knows it too. None: every real token
     reference    (B, 2) float64, log-probability of each of a row's two texts under the model the run began as
     baseline     (B,) float64, in every row the same: a mean over all rows of the update, of all ranks
+
+    Groups of texts that are compared with each other, B of them: inputs and mask (B, K, T), K texts of a group, the G
+    queries first; targets (B, G) int64, which of the other texts belongs to each query; candidates (B, G, K - G) bool,
+    which of them it is compared with.
     """
 
     inputs: Tensor

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, overload
 
 from textmill.models.pretrained import Pretrained
 from textmill.tasks.prediction import Prediction, Refused
@@ -25,25 +25,34 @@ class Predictor:
     def __init__(
         self, pretrained: Pretrained, options: Options | None = None, *, task: Task | None = None
     ) -> None:
-        """task: left out, that of the model. Raises TextmillError where it has none."""
+        """task: left out, that of the model."""
         self.pretrained = pretrained
         self.options = Options() if options is None else options
         self.task = task_of(pretrained) if task is None else task
 
-    def predict(self, records: Iterable[Record | Refused]) -> Iterator[Prediction | Refused]:
-        """What is said of each record, in their order; one that was refused before is handed on."""
+    @overload
+    def predict(self, records: Iterable[Record | Refused]) -> Iterator[Prediction | Refused]: ...
+    @overload
+    def predict(
+        self, records: Iterable[Record | Refused], *, known: int
+    ) -> Iterator[Prediction | Refused | None]: ...
+    def predict(self, records: Iterable[Record | Refused], *, known: int = 0) -> Iterator[Any]:
+        """What is said of each record, in their order; one that was refused before is handed on.
+
+        known: of so many of the first that are not refused it is known what is said: None stands for it.
+        """
         waiting, done, size = iter(records), 0, _FIRST
         while some := list(islice(waiting, size)):
-            for number, said in enumerate(self._said(some)):
+            for number, said in enumerate(self._said(some, known)):
+                known -= said is None
                 yield replace(said, index=done + number) if isinstance(said, Refused) else said
             done, size = done + len(some), min(2 * size, _MOST)
 
-    def _said(self, records: list[Record | Refused]) -> list[Prediction | Refused]:
+    def _said(self, records: list[Record | Refused], known: int) -> list[Prediction | Refused | None]:
         task, pretrained, options = self.task, self.pretrained, self.options
         given = [record for record in records if isinstance(record, Mapping)]
         reads: list[Any] = task.prepare(pretrained, given, options)
-        said = iter(
-            task.predict(pretrained, [read for read in reads if not isinstance(read, Refused)], options)
-        )
+        there = [read for read in reads if not isinstance(read, Refused)]
+        said = iter([*[None] * min(known, len(there)), *task.predict(pretrained, there[known:], options)])
         found = iter([read if isinstance(read, Refused) else next(said) for read in reads])
         return [record if isinstance(record, Refused) else next(found) for record in records]

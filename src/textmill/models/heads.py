@@ -159,7 +159,12 @@ def mean_state(states: Tensor, real: Tensor | None) -> Tensor:
     return kept.sum(1) / real.sum(1, keepdim=True).clamp(min=1).to(states.dtype)
 
 
-POOLED = {"first": first_state, "mean": mean_state, "last": last_state}
+def max_state(states: Tensor, real: Tensor | None) -> Tensor:
+    """The largest number of each feature over each row's real tokens: (B, T, D), (B, T) bool -> (B, D)."""
+    return (states if real is None else states.masked_fill(~real[..., None], -torch.inf)).amax(1)
+
+
+POOLED = {"first": first_state, "mean": mean_state, "last": last_state, "max": max_state}
 
 
 def best_span(logits: Tensor, real: Tensor | None, longest: int = LONGEST_SPAN) -> Tensor:

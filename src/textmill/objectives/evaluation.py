@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from textmill.base.console import Reporter
+from textmill.data.codec import by_length
 from textmill.data.loader import AnyLoader, Scored
 from textmill.data.order import key
 from textmill.data.view import sample
@@ -36,6 +37,7 @@ class Data(Protocol):
     def loader(self, part: str = "train") -> AnyLoader: ...
     def documents(self, part: str) -> Iterator[Document]: ...
     def units(self, part: str) -> np.ndarray | None: ...
+    def model(self) -> Model: ...
     def reference_model(self) -> Model: ...
     def base(self) -> Model | None: ...
 
@@ -142,14 +144,13 @@ def record_batches(evaluation: EvaluationInput) -> Iterator[Rows]:
     view = evaluation.loader.view
     sizes = np.bincount(view.record, view.sizes(), len(view.store)).astype(np.int64)
     rows = np.flatnonzero(np.isin(view.record, sample(sizes, evaluation.spec.tokens)))
-    targets, sources = view.lengths()
-    rows = rows[np.lexsort((sources[rows], targets[rows]))]
-    fixed = np.uint64(key("evaluation"))
-    for start in range(0, len(rows), evaluation.rows):
-        numbers = rows[start : start + evaluation.rows]
+    lengths, fixed, done = np.add(*view.lengths())[rows], np.uint64(key("evaluation")), 0
+    for some in by_length(lengths, POSITIONS):
+        numbers = rows[some]
         made = view.make(numbers, np.full(len(numbers), fixed, dtype=np.uint64))
         yield Rows(made.batch, torch.from_numpy(made.owners), numbers)
-        evaluation.reporter.progress("scoring", min(start + evaluation.rows, len(rows)), len(rows), "rows")
+        done += len(numbers)
+        evaluation.reporter.progress("scoring", done, len(rows), "rows")
 
 
 def result_of_records(

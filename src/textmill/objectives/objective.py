@@ -14,6 +14,7 @@ import numpy as np
 from textmill.data.batch import Batch
 from textmill.data.examples import ExampleStore
 from textmill.data.loader import AnyLoader, Batching
+from textmill.models.sentences import Sentences
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
 from textmill.objectives.loss import Losses
 from textmill.objectives.records import Reader
@@ -76,6 +77,8 @@ class Objective:
     notes        (store) -> what became of its records that a person should know
     reader       what it takes from documents as records; None: it reads plain text
     head         (spec, family, store) -> what stands in place of the model's output layer; None: that serves
+    vectors      (spec, family) -> how the states of a text become its vector; its models are their bodies alone, which
+                 give states and no logits, and what they are published with says how. None: it is trained on logits
     predict      (model, batch) -> what a model with a head says of each row; no target is looked at
     texts        how many texts as long as a sequence a row reads
     reference    (model, batches) -> (rows, 2), what the model a run begins as says of each row of a loader, where the
@@ -99,6 +102,7 @@ class Objective:
     sample: Callable[[Any, Document, AnyTokenizer, int], tuple[str, str]] | None = None
     reader: type[Reader] | None = None
     head: Callable[[Any, str, ExampleStore], HeadSpec] | None = None
+    vectors: Callable[[Any, str], Sentences] | None = None
     predict: Callable[[Any, Batch], Any] | None = None
     texts: int = 1
     reference: Callable[[Any, Iterable[Batch]], np.ndarray] | None = None

@@ -24,7 +24,8 @@ from textmill.objectives.loss import losses_of_tokens
 from textmill.objectives.objective import WRITES_FROM_SOURCE, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, loader_of, size
 from textmill.objectives.scoring import score_guesses
-from textmill.specs.objective import ConstantForcing, LinearForcing, PairsObjective
+from textmill.specs.forcing import ConstantForcing, LinearForcing
+from textmill.specs.objective import PairsObjective
 from textmill.text.document import Document
 from textmill.tokenization.protocol import AnyTokenizer
 

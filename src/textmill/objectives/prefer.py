@@ -79,7 +79,7 @@ class PreferReader(Reader):
         "rejected_loss": "bool",
         "longer": "bool",
     }
-    decided: ClassVar = ("prompt", CHOSEN, REJECTED, "chat")
+    decided: ClassVar = ("prompt", CHOSEN, REJECTED, "templated")
 
     def wanted(self, document: Document) -> Any:
         """The prompt, and both answers or one."""
@@ -91,7 +91,7 @@ class PreferReader(Reader):
         if len(answers) > 1 and answers[CHOSEN] == answers[REJECTED]:
             return "the two answers are the same"
         written = sum(size(message.content) for listed in answers.values() for message in listed)
-        if self.spec.chat:
+        if self.spec.templated:
             try:
                 made = self._conversation(prompt, answers, chats.tools_of(document.metadata), written)
             except TextmillError as error:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from textmill.objectives import causal, chat, classify, denoising, masked, pairs, prefer, regress, span, tag
+from textmill.objectives import (
+    causal,
+    chat,
+    classify,
+    denoising,
+    embed,
+    extract,
+    masked,
+    pairs,
+    prefer,
+    regress,
+    span,
+    tag,
+)
 from textmill.objectives.objective import Objective
 from textmill.specs.objective import ObjectiveSpec
 
@@ -21,6 +34,8 @@ OBJECTIVES: dict[str, Objective] = {
         tag.TAG,
         span.SPAN,
         prefer.PREFER,
+        embed.EMBED,
+        extract.EXTRACT,
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -48,13 +49,18 @@ class TagReader(Reader):
         places = words_of(text, document.metadata)
         if len(places) != len(tags.split()):
             return f"there are not as many {name} as words"
+        return self.apart(text, places, tags.split())
+
+    def apart(self, text: str, places: Sequence[tuple[int, int]], tags: Sequence[str]) -> Any:
+        """What is to be encoded of stretches of a text, each by itself, and what makes a record of it: the first token
+        of each has its tag."""
 
         def finish(texts: list[Text]) -> Record | str:
             if not all(map(len, texts)):
                 return "a word has no tokens"
             read = together(texts)
             value = np.full(len(read), IGNORE, dtype=np.int64)
-            value[read.begins_word] = self.numbering.take(tags.split())
+            value[read.begins_word] = self.numbering.take(tags)
             return Record({"text": read.ids, "value": value}, size(text))
 
         return self.codec.apart(text, places), finish

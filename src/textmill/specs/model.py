@@ -393,6 +393,7 @@ ModelSpec = (  # told apart by `kind`; a table without one is a decoder's
 )
 TrainedSpec = DecoderSpec | EncoderSpec | EncoderDecoderSpec | RecurrentSpec | RecurrentEncoderDecoderSpec
 TRAINED = tuple(spec.kind for spec in get_args(TrainedSpec))  # the kinds of it: all but what is made at once
+AT_ONCE = tuple(spec.kind for spec in get_args(AtOnceSpec))
 READ_AND_WRITE = (
     "encoder-decoder",
     "recurrent-encoder-decoder",

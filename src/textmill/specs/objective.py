@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.corpus import RecordSpec
+from textmill.specs.forcing import ConstantForcing, Forcing
 
 
 class _Objective:
@@ -28,6 +29,11 @@ class _Objective:
     @property
     def batch_tokens(self) -> int | None:
         """Target tokens in one update; None: an update is a number of rows."""
+        return None
+
+    def groups(self, batch: int) -> int | None:
+        """How many groups of records an update of so many is made of, which are never cut; None: records are read
+        apart. Raises RecipeError where it is no whole number."""
         return None
 
     @property
@@ -150,39 +156,6 @@ class ContinueObjective(_OfText):
 
     families: ClassVar = _FROM_SOURCE
     kind: Literal["continue"] = "continue"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConstantForcing:
-    """The decoder always reads the target with this probability, else its own last guess."""
-
-    kind: Literal["constant"] = "constant"
-    ratio: Annotated[
-        float,
-        About(
-            "probability of teacher forcing: reading the target token instead of the model's own", ge=0, le=1
-        ),
-    ] = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearForcing:
-    """The probability falls in a straight line over the run (Bengio et al. 2015, section 2.4)."""
-
-    kind: Literal["linear"] = "linear"
-    start: Annotated[float, About("probability at the first step", ge=0, le=1)] = 1.0
-    end: Annotated[float, About("probability at the last step", ge=0, le=1)] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SigmoidForcing:
-    """k / (k + exp(i / k)) at step i (Bengio et al. 2015, section 2.4, inverse sigmoid)."""
-
-    kind: Literal["sigmoid"] = "sigmoid"
-    k: Annotated[float, About("inverse sigmoid: steps it stays near 1", "steps", ge=1)] = 500.0
-
-
-Forcing = ConstantForcing | LinearForcing | SigmoidForcing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,7 +332,7 @@ class PreferObjective(_Objective):
 
     families: ClassVar = ("decoder", "recurrent")
     kind: Literal["prefer"] = "prefer"
-    chat: Annotated[
+    templated: Annotated[
         bool,
         About(
             "prompts and answers are written as a conversation, by the chat template; false: as plain text, one after "
@@ -382,7 +355,7 @@ class PreferObjective(_Objective):
     @property
     def converses(self) -> bool:
         """Unless it reads plain text."""
-        return self.chat
+        return self.templated
 
     @property
     def compared(self) -> str | None:
@@ -390,6 +363,105 @@ class PreferObjective(_Objective):
         if not self.loss.compared:
             return None
         return "single answers" if self.loss.thumbs else "pairs of answers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedObjective(_Objective):
+    """Vectors such that a query lies nearer to its passages than to those of others (van den Oord et al. 2018, InfoNCE;
+    Henderson et al. 2017, negatives of the batch). Which passages a query is told from is decided by its group alone.
+    """
+
+    families: ClassVar = _HEADED
+    kind: Literal["embed"] = "embed"
+    passage: Annotated[str, About("role of the text that is to be found; a record may have several")] = (
+        "passage"
+    )
+    query: Annotated[str, About("role of the text it is found by: a question, a title, a paraphrase")] = (
+        "query"
+    )
+    negative: Annotated[
+        str | None, About("role of texts that look alike and are not to be found (hard negatives)")
+    ] = None
+    pooling: Annotated[
+        Literal["first", "mean", "last", "max"] | None,
+        About(
+            "how states are pooled into one vector; left out: as the start's own files say, else the mean, or the last "
+            "state of a causal model"
+        ),
+    ] = None
+    normalise: Annotated[bool, About("vectors of length 1, so that their product is the cosine")] = True
+    temperature: Annotated[float, About("temperature of the softmax over the passages of a group", gt=0)] = (
+        0.05
+    )
+    symmetric: Annotated[bool, About("passages find their queries, too: the mean of both losses")] = True
+    dimensions: Annotated[
+        tuple[int, ...],
+        About(
+            "Matryoshka: the first so many numbers of a vector are trained to serve alone, such as [128, 64]"
+        ),
+    ] = ()
+    group: Annotated[
+        int | None,
+        About(
+            "records whose passages are negatives for each other: never cut into micro-batches or shared by ranks; "
+            "left out: all of an update",
+            ge=2,
+        ),
+    ] = None
+    window: Annotated[
+        int | None,
+        About(
+            "groups are drawn from so many records that stand near each other in the corpus: harder negatives where it "
+            "stands by topic; left out: from all",
+            ge=2,
+        ),
+    ] = None
+    roles = property(lambda spec: tuple(filter(None, (spec.passage, spec.query, spec.negative))))
+
+    def __post_init__(self) -> None:
+        if any(number < 1 for number in self.dimensions):
+            raise RecipeError("are numbers of features, at least 1 each", where="dimensions")
+
+    @property
+    def record(self) -> RecordSpec:
+        """A query may have several passages, and several that are none of it."""
+        return RecordSpec(several=tuple(filter(None, (self.passage, self.negative))))
+
+    def groups(self, batch: int) -> int:
+        """As many as the batch holds."""
+        group = self.group or batch
+        if batch % group:
+            raise RecipeError(
+                f"{batch} records are no whole number of groups of {group}: the passages of a group are each other's "
+                "negatives, so that its loss is another when it is cut",
+                where="objective.group",
+                advice="make training.batch a multiple of objective.group, or leave that out",
+            )
+        if self.window is not None and self.window % group:
+            raise RecipeError(
+                f"{self.window} records are no whole number of groups of {group}",
+                where="objective.window",
+                advice="make it a multiple of objective.group",
+            )
+        return batch // group
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractObjective(_Objective):
+    """Which sentences of a text are its summary: those that together are likest to the summaries people wrote of it
+    (Nallapati et al. 2017, section 3.3; Liu & Lapata 2019, section 3)."""
+
+    families: ClassVar = ("encoder",)
+    kind: Literal["extract"] = "extract"
+    source: Annotated[str, About("role of the text whose sentences are chosen")] = "source"
+    target: Annotated[str, About("role of its summary; a record may have several")] = "target"
+    sentences: Annotated[int, About("sentences of a summary, at most", ge=1)] = 3
+    roles = _roles("source", "target")
+
+    @property
+    def record(self) -> RecordSpec:
+        """A text may have several summaries."""
+        return RecordSpec(several=(self.target,))
 
 
 ObjectiveSpec = (
@@ -405,6 +477,8 @@ ObjectiveSpec = (
     | TagObjective
     | SpanObjective
     | PreferObjective
+    | EmbedObjective
+    | ExtractObjective
 )
 
 

@@ -11,7 +11,7 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.corpus import CorpusSpec
 from textmill.specs.generation import GenerationSpec
-from textmill.specs.model import DecoderSpec, ModelSpec, NGramSpec, TrainedSpec
+from textmill.specs.model import AtOnceSpec, DecoderSpec, ModelSpec, TrainedSpec
 from textmill.specs.objective import ClassifyObjective, ObjectiveSpec, objectives_of, usual
 from textmill.specs.training import TrainingSpec
 from textmill.specs.tuning import PromptingTuning, TuningSpec
@@ -184,6 +184,7 @@ class Recipe:
                 advice="raise model.context or lower training.sequence",
             )
 
+        self._check_groups()
         if self.replay is not None and self.objective.compared:
             raise RecipeError(
                 "rereads text of no known preference",
@@ -205,6 +206,33 @@ class Recipe:
                 "next-sentence prediction needs a pooler, and the model has none",
                 where="objective.next_sentence",
                 advice="set model.pooler = true",
+            )
+
+    def _check_groups(self) -> None:
+        """Records that are compared with each other stay together: in an update, and in what is computed at once."""
+        training = self.training
+        groups = self.objective.groups(training.batch)
+        if groups is None:
+            return
+        group = training.batch // groups
+        if training.micro_batch is not None and training.micro_batch % group:
+            raise RecipeError(
+                f"{training.micro_batch} records computed at once would cut groups of {group}, whose loss is another "
+                "when they are cut",
+                where="training.micro_batch",
+                advice="leave it out, or lower objective.group: it says how many are computed at once",
+            )
+        if training.parallel == "fsdp2":
+            raise RecipeError(
+                "ranks gather sharded weights in step, and each reads as many texts as its groups have different ones",
+                where="training.parallel",
+                advice='set training.parallel = "ddp"',
+            )
+        if self.replay is not None:
+            raise RecipeError(
+                "puts other text into an update, and records of this objective are compared with each other",
+                where="replay",
+                advice="leave it out; name both corpora as sources of one",
             )
 
     def _check_start(self) -> None:
@@ -314,8 +342,8 @@ class Recipe:
 
     @property
     def at_once(self) -> bool:
-        """Whether nothing is trained by steps: the text is counted, or the model is only asked."""
-        return isinstance(self.model, NGramSpec) or isinstance(self.tuning, PromptingTuning)
+        """Whether nothing is trained by steps: it is counted or fitted in one go, or only asked."""
+        return isinstance(self.model, AtOnceSpec) or isinstance(self.tuning, PromptingTuning)
 
     @property
     def steps(self) -> int:

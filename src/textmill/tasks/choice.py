@@ -268,6 +268,7 @@ def blind(records: Sequence[Record]) -> Rival:
 
 CHOICE = Task(
     name="choice",
+    forms=FORMS,
     summary="the likeliest of several texts",
     fields=(
         Field("query", "what the options go on from", needed=False),

@@ -25,6 +25,7 @@ from textmill.objectives.classify import labels_of
 from textmill.objectives.loss import widened
 from textmill.specs.head import ClassifyHead
 from textmill.tasks import rows
+from textmill.tasks.baselines import linear
 from textmill.tasks.prediction import REFUSED, Label, Labels, Prediction, Refused
 from textmill.tasks.task import Calibration, Field, Options, Record, Rival, Task, text_of
 
@@ -283,7 +284,7 @@ CLASSIFY = Task(
     metrics=metrics,
     figures=figures,
     details=details,
-    baselines={"majority": always},
+    baselines={"majority": always, "linear": linear.labels},
     calibrate=calibrate,
     confidence=confidence,
     asked={"top": 1 << 20},

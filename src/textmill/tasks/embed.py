@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
@@ -24,7 +23,8 @@ from textmill.metrics.score import Bootstrap, Figures, Score, share
 from textmill.models.heads import POOLED, Headed
 from textmill.models.pretrained import Pretrained
 from textmill.models.sentences import Sentences
-from textmill.objectives.masked import MASKED
+from textmill.models.vectors import scaled
+from textmill.objectives.embed import EMBED as OBJECTIVE
 from textmill.specs.model import TRAINED
 from textmill.tasks.prediction import Prediction, Refused, Vector
 from textmill.tasks.rows import TOKENS
@@ -104,12 +104,7 @@ def _vectors(model: Pretrained, rows: Sequence[np.ndarray], how: Sentences, skip
         states = body.hidden(Batch(inputs, torch.full_like(inputs, IGNORE), mask))
     states = states.float()[:, skipped:]
     mask = None if mask is None else mask[:, skipped:]
-    if how.pooling == "max":
-        hidden = states if mask is None else states.masked_fill(~mask[..., None], -torch.inf)
-        pooled = hidden.amax(1)
-    else:
-        pooled = POOLED[how.pooling](states, mask)
-    return (functional.normalize(pooled, dim=-1) if how.normalised else pooled).cpu()
+    return scaled(POOLED[how.pooling](states, mask), how).cpu()
 
 
 def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options) -> list[Read | Refused]:
@@ -146,7 +141,7 @@ EMBED = Task(
     name="embed",
     summary="texts as vectors, near where they mean alike",
     fields=(Field("text", "the text to turn into a vector"),),
-    objectives=dict.fromkeys(MASKED.spec.families, MASKED.kind),
+    objectives=dict.fromkeys(OBJECTIVE.spec.families, OBJECTIVE.kind),
     prepare=prepare,
     predict=predict,
     gold=gold,

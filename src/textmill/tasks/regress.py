@@ -16,6 +16,7 @@ from textmill.models.pretrained import Pretrained
 from textmill.objectives.regress import REGRESS as OBJECTIVE
 from textmill.objectives.regress import number_of
 from textmill.tasks import classify
+from textmill.tasks.baselines import linear
 from textmill.tasks.prediction import Number, Prediction
 from textmill.tasks.task import Field, Options, Record, Rival, Task
 
@@ -64,6 +65,6 @@ REGRESS = Task(
     gold=gold,
     metrics=metrics,
     figures=figures,
-    baselines={"mean": mean},
+    baselines={"mean": mean, "linear": linear.numbers},
     purpose="Estimating a number for texts of the kind it was trained on.",
 )

@@ -149,6 +149,7 @@ RETRIEVE = Task(
     summary="passages found by their queries",
     fields=(Field("query", "what is looked for"), Field("passage", "what belongs to it")),
     objectives={},
+    forms=FORMS,
     prepare=prepare,
     predict=predict,
     gold=gold,

@@ -21,6 +21,7 @@ from textmill.tasks import (
     tag,
     translate,
 )
+from textmill.tasks.code import task as code
 from textmill.tasks.task import Task
 
 TASKS: dict[str, Task] = {
@@ -37,6 +38,7 @@ TASKS: dict[str, Task] = {
         embed.EMBED,
         choice.CHOICE,
         retrieve.RETRIEVE,
+        code.CODE,
     )
 }
 
@@ -58,6 +60,12 @@ def task_trained_by(recipe: Recipe) -> Task | None:
     if recipe.task is not None:
         return task_named(recipe.task)
     return next(iter(tasks_for(recipe.model.kind, recipe.objective.kind)), None)
+
+
+def serves(pretrained: Pretrained, task: Task) -> bool:
+    """Whether a model can do a task: its own, or another that is learnt in the same way."""
+    own = task_of(pretrained)
+    return task is own or task.objectives.get(pretrained.spec.kind) in set(own.objectives.values())
 
 
 def task_of(pretrained: Pretrained) -> Task:

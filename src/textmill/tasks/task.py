@@ -38,6 +38,9 @@ class Options:
     sentences   vectors: how a text becomes one; None: the mean of its states, to length 1
     forms       choices: how a query is written, with `{query}` in it, one way or several; none: as it stands
     alone       choices: whether options are also scored without their context
+    samples     code: how often each problem is tried
+    instruct    code: whether problems are put in words, as to an assistant; None: where the model has a chat template
+    unsandboxed code: whether it is run where the kernel cannot confine it, with all of one's rights
     scored      chats: whether the answers that are there are scored, and nothing is written but calls of tools
     """
 
@@ -49,6 +52,9 @@ class Options:
     forms: tuple[str, ...] = ()
     alone: bool = False
     scored: bool = False
+    samples: int = 1
+    instruct: bool | None = None
+    unsandboxed: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class Task:
     figures     (predictions or Refused, records with gold) -> what the headline is made of, text by text: for slices,
                 errors and comparisons; None: it is scored nowhere
     details     (predictions, records) -> what else a report says, by key
+    forms       of rows that say what is right, where they are not those of an objective: name -> (the texts of one, and
+                of which of them it may have several)
     baselines   name -> (training records) -> a Rival; untrained: those that learn nothing, and serve without records
     asked       fields of Options that are set where predictions are scored: all probabilities, say
     purpose     what it is for, in one sentence
@@ -136,6 +144,7 @@ class Task:
     details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
     baselines: Mapping[str, Callable[[Sequence[Record]], Rival]] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
+    forms: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)

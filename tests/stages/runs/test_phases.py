@@ -104,7 +104,7 @@ def test_each_starts_from_the_one_before(chain, workspace):
     assert [report["scores"]["key"] for report in again] == [report["scores"]["key"] for report in reports]
 
 
-def test_one_may_be_named_and_another_result_is_not_taken(chain, workspace):
+def test_one_may_be_named_and_what_follows_another_result_is_trained_anew(chain, workspace):
     with pytest.raises(RecipeError, match="has phases: base, domain, reviews"):
         starting.load_recipe(chain, (), workspace)
     with pytest.raises(RecipeError, match="no phase 'last'"):
@@ -116,8 +116,13 @@ def test_one_may_be_named_and_another_result_is_not_taken(chain, workspace):
     shutil.rmtree(workspace.run("chain-base").path)
     train(starting.load_recipe(chain, ["seed=3"], workspace, phase="base"), workspace)
     assert starting.load_recipe(chain, ["seed=3"], workspace, phase="base").seed == 3
-    with pytest.raises(RecipeError, match="began with other weights of chain-base"):
-        starting.load_recipe(chain, (), workspace, phase="domain")
+    kept = weights(workspace.run("chain-domain"))
+    for _ in range(2):  # what has been trained anew is up to date
+        runs = [train(each, workspace) for each in starting.load_recipes(chain, ["seed=3"], workspace)]
+        assert [run.name for run in runs] == ["chain-base", "chain-domain-2", "chain-reviews-2"]
+    assert [run.recipe().start.model for run in runs[1:]] == ["chain-base", "chain-domain-2"]
+    assert starting.load_recipe(chain, ["seed=3"], workspace, phase="reviews").name == "chain-reviews-2"
+    assert weights(workspace.run("chain-domain")) == kept
 
 
 def test_what_is_replayed_is_read_in_every_step(chain, workspace):

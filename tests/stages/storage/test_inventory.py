@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from textmill.stages.storage import description, inventory, removal
 from textmill.stages.storage.inventory import Inventory
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.models_folder import ModelsFolder
+from textmill.stages.workspace.run import WRITTEN
 from textmill.stages.workspace.workspace import Workspace
 
 
@@ -219,6 +222,17 @@ def test_a_true_run_holds_nothing_that_is_not_known(tiny_recipe, workspace, text
     assert Inventory(workspace).items == []
     assert prepare.prepare(recipe, workspace).corpus.id  # and all of it can be made again
     assert train.train(recipe, workspace).exists
+
+
+def test_whatever_is_written_into_a_run_may_go_with_it():
+    """A file that a stage puts into a run's folder and that `WRITTEN` does not name keeps `rm` from removing it."""
+    source = Path(inventory.__file__).parents[1]
+    named = set()
+    for path in source.rglob("*.py"):
+        within = r"(?:run|self)\.path" if path.name == "run.py" else r"run\.path"
+        named |= set(re.findall(within + r' / "([^"]+)"', path.read_text(encoding="utf-8")))
+    assert named > {"loss.svg", "tensorboard", "recipe.toml"}
+    assert named <= WRITTEN
 
 
 def test_by_the_command(textmill, chain):

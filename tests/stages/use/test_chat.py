@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -14,12 +15,19 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.cli import chat as verb
 from textmill.cli.main import app
 from textmill.decoding.generate import generate
+from textmill.decoding.stream import TextPiece
 from textmill.interop.huggingface import directory as huggingface
-from textmill.models import build
+from textmill.interop.huggingface.peft import directory as peft
+from textmill.interop.load import load
+from textmill.models import adapters, build
+from textmill.models.pretrained import Adapter
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
+from textmill.specs.tuning import LoRATuning
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.workspace import Workspace
+from textmill.text.sources import table
 from textmill.tokenization.training import train
 
 torch.set_num_threads(1)
@@ -181,7 +189,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_session(workspace, directory, monke
             yield piece
 
     monkeypatch.setattr(talk, "say", interrupted)
-    told = verb._answer(talk, "Hi", shown=True)
+    told = verb._answer(talk, talk.say("Hi"), shown=True)
     assert told.finish == "stopped"
     assert "you stopped it" in capsys.readouterr().err
     assert [message["role"] for message in talk.messages] == ["user", "assistant"]
@@ -195,7 +203,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_session(workspace, directory, monke
 
     monkeypatch.setattr("builtins.input", line)
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    assert list(verb._lines(talk)) == ["one"]
+    monkeypatch.setattr(talk, "say", lambda text: [text])
+    assert [turn(talk) for turn in verb._turns({"one": talk})] == [["one"]]
 
 
 def test_a_conversation_that_no_template_shows_is_refused_and_so_is_what_is_no_text(
@@ -212,3 +221,111 @@ def test_a_conversation_that_no_template_shows_is_refused_and_so_is_what_is_no_t
     for wrong in ([{"type": "image"}], ["Good"], None, 3):
         with pytest.raises(RecipeError):
             model.chat([{"role": "user", "content": wrong}])
+
+
+def test_an_answer_is_asked_for_anew_and_a_message_corrected(workspace, directory, tmp_path):
+    talk = begin(workspace, directory, changes={"tokens": 8, "temperature": 1.0})
+    with pytest.raises(RecipeError, match="nothing has been said"):
+        list(talk.retry())
+    first = answer(talk, "Hi")
+    again = "".join(piece.text for piece in talk.retry())
+    assert again != first
+    assert talk.messages == [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": again}]
+    other = "".join(piece.text for piece in talk.edit("Ho"))
+    assert [message["content"] for message in talk.messages] == ["Ho", other]
+    talk.change("temperature", 0.0)
+    greedy = ["".join(piece.text for piece in talk.retry()) for _ in range(2)]
+    assert greedy[0] == greedy[1]
+    with pytest.raises(RecipeError, match="temperature"):
+        talk.change("temperature", -1)
+    with pytest.raises(RecipeError, match="warmth"):
+        talk.change("warmth", 1)
+    talk.save(tmp_path / "talk.jsonl")
+    talk.save(tmp_path / "talk.jsonl")
+    source = FilesSource(paths=(str(tmp_path / "talk.jsonl"),), format="chat")
+    read = list(table.read_documents(source, LimitSpec(), tmp_path))
+    assert [document.texts["user 1"] for document in read] == ["Ho", "Ho"]
+    with pytest.raises(TextmillError, match="cannot be written"):
+        talk.save(tmp_path)
+
+
+TOOLS = '''
+def add(a: int, b: int = 2) -> int:
+    """The sum of two numbers."""
+    return a + b
+
+def _hidden(): pass
+'''
+
+
+class Scripted:
+    """A conversation whose answers are given; `asked` is what each was asked with."""
+
+    def __init__(self, talk, answers):
+        self.talk, self.answers, self.asked = talk, iter(answers), []
+        talk.reply = self.reply
+
+    def reply(self):
+        self.asked.append(self.talk.tokenizer.decode(self.talk._fitting()))
+        text = next(self.answers)
+        yield TextPiece(row=0, sample=0, text=text, tokens=len(text), logprob=0.0, finish="end")
+
+
+def test_functions_of_a_named_file_are_called(workspace, directory, tmp_path):
+    (tmp_path / "tools.py").write_text(TOOLS)
+    talk = begin(workspace, directory, tools=tmp_path / "tools.py")
+    talk.context = 4096
+    [offered] = talk.tools.offered
+    described = offered["function"]
+    assert (described["name"], described["description"]) == ("add", "The sum of two numbers.")
+    assert described["parameters"]["properties"] == {"a": {"type": "integer"}, "b": {"type": "integer"}}
+    assert described["parameters"]["required"] == ["a"]
+    heard = []
+    talk.called = lambda call, result: heard.append((call.name, dict(call.arguments), result))
+    call = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+    wrong = '<tool_call>{"name": "sub", "arguments": {}}</tool_call>'
+    model = Scripted(talk, [f"Let me see.{call}", wrong, "It is 3."])
+    list(talk.say("1 + 2?"))
+    roles = [message["role"] for message in talk.messages]
+    assert roles == ["user", "assistant", "tool", "assistant", "tool", "assistant"]
+    assert heard[0] == ("add", {"a": 1}, "3")
+    assert "there is no function sub" in heard[1][2]
+    assert '"name": "add"' in model.asked[0]
+    assert "<tool_call>" in model.asked[1]
+    assert talk.messages[-1]["content"] == "It is 3."
+    for text, wrong in (("x = 1\n", "defines no function"), ("1 / 0\n", "ZeroDivisionError")):
+        (tmp_path / "bad.py").write_text(text)
+        with pytest.raises(TextmillError, match=wrong):
+            begin(workspace, directory, tools=tmp_path / "bad.py")
+
+
+def test_commands_of_a_session(directory, tmp_path):
+    typed = ["Hi", "/set temperature 0", "/retry", "/edit Ho", f"/save {tmp_path}/talk.jsonl", "/history"]
+    lines = "".join(f"{line}\n" for line in (*typed, "/set tokens none", "/quit"))
+    said = run(directory, tmp_path, "--json", lines=lines)
+    assert said.exit_code == 0, said.output
+    told = json.loads(said.stdout)
+    assert len(told["answers"]) == 3
+    assert told["messages"][0]["content"] == "Ho"
+    assert "user: Ho" in said.stderr
+    assert "tokens" in said.stderr
+    saved = json.loads((tmp_path / "talk.jsonl").read_text())
+    assert saved == {"messages": told["messages"]}
+
+
+def test_adapters_answer_beside_each_other(directory, tmp_path):
+    base, tuning = load(directory), LoRATuning(rank=2)
+    model = adapters.adapt(base.model, tuning, seed=1)
+    for tensor in adapters.tensors(model).values():
+        torch.nn.init.normal_(tensor, std=0.5)
+    beside = Adapter(tuning, base, str(directory), adapters.weights_id(base.model), "")
+    peft.write_pretrained(tmp_path / "adapter", dataclasses.replace(base, model=model, adapter=beside))
+    said = run(directory, tmp_path, "-m", "Hi", "--json", "--beside", str(tmp_path / "adapter"))
+    assert said.exit_code == 0, said.output
+    told = json.loads(said.stdout)
+    [other] = told["beside"].values()
+    assert other["messages"][0] == told["messages"][0]
+    assert other["answers"][0]["text"] != told["answers"][0]["text"]
+    shown = run(directory, tmp_path, "-m", "Hi", "--beside", str(tmp_path / "adapter"))
+    assert f"[{directory}]" in shown.stdout
+    assert f"[{tmp_path}/adapter]" in shown.stdout

@@ -12,17 +12,19 @@ from textmill.interop.huggingface.configs.common import OWN, differences, with_u
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import (
     READ_AND_WRITE,
+    AtOnceSpec,
     DecoderSpec,
     EncoderDecoderSpec,
     EncoderSpec,
+    LinearSpec,
     ModelSpec,
     NGramSpec,
     TrainedSpec,
     computed,
 )
 
-NGRAM = "textmill-ngram"
-OURS = (OWN, NGRAM)  # what only Textmill reads
+NGRAM, LINEAR = "textmill-ngram", "textmill-linear"
+OURS = (OWN, NGRAM, LINEAR)  # what only Textmill reads
 CLASSES = decoders.CLASSES | encoders.CLASSES | encoder_decoders.CLASSES
 # The classes of bodies alone: the states of a model, without what makes logits of them.
 BODIES: Mapping[str, str] = {
@@ -38,6 +40,7 @@ BODIES: Mapping[str, str] = {
     "t5": "T5Model",
     "bart": "BartModel",
     "marian": "MarianModel",
+    OWN: "TextmillBody",
 }
 _SAME: Mapping[str, str] = {"mt5": "t5"}  # model types that are another one, with another name
 READ = (*CLASSES, "gemma3", *_SAME)  # model types that are read
@@ -69,6 +72,8 @@ def published_architecture(spec: ModelSpec, head: HeadSpec | None = None) -> tup
     """
     if isinstance(spec, NGramSpec):
         return NGRAM, "no published architecture is an n-gram model"
+    if isinstance(spec, LinearSpec):
+        return LINEAR, "no published architecture is a linear model of n-grams"
     if type(spec) not in _PUBLISHED:
         return OWN, f"no published architecture is a {spec.kind} model"
     departures = {kind: _departures(spec, kind) for kind in _PUBLISHED[type(spec)].candidates(spec)}
@@ -132,7 +137,7 @@ def _shared(
         "torch_dtype": dtype,
         "use_cache": True,
     }
-    return config if isinstance(spec, NGramSpec) else config | {"tie_word_embeddings": spec.tied}
+    return config if isinstance(spec, AtOnceSpec) else config | {"tie_word_embeddings": spec.tied}
 
 
 def _architecture(spec: ModelSpec, kind: str) -> str:
@@ -207,6 +212,8 @@ def _spec(config: Mapping[str, Any], where: object, names: Collection[str]) -> M
     kind = kind_of(config, where)
     if kind == NGRAM:
         return schema.read(NGramSpec, config["textmill"], str(where), "textmill")
+    if kind == LINEAR:
+        return schema.read(LinearSpec, config["textmill"], str(where), "textmill")
     if kind == OWN:
         ours = config["textmill"]
         family = ours.get("kind", "decoder")

@@ -32,7 +32,7 @@ from textmill.models.model import Model
 from textmill.models.output import NoOutput
 from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import EncoderDecoderSpec, ModelSpec, NGramSpec, computed
+from textmill.specs.model import AtOnceSpec, EncoderDecoderSpec, ModelSpec, computed
 from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
 from textmill.tokenization.chat.template import read_template
@@ -199,7 +199,7 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
 def _empty(spec: ModelSpec, vocabulary: int, head: HeadSpec | None, stored: Stored, where: Path) -> Model:
     """The model without storage. Raises DamagedError where it would have more blocks than there are tensors, or sizes
     that cannot be."""
-    blocks = 0 if isinstance(spec, NGramSpec) else spec.layers
+    blocks = 0 if isinstance(spec, AtOnceSpec) else spec.layers
     blocks += spec.decoder_depth if isinstance(spec, EncoderDecoderSpec) else 0
     if blocks > len(stored.entries):
         raise DamagedError(f"asks for {blocks} blocks; there are {len(stored.entries)} tensors", where=where)

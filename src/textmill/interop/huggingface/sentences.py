@@ -9,6 +9,7 @@ tokenizer_config.json         how many tokens are read, where none of these says
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ _MODES: Mapping[str, Pooling] = {
     "pooling_mode_max_tokens": "max",
 }
 _NAMES: Mapping[str, Pooling] = {"cls": "first", "mean": "mean", "lasttoken": "last", "max": "max"}
+_FOLDER = "1_Pooling"
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _MODELS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 _TRANSFORMER = tuple(f"sentence_{name}_config.json" for name in _MODELS)  # the first there is counts
@@ -75,6 +77,32 @@ def files(directory: Path) -> dict[str, str]:
     names = [name for name in _FILES if (directory / name).is_file()]
     names += [f"{path.parent.name}/config.json" for path in sorted(directory.glob("*_Pooling/config.json"))]
     return {name: (directory / name).read_text(encoding="utf-8") for name in names}
+
+
+def written(how: Sentences, width: int) -> dict[str, str]:
+    """The same files of a model trained here, by name: how its states, `width` numbers each, become vectors."""
+    steps = [
+        ("", "Transformer"),
+        (_FOLDER, "Pooling"),
+        *([("2_Normalize", "Normalize")] if how.normalised else []),
+    ]
+    kind = "sentence_transformers.models"
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"{kind}.{name}"}
+        for number, (path, name) in enumerate(steps)
+    ]
+    pooling = {key: mode == how.pooling for key, mode in _MODES.items()}
+    made = {
+        "modules.json": modules,
+        f"{_FOLDER}/config.json": {"word_embedding_dimension": width, **pooling, "include_prompt": True},
+        "sentence_bert_config.json": {"max_seq_length": how.tokens, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "prompts": {},
+            "default_prompt_name": None,
+            "similarity_fn_name": "cosine" if how.normalised else "dot",
+        },
+    }
+    return {name: json.dumps(data, indent=2) + "\n" for name, data in made.items()}
 
 
 def _modules(path: Path) -> list[Mapping[str, Any]]:

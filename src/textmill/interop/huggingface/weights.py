@@ -19,11 +19,19 @@ from textmill.interop.huggingface.rules.rule import LAYER, Rule
 from textmill.interop.huggingface.rules.table import computed, head_rules, rules, spellings
 from textmill.interop.huggingface.stored import Stored
 from textmill.specs.head import HeadSpec
-from textmill.specs.model import ModelSpec, NGramSpec, TransformerSpec
+from textmill.specs.model import AtOnceSpec, ModelSpec, TransformerSpec
 
 _BODY = "body."  # begins the names of a model under a head
 _BLOCK = re.compile(r"((?:encoder\.|decoder\.)?blocks)\.(\d+)\.")
 _EMBEDDING, _OUTPUT = "embedding.weight", "output.weight"
+_LOGITS = (
+    "transform",
+    "transform_norm",
+    "output",
+    "output_bias",
+    "pooler",
+    "sentences",
+)  # what a body does without
 _ADVICE = "the configuration and the weights belong to different models; fetch both again"
 
 
@@ -123,7 +131,7 @@ def ours(
     missing: list[str] = []
     for rule in rules_of(kind, spec, shapes, head):
         names = [_find(kind, rule, part, stored) for part in range(len(rule.theirs))]
-        if (rule.head or (body and rule.ours == _OUTPUT)) and not any(names):
+        if (rule.head or (body and rule.ours.split(".")[0] in _LOGITS)) and not any(names):
             missing.append(rule.ours)
             continue
         for name, asked in zip(names, rule.theirs, strict=True):
@@ -134,7 +142,7 @@ def ours(
                     advice="the file is incomplete; fetch or publish it again",
                 )
         present = [name for name in names if name is not None]
-        if not isinstance(spec, NGramSpec):  # how long a table is, the file alone knows
+        if not isinstance(spec, AtOnceSpec):  # how long a table is, the file alone knows
             _check(rule, spec, shapes[rule.ours], present, stored, config)
         sources.append((rule, present))
     _check_heads(missing, shapes, stored)

@@ -5,8 +5,8 @@ for each of several labels, half of squared errors of numbers. That is scikit-le
 C = 1/penalty (two labels have one weight vector, as there), and its Ridge.
 
 N-grams that occur in the same texts, as often in each, cannot be told apart: m of them are one column here, sqrt(m)
-times as large, whose weight they share; that is what the least penalty gives them anyway. Most n-grams of a corpus occur
-in one text, so this takes away more than half of them, and changes no result.
+times as large, whose weight they share; that is what the least penalty gives them anyway. Most n-grams of a corpus
+occur in one text, so this takes away more than half of them, and changes no result.
 
 Shapes: N texts, n features of all of them, F n-grams, G groups of n-grams alike, C labels or numbers, K columns of
 weights (1 of two labels, else C).
@@ -28,13 +28,13 @@ from textmill.base.errors import RecipeError
 from textmill.base.hashing import mixed
 from textmill.data.batch import IGNORE
 from textmill.models.linear.features import Features, Row, features
-from textmill.models.linear.lbfgs import minimise
+from textmill.models.linear.lbfgs import Vector, minimise, zeros
 from textmill.models.linear.weighting import inverse_frequencies, log_ratios, looked_up, values
 from textmill.specs.model import LinearSpec
 
-PENALTIES = (4.0, 1.0, 0.25, 0.0625, 0.015625)  # tried where a spec names none, from the strongest on
+PENALTIES = (1.0, 0.25, 0.0625, 0.015625)  # tried where a spec names none, from the strongest on
 USUAL = 1.0  # where there is nothing to choose by
-_ROUGH = 1e-2  # tolerance while the penalty is chosen
+_ROUGH = 1e-3  # tolerance while the penalty is chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +67,13 @@ def fit(
     outputs: int,
     validation: Labelled | None = None,
     *,
-    tolerance: float = 1e-3,
+    tolerance: float = 3e-4,
 ) -> Fitted:
     """The model of labelled texts: a function of what is given alone.
 
+    tolerance: of what is least, the part that the last steps may still have gained.
     outputs: C. validation: what the penalty is chosen by, where the spec names none. Raises RecipeError where no text
-    with a label has an n-gram.
+    with a label has an n-gram, and where naive Bayes has no labels to weigh by.
     """
     # 1. The n-grams, as columns of a table; those that cannot be told apart are one.
     rows, targets = _labelled(train)
@@ -94,24 +95,31 @@ def fit(
     loss = _loss_of(targets, outputs)
     ratio = None
     if spec.weighting == "naive-bayes":
+        if isinstance(loss, _Numbers):
+            raise RecipeError(
+                "weighs n-grams by labels, and numbers are to be said",
+                where="model.weighting",
+                advice='set it to "tf-idf"',
+            )
         ratio = torch.from_numpy(_ratios(loss.wanted.numpy(), column, owners[kept], times))
     aim = _Aim(table, loss, ratio)
     # 3. The weights, under each penalty until it gets no better; each begins where the one before ended.
-    point, tried = aim.zeros(), {}
+    point, tried = aim.start(), {}
     held = None if validation is None else _Held.of(spec, keys, scale, validation, outputs)
 
-    def expanded(point: Tensor) -> tuple[NDArray, NDArray]:
-        return loss.expanded((aim.weights(point) / torch.from_numpy(root)[:, None])[group], point[-1])
+    def expanded(point: Vector) -> tuple[NDArray, NDArray]:
+        weight = aim.weights(point.own[:-1]) / torch.from_numpy(root)[:, None]
+        return loss.expanded(weight[group], point.own[-1])
 
     penalty, best = spec.penalty or USUAL, point
     if spec.penalty is None and held is not None:
         for candidate in PENALTIES:
-            point = minimise(aim.at(candidate), point, tolerance=_ROUGH)
+            point = aim.least(candidate, point, _ROUGH)
             tried[candidate] = held.loss(*expanded(point))
             if tried[candidate] > min(tried.values()):
                 break
             penalty, best = candidate, point
-    best = minimise(aim.at(penalty), best, tolerance=tolerance)
+    best = aim.least(penalty, best, tolerance)
     return Fitted(keys, scale, *expanded(best), penalty, tried)
 
 
@@ -234,35 +242,28 @@ def _loss_of(targets: NDArray, outputs: int) -> _Loss:
 
 @dataclass(frozen=True, eq=False)
 class _Aim:
-    """What is to be least, of a point (G + 1, K): the weights of columns, before they are multiplied by the ratio of
-    naive Bayes (G, K), and under them the biases."""
+    """What is to be least: a loss of texts. ratio: (G, K), what naive Bayes multiplies each column by."""
 
     table: _Table
     loss: _Loss
     ratio: Tensor | None
 
-    def zeros(self) -> Tensor:
-        """Where to begin."""
-        return torch.zeros(self.table.by_column.shape[0] + 1, self.loss.wanted.shape[1])
+    def start(self) -> Vector:
+        """Where to begin: weights of 0."""
+        return zeros(torch.zeros(len(self.loss.wanted) + 1, self.loss.wanted.shape[1]))
 
-    def weights(self, point: Tensor) -> Tensor:
-        """(G, K): what a column really weighs."""
-        return point[:-1] if self.ratio is None else point[:-1] * self.ratio
+    def weights(self, shares: Tensor) -> Tensor:
+        """(G, K): what each column weighs, of shares (N, K) of the texts."""
+        summed = self.table.by_column @ shares
+        return summed if self.ratio is None else summed * self.ratio.square()
 
-    def at(self, penalty: float):
-        """The function, under a penalty."""
+    def product(self, shares: Tensor) -> Tensor:
+        """(N, K): the logits that these shares of the texts make."""
+        return self.table.by_text @ self.weights(shares)
 
-        def value(point: Tensor) -> tuple[float, Tensor]:
-            loss, slope = self.loss(self.table.by_text @ self.weights(point) + point[-1])
-            gradient = torch.empty_like(point)
-            back = self.table.by_column @ slope
-            if self.ratio is not None:
-                back *= self.ratio
-            torch.add(back, point[:-1], alpha=penalty, out=gradient[:-1])
-            gradient[-1] = slope.sum(0)
-            return loss + penalty / 2 * float(point[:-1].square().sum()), gradient
-
-        return value
+    def least(self, penalty: float, start: Vector, tolerance: float) -> Vector:
+        """The shares of the texts in the best weights, and the bias."""
+        return minimise(self.loss, self.product, penalty, start, tolerance=tolerance)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ from textmill.tasks.table import task_trained_by
 from textmill.tasks.task import Calibration, Options, Record, Task, record_of
 from textmill.text.document import Document
 
-_OPTIONS = Options(truncate=True)
+OPTIONS = Options(truncate=True)
 
 
 def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
@@ -36,22 +36,22 @@ def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
     if not objective.judged or task is None:
         assert objective.measure is not None
         return objective.measure(inputs)
-    chosen = _chosen(inputs)
-    documents = inputs.documents(chosen)
+    numbers = chosen(inputs)
+    documents = inputs.documents(numbers)
     records = [record_of(document, data.recipe.objective) for document in documents]
     plain = data.pretrained(inputs.model, facts(data))
-    bootstrap, fitted = inputs.bootstrap.of(chosen), _calibration(task, plain, data)
+    bootstrap, fitted = inputs.bootstrap.of(numbers), _calibration(task, plain, data)
     told = {} if fitted is None else {"calibration": fitted.plain()}
     predictions = _predicted(replace(plain, info={**plain.info, **told}), task, records)
     store = inputs.loader.store
-    more = {**task.details(predictions, records), "unseen_labels": _unseen(store, chosen)}
+    more = {**task.details(predictions, records), "unseen_labels": _unseen(store, numbers)}
     if fitted is not None and task.confidence is not None:
         before = predictions if fitted.temperature == 1.0 else _predicted(plain, task, records)
         more["calibration"] = {**fitted.plain(), **_reliable(task, (before, predictions), records)}
     more |= _counted(predictions)
     more |= analysis.further(task, predictions, records, documents, lambda: _pairs(data, "train"))
-    size = int(store.bytes[chosen].sum())
-    how, targets = task.how(plain, _OPTIONS), task.count(records)
+    size = int(store.bytes[numbers].sum())
+    how, targets = task.how(plain, OPTIONS), task.count(records)
     scores = {
         name: replace(score, signature=f"{score.signature}|{how}" if how else score.signature)
         for name, score in task.metrics(predictions, records, bootstrap).items()
@@ -60,10 +60,10 @@ def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
         also = objective.measure(inputs)
         scores, targets = {**scores, **also.scores}, also.targets
     rivals = analysis.rivals(task, records, lambda: _pairs(data, "train"), bootstrap)
-    return EvaluationResult(scores, rivals, len(chosen), targets, size, more)
+    return EvaluationResult(scores, rivals, len(numbers), targets, size, more)
 
 
-def _chosen(inputs: EvaluationInput) -> np.ndarray:
+def chosen(inputs: EvaluationInput) -> np.ndarray:
     """(n,) numbers of the records that are scored, rising: all, or a sample whose rows have so many tokens."""
     view = inputs.loader.view
     sizes = np.bincount(view.record, view.sizes(), len(view.store)).astype(np.int64)
@@ -75,7 +75,7 @@ def _pairs(data: RunData, part: str) -> Iterator[tuple[Document, Record]]:
 
 
 def _predicted(pretrained: Pretrained, task: Task, records: Sequence[Record]) -> list[Prediction | Refused]:
-    said = Predictor(pretrained, replace(_OPTIONS, **task.asked), task=task).predict(records)
+    said = Predictor(pretrained, replace(OPTIONS, **task.asked), task=task).predict(records)
     return list(tracked(said, "predicting", len(records), "records"))
 
 

@@ -21,7 +21,6 @@ from textmill.stages.preparation.prepare import still_there
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.locate import locate
 from textmill.stages.workspace.workspace import Workspace
-from textmill.tasks.choice import CHOICE
 from textmill.tasks.prediction import Refused
 from textmill.tasks.retrieve import RETRIEVE
 from textmill.tasks.table import TASKS, task_named
@@ -98,13 +97,18 @@ def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -
     predictor = model.predictor(asked.options)
     task = _task(predictor, files, asked.task)
     spec, training = _trained_on(workspace, target, task)
-    if spec is None and task.objectives:
+    if spec is None and not task.forms:
         spec = rows.spec_of(task, model.pretrained)
     if asked.train is not None:
         given = rows.of_files(asked.train, task, spec, workspace.reporter)
         training = lambda: zip(given.documents, given.records, strict=True)  # noqa: E731
     read = rows.of_files(files, task, spec, workspace.reporter)
     options = replace(predictor.options, **task.asked)
+    if options.unsandboxed:
+        workspace.reporter.warn(
+            "the sandbox is not required: where the kernel cannot confine it, code that a model wrote runs with all "
+            "your rights, and may read, change and send whatever you may"
+        )
     judged = judge(
         Predictor(model.pretrained, options, task=task), read, training, Bootstrap(asked.resamples), workspace
     )
@@ -116,17 +120,19 @@ def _task(predictor: Predictor, files: Files, name: str | None) -> Task:
     if name is not None:
         return task_named(name)
     writes = predictor.pretrained.writes and not predictor.pretrained.reads_source
-    if predictor.task is TASKS["generate"] and writes and rows.form_of(files, CHOICE) is not None:
-        return CHOICE
     if predictor.task is TASKS["embed"]:
         return RETRIEVE
+    if writes:
+        for task in TASKS.values():
+            if task.forms and rows.form_of(files, task) is not None:
+                return task
     return predictor.task
 
 
 def _trained_on(workspace: Workspace, target: str, task: Task) -> tuple[Any, Training | None]:
     """The objective that the model's run was trained by, and its training records, where both are here."""
     run = locate(workspace, target).run
-    if run is None or not run.exists or not task.objectives:
+    if run is None or not run.exists or task.forms:
         return None, None
     spec = run.recipe().objective
     if spec.kind not in task.objectives.values():

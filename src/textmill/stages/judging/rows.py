@@ -18,16 +18,10 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.table import OBJECTIVES
 from textmill.specs.corpus import FilesSource, LimitSpec, RecordSpec
-from textmill.tasks import choice, retrieve
 from textmill.tasks.task import Record, Task, record_of
 from textmill.text.document import Document, Rejected
 from textmill.text.sources import table
 
-# Tasks that no objective trains for, whose records are told by their columns.
-FORMS: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    choice.CHOICE.name: choice.FORMS,
-    retrieve.RETRIEVE.name: retrieve.FORMS,
-}
 _LOOKED_AT = 20  # rows, to see in what form they are
 _SHOWN = 3  # rows that are skipped, in a message
 
@@ -89,28 +83,28 @@ def spec_of(task: Task, pretrained: Pretrained) -> Any:
 
 
 def of_files(files: Files, task: Task, spec: Any, tell: Any) -> Rows:
-    """The rows of files. spec: the objective that says which texts and facts there are; None of tasks in FORMS, whose
-    form is seen from the rows.
+    """The rows of files. spec: the objective that says which texts and facts there are; None of tasks
+    that have forms of their own, which are seen from the rows.
 
     Raises TextmillError when none is left, with the first reasons.
     """
-    if (forms := FORMS.get(task.name)) is not None:
+    if task.forms:
         form = form_of(files, task)
         if form is None:
             raise TextmillError(
                 f"holds no rows of the task {task.name}",
                 where=files,
-                advice="name its columns: " + "; ".join(", ".join(roles) for roles, _ in forms.values()),
+                advice="name its columns: " + "; ".join(", ".join(roles) for roles, _ in task.forms.values()),
             )
-        roles, several = forms[form]
+        roles, several = task.forms[form]
         items = files.documents(roles, RecordSpec(several=several, label="gold"))
         return _kept(items, task, None, files, tell)
     return _kept(files.documents(spec.roles, spec.record), task, spec, files, tell)
 
 
 def form_of(files: Files, task: Task) -> str | None:
-    """The form of the task's records that the first rows of files are in; None: they are in none."""
-    for name, (roles, several) in FORMS[task.name].items():
+    """Which of the forms of a task the first rows of files are in; None: they are in none."""
+    for name, (roles, several) in task.forms.items():
         first = islice(files.documents(roles, RecordSpec(several=several, label="gold")), _LOOKED_AT)
         if any(isinstance(item, Document) for item in first):
             return name

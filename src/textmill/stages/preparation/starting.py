@@ -8,8 +8,10 @@ whoever reads the recipe of a run needs nothing but the workspace.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,7 +62,7 @@ def load_recipe(
     if chosen is None:
         there = f"there is {', '.join(each.name for each in every)}" if every else "it has no phases"
         raise RecipeError(f"has no phase {phase!r}", where=path, advice=there)
-    return _of_phase(chosen, path, workspace, start)
+    return _in_turn(every, path, workspace, start)(chosen)
 
 
 def load_recipes(
@@ -74,33 +76,57 @@ def load_recipes(
     """The phases of a recipe file one after the other, or the one that `phase` names, or the one recipe it is.
 
     Each is read when it is asked for, since it starts from the result of the one before. start: what the first one
-    begins with. Raises as `load_recipe`, and RecipeError where a run began with other weights than those before it are
-    now.
+    begins with. Raises as `load_recipe`.
     """
     every = recipe_file.phases(path, overrides) if phase is None else None
     if every is None:
         yield load_recipe(path, overrides, workspace, start=start, phase=phase)
         return
-    for number, each in enumerate(every):
-        yield _of_phase(each, path, workspace, None if number else start)
+    yield from map(_in_turn(every, path, workspace, start), every)
 
 
-def _of_phase(phase: recipe_file.Phase, path: Path, workspace: Workspace, start: str | None) -> Recipe:
-    recipe = recipe_file.build(
-        phase.data,
-        _starting((), start),
-        where=phase.where,
-        base=path.parent,
-        fill=partial(filled, workspace=workspace),
-    )
-    began = recipe.start if start is None and phase.before is not None else None
-    if began is not None and began.hash != _source(began.model, workspace).hash:
-        raise RecipeError(
-            f"began with other weights of {began.model} than it has now",
-            where=f"run {recipe.name}",
-            advice="give the recipe another name (--set name=NAME), and all of its phases are trained again",
+def _in_turn(
+    every: Sequence[recipe_file.Phase], path: Path, workspace: Workspace, start: str | None
+) -> Callable[[recipe_file.Phase], Recipe]:
+    """What reads a phase: under the name of the run that began with what the phase before has given, or under a new
+    one. A run that began with other weights stays as it is."""
+
+    @functools.cache
+    def name(number: int) -> str:
+        phase = every[number]
+        own = phase.data["name"]
+        return own if phase.before is None else _generation(own, name(number - 1), workspace)
+
+    def read(phase: recipe_file.Phase) -> Recipe:
+        number = every.index(phase)
+        data = phase.data | {"name": name(number)}
+        if phase.before is not None:
+            data["start"] = data["start"] | {"model": name(number - 1)}
+        return recipe_file.build(
+            data,
+            _starting((), None if number else start),
+            where=phase.where,
+            base=path.parent,
+            fill=partial(filled, workspace=workspace),
         )
-    return recipe
+
+    return read
+
+
+def _generation(name: str, before: str, workspace: Workspace) -> str:
+    """NAME, NAME-2, NAME-3 …: the first run that began with the weights `before` has now, or that there is not yet."""
+    for number in itertools.count(1):
+        run = workspace.run(name if number == 1 else f"{name}-{number}")
+        if not run.exists:
+            break
+        began = run.recipe().start
+        if began is not None and began.hash == _source(before, workspace).hash:
+            break
+    if number > 1 and not run.exists:
+        workspace.reporter.note(
+            f"{before} has other weights than {name} began with: it is trained again as {run.name}"
+        )
+    return run.name
 
 
 def _starting(overrides: Iterable[str], start: str | None) -> list[str]:
@@ -140,6 +166,9 @@ def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_
             training = {**training, "optimizer": {**_OPTIMIZER, **optimizer}}
         if spec.context > _LONGEST:
             training = {"sequence": _LONGEST, **training}
+    objective, tokens = _as_vectors(data.get("objective"), artifact, where)
+    if tokens is not None and isinstance(training, Mapping):
+        training = {"sequence": min(tokens, spec.context), **training}
     generation, tokenizer = data.get("generation", {}), data.get("tokenizer", {})
     if isinstance(generation, Mapping):
         generation = {**schema.write(pretrained.generation), **generation}
@@ -148,12 +177,38 @@ def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_
     start = _with_tokens(start, data, pretrained.tokenizer, where)
     return {
         **data,
+        **({} if objective is None else {"objective": objective}),
         "start": {**start, "hash": artifact.spec["hash"], "vocabulary": pretrained.model.vocabulary},
         "model": schema.write(model),
         "tokenizer": tokenizer,
         "training": training,
         "generation": generation,
     }
+
+
+def _as_vectors(asked: Any, artifact: Artifact, where: str) -> tuple[Any, int | None]:
+    """An objective that trains vectors, as the start's files say how it makes them; and how many tokens it reads then.
+
+    Raises RecipeError where they put something before a text, or change its letters: that is not trained here.
+    """
+    from textmill.interop.huggingface import sentences
+    from textmill.objectives.table import OBJECTIVES
+
+    kind = asked.get("kind") if isinstance(asked, Mapping) else None
+    if kind not in OBJECTIVES or OBJECTIVES[kind].vectors is None:
+        return asked, None
+    path = starts.model_path(artifact.path)
+    own = sentences.settings(path) if path.is_dir() else None
+    if own is None:
+        return asked, None
+    if own.before or own.lower:
+        raise RecipeError(
+            "makes vectors of texts with a prompt before them, or in small letters only, which is not trained",
+            where=_at(where, "start.model"),
+            advice="take default_prompt_name out of its config_sentence_transformers.json, and do_lower_case out of "
+            "its sentence_bert_config.json",
+        )
+    return {"pooling": own.pooling, "normalise": own.normalised, **asked}, own.tokens
 
 
 def _with_tokens(
@@ -315,7 +370,7 @@ def _source(named: str, workspace: Workspace) -> _Source:
         raise RecipeError(
             "is an adapter, which is not a model without its base",
             where=f"start.model: {named}",
-            advice=f"name the run that trained it, or merge it first: textmill merge {named} NEW_DIRECTORY",
+            advice=f"name the run that trained it, or merge it first: textmill merge {named} --out NEW_DIRECTORY",
         )
     return _directory(locate.checked(workspace, found.model))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.base import files, schema
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json, value_id
-from textmill.specs.model import NGramSpec, TrainedSpec, TransformerSpec
+from textmill.specs.model import TRAINED, LinearSpec, NGramSpec, TrainedSpec, TransformerSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.evaluation.evaluate import evaluate_weights
 from textmill.stages.preparation.prepare import summary, trained_on
@@ -56,7 +56,7 @@ def _publish(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]
         "generation": schema.write(recipe.generation),
     }
     key = value_id(decided)
-    commands = [f"textmill {command.format(run=run.name)}" for command in data.objective.next]
+    commands = [f"textmill {command.format(run=run.name)}" for command in _next(data)]
     result = {"run": run.name, "model": str(run.model), "scores": report, "next": commands}
     if lineage.find(run.model, key, workspace.root):
         workspace.reporter.stage("publish", "up to date")
@@ -183,9 +183,21 @@ def _evaluation(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _next(data: RunData) -> list[str]:
+    """Commands to try with a model: what is made at once has no states to embed texts by."""
+    states = data.recipe.model.kind in TRAINED
+    return [command for command in data.objective.next if states or not command.startswith("embed ")]
+
+
 # What the card says of a kind of model: words for a person, and the field of the spec.
 _FACTS: dict[str, dict[str, str]] = {
     "ngram": {"longest n-gram": "order", "smoothing": "smoothing"},
+    "linear": {
+        "word n-grams": "words",
+        "character n-grams": "characters",
+        "weighting": "weighting",
+        "hash bits": "bits",
+    },
     "recurrent": {"cell": "cell", "layers": "layers", "width": "width", "self-attention": "attention"},
     "recurrent-encoder-decoder": {
         "cell": "cell",
@@ -218,6 +230,8 @@ def _method(recipe: Recipe, step: int) -> dict[str, Any]:
     """What the card says of how it was trained."""
     if isinstance(recipe.model, NGramSpec):
         return {"method": "counted in one pass"}
+    if isinstance(recipe.model, LinearSpec):
+        return {"method": "fitted at once (L-BFGS)"}
     if recipe.at_once:
         return {"method": "a written prompt with examples; nothing was trained"}
     training = recipe.training

@@ -43,6 +43,8 @@ def _at_once(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     data = prepare(recipe, workspace)
     data.not_empty("train")
     text = "no parameters, compute or time to estimate: the text is counted once, in seconds"
+    if recipe.model.kind == "linear":
+        text = "no steps, compute or time to estimate: all texts are fitted at once, in seconds"
     if recipe.tuning is not None:
         text = "no parameters, compute or time to estimate: nothing is trained, examples are drawn"
     if sweep:
@@ -73,6 +75,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
     if fit.need.total <= free:
         workspace.reporter.note("timing a few steps on a copy")
         timing = _timing(data, compute, fit)
+    groups = recipe.objective.groups(recipe.training.batch)
     each_step = recipe.objective.batch_tokens or recipe.training.batch * data.longest
     steps = recipe.training.steps
     if recipe.training.minutes is not None and timing:
@@ -94,7 +97,7 @@ def _trained(recipe: Recipe, workspace: Workspace, sweep: bool) -> dict[str, Any
         "seconds_per_step": timing and timing.seconds_per_step,
         "seconds": seconds,
         "tokens_per_second": timing and timing.tokens_per_second,
-        "micro_batch": fit.micro_batch,
+        "micro_batch": fit.micro_batch * (recipe.training.batch // groups if groups else 1),
         "batch": recipe.training.batch,
         "batch_tokens": recipe.objective.batch_tokens,
         "train_tokens": data.texts("train").tokens,
@@ -146,7 +149,9 @@ def _timing(data: RunData, compute: Compute, fit: Fit) -> Timing:
     from textmill.training.preflight import extrapolated
 
     training, micro = data.recipe.training, fit.micro_batch
-    if data.recipe.objective.batch_tokens is not None or training.batch <= 2 * _TIMED * micro:
+    objective = data.recipe.objective
+    uncut = objective.batch_tokens is not None or objective.groups(training.batch) is not None
+    if uncut or training.batch <= 2 * _TIMED * micro:
         return _measured(data, compute, fit)
     rows = _TIMED // 2 * micro, _TIMED * micro
     short, long = (_measured(_with_batch(data, number), compute, fit) for number in rows)

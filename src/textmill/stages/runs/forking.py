@@ -19,7 +19,7 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
 from textmill.data.examples import ExampleStore
 from textmill.specs import recipe_file as recipes
-from textmill.specs.model import NGramSpec
+from textmill.specs.model import AtOnceSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import still_there, trained_on
 from textmill.stages.workspace import starts
@@ -37,6 +37,12 @@ _KEPT = (
 )  # tables of a recipe that a fork has from the run it begins with
 
 
+_NO_FORK = {
+    "ngram": "is an n-gram model, which is counted, not trained: it has no weights to begin with",
+    "linear": "is a linear model, which is fitted at once: it begins with no weights",
+}
+
+
 def check_new(old: Run, new: Run) -> None:
     """Raises RecipeError when a fork cannot have that name: something else is there."""
     if new.exists and (new.name == old.name or (start := new.start) is None or start.run != old.name):
@@ -50,9 +56,9 @@ def check_new(old: Run, new: Run) -> None:
 
 def check_fits(old: Run, recipe: Recipe) -> None:
     """Raises RecipeError, with the difference, when weights of a run cannot be what a recipe's model begins with."""
-    if isinstance(recipe.model, NGramSpec):
+    if isinstance(recipe.model, AtOnceSpec):
         raise RecipeError(
-            "is an n-gram model, which is counted, not trained: it has no weights to begin with",
+            _NO_FORK[recipe.model.kind],
             where="--fork",
             advice="train it under another name: --set name=NAME",
         )

@@ -151,6 +151,7 @@ def _begin_new(run: Run, data: RunData, workspace: Workspace, old: Run | None) -
 def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
     """One step on one rank: there is nothing to go on with, it is done or it is not."""
     from textmill.stages.runs.counting import count_run
+    from textmill.stages.runs.fitting import fit_run
     from textmill.stages.runs.prompting import prompt_run
     from textmill.training import checkpoint
 
@@ -161,15 +162,15 @@ def _at_once(run: Run, data: RunData, world: Any, compute: Any, workspace: Works
     if done:
         workspace.reporter.stage("train", "up to date")
         return
-    counted = data.recipe.tuning is None
-    if counted:
-        workspace.reporter.stage("train", "being counted", "a single pass over the text")
-    else:
-        workspace.reporter.stage("train", "being prompted", "nothing is trained")
+    make, *words = {
+        "ngram": (count_run, "being counted", "a single pass over the text"),
+        "linear": (fit_run, "being fitted", "all texts at once"),
+    }.get(data.recipe.model.kind, (prompt_run, "being prompted", "nothing is trained"))
+    workspace.reporter.stage("train", *words)
     run.event("started", step=0)
-    (count_run if counted else prompt_run)(run, data, workspace)
+    loss = make(run, data, workspace)
     run.event("finished", step=1)
-    workspace.reporter.stage("train", "done")
+    workspace.reporter.stage("train", "done", "" if loss is None else f"best validation loss {loss}")
 
 
 def _trained(run: Run, data: RunData, world: Any, compute: Any, workspace: Workspace, stop: Any) -> None:
@@ -216,6 +217,8 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
 
     recipe, vocabulary, longest = data.recipe, data.vocabulary, data.longest
     training, most = recipe.training, recipe.objective.batch_tokens
+    if (groups := recipe.objective.groups(training.batch)) is not None:
+        return _fitting_groups(data, compute, ranks, groups)
     if most is None:
         return memory.fit(
             recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
@@ -227,6 +230,37 @@ def fitting(data: RunData, compute: Any, ranks: int = 1) -> Any:
         recipe.trained, training, vocabulary, longest, compute, ranks=ranks, tuning=recipe.tuning
     )
     return fit if fit.micro_batch < rows else dataclasses.replace(fit, micro_batch=most)
+
+
+def _fitting_groups(data: RunData, compute: Any, ranks: int, groups: int) -> Any:
+    """The same where an update is groups of texts that are never cut: the micro-batch is a number of groups, one at
+    least."""
+    from textmill.training import memory
+
+    recipe, view = data.recipe, data.loader().view  # type: ignore[attr-defined]  # of a GroupLoader
+    given = recipe.training.micro_batch
+    scaled = dataclasses.replace(
+        recipe.training,
+        batch=groups * view.texts,
+        micro_batch=None if given is None else given // view.group * view.texts,
+    )
+
+    def fit(training: Any) -> Any:
+        return memory.fit(
+            recipe.trained,
+            training,
+            data.vocabulary,
+            data.longest,
+            compute,
+            ranks=ranks,
+            tuning=recipe.tuning,
+        )
+
+    found = fit(scaled)
+    whole = max(1, found.micro_batch // view.texts)
+    if whole * view.texts != found.micro_batch:
+        found = fit(dataclasses.replace(scaled, micro_batch=whole * view.texts))
+    return dataclasses.replace(found, micro_batch=whole)
 
 
 def _loss(session: Session) -> str:

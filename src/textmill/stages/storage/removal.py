@@ -19,22 +19,9 @@ from textmill.base.files import TEMPORARY, discard, read_jsonl, remove_partial
 from textmill.stages.storage.fetching import DOWNLOADS
 from textmill.stages.storage.inventory import CACHE, MODEL, PARTIAL, PARTS, RUN, Inventory, Stored, files_of
 from textmill.stages.workspace import lineage
+from textmill.stages.workspace.run import WRITTEN
 from textmill.stages.workspace.workspace import Workspace
 
-# What Textmill writes into a run's folder.
-_OF_A_RUN = (
-    "recipe.toml",
-    "environment.json",
-    "metrics.jsonl",
-    "events.jsonl",
-    "lineage.json",
-    "checkpoints",
-    "model",
-    "model.parity.json",
-    "evaluation",
-    "tensorboard",
-    "report.html",
-)
 _NAMED = 3
 
 
@@ -143,7 +130,7 @@ def _others(item: Stored) -> list[str]:
         return [
             entry.name
             for entry in sorted(item.path.iterdir())
-            if entry.name not in _OF_A_RUN and not entry.name.startswith((TEMPORARY, locks.NAME))
+            if entry.name not in WRITTEN and not entry.name.startswith((TEMPORARY, locks.NAME))
         ]
     try:
         written = lineage.read_lineage(item.path).files

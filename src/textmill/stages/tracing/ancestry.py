@@ -11,7 +11,7 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, read_jsonl
 from textmill.specs import recipe_file as recipes
 from textmill.specs.corpus import CorpusSpec, Source, WebSource
-from textmill.specs.model import NGramSpec
+from textmill.specs.model import AtOnceSpec
 from textmill.stages.tracing import holdings
 from textmill.stages.workspace import lineage, starts
 from textmill.stages.workspace.lineage import Artifact
@@ -153,9 +153,12 @@ def batch_documents(workspace: Workspace, target: str, step: int) -> dict[str, A
             where="--step",
             advice="steps are counted from 1" if made else "train it first",
         )
-    if isinstance(data.recipe.model, NGramSpec):
-        store = data.plain("train")
-        read = [(store.document_id(index), len(store.document(index))) for index in range(len(store))]
+    if isinstance(data.recipe.model, AtOnceSpec):
+        texts = data.texts("train")
+        sizes = (texts.offsets[1:] - texts.offsets[:-1]).tolist()
+        read = [
+            (document.tobytes().hex(), size) for document, size in zip(texts.document_ids, sizes, strict=True)
+        ]
     else:
         read = data.loader().documents(step - 1)
     rows = [

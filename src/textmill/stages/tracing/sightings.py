@@ -16,6 +16,7 @@ import numpy as np
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import read_json
+from textmill.specs.model import AT_ONCE
 from textmill.stages.preparation.prepare import still_there
 from textmill.stages.tracing import holdings
 from textmill.stages.tracing.holdings import Holding
@@ -81,7 +82,7 @@ def _row(run: Run, data: RunData, holding: Holding) -> dict[str, Any] | None:
     if not sizes:
         return None
     steps, tokens = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    if "train" in sizes and data.recipe.model.kind == "ngram":  # counted whole, in what is its only step
+    if "train" in sizes and data.recipe.model.kind in AT_ONCE:  # read whole, in what is its only step
         steps, tokens = np.array([0]), np.array([sizes["train"]])
     elif "train" in sizes:
         last = max((step for _, step, _ in _saved(run)), default=0)

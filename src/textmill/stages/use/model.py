@@ -16,6 +16,7 @@ from textmill.stages.use import embed as embeddings
 from textmill.stages.use import logprobs
 from textmill.stages.use.generate import Answer, Stream, speculation
 from textmill.stages.use.tools import Toolbox
+from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import checked, locate
 from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.workspace import Workspace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from textmill.models.model import Model
     from textmill.models.pretrained import Pretrained
     from textmill.specs.model import MixtureSpec, ModelSpec
+    from textmill.stages.workspace.lineage import Artifact
     from textmill.tasks.prediction import Prediction, Refused
     from textmill.tasks.task import Options
     from textmill.tokenization.protocol import AnyTokenizer
@@ -156,7 +158,7 @@ class LanguageModel:
             )
         if samples < 1:
             raise RecipeError(f"{samples} is out of range: it must be >= 1", where="samples")
-        spec = self._spec(options)
+        spec = self.settings(**options)
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         encoded = [of_text(self.tokenizer, text, start=self.pretrained.target_start) for text in texts]
         self._fits(encoded, truncate)
@@ -166,6 +168,43 @@ class LanguageModel:
         assert isinstance(model, Generator)
         pieces = generate_text(model, self.tokenizer, encoded, spec, samples=samples, speculation=ahead)
         return Stream(pieces, texts, samples, ahead, self._run)
+
+    def answers(self, prompt: str, *, samples: int = 1, **options: Unpack[GenerationOptions]) -> list[Answer]:
+        """Answers to one prompt, as a user's message where the model has a chat template, else as a text to go on from.
+
+        Arguments and errors as in `generate`.
+        """
+        from textmill.data.codec import Codec
+        from textmill.decoding.prompt import Prompt
+        from textmill.decoding.stream import generate_text
+        from textmill.models.model import Generator
+
+        if self.pretrained.template is None:
+            return self.generate(prompt, samples=samples, **options)
+        template = chats.template_of(self.pretrained, self.path)
+        codec = Codec(self.tokenizer, template=template)
+        asked = Prompt(codec.chat([{"role": "user", "content": prompt}], answer=True).ids.tolist())
+        self._fits([asked], truncate=False)
+        model = self._laid_out(samples)
+        assert isinstance(model, Generator)
+        ends = template.ends(self.tokenizer)
+        pieces = generate_text(
+            model, self.tokenizer, [asked], self.settings(**options), samples=samples, ends=ends
+        )
+        return Stream(pieces, [prompt], samples).answers()
+
+    @property
+    def weights_id(self) -> str:
+        """The content id of its weights as numbers, an adapter's among them."""
+        from textmill.models import adapters
+
+        return adapters.weights_id(self._loaded.model)
+
+    @property
+    def artifact(self) -> Artifact | None:
+        """What it is in the lineage of things made with it; None of other people's models."""
+        home = self.path if self.path.is_dir() else self.path.parent
+        return lineage.read_lineage(home) if (home / lineage.NAME).is_file() else None
 
     def predictor(self, options: Options | None = None) -> Predictor:
         """What says of records what its task says. Raises TextmillError when the model has no task."""
@@ -233,7 +272,7 @@ class LanguageModel:
             template=chats.template_of(
                 self.pretrained, self.path, None if template is None else Path(template)
             ),
-            spec=self._spec(options),
+            spec=self.settings(**options),
             context=self.spec.context,
             tools=None if tools is None else Toolbox(Path(tools)),
         )
@@ -257,7 +296,8 @@ class LanguageModel:
         the model reads, or the model does not go on with text."""
         return logprobs.logprobs(self.pretrained, text)
 
-    def _spec(self, options: GenerationOptions) -> GenerationSpec:
+    def settings(self, **options: Unpack[GenerationOptions]) -> GenerationSpec:
+        """How text is generated when a call says this otherwise. Raises RecipeError for what there is not."""
         return schema.read(
             GenerationSpec, schema.write(self.generation) | schema.current(GenerationSpec, options), "options"
         )

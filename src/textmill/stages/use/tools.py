@@ -1,7 +1,7 @@
 """Functions of a Python file that an assistant may call.
 
-The file is run in this process, with all rights of whoever runs it, and so are its functions, with arguments that a model
-made up. So it is one that a person names, and never one that is found.
+The file is run in this process, with all rights of whoever runs it, and so are its functions, with arguments that a
+model made up. So it is one that a person names, and never one that is found.
 """
 
 from __future__ import annotations

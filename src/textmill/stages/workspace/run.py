@@ -27,6 +27,23 @@ from textmill.stages.workspace import lineage
 _SEAL = (
     "# as written by Textmill: "  # the first line of a recipe kept here, before the content id of the rest
 )
+# What Textmill writes into the folder of a run; `textmill rm` refuses to remove anything else with it.
+WRITTEN = frozenset(
+    (
+        "recipe.toml",
+        "environment.json",
+        "metrics.jsonl",
+        "events.jsonl",
+        "lineage.json",
+        "checkpoints",
+        "model",
+        "model.parity.json",
+        "evaluation",
+        "tensorboard",
+        "loss.svg",
+        "report.html",
+    )
+)
 
 
 @dataclass(frozen=True)

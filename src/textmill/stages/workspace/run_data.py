@@ -15,7 +15,7 @@ from textmill.base.files import read_json
 from textmill.data.examples import ExampleStore
 from textmill.data.replay import ReplayLoader
 from textmill.data.tokens import Texts, TokenStore
-from textmill.specs.head import HeadSpec
+from textmill.specs.head import READ_ONE_WAY, HeadSpec
 from textmill.specs.recipe import Recipe
 from textmill.stages.workspace import starts
 from textmill.stages.workspace.lineage import Artifact
@@ -80,7 +80,11 @@ class RunData:
         """What stands around texts and in place of their tokens."""
         from textmill.data.special import SpecialTokens
 
-        return SpecialTokens.of(self.tokenizer, start=self.recipe.model.start)
+        usual = SpecialTokens.of(self.tokenizer, start=self.recipe.model.start)
+        if self.objective.vectors is None or self.recipe.model.kind not in READ_ONE_WAY:
+            return usual
+        # A body that is read by itself reads what its tokenizer puts there, as it does in use (models.heads.framed).
+        return dataclasses.replace(usual, lead=self.tokenizer.prefix, tail=self.tokenizer.suffix)
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -275,10 +279,23 @@ class RunData:
         adapter a checkpoint holds no base, so that is the start's."""
         return self._new() if self.recipe.tuning is None else self.begun()[0]
 
+    def empty(self) -> Model:
+        """The model without storage, in evaluation mode, for the tensors of a checkpoint to be assigned to."""
+        from textmill.models import build
+
+        return self._body(build.empty(self.recipe.model, self.vocabulary, self.head))
+
     def _new(self) -> Model:
         from textmill.models import build
 
-        return build.build(self.recipe.model, self.vocabulary, seed=self.recipe.seed, head=self.head)
+        recipe = self.recipe
+        return self._body(build.build(recipe.model, self.vocabulary, seed=recipe.seed, head=self.head))
+
+    def _body(self, model: Model) -> Model:
+        """The model without its output layer, where the objective reads its states alone."""
+        from textmill.models.vectors import bare
+
+        return model if self.objective.vectors is None else bare(model)
 
     def begun(self) -> tuple[Model, Taken | None]:
         """The same, and what was taken of the model it begins with.
@@ -340,16 +357,21 @@ class RunData:
 
     def pretrained(self, model: Model, info: Mapping[str, Any]) -> Pretrained:
         """A trained model and all that comes with it. Of an adapter, the base beside it."""
+        from textmill.interop.huggingface import sentences
         from textmill.models import adapters
         from textmill.models.pretrained import Adapter, Pretrained
 
-        recipe, adapter = self.recipe, None
+        recipe, adapter, beside = self.recipe, None, {}
         if recipe.tuning is not None and recipe.start is not None and self.start is not None:
             base = self.start
             named = str(getattr(recipe.start.model, "written", recipe.start.model))
             adapter = Adapter(
                 recipe.tuning, base, named, adapters.weights_id(base.model), recipe.start.hash or ""
             )
+        if self.objective.vectors is not None:
+            how = self.objective.vectors(recipe.objective, recipe.model.kind)
+            how = dataclasses.replace(how, tokens=min(recipe.sequence, model.spec.context))
+            beside = sentences.written(how, model.hidden_width)
         return Pretrained(
             model=model,
             tokenizer=self.tokenizer,
@@ -357,6 +379,7 @@ class RunData:
             generation=recipe.generation,
             info=info,
             template=self.template,
+            beside=beside,
             adapter=adapter,
         )
 
@@ -377,7 +400,13 @@ class RunData:
         assert tuning is not None
         assert start is not None
         _, body = adapters.body_of(start.model)
-        if self.head is None and body is not start.model and not getattr(start.spec, "tied", False):
+        states = self.objective.vectors is not None
+        if (
+            not states
+            and self.head is None
+            and body is not start.model
+            and not getattr(start.spec, "tied", False)
+        ):
             raise RecipeError(
                 "has a head in place of its output layer, so it gives no logits of tokens",
                 where="start.model",

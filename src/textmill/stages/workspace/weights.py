@@ -11,7 +11,6 @@ from typing import Any
 from textmill.base import locks
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import read_json, value_id
-from textmill.models import build as table
 from textmill.models.model import Model
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
@@ -34,7 +33,7 @@ class Weights:
         saved = checkpoint.load(self.path)
         if data.recipe.tuning is not None:
             return data.adapted({**saved.model, **(saved.average or {})})
-        model = table.empty(data.recipe.model, data.vocabulary, data.head)
+        model = data.empty()
         tensors: dict[str, Any] = {**saved.model, **(saved.average or {})}
         model.load_state_dict(tensors, assign=True)
         return model.eval()
