@@ -15,14 +15,16 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "quickstart": (
         "textmill quickstart",
+        "textmill quickstart --data reviews.csv --minutes 5",
+        "textmill quickstart --task translate --data train.en --data train.de",
         "textmill quickstart --corpus notes/ --minutes 10",
         "textmill quickstart --corpus letters.csv --columns text=body --name letters",
     ),
     "doctor": ("textmill doctor", "textmill doctor --json > machine.json"),
     "recipe new": (
         "textmill recipe new --data reviews.csv",
-        "textmill recipe new --task translate --data pairs.tsv --columns source=en --columns target=de",
-        "textmill recipe new --task classify --data reviews.csv --from minilm-l6-v2 --minutes 10",
+        "textmill recipe new --data pairs.tsv --columns source=en,target=de",
+        "textmill recipe new --task tag --data news.conll --from minilm-l6-v2",
         "textmill recipe new mine.toml --corpus notes/",
         'textmill recipe new mine.toml --corpus "*.mbox" --preset qwen3 --size 10M',
         "textmill recipe new mine.toml --full",
@@ -71,6 +73,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill chat mine",
         'textmill chat mine --system "Be brief." --message "Good morning" --json',
         "textmill chat mine < questions.txt",
+        "textmill chat mine --tools tools.py",
     ),
     "embed": (
         'textmill embed mine "a red boat" "a green ship" --json',

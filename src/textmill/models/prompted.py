@@ -108,20 +108,20 @@ class Prompted(Headed):
     def forward(self, batch: Batch) -> Tensor:
         """The log-probability of each label, (B, C), calibrated where that is asked for."""
         texts = [self._text(batch, row) for row in range(len(batch))]
-        chosen = [self._chosen(text) for text in texts]
+        chosen = [self.chosen(text) for text in texts]
         found = self.log_probs([self.prompt(*both) for both in zip(texts, chosen, strict=True)])
         if not self.tuning.calibrate:
             return found
         if self.tuning.choose == "random":
             return found - self.head.calibration  # type: ignore[operator]
-        return found - torch.stack([self._leaning(examples) for examples in chosen])
+        return found - torch.stack([self.leaning(examples) for examples in chosen])
 
     def settle(self) -> Prompted:
         """Work out what is saved beside the examples; the model itself."""
         if self.tuning.choose == "embedding" and self.examples:
             self.head.vectors = torch.stack([self.vector(text) for text, _ in self.examples])
         if self.tuning.choose == "random" and self.tuning.calibrate:
-            self.head.calibration = self._leaning(self._chosen(""))
+            self.head.calibration = self.leaning(self.chosen(""))
         return self
 
     def prompt(self, text: str, examples: Sequence[Example]) -> np.ndarray:
@@ -196,7 +196,7 @@ class Prompted(Headed):
         lead, tail = map(len, frame(self.tokenizer))
         return self.tokenizer.decode(real[lead : len(real) - tail].tolist())
 
-    def _chosen(self, text: str) -> list[Example]:
+    def chosen(self, text: str) -> list[Example]:
         """The examples that stand before a text, the nearest last."""
         number = self.tuning.examples
         if self.tuning.choose == "random" or not number:
@@ -209,7 +209,7 @@ class Prompted(Headed):
             ).indices.tolist()  # type: ignore
         return [self.examples[place] for place in reversed(best)]
 
-    def _leaning(self, examples: Sequence[Example]) -> Tensor:
+    def leaning(self, examples: Sequence[Example]) -> Tensor:
         """(C,) log p₀: of texts that say nothing."""
         prompts = [self.prompt(text, examples) for text in self.tuning.calibrate]
         return self.log_probs(prompts).exp().mean(0).log()

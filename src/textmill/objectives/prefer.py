@@ -370,7 +370,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """
     objective = evaluation.recipe.objective
     assert isinstance(objective, PreferObjective)
-    rewards, before, tokens = _rewards(objective, evaluation)
+    rewards, before, tokens = rewards_of(objective, evaluation)
     paired_ones = ~np.isnan(rewards).any(axis=1)
     if paired_ones.any():
         records = np.flatnonzero(paired_ones)
@@ -411,7 +411,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
 _REWARDS = {True: "β (log π - log π₀)", False: "mean log π of its tokens"}
 
 
-def _rewards(spec: PreferObjective, evaluation: EvaluationInput) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rewards_of(
+    spec: PreferObjective, evaluation: EvaluationInput
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(records, 2) each, of the chosen and the rejected answer, NaN where there is none: the reward, the mean
     log-probability of a token under the start, and the number of tokens."""
     view = evaluation.loader.view
