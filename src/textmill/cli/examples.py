@@ -56,6 +56,9 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "evaluate": (
         "textmill evaluate mine",
+        "textmill evaluate mine --data reviews.csv --columns text=review,label=stars --page mine.html",
+        "textmill evaluate mine --data reviews.jsonl --beside other",
+        "textmill evaluate smollm2-135m-instruct --data questions.jsonl --form 'Question: {query} Answer:'",
         "textmill evaluate mine --file letter.txt --context 256",
         "textmill evaluate mine --json > scores.json",
     ),
