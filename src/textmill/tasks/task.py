@@ -137,7 +137,7 @@ class Task:
     fields: tuple[Field, ...]
     objectives: Mapping[str, str]
     prepare: Callable[[Pretrained, Sequence[Record], Options], list[Any]]
-    predict: Callable[[Pretrained, Sequence[Any], Options], list[Prediction]]
+    predict: Callable[[Pretrained, Sequence[Any], Options], list[Any]]
     gold: Callable[[Record], Any]
     metrics: Callable[[Sequence[Any], Sequence[Record], Bootstrap], dict[str, Score]]
     purpose: str
