@@ -281,7 +281,10 @@ class Documents:
         else:
             hits = _that_fit(model, question, found.hits)
             answer = answers.written(
-                lambda messages: model.chat(cast("Sequence[Message]", messages)).text, question, hits, self._search.encoder
+                lambda messages: model.chat(cast("Sequence[Message]", messages)).text,
+                question,
+                hits,
+                self._search.encoder,
             )
         for sentence in answer.sentences:
             for cited in sentence.cited:
