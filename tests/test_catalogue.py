@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from helpers.templates import SOURCE, Program, Template, form_of
+from helpers.templates import Program, Template, form_of
 from textmill.base import language
 from textmill.base.language import CATALOGUE, catalogue, holes, read
 
@@ -32,22 +32,22 @@ GLOSSARY = {
 
 
 @cache
+def program() -> Program:
+    return Program()
+
+
+@cache
 def templates() -> dict[str, Template]:
-    return Program().templates()
+    return program().templates()
 
 
 @cache
 def words() -> set[str]:
     """Every text that stands in the program by itself, and every template."""
-    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py"))
-    constants = (node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    forms = (
-        node
-        for module in Program().modules
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.JoinedStr)
-    )
-    return {text for text in constants if isinstance(text, str)} | {form_of(node) for node in forms}
+    nodes = [node for module in program().modules for node in module.nodes]
+    constants = (node.value for node in nodes if isinstance(node, ast.Constant))
+    forms = (form_of(node) for node in nodes if isinstance(node, ast.JoinedStr))
+    return {text for text in constants if isinstance(text, str)} | {*forms}
 
 
 @cache

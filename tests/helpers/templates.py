@@ -93,7 +93,10 @@ _INNER |= {
     "fullmatch",
 }
 _INNER |= {"startswith", "removeprefix", "endswith", "join_text", "strftime", "style"}
-_CODE = re.compile(r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^def |\n.*\n|^(bold|dim) ")
+_CODE = re.compile(
+    r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^def |\n.*\n|^(bold|dim) "
+    r"|^(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|WHERE) "
+)
 _DATA = {
     "cli/examples.py",
     "interop/hostile.py",
@@ -112,6 +115,7 @@ _NAMES = re.compile(
     r"^(The mill st|naïve|It did|And now|Once upon a time$|def mean|os error|interval:|over \{\} groups|starts with:)"
     r"|^(gzip, |nav, footer|index shard|end decided|end of data|# as written|not scored$|`?textmill \w+ ?[^ ]*$)"
     r"|^(generate|embed|trace) \{\{run|^(out of|not enough|can't allocate) memory$|^` make|<svg"
+    r"|^Answer the question from the numbered passages only"
 )
 _SUFFIX = 3  # letters of a word's ending that changes with a number, at most
 
@@ -156,20 +160,22 @@ class _Module:
         self.path = path
         self.place = str(path.relative_to(SOURCE))
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
-        self.scopes: dict[ast.AST, ast.AST] = {}
-        self._scope(self.tree, self.tree)
-
-    def _scope(self, node: ast.AST, scope: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            self.scopes[child] = scope
-            inner = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            self._scope(child, child if inner and not isinstance(child, ast.Lambda) else scope)
+        self.scopes: dict[ast.AST, ast.AST] = {}  # the function, or the module, that a node stands in
+        self.nodes: list[ast.AST] = [self.tree]  # walked once: this is what takes the time
+        for node in self.nodes:
+            function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            scope = node if function else self.scopes.get(node, self.tree)
+            for child in ast.iter_child_nodes(node):
+                self.scopes[child] = scope
+                self.nodes.append(child)
+        self.calls = [node for node in self.nodes if isinstance(node, ast.Call)]
+        self.classes = [node for node in self.nodes if isinstance(node, ast.ClassDef)]
 
     @functools.cached_property
     def assigned(self) -> dict[tuple[ast.AST, str], list[ast.expr]]:
         """What the names of each function are set to."""
         found: dict[tuple[ast.AST, str], list[ast.expr]] = defaultdict(list)
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             pairs: list[tuple[ast.expr, ast.expr]] = []
             if isinstance(node, ast.Assign):
                 pairs = [(target, node.value) for target in node.targets]
@@ -216,9 +222,6 @@ class _Module:
                 for child in ast.iter_child_nodes(node)
                 if not (whole and isinstance(child, ast.Constant))
             )
-
-    def calls(self) -> Iterator[ast.Call]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
 
     def wordy(self, node: ast.expr, depth: int = 0) -> bool:
         """Whether an expression is text with words of ours in it."""
@@ -373,8 +376,8 @@ class Program:
         while changed:
             changed = False
             for module in self.modules:
-                for node in ast.walk(module.tree):
-                    if isinstance(node, ast.ClassDef) and node.name not in self.says:
+                for node in module.classes:
+                    if node.name not in self.says:
                         for base in node.bases:
                             if isinstance(base, ast.Name) and base.id in self.says:
                                 self.says[node.name] = set(self.says[base.id])
@@ -384,7 +387,7 @@ class Program:
         """Functions whose parameters are said by what they call say them too."""
         changed = False
         for module in self.modules:
-            for call in module.calls():
+            for call in module.calls:
                 scope = module.scopes.get(call)
                 if not isinstance(scope, ast.FunctionDef):
                     continue
@@ -422,7 +425,7 @@ class Program:
         """Every template, by its text."""
         found: dict[str, Template] = {}
         for module in self.modules:
-            for call in module.calls():
+            for call in module.calls:
                 exact = _called(call) == "fill"
                 for argument in self.said(call):
                     self._collect(module, argument, call.lineno, found, exact)
@@ -494,16 +497,14 @@ def _names(node: ast.expr) -> Iterator[str]:
 def _name_of(scope: ast.FunctionDef, module: _Module) -> str:
     if scope.name != "__init__":
         return scope.name
-    return next(
-        node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef) and scope in node.body
-    )
+    return next(node.name for node in module.classes if scope in node.body)
 
 
 def _helps(module: _Module) -> Iterator[tuple[str, int]]:
     """The paragraphs of the docstrings of commands."""
     if not module.place.startswith("cli/"):
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef) and any(_declares(item) for item in node.decorator_list):
             text = inspect.cleandoc(ast.get_docstring(node) or "")
             for paragraph in re.split(r"\n\s*\n", text):

@@ -18,15 +18,7 @@ from torch import Tensor
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.examples import ExampleStore
 from textmill.metrics import rouge
-from textmill.metrics.score import Bootstrap, Score
 from textmill.models.model import Model
-from textmill.objectives.evaluation import (
-    EXAMPLES,
-    EvaluationInput,
-    EvaluationResult,
-    record_batches,
-    result_of_records,
-)
 from textmill.objectives.loss import count_targets, losses_by, sum_of_nats, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
 from textmill.objectives.records import lacks, loader_of
@@ -95,57 +87,19 @@ def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
 def predict(model: Model, batch: Batch) -> Tensor:
     """(B, T) float: the log odds of keeping each sentence where its first token stands (`batch.candidates`); NaN
     elsewhere."""
-    logits = widened(model(batch))
-    odds = logits[..., 0] - logits[..., 1]
+    odds = odds_of(model(batch))
     return odds if batch.candidates is None else odds.masked_fill(~batch.candidates, torch.nan)
+
+
+def odds_of(logits: Tensor) -> Tensor:
+    """(…, 2) -> (…,): how much likelier it is that a sentence is kept than that it is left out, as a logarithm."""
+    logits = widened(logits)
+    return logits[..., 0] - logits[..., 1]
 
 
 def chosen(odds: np.ndarray, most: int) -> list[int]:
     """The numbers of the sentences (n,) that are kept, rising: so many of the likeliest."""
     return sorted(np.argsort(-odds, kind="stable")[:most].tolist())
-
-
-def usual(store: ExampleStore) -> int:
-    """How many sentences of a text are usually kept: the median over a store."""
-    return max(1, int(np.median([(store.field("value", n) == 0).sum() for n in range(len(store))])))
-
-
-def measure(evaluation: EvaluationInput) -> EvaluationResult:
-    """ROUGE of the sentences that are kept, as many as usual; the baseline keeps the first ones. Beside them the best
-    that sentences of the text could do."""
-    spec, view = evaluation.recipe.objective, evaluation.loader.view
-    assert isinstance(spec, ExtractObjective)
-    rows: dict[int, np.ndarray] = {}
-    for batch in record_batches(evaluation):
-        odds = predict(evaluation.model, batch.batch).numpy()
-        rows |= {row: said[~np.isnan(said)] for row, said in zip(batch.rows.tolist(), odds, strict=True)}
-    by_record: dict[int, list[np.ndarray]] = {}
-    for row in sorted(rows):  # a text that is longer than a row is read in several
-        by_record.setdefault(int(view.record[row]), []).append(rows[row])
-    records, most = np.array(sorted(by_record)), usual(evaluation.data.store("train"))
-    said, leads, bests, references = [], [], [], []
-    for record, document in zip(records.tolist(), evaluation.documents(records), strict=True):
-        text = document.texts[spec.source]
-        parts = [text[start:end] for start, end in sentences(text)]
-        kept = chosen(np.concatenate(by_record[record]), most)
-        references.append(several(document.texts, spec.target))
-        said.append(joined(parts[number] for number in kept))
-        leads.append(joined(parts[:most]))
-        bests.append(joined(parts[number] for number in oracle(parts, references[-1], most)))
-    bootstrap = evaluation.bootstrap.of(records)
-    scores, lead, best = (_scores(side, references, bootstrap) for side in (said, leads, bests))
-    examples = [
-        {"summary": reference[0], "given": given}
-        for given, reference in zip(said[:EXAMPLES], references, strict=False)
-    ]
-    more = {"examples": examples, "oracle": {name: score.plain() for name, score in best.items()}}
-    return result_of_records(evaluation, records, scores, {f"the first {most}": lead}, len(records), more)
-
-
-def _scores(side: list[str], references: list[list[str]], bootstrap: Bootstrap) -> dict[str, Score]:
-    """ROUGE, that of the longest common subsequence first."""
-    scores = rouge.rouge(side, references, bootstrap)
-    return {"ROUGE-L": scores["ROUGE-L"], **scores}
 
 
 EXTRACT = Objective(
@@ -157,8 +111,11 @@ EXTRACT = Objective(
     loss_unit="nats per sentence",
     predict=predict,
     show=in_place,
-    measure=measure,
-    next=("trace {run} 'a text to summarise'", "embed {run} 'a text to summarise'"),
+    judged=True,
+    next=(
+        "predict {run} 'a text to summarise'",
+        "trace {run} 'a text to summarise'",
+    ),
     purpose=Purpose(
         "token-classification",
         "summaries of a text's own sentences",

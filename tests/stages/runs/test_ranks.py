@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import RECIPE, make_texts
 from textmill.stages.workspace.run import Run
 
 SCRIPT = Path(__file__).with_name("ranks.py")
@@ -16,14 +17,17 @@ SCRIPT = Path(__file__).with_name("ranks.py")
 SAME = ("model.dropout=0.0", "training.micro_batch=2")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def train(warm):
-    """Train under torchrun, as some ranks; what they printed."""
+    """Train as some ranks, of several under torchrun; what they printed."""
 
     def train(recipe, work, ranks, *, stop=0, more=()):
-        command = [warm / "python", "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
-        command += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
-        command += ["--no-python", warm / "python", SCRIPT, recipe, work, str(stop), *SAME, *more]
+        command = []
+        if ranks > 1:
+            command = [warm / "python", "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
+            command += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+            command.append("--no-python")
+        command += [warm / "python", SCRIPT, recipe, work, str(stop), *SAME, *more]
         result = subprocess.run(
             command,
             capture_output=True,
@@ -36,6 +40,33 @@ def train(warm):
         return result.stdout
 
     return train
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "tiny.toml").write_text(RECIPE.format(texts=make_texts(folder / "texts")))
+    return folder / "tiny.toml"
+
+
+@pytest.fixture(scope="module")
+def alone(recipe, train):
+    """The workspace of a run of one process."""
+    train(recipe, recipe.parent / "alone", 1)
+    return recipe.parent / "alone"
+
+
+@pytest.fixture(scope="module")
+def tuned(recipe, alone, train):
+    """(recipe, settings) of a run that begins with that one, and a workspace where one process has made it."""
+    text = recipe.read_text().replace('name = "tiny"', 'name = "tuned"')
+    text = "\n\n".join(part for part in text.split("\n\n") if not part.startswith(("[model]", "[tokenizer]")))
+    path, work = recipe.with_name("tuned.toml"), recipe.parent / "tuned"
+    path.write_text(text)
+    more = ('start.model="tiny"', 'training.freeze=["embedding", "blocks.0"]', "training.layer_decay=0.5")
+    shutil.copytree(alone, work)
+    train(path, work, 1, more=more)
+    return path, more, work
 
 
 def losses(work, name="tiny"):
@@ -55,20 +86,18 @@ def _pair(item):
     return item if isinstance(item, tuple) else (0, item)
 
 
-def test_ranks_may_come_and_go(tmp_path, tiny_recipe, train):
-    train(tiny_recipe, tmp_path / "alone", 1)
-    assert "stopped" in train(tiny_recipe, tmp_path / "elastic", 1, stop=9)
-    assert "stopped" in train(tiny_recipe, tmp_path / "elastic", 2, stop=17)
-    train(tiny_recipe, tmp_path / "elastic", 1)
-    assert_same(losses(tmp_path / "alone"), losses(tmp_path / "elastic"))
+def test_ranks_may_come_and_go(tmp_path, recipe, train, alone):
+    assert "stopped" in train(recipe, tmp_path, 1, stop=9)
+    assert "stopped" in train(recipe, tmp_path, 2, stop=17)
+    train(recipe, tmp_path, 1)
+    assert_same(losses(alone), losses(tmp_path))
 
 
-def test_sharded_weights_train_the_same(tmp_path, tiny_recipe, train):
+def test_sharded_weights_train_the_same(tmp_path, recipe, train, alone):
     sharded = ("training.parallel=fsdp2",)
-    train(tiny_recipe, tmp_path / "alone", 1)
-    assert "stopped" in train(tiny_recipe, tmp_path / "sharded", 2, stop=10, more=sharded)
-    train(tiny_recipe, tmp_path / "sharded", 2, more=sharded)
-    assert_same(losses(tmp_path / "alone"), losses(tmp_path / "sharded"))
+    assert "stopped" in train(recipe, tmp_path, 2, stop=10, more=sharded)
+    train(recipe, tmp_path, 2, more=sharded)
+    assert_same(losses(alone), losses(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -79,29 +108,32 @@ def test_sharded_weights_train_the_same(tmp_path, tiny_recipe, train):
     ],
     ids=["encoder-decoder", "encoder"],
 )
-def test_sharded_families_train_the_same(tmp_path, tiny_recipe, train, family):
+def test_sharded_families_train_the_same(tmp_path, recipe, train, family):
     few = (*family, "training.steps=6", "training.evaluate_every=3")
-    train(tiny_recipe, tmp_path / "alone", 1, more=few)
-    train(tiny_recipe, tmp_path / "sharded", 2, more=(*few, "training.parallel=fsdp2"))
+    train(recipe, tmp_path / "alone", 1, more=few)
+    train(recipe, tmp_path / "sharded", 2, more=(*few, "training.parallel=fsdp2"))
     assert_same(losses(tmp_path / "alone"), losses(tmp_path / "sharded"))
 
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
-def test_a_tuned_run_with_frozen_weights_is_one_run(parallel, tmp_path, tiny_recipe, train):
-    from conftest import make_texts
-
-    make_texts(tmp_path / "texts")
-    train(tiny_recipe, tmp_path / "work", 1)
-    text = tiny_recipe.read_text().replace('name = "tiny"', 'name = "tuned"')
-    text = "\n\n".join(part for part in text.split("\n\n") if not part.startswith(("[model]", "[tokenizer]")))
-    tuned = tmp_path / "tuned.toml"
-    tuned.write_text(text)
-    more = ('start.model="tiny"', 'training.freeze=["embedding", "blocks.0"]', "training.layer_decay=0.5")
-    train(tuned, tmp_path / "work", 1, more=more)
-    alone = losses(tmp_path / "work", "tuned")
+def test_a_tuned_run_with_frozen_weights_is_one_run(parallel, tmp_path, train, tuned):
+    path, more, work = tuned
+    shutil.copytree(work, tmp_path / "work")
     shutil.rmtree(tmp_path / "work/runs/tuned")
-    assert "stopped" in train(
-        tuned, tmp_path / "work", 2, stop=9, more=(*more, f"training.parallel={parallel}")
-    )
-    train(tuned, tmp_path / "work", 2, more=(*more, f"training.parallel={parallel}"))
-    assert_same(losses(tmp_path / "work", "tuned"), alone)
+    more = (*more, f"training.parallel={parallel}")
+    assert "stopped" in train(path, tmp_path / "work", 2, stop=9, more=more)
+    train(path, tmp_path / "work", 2, more=more)
+    assert_same(losses(tmp_path / "work", "tuned"), losses(work, "tuned"))
+
+
+@pytest.mark.slow
+def test_an_adapter_is_one_run_however_many_ranks_there_are(tmp_path, train, tuned):
+    path, (start, *_), work = tuned
+    more = (start, "name=adapter", "tuning.kind=lora", "tuning.rank=2", 'tuning.targets=["all-linear"]')
+    shutil.copytree(work, tmp_path / "work")
+    train(path, tmp_path / "work", 1, more=more)
+    one = losses(tmp_path / "work", "adapter")
+    shutil.rmtree(tmp_path / "work/runs/adapter")
+    assert "stopped" in train(path, tmp_path / "work", 2, stop=9, more=(*more, "training.parallel=ddp"))
+    train(path, tmp_path / "work", 2, more=(*more, "training.parallel=ddp"))
+    assert_same(losses(tmp_path / "work", "adapter"), one)

@@ -22,9 +22,7 @@ from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
 from textmill.text.chats import CHOSEN, put_together
 
-REWARD = (
-    "def early(prompt, answer):\n    return sum(map(ord, answer)) / 100 - len(prompt)\n"
-)
+REWARD = "def early(prompt, answer):\n    return sum(map(ord, answer)) / 100 - len(prompt)\n"
 
 
 @pytest.fixture(scope="module")

@@ -467,10 +467,10 @@ def cleared(text: str) -> str:
     """The text of a page with its list numbers in place of those the extraction counts, and its tabs again."""
     if MARK in text:
         first, *pieces = text.split(MARK)
-        shown = [_unnumbered(first)]
+        shown, before = [], first
         for piece in pieces:
             number, _, item = piece.partition(MARK_END)
-            shown += [f"{number} " if number else "", _unnumbered(item.lstrip())]
-        shown[-1] = item.lstrip()
-        text = "".join(shown)
+            shown += [_unnumbered(before), f"{number} " if number else ""]
+            before = item.lstrip()
+        text = "".join([*shown, before])
     return text.replace("\t\t", "\t").replace(TAB, "\t")
