@@ -33,6 +33,7 @@ from textmill.models.linear.lbfgs import minimise, zeros
 from textmill.models.model import Model
 from textmill.models.vectors import pooled
 from textmill.nn.shared import evaluating
+from textmill.specs.head import ClassifyHead
 
 _PENALTY, _TOLERANCE = 1.0, 1e-6
 _READ = 4096  # tokens read at once
@@ -77,6 +78,7 @@ def loader(view: WholeTextView, batch: int, seed: int) -> GroupLoader:
 def loss(model: Model, batch: Batch, *, temperature: float) -> tuple[Tensor, Tensor]:
     """(sum over the texts of all groups, texts with a label). A text alone of its label costs nothing."""
     assert isinstance(model, Headed)
+    assert isinstance(model.head.spec, ClassifyHead)
     real = None if batch.mask is None else batch.mask.flatten(0, 1)
     states = pooled(model.body, batch.inputs.flatten(0, 1), real, model.head.spec.pooling)
     vectors = F.normalize(states, dim=-1).view(*batch.inputs.shape[:2], -1)

@@ -167,10 +167,10 @@ class _Table:
 
 def _sparse(worth: NDArray, row: NDArray, column: NDArray, shape: tuple[int, ...]) -> Tensor:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=shape[0]))])
-    parts = (torch.from_numpy(part.astype(np.int32)) for part in (offsets, column))
+    begins, places = (torch.from_numpy(part.astype(np.int32)) for part in (offsets, column))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that such tensors are a beta feature
-        return torch.sparse_csr_tensor(*parts, torch.from_numpy(worth), size=shape, check_invariants=False)
+        return torch.sparse_csr_tensor(begins, places, torch.from_numpy(worth), size=shape)
 
 
 class _Loss:
