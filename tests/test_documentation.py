@@ -173,7 +173,8 @@ def test_recipes_are_right(path):
     def filled(data, where):
         """A start as it is filled in once its model has been read, whatever that is."""
         start = {**data["start"], "hash": "0", "vocabulary": 300}
-        kind = "encoder" if data.get("objective", {}).get("kind") == "classify" else "decoder"
+        encoded = ("classify", "embed", "extract")
+        kind = "encoder" if data.get("objective", {}).get("kind") in encoded else "decoder"
         return {**data, "start": start, "model": {"kind": kind}, "tokenizer": {"kind": "start"}}
 
     if (phases := recipe_file.phases(path)) is None:
