@@ -2,17 +2,17 @@
 
     python benchmarks/preferences.py RECIPE PAIRS.jsonl[.gz] --out FOLDER --set start.model=/path/of/the/start
 
-RECIPE is one with `objective.kind = "prefer"`, such as recipes/tuning/preferences-dpo-lora.toml; its sources give way to
-the pairs. These are dealt into folds by a seed; each fold is held out once, while the recipe is trained on the others,
-so that every pair is judged by a model that has not seen it. The interval of the pooled accuracy, and that of its difference from
-the rule, paired, are bootstraps over pairs. KL and length are means over the folds. Prints one JSON object.
+RECIPE is one with `objective.kind = "prefer"`, such as recipes/tuning/preferences-dpo-lora.toml; its sources give way
+to the pairs. These are dealt into folds by a seed; each fold is held out once, while the recipe is trained on the
+others, so that every pair is judged by a model that has not seen it. The interval of the pooled accuracy, and that of
+its difference from the rule, paired, are bootstraps over pairs. KL and length are means over the folds. Prints one
+JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import random
 import statistics
 from pathlib import Path
@@ -57,7 +57,7 @@ def main() -> None:
         others = (line for other, some in enumerate(folds) if other != number for line in some)
         (folder / "train.jsonl").write_text("".join(others), encoding="utf-8")
         sources = ", ".join(
-            f'{{ kind = "files", paths = ["{(folder / part).absolute()}.jsonl"], format = "preference", part = "{part}" }}'
+            f'{{kind="files", paths=["{(folder / part).absolute()}.jsonl"], format="preference", part="{part}"}}'
             for part in ("train", "test")
         )
         changes = [f"name=fold-{number}", f"corpus.sources=[{sources}]", "corpus.split={}", *given.set]

@@ -3,10 +3,10 @@
     python benchmarks/prompting.py MODEL rows.tsv --columns sentence,label --words 0=negative,1=positive \\
         --form "Review: {text}\\nSentiment: {label}" --rows 500 --out folder
 
-MODEL: a model's directory or .gguf file. Rows are drawn by a seed: some are scored, and the examples come of the others,
-so that no text is an example for itself. Random examples are drawn anew for each of `--draws`; the nearest (bm25) are
-found for each text. Every text is scored once for each prompt: calibrated and uncalibrated figures are of the same
-log-likelihoods. Beside it: the commonest label, always. Prints one JSON object, and writes it and the curve to `--out`.
+MODEL: a model's directory or .gguf file. Rows are drawn by a seed: some are scored, and the examples come of the
+others, so that no text is an example for itself. Random examples are drawn anew for each of `--draws`; the nearest
+(bm25) @ log-likelihoods. Beside it: the commonest label, always. Prints one JSON object, and writes it and the curve to
+`--out`.
 """
 
 from __future__ import annotations

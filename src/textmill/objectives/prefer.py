@@ -56,7 +56,7 @@ from textmill.objectives.loss import Losses, log_probs
 from textmill.objectives.objective import WRITES, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, size
 from textmill.objectives.show import Shown, ShownRow, of_tokens
-from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, PreferObjective
+from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, ORPOLoss, PreferObjective
 from textmill.text import chats
 from textmill.text.chats import Message
 from textmill.text.document import Document
@@ -302,6 +302,7 @@ def paired(spec: PreferObjective, model: Model, batch: Batch, chunk: int | None)
             share = how.label_smoothing
             nats = -(1 - share) * F.logsigmoid(margin) - share * F.logsigmoid(-margin)
     else:
+        assert isinstance(how, ORPOLoss)
         means = sums / tokens
         odds = means - torch.log1p(-torch.exp(means.clamp(max=-1e-12)))
         nats = -means[:, 0] - how.weight * F.logsigmoid(odds[:, 0] - odds[:, 1])
@@ -428,6 +429,7 @@ def rewards_of(
             reward = sums / length
             if batch.batch.reference is not None:
                 known = batch.batch.reference.numpy()[:, which].reshape(-1)
+                assert not isinstance(spec.loss, ORPOLoss)
                 reward = spec.loss.beta * (sums - known)
                 found[1, answers.reshape(-1)] = known / length
             found[0, answers.reshape(-1)], found[2, answers.reshape(-1)] = reward, tokens

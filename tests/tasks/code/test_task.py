@@ -117,9 +117,13 @@ def test_samples_are_judged_and_counted(place, monkeypatch):
 def test_a_model_is_evaluated_on_files_of_problems(place, tmp_path):
     for name, row in (("humaneval", HUMANEVAL), ("mbpp", MBPP)):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
-        rows, work = str(tmp_path / f"{name}.jsonl"), str(tmp_path / "work")
-        asked = ["evaluate", str(place), "--data", rows, "--unsandboxed", "--json", "--work", work]
-        said = CliRunner().invoke(app, asked)
+        said = CliRunner().invoke(
+            app,
+            [
+                *("evaluate", str(place), "--data", str(tmp_path / f"{name}.jsonl"), "--unsandboxed"),
+                *("--json", "--work", str(tmp_path / "work")),
+            ],
+        )
         assert said.exit_code == 0, said.output
         report = json.loads(said.stdout)
         assert report["task"] == "code"
