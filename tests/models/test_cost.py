@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from textmill.data.batch import Batch
-from textmill.models import cost
+from textmill.models import cost, names
 from textmill.models.build import build
 from textmill.nn import mode
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentSpec
@@ -83,8 +83,23 @@ def test_cache_bytes_are_those_allocated():
     ],
 )
 def test_activation_bytes_are_those_kept_for_the_backward_pass(more):
+    check_activations(more)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "still"),
+    [(("embedding", "blocks.0-1"), 2), (("embedding", "blocks.0", "blocks.2"), 1)],
+)
+def test_frozen_blocks_at_the_bottom_keep_nothing(freeze, still):
+    check_activations({}, freeze, still)
+    assert cost.still(DecoderSpec(layers=4), 10, freeze[1:]) == 0  # the embedding below has a gradient
+
+
+def check_activations(more, freeze=(), still=0):
     spec = DecoderSpec(d_model=64, layers=4, heads=4, d_ff=160, **more)
+    assert cost.still(spec, 10, freeze) == still
     model, x = build(spec, 10), torch.zeros(4, 64, dtype=torch.long)
+    names.freeze(model, freeze)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
     held = []
@@ -98,7 +113,7 @@ def test_activation_bytes_are_those_kept_for_the_backward_pass(more):
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         model.hidden(Batch(inputs=x, targets=x))
-    predicted = cost.activation_bytes(spec, 0, 4, 64)
+    predicted = cost.activation_bytes(spec, 0, 4, 64, still=still)
     assert predicted == pytest.approx(sum(kept.values()), rel=0.15)
 
 

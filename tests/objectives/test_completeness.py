@@ -11,6 +11,7 @@ import json
 import random
 import re
 import shlex
+import sys
 from typing import Any, get_args
 
 import numpy as np
@@ -136,10 +137,12 @@ def recipe(request, recipe_of):
 
 @pytest.fixture(scope="module")
 def published(recipe, workspace):
-    """(run, what `publish` says) of it."""
+    """(run, what `publish` says) of it. Transformers is asked once, by `verify`."""
     run = train(recipe, workspace)
     evaluate_run(run, workspace)
-    return run, publish_run(run, workspace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "transformers", None)
+        return run, publish_run(run, workspace)
 
 
 def test_the_table_holds_what_a_recipe_may_name():

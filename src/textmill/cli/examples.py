@@ -56,6 +56,9 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "evaluate": (
         "textmill evaluate mine",
+        "textmill evaluate mine --data reviews.csv --columns text=review,label=stars --page mine.html",
+        "textmill evaluate mine --data reviews.jsonl --beside other",
+        "textmill evaluate smollm2-135m-instruct --data questions.jsonl --form 'Question: {query} Answer:'",
         "textmill evaluate mine --file letter.txt --context 256",
         "textmill evaluate mine --json > scores.json",
     ),
@@ -77,6 +80,23 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill embed mine --file sentences.txt --out vectors.npy",
         "textmill embed mine - --pooling mean --normalise < sentences.txt",
     ),
+    "docs add": (
+        "textmill docs add notes/ letters/*.pdf",
+        "textmill docs add notes/ --embedder mine",
+    ),
+    "docs list": ("textmill docs list", "textmill docs list --folder notes/ --language zh --json"),
+    "docs show": ("textmill docs show notes/mill.txt",),
+    "docs remove": ("textmill docs remove notes/mill.txt", "textmill docs remove --gone"),
+    "docs search": (
+        'textmill docs search "the miller of the river"',
+        'textmill docs search "water rights" --since 2024-01-01 --top 3',
+    ),
+    "docs ask": (
+        'textmill docs ask "Who is the miller?" --model mine',
+        'textmill docs ask "Who is the miller?" --model mine --json',
+    ),
+    "docs check": ("textmill docs check",),
+    "docs compact": ("textmill docs compact",),
     "verify": (
         "textmill verify mine",
         "textmill verify mine --weights bf16 --file letter.txt",

@@ -52,6 +52,19 @@ def trained(spec: TrainedSpec, vocabulary: int, freeze: tuple[str, ...]) -> tupl
 
 
 @functools.cache
+def still(spec: TrainedSpec, vocabulary: int, freeze: tuple[str, ...]) -> int:
+    """How many blocks of a stack, from the first, have no gradient to make: nothing in or below them is trained. Of
+    models of another form none are counted."""
+    if spec.kind not in ("decoder", "encoder") or not freeze:
+        return 0
+    known = (name for name, _ in empty(spec, vocabulary).named_parameters())
+    moving = [name for name in known if not any(names.matches(name, pattern) for pattern in freeze)]
+    numbers = {int(name.split(".")[1]) for name in moving if name.startswith("blocks.")}
+    below = any("embedding" in name.partition(".")[0] for name in moving)
+    return 0 if below else min(numbers, default=spec.layers)
+
+
+@functools.cache
 def adapter(spec: TrainedSpec, vocabulary: int, tuning: TuningSpec) -> int:
     """Trained numbers of an adapter; a head beside it is not counted."""
     adapted = adapters.adapt(empty(spec, vocabulary), tuning)
@@ -146,6 +159,7 @@ def activation_bytes(
     element: int = 4,
     checkpointing: bool = False,
     loss_chunk: int | None = None,
+    still: int = 0,
 ) -> int:
     """Bytes alive at the peak of a training step besides weights, gradients and optimiser state.
 
@@ -153,7 +167,8 @@ def activation_bytes(
     input (2 D), and three rows of V where the loss is worked out (logits, their log-softmax and the gradient),
     for all tokens or for `loss_chunk` of them at once. With `checkpointing` a block keeps its input only, and
     one block at a time keeps all; what `recomputed_blocks` lets the others keep is gone when the peak comes.
-    `element`: bytes of a number. Working space of kernels is not counted.
+    `element`: bytes of a number; `still`: the first blocks, which have no gradient to make, so keep nothing. Working
+    space of kernels is not counted.
     """
     if not isinstance(spec, TransformerSpec):
         return _recurrent_activation_bytes(
@@ -166,7 +181,7 @@ def activation_bytes(
             loss_chunk=loss_chunk,
         )
     tokens = batch * sequence
-    stacks = [(number, _kept(spec, sequence, crossed)) for number, crossed in blocks(spec)]
+    stacks = [(number - still, _kept(spec, sequence, crossed)) for number, crossed in blocks(spec)]
     if checkpointing:
         kept = sum(number for number, _ in stacks) * spec.d_model + max(each for _, each in stacks)
     else:

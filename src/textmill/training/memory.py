@@ -92,6 +92,7 @@ def predict(
         element=2 if precision == "bf16" else 4,
         checkpointing=training.gradient_checkpointing,
         loss_chunk=loss_chunk or training.loss_chunk,
+        still=0 if tuning is not None else cost.still(model, vocabulary, training.freeze),
     )
     return Need(weights, gradients, moments, gradients if training.average else 0, activations)
 

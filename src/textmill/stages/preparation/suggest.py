@@ -33,7 +33,14 @@ _MOST_FILES = 50  # of a folder that are looked at
 _ENGLISH_ENCODER = (
     "minilm-l6-v2"  # reads English, and was trained on more of it than anybody's own records hold
 )
-_HELPED = ("classify", "regress", "tag", "answer", "embed")  # tasks that such an encoder helps much
+_HELPED = (
+    "classify",
+    "regress",
+    "tag",
+    "answer",
+    "embed",
+    "summarize",
+)  # tasks that such an encoder helps much
 
 
 @dataclass(frozen=True)

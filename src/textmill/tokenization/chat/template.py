@@ -208,7 +208,7 @@ class ChatTemplate:
         tell what is said in one: the template writes it otherwise once more is said, or not behind its own prompt for
         an answer, or marks other tokens as generated.
         """
-        protection, whole, marks, more = self._written(tokenizer, messages, add_generation_prompt, more)
+        protection, whole, marks, shown = self._written(tokenizer, messages, add_generation_prompt, more)
         if add_generation_prompt:
             return Rendered(whole)
         said = [
@@ -217,7 +217,7 @@ class ChatTemplate:
         answers = []
         for number in said if turns == "all" else said[-1:]:
             asked, until = (
-                protection.written(self._rendered(protection.messages[:stop], prompted, more))
+                protection.written(self._rendered(protection.messages[:stop], prompted, shown))
                 for stop, prompted in ((number, True), (number + 1, False))
             )
             answers.append(aligned(number + 1, asked, until, whole, tokenizer, self.where))
