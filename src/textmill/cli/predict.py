@@ -109,7 +109,7 @@ def _predicting(task: str | None, *, writes: bool) -> Callable[..., None]:
         *,
         changes: GenerationOptions,
     ) -> Outcome:
-        from textmill.stages.evaluation.rows import columns_of
+        from textmill.stages.judging.rows import columns_of
         from textmill.stages.use import outputs
         from textmill.stages.use import predict as stage
         from textmill.stages.use.model import LanguageModel
