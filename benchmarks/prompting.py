@@ -1,12 +1,12 @@
 """How many examples a prompt wants: accuracy over 0 to 8 of them, calibrated and not, of one model on labelled texts.
 
-    python benchmarks/prompting.py MODEL rows.tsv --columns sentence,label --form "Review: {text}\\nSentiment: {label}" \\
-        --words 0=negative,1=positive --rows 500 --out folder
+    python benchmarks/prompting.py MODEL rows.tsv --columns sentence,label --words 0=negative,1=positive \\
+        --form "Review: {text}\\nSentiment: {label}" --rows 500 --out folder
 
-MODEL: a model's directory or .gguf file. Rows are drawn by a seed: some are scored, and the examples come of the others, so
-that no text is an example for itself. Random examples are drawn anew for each of `--draws`; the nearest (bm25) are found for
-each text. Every text is scored once for each prompt: calibrated and uncalibrated figures are of the same log-likelihoods.
-Beside it: the commonest label, always. Prints one JSON object, and writes it and the curve to `--out`.
+MODEL: a model's directory or .gguf file. Rows are drawn by a seed: some are scored, and the examples come of the
+others, so that no text is an example for itself. Random examples are drawn anew for each of `--draws`; the nearest
+(bm25) @ log-likelihoods. Beside it: the commonest label, always. Prints one JSON object, and writes it and the curve to
+`--out`.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def rows_of(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
 
 def scored(model: Prompted, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """(N, C) log-probabilities as they come, and calibrated."""
-    chosen = [model._chosen(text) for text in texts]
+    chosen = [model.chosen(text) for text in texts]
     plain = model.log_probs([model.prompt(text, some) for text, some in zip(texts, chosen, strict=True)])
     if model.tuning.choose == "random":
-        leaning = model._leaning(model._chosen(""))
+        leaning = model.leaning(model.chosen(""))
     else:
-        leaning = torch.stack([model._leaning(some) for some in chosen])
+        leaning = torch.stack([model.leaning(some) for some in chosen])
     return plain.numpy(), (plain - leaning).numpy()
 
 

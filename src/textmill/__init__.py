@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from textmill.stages.use.api import load, trace
     from textmill.stages.use.chat import Conversation
+    from textmill.stages.use.documents import Documents
     from textmill.stages.use.embed import Embeddings
     from textmill.stages.use.generate import Answer, Stream
     from textmill.stages.use.logprobs import Logprobs
@@ -40,6 +41,7 @@ __all__ = [
     "Corpus",
     "DamagedError",
     "Document",
+    "Documents",
     "Embeddings",
     "Interrupted",
     "LanguageModel",
@@ -63,6 +65,7 @@ _HOMES = {
     ),
     "textmill.stages.use.api": ("load", "trace"),
     "textmill.stages.use.chat": ("Conversation",),
+    "textmill.stages.use.documents": ("Documents",),
     "textmill.stages.use.embed": ("Embeddings",),
     "textmill.stages.use.generate": ("Answer", "Stream"),
     "textmill.stages.use.logprobs": ("Logprobs",),

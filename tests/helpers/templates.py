@@ -93,7 +93,10 @@ _INNER |= {
     "fullmatch",
 }
 _INNER |= {"startswith", "removeprefix", "endswith", "join_text", "strftime", "style"}
-_CODE = re.compile(r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^def |\n.*\n|^(bold|dim) ")
+_CODE = re.compile(
+    r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^def |\n.*\n|^(bold|dim) "
+    r"|^(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|WHERE) "
+)
 _DATA = {
     "cli/examples.py",
     "interop/hostile.py",
@@ -112,6 +115,7 @@ _NAMES = re.compile(
     r"^(The mill st|naïve|It did|And now|Once upon a time$|def mean|os error|interval:|over \{\} groups|starts with:)"
     r"|^(gzip, |nav, footer|index shard|end decided|end of data|# as written|not scored$|`?textmill \w+ ?[^ ]*$)"
     r"|^(generate|embed|trace) \{\{run|^(out of|not enough|can't allocate) memory$|^` make|<svg"
+    r"|^Answer the question from the numbered passages only"
 )
 _SUFFIX = 3  # letters of a word's ending that changes with a number, at most
 

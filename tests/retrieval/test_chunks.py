@@ -41,9 +41,7 @@ def test_a_chunk_ends_with_a_paragraph_once_it_is_half_full():
     ]
 
 
-def test_pages_are_those_a_chunk_begins_on():
-    text = "First page. More.\n\nSecond page.\n\nThird."
+def test_the_page_of_a_character():
     pages = (0, 19, 33)
-    assert [chunk.page for chunk in chunks(text, pages, size=17)] == [1, 2, 3]
     assert [page_of(place, pages) for place in (0, 18, 19, 32, 33)] == [1, 1, 2, 2, 3]
     assert page_of(3, ()) is None

@@ -50,9 +50,9 @@ def test_a_text_column_is_asked_for(make, name, column, there, tmp_path, monkeyp
 @pytest.mark.parametrize("columns", [["text=body"], ["body"], ["text=body", "writer=author"]])
 def test_the_column_that_is_named_is_the_text(columns, tmp_path):
     path = table(tmp_path / "letters.csv")
-    recipe = quickstart._recipe("letters", [path], columns)
+    recipe = quickstart._recipe("letters", quickstart._source_of([path], columns), share=0.1)
     assert recipe.corpus.sources[0].columns["text"] == "body"
-    assert quickstart._name(4.0, [path], columns) != quickstart._name(4.0, [path], [])
+    assert quickstart._name(4.0, [path], [], columns) != quickstart._name(4.0, [path], [], [])
 
 
 def test_what_has_no_column_to_offer_is_said_as_it_is(tmp_path):
@@ -66,3 +66,25 @@ def test_what_has_no_column_to_offer_is_said_as_it_is(tmp_path):
 
 def test_the_option_is_one_of_the_command():
     assert "columns" in [parameter.name for parameter in parameters("quickstart")]
+
+
+def test_a_task_from_its_records_to_predictions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "said.csv").open("w", newline="") as file:
+        rows = [
+            (f"what a {'lovely' if n % 2 else 'dull'} mill number {n}", ("good", "bad")[n % 2])
+            for n in range(150)
+        ]
+        csv.writer(file).writerows([("text", "verdict"), *rows])
+    line = shlex.split("quickstart --data said.csv --kind encoder --minutes 0.05 --work work --name said")
+    shown = call(line)
+    assert shown.code == 0, shown.err
+    for words in ("task: classify", "label: verdict, 2 different values: bad, good"):
+        assert words in shown.err
+    for words in ("accuracy", "held-out records", "✓", "textmill predict said '"):
+        assert words in shown.out
+    again = json.loads(call([*line, "--json"]).out)
+    assert len(again["examples"]) == 5
+    for example in again["examples"]:
+        assert set(example["reads"]) == {"text"}
+        assert example["right"] == (example["said"]["label"] == example["gold"])

@@ -118,3 +118,22 @@ def test_marks_never_point_outside_their_text(old, new, data):
         return
     for first, last, _ in json.loads(found.get(marks.SPANS, "[]")):
         assert 0 <= first < last <= len(new)
+
+
+@given(st.lists(st.text("ab 中文\n\r\t", max_size=30), min_size=1, max_size=5))
+def test_pages_begin_where_what_is_left_of_them_begins(pages):
+    """Each page is marked by letters of its own, so that the place they went to is known."""
+    marked_pages = [f"{chr(ord('Q') + number)}1 {page}" for number, page in enumerate(pages)]
+    text, starts = "", []
+    for page in marked_pages:
+        starts.append(len(text))
+        text += f"{page}\r\n\r\n \r\n\r\n"
+    document = collected(text, "a.pdf", {"pages": " ".join(map(str, starts))})
+    [cleaned] = apply([document], (RepairStep(), UnicodeStep(), WhitespaceStep()))
+    found = [cleaned.text.index(f"{chr(ord('Q') + number)}1") for number in range(len(pages))]
+    assert cleaned.metadata["pages"] == " ".join(map(str, found))
+
+
+def test_of_a_text_that_became_another_nobody_knows_its_pages():
+    old, new = "first page\n\nsecond", "".join(chr(0x4E00 + at * 7 % 9000) for at in range(9000))
+    assert marks.moved(old, new, {"pages": "0 12"}) == {"pages": ""}

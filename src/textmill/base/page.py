@@ -25,6 +25,7 @@ table { border-collapse: collapse; width: 100%; margin-bottom: 1rem }
 th { text-align: left; font-weight: 600; color: var(--dim) }
 th, td { padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; color: var(--dim) }
 td.label { white-space: nowrap; color: var(--dim); width: 12rem }
 pre { font: .85rem/1.4 ui-monospace, monospace; background: var(--ground); padding: .8rem; white-space: pre-wrap }
 blockquote { margin: .5rem 0; padding: .1rem .8rem; border-left: 3px solid var(--line); white-space: pre-wrap }

@@ -53,7 +53,7 @@ def formats(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def tasks(ctx: typer.Context, incomplete: str) -> list[str]:
     """Tasks whose predictions are scored."""
-    return ["translate", "summarize", "answer", "classify", "tag", "regress", "embed", "choice"]
+    return ["translate", "summarize", "answer", "classify", "tag", "regress", "retrieve", "choice"]
 
 
 def keys(ctx: typer.Context, incomplete: str) -> list[str]:

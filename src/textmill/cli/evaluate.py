@@ -162,12 +162,12 @@ def evaluate(
         return result, stages.scores
     if file or context is not None or end is not None:
         raise RecipeError("is of plain text, and --data of rows", where="--file", advice="give one of them")
-    from textmill.stages.evaluation import judging
-    from textmill.stages.evaluation.rows import Files, columns_of
+    from textmill.stages.judging import judge
+    from textmill.stages.judging.rows import Files, columns_of
     from textmill.tasks.task import Options
 
     named = columns_of(columns or [])
-    asked = judging.Asked(
+    asked = judge.Asked(
         task=task,
         train=Files(train, named, format_, header) if train else None,
         beside=beside,
@@ -176,4 +176,4 @@ def evaluate(
         ),
     )
     rows = Files(data, named, format_, header)
-    return judging.evaluate_rows(workspace, target, rows, asked, page=page), stages.scores
+    return judge.evaluate_rows(workspace, target, rows, asked, out=page), stages.scores

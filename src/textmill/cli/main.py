@@ -12,6 +12,7 @@ import typer.main
 from textmill import __version__
 from textmill.cli import (
     chat,
+    documents,
     embed,
     ending,
     evaluate,
@@ -87,6 +88,7 @@ app.command(rich_help_panel=MODELS)(exchange.merge)
 app.command(rich_help_panel=MODELS)(mix.mix)
 app.command(rich_help_panel=MODELS)(sample.sample)
 app.add_typer(ngram.app, name="ngram", rich_help_panel=MODELS)
+app.add_typer(documents.docs, name="docs", rich_help_panel=MODELS)
 app.add_typer(stored.models, name="models", rich_help_panel=MODELS)
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(runs.report)

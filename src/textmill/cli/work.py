@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.cli.options import From, Outcome, Phase, RecipeFile, Set, read_recipe, read_recipes, verb
+from textmill.base.errors import RecipeError
+from textmill.cli.options import (
+    Columns,
+    Data,
+    From,
+    Kind,
+    Outcome,
+    Phase,
+    RecipeFile,
+    Set,
+    TaskName,
+    read_recipe,
+    read_recipes,
+    verb,
+)
 
 if TYPE_CHECKING:
     from textmill.specs.recipe import Recipe
@@ -41,26 +55,36 @@ def quickstart(
             help="Your own files or folders; left out: Python's standard library.", show_default=False
         ),
     ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="text=COLUMN",
-            help="Column of tables and records that holds the text.",
-            show_default=False,
-        ),
-    ] = None,
+    data: Data = None,
+    task: TaskName = None,
+    columns: Columns = None,
+    start: From = None,
+    kind: Kind = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; left out: quickstart.", show_default=False)
     ] = None,
 ) -> Outcome:
-    """From raw text to your own language model, in one command. Interrupt it and run it again: it resumes."""
-    from textmill.cli.show import stages
+    """From your records (--data) or texts (--corpus) to your own model, in one command: prepare, train, evaluate beside
+    baselines, show what it says. Interrupt it and run it again: it resumes."""
+    from textmill.cli.show import quickstart as show
     from textmill.stages import quickstart as stage
 
+    if corpus and (data or task not in (None, "generate")):
+        raise RecipeError(
+            "is for language models", where="--corpus", advice="give records of a task with --data"
+        )
     result = stage.quickstart(
-        workspace, minutes=minutes, corpus=corpus or [], columns=columns or [], name=name
+        workspace,
+        minutes=minutes,
+        corpus=corpus or [],
+        data=data or [],
+        task=task,
+        columns=columns or [],
+        start=start,
+        kind=kind,
+        name=name,
     )
-    return result, stages.quickstart
+    return result, show.quickstart
 
 
 @verb()

@@ -30,12 +30,11 @@ import numpy as np
 from torch import Tensor
 
 from textmill.base.confined import ChildEnded, ChildFailed
-from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
 from textmill.data.codec import Codec
 from textmill.decoding.decode import answers
 from textmill.decoding.prompt import Prompt
-from textmill.interop import forward_passes, hostile, transformers_process
+from textmill.interop import conversations, forward_passes, hostile, transformers_process
 from textmill.interop.check import Check, compare
 from textmill.interop.forward_passes import batch_of_one
 from textmill.interop.huggingface import texts as readings
@@ -66,14 +65,6 @@ _TASKS = {
     "regress": "text-classification",
     "tag": "token-classification",
 }
-_TALKS: tuple[list[dict[str, str]], ...] = (
-    [{"role": "user", "content": "The mill stood."}],
-    [
-        {"role": "user", "content": "磨坊 12?"},
-        {"role": "assistant", "content": "It did.\nTwice."},
-        {"role": "user", "content": "  And now? "},
-    ],
-)
 
 
 def checks(
@@ -226,16 +217,7 @@ class _Ours:
     def chats(self) -> list[list[dict[str, str]]]:
         """Conversations the template takes."""
         template = self._template
-        if template is None:
-            return []
-        taken = []
-        for talk in _TALKS:
-            try:
-                template.ids(self.pretrained.tokenizer, talk)
-            except TextmillError:  # a template may refuse one
-                continue
-            taken.append(talk)
-        return taken
+        return [] if template is None else conversations.taken(template, self.pretrained.tokenizer)
 
     @functools.cached_property
     def _template(self) -> ChatTemplate | None:

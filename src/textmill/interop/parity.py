@@ -10,6 +10,7 @@ against it on the same tokens (interop/forward_passes.py):
     weights of fewer bits as `generate --weights` takes them; on request. Their mean KL decides: at most `QUALITY`
     exports               each format asked for, written, loaded and run; those of fewer bits by their mean KL too
     transformers          what it makes of the directory by itself, of ids and of raw texts (interop/alone.py)
+    chat template in GGUF the same ids of conversations from a GGUF file's copies (interop/conversations.py)
 
 With logits r of the reference and l of the other way, per token: the largest |l - r|; the mean over tokens of
 KL(softmax r ‖ softmax l) in nats; and the first token where their likeliest tokens differ. A way passes when the
@@ -34,7 +35,7 @@ from torch import Tensor, nn
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import read_json, scratch, write_json
 from textmill.data.batch import Batch
-from textmill.interop import alone, formats, forward_passes
+from textmill.interop import alone, conversations, formats, forward_passes
 from textmill.interop.check import Check, by_divergence, compare, same_weights
 from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface.configs import heads
@@ -112,6 +113,7 @@ def verify(
         checks += [_by_weights(kind, model, reference, batches) for kind in weights]
         checks += [_exported(name, directory, pretrained, reference, batches) for name in exports]
         checks += _by_transformers(directory, pretrained, texts, reference, batches, tokens)
+        checks += conversations.in_gguf_file(pretrained, directory)
     return Report(tuple(checks), len(batches), sum(map(forward_passes.tokens_of, batches)), _versions())
 
 

@@ -38,7 +38,14 @@ from textmill.nn.linear import Linear
 from textmill.nn.low_rank import WHOLE, LowRank, LowRankEmbedding, LowRankLinear
 from textmill.nn.norm import BatchNorm
 from textmill.nn.shared import shared
-from textmill.specs.tuning import LINEAR, LoRATuning, PrefixTuning, PromptTuning, TuningSpec
+from textmill.specs.tuning import (
+    LINEAR,
+    LoRATuning,
+    PrefixTuning,
+    PromptingTuning,
+    PromptTuning,
+    TuningSpec,
+)
 
 M = TypeVar("M", bound=Model)
 ADAPTED = (LowRankLinear, LowRankEmbedding)
@@ -168,6 +175,8 @@ def adapt(base: M, tuning: TuningSpec, *, seed: int = 0, prompt: Tensor | None =
             Addition(site, tuning.rank, tuning.scale, tuning.dora) for site in chosen(base, tuning.targets)
         ]
         model: Model = attached(base, additions, dropout=tuning.dropout)
+    elif isinstance(tuning, PromptingTuning):
+        raise RecipeError("adds nothing to a model: it is only asked", where="tuning.kind")
     else:
         model = _with_virtual(base, tuning)
     for path, module in model.named_modules():

@@ -53,6 +53,10 @@ class Labels(nn.Module):
     calibration  (C,) log p₀ of each label, where all texts have the same examples; else zeros
     """
 
+    examples: Tensor
+    vectors: Tensor
+    calibration: Tensor
+
     def __init__(self, spec: ClassifyHead, examples: Sequence[Example], width: int) -> None:
         super().__init__()
         self.spec = spec
@@ -83,7 +87,8 @@ class Prompted(Headed):
             raise RecipeError(
                 "says one label of each text", where="objective.multiple", advice="leave it out"
             )
-        self.body, self.tuning, self.tokenizer = body, tuning, tokenizer
+        self.body: Model = body
+        self.tuning, self.tokenizer = tuning, tokenizer
         self.head = Labels(head, examples, body.hidden_width)  # type: ignore[assignment]
         self.spec, self.vocabulary, self.pooled = body.spec, body.vocabulary, False
         words = [tuning.words.get(label, label) for label in head.labels]
@@ -95,10 +100,16 @@ class Prompted(Headed):
             raise RecipeError("are the same, or empty, for two labels", where="tuning.words")
         self.requires_grad_(False)
 
+    @property
+    def labels(self) -> Labels:
+        """What stands in place of a head."""
+        assert isinstance(self.head, Labels)
+        return self.head
+
     @cached_property
     def examples(self) -> list[Example]:
         """The examples there are to choose from."""
-        return [(text, label) for text, label in json.loads(bytes(self.head.examples.tolist()))]  # type: ignore
+        return [(text, label) for text, label in json.loads(bytes(self.labels.examples.tolist()))]
 
     @cached_property
     def _index(self) -> BM25:
@@ -108,20 +119,20 @@ class Prompted(Headed):
     def forward(self, batch: Batch) -> Tensor:
         """The log-probability of each label, (B, C), calibrated where that is asked for."""
         texts = [self._text(batch, row) for row in range(len(batch))]
-        chosen = [self._chosen(text) for text in texts]
+        chosen = [self.chosen(text) for text in texts]
         found = self.log_probs([self.prompt(*both) for both in zip(texts, chosen, strict=True)])
         if not self.tuning.calibrate:
             return found
         if self.tuning.choose == "random":
-            return found - self.head.calibration  # type: ignore[operator]
-        return found - torch.stack([self._leaning(examples) for examples in chosen])
+            return found - self.labels.calibration
+        return found - torch.stack([self.leaning(examples) for examples in chosen])
 
     def settle(self) -> Prompted:
         """Work out what is saved beside the examples; the model itself."""
         if self.tuning.choose == "embedding" and self.examples:
-            self.head.vectors = torch.stack([self.vector(text) for text, _ in self.examples])
+            self.labels.vectors = torch.stack([self.vector(text) for text, _ in self.examples])
         if self.tuning.choose == "random" and self.tuning.calibrate:
-            self.head.calibration = self._leaning(self._chosen(""))
+            self.labels.calibration = self.leaning(self.chosen(""))
         return self
 
     def prompt(self, text: str, examples: Sequence[Example]) -> np.ndarray:
@@ -141,7 +152,7 @@ class Prompted(Headed):
                 text = self.tokenizer.decode(kept)
 
     def _written(self, text: str, examples: Sequence[Example]) -> str:
-        form, names = self.tuning.form, self.head.spec.labels  # type: ignore[union-attr]
+        form, names = self.tuning.form, self.labels.spec.labels
         parts = [self.tuning.instruction] if self.tuning.instruction else []
         for shown, label in examples:
             word = self.tuning.words.get(names[label], names[label])
@@ -196,7 +207,7 @@ class Prompted(Headed):
         lead, tail = map(len, frame(self.tokenizer))
         return self.tokenizer.decode(real[lead : len(real) - tail].tolist())
 
-    def _chosen(self, text: str) -> list[Example]:
+    def chosen(self, text: str) -> list[Example]:
         """The examples that stand before a text, the nearest last."""
         number = self.tuning.examples
         if self.tuning.choose == "random" or not number:
@@ -205,11 +216,11 @@ class Prompted(Headed):
             best = [place for place, _ in self._index.best(text, number)]
         else:
             best = torch.topk(
-                self.head.vectors @ self.vector(text), min(number, len(self.examples))
-            ).indices.tolist()  # type: ignore
+                self.labels.vectors @ self.vector(text), min(number, len(self.examples))
+            ).indices.tolist()
         return [self.examples[place] for place in reversed(best)]
 
-    def _leaning(self, examples: Sequence[Example]) -> Tensor:
+    def leaning(self, examples: Sequence[Example]) -> Tensor:
         """(C,) log p₀: of texts that say nothing."""
         prompts = [self.prompt(text, examples) for text in self.tuning.calibrate]
         return self.log_probs(prompts).exp().mean(0).log()
@@ -230,5 +241,5 @@ def filled(
     """A model with what was saved of it, in evaluation mode."""
     examples = json.loads(bytes(tensors["examples"].tolist()))
     model = Prompted(body, head, tuning, tokenizer, [(text, label) for text, label in examples])
-    model.head.vectors, model.head.calibration = tensors["vectors"], tensors["calibration"]
+    model.labels.vectors, model.labels.calibration = tensors["vectors"], tensors["calibration"]
     return model.eval()

@@ -20,7 +20,7 @@ from textmill.data.examples import ExampleStore, Record
 from textmill.data.loader import Batching, Scored
 from textmill.data.view import ViewLoader
 from textmill.metrics import guesses
-from textmill.metrics.score import Sums
+from textmill.metrics.score import Score, Sums
 from textmill.objectives import show
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
 from textmill.objectives.loss import losses_of_tokens
@@ -186,7 +186,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     base = evaluation.data.base()
     if base is None:
         found = guessed(evaluation, _ACCURACY, _TARGET, how)
-        return replace(found, scores=dict(reversed(found.scores.items())))
+        return replace(found, scores=_headed(found.scores))
     evaluation.reporter.note("scoring the model it began with on the same conversations")
     batches = (loader.evaluation(evaluation.rows, tokens=evaluation.spec.tokens) for _ in range(2))
     (nats, hits, targets), (before, guessed_before, _) = (
@@ -196,12 +196,8 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     read = targets > 0
     bootstrap = evaluation.bootstrap.of(read)
     scores, start = (
-        dict(
-            reversed(
-                guesses.token_scores(
-                    spent[read], right[read], targets[read], bootstrap, target=_TARGET, how=how
-                ).items()
-            )
+        _headed(
+            guesses.token_scores(spent[read], right[read], targets[read], bootstrap, target=_TARGET, how=how)
         )
         for spent, right in ((nats, hits), (before, guessed_before))
     )
@@ -213,6 +209,11 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     return EvaluationResult(
         scores, {"the model it began with": start}, int(read.sum()), int(targets.sum()), size_of_text
     )
+
+
+def _headed(scores: Mapping[str, Score]) -> dict[str, Score]:
+    """The nats first, and then the accuracy."""
+    return dict(reversed(list(scores.items())))
 
 
 def sample(spec: ChatObjective, document: Document, tokenizer: AnyTokenizer, tokens: int) -> tuple[str, str]:

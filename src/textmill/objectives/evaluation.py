@@ -22,6 +22,7 @@ from textmill.specs.recipe import EvaluationSpec, Recipe
 from textmill.text.document import Document
 
 POSITIONS = 8192  # read by the model at once
+EXAMPLES = 5  # of what was read, should have been said, and was
 
 
 class Data(Protocol):

@@ -56,7 +56,7 @@ from textmill.objectives.loss import Losses, log_probs
 from textmill.objectives.objective import WRITES, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, size
 from textmill.objectives.show import Shown, ShownRow, of_tokens
-from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, PreferObjective
+from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, ORPOLoss, PreferObjective
 from textmill.text import chats
 from textmill.text.chats import Message
 from textmill.text.document import Document
@@ -302,6 +302,7 @@ def paired(spec: PreferObjective, model: Model, batch: Batch, chunk: int | None)
             share = how.label_smoothing
             nats = -(1 - share) * F.logsigmoid(margin) - share * F.logsigmoid(-margin)
     else:
+        assert isinstance(how, ORPOLoss)
         means = sums / tokens
         odds = means - torch.log1p(-torch.exp(means.clamp(max=-1e-12)))
         nats = -means[:, 0] - how.weight * F.logsigmoid(odds[:, 0] - odds[:, 1])
@@ -370,7 +371,7 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
     """
     objective = evaluation.recipe.objective
     assert isinstance(objective, PreferObjective)
-    rewards, before, tokens = _rewards(objective, evaluation)
+    rewards, before, tokens = rewards_of(objective, evaluation)
     paired_ones = ~np.isnan(rewards).any(axis=1)
     if paired_ones.any():
         records = np.flatnonzero(paired_ones)
@@ -411,7 +412,9 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
 _REWARDS = {True: "β (log π - log π₀)", False: "mean log π of its tokens"}
 
 
-def _rewards(spec: PreferObjective, evaluation: EvaluationInput) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rewards_of(
+    spec: PreferObjective, evaluation: EvaluationInput
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(records, 2) each, of the chosen and the rejected answer, NaN where there is none: the reward, the mean
     log-probability of a token under the start, and the number of tokens."""
     view = evaluation.loader.view
@@ -426,6 +429,7 @@ def _rewards(spec: PreferObjective, evaluation: EvaluationInput) -> tuple[np.nda
             reward = sums / length
             if batch.batch.reference is not None:
                 known = batch.batch.reference.numpy()[:, which].reshape(-1)
+                assert not isinstance(spec.loss, ORPOLoss)
                 reward = spec.loss.beta * (sums - known)
                 found[1, answers.reshape(-1)] = known / length
             found[0, answers.reshape(-1)], found[2, answers.reshape(-1)] = reward, tokens

@@ -21,16 +21,14 @@ _PARAGRAPH = re.compile(r"\n[^\S\n]*\n")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A stretch of a document, [start, end) characters, and the page it begins on: from 1, None where there are
-    none."""
+    """A stretch of a document, [start, end) characters."""
 
     start: int
     end: int
-    page: int | None = None
 
 
-def chunks(text: str, pages: tuple[int, ...] = (), size: int = SIZE) -> list[Chunk]:
-    """The chunks of a text, in order. pages: the character each page begins at, rising.
+def chunks(text: str, size: int = SIZE) -> list[Chunk]:
+    """The chunks of a text, in order.
 
     A chunk ends with the sentence that fills it, or with a paragraph once it is half full; a sentence that is longer
     by itself is cut between words.
@@ -44,7 +42,7 @@ def chunks(text: str, pages: tuple[int, ...] = (), size: int = SIZE) -> list[Chu
     def close() -> None:
         nonlocal weight
         if weight:
-            found.append(Chunk(start, end, page_of(start, pages)))
+            found.append(Chunk(start, end))
         weight = 0
 
     for first, last in _pieces(text, size):
@@ -82,5 +80,5 @@ def weigh(text: str) -> int:
 
 
 def page_of(place: int, pages: tuple[int, ...]) -> int | None:
-    """The page a character stands on, from 1; None where a document has no pages."""
+    """The page a character stands on, from 1; pages: the character each begins at. None where there are no pages."""
     return bisect_right(pages, place) or None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,14 @@ class Found:
 
     hits: tuple[Hit, ...]
     why: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        hits = [
+            {**hit.place.plain(), "score": hit.score, "words": hit.words, "meaning": hit.meaning}
+            for hit in self.hits
+        ]
+        return {"hits": hits, "why": self.why}
 
 
 class Search:

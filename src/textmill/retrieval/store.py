@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import apsw
 
 _VERSION = 1
+_CHUNKS = "chunks c JOIN documents d ON d.id = c.document JOIN files f ON f.id = d.file"
 _WALKED = 40_000  # places of words in chunks that one query walks through at most: some 50 ms
 _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -40,12 +41,12 @@ CREATE TABLE files (
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY, file INTEGER NOT NULL REFERENCES files (id) ON DELETE CASCADE, content TEXT NOT NULL,
     source TEXT NOT NULL, title TEXT NOT NULL, language TEXT NOT NULL, date TEXT NOT NULL, characters INTEGER NOT NULL,
-    metadata TEXT NOT NULL);
+    pages TEXT NOT NULL, metadata TEXT NOT NULL);
 CREATE INDEX documents_of_file ON documents (file);
 CREATE INDEX documents_by_content ON documents (content);
 CREATE TABLE chunks (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE,
-    start INTEGER NOT NULL, "end" INTEGER NOT NULL, page INTEGER, last_page INTEGER, text TEXT NOT NULL);
+    start INTEGER NOT NULL, "end" INTEGER NOT NULL, text TEXT NOT NULL);
 CREATE INDEX chunks_of_document ON chunks (document);
 CREATE TABLE vectors (
     document INTEGER NOT NULL REFERENCES documents (id) ON DELETE CASCADE, model TEXT NOT NULL, data BLOB NOT NULL,
@@ -60,7 +61,7 @@ class Place:
     """A stretch of a document of the store.
 
     text      as it was collected, [start, end) characters of the document
-    page      pages it begins and ends on, None where the document has none
+    pages     the character each page of the document begins at
     """
 
     chunk: int
@@ -70,15 +71,21 @@ class Place:
     title: str
     start: int
     end: int
-    page: int | None
-    last_page: int | None
     text: str
     language: str
     date: str
+    hash: str  # of the file, as it was read
+    pages: tuple[int, ...] = ()
+
+    @property
+    def page(self) -> int | None:
+        """The page it begins on, from 1."""
+        return page_of(self.start, self.pages)
 
     def plain(self) -> dict[str, Any]:
         """As `--json` prints it."""
-        return dict(self.__dict__)
+        plain = {name: value for name, value in self.__dict__.items() if name not in ("pages", "hash")}
+        return {**plain, "page": self.page}
 
 
 @dataclass(frozen=True)
@@ -203,7 +210,7 @@ class Store:
         with database.errors(self.path), self._writing():
             self._remove([path])
             now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-            file = self._insert("files (path, hash, added, skipped)", path, hash, now, "")
+            file = self._insert("INSERT INTO files (path, hash, added, skipped)", path, hash, now, "")
             for document in documents:
                 count += self._add(file, document, size, date)
             self._database.execute(
@@ -214,9 +221,9 @@ class Store:
 
     def _add(self, file: int, document: Document, size: int, date: str) -> int:
         text, facts = document.whole, dict(document.metadata)
-        pages = tuple(map(int, facts.pop("pages", "").split()))
+        pages = facts.pop("pages", "")
         number = self._insert(
-            "documents (file, content, source, title, language, date, characters, metadata)",
+            "INSERT INTO documents (file, content, source, title, language, date, characters, pages, metadata)",
             file,
             document.id,
             document.source,
@@ -224,19 +231,14 @@ class Store:
             facts.get("language", "und"),
             facts.get("date") or date,
             len(text),
+            pages,
             json.dumps(facts, ensure_ascii=False),
         )
-        cut = chunks(text, pages, size)
+        cut = chunks(text, size)
         for chunk in cut:
             said = text[chunk.start : chunk.end]
             place = self._insert(
-                'chunks (document, start, "end", page, last_page, text)',
-                number,
-                chunk.start,
-                chunk.end,
-                chunk.page,
-                page_of(chunk.end - 1, pages),
-                said,
+                'INSERT INTO chunks (document, start, "end", text)', number, chunk.start, chunk.end, said
             )
             self._database.execute("INSERT INTO words (rowid, terms) VALUES (?, ?)", (place, _terms(said)))
         return len(cut)
@@ -260,8 +262,7 @@ class Store:
         count = 0
         for path in paths:
             for place, text in self._rows(
-                "SELECT c.id, c.text FROM chunks c JOIN documents d ON d.id = c.document JOIN files f ON f.id = d.file "
-                "WHERE f.path = ?",
+                f"SELECT c.id, c.text FROM {_CHUNKS} WHERE f.path = ?",
                 path,
             ):
                 self._database.execute(
@@ -319,8 +320,7 @@ class Store:
             [
                 row[0]
                 for row in self._rows(
-                    "SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document JOIN files f ON f.id = d.file "
-                    "WHERE f.path = ? ORDER BY c.id",
+                    f"SELECT c.id FROM {_CHUNKS} WHERE f.path = ? ORDER BY c.id",
                     path,
                 )
             ]
@@ -332,12 +332,12 @@ class Store:
         for start in range(0, len(numbers), 500):
             some = list(map(int, numbers[start : start + 500]))
             for row in self._rows(
-                'SELECT c.id, d.content, f.path, d.source, d.title, c.start, c."end", c.page, c.last_page, c.text, '
-                "d.language, d.date FROM chunks c JOIN documents d ON d.id = c.document JOIN files f ON f.id = d.file "
+                'SELECT c.id, d.content, f.path, d.source, d.title, c.start, c."end", c.text, '
+                f"d.language, d.date, f.hash, d.pages FROM {_CHUNKS} "
                 f"WHERE c.id IN ({', '.join('?' * len(some))})",
                 *some,
             ):
-                found[row[0]] = Place(*row)
+                found[row[0]] = Place(*row[:-1], tuple(map(int, row[-1].split())))
         return [found[number] for number in map(int, numbers) if number in found]
 
     def matching(self, query: str, most: int, chosen: Filter | None = None) -> list[tuple[int, float]]:
@@ -355,9 +355,8 @@ class Store:
         else:
             where, given = chosen.where()
             sql = (
-                "SELECT w.rowid, -w.rank FROM words w JOIN chunks c ON c.id = w.rowid "
-                "JOIN documents d ON d.id = c.document JOIN files f ON f.id = d.file "
-                f"WHERE words MATCH ? AND {where} ORDER BY w.rank LIMIT ?"
+                f"SELECT w.rowid, -w.rank FROM {_CHUNKS} JOIN words w ON w.rowid = c.id "
+                f"WHERE w.words MATCH ? AND {where} ORDER BY w.rank LIMIT ?"
             )
             given = [wanted, *given]
         return self._rows(sql, *given, most)
@@ -382,8 +381,7 @@ class Store:
         """The chunks of the documents that fit, rising."""
         where, given = chosen.where()
         found = self._rows(
-            "SELECT c.id FROM chunks c JOIN documents d ON d.id = c.document JOIN files f ON f.id = d.file "
-            f"WHERE {where} ORDER BY c.id",
+            f"SELECT c.id FROM {_CHUNKS} WHERE {where} ORDER BY c.id",
             *given,
         )
         return np.array([number for (number,) in found], dtype=np.int64)
@@ -457,7 +455,7 @@ class Store:
             return self._database.execute(sql, given).fetchall()
 
     def _insert(self, into: str, *values: Any) -> int:
-        self._database.execute(f"INSERT INTO {into} VALUES ({', '.join('?' * len(values))})", values)
+        self._database.execute(f"{into} VALUES ({', '.join('?' * len(values))})", values)
         return self._database.last_insert_rowid()
 
     def _writing(self) -> AbstractContextManager[Any]:

@@ -47,8 +47,8 @@ def build(
 ) -> Recipe:
     """A checked Recipe from plain data, with presets expanded and paths made absolute.
 
-    fill: (data, where) -> the same with what its [start] says of it (stages/preparation/starting.py); a recipe that a
-    run keeps has all of it already.
+    fill: (data, where) -> the same with what its [start] and its task say of it (stages/preparation/starting.py); a
+    recipe that a run keeps has all of it already.
     """
     for override in overrides:
         data = _set(data, override)
@@ -63,7 +63,7 @@ def build(
     }:  # what every recipe of earlier versions said, and nothing read
         data = {key: value for key, value in data.items() if key != "task"}
     data = _absolute_paths(_expand_preset(data, where), base)
-    if fill is not None and "start" in data:
+    if fill is not None and data.keys() & {"start", "task"}:
         data = fill(data, where)
     return schema.read(Recipe, data, where)
 

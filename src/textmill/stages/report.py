@@ -18,6 +18,7 @@ from textmill.base.files import check_free, read_json, write_text
 from textmill.base.language import say
 from textmill.base.page import Html, element, facts, html, page, section, table
 from textmill.objectives.table import objective_of
+from textmill.stages.evaluation import page as evaluated
 from textmill.stages.runs import chart, history
 from textmill.stages.tracing import ancestry
 from textmill.stages.workspace.locate import locate_run
@@ -80,6 +81,7 @@ def render(gathered: Mapping[str, Any], near: Path) -> str:
             _summary(gathered),
             section(say("Curves"), *_curves(gathered)),
             section(say("Scores"), _scores(run["report"])),
+            *(evaluated.sections(run["report"]) if run["report"] is not None else ()),
             section(say("Samples"), *_samples(run["report"])),
             section(say("Data"), _data(gathered["corpus"], near)),
             section(say("Lineage"), _ancestors(gathered["lineage"], near)),
@@ -132,25 +134,12 @@ def _curves(gathered: Mapping[str, Any]) -> list[Html]:
 def _scores(report: Mapping[str, Any] | None) -> Html:
     if report is None:
         return element("p", say("not evaluated yet"), kind="dim")
-    head = (report["headline"], say("value"), say("95 % interval"))
-    rows = [(row["name"], f"{row['value']:.3f}", _interval(row)) for row in report["table"]]
-    others = [
-        (name, f"{score['value']:.3f}", _interval(score))
-        for name, score in report.get("details", {}).items()
-        if name != report["headline"]
-    ]
     sizes = f"{report['documents']:,} / {report['targets']:,} / {amount(report['bytes'], 'B')}"
     return html(
-        element("p", report["on"], kind="dim"),
-        table(head, rows, right=(1,)),
-        table((say("other scores"), say("value"), say("95 % interval")), others, right=(1,)),
+        element("p", say(report["on"]), kind="dim"),
+        evaluated.summary(report),
         element("p", f"{say('documents, targets, bytes')}: {sizes}", kind="dim"),
     )
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    low, high = row.get("low"), row.get("high")
-    return f"{low:.3f} – {high:.3f}" if low is not None and high is not None else ""
 
 
 def _samples(report: Mapping[str, Any] | None) -> list[Html]:

@@ -24,6 +24,7 @@ from textmill.models.pretrained import Pretrained
 from textmill.objectives.loss import widened
 from textmill.objectives.span import SPAN as OBJECTIVE
 from textmill.tasks import classify, rows
+from textmill.tasks.baselines import choosing
 from textmill.tasks.prediction import REFUSED, Answer, Prediction, Refused
 from textmill.tasks.task import EXAMPLES, Calibration, Field, Options, Record, Rival, Task, text_of
 from textmill.text.document import several
@@ -243,7 +244,8 @@ ANSWER = Task(
     gold=gold,
     metrics=metrics,
     figures=figures,
-    baselines={"opening": opening},
+    baselines={"opening": opening, "BM25": choosing.answering},
+    untrained=("BM25",),
     details=details,
     tells=tells,
     calibrate=calibrate,

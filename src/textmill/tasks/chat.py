@@ -24,7 +24,7 @@ from textmill.models.pretrained import Pretrained
 from textmill.objectives.chat import CHAT as OBJECTIVE
 from textmill.objectives.scoring import score_guesses
 from textmill.tasks import writing
-from textmill.tasks.prediction import Prediction, Refused, Text
+from textmill.tasks.prediction import Refused, Text
 from textmill.tasks.task import Field, Options, Record, Task, text_of
 from textmill.text import chats
 from textmill.tokenization.chat.tools import Call, calls_in
@@ -111,7 +111,7 @@ def _too_long(length: int, pretrained: Pretrained) -> Refused:
     )
 
 
-def predict(pretrained: Pretrained, asked: Sequence[Asked], options: Options) -> list[Prediction | Said]:
+def predict(pretrained: Pretrained, asked: Sequence[Asked], options: Options) -> list[Any]:
     """What the assistant says, or how likely its answers are."""
     spec = options.generation or pretrained.generation
     prompts = [writing.Asked(one.prompt) for one in asked if one.prompt is not None]
@@ -124,7 +124,7 @@ def predict(pretrained: Pretrained, asked: Sequence[Asked], options: Options) ->
         return list(written)
     rows = [one.row for one in asked if one.row is not None]
     nats, hits, tokens = score_guesses(pretrained.model, _batches(pretrained, rows), len(rows))
-    said: list[Prediction | Said] = []
+    said: list[Any] = []
     for number, one in enumerate(asked):
         calls = None
         if one.prompt is not None:
@@ -165,7 +165,7 @@ def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bo
     read = table[:, 2] > 0
     nats, hits, tokens = table[read].T
     found = guesses.token_scores(nats, hits, tokens, bootstrap.of(read), target="assistant token")
-    scores = dict(reversed(found.items()))
+    scores = dict(reversed(list(found.items())))
     calls = [(at, said.calls) for at, said in enumerate(predictions) if isinstance(said, Said) and said.calls]
     if calls:
         of = bootstrap.of(np.array([at for at, _ in calls]))

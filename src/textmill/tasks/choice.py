@@ -11,7 +11,7 @@ averaged over them (and told apart in the report).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from textmill.metrics.score import Bootstrap, Figures, Score, right_or_wrong
 from textmill.models.pretrained import Pretrained
 from textmill.tasks.likelihood import Likelihood, likelihoods
 from textmill.tasks.prediction import Refused
-from textmill.tasks.task import Field, Options, Record, Task
+from textmill.tasks.task import Field, Options, Record, Rival, Task
 from textmill.text.document import several
 
 # The forms of a record: the texts that one has, and of which of them it may have several.
@@ -239,6 +239,33 @@ def _sides(
     return options, [gold(record) or 0 for record in records]
 
 
+def _rival(name: str, worth: Callable[[str], float]) -> Rival:
+    """Always the option that is worth most by its text alone."""
+
+    def predict(records: Sequence[Record]) -> list[Any]:
+        made = []
+        for record in records:
+            asked = question(record)
+            texts = ("",) if isinstance(asked, Refused) else asked.texts
+            options = tuple(Option(text, worth(text), 1, 1, 1) for text in texts)
+            best = choices.chosen(options)
+            made.append(Choice(best, texts[best], options))
+        return made
+
+    return Rival(name, predict)
+
+
+def shortest(records: Sequence[Record]) -> Rival:
+    """The option of fewest characters."""
+    return _rival("the shortest option", lambda text: -float(len(text)))
+
+
+def blind(records: Sequence[Record]) -> Rival:
+    """Any option, by draws that are the same every time."""
+    draw = np.random.default_rng(0)
+    return _rival("a random option", lambda text: float(draw.random()))
+
+
 CHOICE = Task(
     name="choice",
     forms=FORMS,
@@ -254,5 +281,7 @@ CHOICE = Task(
     metrics=metrics,
     details=details,
     figures=figures,
+    baselines={"shortest": shortest, "chance": blind},
+    untrained=("shortest", "chance"),
     purpose="Saying which of several texts a language model finds likelier.",
 )

@@ -179,9 +179,8 @@ def details(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, 
     """What is taken for what, and how well each label is told."""
     names, truth, guess = _sides(predictions, records)
     if truth.ndim == 1:
-        counts, sure = labels.counts_of_one(truth, guess, len(names)), _confidence(predictions)
-        curve = {} if sure is None else {"reliability": calibration.reliability(sure, truth == guess)}
-        return curve | {
+        counts = labels.counts_of_one(truth, guess, len(names))
+        return {
             "confusion": labels.confusion(truth, guess, names),
             "by_label": labels.by_label(names, *counts),
         }

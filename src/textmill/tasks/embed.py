@@ -27,7 +27,7 @@ from textmill.models.vectors import scaled
 from textmill.objectives.embed import EMBED as OBJECTIVE
 from textmill.specs.model import TRAINED
 from textmill.tasks.prediction import Prediction, Refused, Vector
-from textmill.tasks.rows import TOKENS
+from textmill.tasks.rows import at_once
 from textmill.tasks.task import Field, Options, Record, Task, text_of
 
 
@@ -63,7 +63,7 @@ def rows(model: Pretrained, texts: Sequence[str], how: Sentences) -> list[Read]:
 def vectors(model: Pretrained, reads: Sequence[Read], how: Sentences) -> np.ndarray:
     """(B, D) float32, each the vector of its text alone."""
     skipped, found = _skipped(_codec(model, how), how), torch.zeros(0, 0)
-    for batch in by_length([len(read.ids) for read in reads], TOKENS):
+    for batch in by_length([len(read.ids) for read in reads], at_once(device_of(model.model))):
         part = _vectors(model, [reads[number].ids for number in batch], how, skipped)
         if not found.numel():
             found = torch.zeros(len(reads), part.shape[1])

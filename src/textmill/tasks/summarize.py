@@ -10,9 +10,10 @@ from textmill.metrics import rouge
 from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.tasks import extracting, translate
+from textmill.tasks.baselines import choosing
 from textmill.tasks.prediction import Prediction, Refused, Text
 from textmill.tasks.task import Field, Options, Record
-from textmill.tasks.translate import TRANSLATE, gold
+from textmill.tasks.translate import TRANSLATE, copied, gold
 
 
 def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options) -> list[Any]:
@@ -65,7 +66,13 @@ SUMMARIZE = replace(
     tells=extracting.tells,
     metrics=metrics,
     figures=figures,
-    baselines={},
+    baselines={
+        "lead 1": choosing.lead(1),
+        "lead 3": choosing.lead(3),
+        "BM25": choosing.central,
+        "copy": copied,
+    },
+    untrained=("lead 1", "lead 3", "BM25", "copy"),
     purpose="Saying in fewer words what texts of the kind it was trained on say.",
     generation={"beams": 4, "no_repeat_ngram": 3},
 )

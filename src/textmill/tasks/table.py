@@ -8,7 +8,19 @@ from __future__ import annotations
 from textmill.base.errors import TextmillError
 from textmill.models.pretrained import Pretrained
 from textmill.specs.recipe import Recipe
-from textmill.tasks import answer, chat, choice, classify, embed, generate, regress, summarize, tag, translate
+from textmill.tasks import (
+    answer,
+    chat,
+    choice,
+    classify,
+    embed,
+    generate,
+    regress,
+    retrieve,
+    summarize,
+    tag,
+    translate,
+)
 from textmill.tasks.code import task as code
 from textmill.tasks.task import Task
 
@@ -25,6 +37,7 @@ TASKS: dict[str, Task] = {
         regress.REGRESS,
         embed.EMBED,
         choice.CHOICE,
+        retrieve.RETRIEVE,
         code.CODE,
     )
 }

@@ -29,6 +29,7 @@ from textmill.objectives.loss import widened
 from textmill.objectives.tag import TAG as OBJECTIVE
 from textmill.specs.head import TagHead
 from textmill.tasks import classify, rows, words
+from textmill.tasks.baselines import tagging
 from textmill.tasks.prediction import REFUSED, Prediction, Refused, Span, Spans
 from textmill.tasks.task import Calibration, Field, Options, Record, Rival, Task, text_of
 
@@ -227,7 +228,7 @@ TAG = Task(
     metrics=metrics,
     figures=figures,
     details=details,
-    baselines={"majority": always},
+    baselines={"majority": always, "features": tagging.crf},
     count=count,
     tells=tells,
     calibrate=calibrate,

@@ -124,6 +124,7 @@ class Task:
     purpose     what it is for, in one sentence
     generation  fields of a recipe's [generation], where it is silent
     objective   fields of a recipe's [objective], where it is silent
+    together    rows that are decoded at once, for which matrices are laid out; 0: none is decoded
     how         (pretrained, options) -> how answers are found, for the signature of scores
     count       (records) -> how many things are said of them
     tells       (training records) -> what a model trained on them says of itself, for who gives it records
@@ -136,7 +137,7 @@ class Task:
     fields: tuple[Field, ...]
     objectives: Mapping[str, str]
     prepare: Callable[[Pretrained, Sequence[Record], Options], list[Any]]
-    predict: Callable[[Pretrained, Sequence[Any], Options], list[Prediction]]
+    predict: Callable[[Pretrained, Sequence[Any], Options], list[Any]]
     gold: Callable[[Record], Any]
     metrics: Callable[[Sequence[Any], Sequence[Record], Bootstrap], dict[str, Score]]
     purpose: str
@@ -148,6 +149,7 @@ class Task:
     asked: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)
+    together: int = 0
     how: Callable[[Pretrained, Options], str] = lambda pretrained, options: ""
     count: Callable[[Sequence[Record]], int] = len
     tells: Callable[[Iterable[Record]], dict[str, Any]] = lambda records: {}

@@ -3,6 +3,7 @@
     @words    [[0, 5], [6, 11]]    metadata, JSON: where each word stands, [from, to) characters of the first text
     @spans    [[0, 5, "PER"]]      metadata, JSON: stretches and what they are
     tags      B-PER O              metadata: one a word; `@aligned` names the metadata that are so
+    pages     0 1820 4011          metadata: the character that each page begins at
 
 Without `@words`, words are what spaces part. Marks move with the text when a step changes it: `moved` finds in the new
 text what was marked in the old one, or says that it cannot.
@@ -17,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
 WORDS, ALIGNED, SPANS = "@words", "@aligned", "@spans"
-MARKS = (WORDS, ALIGNED, SPANS)
+PAGES = "pages"
+MARKS = (WORDS, ALIGNED, SPANS, PAGES)
 TAGS = "tags"  # the usual name of what has a tag for each word
 Place = tuple[int, int]  # [from, to) characters
 _GRAM = 6  # characters that must agree for two texts to have met again
@@ -50,12 +52,21 @@ def written(places: Sequence[Sequence[int | str]]) -> str:
 def moved(old: str, new: str, metadata: Mapping[str, str]) -> dict[str, str]:
     """The marks in metadata as they are where a document's first text became another one; empty where it has none.
 
-    A word that is gone takes its tags with it. Raises Lost where a word or a span was cut, joined or put in.
+    A word that is gone takes its tags with it; a page begins where the first of it that is left stands, and where the
+    text has become another one altogether, nobody knows where (`pages` is empty). Raises Lost where a word or a span was
+    cut, joined or put in.
     """
     if old == new or not any(mark in metadata for mark in MARKS):
         return {}
-    alignment = _Alignment(old, new)
+    try:
+        alignment = _Alignment(old, new)
+    except Lost:
+        if any(mark in metadata for mark in (WORDS, ALIGNED, SPANS)):
+            raise
+        return {PAGES: ""}
     found = {}
+    if PAGES in metadata:
+        found[PAGES] = " ".join(str(alignment.first(int(start))) for start in metadata[PAGES].split())
     if SPANS in metadata:
         places = [(*alignment.place(start, end), label) for start, end, label in spans_of(metadata)]
         if any(start == end for start, end, _ in places):
@@ -83,9 +94,16 @@ class _Alignment:
     def __init__(self, old: str, new: str) -> None:
         """Raises Lost for texts that differ over too long a stretch to be compared."""
         (before, self._from), (after, self._to) = _pieces(old), _pieces(new)
+        self._length = len(new)
         self._place = [-1] * len(before)  # of each character that stands in both, its number in the new text
         for a, b, size in _alike(before, after):
             self._place[a : a + size] = range(b, b + size)
+
+    def first(self, start: int) -> int:
+        """Where what is left of the old text from a place on begins in the new one; its end where nothing is."""
+        at = bisect_left(self._from, start)
+        there = next((to for to in self._place[at:] if to >= 0), len(self._to))
+        return self._to[there] if there < len(self._to) else self._length
 
     def place(self, start: int, end: int) -> Place:
         """Where a stretch of the old text stands in the new one; an empty place where all of it is gone.

@@ -307,7 +307,7 @@ def test_what_is_lacking_is_said(tmp_path):
         guess([sample(path)])
     with pytest.raises(RecipeError, match="look like source and target") as error:
         guess([sample(path)], "translate")
-    assert "--columns source=COLUMN --columns target=COLUMN" in str(error.value.advice)
+    assert "--columns source=COLUMN,target=COLUMN" in str(error.value.advice)
     with pytest.raises(RecipeError, match="no task"):
         guess([sample(path)], "dance")
     (tmp_path / "empty.csv").write_text("")

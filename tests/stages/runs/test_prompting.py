@@ -97,12 +97,12 @@ def test_what_says_nothing_is_even_once_calibrated(start):
 
 def test_the_nearest_examples_stand_last(start):
     model, _ = model_of(start, examples=2, choose="bm25")
-    assert [text for text, _ in model._chosen("the flour is fine")] == [
+    assert [text for text, _ in model.chosen("the flour is fine")] == [
         "the mill is slow",
         "the flour is fine",
     ]
     model, _ = model_of(start, examples=1, choose="embedding")
-    assert model._chosen("a storm took the wheel") == [EXAMPLES[2]]
+    assert model.chosen("a storm took the wheel") == [EXAMPLES[2]]
 
 
 def test_what_does_not_fit_is_left_out_from_the_front(start):

@@ -85,7 +85,7 @@ def talk_of(said) -> list[dict[str, str]]:
 def test_what_is_in_the_loss_is_what_transformers_masks(tokenizers, readers, templates, name):
     """Made conversations, with blanks where turns meet: the plain template by alignment, the marked one by both."""
     for count in (2, 4, 6):
-        for said in itertools.permutations(SAID, count) if count == 2 else [SAID[:count]]:
+        for said in itertools.pairwise([*SAID, SAID[2], SAID[0]]) if count == 2 else [SAID[:count]]:
             talk = talk_of(said)
             expected = theirs(readers[name], name, talk)
             for template in templates[name]:
@@ -135,7 +135,7 @@ def alternates(talk) -> bool:
 TEXTS = st.text(alphabet=st.sampled_from("ab \n\t.磨é<|>#:"), max_size=12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(said=st.lists(TEXTS, min_size=2, max_size=6).filter(lambda said: len(said) % 2 == 0))
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_an_answer_begins_where_a_prompt_ends_and_ends_with_its_turn(

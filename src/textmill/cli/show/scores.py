@@ -37,7 +37,10 @@ def scores(result: Mapping[str, Any]) -> None:
     _OUT.print(_sizes(result, "target"))
     _left_out(result)
     _mistakes(result.get("confusion", {}))
+    _weak(result.get("slices", ()))
     _examples(result.get("examples", ()))
+    _beside(result.get("beside"))
+    _next(result)
 
 
 def interval(row: Mapping[str, Any]) -> str:
@@ -127,6 +130,37 @@ def _mistakes(confusion: Mapping[str, Mapping[str, int]]) -> None:
         table.add_row(true, called, f"{number:,}")
     _OUT.print()
     _OUT.print(table)
+
+
+def _weak(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Parts of the texts in which the model does worse than in all of them, beyond chance."""
+    weak = [row for row in rows if row["worse"]]
+    if not weak:
+        return
+    table = columns("worse where", "is", "rows", "score", "95 % interval", right=(2, 3))
+    for row in weak[:_MISTAKES]:
+        table.add_row(
+            say(row["by"]), say(str(row["slice"])), f"{row['n']:,}", f"{row['value']:.3f}", interval(row)
+        )
+    _OUT.print()
+    _OUT.print(table)
+
+
+def _beside(compared: Mapping[str, Any] | None) -> None:
+    """Whether the difference to another system is real, and how far both agree."""
+    if compared is None:
+        return
+    _OUT.print(f"\n{escape(say(compared['sentence']))}", soft_wrap=True)
+    for name, score in compared.get("agreement", {}).items():
+        _OUT.print(f"{say(name)} {score['value']:.3f}{bracketed(interval(score))}")
+
+
+def _next(result: Mapping[str, Any]) -> None:
+    """What to do next, and where the page is."""
+    for number, line in enumerate(result.get("next", ()), 1):
+        _OUT.print(f"{'' if number > 1 else chr(10)}{number}. {escape(say(line))}", soft_wrap=True)
+    if page := result.get("page"):
+        _OUT.print(f"\n{padded(say('page'), 10)} {escape(page)}", soft_wrap=True)
 
 
 def _examples(rows: Sequence[Mapping[str, str]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Container, Mapping, Sequence
 from functools import reduce
 from typing import Any
@@ -13,7 +12,6 @@ from rich.text import Text
 from textmill.base.console import amount, counted, duration
 from textmill.base.language import fill, padded, say
 from textmill.cli.screen import sparkline
-from textmill.cli.show import index as show_index
 from textmill.cli.show.output import NONE as _NONE
 from textmill.cli.show.output import OUT as _OUT
 from textmill.cli.show.output import columns
@@ -113,48 +111,6 @@ def parity(result: Mapping[str, Any]) -> None:
     )
     if result.get("proof"):
         _OUT.print(f"written to {result['proof']}")
-
-
-def quickstart(result: Mapping[str, Any]) -> None:
-    """The end of a quickstart: table, samples, curve, what next."""
-    scores(result["scores"])
-    for sample, traced in zip(result["scores"]["samples"], result["traces"], strict=True):
-        _OUT.rule(style="dim")
-        show_index.sample(sample["prompt"], traced)
-        if truth := sample.get("truth"):
-            _OUT.print(Text(say(f"the document continues: {' '.join(truth.split())}"), style="dim"))
-    _OUT.rule(style="dim")
-    parity(result["parity"])
-    name = result["run"]
-    lines = (
-        ("model", result["model"]),
-        ("recipe", result["recipe"]),
-        ("loss curve", result["loss_curve"]),
-        ("page", result["page"]),
-        ("time", duration(result["seconds"])),
-    )
-    _OUT.print()
-    for label, text in lines:
-        _OUT.print(f"{padded(say(label), 11)} {escape(text)}", soft_wrap=True)
-    _OUT.print("\nnext")
-    for command, meaning in (
-        (f"textmill generate {name} {_prompt(result)}", "continue a prompt of your own"),
-        (f"textmill runs show {name}", "show how the training went"),
-        (f"textmill data where {name} --step 10", "the documents behind a training step"),
-        (f"textmill lineage {name}", "from the model back to the source files"),
-        ("textmill quickstart --corpus YOUR_FOLDER", "the same on your own text"),
-        (
-            f"textmill train {result['recipe']} --set training.minutes=30 --fork longer",
-            "train further, as a new run",
-        ),
-    ):
-        _OUT.print(f"  {padded(escape(command), 60)} {escape(say(meaning))}", soft_wrap=True)
-
-
-def _prompt(result: Mapping[str, Any]) -> str:
-    """A prompt as a shell reads it: that of the first sample, on one line."""
-    samples = result["scores"]["samples"]
-    return shlex.quote(samples[0]["prompt"].strip().partition("\n")[0] if samples else "Once upon a time")
 
 
 def check(result: Mapping[str, Any]) -> None:

@@ -34,8 +34,8 @@ def guess(made: Suggestion) -> None:
     if made.aside:
         _OUT.print(f"files left out: {escape(', '.join(made.aside))}", soft_wrap=True)
     if found.columns:
-        wrong = " ".join(f"--columns {role}=COLUMN" for role in found.columns)
-        _OUT.print(f"not so? {wrong}, or --task", soft_wrap=True)
+        wrong = ",".join(f"{role}=COLUMN" for role in found.columns)
+        _OUT.print(f"not so? --columns {wrong}, or --task TASK", soft_wrap=True)
 
 
 def start(made: Suggestion) -> None:

@@ -90,7 +90,7 @@ def _typed(value: Any) -> bytes:
 
 
 def _array(items: Sequence[Any]) -> bytes:
-    first = items[0] if items else 0
+    first = items[0] if items else ""  # of no merges: a list of no texts
     if isinstance(first, str):
         return _counted(8, len(items), (_text(item) for item in items))
     if isinstance(first, bool):

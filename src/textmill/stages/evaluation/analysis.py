@@ -8,19 +8,21 @@ Shapes: D texts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from textmill.metrics.score import LOWER, Bootstrap, Figures
-from textmill.tasks.prediction import Label, Refused
+from textmill.base.console import tracked
+from textmill.metrics.score import LOWER, Bootstrap, Figures, Score
+from textmill.tasks.prediction import Label
 from textmill.tasks.task import Record, Task
 from textmill.text import scripts
 from textmill.text.bm25 import BM25
 from textmill.text.document import Document, kind_of
 from textmill.text.words import hashes
 
+Training = Callable[[], Iterable[tuple[Document, Record]]]
 ERRORS = 20
 _NEAREST = 3  # training documents shown beside an error
 _FEWEST = 5  # texts of a slice that is worth a line
@@ -28,6 +30,46 @@ _SLICES = 12  # of one kind
 _TEXT_BYTES = 64 << 20  # of training text that is searched, at most
 _EXCERPT = 600  # characters
 _RARE = ("all words known", "up to 10 % of words unknown", "over 10 % of words unknown")
+
+
+def further(
+    task: Task,
+    predictions: Sequence[Any],
+    records: Sequence[Record],
+    documents: Sequence[Document],
+    training: Training | None,
+) -> dict[str, Any]:
+    """`slices` and `errors` of what was predicted of records, and how many training documents were searched for those
+    nearest to an error. training: documents and records of the training part; None: they are not here."""
+    if task.figures is None or not records:
+        return {}
+    figures = task.figures(predictions, records)
+    near = None if training is None else Nearest(training(), task)
+    single = any(isinstance(said, Label) for said in predictions)
+    labels = [str(task.gold(record)) for record in records] if single else None
+    known = None if near is None else near.words
+    return {
+        "slices": slices(figures, records, documents, labels=labels, known=known),
+        "errors": errors(task, figures, predictions, records, documents, near),
+        "searched": 0 if near is None else near.searched,
+    }
+
+
+def rivals(
+    task: Task, records: Sequence[Record], training: Training | None, bootstrap: Bootstrap
+) -> dict[str, dict[str, Score]]:
+    """What the model should beat, on the same records. training: what they learn from; None: only those that learn
+    nothing are scored."""
+    if not task.baselines:
+        return {}
+    pairs = [] if training is None else training()
+    learnt = [record for _, record in pairs if task.gold(record) is not None]
+    made = {}
+    fits = [fit for name, fit in task.baselines.items() if learnt or name in task.untrained]
+    for fit in tracked(fits, "scoring baselines", len(fits)):
+        rival = fit(learnt)
+        made[rival.name] = task.metrics(rival.predict(records), records, bootstrap)
+    return made
 
 
 def slices(
@@ -107,7 +149,9 @@ def _by_length(lengths: Sequence[int]) -> list[str]:
     for length in lengths:
         above = next((edge for edge in edges if length <= edge), None)
         below = max((edge for edge in edges if edge < length), default=0)
-        name = f"over {below} characters" if above is None else f"up to {above} characters"
+        name = f"up to {above} characters"
+        if above is None:
+            name = f"over {below} characters"
         names.append(f"{above or 1 << 40:020d}\0{name}")
     return names
 
@@ -163,7 +207,7 @@ def errors(
                 role: _short(text) for role, text in document.texts.items() if kind_of(role) not in _ANSWERS
             },
             "right": _plain(task.gold(records[at])),
-            "said": said.row(),
+            "said": {name: value for name, value in said.row().items() if name != "others"},
             "score": float(each[at]),
         }
         if near is not None:
@@ -232,7 +276,7 @@ class Nearest:
         return found
 
 
-def advice(result: Mapping[str, Any], predictions: Sequence[Any]) -> list[str]:
+def advice(result: Mapping[str, Any]) -> list[str]:
     """What to do next, in plain sentences, as the figures say."""
     lines = []
     headline, better = result["headline"], result["better"]
@@ -252,10 +296,9 @@ def advice(result: Mapping[str, Any], predictions: Sequence[Any]) -> list[str]:
             lines.append(
                 f"the intervals of the model and of {', '.join(near)} overlap: score more rows before you rely on it"
             )
-    refused = sum(isinstance(said, Refused) for said in predictions)
-    if refused:
+    if refused := result.get("refused", 0):
         lines.append(f"{refused} rows were refused and count as wrong: see why, and shorten or repair them")
-    worse = [row for row in result["slices"] if row["worse"]]
+    worse = [row for row in result.get("slices", ()) if row["worse"]]
     if worse:
         worst = (min if better != LOWER else max)(worse, key=lambda row: row["value"])
         lines.append(f"it is weakest where {worst['by']} is {worst['slice']}: add training data of that kind")
@@ -267,7 +310,7 @@ def advice(result: Mapping[str, Any], predictions: Sequence[Any]) -> list[str]:
         lines.append(
             f"{result['documents']} rows are few: the interval is wide, and more rows would narrow it"
         )
-    if result["errors"]:
+    if result.get("errors"):
         lines.append("read the worst errors: where what counts as right is wrong, repair it and score again")
     return lines
 

@@ -72,12 +72,13 @@ def evaluate_run(run: Run, workspace: Workspace) -> dict[str, Any]:
 def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[str, Any]:
     """The same of weights that were chosen already."""
     from textmill.objectives.evaluation import EvaluationInput
+    from textmill.stages.evaluation.analysis import advice
     from textmill.stages.evaluation.judged import judged
 
     data = trained_on(run, workspace)
     recipe = data.recipe
     decided = {
-        "version": 5,
+        "version": 6,
         "weights": weights.id,
         "tokens": data.prepared.tokens.id,
         "evaluation": schema.write(recipe.evaluation),
@@ -105,6 +106,7 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         **judged(inputs, data).plain(),
         "skipped": data.store(recipe.evaluation.split).manifest.get("skipped", {}),
     }
+    result["next"] = advice(result)
     result["samples"] = _samples(inputs.model, data)
     if data.general is not None:
         result["general"] = _general(inputs.model, data, data.general, workspace)

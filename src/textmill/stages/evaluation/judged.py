@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +14,15 @@ from textmill.data.examples import ExampleStore
 from textmill.data.view import sample
 from textmill.inference.predictor import Predictor
 from textmill.metrics import calibration
-from textmill.metrics.score import Bootstrap
 from textmill.models.pretrained import Pretrained
 from textmill.objectives.evaluation import EvaluationInput, EvaluationResult
+from textmill.stages.evaluation import analysis
 from textmill.stages.workspace.facts import facts, records_of
 from textmill.stages.workspace.run_data import RunData
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.table import task_trained_by
 from textmill.tasks.task import Calibration, Options, Record, Task, record_of
+from textmill.text.document import Document
 
 OPTIONS = Options(truncate=True)
 
@@ -36,7 +37,8 @@ def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
         assert objective.measure is not None
         return objective.measure(inputs)
     numbers = chosen(inputs)
-    records = [record_of(document, data.recipe.objective) for document in inputs.documents(numbers)]
+    documents = inputs.documents(numbers)
+    records = [record_of(document, data.recipe.objective) for document in documents]
     plain = data.pretrained(inputs.model, facts(data))
     bootstrap, fitted = inputs.bootstrap.of(numbers), _calibration(task, plain, data)
     told = {} if fitted is None else {"calibration": fitted.plain()}
@@ -47,6 +49,7 @@ def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
         before = predictions if fitted.temperature == 1.0 else _predicted(plain, task, records)
         more["calibration"] = {**fitted.plain(), **_reliable(task, (before, predictions), records)}
     more |= _counted(predictions)
+    more |= analysis.further(task, predictions, records, documents, lambda: _pairs(data, "train"))
     size = int(store.bytes[numbers].sum())
     how, targets = task.how(plain, OPTIONS), task.count(records)
     scores = {
@@ -56,7 +59,7 @@ def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
     if objective.measure is not None:
         also = objective.measure(inputs)
         scores, targets = {**scores, **also.scores}, also.targets
-    rivals = _rivals(task, data, records, bootstrap)
+    rivals = analysis.rivals(task, records, lambda: _pairs(data, "train"), bootstrap)
     return EvaluationResult(scores, rivals, len(numbers), targets, size, more)
 
 
@@ -65,6 +68,10 @@ def chosen(inputs: EvaluationInput) -> np.ndarray:
     view = inputs.loader.view
     sizes = np.bincount(view.record, view.sizes(), len(view.store)).astype(np.int64)
     return np.sort(sample(sizes, inputs.spec.tokens))
+
+
+def _pairs(data: RunData, part: str) -> Iterator[tuple[Document, Record]]:
+    return ((document, record_of(document, data.recipe.objective)) for document in data.documents(part))
 
 
 def _predicted(pretrained: Pretrained, task: Task, records: Sequence[Record]) -> list[Prediction | Refused]:
@@ -116,12 +123,3 @@ def _unseen(store: ExampleStore, chosen: np.ndarray) -> dict[str, int]:
     known = len(store.labels or ())
     counts = np.bincount(values[values != IGNORE].astype(np.int64), minlength=known + len(store.unseen))
     return {name: int(count) for name, count in zip(store.unseen, counts[known:], strict=True) if count}
-
-
-def _rivals(task: Task, data: RunData, records: Sequence[Record], bootstrap: Bootstrap) -> dict[str, Any]:
-    """What the model should beat, trained on the same records and judged on the same ones."""
-    if not task.baselines:
-        return {}
-    training = list(records_of(data, "train"))
-    rivals = [fit(training) for fit in task.baselines.values()]
-    return {rival.name: task.metrics(rival.predict(records), records, bootstrap) for rival in rivals}

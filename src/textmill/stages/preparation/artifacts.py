@@ -216,7 +216,7 @@ class LearntTokenizer:
                 tokenizer = extended.extend(tokenizer, (), self._offer.lacking(tokenizer))
         tokenizer.save(directory if spec is not None else directory / "tokenizer.json")
         if self._offer is not None:
-            template = self._offer.source
+            template = self._offer.written(tokenizer)
         elif template is None and self.recipe.objective.converses:
             usual = templates.default(tokenizer)
             if usual is None:

@@ -299,7 +299,7 @@ def _named(columns: Sequence[Column], name: str | int, role: str, where: str) ->
 
 
 def _options(roles: Sequence[str]) -> str:
-    return " ".join(f"--columns {role}=COLUMN" for role in roles)
+    return "--columns " + ",".join(f"{role}=COLUMN" for role in roles)
 
 
 def _listed(columns: Sequence[Column]) -> str:

@@ -129,7 +129,9 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
         return None
     advice = f"{_remade(run)}, in a folder where the sources are unchanged"
     found = {kind: lineage.require(above[kind], workspace.root, advice) for kind in wanted}
-    prepared = Prepared(**found)
+    prepared = Prepared(
+        found["corpus"], found["tokenizer"], found["tokens"], reference=found.get("reference")
+    )
     if recipe.start is not None and recipe.start.hash is not None:
         prepared = dataclasses.replace(prepared, start=starts.kept(workspace, recipe.start.hash))
     if recipe.replay is not None:

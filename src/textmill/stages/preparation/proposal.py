@@ -26,6 +26,7 @@ _PER_TOKEN = {
 _LETTERS = 3.5
 _HELD_OUT = (500, 0.05, 0.2)  # records to hold out for a score, as a share of all: at least, at most
 _CHECKED = (300, 0.03, 0.15)  # the same to validate by
+_SENTENCE = (120, 40)  # characters of a sentence, and of a Chinese one
 _LONG = 512  # tokens of the longest context proposed
 _VALIDATIONS = 10
 
@@ -57,14 +58,14 @@ def propose(
         recipe["corpus"]["split"] = _split(guess)
     if start is not None:
         recipe["start"] = {"model": start.model}
-    elif kind != "linear":
-        recipe["tokenizer"] = _tokenizer(guess)
+    else:
+        recipe["tokenizer"] = {"kind": "bytes"} if kind == "linear" else _tokenizer(guess)
     if start is None:
         recipe["model"] = {"kind": kind, **_SHAPES[kind](guess, context)}
-    recipe["objective"] = _objective(guess)
+    recipe["objective"] = _objective(guess, kind)
     if kind not in _COUNTED:
         recipe["training"] = _training(guess, kind, context, minutes, start)
-    if guess.task in _GENERATION:
+    if guess.task in _GENERATION and kind != "encoder":
         recipe["generation"] = dict(_GENERATION[guess.task])
     return recipe
 
@@ -78,7 +79,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "answer": ("encoder",),
     "embed": ("encoder", "recurrent", "decoder"),
     "translate": ("encoder-decoder", "recurrent-encoder-decoder"),
-    "summarize": ("encoder-decoder", "recurrent-encoder-decoder"),
+    "summarize": ("encoder-decoder", "recurrent-encoder-decoder", "encoder"),
     "generate": ("decoder", "recurrent", "ngram"),
 }
 _COUNTED = ("ngram", "linear")  # families that are fitted at once, not trained by steps
@@ -216,6 +217,19 @@ def _tokenizer(guess: Guess) -> Plain:
     }
 
 
+def _sentences(guess: Guess) -> int:
+    """About how many sentences of the text its summary is as long as."""
+    return int(
+        min(
+            5,
+            max(
+                1,
+                round(guess.texts["target"].characters / _SENTENCE[guess.texts["target"].script == "hanzi"]),
+            ),
+        )
+    )
+
+
 def _split(guess: Guess) -> Plain:
     if guess.task == "generate":
         return {"validation": 0.05, "test": 0.05}
@@ -226,7 +240,9 @@ def _split(guess: Guess) -> Plain:
     return {"validation": share(*_CHECKED), "test": share(*_HELD_OUT)}
 
 
-def _objective(guess: Guess) -> Plain:
+def _objective(guess: Guess, kind: str) -> Plain:
+    if guess.task == "summarize" and kind == "encoder":
+        return {"kind": "extract", "sentences": _sentences(guess)}
     if guess.task in ("translate", "summarize"):
         return {"kind": "pairs", "batch_tokens": _size(guess.rows, 1024, 4096, 8192)}
     if guess.task in ("classify", "regress"):
@@ -275,7 +291,7 @@ def _training(guess: Guess, kind: str, context: int, minutes: float | None, star
     a_minute, least, most, epochs = _BUDGET[guess.task]
     if minutes is None:
         minutes = float(round(min(most, max(least, guess.rows / a_minute))))
-    pairs = guess.task in ("translate", "summarize")
+    pairs = guess.task in ("translate", "summarize") and kind != "encoder"
     batch = 16 if guess.task in ("answer", "embed", "generate") else 32
     if pairs:
         written = guess.texts["target"]

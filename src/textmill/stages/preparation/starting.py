@@ -24,6 +24,7 @@ from textmill.base.toml import value
 from textmill.specs import recipe_file
 from textmill.specs.model import TRAINED, DecoderSpec, ModelSpec, TransformerSpec
 from textmill.specs.recipe import Recipe, StartSpec
+from textmill.stages.preparation import tasks
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.workspace import lineage, locate, starts
 from textmill.stages.workspace.lineage import Artifact
@@ -138,7 +139,19 @@ def _starting(overrides: Iterable[str], start: str | None) -> list[str]:
 
 
 def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_file.Plain:
-    """A plain recipe, paths absolute, with what its start says: content hash, model, tokenizer, generation.
+    """A plain recipe, paths absolute, with what its task and its start say of it, where it is silent itself.
+
+    Raises RecipeError for a task or a start that cannot be.
+    """
+    if data.get("task") is not None:
+        data = tasks.written(data, where)
+    if "start" in data:
+        data = _started(data, where, workspace)
+    return data if data.get("task") is None else tasks.learnt(data, where)
+
+
+def _started(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_file.Plain:
+    """A plain recipe with what its start says: content hash, model, tokenizer, generation.
 
     A run of its name that began with the model it names goes on with what it kept, whatever became of that model.
     """

@@ -33,7 +33,14 @@ _MOST_FILES = 50  # of a folder that are looked at
 _ENGLISH_ENCODER = (
     "minilm-l6-v2"  # reads English, and was trained on more of it than anybody's own records hold
 )
-_HELPED = ("classify", "regress", "tag", "answer", "embed")  # tasks that such an encoder helps much
+_HELPED = (
+    "classify",
+    "regress",
+    "tag",
+    "answer",
+    "embed",
+    "summarize",
+)  # tasks that such an encoder helps much
 
 
 @dataclass(frozen=True)
@@ -63,9 +70,9 @@ def suggest(
     kind: str | None = None,
     minutes: float | None = None,
     name: str | None = None,
-    base: Path,
+    base: Path | None = None,
 ) -> Suggestion:
-    """What to begin with on these files. base: the folder the recipe will stand in.
+    """What to begin with on these files. base: the folder the recipe will stand in; None: paths are absolute.
 
     columns: `role=column` each, as a person says them. Raises RecipeError where nothing can be made of the files.
     """
@@ -85,7 +92,9 @@ def suggest(
         sources.append(_source(like, part, groups[part], base))
     if len(sources) == 2 and main == "train":
         sources[1]["part"] = "test"  # nothing but a score is made of the only part that is held out
-    name = name or _name(Path(samples[0].path), found.task)
+    if name is None:
+        stem = named_after(Path(samples[0].path))
+        name = stem if stem.endswith(found.task) else f"{stem}-{found.task}"
     recipe = propose(found, sources, name=name, minutes=minutes, start=_start(start, workspace), kind=kind)
     helpful = None if start is not None or not _english(found) else _ENGLISH_ENCODER
     return Suggestion(
@@ -179,16 +188,15 @@ def _groups(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     return groups
 
 
-def _name(path: Path, task: str) -> str:
-    """What a recipe on a file is called: as the file, or as its folder where that only names a split."""
+def named_after(path: Path) -> str:
+    """What a recipe on a file is called after: the file, or its folder where that only names a split."""
     stem = _ENDINGS.sub("", path.name)
     if split_in(stem):
-        stem = path.absolute().parent.name or task
-    stem = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or task
-    return f"{stem}-{task}" if not stem.endswith(task) else stem
+        stem = path.absolute().parent.name
+    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "data"
 
 
-def _source(found: Guess, part: str, samples: Sequence[Sample], base: Path) -> Plain:
+def _source(found: Guess, part: str, samples: Sequence[Sample], base: Path | None) -> Plain:
     """A source of a recipe that reads these files so."""
     source: dict[str, Any] = {
         "kind": "files",
@@ -205,8 +213,10 @@ def _source(found: Guess, part: str, samples: Sequence[Sample], base: Path) -> P
     return source
 
 
-def _relative(path: Path, base: Path) -> str:
+def _relative(path: Path, base: Path | None) -> str:
     """A path as a recipe in `base` has it: relative where it lies below it, or beside it."""
+    if base is None:
+        return str(path.absolute())
     relative = os.path.relpath(path.absolute(), base.absolute())
     return relative if not relative.startswith(os.path.join("..", "..")) else str(path.absolute())
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Keys that may change between two sessions of one run: they do not touch the weights.
 _NAMED = 4  # tensors
-_FREE = ("name", "evaluation", "generation", "training.save", "training.nonfinite", "start.model")
+_FREE = ("name", "task", "evaluation", "generation", "training.save", "training.nonfinite", "start.model")
 
 
 def train(recipe: Recipe, workspace: Workspace, *, fork: str | None = None) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.base.console import tracked
-from textmill.base.errors import RecipeError
+from textmill.base.errors import DamagedError, RecipeError
 from textmill.base.files import make_directory, sha256_file
+from textmill.retrieval import answers
+from textmill.retrieval.answers import Answered
 from textmill.retrieval.chunks import SIZE
-from textmill.retrieval.search import Found, How, Search
+from textmill.retrieval.search import Found, Hit, How, Search
 from textmill.retrieval.store import Filter, Place, Store, Stored
 from textmill.specs.corpus import FilesSource, LimitSpec
+from textmill.tasks.table import task_of
+from textmill.tasks.task import Options
 from textmill.text.cleaning import language
 from textmill.text.document import Document, Item, Rejected
 from textmill.text.sources import table
@@ -28,6 +33,7 @@ from textmill.text.sources import table
 if TYPE_CHECKING:
     from textmill.stages.use.model import LanguageModel
 
+_AGAIN = "`textmill docs add` reads it again, `docs remove --gone` forgets it"
 _BATCH = 256  # documents whose language is found together
 _WRITTEN_WITH = ("-wal", "-shm", "-journal")  # what SQLite keeps beside its file
 _WEIGHTS = (".safetensors", ".gguf", ".json", ".model", ".txt")  # what decides the vectors of a directory
@@ -242,6 +248,71 @@ class Documents:
             folder = str(Path(chosen.folder).expanduser().absolute())
             chosen = replace(chosen, folder=folder)
         return self._search.find(query, most, how=how, chosen=chosen)
+
+    def ask(
+        self,
+        question: str,
+        model: LanguageModel,
+        *,
+        most: int = 20,
+        least: float | None = None,
+        chosen: Filter | None = None,
+        how: How | None = None,
+    ) -> Answered:
+        """The answer to a question, with file, place and page of what it rests on; or that the documents do not say.
+
+        model: of the task `answer`, whose answer is a stretch of a document, or one that chats, whose sentences are
+        held against the documents. most: chunks it reads. least: probability under which a stretch is no answer; left
+        out, as the model was calibrated.
+
+        Raises DamagedError where a file that is cited is no longer what was read, TextmillError for another model.
+        """
+        found = self.search(question, most, how=how, chosen=chosen)
+        if not found.hits:
+            return Answered(None)
+        if task_of(model.pretrained).name == "answer":
+            answer = answers.extracted(
+                model.predictor(Options(threshold=answers.ANYTHING)),
+                question,
+                found.hits,
+                least=_least(model) if least is None else least,
+            )
+        else:
+            hits = _that_fit(model, question, found.hits)
+            answer = answers.written(
+                lambda messages: model.chat(messages).text, question, hits, self._search.encoder
+            )
+        for sentence in answer.sentences:
+            for cited in sentence.cited:
+                _check_cited(cited.place)
+        return answer
+
+
+def _least(model: LanguageModel) -> float | None:
+    """The probability at a model's threshold; None where it was not trained to be silent."""
+    if not model.pretrained.info.get("unanswerable"):
+        return None
+    odds = model.pretrained.info.get("calibration", {}).get("threshold", 0.0)
+    return 1 / (1 + math.exp(-odds))
+
+
+def _that_fit(model: LanguageModel, question: str, hits: Sequence[Hit]) -> Sequence[Hit]:
+    """As many of the chunks as the model reads, with half of its context left for the answer; one at least."""
+    room = model.spec.context // 2
+    for count in range(len(hits), 1, -1):
+        said = "".join(message["content"] for message in answers.prompt(question, hits[:count]))
+        if len(model.tokenizer.encode(said)) <= room:
+            return hits[:count]
+    return hits[:1]
+
+
+def _check_cited(place: Place) -> None:
+    """Raises DamagedError where the file of what is cited is no longer the one that was read."""
+    path = Path(place.path)
+    if not path.is_file():
+        raise DamagedError("is cited, and is no longer there", where=path, advice=_AGAIN)
+    if table.content_of(path) != place.hash.partition(" ")[0]:
+        raise DamagedError("is cited, and has changed since it was read", where=path, advice=_AGAIN)
 
 
 def _with_language(items: Iterator[Item]) -> Iterator[Item]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -217,15 +217,26 @@ class LanguageModel:
         return Predictor(self.pretrained, options)
 
     def predict(
-        self, inputs: str | Mapping[str, str] | Sequence[str | Mapping[str, str]], *, top: int = 1
+        self,
+        inputs: str | Mapping[str, str] | Iterable[str | Mapping[str, str]],
+        *,
+        top: int = 1,
+        threshold: float | None = None,
+        truncate: bool = False,
+        **options: Unpack[GenerationOptions],
     ) -> list[Prediction | Refused]:
-        """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several.
+        """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several;
+        one, too, gives a list. What nothing can be said of is Refused, in its place.
 
-        top: how many answers of each, best first. What cannot be predicted is Refused, in its place.
+        top: how many answers to each, best first. threshold: of several labels the least probability of one, of
+        answers the least log odds against "it does not say"; left out: as published. truncate: sources longer than the
+        model reads are cut, and say so, instead of refused. options: how texts are written, as in `generate`.
         """
         from textmill.tasks.task import Options
 
-        predictor = self.predictor(Options(top=top))
+        generation = self.settings(**options) if options else None
+        asked = Options(top=top, threshold=threshold, truncate=truncate, generation=generation)
+        predictor = self.predictor(asked)
         first = predictor.task.fields[0].role
         several = [inputs] if isinstance(inputs, (str, Mapping)) else inputs
         records = ({first: one} if isinstance(one, str) else one for one in several)

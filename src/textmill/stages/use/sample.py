@@ -187,6 +187,11 @@ def reward_of(workspace: Workspace, named: str, label: str | None = None) -> Rew
     return _model(workspace, named, label)
 
 
+def _none(prompt: str, answer: str) -> float:
+    """Stands for a function that is not there."""
+    return 0.0
+
+
 def _function(path: Path, name: str) -> Reward:
     """A function of a Python file, which a person names: it runs as their own program does."""
     if not path.is_file():
@@ -199,8 +204,8 @@ def _function(path: Path, name: str) -> Reward:
         spec.loader.exec_module(module)
     except Exception as error:
         raise TextmillError(f"cannot be loaded: {type(error).__name__}: {error}", where=path) from error
-    function = getattr(module, name, None)
-    if not callable(function):
+    function: Callable[[str, str], Any] = getattr(module, name, _none)
+    if function is _none or not callable(function):
         raise TextmillError(f"has no function {name!r}", where=path)
 
     def score(record: Record, answers: list[str]) -> list[float]:

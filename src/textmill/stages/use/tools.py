@@ -16,7 +16,14 @@ from typing import Any, get_type_hints
 from textmill.base.errors import TextmillError
 from textmill.tokenization.chat.tools import Call
 
-_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+_TYPES: dict[Any, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+}
 _LONGEST = 20_000  # characters of what a tool gives
 
 
@@ -69,10 +76,10 @@ def _functions(path: Path) -> Mapping[str, Callable[..., Any]]:
 def _described(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     hints = get_type_hints(function)
     parameters = inspect.signature(function).parameters
-    properties = {
-        each: {"type": _TYPES.get(getattr(hints.get(each), "__origin__", hints.get(each)), "string")}
-        for each in parameters
+    kinds: dict[str, Any] = {
+        each: getattr(hints.get(each), "__origin__", hints.get(each)) for each in parameters
     }
+    properties = {each: {"type": _TYPES.get(kind, "string")} for each, kind in kinds.items()}
     needed = [each for each, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
     return {
         "type": "function",

@@ -3,8 +3,8 @@
     prompt, entry_point, test       a function begun, and a test that defines `check` (Chen et al. 2021)
     text, test_list                 a task in words, and asserts (Austin et al. 2021)
 
-A model completes the prompt as it stands. One that holds conversations is told to write the function, and the code in its
-answer is taken. Every sample is judged where it can do no harm (judged.py), and pass@k is what remains.
+A model completes the prompt as it stands. One that holds conversations is told to write the function, and the code in
+its answer is taken. Every sample is judged where it can do no harm (judged.py), and pass@k is what remains.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ def _written(pretrained: Pretrained, asked: Asked, spec: GenerationSpec, samples
 
 
 def source_of(problem: Problem, text: str, *, told: bool) -> str:
-    """The Python that an answer makes: a completion behind its prompt; of an answer in words the code in it, behind what
-    the prompt defines and imports where it defines the function itself."""
+    """The Python that an answer makes: a completion behind its prompt; of an answer in words the code in it, behind
+    what the prompt defines and imports where it defines the function itself."""
     if not told:
         return problem.prompt + text
     block = _BLOCK.search(text)

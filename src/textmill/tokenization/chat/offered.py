@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textmill.tokenization.chat.template import ChatTemplate
 from textmill.tokenization.protocol import AnyTokenizer
 
-_BEGIN = "{%- if bos_token is defined and bos_token -%}{{- bos_token -}}{%- endif -%}"
+_BEGIN = "{{- bos_token -}}"
 _CHATML = (
     "{%- for message in messages -%}"
     "{{- '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' -}}"
@@ -23,7 +22,7 @@ _CHATML = (
     "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant' + '\n' -}}{%- endif -%}"
 )
 _LLAMA3 = (
-    _BEGIN + "{%- for message in messages -%}"
+    "{%- for message in messages -%}"
     "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>' + '\n\n' + message['content'] + '<|eot_id|>' -}}"
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}"
@@ -31,7 +30,7 @@ _LLAMA3 = (
     "{%- endif -%}"
 )
 _PLAIN = (
-    _BEGIN + "{%- for message in messages -%}"
+    "{%- for message in messages -%}"
     "{{- '### ' + message['role'] | capitalize + ':' + '\n' + message['content'] -}}"
     "{%- if message['role'] == 'assistant' -%}{{- eos_token -}}{%- endif -%}{{- '\n\n' -}}"
     "{%- endfor -%}"
@@ -41,22 +40,24 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class Offer:
-    """A template in Jinja, and the special tokens it writes besides those that every tokenizer names."""
+    """A template in Jinja, and the special tokens it writes besides those that every tokenizer names. begins: whether
+    what a tokenizer calls the beginning of a text stands before a conversation."""
 
     source: str
     special: tuple[str, ...] = ()
+    begins: bool = True
 
     def lacking(self, tokenizer: AnyTokenizer) -> tuple[str, ...]:
         """Those of its special tokens that a tokenizer has not."""
         return tuple(name for name in self.special if name not in tokenizer.special)
 
-    def template(self, tokenizer: AnyTokenizer) -> ChatTemplate:
-        """The template, with the names this tokenizer gives its tokens."""
-        return ChatTemplate(self.source, tokenizer.names)
+    def written(self, tokenizer: AnyTokenizer) -> str:
+        """The template as a model with this tokenizer is given it."""
+        return (_BEGIN if self.begins and tokenizer.names.get("bos_token") else "") + self.source
 
 
 OFFERED: dict[str, Offer] = {
-    "chatml": Offer(_CHATML, ("<|im_start|>", "<|im_end|>")),
+    "chatml": Offer(_CHATML, ("<|im_start|>", "<|im_end|>"), begins=False),
     "llama3": Offer(_LLAMA3, ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")),
     "plain": Offer(_PLAIN),
 }

@@ -175,7 +175,22 @@ class ChatTemplate:
         **more: Any,
     ) -> list[int]:
         """The ids of a conversation: special tokens are those the template writes, never what people wrote."""
-        return self.read(tokenizer, messages, add_generation_prompt, **more).ids.tolist()
+        _, whole, _, _ = self._written(tokenizer, messages, add_generation_prompt, more)
+        return whole.ids.tolist()
+
+    def _written(
+        self,
+        tokenizer: AnyTokenizer,
+        messages: Sequence[Message],
+        add_generation_prompt: bool,
+        more: Mapping[str, Any],
+    ) -> tuple[Protection, Written, list[tuple[int, int]], Mapping[str, Any]]:
+        """The messages and other variables protected, what becomes of them, and what of it is marked as generated."""
+        protection = Protection(tokenizer, self.source, [self._fitting(message) for message in messages])
+        more = protection.shielded(more)
+        text, marks = self._marked(protection.messages, add_generation_prompt, more)
+        places = [tuple(len(protection.unmarked(text[:at])) for at in mark) for mark in marks]
+        return protection, protection.written(text), [(start, end) for start, end in places], more
 
     def read(
         self,
@@ -193,10 +208,7 @@ class ChatTemplate:
         tell what is said in one: the template writes it otherwise once more is said, or not behind its own prompt for
         an answer, or marks other tokens as generated.
         """
-        protection = Protection(tokenizer, self.source, [self._fitting(message) for message in messages])
-        more = protection.shielded(more)
-        text, marks = self._marked(protection.messages, add_generation_prompt, more)
-        whole = protection.written(text)
+        protection, whole, marks, shown = self._written(tokenizer, messages, add_generation_prompt, more)
         if add_generation_prompt:
             return Rendered(whole)
         said = [
@@ -205,13 +217,12 @@ class ChatTemplate:
         answers = []
         for number in said if turns == "all" else said[-1:]:
             asked, until = (
-                protection.written(self._rendered(protection.messages[:stop], prompted, more))
+                protection.written(self._rendered(protection.messages[:stop], prompted, shown))
                 for stop, prompted in ((number, True), (number + 1, False))
             )
             answers.append(aligned(number + 1, asked, until, whole, tokenizer, self.where))
         if marks:
-            places = (tuple(len(protection.unmarked(text[:at])) for at in mark) for mark in marks)
-            agree(answers, [(start, end) for start, end in places], whole, self.where)
+            agree(answers, marks, whole, self.where)
         return Rendered(whole, tuple(answers))
 
     def ends(self, tokenizer: AnyTokenizer) -> tuple[int, ...]:

@@ -50,7 +50,9 @@ def compare(
         difference = paired.mcnemar(left.columns[:, 0] > 0, right.columns[:, 0] > 0, bootstrap)
     else:
         difference = paired.randomised(left.columns, right.columns, left.value, bootstrap)
-    scores = {side: figures.score(bootstrap).plain() for side, figures in (("model", left), ("other", right))}
+    scores = {
+        side: figures.score(bootstrap).plain() for side, figures in (("model", left), ("other_score", right))
+    }
     made = {
         "other": name,
         "score": left.name,

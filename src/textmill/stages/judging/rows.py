@@ -76,7 +76,7 @@ def spec_of(task: Task, pretrained: Pretrained) -> Any:
         kind = next(iter(task.objectives.values()))
     spec: Any = OBJECTIVES[kind].spec()
     head = getattr(getattr(pretrained.model, "head", None), "spec", None)
-    changes = {"multiple": True} if getattr(head, "multiple", False) else {}
+    changes: dict[str, Any] = {"multiple": True} if getattr(head, "multiple", False) else {}
     if "pair" in pretrained.info.get("reads", ()):
         changes["pair"] = "pair"
     return dataclasses.replace(spec, **changes)

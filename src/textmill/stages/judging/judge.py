@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,22 @@ from typing import Any
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import check_free, write_text
 from textmill.inference.predictor import Predictor
-from textmill.metrics.score import Bootstrap, Score
+from textmill.metrics import calibration
+from textmill.metrics.score import Bootstrap
 from textmill.objectives.evaluation import EvaluationResult
-from textmill.stages.evaluation import analysis, beside, rows
-from textmill.stages.evaluation.rows import Files, Rows
+from textmill.stages.evaluation import analysis, page
+from textmill.stages.judging import beside, rows
+from textmill.stages.judging.rows import Files, Rows
 from textmill.stages.preparation.prepare import still_there
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.locate import locate
 from textmill.stages.workspace.workspace import Workspace
-from textmill.tasks.prediction import Label, Refused
+from textmill.tasks.prediction import Refused
+from textmill.tasks.retrieve import RETRIEVE
 from textmill.tasks.table import TASKS, task_named
 from textmill.tasks.task import Options, Record, Task
-from textmill.text.document import Document
 
-Training = Callable[[], Iterator[tuple[Document, Record]]]
+Training = analysis.Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +58,12 @@ class Judged:
 
 
 def evaluate_rows(
-    workspace: Workspace, target: str, files: Files, asked: Asked, *, page: Path | None = None
+    workspace: Workspace, target: str, files: Files, asked: Asked, *, out: Path | None = None
 ) -> dict[str, Any]:
     """The report of a model on the rows of files, as plain data, with a comparison where one is asked for; as a page,
     too, where a place for it is named. Raises TextmillError where something stands there already."""
-    if page is not None:
-        check_free(page)
+    if out is not None:
+        check_free(out)
     judged = judge_files(workspace, target, files, asked)
     result = judged.result
     if asked.beside is not None:
@@ -70,11 +72,9 @@ def evaluate_rows(
         result["beside"] = beside.compare(
             judged.task, judged.rows.records, judged.predictions, other, name, resamples
         )
-    if page is not None:
-        from textmill.stages import report
-
-        write_text(page, report.of_evaluation(result), private=False)
-        result["page"] = str(page)
+    if out is not None:
+        write_text(out, page.whole(result), private=False)
+        result["page"] = str(out)
     return result
 
 
@@ -85,7 +85,7 @@ def _said_by_other(workspace: Workspace, asked: Asked, judged: Judged) -> list[A
     if path.is_file() and path.suffix.lower() != ".gguf":
         return beside.of_file(path, judged.task, records)
     other = LanguageModel(workspace, asked.beside)
-    options = replace(asked.options, **judged.task.asked)
+    options = replace(other.predictor(asked.options).options, **judged.task.asked)
     return list(Predictor(other.pretrained, options, task=judged.task).predict(records))
 
 
@@ -103,16 +103,16 @@ def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -
         given = rows.of_files(asked.train, task, spec, workspace.reporter)
         training = lambda: zip(given.documents, given.records, strict=True)  # noqa: E731
     read = rows.of_files(files, task, spec, workspace.reporter)
-    options = replace(asked.options, **task.asked)
+    options = replace(predictor.options, **task.asked)
     if options.unsandboxed:
         workspace.reporter.warn(
             "the sandbox is not required: where the kernel cannot confine it, code that a model wrote runs with all "
             "your rights, and may read, change and send whatever you may"
         )
     judged = judge(
-        Predictor(model.pretrained, options, task=task), read, training, asked.resamples, workspace
+        Predictor(model.pretrained, options, task=task), read, training, Bootstrap(asked.resamples), workspace
     )
-    judged.result.update({"model": target, "on": str(files), "task": task.name})
+    judged.result.update(model=target, on=str(files), task=task.name)
     return judged
 
 
@@ -120,6 +120,8 @@ def _task(predictor: Predictor, files: Files, name: str | None) -> Task:
     if name is not None:
         return task_named(name)
     writes = predictor.pretrained.writes and not predictor.pretrained.reads_source
+    if predictor.task is TASKS["embed"]:
+        return RETRIEVE
     if writes:
         for task in TASKS.values():
             if task.forms and rows.form_of(files, task) is not None:
@@ -146,76 +148,49 @@ def _trained_on(workspace: Workspace, target: str, task: Task) -> tuple[Any, Tra
 
 
 def judge(
-    predictor: Predictor, read: Rows, training: Training | None, resamples: int, workspace: Workspace
+    predictor: Predictor, read: Rows, training: Training | None, bootstrap: Bootstrap, workspace: Workspace
 ) -> Judged:
     """Predictions of rows, and all that is said of them.
 
     1. What the model says of each row. 2. Its scores. 3. Those of baselines, learnt from the same training rows.
     4. Slices, the worst errors and what is near them. 5. What to do next.
     """
-    task, reporter = predictor.task, workspace.reporter
+    task, reporter, records = predictor.task, workspace.reporter, read.records
     if task.figures is None:
         raise RecipeError(f"nothing is scored of {task.name}", where="--task")
-    records, bootstrap = read.records, Bootstrap(resamples)
     predictions = []
     for said in predictor.predict(records):
         predictions.append(said)
         reporter.progress("predicting", len(predictions), len(records), "rows")
-    scores = task.metrics(predictions, records, bootstrap)
-    learnt = None if training is None else [record for _, record in training()]
-    rivals = baselines(task, records, learnt, bootstrap, workspace)
-    refused = Counter(str(said.reason) for said in predictions if isinstance(said, Refused))
-    figures = task.figures(predictions, records)
-    near = None if training is None else analysis.Nearest(training(), task)
-    result = EvaluationResult(
-        scores,
-        rivals,
-        len(records),
-        len(records),
-        sum(document.bytes for document in read.documents),
-        {
-            "read": read.read,
-            "skipped": read.skipped,
-            "refused": dict(refused),
-            **task.details(predictions, records),
-            "slices": analysis.slices(
-                figures,
-                records,
-                read.documents,
-                labels=_labels(task, predictions, records),
-                known=None if near is None else near.words,
-            ),
-            "errors": analysis.errors(task, figures, predictions, records, read.documents, near),
-            "searched": 0 if near is None else near.searched,
-        },
-    ).plain()
-    result["next"] = analysis.advice(result, predictions)
+    how = task.how(predictor.pretrained, predictor.options)
+    scores = {
+        name: replace(score, signature=f"{score.signature}|{how}" if how else score.signature)
+        for name, score in task.metrics(predictions, records, bootstrap).items()
+    }
+    if not scores:
+        raise RecipeError(f"nothing is scored of {task.name}", where="--task")
+    refused = Counter(said.reason for said in predictions if isinstance(said, Refused))
+    more = {
+        "read": read.read,
+        "skipped": read.skipped,
+        "refused": refused.total(),
+        "reasons": dict(refused),
+        "cut": sum(bool(getattr(said, "cut", 0)) for said in predictions),
+        **task.details(predictions, records),
+        **_reliable(task, predictions, records),
+        **analysis.further(task, predictions, records, read.documents, training),
+    }
+    rivals = analysis.rivals(task, records, training, bootstrap)
+    size = sum(document.bytes for document in read.documents)
+    found = EvaluationResult(scores, rivals, len(records), task.count(records), size, more)
+    result = found.plain()
+    result["next"] = analysis.advice(result)
     return Judged(result, task, read, predictions)
 
 
-def baselines(
-    task: Task,
-    records: Sequence[Record],
-    learnt: Sequence[Record] | None,
-    bootstrap: Bootstrap,
-    workspace: Workspace,
-) -> Mapping[str, Mapping[str, Score]]:
-    """What the model should beat, on the same rows. learnt: training records; None: only those that learn nothing."""
-    made = {}
-    for name, fit in task.baselines.items():
-        if learnt is None and name not in task.untrained:
-            continue
-        workspace.reporter.note(f"scoring the baseline {name}")
-        usable = [record for record in learnt or () if task.gold(record) is not None]
-        if not usable and name not in task.untrained:
-            continue
-        rival = fit(usable)
-        made[rival.name] = task.metrics(rival.predict(records), records, bootstrap)
-    return made
-
-
-def _labels(task: Task, predictions: Sequence[Any], records: Sequence[Record]) -> list[str] | None:
-    """The right label of each record, where predictions are single labels."""
-    if not any(isinstance(said, Label) for said in predictions):
-        return None
-    return [str(task.gold(record)) for record in records]
+def _reliable(task: Task, predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, Any]:
+    """The reliability curve, where the model says how sure it is."""
+    if task.confidence is None:
+        return {}
+    sure, right = task.confidence(predictions, records)
+    return {"calibration": {"reliability": calibration.reliability(sure, right)}} if len(sure) else {}
