@@ -27,6 +27,9 @@ OTHERWISE = {
     "text/sources/formats/xml_pages.py": {"embed"},  # an element of HTML
     "base/moved.py": {"chat", "answer"},  # modules of before
     "cli/show/index.py": {"spans"},  # of a trace
+    "cli/evaluate.py": {"spans"},  # a form of records
+    "stages/evaluation/page.py": {"spans"},  # what was said of a row
+    "stages/judging/beside.py": {"spans"},
     "stages/tracing/trace.py": {"spans"},
     "text/corpus/units.py": {"spans"},  # of personal data
     "tasks/prediction.py": {"spans"},  # what a row is given
