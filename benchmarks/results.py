@@ -200,7 +200,7 @@ def page(results: list[dict[str, Any]]) -> str:
         "# Results",
         "",
         "What the recipes of `recipes/tasks/` reach on public data, through the verbs anybody uses; remade by",
-        "`python benchmarks/results.py --data FOLDER` (`--help` says how to run one row). A score has its interval (95 %,",
+        "`python benchmarks/results.py --data FOLDER` (`--help`: how to run one row). A score has its interval (95 %,",
         "bootstrap over the held-out records); of several seeds the mean and the range. A row nobody has run says so.",
         "",
         "| job | data | from | score | baselines | seeds | time | machine, date | command |",
