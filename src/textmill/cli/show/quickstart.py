@@ -97,7 +97,8 @@ def _asked(result: Mapping[str, Any]) -> str:
     reads = [list(example["reads"].items()) for example in result["examples"]]
     if not reads or len(reads[0]) != 1:
         return "rows.jsonl"
-    shortest = min((texts[0][1] for texts in reads), key=len)
+    texts: list[str] = [text for pairs in reads for _, text in pairs]
+    shortest = min(texts, key=len)
     return shlex.quote(" ".join(shortest.split())[:60])
 
 
