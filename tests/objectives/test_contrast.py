@@ -135,6 +135,6 @@ def test_it_learns_resumes_and_is_published(workspace, recipe, run, monkeypatch)
 
 def test_what_cannot_be_drawn_together_is_refused(recipe):
     plain = schema.write(recipe)
-    for key, value in (("multiple", True), ("pair", "other"), ("pooling", "first")):
+    for key, value in (("multiple", True), ("pooling", "first")):
         with pytest.raises(RecipeError, match=key):
             schema.read(Recipe, plain | {"objective": plain["objective"] | {key: value}})

@@ -59,7 +59,6 @@ class _Objective:
 
 _FROM_SOURCE = ("encoder-decoder", "recurrent-encoder-decoder")
 _HEADED = ("decoder", "encoder", "recurrent")
-_WHOLE = (*_HEADED, "linear")  # that say something of a whole text
 
 
 def _roles(*names: str) -> property:
@@ -80,7 +79,7 @@ class _OfText(_Objective):
 class _OfWholeText(_OfText):
     """What is to be said is said of the whole text."""
 
-    families: ClassVar = _WHOLE
+    families: ClassVar = (*_HEADED, "linear")
     pair: Annotated[
         str | None, About("role of a second text, for labels of text pairs (entailment, paraphrase)")
     ] = None
@@ -229,27 +228,8 @@ class ClassifyObjective(_OfWholeText):
     multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False
     contrastive: Annotated[
         float | None,
-        About(
-            "for few examples: temperature of a contrastive loss that draws texts of one label together, before a "
-            "logistic head is fitted to them (Tunstall et al. 2022); left out: cross-entropy",
-            gt=0,
-        ),
+        About("for few examples: temperature of a contrastive loss, before a logistic head is fitted", gt=0),
     ] = None
-
-    def __post_init__(self) -> None:
-        for name, asked in (("multiple", self.multiple), ("pair", self.pair is not None)):
-            if asked and self.contrastive is not None:
-                raise RecipeError(
-                    "texts are drawn together that share their one label, each read alone",
-                    where=name,
-                    advice="leave it out, or leave out contrastive",
-                )
-        if self.contrastive is not None and self.pooling == "first":
-            raise RecipeError(
-                "the first state alone was not trained to tell texts apart",
-                where="pooling",
-                advice='set it to "mean" or "last", or leave it out',
-            )
 
     def groups(self, batch: int) -> int | None:
         """Texts that are drawn together are compared with all others of an update."""

@@ -208,6 +208,22 @@ class Recipe:
                 advice="set model.pooler = true",
             )
 
+    def _check_contrastive(self, objective: ClassifyObjective) -> None:
+        """Texts are drawn together by their one label, each read alone, by states that were all trained for it."""
+        for name in ("multiple", "pair"):
+            if getattr(objective, name):
+                raise RecipeError(
+                    "texts are drawn together that share their one label, each read alone",
+                    where=f"objective.{name}",
+                    advice="leave it out, or leave out contrastive",
+                )
+        if objective.pooling == "first":
+            raise RecipeError(
+                "the first state alone was not trained to tell texts apart",
+                where="objective.pooling",
+                advice='set it to "mean" or "last", or leave it out',
+            )
+
     def _check_groups(self) -> None:
         """Records that are compared with each other stay together: in an update, and in what is computed at once."""
         training = self.training
@@ -222,6 +238,8 @@ class Recipe:
                 where="training.micro_batch",
                 advice="leave it out, or lower objective.group: it says how many are computed at once",
             )
+        if isinstance(self.objective, ClassifyObjective):
+            self._check_contrastive(self.objective)
         if training.average is not None and getattr(self.objective, "contrastive", None) is not None:
             raise RecipeError(
                 "averages weights, and the head is fitted to those of one step",
