@@ -193,7 +193,8 @@ def test_published_weights_choose_as_transformers_does(name, tmp_path):
     with gzip.open(DATA / "blimp" / "blimp_sample.jsonl.gz", "rt") as file:
         rows = [json.loads(line) for line in file][::10]
     said = CHOICE.predict(pretrained, CHOICE.prepare(pretrained, rows, Options()), Options())
-    before = list(pretrained.tokenizer.prefix or (pretrained.tokenizer.end,))
+    tokenizer = pretrained.tokenizer
+    before = list(tokenizer.prefix or (tokenizer.start or tokenizer.end,))
     same, close = 0, 0
     for row, one in zip(rows, said, strict=True):
         good, bad = (reference(path, before, "", row[key]) for key in ("sentence_good", "sentence_bad"))

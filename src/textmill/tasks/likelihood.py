@@ -17,12 +17,13 @@ from textmill.base.console import tracked
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.codec import padded
-from textmill.data.special import opening
+from textmill.data.special import OUR_START, opening
 from textmill.models.model import Generator, TokenScorer
 from textmill.models.pretrained import Pretrained
 from textmill.nn.shared import evaluating
 from textmill.objectives.loss import token_nats, widened
 from textmill.tokenization.characters import without_surrogates
+from textmill.tokenization.protocol import AnyTokenizer
 
 _POSITIONS = 8192  # of contexts and continuations, read at once
 _MOST_LOGITS = 1 << 26  # computed at once: 256 MiB in float32
@@ -85,7 +86,7 @@ def _asked(pretrained: Pretrained, pairs: Sequence[tuple[str, str]]) -> list[_As
         same = next(
             (at for at, pair in enumerate(zip(read, whole, strict=False)) if pair[0] != pair[1]), len(read)
         )
-        before = (*(tokenizer.prefix if same else opening(tokenizer)), *whole[:same])
+        before = (*(tokenizer.prefix if same else _beginning(tokenizer)), *whole[:same])
         tokens = tuple(whole[same:])
         if not tokens:
             made.append("the continuation has no tokens")
@@ -94,6 +95,15 @@ def _asked(pretrained: Pretrained, pairs: Sequence[tuple[str, str]]) -> list[_As
         else:
             made.append(_Asked(before, tokens))
     return made
+
+
+def _beginning(tokenizer: AnyTokenizer) -> tuple[int, ...]:
+    """What stands before a text without a context: what the tokenizer puts there, or the beginning-of-text token that
+    somebody else's names, as lm-evaluation-harness has it; else what begins a text that is scored here."""
+    ours = tokenizer.special.get(OUR_START) == tokenizer.start
+    if tokenizer.prefix or ours or tokenizer.start is None:
+        return opening(tokenizer)
+    return (tokenizer.start,)
 
 
 def _batches(asked: Sequence[_Asked]) -> Iterator[list[int]]:
