@@ -244,7 +244,7 @@ def main() -> None:
             peers = pipelines("feature-extraction", options.model, tokenize_kwargs={"truncation": True})
             found["embed"] = race(mine, peers, near, given, options.turns)
         if "translate" in options.only:
-            mine, few = ours(marian(folder / "translate"), "source"), given[: max(32, options.rows // 4)]
+            mine, few = ours(marian(folder / "translate"), "source"), given
             found["translate"] = race(
                 mine,
                 generate(folder / "translate"),

@@ -104,6 +104,7 @@ OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "quickstart": {"corpus": "nowhere"},
     "recipe new": {"path": "new.toml"},
     "rm": {"dry_run": True, "force": True},
+    "sample": {"reward": "tiny", "given": "the", "samples": "2", "tokens": "3"},
 }
 COMMON = {"help", "json", "quiet", "work"}  # the same mechanism everywhere
 

@@ -114,7 +114,7 @@ _DATA = {
 _NAMES = re.compile(
     r"^(The mill st|naïve|It did|And now|Once upon a time$|def mean|os error|interval:|over \{\} groups|starts with:)"
     r"|^(gzip, |nav, footer|index shard|end decided|end of data|# as written|not scored$|`?textmill \w+ ?[^ ]*$)"
-    r"|^(generate|embed|trace) \{\{run|^(out of|not enough|can't allocate) memory$|^` make|<svg"
+    r"|^(generate|embed|trace|predict) \{\{run|^(out of|not enough|can't allocate) memory$|^` make|<svg"
     r"|^Answer the question from the numbered passages only"
 )
 _SUFFIX = 3  # letters of a word's ending that changes with a number, at most

@@ -28,8 +28,9 @@ OTHERWISE = {
     "base/moved.py": {"chat", "answer"},  # modules of before
     "cli/evaluate.py": {"spans"},  # a form of records
     "cli/show/index.py": {"spans"},  # of a trace
-    "stages/evaluation/beside.py": {"spans"},  # what a row may call what was said
     "stages/preparation/guess.py": {"spans"},  # a form of records
+    "stages/evaluation/page.py": {"spans"},  # what was said of a row
+    "stages/judging/beside.py": {"spans"},
     "stages/tracing/trace.py": {"spans"},
     "text/corpus/units.py": {"spans"},  # of personal data
     "tasks/prediction.py": {"spans"},  # what a row is given

@@ -88,8 +88,8 @@ class Reporter:
             validation = f"  validation {status.validation:.4f}" if status.validation is not None else ""
             self.note(
                 f"step {status.step:>6}/{status.steps}  loss {status.loss:.4f}  smoothed {status.smoothed:.4f}"
-                f"{validation}  learning rate {status.learning_rate:.2e}  {status.tokens_per_second:,.0f} tokens/s{mfu}"
-                f"  {duration(status.seconds_left)} left"
+                f"{validation}  learning rate {status.learning_rate:.2e}  {status.tokens_per_second:,.0f} tokens/s"
+                f"  {duration(status.seconds_left)} left{mfu}"
             )
 
     def close(self) -> None:

@@ -101,7 +101,7 @@ def list_(
 
     with _opened(workspace, store) as documents:
         chosen = _filter(folder, language, since, until, where)
-        return {"files": [stored.plain() for stored in documents.list(chosen)]}, show.listing
+        return {"files": [stored.plain() for stored in documents.files(chosen)]}, show.listing
 
 
 @docs.command()

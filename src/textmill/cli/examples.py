@@ -168,9 +168,24 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "predict": (
         'textmill predict mine "a text"',
-        "textmill predict mine rows.csv --columns text=review",
+        "textmill predict mine rows.csv --columns text=review --out said.csv",
+        "textmill predict mine rows.csv --columns text=review --out said.csv --resume",
         "textmill predict mine - < lines.txt > said.jsonl",
     ),
+    "translate": (
+        'textmill translate mine "Guten Morgen."',
+        "textmill translate mine book.txt --beams 5 --out english.txt",
+    ),
+    "summarize": ("textmill summarize mine articles.jsonl --columns source=body --top 3",),
+    "answer": (
+        'textmill answer mine passage.txt --with question="Who built the mill?"',
+        "textmill answer mine questions.jsonl --columns passage=context",
+    ),
+    "classify": (
+        'textmill classify mine "a fine film" --top 2',
+        "textmill classify mine reviews.csv --columns text=review --out labelled.csv",
+    ),
+    "tag": ('textmill tag mine "Anna went to York."', "textmill tag mine letters.jsonl --out names.jsonl"),
     "index search": ('textmill index search mine "the mill" --limit 10 --context 30',),
     "trace": (
         "textmill trace mine",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textmill.base import machine, schema
-from textmill.base.console import counted
 from textmill.base.errors import RecipeError
 from textmill.base.language import say
 from textmill.cli import completion
@@ -183,7 +182,7 @@ class Counts:
                 self._reporter.progress("predicting", self.read, unit="rows")
             yield one
         if len(self.skipped) > _TOLD:
-            self._reporter.warn(f"{counted(len(self.skipped) - _TOLD, 'more row')} skipped")
+            self._reporter.warn(f"{len(self.skipped) - _TOLD:,} more rows skipped")
 
     def plain(self) -> dict[str, Any]:
         """read = predicted + skipped; `resumed` of the predicted stood in the output before."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, overload
 
-from textmill.decoding.layout import prepare
 from textmill.models.pretrained import Pretrained
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.table import task_of
@@ -30,7 +29,6 @@ class Predictor:
         self.pretrained = pretrained
         self.options = Options() if options is None else options
         self.task = task_of(pretrained) if task is None else task
-        self._ready: Pretrained | None = None
 
     @overload
     def predict(self, records: Iterable[Record | Refused]) -> Iterator[Prediction | Refused]: ...
@@ -51,13 +49,7 @@ class Predictor:
             done, size = done + len(some), min(2 * size, _MOST)
 
     def _said(self, records: list[Record | Refused], known: int) -> list[Prediction | Refused | None]:
-        task, options = self.task, self.options
-        if self._ready is None:
-            model = self.pretrained.model
-            self._ready = replace(
-                self.pretrained, model=prepare(model, rows=task.together) if task.together else model
-            )
-        pretrained = self._ready
+        task, pretrained, options = self.task, self.pretrained, self.options
         given = [record for record in records if isinstance(record, Mapping)]
         reads: list[Any] = task.prepare(pretrained, given, options)
         there = [read for read in reads if not isinstance(read, Refused)]

@@ -106,9 +106,11 @@ class CRF(nn.Module):
             beta = (self.transitions + onwards[:, None]).logsumexp(2)
         given[:, 0] = alone[:, 0]
         there = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
-        return tuple(
-            torch.zeros_like(side).scatter(1, order, side.masked_fill(~there, 0)) for side in (alone, given)
-        )  # type: ignore[return-value]
+
+        def back(side: Tensor) -> Tensor:
+            return torch.zeros_like(side).scatter(1, order, side.masked_fill(~there, 0))
+
+        return back(alone), back(given)
 
 
 def _front(real: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from textmill.base.errors import RecipeError
 from textmill.data.batch import IGNORE, Batch
 from textmill.data.examples import ExampleStore
+from textmill.data.loader import AnyLoader, Batching
 from textmill.data.record_view import WholeTextView
 from textmill.models.heads import Headed
 from textmill.models.model import Model
-from textmill.objectives.loss import count_labels, cross_entropy, losses_by, widened
+from textmill.objectives import contrast
+from textmill.objectives.loss import Losses, count_labels, cross_entropy, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
 from textmill.objectives.records import TextReader, loader_of
 from textmill.objectives.show import ShownRow, tokens_read
 from textmill.specs.head import ClassifyHead, pooling_for
+from textmill.specs.model import TRAINED
 from textmill.specs.objective import ClassifyObjective
 from textmill.text.document import Document
 
@@ -76,7 +81,36 @@ def labels_held(store: ExampleStore, records: np.ndarray) -> np.ndarray:
 def head(spec: ClassifyObjective, family: str, store: ExampleStore) -> ClassifyHead:
     """A logit for each label of the data, in their order. Raises RecipeError as `pooling_for`."""
     pooling = pooling_for(spec.pooling, family)
+    if spec.contrastive is not None:
+        if family not in TRAINED:
+            raise RecipeError(
+                f"a {family} model is made at once, so nothing is drawn together",
+                where="objective.contrastive",
+                advice="leave it out",
+            )
+        pooling = spec.pooling or ("last" if pooling == "last" else "mean")
     return ClassifyHead(labels=tuple(store.labels or ()), multiple=spec.multiple, pooling=pooling)
+
+
+def loader(spec: ClassifyObjective, store: ExampleStore, how: Batching) -> AnyLoader:
+    """Texts of nearly equal length together; where they are compared with each other, in groups."""
+    if spec.contrastive is None:
+        return loader_of(ClassifyView)(spec, store, how)
+    return contrast.loader(ClassifyView(spec, store, how.sequence, how.tokens), how.batch, how.seed)
+
+
+def losses(spec: ClassifyObjective, *, sequence: int, chunk: int | None = None) -> Losses:
+    """Cross-entropy, or what draws texts of one label together."""
+    if spec.contrastive is None:
+        return Losses(loss, loss, count_labels)
+    each = functools.partial(contrast.loss, temperature=spec.contrastive)
+    return Losses(each, each, count_labels)
+
+
+def settle(spec: ClassifyObjective, model: Any, loader: AnyLoader) -> None:
+    """Fit the head, where no gradient reaches it."""
+    if spec.contrastive is not None:
+        contrast.settle(model, loader)
 
 
 def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -100,6 +134,11 @@ def predict(model: Model, batch: Batch) -> Tensor:
 
 def show(batch: Batch, row: int) -> ShownRow:
     """The text, and the number of its label, or of all that hold."""
+    if batch.inputs.dim() == 3:  # a group: its first text
+        batch = Batch(
+            batch.inputs[row, :1], batch.targets[row, :1], None if batch.mask is None else batch.mask[row, :1]
+        )
+        row = 0
     target = batch.targets[row]
     label = None if target.dim() == 0 and int(target) == IGNORE else target.tolist()
     if isinstance(label, list):  # 0 or 1 for each label
@@ -110,9 +149,10 @@ def show(batch: Batch, row: int) -> ShownRow:
 CLASSIFY = Objective(
     spec=ClassifyObjective,
     reader=ClassifyReader,
-    loader=loader_of(ClassifyView),
+    loader=loader,
     head=head,
-    losses=losses_by(loss, count_labels),
+    losses=losses,
+    settle=settle,
     loss_unit="nats per label",
     predict=predict,
     show=show,

@@ -83,6 +83,8 @@ class Objective:
     texts        how many texts as long as a sequence a row reads
     reference    (model, batches) -> (rows, 2), what the model a run begins as says of each row of a loader, where the
                  spec says that its loss compares with it
+    settle       (spec, model, training loader): what of a model is worked out whenever its weights are saved, in place,
+                 from the rest of them alone; None: nothing
     teacher_forcing  (spec, step, steps) -> how often, at a step of a run, a decoder reads the target and not its own
                  guess: a function of the step alone, so that a resumed run goes on with the ratio it would have had
     """
@@ -106,6 +108,7 @@ class Objective:
     predict: Callable[[Any, Batch], Any] | None = None
     texts: int = 1
     reference: Callable[[Any, Iterable[Batch]], np.ndarray] | None = None
+    settle: Callable[[Any, Any, AnyLoader], None] | None = None
     teacher_forcing: Callable[[Any, int, int], float] = lambda spec, step, steps: 1.0
 
     @property

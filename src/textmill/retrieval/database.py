@@ -36,7 +36,7 @@ def errors(path: Path) -> Iterator[None]:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise DamagedError(f"is damaged ({error})", where=path, advice=_AGAIN) from error
     except apsw.IOError as error:
-        if error.extendedresult == apsw.SQLITE_IOERR_DATA:
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
             raise DamagedError(
                 "is damaged: a page is not what was written", where=path, advice=_AGAIN
             ) from error

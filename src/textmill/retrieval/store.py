@@ -337,7 +337,8 @@ class Store:
                 f"WHERE c.id IN ({', '.join('?' * len(some))})",
                 *some,
             ):
-                found[row[0]] = Place(*row[:-1], tuple(map(int, row[-1].split())))
+                *facts, pages = row
+                found[row[0]] = Place(*facts, pages=tuple(map(int, pages.split())))
         return [found[number] for number in map(int, numbers) if number in found]
 
     def matching(self, query: str, most: int, chosen: Filter | None = None) -> list[tuple[int, float]]:

@@ -227,6 +227,33 @@ class ClassifyObjective(_OfWholeText):
     kind: Literal["classify"] = "classify"
     label: Annotated[str, About("metadata of a record that holds the label")] = "label"
     multiple: Annotated[bool, About("multi-label: several labels may apply at once")] = False
+    contrastive: Annotated[
+        float | None,
+        About(
+            "for few examples: temperature of a contrastive loss that draws texts of one label together, before a "
+            "logistic head is fitted to them (Tunstall et al. 2022); left out: cross-entropy",
+            gt=0,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for name, asked in (("multiple", self.multiple), ("pair", self.pair is not None)):
+            if asked and self.contrastive is not None:
+                raise RecipeError(
+                    "texts are drawn together that share their one label, each read alone",
+                    where=name,
+                    advice="leave it out, or leave out contrastive",
+                )
+        if self.contrastive is not None and self.pooling == "first":
+            raise RecipeError(
+                "the first state alone was not trained to tell texts apart",
+                where="pooling",
+                advice='set it to "mean" or "last", or leave it out',
+            )
+
+    def groups(self, batch: int) -> int | None:
+        """Texts that are drawn together are compared with all others of an update."""
+        return None if self.contrastive is None else 1
 
     @property
     def record(self) -> RecordSpec:

@@ -222,6 +222,12 @@ class Recipe:
                 where="training.micro_batch",
                 advice="leave it out, or lower objective.group: it says how many are computed at once",
             )
+        if training.average is not None and getattr(self.objective, "contrastive", None) is not None:
+            raise RecipeError(
+                "averages weights, and the head is fitted to those of one step",
+                where="training.average",
+                advice="leave it out",
+            )
         if training.parallel == "fsdp2":
             raise RecipeError(
                 "ranks gather sharded weights in step, and each reads as many texts as its groups have different ones",

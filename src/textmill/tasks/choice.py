@@ -38,7 +38,7 @@ _JOINED = " "  # between a context that does not end in white space and what goe
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Contexts and continuations to be compared, and of each the text that its length is that of."""
+    """Contexts and continuations to be compared, and the options as a person sees them."""
 
     pairs: tuple[tuple[str, str], ...]
     texts: tuple[str, ...]
@@ -146,14 +146,15 @@ def _of_question(
     made = []
     for (_, continuation), text, likelihood in zip(question.pairs, question.texts, found, strict=True):
         assert isinstance(likelihood, Likelihood)
+        own = continuation.removeprefix(_JOINED)
         alone = by_itself.get(continuation)
         made.append(
             Option(
                 text=text,
                 loglikelihood=likelihood.value,
                 tokens=likelihood.tokens,
-                characters=len(text),
-                bytes=len(text.encode()),
+                characters=len(own),
+                bytes=len(own.encode()),
                 alone=alone.value if isinstance(alone, Likelihood) else None,
                 greedy=likelihood.greedy,
             )

@@ -66,6 +66,5 @@ GENERATE = Task(
     gold=gold,
     metrics=metrics,
     figures=figures,
-    together=writing.TOGETHER,
     purpose="Going on with texts of the kind it was trained on.",
 )

@@ -25,6 +25,7 @@ from textmill.metrics import labels, tags
 from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.heads import Headed
 from textmill.models.pretrained import Pretrained
+from textmill.nn.crf import CRF
 from textmill.objectives.loss import widened
 from textmill.objectives.tag import TAG as OBJECTIVE
 from textmill.specs.head import TagHead
@@ -70,8 +71,10 @@ def tagged(pretrained: Pretrained, batch: Batch) -> Tensor:
         best = logits.argmax(-1)
         alone = given = logp.gather(-1, best[..., None])[..., 0]
     else:
-        best = model.head.crf.best(logits, begins)
-        alone, given = model.head.crf.marginals(logits, best, begins)
+        crf = model.head.crf
+        assert isinstance(crf, CRF)
+        best = crf.best(logits, begins)
+        alone, given = crf.marginals(logits, best, begins)
     return torch.stack([best.to(alone.dtype), alone, given], dim=-1)
 
 

@@ -124,7 +124,6 @@ class Task:
     purpose     what it is for, in one sentence
     generation  fields of a recipe's [generation], where it is silent
     objective   fields of a recipe's [objective], where it is silent
-    together    rows that are decoded at once, for which matrices are laid out; 0: none is decoded
     how         (pretrained, options) -> how answers are found, for the signature of scores
     count       (records) -> how many things are said of them
     tells       (training records) -> what a model trained on them says of itself, for who gives it records
@@ -149,7 +148,6 @@ class Task:
     asked: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     objective: Mapping[str, Any] = field(default_factory=dict)
-    together: int = 0
     how: Callable[[Pretrained, Options], str] = lambda pretrained, options: ""
     count: Callable[[Sequence[Record]], int] = len
     tells: Callable[[Iterable[Record]], dict[str, Any]] = lambda records: {}

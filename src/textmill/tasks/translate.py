@@ -79,7 +79,6 @@ TRANSLATE = Task(
     gold=gold,
     metrics=metrics,
     figures=figures,
-    together=writing.TOGETHER,
     how=writing.how,
     details=details,
     baselines={"copy": copied},

@@ -17,7 +17,7 @@ from textmill.specs.generation import GenerationSpec
 from textmill.tasks.prediction import Prediction, Refused, Text
 from textmill.tasks.task import Options, Record, text_of
 
-TOGETHER = 32  # prompts
+_TOGETHER = 32  # prompts
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def write(
     spec = drawable(spec, model, tokenizer)
     order = sorted(range(len(asked)), key=lambda number: _length(asked[number]))
     texts: list[Any] = [None] * len(asked)
-    for start in range(0, len(order), TOGETHER):
-        numbers = order[start : start + TOGETHER]
+    for start in range(0, len(order), _TOGETHER):
+        numbers = order[start : start + _TOGETHER]
         some = [asked[number].prompt for number in numbers]
         found = answers(
             model, some, spec, ends=tuple(ends) or tokenizer.ends, samples=top, decoder=tokenizer.stream

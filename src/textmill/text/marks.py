@@ -53,8 +53,8 @@ def moved(old: str, new: str, metadata: Mapping[str, str]) -> dict[str, str]:
     """The marks in metadata as they are where a document's first text became another one; empty where it has none.
 
     A word that is gone takes its tags with it; a page begins where the first of it that is left stands, and where the
-    text has become another one altogether, nobody knows where (`pages` is empty). Raises Lost where a word or a span was
-    cut, joined or put in.
+    text has become another one altogether, nobody knows where (`pages` is empty). Raises Lost where a word or a span
+    was cut, joined or put in.
     """
     if old == new or not any(mark in metadata for mark in MARKS):
         return {}

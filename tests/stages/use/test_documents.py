@@ -203,7 +203,7 @@ def test_the_store_is_not_one_of_its_documents(folder):
     with Documents(folder / "notes/store.db", create=True) as documents:
         documents.add(folder / "notes")
         assert documents.add(folder / "notes").unchanged == 3
-        assert not [stored for stored in documents.list() if stored.path.endswith("store.db")]
+        assert not [stored for stored in documents.files() if stored.path.endswith("store.db")]
         with pytest.raises(RecipeError, match="stands for"):
             shutil.copytree(folder / "notes", folder / "more", ignore=shutil.ignore_patterns("*.db*"))
             documents.add(folder / "more")

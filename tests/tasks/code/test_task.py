@@ -119,8 +119,10 @@ def test_a_model_is_evaluated_on_files_of_problems(place, tmp_path):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
         said = CliRunner().invoke(
             app,
-            ["evaluate", str(place), "--data", str(tmp_path / f"{name}.jsonl"), "--unsandboxed", "--json"]
-            + ["--work", str(tmp_path / "work")],
+            [
+                *("evaluate", str(place), "--data", str(tmp_path / f"{name}.jsonl"), "--unsandboxed"),
+                *("--json", "--work", str(tmp_path / "work")),
+            ],
         )
         assert said.exit_code == 0, said.output
         report = json.loads(said.stdout)

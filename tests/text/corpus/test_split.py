@@ -243,6 +243,8 @@ def test_a_split_too_small_for_any_score_is_an_error_with_advice():
         TextmillError, match=r"validation split.*add text; corpus.split.validation = 0 does without"
     ):
         split.check_sizes(sizes(train=500, validation=30), SplitSpec())
+    with pytest.raises(TextmillError, match=r"set corpus.split.validation = 0.2;"):  # more than there is
+        split.check_sizes(sizes(train=50_000, validation=200), SplitSpec(validation=0.12))
     split.check_sizes(sizes(train=500, validation=30), SplitSpec(least_bytes=0))
     split.check_sizes(sizes(train=500), SplitSpec())
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount
-from textmill.base.language import say
+from textmill.base.language import padded, say
 from textmill.cli.show.output import NONE, OUT, columns
 
 _SHOWN = 3  # names in a cell; the rest is counted
@@ -39,7 +39,7 @@ def models(result: Mapping[str, Any]) -> None:
     table = columns("\ncan be fetched", "size", "what it is", "licence", right=(1,))
     offers = [row for row in result["offers"] if not row["here"]]
     for row in offers:
-        table.add_row(row["name"], amount(row["bytes"], "B"), row["about"], row["licence"])
+        table.add_row(row["name"], amount(row["bytes"], "B"), say(row["about"]), say(row["licence"]))
     if offers:
         OUT.print(table)
         OUT.print(f"\ntextmill models get {offers[0]['name']}", soft_wrap=True)
@@ -87,13 +87,15 @@ def listing(result: Mapping[str, Any]) -> None:
 
 def details(result: Mapping[str, Any]) -> None:
     """One thing."""
-    OUT.print(f"[bold]{escape(result['name'])}[/bold], {result['kind']}, {amount(result['bytes'], 'B')}")
-    about = dict(result["about"])
-    for key, value in about.items():
-        OUT.print(f"{key:<13}{escape(_value(value))}", soft_wrap=True)
-    OUT.print(f"{'path':<13}{escape(result['path'])}", soft_wrap=True)
-    OUT.print(f"{'made from':<13}{escape(', '.join(result['made_from']) or NONE)}", soft_wrap=True)
-    OUT.print(f"{'used by':<13}{escape(', '.join(result['used_by']) or NONE)}", soft_wrap=True)
+    size = amount(result["bytes"], "B")
+    OUT.print(f"[bold]{escape(result['name'])}[/bold], {say(result['kind'])}, {size}", soft_wrap=True)
+    rows = {key: _value(value) for key, value in result["about"].items()} | {
+        "path": result["path"],
+        "made from": ", ".join(result["made_from"]) or NONE,
+        "used by": ", ".join(result["used_by"]) or NONE,
+    }
+    for key, value in rows.items():
+        OUT.print(f"{padded(say(key), 13)}{escape(value)}", soft_wrap=True)
     table = columns("\nfile", "size", right=(1,))
     for name, size in result["files"].items():
         table.add_row(name, amount(size, "B"))
@@ -109,7 +111,9 @@ def _value(value: Any) -> str:
         return ", ".join(f"{key} {inner}" for key, inner in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or NONE
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return say("yes" if value else "no")
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def question(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -139,4 +143,4 @@ def removed(result: Mapping[str, Any]) -> None:
 def _some(names: Sequence[str]) -> str:
     if len(names) <= _SHOWN:
         return ", ".join(names) or NONE
-    return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
+    return f"{', '.join(names[:_SHOWN])} {say(f'and {len(names) - _SHOWN} more')}"

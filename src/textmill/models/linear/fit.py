@@ -92,7 +92,7 @@ def fit(
     column = group[columns[kept]]
     table = _Table.of(worth[kept] * root[column], owners[kept], column, (len(rows), len(times)))
     # 2. What is to be least.
-    loss = _loss_of(targets, outputs)
+    loss = loss_of(targets, outputs)
     ratio = None
     if spec.weighting == "naive-bayes":
         if isinstance(loss, _Numbers):
@@ -167,10 +167,10 @@ class _Table:
 
 def _sparse(worth: NDArray, row: NDArray, column: NDArray, shape: tuple[int, ...]) -> Tensor:
     offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=shape[0]))])
-    parts = (torch.from_numpy(part.astype(np.int32)) for part in (offsets, column))
+    begins, places = (torch.from_numpy(part.astype(np.int32)) for part in (offsets, column))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that such tensors are a beta feature
-        return torch.sparse_csr_tensor(*parts, torch.from_numpy(worth), size=shape, check_invariants=False)
+        return torch.sparse_csr_tensor(begins, places, torch.from_numpy(worth), size=shape)
 
 
 class _Loss:
@@ -233,7 +233,8 @@ class _Numbers(_Loss):
         return scaled[0].astype(np.float32), scaled[1].astype(np.float32)
 
 
-def _loss_of(targets: NDArray, outputs: int) -> _Loss:
+def loss_of(targets: NDArray, outputs: int) -> _Loss:
+    """The loss of what is to be said of texts, as `Labelled` has it. outputs: C."""
     if targets.dtype == np.int64:
         wanted = np.eye(outputs, dtype=np.float32)[targets]
         return _TwoLabels(wanted[:, 1:]) if outputs == 2 else _OneLabel(wanted)
@@ -286,7 +287,7 @@ class _Held:
             return None
         read, worth = bag(spec, keys, scale, rows)
         wanted = np.eye(outputs, dtype=np.float32)[targets] if targets.dtype == np.int64 else targets
-        loss = _OneLabel(wanted) if targets.dtype == np.int64 else _loss_of(targets, outputs)
+        loss = _OneLabel(wanted) if targets.dtype == np.int64 else loss_of(targets, outputs)
         return cls(spec, read, worth, loss, len(rows))
 
     def loss(self, weight: NDArray, bias: NDArray) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError
 from textmill.data.batch import Batch
@@ -32,6 +32,10 @@ class Bag(Tables, Model):
     read by: bytes, those of all ids one behind the other, and starts (V + 1,) where each id's begin."""
 
     spec: LinearSpec
+    scale: nn.Parameter
+    keys: nn.Parameter
+    bytes: nn.Parameter
+    starts: nn.Parameter
 
     def __init__(self, spec: LinearSpec, vocabulary: int) -> None:
         super().__init__("scale", "keys", "bytes", "starts")
@@ -86,8 +90,8 @@ class Bag(Tables, Model):
 class BagHead(Tables):
     """What each n-gram weighs for each label or number: weight (F, C), bias (C,)."""
 
-    weight: Tensor
-    bias: Tensor
+    weight: nn.Parameter
+    bias: nn.Parameter
 
     def __init__(self, spec: HeadSpec) -> None:
         super().__init__("weight", "bias")

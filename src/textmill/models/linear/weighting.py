@@ -30,7 +30,7 @@ def values(
         return np.ones(len(counts), np.float32)
     worth = (1 + np.log(counts)) * scale
     norms = np.sqrt(np.bincount(owners, worth.astype(np.float64) ** 2, minlength=texts)).astype(np.float32)
-    return worth / norms[owners]
+    return (worth / norms[owners]).astype(np.float32)
 
 
 def log_ratios(held: NDArray, labelled: NDArray, times: NDArray) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from textmill.base.language import say
 from textmill.specs.model import LinearSpec
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.run_data import RunData
@@ -60,7 +61,7 @@ def fit_run(run: Run, data: RunData, workspace: Workspace) -> str:
         if targets:
             progress.best, progress.best_step = nats / targets, 1
             run.log({"step": 1, "validation": progress.best})
-            said = f"{progress.best:.4f} {data.objective.loss_unit}"
+            said = f"{progress.best:.4f} {say(data.objective.loss_unit)}"
     checkpoint.save(run.checkpoints, 1, model=state, optimizer={}, state=progress.plain())
     run.event("saved", step=1)
     return said

@@ -377,6 +377,8 @@ class Session:
         """Write a checkpoint, then remove what the policy does not keep."""
         progress = self.progress
         progress.base = self._base
+        if self.data.objective.settle is not None:
+            self.data.objective.settle(self.recipe.objective, self.model, self.data.loader())
         model = self.world.whole(self._tensors())
         optimizer = self.world.whole(self.optimizer.state())
         average = self.world.whole(self.average.state()) if self.average is not None else None

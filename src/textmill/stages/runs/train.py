@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.base import files, locks, schema
 from textmill.base.console import Reporter, Silent, counted
 from textmill.base.errors import DamagedError, Interrupted, RecipeError, TextmillError
+from textmill.base.language import say
 from textmill.specs import recipe_file as recipes
 from textmill.specs.recipe import Recipe
 from textmill.stages.preparation.prepare import prepare, trained_on
@@ -265,7 +266,7 @@ def _fitting_groups(data: RunData, compute: Any, ranks: int, groups: int) -> Any
 
 def _loss(session: Session) -> str:
     best = session.progress.best
-    return "not measured" if best is None else f"{best:.4f} {session.data.objective.loss_unit}"
+    return "not measured" if best is None else f"{best:.4f} {say(session.data.objective.loss_unit)}"
 
 
 def open_session(run: Run, data: RunData, world: Any, compute: Any, reporter: Reporter, stop: Any) -> Session:

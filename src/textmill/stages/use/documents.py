@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from textmill.text.document import Document, Item, Rejected
 from textmill.text.sources import table
 
 if TYPE_CHECKING:
+    from textmill.stages.use.chat import Message
     from textmill.stages.use.model import LanguageModel
 
 _AGAIN = "`textmill docs add` reads it again, `docs remove --gone` forgets it"
@@ -185,7 +186,7 @@ class Documents:
             count += 1
         return count
 
-    def list(self, chosen: Filter | None = None) -> list[Stored]:
+    def files(self, chosen: Filter | None = None) -> list[Stored]:
         """The files of the store whose documents fit."""
         return self._store.files(chosen)
 
@@ -280,7 +281,10 @@ class Documents:
         else:
             hits = _that_fit(model, question, found.hits)
             answer = answers.written(
-                lambda messages: model.chat(messages).text, question, hits, self._search.encoder
+                lambda messages: model.chat(cast("Sequence[Message]", messages)).text,
+                question,
+                hits,
+                self._search.encoder,
             )
         for sentence in answer.sentences:
             for cited in sentence.cited:

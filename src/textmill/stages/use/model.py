@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from textmill.specs.model import MixtureSpec, ModelSpec
     from textmill.stages.workspace.lineage import Artifact
     from textmill.tasks.prediction import Prediction, Refused
-    from textmill.tasks.task import Options
+    from textmill.tasks.task import Options, Record
     from textmill.tokenization.protocol import AnyTokenizer
 
 
@@ -239,7 +239,9 @@ class LanguageModel:
         predictor = self.predictor(asked)
         first = predictor.task.fields[0].role
         several = [inputs] if isinstance(inputs, (str, Mapping)) else inputs
-        records = ({first: one} if isinstance(one, str) else one for one in several)
+        records: list[Record] = []
+        for one in several:
+            records.append({first: one} if isinstance(one, str) else one)
         return list(predictor.predict(records))
 
     def chat(

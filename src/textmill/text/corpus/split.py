@@ -324,8 +324,9 @@ def check_sizes(parts: Mapping[str, Mapping[str, int]], split: SplitSpec) -> Non
         size, documents = parts[part]["bytes"], parts[part]["documents"]
         if not 0 < size < split.least_bytes:
             continue
-        larger = 2 * split.least_bytes / total
-        advice = f"set corpus.split.{part} = {max(larger, 0.1):.1g}" if larger <= _LARGEST else "add text"
+        asked = split.test if part == "test" else split.validation
+        larger = max(2 * split.least_bytes / total, 1.5 * asked, 0.1)
+        advice = f"set corpus.split.{part} = {larger:.1g}" if larger <= _LARGEST else "add text"
         raise TextmillError(
             f"holds {size} bytes in {counted(documents, 'document')}: "
             "a score on so little text means nothing",

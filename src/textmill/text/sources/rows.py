@@ -62,7 +62,8 @@ def of_stream(
         place, name if kind is None else f"rows.{kind}", stream, Budget(size or 1 << 40, limits), size
     )
     try:
-        yield from guarded(_rows(item, kind, named=bool(name)), place)
+        entries: Any = guarded(_rows(item, kind, named=bool(name)), place)
+        yield from entries
     except Exhausted as error:
         yield Rejected(None, place, "read", error.reason, error.detail)
 
