@@ -54,9 +54,8 @@ class Predictor:
         task, options = self.task, self.options
         if self._ready is None:
             model = self.pretrained.model
-            self._ready = replace(
-                self.pretrained, model=prepare(model, rows=task.together) if task.together else model
-            )
+            many = task.together if self.pretrained.writes else 0  # a model with a head is read by its layers
+            self._ready = replace(self.pretrained, model=prepare(model, rows=many) if many else model)
         pretrained = self._ready
         given = [record for record in records if isinstance(record, Mapping)]
         reads: list[Any] = task.prepare(pretrained, given, options)
