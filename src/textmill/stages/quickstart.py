@@ -95,7 +95,7 @@ def quickstart(
         curve = run.path / "loss.svg"
         files.write_text(curve, history.svg(workspace, [name]))
     page = report.write(workspace, name)["page"]
-    seen = _continued(run, workspace, result) if recipe.objective.kind == "causal" else _said(run, workspace)
+    seen = _continued(run, workspace, result) if _of_text(recipe) else _said(run, workspace)
     return (
         result
         | seen
@@ -214,6 +214,13 @@ def _split_share(corpus: Sequence[Path]) -> float:
     return min(_LARGEST_SHARE, max(_SHARE, _HELD_BACK / max(size, 1)))
 
 
+def _of_text(recipe: Recipe) -> bool:
+    """Whether a recipe is of running text, not of records."""
+    from textmill.objectives.table import objective_of
+
+    return objective_of(recipe.objective).reader is None
+
+
 def _fit_to_time(recipe: Recipe, workspace: Workspace, minutes: float) -> Recipe:
     """The recipe with a budget of this time; how often it is validated and saved, and on how much, follows from the
     speed that is measured here, which may not last. A language model reads its own data a few times at most."""
@@ -225,7 +232,8 @@ def _fit_to_time(recipe: Recipe, workspace: Workspace, minutes: float) -> Recipe
     workspace.reporter.note("measuring this machine's speed")
     seconds = seconds_per_step(data)
     most = recipe.training.steps
-    if recipe.objective.kind == "causal":
+    of_text = _of_text(recipe)
+    if of_text:
         most = max(10, int(_MOST_EPOCHS * max(data.loader().steps_per_epoch, 1)))
     often = max(5, int(min(minutes * 60 / seconds, most)) // _VALIDATIONS)
     changes: dict[str, Any] = {
@@ -234,7 +242,7 @@ def _fit_to_time(recipe: Recipe, workspace: Workspace, minutes: float) -> Recipe
         "evaluate_every": often,
         "save": {"every": often},
     }
-    if recipe.objective.kind != "causal":
+    if not of_text:
         an_update = recipe.objective.batch_tokens or recipe.training.batch * recipe.sequence
         changes["evaluate_tokens"] = max(
             _LEAST_VALIDATED, min(recipe.training.evaluate_tokens, often * an_update // 4)
