@@ -17,6 +17,7 @@ from textmill.objectives.loss import Losses
 from textmill.objectives.table import objective_of
 from textmill.specs import forcing as forcing_specs
 from textmill.specs import objective as specs
+from textmill.specs import preference
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderDecoderSpec, EncoderSpec, RecurrentEncoderDecoderSpec
 from textmill.specs.training import AdamWSpec
@@ -46,10 +47,10 @@ CASES = {
     "tag": (ENCODER, TagHead(labels=LABELS, dropout=0.0), specs.TagObjective()),
     "crf": (ENCODER, TagHead(labels=LABELS, crf=True, dropout=0.0), specs.TagObjective(crf=True)),
     "answer": (ENCODER, SpanHead(), specs.SpanObjective()),
-    "dpo": (DECODER, None, specs.PreferObjective(loss=specs.DPOLoss(beta=0.7, label_smoothing=0.1))),
-    "ipo": (DECODER, None, specs.PreferObjective(loss=specs.IPOLoss(beta=0.7))),
-    "kto": (DECODER, None, specs.PreferObjective(loss=specs.KTOLoss(beta=0.7, undesirable=1.5))),
-    "orpo": (DECODER, None, specs.PreferObjective(loss=specs.ORPOLoss(weight=0.3))),
+    "dpo": (DECODER, None, specs.PreferObjective(loss=preference.DPOLoss(beta=0.7, label_smoothing=0.1))),
+    "ipo": (DECODER, None, specs.PreferObjective(loss=preference.IPOLoss(beta=0.7))),
+    "kto": (DECODER, None, specs.PreferObjective(loss=preference.KTOLoss(beta=0.7, undesirable=1.5))),
+    "orpo": (DECODER, None, specs.PreferObjective(loss=preference.ORPOLoss(weight=0.3))),
 }
 OF_TWO_TEXTS = ("dpo", "ipo", "kto", "orpo")
 

@@ -30,7 +30,14 @@ OTHERWISE = {
     "cli/show/index.py": {"spans"},  # of a trace
     "cli/show/quickstart.py": {"spans", "answer"},  # what was said of a row
     "retrieval/answers.py": {"answer"},  # what a question gets
-    "stages/preparation/proposal.py": {"answer", "causal", "extract", "pairs", "regress", "tag"},  # recipes of tasks
+    "stages/preparation/proposal.py": {
+        "answer",
+        "causal",
+        "extract",
+        "pairs",
+        "regress",
+        "tag",
+    },  # recipes of tasks
     "stages/use/examples.py": {"spans", "answer"},  # what was said of a row
     "stages/preparation/guess.py": {"spans"},  # a form of records
     "stages/evaluation/page.py": {"spans"},  # what was said of a row

@@ -16,7 +16,7 @@ from textmill.models.build import build
 from textmill.objectives.prefer import log_probs, one_by_one
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec
-from textmill.specs.objective import KTOLoss, ORPOLoss
+from textmill.specs.preference import KTOLoss, ORPOLoss
 from textmill.stages.evaluation.evaluate import evaluate_run
 from textmill.stages.preparation.prepare import prepare
 from textmill.stages.preparation.starting import load_recipe

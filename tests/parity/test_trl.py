@@ -28,7 +28,8 @@ from textmill.objectives.prefer import (
 )
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec
-from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, ORPOLoss, PreferObjective
+from textmill.specs.objective import PreferObjective
+from textmill.specs.preference import DPOLoss, IPOLoss, KTOLoss, ORPOLoss
 from textmill.text.document import Document
 
 SAID = json.loads(Path(__file__).with_name("trl.json").read_text())

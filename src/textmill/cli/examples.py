@@ -56,9 +56,9 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "evaluate": (
         "textmill evaluate mine",
-        "textmill evaluate mine --data reviews.csv --columns text=review,label=stars --page mine.html",
+        "textmill evaluate mine --data reviews.csv --columns text=review,label=stars",
         "textmill evaluate mine --data reviews.jsonl --beside other",
-        "textmill evaluate smollm2-135m-instruct --data questions.jsonl --form 'Question: {query} Answer:'",
+        "textmill evaluate mine --data asked.jsonl --form 'Q: {query} A:'",
         "textmill evaluate mine --file letter.txt --context 256",
         "textmill evaluate mine --json > scores.json",
     ),
@@ -123,8 +123,8 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill mix mine other --out mixtures/both --fit-tokens 20000",
     ),
     "sample": (
-        "textmill sample mine best-answers prompts.txt --reward reward.py:polite --samples 8",
-        "textmill sample mine best-answers prompts.txt --reward judge --label 1 --least 0.9",
+        "textmill sample mine best prompts.txt --reward reward.py:polite --samples 8",
+        "textmill sample mine best prompts.txt --reward judge --label 1 --least 0.9",
     ),
     "ngram export": ("textmill ngram export counts counts.arpa",),
     "ngram import": ("textmill ngram import words.arpa models/words --like mine",),

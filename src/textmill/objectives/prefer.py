@@ -56,7 +56,8 @@ from textmill.objectives.loss import Losses, log_probs
 from textmill.objectives.objective import WRITES, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, size
 from textmill.objectives.show import Shown, ShownRow, of_tokens
-from textmill.specs.objective import DPOLoss, IPOLoss, KTOLoss, ORPOLoss, PreferObjective
+from textmill.specs.objective import PreferObjective
+from textmill.specs.preference import DPOLoss, IPOLoss, KTOLoss, ORPOLoss
 from textmill.text import chats
 from textmill.text.chats import Message
 from textmill.text.document import Document

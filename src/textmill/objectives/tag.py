@@ -19,6 +19,7 @@ from textmill.data.special import SpecialTokens
 from textmill.data.view import ALL, Viewed
 from textmill.models.heads import Headed
 from textmill.models.model import Model
+from textmill.nn.crf import CRF
 from textmill.objectives.loss import count_targets, losses_by, sum_of_nats, widened
 from textmill.objectives.objective import SAYS, Objective, Purpose
 from textmill.objectives.records import Reader, lacks, loader_of, size
@@ -112,9 +113,10 @@ def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:
     """Targets (B, T): cross-entropy of each tag or, with a CRF, -log p of each row's tags together."""
     bears = batch.targets != IGNORE
     assert isinstance(model, Headed)
-    if model.head.crf is None:
+    crf = model.head.crf
+    if not isinstance(crf, CRF):
         return sum_of_nats(model, model.hidden(batch), batch.targets), bears.sum()
-    return model.head.crf.nats(widened(model(batch)), batch.targets, bears).sum(), bears.sum()
+    return crf.nats(widened(model(batch)), batch.targets, bears).sum(), bears.sum()
 
 
 @torch.no_grad()
@@ -127,7 +129,8 @@ def predict(model: Model, batch: Batch) -> Tensor:
     if words is None:
         words = torch.ones_like(batch.inputs, dtype=torch.bool) if batch.mask is None else batch.mask
     assert isinstance(model, Headed)
-    best = logits.argmax(-1) if model.head.crf is None else model.head.crf.best(logits, words)
+    crf = model.head.crf
+    best = crf.best(logits, words) if isinstance(crf, CRF) else logits.argmax(-1)
     return torch.where(words, best, IGNORE)
 
 

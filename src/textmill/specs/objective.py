@@ -13,6 +13,7 @@ from textmill.base.errors import RecipeError
 from textmill.base.schema import About
 from textmill.specs.corpus import RecordSpec
 from textmill.specs.forcing import ConstantForcing, Forcing
+from textmill.specs.preference import DPOLoss, PreferenceLoss
 
 
 class _Objective:
@@ -198,7 +199,6 @@ class ChatObjective(_Objective):
     families: ClassVar = ("decoder", "recurrent")
     kind: Literal["chat"] = "chat"
     roles: ClassVar[tuple[str, ...]] = ("text",)
-    converses: ClassVar[bool] = True
     template: Annotated[
         Offered | None,
         About(
@@ -216,6 +216,11 @@ class ChatObjective(_Objective):
         Literal["split", "skip"],
         About("conversations longer than a sequence are split between turns, or skipped; both are counted"),
     ] = "split"
+
+    @property
+    def converses(self) -> bool:
+        """It does."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,58 +284,6 @@ class SpanObjective(_Objective):
     def record(self) -> RecordSpec:
         """A question may have several answers."""
         return RecordSpec(several=(self.answer,))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Against:
-    """A loss that compares with the model the run began as, the reference."""
-
-    compared: ClassVar[bool] = True
-    thumbs: ClassVar[bool] = False  # whether it learns from single answers, good or bad
-    beta: Annotated[float, About("weight of the distance from the model the run began as", gt=0)] = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class DPOLoss(_Against):
-    """-log σ(β · the margin of the pair over the reference's) (Rafailov et al. 2023, equation 7)."""
-
-    kind: Literal["dpo"] = "dpo"
-    label_smoothing: Annotated[
-        float,
-        About("share of pairs taken to be labelled the wrong way round (Mitchell 2023)", ge=0, lt=0.5),
-    ] = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class IPOLoss(_Against):
-    """Squared distance of the margin, in nats per token, from 1 / 2β (Azar et al. 2023, equation 17)."""
-
-    kind: Literal["ipo"] = "ipo"
-
-
-@dataclass(frozen=True, kw_only=True)
-class KTOLoss(_Against):
-    """The worth of single answers, good or bad, beside the model's drift (Ethayarajh et al. 2024, equation 8)."""
-
-    thumbs: ClassVar[bool] = True
-    kind: Literal["kto"] = "kto"
-    desirable: Annotated[float, About("weight of good answers", gt=0)] = 1.0
-    undesirable: Annotated[float, About("weight of bad answers", gt=0)] = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ORPOLoss:
-    """The chosen answer, and its odds against the rejected one; no reference (Hong et al. 2024, equation 6)."""
-
-    compared: ClassVar[bool] = False
-    thumbs: ClassVar[bool] = False
-    kind: Literal["orpo"] = "orpo"
-    weight: Annotated[float, About("weight of the odds beside the likelihood of the chosen answer", gt=0)] = (
-        0.1
-    )
-
-
-PreferenceLoss = DPOLoss | IPOLoss | KTOLoss | ORPOLoss
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -201,11 +201,11 @@ def _affordable(published: Pretrained, store: TokenStore, spec: EvaluationSpec, 
 
     from textmill.base.console import amount
     from textmill.models import cost
-    from textmill.specs.model import MixtureSpec, NGramSpec
+    from textmill.specs.model import TrainedSpec
     from textmill.training.memory import free_bytes
 
     model, vocabulary = published.spec, published.model.vocabulary
-    if isinstance(model, (NGramSpec, MixtureSpec)) or spec.context is None:
+    if not isinstance(model, TrainedSpec) or spec.context is None:
         return  # counted models read tables, whatever the window
     longest = int(np.diff(store.offsets).max())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
@@ -238,10 +238,8 @@ class LanguageModel:
         asked = Options(top=top, threshold=threshold, truncate=truncate, generation=generation)
         predictor = self.predictor(asked)
         first = predictor.task.fields[0].role
-        several = [inputs] if isinstance(inputs, (str, Mapping)) else inputs
-        records: list[Record] = []
-        for one in several:
-            records.append({first: one} if isinstance(one, str) else one)
+        several = [cast("str | Record", inputs)] if isinstance(inputs, (str, Mapping)) else list(inputs)
+        records: list[Record] = [{first: one} if isinstance(one, str) else one for one in several]
         return list(predictor.predict(records))
 
     def chat(

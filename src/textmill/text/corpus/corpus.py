@@ -85,7 +85,7 @@ def write_records(
     tally, watch, writer = Tally(record), Watch(split), ShardWriter(directory)
     with writer, open(directory / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as rejected:
         for item in items:
-            record = item
+            told = item
             if isinstance(item, Document):
                 part = watch.deal(item)
                 whole = held_back(item, part, split)
@@ -94,9 +94,10 @@ def write_records(
                     writer.add(part, item)
                     continue
                 why = "stands inside a longer text that is held out"
-                record = aside(reject(item, "split", why, f"id {whole}"))
-            tally.set_aside(record)
-            rejected.write(json.dumps(record, ensure_ascii=False) + "\n")
+                told = aside(reject(item, "split", why, f"id {whole}"))
+            assert not isinstance(told, Document)
+            tally.set_aside(told)
+            rejected.write(json.dumps(told, ensure_ascii=False) + "\n")
     tally.check(None if read is None else read.items)
     plan = watch.plan()
     shards = _deal_again(directory, writer.shards, plan) if plan else writer.shards
