@@ -149,5 +149,5 @@ def test_recipes_of_earlier_versions_may_say_what_nothing_read(path):
     path.write_text(plain)
     assert recipe_file.load(path) == before
     path.write_text(plain + '\n[task]\nname = "translation"\n')
-    with pytest.raises(RecipeError, match="task: unknown key"):
+    with pytest.raises(RecipeError, match="task: must be text"):
         recipe_file.load(path)

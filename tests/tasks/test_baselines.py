@@ -73,8 +73,8 @@ def test_it_learns_where_names_stand_and_says_so_as_a_tagger_does():
     fresh = [
         {"text": " ".join(words), "tags": " ".join(some)} for words, some in zip(*tagged(40, 1), strict=True)
     ]
-    rival = TAG.baselines["features"](records)
-    said = rival.predict(fresh)
+    baseline = TAG.baselines["features"](records)
+    said = baseline.predict(fresh)
     assert TAG.metrics(said, fresh, Bootstrap(10))["entity F1"].value > 0.95
     for one, record in zip(said, fresh, strict=True):
         assert [span.text for span in one.spans] == [

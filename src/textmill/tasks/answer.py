@@ -26,7 +26,7 @@ from textmill.objectives.span import SPAN as OBJECTIVE
 from textmill.tasks import classify, rows
 from textmill.tasks.baselines import choosing
 from textmill.tasks.prediction import REFUSED, Answer, Prediction, Refused
-from textmill.tasks.task import EXAMPLES, Calibration, Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.task import EXAMPLES, Baseline, Calibration, Field, Options, Record, Task, text_of
 from textmill.text.document import several
 
 _LIKELIEST = 50  # stretches a temperature is fitted by
@@ -223,7 +223,7 @@ def tells(records: Iterable[Record]) -> dict[str, Any]:
     return {"unanswerable": any(record.get("answerable") == "false" for record in records)}
 
 
-def opening(records: Sequence[Record]) -> Rival:
+def opening(records: Sequence[Record]) -> Baseline:
     """The beginning of the passage, as long as answers usually are."""
     known = [answer for record in records for answer in (gold(record) or ())[:1]]
     usual = int(np.median([len(answer) for answer in known])) if known else 1
@@ -231,7 +231,7 @@ def opening(records: Sequence[Record]) -> Rival:
     def predict(records: Sequence[Record]) -> list[Prediction]:
         return [Answer(record["passage"][:usual], 0, usual) for record in records]
 
-    return Rival(f"the first {usual} characters", predict)
+    return Baseline(f"the first {usual} characters", predict)
 
 
 ANSWER = Task(

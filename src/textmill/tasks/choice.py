@@ -23,7 +23,7 @@ from textmill.metrics.score import Bootstrap, Figures, Score, right_or_wrong
 from textmill.models.pretrained import Pretrained
 from textmill.tasks.likelihood import Likelihood, likelihoods
 from textmill.tasks.prediction import Refused
-from textmill.tasks.task import Field, Options, Record, Rival, Task
+from textmill.tasks.task import Baseline, Field, Options, Record, Task
 from textmill.text.document import several
 
 # The forms of a record: the texts that one has, and of which of them it may have several.
@@ -240,7 +240,7 @@ def _sides(
     return options, [gold(record) or 0 for record in records]
 
 
-def _rival(name: str, worth: Callable[[str], float]) -> Rival:
+def _baseline(name: str, worth: Callable[[str], float]) -> Baseline:
     """Always the option that is worth most by its text alone."""
 
     def predict(records: Sequence[Record]) -> list[Any]:
@@ -253,18 +253,18 @@ def _rival(name: str, worth: Callable[[str], float]) -> Rival:
             made.append(Choice(best, texts[best], options))
         return made
 
-    return Rival(name, predict)
+    return Baseline(name, predict)
 
 
-def shortest(records: Sequence[Record]) -> Rival:
+def shortest(records: Sequence[Record]) -> Baseline:
     """The option of fewest characters."""
-    return _rival("the shortest option", lambda text: -float(len(text)))
+    return _baseline("the shortest option", lambda text: -float(len(text)))
 
 
-def blind(records: Sequence[Record]) -> Rival:
+def blind(records: Sequence[Record]) -> Baseline:
     """Any option, by draws that are the same every time."""
     draw = np.random.default_rng(0)
-    return _rival("a random option", lambda text: float(draw.random()))
+    return _baseline("a random option", lambda text: float(draw.random()))
 
 
 CHOICE = Task(

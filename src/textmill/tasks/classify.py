@@ -27,7 +27,7 @@ from textmill.specs.head import ClassifyHead
 from textmill.tasks import rows
 from textmill.tasks.baselines import linear
 from textmill.tasks.prediction import REFUSED, Label, Labels, Prediction, Refused
-from textmill.tasks.task import Calibration, Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.task import Baseline, Calibration, Field, Options, Record, Task, text_of
 
 _LIKELIER_THAN_NOT = 0.5
 ENOUGH = 100  # texts, words or questions that a temperature is fitted on, at least
@@ -257,7 +257,7 @@ def confidence(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[n
     return np.array(sure), np.array(right, dtype=bool)
 
 
-def always(records: Sequence[Record]) -> Rival:
+def always(records: Sequence[Record]) -> Baseline:
     """The commonest label of the training records, always."""
     several = any(len(labels_of(gold(record) or "", True)) > 1 for record in records)
     counts = Counter(name for record in records for name in labels_of(gold(record) or "", several))
@@ -267,7 +267,7 @@ def always(records: Sequence[Record]) -> Rival:
         said: Prediction = Labels(((common, 1.0),)) if several else Label(common, 1.0)
         return [said] * len(records)
 
-    return Rival(f"always {common!r}", predict)
+    return Baseline(f"always {common!r}", predict)
 
 
 CLASSIFY = Task(

@@ -18,7 +18,7 @@ from textmill.objectives.regress import number_of
 from textmill.tasks import classify
 from textmill.tasks.baselines import linear
 from textmill.tasks.prediction import Number, Prediction
-from textmill.tasks.task import Field, Options, Record, Rival, Task
+from textmill.tasks.task import Baseline, Field, Options, Record, Task
 
 
 def predict(pretrained: Pretrained, reads: Sequence[Any], options: Options) -> list[Prediction]:
@@ -46,10 +46,10 @@ def _sides(predictions: Sequence[Any], records: Sequence[Record]) -> tuple[np.nd
     return truth, np.array([said.values[0] if isinstance(said, Number) else 0.0 for said in predictions])
 
 
-def mean(records: Sequence[Record]) -> Rival:
+def mean(records: Sequence[Record]) -> Baseline:
     """The mean of the training records, always."""
     value = float(np.mean([number for record in records if (number := gold(record)) is not None]))
-    return Rival("the training mean", lambda records: [Number((value,))] * len(records))
+    return Baseline("the training mean", lambda records: [Number((value,))] * len(records))
 
 
 REGRESS = Task(

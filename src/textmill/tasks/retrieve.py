@@ -19,7 +19,7 @@ from textmill.metrics.score import Bootstrap, Figures, Score, right_or_wrong
 from textmill.models.pretrained import Pretrained
 from textmill.tasks import embed
 from textmill.tasks.prediction import Refused, Vector
-from textmill.tasks.task import Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.task import Baseline, Field, Options, Record, Task, text_of
 from textmill.text.bm25 import BM25
 from textmill.text.document import several
 
@@ -130,7 +130,7 @@ def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
     return Figures("recall@1", columns, whole.value)
 
 
-def by_words(records: Sequence[Record]) -> Rival:
+def by_words(records: Sequence[Record]) -> Baseline:
     """BM25 over the same passages."""
 
     def predict(records: Sequence[Record]) -> list[Any]:
@@ -141,7 +141,7 @@ def by_words(records: Sequence[Record]) -> Rival:
             for record in records
         ]
 
-    return Rival("BM25", predict)
+    return Baseline("BM25", predict)
 
 
 RETRIEVE = Task(

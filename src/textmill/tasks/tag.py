@@ -32,7 +32,7 @@ from textmill.specs.head import TagHead
 from textmill.tasks import classify, rows, words
 from textmill.tasks.baselines import tagging
 from textmill.tasks.prediction import REFUSED, Prediction, Refused, Span, Spans
-from textmill.tasks.task import Calibration, Field, Options, Record, Rival, Task, text_of
+from textmill.tasks.task import Baseline, Calibration, Field, Options, Record, Task, text_of
 
 _LOOKED_AT = 500  # training texts, for how their words are cut
 
@@ -203,7 +203,7 @@ def tells(records: Iterable[Record]) -> dict[str, Any]:
     }
 
 
-def always(records: Sequence[Record]) -> Rival:
+def always(records: Sequence[Record]) -> Baseline:
     """The commonest tag of the training records, for every word."""
     counts = Counter(tag for record in records for tag in gold(record) or ())
     common = max(sorted(counts), key=counts.__getitem__)
@@ -217,7 +217,7 @@ def always(records: Sequence[Record]) -> Rival:
             said.append(Spans((), every))
         return said
 
-    return Rival(f"always {common!r}", predict)
+    return Baseline(f"always {common!r}", predict)
 
 
 TAG = Task(

@@ -89,7 +89,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, eq=False)
-class Rival:
+class Baseline:
     """What a model should beat, trained on the same records. predict: of each record what it says."""
 
     name: str
@@ -119,7 +119,7 @@ class Task:
     details     (predictions, records) -> what else a report says, by key
     forms       of rows that say what is right, where they are not those of an objective: name -> (the texts of one, and
                 of which of them it may have several)
-    baselines   name -> (training records) -> a Rival; untrained: those that learn nothing, and serve without records
+    baselines   name -> (training records) -> a Baseline; untrained: those that learn nothing, and serve without records
     asked       fields of Options that are set where predictions are scored: all probabilities, say
     purpose     what it is for, in one sentence
     generation  fields of a recipe's [generation], where it is silent
@@ -142,7 +142,7 @@ class Task:
     purpose: str
     figures: Callable[[Sequence[Any], Sequence[Record]], Figures] | None = None
     details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
-    baselines: Mapping[str, Callable[[Sequence[Record]], Rival]] = field(default_factory=dict)
+    baselines: Mapping[str, Callable[[Sequence[Record]], Baseline]] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
     forms: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from textmill.models.pretrained import Pretrained
 from textmill.objectives.pairs import PAIRS
 from textmill.tasks import writing
 from textmill.tasks.prediction import Prediction, Refused, Text
-from textmill.tasks.task import EXAMPLES, Field, Options, Record, Rival, Task
+from textmill.tasks.task import EXAMPLES, Baseline, Field, Options, Record, Task
 from textmill.text.document import several
 
 
@@ -64,9 +64,9 @@ def details(predictions: Sequence[Text | Refused], records: Sequence[Record]) ->
     }
 
 
-def copied(records: Sequence[Record]) -> Rival:
+def copied(records: Sequence[Record]) -> Baseline:
     """The source, handed back."""
-    return Rival("the source", lambda records: [Text(record["source"]) for record in records])
+    return Baseline("the source", lambda records: [Text(record["source"]) for record in records])
 
 
 TRANSLATE = Task(

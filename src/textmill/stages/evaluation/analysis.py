@@ -55,7 +55,7 @@ def further(
     }
 
 
-def rivals(
+def baselines(
     task: Task, records: Sequence[Record], training: Training | None, bootstrap: Bootstrap
 ) -> dict[str, dict[str, Score]]:
     """What the model should beat, on the same records. training: what they learn from; None: only those that learn
@@ -67,8 +67,8 @@ def rivals(
     made = {}
     fits = [fit for name, fit in task.baselines.items() if learnt or name in task.untrained]
     for fit in tracked(fits, "scoring baselines", len(fits)):
-        rival = fit(learnt)
-        made[rival.name] = task.metrics(rival.predict(records), records, bootstrap)
+        baseline = fit(learnt)
+        made[baseline.name] = task.metrics(baseline.predict(records), records, bootstrap)
     return made
 
 

@@ -59,8 +59,8 @@ def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
     if objective.measure is not None:
         also = objective.measure(inputs)
         scores, targets = {**scores, **also.scores}, also.targets
-    rivals = analysis.rivals(task, records, lambda: _pairs(data, "train"), bootstrap)
-    return EvaluationResult(scores, rivals, len(numbers), targets, size, more)
+    baselines = analysis.baselines(task, records, lambda: _pairs(data, "train"), bootstrap)
+    return EvaluationResult(scores, baselines, len(numbers), targets, size, more)
 
 
 def chosen(inputs: EvaluationInput) -> np.ndarray:

@@ -180,9 +180,9 @@ def judge(
         **_reliable(task, predictions, records),
         **analysis.further(task, predictions, records, read.documents, training),
     }
-    rivals = analysis.rivals(task, records, training, bootstrap)
+    baselines = analysis.baselines(task, records, training, bootstrap)
     size = sum(document.bytes for document in read.documents)
-    found = EvaluationResult(scores, rivals, len(records), task.count(records), size, more)
+    found = EvaluationResult(scores, baselines, len(records), task.count(records), size, more)
     result = found.plain()
     result["next"] = analysis.advice(result)
     return Judged(result, task, read, predictions)

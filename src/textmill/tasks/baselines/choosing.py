@@ -1,20 +1,20 @@
-"""Sentences that are chosen, not written, as rivals of summaries and answers: the first ones, and BM25's best."""
+"""Sentences that are chosen, not written, as baselines of summaries and answers: the first ones, and BM25's best."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from textmill.tasks.prediction import Answer, Prediction, Text
-from textmill.tasks.task import Record, Rival
+from textmill.tasks.task import Baseline, Record
 from textmill.text.bm25 import BM25
 from textmill.text.sentences import sentences
 
 
-def lead(count: int) -> Callable[[Sequence[Record]], Rival]:
+def lead(count: int) -> Callable[[Sequence[Record]], Baseline]:
     """The first sentences of the source, so many."""
 
-    def fit(records: Sequence[Record]) -> Rival:
-        return Rival(f"the first {count} sentences" if count > 1 else "the first sentence", predict)
+    def fit(records: Sequence[Record]) -> Baseline:
+        return Baseline(f"the first {count} sentences" if count > 1 else "the first sentence", predict)
 
     def predict(records: Sequence[Record]) -> list[Prediction]:
         return [Text(" ".join(_split(record["source"])[:count])) for record in records]
@@ -22,7 +22,7 @@ def lead(count: int) -> Callable[[Sequence[Record]], Rival]:
     return fit
 
 
-def central(records: Sequence[Record]) -> Rival:
+def central(records: Sequence[Record]) -> Baseline:
     """The sentence of the source that BM25 finds nearest to all others together."""
 
     def predict(records: Sequence[Record]) -> list[Prediction]:
@@ -37,10 +37,10 @@ def central(records: Sequence[Record]) -> Rival:
             made.append(Text(parts[max(range(len(parts)), key=scores.__getitem__)] if parts else ""))
         return made
 
-    return Rival("BM25's best sentence", predict)
+    return Baseline("BM25's best sentence", predict)
 
 
-def answering(records: Sequence[Record]) -> Rival:
+def answering(records: Sequence[Record]) -> Baseline:
     """The sentence of the passage that BM25 finds nearest to the question; always one."""
 
     def predict(records: Sequence[Record]) -> list[Prediction]:
@@ -53,7 +53,7 @@ def answering(records: Sequence[Record]) -> Rival:
             made.append(Answer(passage[start:end], start, end))
         return made
 
-    return Rival("BM25's best sentence", predict)
+    return Baseline("BM25's best sentence", predict)
 
 
 def _split(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from textmill.models.linear.fit import Labelled, bag, fit, scores
 from textmill.objectives.classify import labels_of
 from textmill.specs.model import LinearSpec
 from textmill.tasks.prediction import Label, Labels, Number, Prediction
-from textmill.tasks.task import Record, Rival
+from textmill.tasks.task import Baseline, Record
 
 SPEC = LinearSpec()
 NAME = "linear model of n-grams"
@@ -22,7 +22,7 @@ _LIKELIER_THAN_NOT = 0.5
 Scorer = Callable[[Sequence[Record]], torch.Tensor]  # records -> (N, C)
 
 
-def labels(records: Sequence[Record]) -> Rival:
+def labels(records: Sequence[Record]) -> Baseline:
     """Labels of whole texts or of pairs, one or several, learnt from records that have theirs."""
     several = any(len(labels_of(record["label"], True)) > 1 for record in records)
     said = [labels_of(record["label"], several) for record in records]
@@ -42,14 +42,14 @@ def labels(records: Sequence[Record]) -> Rival:
             return [_labels(names, row) for row in logits.sigmoid().tolist()]
         return [_label(names, row) for row in logits.softmax(1).tolist()]
 
-    return Rival(NAME, predict)
+    return Baseline(NAME, predict)
 
 
-def numbers(records: Sequence[Record]) -> Rival:
+def numbers(records: Sequence[Record]) -> Baseline:
     """A number for each text, learnt from records that have theirs."""
     targets = np.array([[float(record["label"])] for record in records])
     score = scorer(records, targets, 1)
-    return Rival(NAME, lambda records: [Number((row[0],)) for row in score(records).tolist()])
+    return Baseline(NAME, lambda records: [Number((row[0],)) for row in score(records).tolist()])
 
 
 def scorer(records: Sequence[Record], targets: np.ndarray, outputs: int) -> Scorer:

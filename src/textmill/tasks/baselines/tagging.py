@@ -1,4 +1,4 @@
-"""The CRF over features as a rival of taggers."""
+"""The CRF over features as a baseline of taggers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from textmill.metrics import tags
 from textmill.tasks import words
 from textmill.tasks.baselines import feature_crf
 from textmill.tasks.prediction import Prediction, Span, Spans
-from textmill.tasks.task import Record, Rival
+from textmill.tasks.task import Baseline, Record
 
 
-def crf(records: Sequence[Record]) -> Rival:
+def crf(records: Sequence[Record]) -> Baseline:
     """A CRF over features of words, trained on these records."""
     texts = [_words(record) for record in records]
     model = feature_crf.train(texts, [record["tags"].split() for record in records])
@@ -21,7 +21,7 @@ def crf(records: Sequence[Record]) -> Rival:
         found = model.predict([_words(record) for record in records])
         return [_spans(record, some, marked) for record, some in zip(records, found, strict=True)]
 
-    return Rival("a CRF over features", predict)
+    return Baseline("a CRF over features", predict)
 
 
 def _words(record: Record) -> list[str]:
