@@ -16,6 +16,7 @@ from typing import Any
 
 from textmill.base import files, schema
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.base.language import say
 from textmill.specs import recipe_file as recipes
 from textmill.specs.corpus import named
 from textmill.specs.model import TrainedSpec
@@ -112,7 +113,7 @@ def quickstart(
 def _told(workspace: Workspace, made: Suggestion) -> None:
     """What was guessed, before anything takes long."""
     for what, which, why in described(made):
-        workspace.reporter.note(f"{what}: {', '.join(filter(None, (which, why)))}")
+        workspace.reporter.note(f"{say(what)}: {', '.join(filter(None, (which, say(why) if why else '')))}")
 
 
 def _continued(run: Run, workspace: Workspace, result: Mapping[str, Any]) -> dict[str, Any]:

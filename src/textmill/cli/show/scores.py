@@ -34,7 +34,7 @@ def scores(result: Mapping[str, Any]) -> None:
         _left_out(result)
         return
     _others(result)
-    _OUT.print(_sizes(result, "target"))
+    _OUT.print(_sizes(result, counted(result["targets"], "target")))
     _left_out(result)
     _mistakes(result.get("confusion", {}))
     _weak(result.get("slices", ()))
@@ -60,14 +60,14 @@ def _text_line(result: Mapping[str, Any]) -> str:
     more = result["scores"]
     return (
         f"{more['nats_per_token']:.4f} nats per token, perplexity {more['perplexity']:.2f}, "
-        f"{_sizes(result, 'token')}"
+        f"{_sizes(result, counted(result['targets'], 'token'))}"
     )
 
 
-def _sizes(result: Mapping[str, Any], target: str) -> str:
-    """How much was scored."""
-    documents, targets = counted(result["documents"], "document"), counted(result["targets"], target)
-    return fill("{}, {}, {}", say(documents), say(targets), amount(result["bytes"], "B"))
+def _sizes(result: Mapping[str, Any], what: str) -> str:
+    """How much was scored. what: the targets, counted."""
+    documents = counted(result["documents"], "document")
+    return fill("{}, {}, {}", say(documents), say(what), amount(result["bytes"], "B"))
 
 
 def _read_line(result: Mapping[str, Any]) -> str:
