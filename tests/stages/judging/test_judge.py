@@ -330,6 +330,12 @@ def test_a_run_and_its_test_rows_give_the_same_numbers(run, tmp_path):
                 report["details"][name]["value"], abs=1e-6
             )
     assert set(found["baselines"]) == set(report["baselines"])
+    assert found["trained_on"] == 0
+    trained = [{"text": f"{one.text} !", **one.metadata} for one in list(data.documents("train"))[:3]]
+    rows_file = write(tmp_path / "seen.jsonl", [*held_out, *trained])
+    seen = judge.evaluate_rows(workspace, "mine", Files([rows_file]), Asked(resamples=20))
+    assert seen["trained_on"] == 3
+    assert any("flatters" in line for line in seen["next"])
     assert found["searched"] == report["searched"] == len(list(data.documents("train")))
     for error in report["errors"]:
         for near in error["nearest"]:

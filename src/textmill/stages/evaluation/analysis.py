@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -276,6 +277,21 @@ class Nearest:
         return found
 
 
+def trained_on(documents: Sequence[Document], training: Training) -> int:
+    """How many of these stand in the training part word for word, case and marks aside: such rows flatter a model."""
+
+    def spelt(several: Sequence[Document]) -> list[bytes]:
+        words = hashes([document.whole for document in several])
+        return [words.hash[start:end].tobytes() for start, end in pairwise(words.offsets.tolist())]
+
+    wanted = Counter(spelt(documents))
+    found: set[bytes] = set()
+    pieces = (document for document, _ in training())
+    while some := list(islice(pieces, 4096)):
+        found.update(said for said in spelt(some) if said in wanted)
+    return sum(wanted[said] for said in found)
+
+
 def advice(result: Mapping[str, Any]) -> list[str]:
     """What to do next, in plain sentences, as the figures say."""
     lines = []
@@ -296,6 +312,10 @@ def advice(result: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"the intervals of the model and of {', '.join(near)} overlap: score more rows before you rely on it"
             )
+    if seen := result.get("trained_on", 0):
+        lines.append(
+            f"{seen:,} rows stand in the training split, which flatters the model: score rows it has not seen"
+        )
     if refused := result.get("refused", 0):
         lines.append(f"{refused} rows were refused and count as wrong: see why, and shorten or repair them")
     worse = [row for row in result.get("slices", ()) if row["worse"]]

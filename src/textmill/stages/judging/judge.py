@@ -176,6 +176,7 @@ def judge(
         "refused": refused.total(),
         "reasons": dict(refused),
         "cut": sum(bool(getattr(said, "cut", 0)) for said in predictions),
+        "trained_on": 0 if training is None else analysis.trained_on(read.documents, training),
         **task.details(predictions, records),
         **_reliable(task, predictions, records),
         **analysis.further(task, predictions, records, read.documents, training),
