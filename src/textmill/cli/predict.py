@@ -60,6 +60,7 @@ Kind = Annotated[
         show_default=False,
     ),
 ]
+Header = Annotated[bool, typer.Option(help="Whether the first row of a table names its columns.")]
 Top = Annotated[int, typer.Option(min=1, max=1000, help="How many answers to each row, best first.")]
 Threshold = Annotated[
     float | None,
@@ -95,6 +96,7 @@ def _predicting(task: str | None, *, writes: bool) -> Callable[..., None]:
         columns: Columns = None,
         constant: Constant = None,
         kind: Kind = None,
+        header: Header = True,
         top: Top = 1,
         threshold: Threshold = None,
         truncate: Truncate = False,
@@ -124,6 +126,7 @@ def _predicting(task: str | None, *, writes: bool) -> Callable[..., None]:
             [*files, *(file or [])],
             sys.stdin.buffer if stdin or not (given or file) else None,
             kind,
+            header,
             columns_of(columns or []),
             _constant(constant or []),
         )

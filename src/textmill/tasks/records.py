@@ -17,11 +17,12 @@ def record_of(
     row: Mapping[str, Any], fields: Sequence[Field], columns: Mapping[str, str], place: str = ""
 ) -> Record | Refused:
     """The record of a row: its texts under their roles, everything else under its own name. columns: role or name ->
-    the column that holds it; a role that is not named there is looked for under its own name, and a line without
-    columns is the first text.
+    the column that holds it, by name or by number (from 1, or from -1 at the end); a role that is not named there is
+    looked for under its own name, and a line without columns is the first text.
 
     A list under a role is several texts of it (references), but for a list of words, which is one text.
     """
+    columns = {role: _named(row, column) for role, column in columns.items()}
     found: dict[str, str] = {}
     for name, value in row.items():
         if (text := said(value)) is not None and name not in columns.values():
@@ -47,3 +48,12 @@ def record_of(
             return Refused(f"the {role} is no text", type(value).__name__, place=place)
         found[role] = utf8(text)
     return found
+
+
+def _named(row: Mapping[str, Any], column: str) -> str:
+    """The name of a column that is given by its number."""
+    if column in row or not column.removeprefix("-").isdecimal() or int(column) == 0:
+        return column
+    number, names = int(column), list(row)
+    at = number - 1 if number > 0 else len(names) + number
+    return names[at] if 0 <= at < len(names) else column

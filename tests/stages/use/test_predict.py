@@ -95,6 +95,19 @@ def test_texts_and_lines(run, place):
     assert "read 6 rows: predicted 5, skipped 1" in said.err
 
 
+def test_a_table_without_a_header_and_columns_by_number(run, place, tmp_path):
+    (tmp_path / "bare.tsv").write_text("".join(f"{text}\t{number}\n" for number, text in enumerate(texts(4))))
+    found = rows_of(
+        run("classify", "classify", tmp_path / "bare.tsv", "--no-header", "--columns", "text=1").out
+    )
+    assert [(row["1"], row["2"]) for row in found] == [(text, str(n)) for n, text in enumerate(texts(4))]
+    named = rows_of(run("classify", "classify", "rows.csv", "--columns", "text=2").out)
+    assert [row["prediction"] for row in named] == [
+        row["prediction"]
+        for row in rows_of(run("classify", "classify", "rows.csv", "--columns", "text=review").out)
+    ]
+
+
 def test_stdin(run, place):
     lines = rows_of(run("predict", "classify", "-", given="mill\nflour\n").out)
     assert [row["text"] for row in lines] == ["mill", "flour"]

@@ -29,12 +29,14 @@ _LONGEST_NAME = 4096  # characters of a path
 @dataclass(frozen=True)
 class Inputs:
     """What is to be predicted: texts, stdin and files, in this order; kind: what the files are, whatever their names
-    say. columns: role -> the column that holds it; constant: role -> the same text for every row."""
+    say; header: whether the first row of a table names its columns. columns: role -> the column that holds it; constant:
+    role -> the same text for every row."""
 
     texts: Sequence[str] = ()
     files: Sequence[Path] = ()
     stdin: BinaryIO | None = None
     kind: str | None = None
+    header: bool = True
     columns: Mapping[str, str] = field(default_factory=dict)
     constant: Mapping[str, str] = field(default_factory=dict)
 
@@ -48,10 +50,10 @@ class Inputs:
         for number, text in enumerate(self.texts, 1):
             yield Row({LINE: text}, f"text {number}")
         if self.stdin is not None:
-            yield from rows.of_stream(self.stdin, "stdin", kind=self.kind)
+            yield from rows.of_stream(self.stdin, "stdin", kind=self.kind, header=self.header)
         for path in self.files:
             try:
-                yield from rows.of_file(path, self.kind)
+                yield from rows.of_file(path, self.kind, header=self.header)
             except OSError as error:
                 raise TextmillError(f"cannot be read ({error.strerror})", where=path) from error
 

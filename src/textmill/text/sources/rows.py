@@ -45,16 +45,23 @@ class Row:
     place: str
 
 
-def of_file(path: Path, kind: str | None = None) -> Iterator[Row | Rejected]:
+def of_file(path: Path, kind: str | None = None, *, header: bool = True) -> Iterator[Row | Rejected]:
     """The rows of a file, in order; what cannot be read stands in its place as Rejected. kind: one of KINDS, whatever
-    its name says. Raises OSError where the file cannot be opened."""
+    its name says. header: whether the first row of a table names its columns; otherwise they are called 1, 2, 3 …
+    Raises OSError where the file cannot be opened."""
     with open(path, "rb") as stream:
         size = path.stat().st_size
-        yield from of_stream(stream, str(path), path.name, kind, size)
+        yield from of_stream(stream, str(path), path.name, kind, size, header=header)
 
 
 def of_stream(
-    stream: BinaryIO, place: str, name: str = "", kind: str | None = None, size: int | None = None
+    stream: BinaryIO,
+    place: str,
+    name: str = "",
+    kind: str | None = None,
+    size: int | None = None,
+    *,
+    header: bool = True,
 ) -> Iterator[Row | Rejected]:
     """The same of a stream that can be read once; what it is, its beginning says where neither name nor kind does."""
     limits = LimitSpec()
@@ -62,13 +69,13 @@ def of_stream(
         place, name if kind is None else f"rows.{kind}", stream, Budget(size or 1 << 40, limits), size
     )
     try:
-        entries: Any = guarded(_rows(item, kind, named=bool(name)), place)
+        entries: Any = guarded(_rows(item, kind, named=bool(name), header=header), place)
         yield from entries
     except Exhausted as error:
         yield Rejected(None, place, "read", error.reason, error.detail)
 
 
-def _rows(item: Input, kind: str | None, *, named: bool) -> Iterator[Any]:
+def _rows(item: Input, kind: str | None, *, named: bool, header: bool) -> Iterator[Any]:
     head = sniff.beginning(item)
     if kind is None and not named:
         kind = "jsonl" if head.lstrip().startswith(b"{") else "text"
@@ -76,8 +83,14 @@ def _rows(item: Input, kind: str | None, *, named: bool) -> Iterator[Any]:
     if read not in _RECORDS:
         yield from _lines(item)
         return
-    for found in read(item, Fields(format=ROW)):
-        yield found if isinstance(found, Rejected) else Row(json.loads(found.texts[ROW]), found.source)
+    for found in read(item, Fields(format=ROW, header=header)):
+        if isinstance(found, Rejected):
+            yield found
+            continue
+        values = json.loads(found.texts[ROW])
+        yield Row(
+            values if header else {name.removeprefix("#"): values[name] for name in values}, found.source
+        )
 
 
 def _lines(item: Input) -> Iterator[Row | Rejected]:
