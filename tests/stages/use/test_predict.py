@@ -100,7 +100,9 @@ def test_a_table_without_a_header_and_columns_by_number(run, place, tmp_path):
     found = rows_of(
         run("classify", "classify", tmp_path / "bare.tsv", "--no-header", "--columns", "text=1").out
     )
-    assert [(row["1"], row["2"]) for row in found] == [(text, str(n)) for n, text in enumerate(texts(4))]
+    assert [(row["column 1"], row["column 2"]) for row in found] == [
+        (text, str(n)) for n, text in enumerate(texts(4))
+    ]
     named = rows_of(run("classify", "classify", "rows.csv", "--columns", "text=2").out)
     assert [row["prediction"] for row in named] == [
         row["prediction"]

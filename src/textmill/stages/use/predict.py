@@ -29,8 +29,8 @@ _LONGEST_NAME = 4096  # characters of a path
 @dataclass(frozen=True)
 class Inputs:
     """What is to be predicted: texts, stdin and files, in this order; kind: what the files are, whatever their names
-    say; header: whether the first row of a table names its columns. columns: role -> the column that holds it; constant:
-    role -> the same text for every row."""
+    say; header: whether the first row of a table names its columns. columns: role -> the column that holds it;
+    constant: role -> the same text for every row."""
 
     texts: Sequence[str] = ()
     files: Sequence[Path] = ()

@@ -47,7 +47,7 @@ class Row:
 
 def of_file(path: Path, kind: str | None = None, *, header: bool = True) -> Iterator[Row | Rejected]:
     """The rows of a file, in order; what cannot be read stands in its place as Rejected. kind: one of KINDS, whatever
-    its name says. header: whether the first row of a table names its columns; otherwise they are called 1, 2, 3 …
+    its name says. header: whether the first row of a table names its columns; otherwise they are `column 1`, `column 2` …
     Raises OSError where the file cannot be opened."""
     with open(path, "rb") as stream:
         size = path.stat().st_size
@@ -84,13 +84,7 @@ def _rows(item: Input, kind: str | None, *, named: bool, header: bool) -> Iterat
         yield from _lines(item)
         return
     for found in read(item, Fields(format=ROW, header=header)):
-        if isinstance(found, Rejected):
-            yield found
-            continue
-        values = json.loads(found.texts[ROW])
-        yield Row(
-            values if header else {name.removeprefix("#"): values[name] for name in values}, found.source
-        )
+        yield found if isinstance(found, Rejected) else Row(json.loads(found.texts[ROW]), found.source)
 
 
 def _lines(item: Input) -> Iterator[Row | Rejected]:
