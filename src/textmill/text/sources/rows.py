@@ -47,8 +47,8 @@ class Row:
 
 def of_file(path: Path, kind: str | None = None, *, header: bool = True) -> Iterator[Row | Rejected]:
     """The rows of a file, in order; what cannot be read stands in its place as Rejected. kind: one of KINDS, whatever
-    its name says. header: whether the first row of a table names its columns; otherwise they are `column 1`, `column 2` …
-    Raises OSError where the file cannot be opened."""
+    its name says. header: whether the first row of a table names its columns; otherwise they are `column 1`, `column 2`
+    and so on. Raises OSError where the file cannot be opened."""
     with open(path, "rb") as stream:
         size = path.stat().st_size
         yield from of_stream(stream, str(path), path.name, kind, size, header=header)
