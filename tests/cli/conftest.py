@@ -22,7 +22,8 @@ def _place(tmp_path_factory):
         patch.chdir(folder)
         patch.setitem(sys.modules, "transformers", None)
         said = call(["run", "tiny.toml"])
-    assert said.code == 0, said.err
+        stored = call(["docs", "add", "notes.txt"])
+    assert (said.code, stored.code) == (0, 0), said.err + stored.err
     shutil.copytree(folder / "work/runs/tiny/model", folder / "model")
     broken = folder / "work/runs/broken"
     broken.mkdir()

@@ -22,6 +22,8 @@ def test_a_new_recipe_serves_every_objective(kind, tmp_path, textmill):
     settings = [f"model={{kind='{FAMILIES[kind]}', {SMALL}}}", f"objective.kind='{kind}'", "training.steps=2"]
     if kind == "spans":
         settings.append("tokenizer.sentinels=8")
+    if kind == "chat":
+        settings.append("corpus.sources=[{kind='files', paths=['data.jsonl'], format='chat'}]")
     asked = ["mine.toml", *(word for setting in settings for word in ("--set", setting))]
     prepared = json.loads(textmill("prepare", *asked, "--json").stdout)
     corpus = prepared["corpus"]

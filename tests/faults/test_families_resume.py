@@ -83,7 +83,12 @@ def records(path):
     return path
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+FAST = ("gpt", "gru", "translation")  # each objective is killed in objectives/test_completeness.py, too
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in FAMILIES]
+)
 def test_killed_and_resumed(family, tmp_path, texts, start_trials, resume):
     model, objective, optimizer = FAMILIES[family]
     supervised = any(kind in objective for kind in ("pairs", "classify", "tag"))

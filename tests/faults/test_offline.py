@@ -44,6 +44,7 @@ def test_a_quickstart_without_a_network(tmp_path, texts):
     assert "bits per byte" in result.stdout
 
 
+@pytest.mark.slow
 def test_no_module_opens_a_connection(tmp_path, texts):
     """Every connection that Python code could make goes through socket.connect; none is made."""
     code = (

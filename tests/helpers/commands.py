@@ -94,6 +94,11 @@ RIGHT = {
 }
 OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "chat": {"message": "hi", "tokens": "3"},
+    "docs add": {"paths": "notes.txt"},
+    "docs ask": {"question": "What does the mill turn?"},
+    "docs remove": {"gone": True},
+    "docs search": {"query": "the mill"},
+    "docs show": {"path": "notes.txt"},
     "evaluate": {"file": "notes.txt"},
     "export": {"path": "new.gguf"},
     "forget": {"dry_run": True},

@@ -27,6 +27,20 @@ def _rows(kind: str, number: int, draw: random.Random) -> list[dict]:
             {"passage": text, "question": question, "answer": facts[place]}
             for question, place in QUESTIONS.items()
         ]
+    if kind == "chat":
+        said = [("user", "Where is it?"), ("assistant", facts[0]), ("user", "And?"), ("assistant", text)]
+        return [{"messages": [{"role": who, "content": content} for who, content in said]}]
+    if kind == "prefer":
+        return [{"prompt": "Where is it?", "chosen": text, "rejected": facts[0]}]
+    if kind == "embed":
+        return [{"query": f"{facts[0]} {facts[2]}", "passage": text}]
+    if kind == "extract":
+        return [
+            {
+                "source": f"{text.capitalize()}. It {facts[1]}. It is a {facts[0]}.",
+                "target": f"It {facts[1]}.",
+            }
+        ]
     return [{"text": text + "\n" + " ".join(draw.choices([*PLACES, *VERBS], k=30))}]
 
 

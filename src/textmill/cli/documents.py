@@ -222,9 +222,11 @@ def check(workspace: Workspace, store: StoreFile = None) -> Outcome:
 @verb(silent=True)
 def compact(workspace: Workspace, store: StoreFile = None) -> Outcome:
     """Overwrite what was removed while another process was reading."""
+    from textmill.cli.show import documents as show
+
     with _opened(workspace, store) as documents:
         documents.compact()
-    return None
+    return {"ok": True}, show.compacted
 
 
 def _opened(

@@ -65,7 +65,10 @@ def logits(model, ids=None):
         return model(begins.Batch(inputs=ids, targets=ids))
 
 
-@pytest.mark.parametrize("name", TUNINGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in ("dora", "ends") else ()) for name in TUNINGS],
+)
 def test_an_adapter_is_trained_resumed_and_used(name, tmp_path, workspace, monkeypatch):
     """Killed after a step, it goes on to the same bytes; its checkpoints hold the adapter alone; what is published is
     what was trained, and whatever reads models reads it."""

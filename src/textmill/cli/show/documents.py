@@ -113,6 +113,11 @@ def checked(result: Mapping[str, Any]) -> None:
         OUT.print("nothing is wrong")
 
 
+def compacted(result: Mapping[str, Any]) -> None:
+    """That nothing of what was removed is left."""
+    OUT.print("nothing of what was removed is left")
+
+
 def _where(place: Mapping[str, Any]) -> str:
     """File, page or characters of a stretch."""
     source = _near(place["source"])

@@ -40,6 +40,8 @@ class Answer:
 class Unaligned(TextmillError):
     """A template by which nobody can tell what is said in a turn."""
 
+    kind = "unaligned"
+
 
 def aligned(
     turn: int, asked: Written, until: Written, whole: Written, tokenizer: AnyTokenizer, where: object
