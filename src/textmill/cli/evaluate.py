@@ -153,6 +153,8 @@ def evaluate(
             ("train", train),
             ("task", task),
             ("form", form),
+            ("format", format_),
+            ("page", page),
         ):
             if given:
                 raise RecipeError(
