@@ -42,6 +42,20 @@ def test_the_interval_is_that_of_resampled_texts():
     assert (made.low, made.high) == pytest.approx(tuple(np.percentile(samples, (2.5, 97.5))))
 
 
+def test_several_labels_as_scikit_learn_has_them():
+    draw = np.random.default_rng(2)
+    truth = draw.integers(4, size=90)
+    scores = draw.random((90, 4)) + np.eye(4)[truth] / 2
+    scores /= scores.sum(1, keepdims=True)
+    made = ranking.each_against_the_rest(scores, truth, Bootstrap(100, seed=1))
+    assert made.value == pytest.approx(sklearn.roc_auc_score(truth, scores, multi_class="ovr"))
+    assert made.low < made.value < made.high
+    more = np.column_stack([scores, np.zeros(90)])  # a label that nothing has
+    assert ranking.each_against_the_rest(more, truth, Bootstrap(2)).value == made.value
+    with pytest.raises(TextmillError, match="two labels"):
+        ranking.each_against_the_rest(scores, np.zeros(90), Bootstrap(2))
+
+
 def test_a_search_by_hand():
     """First query: relevant a and b at ranks 2 and 4; second: c at rank 1; third: nothing found."""
     made = ranking.found(

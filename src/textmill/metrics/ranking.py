@@ -11,7 +11,7 @@ nDCG at k          Σ relevant at rank r ≤ k of 1 / log2(r + 1), over the most
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,30 @@ from textmill.metrics.guesses import proportion
 from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, percentiles
 
 
+class _Ranked:
+    """Scores (D,) of what is true or not, (D,) bool, in order, the highest first."""
+
+    def __init__(self, scores: np.ndarray, truth: np.ndarray) -> None:
+        """Raises TextmillError where all are true or none is."""
+        if not truth.any() or truth.all():
+            raise TextmillError("there are not both true and false ones to tell apart")
+        self._order = np.argsort(-scores, kind="stable")
+        self._truth = truth[self._order]
+        self._last = np.flatnonzero(np.diff(scores[self._order], append=np.nan) != 0)  # of equal scores
+
+    def areas(self, times: np.ndarray) -> tuple[float, float]:
+        """AUROC and average precision of a sample in which each stands so many times; NaN where all there are true, or
+        none is."""
+        yes = np.cumsum(np.where(self._truth, times[self._order], 0))[self._last]
+        no = np.cumsum(np.where(self._truth, 0, times[self._order]))[self._last]
+        if not yes[-1] or not no[-1]:
+            return np.nan, np.nan
+        gained_yes, gained_no = np.diff(yes, prepend=0), np.diff(no, prepend=0)
+        area = (gained_no * (yes - gained_yes / 2)).sum() / (float(yes[-1]) * float(no[-1]))
+        precision = yes / np.maximum(yes + no, 1)
+        return float(area), float((gained_yes * precision).sum() / yes[-1])
+
+
 def told_apart(
     score: ArrayLike, truth: ArrayLike, bootstrap: Bootstrap = BOOTSTRAP, *, how: str = ""
 ) -> dict[str, Score]:
@@ -28,33 +52,47 @@ def told_apart(
 
     Raises TextmillError where all are true or none is.
     """
-    scores, truth = np.asarray(score, np.float64), np.asarray(truth, bool)
-    if not truth.any() or truth.all():
-        raise TextmillError("there are not both true and false ones to tell apart")
-    order = np.argsort(-scores, kind="stable")
-    ranked, last = truth[order], np.flatnonzero(np.diff(scores[order], append=np.nan) != 0)  # of equal scores
+    ranked, documents = _Ranked(np.asarray(score, np.float64), np.asarray(truth, bool)), np.size(truth)
+    whole = ranked.areas(np.ones(documents, dtype=np.int64))
+    samples = np.array([ranked.areas(times) for times in bootstrap.draws(documents)]).reshape(-1, 2)
+    return {
+        name: _score(name, whole[place], samples[:, place], documents, bootstrap, how)
+        for place, name in enumerate(("AUROC", "average precision"))
+    }
 
-    def both(times: np.ndarray) -> tuple[float, float] | None:
-        """Of a sample in which each stands so many times."""
-        yes = np.cumsum(np.where(ranked, times[order], 0))[last]
-        no = np.cumsum(np.where(ranked, 0, times[order]))[last]
-        if not yes[-1] or not no[-1]:
-            return None
-        gained_yes, gained_no = np.diff(yes, prepend=0), np.diff(no, prepend=0)
-        area = (gained_no * (yes - gained_yes / 2)).sum() / (float(yes[-1]) * float(no[-1]))
-        precision = yes / np.maximum(yes + no, 1)
-        return float(area), float((gained_yes * precision).sum() / yes[-1])
 
-    whole = both(np.ones(len(truth), dtype=np.int64))
-    assert whole is not None
-    sampled = [pair for pair in map(both, bootstrap.draws(len(truth))) if pair is not None]
-    words = f"documents:{len(truth)}|{bootstrap.words(len(truth))}"
-    made = {}
-    for place, name in enumerate(("AUROC", "average precision")):
-        low, high = percentiles(np.array(sampled)[:, place]) if sampled else (None, None)
-        signature = "|".join(filter(None, (name.replace(" ", "-"), words, how)))
-        made[name] = Score(whole[place], low, high, "", len(truth), signature)
-    return made
+def each_against_the_rest(
+    scores: ArrayLike, truth: ArrayLike, bootstrap: Bootstrap = BOOTSTRAP, *, how: str = ""
+) -> Score:
+    """`AUROC` of several labels: the mean over labels of how well each is told from all others, of (D, C) scores and
+    (D,) numbers of the labels that are right. Labels that nothing has, or everything, are left out.
+
+    Raises TextmillError where none is left.
+    """
+    table, right = np.asarray(scores, np.float64), np.asarray(truth)
+    sides = [(table[:, label], right == label) for label in range(table.shape[1])]
+    ranked = [_Ranked(side, hits) for side, hits in sides if hits.any() and not hits.all()]
+    if not ranked:
+        raise TextmillError("there are not two labels to tell apart")
+
+    def mean(times: np.ndarray) -> float:
+        found = np.array([one.areas(times)[0] for one in ranked])
+        return float(np.nanmean(found)) if not np.isnan(found).all() else np.nan
+
+    samples = np.array([mean(times) for times in bootstrap.draws(len(right))])
+    words = "|".join(filter(None, (f"mean-over-{len(ranked)}-labels-each-against-the-rest", how)))
+    return _score("AUROC", mean(np.ones(len(right), dtype=np.int64)), samples, len(right), bootstrap, words)
+
+
+def _score(
+    name: str, value: float, samples: np.ndarray, documents: int, bootstrap: Bootstrap, how: str
+) -> Score:
+    """With the interval of its samples; NaN are those that tell nothing."""
+    samples = samples[~np.isnan(samples)]
+    low, high = percentiles(samples) if len(samples) else (None, None)
+    words = f"documents:{documents}|{bootstrap.words(documents)}"
+    signature = "|".join(filter(None, (name.replace(" ", "-"), words, how)))
+    return Score(value, low, high, "", documents, signature)
 
 
 def found(

@@ -138,7 +138,7 @@ def _confidence(predictions: Sequence[Any]) -> np.ndarray | None:
 
 
 def _auroc(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> Score | None:
-    """AUROC of two labels; of more the mean over labels of each against the rest (without an interval of its own)."""
+    """AUROC of two labels; of more the mean over labels of each against the rest."""
     tables = [
         dict([(said.label, said.p), *said.others]) if isinstance(said, Label) else {} for said in predictions
     ]
@@ -157,16 +157,9 @@ def _auroc(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Boo
             if any(hits) and not all(hits)
             else None
         )
-    each = [
-        ranking.told_apart(
-            [table[name] for table in tables], [label == name for label in truth], Bootstrap(1)
-        )["AUROC"]
-        for name in asked
-    ]
-    value = float(np.mean([score.value for score in each]))
-    return Score(
-        value, None, None, "", len(truth), f"AUROC|mean over {len(asked)} labels, each against the rest"
-    )
+    number = {name: place for place, name in enumerate(names)}
+    scores = np.array([[table[name] for name in names] for table in tables])
+    return ranking.each_against_the_rest(scores, [number.get(label, -1) for label in truth], bootstrap)
 
 
 def figures(predictions: Sequence[Any], records: Sequence[Record]) -> Figures:
