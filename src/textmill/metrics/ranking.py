@@ -11,7 +11,7 @@ nDCG at k          Σ relevant at rank r ≤ k of 1 / log2(r + 1), over the most
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
