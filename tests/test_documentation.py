@@ -27,6 +27,8 @@ PAGES = [
 ]
 # Pages that end in a model that has learned its task, and what makes them short; the slow tests run them whole.
 LONG = {"reversing": ("steps = 600", "steps = 20"), "tang-poems": ("steps = 1200", "steps = 20")}
+# Pages on what the families' and the models' own tests prove, too, and long ones whose short form proves little.
+SLOW = {"choices", "families", "ngram", "recurrent", "reversing", "tang-poems"}
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -118,7 +120,10 @@ def run(path, tmp_path, warm, begun=lambda lines: None, shorten=("", "")):
     return execute((first + rest).replace(*shorten), tmp_path, warm)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(page, marks=pytest.mark.slow if page.stem in SLOW else (), id=page.stem) for page in PAGES],
+)
 def test_tutorial_commands_run(path, tmp_path, warm, begun):
     run(path, tmp_path, warm, begun, LONG.get(path.stem, ("", "")))
 

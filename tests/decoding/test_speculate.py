@@ -367,7 +367,7 @@ def test_samples_are_of_the_models_distribution(tiny, ids):
     assert statistic < bound(freedom)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["accept what is likely", "forget to leave it out"])
 def test_wrong_rules_are_found_out(tiny, monkeypatch, rule):
     """The same test must fail where drafted tokens are accepted by another rule."""

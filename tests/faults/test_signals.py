@@ -59,6 +59,7 @@ def exact_files(root):
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 
+@pytest.mark.slow
 def test_sigterm_in_every_phase(tmp_path, tiny_recipe, textmill):
     for phase in PHASES:
         process = start(tmp_path, "run", tiny_recipe)

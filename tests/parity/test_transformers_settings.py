@@ -98,7 +98,9 @@ def _both(made, settings, tokenizer):
     return [best[0].ids for best in found], wanted, spec, generation.unfollowed(place, config)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if "banned" in str(case) else ()) for case in CASES]
+)
 def test_the_same_answers_as_transformers(made, case, tokenizer):
     found, wanted, spec, unfollowed = _both(made, CASES[case], tokenizer)
     assert found == wanted

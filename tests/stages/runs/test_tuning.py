@@ -145,6 +145,7 @@ def test_a_merged_adapter_is_what_the_next_run_begins_with(tmp_path, workspace):
     torch.testing.assert_close(logits(model.eval()), logits(trained), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_adapters_directory_is_no_start(tmp_path, workspace):
     run = train(recipe(tmp_path, workspace, TUNINGS["lora"]), workspace)
     publish_run(run, workspace)
@@ -202,6 +203,7 @@ def test_a_model_is_no_adapter(tmp_path, workspace, published):
         LanguageModel(workspace, "tuned").with_adapter(str(tmp_path / "start"))
 
 
+@pytest.mark.slow
 def test_a_base_that_changes_under_an_adapter_changes_nothing(tmp_path, workspace, published):
     """The workspace keeps the base as it was; without it, the change is found."""
     import shutil
