@@ -28,7 +28,8 @@ PAGES = [
 # Pages that end in a model that has learned its task, and what makes them short; the slow tests run them whole.
 LONG = {"reversing": ("steps = 600", "steps = 20"), "tang-poems": ("steps = 1200", "steps = 20")}
 # Pages on what the families' and the models' own tests prove, too, and long ones whose short form proves little.
-SLOW = {"choices", "families", "ngram", "recurrent", "reversing", "tang-poems"}
+SLOW = {"choices", "families", "ngram", "recurrent", "reversing", "tang-poems", "first-model", "adapters"}
+SLOW |= {"keras", "preferences", "resume-compare-publish", "chat"}
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 

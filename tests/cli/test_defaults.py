@@ -15,7 +15,19 @@ FAMILIES = {spec().kind: spec.families[0] for spec in get_args(ObjectiveSpec)}
 SMALL = "d_model=32, layers=1, context=64"
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
+FAST = (
+    "causal",
+    "chat",
+    "answer",
+    "tag",
+    "embed",
+    "classify",
+)  # every one is walked in objectives/test_completeness.py
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in FAST else pytest.mark.slow) for kind in FAMILIES]
+)
 def test_a_new_recipe_serves_every_objective(kind, tmp_path, textmill):
     written = record_files.write(tmp_path / "data.jsonl", kind)
     textmill("recipe", "new", "mine.toml", "--corpus", "data.jsonl")

@@ -120,7 +120,17 @@ def test_whatever_a_terminal_can_write(encoding, place):
 
 
 @pytest.mark.parametrize("command", sorted(commands()))
-@pytest.mark.parametrize("work", ["/proc/nowhere", "notes.txt", "notes.txt/work", BYTES, LONG, "/dev/null"])
+@pytest.mark.parametrize(
+    "work",
+    [
+        "/proc/nowhere",
+        "notes.txt",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("notes.txt/work", BYTES, LONG, "/dev/null")
+        ),
+    ],
+)
 def test_a_workspace_that_cannot_be(command, work, place):
     check(line(command, right_values(command) | {"work": work}))
 

@@ -50,6 +50,7 @@ def kill_at_calls(trials, undisturbed, resume, calls):
         resume(trials, undisturbed)
 
 
+@pytest.mark.slow
 def test_kills_at_the_writes_of_a_save(trials, undisturbed, resume):
     """Every fourth write, fsync or rename of a whole save in the middle of the run, one kill each."""
     trials()  # what is prepared stays, so that calls are counted from the same place in every trial
@@ -74,6 +75,7 @@ def test_kills_at_every_write_of_a_run(trials, undisturbed, resume):
     kill_at_calls(trials, undisturbed, resume, range(1, trials()["calls"] + 1))
 
 
+@pytest.mark.slow
 def test_kills_while_preparing(trials, undisturbed, resume):
     """Kills at writes spread over collecting, learning the tokenizer and encoding."""
     calls = undisturbed["calls"]
@@ -103,6 +105,7 @@ def test_flipped_bytes_are_noticed_and_the_newest_whole_checkpoint_is_used(trial
         assert trials(digest=True)["digest"] == undisturbed["digest"], f"after a flipped bit in {name}"
 
 
+@pytest.mark.slow
 def test_no_room_for_a_checkpoint(trials, undisturbed, resume):
     """A quota that the model's file exceeds: an error for people, nothing damaged, and the run goes on after."""
     trials(kill="time", after=undisturbed["seconds"] * 2)
@@ -119,6 +122,7 @@ def can_mount() -> bool:
     return os.geteuid() == 0 and shutil.which("mount") is not None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_mount(), reason="only root can mount a small disk")
 def test_a_small_disk_runs_full(tmp_path, tiny_recipe, trials, undisturbed):
     place = tmp_path / "small"

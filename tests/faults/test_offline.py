@@ -18,6 +18,7 @@ def no_network_possible() -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not no_network_possible(), reason="a network namespace cannot be made here")
 def test_a_quickstart_without_a_network(tmp_path, texts):
     result = subprocess.run(

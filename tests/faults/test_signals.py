@@ -76,7 +76,7 @@ def test_sigterm_in_every_phase(tmp_path, tiny_recipe, textmill):
     assert exact_files(tmp_path / "work") == exact_files(tmp_path / "undisturbed")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGUSR1])
 def test_a_stopped_training_says_so_and_goes_on(tmp_path, tiny_recipe, textmill, number):
     long = ("--set", "training.steps=100000", "--set", "training.evaluate_every=100000")
     process = start(tmp_path, "train", tiny_recipe, *long)
@@ -128,6 +128,7 @@ def test_leaving_at_once_says_what_is_lost(tmp_path, tiny_recipe):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_two_writers(tmp_path, tiny_recipe):
     long = ("--set", "training.steps=100000", "--set", "training.evaluate_every=100000")
     first = start(tmp_path, "train", tiny_recipe, *long)

@@ -259,6 +259,7 @@ def test_dropout_is_for_training_only():
     assert not torch.equal(model(batch_of(x)), model(batch_of(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("more", [{}, {"position": LearnedPositions(), "norm": "layernorm", "window": 4}])
 def test_compiles_as_one_graph(more):

@@ -79,24 +79,21 @@ SPECS = {
         )
     },
 }
-FAST = {"gru-additive": 450}  # steps; the others take those below
 STEPS, RATES = (
     (1200, 700),
     (0.003, 0.001, 0.005),
 )  # Transformers, recurrent; norms before, norms after, recurrent
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SPECS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPECS)
 def test_reversing_is_learned_without_a_mistake(name):
     spec = SPECS[name]
     recurrent = isinstance(spec, RecurrentEncoderDecoderSpec)
     model = build(spec, LETTERS + 2, seed=1).train()
     peak = RATES[2] if recurrent else RATES[spec.placement == "post"]
     optimizer = torch.optim.Adam(model.parameters(), lr=peak)
-    generator, steps = torch.Generator().manual_seed(1), FAST.get(name, STEPS[recurrent])
+    generator, steps = torch.Generator().manual_seed(1), STEPS[recurrent]
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = peak * min(1.0, (step + 1) / 50) * (1 - step / steps)
         nats, count = causal(model, reversing(64, generator))

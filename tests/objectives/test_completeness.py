@@ -68,7 +68,8 @@ PAIRS = [(spec().kind, family) for spec in get_args(ObjectiveSpec) for family in
 
 # Pairs that only the slow suite walks: what they share with others is most of them.
 SLOW = {(kind, "recurrent-encoder-decoder") for kind in ("infilling", "spans", "continue")}
-SLOW |= {(kind, "recurrent") for kind in ("chat", "prefer", "embed")} | {("embed", "decoder")}
+SLOW |= {(kind, "recurrent") for kind in ("chat", "prefer", "embed", "classify", "regress", "tag")}
+SLOW |= {(kind, "decoder") for kind in ("embed", "regress", "classify")}
 
 
 def record(number: int) -> dict[str, Any]:
@@ -285,7 +286,9 @@ def test_every_run_of_the_workspace_knows_which_documents_it_saw(workspace, reci
     """Whatever stands in the workspace beside it: a store of records is none of tokens. There is a run of each
     objective, and of each family where all of this file runs in one process."""
     rows = []
-    for kind, family in dict(reversed(PAIRS)).items():
+    chosen = {kind: family for kind, family in reversed(PAIRS) if (kind, family) not in SLOW}
+    assert chosen.keys() == OBJECTIVES.keys()
+    for kind, family in chosen.items():
         run = train(recipe_of(kind, family), workspace)
         document = next(prepare(run.recipe(), workspace).documents("train"))
         saw_it = {row["run"]: row for row in sightings.sightings(workspace, document.id)["runs"]}

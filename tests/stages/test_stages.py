@@ -210,6 +210,7 @@ def test_a_loss_that_is_not_finite_names_its_documents(tiny, workspace, monkeypa
     )
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_may_be_passed_over(tiny, workspace, monkeypatch):
     loader = prepare.prepare(tiny, workspace).loader()
     poisoned(monkeypatch, loader, 10)
@@ -241,6 +242,7 @@ def test_the_documents_of_a_step(tiny, workspace):
     assert sum(row["tokens"] for row in result["documents"]) == 4 * 32
 
 
+@pytest.mark.slow
 def test_lineage_notices_a_changed_byte(tiny, workspace):
     pipeline.run(tiny, workspace)
     result = ancestry.tree(workspace, "tiny", verify=True)
@@ -355,6 +357,7 @@ def test_check_times_no_step_that_does_not_fit(tiny, workspace, monkeypatch):
     assert any("no step was timed" in finding["text"] for finding in result["findings"])
 
 
+@pytest.mark.slow
 def test_check_times_a_large_update_by_few_of_its_micro_batches(tiny, workspace, monkeypatch):
     rows = []
     measured = preflight.measure

@@ -111,6 +111,7 @@ def test_another_tokenizer_or_model_is_refused_with_the_difference(tiny, workspa
     assert not workspace.run("child").path.exists()
 
 
+@pytest.mark.slow
 def test_a_changed_corpus_keeps_the_parents_tokenizer(tiny, workspace, texts):
     """A tokenizer learned anew of other text has other ids: the weights would mean something else by them."""
     old = trained_on(workspace.run("tiny"), workspace).prepared
@@ -129,6 +130,7 @@ def test_it_is_not_judged_on_what_its_weights_were_trained_on(tiny, workspace):
     assert not workspace.run("child").path.exists()
 
 
+@pytest.mark.slow
 def test_the_batches_of_its_steps_are_its_own(tiny, workspace):
     run = train(changed(dataclasses.replace(tiny, seed=8), steps=4), workspace, fork="child")
     loader = trained_on(run, workspace).loader()
@@ -155,6 +157,7 @@ def test_what_a_fork_has_seen_is_said(tiny, workspace, texts):
     assert row["forgotten"] == [gone.id]
 
 
+@pytest.mark.slow
 def test_comparing_says_what_is_not_comparable(tiny, workspace):
     other = dataclasses.replace(split(changed(tiny, steps=4), test=0.3), name="other")
     train(other, workspace)

@@ -55,7 +55,9 @@ def undisturbed(tiny, tmp_path):
     return last(train(tiny, Workspace(tmp_path / "alone/work", Listener())))
 
 
-@pytest.mark.parametrize("fate", ["changed", "gone", "renamed"])
+@pytest.mark.parametrize(
+    "fate", ["gone", *(pytest.param(fate, marks=pytest.mark.slow) for fate in ("changed", "renamed"))]
+)
 def test_without_its_sources(tiny, workspace, texts, monkeypatch, undisturbed, fate):
     halfway(tiny, workspace, monkeypatch)
     if fate == "changed":
@@ -69,7 +71,7 @@ def test_without_its_sources(tiny, workspace, texts, monkeypatch, undisturbed, f
     assert last(train(recipe, workspace)) == undisturbed
 
 
-@pytest.mark.parametrize("written", ["relative", "absolute"])
+@pytest.mark.parametrize("written", ["relative", pytest.param("absolute", marks=pytest.mark.slow)])
 def test_in_a_project_that_was_moved(tmp_path, tiny_recipe, texts, monkeypatch, undisturbed, written):
     old = tmp_path / "old"
     old.mkdir()
@@ -95,6 +97,7 @@ def test_a_workspace_that_was_moved_alone(tiny, workspace, tmp_path, monkeypatch
     assert last(train(tiny, Workspace(tmp_path / "deep", Listener()))) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_run_whose_folder_is_a_link(tiny, workspace, tmp_path, monkeypatch, undisturbed):
     halfway(tiny, workspace, monkeypatch)
     (workspace.root / "runs/tiny").rename(tmp_path / "large-disk")

@@ -96,6 +96,7 @@ def test_files_are_scored_by_a_counted_model(tiny, workspace, tmp_path):
     assert result["scores"]["bits_per_byte"] > 0
 
 
+@pytest.mark.slow
 def test_mixtures(tiny, workspace, tmp_path):
     """Weights are fitted, the report adds up, the directory generates, and a part that changed is noticed."""
     short = dataclasses.replace(tiny, training=dataclasses.replace(tiny.training, steps=6))

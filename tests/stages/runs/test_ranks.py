@@ -100,6 +100,7 @@ def test_sharded_weights_train_the_same(tmp_path, recipe, train, alone):
     assert_same(losses(alone), losses(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
     [

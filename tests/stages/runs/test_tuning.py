@@ -67,7 +67,10 @@ def logits(model, ids=None):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if name in ("dora", "ends") else ()) for name in TUNINGS],
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("dora", "ends", "prefix") else ())
+        for name in TUNINGS
+    ],
 )
 def test_an_adapter_is_trained_resumed_and_used(name, tmp_path, workspace, monkeypatch):
     """Killed after a step, it goes on to the same bytes; its checkpoints hold the adapter alone; what is published is
@@ -126,6 +129,7 @@ def test_an_adapter_is_trained_resumed_and_used(name, tmp_path, workspace, monke
     assert load.load(tmp_path / "merged.gguf").spec.layers == 2
 
 
+@pytest.mark.slow
 def test_merging_into_fewer_bits_is_refused_unless_it_is_allowed(tmp_path, workspace):
     publish_run(train(recipe(tmp_path, workspace, TUNINGS["lora"]), workspace), workspace)
     with pytest.raises(TextmillError, match=r"merged in bf16, its logits differ .* nothing was written"):
@@ -198,6 +202,7 @@ def test_an_adapter_refuses_another_base(tmp_path, workspace, published):
         LanguageModel(workspace, str(other)).with_adapter("tuned")
 
 
+@pytest.mark.slow
 def test_a_model_is_no_adapter(tmp_path, workspace, published):
     with pytest.raises(TextmillError, match="is not a published adapter"):
         LanguageModel(workspace, "tuned").with_adapter(str(tmp_path / "start"))

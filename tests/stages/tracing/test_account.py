@@ -158,6 +158,7 @@ def test_a_step_that_was_passed_over_was_not_learnt_from(own):
     assert last[0]["steps"] == before["seen"][0]["times"] - 1
 
 
+@pytest.mark.slow
 def test_a_fork_saw_what_the_run_before_it_saw(own):
     workspace, asked, *_ = own
     longer = dataclasses.replace(asked, training=dataclasses.replace(asked.training, steps=80))

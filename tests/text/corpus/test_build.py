@@ -47,6 +47,7 @@ def build(base, name, **options):
     return report, sha256_file(out / "manifest.json")
 
 
+@pytest.mark.slow
 @pytest.mark.long
 def test_any_number_of_processes_gives_the_same_corpus(base):
     alone, first = build(base, "alone", run=engine.here)
