@@ -91,6 +91,7 @@ def test_in_a_project_that_was_moved(tmp_path, tiny_recipe, texts, monkeypatch, 
                 assert str(tmp_path) not in path.read_text(), name
 
 
+@pytest.mark.slow
 def test_a_workspace_that_was_moved_alone(tiny, workspace, tmp_path, monkeypatch, undisturbed):
     halfway(tiny, workspace, monkeypatch)
     workspace.root.rename(tmp_path / "deep")

@@ -347,6 +347,7 @@ def test_sightings_are_quick(made):
     assert time.perf_counter() - begun < 0.5
 
 
+@pytest.mark.slow
 def test_from_the_command_line(own, textmill):
     workspace, *_ = own
     environment = {"TEXTMILL_WORK": str(workspace.root)}
