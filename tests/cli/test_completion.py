@@ -63,6 +63,17 @@ def test_choices_and_formats_are_offered(offered):
     assert offered("textmill generate poems --checkpoint l") == ["latest"]
 
 
+def test_the_names_of_tasks_are_those_of_their_table():
+    from textmill.cli import completion, options
+    from textmill.stages.preparation.proposal import KINDS
+    from textmill.tasks.table import TASKS
+
+    assert list(completion.TASKS) == list(TASKS)
+    assert set(options.TASK_NAMES) == set(KINDS) <= set(TASKS)
+    for task, kinds in KINDS.items():
+        assert set(kinds) <= {*TASKS[task].objectives}, task
+
+
 def test_keys_of_a_recipe_are_offered(offered):
     assert offered("textmill train r.toml --set training.step") == ["training.steps="]
     assert "model.norm=layernorm" in offered("textmill train r.toml --set model.norm")

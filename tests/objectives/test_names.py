@@ -38,7 +38,6 @@ OTHERWISE = {
         "regress",
         "tag",
     },  # recipes of tasks
-    "stages/use/examples.py": {"spans", "answer"},  # what was said of a row
     "stages/preparation/guess.py": {"spans"},  # a form of records
     "stages/evaluation/page.py": {"spans"},  # what was said of a row
     "stages/judging/beside.py": {"spans"},

@@ -173,6 +173,11 @@ def test_vectors_rank_by_cosine_and_are_brought_together_with_words(store):
     with Store(store.path) as other:
         other.set_vectors("letters", document, encoder.embed(found))
     assert search.find("harbour captain", how="vectors").hits[0].place.path == "new.txt"
+    store.remove(["new.txt"])
+    assert search.find("harbour captain", how="vectors").hits[0].place.path == "notes/ship.txt"
+    store.add("newer.txt", "1", [collected("harbour captain", "newer.txt")])
+    store.set_vectors("letters", next(iter(store.without_vectors("letters")))[0], encoder.embed(found))
+    assert search.find("harbour captain", how="vectors").hits[0].place.path == "newer.txt"
     with pytest.raises(RecipeError, match="needs a model"):
         Search(store).find("mill", how="vectors")
 

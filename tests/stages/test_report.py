@@ -61,13 +61,13 @@ def gathered(text: str = "plain", steps: int = 50) -> dict:
         "unit": "nats per token",
         "rates": [(step, 0.01) for step in range(1, steps + 1)],
         "environment": {"cpu": text, "textmill": "1", "torch": "2", "gpus": [text]},
-        "corpus": {"report": corpus, "path": "/home/me/work/corpus"},
+        "corpus": {"report": corpus, "path": "/somewhere/work/corpus"},
         "lineage": [
             {
                 "depth": 1,
                 "kind": text,
                 "id": "a" * 32,
-                "path": "/home/me/work/corpus",
+                "path": "/somewhere/work/corpus",
                 "start": f"{text} after step 7",
             }
         ],
@@ -76,7 +76,7 @@ def gathered(text: str = "plain", steps: int = 50) -> dict:
 
 
 def test_everything_is_on_the_page():
-    made = report.render(gathered(), Path("/home/me/work/runs/mine"))
+    made = report.render(gathered(), Path("/somewhere/work/runs/mine"))
     for words in (
         "2.500",
         "2.250 – 2.750",
@@ -94,7 +94,7 @@ def test_everything_is_on_the_page():
 
 
 def test_what_people_wrote_stays_text():
-    made = report.render(gathered(HOSTILE), Path("/home/me/work"))
+    made = report.render(gathered(HOSTILE), Path("/somewhere/work"))
     assert "<script" not in made
     assert made.count("&lt;script&gt;") > 20
 
@@ -103,7 +103,7 @@ def test_what_is_missing_is_said():
     bare = gathered()
     bare["run"] |= {"report": None, "score": None, "best_validation": None, "start": None, "forgotten": []}
     bare["run"]["curves"] = {"training": [], "validation": []}
-    made = report.render(bare | {"corpus": None, "lineage": [], "rates": []}, Path("/home/me/work"))
+    made = report.render(bare | {"corpus": None, "lineage": [], "rates": []}, Path("/somewhere/work"))
     assert "not evaluated yet" in made
     assert "its corpus no longer exists" in made
     assert "<svg" not in made
@@ -112,7 +112,7 @@ def test_what_is_missing_is_said():
 
 def test_a_long_run_gives_a_small_page():
     short, long = (
-        len(report.render(gathered(steps=steps), Path("/home/me/work"))) for steps in (2_000, 60_000)
+        len(report.render(gathered(steps=steps), Path("/somewhere/work"))) for steps in (2_000, 60_000)
     )
     assert long < 1.5 * short < 300_000
 
@@ -130,7 +130,7 @@ def test_a_thinned_line_keeps_its_ends_and_peaks(peak):
 
 def test_in_chinese_a_page_says_so():
     with speaking("zh"):
-        assert 'lang="zh"' in report.render(gathered(), Path("/home/me/work"))
+        assert 'lang="zh"' in report.render(gathered(), Path("/somewhere/work"))
 
 
 def test_a_file_that_is_there_is_never_replaced(tmp_path):

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Offer = Callable[[typer.Context, str], list[str]]
 
 
+# The names of tasks/table.py, which takes seconds to load.
+TASKS = ("generate", "chat", "translate", "summarize", "answer", "classify", "tag", "regress", "embed")
+TASKS += ("choice", "retrieve", "code")
+
+
 def among(*choices: str) -> Offer:
     """Offers these."""
 
@@ -52,8 +57,8 @@ def formats(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def tasks(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Tasks whose predictions are scored."""
-    return ["translate", "summarize", "answer", "classify", "tag", "regress", "retrieve", "choice"]
+    """The tasks there are."""
+    return list(TASKS)
 
 
 def keys(ctx: typer.Context, incomplete: str) -> list[str]:

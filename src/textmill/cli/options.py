@@ -69,6 +69,7 @@ From = Annotated[
         show_default=False,
     ),
 ]
+# Of completion.TASKS those that data are recognised for.
 TASK_NAMES = ("translate", "summarize", "answer", "classify", "tag", "embed", "regress", "generate")
 TaskName = Annotated[
     str | None,
@@ -102,7 +103,7 @@ Kind = Annotated[
         help="Family of the model, such as linear, encoder, recurrent; left out: the usual one of the task.",
         show_default=False,
         autocompletion=completion.among(
-            "encoder", "decoder", "recurrent", "encoder-decoder", "recurrent-encoder-decoder"
+            "linear", "encoder", "decoder", "recurrent", "encoder-decoder", "recurrent-encoder-decoder"
         ),
     ),
 ]

@@ -188,8 +188,10 @@ class Counts:
             self._reporter.warn(f"{len(self.skipped) - _TOLD:,} more rows skipped")
 
     def plain(self) -> dict[str, Any]:
-        """read = predicted + skipped; `resumed` of the predicted stood in the output before."""
+        """read = predicted + skipped; `resumed` of the predicted stood in the output before. Where every row was
+        skipped, what was asked is not done."""
         return {
+            "ok": not self.skipped or self.read > len(self.skipped),
             "read": self.read,
             "predicted": self.read - len(self.skipped),
             "resumed": self.known,

@@ -64,7 +64,7 @@ class Search:
 
     def __init__(self, store: Store, encoder: Encoder | None = None) -> None:
         self.store, self.encoder = store, encoder
-        self._version: int | None = None
+        self._version: tuple[int, int] | None = None
         self._numbers: NDArray[np.int64] = np.empty(0, np.int64)
         self._vectors: NDArray[np.float32] = np.empty((0, 0), np.float32)
 

@@ -431,9 +431,9 @@ class Store:
         return dict(self._rows("SELECT model, count(*) FROM vectors GROUP BY model ORDER BY model"))
 
     @property
-    def version(self) -> int:
-        """A number that changes when another process has written."""
-        return self._rows("PRAGMA data_version")[0][0]
+    def version(self) -> tuple[int, int]:
+        """What changes when anybody has written: another process, or this one."""
+        return self._rows("PRAGMA data_version")[0][0], self._database.total_changes()
 
     def check(self) -> list[str]:
         """What is wrong with the file, a line each; nothing where it is whole."""

@@ -131,6 +131,11 @@ def gold(record: Record) -> tuple[str, ...] | None:
     return tuple(known)
 
 
+def right(prediction: Any, gold: tuple[str, ...], record: Record) -> bool:
+    """One of the right answers, word for word; none where there is none."""
+    return prediction.text in gold if gold else prediction.text is None
+
+
 def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> dict[str, Score]:
     """F1 of words and exact match, as SQuAD counts them."""
     said = [_said(prediction) for prediction in predictions]
@@ -242,6 +247,7 @@ ANSWER = Task(
     prepare=prepare,
     predict=predict,
     gold=gold,
+    right=right,
     metrics=metrics,
     figures=figures,
     baselines={"opening": opening, "BM25": choosing.answering},

@@ -117,6 +117,11 @@ def gold(record: Record) -> str | None:
     return None if label is None else label.strip()
 
 
+def right(prediction: Any, gold: str, record: Record) -> bool:
+    """The same label, or all the same labels."""
+    return set(_said(prediction)) == set(labels_of(gold, isinstance(prediction, Labels)))
+
+
 def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> dict[str, Score]:
     """Accuracy, macro F1 and MCC of one label, with how far its probability can be trusted; AUROC where the
     probabilities of all labels are known. F1 and subset accuracy of several. A label nobody predicts, since the
@@ -274,6 +279,7 @@ CLASSIFY = Task(
     prepare=prepare,
     predict=predict,
     gold=gold,
+    right=right,
     metrics=metrics,
     figures=figures,
     details=details,

@@ -5,7 +5,7 @@ Where a model does not say its task, it is the first one that its objective, or 
 
 from __future__ import annotations
 
-from textmill.base.errors import TextmillError
+from textmill.base.errors import RecipeError
 from textmill.models.pretrained import Pretrained
 from textmill.specs.recipe import Recipe
 from textmill.tasks import (
@@ -44,9 +44,9 @@ TASKS: dict[str, Task] = {
 
 
 def task_named(name: str) -> Task:
-    """The task of this name. Raises TextmillError with the names there are."""
+    """The task of this name. Raises RecipeError with the names there are."""
     if name not in TASKS:
-        raise TextmillError(f"{name!r} is no task", where="task", advice=f"there are {', '.join(TASKS)}")
+        raise RecipeError(f"{name!r} is no task", where="task", advice=f"there are {', '.join(TASKS)}")
     return TASKS[name]
 
 

@@ -124,6 +124,23 @@ def gold(record: Record) -> tuple[str, ...] | None:
     return said if said and len(words.places(text, record, "spaces")) == len(said) else None
 
 
+def told(gold: tuple[str, ...] | None, record: Record) -> list[dict[str, str]] | None:
+    """The entities that right tags mark, with their kinds."""
+    if gold is None:
+        return None
+    text = record["text"]
+    places = words.places(text, record, "spaces")
+    return [
+        {"label": kind, "text": text[places[first][0] : places[last][1]]}
+        for first, last, kind in tags.entities(gold)
+    ]
+
+
+def right(prediction: Any, gold: tuple[str, ...], record: Record) -> bool:
+    """The same entities in the same order."""
+    return [{"label": span.label, "text": span.text} for span in prediction.spans] == told(gold, record)
+
+
 def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> dict[str, Score]:
     """F1 of entities where tags mark some, and how many words have the right tag."""
     truth, guess = _sides(predictions, records)
@@ -228,6 +245,8 @@ TAG = Task(
     prepare=prepare,
     predict=predict,
     gold=gold,
+    told=told,
+    right=right,
     metrics=metrics,
     figures=figures,
     details=details,

@@ -96,6 +96,11 @@ class Baseline:
     predict: Callable[[Sequence[Record]], list[Prediction]]
 
 
+def plainly(gold: Any, record: Record) -> Any:
+    """What is right as plain data, where its own form is that."""
+    return list(gold) if isinstance(gold, tuple) else gold
+
+
 def nothing(predictions: Sequence[Any], records: Sequence[Record]) -> dict[str, Any]:
     """No more is to be said."""
     return {}
@@ -112,6 +117,8 @@ class Task:
     prepare     (pretrained, records, options) -> of each record what the model reads, or Refused
     predict     (pretrained, what is read, options) -> what is said of each
     gold        (record) -> what is right, in the task's own form; None: nobody says
+    told        (what is right, record) -> the same as plain data, for a person; nothing where nothing is to be found
+    right       (prediction, what is right, record) -> whether both are the same; None: one may be right in several ways
     metrics     (predictions or Refused, records with gold, bootstrap) -> scores by name; the first is the headline. A
                 record that was refused counts as wrong
     figures     (predictions or Refused, records with gold) -> what the headline is made of, text by text: for slices,
@@ -140,6 +147,8 @@ class Task:
     gold: Callable[[Record], Any]
     metrics: Callable[[Sequence[Any], Sequence[Record], Bootstrap], dict[str, Score]]
     purpose: str
+    told: Callable[[Any, Record], Any] = plainly
+    right: Callable[[Any, Any, Record], bool | None] = lambda prediction, gold, record: None
     figures: Callable[[Sequence[Any], Sequence[Record]], Figures] | None = None
     details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
     baselines: Mapping[str, Callable[[Sequence[Record]], Baseline]] = field(default_factory=dict)

@@ -259,6 +259,15 @@ def test_people_and_a_model_agree_so_far(models, workspace, tmp_path):
         judge.evaluate_rows(workspace, str(models / "classify"), Files([data]), asked)
 
 
+def test_a_model_that_is_not_there_is_missed_before_anything_is_scored(
+    models, workspace, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(judge, "judge_files", None)
+    rows_file = write(tmp_path / "rows.jsonl", [{"text": "mill", "label": "x"}])
+    with pytest.raises(TextmillError, match="no such run or model"):
+        judge.evaluate_rows(workspace, "mine", Files([rows_file]), Asked(beside="nothing.jsonl"))
+
+
 def test_a_model_beside_itself_is_no_better(models, workspace, tmp_path):
     data = write(tmp_path / "rows.jsonl", labelled(30, seed=7))
     asked = Asked(beside=str(models / "classify"), resamples=10)

@@ -64,6 +64,8 @@ def evaluate_rows(
     too, where a place for it is named. Raises TextmillError where something stands there already."""
     if out is not None:
         check_free(out)
+    if asked.beside is not None and not _is_file(asked.beside):
+        locate(workspace, asked.beside)
     judged = judge_files(workspace, target, files, asked)
     result = judged.result
     if asked.beside is not None:
@@ -78,12 +80,17 @@ def evaluate_rows(
     return result
 
 
+def _is_file(named: str) -> bool:
+    """Whether this is a file of what was said, and no model."""
+    return Path(named).is_file() and Path(named).suffix.lower() != ".gguf"
+
+
 def _said_by_other(workspace: Workspace, asked: Asked, judged: Judged) -> list[Any]:
     """What the other system says of the same rows."""
     assert asked.beside is not None
-    path, records = Path(asked.beside), judged.rows.records
-    if path.is_file() and path.suffix.lower() != ".gguf":
-        return beside.of_file(path, judged.task, records)
+    records = judged.rows.records
+    if _is_file(asked.beside):
+        return beside.of_file(Path(asked.beside), judged.task, records)
     other = LanguageModel(workspace, asked.beside)
     options = replace(other.predictor(asked.options).options, **judged.task.asked)
     return list(Predictor(other.pretrained, options, task=judged.task).predict(records))
