@@ -20,6 +20,7 @@ def _place(tmp_path_factory):
     (folder / "bytes.bin").write_bytes(bytes(range(128, 256)) * 9)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.delenv("TEXTMILL_WORK", raising=False)
         patch.setitem(sys.modules, "transformers", None)
         said = call(["run", "tiny.toml"])
         stored = call(["docs", "add", "notes.txt"])

@@ -130,7 +130,7 @@ def _examples(examples: list[Mapping[str, Any]]) -> None:
     """Held-out records, what is said of them, and what is right."""
     if not examples:
         return
-    _OUT.print("\nheld-out records, which it has not learnt from\n")
+    _OUT.print("\nheld-out records, not among its training data\n")
     for example in examples:
         for role, text in example["reads"].items():
             _line(role, Text(_around(text, example["said"])), "dim")
