@@ -55,6 +55,7 @@ OPTIONAL = {
     "ftfy",
     "gguf",
     "huggingface_hub",
+    "llguidance",
     "nltk",
     "olefile",
     "onnxruntime",
