@@ -56,6 +56,7 @@ OPTIONAL = {
     "ftfy",
     "gguf",
     "huggingface_hub",
+    "llguidance",
     "nltk",
     "olefile",
     "onnxruntime",

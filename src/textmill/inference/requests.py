@@ -90,8 +90,9 @@ class Usage:
 class Finished:
     """The last that is heard of a request.
 
-    reason   `end`: its last token is one of `ends`, and belongs to no text; `stop`: a stop string is complete; `length`:
-             the tokens asked for, or the context, are used up; `cancelled`, `failed`: `message` says why
+    reason   `end`: its last token is one of `ends`, and belongs to no text; `stop`: a stop string, or what a constraint
+             asks for, is complete; `length`: the tokens asked for, or the context, are used up; `cancelled`, `failed`:
+             `message` says why
     """
 
     reason: Reason

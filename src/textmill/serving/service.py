@@ -129,7 +129,7 @@ def load(
     loaded = {name: LanguageModel(workspace, target, weights=weights) for name, target in targets.items()}
     first = next(iter(loaded.values()))
     loaded |= {name: first.with_adapter(target) for name, target in (adapters or {}).items()}
-    engine = Engine({name: model.pretrained for name, model in loaded.items()}, limits)
+    engine = Engine({name: model.as_read for name, model in loaded.items()}, limits, weights=weights)
     since = int(time.time())
     models = {name: Model(name, model, engine.served[name], since) for name, model in loaded.items()}
     store = workspace.root / "documents.db" if store is None else store
