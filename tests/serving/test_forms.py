@@ -104,7 +104,13 @@ def test_an_answer_follows_a_schema(client):
 
 
 def test_a_function_is_called(client):
-    asked = {"model": "mill", "messages": ASK, "tools": [TOOL], "max_tokens": 200}
+    asked = {
+        "model": "mill",
+        "messages": ASK,
+        "tools": [TOOL],
+        "max_tokens": 200,
+        "parallel_tool_calls": False,
+    }
     made = client.chat.completions.create(**asked, tool_choice="required").choices[0]
     assert made.finish_reason == "tool_calls"
     [call, *_] = made.message.tool_calls

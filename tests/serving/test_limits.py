@@ -12,6 +12,8 @@ import pytest
 from helpers.serving import KEY
 from textmill.inference.requests import Limits
 from textmill.serving.patience import Patience
+from textmill.serving.refusals import Refusal
+from textmill.serving.service import Reading
 
 CHAT = "/v1/chat/completions"
 LONG = {
@@ -118,6 +120,18 @@ def test_overload_is_told_at_once_and_what_was_accepted_is_finished(hasty):
     assert all(int(headers["retry-after"]) >= 1 for headers, _ in refused)
     assert {told["error"]["code"] for _, told in refused} == {"overloaded"}
     assert hasty.idle()
+
+
+def test_what_is_read_by_task_is_bounded_too():
+    reading = Reading(most=10)
+    with reading.taken(100):  # alone, whatever its length
+        reading.speed = 50.0
+        with pytest.raises(Refusal) as refused, reading.taken(1):
+            pass
+        assert (refused.value.status_code, refused.value.headers) == (429, {"retry-after": "2"})
+    with reading.taken(5), reading.taken(5):
+        assert reading.now == 10
+    assert reading.now == 0
 
 
 def test_the_end_waits_for_what_was_accepted(begin, writer):

@@ -187,6 +187,8 @@ def serving(
     for module in copy.modules():
         if isinstance(module, (LowRankLinear, LowRankEmbedding)):
             module.row_by_row = True
+        elif isinstance(module, Attention):  # prompts are always read in the same pieces
+            module.one_by_one = False
     return copy
 
 
