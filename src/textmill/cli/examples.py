@@ -80,6 +80,17 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill embed mine --file sentences.txt --out vectors.npy",
         "textmill embed mine - --pooling mean --normalise < sentences.txt",
     ),
+    "serve": (
+        "textmill serve mine",
+        "textmill serve chat=smollm2-135m-instruct minilm-l6-v2 --port 8080",
+        "textmill serve mine --adapter letters --documents notes/",
+    ),
+    "keys add": (
+        "textmill keys add editor",
+        "textmill keys add search --scope vectors --scope documents --rate 60",
+    ),
+    "keys list": ("textmill keys list",),
+    "keys remove": ("textmill keys remove editor",),
     "docs add": (
         "textmill docs add notes/ letters/*.pdf",
         "textmill docs add notes/ --embedder mine",

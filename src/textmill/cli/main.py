@@ -28,6 +28,7 @@ from textmill.cli import (
     recipes,
     runs,
     sample,
+    serve,
     stored,
     work,
 )
@@ -82,6 +83,8 @@ app.command(help="Find names and other spans in texts, or in rows of them.", ric
 app.command(rich_help_panel=MODELS)(models.generate)
 app.command(rich_help_panel=MODELS)(chat.chat)
 app.command(rich_help_panel=MODELS)(embed.embed)
+app.command(rich_help_panel=MODELS)(serve.serve)
+app.add_typer(serve.keys, name="keys", rich_help_panel=MODELS)
 app.command(rich_help_panel=MODELS)(models.verify)
 app.command("import", rich_help_panel=MODELS)(exchange.bring_in)
 app.command("export", rich_help_panel=MODELS)(exchange.send_out)

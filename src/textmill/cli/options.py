@@ -70,7 +70,7 @@ From = Annotated[
     ),
 ]
 # Of completion.TASKS those that data are recognised for.
-TASK_NAMES = ("translate", "summarize", "answer", "classify", "tag", "embed", "regress", "generate")
+TASK_NAMES = ("translate", "summarize", "answer", "classify", "tag", "embed", "regress", "chat", "generate")
 TaskName = Annotated[
     str | None,
     typer.Option(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from textmill.models.pretrained import Pretrained
     from textmill.specs.model import MixtureSpec, ModelSpec
     from textmill.stages.workspace.lineage import Artifact
+    from textmill.stages.workspace.run import Run
     from textmill.tasks.prediction import Prediction, Refused
     from textmill.tasks.task import Options, Record
     from textmill.tokenization.protocol import AnyTokenizer
@@ -192,6 +193,16 @@ class LanguageModel:
             model, self.tokenizer, [asked], self.settings(**options), samples=samples, ends=ends
         )
         return Stream(pieces, [prompt], samples).answers()
+
+    @property
+    def as_read(self) -> Pretrained:
+        """The model as it was read: its matrices are not laid out for decoding."""
+        return self._loaded
+
+    @property
+    def run(self) -> Run | None:
+        """The run of this workspace that made it; None: it belongs to none."""
+        return self._run
 
     @property
     def weights_id(self) -> str:
