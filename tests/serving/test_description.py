@@ -94,7 +94,7 @@ def test_the_program_opens_no_other_socket(writer, tmp_path):
     """Under strace: one socket listens, on the loopback, and none connects anywhere."""
     strace = Path("/usr/bin/strace")
     if not strace.exists():
-        pytest.skip("strace is not installed")
+        pytest.skip("strace is not here")
     trace = tmp_path / "trace"
     command = [sys.executable, "-m", "textmill", "serve", str(writer), "--port", "0", "--json"]
     serving = subprocess.Popen(

@@ -63,10 +63,12 @@ class Writing:
         """Hand them to the engine. Raises Refusal for what it does not take; then none of them is written."""
         try:
             for number, request in enumerate(self.requests):
-                if request.constraint is None:
-                    self._submit(number, request)
-                else:  # a grammar is compiled, which takes a while
-                    await self.service.aside(lambda at=number, one=request: self._submit(at, one))
+                if request.constraint is not None:  # a grammar is compiled, which takes a while
+                    engine = self.service.engine
+                    await asyncio.wrap_future(
+                        engine.compiled(request.model, request.constraint, request.ends)
+                    )
+                self._submit(number, request)
         except BaseException as error:
             self.cancel()
             if isinstance(error, TextmillError):

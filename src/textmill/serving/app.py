@@ -67,8 +67,8 @@ def application(
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Gone, _gone)
     app.add_exception_handler(Exception, _mistaken)
-    gate = Gate(Patient(app, service.patience), keys, port)
-    return Logged(gate, log, app.state.figures, texts)
+    patient = Patient(Gate(app, keys, port), service.patience)
+    return Logged(patient, log, app.state.figures, texts)
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

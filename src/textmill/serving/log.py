@@ -111,7 +111,7 @@ def _line(
     route: str,
     status: int,
     seconds: float,
-    note: Mapping[str, Any],
+    note: dict[str, Any],
     body: bytes,
 ) -> str:
     state = scope["state"]

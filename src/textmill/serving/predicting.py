@@ -42,7 +42,10 @@ async def predictions(
 ) -> list[Prediction | Refused]:
     """The same, with what nothing can be said of in its place."""
     try:
-        return await asyncio.wrap_future(service.engine.run(model.name, list(records), options or Options()))
+        with service.reading.taken(sum(len(text) for record in records for text in record.values())):
+            return await asyncio.wrap_future(
+                service.engine.run(model.name, list(records), options or Options())
+            )
     except TextmillError as error:
         raise refused(error) from error
 

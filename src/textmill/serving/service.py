@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from textmill.stages.workspace.workspace import Workspace
     from textmill.tokenization.chat.template import ChatTemplate
     from textmill.tokenization.protocol import AnyTokenizer
+
+_CHARACTERS = 4  # about so many to a token
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,31 @@ class Model:
 
 
 @dataclass
+class Reading:
+    """Characters that are being read, or wait for it: so many at most, together, unless nothing else is."""
+
+    most: int
+    now: int = 0
+    speed: float = 0.0  # characters a second, of what was read before
+
+    @contextlib.contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Take so many, for as long as they are read. Raises Refusal where too much waits already."""
+        if self.now and self.now + size > self.most:
+            wait = self.now / self.speed if self.speed else 1.0
+            what = "More is being asked than can be answered: ask again later."
+            raise Refusal(429, what, code="overloaded", retry_after=wait)
+        began, before = time.monotonic(), self.now
+        self.now += size
+        try:
+            yield
+        finally:
+            self.now -= size
+            if (seconds := time.monotonic() - began) > 0:
+                self.speed = (before + size) / seconds
+
+
+@dataclass
 class Service:
     """All that routes ask: the models, the engine that answers, and the store of documents."""
 
@@ -86,6 +114,7 @@ class Service:
     store: Path
     patience: Patience = field(default_factory=Patience)
     folders: tuple[Path, ...] = ()  # whose files may be added to the store
+    reading: Reading = field(default_factory=lambda: Reading(400_000))
     draining: bool = False
     # Blocking work that is not the model's own: templates, tokenizers, the store.
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "service"))
@@ -129,12 +158,13 @@ def load(
     loaded = {name: LanguageModel(workspace, target, weights=weights) for name, target in targets.items()}
     first = next(iter(loaded.values()))
     loaded |= {name: first.with_adapter(target) for name, target in (adapters or {}).items()}
-    engine = Engine({name: model.pretrained for name, model in loaded.items()}, limits)
+    engine = Engine({name: model.as_read for name, model in loaded.items()}, limits, weights=weights)
     since = int(time.time())
     models = {name: Model(name, model, engine.served[name], since) for name, model in loaded.items()}
     store = workspace.root / "documents.db" if store is None else store
     inside = tuple(Path(os.path.realpath(folder.expanduser())) for folder in folders)
-    return Service(models, engine, workspace, store, patience or Patience(), inside)
+    reading = Reading(_CHARACTERS * (limits or Limits()).waiting_tokens)
+    return Service(models, engine, workspace, store, patience or Patience(), inside, reading)
 
 
 def service_of(request: Request) -> Service:

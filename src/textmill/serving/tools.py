@@ -131,7 +131,9 @@ class Pieces:
         if self._state == "call" and _CLOSE in held:
             written, _, self._held = held.partition(_CLOSE)
             found = calls_in(_OPEN + written + _CLOSE)
-            self._out += found or [("text", _OPEN + written + _CLOSE)]
+            self._out += found
+            if not found:
+                self._say("text", _OPEN + written + _CLOSE)
             self._skips = True
             return self._go("text")
         return False

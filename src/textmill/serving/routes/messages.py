@@ -287,9 +287,10 @@ class _Shape:
     def ended(self, answer: Answer, content: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Why it ended."""
         assert answer.finished is not None
-        reasons = {"end": "end_turn", "stop": "stop_sequence", "length": "max_tokens"}
-        reason = reasons.get(answer.finished.reason, "end_turn")
-        if any(block["type"] == "tool_use" for block in content) and reason == "end_turn":
+        reason = "max_tokens" if answer.finished.reason == "length" else "end_turn"
+        if answer.finished.reason == "stop" and self.stops:
+            reason = "stop_sequence"
+        elif any(block["type"] == "tool_use" for block in content) and reason == "end_turn":
             reason = "tool_use"
         stopped = self._stopped(answer) if reason == "stop_sequence" else None
         return {"stop_reason": reason, "stop_sequence": stopped}

@@ -195,6 +195,11 @@ class LanguageModel:
         return Stream(pieces, [prompt], samples).answers()
 
     @property
+    def as_read(self) -> Pretrained:
+        """The model as it was read: its matrices are not laid out for decoding."""
+        return self._loaded
+
+    @property
     def run(self) -> Run | None:
         """The run of this workspace that made it; None: it belongs to none."""
         return self._run
