@@ -1,9 +1,9 @@
 """Total tokens per second of the engine at 1, 4 and 16 streams, beside plain generation of as many rows together.
 
 Both read the same prompts and write as many tokens, greedily and with no end; the time counts from the moment at which
-every stream has its first token, since prompts are read one by one here, and together there. The engine's products give
-each row the bits it has alone, and rows come and go; plain generation (`decoding.generate`, the layout for so many rows)
-pads prompts to one length and promises neither. `--weights int8` and bf16 are the engine's and plain generation's alike.
+every stream has its first token, since prompts are read one by one here, and together there. The engine's products
+give each row the bits it has alone, and rows come and go; plain generation (`decoding.generate`, the layout for so
+many rows) pads prompts to one length and promises neither. `--weights` is the same for both.
 
     python benchmarks/serve.py MODEL [--tokens 24] [--prompt 32] [--streams 1 4 16] [--weights fp32] [--threads 1]
 
