@@ -224,19 +224,14 @@ def test_a_burst_and_an_end_under_load_lose_no_accepted_request(begin, writer):
     of the service comes while they are answered."""
     running = begin({"mill": str(writer)}, limits=Limits(waiting_tokens=20_000), patience=Patience())
     right = running.ask("POST", CHAT, LONG)[2]["choices"]
-    statuses, lock = [], threading.Lock()
+    heard = []
 
     def ask():
-        began = time.perf_counter()
         try:
             status, _, told = running.ask("POST", CHAT, LONG)
         except OSError:  # it came when nothing was taken any more
             status, told = 0, None
-        with lock:
-            statuses.append(status)
-        assert status in (0, 200, 429, 503)
-        assert status != 200 or told["choices"] == right
-        assert status != 429 or time.perf_counter() - began < 60
+        heard.append((status, told))
 
     asking = [threading.Thread(target=ask) for _ in range(400)]
     for one in asking:
@@ -245,5 +240,7 @@ def test_a_burst_and_an_end_under_load_lose_no_accepted_request(begin, writer):
     running.stop()
     for one in asking:
         one.join()
-    assert 200 in statuses
-    assert 429 in statuses
+    assert len(heard) == len(asking)
+    assert all(told["choices"] == right for status, told in heard if status == 200)
+    statuses = {status for status, _ in heard}
+    assert {200, 429} <= statuses <= {0, 200, 429, 503}
