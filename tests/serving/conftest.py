@@ -20,10 +20,10 @@ from textmill.tokenization.training import train
 
 @pytest.fixture(scope="session")
 def writer(tmp_path_factory):
-    """The directory of a model of random weights that reads bytes, and 512 tokens at most."""
+    """The directory of a model of random weights that reads bytes, and 1024 tokens at most."""
     place = tmp_path_factory.mktemp("writer") / "model"
     tokenizer = train(TokenizerSpec(kind="bytes"), [])
-    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=512)
+    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=1024)
     model = build.build(spec, tokenizer.vocabulary, seed=1)
     huggingface.write_directory(place, model, tokenizer, GenerationSpec(tokens=16, temperature=1.0), {})
     return place

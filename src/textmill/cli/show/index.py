@@ -54,6 +54,26 @@ def traces(result: Mapping[str, Any]) -> None:
         _trace(row, result["shortest"])
 
 
+def answer(result: Mapping[str, Any]) -> None:
+    """An answer: what of it stands in the documents that were retrieved, then what in the training text."""
+    OUT.print("In the documents that were retrieved:", style="bold")
+    for run in result["retrieved"]:
+        for place in run["places"]:
+            page = f", {say('page')} {place['page']}" if place["page"] is not None else ""
+            OUT.print(
+                Text.assemble(f"  {run['text']}", (f"  {place['source']}{page}", "cyan")), soft_wrap=True
+            )
+    if not result["retrieved"]:
+        OUT.print("  nothing of it")
+    OUT.print("\nIn the training text:", style="bold")
+    traces(result)
+    words = result["words"]
+    OUT.print(
+        f"\nwords of the answer: {words['documents']:,} in the documents only, {words['training']:,} in the training "
+        f"text only, {words['both']:,} in both, {words['neither']:,} in neither"
+    )
+
+
 def sample(prompt: str, traced: Mapping[str, Any]) -> None:
     """A generated text after its prompt, its longest spans coloured, and below it the documents they stand in."""
     OUT.print(Text.assemble((prompt, "bold"), _coloured(traced["text"], traced["spans"])), soft_wrap=True)

@@ -25,7 +25,7 @@ def models(result: Mapping[str, Any]) -> None:
             table.add_row(
                 row["name"],
                 _state(row),
-                row.get("architecture") or NONE,
+                _what(row),
                 amount(parameters) if parameters else NONE,
                 amount(row["bytes"], "B"),
                 _some(row["used_by"]),
@@ -49,11 +49,18 @@ def models(result: Mapping[str, Any]) -> None:
 def _state(row: Mapping[str, Any]) -> str:
     if "damage" in row:
         return say("damaged")
-    if row["kind"] != "run":
-        return say(row["kind"])
+    kind = say(row["kind"])
+    if "published" not in row:  # no run
+        return kind
     if row["published"]:
-        return say("run, published")
-    return say(f"run, step {row['step']:,} of {row['steps']:,}")
+        return say(f"{kind}, published")
+    return say(f"{kind}, step {row['step']:,} of {row['steps']:,}")
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    if "adapter" in row:
+        return say(f"{row['adapter']} over {row['base'] or NONE}")
+    return row.get("architecture") or NONE
 
 
 def fetched(result: Mapping[str, Any]) -> None:
