@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from textmill.base import schema
 from textmill.base.console import Silent
@@ -188,7 +189,13 @@ def test_a_template_and_its_tokens_become_part_of_the_model(workspace, tmp_path,
     published = load(place)
     assert "<|im_start|>" in (published.template or "")
     assert published.tokenizer.special["<|im_end|>"] >= 258
-    assert published.chat.ends(published.tokenizer)[-1] == published.tokenizer.special["<|im_end|>"]
+    turn_end = published.tokenizer.special["<|im_end|>"]
+    assert published.chat.ends(published.tokenizer)[-1] == turn_end
+    theirs = AutoModelForCausalLM.from_pretrained(place)
+    constant = torch.nn.functional.one_hot(torch.tensor(turn_end), theirs.vocab_size).float()
+    theirs.lm_head.forward = lambda hidden: constant.expand(*hidden.shape[:-1], -1)
+    wrote = theirs.generate(torch.tensor([[5]]), max_new_tokens=5, do_sample=False)
+    assert wrote.tolist() == [[5, turn_end]], "whoever loads the directory stops where a turn ends"
     lora = 'tuning = { kind = "lora", rank = 2 }'
     with pytest.raises(RecipeError, match="writes special tokens that the model has not.*plain"):
         load_recipe(Path(started(tmp_path, rows, bare, ', template = "chatml"', lora)), [], workspace)

@@ -15,11 +15,12 @@ from textmill.models.stack import Stack
 from textmill.nn import norm
 from textmill.nn.feedforward import ACTIVATIONS
 from textmill.nn.linear import Linear
+from textmill.nn.ngram_embedding import NGramEmbedding
 from textmill.specs.model import EncoderSpec
 
 
 class Encoder(Stack, OutputLayer):
-    """Token, position and segment embeddings, blocks, and what the two objectives of BERT read
+    """Embeddings of tokens, positions, segments and n-grams, blocks, and what the two objectives of BERT read
     (Devlin et al. 2019, section 3.1 and appendix A).
 
     A masked token is guessed from norm(act(transform(state))), whose product with the embedding gives the logits.
@@ -34,6 +35,7 @@ class Encoder(Stack, OutputLayer):
         width, biased = spec.d_model, spec.bias == "all"
         self.embedding = nn.Embedding(vocabulary, width)
         self.segment_embedding = nn.Embedding(spec.segments, width) if spec.segments else None
+        self.ngram_embedding = NGramEmbedding(spec.ngrams, spec.ngram_rows, width) if spec.ngrams else None
         self.transform = Linear(width, width, bias=biased)
         self.transform_norm = norm.build(spec.norm, width, spec.norm_eps, biased)
         self.pooler = Linear(width, width, bias=biased) if spec.pooler else None
@@ -57,6 +59,8 @@ class Encoder(Stack, OutputLayer):
         if self.segment_embedding is not None:
             segments = torch.zeros_like(batch.inputs) if batch.segments is None else batch.segments
             extra = self.segment_embedding(segments)
+        if self.ngram_embedding is not None:
+            vectors = vectors + self.ngram_embedding(batch.inputs, batch.mask, batch.documents)
         return self.read(vectors, batch, extra=extra)
 
     def logits(self, hidden: Tensor) -> Tensor:

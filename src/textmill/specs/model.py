@@ -15,6 +15,7 @@ Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "silu", "swiglu", "ge
 Norm = Literal["rmsnorm", "layernorm", "batchnorm"]
 Placement = Literal["pre", "post", "sandwich"]
 Bias = Literal["none", "qkv", "all"]
+_LONGEST_ORDER = 16  # of n-grams of words, characters or tokens
 
 
 class _Family:
@@ -186,6 +187,24 @@ class EncoderSpec(TransformerSpec):
     pooler: Annotated[
         bool, About("a pooler: a tanh layer over the first token, which represents the whole text")
     ] = True
+    ngrams: Annotated[
+        tuple[int, ...],
+        About(
+            "n-gram embeddings: orders of the n-grams of tokens that have vectors of their own; none: no such"
+        ),
+    ] = ()
+    ngram_rows: Annotated[
+        int, About("rows of the table of n-gram embeddings, which n-grams share by their hash", ge=1)
+    ] = 65_536
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ngrams and (min(self.ngrams) < 2 or max(self.ngrams) > _LONGEST_ORDER):
+            raise RecipeError(
+                f"{self.ngrams} are no orders of n-grams of tokens",
+                where="ngrams",
+                advice=f"give orders from 2 to {_LONGEST_ORDER}",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +234,6 @@ class EncoderDecoderSpec(TransformerSpec):
         return self.decoder_layers or self.layers
 
 
-_LONGEST_ORDER = 16  # of n-grams of words or characters
 Cell = Literal["gru", "lstm"]
 GATES: dict[Cell, int] = {"gru": 3, "lstm": 4}  # or what is computed like one: matrices for input and state
 
@@ -358,7 +376,7 @@ class LinearSpec(_Family):
     ] = "tf-idf"
     penalty: Annotated[
         float | None,
-        About("L2 penalty: loss + penalty/2 · |weights|²; left out: chosen on the validation split", gt=0),
+        About("L2 penalty: loss + penalty/2 · |weights|²; left out: chosen on held-out texts", gt=0),
     ] = None
     context: Annotated[int, About("longest text the model reads", "tokens", ge=1)] = 1 << 20
 

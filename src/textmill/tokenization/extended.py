@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,6 +36,14 @@ def extend(tokenizer: AnyTokenizer, tokens: Sequence[str], special: Sequence[str
             advice="leave it out",
         )
     return load.of(tokenizer.grown(new), "tokenizer.json", tokenizer.said)
+
+
+def ending(tokenizer: AnyTokenizer, ends: Sequence[int]) -> AnyTokenizer:
+    """The tokenizer, which also says that each of these ids ends what a model writes."""
+    if not isinstance(tokenizer, FileTokenizer) or set(ends) <= set(tokenizer.ends):
+        return tokenizer
+    ids = {**tokenizer.said.ids, "eos_token_id": tuple(dict.fromkeys((*tokenizer.ends, *ends)))}
+    return load.of(tokenizer.data, "tokenizer.json", replace(tokenizer.said, ids=ids))
 
 
 def check(tokenizer: AnyTokenizer, old: AnyTokenizer, where: str) -> None:

@@ -108,6 +108,7 @@ def test_each_starts_from_the_one_before(chain, workspace):
     assert [report["scores"]["key"] for report in again] == [report["scores"]["key"] for report in reports]
 
 
+@pytest.mark.slow
 def test_one_may_be_named_and_what_follows_another_result_is_trained_anew(chain, workspace):
     with pytest.raises(RecipeError, match="has phases: base, domain, reviews"):
         starting.load_recipe(chain, (), workspace)
@@ -129,6 +130,7 @@ def test_one_may_be_named_and_what_follows_another_result_is_trained_anew(chain,
     assert weights(workspace.run("chain-domain")) == kept
 
 
+@pytest.mark.slow
 def test_what_is_replayed_is_read_in_every_step(chain, workspace):
     for each in starting.load_recipes(chain, (), workspace, phase="base"):
         train(each, workspace)

@@ -260,6 +260,7 @@ def test_whatever_is_written_into_a_run_may_go_with_it():
     assert named <= WRITTEN
 
 
+@pytest.mark.slow
 def test_by_the_command(textmill, chain):
     models = {"TEXTMILL_MODELS": str(chain.models.path)}
     refused = textmill("rm", "fork", check=False, **models)

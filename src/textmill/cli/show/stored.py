@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount
-from textmill.base.language import padded, say
+from textmill.base.language import fill, padded, say
 from textmill.cli.show.output import NONE, OUT, columns
 
 _SHOWN = 3  # names in a cell; the rest is counted
@@ -96,8 +96,11 @@ def details(result: Mapping[str, Any]) -> None:
     """One thing."""
     size = amount(result["bytes"], "B")
     OUT.print(f"[bold]{escape(result['name'])}[/bold], {say(result['kind'])}, {size}", soft_wrap=True)
-    rows = {key: _value(value) for key, value in result["about"].items()} | {
-        "path": result["path"],
+    about = dict(result["about"])
+    if "steps" in about:
+        about["step"] = fill("{} of {}", about["step"], about.pop("steps"))
+    rows = {key: _value(value) for key, value in about.items()} | {
+        "where": result["path"],
         "made from": ", ".join(result["made_from"]) or NONE,
         "used by": ", ".join(result["used_by"]) or NONE,
     }

@@ -214,7 +214,6 @@ class LearntTokenizer:
             tokenizer = training.train(self.recipe.tokenizer, texts)
             if self._offer is not None:
                 tokenizer = extended.extend(tokenizer, (), self._offer.lacking(tokenizer))
-        tokenizer.save(directory if spec is not None else directory / "tokenizer.json")
         if self._offer is not None:
             template = self._offer.written(tokenizer)
         elif template is None and self.recipe.objective.converses:
@@ -228,6 +227,10 @@ class LearntTokenizer:
             template = usual.source
         if template is not None:
             write_text(directory / "chat_template.jinja", template)
+            if self.recipe.objective.converses:  # whatever ends a turn, whoever reads the model stops there
+                ends = templates.ChatTemplate(template, tokenizer.names).ends(tokenizer)
+                tokenizer = extended.ending(tokenizer, ends)
+        tokenizer.save(directory if spec is not None else directory / "tokenizer.json")
 
 
 @dataclass

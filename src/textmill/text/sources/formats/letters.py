@@ -43,6 +43,10 @@ _GLANCE, _HOPELESS = 600, 150.0  # bytes looked at first, and the bits by which 
 _FOREIGN, _FAR = 3.0, 8.0  # bits for a word of another language than the text's: of `_NEAR`, and of others
 _NEAR = ("en", "fr", "es", "de", "it", "pt", "ru")
 _FEW = 12.0  # bits for a text in another script most of whose letters are Latin
+_UNABLE = (
+    8.0  # bits for a language in a code page that lacks one of its letters: nobody writes French without è
+)
+_SPLICED = 10.0  # bits for characters of two bytes with Latin letters on both sides
 
 # Code pages of one byte a character, by how much rarer than the commonest they are, in bits.
 _PAGES = {
@@ -110,14 +114,18 @@ def believed(found: list[tuple[str, Reading]]) -> Reading | None:
 def fits(data: bytes, encoding: str) -> bool:
     """Whether bytes may be in an encoding that somebody says they are in: they make words, or none that is likelier.
 
-    Programs say Windows-1252 (or Latin-1, or ASCII) without being asked, so that alone is doubted.
+    Programs say Windows-1252 (or Latin-1, or ASCII) without being asked, and others what their user's machine writes.
     """
-    if encoding != "cp1252":
-        return True
     words = _words(data)
     text = b"\n".join([b"", *words, b""]).decode(encoding, "replace")
-    claimed = _by_pairs(text, 0.0, encoding, _ascii_costs(data))
-    if not words or claimed.natural:
+    if not words or (encoding not in _WIDE and encoding not in {name for _, name in _pages()}):
+        return True
+    if encoding in _WIDE:
+        every = [_by_characters(text, 0.0, encoding, name) for name in _WIDE[encoding][1].split()]
+    else:
+        every = [_by_pairs(text, 0.0, encoding, _ascii_costs(data))]
+    claimed = min(every, key=lambda one: one.cost)
+    if claimed.natural:
         return True
     found = reading(data)
     return found is None or found.encoding == encoding or claimed.cost - found.cost < _CONTRADICTION
@@ -248,6 +256,7 @@ _KIND_BITS: tuple[tuple[tuple[int, ...], tuple[int, ...], float], ...] = (
     (_ALL, (_BAD,), 25),
     (_LETTERS, (_DIGIT, _UNIT), 5),
     ((_UNIT,), _LETTERS, 3),
+    ((_UNIT,), (_UNIT, _EITHER, _APOSTROPHE, _DASH), 6),
     ((*_LETTERS, _DIGIT), (_OPEN,), 8),
     ((_EDGE, _OPEN), (_CLOSE,), 8),
     ((_OPEN,), (_EDGE,), 8),
@@ -425,11 +434,23 @@ def _by_pairs(text: str, rarity: float, encoding: str, plain: dict[str, float]) 
     nearest, every = foreign.argmin(axis=0), np.arange(bits.shape[1])
     foreign, theirs = foreign[nearest, every], unusual[nearest, every]
     words = np.minimum(bits, foreign)
-    costs = words.sum(axis=1) + np.array([plain[name] for name in names], np.float32)
+    unable = np.array([_UNABLE if encoding in _without(name) else 0.0 for name in names], np.float32)
+    costs = words.sum(axis=1) + np.array([plain[name] for name in names], np.float32) + unable
     best = int(costs.argmin())
+    rarity += float(unable[best])
     spent = np.where(bits[best] <= foreign, unusual[best], theirs).sum()
     mean = float(spent) / max(1, int(lines.unusual.sum()))
-    return Reading(encoding, names[best], float(costs[best]) + rarity, mean, rarity, False, words[best])
+    cost = float(costs[best] - unable[best]) + rarity
+    return Reading(encoding, names[best], cost, mean, rarity, False, words[best])
+
+
+@functools.cache
+def _without(language: str) -> frozenset[str]:
+    """The code pages that lack a letter of a language."""
+    letters = set(_same(_tables()["pairs"][language]["letters"]))
+    return frozenset(
+        name for _, name in _pages() if letters - set(_same(bytes(range(256)).decode(name, "ignore")))
+    )
 
 
 # --- many characters ------------------------------------------------------------------------------------------------
@@ -452,11 +473,18 @@ def _character_costs(language: str) -> np.ndarray:
     return bits
 
 
+def _is_latin(codes: np.ndarray) -> np.ndarray:
+    """Whether each is a letter of ASCII."""
+    return ((codes | 0x20) >= ord("a")) & ((codes | 0x20) <= ord("z"))
+
+
 def _by_characters(text: str, rarity: float, encoding: str, language: str) -> Reading:
     """A reading of words that an encoding of two bytes makes."""
     codes = np.frombuffer(text.encode("utf-16-le"), "<u2")
     bits = _character_costs(language)[codes]
     unusual = codes > 0x7F
+    starts, ends = (np.flatnonzero(np.diff(unusual.astype(np.int8)) == turn) for turn in (1, -1))
+    bits[ends + 1] += _SPLICED * (_is_latin(codes[starts]) & _is_latin(codes[ends + 1]))
     mean = float(bits[unusual].sum()) / max(1, int(unusual.sum()))
     words = np.add.reduceat(bits, np.flatnonzero(codes[:-1] == 0x0A))
     return Reading(encoding, language, float(bits.sum()) + rarity, mean, rarity, True, words)
