@@ -240,6 +240,7 @@ def test_a_burst_and_an_end_under_load_lose_no_accepted_request(begin, writer):
     running.stop()
     for one in asking:
         one.join()
+    assert not [line for line in running.log if '"error"' in line or '"status": 500' in line]
     assert len(heard) == len(asking)
     assert all(told["choices"] == right for status, told in heard if status == 200)
     statuses = {status for status, _ in heard}
