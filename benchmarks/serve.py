@@ -1,8 +1,9 @@
 """Total tokens per second of the engine at 1, 4 and 16 streams, beside plain generation of as many rows together.
 
-Both read the same prompts and write as many tokens, greedily and with no end. The engine's products give each row the
-bits it has alone, and rows come and go; plain generation (`decoding.generate`, the layout for so many rows) pads
-prompts to one length and promises neither. `--weights int8` and bf16 are the engine's and plain generation's alike.
+Both read the same prompts and write as many tokens, greedily and with no end; the time counts from the moment at which
+every stream has its first token, since prompts are read one by one here, and together there. The engine's products
+give each row the bits it has alone, and rows come and go; plain generation (`decoding.generate`, the layout for so
+many rows) pads prompts to one length and promises neither. `--weights` is the same for both.
 
     python benchmarks/serve.py MODEL [--tokens 24] [--prompt 32] [--streams 1 4 16] [--weights fp32] [--threads 1]
 
@@ -27,6 +28,7 @@ from textmill.decoding.layout import prepare
 from textmill.inference.engine import Engine
 from textmill.inference.requests import Finished, Limits, Request, Token
 from textmill.interop.load import load
+from textmill.models.model import Generator
 from textmill.specs.generation import GenerationSpec
 
 
@@ -45,22 +47,36 @@ class Clock:
         }
 
 
-def answered(engine: Engine, prompts: list[list[int]], spec: GenerationSpec) -> list[list[int]]:
-    """The tokens of each prompt, all asked at once."""
+def answered(
+    engine: Engine, prompts: list[list[int]], spec: GenerationSpec
+) -> tuple[list[list[int]], dict[str, float]]:
+    """The tokens of each prompt, all asked at once, and how quickly they came once each had its first."""
     heard: queue.SimpleQueue = queue.SimpleQueue()
     for number, ids in enumerate(prompts):
         request = Request(model="it", ids=tuple(ids), spec=spec, ends=(-1,))
         engine.submit(request, lambda event, number=number: heard.put((number, event)))
     found: list[list[int]] = [[] for _ in prompts]
-    left = len(prompts)
+    left, clock, before = len(prompts), None, 0
     while left:
         number, event = heard.get()
         if isinstance(event, Token):
             found[number].append(event.id)
+            if clock is None and all(found):
+                clock, before = Clock(), sum(map(len, found))
         elif isinstance(event, Finished):
             assert event.reason == "length", event
             left -= 1
-    return found
+    assert clock is not None
+    return found, clock.speeds(sum(map(len, found)) - before)
+
+
+def written(model: Generator, prompts: list[list[int]], spec: GenerationSpec) -> dict[str, float]:
+    """How quickly plain generation of all rows together goes, likewise."""
+    pieces = generate(model, prompts, spec, ends=-1, rows=len(prompts))
+    for _ in prompts:
+        next(pieces)
+    clock = Clock()
+    return clock.speeds(sum(1 for _ in pieces))
 
 
 def main() -> None:
@@ -88,19 +104,15 @@ def main() -> None:
         "streams": {},
     }
     answered(engine, prompts[:1], GenerationSpec(tokens=2, temperature=0))
-    alone = answered(engine, prompts[:1], spec)[0]
+    [alone], _ = answered(engine, prompts[:1], spec)
     for streams in options.streams:
         rows = prompts[:streams]
-        clock = Clock()
-        found = answered(engine, rows, spec)
-        ours = clock.speeds(sum(map(len, found)))
+        found, ours = answered(engine, rows, spec)
         plain = prepare(pretrained.model, options.weights, rows=streams)
-        list(generate(plain, rows[:1], GenerationSpec(tokens=2, temperature=0), ends=-1))
-        clock = Clock()
-        written = len(list(generate(plain, rows, spec, ends=-1, rows=streams)))
+        written(plain, rows[:1], GenerationSpec(tokens=2, temperature=0))
         result["streams"][streams] = {
             "engine": ours,
-            "plain": clock.speeds(written),
+            "plain": written(plain, rows, spec),
             "first_as_alone": found[0] == alone,
         }
     engine.close()

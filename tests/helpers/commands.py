@@ -98,6 +98,7 @@ OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "chat": {"message": "hi", "tokens": "3"},
     "docs add": {"paths": "notes.txt"},
     "docs ask": {"question": "What does the mill turn?"},
+    "docs evaluate": {"files": "questions.json"},
     "docs remove": {"gone": True},
     "docs search": {"query": "the mill"},
     "docs show": {"path": "notes.txt"},

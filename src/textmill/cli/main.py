@@ -20,6 +20,7 @@ from textmill.cli import (
     help,
     index,
     inspect,
+    mcp,
     mix,
     models,
     ngram,
@@ -92,6 +93,7 @@ app.command(rich_help_panel=MODELS)(mix.mix)
 app.command(rich_help_panel=MODELS)(sample.sample)
 app.add_typer(ngram.app, name="ngram", rich_help_panel=MODELS)
 app.add_typer(documents.docs, name="docs", rich_help_panel=MODELS)
+app.command(rich_help_panel=MODELS)(mcp.mcp)
 app.add_typer(stored.models, name="models", rich_help_panel=MODELS)
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(runs.report)
