@@ -50,6 +50,9 @@ def _some(rows: int, width: int) -> Iterator[slice]:
 class EightBits(nn.Module):
     """A matrix of 8 bits. It has no parameters, so it is neither trained nor counted as such."""
 
+    whole: Tensor
+    scales: Tensor
+    sizes: Tensor
     parts = ("whole", "scales", "sizes")
 
     def __init__(self, weight: Tensor) -> None:

@@ -75,9 +75,9 @@ def reader(folder: Path, name: str) -> Path:
         parts = {"classics": "chinese-classics/hongloumeng.txt.gz", "general": "wikitext2/valid.txt.gz"}
         for part, of in (parts | {"domain": "tinyshakespeare/input.txt.gz"}).items():
             (data / part).mkdir(parents=True)
-            pieces = lines(of, 240).splitlines(keepends=True)
-            for start in range(0, 240, 8):  # documents enough for every split
-                (data / part / f"{start:03}.txt").write_text("".join(pieces[start : start + 8]))
+            pieces = lines(of, 600).splitlines(keepends=True)
+            for start in range(0, 600, 10):  # documents enough for every split
+                (data / part / f"{start:03}.txt").write_text("".join(pieces[start : start + 10]))
         standard = '[{ kind = "python-stdlib" }]'  # which is read for minutes
         assert ("gpt" in name) == (standard in text)
         text = text.replace(standard, '[{ kind = "files", paths = ["data/general"] }]')
