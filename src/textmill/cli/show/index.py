@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount, counted
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.cli.show.output import OUT, columns
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -59,7 +59,8 @@ def answer(result: Mapping[str, Any]) -> None:
     OUT.print("In the documents that were retrieved:", style="bold")
     for run in result["retrieved"]:
         for place in run["places"]:
-            page = f", {say('page')} {place['page']}" if place["page"] is not None else ""
+            number = place["page"]
+            page = "" if number is None else f", {fill('page {}', number)}"
             OUT.print(
                 Text.assemble(f"  {run['text']}", (f"  {place['source']}{page}", "cyan")), soft_wrap=True
             )
