@@ -1,10 +1,12 @@
 """Total tokens per second of the engine at 1, 4 and 16 streams, beside plain generation of as many rows together.
 
-Both read the same prompts and write as many tokens, greedily and with no end. The engine's products give each row the
-bits it has alone, and rows come and go; plain generation (`decoding.generate`, the layout for so many rows) pads
-prompts to one length and promises neither. `--weights int8` and bf16 are the engine's and plain generation's alike.
+Both read the same prompts and write as many tokens, greedily and with no end; what counts is the time in which every
+stream is being written, since prompts are read one by one here, and together there (so more tokens than streams are to
+be asked for). The engine's products
+give each row the bits it has alone, and rows come and go; plain generation (`decoding.generate`, the layout for so
+many rows) pads prompts to one length and promises neither. `--weights` is the same for both.
 
-    python benchmarks/serve.py MODEL [--tokens 24] [--prompt 32] [--streams 1 4 16] [--weights fp32] [--threads 1]
+    python benchmarks/serve.py MODEL [--tokens 48] [--prompt 32] [--streams 1 4 16] [--weights fp32] [--threads 1]
 
 Speeds are by the clock and by processor time, which on one thread is the clock of a quiet machine. The tokens of each
 stream are compared with those it has alone. Prints one JSON object.
@@ -27,6 +29,7 @@ from textmill.decoding.layout import prepare
 from textmill.inference.engine import Engine
 from textmill.inference.requests import Finished, Limits, Request, Token
 from textmill.interop.load import load
+from textmill.models.model import Generator
 from textmill.specs.generation import GenerationSpec
 
 
@@ -45,28 +48,43 @@ class Clock:
         }
 
 
-def answered(engine: Engine, prompts: list[list[int]], spec: GenerationSpec) -> list[list[int]]:
-    """The tokens of each prompt, all asked at once."""
+def answered(
+    engine: Engine, prompts: list[list[int]], spec: GenerationSpec
+) -> tuple[list[list[int]], dict[str, float]]:
+    """The tokens of each prompt, all asked at once, and how quickly they came while all were written."""
     heard: queue.SimpleQueue = queue.SimpleQueue()
     for number, ids in enumerate(prompts):
         request = Request(model="it", ids=tuple(ids), spec=spec, ends=(-1,))
         engine.submit(request, lambda event, number=number: heard.put((number, event)))
     found: list[list[int]] = [[] for _ in prompts]
-    left = len(prompts)
+    left, clock, before, speeds = len(prompts), None, 0, {}
     while left:
         number, event = heard.get()
         if isinstance(event, Token):
             found[number].append(event.id)
+            if clock is None and all(found):
+                clock, before = Clock(), sum(map(len, found))
         elif isinstance(event, Finished):
             assert event.reason == "length", event
+            if clock is not None and not speeds:
+                speeds = clock.speeds(sum(map(len, found)) - before)
             left -= 1
-    return found
+    return found, speeds
+
+
+def written(model: Generator, prompts: list[list[int]], spec: GenerationSpec) -> dict[str, float]:
+    """How quickly plain generation of all rows together goes, likewise."""
+    pieces = generate(model, prompts, spec, ends=-1, rows=len(prompts))
+    for _ in prompts:
+        next(pieces)
+    clock = Clock()
+    return clock.speeds(sum(1 for _ in pieces))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a .gguf file, or a directory")
-    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--prompt", type=int, default=32, help="tokens of each prompt")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--weights", default="fp32", choices=("fp32", "bf16", "int8"))
@@ -88,19 +106,15 @@ def main() -> None:
         "streams": {},
     }
     answered(engine, prompts[:1], GenerationSpec(tokens=2, temperature=0))
-    alone = answered(engine, prompts[:1], spec)[0]
+    [alone], _ = answered(engine, prompts[:1], spec)
     for streams in options.streams:
         rows = prompts[:streams]
-        clock = Clock()
-        found = answered(engine, rows, spec)
-        ours = clock.speeds(sum(map(len, found)))
+        found, ours = answered(engine, rows, spec)
         plain = prepare(pretrained.model, options.weights, rows=streams)
-        list(generate(plain, rows[:1], GenerationSpec(tokens=2, temperature=0), ends=-1))
-        clock = Clock()
-        written = len(list(generate(plain, rows, spec, ends=-1, rows=streams)))
+        written(plain, rows[:1], GenerationSpec(tokens=2, temperature=0))
         result["streams"][streams] = {
             "engine": ours,
-            "plain": clock.speeds(written),
+            "plain": written(plain, rows, spec),
             "first_as_alone": found[0] == alone,
         }
     engine.close()

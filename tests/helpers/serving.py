@@ -26,11 +26,11 @@ class Running:
         self.server = Server(app, service, started.set)
         self._thread = threading.Thread(target=self.server.run, args=([socket],))
         self._thread.start()
-        assert started.wait(30)
+        assert started.wait(300)
 
     def ask(self, method, path, body=None, **headers):
         """A request as it is, with the key unless `authorization` says another: status, headers, and the body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         given = {"authorization": f"Bearer {KEY}"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -47,7 +47,7 @@ class Running:
         plain = json.loads(text) if found.get("content-type") == "application/json" and text else text
         return answer.status, found, plain
 
-    def idle(self, seconds=20):
+    def idle(self, seconds=120):
         """Whether, in so many seconds at most, nobody is answered any more."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -59,5 +59,5 @@ class Running:
 
     def stop(self):
         self.server.should_exit = True
-        self._thread.join(60)
+        self._thread.join(900)
         assert not self._thread.is_alive()

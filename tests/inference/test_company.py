@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from inference.served import ask
+from inference.asking import ask
 from textmill.inference.engine import Engine
 from textmill.inference.requests import Limits
 from textmill.models import adapters, build

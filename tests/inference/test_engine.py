@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from inference.served import Heard, ask
+from inference.asking import Heard, ask
 from textmill.base.errors import TextmillError
 from textmill.data.batch import Batch
 from textmill.decoding.generate import generate

@@ -1,4 +1,4 @@
-"""A service with tiny models, for the time of a module."""
+"""A service with tiny models, for the time of all tests of this room."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from textmill.tokenization.training import train
 
 @pytest.fixture(scope="session")
 def writer(tmp_path_factory):
-    """The directory of a model of random weights that reads bytes, and 512 tokens at most."""
+    """The directory of a model of random weights that reads bytes, and 1024 tokens at most."""
     place = tmp_path_factory.mktemp("writer") / "model"
     tokenizer = train(TokenizerSpec(kind="bytes"), [])
-    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=512)
+    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=1024)
     model = build.build(spec, tokenizer.vocabulary, seed=1)
     huggingface.write_directory(place, model, tokenizer, GenerationSpec(tokens=16, temperature=1.0), {})
     return place
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def begin(tmp_path_factory):
-    """Begin to serve models by name; all of it ends with the module."""
+    """Begin to serve models by name; all of it ends with the tests of this room."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     running = []
@@ -50,7 +50,7 @@ def begin(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def mill(begin, writer):
     """A service of one model that writes, `mill`."""
     return begin({"mill": str(writer)})

@@ -123,7 +123,7 @@ REFUSED = {
     "a choice of no function": ({"tool_choice": "required"}, "tool_choice"),
     "stream options without a stream": ({"stream_options": {"include_usage": True}}, "stream_options"),
     "how hard to think": ({"reasoning_effort": "high"}, "reasoning_effort"),
-    "too long": ({"messages": [{"role": "user", "content": "a" * 600}]}, "messages"),
+    "too long": ({"messages": [{"role": "user", "content": "a" * 1100}]}, "messages"),
 }
 
 
@@ -155,7 +155,7 @@ def test_what_decides_nothing_is_named(mill):
 
 def test_models_are_listed(client):
     [one] = client.models.list().data
-    assert (one.id, one.owned_by, one.context_length) == ("mill", "textmill", 512)
+    assert (one.id, one.owned_by, one.context_length) == ("mill", "textmill", 1024)
     assert client.models.retrieve("mill") == one
     with pytest.raises(openai.NotFoundError, match="There is no model 'other' here"):
         client.models.retrieve("other")

@@ -19,7 +19,7 @@ CHAT = "/v1/chat/completions"
 LONG = {
     "model": "mill",
     "messages": [{"role": "user", "content": "hi"}],
-    "max_tokens": 400,
+    "max_tokens": 150,
     "temperature": 1.0,
 }
 LONG |= {"logit_bias": {str(token): -100 for token in range(256, 262)}}  # never ends by itself
@@ -29,9 +29,9 @@ LONG |= {"logit_bias": {str(token): -100 for token in range(256, 262)}}  # never
 def hasty(begin, writer):
     """A service that waits for nobody, and lets few wait."""
     patience = Patience(
-        body_bytes=20_000, body_seconds=0.5, header_seconds=0.5, write_seconds=0.5, drain_seconds=20
+        body_bytes=20_000, body_seconds=0.5, header_seconds=0.5, write_seconds=0.5, drain_seconds=300
     )
-    return begin({"mill": str(writer)}, patience=patience, limits=Limits(waiting_tokens=900))
+    return begin({"mill": str(writer)}, patience=patience, limits=Limits(rows=2, waiting_tokens=400))
 
 
 def head(running, length, **more):
@@ -48,7 +48,7 @@ def head(running, length, **more):
 
 
 def opened(running):
-    return socket.create_connection(("127.0.0.1", running.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", running.port), timeout=300)
 
 
 def all_of(connection):
@@ -135,7 +135,7 @@ def test_what_is_read_by_task_is_bounded_too():
 
 
 def test_the_end_waits_for_what_was_accepted(begin, writer):
-    running = begin({"mill": str(writer)}, patience=Patience(drain_seconds=30))
+    running = begin({"mill": str(writer)}, patience=Patience(drain_seconds=300))
     body = json.dumps(LONG | {"stream": True}).encode()
     with opened(running) as connection:
         connection.sendall(head(running, len(body)) + body)
@@ -222,7 +222,8 @@ def test_hundreds_of_clients_that_misbehave(begin, writer):
 def test_a_burst_and_an_end_under_load_lose_no_accepted_request(begin, writer):
     """Fifty times what is answered at once: each request is answered whole, or told at once when to come again; the end
     of the service comes while they are answered."""
-    running = begin({"mill": str(writer)}, limits=Limits(waiting_tokens=20_000), patience=Patience())
+    patience = Patience(drain_seconds=900)
+    running = begin({"mill": str(writer)}, limits=Limits(waiting_tokens=20_000), patience=patience)
     right = running.ask("POST", CHAT, LONG)[2]["choices"]
     heard = []
 
@@ -240,6 +241,7 @@ def test_a_burst_and_an_end_under_load_lose_no_accepted_request(begin, writer):
     running.stop()
     for one in asking:
         one.join()
+    assert not [line for line in running.log if '"error"' in line or '"status": 500' in line]
     assert len(heard) == len(asking)
     assert all(told["choices"] == right for status, told in heard if status == 200)
     statuses = {status for status, _ in heard}

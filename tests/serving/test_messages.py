@@ -47,8 +47,8 @@ def test_a_last_message_of_the_assistant_begins_the_answer(client):
 def test_errors_are_anthropics(client, mill):
     with pytest.raises(anthropic.NotFoundError, match="There is no model 'other'"):
         client.messages.create(**ASK | {"model": "other"}, max_tokens=4)
-    with pytest.raises(anthropic.BadRequestError, match="at most 512 tokens"):
-        client.messages.create(model="mill", messages=[{"role": "user", "content": "a" * 600}], max_tokens=4)
+    with pytest.raises(anthropic.BadRequestError, match="at most 1024 tokens"):
+        client.messages.create(model="mill", messages=[{"role": "user", "content": "a" * 1100}], max_tokens=4)
     picture = {"type": "image", "source": {"type": "url", "url": "http://127.0.0.1:1/a.png"}}
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(model="mill", messages=[{"role": "user", "content": [picture]}], max_tokens=4)

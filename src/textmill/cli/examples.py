@@ -189,6 +189,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "predict": (
         'textmill predict mine "a text"',
+        'textmill predict linear "a text" --why',
         "textmill predict mine rows.csv --columns text=review --out said.csv",
         "textmill predict mine rows.csv --columns text=review --out said.csv --resume",
         "textmill predict mine - < lines.txt > said.jsonl",

@@ -29,6 +29,7 @@ from torch import nn
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.decoding.decode import searches
+from textmill.decoding.prompt import ending
 from textmill.inference.constraints import Grammars, Matcher
 from textmill.inference.predictor import Predictor
 from textmill.inference.prefixes import Prefixes
@@ -100,7 +101,7 @@ class Engine:
         """Done when a constraint is ready; its exception is a RecipeError where it cannot be followed. What was ready
         once costs nothing afterwards, so whoever wants to know before submitting waits for this first."""
         tokenizer = self._of(model).pretrained.tokenizer
-        return self._grammars.compiled(tokenizer, tokenizer.ends if ends is None else ends, constraint)
+        return self._grammars.compiled(tokenizer, ending(ends or ()) or tokenizer.ends, constraint)
 
     def run(
         self, model: str, records: Sequence[Record], options: Options | None = None

@@ -142,7 +142,7 @@ class TooLong(TextmillError):
 class Overloaded(TextmillError):
     """Too much waits already. retry_after: seconds after which there should be room again."""
 
-    kind = "busy"
+    kind = "overloaded"
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after

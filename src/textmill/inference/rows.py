@@ -18,7 +18,7 @@ from torch import Tensor
 
 from textmill.base.errors import NonFiniteError
 from textmill.data.batch import Batch
-from textmill.decoding.prompt import Prompt, fitted
+from textmill.decoding.prompt import Fitted, Prompt, fitted
 from textmill.decoding.sampling import (
     History,
     Strategy,
@@ -119,7 +119,8 @@ class Row:
         self.state: State | None = None
         self.next = -1  # the token that was written last, and is not yet read
         self.place = self.cached = self.written = 0
-        self._told: list[Token] = []  # tokens of the prompt
+        self._told: list[Token] = []  # tokens of the prompt, where they are asked for
+        self._decoder = tokenizer.stream()  # of those
         self.done: Reason | None = None
 
     @property
@@ -234,7 +235,6 @@ class Row:
         """Keep how likely each token of the prompt was, by what was read (n, D) from `start` on, and tell it."""
         ids, tokenizer = self._fit.ids, self.served.pretrained.tokenizer
         if not start:
-            self._decoder = tokenizer.stream()
             self._told.append(Token(ids[0], self._decoder.push(ids[0]), tokenizer.token_bytes(ids[0]), None))
         logits = self.model.logits(hidden).float()
         totals = normalizer(logits)
@@ -248,7 +248,7 @@ class Row:
             self.ticket.tell(Read(tuple(self._told)))
 
 
-def fits(request: Request, served: Served):
+def fits(request: Request, served: Served) -> Fitted:
     """A request's prompt as the model reads it, and the tokens it may write. Nothing is cut: see Engine.submit."""
     pretrained = served.pretrained
     ends = pretrained.tokenizer.ends if request.ends is None else request.ends

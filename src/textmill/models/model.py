@@ -11,7 +11,7 @@ Shapes: B rows, T positions, n tokens, N positions in one row, S source tokens, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import torch
@@ -69,6 +69,14 @@ class Model(nn.Module):
     def all_blocks(self) -> list[nn.Module]:
         """The blocks, for who compiles or shards a model block by block; empty where it is all one piece."""
         return []
+
+
+Form = Callable[[Model], Model]  # the modules of a model again, some swapped
+
+
+def as_it_is(model: Model) -> Model:
+    """The `Form` that changes nothing."""
+    return model
 
 
 class Generator(Model, Generic[S]):

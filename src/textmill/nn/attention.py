@@ -54,9 +54,9 @@ class _Heads(nn.Module):
         """PyTorch's kernel; (B, H, T, E)."""
         matrix, grouped = mask.matrix, self.heads != self.key_heads
         if matrix is None and q.shape[2] == 1 and grouped:  # one query: its group becomes rows of one product
-            rows = q.unflatten(1, (self.key_heads, -1)).flatten(2, 3)
+            rows = q.reshape(len(q), self.key_heads, -1, self.head_width)
             mixed = F.scaled_dot_product_attention(rows, k, v, scale=self.scale)
-            return mixed.unflatten(2, (-1, 1)).flatten(1, 2)
+            return mixed.reshape(len(q), self.heads, 1, self.head_width)
         if matrix is not None and matrix.is_floating_point():
             matrix = matrix.to(q.dtype)
         causal = mask.causal and matrix is None and q.shape[2] > 1

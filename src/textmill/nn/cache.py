@@ -26,9 +26,9 @@ class LayerCache:
 
     def write(self, keys: Tensor, values: Tensor, start: int) -> None:
         """Put new keys and values (B, K, T, E) at columns start … start + T - 1."""
-        stop = start + keys.shape[2]
-        self.keys[:, :, start:stop] = keys
-        self.values[:, :, start:stop] = values
+        count = keys.shape[2]
+        self.keys.narrow(2, start, count).copy_(keys)
+        self.values.narrow(2, start, count).copy_(values)
 
 
 @dataclass(frozen=True, slots=True)

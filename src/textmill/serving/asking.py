@@ -58,6 +58,8 @@ def requests(model: Model, read: Sequence[Read], wanted: Wanted, owner: str) -> 
     Raises Refusal for what cannot be done.
     """
     spec = _settings(model, wanted.changes)
+    if wanted.constraint is not None and not wanted.changes.get("stop"):
+        spec = replace(spec, stop=())  # the model's own: what must be something ends where that is complete
     for token in wanted.bias:
         _check_id(model, token, "logit_bias")
     return [

@@ -39,7 +39,7 @@ def places(result: Mapping[str, Any]) -> None:
     times = "once" if result["count"] == 1 else f"{result['count']:,} times"
     documents = counted(result["documents"], "document")
     first = f", the first {len(result['places'])}:" if result["places"] else ""
-    OUT.print(f"{times} in {documents}{first}")
+    OUT.print(fill("{} in {}{}", times, documents, first))
     for row in result["places"]:
         OUT.print(f"\n[dim]{row['document']}[/dim]  {escape(row['source'])}", soft_wrap=True)
         line = Text.assemble(_line(row["before"]), (_line(row["text"]), "bold cyan"), _line(row["after"]))

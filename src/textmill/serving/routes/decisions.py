@@ -16,12 +16,14 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
 from textmill.decoding.prompt import Prompt
-from textmill.serving.answering import Writing
+from textmill.inference.requests import Usage
+from textmill.serving.answering import Writing, total
 from textmill.serving.asking import Read, Wanted, of_messages, of_prompt, requests
 from textmill.serving.bodies import Body, Text, Unheeded
 from textmill.serving.bodies import Model as Name
 from textmill.serving.predicting import check_task, said
 from textmill.serving.refusals import Refusal, too_long
+from textmill.serving.routes.responses import usage_of
 from textmill.serving.service import Model, Service, allowed, service_of
 from textmill.tasks.prediction import Label, Labels
 from textmill.tasks.task import Options
@@ -148,19 +150,12 @@ async def decisions(body: DecisionBody, http: Request, service: Service = Depend
         what = f"The questions have more than {_MOST} answers together."
         raise Refusal(400, what, code="invalid_value", param="questions")
     if model.task.name == "classify":
-        found, tokens = await _by_head(service, model, text, body.questions)
+        found, usage = await _by_head(service, model, text, body.questions)
     else:
         check_task(model, "generate", "chat", "code")
-        found, tokens = await _by_likelihood(service, model, http, text, body.questions)
+        found, usage = await _by_likelihood(service, model, http, text, body.questions)
     answers = [_answer(question, each) for question, each in zip(body.questions, found, strict=True)]
-    usage = {
-        "input_tokens": tokens,
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-        "output_tokens": 0,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": tokens,
-    }
-    return {"answers": answers, "model": model.name, "usage": usage}
+    return {"answers": answers, "model": model.name, "usage": usage_of(usage)}
 
 
 def _answers(question: Any) -> list[str | bool]:
@@ -196,8 +191,8 @@ def _text(parts: Any) -> str:
 
 async def _by_head(
     service: Service, model: Model, text: str, questions: Sequence[Any]
-) -> tuple[list[list[float]], int]:
-    """The probabilities of each question's answers among the labels of a model's head, and tokens read."""
+) -> tuple[list[list[float]], Usage]:
+    """The probabilities of each question's answers among the labels of a model's head, and what was read."""
     [one] = await said(service, model, [{"text": text}], Options(top=_ALL))
     if isinstance(one, Label):
         known = dict([(one.label, one.p), *one.others])
@@ -221,13 +216,13 @@ async def _by_head(
             found.append(p)
         else:
             found.append([each / total if total > 0 else 1 / len(p) for each in p])
-    return found, len(of_prompt(model, text))
+    return found, Usage(len(of_prompt(model, text)), 0, 0)
 
 
 async def _by_likelihood(
     service: Service, model: Model, http: Request, text: str, questions: Sequence[Any]
-) -> tuple[list[list[float]], int]:
-    """The probabilities of each question's answers by how likely a model that writes finds them, and tokens read."""
+) -> tuple[list[list[float]], Usage]:
+    """The probabilities of each question's answers by how likely a model that writes finds them, and what was read."""
     read: list[Read] = []
     begins: list[int] = []
     for question in questions:
@@ -250,7 +245,7 @@ async def _by_likelihood(
         most = max(some)
         weights = [math.exp(score - most) for score in some]
         found.append([weight / sum(weights) for weight in weights])
-    return found, sum(map(len, read))
+    return found, total(answers)
 
 
 def _asked(model: Model, text: str, question: Any) -> list[tuple[int, list[int]]]:

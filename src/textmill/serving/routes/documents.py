@@ -98,11 +98,9 @@ async def listing(service: Service = Depends(service_of)) -> dict[str, Any]:
 
 
 @router.delete("/v1/documents", dependencies=_SCOPE)
-async def remove(
-    path: Annotated[list[_Path], Query(min_length=1, max_length=1024)], service: Service = Depends(service_of)
-) -> dict[str, Any]:
-    """Remove files from the store, and overwrite what it held of them. The files themselves stay."""
-    return await _with_store(service, lambda store: {"removed": store.remove(*path)})
+async def remove(path: Annotated[_Path, Query()], service: Service = Depends(service_of)) -> dict[str, Any]:
+    """Remove a file, or all of a folder, from the store, and overwrite what it held. The files themselves stay."""
+    return await _with_store(service, lambda store: {"removed": store.remove(path)})
 
 
 @router.post("/v1/documents/search", dependencies=_SCOPE)
@@ -201,7 +199,8 @@ def _told() -> Iterator[None]:
 def _check_inside(service: Service, path: str) -> None:
     """Raises Refusal for a path outside of the folders whose files may be added."""
     whole = Path(os.path.realpath(os.path.expanduser(path)))
-    if not any(whole == folder or folder in whole.parents for folder in service.folders):
+    inside = any(whole == folder or folder in whole.parents for folder in service.folders)
+    if not inside or ".." in Path(path).parts:
         there = ", ".join(map(str, service.folders)) or "none (textmill serve --documents FOLDER names one)"
         what = f"{path[:200]} is in none of the folders whose files may be added: {there}."
         raise Refusal(403, what, code="path_not_allowed", param="paths")

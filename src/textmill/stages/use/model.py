@@ -234,6 +234,7 @@ class LanguageModel:
         top: int = 1,
         threshold: float | None = None,
         truncate: bool = False,
+        why: bool = False,
         **options: Unpack[GenerationOptions],
     ) -> list[Prediction | Refused]:
         """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several;
@@ -241,12 +242,13 @@ class LanguageModel:
 
         top: how many answers to each, best first. threshold: of several labels the least probability of one, of
         answers the least log odds against "it does not say"; left out: as published. truncate: sources longer than the
-        model reads are cut, and say so, instead of refused. options: how texts are written, as in `generate`.
+        model reads are cut, and say so, instead of refused. why: a linear model also says which n-grams speak most for
+        its answer, or against it. options: how texts are written, as in `generate`.
         """
         from textmill.tasks.task import Options
 
         generation = self.settings(**options) if options else None
-        asked = Options(top=top, threshold=threshold, truncate=truncate, generation=generation)
+        asked = Options(top=top, threshold=threshold, truncate=truncate, why=why, generation=generation)
         predictor = self.predictor(asked)
         first = predictor.task.fields[0].role
         several = [cast("str | Record", inputs)] if isinstance(inputs, (str, Mapping)) else list(inputs)
