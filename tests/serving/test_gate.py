@@ -193,7 +193,7 @@ def test_a_file_of_keys_refuses_what_it_cannot_hold(tmp_path):
         keys_of.add(path, "one", frozenset(SCOPES), None)
     with pytest.raises(RecipeError, match="'nothing' is no scope"):
         keys_of.add(path, "two", frozenset({"nothing"}), None)
-    with pytest.raises(RecipeError, match="there are: one"):
+    with pytest.raises(RecipeError, match="no key of this name"):
         keys_of.remove(path, "two")
 
 
