@@ -289,8 +289,8 @@ def test_packed_while_it_is_read_a_base_is_what_packing_the_whole_gives(name, tm
         batch = batch_for(read)
         with torch.no_grad():
             assert torch.equal(read(batch), whole(batch))
-        described = load(place, None)
-        assert (described.spec, described.tokenizer.id) == (load(place).spec, tokenizer.id)
+        described, loaded = load(place, None), load(place)
+        assert (described.spec, described.tokenizer.id) == (loaded.spec, loaded.tokenizer.id)
         assert all(tensor.is_meta for tensor in described.model.state_dict().values())
 
 

@@ -96,12 +96,14 @@ def test_some_requests_of_every_route(mill):
 
 
 @pytest.mark.slow
-def test_twenty_thousand_requests(mill):
-    try_out(mill, 20)
+def test_thousands_of_requests(mill):
+    """TEXTMILL_EXAMPLES: of each route and kind; 350 are about 18,000 requests."""
+    try_out(mill, 5)
     before = resident()
-    sent = try_out(mill, 350, seed=1)
-    assert sent > 15_000
-    assert (resident() - before) / sent < 1000  # bytes a request
+    sent = try_out(mill, int(os.environ.get("TEXTMILL_EXAMPLES", "350")), seed=1)
+    growth = (resident() - before) / sent
+    print(f"{sent} requests, {growth:.0f} bytes more each")
+    assert growth < 1000
     assert mill.idle()
 
 
