@@ -1,11 +1,12 @@
 """Total tokens per second of the engine at 1, 4 and 16 streams, beside plain generation of as many rows together.
 
-Both read the same prompts and write as many tokens, greedily and with no end; the time counts from the moment at which
-every stream has its first token, since prompts are read one by one here, and together there. The engine's products
+Both read the same prompts and write as many tokens, greedily and with no end; what counts is the time in which every
+stream is being written, since prompts are read one by one here, and together there (so more tokens than streams are to
+be asked for). The engine's products
 give each row the bits it has alone, and rows come and go; plain generation (`decoding.generate`, the layout for so
 many rows) pads prompts to one length and promises neither. `--weights` is the same for both.
 
-    python benchmarks/serve.py MODEL [--tokens 24] [--prompt 32] [--streams 1 4 16] [--weights fp32] [--threads 1]
+    python benchmarks/serve.py MODEL [--tokens 48] [--prompt 32] [--streams 1 4 16] [--weights fp32] [--threads 1]
 
 Speeds are by the clock and by processor time, which on one thread is the clock of a quiet machine. The tokens of each
 stream are compared with those it has alone. Prints one JSON object.
@@ -50,13 +51,13 @@ class Clock:
 def answered(
     engine: Engine, prompts: list[list[int]], spec: GenerationSpec
 ) -> tuple[list[list[int]], dict[str, float]]:
-    """The tokens of each prompt, all asked at once, and how quickly they came once each had its first."""
+    """The tokens of each prompt, all asked at once, and how quickly they came while all were written."""
     heard: queue.SimpleQueue = queue.SimpleQueue()
     for number, ids in enumerate(prompts):
         request = Request(model="it", ids=tuple(ids), spec=spec, ends=(-1,))
         engine.submit(request, lambda event, number=number: heard.put((number, event)))
     found: list[list[int]] = [[] for _ in prompts]
-    left, clock, before = len(prompts), None, 0
+    left, clock, before, speeds = len(prompts), None, 0, {}
     while left:
         number, event = heard.get()
         if isinstance(event, Token):
@@ -65,9 +66,10 @@ def answered(
                 clock, before = Clock(), sum(map(len, found))
         elif isinstance(event, Finished):
             assert event.reason == "length", event
+            if clock is not None and not speeds:
+                speeds = clock.speeds(sum(map(len, found)) - before)
             left -= 1
-    assert clock is not None
-    return found, clock.speeds(sum(map(len, found)) - before)
+    return found, speeds
 
 
 def written(model: Generator, prompts: list[list[int]], spec: GenerationSpec) -> dict[str, float]:
@@ -82,7 +84,7 @@ def written(model: Generator, prompts: list[list[int]], spec: GenerationSpec) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="a .gguf file, or a directory")
-    parser.add_argument("--tokens", type=int, default=24)
+    parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--prompt", type=int, default=32, help="tokens of each prompt")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--weights", default="fp32", choices=("fp32", "bf16", "int8"))

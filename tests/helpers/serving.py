@@ -59,5 +59,5 @@ class Running:
 
     def stop(self):
         self.server.should_exit = True
-        self._thread.join(300)
+        self._thread.join(900)
         assert not self._thread.is_alive()

@@ -35,7 +35,7 @@ def decoder(tokenizer):
 
 @pytest.fixture
 def engine(decoder):
-    made = Engine({"mill": decoder}, Limits(waiting_tokens=2000))
+    made = Engine({"mill": decoder}, Limits(waiting_tokens=700))
     yield made
     made.close()
 

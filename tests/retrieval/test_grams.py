@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from textmill.retrieval.grams import fit
+from textmill.retrieval.grams import fit, named
 
 
 def test_parts_of_words_are_found_whatever_their_endings():
@@ -50,3 +50,14 @@ def test_nothing_to_rank_is_no_error():
     assert len(fit("word", []).whole) == 0
     assert fit("", ["word"]).whole.tolist() == [0]
     assert fit("?!", ["\ud800 word"]).held.tolist() == [0]
+
+
+def test_a_query_that_names_a_title():
+    titles = ["九龙巴士86线", "九龙巴士41R线", "The Mill", "Windmills", ""]
+    found = named("九龙巴士86线是通往哪里的？", titles)
+    assert found[0] == 1
+    assert 0.3 < found[1] < 1
+    assert found[2:].tolist() == [0, 0, 0]
+    english = named("Who owns the mill?", titles)
+    assert english[2] == 1
+    assert 0 < english[3] < 0.5

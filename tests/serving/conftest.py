@@ -1,4 +1,4 @@
-"""A service with tiny models, for the time of a module."""
+"""A service with tiny models, for the time of all tests of this room."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def writer(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def begin(tmp_path_factory):
-    """Begin to serve models by name; all of it ends with the module."""
+    """Begin to serve models by name; all of it ends with the tests of this room."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     running = []
@@ -50,7 +50,7 @@ def begin(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def mill(begin, writer):
     """A service of one model that writes, `mill`."""
     return begin({"mill": str(writer)})

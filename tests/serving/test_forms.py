@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -12,10 +13,13 @@ import torch
 from helpers.serving import KEY
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
+from textmill.interop.huggingface.peft import directory as peft
 from textmill.interop.load import load
-from textmill.models import build
+from textmill.models import adapters, build
+from textmill.models.pretrained import Adapter
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec
+from textmill.specs.tuning import LoRATuning
 from textmill.tasks.likelihood import likelihoods
 
 ASK = [{"role": "user", "content": "Good morning"}]
@@ -203,3 +207,26 @@ def test_several_answers_differ_and_the_first_is_that_alone(client):
     several = said(n=3)
     assert several[0] == said()[0]
     assert len(set(several)) == 3
+
+
+def test_an_adapter_is_a_model_of_its_own_beside_its_base(begin, writer, tmp_path, client):
+    base, tuning = load(writer), LoRATuning(rank=2)
+    model = adapters.adapt(base.model, tuning, seed=1)
+    for tensor in adapters.tensors(model).values():
+        tensor.data.normal_(std=0.5)
+    beside = Adapter(tuning, base, str(writer), adapters.weights_id(base.model), "")
+    peft.write_pretrained(tmp_path / "adapter", dataclasses.replace(base, model=model, adapter=beside))
+    running = begin({"mill": str(writer)}, adapters={"letters": str(tmp_path / "adapter")})
+    body = {"prompt": "the mill", "max_tokens": 12, "temperature": 0}
+    said = {
+        name: running.ask("POST", "/v1/completions", body | {"model": name})[2]["choices"][0]["text"]
+        for name in ("mill", "letters")
+    }
+    assert said["mill"] == client.completions.create(model="mill", **body).choices[0].text
+    assert (
+        said["letters"]
+        == running.service.model("letters")
+        .language_model.generate("the mill", tokens=12, temperature=0)[0]
+        .text
+    )
+    assert said["letters"] != said["mill"]

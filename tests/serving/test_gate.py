@@ -130,9 +130,14 @@ def test_our_own_page_may_ask(mill):
         assert status == 200, told
 
 
+def routes_of(running):
+    """Every method and path of a service."""
+    paths = running.server.config.loaded_app.app.app.app.openapi()["paths"]
+    return [(method, path) for path, methods in paths.items() for method in methods]
+
+
 def test_every_route_but_health_wants_a_key(mill):
-    app = mill.server.config.loaded_app.app.app.app
-    routes = [(method, path) for path, methods in app.openapi()["paths"].items() for method in methods]
+    routes = routes_of(mill)
     assert len(routes) > 25
     for method, path in routes:
         body = {} if method == "post" else None
@@ -183,6 +188,11 @@ def test_keys_of_a_file(begin, writer, tmp_path):
     assert 1 <= int(headers["retry-after"]) <= 20  # a third of a minute, less what has passed
     keys_of.remove(path, "editor")
     assert running.ask("GET", "/v1/models", **given)[0] == 401
+    nobody = {"authorization": f"Bearer {keys_of.add(path, 'nobody', frozenset(), None)}"}
+    free = {"/health", "/ready", "/v1/models", "/v1/models/{name}", "/openapi.json", "/docs"}
+    for method, route in routes_of(running):
+        status = running.ask(method.upper(), route, {} if method == "post" else None, **nobody)[0]
+        assert (status == 403) == (route not in free), route
     assert all(KEY not in line and key not in line for line in running.log)
 
 
@@ -193,7 +203,7 @@ def test_a_file_of_keys_refuses_what_it_cannot_hold(tmp_path):
         keys_of.add(path, "one", frozenset(SCOPES), None)
     with pytest.raises(RecipeError, match="'nothing' is no scope"):
         keys_of.add(path, "two", frozenset({"nothing"}), None)
-    with pytest.raises(RecipeError, match="there are: one"):
+    with pytest.raises(RecipeError, match="no key of this name"):
         keys_of.remove(path, "two")
 
 

@@ -222,7 +222,8 @@ def test_hundreds_of_clients_that_misbehave(begin, writer):
 def test_a_burst_and_an_end_under_load_lose_no_accepted_request(begin, writer):
     """Fifty times what is answered at once: each request is answered whole, or told at once when to come again; the end
     of the service comes while they are answered."""
-    running = begin({"mill": str(writer)}, limits=Limits(waiting_tokens=20_000), patience=Patience())
+    patience = Patience(drain_seconds=900)
+    running = begin({"mill": str(writer)}, limits=Limits(waiting_tokens=20_000), patience=patience)
     right = running.ask("POST", CHAT, LONG)[2]["choices"]
     heard = []
 

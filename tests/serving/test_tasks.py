@@ -13,7 +13,6 @@ from textmill.base.console import Silent
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models.build import build
 from textmill.models.heads import attach
-from textmill.serving import keys as keys_of
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import EncoderDecoderSpec, EncoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
@@ -193,9 +192,3 @@ def test_tokens(several, python):
     assert told["prompt"] == "<|user|>Hi <|end|><|end|><|assistant|>"
     ends = [at for at, token in enumerate(told["tokens"]) if token == tokenizer.special["<|end|>"]]
     assert len(ends) == 1  # what a person writes is never a special token
-
-
-def test_scopes_are_of_families_of_routes(several, tmp_path):
-    path = tmp_path / "keys.json"
-    assert set(keys_of.SCOPES) == {"text", "vectors", "tasks", "documents", "trace", "metrics"}
-    assert keys_of.read(path) == []

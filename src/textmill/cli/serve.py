@@ -37,7 +37,7 @@ def serve(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="Models to serve: names or paths, or NAME=MODEL to serve one under another name.",
             show_default=False,
             autocompletion=completion.targets,

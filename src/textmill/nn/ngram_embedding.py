@@ -9,27 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # A polynomial of the ids, and then a line, modulo a prime (Carter & Wegman 1979): no product leaves 63 bits.
 _PRIME, _BASE, _FACTOR = 2**31 - 1, 1_540_483_477, 1_812_433_253
 
 
-class NGramEmbedding(nn.Embedding):
+class NGramEmbedding(nn.Module):
     """The sum of the vectors of the n-grams that end in each token, those of all orders in one table of R rows.
 
     An n-gram is of one text: where fewer than n of its tokens are there, it has no vector. Two n-grams may share a row.
     """
 
     def __init__(self, orders: tuple[int, ...], rows: int, width: int) -> None:
-        super().__init__(rows, width)
-        self.orders = orders
+        super().__init__()
+        self.orders, self.weight = orders, nn.Parameter(torch.zeros(rows, width))
 
     def forward(self, ids: Tensor, real: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
         """ids (B, T), real (B, T) bool, False at padding, documents (B, T), equal within a text -> (B, T, D)."""
         total = self.weight.new_zeros(())
-        for rows, there in hashed(ids, self.orders, self.num_embeddings, real, documents):
-            total = total + super().forward(rows) * there[..., None].to(self.weight.dtype)
+        for rows, there in hashed(ids, self.orders, len(self.weight), real, documents):
+            total = total + F.embedding(rows, self.weight) * there[..., None].to(self.weight.dtype)
         return total
 
 

@@ -46,6 +46,7 @@ class Cited:
             "start": self.start,
             "end": self.end,
             "page": self.page,
+            "last_page": page_of(max(self.end - 1, self.start), place.pages),
         }
 
 

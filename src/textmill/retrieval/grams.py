@@ -32,6 +32,7 @@ _APART = re.compile(r"[^\w\ue001]+|_+")
 _ALONE = re.compile(f"[{ALONE_CHARACTERS}]")
 _MARKS = re.compile("[\u0300-\u036f]")
 _K1, _B = 1.2, 0.75  # as FTS5 has them
+_USUAL = 100  # texts
 _TEXT, _SENTENCE = "\ue000", "\ue001"  # what stands between two of them
 
 
@@ -61,13 +62,28 @@ def fit(query: str, texts: Sequence[str]) -> Fit:
     holds = np.zeros((len(asked), count), bool)
     holds[places, owners[kept]] = True
     holding = holds.sum(1)
-    worth = np.log1p((count - holding + 0.5) / (holding + 0.5))
+    worth = _worth(holding, count)
     whole = _bm25(places, owners[kept], np.bincount(owners, minlength=count), worth)
     names, piece = np.unique(sentences, return_inverse=True)
     each = _bm25(places, piece[kept], np.bincount(piece, minlength=len(names)), worth)
     best = np.zeros(count)
     np.maximum.at(best, owners, each[piece])
-    return Fit(whole, best, worth @ holds / max(worth.sum(), 1e-9))
+    usual = _worth(holding, max(count, _USUAL))  # so that the share means the same in a store of two texts
+    return Fit(whole, best, usual @ holds / max(usual.sum(), 1e-9))
+
+
+def _worth(holding: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """What runs are worth that so many of `count` texts hold."""
+    return np.log1p((count - holding + 0.5) / (holding + 0.5))
+
+
+def named(query: str, titles: Sequence[str]) -> NDArray[np.float64]:
+    """(n,), the share of each title that stands in a query, 0 to 1: 1 where the query names it."""
+    runs, owners, _ = _runs([query, *titles])
+    own = owners > 0
+    there = np.isin(runs[own], runs[~own])
+    every = np.bincount(owners[own] - 1, minlength=len(titles))
+    return np.bincount(owners[own] - 1, weights=there, minlength=len(titles)) / np.maximum(every, 1)
 
 
 def _bm25(
@@ -82,7 +98,7 @@ def _bm25(
     run, owner = np.divmod(met, max(count, 1))
     relative = lengths / max(lengths.mean(), 1e-9) if count else lengths
     dampened = often * (_K1 + 1) / (often + _K1 * (1 - _B + _B * relative[owner]))
-    return np.bincount(owner, weights=worth[run] * dampened, minlength=count)
+    return np.bincount(owner, weights=worth[run] * dampened, minlength=count).astype(np.float64)
 
 
 def _runs(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
@@ -96,10 +112,11 @@ def _runs(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64], 
     alone[[match.start() for match in _ALONE.finditer(joined)]] = True
     spelt = ~(border | alone | (codes == ord(" ")))
     # Four characters of which the middle two belong to one word, with its end or the next of it at either side.
-    first = np.flatnonzero(spelt[1:-2] & spelt[2:-1] & ~alone[:-3] & ~alone[3:])
+    first = np.flatnonzero(spelt[1:-2] & spelt[2:-1])
+    letters = np.where(spelt, codes, np.uint64(ord(" ")))
     words = np.zeros(len(first), np.uint64)
     for place in range(4):
-        words = mixed(words * np.uint64(GOLDEN) + codes[first + place])
+        words = mixed(words * np.uint64(GOLDEN) + letters[first + place])
     single = np.flatnonzero(alone)
     pair = np.flatnonzero(alone[:-1] & alone[1:])
     pairs = mixed(codes[pair] * np.uint64(GOLDEN) + codes[pair + 1])

@@ -38,7 +38,7 @@ class Place:
     def plain(self) -> dict[str, Any]:
         """As `--json` prints it."""
         plain = {name: value for name, value in self.__dict__.items() if name not in ("pages", "hash")}
-        return {**plain, "page": self.page}
+        return {**plain, "page": self.page, "last_page": page_of(max(self.end - 1, self.start), self.pages)}
 
 
 @dataclass(frozen=True)

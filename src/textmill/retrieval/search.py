@@ -2,9 +2,9 @@
 
 The index of words gives the first hundred chunks by BM25, vectors the nearest fifty. `hybrid` ranks these by a weighted
 sum of what is known of each: BM25 of words and of runs of characters, over the chunk and over its best sentence (each
-as a share of the best chunk's), and the cosine of its vector. A chunk is read with the title of its document before
-it, or the name of its file. A sum of scores keeps how much better one is than the
-next, which ranks lose (Bruch, Gai & Ingber 2023).
+as a share of the best chunk's), whether the query names its document, and the cosine of its vector. A chunk is read
+with the title of its document before it, or the name of its file. A sum of scores keeps how much better one is than
+the next, which ranks lose (Bruch, Gai & Ingber 2023).
 
 Shapes: n chunks, D features.
 """
@@ -29,8 +29,9 @@ How = Literal["hybrid", "words", "vectors"]
 _DEEP, _NEAREST = 100, 50  # chunks by words and by meaning that are brought together
 _FEW = 1000  # of the nearest are put in order, more than anybody asks for
 # What counts beside the runs of a chunk, which count 1: its words, more of them in hanzi, of which runs are not parts;
-# its best sentence; its meaning, less the more of the query the encoder cannot read, and nothing from a fifth on.
-_WORDS, _HANZI, _SENTENCE, _MEANING, _UNREAD = 0.5, 1.5, 0.5, 1.0, 0.2
+# its best sentence; its title, where the query names it; its meaning, less the more of the query the encoder cannot
+# read, and nothing from a fifth on.
+_WORDS, _HANZI, _SENTENCE, _TITLE, _MEANING, _UNREAD = 0.5, 0.5, 0.5, 0.5, 1.0, 0.2
 
 
 class Encoder(Protocol):
@@ -107,9 +108,9 @@ class Search:
         ranks = [{chunk: rank for rank, chunk in enumerate(side, 1)} for side in (words, nearest)]
         # 2. All that is known of each.
         places = self.store.places(order)
-        fits = grams.fit(
-            query, [f"{place.title or Path(place.path).stem}.\n{place.text}" for place in places]
-        )
+        titles = [place.title or Path(place.path).stem for place in places]
+        texts = [f"{title}.\n{place.text}" for title, place in zip(titles, places, strict=True)]
+        fits = grams.fit(query, texts)
         cosines = _looked_up(numbers, near, [place.chunk for place in places])
         if how == "hybrid":
             known = np.array([words.get(place.chunk, 0.0) for place in places])
@@ -117,13 +118,14 @@ class Search:
                 _of_best(fits.whole)
                 + (_WORDS + _HANZI * terms.hanzi(query)) * _of_best(known)
                 + _SENTENCE * _of_best(fits.sentence)
+                + _TITLE * grams.named(query, titles) ** 2
                 + self._meaning(query) * cosines
             )
         else:
             scores = np.array([words[place.chunk] for place in places]) if how == "words" else cosines
         # 3. The best first, each text once.
         hits: dict[str, Hit] = {}
-        for at in np.lexsort(([place.chunk for place in places], -scores)):
+        for at in np.lexsort((np.array([place.chunk for place in places], np.int64), -scores)):
             place = places[at]
             by_words, by_meaning = (side.get(place.chunk) for side in ranks)
             hit = Hit(

@@ -152,8 +152,9 @@ def remove(path: Path, name: str) -> None:
     kept = read(path)
     left = [key for key in kept if key.name != name]
     if len(left) == len(kept):
-        names = ", ".join(key.name for key in kept) or "none"
-        raise RecipeError("there is no key of this name", where=name, advice=f"there are: {names}")
+        raise RecipeError(
+            "there is no key of this name", where=name, advice="`textmill keys list` shows those there are"
+        )
     _write(path, left)
 
 

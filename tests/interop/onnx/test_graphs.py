@@ -39,7 +39,10 @@ CASES = {
     "shaw": (DecoderSpec(**SMALL, position=RelativePositions(clip=3)), None),
     "alibi": (DecoderSpec(**SMALL, position=AlibiPositions(), norm="batchnorm"), None),
     "encoder": (EncoderSpec(**SMALL), None),
-    "windowed encoder": (EncoderSpec(**SMALL, position=RelativePositions(clip=3), window=4), None),
+    "windowed encoder": (
+        EncoderSpec(**SMALL, position=RelativePositions(clip=3), window=4, ngrams=(2, 3), ngram_rows=64),
+        None,
+    ),
     "labels": (EncoderSpec(**SMALL), ClassifyHead(labels=("a", "b"))),
     "tags of a decoder": (DecoderSpec(**SMALL), TagHead(labels=("a", "b", "c"))),
     "encoder-decoder": (EncoderDecoderSpec(**SMALL, output_bias=True), None),

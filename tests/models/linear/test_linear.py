@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from textmill.base.errors import RecipeError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.models.build import empty
 from textmill.models.linear import fit as fitting
 from textmill.models.linear.features import features, flattened, key_of, occurrences
@@ -20,6 +21,7 @@ from textmill.models.linear.shares import shares
 from textmill.specs.head import ClassifyHead
 from textmill.specs.model import LinearSpec
 from textmill.specs.recipe import TokenizerSpec
+from textmill.tasks.reasons import can_tell
 from textmill.tokenization.training import train
 
 WORDS = [
@@ -259,3 +261,10 @@ def test_nothing_to_learn_from_is_said():
         fit(LinearSpec(), Labelled([("",)], np.zeros(1, dtype=np.int64)), 2)
     with pytest.raises(RecipeError, match="numbers are to be said"):
         fit(LinearSpec(weighting="naive-bayes"), Labelled(texts(5), np.zeros((5, 1))), 1)
+
+
+def test_only_a_linear_model_says_why():
+    other = SimpleNamespace(model=torch.nn.Linear(1, 1), spec=SimpleNamespace(kind="encoder"))
+    with pytest.raises(TextmillError, match="an? encoder model cannot say") as error:
+        can_tell(other)
+    assert "trace" in str(error.value.advice)

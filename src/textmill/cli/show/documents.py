@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from textmill.base.console import amount, counted
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.cli.show.output import OUT, columns
 
 _SHOWN = 10  # lines of what was skipped; the rest is counted
@@ -119,8 +119,8 @@ def evaluated(result: Mapping[str, Any]) -> None:
         for top, share in result["recall"].items():
             facts.add_row(say(f"passage among the first {top}"), f"{share:.3f}")
     for name, label in (
-        ("answer_f1", "answer F1"),
-        ("answer_f1_given", "answer F1, the right passage given"),
+        ("answer_f1", "F1 of the answers"),
+        ("answer_f1_given", "F1, the right passage given"),
         ("auroc", "AUROC, whether the documents say"),
         ("auroc_right", "AUROC, whether the answer is right"),
     ):
@@ -153,11 +153,16 @@ def compacted(result: Mapping[str, Any]) -> None:
 
 
 def _where(place: Mapping[str, Any]) -> str:
-    """File, page or characters of a stretch."""
+    """File, pages or characters of a stretch."""
     source = _near(place["source"])
     if place["page"] is not None:
-        return f"{source}, {say('page')} {place['page']}"
+        return f"{source}, {pages(place['page'], place['last_page'])}"
     return f"{source}, {say('characters')} {place['start']:,}–{place['end']:,}"
+
+
+def pages(first: int, last: int) -> str:
+    """A page, or several."""
+    return fill("page {}", first) if first == last else fill("pages {}–{}", first, last)
 
 
 def _near(path: str) -> str:

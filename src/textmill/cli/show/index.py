@@ -59,7 +59,8 @@ def answer(result: Mapping[str, Any]) -> None:
     OUT.print("In the documents that were retrieved:", style="bold")
     for run in result["retrieved"]:
         for place in run["places"]:
-            page = f", {say('page')} {place['page']}" if place["page"] is not None else ""
+            number = place["page"]
+            page = "" if number is None else f", {fill('page {}', number)}"
             OUT.print(
                 Text.assemble(f"  {run['text']}", (f"  {place['source']}{page}", "cyan")), soft_wrap=True
             )

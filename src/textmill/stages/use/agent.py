@@ -115,10 +115,10 @@ class Agent:
             )
         return found
 
-    def _search(self, query: str, most: int = 5, **chosen: str) -> dict[str, Any]:
+    def _search(self, query: str, most: int = 5, **chosen: Any) -> dict[str, Any]:
         return self._documents.search(query, most, chosen=Filter(**chosen)).plain()
 
-    def _answer(self, question: str, **chosen: str) -> dict[str, Any]:
+    def _answer(self, question: str, **chosen: Any) -> dict[str, Any]:
         model = None if self._answering is None else self._model(self._answering)
         return self._documents.ask(question, model, chosen=Filter(**chosen)).plain()
 

@@ -446,7 +446,9 @@ def _by_pairs(text: str, rarity: float, encoding: str, plain: dict[str, float]) 
 
 @functools.cache
 def _without(language: str) -> frozenset[str]:
-    """The code pages that lack a letter of a language."""
+    """The code pages that lack a letter of a language; none of English, which is written on every machine."""
+    if language == "en":
+        return frozenset()
     letters = set(_same(_tables()["pairs"][language]["letters"]))
     return frozenset(
         name for _, name in _pages() if letters - set(_same(bytes(range(256)).decode(name, "ignore")))
