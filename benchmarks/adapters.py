@@ -56,6 +56,7 @@ def ours(name: str, path: str, batch: int, sequence: int) -> None:
     from textmill.data.batch import Batch
     from textmill.interop.load import load
     from textmill.models import adapters
+    from textmill.models.model import as_it_is
     from textmill.objectives import loss
     from textmill.specs.training import TrainingSpec
     from textmill.specs.tuning import LoRATuning
@@ -66,13 +67,14 @@ def ours(name: str, path: str, batch: int, sequence: int) -> None:
     training = TrainingSpec(batch=batch, device="cpu", precision="fp32")
     compute = device.choose(training)
     device.prepare(compute, training)
-    pretrained = load(path)
+    eight = name == "int8"
+    pretrained = load(path, form=adapters.in_eight_bits if eight else as_it_is)
     model, vocabulary, spec = pretrained.model.train(), pretrained.model.vocabulary, pretrained.spec
     tuning = None
     if name != "all":
-        tuning = LoRATuning(rank=RANK, alpha=ALPHA, base="int8" if name == "int8" else "fp32")
+        tuning = LoRATuning(rank=RANK, alpha=ALPHA, base="int8" if eight else "fp32")
         del pretrained
-        model = adapters.adapt(adapters.in_eight_bits(model) if name == "int8" else model, tuning)
+        model = adapters.adapt(model, tuning)
     fit = memory.fit(spec, training, vocabulary, sequence, compute, tuning=tuning)
 
     class Random:

@@ -1,4 +1,4 @@
-"""The commands and programs of the pages are true: they run, in order, in an empty folder.
+"""The commands and programs of the pages are true: they run, in order, in an empty folder, and print what a page shows.
 
 The `textmill` and `python` of the pages are forks of one warm process; a slow test runs the first tutorial as a user
 would. What several pages begin with runs once, and each goes on in a copy of what came of it.
@@ -29,8 +29,10 @@ PAGES = [
 LONG = {"reversing": ("steps = 600", "steps = 20"), "tang-poems": ("steps = 1200", "steps = 20")}
 # Pages on what the families' and the models' own tests prove, too, and long ones whose short form proves little.
 SLOW = {"choices", "families", "ngram", "recurrent", "reversing", "tang-poems", "first-model", "adapters"}
-SLOW |= {"keras", "preferences", "resume-compare-publish", "chat"}
+SLOW |= {"keras", "preferences", "resume-compare-publish", "chat", "serve", "use-a-service"}
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# What a page shows of what is printed, and is the same every time but for numbers. `…` stands for lines left out.
+SHOWN = re.compile(r"^```text\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def commands(path):
@@ -39,6 +41,22 @@ def commands(path):
     for language, group in itertools.groupby(blocks, key=lambda block: block[0]):
         code = "".join(block for _, block in group)
         yield code if language == "bash" else f"python - <<'PROGRAM'\n{code}PROGRAM"
+
+
+def loosely(line):
+    """A printed line without what differs from run to run: numbers, signs of them, and how wide columns are.
+
+    >>> loosely("accuracy    0.950   0.900 to 1.000")
+    'accuracy # # to #'
+    """
+    return " ".join(re.sub(r"[-+]?\d[\d,.]*(?:e-?\d+)?", "#", line).split())
+
+
+def not_printed(path, printed):
+    """The lines that a page shows and that were not printed."""
+    lines = {loosely(line) for line in printed.splitlines()}
+    shown = [line for block in SHOWN.findall(path.read_text(encoding="utf-8")) for line in block.splitlines()]
+    return [line for line in shown if line.strip() not in ("", "…") and loosely(line) not in lines]
 
 
 def poems(folder):
@@ -70,23 +88,26 @@ OPENINGS = Counter(opening(page)[0] for page in PAGES)
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory, warm):
-    """A folder with what the opening of a page makes, if others share it; None otherwise."""
+    """A folder with what the opening of a page makes, and what it printed, if others share it; None otherwise."""
     folders = {}
 
     def begin(lines):
         if not lines or OPENINGS[lines] < 2:
             return None
         if lines not in folders:
-            folders[lines] = tmp_path_factory.mktemp("opening")
-            execute(lines, folders[lines], warm)
+            folder = tmp_path_factory.mktemp("opening")
+            folders[lines] = folder, execute(lines, folder, warm)
         return folders[lines]
 
     return begin
 
 
 def execute(script, folder, warm):
-    """Run the lines of a script in a folder; what they printed. warm: where `textmill` and `python` are forks, which
-    ask no transformers when they publish, since that takes seconds; None: they are everybody's."""
+    """Run the lines of a script in a folder; what they printed, on stdout and then on stderr.
+
+    warm: where `textmill` and `python` are forks, which ask no transformers when they publish, since that takes
+    seconds; None: they are everybody's.
+    """
     programs = [*([str(warm)] if warm else []), str(Path(sys.executable).parent), os.environ["PATH"]]
     environment = os.environ | {
         "TEXTMILL_WORK": str(folder / "work"),
@@ -107,7 +128,7 @@ def execute(script, folder, warm):
     )
     assert result.returncode == 0, f"{result.stdout[-3000:]}\n{result.stderr[-5000:]}"
     assert "Traceback" not in result.stderr
-    return result.stdout
+    return f"{result.stdout}\n{result.stderr}"
 
 
 def run(path, tmp_path, warm, begun=lambda lines: None, shorten=("", "")):
@@ -115,10 +136,12 @@ def run(path, tmp_path, warm, begun=lambda lines: None, shorten=("", "")):
     first, rest = opening(path)
     if "`poems/`" in path.read_text(encoding="utf-8"):
         poems(tmp_path / "poems")
-    if (folder := begun(first)) is not None:
+    printed = ""
+    if (made := begun(first)) is not None:
+        folder, printed = made
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
         first = ""
-    return execute((first + rest).replace(*shorten), tmp_path, warm)
+    return printed + execute((first + rest).replace(*shorten), tmp_path, warm)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +149,7 @@ def run(path, tmp_path, warm, begun=lambda lines: None, shorten=("", "")):
     [pytest.param(page, marks=pytest.mark.slow if page.stem in SLOW else (), id=page.stem) for page in PAGES],
 )
 def test_tutorial_commands_run(path, tmp_path, warm, begun):
-    run(path, tmp_path, warm, begun, LONG.get(path.stem, ("", "")))
+    assert not_printed(path, run(path, tmp_path, warm, begun, LONG.get(path.stem, ("", "")))) == []
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 
@@ -10,6 +11,8 @@ import pytest
 from conftest import RECIPE, make_texts
 from helpers.commands import call
 
+QUESTIONS = {"context": "the mill turns water", "question": "what turns?", "answers": {"text": ["the mill"]}}
+
 
 @pytest.fixture(scope="session")
 def _place(tmp_path_factory):
@@ -17,6 +20,7 @@ def _place(tmp_path_factory):
     make_texts(folder / "texts", 40)
     (folder / "tiny.toml").write_text(RECIPE.format(texts=folder / "texts"))
     (folder / "notes.txt").write_text("the mill turns water into flour\n" * 9)
+    (folder / "questions.json").write_text(json.dumps(QUESTIONS))
     (folder / "bytes.bin").write_bytes(bytes(range(128, 256)) * 9)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -35,7 +39,8 @@ def _place(tmp_path_factory):
 @pytest.fixture
 def place(_place, monkeypatch):
     """The folder one is in: its workspace has a run `tiny`, which is published, and a broken one; there are its recipe
-    tiny.toml, its model (model/), notes.txt and bytes.bin. Publishing asks no transformers, which takes seconds."""
+    tiny.toml, its model (model/), notes.txt, questions.json and bytes.bin. Publishing asks no transformers, which
+    takes seconds."""
     monkeypatch.chdir(_place)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("TEXTMILL_WORK", raising=False)

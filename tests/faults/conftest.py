@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,26 @@ def resume():
         assert not list(trials.root.rglob(".partial-*")), "what was half-made was left behind"
 
     return resumed
+
+
+@pytest.fixture
+def kill_at_random_moments(trials, undisturbed, resume):
+    """SIGKILL after a random time, again and again, until the run got through by itself; kills are counted."""
+
+    def kill(kills: int, seed: int) -> None:
+        rng = random.Random(seed)
+        done = 0
+        while done < kills:
+            end = trials(kill="time", after=rng.uniform(0.0, undisturbed["seconds"] * 0.9))
+            done += end["ended"] == "killed"
+            whole = trials(digest=True)["whole"]  # raises in the process, and so ends it, when one is damaged
+            if end["ended"] == "done" or rng.random() < 0.25:
+                resume(trials, undisturbed)
+                trials.forget() if rng.random() < 0.3 else trials.forget_run()
+            assert len(whole) <= 5
+        resume(trials, undisturbed)
+
+    return kill
 
 
 @pytest.fixture

@@ -17,28 +17,13 @@ def test_the_same_run_twice_is_the_same_to_the_byte(trials, undisturbed, resume)
     resume(trials, undisturbed)
 
 
-def kill_at_random_moments(trials, undisturbed, resume, kills, seed):
-    """SIGKILL after a random time, again and again, until the run got through by itself; count the kills."""
-    rng = random.Random(seed)
-    done = 0
-    while done < kills:
-        end = trials(kill="time", after=rng.uniform(0.0, undisturbed["seconds"] * 0.9))
-        done += end["ended"] == "killed"
-        whole = trials(digest=True)["whole"]  # raises in the process, and so ends it, when one is damaged
-        if end["ended"] == "done" or rng.random() < 0.25:
-            resume(trials, undisturbed)
-            trials.forget() if rng.random() < 0.3 else trials.forget_run()
-        assert len(whole) <= 5
-    resume(trials, undisturbed)
-
-
-def test_a_few_kills_at_random_moments(trials, undisturbed, resume):
-    kill_at_random_moments(trials, undisturbed, resume, kills=6, seed=3)
+def test_a_few_kills_at_random_moments(kill_at_random_moments):
+    kill_at_random_moments(kills=6, seed=3)
 
 
 @pytest.mark.slow
-def test_two_hundred_kills_at_random_moments(trials, undisturbed, resume):
-    kill_at_random_moments(trials, undisturbed, resume, kills=200, seed=4)
+def test_two_hundred_kills_at_random_moments(kill_at_random_moments):
+    kill_at_random_moments(kills=200, seed=4)
 
 
 def kill_at_calls(trials, undisturbed, resume, calls):

@@ -23,7 +23,7 @@ import torch
 
 from textmill.base.console import Silent
 from textmill.base.errors import TextmillError
-from textmill.specs import recipe_file
+from textmill.stages.preparation import starting
 from textmill.stages.runs import train
 from textmill.stages.workspace.workspace import Workspace
 from textmill.training import checkpoint
@@ -66,6 +66,12 @@ def count_calls(deadly: int) -> list[int]:
     return count
 
 
+def go(path: Path, root: Path) -> None:
+    """Train a recipe in a workspace."""
+    workspace = Workspace(root, Silent())
+    train.train(starting.load_recipe(path, (), workspace), workspace)
+
+
 def work(root: Path, path: Path, trial: dict, answer: int) -> None:
     """The fork: train, disturbed or not, and say how it ended."""
     torch.set_num_threads(1)
@@ -75,7 +81,7 @@ def work(root: Path, path: Path, trial: dict, answer: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (trial["limit"], trial["limit"]))
     try:
-        train.train(recipe_file.load(path), Workspace(root, Silent()))
+        go(path, root)
         outcome = {"ended": "done"}
     except TextmillError as error:
         outcome = {"ended": "error", "message": str(error)}
@@ -132,7 +138,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as place
     ):  # whatever training imports is imported once, before any fork
-        train.train(recipe_file.load(path), Workspace(Path(place), Silent()))
+        go(path, Path(place))
     for line in sys.stdin:
         trial = json.loads(line)
         if trial.get("digest"):

@@ -90,12 +90,15 @@ RIGHT = {
     "step": "1",
     "svg": "new.svg",
     "target": "tiny",
+    "targets": "tiny",
     "text": "mill",
+    "who": "editor",
 }
 OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "chat": {"message": "hi", "tokens": "3"},
     "docs add": {"paths": "notes.txt"},
     "docs ask": {"question": "What does the mill turn?"},
+    "docs evaluate": {"files": "questions.json"},
     "docs remove": {"gone": True},
     "docs search": {"query": "the mill"},
     "docs show": {"path": "notes.txt"},
@@ -109,6 +112,9 @@ OF_COMMAND: dict[str, dict[str, str | bool]] = {
     "quickstart": {"corpus": "nowhere"},
     "recipe new": {"path": "new.toml"},
     "rm": {"dry_run": True, "force": True},
+    "keys add": {"who": "somebody", "keys": "new.json"},
+    "keys remove": {"who": "nobody"},
+    "serve": {"port": "0", "idle": "0.1"},
     "sample": {"reward": "tiny", "given": "the", "samples": "2", "tokens": "3"},
 }
 COMMON = {"help", "json", "quiet", "work"}  # the same mechanism everywhere

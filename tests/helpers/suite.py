@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -75,21 +76,33 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 _COMPLAINTS = pytest.StashKey[list[str]]()
 
 
+_LONG = 1000  # tests of a run whose times are told at its end
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for complaint in terminalreporter.config.stash.get(_COMPLAINTS, []):
+    config = terminalreporter.config
+    seconds = config.cache.get(DURATIONS, {}) if getattr(config, "cache", None) else {}
+    if len(seconds) >= _LONG and not config.option.collectonly:
+        terminalreporter.write_line("\n".join(times(seconds)))
+    for complaint in config.stash.get(_COMPLAINTS, []):
         terminalreporter.write_line(f"skips: {complaint} (tests/helpers/suite.py)", red=True)
 
 
-def main() -> None:
-    """The slowest tests and the seconds of each room, of the last run."""
-    seconds = Counter(json.loads(Path(".pytest_cache/v", DURATIONS).read_text()))
+def times(seconds: Mapping[str, float]) -> list[str]:
+    """The slowest tests and the seconds of each room, in lines."""
     rooms: Counter[str] = Counter()
     for test, taken in seconds.items():
         rooms[test.split("::")[0].removeprefix("tests/").split("/")[0]] += taken
-    for title, table, rows in (("slowest tests", seconds, 20), ("rooms", rooms, len(rooms))):
-        print(f"{title} ({sum(table.values()):,.0f} s in all)")
-        for name, taken in table.most_common(rows):
-            print(f"{taken:8.1f} s  {name}")
+    lines = []
+    for title, table, rows in (("slowest tests", Counter(seconds), 20), ("rooms", rooms, len(rooms))):
+        lines.append(f"{title} ({sum(table.values()):,.0f} s in all)")
+        lines += [f"{taken:8.1f} s  {name}" for name, taken in table.most_common(rows)]
+    return lines
+
+
+def main() -> None:
+    """The times of the last run."""
+    print("\n".join(times(json.loads(Path(".pytest_cache/v", DURATIONS).read_text()))))
 
 
 if __name__ == "__main__":

@@ -110,6 +110,9 @@ _DATA = {
     "text/sources/formats/letters.py",
     "text/sources/formats/office/symbols.py",
 }
+_PROGRAMS = (
+    "serving/",
+)  # what is told to programs, and stays English: only errors of commands are said to a person
 # Phrases that no person reads as words of ours: samples of text, names that programs know, commands.
 _NAMES = re.compile(
     r"^(The mill st|naïve|It did|And now|Once upon a time$|def mean|os error|interval:|over \{\} groups|starts with:)"
@@ -429,7 +432,7 @@ class Program:
                 exact = _called(call) == "fill"
                 for argument in self.said(call):
                     self._collect(module, argument, call.lineno, found, exact)
-            if module.place not in _DATA:
+            if module.place not in _DATA and not module.place.startswith(_PROGRAMS):
                 for node in module.phrases():
                     self._collect(module, node, node.lineno, found)
             for text, line in _helps(module):

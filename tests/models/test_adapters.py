@@ -13,9 +13,13 @@ from helpers.published import shaken
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.decoding.layout import prepare
 from textmill.decoding.prefix_cache import PrefixCache
+from textmill.interop.gguf.model import write_gguf
+from textmill.interop.huggingface import directory as huggingface
+from textmill.interop.load import load
 from textmill.models import adapters
 from textmill.models.build import build
 from textmill.objectives.loss import causal
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.head import ClassifyHead
 from textmill.specs.model import (
     DecoderSpec,
@@ -261,6 +265,33 @@ def test_a_base_of_eight_bits_is_what_its_rounded_matrices_give(name):
     causal(model, batch)[0].backward()
     assert all(tensor.grad is not None for key, tensor in adapters.tensors(model).items() if "pooler" not in key
                and "sentences" not in key)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["decoder", "decoder, untied", "encoder", "encoder-decoder"])
+def test_packed_while_it_is_read_a_base_is_what_packing_the_whole_gives(name, tmp_path, tokenizer):
+    """A directory and, where there is such an architecture, a .gguf file: the same bits, and no float32 matrix left."""
+    base = shaken(build(SPECS[name], tokenizer.vocabulary), 0.05).eval()
+    huggingface.write_directory(tmp_path / "model", base, tokenizer, GenerationSpec(), {})
+    places = [tmp_path / "model"]
+    if name == "decoder":
+        write_gguf(tmp_path / "model.gguf", load(places[0]))
+        places.append(tmp_path / "model.gguf")
+    for place in places:
+        whole = adapters.in_eight_bits(load(place).model)
+        read = load(place, form=adapters.in_eight_bits).model
+        wanted, held = whole.state_dict(), read.state_dict()
+        assert held.keys() == wanted.keys()
+        assert all(torch.equal(held[key], wanted[key]) for key in wanted)
+        matrices = {
+            key: tensor.dtype for key, tensor in held.items() if tensor.dim() > 1 and "blocks." in key
+        }
+        assert set(matrices.values()) == {torch.int8}, matrices
+        batch = batch_for(read)
+        with torch.no_grad():
+            assert torch.equal(read(batch), whole(batch))
+        described, loaded = load(place, None), load(place)
+        assert (described.spec, described.tokenizer.id) == (loaded.spec, loaded.tokenizer.id)
+        assert all(tensor.is_meta for tensor in described.model.state_dict().values())
 
 
 def test_eight_bits_take_a_quarter_of_the_memory():

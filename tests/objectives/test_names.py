@@ -21,7 +21,7 @@ HEADS = {
     "answer",
 }  # kinds of heads too (specs/head.py): transformers has classes of each
 # Rooms that know tasks, some of which (tasks/) have the name of an objective that they are trained by.
-TASKS = ("tasks/", "inference/", "stages/", "cli/")
+TASKS = ("tasks/", "inference/", "stages/", "cli/", "serving/")
 # The same words in another meaning.
 OTHERWISE = {
     "text/sources/formats/xml_pages.py": {"embed"},  # an element of HTML
@@ -35,12 +35,14 @@ OTHERWISE = {
         "causal",
         "extract",
         "pairs",
+        "prefer",
         "regress",
         "tag",
     },  # recipes of tasks
     "stages/preparation/guess.py": {"spans"},  # a form of records
     "stages/evaluation/page.py": {"spans"},  # what was said of a row
     "stages/judging/beside.py": {"spans"},
+    "stages/tracing/answered.py": {"spans"},
     "stages/tracing/trace.py": {"spans"},
     "text/corpus/units.py": {"spans"},  # of personal data
     "tasks/prediction.py": {"spans"},  # what a row is given

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textmill.base.errors import DamagedError, RecipeError
+from textmill.base.errors import DamagedError, RecipeError, TextmillError
+from textmill.retrieval.places import Filter
 from textmill.retrieval.search import Search
-from textmill.retrieval.store import Filter, Store
+from textmill.retrieval.store import Store
 from textmill.text.document import collected
 
 MILL = "The mill stands by the river. Its wheel has turned since 1820. The miller is called Ottokar."
@@ -150,6 +151,9 @@ class Letters:
         )
         return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)
 
+    def unknown(self, text):
+        return sum(not character.isascii() for character in text) / len(text)
+
 
 def test_vectors_rank_by_cosine_and_are_brought_together_with_words(store):
     encoder = Letters()
@@ -165,9 +169,8 @@ def test_vectors_rank_by_cosine_and_are_brought_together_with_words(store):
     assert [hit.place for hit in hits] == exact
     both = search.find("harbour captain").hits
     assert both[0].place.path == "notes/ship.txt"
-    assert both[0].score == pytest.approx(
-        sum(1 / (60 + rank) for rank in (both[0].words, both[0].meaning) if rank)
-    )
+    assert (both[0].words, both[0].near) == (1, pytest.approx(float(query @ encoder.embed([SHIP])[0])))
+    assert both[0].score == pytest.approx(1 + 0.5 + 0.5 + both[0].near), "best by every way, and its cosine"
     store.add("new.txt", "1", [collected("harbour captain", "new.txt")])
     document, found = next(iter(store.without_vectors("letters")))
     with Store(store.path) as other:
@@ -203,6 +206,39 @@ def test_every_flipped_byte_that_is_read_is_found(tmp_path):
     assert wrong > 10
 
 
+def test_a_full_disk_is_told_and_what_was_stored_is_unharmed(tmp_path):
+    with Store(tmp_path / "store.db", create=True) as store:
+        store.add("mill.txt", "1", [collected(MILL, "mill.txt")])
+        [[pages]] = store._rows("PRAGMA page_count")
+        store._rows(f"PRAGMA max_page_count = {pages + 3}")  # what SQLite says of a disk that has no more
+        with pytest.raises(TextmillError, match="the disk is full") as told:
+            store.add("big.txt", "1", [collected(f"{SHIP} {'More words of it. ' * 9000}", "big.txt")])
+        assert "what was stored before is unharmed" in str(told.value.advice)
+        assert [stored.path for stored in store.files()] == ["mill.txt"]
+        assert texts(store, "Ottokar") == ["mill.txt"]
+        assert not Search(store).find("Genoa").hits
+        assert store.check() == []
+        store.add("ship.txt", "1", [collected("A ship.", "ship.txt")])
+        assert texts(store, "ship") == ["ship.txt"]
+
+
+def test_who_keeps_the_store_open_does_not_keep_what_is_removed(tmp_path):
+    """A reader holds pages for as long as a question takes; one that waits for the next holds none."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    with Store(folder / "store.db", create=True) as store, Store(folder / "store.db") as reader:
+        store.add("mill.txt", "1", [collected(MILL, "mill.txt")])
+        store.add("ship.txt", "1", [collected("Zanzibaroth.", "ship.txt")])
+        assert texts(reader, "Zanzibaroth") == ["ship.txt"]
+        assert b"zanzibaroth" in everywhere(folder).lower()
+        assert store.remove(["ship.txt"]) == 1
+        assert b"zanzibaroth" not in everywhere(folder).lower()
+        assert not Search(reader).find("Zanzibaroth").hits
+        store.add("mill.txt", "2", [collected("Nothing.", "mill.txt")])
+        store.compact_if_free()
+        assert b"ottokar" not in everywhere(folder).lower(), "nor what was replaced"
+
+
 def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
     (tmp_path / "letter.db").write_text("Dear all, this is no database. " * 300)
     before = (tmp_path / "letter.db").read_bytes()
@@ -214,38 +250,58 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
     assert not (tmp_path / "none.db").exists()
 
 
-WRITER = """
+WRITERS = """
+import os
 import sys
 from textmill.retrieval.store import Store
 from textmill.text.document import collected
-with Store(sys.argv[1], create=True) as store:
-    print("ready", flush=True)
-    for turn in range(10_000):
-        path = f"file {turn % 7}"
-        if turn % 5 == 4:
-            store.remove([path])
-            continue
-        texts = [f"Turn {turn} of part {part}. " * 20 for part in range(5)]
-        store.add(path, str(turn), [collected(text, path) for text in texts], size=200)
-        print(turn, flush=True)
-"""
+
+def write():
+    with Store(sys.argv[1], create=True) as store:
+        print("ready", os.getpid(), flush=True)
+        for turn in range(10_000):
+            path = f"file {turn % 7}"
+            if turn % 5 == 4:
+                store.remove([path])
+                continue
+            texts = [f"Turn {turn} of part {part}. " * 20 for part in range(5)]
+            store.add(path, str(turn), [collected(text, path) for text in texts], size=200)
+            print(turn, flush=True)
+
+for _ in sys.stdin:
+    if child := os.fork():
+        os.waitpid(child, 0)
+        print("ended", flush=True)
+    else:
+        write()
+"""  # a new process for each line, which has imported everything
 
 
 def killed_at_random(tmp_path, kills):
+    """Writers that are killed, each while two readers ask: nothing committed is lost, and nothing half is there."""
     rng = np.random.default_rng(5)
     path = tmp_path / "store.db"
-    with Store(path, create=True) as reader:
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", WRITERS, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as writers,
+        Store(path, create=True) as reader,
+        Store(path) as other,
+    ):
         for _ in range(kills):
-            writer = subprocess.Popen(
-                [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
-            )
-            assert writer.stdout.readline() == "ready\n"
+            print(file=writers.stdin, flush=True)
+            ready, pid = writers.stdout.readline().split()
+            assert ready == "ready"
             time.sleep(float(rng.uniform(0, 0.15)))
             reader.files()
-            os.kill(writer.pid, signal.SIGKILL)
-            committed = writer.communicate()[0].split()
+            Search(other).find("part 3 of a turn")
+            os.kill(int(pid), signal.SIGKILL)
+            committed = list(iter(lambda: writers.stdout.readline().strip(), "ended"))
             assert reader.check() == []
-            for stored in reader.files():
+            for stored in other.files():
                 assert stored.documents == 5
                 found = reader.chunks_of(stored.path)
                 assert {place.text.split(" of ")[0] for place in found} == {f"Turn {stored.hash}"}
@@ -254,6 +310,7 @@ def killed_at_random(tmp_path, kills):
                 last = int(committed[-1])
                 gone = (last + 1) % 5 == 4 and (last + 1) % 7 == last % 7
                 assert str(last) in hashes or gone or any(int(found) > last for found in hashes)
+        writers.stdin.close()
 
 
 def test_a_writer_that_is_killed_leaves_no_half_a_file(tmp_path):

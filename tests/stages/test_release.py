@@ -53,6 +53,7 @@ def test_a_file_has_its_proof_beside_it(tmp_path):
     assert verify.proof_of(tmp_path / "m.gguf") == tmp_path / "m.parity.json"
 
 
+@pytest.mark.slow
 def test_a_directory_that_transformers_reads_otherwise_is_not_published(tmp_path, tiny_recipe, monkeypatch):
     pytest.importorskip("transformers")
     from textmill.specs import recipe_file

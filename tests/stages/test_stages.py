@@ -375,6 +375,7 @@ def test_check_times_a_large_update_by_few_of_its_micro_batches(tiny, workspace,
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_is_not_published_can_be_tried_and_says_so(tiny, workspace):
     train.train(tiny, workspace)
     model = LanguageModel(workspace, "tiny")
@@ -420,6 +421,7 @@ def test_a_checkpoint_of_a_run_in_training_can_be_tried(tiny, workspace):
         LanguageModel(workspace, str(copied), checkpoint="latest")
 
 
+@pytest.mark.slow
 def test_history_and_comparison(tiny, workspace):
     train.train(tiny, workspace)
     other = dataclasses.replace(changed(tiny, steps=12), name="other")

@@ -175,7 +175,13 @@ class Catalogue:
         return next(((entry, holes) for entry, holes in pairs if holes is not None), None)
 
     def _filled(self, entry: _Entry, holes: tuple[str, ...]) -> str:
-        return filled(entry.other, self._apart(entry, holes), lambda hole: self.say(hole, True))
+        return filled(entry.other, self._apart(entry, holes), self._hole)
+
+    def _hole(self, text: str) -> str:
+        """What stands in a hole that holds words of ours: a message, or a list of them."""
+        each = [self._said(part, weak=False) for part in text.split(", ")]
+        listed = [part for part in each if part is not None]
+        return "、".join(listed) if 1 < len(listed) == len(each) else self.say(text, True)
 
     def _apart(self, entry: _Entry, holes: tuple[str, ...]) -> tuple[str, ...]:
         """Two holes with nothing between them: the second is what begins as a message of ours does, or nothing."""
@@ -196,7 +202,7 @@ class Catalogue:
         other = self.entries.get(template)
         if other is None:
             return template.format(*values)
-        return filled(other, values, lambda hole: self.say(hole, True))
+        return filled(other, values, self._hole)
 
 
 def forms(english: str) -> Iterator[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import math
 import os
 from pathlib import Path
@@ -21,6 +22,14 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     return max(1, min(cores, math.ceil(quota) if quota else cores))
+
+
+@functools.cache
+def is_intel() -> bool:
+    """Whether the processor is Intel's, for whose products of matrices MKL is made; False where nobody says."""
+    with contextlib.suppress(OSError):
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    return False
 
 
 def _cpu_quota() -> float | None:

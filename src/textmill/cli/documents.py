@@ -1,9 +1,11 @@
-"""Commands about a person's own documents: docs add, list, show, remove, search, ask, check, compact."""
+"""Commands about a person's own documents: docs add, list, show, remove, search, ask, evaluate, check, compact."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,11 +13,12 @@ from textmill.base import machine
 from textmill.base.errors import RecipeError
 from textmill.cli import completion
 from textmill.cli.app import App
-from textmill.cli.options import Named, Outcome, verb
+from textmill.cli.options import Named, Outcome, declared, parameters, verb
 
 if TYPE_CHECKING:
-    from textmill.retrieval.store import Filter
+    from textmill.retrieval.places import Filter
     from textmill.stages.use.documents import Documents
+    from textmill.stages.use.model import LanguageModel
     from textmill.stages.workspace.workspace import Workspace
 
 docs = App(
@@ -44,35 +47,72 @@ Embedder = Annotated[
     Named(),
 ]
 Answering = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         metavar="MODEL",
-        help="Model that answers: one of the task answer, or one that chats.",
+        help="Model that answers: one of the task answer, or one that chats; left out: the sentence that fits best.",
         show_default=False,
         autocompletion=completion.targets,
     ),
     Named(),
 ]
+Reading = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="Model of the task answer, by whose odds the best 20 are put in a new order.",
+        show_default=False,
+        autocompletion=completion.targets,
+    ),
+    Named(),
+]
+How = Annotated[
+    str | None,
+    typer.Option(
+        metavar="hybrid|words|vectors",
+        help="By words, by meaning, or by all that is known of a chunk, which is usual.",
+        autocompletion=completion.among("hybrid", "words", "vectors"),
+        show_default=False,
+    ),
+]
 Paths = Annotated[
     list[str], typer.Argument(metavar="PATH...", help="Files, folders or globs.", show_default=False)
 ]
-Folder = Annotated[
-    str | None, typer.Option(metavar="PATH", help="Only this file or folder.", show_default=False)
-]
-Language = Annotated[
-    str | None, typer.Option(metavar="CODE", help="Only this language: en, zh …", show_default=False)
-]
-Since = Annotated[
-    str | None, typer.Option(metavar="DATE", help="Only from this date on: 2024-05-01.", show_default=False)
-]
-Until = Annotated[str | None, typer.Option(metavar="DATE", help="Only up to this date.", show_default=False)]
-Where = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where", metavar="KEY=VALUE", help="Only with this value in its metadata.", show_default=False
-    ),
-]
+_FILTERS: dict[str, Any] = {  # which documents a command is about
+    "folder": Annotated[
+        str | None, typer.Option(metavar="PATH", help="Only this file or folder.", show_default=False)
+    ],
+    "language": Annotated[
+        str | None, typer.Option(metavar="CODE", help="Only this language: en, zh …", show_default=False)
+    ],
+    "since": Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Only from this date on: 2024-05-01.", show_default=False),
+    ],
+    "until": Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only up to this date.", show_default=False)
+    ],
+    "where": Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only with this value in its metadata.", show_default=False),
+    ],
+}
+
+
+def filtered(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command that has a parameter `chosen: Filter` the options that say which documents it is about."""
+
+    def command(*first: object, **values: Any) -> Any:
+        given = {name: values.pop(name) for name in _FILTERS}
+        return act(*first, **values, chosen=_filter(**given))
+
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in _FILTERS.items()
+    ]
+    return declared(command, act, [*parameters(act, "chosen"), *options])
 
 
 @docs.command()
@@ -87,20 +127,16 @@ def add(workspace: Workspace, paths: Paths, store: StoreFile = None, embedder: E
 
 @docs.command("list")
 @verb(silent=True)
+@filtered
 def list_(
     workspace: Workspace,
-    folder: Folder = None,
-    language: Language = None,
-    since: Since = None,
-    until: Until = None,
-    where: Where = None,
+    chosen: Filter,
     store: StoreFile = None,
 ) -> Outcome:
     """The files of the store: how much of each was read, and what was not."""
     from textmill.cli.show import documents as show
 
     with _opened(workspace, store) as documents:
-        chosen = _filter(folder, language, since, until, where)
         return {"files": [stored.plain() for stored in documents.files(chosen)]}, show.listing
 
 
@@ -141,70 +177,88 @@ def remove(
 
 @docs.command()
 @verb(silent=True)
+@filtered
 def search(
     workspace: Workspace,
     query: Annotated[str, typer.Argument(help="What is looked for.", show_default=False)],
+    chosen: Filter,
     top: Annotated[int, typer.Option(min=1, help="How many chunks, best first.")] = 5,
-    how: Annotated[
-        str | None,
-        typer.Option(
-            metavar="hybrid|words|vectors",
-            help="By words, by meaning, or both; left out: both where there is an embedder.",
-            autocompletion=completion.among("hybrid", "words", "vectors"),
-            show_default=False,
-        ),
-    ] = None,
-    folder: Folder = None,
-    language: Language = None,
-    since: Since = None,
-    until: Until = None,
-    where: Where = None,
+    how: How = None,
+    target: Reading = None,
     embedder: Embedder = None,
     store: StoreFile = None,
 ) -> Outcome:
     """Find what stands in the documents, with the file and the page of each finding."""
     from textmill.cli.show import documents as show
 
-    if how not in (None, "hybrid", "words", "vectors"):
-        raise RecipeError(f"{how!r} is none of hybrid, words, vectors", where="--how")
     with _opened(workspace, store, embedder) as documents:
-        chosen = _filter(folder, language, since, until, where)
-        return documents.search(query, top, how=how, chosen=chosen).plain(), show.found  # type: ignore[arg-type]
+        model = _model(workspace, target)
+        return documents.search(query, top, how=_how(how), chosen=chosen, model=model).plain(), show.found
 
 
 @docs.command()
 @verb()
+@filtered
 def ask(
     workspace: Workspace,
     question: Annotated[str, typer.Argument(help="The question.", show_default=False)],
-    target: Answering,
+    chosen: Filter,
+    target: Answering = None,
     least: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Probability under which the documents do not say; left out: as the model was calibrated.",
+            help="Probability under which the documents do not say; left out: as `docs evaluate --fit` found it.",
             show_default=False,
         ),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many chunks are read for the answer.")] = 20,
-    folder: Folder = None,
-    language: Language = None,
-    since: Since = None,
-    until: Until = None,
-    where: Where = None,
     embedder: Embedder = None,
     store: StoreFile = None,
 ) -> Outcome:
     """Answer a question from the documents, with file and page, or say that they do not say."""
     from textmill.cli.show import documents as show
-    from textmill.stages.use.model import LanguageModel
 
     machine.keep_memory()
     with _opened(workspace, store, embedder) as documents:
-        chosen = _filter(folder, language, since, until, where)
-        model = LanguageModel(workspace, target)
+        model = _model(workspace, target)
         return documents.ask(question, model, most=top, least=least, chosen=chosen).plain(), show.answered
+
+
+@docs.command()
+@verb()
+def evaluate(
+    workspace: Workspace,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Questions whose answers are known, in SQuAD's form."),
+    ],
+    target: Answering = None,
+    fit: Annotated[
+        bool,
+        typer.Option("--fit", help="Fit to them when the documents do not say, and keep that in the store."),
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=2, help="Only so many questions, drawn by chance.", show_default=False),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many chunks are read for each.")] = 20,
+    how: How = None,
+    embedder: Embedder = None,
+    store: StoreFile = None,
+) -> Outcome:
+    """What the store makes of questions: what is found, how right the answers are, and whether it knows when the
+    documents do not say. Of every other question the passage is taken away."""
+    from textmill.cli.show import documents as show
+    from textmill.stages.use import asking
+
+    machine.keep_memory()
+    with _opened(workspace, store, embedder) as documents:
+        model = _model(workspace, target)
+        return asking.evaluate(
+            documents, files, model, most=top, limit=limit, how=_how(how), fit=fit
+        ), show.evaluated
 
 
 @docs.command()
@@ -234,18 +288,28 @@ def _opened(
 ) -> Documents:
     from textmill.stages.use.documents import Documents
 
-    model = None
-    if embedder is not None:
-        from textmill.stages.use.model import LanguageModel
-
-        model = LanguageModel(workspace, embedder)
+    model = _model(workspace, embedder)
     return Documents(store or workspace.root / "documents.db", embedder=model, create=create)
+
+
+def _model(workspace: Workspace, target: str | None) -> LanguageModel | None:
+    from textmill.stages.use.model import LanguageModel
+
+    return None if target is None else LanguageModel(workspace, target)
+
+
+def _how(given: str | None) -> Literal["hybrid", "words", "vectors"] | None:
+    """Raises RecipeError for what is no way to search."""
+    if given not in (None, "hybrid", "words", "vectors"):
+        raise RecipeError(f"{given!r} is none of hybrid, words, vectors", where="--how")
+    return given
 
 
 def _filter(
     folder: str | None, language: str | None, since: str | None, until: str | None, where: list[str] | None
 ) -> Filter:
-    from textmill.retrieval.store import Filter
+    """Raises RecipeError for a `where` that is not KEY=VALUE."""
+    from textmill.retrieval.places import Filter
 
     metadata = {}
     for text in where or []:

@@ -80,6 +80,17 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill embed mine --file sentences.txt --out vectors.npy",
         "textmill embed mine - --pooling mean --normalise < sentences.txt",
     ),
+    "serve": (
+        "textmill serve mine",
+        "textmill serve chat=smollm2-135m-instruct minilm-l6-v2 --port 8080",
+        "textmill serve mine --adapter letters --documents notes/",
+    ),
+    "keys add": (
+        "textmill keys add editor",
+        "textmill keys add search --scope vectors --scope documents --rate 60",
+    ),
+    "keys list": ("textmill keys list",),
+    "keys remove": ("textmill keys remove editor",),
     "docs add": (
         "textmill docs add notes/ letters/*.pdf",
         "textmill docs add notes/ --embedder mine",
@@ -90,13 +101,23 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "docs search": (
         'textmill docs search "the miller of the river"',
         'textmill docs search "water rights" --since 2024-01-01 --top 3',
+        'textmill docs search "守塔人" --language zh --model mine',
     ),
     "docs ask": (
-        'textmill docs ask "Who is the miller?" --model mine',
+        'textmill docs ask "Who is the miller?"',
+        'textmill docs ask "谁是守塔人？" --model mine',
         'textmill docs ask "Who is the miller?" --model mine --json',
+    ),
+    "docs evaluate": (
+        "textmill docs evaluate questions.json",
+        "textmill docs evaluate questions.json --model mine --fit",
     ),
     "docs check": ("textmill docs check",),
     "docs compact": ("textmill docs compact",),
+    "mcp": (
+        "textmill mcp --store work/documents.db",
+        "textmill mcp --answer mine --classify moods --trace mine",
+    ),
     "verify": (
         "textmill verify mine",
         "textmill verify mine --weights bf16 --file letter.txt",
@@ -168,6 +189,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "predict": (
         'textmill predict mine "a text"',
+        'textmill predict linear "a text" --why',
         "textmill predict mine rows.csv --columns text=review --out said.csv",
         "textmill predict mine rows.csv --columns text=review --out said.csv --resume",
         "textmill predict mine - < lines.txt > said.jsonl",
@@ -191,6 +213,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill trace mine",
         'textmill trace mine "turns water into flour" --shortest 4',
         "textmill trace mine - < answer.txt",
+        "textmill trace mine --answer answer.json",
         "textmill trace --document notes/letter.txt --run mine",
     ),
     "forget": (

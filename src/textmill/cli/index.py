@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -131,23 +133,57 @@ def trace(
         ),
         Named(runs=True),
     ] = None,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="An answer instead of a text, as `docs ask --json` prints it (`-`: stdin): what of it the documents "
+            "hold that were retrieved, and what the training text.",
+            show_default=False,
+        ),
+    ] = None,
     part: Part = "train",
 ) -> Outcome:
     """Show which spans of a text occur word for word in the corpus, and in which documents; or, with --document,
     which runs and checkpoints saw a document, at which steps and how often."""
     from textmill.cli.show import account, index
-    from textmill.stages.tracing import sightings
+    from textmill.stages.tracing import answered, sightings
     from textmill.stages.tracing import trace as stage
 
     if document is not None:
         return sightings.sightings(workspace, document, run=run or target), account.sightings
     if target is None:
         raise RecipeError("there is nothing to trace", where="TARGET", advice="name a run, or a --document")
+    if answer is not None:
+        return answered.trace(
+            workspace,
+            target,
+            _answer(answer),
+            part=part,
+            shortest=shortest,
+            common=common,
+            documents=documents,
+        ), index.answer
     if text == "-":
         text = sys.stdin.read()
     return stage.trace(
         workspace, target, text, part=part, shortest=shortest, common=common, documents=documents
     ), index.traces
+
+
+def _answer(file: str) -> dict[str, Any]:
+    """What a file of `docs ask --json` holds. Raises RecipeError for another."""
+    try:
+        found = json.loads(sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            "cannot be read", where=f"--answer {file}", advice="`textmill docs ask … --json` prints one"
+        ) from error
+    if not isinstance(found, dict):
+        raise RecipeError(
+            "is no answer", where=f"--answer {file}", advice="`textmill docs ask … --json` prints one"
+        )
+    return found
 
 
 @verb()

@@ -20,6 +20,7 @@ from textmill.cli import (
     help,
     index,
     inspect,
+    mcp,
     mix,
     models,
     ngram,
@@ -27,6 +28,7 @@ from textmill.cli import (
     recipes,
     runs,
     sample,
+    serve,
     stored,
     work,
 )
@@ -81,6 +83,8 @@ app.command(help="Find names and other spans in texts, or in rows of them.", ric
 app.command(rich_help_panel=MODELS)(models.generate)
 app.command(rich_help_panel=MODELS)(chat.chat)
 app.command(rich_help_panel=MODELS)(embed.embed)
+app.command(rich_help_panel=MODELS)(serve.serve)
+app.add_typer(serve.keys, name="keys", rich_help_panel=MODELS)
 app.command(rich_help_panel=MODELS)(models.verify)
 app.command("import", rich_help_panel=MODELS)(exchange.bring_in)
 app.command("export", rich_help_panel=MODELS)(exchange.send_out)
@@ -89,6 +93,7 @@ app.command(rich_help_panel=MODELS)(mix.mix)
 app.command(rich_help_panel=MODELS)(sample.sample)
 app.add_typer(ngram.app, name="ngram", rich_help_panel=MODELS)
 app.add_typer(documents.docs, name="docs", rich_help_panel=MODELS)
+app.command(rich_help_panel=MODELS)(mcp.mcp)
 app.add_typer(stored.models, name="models", rich_help_panel=MODELS)
 app.add_typer(runs.app, name="runs", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(runs.report)

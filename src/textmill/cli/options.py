@@ -70,7 +70,7 @@ From = Annotated[
     ),
 ]
 # Of completion.TASKS those that data are recognised for.
-TASK_NAMES = ("translate", "summarize", "answer", "classify", "tag", "embed", "regress", "generate")
+TASK_NAMES = ("translate", "summarize", "answer", "classify", "tag", "embed", "regress", "chat", "generate")
 TaskName = Annotated[
     str | None,
     typer.Option(
@@ -185,6 +185,7 @@ def parameters(act: Callable[..., object], left_out: str) -> list[inspect.Parame
         "Workspace": object,
         "Outcome": object,
         "GenerationOptions": object,
+        "Filter": object,
     }  # known to type checkers only
     own = inspect.signature(act, locals=names, eval_str=True).parameters.values()
     return [parameter.replace(kind=_KEYWORD) for parameter in own if parameter.name != left_out]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from textmill.base import machine, schema
+from textmill.base.console import counted
 from textmill.base.errors import RecipeError
 from textmill.base.language import say
 from textmill.cli import completion
@@ -73,6 +74,10 @@ Truncate = Annotated[
     bool,
     typer.Option("--truncate", help="Cut a source that is longer than the model reads; the row says so."),
 ]
+Why = Annotated[
+    bool,
+    typer.Option("--why", help="Linear models: the n-grams that speak most for the answer, or against it."),
+]
 Out = Annotated[
     Path | None,
     typer.Option(help="Write rows to this file: .jsonl, .csv, .tsv, .parquet or .txt.", show_default=False),
@@ -100,6 +105,7 @@ def _predicting(task: str | None, *, writes: bool) -> Callable[..., None]:
         top: Top = 1,
         threshold: Threshold = None,
         truncate: Truncate = False,
+        why: Why = False,
         out: Out = None,
         resume: Resume = False,
         name: As = "prediction",
@@ -138,7 +144,7 @@ def _predicting(task: str | None, *, writes: bool) -> Callable[..., None]:
         for text in model.pretrained.warnings:
             workspace.reporter.warn(text)
         generation = model.settings(**changes) if changes else None
-        asked = Options(top=top, threshold=threshold, truncate=truncate, generation=generation)
+        asked = Options(top=top, threshold=threshold, truncate=truncate, why=why, generation=generation)
         predictor = stage.predictor_of(model, asked, task)
 
         # 3. Row by row.
@@ -222,7 +228,7 @@ def _shown(found: Iterator[Predicted], counts: Counts, name: str, *, whole: bool
 def _ends(result: Mapping[str, Any]) -> None:
     """How many rows there were, on stderr: on stdout are the rows."""
     read, predicted, skipped = (result[key] for key in ("read", "predicted", "skipped"))
-    text = f"read {read:,} rows: predicted {predicted:,}, skipped {skipped:,}"
+    text = f"read {counted(read, 'row')}: predicted {predicted:,}, skipped {skipped:,}"
     if result["resumed"]:
         text = f"{text}; {result['resumed']:,} were there before"
     print(say(text), file=sys.stderr)

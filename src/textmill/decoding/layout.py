@@ -4,6 +4,10 @@ Decoding one row reads every weight once a token, so it goes as fast as memory i
 is, in 8 bits a quarter. Float32 weights need nothing done to them for one row, since nn/linear.py multiplies them at
 that speed already; for some dozens of rows, as in translation, the order in which oneDNN reads them makes products up
 to a quarter quicker (benchmarks/translation.py).
+
+Where many are answered at once (`serving`), each row has to get the bits it gets alone. oneDNN's products do that in
+float32 where the weights are laid out for 8 rows or more and no product has more than 1,024 inputs: beyond that it cuts
+the inputs by the number of rows. So a matrix is laid out in pieces of that many, whose products are added in order.
 """
 
 from __future__ import annotations
@@ -18,13 +22,16 @@ from torch import Tensor, nn
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.models.output import OutputLayer
 from textmill.nn.attention import Attention
-from textmill.nn.eight_bits import packed
+from textmill.nn.eight_bits import EightBitLinear, packed
 from textmill.nn.linear import onednn, onednn_serves
+from textmill.nn.low_rank import LowRankEmbedding, LowRankLinear
 from textmill.nn.shared import M, evaluating, shared
 
 KINDS = ("fp32", "bf16", "int8")
 _FINER = 254  # what rounding to 1/127 leaves over is at most half of that: times this, at most 1
 _MANY = 8  # rows decoded together from which on a layout of their own pays
+_WIDEST = {torch.float32: 1024, torch.bfloat16: 768}  # inputs of one product
+_Layer = Callable[[Tensor, Tensor | None], nn.Module]
 
 
 class RoundedLinear(nn.Module):
@@ -33,20 +40,20 @@ class RoundedLinear(nn.Module):
     On a processor the weights are kept in the order oneDNN reads them, which is half as quick again.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int = 1) -> None:
         super().__init__()
         self.packed = weight.device.type == "cpu"
         self.weight = weight.detach().to(torch.bfloat16)
         self.bias = None if bias is None else bias.detach().to(torch.bfloat16)
         if self.packed:
-            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, 1)
+            self.pieces = _laid_out(self.weight, rows)
+            del self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         rounded = x.to(torch.bfloat16)
         if not self.packed:
             return F.linear(rounded, self.weight, self.bias).to(x.dtype)
-        y = torch.ops.mkldnn._linear_pointwise(rounded, self.weight, self.bias, "none", [], "")
-        return y.to(x.dtype)
+        return _product(rounded, self.pieces, self.bias).to(x.dtype)
 
 
 class PackedLinear(nn.Module):
@@ -57,11 +64,29 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), rows)
+        self.pieces = _laid_out(weight.detach(), rows)
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        return onednn(x, self.weight, self.bias)
+        return _product(x, self.pieces, self.bias)
+
+
+def _laid_out(weight: Tensor, rows: int) -> list[Tensor]:
+    """weight (O, I) in pieces (O, ≤ widest), each in the order in which oneDNN reads it for about so many rows."""
+    parts = weight.split(_WIDEST[weight.dtype], 1)
+    return [torch.ops.mkldnn._reorder_linear_weight(part.contiguous(), rows) for part in parts]
+
+
+def _product(x: Tensor, pieces: list[Tensor], bias: Tensor | None) -> Tensor:
+    """x (…, I) · weightᵀ + bias, the sums over each piece's inputs added in order: (…, O)."""
+    y: Tensor | None = None
+    for part, piece in zip(x.split(_WIDEST[x.dtype], -1), pieces, strict=True):
+        if y is None:
+            y = onednn(part.contiguous(), piece, bias)
+        else:
+            y += onednn(part.contiguous(), piece)
+    assert y is not None
+    return y
 
 
 class QuantizedLinear(nn.Module):
@@ -115,18 +140,55 @@ def prepare(model: M, kind: str = "fp32", *, rows: int = 1) -> M:
     """
     first = next(model.parameters(), torch.zeros(0))
     if kind == "fp32":
+
+        def packed_layer(weight: Tensor, bias: Tensor | None) -> nn.Module:
+            return PackedLinear(weight, bias, rows)
+
         if rows < _MANY or not onednn_serves(first, first):
             return evaluating(model) if model.training else model
-        return _with(model, lambda weight, bias: PackedLinear(weight, bias, rows))
-    if kind not in _LAYERS:
-        raise RecipeError(f"{kind!r} is not one of {', '.join(KINDS)}", where="--weights")
-    layer, works = _LAYERS[kind]
-    if not works(first):
-        raise TextmillError(f"this machine has no {kind} products here", advice="decode in float32")
-    copy = _with(model, layer)
+        return _with(model, packed_layer, packed_layer)
+    layer = _layer(kind, first)
+    copy = _with(model, layer, layer)
     for module in copy.modules():
         if isinstance(module, Attention):
             module.one_by_one = True
+    return copy
+
+
+def serving(
+    model: M, kind: str = "fp32", *, rows: int, made: dict[tuple[int, torch.Size], nn.Module] | None = None
+) -> M:
+    """A copy of `model` for so many rows that come and go, each of which gets the bits it gets alone, where this
+    processor's products allow it. Memory and errors as of `prepare`.
+
+    made: the layers made so far, by the tensors they were made of: models that share a base share its layers.
+    """
+    made = {} if made is None else made
+    rows = max(rows, _MANY)
+    first = next(model.parameters(), torch.zeros(0))
+    if kind == "fp32":
+        if not onednn_serves(first, first):
+            return shared(model).eval()
+    else:
+        _layer(kind, first)
+
+    def fresh(weight: Tensor, bias: Tensor | None) -> nn.Module:
+        if kind == "int8":
+            return QuantizedLinear(weight, bias)
+        return (PackedLinear if kind == "fp32" else RoundedLinear)(weight, bias, rows)
+
+    def known(weight: Tensor, bias: Tensor | None) -> nn.Module:
+        key = (weight.data_ptr(), weight.shape)
+        if key not in made:
+            made[key] = fresh(weight, bias)
+        return made[key]
+
+    copy = _with(model, known, fresh)
+    for module in copy.modules():
+        if isinstance(module, (LowRankLinear, LowRankEmbedding)):
+            module.row_by_row = True
+        elif isinstance(module, Attention):  # prompts are always read in the same pieces
+            module.one_by_one = False
     return copy
 
 
@@ -138,17 +200,32 @@ def _quantises(weight: Tensor) -> bool:
     return weight.device.type == "cpu" and torch.backends.quantized.engine in ("x86", "fbgemm")
 
 
-_LAYERS: dict[str, tuple[Callable[[Tensor, Tensor | None], nn.Module], Callable[[Tensor], bool]]] = {
+_LAYERS: dict[str, tuple[_Layer, Callable[[Tensor], bool]]] = {
     "bf16": (RoundedLinear, _rounds),
     "int8": (QuantizedLinear, _quantises),
 }
 
 
-def _with(model: M, layer: Callable[[Tensor, Tensor | None], nn.Module]) -> M:
-    """The model over the same tensors, with other linear layers."""
-    copy = shared(
-        model, lambda module: layer(module.weight, module.bias) if isinstance(module, nn.Linear) else None
-    )
+def _layer(kind: str, first: Tensor) -> _Layer:
+    """What multiplies in this kind. Raises RecipeError where there is none such, TextmillError where it does not
+    work for a model whose first parameter this is."""
+    if kind not in _LAYERS:
+        raise RecipeError(f"{kind!r} is not one of {', '.join(KINDS)}", where="--weights")
+    layer, works = _LAYERS[kind]
+    if not works(first):
+        raise TextmillError(f"this machine has no {kind} products here", advice="decode in float32")
+    return layer
+
+
+def _with(model: M, layer: _Layer, unpacked: _Layer) -> M:
+    """The model over the same tensors, with other linear layers; `unpacked`: of matrices that are in 8 bits."""
+
+    def change(module: nn.Module) -> nn.Module | None:
+        if isinstance(module, EightBitLinear):
+            return unpacked(module.matrix.unpacked(), module.bias)
+        return layer(module.weight, module.bias) if isinstance(module, nn.Linear) else None
+
+    copy = shared(model, change)
     for module in copy.modules():
         if (
             isinstance(module, OutputLayer) and module.output is None

@@ -4,7 +4,15 @@
     ticket = engine.submit(Request(model="mill", ids=ids, spec=spec), listener)   # from any thread, returns at once
     ticket.cancel()
 
-One thread computes. Listeners are called in it, and must not wait for anything.
+One thread computes. Each of its turns
+
+    1. ends the rows of those who went away,
+    2. admits who waits, in order, as long as there are rows and bytes for all they may come to hold,
+    3. reads one chunk of one prompt, the prompts taking turns,
+    4. reads the last token of every row, all rows of a model in one step, and tells each its next one.
+
+So nobody waits longer than for one chunk and one step. Listeners are called in that thread, and must not wait for
+anything. Tasks that write nothing, or whole answers, have a thread and a queue of their own (`run`).
 """
 
 from __future__ import annotations
@@ -12,86 +20,139 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from typing import Any
 
-from textmill.base.errors import TextmillError
+import torch
+from torch import nn
+
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.decoding.decode import searches
-from textmill.decoding.generate import generate
-from textmill.decoding.prompt import Prompt
-from textmill.decoding.stop_strings import TextStream
-from textmill.decoding.stream import drawable
+from textmill.decoding.prompt import ending
+from textmill.inference.constraints import Grammars, Matcher
 from textmill.inference.predictor import Predictor
+from textmill.inference.prefixes import Prefixes
 from textmill.inference.requests import (
-    Event,
-    Finished,
+    Constraint,
     Limits,
     Overloaded,
     Reason,
     Request,
-    Token,
     TooLong,
     UnknownModel,
-    Usage,
 )
-from textmill.models import adapters
-from textmill.models.model import Generator
+from textmill.inference.rows import Listener, Row, Ticket, cost_of
+from textmill.inference.served import Served, serve
 from textmill.models.pretrained import Pretrained
-from textmill.specs.model import longest_source
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.task import Options, Record
 
-Listener = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class Served:
-    """A model that is served. fingerprint: of its weights as numbers; deterministic: whether it was seen, on this
-    processor, that an answer is the same to the byte whatever else is answered."""
-
-    name: str
-    pretrained: Pretrained
-    fingerprint: str
-    deterministic: bool
-
-
-class Ticket:
-    """A request that was taken."""
-
-    def __init__(self, request: Request, listener: Listener) -> None:
-        self.request, self.listener, self.cancelled = request, listener, False
-
-    def cancel(self) -> None:
-        """End it. `Finished("cancelled")` follows within a step, unless it has finished by then."""
-        self.cancelled = True
+_SPEED = 0.9  # share of the speed known before, in that after a turn
 
 
 class Engine:
     """Models, and who waits for their answers."""
 
-    def __init__(self, served: Mapping[str, Pretrained], limits: Limits | None = None) -> None:
+    def __init__(
+        self, served: Mapping[str, Pretrained], limits: Limits | None = None, *, weights: str = "fp32"
+    ) -> None:
+        """weights: arithmetic of the matrices, fp32, bf16 or int8; the models are left as they are, and models that
+        share a base (adapters) share its laid out matrices. Raises TextmillError where this machine has none such."""
         self._limits = Limits() if limits is None else limits
+        made: dict[tuple[int, torch.Size], nn.Module] = {}
+        rows = self._limits.rows
         self.served: Mapping[str, Served] = {
-            name: Served(name, one, adapters.weights_id(one.model)[:16], True) for name, one in served.items()
+            name: serve(name, one, weights, rows, made) for name, one in served.items()
         }
-        self._waiting: deque[Ticket] = deque()
-        self._writing: Ticket | None = None
+        self._prefixes, self._grammars = Prefixes(self._limits.prefix_bytes), Grammars()
         self._changed = threading.Condition()
-        self._closing = False
-        self._written = 0
+        self._waiting: deque[tuple[Ticket, Future[Any] | None]] = deque()
+        self._rows: list[tuple[Row, int]] = []  # and the bytes that were taken for each
+        self._closing = self._telling = False
+        self._read = self._written = self._steps = 0
+        self._speed = 0.0  # tokens a second
         self._tasks = ThreadPoolExecutor(1, "tasks")
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request, listener: Listener) -> Ticket:
-        """Take a request; `listener` hears of each token, and of its end.
+        """Take a request; `listener` hears of each token, and last of all of its end.
 
         Raises UnknownModel, TooLong, Overloaded, and TextmillError for what cannot be done.
         """
+        self._check(request)
+        grammar = None
+        if request.constraint is not None:
+            grammar = self.compiled(request.model, request.constraint, request.ends)
+            grammar.add_done_callback(lambda done: self._wake())
+        ticket = Ticket(request, listener)
+        with self._changed:
+            over = self._waiting_tokens() + _tokens(request) - self._limits.waiting_tokens
+            if self._closing or (self._waiting and over > 0):
+                raise Overloaded(self._until_room(over))
+            self._waiting.append((ticket, grammar))
+            self._changed.notify_all()
+        return ticket
+
+    def compiled(
+        self, model: str, constraint: Constraint, ends: tuple[int, ...] | None = None
+    ) -> Future[Any]:
+        """Done when a constraint is ready; its exception is a RecipeError where it cannot be followed. What was ready
+        once costs nothing afterwards, so whoever wants to know before submitting waits for this first."""
+        tokenizer = self._of(model).pretrained.tokenizer
+        return self._grammars.compiled(tokenizer, ending(ends or ()) or tokenizer.ends, constraint)
+
+    def run(
+        self, model: str, records: Sequence[Record], options: Options | None = None
+    ) -> Future[list[Prediction | Refused]]:
+        """What a model says of records, by its task, read in batches of like length: one call after the other."""
+        predictor = Predictor(self._of(model).pretrained, options)
+        return self._tasks.submit(lambda: list(predictor.predict(records)))
+
+    def figures(self) -> dict[str, float]:
+        """How much is going on, and what was done."""
+        with self._changed:
+            return {
+                "rows": len(self._rows),
+                "waiting": len(self._waiting),
+                "waiting_tokens": self._waiting_tokens(),
+                "cache_bytes": sum(size for _, size in self._rows),
+                "prefix_bytes": self._prefixes.bytes,
+                "prefix_hits": self._prefixes.hits,
+                "prefix_misses": self._prefixes.misses,
+                "tokens_read": self._read,
+                "tokens_written": self._written,
+                "steps": self._steps,
+            }
+
+    def drain(self, seconds: float) -> bool:
+        """Take nothing more, and wait for what was taken; whether all of it was finished in so many seconds."""
+        with self._changed:
+            self._closing = True
+            return self._changed.wait_for(lambda: not (self._waiting or self._rows or self._telling), seconds)
+
+    def close(self) -> None:
+        """End everything."""
+        with self._changed:
+            self._closing = True
+            for ticket in [one for one, _ in self._waiting] + [row.ticket for row, _ in self._rows]:
+                ticket.cancel()
+            self._changed.notify_all()
+        self._thread.join()
+        self._grammars.close()
+        self._tasks.shutdown(cancel_futures=True)
+
+    def _of(self, name: str) -> Served:
+        if name not in self.served:
+            raise UnknownModel(name, tuple(self.served))
+        return self.served[name]
+
+    def _check(self, request: Request) -> None:
+        """Raise for what cannot be done."""
         served = self._of(request.model)
         pretrained, spec = served.pretrained, request.spec
-        if not pretrained.writes:
+        if served.model is None:
             raise TextmillError("writes no text", where=request.model)
         if (request.source is not None) != pretrained.reads_source:
             raise TextmillError(
@@ -102,126 +163,188 @@ class Engine:
             raise TextmillError(
                 "answers are searched for, and only whole", advice="leave out beams, contrastive and mbr"
             )
-        if request.constraint is not None or request.logprobs is not None or request.prompt_logprobs:
-            raise TextmillError("is not yet done here", where="request")
-        for ids, longest in (
-            (request.ids, pretrained.spec.context),
-            (request.source or (), longest_source(pretrained.spec)),
-        ):
-            if len(ids) > longest:
-                raise TooLong(len(ids), longest)
-        ticket = Ticket(request, listener)
+        if request.source is not None and len(request.source) > pretrained.longest:
+            raise TooLong(len(request.source), pretrained.longest)
+        if len(request.ids) > pretrained.spec.context:
+            raise TooLong(len(request.ids), pretrained.spec.context)
+        rows = served.model.vocabulary
+        beyond = [id for id in (*request.ids, *(request.source or ()), *request.bias) if not 0 <= id < rows]
+        if beyond:
+            raise RecipeError(f"the vocabulary has {rows} ids, and no {beyond[0]}", where=request.model)
+        if request.logprobs is not None and not 0 <= request.logprobs <= self._limits.alternatives:
+            raise RecipeError(
+                f"{request.logprobs} is out of range: 0 to {self._limits.alternatives}", where="logprobs"
+            )
+        forced = spec.forced_first_token is not None or spec.forced_last_tokens
+        if request.constraint is not None and (spec.stop or forced):
+            raise RecipeError(
+                "an answer with a constraint ends where that is complete",
+                where=request.constraint.kind,
+                advice="leave out stop strings and forced tokens",
+            )
+        if cost_of(request, served) > self._limits.cache_bytes:
+            raise TextmillError(
+                "takes more memory than answers may have here", where=request.model, advice="ask for less"
+            )
+
+    def _waiting_tokens(self) -> int:
+        return sum(_tokens(ticket.request) for ticket, _ in self._waiting)
+
+    def _until_room(self, tokens: int) -> float:
+        """Seconds until so many of the tokens that wait will have been admitted: that many are to be read and written,
+        and before the first of them what the shortest row still has to."""
+        first = min((row.left for row, _ in self._rows), default=0)
+        return max(1.0, (max(0, tokens) + first) / self._speed) if self._speed else 1.0
+
+    def _wake(self) -> None:
         with self._changed:
-            waiting = sum(_tokens(one.request) for one in self._waiting)
-            if self._closing or (self._waiting and waiting + _tokens(request) > self._limits.waiting_tokens):
-                raise Overloaded(1.0)
-            self._waiting.append(ticket)
             self._changed.notify_all()
-        return ticket
 
-    def run(
-        self, model: str, records: Sequence[Record], options: Options | None = None
-    ) -> Future[list[Prediction | Refused]]:
-        """What a model says of records, by its task: in a queue of its own, one call after the other."""
-        predictor = Predictor(self._of(model).pretrained, options)
-        return self._tasks.submit(lambda: list(predictor.predict(records)))
-
-    def figures(self) -> dict[str, float]:
-        """How much is going on, and what was done."""
-        with self._changed:
-            waiting = list(self._waiting)
-            return {
-                "rows": int(self._writing is not None),
-                "waiting": len(waiting),
-                "waiting_tokens": sum(_tokens(one.request) for one in waiting),
-                "cache_bytes": 0,
-                "prefix_bytes": 0,
-                "prefix_hits": 0,
-                "tokens_written": self._written,
-            }
-
-    def drain(self, seconds: float) -> bool:
-        """Take nothing more, and wait for what was taken; whether all of it was finished in so many seconds."""
-        until = time.monotonic() + seconds
-        with self._changed:
-            self._closing = True
-            while self._waiting or self._writing is not None:
-                if not self._changed.wait(max(0.0, until - time.monotonic())):
-                    return False
-        return True
-
-    def close(self) -> None:
-        """End everything."""
-        with self._changed:
-            self._closing = True
-            for ticket in (*self._waiting, *([self._writing] if self._writing else [])):
-                ticket.cancel()
-            self._changed.notify_all()
-        self._thread.join()
-        self._tasks.shutdown(cancel_futures=True)
-
-    def _of(self, name: str) -> Served:
-        if name not in self.served:
-            raise UnknownModel(name, tuple(self.served))
-        return self.served[name]
+    # In the engine's thread.
 
     def _work(self) -> None:
+        with torch.inference_mode():
+            while True:
+                with self._changed:
+                    if not self._rows and not self._ready():
+                        if self._closing and not self._waiting:
+                            return
+                        self._changed.wait(self._next_deadline())
+                try:
+                    self._turn()
+                except Exception as error:  # nobody may be left waiting for a thread that has ended
+                    self._fail_all(_said(error))
+
+    def _ready(self) -> bool:
+        """Whether there is something to do for those who wait: to end, or to admit."""
+        return any(ticket.gone for ticket, _ in self._waiting) or any(
+            grammar is None or grammar.done() for _, grammar in self._waiting
+        )
+
+    def _next_deadline(self) -> float | None:
+        deadlines = [one.request.deadline for one, _ in self._waiting if one.request.deadline is not None]
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+    def _turn(self) -> None:
+        begun, before = time.monotonic(), self._read + self._written
+        self._end_those_gone()
+        self._admit()
+        self._read_one()
+        for served in self.served.values():
+            self._write(served)
+        done = self._read + self._written - before
+        if done:
+            speed = done / max(1e-6, time.monotonic() - begun)
+            self._speed = _SPEED * self._speed + (1 - _SPEED) * speed if self._speed else speed
+
+    def _end_those_gone(self) -> None:
+        for row in [row for row, _ in self._rows if row.ticket.gone]:
+            self._end(row, "cancelled")
+        with self._changed:
+            gone = [one for one in self._waiting if one[0].gone]
+            for one in gone:
+                self._waiting.remove(one)
+            self._telling = bool(gone)
+        for ticket, _ in gone:
+            ticket.finish("cancelled")
+        self._told()
+
+    def _admit(self) -> None:
+        """Rows for those who wait, first come first served; who waits for a grammar is passed by."""
         while True:
             with self._changed:
-                while not self._waiting and not self._closing:
-                    self._changed.wait()
-                if not self._waiting:
+                ready = (one for one in self._waiting if one[1] is None or one[1].done())
+                chosen = next(ready, None)
+                if chosen is None or len(self._rows) >= self._limits.rows:
                     return
-                self._writing = self._waiting.popleft()
-            self._answer(self._writing)
-            with self._changed:
-                self._writing = None
+                ticket, grammar = chosen
+                served = self.served[ticket.request.model]
+                size = cost_of(ticket.request, served)
+                if sum(taken for _, taken in self._rows) + size > self._limits.cache_bytes:
+                    return
+            try:
+                matcher = None if grammar is None else Matcher(grammar.result().deep_copy())
+                row = Row(ticket, served, self._prefixes, matcher)
+            except Exception as error:
+                row = None
+                ticket.finish("failed", message=_said(error))
+            with self._changed:  # a row counts from the moment it no longer waits
+                self._waiting.remove(chosen)
+                if row is not None:
+                    self._rows.append((row, size))
                 self._changed.notify_all()
 
-    def _answer(self, ticket: Ticket) -> None:
-        request, pretrained = ticket.request, self.served[ticket.request.model].pretrained
-        model, tokenizer = pretrained.model, pretrained.tokenizer
-        assert isinstance(model, Generator)
-        ends = tokenizer.ends if request.ends is None else request.ends
-        spec = drawable(request.spec, model, tokenizer)
-        stream = TextStream(tokenizer.stream(), spec.stop, before=request.ids)
-        certain, written, reason, message = "", 0, "length", ""
-
-        def heard(row: int, sample: int, token: int) -> bool:
-            nonlocal certain
-            certain = stream.push(token)
-            return stream.stopped
-
+    def _read_one(self) -> None:
+        """A chunk of the prompt whose turn it is."""
+        place = next((place for place, (row, _) in enumerate(self._rows) if row.reading), None)
+        if place is None:
+            return
+        with self._changed:
+            row, size = self._rows.pop(place)
+            self._rows.append((row, size))
         try:
-            prompt = Prompt(request.ids, request.source)
-            pieces = generate(
-                model, [prompt], replace(spec, tokens=max(1, spec.tokens)), ends=ends, heard=heard
-            )
-            for piece in pieces if spec.tokens else ():
-                if ticket.cancelled or _late(request):
-                    break
-                text = "" if piece.finish == "end" else certain
-                if piece.finish is not None:
-                    text += stream.finish()
-                written += 1
-                self._written += 1
-                ticket.listener(Token(piece.id, text, tokenizer.token_bytes(piece.id), piece.logprob))
-                if piece.finish is not None:
-                    reason = "stop" if stream.stopped else piece.finish
+            self._read += row.read()
+            self._written += row.written
         except Exception as error:
-            reason, message = "failed", str(error)
-        if ticket.cancelled or _late(request):
-            reason = "cancelled"
-        usage = Usage(len(request.ids) + len(request.source or ()), 0, written)
-        ticket.listener(Finished(_reason(reason), usage, message))
+            self._end(row, "failed", _said(error))
+            return
+        if row.done is not None:
+            self._end(row, row.done)
+
+    def _write(self, served: Served) -> None:
+        """A step of all rows of a model that are written."""
+        rows = [row for row, _ in self._rows if row.served is served and not row.reading and row.next >= 0]
+        if not rows:
+            return
+        assert served.model is not None
+        try:
+            for row in rows:
+                row.make_room(1)
+            tokens = torch.tensor([row.next for row in rows])
+            states = [row.state for row in rows if row.state is not None]
+            logits, states = served.model.step_apart(tokens, states)
+        except Exception as error:  # none of them can go on: their states may be half written
+            for row in rows:
+                self._end(row, "failed", _said(error))
+            return
+        self._steps += 1
+        for row, one, state in zip(rows, logits.split(1), states, strict=True):
+            row.state = state
+            try:
+                row.take(one)
+                self._written += 1
+            except Exception as error:
+                self._end(row, "failed", _said(error))
+                continue
+            if row.done is not None:
+                self._end(row, row.done)
+
+    def _fail_all(self, message: str) -> None:
+        for row in [row for row, _ in self._rows]:
+            self._end(row, "failed", message)
+        with self._changed:
+            waiting, self._waiting = list(self._waiting), deque()
+        for ticket, _ in waiting:
+            ticket.finish("failed", message=message)
+        self._told()
+
+    def _end(self, row: Row, reason: Reason, message: str = "") -> None:
+        """Take a row out, and say so: its bytes are free by then."""
+        with self._changed:
+            self._rows = [one for one in self._rows if one[0] is not row]
+            self._telling = True
+        row.state = None
+        row.ticket.finish(reason, row.written, row.cached, message)
+        self._told()
+
+    def _told(self) -> None:
+        with self._changed:
+            self._telling = False
+            self._changed.notify_all()
 
 
-def _reason(reason: str) -> Reason:
-    return reason  # type: ignore
-
-
-def _late(request: Request) -> bool:
-    return request.deadline is not None and time.monotonic() > request.deadline
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, TextmillError) else f"{type(error).__name__}: {error}"
 
 
 def _tokens(request: Request) -> int:

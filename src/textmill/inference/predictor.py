@@ -13,6 +13,7 @@ from typing import Any, overload
 
 from textmill.models.pretrained import Pretrained
 from textmill.tasks.prediction import Prediction, Refused
+from textmill.tasks.reasons import can_tell
 from textmill.tasks.table import task_of
 from textmill.tasks.task import Options, Record, Task
 
@@ -25,10 +26,12 @@ class Predictor:
     def __init__(
         self, pretrained: Pretrained, options: Options | None = None, *, task: Task | None = None
     ) -> None:
-        """task: left out, that of the model."""
+        """task: left out, that of the model. Raises TextmillError where why is asked of a model that cannot say it."""
         self.pretrained = pretrained
         self.options = Options() if options is None else options
         self.task = task_of(pretrained) if task is None else task
+        if self.options.why:
+            can_tell(pretrained)
 
     @overload
     def predict(self, records: Iterable[Record | Refused]) -> Iterator[Prediction | Refused]: ...

@@ -90,8 +90,9 @@ class Usage:
 class Finished:
     """The last that is heard of a request.
 
-    reason   `end`: its last token is one of `ends`, and belongs to no text; `stop`: a stop string is complete; `length`:
-             the tokens asked for, or the context, are used up; `cancelled`, `failed`: `message` says why
+    reason   `end`: its last token is one of `ends`, and belongs to no text; `stop`: a stop string, or what a constraint
+             asks for, is complete; `length`: the tokens asked for, or the context, are used up; `cancelled`, `failed`:
+             `message` says why
     """
 
     reason: Reason
@@ -141,7 +142,7 @@ class TooLong(TextmillError):
 class Overloaded(TextmillError):
     """Too much waits already. retry_after: seconds after which there should be room again."""
 
-    kind = "busy"
+    kind = "overloaded"
 
     def __init__(self, retry_after: float) -> None:
         self.retry_after = retry_after

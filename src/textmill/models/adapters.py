@@ -283,7 +283,11 @@ def _first_prompt(module: PromptEmbedding, draw: torch.Generator, ids: Tensor | 
 
 
 def in_eight_bits(base: M) -> M:
-    """A base with its matrices in 8 bits, for an adapter to be trained over: its modules again, `base` as it was."""
+    """A base with its matrices in 8 bits, for an adapter to be trained over: its modules again, `base` as it was.
+
+    What is in 8 bits already stays. A base without storage gives one whose weights are packed as they are read
+    (`interop.load.load`).
+    """
     model = shared(base)
     _, body = body_of(model)
     tied = isinstance(body, OutputLayer) and body.output is None and not isinstance(model, Headed)
@@ -291,10 +295,9 @@ def in_eight_bits(base: M) -> M:
         if type(module) is Linear:
             body.set_submodule(path, EightBitLinear(EightBits(module.weight), module.bias, module.sections))
         elif path in _EMBEDDINGS and isinstance(module, nn.Embedding):
-            matrix = EightBits(module.weight)
-            body.set_submodule(path, EightBitEmbedding(matrix))
-            if path == _EMBEDDINGS[0] and tied:
-                body.output = EightBitLinear(matrix, None, {})  # type: ignore
+            body.set_submodule(path, EightBitEmbedding(EightBits(module.weight)))
+    if tied and isinstance(body.embedding, EightBitEmbedding):
+        body.output = EightBitLinear(body.embedding.matrix, None, {})  # type: ignore
     return model
 
 

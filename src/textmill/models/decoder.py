@@ -5,6 +5,8 @@ Shapes: B sequences, T tokens, D features, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -40,3 +42,9 @@ class Decoder(Stack, OutputLayer, Generator[CacheState]):
     def hidden_step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
         """As `Generator.hidden_step`."""
         return self.go_on(self.embedding(tokens), state), state
+
+    @torch.no_grad()
+    def step_apart(self, tokens: Tensor, states: Sequence[CacheState]) -> tuple[Tensor, list[CacheState]]:
+        """As `Generator.step_apart`, all rows in each product."""
+        hidden = self.go_on_apart(self.embedding(tokens[:, None]), states)
+        return self.logits(hidden[:, 0]), list(states)

@@ -5,6 +5,8 @@ Shapes: B sequences, S tokens of the source, T tokens of the target, D features,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -63,6 +65,12 @@ class EncoderDecoder(OutputLayer, SourceReader[CacheState]):
     def hidden_step(self, tokens: Tensor, state: CacheState) -> tuple[Tensor, CacheState]:
         """As `Generator.hidden_step`."""
         return self.decoder.go_on(self.embedding(tokens), state), state
+
+    @torch.no_grad()
+    def step_apart(self, tokens: Tensor, states: Sequence[CacheState]) -> tuple[Tensor, list[CacheState]]:
+        """As `Generator.step_apart`, all rows in each product."""
+        hidden = self.decoder.go_on_apart(self.embedding(tokens[:, None]), states)
+        return self.logits(hidden[:, 0]), list(states)
 
     def _encode(self, vectors: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
         whole = Batch(source, torch.full_like(source[:, :1], IGNORE), mask)

@@ -11,6 +11,7 @@ Shapes: B rows, T positions, n tokens, N positions in one row, S source tokens, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import torch
@@ -70,6 +71,14 @@ class Model(nn.Module):
         return []
 
 
+Form = Callable[[Model], Model]  # the modules of a model again, some swapped
+
+
+def as_it_is(model: Model) -> Model:
+    """The `Form` that changes nothing."""
+    return model
+
+
 class Generator(Model, Generic[S]):
     """A model that writes: it reads prompts once, and then goes on from a state."""
 
@@ -106,6 +115,16 @@ class Generator(Model, Generic[S]):
         """
         hidden, state = self.hidden_step(tokens, state)
         return self.logits(hidden), state
+
+    @torch.no_grad()
+    def step_apart(self, tokens: Tensor, states: Sequence[S]) -> tuple[Tensor, list[S]]:
+        """Read the next token (B,) of rows that each have a state of their own, so that they come and go as they like:
+        logits (B, V), and their states. The old ones must not be used again.
+
+        Here one row after the other, each as if it were alone; models of large matrices read those once for all.
+        """
+        read = [self.step(tokens[row, None, None], state) for row, state in enumerate(states)]
+        return torch.cat([logits[:, -1] for logits, _ in read]), [state for _, state in read]
 
 
 class TokenScorer(Generator[S]):

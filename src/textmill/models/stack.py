@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -141,6 +141,29 @@ class Stack(nn.Module):
         state.length += count
         return states
 
+    def go_on_apart(self, vectors: Tensor, states: Sequence[CacheState]) -> Tensor:
+        """Read the next token, as vectors (B, 1, D), of rows that each have a state of their own; (B, 1, D). The states
+        are written in place. Raises TextmillError when a capacity is used up."""
+        for state in states:
+            state.room(1)
+        device, table = vectors.device, self._table()
+        bounds = self._masks(
+            lambda view: masks.apart(
+                [
+                    masks.next_tokens(view, 1, one.length, device=device, real=one.real, table=table)
+                    for one in states
+                ]
+            )
+        )
+        caches = list(zip(*(state.layers for state in states), strict=True))
+        sources = None
+        if states[0].sources is not None:
+            sources = list(zip(*(state.sources or () for state in states), strict=True))
+        read = self._run(vectors, bounds, caches, sources=sources)
+        for state in states:
+            state.length += 1
+        return read
+
     def fits(self, tokens: int) -> None:
         """Raise TextmillError where positions are learned and `tokens` are more than were learned."""
         if self.spec.position.kind == "learned" and tokens > self.spec.context:
@@ -163,10 +186,10 @@ class Stack(nn.Module):
         self,
         vectors: Tensor,
         bounds: list[AttentionMask],
-        cache: list[LayerCache] | None = None,
+        cache: Sequence[LayerCache | Sequence[LayerCache]] | None = None,
         *,
         extra: Tensor | None = None,
-        sources: list[Source] | None = None,
+        sources: Sequence[Source | Sequence[Source]] | None = None,
     ) -> Tensor:
         x = self._embedded(vectors, bounds[0], extra)
         current = mode.current()
@@ -184,6 +207,8 @@ class Stack(nn.Module):
 
         With sinusoids token vectors are multiplied by sqrt(D) first (Vaswani et al. 2017, section 3.4).
         """
+        if mask.apart is not None:  # whole vectors of a row at a time: sines of many are rounded otherwise
+            return torch.cat([self._embedded(x[[row]], one, extra) for row, one in enumerate(mask.apart)])
         positions = mask.positions
         if positions is None:
             positions = torch.arange(x.shape[1], device=x.device)
@@ -206,7 +231,11 @@ class Stack(nn.Module):
 
 
 def _recomputed(
-    block: nn.Module, x: Tensor, mask: AttentionMask, source: Source | None, current: Mode
+    block: nn.Module,
+    x: Tensor,
+    mask: AttentionMask,
+    source: Source | Sequence[Source] | None,
+    current: Mode,
 ) -> Tensor:
     """What a block makes of x (B, T, D), computed again in the backward pass instead of keeping what that needs.
 

@@ -9,6 +9,7 @@ Shapes: B sequences, T tokens, S tokens of a source, n virtual tokens, D feature
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -76,6 +77,10 @@ class Virtual(Generator[S]):
     def hidden_step(self, tokens: Tensor, state: S) -> tuple[Tensor, S]:
         """The body's: its state holds the virtual tokens."""
         return self.body.hidden_step(tokens, state)
+
+    def step_apart(self, tokens: Tensor, states: Sequence[S]) -> tuple[Tensor, list[S]]:
+        """The body's."""
+        return self.body.step_apart(tokens, states)
 
     def _before(self, inputs: Tensor) -> Tensor:
         """(B, n): the ids of the virtual tokens."""

@@ -10,6 +10,7 @@ kernel (both by `nn.mode`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from textmill.nn import fused, position
 from textmill.nn.attention_mask import AttentionMask
-from textmill.nn.cache import LayerCache
+from textmill.nn.cache import LayerCache, Source
 from textmill.nn.linear import Linear
 from textmill.nn.mode import PLAIN, Mode
 from textmill.nn.norm import RMSNorm
@@ -53,9 +54,9 @@ class _Heads(nn.Module):
         """PyTorch's kernel; (B, H, T, E)."""
         matrix, grouped = mask.matrix, self.heads != self.key_heads
         if matrix is None and q.shape[2] == 1 and grouped:  # one query: its group becomes rows of one product
-            rows = q.unflatten(1, (self.key_heads, -1)).flatten(2, 3)
+            rows = q.reshape(len(q), self.key_heads, -1, self.head_width)
             mixed = F.scaled_dot_product_attention(rows, k, v, scale=self.scale)
-            return mixed.unflatten(2, (-1, 1)).flatten(1, 2)
+            return mixed.reshape(len(q), self.heads, 1, self.head_width)
         if matrix is not None and matrix.is_floating_point():
             matrix = matrix.to(q.dtype)
         causal = mask.causal and matrix is None and q.shape[2] > 1
@@ -111,20 +112,40 @@ class Attention(_Heads):
             self.relative_values = nn.Parameter(torch.zeros(rows, width))
 
     def forward(
-        self, x: Tensor, mask: AttentionMask, cache: LayerCache | None = None, mode: Mode = PLAIN
+        self,
+        x: Tensor,
+        mask: AttentionMask,
+        cache: LayerCache | Sequence[LayerCache] | None = None,
+        mode: Mode = PLAIN,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D); with a cache, the keys before are read from it and the new ones written."""
+        """(B, T, D) -> (B, T, D); with a cache, the keys before are read from it and the new ones written.
+
+        Rows that each have a cache are attended to one by one (`mask.apart`), so that each gets to the bit what it gets
+        alone.
+        """
         q, k, v = self._project(x, mask.rotation)
+        if mask.apart is None:
+            assert cache is None or isinstance(cache, LayerCache)
+            mixed = self._seen(q, k, v, mask, cache, mode)
+        else:
+            assert isinstance(cache, Sequence)
+            rows = zip(q.split(1), k.split(1), v.split(1), mask.apart, cache, strict=True)
+            mixed = torch.cat([self._seen(*row, mode) for row in rows])
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def _seen(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, cache: LayerCache | None, mode: Mode
+    ) -> Tensor:
+        """What queries take from new keys and values, and those of the cache: (B, H, T, E)."""
         if self.prefix is not None and mask.start == 0:
             k, v = self.prefix(k, v, mask.positions)
         if cache is not None:
             cache.write(k, v, mask.start)
-            stop = mask.start + x.shape[1]
+            stop = mask.start + q.shape[2]
             k, v = cache.keys[:, :, mask.first : stop], cache.values[:, :, mask.first : stop]
         one_by_one = self.one_by_one and 1 < q.shape[2] < k.shape[2]
         mix = self._one_by_one if one_by_one else self._mixed
-        mixed = mix(q, k, v, mask, mode)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return mix(q, k, v, mask, mode)
 
     def _one_by_one(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, mode: Mode) -> Tensor:
         """The last T of S tokens, each by itself, so that it gets to the bit what it gets when it is read alone."""
@@ -205,14 +226,23 @@ class CrossAttention(_Heads):
         """(B, T, D) -> (B, T, D). A source may serve G = B / (its rows) rows that stand one under the other, as
         beams do: their queries are then read as G · T queries over one source, whose keys are read once.
         """
-        rows, length = source.keys.shape[0], x.shape[1]
-        q = self.query(x).unflatten(-1, (self.heads, self.head_width))
+        mixed = self._across(self.query(x), source, mask, mode)
+        return self.output(mixed)
+
+    def apart(self, x: Tensor, sources: Sequence[Source], mode: Mode = PLAIN) -> Tensor:
+        """(B, T, D) -> (B, T, D), of rows that each have a source of their own."""
+        rows = zip(self.query(x).split(1), sources, strict=True)
+        return self.output(torch.cat([self._across(q, one.cache, one.mask, mode) for q, one in rows]))
+
+    def _across(self, q: Tensor, source: LayerCache, mask: AttentionMask, mode: Mode) -> Tensor:
+        """What queries (B, T, H · E) take from a source: (B, T, H · E)."""
+        rows, length = source.keys.shape[0], q.shape[1]
         q = q.reshape(rows, -1, self.heads, self.head_width).transpose(1, 2)
         # On a processor two small products of a source's few queries are twice as quick as the kernel.
         shared = q.shape[2] > length and q.device.type == "cpu" and not torch.is_grad_enabled()
         mix = self._by_formula if shared else self._mixed
         mixed = mix(q, source.keys, source.values, mask, mode)
-        return self.output(mixed.transpose(1, 2).reshape(-1, length, self.heads * self.head_width))
+        return mixed.transpose(1, 2).reshape(-1, length, self.heads * self.head_width)
 
 
 def _masked(scores: Tensor, mask: AttentionMask) -> Tensor:

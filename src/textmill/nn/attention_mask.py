@@ -6,6 +6,7 @@ Shapes: B sequences, T queries (the last T of S columns), S keys, H heads, E fea
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +41,9 @@ class AttentionMask:
     start: int = 0  # column of the first query in the cache
     first: int = 0  # first column of the cache that any query sees
     causal: bool = True
+    apart: tuple[AttentionMask, ...] | None = (
+        None  # each row's, where each has a cache and a length of its own
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,15 @@ def next_tokens(
     positions = torch.arange(length, stop, device=device)[None] if before is None else before[:, length:]
     rotation = _rotation(spec, grid, positions)
     return AttentionMask(mask, positions, rotation, _back(spec, grid), start=length, first=first)
+
+
+def apart(masks: Sequence[AttentionMask]) -> AttentionMask:
+    """The masks of the next token of rows that each have a cache of their own, as one of all rows."""
+    rotation = None
+    if masks[0].rotation is not None:
+        cos, sin = zip(*(mask.rotation for mask in masks if mask.rotation is not None), strict=True)
+        rotation = torch.cat(cos), torch.cat(sin)
+    return AttentionMask(rotation=rotation, apart=tuple(masks))
 
 
 def across(real: Tensor | None) -> AttentionMask:

@@ -5,7 +5,7 @@ Shapes: B sequences, T tokens, S tokens of the source, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -52,17 +52,17 @@ class Block(nn.Module):
         self,
         x: Tensor,
         mask: AttentionMask,
-        cache: LayerCache | None = None,
-        source: Source | None = None,
+        cache: LayerCache | Sequence[LayerCache] | None = None,
+        source: Source | Sequence[Source] | None = None,
         mode: Mode = PLAIN,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
+        """(B, T, D) -> (B, T, D). Of rows apart (`mask.apart`) there is a cache, and a source, for each."""
         norms = self.attention_norm, self.attention_norm_after
         x = self._add(x, lambda y: self.attention(y, mask, cache, mode), *norms, mask.real)
         if self.cross_attention is not None and source is not None:
             crossed = self.cross_attention
             norms = self.cross_attention_norm, self.cross_attention_norm_after
-            x = self._add(x, lambda y: crossed(y, source.cache, source.mask, mode), *norms, mask.real)
+            x = self._add(x, lambda y: _across(crossed, y, source, mode), *norms, mask.real)
         return self._add(x, self.feedforward, self.feedforward_norm, self.feedforward_norm_after, mask.real)
 
     def remember(self, source: Tensor) -> LayerCache:
@@ -83,3 +83,9 @@ class Block(nn.Module):
             return before(x + self.dropout(sublayer(x)), real)
         y = sublayer(before(x, real))
         return x + self.dropout(y if after is None else after(y, real))
+
+
+def _across(crossed: CrossAttention, x: Tensor, source: Source | Sequence[Source], mode: Mode) -> Tensor:
+    if isinstance(source, Source):
+        return crossed(x, source.cache, source.mask, mode)
+    return crossed.apart(x, source, mode)

@@ -5,6 +5,7 @@ Shapes: B sequences, K key heads, C capacity in tokens, E features of a head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,9 +26,9 @@ class LayerCache:
 
     def write(self, keys: Tensor, values: Tensor, start: int) -> None:
         """Put new keys and values (B, K, T, E) at columns start … start + T - 1."""
-        stop = start + keys.shape[2]
-        self.keys[:, :, start:stop] = keys
-        self.values[:, :, start:stop] = values
+        count = keys.shape[2]
+        self.keys.narrow(2, start, count).copy_(keys)
+        self.values.narrow(2, start, count).copy_(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,26 @@ class CacheState(State):
         """The state after its first `length` columns only: what was read later is written over. It is this one."""
         self.length = min(self.length, length)
         return self
+
+    def columns(self, first: int, stop: int) -> list[LayerCache]:
+        """Copies of the keys and values of some columns, layer by layer."""
+        return [
+            LayerCache(layer.keys[:, :, first:stop].clone(), layer.values[:, :, first:stop].clone())
+            for layer in self.layers
+        ]
+
+    @classmethod
+    def of_columns(cls, pieces: Sequence[Sequence[LayerCache]], capacity: int) -> CacheState:
+        """The state of what `columns` gave, one piece after the other, with so many columns in all."""
+        layers, length = [], 0
+        for parts in zip(*pieces, strict=True):
+            length = sum(part.keys.shape[2] for part in parts)
+            whole = [
+                torch.cat([part.keys for part in parts], 2),
+                torch.cat([part.values for part in parts], 2),
+            ]
+            layers.append(LayerCache(*(_wider(one, capacity - length) for one in whole)))
+        return cls(layers, length, None)
 
     def grown(self, capacity: int) -> CacheState:
         """The state with at least so many columns; this one where it has them."""

@@ -13,7 +13,7 @@ Shapes: N rows (all leading dimensions), I inputs, O outputs, V vocabulary, D fe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -50,12 +50,15 @@ def _some(rows: int, width: int) -> Iterator[slice]:
 class EightBits(nn.Module):
     """A matrix of 8 bits. It has no parameters, so it is neither trained nor counted as such."""
 
+    whole: Tensor
+    scales: Tensor
+    sizes: Tensor
+    parts = ("whole", "scales", "sizes")
+
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        whole, scales, sizes = packed(weight)
-        self.register_buffer("whole", whole)
-        self.register_buffer("scales", scales)
-        self.register_buffer("sizes", sizes)
+        for name, part in zip(self.parts, packed(weight), strict=True):
+            self.register_buffer(name, part)
 
     def unpacked(self, rows: slice | Tensor = slice(None)) -> Tensor:
         """Rows of the matrix in float32, (…, I); rows: a slice, or their numbers (…)."""
@@ -119,3 +122,25 @@ class EightBitEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.matrix.unpacked(ids)
+
+
+def holding(model: nn.Module) -> Callable[[str, Tensor], dict[str, Tensor]]:
+    """How a model holds the weights that are read for it: (a weight's name, its numbers) -> part of a state dict.
+
+    A matrix that the model has in 8 bits is packed, and no view of the given numbers is kept of the others either. Of a
+    model without such matrices, all is as it was given.
+    """
+    places: dict[str, list[str]] = {}  # of a weight: all names of the matrix it becomes
+    named = [(path, module) for path, module in model.named_modules(remove_duplicate=False)]
+    for path, module in named:
+        if isinstance(module, (EightBitLinear, EightBitEmbedding)):
+            same = [name for name, other in named if other is module.matrix]
+            places[f"{path}.weight"] = same
+
+    def held(name: str, weight: Tensor) -> dict[str, Tensor]:
+        if name in places:
+            parts = dict(zip(EightBits.parts, packed(weight), strict=True))
+            return {f"{place}.{part}": numbers for place in places[name] for part, numbers in parts.items()}
+        return {name: weight.clone() if places else weight}
+
+    return held

@@ -1,7 +1,8 @@
 """A linear layer whose products, on a CPU, are oneDNN's where those are the quicker ones.
 
-In training they are a tenth quicker than PyTorch's own; with one row, as in decoding, or some dozens, they read
-the weights two to four times as fast (benchmarks/decoding.py).
+With one row, as in decoding, or some dozens, they read the weights two to four times as fast as PyTorch's own
+(benchmarks/decoding.py). In training they are a tenth quicker over small matrices; over large ones PyTorch's own, which
+are MKL's, are by 10 to 30 % on an Intel processor (a Xeon of 2.8 GHz; 256, 1,024 and 4,096 rows, 2^17 to 2^25 weights).
 
 Shapes: N rows (all leading dimensions), I inputs, O outputs.
 """
@@ -15,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from textmill.base import machine
 from textmill.nn import fused
 
 _WORTH_A_CALL = 1 << 17  # weights from which on oneDNN's quicker product makes up for its slower call
+_LARGE = 1 << 17, 256  # weights and rows from which on MKL is the quicker one
 
 
 class _Product(torch.autograd.Function):
@@ -26,13 +29,13 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)  # a frozen weight asks for no x
-        return onednn(x, weight, bias)
+        return plain_product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (grad,) = grads
         x, weight = ctx.saved_tensors
-        grad_x = onednn(grad, weight.t()) if ctx.needs_input_grad[0] else None
+        grad_x = plain_product(grad, weight.t()) if ctx.needs_input_grad[0] else None
         grad_weight = grad.t() @ x if ctx.needs_input_grad[1] else None
         grad_bias = grad.sum(0) if ctx.needs_input_grad[2] else None
         return grad_x, grad_weight, grad_bias
@@ -97,7 +100,8 @@ class Linear(nn.Linear):
 
 def plain_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (N, I) · weight (O, I) transposed + bias, for who works out gradients by himself: (N, O)."""
-    return onednn(x, weight, bias) if onednn_serves(x, weight) else F.linear(x, weight, bias)
+    large = weight.numel() >= _LARGE[0] and len(x) >= _LARGE[1] and machine.is_intel()
+    return onednn(x, weight, bias) if onednn_serves(x, weight) and not large else F.linear(x, weight, bias)
 
 
 def rows_of(sections: Mapping[str, int], name: str) -> slice:

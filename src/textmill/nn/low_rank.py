@@ -46,13 +46,16 @@ class LowRank(nn.Module):
 
 
 class LowRankLinear(nn.Module):
-    """A frozen linear layer and what is added to its matrix, a `LowRank` for each section that has one."""
+    """A frozen linear layer and what is added to its matrix, a `LowRank` for each section that has one.
+
+    `row_by_row` may be set: the addition to each row is then worked out by itself, to the bits it has alone.
+    """
 
     def __init__(self, base: Base, additions: Mapping[str, LowRank], dropout: float = 0.0) -> None:
         super().__init__()
         self.base, self.additions = base, nn.ModuleDict(additions)
         self._frozen = (base,)  # itself, whatever layer for decoding may take its place as `base`
-        self.dropout = Dropout(dropout)
+        self.dropout, self.row_by_row = Dropout(dropout), False
         self.rows = {
             name: slice(0, base.out_features) if name == WHOLE else rows_of(base.sections, name)
             for name in additions
@@ -74,7 +77,7 @@ class LowRankLinear(nn.Module):
             return self._at_once(x, lows)
         y, dropped = self.base(x), self.dropout(x)
         for name, low in lows.items():
-            change = F.linear(F.linear(dropped, low.a), low.b) * low.scale
+            change = _added(dropped, low, self.row_by_row)
             if low.magnitude is not None:
                 gain = low.magnitude / self._norms(name).detach()
                 change = (gain - 1) * self._unbiased(y, self.rows[name]) + gain * change
@@ -175,7 +178,7 @@ class LowRankEmbedding(nn.Module):
     def __init__(self, base: nn.Embedding | EightBitEmbedding, low: LowRank, dropout: float = 0.0) -> None:
         super().__init__()
         self.base, self.additions = base, nn.ModuleDict({WHOLE: low})
-        self.dropout = Dropout(dropout)
+        self.dropout, self.row_by_row = Dropout(dropout), False
         self.num_embeddings, self.embedding_dim = base.num_embeddings, base.embedding_dim
 
     @property
@@ -187,6 +190,8 @@ class LowRankEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(…) -> (…, D)."""
+        if self.row_by_row and len(ids) > 1:
+            return torch.cat([self(row) for row in ids.split(1)])
         inner = self.dropout(F.embedding(ids, self.low.a.t()))
         return self.base(ids) + F.linear(inner, self.low.b) * self.low.scale
 
@@ -201,6 +206,13 @@ class LowRankEmbedding(nn.Module):
         """First values: a zero, b normal."""
         self.low.a.zero_()
         self.low.b.copy_(torch.empty(self.low.b.shape).normal_(generator=generator))
+
+
+def _added(x: Tensor, low: LowRank, row_by_row: bool) -> Tensor:
+    """scale · b a x: (B, …, I) -> (B, …, O)."""
+    if row_by_row and len(x) > 1:
+        return torch.cat([_added(row, low, False) for row in x.split(1)])
+    return F.linear(F.linear(x, low.a), low.b) * low.scale
 
 
 def _squares(base: Base) -> Tensor:

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from textmill.data.batch import IGNORE, Batch
 from textmill.models.model import Model, TokenScorer
 from textmill.nn import fused
-from textmill.nn.linear import onednn, onednn_serves
+from textmill.nn.linear import onednn_serves, plain_product
 
 CPU_CHUNK = 512  # tokens: their logits stay near the processor, and the matrix is not read too often
 Loss = Callable[[Model, Batch], tuple[Tensor, Tensor]]
@@ -240,12 +240,12 @@ class _LinearLoss(torch.autograd.Function):
         for some in rows.split(chunk):
             part = hidden[some[0] : some[-1] + 1] if every else hidden[some]
             wanted = targets[some]
-            logits = onednn(part, matrix)
+            logits = plain_product(part, matrix)
             top = logits.amax(dim=-1, keepdim=True)
             nats = top - logits.gather(1, wanted[:, None]) * (1 - smoothing)
             sums = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
             nats.add_(sums.log())
-            gradient = onednn(logits, matrix.t()).div_(sums).sub_(matrix[wanted], alpha=1 - smoothing)
+            gradient = plain_product(logits, matrix.t()).div_(sums).sub_(matrix[wanted], alpha=1 - smoothing)
             if slope is not None:
                 slope.addmm_(logits.t(), part / sums)
                 slope.index_add_(0, wanted, part, alpha=smoothing - 1)

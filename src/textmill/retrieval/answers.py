@@ -12,15 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from textmill.inference.predictor import Predictor
 from textmill.retrieval.chunks import page_of
+from textmill.retrieval.evidence import Evidence
+from textmill.retrieval.places import Place
+from textmill.retrieval.reading import Reader, Stretch
 from textmill.retrieval.search import Encoder, Hit
-from textmill.retrieval.store import Place
-from textmill.tasks.prediction import Answer
 from textmill.text.bm25 import terms
 from textmill.text.sentences import sentences
 
-ANYTHING = -1e9  # log odds below which no stretch is
 # Shares of a sentence's words that a chunk holds, and their cosine, from which it rests on it.
 _HELD, _SOME, _NEAR = 0.5, 0.3, 0.6
 
@@ -47,6 +46,7 @@ class Cited:
             "start": self.start,
             "end": self.end,
             "page": self.page,
+            "last_page": page_of(max(self.end - 1, self.start), place.pages),
         }
 
 
@@ -60,12 +60,14 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer; text None: the documents do not say. p: how likely it is, where that is known."""
+    """An answer; text None: the documents do not say, and `why`. p: how likely it is, where that is known; others: what
+    else it may be."""
 
     text: str | None
     sentences: tuple[Sentence, ...] = ()
     p: float | None = None
     others: tuple[tuple[Cited, float], ...] = ()
+    why: str = ""
 
     def plain(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -76,31 +78,43 @@ class Answered:
                 {"text": one.text, "cited": [cited.plain() for cited in one.cited]} for one in self.sentences
             ],
             "others": [{**cited.plain(), "p": p} for cited, p in self.others],
+            "why": self.why,
         }
 
 
 def extracted(
-    predictor: Predictor, question: str, hits: Sequence[Hit], *, least: float | None, most: int = 3
+    reader: Reader,
+    question: str,
+    hits: Sequence[Hit],
+    evidence: Evidence,
+    *,
+    least: float | None = None,
+    most: int = 3,
 ) -> Answered:
-    """The stretch of these chunks that answers best. predictor: of the task `answer`, that gives an answer for every
-    passage; least: the probability under which the documents do not say."""
-    passages = [hit.place for hit in hits]
-    said = predictor.predict({"question": question, "passage": place.text} for place in passages)
+    """The stretch of these chunks that answers best. least: the probability under which the documents do not say; left
+    out, as the evidence was fitted."""
     found = [
-        (place, answer)
-        for place, answer in zip(passages, said, strict=True)
-        if isinstance(answer, Answer) and answer.text and answer.start is not None and answer.p is not None
+        (_cited(hit.place, stretch.start, stretch.end), p)
+        for hit, stretch, p in read(reader, question, hits, evidence)
+        if stretch is not None
     ]
-    found.sort(key=lambda pair: -(pair[1].p or 0.0))
+    least = evidence.least if least is None else least
     if not found:
-        return Answered(None)
-    cited = [
-        (_cited(place, answer.start or 0, answer.end or 0), answer.p or 0.0) for place, answer in found[:most]
-    ]
-    best, p = cited[0]
-    if least is not None and p < least:
-        return Answered(None, p=p, others=tuple(cited))
-    return Answered(best.text, (Sentence(best.text, (best,)),), p, tuple(cited[1:]))
+        return Answered(None, why="no chunk holds a stretch that could answer")
+    best, p = found[0]
+    if p < least:
+        why = f"the best stretch is {p:.0%} likely to answer, under {least:.0%}"
+        return Answered(None, p=p, others=tuple(found[:most]), why=why)
+    return Answered(best.text, (Sentence(best.text, (best,)),), p, tuple(found[1:most]))
+
+
+def read(
+    reader: Reader, question: str, hits: Sequence[Hit], evidence: Evidence
+) -> list[tuple[Hit, Stretch | None, float]]:
+    """Chunks with the stretch of each that answers best and how likely it does, the likeliest first."""
+    stretches = reader.read(question, [hit.place.text for hit in hits])
+    read = list(zip(hits, stretches, evidence.p(hits, stretches).tolist(), strict=True))
+    return sorted(read, key=lambda one: -one[2])
 
 
 def _cited(place: Place, start: int, end: int) -> Cited:
@@ -139,7 +153,7 @@ def written(
     """What a chat model writes from these chunks, each sentence with the chunks that hold what it says."""
     said = write(prompt(question, hits)).strip()
     if not said or said.rstrip(".。 ").lower().startswith(SILENCE.rstrip(".").lower()):
-        return Answered(None)
+        return Answered(None, why="the model finds no answer in them")
     found = [said[start:end] for start, end in sentences(said)]
     return Answered(said, tuple(Sentence(text, tuple(supported(text, hits, encoder))) for text in found))
 

@@ -12,11 +12,11 @@ Readers see what was committed when they began, also while somebody writes.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from textmill.base.errors import BusyError, RecipeError
 from textmill.retrieval import database, terms
-from textmill.retrieval.chunks import SIZE, chunks, page_of
+from textmill.retrieval.chunks import SIZE, chunks
+from textmill.retrieval.places import Filter, Place, Stored
 from textmill.text.document import Document
 
 if TYPE_CHECKING:
@@ -54,94 +55,6 @@ CREATE TABLE vectors (
 CREATE VIRTUAL TABLE words USING fts5 (terms, content = '', tokenize = 'unicode61 remove_diacritics 2');
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 """
-
-
-@dataclass(frozen=True)
-class Place:
-    """A stretch of a document of the store.
-
-    text      as it was collected, [start, end) characters of the document
-    pages     the character each page of the document begins at
-    """
-
-    chunk: int
-    document: str  # the id of its content
-    path: str
-    source: str
-    title: str
-    start: int
-    end: int
-    text: str
-    language: str
-    date: str
-    hash: str  # of the file, as it was read
-    pages: tuple[int, ...] = ()
-
-    @property
-    def page(self) -> int | None:
-        """The page it begins on, from 1."""
-        return page_of(self.start, self.pages)
-
-    def plain(self) -> dict[str, Any]:
-        """As `--json` prints it."""
-        plain = {name: value for name, value in self.__dict__.items() if name not in ("pages", "hash")}
-        return {**plain, "page": self.page}
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A file of the store, and what it holds."""
-
-    path: str
-    hash: str
-    added: str
-    documents: int
-    chunks: int
-    characters: int
-    skipped: tuple[str, ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As `--json` prints it."""
-        return {**self.__dict__, "skipped": list(self.skipped)}
-
-
-@dataclass(frozen=True)
-class Filter:
-    """What is searched: of the documents those that fit all that is given.
-
-    folder    their path is this file, or lies in this folder
-    language  its code, ISO 639: zh, en; `und` where nothing said so
-    since, until  their date, ISO 8601, both included
-    metadata  facts with just these values
-    """
-
-    folder: str | None = None
-    language: str | None = None
-    since: str | None = None
-    until: str | None = None
-    metadata: Mapping[str, str] | None = None
-
-    def where(self) -> tuple[str, list[Any]]:
-        """An SQL condition over `documents d` and `files f`, and its parameters."""
-        said: list[str] = ["1"]
-        given: list[Any] = []
-        if self.folder is not None:
-            folder = self.folder.rstrip("/")
-            said.append("(f.path = ? OR substr(f.path, 1, ?) = ?)")
-            given += [folder, len(folder) + 1, f"{folder}/"]
-        if self.language is not None:
-            said.append("d.language = ?")
-            given.append(self.language)
-        if self.since is not None:
-            said.append("d.date >= ?")
-            given.append(self.since)
-        if self.until is not None:  # a day holds all of its hours
-            said.append("d.date <> '' AND substr(d.date, 1, ?) <= ?")
-            given += [len(self.until), self.until]
-        for key, value in (self.metadata or {}).items():
-            said.append("EXISTS (SELECT 1 FROM json_each(d.metadata) m WHERE m.key = ? AND m.value = ?)")
-            given += [key, value]
-        return " AND ".join(said), given
 
 
 class Store:
@@ -283,6 +196,11 @@ class Store:
                 where=self.path,
                 advice="`textmill docs compact` overwrites it when that process has ended",
             )
+
+    def compact_if_free(self) -> None:
+        """The same, where nobody reads: of a file that was replaced the old text goes with the next occasion else."""
+        with contextlib.suppress(BusyError):
+            self.compact()
 
     def set_vectors(self, model: str, document: int, vectors: NDArray[np.float32]) -> None:
         """The vectors (chunks, D) of a document by a model, in the order of its chunks; nothing happens where the
@@ -429,6 +347,16 @@ class Store:
     def models(self) -> dict[str, int]:
         """How many documents have vectors of each model."""
         return dict(self._rows("SELECT model, count(*) FROM vectors GROUP BY model ORDER BY model"))
+
+    def setting(self, key: str) -> str | None:
+        """What was kept under a name."""
+        found = self._rows("SELECT value FROM about WHERE key = ?", key)
+        return found[0][0] if found else None
+
+    def set_setting(self, key: str, value: str) -> None:
+        """Keep a few words under a name, in place of what was."""
+        with database.errors(self.path), self._writing():
+            self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
 
     @property
     def version(self) -> tuple[int, int]:

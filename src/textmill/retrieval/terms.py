@@ -35,6 +35,12 @@ def segmented(text: str) -> str:
     return text if text.isascii() else _ALONE.sub(r" \1 ", text)
 
 
+def hanzi(text: str) -> float:
+    """The share of a text's letters and digits that are hanzi or kana, 0 to 1."""
+    letters = sum(map(len, _WORD.findall(text)))
+    return len(_ALONE.findall(text)) / max(letters, 1)
+
+
 def wanted(text: str) -> list[str]:
     """What a query asks for in a readable text: its words, the hanzi and kana among them, and each two of those that
     stand beside each other.

@@ -376,7 +376,7 @@ class LinearSpec(_Family):
     ] = "tf-idf"
     penalty: Annotated[
         float | None,
-        About("L2 penalty: loss + penalty/2 · |weights|²; left out: chosen on the validation split", gt=0),
+        About("L2 penalty: loss + penalty/2 · |weights|²; left out: chosen on held-out texts", gt=0),
     ] = None
     context: Annotated[int, About("longest text the model reads", "tokens", ge=1)] = 1 << 20
 

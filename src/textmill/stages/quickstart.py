@@ -16,7 +16,7 @@ from typing import Any
 
 from textmill.base import files, schema
 from textmill.base.errors import RecipeError, TextmillError
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.specs import recipe_file as recipes
 from textmill.specs.corpus import named
 from textmill.specs.model import TrainedSpec
@@ -113,7 +113,8 @@ def quickstart(
 def _told(workspace: Workspace, made: Suggestion) -> None:
     """What was guessed, before anything takes long."""
     for what, which, why in described(made):
-        workspace.reporter.note(f"{say(what)}: {', '.join(filter(None, (which, say(why) if why else '')))}")
+        found = fill("{}, {}", which, say(why)) if which and why else which or say(why)
+        workspace.reporter.note(fill("{}: {}", say(what), found))
 
 
 def _continued(run: Run, workspace: Workspace, result: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from textmill.specs.head import ClassifyHead
 from textmill.tasks import rows
 from textmill.tasks.baselines import linear
 from textmill.tasks.prediction import REFUSED, Label, Labels, Prediction, Refused
+from textmill.tasks.reasons import reasons
 from textmill.tasks.task import Baseline, Calibration, Field, Options, Record, Task, text_of
 
 _LIKELIER_THAN_NOT = 0.5
@@ -72,10 +74,16 @@ def predict(pretrained: Pretrained, reads: Sequence[Row], options: Options) -> l
         return []
     head = head_of(pretrained)
     scaled = logits(pretrained, reads) / rows.temperature(pretrained)
+    said: list[Label] | list[Labels]
     if head.multiple:
         threshold = _LIKELIER_THAN_NOT if options.threshold is None else options.threshold
-        return [_labels(head.labels, p, threshold, options.top) for p in sigmoid(scaled)]
-    return [_label(head.labels, p, options.top) for p in softmax(scaled)]
+        said = [_labels(head.labels, p, threshold, options.top) for p in sigmoid(scaled)]
+    else:
+        said = [_label(head.labels, p, options.top) for p in softmax(scaled)]
+    if not options.why:
+        return [*said]
+    why = reasons(pretrained, reads, scaled.argmax(1).tolist(), against=not head.multiple)
+    return [replace(one, why=each) for one, each in zip(said, why, strict=True)]
 
 
 def head_of(pretrained: Pretrained) -> ClassifyHead:

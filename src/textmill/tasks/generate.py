@@ -9,6 +9,7 @@ from textmill.metrics.score import Bootstrap, Figures, Score
 from textmill.models.pretrained import Pretrained
 from textmill.objectives import causal, denoising
 from textmill.tasks import writing
+from textmill.tasks.baselines import continuing
 from textmill.tasks.prediction import Prediction, Refused, Text
 from textmill.tasks.task import Field, Options, Record, Task
 
@@ -66,5 +67,7 @@ GENERATE = Task(
     gold=gold,
     metrics=metrics,
     figures=figures,
+    baselines={"n-gram": continuing.ngram},
+    plain=("n-gram",),
     purpose="Going on with texts of the kind it was trained on.",
 )

@@ -16,6 +16,9 @@ from typing import Any
 
 _DIGITS = 4  # of a probability
 _PLACES = 6  # of a vector's numbers
+Why = tuple[
+    tuple[str, float], ...
+]  # n-grams of a text, and what each adds to the answer (to the logit of a label)
 REFUSED = "(refused)"  # what stands for a label of a record that was refused: it is none
 
 
@@ -42,6 +45,11 @@ class Text:
         return plain | ({"cut": self.cut} if self.cut else {})
 
 
+def _because(why: Why) -> dict[str, Any]:
+    each = [{"ngram": ngram, "weight": round(weight, _DIGITS)} for ngram, weight in why]
+    return {"why": each} if each else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """The likeliest label, its probability, and the next ones, (label, probability) each."""
@@ -49,10 +57,11 @@ class Label:
     label: str
     p: float
     others: tuple[tuple[str, float], ...] = ()
+    why: Why = ()
 
     def row(self) -> dict[str, Any]:
         """Label and probability."""
-        plain: dict[str, Any] = {"label": self.label, "p": _rounded(self.p)}
+        plain: dict[str, Any] = {"label": self.label, "p": _rounded(self.p), **_because(self.why)}
         return plain | (
             {"others": [{"label": label, "p": _rounded(p)} for label, p in self.others]}
             if self.others
@@ -62,15 +71,17 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Any number of labels, each with its probability; others: the likeliest of those that are not said."""
+    """Any number of labels, each with its probability; others: the likeliest of those that are not said. why: of the
+    likeliest of all."""
 
     labels: tuple[tuple[str, float], ...]
     others: tuple[tuple[str, float], ...] = ()
+    why: Why = ()
 
     def row(self) -> dict[str, Any]:
         """The labels that hold, and how likely each is."""
         plain: dict[str, Any] = {"labels": [label for label, _ in self.labels]}
-        plain |= {"p": [_rounded(p) for _, p in self.labels]}
+        plain |= {"p": [_rounded(p) for _, p in self.labels], **_because(self.why)}
         return plain | (
             {"others": [{"label": label, "p": _rounded(p)} for label, p in self.others]}
             if self.others
@@ -131,14 +142,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """What is measured of a text."""
+    """What is measured of a text. why: of the first number."""
 
     values: tuple[float, ...]
+    why: Why = ()
 
     def row(self) -> dict[str, Any]:
         """The number, or the list of them."""
         values = [round(value, _PLACES) for value in self.values]
-        return {"number": values[0] if len(values) == 1 else values}
+        return {"number": values[0] if len(values) == 1 else values, **_because(self.why)}
 
 
 @dataclass(frozen=True, slots=True)

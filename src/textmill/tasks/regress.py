@@ -6,6 +6,7 @@ Shapes: D texts, C numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,19 @@ from textmill.objectives.regress import number_of
 from textmill.tasks import classify
 from textmill.tasks.baselines import linear
 from textmill.tasks.prediction import Number, Prediction
+from textmill.tasks.reasons import reasons
 from textmill.tasks.task import Baseline, Field, Options, Record, Task
 
 
 def predict(pretrained: Pretrained, reads: Sequence[Any], options: Options) -> list[Prediction]:
     """The numbers."""
-    return [Number(tuple(values.tolist())) for values in classify.logits(pretrained, reads)] if reads else []
+    if not reads:
+        return []
+    said = [Number(tuple(values.tolist())) for values in classify.logits(pretrained, reads)]
+    if not options.why:
+        return [*said]
+    why = reasons(pretrained, reads, [0] * len(reads), against=False)
+    return [replace(one, why=each) for one, each in zip(said, why, strict=True)]
 
 
 def gold(record: Record) -> float | None:

@@ -41,6 +41,7 @@ class Options:
     samples     code: how often each problem is tried
     instruct    code: whether problems are put in words, as to an assistant; None: where the model has a chat template
     unsandboxed code: whether it is run where the kernel cannot confine it, with all of one's rights
+    why         linear models: whether the n-grams that add most to an answer, or take most from it, are told with it
     scored      chats: whether the answers that are there are scored, and nothing is written but calls of tools
     """
 
@@ -51,6 +52,7 @@ class Options:
     sentences: Sentences | None = None
     forms: tuple[str, ...] = ()
     alone: bool = False
+    why: bool = False
     scored: bool = False
     samples: int = 1
     instruct: bool | None = None
@@ -126,7 +128,8 @@ class Task:
     details     (predictions, records) -> what else a report says, by key
     forms       of rows that say what is right, where they are not those of an objective: name -> (the texts of one, and
                 of which of them it may have several)
-    baselines   name -> (training records) -> a Baseline; untrained: those that learn nothing, and serve without records
+    baselines   name -> (training records) -> a Baseline; untrained: those that learn nothing, and serve without
+                records; plain: those that also learn from records that say nothing of what is right, read once
     asked       fields of Options that are set where predictions are scored: all probabilities, say
     purpose     what it is for, in one sentence
     generation  fields of a recipe's [generation], where it is silent
@@ -151,8 +154,9 @@ class Task:
     right: Callable[[Any, Any, Record], bool | None] = lambda prediction, gold, record: None
     figures: Callable[[Sequence[Any], Sequence[Record]], Figures] | None = None
     details: Callable[[Sequence[Any], Sequence[Record]], dict[str, Any]] = nothing
-    baselines: Mapping[str, Callable[[Sequence[Record]], Baseline]] = field(default_factory=dict)
+    baselines: Mapping[str, Callable[[Any], Baseline]] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
     forms: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)

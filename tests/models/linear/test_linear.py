@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from textmill.base.errors import RecipeError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.models.build import empty
 from textmill.models.linear import fit as fitting
 from textmill.models.linear.features import features, flattened, key_of, occurrences
 from textmill.models.linear.fit import Labelled, bag, fit, scores
 from textmill.models.linear.lbfgs import minimise, zeros
 from textmill.models.linear.model import tables
+from textmill.models.linear.shares import shares
 from textmill.specs.head import ClassifyHead
 from textmill.specs.model import LinearSpec
 from textmill.specs.recipe import TokenizerSpec
+from textmill.tasks.reasons import can_tell
 from textmill.tokenization.training import train
 
 WORDS = [
@@ -199,6 +202,18 @@ def test_the_penalty_is_chosen_on_held_out_texts():
     assert len(found.tried) > 1
 
 
+def test_without_a_validation_split_a_tenth_of_the_texts_chooses_it_and_all_are_learnt_from():
+    rows = texts(200)
+    targets = labels(rows, 2)
+    found = fit(LinearSpec(words=(1,)), Labelled(rows, targets), 2)
+    assert found.penalty == min(found.tried, key=found.tried.__getitem__)
+    assert len(found.tried) > 1
+    with_it = fit(LinearSpec(words=(1,), penalty=found.penalty), Labelled(rows, targets), 2)
+    assert np.array_equal(found.weight, with_it.weight)
+    few = fit(LinearSpec(words=(1,)), Labelled(rows[:40], targets[:40]), 2)
+    assert (few.penalty, few.tried) == (1.0, {})
+
+
 def test_ids_are_read_as_the_text_they_stand_for():
     rows = [*texts(40), ("naïve café 👩‍🔬",)]
     spec = LinearSpec(words=(1, 2), characters=(2,), penalty=1.0)
@@ -218,8 +233,38 @@ def test_ids_are_read_as_the_text_they_stand_for():
     assert model.body.texts(pair) == [("the mill", "磨坊"), ("flour", "bread and wind")]
 
 
+@pytest.mark.parametrize("pair", [False, True])
+def test_the_shares_of_n_grams_are_the_whole_logit(pair):
+    rows = [
+        (text, other) if pair else (text,)
+        for (text,), (other,) in zip(texts(60), texts(60, seed=5), strict=True)
+    ]
+    spec = LinearSpec(words=(1, 2), characters=(3,), penalty=0.5)
+    found = fit(spec, Labelled(rows, np.arange(60) % 3), 3)
+    tokenizer = train(TokenizerSpec(vocabulary=300), [row[0] for row in rows])
+    model = empty(spec, tokenizer.vocabulary, ClassifyHead(labels=("a", "b", "c")))
+    model.load_state_dict(tables(found, tokenizer), assign=True)
+    for row, expected in zip(rows[:5], logits(spec, found, rows[:5]), strict=True):
+        told = [shares(model.body, model.head, row, label, against=False, most=10_000) for label in range(3)]
+        added = [sum(share.weight for share in each) for each in told]
+        np.testing.assert_allclose(np.array(added) + found.bias, expected, atol=1e-4)
+        against = shares(model.body, model.head, row, 0, against=True, most=10_000)
+        mean = expected.mean() - found.bias.mean()
+        assert abs(sum(share.weight for share in against) - (added[0] - mean)) < 1e-4
+        written = " ".join(row).lower()
+        assert all(share.ngram.lower().strip() in written for share in told[0])
+        assert len(shares(model.body, model.head, row, 0, against=True, most=4)) == 4
+
+
 def test_nothing_to_learn_from_is_said():
     with pytest.raises(RecipeError, match="no labelled text"):
         fit(LinearSpec(), Labelled([("",)], np.zeros(1, dtype=np.int64)), 2)
     with pytest.raises(RecipeError, match="numbers are to be said"):
         fit(LinearSpec(weighting="naive-bayes"), Labelled(texts(5), np.zeros((5, 1))), 1)
+
+
+def test_only_a_linear_model_says_why():
+    other = SimpleNamespace(model=torch.nn.Linear(1, 1), spec=SimpleNamespace(kind="encoder"))
+    with pytest.raises(TextmillError, match="an? encoder model cannot say") as error:
+        can_tell(other)
+    assert "trace" in str(error.value.advice)

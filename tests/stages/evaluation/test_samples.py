@@ -34,6 +34,8 @@ def evaluated(tmp_path, monkeypatch):
             "tokenizer": {"vocabulary": 300},
             "model": MODEL,
             "training": {"steps": 1, "batch": 2},
+            "evaluation": {"bootstrap": 20},
+            "generation": {"tokens": 12},
             **fields,
         }
         run = train(schema.read(Recipe, recipe), workspace)

@@ -34,6 +34,7 @@ from textmill.stages.preparation import starting
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.runs import train as training
 from textmill.stages.workspace.workspace import Workspace
+from textmill.tasks.baselines import continuing
 from textmill.tokenization.training import train
 
 WORDS = ["the", "mill", "turns", "water", "into", "flour", "and", "bread", "Delft", "York", "New", "Ghent"]
@@ -226,6 +227,19 @@ def test_choices_are_seen_from_the_rows(models, workspace, tmp_path):
     assert {"the shortest option", "a random option"} == set(result["baselines"])
     shortest = np.mean([len(line["choices"][1]) < len(line["choices"][0]) for line in lines])
     assert result["baselines"]["the shortest option"]["accuracy"]["value"] == pytest.approx(shortest)
+
+
+def test_writing_stands_beside_what_most_often_came_next(models, workspace, tmp_path):
+    words = ["the", "mill", "turns", "and", "grinds", "all", "the", "corn"]
+    lines = [{"text": " ".join(words[:at]), "target": " " + " ".join(words[at:])} for at in range(2, 7)] * 4
+    files = Files([write(tmp_path / "rows.jsonl", lines)])
+    asked = Asked(task="generate", train=Files([write(tmp_path / "train.jsonl", lines)]), resamples=10)
+    result = judge.evaluate_rows(workspace, str(models / "generate"), files, asked)
+    assert set(result["baselines"]) == {"4-gram"}
+    texts = [one.text for one in continuing.ngram(lines).predict(lines)]
+    assert texts[0] == " turns and grinds all"  # as long as targets are on average, in pieces
+    alone = continuing.ngram({"text": "ab, cd"} for _ in range(2)).predict([{"text": "ab"}, {"text": "zz"}])
+    assert [one.text for one in alone] == [", cd", "ab, cd"]
 
 
 def test_people_and_a_model_agree_so_far(models, workspace, tmp_path):

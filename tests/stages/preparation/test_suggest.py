@@ -13,10 +13,12 @@ from textmill.base.errors import RecipeError
 from textmill.specs import recipe_file
 from textmill.stages.preparation import suggest
 from textmill.stages.preparation.finders import ROLES
+from textmill.stages.preparation.guess import guess
 from textmill.stages.preparation.prepare import prepare
-from textmill.stages.preparation.proposal import KINDS
+from textmill.stages.preparation.proposal import KINDS, Start, propose
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tasks.table import TASKS
+from textmill.text.sources.sample import sample
 
 LINES = {
     "en": [f"the mill number {n} turns beside the cold river" for n in range(60)],
@@ -119,6 +121,29 @@ def test_what_cannot_be_is_said(place):
         made(place, "nothing.csv")
     with pytest.raises(RecipeError, match="aligned line by line"):
         made(place, "train.en", "reviews.csv", task="translate")
+
+
+def test_conversations_are_for_chat_and_preferences_for_a_model_that_answers(place):
+    talk = [{"role": "user", "content": "Does the mill turn?"}, {"role": "assistant", "content": "It does."}]
+    (place / "talks.jsonl").write_text((json.dumps({"messages": talk}) + "\n") * 30)
+    recipe = built(made(place, "talks.jsonl"), place)
+    assert (recipe.task, recipe.objective.kind, recipe.model.kind) == ("chat", "chat", "decoder")
+    assert recipe.corpus.sources[0].format == "chat"
+    assert built(made(place, "talks.jsonl", task="generate"), place).objective.kind == "causal"
+    with pytest.raises(RecipeError, match="no conversations"):
+        made(place, "reviews.csv", task="chat")
+    with pytest.raises(RecipeError, match="no conversations"):
+        made(place, "train.en", task="chat")
+    (place / "pairs.jsonl").write_text(
+        '{"prompt": "Turns it?", "chosen": "It does.", "rejected": "No."}\n' * 30
+    )
+    with pytest.raises(RecipeError, match="tune a model that answers already"):
+        made(place, "pairs.jsonl")
+    tuned = propose(
+        guess([sample(place / "pairs.jsonl")]), [], name="pairs", start=Start("mine", "decoder", 256)
+    )
+    assert (tuned["objective"], tuned["tuning"]) == ({"kind": "prefer"}, {"kind": "lora"})
+    assert "task" not in tuned
 
 
 def test_the_command_says_what_it_guessed_and_writes_it(place):

@@ -89,6 +89,7 @@ def test_check_says_what_it_cannot_foretell(tiny, workspace, textmill, tiny_reci
     assert "counted once" in " ".join(shown.split())
 
 
+@pytest.mark.slow
 def test_files_are_scored_by_a_counted_model(tiny, workspace, tmp_path):
     pipeline.run(counted(tiny), workspace)
     (tmp_path / "new.txt").write_text("the mill turns wind into bread\n")
@@ -139,6 +140,7 @@ def test_mixtures(tiny, workspace, tmp_path):
         directory.read_directory(tmp_path / "mixed")
 
 
+@pytest.mark.slow
 def test_mixing_wants_two_models_of_one_tokenizer(tiny, workspace):
     pipeline.run(counted(tiny), workspace)
     with pytest.raises(RecipeError, match="two models"):
@@ -149,6 +151,7 @@ def test_mixing_wants_two_models_of_one_tokenizer(tiny, workspace):
         mix.mix(workspace, ["counted", "bytes"])
 
 
+@pytest.mark.slow
 def test_beside_gives_rows_for_a_runs_table(tiny, workspace):
     run = train.train(tiny, workspace)
     rows = mix.beside(run, workspace, fit_tokens=1000, test_tokens=1000)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from conftest import make_texts
+from helpers.listener import Listener
 from textmill.base.console import Silent
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.data.batch import IGNORE
@@ -21,7 +24,8 @@ from textmill.stages import pipeline
 from textmill.stages.preparation import starting
 from textmill.stages.preparation.prepare import prepare, trained_on
 from textmill.stages.runs.train import train
-from textmill.stages.tracing import ancestry, sightings
+from textmill.stages.tracing import ancestry, forget, sightings
+from textmill.stages.workspace import remembrance
 from textmill.stages.workspace.workspace import Workspace
 from textmill.training import checkpoint
 
@@ -104,6 +108,7 @@ def test_each_starts_from_the_one_before(chain, workspace):
     assert [report["scores"]["key"] for report in again] == [report["scores"]["key"] for report in reports]
 
 
+@pytest.mark.slow
 def test_one_may_be_named_and_what_follows_another_result_is_trained_anew(chain, workspace):
     with pytest.raises(RecipeError, match="has phases: base, domain, reviews"):
         starting.load_recipe(chain, (), workspace)
@@ -125,6 +130,7 @@ def test_one_may_be_named_and_what_follows_another_result_is_trained_anew(chain,
     assert weights(workspace.run("chain-domain")) == kept
 
 
+@pytest.mark.slow
 def test_what_is_replayed_is_read_in_every_step(chain, workspace):
     for each in starting.load_recipes(chain, (), workspace, phase="base"):
         train(each, workspace)
@@ -159,6 +165,31 @@ def test_lineage_knows_what_was_replayed(chain, workspace):
     assert account["checkpoints"][-1]["saw"]
     rows = ancestry.batch_documents(workspace, run.name, 1)["documents"]
     assert {row["source"].split("/")[0] for row in rows} == {"general", "domain"}
+
+
+def test_what_is_forgotten_goes_from_the_whole_chain(chain, workspace, monkeypatch):
+    """The commands that `forget` gives train every run anew, each from the one before that was trained anew."""
+    for name in ("base", "domain"):
+        train(starting.load_recipe(chain, (), workspace, phase=name), workspace)
+    document = next(iter(trained_on(workspace.run("chain-base"), workspace).corpus.documents("train"))).id
+    monkeypatch.chdir(chain.parent)
+    rows = [row for row in forget.forget(workspace, [document])["made_from"] if row["kind"] == "run"]
+    assert [row["run"] for row in rows] == ["chain-base", "chain-domain"]
+    assert "--from" not in rows[0]["again"]
+    assert rows[1]["again"].endswith("--set name=chain-domain-2 --from chain-base-2")
+    assert remembrance.held(workspace.run("chain-domain"), workspace).documents == (document,)
+    late = starting.load_recipe(Path(rows[1]["recipe"]), ["name=late"], workspace)
+    heard = Listener()
+    train(late, Workspace(workspace.root, heard))  # nothing of it in its own text, but in that of its start
+    assert any("the weights of chain-base have seen 1 document" in line for line in heard.said)
+    for row in rows:
+        words = shlex.split(row["again"])
+        start = words[words.index("--from") + 1] if "--from" in words else None
+        recipe = starting.load_recipe(Path(words[2]), [words[4]], workspace, start=start)
+        train(recipe, workspace)
+    new = workspace.run("chain-domain-2")
+    assert new.start.run == "chain-base-2"
+    assert remembrance.held(new, workspace) is None
 
 
 def test_held_out_text_is_not_replayed(chain, workspace):

@@ -116,7 +116,7 @@ def test_sharded_families_train_the_same(tmp_path, recipe, train, family):
     assert_same(losses(tmp_path / "alone"), losses(tmp_path / "sharded"))
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("parallel", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp2"])
 def test_a_tuned_run_with_frozen_weights_is_one_run(parallel, tmp_path, train, tuned):
     path, more, work = tuned
     shutil.copytree(work, tmp_path / "work")

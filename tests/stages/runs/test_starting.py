@@ -211,7 +211,9 @@ def test_mup_is_for_weights_of_a_seed(tmp_path, workspace):
         recipe(tmp_path, workspace, start, model={"base_width": 4})
 
 
-@pytest.mark.parametrize("family", ["decoder", "encoder", "recurrent"])
+@pytest.mark.parametrize(
+    "family", ["decoder", *(pytest.param(name, marks=pytest.mark.slow) for name in ("encoder", "recurrent"))]
+)
 def test_a_head_is_attached_and_kept(family, tmp_path, workspace):
     start = publish(tmp_path / "start", FAMILIES[family])
     tables = reviews(tmp_path, "bad", "good") | {"objective": {"kind": "classify"}}

@@ -68,7 +68,9 @@ def logits(model, ids=None):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("dora", "ends", "prefix") else ())
+        pytest.param(
+            name, marks=pytest.mark.slow if name in ("dora", "ends", "prefix", "int8", "prompt") else ()
+        )
         for name in TUNINGS
     ],
 )
@@ -174,6 +176,7 @@ def test_a_classifier_is_an_adapter_and_a_head(tmp_path, workspace, tuning):
     assert isinstance(used.model.head.spec, ClassifyHead)
 
 
+@pytest.mark.slow
 def test_a_head_that_transformers_has_not_is_published_under_our_names(tmp_path, workspace):
     """Pooled by the mean: the adapter is ours alone, and is proved without transformers."""
     spec = EncoderSpec(**SHAPE, position=LearnedPositions())

@@ -223,6 +223,7 @@ def test_what_was_fetched_before_a_kill_is_used_again(shelf, workspace, offered,
     assert fetching.get(workspace, "toy")["fetched"] is True
 
 
+@pytest.mark.slow
 def test_killed_midway_it_leaves_no_half_model_and_goes_on(index, workspace, offered, tmp_path):
     """Killed at many moments of the work, as a process of its own."""
     whole(index)

@@ -224,6 +224,31 @@ def test_a_true_run_holds_nothing_that_is_not_known(tiny_recipe, workspace, text
     assert train.train(recipe, workspace).exists
 
 
+def test_adapters_are_listed_as_such_with_what_they_stand_on(workspace):
+    folder = workspace.models.path
+    for name, about in (
+        ("base", {"model_type": "llama"}),
+        ("style", {"peft_type": "LORA", "base_model_name_or_path": "base"}),
+    ):
+        (folder / name).mkdir(parents=True)
+        where = "config.json" if name == "base" else "adapter_config.json"
+        (folder / name / where).write_text(json.dumps(about))
+    path = run(workspace, "tuned")
+    text = (path / "recipe.toml").read_text()
+    start = 'start = { model = "base", hash = "ab", vocabulary = 300 }'
+    (path / "recipe.toml").write_text(
+        f'{text}{start}\ntuning = {{ kind = "lora" }}\ntokenizer = {{ kind = "start" }}\n'
+    )
+    rows = {row["name"]: row for row in description.models(workspace)["models"]}
+    assert {name: (row["kind"], row.get("adapter"), row.get("base")) for name, row in rows.items()} == {
+        "base": ("model", None, None),
+        "style": ("adapter", "lora", "base"),
+        "tuned": ("adapter", "lora", "base"),
+    }
+    assert rows["base"]["used_by"] == ["style"]  # what the run began with, its lineage says; it has none here
+    assert description.details(workspace, "style")["made_from"] == ["base"]
+
+
 def test_whatever_is_written_into_a_run_may_go_with_it():
     """A file that a stage puts into a run's folder and that `WRITTEN` does not name keeps `rm` from removing it."""
     source = Path(inventory.__file__).parents[1]
@@ -235,6 +260,7 @@ def test_whatever_is_written_into_a_run_may_go_with_it():
     assert named <= WRITTEN
 
 
+@pytest.mark.slow
 def test_by_the_command(textmill, chain):
     models = {"TEXTMILL_MODELS": str(chain.models.path)}
     refused = textmill("rm", "fork", check=False, **models)

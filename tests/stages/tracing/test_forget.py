@@ -36,6 +36,7 @@ def held(data):
     return {document.source.rpartition("/")[2] for part in PARTS for document in data.corpus.documents(part)}
 
 
+@pytest.mark.slow
 def test_an_added_newline_does_not_bring_it_back(tiny, workspace, texts):
     prepare(tiny, workspace)
     path = texts / "005.txt"
@@ -184,6 +185,7 @@ def test_a_changed_line_of_the_list_is_noticed(tiny, workspace, texts):
         prepare(tiny, workspace)
 
 
+@pytest.mark.slow
 def test_the_command_asks(tmp_path, tiny_recipe, textmill, texts):
     textmill("prepare", tiny_recipe)
     refused = textmill("forget", texts / "005.txt", check=False)

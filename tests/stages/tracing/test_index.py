@@ -101,6 +101,7 @@ def test_it_is_built_once_and_again_only_when_the_text_has_changed(parted, works
     assert ("index", "being made") in other.reporter.heard
 
 
+@pytest.mark.slow
 def test_a_run_is_indexed_without_its_sources(tiny_recipe, workspace, texts):
     from textmill.stages import pipeline
 
@@ -228,6 +229,7 @@ def test_a_damaged_index_is_made_again(parted, workspace):
         Index(opened.artifact.path).verify()
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tiny_recipe, textmill):
     built = json.loads(textmill("index", "build", tiny_recipe, "--json").stdout)
     assert built["tokens"] > 0

@@ -160,6 +160,7 @@ def run(directory, tmp_path, *arguments, lines=""):
     return CliRunner().invoke(app, ["chat", str(directory), "--work", str(tmp_path), *arguments], input=lines)
 
 
+@pytest.mark.slow
 def test_the_verb(directory, tmp_path):
     said = run(directory, tmp_path, "-m", "Hi", "-m", "Again", "--json", "-n", "4")
     assert said.exit_code == 0, said.output

@@ -158,7 +158,7 @@ def test_what_is_put_before_a_text_need_not_be_pooled(tmp_path, tokenizer):
         embed(model, ["the mill"], dataclasses.replace(how, tokens=skipped))
 
 
-@pytest.mark.parametrize("form", ["huggingface", "onnx", "ctranslate2"])
+@pytest.mark.parametrize("form", ["huggingface", pytest.param("onnx", marks=pytest.mark.slow), "ctranslate2"])
 def test_pooling_is_written_beside_every_export(form, tmp_path, tokenizer):
     for package in {"onnx": ["onnx", "onnxruntime"], "ctranslate2": ["ctranslate2"]}.get(form, []):
         pytest.importorskip(package)
@@ -171,6 +171,7 @@ def test_pooling_is_written_beside_every_export(form, tmp_path, tokenizer):
     assert how == Sentences(pooling="first", tokens=16, lower=True, pools_before=False)
 
 
+@pytest.mark.slow
 def test_the_verb(tmp_path, tokenizer, textmill):
     written(tmp_path / "model", "encoder", tokenizer)
     (tmp_path / "texts.txt").write_text("a b c\nthe mill\n", encoding="utf-8")

@@ -139,7 +139,7 @@ def test_the_same_text_for_every_row(run, place):
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
-@pytest.mark.parametrize("source", ["rows.jsonl", "rows.csv"])
+@pytest.mark.parametrize("source", ["rows.jsonl", pytest.param("rows.csv", marks=pytest.mark.slow)])
 def test_a_stopped_output_is_gone_on_with(run, place, tmp_path, monkeypatch, ending, source):
     asked = ("predict", "classify", source, "--columns", "text=review")
     run(*asked, "--out", tmp_path / f"whole.{ending}")

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from textmill.base.console import amount, counted
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.cli.show.output import OUT, columns
 
 _SHOWN = 10  # lines of what was skipped; the rest is counted
@@ -84,6 +84,7 @@ def answered(result: Mapping[str, Any]) -> None:
     """An answer and what it rests on, or that there is none."""
     if result["answer"] is None:
         OUT.print(say("The documents do not say."), style="bold")
+        OUT.print(say(result["why"]))
         if result["others"]:
             OUT.print(say("nearest:"))
         for other in result["others"]:
@@ -105,6 +106,39 @@ def answered(result: Mapping[str, Any]) -> None:
         OUT.print(escape(f"[{number}] {where}"), style="cyan", soft_wrap=True)
 
 
+def evaluated(result: Mapping[str, Any]) -> None:
+    """What was found and answered, and how many wrong answers are left at each share of right ones."""
+    OUT.print(
+        say(f"{result['questions']:,} questions; of {result['taken_away']:,} the passage was taken away"),
+        style="bold",
+    )
+    if result["skipped"]:
+        OUT.print(f"{say('skipped')}: {len(result['skipped']):,}", style="yellow")
+    facts = columns("", "")
+    if result["recall"]:
+        for top, share in result["recall"].items():
+            facts.add_row(say(f"passage among the first {top}"), f"{share:.3f}")
+    for name, label in (
+        ("answer_f1", "F1 of the answers"),
+        ("answer_f1_given", "F1, the right passage given"),
+        ("auroc", "AUROC, whether the documents say"),
+        ("auroc_right", "AUROC, whether the answer is right"),
+    ):
+        if name in result:
+            facts.add_row(say(label), f"{result[name]:.3f}")
+    if "silent" in result:
+        facts.add_row(say("silent, though they say"), f"{result['silent']['there']:.3f}")
+        facts.add_row(say("silent where they do not"), f"{result['silent']['away']:.3f}")
+    OUT.print(facts)
+    if "risk_coverage" in result:
+        table = columns("answered", "from", "wrong of the given", "wrong still given", right=(0, 1, 2, 3))
+        for row in result["risk_coverage"]:
+            table.add_row(*(f"{row[name]:.3f}" for name in ("coverage", "threshold", "risk", "wrong_left")))
+        OUT.print(table)
+    least = result["evidence"]["least"]
+    OUT.print(say(f"the documents do not say, where an answer is under {least:.0%} likely"))
+
+
 def checked(result: Mapping[str, Any]) -> None:
     """What is wrong with a store."""
     for problem in result["problems"]:
@@ -119,11 +153,16 @@ def compacted(result: Mapping[str, Any]) -> None:
 
 
 def _where(place: Mapping[str, Any]) -> str:
-    """File, page or characters of a stretch."""
+    """File, pages or characters of a stretch."""
     source = _near(place["source"])
     if place["page"] is not None:
-        return f"{source}, {say('page')} {place['page']}"
+        return f"{source}, {pages(place['page'], place['last_page'])}"
     return f"{source}, {say('characters')} {place['start']:,}–{place['end']:,}"
+
+
+def pages(first: int, last: int) -> str:
+    """A page, or several."""
+    return fill("page {}", first) if first == last else fill("pages {}–{}", first, last)
 
 
 def _near(path: str) -> str:

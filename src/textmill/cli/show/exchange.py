@@ -8,7 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from textmill.base.console import amount
-from textmill.base.language import bracketed, padded, say
+from textmill.base.language import bracketed, fill, padded, say
 from textmill.cli.show.output import OUT, columns
 
 
@@ -40,7 +40,7 @@ def brought_in(result: Mapping[str, Any]) -> None:
             more = say(f" and {len(names) - 3} more") if len(names) > 3 else ""
             OUT.print(f"{padded(say(label), 13)}{escape(', '.join(names[:3]))}{more}", soft_wrap=True)
     for note in result["notes"]:
-        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
+        OUT.print(fill("note       {}", escape(say(note))), soft_wrap=True)
     OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
     OUT.print(f"next       textmill verify {escape(result['model'])}", soft_wrap=True)
 
@@ -52,7 +52,7 @@ def sent_out(result: Mapping[str, Any]) -> None:
         f"{result['format']:<10} {escape(result['path'])}, {amount(result['bytes'], 'B')}", soft_wrap=True
     )
     for note in result["notes"]:
-        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
+        OUT.print(fill("note       {}", escape(say(note))), soft_wrap=True)
 
 
 def merged(result: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ def merged(result: Mapping[str, Any]) -> None:
     dtype = result["dtype"]
     OUT.print(say(f"over {tokens} tokens, max |Δ logit| {delta}, mean KL {kl} nats per token ({dtype})"))
     for note in result["notes"]:
-        OUT.print(f"note       {escape(say(note))}", soft_wrap=True)
+        OUT.print(fill("note       {}", escape(say(note))), soft_wrap=True)
     OUT.print(f"model      {escape(result['model'])}", soft_wrap=True)
 
 

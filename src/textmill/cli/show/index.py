@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount, counted
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.cli.show.output import OUT, columns
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -39,7 +39,7 @@ def places(result: Mapping[str, Any]) -> None:
     times = "once" if result["count"] == 1 else f"{result['count']:,} times"
     documents = counted(result["documents"], "document")
     first = f", the first {len(result['places'])}:" if result["places"] else ""
-    OUT.print(f"{times} in {documents}{first}")
+    OUT.print(fill("{} in {}{}", times, documents, first))
     for row in result["places"]:
         OUT.print(f"\n[dim]{row['document']}[/dim]  {escape(row['source'])}", soft_wrap=True)
         line = Text.assemble(_line(row["before"]), (_line(row["text"]), "bold cyan"), _line(row["after"]))
@@ -52,6 +52,27 @@ def traces(result: Mapping[str, Any]) -> None:
         if number:
             OUT.rule(style="dim")
         _trace(row, result["shortest"])
+
+
+def answer(result: Mapping[str, Any]) -> None:
+    """An answer: what of it stands in the documents that were retrieved, then what in the training text."""
+    OUT.print("In the documents that were retrieved:", style="bold")
+    for run in result["retrieved"]:
+        for place in run["places"]:
+            number = place["page"]
+            page = "" if number is None else f", {fill('page {}', number)}"
+            OUT.print(
+                Text.assemble(f"  {run['text']}", (f"  {place['source']}{page}", "cyan")), soft_wrap=True
+            )
+    if not result["retrieved"]:
+        OUT.print("  nothing of it")
+    OUT.print("\nIn the training text:", style="bold")
+    traces(result)
+    words = result["words"]
+    OUT.print(
+        f"\nwords of the answer: {words['documents']:,} in the documents only, {words['training']:,} in the training "
+        f"text only, {words['both']:,} in both, {words['neither']:,} in neither"
+    )
 
 
 def sample(prompt: str, traced: Mapping[str, Any]) -> None:

@@ -22,6 +22,8 @@ def prediction(row: Mapping[str, Any], said: Prediction) -> None:
         _line(" ".join(first.split())[:_SHOWN], "dim")
     for text in lines(said):
         _line(text)
+    for ngram, weight in getattr(said, "why", ()):
+        _line(f"       {weight:+.2f}  {' '.join(ngram.split())}", "dim")
 
 
 def lines(said: Prediction) -> list[str]:

@@ -133,7 +133,7 @@ def _examples(examples: list[Mapping[str, Any]]) -> None:
     _OUT.print("\nheld-out records, not among its training data\n")
     for example in examples:
         for role, text in example["reads"].items():
-            _line(role, Text(_around(text, example["said"])), "dim")
+            _line(say(role), Text(_around(text, example["said"])), "dim")
         mark = {True: "✓", False: "✗", None: ""}[example["right"]]
         style = {True: "green", False: "red", None: ""}[example["right"]]
         _line(say("says"), Text(f"{_words(example['said'])}  {mark}".rstrip(), style=style), "bold")

@@ -90,7 +90,7 @@ def published(result: Mapping[str, Any]) -> None:
         scores(result["scores"])
     parity(result["parity"])
     _OUT.print(f"\nmodel      {escape(result['model'])}")
-    _OUT.print(f"next       {escape('; '.join(result['next']))}", soft_wrap=True)
+    _OUT.print(fill("next       {}", escape("; ".join(result["next"]))), soft_wrap=True)
 
 
 def parity(result: Mapping[str, Any]) -> None:

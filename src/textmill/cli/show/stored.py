@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from textmill.base.console import amount
-from textmill.base.language import padded, say
+from textmill.base.language import fill, padded, say
 from textmill.cli.show.output import NONE, OUT, columns
 
 _SHOWN = 3  # names in a cell; the rest is counted
@@ -25,7 +25,7 @@ def models(result: Mapping[str, Any]) -> None:
             table.add_row(
                 row["name"],
                 _state(row),
-                row.get("architecture") or NONE,
+                _what(row),
                 amount(parameters) if parameters else NONE,
                 amount(row["bytes"], "B"),
                 _some(row["used_by"]),
@@ -49,11 +49,18 @@ def models(result: Mapping[str, Any]) -> None:
 def _state(row: Mapping[str, Any]) -> str:
     if "damage" in row:
         return say("damaged")
-    if row["kind"] != "run":
-        return say(row["kind"])
+    kind = say(row["kind"])
+    if "published" not in row:  # no run
+        return kind
     if row["published"]:
-        return say("run, published")
-    return say(f"run, step {row['step']:,} of {row['steps']:,}")
+        return say(f"{kind}, published")
+    return say(f"{kind}, step {row['step']:,} of {row['steps']:,}")
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    if "adapter" in row:
+        return say(f"{row['adapter']} over {row['base'] or NONE}")
+    return row.get("architecture") or NONE
 
 
 def fetched(result: Mapping[str, Any]) -> None:
@@ -89,8 +96,11 @@ def details(result: Mapping[str, Any]) -> None:
     """One thing."""
     size = amount(result["bytes"], "B")
     OUT.print(f"[bold]{escape(result['name'])}[/bold], {say(result['kind'])}, {size}", soft_wrap=True)
-    rows = {key: _value(value) for key, value in result["about"].items()} | {
-        "path": result["path"],
+    about = dict(result["about"])
+    if "steps" in about:
+        about["step"] = fill("{} of {}", about["step"], about.pop("steps"))
+    rows = {key: _value(value) for key, value in about.items()} | {
+        "where": result["path"],
         "made from": ", ".join(result["made_from"]) or NONE,
         "used by": ", ".join(result["used_by"]) or NONE,
     }

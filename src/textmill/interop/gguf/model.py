@@ -17,15 +17,20 @@ from textmill.interop.gguf import architectures, reader, tokenizer, weights, wri
 from textmill.interop.gguf.quants import pack
 from textmill.interop.gguf.writer import Outgoing
 from textmill.models import build
+from textmill.models.model import Form, as_it_is
 from textmill.models.pretrained import Pretrained, check_vocabulary
+from textmill.nn.eight_bits import holding
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import Llama3Scaling, RotaryPositions
 from textmill.specs.recipe import GenerationSpec
 
 
-def read_gguf(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
+def read_gguf(
+    path: Path | str, dtype: torch.dtype | None = torch.float32, form: Form = as_it_is
+) -> Pretrained:
     """Load a GGUF file: weights unpacked into `dtype`, and the tokenizer and chat template inside it.
 
+    dtype, form: see `interop.load.load`.
     Raises TextmillError for an architecture, a tokenizer or a packing that is not read here, and DamagedError for a
     file that is cut short, lies, or does not hold what its architecture needs. All that is found out before memory is
     taken for weights.
@@ -39,7 +44,9 @@ def read_gguf(path: Path | str, dtype: torch.dtype = torch.float32) -> Pretraine
     plan = weights.plan_of(file, architecture, spec, shapes)
     words = tokenizer.read_tokenizer(file.metadata, path)
     check_vocabulary(words, model.vocabulary, path)
-    model.load_state_dict(weights.ours(file, plan, shapes, dtype), assign=True)
+    if dtype is not None:
+        model = form(model)
+        model.load_state_dict(weights.ours(file, plan, shapes, dtype, holding(model)), assign=True)
     name = file.metadata.get("general.name")
     said = tokenizer.assumed(file.metadata, architecture.name)
     return Pretrained(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -59,28 +59,30 @@ def plan_of(
 
 
 def ours(
-    file: Gguf, plan: Sequence[Rule], shapes: Mapping[str, torch.Size], dtype: torch.dtype
+    file: Gguf,
+    plan: Sequence[Rule],
+    shapes: Mapping[str, torch.Size],
+    dtype: torch.dtype,
+    held: Callable[[str, Tensor], dict[str, Tensor]],
 ) -> dict[str, Tensor]:
-    """The file's tensors under our names, each unpacked straight into its rows of ours."""
-    weights = {rule.ours: torch.empty(shapes[rule.ours], dtype=dtype) for rule in plan}
+    """The file's tensors as the model holds them (nn.eight_bits.holding), one at a time on each core: each is unpacked
+    straight into its rows of ours."""
 
-    def fill(job: tuple[str, Tensor, int | None]) -> None:
-        name, part, heads = job
-        kind = file.tensors[name].type
-        if heads is None:
-            unpack(file.bytes_of(name), kind, part, file.path)
-        else:
-            laid = unpack(file.bytes_of(name), kind, torch.empty_like(part), file.path)
-            paired(part, heads).copy_(laid.unflatten(0, (heads, -1, 2)))
-
-    jobs = []
-    for rule in plan:
-        weight = weights[rule.ours]
+    def take(rule: Rule) -> dict[str, Tensor]:
+        weight = torch.empty(shapes[rule.ours], dtype=dtype)
         parts = weight.split(rule.rows or (weight.shape[0],))
-        jobs += zip(rule.theirs, parts, rule.heads, strict=True)
+        for name, part, heads in zip(rule.theirs, parts, rule.heads, strict=True):
+            kind = file.tensors[name].type
+            if heads is None:
+                unpack(file.bytes_of(name), kind, part, file.path)
+            else:
+                laid = unpack(file.bytes_of(name), kind, torch.empty_like(part), file.path)
+                paired(part, heads).copy_(laid.unflatten(0, (heads, -1, 2)))
+        return held(rule.ours, weight)
+
     with _one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
-        list(tracked(pool.map(fill, jobs), "reading weights", len(jobs), "tensors"))
-    return weights
+        taken = tracked(pool.map(take, plan), "reading weights", len(plan), "tensors")
+        return {name: tensor for some in taken for name, tensor in some.items()}
 
 
 @contextmanager

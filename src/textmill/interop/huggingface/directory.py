@@ -28,9 +28,10 @@ from textmill.models import build
 from textmill.models.encoder import Encoder
 from textmill.models.heads import Headed
 from textmill.models.mixture import Mixture
-from textmill.models.model import Model
+from textmill.models.model import Form, Model, as_it_is
 from textmill.models.output import NoOutput
 from textmill.models.pretrained import Pretrained, check_vocabulary
+from textmill.nn.eight_bits import holding
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import AtOnceSpec, EncoderDecoderSpec, ModelSpec, computed
 from textmill.specs.recipe import GenerationSpec
@@ -136,11 +137,14 @@ def head_of(model: nn.Module) -> HeadSpec | None:
     return model.head.spec if isinstance(model, Headed) else None
 
 
-def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) -> Pretrained:
+def read_directory(
+    directory: Path | str, dtype: torch.dtype | None = torch.float32, form: Form = as_it_is
+) -> Pretrained:
     """Load a standard directory: ours, or one of `configuration.READ` that others wrote. Code that lies beside the
     weights is never run: what a model_type computes is written here.
 
-    Weights are mapped from the file and copied only where dtype or layout asks for it.
+    Weights are mapped from the file and copied only where dtype or layout asks for it. dtype, form: see
+    `interop.load.load`.
 
     Raises DamagedError when a file is missing, cut short, or does not belong to the others, and TextmillError
     when the architecture is not supported or the weights are a pickle.
@@ -151,7 +155,7 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
     where = directory / "config.json"
     config = read_table(where)
     if config.get("model_type") == mixtures.MODEL_TYPE:
-        return _mixture(directory, dtype)
+        return _mixture(directory, dtype, form)
     config = configuration.normal(config, where)
     kind = configuration.kind_of(config, where)
     about = read_table(directory / "textmill.json") if (directory / "textmill.json").exists() else {}
@@ -175,13 +179,16 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         model = _empty(spec, vocabulary, head, stored, where)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
         body = configuration.is_body(config)
-        taken = weights.ours(kind, spec, shapes, stored, config=config, dtype=dtype, head=head, body=body)
-    words = load.load(directory)
-    check_vocabulary(words, vocabulary, directory)
-    for part in dict.fromkeys(name.split(".")[0] for name in taken.missing):
-        nothing = NoOutput() if part == "output" and not isinstance(model, Encoder) else None
-        setattr(model, part, nothing)
-    model.load_state_dict(taken.state, assign=True)
+        plan = weights.plan_of(kind, spec, shapes, stored, config=config, head=head, body=body)
+        words = load.load(directory)
+        check_vocabulary(words, vocabulary, directory)
+        for part in dict.fromkeys(name.split(".")[0] for name in plan.missing):
+            nothing = NoOutput() if part == "output" and not isinstance(model, Encoder) else None
+            setattr(model, part, nothing)
+        if dtype is not None:
+            model = form(model)
+            state = weights.ours(plan, stored, config=config, dtype=dtype, held=holding(model))
+            model.load_state_dict(state, assign=True)
     return Pretrained(
         model=model.eval(),
         tokenizer=words,
@@ -190,8 +197,8 @@ def read_directory(directory: Path | str, dtype: torch.dtype = torch.float32) ->
         info=about.get("info", {}),
         template=_template(directory),
         beside=sentences.files(directory),
-        missing=taken.missing,
-        ignored=taken.ignored,
+        missing=plan.missing,
+        ignored=plan.ignored,
         unfollowed=() if "generation" in about else generations.unfollowed(directory, config),
     )
 
@@ -215,9 +222,9 @@ def _template(directory: Path) -> str | None:
     return None if found is None else found.source
 
 
-def _mixture(directory: Path, dtype: torch.dtype) -> Pretrained:
+def _mixture(directory: Path, dtype: torch.dtype | None, form: Form) -> Pretrained:
     """A mixture, its parts read from where they are."""
-    parts = [read_directory(part, dtype) for part in mixtures.parts_of(directory)]
+    parts = [read_directory(part, dtype, form) for part in mixtures.parts_of(directory)]
     model = Mixture([part.model for part in parts], mixtures.gate_of(directory))
     about = read_json(directory / "textmill.json")
     return Pretrained(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,11 @@ _ADVICE = "the configuration and the weights belong to different models; fetch b
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What was read: `missing` are parameters of heads that the file leaves out, by our names; `ignored` are tensors
-    that the model does not have, by theirs."""
+class Plan:
+    """Which tensors become which of ours: `missing` are parameters of heads that the file leaves out, by our names;
+    `ignored` are tensors that the model does not have, by theirs."""
 
-    state: dict[str, Tensor]
+    sources: list[tuple[Rule, list[str]]]
     missing: tuple[str, ...]
     ignored: tuple[str, ...]
 
@@ -110,22 +110,21 @@ def _find(kind: str, rule: Rule, part: int, stored: Stored) -> str | None:
     return None
 
 
-def ours(
+def plan_of(
     kind: str,
     spec: ModelSpec,
     shapes: Mapping[str, torch.Size],
     stored: Stored,
     *,
     config: Mapping[str, Any],
-    dtype: torch.dtype,
     head: HeadSpec | None = None,
     body: bool = False,
-) -> Taken:
-    """Pretrained weights under our names. shapes: what the model holds, by our names. body: the file is that of a body
-    alone, which has no output layer.
+) -> Plan:
+    """What will be read, before anything is. shapes: what the model holds, by our names. body: the file is that of a
+    body alone, which has no output layer.
 
     Raises DamagedError where a tensor is missing, or has another shape or another kind of numbers than the model asks
-    for; all are looked at before the first is read.
+    for.
     """
     sources: list[tuple[Rule, list[str]]] = []
     missing: list[str] = []
@@ -146,15 +145,26 @@ def ours(
             _check(rule, spec, shapes[rule.ours], present, stored, config)
         sources.append((rule, present))
     _check_heads(missing, shapes, stored)
-    state = {
-        rule.ours: _take(rule, [stored.load(name) for name in names], config, dtype)
-        for rule, names in tracked(sources, "reading weights", len(sources), "tensors")
-    }
     used = {name for _, names in sources for name in names}
     copies = {spelling for rule, _ in sources for name in rule.also for spelling in spellings(kind, name)}
     left = set(stored.entries) - used - copies
     ignored = tuple(sorted(name for name in left if not computed(kind, name)))
-    return Taken(state, tuple(missing), ignored)
+    return Plan(sources, tuple(missing), ignored)
+
+
+def ours(
+    plan: Plan,
+    stored: Stored,
+    *,
+    config: Mapping[str, Any],
+    dtype: torch.dtype,
+    held: Callable[[str, Tensor], dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    """Pretrained weights as the model holds them (nn.eight_bits.holding), read one after the other."""
+    state: dict[str, Tensor] = {}
+    for rule, names in tracked(plan.sources, "reading weights", len(plan.sources), "tensors"):
+        state |= held(rule.ours, _take(rule, [stored.load(name) for name in names], config, dtype))
+    return state
 
 
 def _take(rule: Rule, parts: list[Tensor], config: Mapping[str, Any], dtype: torch.dtype) -> Tensor:

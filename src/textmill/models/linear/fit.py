@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,7 +33,10 @@ from textmill.models.linear.weighting import inverse_frequencies, log_ratios, lo
 from textmill.specs.model import LinearSpec
 
 PENALTIES = (1.0, 0.25, 0.0625, 0.015625)  # tried where a spec names none, from the strongest on
-USUAL = 1.0  # where there is nothing to choose by
+USUAL = 1.0  # where there is too little to choose by
+_HELD = 10  # one in so many texts chooses the penalty where there is no validation split,
+_FEWEST = 10  # if that makes so many,
+_ENOUGH = 20_000  # of about so many texts: what penalty is best hardly depends on their number
 _ROUGH = 1e-3  # tolerance while the penalty is chosen
 
 
@@ -51,7 +54,7 @@ class Labelled:
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """keys (F,) int64, rising; scale (F,) what an n-gram counts for; weight (F, C); bias (C,); and how it was found:
-    the penalty, and the loss a text of the validation split under each that was tried."""
+    the penalty, and the loss a held-out text under each that was tried."""
 
     keys: NDArray[np.int64]
     scale: NDArray[np.float32]
@@ -72,11 +75,16 @@ def fit(
     """The model of labelled texts: a function of what is given alone.
 
     tolerance: of what is least, the part that the last steps may still have gained.
-    outputs: C. validation: what the penalty is chosen by, where the spec names none. Raises RecipeError where no text
-    with a label has an n-gram, and where naive Bayes has no labels to weigh by.
+    outputs: C. validation: what the penalty is chosen by, where the spec names none; without it, a tenth of the texts,
+    from which the model is learnt as well once the penalty is chosen. Raises RecipeError where no text with a label has
+    an n-gram, and where naive Bayes has no labels to weigh by.
     """
-    # 1. The n-grams, as columns of a table; those that cannot be told apart are one.
     rows, targets = _labelled(train)
+    if spec.penalty is None and validation is None and (parts := _apart(rows, targets)):
+        rough = fit(spec, parts[0], outputs, parts[1], tolerance=_ROUGH)
+        whole = fit(replace(spec, penalty=rough.penalty), train, outputs, tolerance=tolerance)
+        return replace(whole, tried=rough.tried)
+    # 1. The n-grams, as columns of a table; those that cannot be told apart are one.
     read = features(rows, spec)
     keys, columns = np.unique(read.keys, return_inverse=True)
     if not len(keys):
@@ -129,6 +137,21 @@ def _labelled(texts: Labelled) -> tuple[list[Row], NDArray]:
         return list(texts.rows), texts.targets
     known = texts.targets != IGNORE
     return [row for row, label in zip(texts.rows, known.tolist(), strict=True) if label], texts.targets[known]
+
+
+def _apart(rows: list[Row], targets: NDArray) -> tuple[Labelled, Labelled] | None:
+    """Texts to learn from and texts to choose by, dealt by their number, of so many texts about `_ENOUGH`; None where
+    these would be too few."""
+    every = max(1, len(rows) // _ENOUGH)
+    drawn = mixed(np.arange(len(rows), dtype=np.uint64)) % np.uint64(_HELD * every)
+    held = drawn == 0
+    if held.sum() < _FEWEST:
+        return None
+    learnt, chosen = (
+        Labelled([row for row, wanted in zip(rows, side.tolist(), strict=True) if wanted], targets[side])
+        for side in ((drawn > 0) & (drawn < _HELD), held)
+    )
+    return learnt, chosen
 
 
 def _alike(columns: NDArray, owners: NDArray, counts: NDArray) -> tuple[NDArray, NDArray, NDArray]:

@@ -66,9 +66,11 @@ def baselines(
     pairs = [] if training is None else training()
     learnt = [record for _, record in pairs if task.gold(record) is not None]
     made = {}
-    fits = [fit for name, fit in task.baselines.items() if learnt or name in task.untrained]
-    for fit in tracked(fits, "scoring baselines", len(fits)):
-        baseline = fit(learnt)
+    plain = () if training is None else task.plain
+    fits = {name: fit for name, fit in task.baselines.items() if learnt or name in (*plain, *task.untrained)}
+    for name in tracked(list(fits), "scoring baselines", len(fits)):
+        texts = (record for _, record in training()) if training is not None and name in plain else None
+        baseline = fits[name](learnt if texts is None else texts)
         made[baseline.name] = task.metrics(baseline.predict(records), records, bootstrap)
     return made
 

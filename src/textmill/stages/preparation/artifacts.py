@@ -202,7 +202,7 @@ class LearntTokenizer:
 
         template = None
         if (spec := self.recipe.start) is not None:
-            start = starts.load(parents[starts.KIND])
+            start = starts.described(parents[starts.KIND])
             named = self.recipe.tokenizer.path
             tokenizer = start.tokenizer if named is None else load.load(Path(named))
             extended.check(tokenizer, start.tokenizer, "tokenizer.path")

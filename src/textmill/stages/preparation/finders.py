@@ -302,6 +302,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "regress": ("text", "label"),
     "summarize": ("source", "target"),
     "embed": ("passage", "query"),
+    "chat": ("text",),
     "generate": ("text",),
 }
 # In this order they are tried where no task was named.

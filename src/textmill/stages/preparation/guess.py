@@ -60,17 +60,22 @@ def guess(
                 f"holds nothing that can be read{f' ({sample.reason})' if sample.reason else ''}",
                 where=sample.path,
             )
-    if task is not None and task not in FINDERS:
-        raise RecipeError(f"{task!r} is no task", where="--task", advice=f"there is {', '.join(FINDERS)}")
+    if task is not None and task not in ROLES:
+        raise RecipeError(f"{task!r} is no task", where="--task", advice=f"there is {', '.join(ROLES)}")
     if len(samples) > 1:
         return _parallel(samples, task, columns)
     [sample] = samples
-    if not sample.records:
-        return _of_lines(sample, task, columns)
     form = _form(sample.records)
     if form and not columns and (read := _documents(sample.records, form)):
         return _of_form(sample, form, task, read)
-    return _of_columns(sample, task, columns)
+    if task == "chat":
+        raise RecipeError(
+            "holds no conversations",
+            where=sample.path,
+            advice='give JSON lines such as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", '
+            '"content": "…"}]}, or {"instruction": "…", "output": "…"}',
+        )
+    return _of_columns(sample, task, columns) if sample.records else _of_lines(sample, task, columns)
 
 
 # --- records and lines that say themselves what they are ----------------------------------------------------------
@@ -99,16 +104,16 @@ def _has_spans(record: Mapping[str, Any]) -> bool:
 _FORMS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "squad": ("answer", ("passage", "question", "answer"), "questions about passages, as SQuAD has them"),
     "spans": ("tag", ("text",), "texts with marked stretches"),
-    "chat": ("generate", ("text",), "conversations, or instructions with answers"),
-    "preference": ("generate", ("text",), "answers that were chosen and rejected"),
+    "chat": ("chat", ("text",), "conversations, or instructions with answers"),
+    "preference": ("chat", ("text",), "answers that were chosen and rejected"),
     "conll": ("tag", ("text",), "a word and its tag a line"),
 }
-_ALSO = {"answer": ("embed",), "generate": (), "tag": ("generate",)}  # what else such data can be for
+_ALSO = {"squad": ("embed",), "chat": ("generate",)}  # what else such data can be for
 
 
 def _of_form(sample: Sample, form: str, task: str | None, documents: list[Document]) -> Guess:
     usual, roles, why = _FORMS[form]
-    if task not in (None, usual, *_ALSO[usual]):
+    if task not in (None, usual, *_ALSO.get(form, ())):
         raise RecipeError(
             f"holds {why}, which is for {usual}",
             where=sample.path,

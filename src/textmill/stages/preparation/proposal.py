@@ -52,12 +52,22 @@ def propose(
     """The recipe. sources: the corpus' sources, by whom records are read; kind: the family of model, where a person
     wants another than the usual one. Raises RecipeError for a family that does not serve the task."""
     kind = _kind(guess.task, kind, start)
+    if guess.format == _PREFERENCES and start is None:
+        raise RecipeError(
+            "answers that were chosen and rejected tune a model that answers already, and none is named",
+            where="--from",
+            advice="--from MODEL: one that was trained here on conversations, or a published assistant "
+            "(`textmill models`)",
+        )
     context = _context(guess, start)
-    recipe: Plain = {"name": name, "task": guess.task, "corpus": {"sources": list(sources)}}
+    task = {} if guess.format == _PREFERENCES else {"task": guess.task}
+    recipe: Plain = {"name": name, **task, "corpus": {"sources": list(sources)}}
     if not any(source.get("part") for source in sources):
         recipe["corpus"]["split"] = _split(guess)
     if start is not None:
         recipe["start"] = {"model": start.model}
+        if guess.format == _PREFERENCES:
+            recipe["tuning"] = {"kind": "lora"}
     else:
         recipe["tokenizer"] = {"kind": "bytes"} if kind == "linear" else _tokenizer(guess)
     if start is None:
@@ -80,8 +90,11 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "embed": ("encoder", "recurrent", "decoder"),
     "translate": ("encoder-decoder", "recurrent-encoder-decoder"),
     "summarize": ("encoder-decoder", "recurrent-encoder-decoder", "encoder"),
+    "chat": ("decoder", "recurrent"),
     "generate": ("decoder", "recurrent", "ngram"),
 }
+_PACKED = ("chat", "generate")  # tasks whose texts stand in a row one behind another
+_PREFERENCES = "preference"  # the format of answers that were chosen and rejected
 _COUNTED = ("ngram", "linear")  # families that are fitted at once, not trained by steps
 
 
@@ -253,6 +266,8 @@ def _objective(guess: Guess, kind: str) -> Plain:
         return {"kind": "tag", "crf": True}
     if guess.task == "answer":
         return {"kind": "answer"}
+    if guess.task == "chat":
+        return {"kind": "prefer"} if guess.format == _PREFERENCES else {"kind": "chat"}
     if guess.task == "embed":
         return {"kind": "embed"} | ({"query": "question"} if guess.format == "squad" else {})
     return {"kind": "causal"}
@@ -261,6 +276,7 @@ def _objective(guess: Guess, kind: str) -> Plain:
 _GENERATION: Mapping[str, Plain] = {
     "translate": {"tokens": 200, "temperature": 0.0, "beams": 4, "length_penalty": 1.0},
     "summarize": {"tokens": 120, "temperature": 0.0, "beams": 4, "no_repeat_ngram": 3},
+    "chat": {"tokens": 200, "temperature": 0.7},
     "generate": {"tokens": 120, "temperature": 0.7},
 }
 
@@ -275,6 +291,7 @@ _BUDGET: Mapping[str, tuple[int, float, float, int]] = {
     "embed": (500, 3, 45, 20),
     "translate": (600, 5, 60, 80),
     "summarize": (100, 5, 60, 40),
+    "chat": (500, 4, 45, 10),
     "generate": (2000, 4, 30, 8),
 }
 _TUNED = 5  # epochs of a start, at most: it has learnt already
@@ -292,12 +309,14 @@ def _training(guess: Guess, kind: str, context: int, minutes: float | None, star
     if minutes is None:
         minutes = float(round(min(most, max(least, guess.rows / a_minute))))
     pairs = guess.task in ("translate", "summarize") and kind != "encoder"
-    batch = 16 if guess.task in ("answer", "embed", "generate") else 32
+    packed = guess.task in _PACKED and guess.format != _PREFERENCES
+    batch = 16 if guess.task in ("answer", "embed", *_PACKED) else 32
     if pairs:
         written = guess.texts["target"]
         an_update = max(1.0, _size(guess.rows, 1024, 4096, 8192) / (_tokens(written) * 0.6 + 2))
-    elif guess.task == "generate":
-        an_update = batch * min(context, 256) / max(1.0, _mean(guess.texts["text"]))
+    elif packed:
+        length = min(context, 256) if guess.task == "generate" else context
+        an_update = batch * length / max(1.0, _mean(guess.texts["text"]))
     else:
         an_update = batch
     if start is not None:
@@ -316,7 +335,8 @@ def _training(guess: Guess, kind: str, context: int, minutes: float | None, star
     }
     if start is not None:
         training["optimizer"] = {"kind": "adamw", "lr": 1e-4, "weight_decay": 0.01}
-        training["layer_decay"] = 0.9
+        if guess.format != _PREFERENCES:  # its adapter learns alike in every layer
+            training["layer_decay"] = 0.9
     elif guess.task == "generate" and kind == "decoder":
         training["optimizer"] = {"kind": "muon", "rest": {"lr": 0.01}}
     else:

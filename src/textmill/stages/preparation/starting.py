@@ -131,11 +131,11 @@ def _generation(name: str, before: str, workspace: Workspace) -> str:
 
 
 def _starting(overrides: Iterable[str], start: str | None) -> list[str]:
-    """Overrides, with a model to start from among them."""
+    """Overrides, with a model to start from among them; the hash of another that the recipe names goes with that."""
     if start is None:
         return list(overrides)
     named = str(Path(start).absolute()) if recipe_file.is_path(start) or Path(start).exists() else start
-    return [*overrides, f"start.model={value(named)}"]
+    return [*overrides, f"start.model={value(named)}", 'start.hash=""']
 
 
 def filled(data: recipe_file.Plain, where: str, workspace: Workspace) -> recipe_file.Plain:
@@ -161,7 +161,7 @@ def _started(data: recipe_file.Plain, where: str, workspace: Workspace) -> recip
         schema.read(StartSpec, start, where, "start")  # which says what is wrong
         raise RecipeError("names no model", where="start.model")
     artifact = _of_run(data, named, workspace) or _read(start, named, where, workspace)
-    pretrained = starts.load(artifact)
+    pretrained = starts.described(artifact)
     for text in pretrained.warnings:
         workspace.reporter.warn(text)
     spec = pretrained.spec
@@ -329,7 +329,7 @@ def _same_place(named: str, before: str) -> bool:
 
 def _read(start: Mapping[str, Any], named: str, where: str, workspace: Workspace) -> Artifact:
     """The artifact of the model a recipe names: found, or copied into the workspace."""
-    pinned = start.get("hash")
+    pinned = start.get("hash") or None
     try:
         source = _source(named, workspace)
     except TextmillError as error:
@@ -394,7 +394,8 @@ def _is_model(named: str, run: Run) -> bool:
 
 
 def _directory(path: Path) -> _Source:
-    """A directory or file of anybody's. What Textmill published says which run made it."""
+    """A directory or file of anybody's. What Textmill published says which run made it, what it fetched or imported
+    where it is from."""
     files = [path] if path.is_file() else sorted(filter(_wanted, path.iterdir()))
     files += [] if path.is_file() else sorted(path.glob("*_Pooling/config.json"))
     base = path.parent if path.is_file() else path
@@ -406,7 +407,7 @@ def _directory(path: Path) -> _Source:
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
 
-    made = [] if path.is_file() or not (path / lineage.NAME).is_file() else [lineage.read_lineage(path)]
+    made = [lineage.read_lineage(base)] if (base / lineage.NAME).is_file() else []
     return _Source(value_id(hashes), made, {}, copy)
 
 

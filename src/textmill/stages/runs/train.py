@@ -96,15 +96,21 @@ def _data(run: Run, recipe: Recipe, workspace: Workspace, old: Run | None) -> Ru
         data = prepare(recipe, workspace)
         if (started := forking.run_of(data, workspace)) is not None:
             forking.check_data(started, data, workspace, where="start.model")
+            _warn_of_forgotten(started, workspace)
         forking.check_replay(data)
         return data
     forking.check_fits(old, recipe)
     data = prepare(recipe, workspace, tokenizer=trained_on(old, workspace).prepared.tokenizer)
     forking.check_labels(old, data, workspace)
     forking.check_data(old, data, workspace, where="--fork")
+    _warn_of_forgotten(old, workspace)
+    return data
+
+
+def _warn_of_forgotten(old: Run, workspace: Workspace) -> None:
+    """Of a run whose weights another begins with."""
     if left := remembrance.held(old, workspace):
         workspace.reporter.warn(f"the weights of {old.name} have seen {left.said()}")
-    return data
 
 
 def _refuse_forgotten(run: Run, left: remembrance.Held, workspace: Workspace) -> None:

@@ -11,9 +11,11 @@ from textmill.base.files import read_json
 from textmill.stages.storage.inventory import MODEL, RUN, Inventory, Stored, files_of
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.catalogue import CATALOGUE
-from textmill.stages.workspace.models_folder import model_in
+from textmill.stages.workspace.models_folder import is_model, model_in
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
+
+ADAPTER = "adapter"
 
 
 def details(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def details(workspace: Workspace, name: str) -> dict[str, Any]:
 def models(workspace: Workspace) -> dict[str, Any]:
     """The models that commands take by a short name, and those that can be had."""
     stock = Inventory(workspace)
-    here = [stock.row(item) | _about(item) for item in stock.items if item.kind in (RUN, MODEL)]
+    here = [_listed(stock.row(item) | _about(item)) for item in stock.items if item.kind in (RUN, MODEL)]
     offers = [
         {
             "name": name,
@@ -42,6 +44,11 @@ def models(workspace: Workspace) -> dict[str, Any]:
         for name, offer in CATALOGUE.items()
     ]
     return {"models": here, "offers": offers, "folder": str(workspace.models.path)}
+
+
+def _listed(row: dict[str, Any]) -> dict[str, Any]:
+    """An adapter is of a kind of its own, whether a run trained it here or it was put into the models folder."""
+    return row | {"kind": ADAPTER} if "adapter" in row else row
 
 
 def _about(item: Stored) -> dict[str, Any]:
@@ -57,9 +64,12 @@ def _about(item: Stored) -> dict[str, Any]:
 
 def _run(run: Run) -> dict[str, Any]:
     recipe = run.recipe()
-    published = (run.model / "config.json").is_file()
+    published = is_model(run.model)
     steps = [int(path.name.rpartition("-")[2]) for path in sorted(run.checkpoints.glob("step-*"))]
     about = {"architecture": recipe.model.kind, "objective": recipe.objective.kind, "published": published}
+    if recipe.tuning is not None and recipe.start is not None:
+        base = getattr(recipe.start.model, "written", recipe.start.model)
+        about |= {"adapter": recipe.tuning.kind, "base": str(base)}
     return about | {"step": max(steps, default=0), "steps": run.steps, "checkpoints": steps}
 
 
@@ -78,11 +88,17 @@ def _model(path: Path) -> dict[str, Any]:
 def _directory(path: Path) -> dict[str, Any]:
     from textmill.interop.huggingface import headers
 
-    config = read_json(path / "config.json")
+    adapter = (path / "adapter_config.json").is_file()
+    config = read_json(path / ("adapter_config.json" if adapter else "config.json"))
     shapes = [
         entry.shape for file in sorted(path.glob("*.safetensors")) for entry in headers.read(file).values()
     ]
-    about = {"architecture": config.get("model_type"), "parameters": sum(map(math.prod, shapes)) or None}
+    about: dict[str, Any] = {"parameters": sum(map(math.prod, shapes)) or None}
+    if adapter:
+        kind, base = config.get("peft_type"), config.get("base_model_name_or_path")
+        about |= {"adapter": str(kind).lower(), "base": base}
+    else:
+        about["architecture"] = config.get("model_type")
     if (path / "textmill.json").is_file() and (origin := read_json(path / "textmill.json").get("origin")):
         about["origin"] = origin
     return about

@@ -13,13 +13,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import TextmillError
-from textmill.base.files import TEMPORARY
+from textmill.base.files import TEMPORARY, read_json
 from textmill.stages.storage.fetching import DOWNLOADS
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.workspace import Workspace
@@ -157,7 +157,8 @@ def _stored(workspace: Workspace) -> Iterator[Stored]:
     for run in workspace.runs():
         yield _artifact(RUN, run.name, run.path, inside=("", "model"))
     for name, path in workspace.models.entries().items():
-        yield _artifact(MODEL, name, path, inside=("",))
+        stored = _artifact(MODEL, name, path, inside=("",))
+        yield replace(stored, parents=(*stored.parents, *_bases(workspace, path)))
     for folder in _folders(workspace.root):
         if folder.name in _NOT_CACHES or folder.name.startswith("."):
             continue
@@ -173,6 +174,19 @@ def _stored(workspace: Workspace) -> Iterator[Stored]:
     for path in _folders(workspace.models.path / DOWNLOADS):
         if any(path.glob("*.whl")):
             yield Stored(PARTIAL, f"{DOWNLOADS}/{path.name}", path)
+
+
+def _bases(workspace: Workspace, path: Path) -> list[tuple[Path, str]]:
+    """Where the base of an adapter in the models folder may be, by what it says: a model there, a run, a path."""
+    try:
+        config = read_json(path / "adapter_config.json") if path.is_dir() else {}
+    except (OSError, TextmillError):
+        return []
+    named = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(named, str) or not named:
+        return []
+    entry = workspace.models.entry(named)
+    return [(place.absolute(), "") for place in (entry, workspace.run(named).path, Path(named)) if place]
 
 
 def _folders(path: Path) -> list[Path]:

@@ -46,7 +46,7 @@ def tree(workspace: Workspace, target: str, *, verify: bool = False) -> dict[str
             row |= _corpus(item, workspace, verify=verify and not row["damaged"])
         if item.kind == "run" and (start := Run(item.path).start) is not None:
             row["start"] = start.named
-        if item.kind == starts.KIND and not item.parents:
+        if item.kind in (starts.KIND, "model") and not item.parents:
             row["trained_on"] = starts.ELSEWHERE
         rows.append(row)
     return {"ok": ok, "verified": verify, "artifacts": rows}

@@ -53,7 +53,21 @@ def descendants(workspace: Workspace, roots: Iterable[str]) -> list[Descendant]:
             if origins and origins != reached.get(item.id):
                 reached[item.id], grown = origins, True
     made = [Descendant(item, reached[item.id]) for item in items if item.id in reached]
-    return sorted(made, key=lambda item: (_rank(item.artifact.kind), str(item.artifact.path)))
+    before = {item.path.name: _began_with(Run(item.path)) for item in items if item.kind == "run"}
+
+    def order(made: Descendant) -> tuple[int, int, str]:
+        item, behind = made.artifact, 0
+        name = before.get(item.path.name) if item.kind == "run" else None
+        while name is not None and behind < len(before):
+            name, behind = before.get(name), behind + 1
+        return _rank(item.kind), behind, str(item.path)
+
+    return sorted(made, key=order)
+
+
+def _began_with(run: Run) -> str | None:
+    """The run whose weights it began with."""
+    return None if (start := run.start) is None else start.run
 
 
 def _rank(kind: str) -> int:

@@ -17,7 +17,7 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -252,10 +252,13 @@ def _made_from(workspace: Workspace, documents: Iterable[Holding]) -> list[dict[
         for corpus, parts in holding.parts.items():
             (trained if "train" in parts else only).add(corpus)
     made = descent.descendants(workspace, trained | only)
-    return [_stale(workspace, descendant, trained) for descendant in made]
+    runs = [item.artifact.path.name for item in made if item.artifact.kind == "run"]
+    anew = {name: _free(workspace, name) for name in runs}
+    return [_stale(descendant, trained, anew) for descendant in made]
 
 
-def _stale(workspace: Workspace, descendant: Descendant, trained: set[str]) -> dict[str, Any]:
+def _stale(descendant: Descendant, trained: set[str], anew: Mapping[str, str]) -> dict[str, Any]:
+    """anew: the names that runs get when they are trained again."""
     item, learnt = descendant.artifact, bool(descendant.roots & trained)
     row: dict[str, Any] = {
         "kind": item.kind,
@@ -266,8 +269,11 @@ def _stale(workspace: Workspace, descendant: Descendant, trained: set[str]) -> d
         "trained_on": learnt,
     }
     if item.kind == "run":
-        recipe = os.path.relpath(Run(item.path).recipe_file)
-        command = ["textmill", "run", recipe, "--set", f"name={_free(workspace, item.path.name)}"]
+        run = Run(item.path)
+        recipe = os.path.relpath(run.recipe_file)
+        command = ["textmill", "run", recipe, "--set", f"name={anew[run.name]}"]
+        if (start := run.start) is not None and start.model and start.run in anew:
+            command += ["--from", anew[start.run]]
         row |= {"run": item.path.name, "recipe": recipe, "again": shlex.join(command)}
     return row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import math
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,14 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from textmill.base.console import tracked
-from textmill.base.errors import DamagedError, RecipeError
+from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.files import make_directory, sha256_file
 from textmill.retrieval import answers
 from textmill.retrieval.answers import Answered
 from textmill.retrieval.chunks import SIZE
+from textmill.retrieval.evidence import USUAL, Evidence
+from textmill.retrieval.places import Filter, Place, Stored
+from textmill.retrieval.reading import Reader, Sentences, Spans
 from textmill.retrieval.search import Found, Hit, How, Search
-from textmill.retrieval.store import Filter, Place, Store, Stored
+from textmill.retrieval.store import Store
 from textmill.specs.corpus import FilesSource, LimitSpec
+from textmill.stages.use import citing
+from textmill.stages.use.citing import source_of
 from textmill.tasks.table import task_of
 from textmill.tasks.task import Options
 from textmill.text.cleaning import language
@@ -34,7 +39,8 @@ if TYPE_CHECKING:
     from textmill.stages.use.chat import Message
     from textmill.stages.use.model import LanguageModel
 
-_AGAIN = "`textmill docs add` reads it again, `docs remove --gone` forgets it"
+_READ = 20  # chunks that are read for an answer, or put in a new order
+_ANYTHING = -1e9  # log odds below which no stretch is
 _BATCH = 256  # documents whose language is found together
 _WRITTEN_WITH = ("-wal", "-shm", "-journal")  # what SQLite keeps beside its file
 _WEIGHTS = (".safetensors", ".gguf", ".json", ".model", ".txt")  # what decides the vectors of a directory
@@ -69,6 +75,12 @@ class Embedder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(B, D) vectors of length 1."""
         return self._model.embed(texts, normalise=True).vectors
+
+    def unknown(self, text: str) -> float:
+        """The share of a text's tokens that the model has none for: no other special token is ever read in a text."""
+        tokenizer = self._model.tokenizer
+        ids = tokenizer.encode(text)
+        return float(np.isin(ids, list(tokenizer.special.values())).mean()) if len(ids) else 0.0
 
 
 def content(path: Path) -> str:
@@ -119,9 +131,7 @@ class Documents:
         nothing.
         """
         limits, added = limits or LimitSpec(), Added()
-        source = FilesSource(
-            paths=tuple(str(Path(path).expanduser().absolute()) for path in paths), text_fields=("text",)
-        )
+        source = source_of(*(str(Path(path).expanduser().absolute()) for path in paths))
         found: list[tuple[Path, str]] = []
         for item in table.files(source, Path("/")):
             if isinstance(item, Rejected):
@@ -138,6 +148,8 @@ class Documents:
             if not os.path.lexists(stored.path)
         ]
         added.vectors = self._embed()
+        if added.changed:
+            self._store.compact_if_free()
         return added
 
     def _is_own(self, path: Path) -> bool:
@@ -238,66 +250,95 @@ class Documents:
 
     # --- Finding --------------------------------------------------------------------------------------------------
     def search(
-        self, query: str, most: int = 10, *, how: How | None = None, chosen: Filter | None = None
+        self,
+        query: str,
+        most: int = 10,
+        *,
+        how: How | None = None,
+        chosen: Filter | None = None,
+        model: LanguageModel | None = None,
     ) -> Found:
-        """What stands in the documents about something: by words, by meaning, or by both (the default where there is a
-        model that embeds).
+        """What stands in the documents about something: by words, by meaning, or by all that is known (the default).
 
-        Raises RecipeError for a search by meaning without such a model.
+        model: one of the task `answer`, by whose odds the best 20 are put in a new order. Raises RecipeError for a
+        search by meaning without a model that embeds, TextmillError for another model.
         """
         if chosen is not None and chosen.folder is not None:
             folder = str(Path(chosen.folder).expanduser().absolute())
             chosen = replace(chosen, folder=folder)
-        return self._search.find(query, most, how=how, chosen=chosen)
+        found = self._search.find(query, max(most, _READ if model else 0), how=how, chosen=chosen)
+        if model is None:
+            return found
+        reader = self.reader(model)
+        first = answers.read(reader, query, found.hits[:_READ], self.evidence(reader))
+        hits = [replace(hit, score=p) for hit, _, p in first] + list(found.hits[_READ:])
+        return replace(found, hits=tuple(hits[:most]))
 
     def ask(
         self,
         question: str,
-        model: LanguageModel,
+        model: LanguageModel | None = None,
         *,
-        most: int = 20,
+        most: int = _READ,
         least: float | None = None,
         chosen: Filter | None = None,
         how: How | None = None,
     ) -> Answered:
         """The answer to a question, with file, place and page of what it rests on; or that the documents do not say.
 
-        model: of the task `answer`, whose answer is a stretch of a document, or one that chats, whose sentences are
-        held against the documents. most: chunks it reads. least: probability under which a stretch is no answer; left
-        out, as the model was calibrated.
+        model: of the task `answer`, whose answer is a stretch of a document; or one that chats, whose sentences are
+        held against the documents; left out, the answer is the sentence that fits best. most: chunks it reads. least:
+        probability under which a stretch is no answer; left out, as `docs evaluate --fit` found it, or the usual one.
 
-        Raises DamagedError where a file that is cited is no longer what was read, TextmillError for another model.
+        Raises DamagedError where a file that is cited is no longer what was read, or does not hold what is cited;
+        TextmillError for another model.
         """
         found = self.search(question, most, how=how, chosen=chosen)
         if not found.hits:
-            return Answered(None)
-        if task_of(model.pretrained).name == "answer":
-            answer = answers.extracted(
-                model.predictor(Options(threshold=answers.ANYTHING)),
-                question,
-                found.hits,
-                least=_least(model) if least is None else least,
-            )
+            return Answered(None, why=found.why)
+        if model is None or task_of(model.pretrained).name == "answer":
+            reader = self.reader(model)
+            answer = answers.extracted(reader, question, found.hits, self.evidence(reader), least=least)
         else:
-            hits = _that_fit(model, question, found.hits)
-            answer = answers.written(
-                lambda messages: model.chat(cast("Sequence[Message]", messages)).text,
-                question,
-                hits,
-                self._search.encoder,
-            )
-        for sentence in answer.sentences:
-            for cited in sentence.cited:
-                _check_cited(cited.place)
+            answer = self._written(question, model, found.hits)
+        citing.check(answer)
         return answer
 
+    def _written(self, question: str, model: LanguageModel, hits: Sequence[Hit]) -> Answered:
+        """What a chat model writes: as many chunks as it reads, with half of its context left for the answer."""
 
-def _least(model: LanguageModel) -> float | None:
-    """The probability at a model's threshold; None where it was not trained to be silent."""
-    if not model.pretrained.info.get("unanswerable"):
-        return None
-    odds = model.pretrained.info.get("calibration", {}).get("threshold", 0.0)
-    return 1 / (1 + math.exp(-odds))
+        def write(messages: list[dict[str, str]]) -> str:
+            return model.chat(cast("Sequence[Message]", messages)).text
+
+        return answers.written(write, question, _that_fit(model, question, hits), self._search.encoder)
+
+    def reader(self, model: LanguageModel | None) -> Reader:
+        """What finds the stretches of chunks: a model of the task `answer`, or without one their best sentences."""
+        if model is None:
+            return Sentences()
+        predictor = model.predictor(Options(threshold=_ANYTHING))
+        if predictor.task.name != "answer":
+            raise TextmillError(
+                f"is of the task {predictor.task.name}",
+                where=model.path,
+                advice="it takes one of the task answer",
+            )
+        return Spans(predictor, content(model.path))
+
+    def evidence(self, reader: Reader) -> Evidence:
+        """How a reader's stretches are weighed: as was fitted to this store, or as usual."""
+        kept = self._store.setting(self._fitted_to(reader))
+        if kept is not None:
+            return Evidence(**json.loads(kept))
+        return USUAL["sentences" if reader.id == Sentences.id else "span"]
+
+    def keep_evidence(self, reader: Reader, evidence: Evidence) -> None:
+        """From now on a reader's stretches are weighed so, in this store."""
+        self._store.set_setting(self._fitted_to(reader), json.dumps(evidence.plain()))
+
+    def _fitted_to(self, reader: Reader) -> str:
+        encoder = self._search.encoder
+        return f"evidence {reader.id} {encoder.id if encoder else '-'}"
 
 
 def _that_fit(model: LanguageModel, question: str, hits: Sequence[Hit]) -> Sequence[Hit]:
@@ -308,15 +349,6 @@ def _that_fit(model: LanguageModel, question: str, hits: Sequence[Hit]) -> Seque
         if len(model.tokenizer.encode(said)) <= room:
             return hits[:count]
     return hits[:1]
-
-
-def _check_cited(place: Place) -> None:
-    """Raises DamagedError where the file of what is cited is no longer the one that was read."""
-    path = Path(place.path)
-    if not path.is_file():
-        raise DamagedError("is cited, and is no longer there", where=path, advice=_AGAIN)
-    if table.content_of(path) != place.hash.partition(" ")[0]:
-        raise DamagedError("is cited, and has changed since it was read", where=path, advice=_AGAIN)
 
 
 def _with_language(items: Iterator[Item]) -> Iterator[Item]:

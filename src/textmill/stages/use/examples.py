@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.stages.preparation.prepare import trained_on
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from textmill.inference.predictor import Predictor
+    from textmill.tasks.task import Record
 
 _LOOKED_AT = 200  # records among which examples are sought
 
@@ -20,6 +25,7 @@ def examples(run: Run, workspace: Workspace, count: int = 5) -> list[dict[str, A
     says), `right` whether both are the same (None where there is more than one way to be right).
     """
     from textmill.tasks.prediction import Refused
+    from textmill.tasks.table import TASKS
     from textmill.tasks.task import record_of
 
     data = trained_on(run, workspace)
@@ -27,6 +33,8 @@ def examples(run: Run, workspace: Workspace, count: int = 5) -> list[dict[str, A
     model = LanguageModel(workspace, run.name)
     task = model.predictor().task
     every = list(islice((record_of(document, data.recipe.objective) for document in documents), _LOOKED_AT))
+    if task is TASKS["embed"]:
+        return _found(model.predictor(), every)[:count]
     telling = [record for record in every if task.told(task.gold(record), record)]
     records = (telling or every)[:count]
     roles = [field.role for field in task.reads(model.pretrained)]
@@ -43,3 +51,20 @@ def examples(run: Run, workspace: Workspace, count: int = 5) -> list[dict[str, A
             }
         )
     return found
+
+
+def _found(predictor: Predictor, records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Of vectors: of each query the passage that lies nearest, among those of all these records."""
+    from textmill.tasks.retrieve import RETRIEVE, passages, results
+
+    records = [record for record in records if passages(record)]
+    finder = type(predictor)(predictor.pretrained, predictor.options, task=RETRIEVE)
+    return [
+        {
+            "reads": {"query": record["query"]},
+            "said": {"text": found[0] if found else ""},
+            "gold": passages(record)[0],
+            "right": found[:1] != [] and found[0] in passages(record),
+        }
+        for record, found in zip(records, results(list(finder.predict(records)), records), strict=True)
+    ]

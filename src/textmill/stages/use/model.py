@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from textmill.models.pretrained import Pretrained
     from textmill.specs.model import MixtureSpec, ModelSpec
     from textmill.stages.workspace.lineage import Artifact
+    from textmill.stages.workspace.run import Run
     from textmill.tasks.prediction import Prediction, Refused
     from textmill.tasks.task import Options, Record
     from textmill.tokenization.protocol import AnyTokenizer
@@ -194,6 +195,16 @@ class LanguageModel:
         return Stream(pieces, [prompt], samples).answers()
 
     @property
+    def as_read(self) -> Pretrained:
+        """The model as it was read: its matrices are not laid out for decoding."""
+        return self._loaded
+
+    @property
+    def run(self) -> Run | None:
+        """The run of this workspace that made it; None: it belongs to none."""
+        return self._run
+
+    @property
     def weights_id(self) -> str:
         """The content id of its weights as numbers, an adapter's among them."""
         from textmill.models import adapters
@@ -223,6 +234,7 @@ class LanguageModel:
         top: int = 1,
         threshold: float | None = None,
         truncate: bool = False,
+        why: bool = False,
         **options: Unpack[GenerationOptions],
     ) -> list[Prediction | Refused]:
         """What its task says of each input: a text, or a record of texts by role (`{"source": …}`), one or several;
@@ -230,12 +242,13 @@ class LanguageModel:
 
         top: how many answers to each, best first. threshold: of several labels the least probability of one, of
         answers the least log odds against "it does not say"; left out: as published. truncate: sources longer than the
-        model reads are cut, and say so, instead of refused. options: how texts are written, as in `generate`.
+        model reads are cut, and say so, instead of refused. why: a linear model also says which n-grams speak most for
+        its answer, or against it. options: how texts are written, as in `generate`.
         """
         from textmill.tasks.task import Options
 
         generation = self.settings(**options) if options else None
-        asked = Options(top=top, threshold=threshold, truncate=truncate, generation=generation)
+        asked = Options(top=top, threshold=threshold, truncate=truncate, why=why, generation=generation)
         predictor = self.predictor(asked)
         first = predictor.task.fields[0].role
         several = [cast("str | Record", inputs)] if isinstance(inputs, (str, Mapping)) else list(inputs)

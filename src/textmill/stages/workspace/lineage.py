@@ -123,15 +123,15 @@ def require(artifact: Artifact, root: Path, advice: str) -> Artifact:
 
 
 def walk(
-    artifact: Artifact, root: Path | None = None, depth: int = 0
+    artifact: Artifact, root: Path | None = None, depth: int = 0, *, last: str = ""
 ) -> Iterator[tuple[int, Artifact | dict[str, str]]]:
     """(depth, artifact) from here back to the first; a parent that is gone or has changed comes as its record.
 
     root: the workspace, where parents are looked for that are not where they were: a run's folder may be a link, and
-    may have been moved elsewhere.
+    may have been moved elsewhere. last: a kind whose own parents are left out.
     """
     yield depth, artifact
-    for parent in artifact.parents:
+    for parent in artifact.parents if artifact.kind != last else ():
         try:
             above = _above(artifact, parent, root)
         except DamagedError as error:
@@ -142,7 +142,7 @@ def walk(
         elif above.id != parent["id"]:
             yield depth + 1, parent | {"state": f"changed since, and is now {above.id}"}
         else:
-            yield from walk(above, root, depth + 1)
+            yield from walk(above, root, depth + 1, last=last)
 
 
 def _above(artifact: Artifact, parent: dict[str, str], root: Path | None) -> Artifact | None:

@@ -49,8 +49,9 @@ def held(run: Run, workspace: Workspace) -> Held | None:
 
 
 def _tokens(run: Run, workspace: Workspace) -> Iterator[Artifact]:
-    """What a run, and those it began with, were trained on."""
-    for _, item in lineage.walk(lineage.read_lineage(run.path), workspace.root):
+    """What a run, and those it began with, were trained on. What their tokenizers were learnt from is another matter:
+    the same tokenizer may have come from a text with a document and from one without it."""
+    for _, item in lineage.walk(lineage.read_lineage(run.path), workspace.root, last="tokens"):
         if isinstance(item, Artifact) and item.kind == "tokens":
             yield lineage.require(item, workspace.root, "prepare the recipe of the run again")
 

@@ -144,15 +144,17 @@ class RunData:
     @cached_property
     def start(self) -> Pretrained | None:
         """The model it begins with; None: weights are drawn from the seed. Raises DamagedError where it is gone."""
-        if (start := self.recipe.start) is None:
-            return None
+        return None if self.recipe.start is None else starts.load(self._kept_start())
+
+    def _kept_start(self) -> Artifact:
         if self.prepared.start is None:
+            assert self.recipe.start is not None
             raise DamagedError(
-                f"the copy of {start.model} that was kept is gone",
+                f"the copy of {self.recipe.start.model} that was kept is gone",
                 where=f"run {self.recipe.name}",
                 advice="put the model back where it was read, as it was then, and prepare the recipe again",
             )
-        return starts.load(self.prepared.start)
+        return self.prepared.start
 
     def store(self, part: str) -> Store:
         """What one part of the corpus holds for the objective: plain text as tokens, or records."""
@@ -386,8 +388,8 @@ class RunData:
     def _adapted(self, *, packed: bool) -> Model:
         """The start's model, over its own tensors, with a new head where the objective wants one, and a new adapter.
 
-        packed: matrices of 8 bits stay so, as they do in training, and the float32 ones are let go; else they are
-        float32 matrices of the same values, which every way of decoding takes.
+        A base of 8 bits is read as such: the model as it was trained is never whole in memory. packed: it stays so, as
+        it does in training; else its matrices are float32 ones of the same values, which every way of decoding takes.
         """
         import torch
 
@@ -396,8 +398,13 @@ class RunData:
         from textmill.nn.shared import shared
         from textmill.specs.tuning import PromptTuning
 
-        tuning, start, seed = self.recipe.tuning, self.start, self.recipe.seed
+        tuning, seed = self.recipe.tuning, self.recipe.seed
         assert tuning is not None
+        if eight := tuning.base == "int8":
+            self.__dict__.pop("start", None)  # which is read again when somebody asks for it
+            start = starts.load(self._kept_start(), adapters.in_eight_bits)
+        else:
+            start = self.start
         assert start is not None
         _, body = adapters.body_of(start.model)
         states = self.objective.vectors is not None
@@ -416,7 +423,7 @@ class RunData:
         prompt = None
         if isinstance(tuning, PromptTuning) and tuning.text is not None:
             prompt = torch.from_numpy(self.tokenizer.encode(tuning.text).astype(np.int64))
-        if tuning.base == "int8":
-            base = adapters.in_eight_bits(base) if packed else adapters.rounded(base)
-            self.__dict__.pop("start")  # which is read again when somebody asks for it
+        if eight:
+            base = adapters.in_eight_bits(base)
+            base = base if packed else adapters.merged(base)
         return adapters.adapt(base.train(), tuning, seed=seed, prompt=prompt)

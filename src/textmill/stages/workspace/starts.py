@@ -15,6 +15,7 @@ from textmill.stages.workspace.run import Run
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from textmill.models.model import Form
     from textmill.models.pretrained import Pretrained
 
 KIND = "start"
@@ -45,11 +46,20 @@ def require(workspace: Workspace, content: str, model: str) -> Artifact:
     return artifact
 
 
-def load(artifact: Artifact) -> Pretrained:
-    """The model that is kept, in float32. Raises DamagedError when it is not what was written."""
+def load(artifact: Artifact, form: Form | None = None) -> Pretrained:
+    """The model that is kept, in float32, or in the form that is asked for (interop.load.load). Raises DamagedError
+    when it is not what was written."""
+    from textmill.interop.load import load
+    from textmill.models.model import as_it_is
+
+    return load(model_path(artifact.path), form=form or as_it_is)
+
+
+def described(artifact: Artifact) -> Pretrained:
+    """The same without its weights, which takes no memory and no time: its spec, tokenizer and settings."""
     from textmill.interop.load import load
 
-    return load(model_path(artifact.path))
+    return load(model_path(artifact.path), None)
 
 
 def model_path(directory: Path) -> Path:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from textmill.base.hashing import mixed
 from textmill.models.linear.features import Row
 from textmill.models.linear.fit import Labelled, bag, fit, scores
 from textmill.objectives.classify import labels_of
@@ -17,7 +16,6 @@ from textmill.tasks.task import Baseline, Record
 
 SPEC = LinearSpec()
 NAME = "linear model of n-grams"
-_HELD = 10  # one in so many texts chooses the penalty
 _LIKELIER_THAN_NOT = 0.5
 Scorer = Callable[[Sequence[Record]], torch.Tensor]  # records -> (N, C)
 
@@ -53,15 +51,9 @@ def numbers(records: Sequence[Record]) -> Baseline:
 
 
 def scorer(records: Sequence[Record], targets: np.ndarray, outputs: int) -> Scorer:
-    """The model of records and what is to be said of them (as `models.linear.fit.Labelled`). A tenth of them chooses
-    its penalty. Raises RecipeError where there is nothing to learn from."""
-    held = mixed(np.arange(len(records), dtype=np.uint64)) % np.uint64(_HELD) == 0
-    rows = [_row(record) for record in records]
-    learnt, chosen = (
-        Labelled([row for row, asked in zip(rows, side.tolist(), strict=True) if asked], targets[side])
-        for side in (~held, held)
-    )
-    fitted = fit(SPEC, learnt, outputs, chosen)
+    """The model of records and what is to be said of them (as `models.linear.fit.Labelled`). Raises RecipeError where
+    there is nothing to learn from."""
+    fitted = fit(SPEC, Labelled([_row(record) for record in records], targets), outputs)
     weight, bias = torch.from_numpy(np.ascontiguousarray(fitted.weight)), torch.from_numpy(fitted.bias)
 
     def score(records: Sequence[Record]) -> torch.Tensor:

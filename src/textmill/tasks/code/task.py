@@ -38,7 +38,7 @@ _TOKENS = 384  # of an answer, where nobody says
 _DRAWN = {"temperature": 0.8, "top_p": 0.95}  # several samples of one problem (Chen et al. 2021, section 3.3)
 _KS = (1, 10, 100)
 # Where a completion has left the function: of HumanEval as in Chen et al. 2021; of MBPP, which begins with one, less.
-_STOPS = {
+STOPS = {
     "prompt": ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```"),
     "text": ('\n"""', "\nassert ", "\nif ", "\nprint(", "\n```"),
 }
@@ -107,7 +107,7 @@ def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options)
                 Refused(reason, f"{len(prompt.ids):,} tokens, and it reads {pretrained.spec.context:,}")
             )
             continue
-        stops = () if told else _STOPS["text" if "test_list" in record else "prompt"]
+        stops = () if told else STOPS["text" if "test_list" in record else "prompt"]
         asked.append(Asked(problem, prompt, stops, told))
     return asked
 

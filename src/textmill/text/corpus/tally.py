@@ -187,8 +187,11 @@ class Tally:
         (_, reason), entry = max(self.reasons.items(), key=lambda pair: pair[1]["documents"])
         sample = entry["samples"][0]
         detail = f", with the detail: {sample['detail']}" if "detail" in sample else ""
+        skipped = f"holds no document: all {self.aside} were skipped, most because each {reason}"
+        if self.aside == 1:
+            skipped = f"holds no document: the only one was skipped, because it {reason}"
         raise NothingKept(
-            f"holds no document: all {self.aside} were skipped, most because each {reason}",
+            skipped,
             where="corpus",
             advice=f"look at {sample['source']}{detail}",
             detail=sample.get("detail", ""),

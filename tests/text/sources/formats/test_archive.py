@@ -255,6 +255,8 @@ def test_member_names_are_told_by_all_of_them_together(tmp_path):
     ]
     japanese = ["患者/記.tt", "予定表の.a"]
     assert list(collect(tmp_path, "b.zip", legacy("cp932", *japanese))[0]) == [f"b.zip!{n}" for n in japanese]
+    japanese = ["患者/契.tt", "契約書の.a"]  # the second half of 契 is `_`
+    assert list(collect(tmp_path, "e.zip", legacy("cp932", *japanese))[0]) == [f"e.zip!{n}" for n in japanese]
     russian = ["отчёт1.txt", "письмо.txt"]
     assert list(collect(tmp_path, "c.zip", legacy("cp866", *russian))[0]) == [
         f"c.zip!{name}" for name in russian

@@ -238,6 +238,21 @@ def test_a_label_that_nobody_chose_is_doubted():
     assert decode("ÀÁÂ ÃÄÅ".encode("latin-1"), "a.txt", "iso-8859-1")[0] == "ÀÁÂ ÃÄÅ"
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding", "label"),
+    [
+        (RUSSIAN, "cp1251", "koi8-r"),
+        (RUSSIAN, "koi8-r", "windows-1251"),
+        (TRADITIONAL, "big5", "gb2312"),
+        (GERMAN, "cp1252", "windows-1251"),
+        (OTHERS["el"][0], "cp1253", "iso-8859-2"),
+    ],
+)
+def test_a_label_that_makes_no_words_is_doubted(text, encoding, label):
+    assert decode(text.encode(encoding), "a.txt", label)[0] == text
+    assert decode(text.encode(encoding), "a.txt", encoding)[0] == text
+
+
 def test_a_stray_zero_byte_is_dropped():
     assert decode(b"a\0b") == ("ab", "utf-8")
     assert decode(b"A line.\n" * 500 + b"\0") == ("A line.\n" * 500, "utf-8")

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.reading import kept, read, skipped, texts
-from textmill.specs.corpus import LimitSpec
+from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.text.document import Rejected
+from textmill.text.sources.table import read_documents
 
 filled = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20).filter(
     str.strip
@@ -173,3 +174,11 @@ def test_faults_that_go_on_cost_no_more_than_lines(tmp_path, within):
         assert len(read(tmp_path, "a.jsonl", '{"text": "x",\n' * 20_000)) == 20_000
         assert len(read(tmp_path, "b.jsonl", "{" + '"a":[\n' * 20_000)) == 1
         assert len(read(tmp_path, "c.jsonl", '{"text": "x"}' * 20_000)) == 20_000
+
+
+def test_a_list_for_the_only_text_is_a_mistake_unless_its_column_is_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": ["a", "b"]}\n{"text": "c"}\n')
+    plain, named = FilesSource(paths=("a.jsonl",)), FilesSource(paths=("a.jsonl",), columns={"text": "text"})
+    found = list(read_documents(plain, LimitSpec(), tmp_path))
+    assert (texts(found), skipped(found)) == (["c"], [("a.jsonl:line 1", "field 'text' is not text")])
+    assert texts(list(read_documents(named, LimitSpec(), tmp_path))) == ["a b", "c"]

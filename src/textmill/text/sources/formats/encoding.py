@@ -50,7 +50,7 @@ _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
 _SEVEN_BITS = ("iso2022_jp_extended", "iso2022_kr", "hz", "utf-7")
 _SOUND = re.compile(r"[^\x00-\x7f\ufffd]")
 _JOINT = re.compile("(?<=\n)\ufeff")
-_BETWEEN = re.compile(rb"[/._ -]")  # words of names
+_BETWEEN = re.compile(rb"[/. -]")  # words of names; `_` may be half of a character, as in 契 of Shift-JIS
 _MARKUP = re.compile(rb"""(?:encoding|charset)\s*=\s*["']?([-\w.]+)""", re.IGNORECASE)  # XML 1.0 §4.3.3, HTML
 
 

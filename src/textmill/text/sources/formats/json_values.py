@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from textmill.text.document import Document, Rejected
+from textmill.text.document import TEXT, Document, Rejected
 from textmill.text.sources.formats.encoding import decode, marked, wide
 from textmill.text.sources.formats.forms import documents
 from textmill.text.sources.formats.lines import MARK, Lines, refuse_binary_records, sound, span, text_stream
@@ -45,6 +45,17 @@ def json_records(item: Input, fields: Fields) -> Items:
         yield from _streamed(item, head, fields)
     else:
         yield from _whole(item, head, fields)
+
+
+def _held(record: Any, location: str, fields: Fields) -> Items:
+    """What a record holds. In JSON, whose columns have no type, a list for the only text is a mistake, as a number is,
+    unless somebody has named that column."""
+    if fields.unnamed and isinstance(record, dict) and isinstance(record.get(TEXT), list):
+        yield unread(
+            location, f"field {TEXT!r} is not text", 'a list; columns = { text = "text" } joins its parts'
+        )
+    else:
+        yield from documents(record, location, fields)
 
 
 def _looks_like_lines(head: bytes) -> bool:
@@ -87,14 +98,14 @@ def _whole(item: Input, head: bytes, fields: Fields) -> Items:
             if isinstance(record, SetAside):
                 yield unread(location, record.reason, record.detail)
             else:
-                yield from documents(record, location, fields)
+                yield from _held(record, location, fields)
         return
     try:
         value, end = _value(text, start)
     except (ValueError, RecursionError):
         value, end = None, 0
     if end and _between(text, end) == len(text):
-        yield from documents(value, item.place, fields)
+        yield from _held(value, item.place, fields)
     else:
         yield from _sequence(Lines(io.StringIO(text, newline=""), item.limits.file_bytes), item.place, fields)
 
@@ -143,7 +154,7 @@ def _sequence(lines: Lines, place: str, fields: Fields) -> Items:
             yield from _odd(line, lines, place, fields)
             continue
         if sound(line):
-            yield from documents(record, location, fields)
+            yield from _held(record, location, fields)
         else:
             yield _not_utf8(location)
 
@@ -170,7 +181,7 @@ def _odd(text: str, lines: Lines, place: str, fields: Fields) -> Iterator[Docume
                 detail = f"{error}; {span(first, lines.number)}" if further else str(error)
                 yield unread(location, "is not valid JSON", detail)
                 return
-        yield from documents(value, location, fields)
+        yield from _held(value, location, fields)
 
 
 def _further(text: str, lines: Lines) -> list[str]:

@@ -114,14 +114,18 @@ def believed(found: list[tuple[str, Reading]]) -> Reading | None:
 def fits(data: bytes, encoding: str) -> bool:
     """Whether bytes may be in an encoding that somebody says they are in: they make words, or none that is likelier.
 
-    Programs say Windows-1252 (or Latin-1, or ASCII) without being asked, so that alone is doubted.
+    Programs say Windows-1252 (or Latin-1, or ASCII) without being asked, and others what their user's machine writes.
     """
-    if encoding != "cp1252":
-        return True
     words = _words(data)
     text = b"\n".join([b"", *words, b""]).decode(encoding, "replace")
-    claimed = _by_pairs(text, 0.0, encoding, _ascii_costs(data))
-    if not words or claimed.natural:
+    if not words or (encoding not in _WIDE and encoding not in {name for _, name in _pages()}):
+        return True
+    if encoding in _WIDE:
+        every = [_by_characters(text, 0.0, encoding, name) for name in _WIDE[encoding][1].split()]
+    else:
+        every = [_by_pairs(text, 0.0, encoding, _ascii_costs(data))]
+    claimed = min(every, key=lambda one: one.cost)
+    if claimed.natural:
         return True
     found = reading(data)
     return found is None or found.encoding == encoding or claimed.cost - found.cost < _CONTRADICTION
@@ -442,7 +446,9 @@ def _by_pairs(text: str, rarity: float, encoding: str, plain: dict[str, float]) 
 
 @functools.cache
 def _without(language: str) -> frozenset[str]:
-    """The code pages that lack a letter of a language."""
+    """The code pages that lack a letter of a language; none of English, which is written on every machine."""
+    if language == "en":
+        return frozenset()
     letters = set(_same(_tables()["pairs"][language]["letters"]))
     return frozenset(
         name for _, name in _pages() if letters - set(_same(bytes(range(256)).decode(name, "ignore")))

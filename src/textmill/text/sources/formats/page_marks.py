@@ -44,7 +44,8 @@ def _tokens(names: tuple[str, ...]) -> re.Pattern[str]:
     """What finds the tags of these names, and scripts, styles and comments, which hold no tags."""
     return re.compile(
         r"<!--.*?-->|<(script|style|xmp|iframe|noembed|noframes)\b([^>]*)>(.*?)</\1>|"
-        rf"<(?!/li>)(/?)({'|'.join(names) or '!'})(?=[\s>])([^>]*)>",  # an item's end changes nothing
+        rf"<(?!/li>)(/?)({'|'.join(names) or '!'})(?=[\s>])([^>]*)>"  # an item's end changes nothing
+        r"(?:(?<=<su[bp]>)([^<>\t]{1,40})</su[bp]>)?",  # most powers and indices are whole in one turn
         re.DOTALL,
     )
 
@@ -102,6 +103,8 @@ _QUOTES = {
     "fr": "«»“”", "it": "«»“”", "es": "«»“”", "pt": "«»“”", "ru": "«»„“", "uk": "«»„“", "el": "«»“”",
     "ja": "「」『』", "sv": "””’’", "fi": "””’’", "da": "»«›‹", "no": "«»‘’",
 }  # fmt: skip
+_BEFORE = 40  # characters in front of a power that tell what it is
+_MARKUP = re.compile("[<>&;]")
 _LONGEST_SCRIPT = 400  # characters of markup in <sup>, where more is a text
 _FORMULA_PICTURE = re.compile(r"\b(?:tex|latex|math)\b")
 _RENDERED = ".MathJax, .MathJax_CHTML, .MathJax_SVG, .MathJax_Preview, .mjx-chtml"
@@ -180,8 +183,10 @@ class Marks:
                 self.deadline.check()
             self._add(page[at : token.start()])
             at = token.end()
-            raw, raw_attributes, content, closing, name, tag_attributes = token.groups()
-            if closing:
+            raw, raw_attributes, content, closing, name, tag_attributes, script = token.groups()
+            if script:
+                self._add(self._script(name, script))
+            elif closing:
                 _ENDS.get(name, Marks._end_other)(self, name, token[0])
             elif name:
                 known = attributes(tag_attributes) if tag_attributes else _NONE
@@ -315,8 +320,11 @@ class Marks:
 
     def _before(self) -> str:
         """The end of the text so far."""
+        last = self._out[-1][-_BEFORE:] if self._out else ""
+        if len(last) == _BEFORE and not _MARKUP.search(last):
+            return last
         tail = "".join(self._out[-8:])[-300:]
-        return _bare(tail.rpartition("</p>")[2])[-40:]
+        return _bare(tail.rpartition("</p>")[2])[-_BEFORE:]
 
     def _end_script(self, name: str, tag: str) -> None:
         inner, begun = self._taken(name, _LONGEST_SCRIPT)
@@ -325,9 +333,13 @@ class Marks:
         if "<" in inner and _BLOCK.search(inner):
             self._add(inner)
             return
+        self._add(self._script(name, inner))
+
+    def _script(self, name: str, inner: str) -> str:
+        """A power or an index as characters, or as it stands where there are none for it."""
         text = _bare(inner)
         changed = (raised if name == "sup" else lowered)(text, self._before())
-        self._add(inner if changed == text else escape(changed))
+        return inner if changed == text else escape(changed)
 
     def _start_link(self, name: str, known: Attributes, token: re.Match[str]) -> None:
         self._add(token[0])

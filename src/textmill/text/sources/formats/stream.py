@@ -105,6 +105,7 @@ class Fields:
     (`#1`, from the end `#-1`). No metadata: every column small enough, under its own name. facts: beside those.
     several: texts of which a record may hold a list; tags: metadata with a tag for each word, where records have any
     format: what the files hold, whatever their names say; header: whether a table's first row names its columns
+    unnamed: whether the only text is in the usual column, and nobody has named it
     """
 
     texts: tuple[tuple[str, str], ...] = ((TEXT, TEXT),)
@@ -114,6 +115,7 @@ class Fields:
     tags: str | None = None
     format: str | None = None
     header: bool = True
+    unnamed: bool = False
 
     @classmethod
     def of(cls, source: RecordSource, record: RecordSpec | None = None) -> Fields:
@@ -134,6 +136,7 @@ class Fields:
             record.tags,
             source.format,
             source.header,
+            texts == {TEXT: TEXT} and TEXT not in given and record.tags is None and source.format is None,
         )
 
     @functools.cached_property

@@ -1,0 +1,232 @@
+"""What is asked for besides text: log probabilities, schemas, functions, decisions; by OpenAI's own client."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import openai
+import pytest
+import torch
+
+from helpers.serving import KEY
+from textmill.data.batch import Batch
+from textmill.interop.huggingface import directory as huggingface
+from textmill.interop.huggingface.peft import directory as peft
+from textmill.interop.load import load
+from textmill.models import adapters, build
+from textmill.models.pretrained import Adapter
+from textmill.specs.model import DecoderSpec
+from textmill.specs.recipe import GenerationSpec
+from textmill.specs.tuning import LoRATuning
+from textmill.tasks.likelihood import likelihoods
+
+ASK = [{"role": "user", "content": "Good morning"}]
+TALL = {
+    "type": "object",
+    "properties": {"tall": {"type": "boolean"}},
+    "required": ["tall"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def client(mill):
+    return openai.OpenAI(base_url=f"{mill.url}/v1", api_key=KEY, max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def model(writer):
+    """The model that is served, as it is read here."""
+    return load(writer)
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"age": {"type": "integer", "minimum": 0, "maximum": 99}, "tall": {"type": "boolean"}},
+    "required": ["age", "tall"],
+    "additionalProperties": False,
+}
+TOOL = {"type": "function", "function": {"name": "look_up", "description": "Look", "parameters": PERSON}}
+
+
+def logprobs_of(model, ids):
+    """(n, V) log probabilities after each id, by the training path."""
+    rows = torch.tensor([ids])
+    with torch.inference_mode():
+        return model.model(Batch(rows, rows))[0].float().log_softmax(-1)
+
+
+def test_echo_tells_how_likely_a_prompt_is(client, model):
+    ids = model.tokenizer.encode("the mill turns").tolist()
+    made = client.completions.create(model="mill", prompt=ids, max_tokens=0, echo=True, logprobs=2)
+    [choice] = made.choices
+    told = choice.logprobs
+    expected = logprobs_of(model, ids)
+    assert choice.text == "the mill turns" == "".join(told.tokens)
+    assert told.token_logprobs[0] is None
+    right = [expected[at, token].item() for at, token in enumerate(ids[1:])]
+    assert told.token_logprobs[1:] == pytest.approx(right, abs=1e-4)
+    best = [expected[at].max().item() for at in range(len(ids) - 1)]
+    assert [max(top.values()) for top in told.top_logprobs[1:]] == pytest.approx(best, abs=1e-4)
+    assert told.text_offset == list(range(len(ids)))
+    assert made.usage.completion_tokens == 0
+
+
+def test_log_probabilities_are_the_models_own(client, model):
+    made = client.chat.completions.create(
+        model="mill", messages=ASK, max_tokens=4, temperature=0, logprobs=True, top_logprobs=3
+    )
+    content = made.choices[0].logprobs.content
+    assert len(content) == 4
+    for token in content:
+        assert token.logprob == token.top_logprobs[0].logprob  # greedy
+        assert len(token.top_logprobs) == 3
+        assert [top.logprob for top in token.top_logprobs] == sorted(
+            (top.logprob for top in token.top_logprobs), reverse=True
+        )
+        assert token.logprob <= 0
+    written = b"".join(bytes(token.bytes) for token in content).decode("utf-8", "replace")
+    assert written == made.choices[0].message.content
+
+
+def test_a_bias_is_added(client, model):
+    [letter] = model.tokenizer.encode("q").tolist()
+    made = client.completions.create(
+        model="mill", prompt="a", max_tokens=3, temperature=0, logit_bias={str(letter): 100}
+    )
+    assert made.choices[0].text == "qqq"
+
+
+def test_an_answer_follows_a_schema(client):
+    form = {"type": "json_schema", "json_schema": {"name": "person", "schema": PERSON, "strict": True}}
+    made = client.chat.completions.create(model="mill", messages=ASK, max_tokens=100, response_format=form)
+    assert made.choices[0].finish_reason == "stop"
+    found = json.loads(made.choices[0].message.content)
+    assert (type(found["age"]), type(found["tall"])) == (int, bool)
+
+
+def test_a_function_is_called(client):
+    asked = {
+        "model": "mill",
+        "messages": ASK,
+        "tools": [TOOL],
+        "max_tokens": 200,
+        "parallel_tool_calls": False,
+    }
+    made = client.chat.completions.create(**asked, tool_choice="required").choices[0]
+    assert made.finish_reason == "tool_calls"
+    [call, *_] = made.message.tool_calls
+    assert call.function.name == "look_up"
+    assert set(json.loads(call.function.arguments)) == {"age", "tall"}
+    chunks = client.chat.completions.create(**asked, tool_choice="required", stream=True)
+    streamed = [one for chunk in chunks for one in chunk.choices[0].delta.tool_calls or ()]
+    assert streamed[0].function.arguments == call.function.arguments
+    talk = [
+        *ASK,
+        made.message.model_dump(exclude_none=True),
+        *({"role": "tool", "tool_call_id": one.id, "content": "nobody"} for one in made.message.tool_calls),
+    ]
+    again = client.chat.completions.create(model="mill", messages=talk, tools=[TOOL], max_tokens=3)
+    assert again.usage.prompt_tokens > len("nobody")
+    assert client.chat.completions.create(**asked, tool_choice="none").choices[0].message.tool_calls is None
+
+
+def test_a_response_calls_functions_and_follows_schemas(client):
+    made = client.responses.create(
+        model="mill",
+        input="Hi",
+        tools=[{"type": "function", "name": "look_up", "parameters": TALL}],
+        tool_choice="required",
+        max_output_tokens=100,
+    )
+    call = made.output[0]
+    assert (call.type, call.name) == ("function_call", "look_up")
+    assert set(json.loads(call.arguments)) == {"tall"}
+    given = {"type": "function_call_output", "call_id": call.call_id, "output": "yes"}
+    talk = [{"role": "user", "content": "Hi"}, call.model_dump(exclude_none=True), given]
+    assert client.responses.create(model="mill", input=talk, max_output_tokens=2).output
+    form = {"format": {"type": "json_schema", "name": "a", "schema": TALL, "strict": True}}
+    made = client.responses.create(model="mill", input="Hi", text=form, max_output_tokens=60)
+    assert type(json.loads(made.output_text)["tall"]) is bool
+
+
+def test_decisions_are_likelihoods_of_answers(client, writer):
+    questions = [
+        {"type": "predicate", "instructions": "It is morning.", "name": "morning"},
+        {
+            "type": "choice",
+            "instructions": "Which?",
+            "choices": [{"value": "a"}, {"value": "bc"}, {"value": True}],
+        },
+        {"type": "score", "instructions": "How much?", "levels": [{"label": "low"}, {"label": "high"}]},
+    ]
+    made = client.decisions.create(model="mill", input="Good morning", questions=questions)
+    predicate, choice, score = made.answers
+    assert (predicate.name, 0 < predicate.probability < 1) == ("morning", True)
+    assert [one.value for one in choice.probabilities] == ["a", "bc", True]
+    assert sum(one.probability for one in choice.probabilities) == pytest.approx(1)
+    assert choice.confidence == max(one.probability for one in choice.probabilities)
+    assert score.score == pytest.approx(score.probabilities[1].probability)
+    assert made.usage.input_tokens > 0
+    again = client.decisions.create(model="mill", input="Good morning", questions=questions[2:])
+    assert again.answers[0] == score  # a question does not depend on those beside it
+
+
+def test_a_decision_of_a_model_without_a_template(begin, tmp_path, tokenizer):
+    """The likelihoods are those that `textmill evaluate` scores choices by."""
+
+    place = tmp_path / "plain"
+    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=256)
+    made = build.build(spec, tokenizer.vocabulary, seed=2)
+    huggingface.write_directory(place, made, tokenizer, GenerationSpec(), {})
+    running = begin({"plain": str(place)})
+    model = running.service.model("plain")
+    object.__setattr__(model, "template", None)  # as if nobody had said how it reads conversations
+    question = {"type": "choice", "instructions": "Which?", "choices": [{"value": "a"}, {"value": "bc"}]}
+    body = {"model": "plain", "input": "Good morning", "questions": [question]}
+    status, _, told = running.ask("POST", "/v1/decisions", body)
+    assert status == 200, told
+    context = "Good morning\n\nWhich?\nAnswer with one of:\n- a\n- bc\n\nAnswer:"
+    found = likelihoods(load(place), [(context, " a"), (context, " bc")])
+    weights = [math.exp(one.value) for one in found]
+    right = [weight / sum(weights) for weight in weights]
+    assert [one["probability"] for one in told["answers"][0]["probabilities"]] == pytest.approx(
+        right, abs=1e-4
+    )
+
+
+def test_several_answers_differ_and_the_first_is_that_alone(client):
+    def said(**changes):
+        made = client.chat.completions.create(
+            model="mill", messages=ASK, max_tokens=24, temperature=1.0, seed=5, **changes
+        )
+        return [choice.message.content for choice in made.choices]
+
+    several = said(n=3)
+    assert several[0] == said()[0]
+    assert len(set(several)) == 3
+
+
+def test_an_adapter_is_a_model_of_its_own_beside_its_base(begin, writer, tmp_path, client):
+    base, tuning = load(writer), LoRATuning(rank=2)
+    model = adapters.adapt(base.model, tuning, seed=1)
+    for tensor in adapters.tensors(model).values():
+        tensor.data.normal_(std=0.5)
+    beside = Adapter(tuning, base, str(writer), adapters.weights_id(base.model), "")
+    peft.write_pretrained(tmp_path / "adapter", dataclasses.replace(base, model=model, adapter=beside))
+    running = begin({"mill": str(writer)}, adapters={"letters": str(tmp_path / "adapter")})
+    body = {"prompt": "the mill", "max_tokens": 12, "temperature": 0}
+    said = {
+        name: running.ask("POST", "/v1/completions", body | {"model": name})[2]["choices"][0]["text"]
+        for name in ("mill", "letters")
+    }
+    assert said["mill"] == client.completions.create(model="mill", **body).choices[0].text
+    assert (
+        said["letters"]
+        == running.service.model("letters")
+        .language_model.generate("the mill", tokens=12, temperature=0)[0]
+        .text
+    )
+    assert said["letters"] != said["mill"]
