@@ -36,8 +36,8 @@ def begin(tmp_path_factory):
     torch.set_num_threads(1)
     running = []
 
-    def start(targets, keys=None, *, texts=False, **settings):
-        workspace = Workspace(tmp_path_factory.mktemp("work"), Silent())
+    def start(targets, keys=None, *, texts=False, workspace=None, **settings):
+        workspace = workspace or Workspace(tmp_path_factory.mktemp("work"), Silent())
         patience = settings.pop("patience", Patience(drain_seconds=5))
         made = services.load(workspace, targets, patience=patience, **settings)
         running.append(Running(made, keys or Keys({"tests": KEY}), texts=texts))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import openai
 import pytest
@@ -13,9 +16,11 @@ from textmill.base.console import Silent
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models.build import build
 from textmill.models.heads import attach
+from textmill.specs import recipe_file
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import EncoderDecoderSpec, EncoderSpec
 from textmill.specs.recipe import GenerationSpec, TokenizerSpec
+from textmill.stages.runs import train as training
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.workspace import Workspace
 from textmill.tokenization.training import train
@@ -177,6 +182,24 @@ def test_documents(several, folder, tmp_path):
     assert several.ask("DELETE", f"/v1/documents?path={path}")[2] == {"removed": [path]}
     assert several.ask("DELETE", f"/v1/documents?path={path}")[0] == 400
     assert several.ask("POST", "/v1/trace", {"model": "mill", "text": "the mill"})[0] == 400  # of no run
+
+
+def test_trace(begin, tiny_recipe, texts, tmp_path):
+    """A span is the longest that a document holds, and the documents are those that do."""
+    workspace = Workspace(tmp_path / "work", Silent())
+    recipe = recipe_file.load(tiny_recipe)
+    training.train(replace(recipe, training=replace(recipe.training, steps=1)), workspace)
+    running = begin({"miller": "tiny"}, workspace=workspace)
+    held = (texts / "001.txt").read_text().splitlines()[1][:40]
+    body = {"model": "miller", "text": f"Zzz! {held} Zzz!", "shortest": 4, "documents": 1000}
+    status, _, told = running.ask("POST", "/v1/trace", body)
+    assert status == 200, told
+    span = max(told["spans"], key=lambda one: one["tokens"])
+    assert body["text"][span["start"] : span["end"]] == span["text"]
+    assert len(span["text"]) > 30
+    named = {Path(one["source"]) for one in span["found_in"]}
+    assert named == {path for path in texts.iterdir() if span["text"] in path.read_text()}
+    assert texts / "001.txt" in named
 
 
 def test_tokens(several, python):

@@ -17,12 +17,17 @@ import re
 
 _CLOSING = "\"'”’»›」』）)】\\]〉》"
 _ALWAYS = "。！？｡．‼⁇⁈⁉︒﹒﹖﹗।॥؟۔"
+# A set comes first, so that `re` looks only where one of its characters stands; what each begins is told behind it.
 _BOUNDARY = re.compile(
-    rf"(?P<always>[{_ALWAYS}][{_ALWAYS}!?]*[{_CLOSING}]*|……[{_CLOSING}]*)"
-    rf"|(?P<loud>[!?][.!?]*[{_CLOSING}]*)(?=\s|$)"
-    rf"|(?P<stop>(?:\.+|…)[{_CLOSING}]*)(?=\s|$)"
-    r"|(?P<paragraph>\n[^\S\n]*\n\s*)"
-    r"|(?P<line>\n)"
+    rf"[{_ALWAYS}!?.…\n](?:"
+    rf"(?<=[{_ALWAYS}])(?P<always>[{_ALWAYS}!?]*[{_CLOSING}]*)"
+    rf"|(?<=…)(?P<dots>…[{_CLOSING}]*)"
+    rf"|(?<=[!?])(?P<loud>[.!?]*[{_CLOSING}]*)(?=\s|$)"
+    rf"|(?<=\.)(?P<stop>\.*[{_CLOSING}]*)(?=\s|$)"
+    rf"|(?<=…)(?P<more>[{_CLOSING}]*)(?=\s|$)"
+    r"|(?<=\n)(?P<paragraph>[^\S\n]*\n\s*)"
+    r"|(?<=\n)(?P<line>)(?!\s*[a-z])"  # a wrapped line; `_ends` knows other small letters too
+    r")"
 )
 # In small letters, without the last full stop.
 _ABBREVIATIONS = frozenset(
@@ -38,6 +43,7 @@ _COUNTED = frozenset(  # only before a number
     """.split()  # noqa: SIM905
 )
 _WORD_BEFORE = re.compile(r"[^\W_](?:[\w.’'-]*[^\W_])?$")
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # `U.S`, `e.g`
 _SAID = re.compile(r"\S")
 _ENUMERATION = re.compile(r"(?:^|\n)\s*(?:\d{1,3}|[A-Za-z])$")  # `1.` at the beginning of a line
 
@@ -74,7 +80,7 @@ def _ends(text: str, match: re.Match[str]) -> bool:
     """Whether a sentence ends with what may end one."""
     kind, following = match.lastgroup, _SAID.search(text, match.end())
     after = following.group() if following else ""
-    if kind in ("always", "paragraph"):
+    if kind in ("always", "dots", "paragraph"):
         return True
     if kind == "line":
         return not after.islower()
@@ -82,13 +88,14 @@ def _ends(text: str, match: re.Match[str]) -> bool:
         return False
     if kind == "loud" or match.group().startswith(("..", "…")):
         return True
-    before = text[max(0, match.start() - 40) : match.start()]
-    word = _WORD_BEFORE.search(before)
+    before = text[max(0, match.start() - 40) : match.start()].removesuffix("\n")
+    word = None if before[-1:].isspace() else _WORD_BEFORE.search(before.rpartition(" ")[2])
     if word is None:
         return True
     said = word.group()
+    small = said.lower()
     initial = len(said) == 1 and said.isupper() and said != "I"
-    initials = re.fullmatch(r"(?:[^\W\d_]\.)+[^\W\d_]", said) is not None  # `U.S`, `e.g`
-    counted = said.lower() in _COUNTED and after.isdecimal()
-    short = said.lower() in _ABBREVIATIONS
-    return not (initial or initials or counted or short or _ENUMERATION.search(before))
+    initials = "." in said and _INITIALS.fullmatch(said) is not None
+    counted = small in _COUNTED and after.isdecimal()
+    enumerated = len(said) <= 3 and _ENUMERATION.search(before) is not None
+    return not (initial or initials or counted or small in _ABBREVIATIONS or enumerated)

@@ -88,3 +88,17 @@ def test_what_is_no_answer_is_refused(folder, text):
     assert said.code in (1, 2)
     assert "--answer" in said.err
     assert "Traceback" not in said.err
+
+
+def test_an_agent_traces_as_the_command_does(folder):
+    text = "the old mill turns water into flour in Atlantis"
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    asked["params"] = {"name": "trace", "arguments": {"text": text, "run": "tiny"}}
+    said = call(["mcp", "--trace", "tiny"], given=json.dumps(asked) + "\n")
+    [answered] = map(json.loads, said.out.splitlines())
+    found = answered["result"]["structuredContent"]
+    shown = json.loads(call(["trace", "tiny", text, "--json"]).out)
+    for told in (found, shown):
+        assert told["texts"][0].pop("seconds") > 0
+    assert found == shown
+    assert any("mill turns water into flour" in span["text"] for span in found["texts"][0]["spans"])

@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from helpers.commands import call
 from textmill.base.errors import TextmillError
+from textmill.interop.huggingface.directory import write_directory
+from textmill.models.build import build
+from textmill.models.heads import attach
+from textmill.specs.head import ClassifyHead
+from textmill.specs.model import EncoderSpec
+from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.stages.use import mcp
+from textmill.stages.use.model import LanguageModel
+from textmill.stages.workspace.workspace import Workspace
+from textmill.tokenization.training import train
 
 
 @pytest.fixture
@@ -59,6 +69,25 @@ def test_a_session_as_a_client_has_it(folder):
     assert (folder / "notes/mill.txt").read_text()[cited["start"] : cited["end"]] == given["answer"]
     assert silent["result"]["structuredContent"]["why"] == "no document fits the filters"
     assert pong == {"jsonrpc": "2.0", "id": 5, "result": {}}
+
+
+def test_a_text_is_labelled_by_the_models_that_were_named(folder):
+    tokenizer = train(TokenizerSpec(kind="bytes"), [])
+    torch.manual_seed(0)
+    model = build(EncoderSpec(d_model=16, layers=1, heads=2, d_ff=24, context=64), tokenizer.vocabulary)
+    model = attach(model, ClassifyHead(labels=("calm", "storm")))
+    write_directory(folder / "weather", model, tokenizer, GenerationSpec(), {})
+    listed, given, wrong = talk(
+        asked(1, "tools/list"),
+        asked(2, "tools/call", name="classify", arguments={"text": "The river rises.", "model": "weather"}),
+        asked(3, "tools/call", name="classify", arguments={"text": "The river rises.", "model": "mill"}),
+        options=["--classify", "weather"],
+    )
+    assert listed["result"]["tools"][-1]["name"] == "classify"
+    [right] = LanguageModel(Workspace(folder / "work"), "weather").predict("The river rises.", top=3)
+    assert given["result"]["structuredContent"] == json.loads(json.dumps(right.row()))
+    assert right.label in ("calm", "storm")
+    assert wrong["result"]["isError"]
 
 
 def test_whatever_is_wrong_is_told_and_the_session_goes_on(folder):
