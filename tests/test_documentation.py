@@ -29,7 +29,16 @@ PAGES = [
 LONG = {"reversing": ("steps = 600", "steps = 20"), "tang-poems": ("steps = 1200", "steps = 20")}
 # Pages on what the families' and the models' own tests prove, too, and long ones whose short form proves little.
 SLOW = {"choices", "families", "ngram", "recurrent", "reversing", "tang-poems", "first-model", "adapters"}
-SLOW |= {"keras", "preferences", "resume-compare-publish", "chat", "serve", "use-a-service"}
+SLOW |= {
+    "keras",
+    "preferences",
+    "resume-compare-publish",
+    "chat",
+    "serve",
+    "use-a-service",
+    "prompting",
+    "decoding",
+}
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # What a page shows of what is printed, and is the same every time but for numbers. `…` stands for lines left out.
 SHOWN = re.compile(r"^```text\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -80,7 +80,13 @@ def few() -> list[tuple[str, str, object]]:
     return chosen
 
 
-@pytest.mark.parametrize("command", sorted(commands()))
+BY_NAME = {"summarize", "translate", "answer", "classify", "tag"}  # `predict`, by the names of tasks
+
+
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(name, marks=pytest.mark.slow if name in BY_NAME else ()) for name in sorted(commands())],
+)
 def test_a_wrong_value_of_each_parameter_is_a_message(command, place):
     for name, value in [(name, value) for of, name, value in few() if of == command]:
         check(wrong(command, name, value))
