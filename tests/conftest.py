@@ -17,6 +17,10 @@ import pytest
 pytest_plugins = ("helpers.suite",)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # as many workers as cores: threads beside them would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TEXTMILL_LANG"] = "en"  # whatever the locale is here
 os.environ["TEXTMILL_MODELS"] = os.devnull  # a person's own models are no part of a test
 

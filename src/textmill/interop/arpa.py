@@ -197,19 +197,22 @@ def _sections(
     """Of each length: tokens (N, n), log10 probabilities (N,), log10 weights (N,)."""
     ids = ids | {BEGIN: end}
     sizes: list[int] = []
-    with open(path, encoding="utf-8") as handle:
-        for line in handle:
-            if line.startswith("ngram "):
-                sizes.append(int(line.partition("=")[2]))
-            elif line.startswith("\\1-grams:"):
-                break
-        for length, size in enumerate(sizes, 1):
-            yield _section(handle, path, ids, length, size)
-            for line in handle:  # on to the next section's head
-                if line.startswith("\\"):
+    try:
+        with open(path, encoding="utf-8") as handle:
+            for line in handle:
+                if line.startswith("ngram "):
+                    sizes.append(int(line.partition("=")[2]))
+                elif line.startswith("\\1-grams:"):
                     break
-            else:
-                raise DamagedError(f"ends after its {length}-grams: \\end\\ is missing", where=path)
+            for length, size in enumerate(sizes, 1):
+                yield _section(handle, path, ids, length, size)
+                for line in handle:  # on to the next section's head
+                    if line.startswith("\\"):
+                        break
+                else:
+                    raise DamagedError(f"ends after its {length}-grams: \\end\\ is missing", where=path)
+    except ValueError as error:  # of a number, or of UTF-8
+        raise DamagedError(f"is not an ARPA file: {error}", where=path) from error
     if not sizes:
         raise DamagedError("is not an ARPA file: it has no line `ngram 1=`", where=path)
 

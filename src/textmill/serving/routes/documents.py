@@ -155,6 +155,7 @@ class _Asking:
         self._service, self._model, self._owner = service, model, owner
         self.pretrained, self.tokenizer = model.pretrained, model.tokenizer
         self.spec, self.predictor = model.pretrained.spec, model.language_model.predictor
+        self.path = model.language_model.path
 
     def chat(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
         """The answer to a conversation. Called in a thread of the service, which waits."""

@@ -434,7 +434,11 @@ def _by_pairs(text: str, rarity: float, encoding: str, plain: dict[str, float]) 
     nearest, every = foreign.argmin(axis=0), np.arange(bits.shape[1])
     foreign, theirs = foreign[nearest, every], unusual[nearest, every]
     words = np.minimum(bits, foreign)
-    unable = np.array([_UNABLE if encoding in _without(name) else 0.0 for name in names], np.float32)
+    lacking = np.array([encoding in _without(name) for name in names])
+    own = ((bits <= foreign) & (np.add.reduceat(lines.unusual, lines.starts) > 0)).any(axis=1)
+    unable = np.where(
+        lacking & own, np.float32(_UNABLE), np.float32(0)
+    )  # words of other languages prove nothing
     costs = words.sum(axis=1) + np.array([plain[name] for name in names], np.float32) + unable
     best = int(costs.argmin())
     rarity += float(unable[best])
