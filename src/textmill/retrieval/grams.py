@@ -17,23 +17,23 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from textmill.base.hashing import GOLDEN, mixed
 from textmill.retrieval import terms
-from textmill.text.words import ALONE_CHARACTERS
+from textmill.text.words import ALONE_RANGES
 
-_ENDS = re.compile(
-    r"[.!?;。！？；\n]+(?:[\W_]|$)+"
-)  # where a sentence may end; one too many does no harm here
-_APART = re.compile(r"[^\w\ue001]+|_+")
-_ALONE = re.compile(f"[{ALONE_CHARACTERS}]")
 _MARKS = re.compile("[\u0300-\u036f]")
+_END = (
+    ".!?;。！？；\n"  # where a sentence may end, before whatever is no word; one too many does no harm here
+)
+_TABLE = 0x40000  # code points with an entry of their own; there are no words above
+_APART, _LETTER, _ALONE, _ENDING = range(4)  # what a code point is
 _K1, _B = 1.2, 0.75  # as FTS5 has them
 _USUAL = 100  # texts
-_TEXT, _SENTENCE = "\ue000", "\ue001"  # what stands between two of them
 
 
 @dataclass(frozen=True)
@@ -103,14 +103,13 @@ def _bm25(
 
 def _runs(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
     """(T,) hashes of the runs of some texts, (T,) the text and (T,) the sentence of each, counted over all texts."""
-    plain = [_APART.sub(" ", _ENDS.sub(f" {_SENTENCE} ", _folded(text))) for text in texts]
-    joined = "".join(f" {text} {_TEXT}" for text in plain)
-    codes = np.frombuffer(joined.encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
-    owner = np.repeat(np.arange(len(plain)), [len(text) + 3 for text in plain])
-    border = (codes == ord(_TEXT)) | (codes == ord(_SENTENCE))
-    alone = np.zeros(len(codes), bool)
-    alone[[match.start() for match in _ALONE.finditer(joined)]] = True
-    spelt = ~(border | alone | (codes == ord(" ")))
+    joined = [f" {_folded(text)} " for text in texts]
+    codes = np.frombuffer("".join(joined).encode("utf-32-le", "replace"), "<u4").astype(np.uint64)
+    owner = np.repeat(np.arange(len(joined)), [len(text) for text in joined])
+    kinds = _kinds().take(codes, mode="clip")
+    spelt, alone = kinds == _LETTER, kinds == _ALONE
+    ends = np.append((kinds[:-1] == _ENDING) & ~(spelt | alone)[1:], False)
+    sentence = np.cumsum(ends) + owner
     # Four characters of which the middle two belong to one word, with its end or the next of it at either side.
     first = np.flatnonzero(spelt[1:-2] & spelt[2:-1])
     letters = np.where(spelt, codes, np.uint64(ord(" ")))
@@ -121,7 +120,17 @@ def _runs(texts: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64], 
     pair = np.flatnonzero(alone[:-1] & alone[1:])
     pairs = mixed(codes[pair] * np.uint64(GOLDEN) + codes[pair + 1])
     at = np.concatenate([first, single, pair])
-    return np.concatenate([words, codes[single], pairs]), owner[at], np.cumsum(border)[at]
+    return np.concatenate([words, codes[single], pairs]), owner[at], sentence[at]
+
+
+@cache
+def _kinds() -> NDArray[np.uint8]:
+    """What each code point is: parts words, is a letter or digit of one, a word alone, or parts sentences too."""
+    kinds = np.array([chr(code).isalnum() for code in range(_TABLE)], np.uint8)  # _APART, _LETTER
+    for low, high in ALONE_RANGES:
+        kinds[low : high + 1] *= _ALONE
+    kinds[[ord(mark) for mark in _END]] = _ENDING
+    return kinds
 
 
 def _folded(text: str) -> str:

@@ -328,21 +328,21 @@ class Store:
 
     def vectors(self, model: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """(n,) chunks and (n, D) their vectors by a model, in the order of the chunks."""
-        rows = self._rows(
-            "SELECT v.document, v.data FROM vectors v WHERE v.model = ? ORDER BY v.document", model
-        )
         chunk_of: dict[int, list[int]] = {}
-        for document, chunk in self._rows("SELECT document, id FROM chunks ORDER BY id"):
-            chunk_of.setdefault(document, []).append(chunk)
         numbers: list[int] = []
-        for document, _ in rows:
-            numbers += chunk_of.get(document, [])
+        data = bytearray()  # grows by each document's, so that they are in memory once
+        with database.errors(self.path), self._database:  # both are of one moment, also where others write
+            for document, chunk in self._rows("SELECT document, id FROM chunks ORDER BY id"):
+                chunk_of.setdefault(document, []).append(chunk)
+            for document, vectors in self._database.execute(
+                "SELECT document, data FROM vectors WHERE model = ? ORDER BY document", (model,)
+            ):
+                numbers += chunk_of.get(document, [])
+                data += vectors
         if not numbers:
             return np.empty(0, np.int64), np.empty((0, 0), np.float32)
-        data = np.frombuffer(b"".join(data for _, data in rows), dtype="<f4")
-        return np.array(numbers, dtype=np.int64), data.reshape(len(numbers), -1).astype(
-            np.float32, copy=False
-        )
+        found = np.frombuffer(data, dtype="<f4").reshape(len(numbers), -1)
+        return np.array(numbers, dtype=np.int64), found.astype(np.float32, copy=False)
 
     def models(self) -> dict[str, int]:
         """How many documents have vectors of each model."""

@@ -24,7 +24,8 @@ def _mark_ranges() -> str:
     return "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges)
 
 
-_MARK_RUN = re.compile(f"[{_mark_ranges()}]{{{_MOST_MARKS + 1},}}")
+_MARK = re.compile(f"[{_mark_ranges()}]")
+_MARK_RUN = re.compile(f"{_MARK.pattern}{{{_MOST_MARKS + 1},}}")
 
 
 def normalise(text: str, form: Literal["NFC", "NFKC"]) -> str:
@@ -36,6 +37,8 @@ def normalise(text: str, form: Literal["NFC", "NFKC"]) -> str:
 
 
 def _cut_marks(text: str) -> str:
+    if _MARK.search(text[:: _MOST_MARKS + 1]) is None:  # a run of 31 has one at such a place
+        return text
     return _MARK_RUN.sub(lambda run: run[0][:_MOST_MARKS], text)
 
 
