@@ -176,7 +176,7 @@ def speed(data: Path, folder: Path, chunks: int) -> None:
     )
     encoder = Random()
     with Store(folder / "speed.db") as store:
-        for document, texts in list(store.without_vectors("random")):
+        for document, texts in store.without_vectors("random"):
             store.set_vectors("random", document, encoder.embed(texts))
         search = Search(store, encoder)
         for name, texts, width in (("English", english, 50), ("Chinese", chinese, 12)):
