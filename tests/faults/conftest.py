@@ -35,7 +35,7 @@ class Trials:
 
     def close(self) -> None:
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(300)  # a busy machine is slow to end a process, too
 
     def forget(self) -> None:
         """Begin again from nothing."""

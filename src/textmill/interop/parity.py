@@ -41,6 +41,7 @@ from textmill.interop.huggingface import directory as huggingface
 from textmill.interop.huggingface.configs import heads
 from textmill.interop.huggingface.peft import directory as peft
 from textmill.interop.load import load
+from textmill.models import adapters
 from textmill.models.heads import Headed
 from textmill.models.model import Model
 from textmill.models.pretrained import Pretrained
@@ -200,7 +201,8 @@ def _adapter_by_transformers(
     batches: Sequence[Batch],
     tokens: int,
 ) -> list[Check]:
-    """The same of an adapter, which transformers loads by peft: a copy of its directory names a copy of its base."""
+    """The same of an adapter, which transformers loads by peft: a copy of its directory names a copy of its base, which
+    is rounded alike where the adapter is over 8 bits."""
     adapter = pretrained.adapter
     assert adapter is not None
     if importlib.util.find_spec("peft") is None:
@@ -213,15 +215,16 @@ def _adapter_by_transformers(
         ]
     if not isinstance(adapter.tuning, LoRATuning):
         return [Check("transformers", "skipped", why="it loads low-rank adapters alone by itself")]
-    if adapter.tuning.base != "fp32":
-        return [Check("transformers", "skipped", why="it would load a base that is not rounded to 8 bits")]
+    whole = adapter.base
+    if adapter.tuning.base == "int8":  # what it was trained on: the base's matrices as 8 bits hold them
+        whole = dataclasses.replace(whole, model=adapters.rounded(whole.model))
     with scratch(path) as folder:
         base, copy = folder / "base", folder / "adapter"
         named = dataclasses.replace(adapter, name=str(base))
         about = peft.write_pretrained(copy, dataclasses.replace(pretrained, adapter=named))
         if about["architecture"] is None:
             return [Check("transformers", "skipped", why="transformers has no such architecture")]
-        huggingface.write(base, adapter.base)
+        huggingface.write(base, whole)
         if isinstance(pretrained.model, Headed):  # whoever puts a head on a model says what its labels are
             config = read_json(base / "config.json")
             labels = heads.write(config["model_type"], pretrained.model.head.spec)

@@ -106,7 +106,7 @@ def test_an_adapter_is_trained_resumed_and_used(name, tmp_path, workspace, monke
     published = publish_run(whole, workspace)
     states = {check["name"]: check["state"] for check in published["parity"]["checks"]}
     assert states["trained weights"] == states["cached decoding"] == states["reload"] == "ok"
-    assert states["transformers"] == ("ok" if name in ("lora", "dora", "ends") else "skipped")
+    assert states["transformers"] == ("ok" if name in ("lora", "dora", "ends", "int8") else "skipped")
     assert (whole.model / peft.CONFIG).is_file()
     assert not (whole.model / "model.safetensors").exists()
     used = LanguageModel(workspace, "tuned")

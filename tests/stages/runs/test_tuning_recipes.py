@@ -44,8 +44,8 @@ FEW = {
 RUNS: dict[str, tuple[str | None, dict[str, str | None]]] = {
     "minilm-sst2": ("minilm-l6-v2", {}),
     "sst2-lora": ("minilm-l6-v2", {}),
-    "instruct-lora-int8": ("smollm2-135m-instruct", {"training.sequence": "128"}),
-    "preferences-dpo-lora": ("smollm2-135m-instruct", {"training.sequence": "128"}),
+    "instruct-lora-int8": ("smollm2-135m-instruct", {"training.sequence": "512"}),
+    "preferences-dpo-lora": ("smollm2-135m-instruct", {"training.sequence": "512"}),
     "prompting-sst2": ("smollm2-135m-instruct", {name: None for name in FEW if "training" in name}),
     "gemma-classics": ("gemma3-270m", {}),
     "gpt-domain": (None, {"training.steps": None, "training.sequence": "64"}),
@@ -87,7 +87,8 @@ def reader(folder: Path, name: str) -> Path:
         kind, of = ("instructions", "instruct-en/alpaca_2k.jsonl.gz")
         if "preferences" in name:
             kind, of = ("preferences", "preference/dpo_en_demo.jsonl.gz")
-        (data / f"{kind}.jsonl").write_text(lines(of, 80))
+        shortest = sorted(lines(of, 2000).splitlines(keepends=True), key=len)[:80]  # they fit into a sequence
+        (data / f"{kind}.jsonl").write_text("".join(shortest))
     path = folder / f"{name}.toml"
     path.write_text(text)
     return path
