@@ -61,13 +61,13 @@ def gathered(text: str = "plain", steps: int = 50) -> dict:
         "unit": "nats per token",
         "rates": [(step, 0.01) for step in range(1, steps + 1)],
         "environment": {"cpu": text, "textmill": "1", "torch": "2", "gpus": [text]},
-        "corpus": {"report": corpus, "path": "/somewhere/work/corpus"},
+        "corpus": {"report": corpus, "path": "kept/corpus"},
         "lineage": [
             {
                 "depth": 1,
                 "kind": text,
                 "id": "a" * 32,
-                "path": "/somewhere/work/corpus",
+                "path": "kept/corpus",
                 "start": f"{text} after step 7",
             }
         ],
@@ -76,7 +76,7 @@ def gathered(text: str = "plain", steps: int = 50) -> dict:
 
 
 def test_everything_is_on_the_page():
-    made = report.render(gathered(), Path("/somewhere/work/runs/mine"))
+    made = report.render(gathered(), Path("kept/runs/mine"))
     for words in (
         "2.500",
         "2.250 – 2.750",

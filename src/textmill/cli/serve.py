@@ -13,6 +13,7 @@ from textmill.base.console import print_json
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.cli import completion
 from textmill.cli.app import App
+from textmill.cli.documents import StoreFile
 from textmill.cli.models import Weights, warn_of
 from textmill.cli.options import Outcome, check_named, verb
 
@@ -31,83 +32,80 @@ KeysFile = Annotated[
 ]
 
 
+Served = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL",
+        help="Models to serve: names or paths, or NAME=MODEL to serve one under another name.",
+        show_default=False,
+        autocompletion=completion.targets,
+    ),
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any that is free.")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ADAPTER",
+        help="Adapter served beside the first model, in the same memory; may be given several times.",
+        show_default=False,
+        autocompletion=completion.targets,
+    ),
+]
+Rows = Annotated[int, typer.Option(min=1, max=256, help="Answers written at once.")]
+Caches = Annotated[float, typer.Option(min=0.01, max=4096.0, help="GB of caches of what is being written.")]
+Prefixes = Annotated[float, typer.Option(min=0.0, max=4096.0, help="GB kept of prompts that were read.")]
+Waiting = Annotated[
+    int,
+    typer.Option(
+        min=1, max=1_000_000_000, help="Tokens that may wait; what is asked beyond is told to come again."
+    ),
+]
+Folders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder whose files clients may add to the documents; may be given several times.",
+        show_default=False,
+    ),
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Access log; left out: standard error.", show_default=False),
+]
+LogTexts = Annotated[bool, typer.Option("--log-texts", help="Write into the log what clients send, too.")]
+Drain = Annotated[
+    float,
+    typer.Option(min=1.0, max=3600.0, help="Seconds that accepted requests have once the service ends."),
+]
+Idle = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=604_800.0,
+        help="End when nobody has asked anything for so many seconds.",
+        show_default=False,
+    ),
+]
+
+
 @verb(silent=True)
 def serve(
     workspace: Workspace,
-    targets: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL",
-            help="Models to serve: names or paths, or NAME=MODEL to serve one under another name.",
-            show_default=False,
-            autocompletion=completion.targets,
-        ),
-    ],
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0: any that is free.")
-    ] = 8000,
-    adapter: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADAPTER",
-            help="Adapter served beside the first model, in the same memory; may be given several times.",
-            show_default=False,
-            autocompletion=completion.targets,
-        ),
-    ] = None,
+    targets: Served,
+    port: Port = 8000,
+    adapter: Adapters = None,
     weights: Weights = "fp32",
-    rows: Annotated[int, typer.Option(min=1, max=256, help="Answers written at once.")] = 16,
-    cache: Annotated[
-        float, typer.Option(min=0.01, max=4096.0, help="GB of caches of what is being written.")
-    ] = 2.0,
-    prefixes: Annotated[
-        float, typer.Option(min=0.0, max=4096.0, help="GB kept of prompts that were read.")
-    ] = 0.5,
-    waiting: Annotated[
-        int,
-        typer.Option(
-            min=1, max=1_000_000_000, help="Tokens that may wait; what is asked beyond is told to come again."
-        ),
-    ] = 100_000,
+    rows: Rows = 16,
+    cache: Caches = 2.0,
+    prefixes: Prefixes = 0.5,
+    waiting: Waiting = 100_000,
     keys: KeysFile = None,
-    documents: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder whose files clients may add to the documents; may be given several times.",
-            show_default=False,
-        ),
-    ] = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(
-            "--store",
-            envvar="TEXTMILL_STORE",
-            metavar="FILE",
-            help="Store of the documents; left out: documents.db in --work.",
-            show_default=False,
-        ),
-    ] = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Access log; left out: standard error.", show_default=False),
-    ] = None,
-    log_texts: Annotated[
-        bool, typer.Option("--log-texts", help="Write into the log what clients send, too.")
-    ] = False,
-    drain: Annotated[
-        float,
-        typer.Option(min=1.0, max=3600.0, help="Seconds that accepted requests have once the service ends."),
-    ] = 60.0,
-    idle: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=604_800.0,
-            help="End when nobody has asked anything for so many seconds.",
-            show_default=False,
-        ),
-    ] = None,
+    documents: Folders = None,
+    store: StoreFile = None,
+    log: Log = None,
+    log_texts: LogTexts = False,
+    drain: Drain = 60.0,
+    idle: Idle = None,
     json: bool = False,
 ) -> Outcome:
     """Serve models on this machine, in the shapes of OpenAI's, Anthropic's and LibreTranslate's clients.

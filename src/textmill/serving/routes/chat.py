@@ -14,7 +14,7 @@ from textmill.inference.requests import Token, Usage
 from textmill.serving.answering import Answer, EventStream, Writing, event_of, total
 from textmill.serving.asking import Wanted, of_messages, requests
 from textmill.serving.bodies import MOST, Unheeded, check_only
-from textmill.serving.conversation import Message, Tool, ToolChoice, offer, plainly
+from textmill.serving.conversation import Message, Tool, ToolChoice, grammar_of, offer, plainly
 from textmill.serving.refusals import Refusal
 from textmill.serving.sampling import (
     ALTERNATIVES,
@@ -66,15 +66,13 @@ async def chat_completions(body: ChatBody, http: Request, service: Service = Dep
         )
     offered = offer(body.tools, body.tool_choice, parallel=body.parallel_tool_calls)
     constraint = None if body.response_format is None else body.response_format.constraint()
-    if offered is not None and constraint is not None:
-        what = "An answer follows a schema or calls functions: leave out response_format or tools."
-        raise Refusal(400, what, code="unsupported_value", param="response_format")
+    constraint = grammar_of(offered, constraint, "response_format")
     wanted = Wanted(
         changes=body.changes(body.max_completion_tokens or body.max_tokens),
         n=body.n,
         bias=body.bias(),
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-        constraint=constraint if offered is None else offered.constraint(),
+        constraint=constraint,
     )
     messages, tools = plainly(body.messages), None if offered is None else offered.plain()
     read = await service.aside(lambda: of_messages(model, messages, tools))

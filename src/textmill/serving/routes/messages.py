@@ -14,7 +14,7 @@ from textmill.inference.requests import Constraint, Token, Usage
 from textmill.serving.answering import Answer, EventStream, Writing, event_of
 from textmill.serving.asking import Read, Wanted, of_messages, requests
 from textmill.serving.bodies import MOST, Body, Model, Number, Text, Unheeded, check_only
-from textmill.serving.conversation import offered
+from textmill.serving.conversation import grammar_of, offered
 from textmill.serving.refusals import Refusal
 from textmill.serving.service import Model as Served
 from textmill.serving.service import Service, allowed, service_of
@@ -150,10 +150,8 @@ class MessagesBody(CountBody):
 async def messages(body: MessagesBody, http: Request, service: Service = Depends(service_of)) -> Any:
     """Answer a conversation. A last message of the assistant is how the answer begins."""
     model = service.model(body.model)
-    tools, constraint = _tools(body), _format(body)
-    if tools is not None and constraint is not None:
-        what = "An answer follows a schema or calls functions: leave out output_config.format or tools."
-        raise Refusal(400, what, code="unsupported_value", param="output_config")
+    tools = _tools(body)
+    constraint = grammar_of(tools, _format(body), "output_config.format")
     read = await service.aside(lambda: _read(model, body, tools))
     wanted = Wanted(
         changes={
@@ -163,7 +161,7 @@ async def messages(body: MessagesBody, http: Request, service: Service = Depends
             "stop": body.stop_sequences,
             "tokens": body.max_tokens,
         },
-        constraint=constraint if tools is None else tools.constraint(),
+        constraint=constraint,
     )
     asked = requests(model, [read], wanted, http.state.key.name)
     writing = await Writing(service, asked, http).begin()

@@ -16,7 +16,7 @@ from textmill.serving.answering import Answer, EventStream, Writing, event_of
 from textmill.serving.asking import Wanted, of_messages, requests
 from textmill.serving.bodies import MOST, Body, Content, Number, Text, Unheeded, check_only, plain
 from textmill.serving.bodies import Model as Name
-from textmill.serving.conversation import Message, offered, plainly
+from textmill.serving.conversation import Message, grammar_of, offered, plainly
 from textmill.serving.refusals import Refusal
 from textmill.serving.sampling import ALTERNATIVES, alternatives, spelt, told
 from textmill.serving.service import Model, Service, allowed, service_of
@@ -145,10 +145,7 @@ async def responses(body: ResponseBody, http: Request, service: Service = Depend
     functions = [tool.model_dump(exclude={"type", "strict"}, exclude_none=True) for tool in body.tools or ()]
     choice = body.tool_choice.name if isinstance(body.tool_choice, Chosen) else body.tool_choice
     tools = offered(functions, choice, body.parallel_tool_calls)
-    constraint = _constraint(body)
-    if tools is not None and constraint is not None:
-        what = "An answer follows a schema or calls functions: leave out text.format or tools."
-        raise Refusal(400, what, code="unsupported_value", param="text.format")
+    constraint = grammar_of(tools, _constraint(body), "text.format")
     messages = plainly(_messages(body))
     read = await service.aside(lambda: of_messages(model, messages, None if tools is None else tools.plain()))
     logprobs = _LOGPROBS in (body.include or ())
@@ -160,7 +157,7 @@ async def responses(body: ResponseBody, http: Request, service: Service = Depend
             "tokens": body.max_output_tokens,
         },
         logprobs=(body.top_logprobs or 0) if logprobs else None,
-        constraint=constraint if tools is None else tools.constraint(),
+        constraint=constraint,
     )
     writing = await Writing(service, requests(model, [read], wanted, http.state.key.name), http).begin()
     shape = _Shape(model, http.state.id, body, tools is not None)
