@@ -6,6 +6,8 @@ import json
 import socket
 import sys
 
+import pytest
+
 from helpers.commands import call
 
 
@@ -45,3 +47,9 @@ def test_what_cannot_be_served_is_told_before_anything_is_loaded(place, monkeypa
     assert "is no file of keys" in call(["serve", "tiny", "--keys", "nowhere.json"]).err
     monkeypatch.setitem(sys.modules, "textmill.serving.app", None)  # as where the extra is missing
     assert "pip install 'textmill[serve]'" in call(["serve", "tiny"]).err
+
+
+def test_every_scope_of_a_key_is_offered():
+    scopes = pytest.importorskip("textmill.serving.keys").SCOPES
+    said = call(["keys", "add", "--help"])
+    assert [scope for scope in scopes if scope not in said.out] == []

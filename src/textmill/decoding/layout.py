@@ -30,7 +30,7 @@ from textmill.nn.shared import M, evaluating, shared
 KINDS = ("fp32", "bf16", "int8")
 _FINER = 254  # what rounding to 1/127 leaves over is at most half of that: times this, at most 1
 _MANY = 8  # rows decoded together from which on a layout of their own pays
-_WIDEST = {torch.float32: 1024, torch.bfloat16: 768}  # inputs of one product
+_WIDEST = {"fp32": 1024, "bf16": 768}  # inputs of one product of what is served
 _Layer = Callable[[Tensor, Tensor | None], nn.Module]
 
 
@@ -40,20 +40,22 @@ class RoundedLinear(nn.Module):
     On a processor the weights are kept in the order oneDNN reads them, which is half as quick again.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int = 1) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int = 1, widest: int | None = None) -> None:
+        """widest: most inputs of one product; None: all at once."""
         super().__init__()
         self.packed = weight.device.type == "cpu"
         self.weight = weight.detach().to(torch.bfloat16)
         self.bias = None if bias is None else bias.detach().to(torch.bfloat16)
         if self.packed:
-            self.pieces = _laid_out(self.weight, rows)
+            self.widest = widest or weight.shape[1]
+            self.pieces = _laid_out(self.weight, rows, self.widest)
             del self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         rounded = x.to(torch.bfloat16)
         if not self.packed:
             return F.linear(rounded, self.weight, self.bias).to(x.dtype)
-        return _product(rounded, self.pieces, self.bias).to(x.dtype)
+        return _product(rounded, self.pieces, self.widest, self.bias).to(x.dtype)
 
 
 class PackedLinear(nn.Module):
@@ -62,25 +64,27 @@ class PackedLinear(nn.Module):
     rows: how many are multiplied at once, about; any number may be.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int, widest: int | None = None) -> None:
+        """widest: most inputs of one product; None: all at once."""
         super().__init__()
-        self.pieces = _laid_out(weight.detach(), rows)
+        self.widest = widest or weight.shape[1]
+        self.pieces = _laid_out(weight.detach(), rows, self.widest)
         self.bias = None if bias is None else bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
-        return _product(x, self.pieces, self.bias)
+        return _product(x, self.pieces, self.widest, self.bias)
 
 
-def _laid_out(weight: Tensor, rows: int) -> list[Tensor]:
+def _laid_out(weight: Tensor, rows: int, widest: int) -> list[Tensor]:
     """weight (O, I) in pieces (O, ≤ widest), each in the order in which oneDNN reads it for about so many rows."""
-    parts = weight.split(_WIDEST[weight.dtype], 1)
+    parts = weight.split(widest, 1)
     return [torch.ops.mkldnn._reorder_linear_weight(part.contiguous(), rows) for part in parts]
 
 
-def _product(x: Tensor, pieces: list[Tensor], bias: Tensor | None) -> Tensor:
+def _product(x: Tensor, pieces: list[Tensor], widest: int, bias: Tensor | None) -> Tensor:
     """x (…, I) · weightᵀ + bias, the sums over each piece's inputs added in order: (…, O)."""
     y: Tensor | None = None
-    for part, piece in zip(x.split(_WIDEST[x.dtype], -1), pieces, strict=True):
+    for part, piece in zip(x.split(widest, -1), pieces, strict=True):
         if y is None:
             y = onednn(part.contiguous(), piece, bias)
         else:
@@ -175,7 +179,7 @@ def serving(
     def fresh(weight: Tensor, bias: Tensor | None) -> nn.Module:
         if kind == "int8":
             return QuantizedLinear(weight, bias)
-        return (PackedLinear if kind == "fp32" else RoundedLinear)(weight, bias, rows)
+        return (PackedLinear if kind == "fp32" else RoundedLinear)(weight, bias, rows, _WIDEST[kind])
 
     def known(weight: Tensor, bias: Tensor | None) -> nn.Module:
         key = (weight.data_ptr(), weight.shape)
