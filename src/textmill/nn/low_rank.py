@@ -143,8 +143,8 @@ class LowRankLinear(nn.Module):
 
 
 class _Sum(torch.autograd.Function):
-    """y = W x + bias + Σ s b a d: x (N, I), d x after dropout or, where there is none, x; a holds those of all additions
-    one under the other, (ΣR, I)."""
+    """y = W x + bias + Σ s b a d: x (N, I), d x after dropout or, where there is none, x; a holds those of all
+    additions one under the other, (ΣR, I)."""
 
     @staticmethod
     def forward(
