@@ -177,7 +177,8 @@ def test_a_classifier_is_an_adapter_and_a_head(tmp_path, workspace, tuning):
     rows = [{"text": "a good mill"}, {"text": "bad flour"}]
     whole = list(LanguageModel(workspace, "tuned").predictor().predict(rows))
     beside = LanguageModel(workspace, str(tmp_path / "start")).with_adapter("tuned")
-    assert {said.label for said in whole} <= {"bad", "good"} and len(whole) == 2
+    assert {said.label for said in whole} <= {"bad", "good"}
+    assert len(whole) == len(rows)
     assert list(beside.predictor().predict(rows)) == whole
 
 
