@@ -80,6 +80,13 @@ def lasting_memory() -> Iterator[None]:
         _set_malloc(_KEEP)
 
 
+def keep_few_products() -> None:
+    """Let oneDNN keep the programs of fewer products than it would, a thousand. It writes one for each size of a product,
+    which is made in a millisecond and takes up to half a megabyte, and a service reads prompts of every length. To be
+    called before PyTorch is loaded; what a person has set is left."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+
+
 def spare_memory() -> bool:
     """Let it give freed memory back at once; whether it could be done."""
     return _set_malloc(_SPARE)
