@@ -81,9 +81,9 @@ def lasting_memory() -> Iterator[None]:
 
 
 def keep_few_products() -> None:
-    """Let oneDNN keep the programs of fewer products than it would, a thousand. It writes one for each size of a product,
-    which is made in a millisecond and takes up to half a megabyte, and a service reads prompts of every length. To be
-    called before PyTorch is loaded; what a person has set is left."""
+    """Let oneDNN keep the programs of fewer products than the thousand it would. It writes one for each size of a
+    product, made in a millisecond and up to half a megabyte long, and a service reads prompts of every length.
+    To be called before PyTorch is loaded; what a person has set is left."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
 
 
