@@ -81,10 +81,13 @@ def lasting_memory() -> Iterator[None]:
 
 
 def keep_few_products() -> None:
-    """Let oneDNN keep the programs of fewer products than the thousand it would. It writes one for each size of a
-    product, made in a millisecond and up to half a megabyte long, and a service reads prompts of every length.
-    To be called before PyTorch is loaded; what a person has set is left."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    """Let oneDNN, and PyTorch beside it, keep the programs of fewer products than the thousand they would.
+
+    One is written for each size of a product, in a millisecond, up to half a megabyte long, and a service reads prompts
+    of every length. To be called before PyTorch is loaded; what a person has set is left.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "128")
 
 
 def spare_memory() -> bool:
