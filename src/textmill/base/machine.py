@@ -42,13 +42,13 @@ def processor() -> str:
     with contextlib.suppress(OSError):
         told = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").partition("\n\n")[0]
         said = {
-            key.strip(): value.strip()
+            key.strip().replace(" ", "_"): value.strip()
             for key, _, value in (line.partition(":") for line in told.splitlines())
         }
         able = hashlib.blake2b(
             said.get("flags", said.get("Features", "")).encode(), digest_size=8
         ).hexdigest()
-        return f"{said.get('model name', platform.machine())} {able}"
+        return f"{said.get('model_name', platform.machine())} {able}"
     return f"{platform.processor()} {platform.machine()}"
 
 

@@ -119,7 +119,7 @@ def _serve(
             same = rows == 1 or alike(model, rows, reads_source=pretrained.reads_source)
             return {"deterministic": same, "cost": asdict(_cost(model, pretrained.reads_source))}
 
-    seen = known(f"serving {given.weights} to {rows} rows in {weights}", _products(), look)
+    seen = known(f"serving:{given.weights}:{rows}:{weights}", _products(), look)
     if spend:
         pretrained = replace(pretrained, model=model, adapter=None)
     return Served(name, pretrained, fingerprint, seen["deterministic"], without, model, Cost(**seen["cost"]))

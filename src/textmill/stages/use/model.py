@@ -222,7 +222,7 @@ class LanguageModel:
         if self._loaded.adapter is not None or self.spec.kind == "mixture" or not files:
             return read()  # what it is made of stands in other places, too
         facts = {"textmill": __version__, "files": facts_of(files)}
-        return found_in(self._workspace.root).out(f"weights of {self.path.absolute()}", facts, read)
+        return found_in(self._workspace.root).out(f"weights:{self.path.absolute()}", facts, read)
 
     @property
     def artifact(self) -> Artifact | None:
