@@ -89,6 +89,14 @@ class Grammars:
         self._pool.shutdown(cancel_futures=True)
 
 
+def follows(constraint: Constraint, text: str) -> bool:
+    """Whether a text is what a grammar without special tokens asks for."""
+    library = _library()
+    matcher = library.LLMatcher(library.LLTokenizer("byte"), constraint.text, log_level=0)
+    data = list(text.encode())
+    return matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
+
+
 def _library() -> Any:
     try:
         import llguidance

@@ -18,13 +18,13 @@ from textmill.inference.requests import (
     Event,
     Finished,
     Overloaded,
+    Read,
     Request,
     Token,
     TooLong,
     UnknownModel,
     Usage,
 )
-from textmill.inference.requests import Read as ReadPrompt
 from textmill.serving.patience import Gone
 from textmill.serving.refusals import Refusal, style_of, too_long
 from textmill.serving.service import Service
@@ -44,7 +44,7 @@ class Answer:
         if isinstance(event, Token):
             self.tokens.append(event)
             self.text += event.text
-        elif isinstance(event, ReadPrompt):
+        elif isinstance(event, Read):
             self.read = event.tokens
         else:
             self.finished = event

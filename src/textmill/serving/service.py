@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, Request
 
+from textmill.base.errors import TextmillError
 from textmill.inference.engine import Engine, Served
 from textmill.inference.requests import Limits
+from textmill.serving.kept import Kept
 from textmill.serving.keys import Key
 from textmill.serving.patience import Patience
 from textmill.serving.refusals import Refusal
 from textmill.tasks.table import task_of
 from textmill.tasks.task import Task
+from textmill.tokenization.chat.calls import HERMES, CallForm, form_of
 
 if TYPE_CHECKING:
     from textmill.models.pretrained import Pretrained
@@ -62,6 +65,25 @@ class Model:
     def template(self) -> ChatTemplate | None:
         """How it reads conversations; None: nobody said."""
         return self.pretrained.chat
+
+    @cached_property
+    def calls(self) -> CallForm:
+        """How it writes calls of functions: as its template does."""
+        return HERMES if self.template is None else form_of(self.template, self.tokenizer)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it may think before it answers."""
+        return self.template is not None and "<think>" in self.template.source
+
+    @cached_property
+    def begins_thinking(self) -> bool:
+        """Whether its prompt for an answer ends within a thought."""
+        if self.template is None or not self.thinks:
+            return False
+        with contextlib.suppress(TextmillError):
+            return self.template.render([{"role": "user", "content": "a"}]).rstrip().endswith("<think>")
+        return False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,6 +136,7 @@ class Service:
     store: Path
     patience: Patience = field(default_factory=Patience)
     folders: tuple[Path, ...] = ()  # whose files may be added to the store
+    kept: Kept | None = None  # responses, where they are
     reading: Reading = field(default_factory=lambda: Reading(400_000))
     draining: bool = False
     # Blocking work that is not the model's own: templates, tokenizers, the store.
@@ -146,10 +169,12 @@ def load(
     limits: Limits | None = None,
     store: Path | None = None,
     folders: Sequence[Path] = (),
+    responses: Path | None = None,
     patience: Patience | None = None,
 ) -> Service:
     """Load models and begin to serve them. targets: where each name's model is; adapters: beside the first of them, in
-    the same memory. store: file of the documents; folders: whose files may be added to it.
+    the same memory. store: file of the documents; folders: whose files may be added to it; responses: folder in which
+    responses are kept, None: nowhere.
 
     Raises TextmillError where one is not there or not whole.
     """
@@ -164,7 +189,8 @@ def load(
     store = workspace.root / "documents.db" if store is None else store
     inside = tuple(Path(os.path.realpath(folder.expanduser())) for folder in folders)
     reading = Reading(_CHARACTERS * (limits or Limits()).waiting_tokens)
-    return Service(models, engine, workspace, store, patience or Patience(), inside, reading)
+    kept = None if responses is None else Kept(responses.expanduser())
+    return Service(models, engine, workspace, store, patience or Patience(), inside, kept, reading)
 
 
 def service_of(request: Request) -> Service:

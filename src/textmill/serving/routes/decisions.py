@@ -18,12 +18,12 @@ from pydantic import Field
 from textmill.decoding.prompt import Prompt
 from textmill.inference.requests import Usage
 from textmill.serving.answering import Writing, total
-from textmill.serving.asking import Read, Wanted, of_messages, of_prompt, requests
+from textmill.serving.asking import Asked, Wanted, of_messages, of_prompt, requests
 from textmill.serving.bodies import Body, Text, Unheeded
 from textmill.serving.bodies import Model as Name
 from textmill.serving.predicting import check_task, said
 from textmill.serving.refusals import Refusal, too_long
-from textmill.serving.routes.responses import usage_of
+from textmill.serving.responding import usage_of
 from textmill.serving.service import Model, Service, allowed, service_of
 from textmill.tasks.prediction import Label, Labels
 from textmill.tasks.task import Options
@@ -223,11 +223,11 @@ async def _by_likelihood(
     service: Service, model: Model, http: Request, text: str, questions: Sequence[Any]
 ) -> tuple[list[list[float]], Usage]:
     """The probabilities of each question's answers by how likely a model that writes finds them, and what was read."""
-    read: list[Read] = []
+    read: list[Asked] = []
     begins: list[int] = []
     for question in questions:
         for before, whole in await service.aside(lambda one=question: _asked(model, text, one)):
-            read.append(Read(Prompt(whole)))
+            read.append(Asked(Prompt(whole)))
             begins.append(before)
             if len(whole) > model.pretrained.spec.context:
                 raise too_long(len(whole), model.pretrained.spec.context, "input")
