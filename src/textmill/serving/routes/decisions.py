@@ -150,7 +150,7 @@ async def decisions(body: DecisionBody, http: Request, service: Service = Depend
         what = f"The questions have more than {_MOST} answers together."
         raise Refusal(400, what, code="invalid_value", param="questions")
     if model.task.name == "classify":
-        found, usage = await _by_head(service, model, text, body.questions)
+        found, usage = await _by_head(http, model, text, body.questions)
     else:
         check_task(model, "generate", "chat", "code")
         found, usage = await _by_likelihood(service, model, http, text, body.questions)
@@ -190,10 +190,10 @@ def _text(parts: Any) -> str:
 
 
 async def _by_head(
-    service: Service, model: Model, text: str, questions: Sequence[Any]
+    http: Request, model: Model, text: str, questions: Sequence[Any]
 ) -> tuple[list[list[float]], Usage]:
     """The probabilities of each question's answers among the labels of a model's head, and what was read."""
-    [one] = await said(service, model, [{"text": text}], Options(top=_ALL))
+    [one] = await said(http, model, [{"text": text}], Options(top=_ALL))
     if isinstance(one, Label):
         known = dict([(one.label, one.p), *one.others])
     else:
