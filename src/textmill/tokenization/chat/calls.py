@@ -21,7 +21,7 @@ from typing import Any
 
 from textmill.base.errors import TextmillError
 from textmill.tokenization.chat.template import ChatTemplate
-from textmill.tokenization.chat.tools import Call, spelt_out
+from textmill.tokenization.chat.tools import Call, calls_in, spelt_out
 from textmill.tokenization.protocol import AnyTokenizer
 
 HOLE = "\ufdd1"  # stands for a letter or digit of a call's id
@@ -125,6 +125,19 @@ HERMES = CallForm(
     '}\n</tool_call>\n<tool_call>\n{"name": "',
     "}\n</tool_call>",
 )
+
+
+def told_apart(form: CallForm, text: str) -> tuple[str, list[Call]]:
+    """What an answer says before it calls, and the calls: in this form, or else in one of those that models share.
+
+    >>> told_apart(HERMES, 'Let me see. <tool_call>{"name": "add", "arguments": {}}</tool_call>')
+    ('Let me see.', [Call(name='add', arguments={})])
+    """
+    if calls := form.calls(text):
+        return text[: _find(text, form.open)].rstrip(), calls
+    if calls := calls_in(text):
+        return "" if text.lstrip()[:1] in ("{", "[") else text.partition("<tool_call>")[0].rstrip(), calls
+    return text, []
 
 
 def _begins(text: str, part: str, at: int) -> bool:
