@@ -153,6 +153,14 @@ def test_what_decides_nothing_is_named(mill):
     assert (status, headers["x-textmill-unheeded"]) == (200, "store, user")
 
 
+def test_a_base_url_with_a_part_too_few_or_too_many(mill):
+    told = mill.ask("POST", "/chat/completions", {})[2]["error"]["message"]
+    assert "base URL that ends with /v1" in told
+    status, _, told = mill.ask("POST", "/v1/v1/messages", {})
+    assert (status, "leave /v1 out" in told["error"]["message"]) == (404, True)
+    assert "GET /docs" in mill.ask("GET", "/v1/nothing")[2]["error"]["message"]
+
+
 def test_models_are_listed(client):
     [one] = client.models.list().data
     assert (one.id, one.owned_by, one.context_length) == ("mill", "textmill", 1024)

@@ -77,6 +77,19 @@ def test_echo_tells_how_likely_a_prompt_is(client, model):
     assert made.usage.completion_tokens == 0
 
 
+def test_what_evaluation_tools_ask_of_a_tokenizer(mill, model):
+    """vLLM's routes, by which lm-evaluation-harness cuts texts as the model does: the only model needs no name."""
+    told = mill.ask("GET", "/tokenizer_info")[2]
+    end = model.tokenizer.special[told["eos_token"]]
+    assert end == model.tokenizer.end
+    body = {"prompt": "the mill", "add_special_tokens": False}
+    ids = mill.ask("POST", "/tokenize", body)[2]["tokens"]
+    assert ids == model.tokenizer.encode("the mill").tolist()
+    assert mill.ask("POST", "/tokenize", body | {"prompt": told["eos_token"]})[2]["tokens"] == [end]
+    assert mill.ask("POST", "/detokenize", {"tokens": ids})[2]["prompt"] == "the mill"
+    assert mill.ask("POST", "/tokenize", body | {"content": "a"})[0] == 400
+
+
 def test_log_probabilities_are_the_models_own(client, model):
     made = client.chat.completions.create(
         model="mill", messages=ASK, max_tokens=4, temperature=0, logprobs=True, top_logprobs=3

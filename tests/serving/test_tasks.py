@@ -260,8 +260,12 @@ def test_tokens(several, python):
     assert ids == tokenizer.encode("磨坊 a").tolist()
     told = several.ask("POST", "/tokenize", {"model": "mill", "content": "磨", "with_pieces": True})[2]
     assert [one["bytes"] for one in told["tokens"]] == [[0xE7], [0xA3], [0xA8]]
-    assert several.ask("POST", "/detokenize", {"model": "mill", "tokens": ids})[2] == {"content": "磨坊 a"}
+    assert several.ask("POST", "/detokenize", {"model": "mill", "tokens": ids})[2]["content"] == "磨坊 a"
     assert several.ask("POST", "/detokenize", {"model": "mill", "tokens": [10**9]})[0] == 400
+    assert (
+        several.ask("POST", "/tokenize", {"content": "a"})[2]["error"]["code"] == "missing_value"
+    )  # of several models
+    assert several.ask("GET", "/tokenizer_info")[0] == 400
     talk = {"model": "mill", "messages": [{"role": "user", "content": "Hi <|end|>"}]}
     told = several.ask("POST", "/apply-template", talk)[2]
     assert told["prompt"] == "<|user|>Hi <|end|><|end|><|assistant|>"

@@ -105,9 +105,19 @@ def _refused(http: Request, error: Exception) -> Response:
     if not isinstance(
         error, Refusal
     ):  # of the framework: an address or a method there is not, a body it cannot read
-        what = {404: "There is no such route: GET /docs lists them.", 405: "The route knows no such method."}
+        what = {404: _no_route(http), 405: "The route knows no such method."}
         error = Refusal(error.status_code, what.get(error.status_code, str(error.detail)))
     return JSONResponse(error.body(style_of(http.url.path)), error.status_code, dict(error.headers or {}))
+
+
+def _no_route(http: Request) -> str:
+    """That there is no such route; and which one may be meant, where a base URL has one /v1 too few or too many."""
+    path, known = http.url.path, {getattr(route, "path", "") for route in http.app.routes}
+    if f"/v1{path}" in known:
+        return f"There is no {path}, but /v1{path}: a client of OpenAI's wants a base URL that ends with /v1."
+    if path.startswith("/v1/v1/") and path[3:] in known:
+        return f"There is no {path}, but {path[3:]}: leave /v1 out of the base URL."
+    return "There is no such route: GET /docs lists them."
 
 
 def _invalid(http: Request, error: Exception) -> Response:

@@ -12,9 +12,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from textmill.base.errors import TextmillError
 from textmill.inference.requests import Constraint
 from textmill.inference.requests import Request as EngineRequest
-from textmill.serving.answering import EventStream, Writing, event_of
+from textmill.serving.answering import EventStream, Writing, event_of, refused
 from textmill.serving.asking import Wanted, of_messages, requests
 from textmill.serving.bodies import MOST, Body, Number, Text, TextPart, Unheeded, check_only, plain
 from textmill.serving.bodies import Model as Name
@@ -227,10 +228,17 @@ def _unknown(id: str) -> Refusal:
 async def _found(id: str, http: Request, service: Service) -> dict[str, Any]:
     """What is kept of a response. Raises Refusal where nothing is."""
     kept = _kept(service)
-    found = await service.aside(lambda: kept.get(http.state.key, id))
+    found = await service.aside(lambda: _read(kept, http, id))
     if found is None:
         raise _unknown(id)
     return found
+
+
+def _read(kept: Kept, http: Request, id: str) -> dict[str, Any] | None:
+    try:
+        return kept.get(http.state.key, id)
+    except TextmillError as error:
+        raise refused(error) from error
 
 
 async def _before(body: ResponseBody, http: Request, service: Service) -> list[Item]:
@@ -242,7 +250,7 @@ async def _before(body: ResponseBody, http: Request, service: Service) -> list[I
         what = "previous_response_id: nothing is stored here, so send the whole conversation as input."
         raise Refusal(400, what, code="not_stored", param="previous_response_id")
     kept = service.kept
-    found = await service.aside(lambda: kept.get(http.state.key, id))
+    found = await service.aside(lambda: _read(kept, http, id))
     if found is None:
         what = f"previous_response_id: no response {id!r} of this key is kept."
         raise Refusal(400, what, code="previous_response_not_found", param="previous_response_id")
@@ -277,7 +285,10 @@ async def _keeping(
     items = [_plain(item) for item in said]
     async for event in events:
         if event["type"] in ("response.completed", "response.incomplete"):
-            await service.aside(functools.partial(put, event["response"], items))
+            try:
+                await service.aside(functools.partial(put, event["response"], items))
+            except (OSError, TextmillError) as error:
+                raise Refusal(500, f"The response cannot be kept: {error}.", code="not_kept") from error
         yield event
 
 
