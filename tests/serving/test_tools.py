@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.chat_templates import CALLING, CALLING_CONTROL, NAMES, tokenizer_with
 from textmill.decoding.stop_strings import Spelling
-from textmill.inference.constraints import Grammars
+from textmill.inference.constraints import Grammars, Matcher
 from textmill.inference.requests import Constraint
 from textmill.serving.tools import Offer, Pieces, taken_apart
 from textmill.tokenization.chat.calls import HERMES, form_of
@@ -224,7 +225,7 @@ def test_a_call_in_a_models_own_form_is_allowed_and_read(forms, name, calls, bef
         said.pop()
     constraint = Offer(FUNCTIONS).constraint(form, None, special)
     grammars = Grammars()
-    matcher = grammars.compiled(tokenizer, (tokenizer.end,), constraint).result().deep_copy()
+    matcher = grammars.compiled(tokenizer, (tokenizer.end,), constraint).result().deep_copy().matcher
     grammars.close()
     if name != "spread":  # where any white space may stand, bytes are more than one way to write it
         assert matcher.validate_tokens(said) == len(said)
@@ -233,3 +234,24 @@ def test_a_call_in_a_models_own_form_is_allowed_and_read(forms, name, calls, bef
     stream = Spelling(tokenizer.stream(), form.special(tokenizer))
     parts = [*(stream.push(token) for token in said), stream.finish()]
     assert taken_apart(Pieces(form), parts) == (before, "", calls)
+
+
+@pytest.mark.parametrize("name", ["tekken", "mistral", "deepseek"])
+def test_no_special_token_is_written_but_those_of_a_call(forms, name):
+    """Step by step: what the mask allows, the grammar takes."""
+    pytest.importorskip("llguidance")
+    tokenizer, form, _ = forms[name]
+    special = {name: token for token, name in form.special(tokenizer).items()}
+    grammars = Grammars()
+    constraint = Offer(FUNCTIONS).constraint(form, None, special)
+    matcher = Matcher(grammars.compiled(tokenizer, (tokenizer.end,), constraint).result().deep_copy())
+    grammars.close()
+    logits = torch.zeros(1, tokenizer.vocabulary)
+    first = min(form.special(tokenizer), key=lambda token: form.open.index(form.special(tokenizer)[token]))
+    for token in (*tokenizer.encode("Hm").tolist(), first):
+        allowed = matcher(logits, None)[0].isfinite().nonzero()[:, 0].tolist()
+        assert {one for one in allowed if one in tokenizer.special.values()} == {tokenizer.end, first}
+        assert not matcher.wrote(token)
+    allowed = matcher(logits, None)[0].isfinite().nonzero()[:, 0].tolist()
+    assert tokenizer.end not in allowed
+    assert first not in allowed

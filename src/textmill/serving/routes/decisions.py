@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from textmill.decoding.prompt import Prompt
@@ -135,7 +136,7 @@ class DecisionBody(Body):
     safety_identifier: Unheeded
 
 
-@router.post("/v1/decisions")
+@router.post("/v1/decisions", response_class=JSONResponse)
 async def decisions(body: DecisionBody, http: Request, service: Service = Depends(service_of)) -> Any:
     """Answer each question, with the probability of every answer there is."""
     model = service.model(body.model)
@@ -155,7 +156,8 @@ async def decisions(body: DecisionBody, http: Request, service: Service = Depend
         check_task(model, "generate", "chat", "code")
         found, usage = await _by_likelihood(service, model, http, text, body.questions)
     answers = [_answer(question, each) for question, each in zip(body.questions, found, strict=True)]
-    return {"answers": answers, "model": model.name, "usage": usage_of(usage)}
+    told = {"answers": answers, "model": model.name, "usage": usage_of(usage)}
+    return JSONResponse(told, headers=body.unheeded())
 
 
 def _answers(question: Any) -> list[str | bool]:
