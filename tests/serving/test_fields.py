@@ -6,6 +6,7 @@ A new version of a client that knows another field fails this test until somebod
 
 from __future__ import annotations
 
+import anthropic
 import pytest
 from anthropic.types import message_count_tokens_params, message_create_params
 from openai.types import completion_create_params as completions
@@ -13,6 +14,7 @@ from openai.types import decision_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat
 from openai.types.responses import response_create_params as responses
 
+from helpers.serving import KEY
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models import build
 from textmill.serving.bodies import HEADER
@@ -283,6 +285,15 @@ def test_what_becomes_of_a_field(running, route, what, name):
         assert status == 200, told
         assert (name in headers.get(HEADER, "")) == (what == "unheeded") or name == "stream_options"
         assert (HEADER in headers) == (what == "unheeded")
+
+
+def test_an_address_is_read_as_carefully(running):
+    status, _, told = running.ask("GET", "/v1/models?colour=red")
+    assert (status, told["error"]["param"]) == (400, "colour")
+    least = ROUTES["/v1/messages"][1]
+    client = anthropic.Anthropic(base_url=running.url, api_key=KEY, max_retries=0)
+    assert client.beta.messages.create(**least).content  # which asks /v1/messages?beta=true
+    assert [one.id for one in client.models.list(limit=1)] == ["mill", "vectors"]  # page by page
 
 
 @pytest.mark.parametrize(("route", "name"), OTHERWISE)

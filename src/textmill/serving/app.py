@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
@@ -37,6 +37,7 @@ _ABOUT = (
     "key: Authorization: Bearer KEY, or x-api-key. A field that decides the answer is honoured, or the request is "
     "refused; the header x-textmill-unheeded names fields that were given and decide nothing."
 )
+_PASSED = {"beta"}  # what Anthropic's client puts into the address of its newer methods decides nothing
 _FAMILIES = (chat, completions, responses, messages, decisions, vectors, tasks, documents, tokens, health)
 
 
@@ -62,13 +63,23 @@ def application(
     app.state.service = service
     app.state.figures = Figures(service.engine.figures)
     for family in _FAMILIES:
-        app.include_router(family.router, responses=_ERRORS)
+        app.include_router(family.router, responses=_ERRORS, dependencies=[Depends(_check_query)])
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Gone, _gone)
     app.add_exception_handler(Exception, _mistaken)
     patient = Patient(Gate(app, keys, port), service.patience)
     return Logged(patient, log, app.state.figures, texts)
+
+
+def _check_query(http: Request) -> None:
+    """Raises Refusal for a question in an address that its route does not know: none is dropped silently."""
+    known = {field.alias for field in http.scope["route"].dependant.query_params}
+    if unknown := sorted(set(http.query_params) - known - _PASSED):
+        what = (
+            f"{unknown[0][:100]} is not known in this address, and nothing is dropped silently: leave it out."
+        )
+        raise Refusal(400, what, code="invalid_value", param=unknown[0][:100])
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

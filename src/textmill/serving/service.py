@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -129,14 +130,20 @@ class Model:
         return Predicting(self, options)
 
     def plain(self) -> dict[str, Any]:
-        """As /v1/models lists it: OpenAI's fields, and ours."""
+        """As /v1/models lists it: OpenAI's fields, Anthropic's, and ours."""
         openai = {"id": self.name, "object": "model", "created": self.since, "owned_by": "textmill"}
-        return openai | {
-            "task": self.purpose,
-            "context_length": self.pretrained.longest,
-            "deterministic": self.served.deterministic,
-            "system_fingerprint": self.fingerprint,
-        }
+        since = datetime.datetime.fromtimestamp(self.since, datetime.UTC).isoformat()
+        anthropic = {"type": "model", "display_name": self.name, "created_at": since}
+        return (
+            openai
+            | anthropic
+            | {
+                "task": self.purpose,
+                "context_length": self.pretrained.longest,
+                "deterministic": self.served.deterministic,
+                "system_fingerprint": self.fingerprint,
+            }
+        )
 
 
 @dataclass(frozen=True)

@@ -174,10 +174,16 @@ async def responses(body: ResponseBody, http: Request, service: Service = Depend
 
 @router.get("/v1/responses/{id}", response_class=JSONResponse)
 async def response(
-    id: _Id, http: Request, service: Service = Depends(service_of), stream: bool = False
+    id: _Id,
+    http: Request,
+    service: Service = Depends(service_of),
+    stream: bool = False,
+    include: Annotated[list[str] | None, Query(alias="include[]")] = None,
 ) -> JSONResponse:
-    """A response that is kept."""
+    """A response that is kept, with all that was asked for when it was made."""
     check_only(stream, (False,), "stream")
+    for one in include or ():
+        check_only(one, (_LOGPROBS, _SERIAL), "include")
     return JSONResponse((await _found(id, http, service))["response"])
 
 
@@ -258,11 +264,11 @@ async def _before(body: ResponseBody, http: Request, service: Service) -> list[I
 
 
 def _items(body: ResponseBody, id: str) -> list[Item]:
-    """What is said now, each with an id."""
+    """What is said now, each with an id of its own."""
     given = [Item(role="user", content=body.input)] if isinstance(body.input, str) else body.input
     key = id.removeprefix("req_")
     return [
-        item.model_copy(update={"id": item.id or f"{_IDS[item.type]}_{key}_in{number}"})
+        item.model_copy(update={"id": f"{_IDS[item.type]}_{key}_in{number}"})
         for number, item in enumerate(given)
     ]
 
