@@ -174,6 +174,12 @@ def test_a_classifier_is_an_adapter_and_a_head(tmp_path, workspace, tuning):
     trained = best_weights(run).build(trained_on(run, workspace))
     assert torch.equal(logits(used.model), logits(trained))
     assert isinstance(used.model.head.spec, ClassifyHead)
+    rows = [{"text": "a good mill"}, {"text": "bad flour"}]
+    whole = list(LanguageModel(workspace, "tuned").predictor().predict(rows))
+    beside = LanguageModel(workspace, str(tmp_path / "start")).with_adapter("tuned")
+    assert {said.label for said in whole} <= {"bad", "good"}
+    assert len(whole) == len(rows)
+    assert list(beside.predictor().predict(rows)) == whole
 
 
 @pytest.mark.slow
@@ -203,6 +209,14 @@ def test_an_adapter_refuses_another_base(tmp_path, workspace, published):
     other = begins.publish(tmp_path / "another", DecoderSpec(**SHAPE), seed=9)
     with pytest.raises(TextmillError, match="was trained on other weights"):
         LanguageModel(workspace, str(other)).with_adapter("tuned")
+
+
+@pytest.mark.slow
+def test_an_adapter_that_is_not_published_says_how(tmp_path, workspace):
+    train(recipe(tmp_path, workspace, TUNINGS["lora"]), workspace)
+    with pytest.raises(TextmillError, match="has no published model yet") as raised:
+        LanguageModel(workspace, str(tmp_path / "start")).with_adapter("tuned")
+    assert raised.value.advice == "`textmill publish tuned` makes it"
 
 
 @pytest.mark.slow

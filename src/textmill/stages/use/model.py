@@ -18,7 +18,7 @@ from textmill.stages.use import logprobs
 from textmill.stages.use.generate import Answer, Stream, speculation
 from textmill.stages.use.tools import Toolbox
 from textmill.stages.workspace import lineage
-from textmill.stages.workspace.locate import checked, locate
+from textmill.stages.workspace.locate import checked, locate, locate_model
 from textmill.stages.workspace.models import load_model
 from textmill.stages.workspace.models_folder import model_files
 from textmill.stages.workspace.workspace import Workspace
@@ -86,11 +86,11 @@ class LanguageModel:
         from textmill.decoding.layout import prepare
         from textmill.interop.huggingface.peft import directory as peft
 
-        found = locate(self._workspace, target)
-        if found.model is None or not found.model.is_dir() or not peft.is_adapter(found.model):
+        path = locate_model(self._workspace, target)
+        if not path.is_dir() or not peft.is_adapter(path):
             raise TextmillError("is not a published adapter", where=target)
         other = copy(self)
-        other._target, other.path, other._run = target, checked(self._workspace, found.model), found.run
+        other._target, other.path, other._run = target, path, locate(self._workspace, target).run
         other._loaded = peft.load(other.path, self._loaded, weights=self.weights_id)
         other.pretrained = replace(other._loaded, model=prepare(other._loaded.model, self._weights))
         other._layouts = {1: other.pretrained.model}
