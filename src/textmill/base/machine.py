@@ -70,8 +70,8 @@ def keep_memory() -> bool:
 
 @contextlib.contextmanager
 def lasting_memory() -> Iterator[None]:
-    """For what is made inside and stays for long: large pieces are the system's own, which has them back as soon as they
-    are free. Afterwards the allocator keeps what is freed, as `keep_memory` has it."""
+    """For what is made inside and stays for long: large pieces are the system's own, which has them back as soon as
+    they are free. Afterwards the allocator keeps what is freed, as `keep_memory` has it."""
     _set_malloc(_LASTING)
     try:
         yield

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 1 << 16  # characters of a schema or grammar
 _KEPT = 64  # compiled grammars
+_TABLES = 8  # of tokenizers, with what ends an answer
 _FUEL = 5_000_000  # of building a lexer: about a tenth of a second
 _SYMBOLS = 100_000  # in a grammar
 _NAMED = re.compile(r"<\[([0-9]{1,9})\]>")  # a special token, in a grammar
@@ -170,7 +171,7 @@ class _Hashed:
         )
 
 
-@cache
+@lru_cache(_TABLES)
 def _tokens(of: _Hashed) -> Any:
     """The ids of a tokenizer as llguidance wants them: bytes, and which are no text."""
     library, tokenizer = _library(), of.tokenizer

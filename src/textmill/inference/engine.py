@@ -113,12 +113,17 @@ class Engine:
             grammar.add_done_callback(lambda done: self._wake())
         ticket = Ticket(request, listener)
         with self._changed:
-            over = self._waiting_tokens() + _tokens(request) - self._limits.waiting_tokens
-            if self._closing or (self._waiting and over > 0):
-                raise Overloaded(self._until_room(over))
+            self.check_room(request)
             self._waiting.append((ticket, grammar))
             self._changed.notify_all()
         return ticket
+
+    def check_room(self, request: Request) -> None:
+        """Raises Overloaded for what would be refused now: asked before work is spent on it that takes a while."""
+        with self._changed:
+            over = self._waiting_tokens() + _tokens(request) - self._limits.waiting_tokens
+            if self._closing or (self._waiting and over > 0):
+                raise Overloaded(self._until_room(over))
 
     def compiled(
         self, model: str, constraint: Constraint, ends: tuple[int, ...] | None = None

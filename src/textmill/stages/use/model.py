@@ -57,7 +57,6 @@ class LanguageModel:
         are not.
         """
         from textmill.decoding.layout import prepare
-        from textmill.stages.workspace.weights import BEST
 
         self._workspace, self._target, self._weights = workspace, target, weights
         found = locate(workspace, target)
@@ -65,7 +64,9 @@ class LanguageModel:
         if checkpoint is not None and found.run is None:
             raise RecipeError("is a model that belongs to no run, so it has no checkpoints", where=target)
         if found.run is not None and (checkpoint is not None or found.model is None):
-            from textmill.stages.use.unpublished import unpublished  # it loads all that prepares texts
+            # What prepares texts and trains is loaded for this alone.
+            from textmill.stages.use.unpublished import unpublished
+            from textmill.stages.workspace.weights import BEST
 
             self.path = found.run.path
             model = unpublished(found.run, workspace, checkpoint or BEST)
