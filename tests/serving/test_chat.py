@@ -104,7 +104,7 @@ REFUSED = {
                 }
             ]
         },
-        "messages.0.content",
+        "messages.0.content.0.type",
     ),
     "sound": ({"modalities": ["text", "audio"]}, "modalities"),
     "a number as text": ({"temperature": "1"}, "temperature"),

@@ -258,6 +258,35 @@ def test_a_model_calls_in_its_own_form(begin, tmp_path, name):
     checked(together.message.content, calls[:1])
 
 
+def test_tokens_of_a_thought_are_counted(begin, tmp_path):
+    """Of a model whose prompt ends within a thought, and which never ends it, all of them are."""
+    place, tokenizer = tmp_path / "thinker", tokenizer_with(CALLING_CONTROL["hermes"])
+    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=256)
+    made = build.build(spec, tokenizer.vocabulary, seed=1)
+    begins = "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}" + begins
+    )
+    huggingface.write_directory(place, made, tokenizer, GenerationSpec(), {}, template=template)
+    running = begin({"thinker": str(place)})
+    client = openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0)
+    asked = {"model": "thinker", "messages": ASK, "max_tokens": 7}
+    made = client.chat.completions.create(**asked)
+    assert made.choices[0].message.content == ""
+    assert made.choices[0].message.reasoning
+    assert made.usage.completion_tokens_details.reasoning_tokens == made.usage.completion_tokens == 7
+    *_, last = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    assert last.usage.completion_tokens_details.reasoning_tokens == 7
+    told = client.responses.create(model="thinker", input="Hi", max_output_tokens=7)
+    assert told.usage.output_tokens_details.reasoning_tokens == 7
+    anthropics = anthropic.Anthropic(base_url=running.url, api_key=KEY, max_retries=0)
+    said = anthropics.messages.create(**asked)
+    assert ([block.type for block in said.content], said.usage.output_tokens_details.thinking_tokens) == (
+        ["thinking"],
+        7,
+    )
+
+
 def test_decisions_are_likelihoods_of_answers(client, writer):
     questions = [
         {"type": "predicate", "instructions": "It is morning.", "name": "morning"},

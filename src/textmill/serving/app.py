@@ -132,9 +132,10 @@ def _no_route(http: Request) -> str:
 
 
 def _invalid(http: Request, error: Exception) -> Response:
-    """A body that is not as it must be: the first thing that is wrong with it, and where."""
+    """A body that is not as it must be: the first thing that is wrong with it, and where. Of a field that may be one
+    thing or another, what is told is how it differs from that which it is nearest to."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    first = max(error.errors(), key=lambda one: len(one["loc"]))
     place = [str(part) for part in first["loc"][1:] if not _is_branch(part)]
     param = ".".join(place) or None
     if first["type"] == "json_invalid":
