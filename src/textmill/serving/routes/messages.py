@@ -16,6 +16,7 @@ from textmill.serving.asking import Asked, Wanted, of_messages, requests
 from textmill.serving.bodies import MOST, Body, Model, Number, Text, Unheeded, check_only
 from textmill.serving.conversation import offered
 from textmill.serving.refusals import Refusal
+from textmill.serving.sampling import json_of
 from textmill.serving.service import Model as Served
 from textmill.serving.service import Service, allowed, service_of
 from textmill.serving.tools import Offer, Piece, Speech
@@ -221,7 +222,7 @@ def _format(body: CountBody) -> Constraint | None:
         return None
     check_only(body.output_config.effort, (), "output_config.effort")
     chosen = body.output_config.format
-    return None if chosen is None else Constraint("json_schema", json.dumps(chosen.schema_))
+    return None if chosen is None else json_of(chosen.schema_)
 
 
 def _read(model: Served, body: CountBody, tools: Offer | None) -> Asked:

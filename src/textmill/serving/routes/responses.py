@@ -4,7 +4,6 @@ then gone on with by the name of its last response, else it is sent whole each t
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -23,7 +22,7 @@ from textmill.serving.conversation import Message, offered, plainly
 from textmill.serving.kept import Kept
 from textmill.serving.refusals import Refusal
 from textmill.serving.responding import events_of, told_again
-from textmill.serving.sampling import ALTERNATIVES
+from textmill.serving.sampling import ALTERNATIVES, json_of
 from textmill.serving.service import Service, allowed, service_of
 from textmill.serving.tools import Speech
 
@@ -337,10 +336,10 @@ def _constraint(body: ResponseBody) -> Constraint | None:
     if form is None or form.type == "text":
         return None
     if form.type == "json_object":
-        return Constraint("json_schema", '{"type": "object"}')
+        return json_of({"type": "object"})
     if form.schema_ is None:
         raise Refusal(400, "The schema is missing.", code="missing_value", param="text.format.schema")
-    return Constraint("json_schema", json.dumps(form.schema_))
+    return json_of(form.schema_)
 
 
 def _messages(instructions: str | None, items: Sequence[Item]) -> list[Message]:
