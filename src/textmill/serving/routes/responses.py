@@ -16,7 +16,7 @@ from textmill.inference.requests import Constraint
 from textmill.inference.requests import Request as EngineRequest
 from textmill.serving.answering import EventStream, Writing, event_of, refused
 from textmill.serving.asking import Wanted, of_messages, requests
-from textmill.serving.bodies import MOST, Body, Number, Text, TextPart, Unheeded, check_only, plain
+from textmill.serving.bodies import MOST, Body, Content, Number, Text, TextPart, Unheeded, check_only, plain
 from textmill.serving.bodies import Model as Name
 from textmill.serving.conversation import Message, offered, plainly
 from textmill.serving.kept import Kept
@@ -34,13 +34,11 @@ _LOGPROBS = "message.output_text.logprobs"
 _SERIAL = "reasoning.encrypted_content"  # there is none, and it would decide nothing
 
 
-class Part(TextPart):
-    """A part of a message, or of what was thought."""
+class Thought(Body):
+    """A part of what was thought before an answer."""
 
-    type: Literal["text", "input_text", "output_text", "reasoning_text"]
-
-
-_Content = Text | Annotated[list[Part], Field(max_length=1024)]
+    type: Literal["reasoning_text"]
+    text: Text
 
 
 class Item(Body):
@@ -48,11 +46,11 @@ class Item(Body):
 
     type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: _Content | None = None
+    content: Content | Annotated[list[Thought], Field(max_length=1024)] | None = None
     call_id: Annotated[str, Field(max_length=200)] | None = None
     name: _FunctionName | None = None
     arguments: Text | None = None
-    output: _Content | None = None
+    output: Content | None = None
     id: Unheeded
     status: Unheeded
     summary: Unheeded
@@ -264,7 +262,11 @@ async def _before(body: ResponseBody, http: Request, service: Service) -> list[I
 
 def _items(body: ResponseBody, id: str) -> list[Item]:
     """What is said now, each with an id of its own."""
-    given = [Item(role="user", content=body.input)] if isinstance(body.input, str) else body.input
+    given = (
+        [Item.model_validate({"role": "user", "content": body.input})]
+        if isinstance(body.input, str)
+        else body.input
+    )
     key = id.removeprefix("req_")
     return [
         item.model_copy(update={"id": f"{_IDS[item.type]}_{key}_in{number}"})
@@ -342,6 +344,16 @@ def _constraint(body: ResponseBody) -> Constraint | None:
     return json_of(form.schema_)
 
 
+def _said(content: Content | list[Thought], where: str) -> str:
+    """What a message says. Raises Refusal for what is thought: that is an item of its own."""
+    if isinstance(content, str):
+        return content
+    texts = [part.text for part in content if isinstance(part, TextPart)]
+    if len(texts) < len(content):
+        raise Refusal(400, "A message has parts of text alone.", code="invalid_value", param=where)
+    return "".join(texts)
+
+
 def _messages(instructions: str | None, items: Sequence[Item]) -> list[Message]:
     """The items of a conversation as messages: calls belong to the assistant's message before them. What was thought is
     no part of a conversation that goes on."""
@@ -353,7 +365,7 @@ def _messages(instructions: str | None, items: Sequence[Item]) -> list[Message]:
         if item.type == "message":
             if item.role is None or item.content is None:
                 raise Refusal(400, "A message has a role and a content.", code="missing_value", param=where)
-            made.append({"role": item.role, "content": plain(item.content)})
+            made.append({"role": item.role, "content": _said(item.content, where)})
         elif item.type == "function_call":
             if item.call_id is None or item.name is None or item.arguments is None:
                 what = "A call has a call_id, a name and arguments."
