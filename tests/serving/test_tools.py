@@ -197,7 +197,7 @@ CALLS = st.lists(
         st.builds(lambda a: Call("add", {"a": a}), st.integers(-99, 99)),
         st.builds(
             lambda to: Call("add_all", {"to": to}),
-            st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
+            st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6),
         ),
         st.just(Call("no", {})),
     ),
@@ -247,7 +247,10 @@ def test_no_special_token_is_written_but_those_of_a_call(forms, name):
     matcher = Matcher(grammars.compiled(tokenizer, (tokenizer.end,), constraint).result().deep_copy())
     grammars.close()
     logits = torch.zeros(1, tokenizer.vocabulary)
-    first = min(form.special(tokenizer), key=lambda token: form.open.index(form.special(tokenizer)[token]))
+    begins = {
+        form.open.index(text): token for token, text in form.special(tokenizer).items() if text in form.open
+    }
+    first = begins[0]
     for token in (*tokenizer.encode("Hm").tolist(), first):
         allowed = matcher(logits, None)[0].isfinite().nonzero()[:, 0].tolist()
         assert {one for one in allowed if one in tokenizer.special.values()} == {tokenizer.end, first}

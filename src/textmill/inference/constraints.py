@@ -37,10 +37,12 @@ _SPECIAL = b"\xff"  # how llguidance knows a token that is no text
 
 @dataclass(frozen=True)
 class Compiled:
-    """A grammar, and where an answer stands in it. named: special tokens that it names; denied: all others, but for
-    those that end an answer. Behind free text llguidance's mask lets every special token pass, and then refuses it."""
+    """A grammar, and where an answer stands in it. ends: ids that end an answer; named: special tokens that it names;
+    denied: all others. Beside one that is named, llguidance's mask lets every special token pass, and then refuses it.
+    """
 
     matcher: Any
+    ends: tuple[int, ...]
     named: tuple[int, ...] = ()
     denied: tuple[int, ...] = ()
 
@@ -63,6 +65,8 @@ class Matcher:
         known = torch.from_numpy(np.unpackbits(bits, bitorder="little").astype(bool))[: logits.shape[-1]]
         allowed[0, : len(known)] = known
         allowed[0, list(self._compiled.denied)] = False
+        if not self._matcher.is_accepting():
+            allowed[0, list(self._compiled.ends)] = False
         for token in self._compiled.named:
             allowed[0, token] &= self._matcher.validate_tokens([token]) == 1
         return logits.masked_fill(~allowed, -torch.inf)
@@ -146,7 +150,7 @@ def _compile(tokenizer: AnyTokenizer, ends: tuple[int, ...], constraint: Constra
         {int(token) for token in _NAMED.findall(constraint.text)} if constraint.kind == "grammar" else set()
     )
     special = {*tokenizer.special.values()}
-    return Compiled(matcher, tuple(sorted(named & special)), tuple(sorted(special - named - {*ends})))
+    return Compiled(matcher, ends, tuple(sorted(named & special)), tuple(sorted(special - named - {*ends})))
 
 
 def _refused(message: str, where: str = "constraint") -> RecipeError:

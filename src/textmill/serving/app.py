@@ -123,7 +123,8 @@ def _refused(http: Request, error: Exception) -> Response:
 
 def _no_route(http: Request) -> str:
     """That there is no such route; and which one may be meant, where a base URL has one /v1 too few or too many."""
-    path, known = http.url.path, {getattr(route, "path", "") for route in http.app.routes}
+    path = http.url.path
+    known = {getattr(route, "path", "") for family in _FAMILIES for route in family.router.routes}
     if f"/v1{path}" in known:
         return f"There is no {path}, but /v1{path}: a client of OpenAI's wants a base URL that ends with /v1."
     if path.startswith("/v1/v1/") and path[3:] in known:
