@@ -61,14 +61,15 @@ class Matcher:
         """Logits (1, V) of ids that may come next; the others' are -inf."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self.check()
-        allowed = torch.zeros(logits.shape, dtype=torch.bool)
-        known = torch.from_numpy(np.unpackbits(bits, bitorder="little").astype(bool))[: logits.shape[-1]]
-        allowed[0, : len(known)] = known
-        allowed[0, list(self._compiled.denied)] = False
+        known, compiled = np.unpackbits(bits, bitorder="little").astype(bool), self._compiled
+        known[list(compiled.denied)] = False
         if not self._matcher.is_accepting():
-            allowed[0, list(self._compiled.ends)] = False
-        for token in self._compiled.named:
-            allowed[0, token] &= self._matcher.validate_tokens([token]) == 1
+            known[list(compiled.ends)] = False
+        for token in compiled.named:
+            known[token] &= self._matcher.validate_tokens([token]) == 1
+        allowed = torch.zeros(logits.shape, dtype=torch.bool)
+        rows = torch.from_numpy(known)[: logits.shape[-1]]
+        allowed[0, : len(rows)] = rows
         return logits.masked_fill(~allowed, -torch.inf)
 
     def wrote(self, token: int) -> bool:
