@@ -8,28 +8,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from helpers.serving import KEY
+from helpers.serving import KEY, Program
 
 
-def try_out(running, examples, seed=0):
-    """Ask every route what schemathesis makes up, so many examples each; how many were sent."""
+def make_up(described, url, examples, take, seed=0):
+    """Give `take` what schemathesis makes up for every route, so many examples each, right ones and wrong ones."""
     from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import seed as seeded
 
     schemathesis = pytest.importorskip("schemathesis")
     from schemathesis.generation import GenerationMode
 
-    app = running.server.config.loaded_app.app.app.app
-    schema = schemathesis.openapi.from_dict(app.openapi())
-    schema.config.update(base_url=running.url)
-    sent = 0
+    schema = schemathesis.openapi.from_dict(described)
+    schema.config.update(base_url=url)
     for operation in schema.get_all_operations():
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
@@ -42,24 +38,41 @@ def try_out(running, examples, seed=0):
                 suppress_health_check=list(HealthCheck),
             )
             @given(case=operation.ok().as_strategy(generation_mode=mode))
-            def ask(case):
-                nonlocal sent
-                body = case.body
-                if isinstance(body, dict) and "model" in body and sent % 4:
-                    body["model"] = "mill"
-                    body |= {name: 2 for name in ("max_tokens", "max_output_tokens") if name in body}
-                sent += 1
-                response = case.call(headers={"authorization": f"Bearer {KEY}"}, timeout=60)
-                assert response.status_code < 500, (case.path, case.body, response.text)
-                if response.status_code >= 400:
-                    assert "error" in response.json(), (case.path, response.text)
+            def made(case):
+                take(case)
 
             try:
-                ask()
+                made()
             except Exception as error:
                 if type(error).__name__ in ("Unsatisfiable", "SkipTest"):
                     continue  # there is no wrong request of a route without fields
                 raise
+
+
+def for_mill(body):
+    """A body that asks the model there is, for little."""
+    return body | {"model": "mill"} | {name: 2 for name in LENGTHS if name in body}
+
+
+LENGTHS = ("max_tokens", "max_output_tokens", "max_completion_tokens")
+
+
+def try_out(running, examples, seed=0):
+    """Ask every route what is made up for it, so many examples each; how many were sent."""
+    sent = 0
+
+    def ask(case):
+        nonlocal sent
+        if isinstance(case.body, dict) and "model" in case.body and sent % 4:
+            case.body = for_mill(case.body)
+        sent += 1
+        response = case.call(headers={"authorization": f"Bearer {KEY}"}, timeout=60)
+        assert response.status_code < 500, (case.path, case.body, response.text)
+        if response.status_code >= 400:
+            assert "error" in response.json(), (case.path, response.text)
+
+    app = running.server.config.loaded_app.app.app.app
+    make_up(app.openapi(), running.url, examples, ask, seed)
     return sent
 
 
@@ -109,26 +122,14 @@ def test_the_program_opens_no_other_socket(writer, tmp_path):
     if not strace.exists():
         pytest.skip("strace is not here")
     trace = tmp_path / "trace"
-    command = [sys.executable, "-m", "textmill", "serve", str(writer), "--port", "0", "--json"]
-    serving = subprocess.Popen(
-        [strace, "-f", "-o", trace, "-e", "trace=socket,bind,connect,listen,sendto", *command],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"TEXTMILL_WORK": str(tmp_path / "work")},
-    )
-    told = ""
-    while not told.endswith("\n}\n"):
-        told += serving.stdout.readline()
-    begun = json.loads(told)
-    asked = [
-        "curl", "-sf", f"{begun['address']}/v1/completions", "-H", f"Authorization: Bearer {begun['key']}",
-        "-H", "Content-Type: application/json", "-d", json.dumps({"model": begun["models"][0]["id"], "prompt": "a"}),
-    ]  # fmt: skip
-    subprocess.run(asked, check=True, capture_output=True, timeout=60)
-    child = int(re.match(r"\d+", trace.read_text())[0])
-    os.kill(child, signal.SIGTERM)
-    assert serving.wait(60) == 0
+    before = [strace, "-f", "-o", trace, "-e", "trace=socket,bind,connect,listen,sendto"]
+    with Program(tmp_path, str(writer), before=before) as program:
+        asked = [
+            "curl", "-sf", f"{program.address}/v1/completions", "-H", f"Authorization: Bearer {program.key}",
+            "-H", "Content-Type: application/json", "-d", json.dumps({"model": program.models[0]["id"], "prompt": "a"}),
+        ]  # fmt: skip
+        subprocess.run(asked, check=True, capture_output=True, timeout=60)
+        program.end(int(re.match(r"\d+", trace.read_text())[0]))
     lines = trace.read_text().splitlines()
     inet = [line for line in lines if "AF_INET" in line]
     assert any("bind(" in line and 'inet_addr("127.0.0.1")' in line for line in inet)

@@ -80,6 +80,16 @@ def lasting_memory() -> Iterator[None]:
         _set_malloc(_KEEP)
 
 
+def keep_few_products() -> None:
+    """Let oneDNN, and PyTorch beside it, keep the programs of fewer products than the thousand they would.
+
+    One is written for each size of a product, in a millisecond, up to half a megabyte long, and a service reads prompts
+    of every length. To be called before PyTorch is loaded; what a person has set is left.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, "128")
+
+
 def spare_memory() -> bool:
     """Let it give freed memory back at once; whether it could be done."""
     return _set_malloc(_SPARE)

@@ -142,6 +142,7 @@ def serve(
     if keys is not None and not keys.is_file():
         advice = "textmill keys add NAME --keys FILE makes one"
         raise RecipeError("is no file of keys", where=keys, advice=advice)
+    machine.keep_few_products()
     try:
         from textmill.serving import keys as keyring
         from textmill.serving import server
