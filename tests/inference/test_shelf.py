@@ -94,8 +94,12 @@ def test_a_model_that_was_let_go_answers_the_same_when_it_was_read_again(begin, 
     again, _ = ask(engine, [5, 6, 7] * 30, spec={"seed": 3}, logprobs=3, **more)
     assert again.wait() == done
     assert again.tokens == first.tokens
+    until(lambda: not engine.figures()["models"])
+    more_than_once, _ = ask(engine, [5, 6, 7] * 30, spec={"seed": 3}, logprobs=3, **more)
+    assert more_than_once.wait() == done
+    assert more_than_once.tokens == first.tokens
     figures = engine.figures()
-    assert (figures["models_read_again"], figures["models_let_go"] >= 1) == (1, True)
+    assert min(figures["models_read_again"], figures["models_let_go"]) >= 2
     assert kept.sought == 1, "what was found out about it once holds"
     whole = Engine({"mill": read()["mill"].pretrained}, Limits(rows=4))
     plain, _ = ask(whole, [5, 6, 7] * 30, spec={"seed": 3}, logprobs=3, **more)
@@ -115,9 +119,14 @@ def test_who_is_written_for_keeps_his_model_and_who_comes_while_it_is_read_waits
         return read()
 
     engine = begin(slowly, idle=0.1)
-    slow, _ = ask(engine, [5], spec={"tokens": 40}, then=lambda event: time.sleep(0.01))
-    slow.wait()
-    assert engine.figures()["models_let_go"] == 0
+    there = []
+
+    def slow(event):
+        time.sleep(0.01)
+        there.append(engine.served["mill"].there)
+
+    ask(engine, [5], spec={"tokens": 40}, then=slow)[0].wait()
+    assert all(there)
     until(lambda: not engine.figures()["models"])
     waiting = [ask(engine, [5, 6], spec={"tokens": 4})[0] for _ in range(3)]
     time.sleep(0.3)
@@ -127,7 +136,8 @@ def test_who_is_written_for_keeps_his_model_and_who_comes_while_it_is_read_waits
         ask(engine, [5], bias={999: 1.0})
     gate.set()
     assert len({one.wait() for one in waiting}) == 1
-    assert len(times) == 2, "it was read once for all of them"
+    until(lambda: len(times) >= 2)
+    assert len(times) <= 1 + engine.figures()["models_let_go"], "it was read once for all of them"
 
 
 def test_what_cannot_be_read_again_fails_and_the_next_request_tries_once_more(begin, tokenizer):
@@ -165,7 +175,7 @@ def test_a_task_reads_its_model_again_too(begin, model_of):
     said = engine.run("mood", records).result()
     until(lambda: not engine.figures()["models"])
     assert engine.run("mood", records).result() == said
-    assert engine.figures()["models_read_again"] == 1
+    assert engine.figures()["models_read_again"] >= 1
 
 
 def test_weights_are_there_once_for_a_base_and_its_adapters(begin, tokenizer):
@@ -207,4 +217,4 @@ def test_weights_are_there_once_for_a_base_and_its_adapters(begin, tokenizer):
     assert needed["dora"] > 0, "its magnitudes are worked out with them"
     until(lambda: not engine.figures()["models"])
     assert ask(engine, [5, 6], model="dora")[0].wait().reason != "failed"
-    assert engine.figures()["models_read_again"] == 1
+    assert engine.figures()["models_read_again"] >= 1

@@ -150,7 +150,7 @@ class Shelf:
             served = self._lay_out(given)
         with self._lock:
             self.served |= served
-            held.used = time.monotonic()
+            held.used, held.coming = time.monotonic(), None
             self._read += 1
 
     def _whole(self) -> list[_Held]:
