@@ -344,7 +344,7 @@ def _constraint(body: ResponseBody) -> Constraint | None:
     return json_of(form.schema_)
 
 
-def _said(content: Content | list[Thought], where: str) -> str:
+def _spoken(content: Content | list[Thought], where: str) -> str:
     """What a message says. Raises Refusal for what is thought: that is an item of its own."""
     if isinstance(content, str):
         return content
@@ -365,7 +365,7 @@ def _messages(instructions: str | None, items: Sequence[Item]) -> list[Message]:
         if item.type == "message":
             if item.role is None or item.content is None:
                 raise Refusal(400, "A message has a role and a content.", code="missing_value", param=where)
-            made.append({"role": item.role, "content": _said(item.content, where)})
+            made.append({"role": item.role, "content": _spoken(item.content, where)})
         elif item.type == "function_call":
             if item.call_id is None or item.name is None or item.arguments is None:
                 what = "A call has a call_id, a name and arguments."

@@ -214,8 +214,8 @@ def _tool(name: str) -> dict[str, Any]:
 
 def _around(said: str) -> CallForm | None:
     """The form of one call."""
-    at, given = said.find(_NAMES[0]), _ARGUMENTS.search(said)
-    if at < 0 or given is None or given.start() < at or said.count(_NAMES[0]) != 1:
+    at, given = len(said.partition(_NAMES[0])[0]), _ARGUMENTS.search(said)
+    if given is None or given.start() < at or said.count(_NAMES[0]) != 1:
         return None
     inside, key, item, last = given.groups()
     open, middle, close = map(
@@ -227,7 +227,7 @@ def _around(said: str) -> CallForm | None:
 
 def _between(form: CallForm, said: str) -> str | None:
     """What stands between two calls; None where the second is not written as the first."""
-    first, second = (said.find(name) for name in _NAMES)
+    first, second = (len(said.partition(name)[0]) for name in _NAMES)
     given: Sequence[re.Match[str]] = [*_ARGUMENTS.finditer(said)]
     if second < first or len(given) != 2 or not given[0].end() <= second <= given[1].start():
         return None
