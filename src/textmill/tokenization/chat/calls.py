@@ -215,7 +215,7 @@ def _tool(name: str) -> dict[str, Any]:
 def _around(said: str) -> CallForm | None:
     """The form of one call."""
     at, given = len(said.partition(_NAMES[0])[0]), _ARGUMENTS.search(said)
-    if given is None or given.start() < at or said.count(_NAMES[0]) != 1:
+    if given is None or given.start() < at or len(said.split(_NAMES[0])) != 2:
         return None
     inside, key, item, last = given.groups()
     open, middle, close = map(
