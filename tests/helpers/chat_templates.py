@@ -107,6 +107,79 @@ CONTROL = {
 }
 NAMES = {"bos_token": "<s>", "eos_token": "</s>"}
 
+# Templates with a place for calls, as the models of these names have them: what is written in each is pages long, and
+# this is the part of it that writes calls.
+_TURN = "{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}BEFORE<|im_end|>\n"
+_ENDS = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+
+
+def _calling(call: str, *, first: str = "", last: str = "", before: str = "", one: bool = False) -> str:
+    """ChatML whose messages hold calls. call: of `f`, whose id is `c.id`."""
+    refusal = "{% if m.tool_calls|length > 1 %}{{ raise_exception('One call at once!') }}{% endif %}"
+    calls = (
+        "{% if m.tool_calls %}" + (refusal if one else "") + first + "{% for c in m.tool_calls %}"
+        "{% set f = c.function %}" + before + call + "{% endfor %}" + last + "{% endif %}"
+    )
+    turn = _TURN.replace("BEFORE", calls)
+    tools = "{% for t in tools or [] %}{{ t | tojson }}{% endfor %}"
+    return tools + "{% for m in messages %}" + turn + "{% endfor %}" + _ENDS
+
+
+_ARGS = "{{ f.arguments | tojson }}"
+_OBJECT = '{"name": "{{ f.name }}", "KEY": ' + _ARGS + "}"
+CALLING = {
+    "hermes": _calling(
+        "<tool_call>\n" + _OBJECT.replace("KEY", "arguments") + "\n</tool_call>",
+        before="{% if m.content or not loop.first %}{{ '\n' }}{% endif %}",
+    ),
+    "llama": LLAMA.replace(
+        "{%- for message in messages %}",
+        "{%- for message in messages %}{%- if message.tool_calls %}{%- set c = message.tool_calls[0].function %}"
+        "{%- if message.tool_calls | length != 1 %}{{ raise_exception('One at once!') }}{%- endif %}"
+        "{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' -}}"
+        "{{- '{\"name\": \"' + c.name + '\", ' }}{{- '\"parameters\": ' }}{{- c.arguments | tojson }}{{- '}' }}"
+        "{{- '<|eom_id|>' }}{%- else %}",
+    ).replace("{%- endfor %}\n{%- if tools", "{%- endif %}{%- endfor %}\n{%- if tools"),
+    "mistral": (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{% if tools %}"
+        "[AVAILABLE_TOOLS] {{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}[INST] {{ m.content }}[/INST]"
+        "{% elif m.tool_calls %}[TOOL_CALLS] [{% for c in m.tool_calls %}"
+        "{% if c.id | length != 9 %}{{ raise_exception('Nine letters!') }}{% endif %}"
+        '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}, '
+        '"id": "{{ c.id }}"}{{ \', \' if not loop.last }}{% endfor %}]{{ eos_token }}'
+        "{% elif m.role == 'tool' %}[TOOL_RESULTS] {{ m.content }}[/TOOL_RESULTS]"
+        "{% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
+    ),
+    "tekken": (
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}"
+        "{{ tools | tojson if tools }}[INST]{{ m.content }}[/INST]"
+        "{% elif m.role == 'tool' %}[TOOL_RESULTS]{{ m.content }}[/TOOL_RESULTS]"
+        "{% else %}{{ m.content or '' }}{% for c in m.tool_calls or [] %}[TOOL_CALLS]{{ c.function.name }}"
+        "[CALL_ID]{{ c.id }}[ARGS]{{ c.function.arguments | tojson }}{% endfor %}{{ eos_token }}{% endif %}{% endfor %}"
+    ),
+    "deepseek": _calling(
+        "<|call|>function<|sep|>{{ f.name }}\n```json\n" + _ARGS + "\n```<|/call|>",
+        first="<|calls|>",
+        last="<|/calls|>",
+        before="{{ '\n' if not loop.first }}",
+    ),
+    "function": _calling("<function={{ f.name }}>" + _ARGS + "</function>", one=True),
+    "compact": _calling(
+        '<call>{"name":"{{ f.name }}","arguments":{{ f.arguments | tojson(separators=(",",":")) }}}</call>'
+    ),
+    "spread": _calling("<call>" + "{{ f.name }}\n{{ f.arguments | tojson(indent=2) }}" + "</call>"),
+}
+CALLING_CONTROL = {
+    "hermes": CONTROL["qwen"],
+    "llama": [*CONTROL["llama"], "<|eom_id|>"],
+    "mistral": ["<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]"],
+    "tekken": ["<s>", "</s>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"],
+    "deepseek": [*CONTROL["qwen"], "<|calls|>", "<|call|>", "<|sep|>", "<|/call|>", "<|/calls|>"],
+    "function": CONTROL["qwen"],
+    "compact": [*CONTROL["qwen"], "<call>", "</call>"],
+    "spread": CONTROL["qwen"],
+}
+
 _SPOKEN = "{% if ROLE == 'assistant' %}{% generation %}SAID{% endgeneration %}{% else %}SAID{% endif %}"
 
 

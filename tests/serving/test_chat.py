@@ -104,7 +104,7 @@ REFUSED = {
                 }
             ]
         },
-        "messages.0.content",
+        "messages.0.content.0.type",
     ),
     "sound": ({"modalities": ["text", "audio"]}, "modalities"),
     "a number as text": ({"temperature": "1"}, "temperature"),
@@ -151,6 +151,14 @@ def test_what_decides_nothing_is_named(mill):
     body = {"model": "mill", "messages": ASK, "max_tokens": 1, "user": "me", "store": False, "top_k": None}
     status, headers, _ = mill.ask("POST", CHAT, body)
     assert (status, headers["x-textmill-unheeded"]) == (200, "store, user")
+
+
+def test_a_base_url_with_a_part_too_few_or_too_many(mill):
+    told = mill.ask("POST", "/chat/completions", {})[2]["error"]["message"]
+    assert "base URL that ends with /v1" in told
+    status, _, told = mill.ask("POST", "/v1/v1/messages", {})
+    assert (status, "leave /v1 out" in told["error"]["message"]) == (404, True)
+    assert "GET /docs" in mill.ask("GET", "/v1/nothing")[2]["error"]["message"]
 
 
 def test_models_are_listed(client):

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import math
 
+import anthropic
 import openai
 import pytest
 import torch
 
+from helpers.chat_templates import CALLING, CALLING_CONTROL, tokenizer_with
 from helpers.serving import KEY
 from textmill.data.batch import Batch
 from textmill.interop.huggingface import directory as huggingface
@@ -20,6 +22,7 @@ from textmill.models.pretrained import Adapter
 from textmill.specs.model import DecoderSpec
 from textmill.specs.recipe import GenerationSpec
 from textmill.specs.tuning import LoRATuning
+from textmill.stages.use.model import LanguageModel
 from textmill.tasks.likelihood import likelihoods
 
 ASK = [{"role": "user", "content": "Good morning"}]
@@ -72,6 +75,19 @@ def test_echo_tells_how_likely_a_prompt_is(client, model):
     assert [max(top.values()) for top in told.top_logprobs[1:]] == pytest.approx(best, abs=1e-4)
     assert told.text_offset == list(range(len(ids)))
     assert made.usage.completion_tokens == 0
+
+
+def test_what_evaluation_tools_ask_of_a_tokenizer(mill, model):
+    """vLLM's routes, by which lm-evaluation-harness cuts texts as the model does: the only model needs no name."""
+    told = mill.ask("GET", "/tokenizer_info")[2]
+    end = model.tokenizer.special[told["eos_token"]]
+    assert end == model.tokenizer.end
+    body = {"prompt": "the mill", "add_special_tokens": False}
+    ids = mill.ask("POST", "/tokenize", body)[2]["tokens"]
+    assert ids == model.tokenizer.encode("the mill").tolist()
+    assert mill.ask("POST", "/tokenize", body | {"prompt": told["eos_token"]})[2]["tokens"] == [end]
+    assert mill.ask("POST", "/detokenize", {"tokens": ids})[2]["prompt"] == "the mill"
+    assert mill.ask("POST", "/tokenize", body | {"content": "a"})[0] == 400
 
 
 def test_log_probabilities_are_the_models_own(client, model):
@@ -152,6 +168,125 @@ def test_a_response_calls_functions_and_follows_schemas(client):
     assert type(json.loads(made.output_text)["tall"]) is bool
 
 
+FORM = {"type": "json_schema", "json_schema": {"name": "tall", "schema": TALL, "strict": True}}
+
+
+def checked(text, calls):
+    """Whether it was a call; what was said follows the schema, and what was called was offered."""
+    if not calls:
+        assert type(json.loads(text)["tall"]) is bool
+        return False
+    assert not text
+    [(name, given)] = calls
+    assert name == "look_up"
+    assert set(given) == {"age", "tall"}
+    return True
+
+
+def test_functions_and_a_schema_together(client, mill):
+    """Whatever is written is a call of what was offered, or JSON of the schema: in all three shapes."""
+    settings = {"model": "mill", "temperature": 1.0}
+    seen = set()
+    for seed in range(6):
+        asked = {"messages": ASK, "tools": [TOOL], "response_format": FORM, "parallel_tool_calls": False}
+        made = client.chat.completions.create(**settings, **asked, seed=seed, max_tokens=200).choices[0]
+        calls = [
+            (one.function.name, json.loads(one.function.arguments)) for one in made.message.tool_calls or ()
+        ]
+        seen.add(checked(made.message.content, calls))
+        if seed == 0:
+            with client.chat.completions.stream(**settings, **asked, seed=seed, max_tokens=200) as stream:
+                last = stream.get_final_completion().choices[0].message
+            assert (last.content or "") == (made.message.content or "")
+            assert [one.function.arguments for one in last.tool_calls or ()] == [
+                one.function.arguments for one in made.message.tool_calls or ()
+            ]
+        asked = {
+            "tools": [{"type": "function", "name": "look_up", "parameters": PERSON}],
+            "parallel_tool_calls": False,
+        }
+        form = {"format": {"type": "json_schema", "name": "a", "schema": TALL, "strict": True}}
+        extra = {"seed": seed}
+        told = client.responses.create(
+            **settings, **asked, input="Hi", text=form, max_output_tokens=200, extra_body=extra
+        )
+        calls = [(one.name, json.loads(one.arguments)) for one in told.output if one.type == "function_call"]
+        seen.add(checked(told.output_text, calls))
+    assert seen == {True, False}
+    anthropics = anthropic.Anthropic(base_url=mill.url, api_key=KEY, max_retries=0)
+    told = anthropics.messages.create(
+        model="mill", max_tokens=200, messages=ASK, output_config={"format": {"type": "json_schema", "schema": TALL}},
+        tools=[{"name": "look_up", "input_schema": PERSON}],
+        tool_choice={"type": "auto", "disable_parallel_tool_use": True},
+    )  # fmt: skip
+    calls = [(block.name, block.input) for block in told.content if block.type == "tool_use"]
+    checked("".join(block.text for block in told.content if block.type == "text"), calls)
+
+
+@pytest.mark.parametrize("name", ["tekken", "llama", "mistral"])
+def test_a_model_calls_in_its_own_form(begin, tmp_path, name):
+    """Also where what opens a call is a special token, which stands in no text."""
+    place, tokenizer = tmp_path / "own", tokenizer_with(CALLING_CONTROL[name])
+    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=2048)
+    made = build.build(spec, tokenizer.vocabulary, seed=1)
+    huggingface.write_directory(
+        place, made, tokenizer, GenerationSpec(temperature=1.0), {}, template=CALLING[name]
+    )
+    running = begin({"own": str(place)})
+    assert running.service.model("own").purpose == "chat"
+    client = openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0)
+    asked = {"model": "own", "messages": ASK, "tools": [TOOL], "tool_choice": "required", "max_tokens": 200}
+    [call, *_] = client.chat.completions.create(**asked).choices[0].message.tool_calls
+    assert call.function.name == "look_up"
+    assert set(json.loads(call.function.arguments)) == {"age", "tall"}
+    chunks = client.chat.completions.create(**asked, stream=True)
+    streamed = [one for chunk in chunks for one in chunk.choices[0].delta.tool_calls or ()]
+    assert streamed[0].function.arguments == call.function.arguments
+    talk = [
+        *ASK,
+        {"role": "assistant", "content": "", "tool_calls": [call.model_dump()]},
+        {"role": "tool", "tool_call_id": call.id, "content": "nobody"},
+    ]
+    again = client.chat.completions.create(model="own", messages=talk, tools=[TOOL], max_tokens=3)
+    assert again.usage.prompt_tokens > len("nobody")
+    together = client.chat.completions.create(
+        **asked | {"tool_choice": "auto", "response_format": FORM}
+    ).choices[0]
+    calls = [
+        (one.function.name, json.loads(one.function.arguments)) for one in together.message.tool_calls or ()
+    ]
+    checked(together.message.content, calls[:1])
+
+
+def test_tokens_of_a_thought_are_counted(begin, tmp_path):
+    """Of a model whose prompt ends within a thought, and which never ends it, all of them are."""
+    place, tokenizer = tmp_path / "thinker", tokenizer_with(CALLING_CONTROL["hermes"])
+    spec = DecoderSpec(d_model=16, layers=1, heads=2, d_ff=32, context=256)
+    made = build.build(spec, tokenizer.vocabulary, seed=1)
+    begins = "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}" + begins
+    )
+    huggingface.write_directory(place, made, tokenizer, GenerationSpec(), {}, template=template)
+    running = begin({"thinker": str(place)})
+    client = openai.OpenAI(base_url=f"{running.url}/v1", api_key=KEY, max_retries=0)
+    asked = {"model": "thinker", "messages": ASK, "max_tokens": 7}
+    made = client.chat.completions.create(**asked)
+    assert made.choices[0].message.content == ""
+    assert made.choices[0].message.reasoning
+    assert made.usage.completion_tokens_details.reasoning_tokens == made.usage.completion_tokens == 7
+    *_, last = client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    assert last.usage.completion_tokens_details.reasoning_tokens == 7
+    told = client.responses.create(model="thinker", input="Hi", max_output_tokens=7)
+    assert told.usage.output_tokens_details.reasoning_tokens == 7
+    anthropics = anthropic.Anthropic(base_url=running.url, api_key=KEY, max_retries=0)
+    said = anthropics.messages.create(**asked)
+    assert ([block.type for block in said.content], said.usage.output_tokens_details.thinking_tokens) == (
+        ["thinking"],
+        7,
+    )
+
+
 def test_decisions_are_likelihoods_of_answers(client, writer):
     questions = [
         {"type": "predicate", "instructions": "It is morning.", "name": "morning"},
@@ -223,10 +358,6 @@ def test_an_adapter_is_a_model_of_its_own_beside_its_base(begin, writer, tmp_pat
         for name in ("mill", "letters")
     }
     assert said["mill"] == client.completions.create(model="mill", **body).choices[0].text
-    assert (
-        said["letters"]
-        == running.service.model("letters")
-        .language_model.generate("the mill", tokens=12, temperature=0)[0]
-        .text
-    )
+    python = LanguageModel(running.service.workspace, str(writer)).with_adapter(str(tmp_path / "adapter"))
+    assert said["letters"] == python.generate("the mill", tokens=12, temperature=0)[0].text
     assert said["letters"] != said["mill"]

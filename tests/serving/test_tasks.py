@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import torch
 from helpers import published
 from helpers.serving import KEY
 from textmill.base.console import Silent
+from textmill.inference.requests import Unwanted
 from textmill.interop.huggingface import directory as huggingface
 from textmill.models.build import build
 from textmill.models.heads import attach
@@ -23,6 +27,7 @@ from textmill.specs.recipe import GenerationSpec, TokenizerSpec
 from textmill.stages.runs import train as training
 from textmill.stages.use.model import LanguageModel
 from textmill.stages.workspace.workspace import Workspace
+from textmill.tasks.task import Options
 from textmill.tokenization.training import train
 
 SMALL = {"d_model": 16, "layers": 1, "heads": 2, "d_ff": 24, "context": 64}
@@ -203,14 +208,64 @@ def test_trace(begin, tiny_recipe, texts, tmp_path):
     assert texts / "001.txt" in named
 
 
+def test_a_task_ends_when_its_client_has_gone(several):
+    """Counted in passes of the model: those before the client leaves, and none after."""
+    engine, passes = several.service.engine, []
+
+    def gone():
+        passes.append(len(passes))
+        return len(passes) > 4
+
+    records = [{"source": "the mill by the river"}] * 8
+    options = Options(generation=GenerationSpec(tokens=60, stop=()))
+    asked = engine.run("opus-en-de", records, options, gone=gone)
+    with pytest.raises(Unwanted):
+        asked.result(60)
+    assert len(passes) == 5
+    assert engine.figures()["tasks"] == 0
+    passes.clear()
+    assert len(engine.run("vectors", [{"text": "a"}] * 2, gone=gone).result(60)) == 2
+
+
+def test_a_client_that_leaves_is_translated_for_no_more(several):
+    """Of 1,024 texts that would take minutes, few are written; those that wait behind it are answered."""
+    texts = ["the mill by the river and the tower"] * 1024
+    settings = {"max_tokens": 64, "beams": 8}
+    body = json.dumps({"model": "opus-en-de", "input": texts, "settings": settings}).encode()
+    lines = {
+        "Host": f"127.0.0.1:{several.port}",
+        "Authorization": f"Bearer {KEY}",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+
+    def waited_for(wanted):
+        until = time.monotonic() + 120
+        while not wanted() and time.monotonic() < until:
+            time.sleep(0.01)
+        return wanted()
+
+    with socket.create_connection(("127.0.0.1", several.port)) as connection:
+        connection.sendall(f"POST /v1/tasks/translate HTTP/1.1\r\n{head}\r\n".encode() + body)
+        assert waited_for(lambda: several.service.engine.figures()["tasks"])
+    assert waited_for(lambda: not several.service.engine.figures()["tasks"])
+    assert several.ask("POST", "/v1/embeddings", {"model": "vectors", "input": "a"})[0] == 200
+    assert waited_for(lambda: any('"status": 499' in line for line in several.log))
+
+
 def test_tokens(several, python):
     tokenizer = python("mill").tokenizer
     ids = several.ask("POST", "/tokenize", {"model": "mill", "content": "磨坊 a"})[2]["tokens"]
     assert ids == tokenizer.encode("磨坊 a").tolist()
     told = several.ask("POST", "/tokenize", {"model": "mill", "content": "磨", "with_pieces": True})[2]
     assert [one["bytes"] for one in told["tokens"]] == [[0xE7], [0xA3], [0xA8]]
-    assert several.ask("POST", "/detokenize", {"model": "mill", "tokens": ids})[2] == {"content": "磨坊 a"}
+    assert several.ask("POST", "/detokenize", {"model": "mill", "tokens": ids})[2]["content"] == "磨坊 a"
     assert several.ask("POST", "/detokenize", {"model": "mill", "tokens": [10**9]})[0] == 400
+    assert (
+        several.ask("POST", "/tokenize", {"content": "a"})[2]["error"]["code"] == "missing_value"
+    )  # of several models
+    assert several.ask("GET", "/tokenizer_info")[0] == 400
     talk = {"model": "mill", "messages": [{"role": "user", "content": "Hi <|end|>"}]}
     told = several.ask("POST", "/apply-template", talk)[2]
     assert told["prompt"] == "<|user|>Hi <|end|><|end|><|assistant|>"

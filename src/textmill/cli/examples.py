@@ -84,6 +84,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "textmill serve mine",
         "textmill serve chat=smollm2-135m-instruct minilm-l6-v2 --port 8080",
         "textmill serve mine --adapter letters --documents notes/",
+        "textmill serve mine --store-responses responses/",
         "textmill serve mine --unload-after 30",
     ),
     "keys add": (

@@ -68,6 +68,14 @@ Folders = Annotated[
         show_default=False,
     ),
 ]
+Responses = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep responses in this folder, so that clients can go on from them; left out: nothing is kept.",
+        show_default=False,
+    ),
+]
 Log = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Access log; left out: standard error.", show_default=False),
@@ -113,6 +121,7 @@ def serve(
     keys: KeysFile = None,
     documents: Folders = None,
     store: StoreFile = None,
+    store_responses: Responses = None,
     log: Log = None,
     log_texts: LogTexts = False,
     drain: Drain = 60.0,
@@ -166,6 +175,7 @@ def serve(
         ),
         store=store,
         folders=documents or (),
+        responses=store_responses,
         patience=Patience(drain_seconds=drain),
     )
     for model in service.models.values():

@@ -6,9 +6,27 @@ otherwise, and no longer. (Characters are held back until they are whole by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from textmill.tokenization.protocol import Decoder
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A decoder that spells some special tokens, id -> as what, instead of passing them over. They do not stand inside
+    of a character."""
+
+    decoder: Decoder
+    spelt: Mapping[int, str]
+
+    def push(self, token: int) -> str:
+        """The characters that this id completes."""
+        return self.spelt[token] if token in self.spelt else self.decoder.push(token)
+
+    def finish(self) -> str:
+        """What is left."""
+        return self.decoder.finish()
 
 
 class TextStream:

@@ -7,10 +7,11 @@ compiled beside the thread that computes, under limits of its own on how much a 
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,22 +31,45 @@ _KEPT = 64  # compiled grammars
 _TABLES = 8  # of tokenizers, with what ends an answer
 _FUEL = 5_000_000  # of building a lexer: about a tenth of a second
 _SYMBOLS = 100_000  # in a grammar
+_NAMED = re.compile(r"<\[([0-9]{1,9})\]>")  # a special token, in a grammar
 _SPECIAL = b"\xff"  # how llguidance knows a token that is no text
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A grammar, and where an answer stands in it. ends: ids that end an answer; named: special tokens that it names;
+    denied: all others. Beside one that is named, llguidance's mask lets every special token pass, and then refuses it.
+    """
+
+    matcher: Any
+    ends: tuple[int, ...]
+    named: tuple[int, ...] = ()
+    denied: tuple[int, ...] = ()
+
+    def deep_copy(self) -> Compiled:
+        """One for an answer of its own."""
+        return replace(self, matcher=self.matcher.deep_copy())
 
 
 class Matcher:
     """Where an answer stands in what it must be; a strategy of one row (decoding/sampling.py)."""
 
-    def __init__(self, matcher: Any) -> None:
-        self._matcher = matcher
+    def __init__(self, compiled: Compiled) -> None:
+        self._compiled, self._matcher = compiled, compiled.matcher
 
     def __call__(self, logits: Tensor, history: History | None) -> Tensor:
         """Logits (1, V) of ids that may come next; the others' are -inf."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self.check()
+        known, compiled = np.unpackbits(bits, bitorder="little").astype(bool), self._compiled
+        known[list(compiled.denied)] = False
+        if not self._matcher.is_accepting():
+            known[list(compiled.ends)] = False
+        for token in compiled.named:
+            known[token] &= self._matcher.validate_tokens([token]) == 1
         allowed = torch.zeros(logits.shape, dtype=torch.bool)
-        known = torch.from_numpy(np.unpackbits(bits, bitorder="little").astype(bool))[: logits.shape[-1]]
-        allowed[0, : len(known)] = known
+        rows = torch.from_numpy(known)[: logits.shape[-1]]
+        allowed[0, : len(rows)] = rows
         return logits.masked_fill(~allowed, -torch.inf)
 
     def wrote(self, token: int) -> bool:
@@ -90,6 +114,14 @@ class Grammars:
         self._pool.shutdown(cancel_futures=True)
 
 
+def follows(constraint: Constraint, text: str) -> bool:
+    """Whether a text is what a grammar without special tokens asks for."""
+    library = _library()
+    matcher = library.LLMatcher(library.LLTokenizer("byte"), constraint.text, log_level=0)
+    data = list(text.encode())
+    return matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
+
+
 def _library() -> Any:
     try:
         import llguidance
@@ -100,7 +132,7 @@ def _library() -> Any:
     return llguidance
 
 
-def _compile(tokenizer: AnyTokenizer, ends: tuple[int, ...], constraint: Constraint) -> Any:
+def _compile(tokenizer: AnyTokenizer, ends: tuple[int, ...], constraint: Constraint) -> Compiled:
     library = _library()
     make = library.LLMatcher
     try:
@@ -115,7 +147,11 @@ def _compile(tokenizer: AnyTokenizer, ends: tuple[int, ...], constraint: Constra
     matcher = make(_tokens(_Hashed(tokenizer, ends)), grammar, log_level=0, limits=limits)
     if matcher.is_error():
         raise _refused(matcher.get_error(), constraint.kind)
-    return matcher
+    named = (
+        {int(token) for token in _NAMED.findall(constraint.text)} if constraint.kind == "grammar" else set()
+    )
+    special = {*tokenizer.special.values()}
+    return Compiled(matcher, ends, tuple(sorted(named & special)), tuple(sorted(special - named - {*ends})))
 
 
 def _refused(message: str, where: str = "constraint") -> RecipeError:

@@ -40,12 +40,14 @@ from textmill.inference.requests import (
     Request,
     TooLong,
     UnknownModel,
+    Unwanted,
 )
 from textmill.inference.rows import Listener, Row, Ticket, cost_of
 from textmill.inference.served import Given, Known, Served, serve
 from textmill.inference.shelf import Group, Shelf
 from textmill.models import adapters
 from textmill.models.pretrained import Pretrained
+from textmill.nn import mode
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.task import Options, Record
 
@@ -82,6 +84,7 @@ class Engine:
         self._rows: list[tuple[Row, int]] = []  # and the bytes that were taken for each
         self._closing = self._telling = False
         self._read = self._written = self._steps = 0
+        self._asked = 0  # tasks that are done, or wait
         self._speed = 0.0  # tokens a second
         if isinstance(models, Mapping):
             ids = {name: adapters.weights_id(one.model) for name, one in models.items()}
@@ -131,21 +134,50 @@ class Engine:
         return self._grammars.compiled(tokenizer, ending(ends or ()) or tokenizer.ends, constraint)
 
     def run(
-        self, model: str, records: Sequence[Record], options: Options | None = None
+        self,
+        model: str,
+        records: Sequence[Record],
+        options: Options | None = None,
+        *,
+        gone: Callable[[], bool] = lambda: False,
     ) -> Future[list[Prediction | Refused]]:
         """What a model says of records, by its task, read in batches of like length: one call after the other."""
         Predictor(self._of(model).pretrained, options)  # raises for what it cannot be asked
-        return self.ask(model, lambda pretrained: list(Predictor(pretrained, options).predict(records)))
 
-    def ask(self, model: str, work: Callable[[Pretrained], T]) -> Future[T]:
-        """What work gives that asks a model itself, in the queue of tasks."""
+        def said(pretrained: Pretrained) -> list[Prediction | Refused]:
+            found = []
+            for one in Predictor(pretrained, options).predict(records):
+                mode.current()  # of models that never ask for it
+                found.append(one)
+            return found
+
+        return self.ask(model, said, gone=gone)
+
+    def ask(
+        self, model: str, work: Callable[[Pretrained], T], *, gone: Callable[[], bool] = lambda: False
+    ) -> Future[T]:
+        """What work gives that asks a model itself, in the queue of tasks. gone: whether nobody waits for it any more,
+        asked before each pass of the model; the exception is Unwanted then."""
         self._of(model)
 
+        def check() -> None:
+            if gone():
+                raise Unwanted
+
         def done() -> T:
-            with self._shelf.using(model) as served:
+            check()
+            with self._shelf.using(model) as served, mode.computing(check=check):
                 return work(served.pretrained)
 
-        return self._tasks.submit(done)
+        with self._changed:
+            self._asked += 1
+        future = self._tasks.submit(done)
+        future.add_done_callback(self._answered)
+        return future
+
+    def _answered(self, done: Future[Any]) -> None:
+        with self._changed:
+            self._asked -= 1
 
     def figures(self) -> dict[str, float]:
         """How much is going on, and what was done."""
@@ -161,6 +193,7 @@ class Engine:
                 "tokens_read": self._read,
                 "tokens_written": self._written,
                 "steps": self._steps,
+                "tasks": self._asked,
                 **self._shelf.figures(),
             }
 

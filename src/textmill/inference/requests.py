@@ -35,6 +35,7 @@ class Request:
     logprobs         so many alternatives to each token, likeliest first; None: none
     prompt_logprobs  whether the tokens of the prompt are told, with how likely each was
     constraint       what the answer must be
+    spelt            special tokens that stand in the text of the answer, id -> as what; the others vanish from it
     owner            whose prefixes it may use, and leaves: no other owner's
     deadline         second of `time.monotonic` after which it is ended
     """
@@ -49,6 +50,7 @@ class Request:
     logprobs: int | None = None
     prompt_logprobs: bool = False
     constraint: Constraint | None = None
+    spelt: Mapping[int, str] = field(default_factory=dict)
     owner: str = ""
     deadline: float | None = None
 
@@ -139,6 +141,10 @@ class TooLong(TextmillError):
         super().__init__(
             f"the prompt takes {length} tokens and the model reads {longest}", advice="shorten it"
         )
+
+
+class Unwanted(Exception):
+    """Nobody waits any more for what was asked."""
 
 
 class Overloaded(TextmillError):

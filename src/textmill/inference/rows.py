@@ -30,7 +30,7 @@ from textmill.decoding.sampling import (
     seeded,
     strategies,
 )
-from textmill.decoding.stop_strings import TextStream
+from textmill.decoding.stop_strings import Spelling, TextStream
 from textmill.decoding.stream import drawable
 from textmill.inference.constraints import Matcher
 from textmill.inference.prefixes import CHUNK, Prefixes, chain
@@ -113,7 +113,8 @@ class Row:
         if spec.temperature > 0:
             seed_ids = [*(request.source or ()), *(request.ids or self._fit.ids)]
             self._generator = seeded(spec.seed, request.sample, seed_ids)
-        self._stream = TextStream(tokenizer.stream(), spec.stop, before=self._fit.ids)
+        decoder = Spelling(tokenizer.stream(), request.spelt) if request.spelt else tokenizer.stream()
+        self._stream = TextStream(decoder, spec.stop, before=self._fit.ids)
 
         # Where it stands.
         self.state: State | None = None

@@ -12,7 +12,7 @@ it, or another, trains in the next.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -29,6 +29,9 @@ class Mode:
     source_weights: list[Tensor] | None = None  # the same, of layers that read a source only
     recomputed_blocks: int = 0  # so many, from the first, are computed again in the backward pass
     teacher_forcing: float = 1.0  # how often a recurrent decoder in training reads the target, not its guess
+    check: Callable[[], object] | None = (
+        None  # called before each pass of a model; what it raises ends the pass
+    )
 
     def record(self, weights: Tensor, *, source: bool) -> None:
         """Give attention weights (B, H, T, S) to who collects them. source: they are over a source."""
@@ -44,11 +47,16 @@ _MODE = ContextVar("mode", default=PLAIN)
 
 def current() -> Mode:
     """The mode that holds here. A model that is compiled, or exported, as one graph knows the plain one only."""
-    return PLAIN if torch.compiler.is_compiling() else _MODE.get()
+    if torch.compiler.is_compiling():
+        return PLAIN
+    mode = _MODE.get()
+    if mode.check is not None:
+        mode.check()
+    return mode
 
 
 @contextlib.contextmanager
-def computing(**changes: bool | int | float | list[Tensor]) -> Iterator[None]:
+def computing(**changes: bool | int | float | list[Tensor] | Callable[[], object]) -> Iterator[None]:
     """Inside the block these fields of the mode are other than around it."""
     token = _MODE.set(replace(_MODE.get(), **changes))  # pyrefly: ignore[bad-argument-type]
     try:

@@ -18,14 +18,14 @@ from textmill.inference.requests import (
     Event,
     Finished,
     Overloaded,
+    Read,
     Request,
     Token,
     TooLong,
     UnknownModel,
     Usage,
 )
-from textmill.inference.requests import Read as ReadPrompt
-from textmill.serving.patience import Gone
+from textmill.serving.patience import Gone, until_gone
 from textmill.serving.refusals import Refusal, style_of, too_long
 from textmill.serving.service import Service
 
@@ -44,7 +44,7 @@ class Answer:
         if isinstance(event, Token):
             self.tokens.append(event)
             self.text += event.text
-        elif isinstance(event, ReadPrompt):
+        elif isinstance(event, Read):
             self.read = event.tokens
         else:
             self.finished = event
@@ -110,7 +110,7 @@ class Writing:
     async def answers(self) -> list[Answer]:
         """All of them, whole. Raises Gone when the client has gone away, and they are ended then."""
         answers = [Answer() for _ in self.requests]
-        with _cancelled_when_gone(self, self.http.receive):
+        with until_gone(self.http.receive, self.cancel):
             async for number, event in self:
                 answers[number].take(event)
         if any(one.finished is not None and one.finished.reason == "cancelled" for one in answers):
@@ -143,23 +143,6 @@ def total(answers: Sequence[Answer], n: int = 1) -> Usage:
     )
 
 
-@contextlib.contextmanager
-def _cancelled_when_gone(writing: Writing, receive: Any) -> Any:
-    """Inside, the writing is cancelled as soon as the client has gone; and in any case when the block ends."""
-
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        writing.cancel()
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        writing.cancel()
-
-
 class EventStream(Response):
     """Server-sent events, made while the engine writes. An error after the first event is an event, too."""
 
@@ -173,7 +156,7 @@ class EventStream(Response):
         self._writing, self._events = writing, events
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        with _cancelled_when_gone(self._writing, receive):
+        with until_gone(receive, self._writing.cancel):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             try:
                 async for event in self._events:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
@@ -37,6 +37,7 @@ _ABOUT = (
     "key: Authorization: Bearer KEY, or x-api-key. A field that decides the answer is honoured, or the request is "
     "refused; the header x-textmill-unheeded names fields that were given and decide nothing."
 )
+_PASSED = {"beta"}  # what Anthropic's client puts into the address of its newer methods decides nothing
 _FAMILIES = (chat, completions, responses, messages, decisions, vectors, tasks, documents, tokens, health)
 
 
@@ -62,13 +63,23 @@ def application(
     app.state.service = service
     app.state.figures = Figures(service.engine.figures)
     for family in _FAMILIES:
-        app.include_router(family.router, responses=_ERRORS)
+        app.include_router(family.router, responses=_ERRORS, dependencies=[Depends(_check_query)])
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Gone, _gone)
     app.add_exception_handler(Exception, _mistaken)
     patient = Patient(Gate(app, keys, port), service.patience)
     return Logged(patient, log, app.state.figures, texts)
+
+
+def _check_query(http: Request) -> None:
+    """Raises Refusal for a question in an address that its route does not know: none is dropped silently."""
+    known = {field.alias for field in http.scope["route"].dependant.query_params}
+    if unknown := sorted(set(http.query_params) - known - _PASSED):
+        what = (
+            f"{unknown[0][:100]} is not known in this address, and nothing is dropped silently: leave it out."
+        )
+        raise Refusal(400, what, code="invalid_value", param=unknown[0][:100])
 
 
 def _description(app: FastAPI) -> dict[str, Any]:
@@ -105,15 +116,27 @@ def _refused(http: Request, error: Exception) -> Response:
     if not isinstance(
         error, Refusal
     ):  # of the framework: an address or a method there is not, a body it cannot read
-        what = {404: "There is no such route: GET /docs lists them.", 405: "The route knows no such method."}
+        what = {404: _no_route(http), 405: "The route knows no such method."}
         error = Refusal(error.status_code, what.get(error.status_code, str(error.detail)))
     return JSONResponse(error.body(style_of(http.url.path)), error.status_code, dict(error.headers or {}))
 
 
+def _no_route(http: Request) -> str:
+    """That there is no such route; and which one may be meant, where a base URL has one /v1 too few or too many."""
+    path = http.url.path
+    known = {getattr(route, "path", "") for family in _FAMILIES for route in family.router.routes}
+    if f"/v1{path}" in known:
+        return f"There is no {path}, but /v1{path}: a client of OpenAI's wants a base URL that ends with /v1."
+    if path.startswith("/v1/v1/") and path[3:] in known:
+        return f"There is no {path}, but {path[3:]}: leave /v1 out of the base URL."
+    return "There is no such route: GET /docs lists them."
+
+
 def _invalid(http: Request, error: Exception) -> Response:
-    """A body that is not as it must be: the first thing that is wrong with it, and where."""
+    """A body that is not as it must be: the first thing that is wrong with it, and where. Of a field that may be one
+    thing or another, what is told is how it differs from that which it is nearest to."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    first = max(error.errors(), key=lambda one: len(one["loc"]))
     place = [str(part) for part in first["loc"][1:] if not _is_branch(part)]
     param = ".".join(place) or None
     if first["type"] == "json_invalid":

@@ -31,6 +31,8 @@ class Wanted:
     bias        id -> what is added to its logit
     logprobs    so many alternatives to each token; None: nobody asked
     echo        whether the tokens of the prompt are told, too
+    constraint  what an answer must be
+    spelt       special tokens that stand in its text
     """
 
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -39,11 +41,12 @@ class Wanted:
     logprobs: int | None = None
     echo: bool = False
     constraint: Constraint | None = None
+    spelt: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Read:
-    """A prompt as the model reads it. ends: ids that end an answer to it; None: the tokenizer's."""
+class Asked:
+    """What is answered: a prompt as the model reads it. ends: ids that end an answer to it; None: the tokenizer's."""
 
     prompt: Prompt
     ends: tuple[int, ...] | None = None
@@ -52,7 +55,7 @@ class Read:
         return len(self.prompt.ids) + len(self.prompt.source or ())
 
 
-def requests(model: Model, read: Sequence[Read], wanted: Wanted, owner: str) -> list[Request]:
+def requests(model: Model, read: Sequence[Asked], wanted: Wanted, owner: str) -> list[Request]:
     """What the engine is asked: prompt by prompt, and of each answer by answer. owner: whose prefixes may be used.
 
     Raises Refusal for what cannot be done.
@@ -74,6 +77,7 @@ def requests(model: Model, read: Sequence[Read], wanted: Wanted, owner: str) -> 
             logprobs=wanted.logprobs,
             prompt_logprobs=wanted.echo,
             constraint=wanted.constraint,
+            spelt=wanted.spelt,
             owner=owner,
         )
         for one in read
@@ -102,23 +106,23 @@ def _check_id(model: Model, token: int, param: str) -> None:
         raise Refusal(400, what, code="invalid_token", param=param)
 
 
-def of_prompt(model: Model, prompt: str | Sequence[int]) -> Read:
+def of_prompt(model: Model, prompt: str | Sequence[int]) -> Asked:
     """A text to go on from, or to answer where the model reads a source; or ids, which are read as they are."""
     pretrained = model.pretrained
     if isinstance(prompt, str):
         return _checked(
-            model, Read(of_text(model.tokenizer, prompt, start=pretrained.target_start)), "prompt"
+            model, Asked(of_text(model.tokenizer, prompt, start=pretrained.target_start)), "prompt"
         )
     for token in prompt:
         _check_id(model, token, "prompt")
     if pretrained.target_start is not None:
-        return _checked(model, Read(Prompt([pretrained.target_start], source=list(prompt))), "prompt")
-    return _checked(model, Read(Prompt(list(prompt))), "prompt")
+        return _checked(model, Asked(Prompt([pretrained.target_start], source=list(prompt))), "prompt")
+    return _checked(model, Asked(Prompt(list(prompt))), "prompt")
 
 
 def of_messages(
     model: Model, messages: Sequence[Mapping[str, Any]], tools: Any = None, *, begun: str | None = None
-) -> Read:
+) -> Asked:
     """A conversation up to where the assistant speaks, as the model's chat template writes it.
 
     begun: what the answer begins with. Raises Refusal where there is no template, or it does not take the conversation.
@@ -134,10 +138,10 @@ def of_messages(
         what = f"The model's chat template does not take this conversation: {error.what}."
         raise Refusal(400, what, code="invalid_messages", param="messages") from error
     ids += [] if begun is None else model.tokenizer.encode_next(begun).tolist()
-    return _checked(model, Read(Prompt(ids), template.ends(model.tokenizer)), "messages")
+    return _checked(model, Asked(Prompt(ids), template.ends(model.tokenizer)), "messages")
 
 
-def _checked(model: Model, read: Read, param: str) -> Read:
+def _checked(model: Model, read: Asked, param: str) -> Asked:
     """The same. Raises Refusal where it is longer than the model reads: nothing is ever cut."""
     for ids, longest in (
         (read.prompt.ids, model.pretrained.spec.context),

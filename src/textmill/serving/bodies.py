@@ -39,9 +39,9 @@ class Body(BaseModel):
             else value
         )
 
-    def unheeded(self) -> dict[str, str]:
-        """The header that names fields which were given and decide nothing; none where there are none."""
-        names = sorted(set(_unheeded(self)))
+    def unheeded(self, *more: str) -> dict[str, str]:
+        """The header that names fields which were given and decide nothing, and `more`; none where there are none."""
+        names = sorted({*_unheeded(self), *more})
         return {HEADER: ", ".join(names)} if names else {}
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from textmill.inference.requests import Constraint
 from textmill.serving.bodies import Body, Content, Text, Unheeded, plain
 from textmill.serving.refusals import Refusal
 from textmill.serving.tools import Offer
@@ -152,16 +151,3 @@ def offered(functions: Sequence[dict[str, Any]], choice: str | None, parallel: b
     if choice == "required":
         return Offer(tuple(functions), "required", None, parallel)
     return Offer(tuple(functions), "required", choice, False)
-
-
-def grammar_of(tools: Offer | None, wanted: Constraint | None, param: str) -> Constraint | None:
-    """What an answer must be: calls of functions, or what a format asks for. param: the field of the format.
-
-    Raises Refusal where both are asked for: an answer follows one grammar.
-    """
-    if tools is None:
-        return wanted
-    if wanted is not None:
-        what = f"An answer follows a schema or calls functions: leave out {param} or tools."
-        raise Refusal(400, what, code="unsupported_value", param=param)
-    return tools.constraint()

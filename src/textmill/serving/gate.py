@@ -81,7 +81,9 @@ class Gate:
             charset = parameters.partition("charset=")[2].strip().strip('"')
             if kind.strip() != "application/json" or charset not in ("", "utf-8", "utf8"):
                 raise Refusal(
-                    415, "A body must be application/json, in UTF-8.", code="unsupported_media_type"
+                    415,
+                    "A body must be JSON in UTF-8, and say so: Content-Type: application/json.",
+                    code="unsupported_media_type",
                 )
             if "content-encoding" in headers:
                 raise Refusal(415, "A body must not be compressed.", code="unsupported_media_type")

@@ -9,7 +9,8 @@ write_seconds    until a client has read what was sent       else the connection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import contextlib
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,23 @@ class Patience:
 
 class Gone(Exception):
     """The client reads no more."""
+
+
+@contextlib.contextmanager
+def until_gone(receive: Any, end: Callable[[], object]) -> Iterator[None]:
+    """Inside, `end` is called as soon as the client has gone; and in any case when the block ends."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        end()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        end()
 
 
 @dataclass(frozen=True)

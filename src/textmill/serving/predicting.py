@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
+from fastapi import Request as HttpRequest
+
 from textmill.base.errors import TextmillError
+from textmill.inference.requests import Unwanted
 from textmill.serving.answering import refused
+from textmill.serving.patience import Gone, until_gone
 from textmill.serving.refusals import Refusal
-from textmill.serving.service import Model, Service
+from textmill.serving.service import Model, service_of
 from textmill.stages.use import embed
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.task import Options, Record
@@ -18,15 +23,17 @@ from textmill.tasks.task import Options, Record
 def check_task(model: Model, *names: str) -> None:
     """Raises Refusal for a model that was made for something else."""
     if model.task.name not in names:
-        what = f"{model.name} is a model of the task {model.task.name}, and this route wants {' or '.join(names)}."
+        what = (
+            f"{model.name} is a model of the task {model.purpose}, and this route wants {' or '.join(names)}."
+        )
         raise Refusal(400, what, code="wrong_task", param="model")
 
 
 async def said(
-    service: Service, model: Model, records: Sequence[Record], options: Options | None = None
+    http: HttpRequest, model: Model, records: Sequence[Record], options: Options | None = None
 ) -> list[Any]:
     """What is said of each record. Raises Refusal where nothing can be said of one: none is left out."""
-    made = await predictions(service, model, records, options)
+    made = await predictions(http, model, records, options)
     for number, one in enumerate(made):
         if isinstance(one, Refused):
             what = f"Nothing can be said of input {number}: {one}."
@@ -38,14 +45,20 @@ async def said(
 
 
 async def predictions(
-    service: Service, model: Model, records: Sequence[Record], options: Options | None = None
+    http: HttpRequest, model: Model, records: Sequence[Record], options: Options | None = None
 ) -> list[Prediction | Refused]:
-    """The same, with what nothing can be said of in its place."""
+    """The same, with what nothing can be said of in its place. Raises Gone when the client has gone away, for whom
+    nothing more is read then."""
+    service, left = service_of(http), threading.Event()
     try:
-        with service.reading.taken(sum(len(text) for record in records for text in record.values())):
-            return await asyncio.wrap_future(
-                service.engine.run(model.name, list(records), options or Options())
-            )
+        with (
+            service.reading.taken(sum(len(text) for record in records for text in record.values())),
+            until_gone(http.receive, left.set),
+        ):
+            asked = service.engine.run(model.name, list(records), options or Options(), gone=left.is_set)
+            return await asyncio.wrap_future(asked)
+    except Unwanted as error:
+        raise Gone from error
     except TextmillError as error:
         raise refused(error) from error
 

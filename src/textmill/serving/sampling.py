@@ -70,6 +70,13 @@ class Sampling(Body):
             raise Refusal(400, what, code="invalid_token", param="logit_bias") from error
 
 
+def json_of(schema: Mapping[str, Any]) -> Constraint:
+    """That an answer is JSON which a schema allows, in one line: where any white space may stand, small models write it
+    without end."""
+    one_line = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+    return Constraint("json_schema", json.dumps({"x-guidance": one_line} | dict(schema)))
+
+
 class StreamOptions(Body):
     """What a stream tells besides."""
 
@@ -97,10 +104,10 @@ class ResponseFormat(Body):
         if self.type == "text":
             return None
         if self.type == "json_object":
-            return Constraint("json_schema", '{"type": "object"}')
+            return json_of({"type": "object"})
         if self.json_schema is None:
             raise Refusal(400, "json_schema is missing.", code="missing_value", param="response_format")
-        return Constraint("json_schema", json.dumps(self.json_schema.schema_))
+        return json_of(self.json_schema.schema_)
 
 
 def told(logprob: float | None) -> float | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, Request
 
+from textmill.base.errors import TextmillError
 from textmill.inference.engine import Engine
 from textmill.inference.requests import Limits
 from textmill.inference.served import Given, Served
 from textmill.inference.shelf import Group
 from textmill.models.adapters import adapter_id
+from textmill.serving.kept import Kept
 from textmill.serving.keys import Key
 from textmill.serving.patience import Patience
 from textmill.serving.refusals import Refusal
@@ -28,6 +30,8 @@ from textmill.stages.use import embed as embeddings
 from textmill.stages.workspace.found import found_in
 from textmill.tasks.table import task_of
 from textmill.tasks.task import Options, Record, Task
+from textmill.tokenization.chat.calls import HERMES, CallForm, form_of
+from textmill.tokenization.chat.template import DEFAULT
 
 if TYPE_CHECKING:
     from textmill.models.pretrained import Pretrained
@@ -81,10 +85,35 @@ class Model:
         """What it is for."""
         return task_of(self.pretrained)
 
+    @property
+    def purpose(self) -> str:
+        """What clients are told it is for: a model that writes, and came with a template of its own, chats."""
+        own = self.template is not None and self.template.source != DEFAULT
+        return "chat" if own and self.task.name == "generate" else self.task.name
+
     @cached_property
     def template(self) -> ChatTemplate | None:
         """How it reads conversations; None: nobody said."""
         return self.pretrained.chat
+
+    @cached_property
+    def calls(self) -> CallForm:
+        """How it writes calls of functions: as its template does."""
+        return HERMES if self.template is None else form_of(self.template, self.tokenizer)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it may think before it answers."""
+        return self.template is not None and "<think>" in self.template.source
+
+    @cached_property
+    def begins_thinking(self) -> bool:
+        """Whether its prompt for an answer ends within a thought."""
+        if self.template is None or not self.thinks:
+            return False
+        with contextlib.suppress(TextmillError):
+            return self.template.render([{"role": "user", "content": "a"}]).rstrip().endswith("<think>")
+        return False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -101,14 +130,20 @@ class Model:
         return Predicting(self, options)
 
     def plain(self) -> dict[str, Any]:
-        """As /v1/models lists it: OpenAI's fields, and ours."""
+        """As /v1/models lists it: OpenAI's fields, Anthropic's, and ours."""
         openai = {"id": self.name, "object": "model", "created": self.since, "owned_by": "textmill"}
-        return openai | {
-            "task": self.task.name,
-            "context_length": self.pretrained.longest,
-            "deterministic": self.served.deterministic,
-            "system_fingerprint": self.fingerprint,
-        }
+        since = datetime.datetime.fromtimestamp(self.since, datetime.UTC).isoformat()
+        anthropic = {"type": "model", "display_name": self.name, "created_at": since}
+        return (
+            openai
+            | anthropic
+            | {
+                "task": self.purpose,
+                "context_length": self.pretrained.longest,
+                "deterministic": self.served.deterministic,
+                "system_fingerprint": self.fingerprint,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -117,6 +152,7 @@ class Predicting:
 
     model: Model
     options: Options
+    gone: Callable[[], bool] = lambda: False  # whether nobody waits for it any more
 
     @property
     def task(self) -> Task:
@@ -125,7 +161,8 @@ class Predicting:
 
     def predict(self, records: Iterable[Record]) -> Iterator[Prediction | Refused]:
         """What is said of each record, in their order."""
-        return iter(self.model.engine.run(self.model.name, list(records), self.options).result())
+        asked = self.model.engine.run(self.model.name, list(records), self.options, gone=self.gone)
+        return iter(asked.result())
 
 
 @dataclass
@@ -163,11 +200,12 @@ class Service:
     store: Path
     patience: Patience = field(default_factory=Patience)
     folders: tuple[Path, ...] = ()  # whose files may be added to the store
+    kept: Kept | None = None  # responses, where they are
     reading: Reading = field(default_factory=lambda: Reading(400_000))
     draining: bool = False
     # Blocking work that is not the model's own: templates, tokenizers, the store.
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "service"))
-    storing: threading.Lock = field(default_factory=threading.Lock)
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def model(self, name: str) -> Model:
         """The model of this name. Raises Refusal where none is served under it."""
@@ -195,10 +233,12 @@ def load(
     limits: Limits | None = None,
     store: Path | None = None,
     folders: Sequence[Path] = (),
+    responses: Path | None = None,
     patience: Patience | None = None,
 ) -> Service:
     """Load models and begin to serve them. targets: where each name's model is; adapters: beside the first of them, in
-    the same memory. store: file of the documents; folders: whose files may be added to it.
+    the same memory. store: file of the documents; folders: whose files may be added to it; responses: folder in which
+    responses are kept, None: nowhere.
 
     Raises TextmillError where one is not there or not whole.
     """
@@ -213,7 +253,8 @@ def load(
     store = workspace.root / "documents.db" if store is None else store
     inside = tuple(Path(os.path.realpath(folder.expanduser())) for folder in folders)
     reading = Reading(_CHARACTERS * (limits or Limits()).waiting_tokens)
-    return Service(models, engine, workspace, store, patience or Patience(), inside, reading)
+    kept = None if responses is None else Kept(responses.expanduser())
+    return Service(models, engine, workspace, store, patience or Patience(), inside, kept, reading)
 
 
 @dataclass

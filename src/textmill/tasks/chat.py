@@ -27,7 +27,8 @@ from textmill.tasks import writing
 from textmill.tasks.prediction import Refused, Text
 from textmill.tasks.task import Field, Options, Record, Task, text_of
 from textmill.text import chats
-from textmill.tokenization.chat.tools import Call, calls_in
+from textmill.tokenization.chat.calls import HERMES, form_of, told_apart
+from textmill.tokenization.chat.tools import Call
 
 _ASSISTANT, _USER = "assistant", "user"
 _TOKENS = 4096  # read at once, padding included
@@ -123,13 +124,16 @@ def predict(pretrained: Pretrained, asked: Sequence[Asked], options: Options) ->
     if not options.scored:
         return list(written)
     rows = [one.row for one in asked if one.row is not None]
+    form = HERMES
+    if prompts and pretrained.chat is not None:
+        form = form_of(pretrained.chat, pretrained.tokenizer).shown(pretrained.tokenizer)
     nats, hits, tokens = score_guesses(pretrained.model, _batches(pretrained, rows), len(rows))
     said: list[Any] = []
     for number, one in enumerate(asked):
         calls = None
         if one.prompt is not None:
             answer = next(written)
-            made = calls_in(answer.text) if isinstance(answer, Text) else []
+            made = told_apart(form, answer.text)[1] if isinstance(answer, Text) else []
             calls = bool(made), tuple(made) == one.calls
         said.append(Said(float(nats[number]), int(hits[number]), int(tokens[number]), calls))
     return said

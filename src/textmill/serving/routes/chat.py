@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from textmill.inference.requests import Request as EngineRequest
 from textmill.inference.requests import Token, Usage
 from textmill.serving.answering import Answer, EventStream, Writing, event_of, total
 from textmill.serving.asking import Wanted, of_messages, requests
 from textmill.serving.bodies import MOST, Unheeded, check_only
-from textmill.serving.conversation import Message, Tool, ToolChoice, grammar_of, offer, plainly
+from textmill.serving.conversation import Message, Tool, ToolChoice, offer, plainly
 from textmill.serving.refusals import Refusal
 from textmill.serving.sampling import (
     ALTERNATIVES,
@@ -25,8 +26,8 @@ from textmill.serving.sampling import (
     spelt,
     told,
 )
-from textmill.serving.service import Model, Service, allowed, service_of
-from textmill.serving.tools import Pieces, arguments, taken_apart
+from textmill.serving.service import Service, allowed, service_of
+from textmill.serving.tools import Speech, arguments, taken_apart
 from textmill.tokenization.chat.tools import Call
 
 router = APIRouter(tags=["text"], dependencies=[allowed("text")])
@@ -65,46 +66,55 @@ async def chat_completions(body: ChatBody, http: Request, service: Service = Dep
             400, "max_tokens and max_completion_tokens differ.", code="invalid_value", param="max_tokens"
         )
     offered = offer(body.tools, body.tool_choice, parallel=body.parallel_tool_calls)
-    constraint = None if body.response_format is None else body.response_format.constraint()
-    constraint = grammar_of(offered, constraint, "response_format")
-    wanted = Wanted(
-        changes=body.changes(body.max_completion_tokens or body.max_tokens),
-        n=body.n,
-        bias=body.bias(),
-        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-        constraint=constraint,
-    )
-    messages, tools = plainly(body.messages), None if offered is None else offered.plain()
-    read = await service.aside(lambda: of_messages(model, messages, tools))
-    owner = http.state.key.name
-    writing = await Writing(service, requests(model, [read], wanted, owner), http).begin()
-    shape = _Shape(model, http.state.id, body.logprobs, offered is not None)
+    content = None if body.response_format is None else body.response_format.constraint()
+    speech, messages = Speech(model, offered, content), plainly(body.messages)
+    asked = await service.aside(lambda: _asked(body, speech, messages, http.state.key.name))
+    writing = await Writing(service, asked, http).begin()
+    shape = _Shape(speech, http.state.id, body.logprobs)
     headers = body.unheeded()
     if body.stream:
         usage = body.stream_options is not None and body.stream_options.include_usage
         return EventStream(writing, _events(writing, shape, body.n, usage), headers)
     answers = await writing.answers()
     choices = [shape.choice(number, answer) for number, answer in enumerate(answers)]
-    whole = shape.head("chat.completion") | {"choices": choices, "usage": usage_of(total(answers, body.n))}
+    usage = usage_of(total(answers, body.n), shape.thought)
+    whole = shape.head("chat.completion") | {"choices": choices, "usage": usage}
     return JSONResponse(whole, headers=headers)
 
 
-def usage_of(usage: Usage) -> dict[str, Any]:
-    """Tokens, as OpenAI's clients read them."""
+def _asked(
+    body: ChatBody, speech: Speech, messages: Sequence[Mapping[str, Any]], owner: str
+) -> list[EngineRequest]:
+    """What the engine is asked."""
+    tools = None if speech.offer is None else speech.offer.plain()
+    wanted = Wanted(
+        changes=body.changes(body.max_completion_tokens or body.max_tokens),
+        n=body.n,
+        bias=body.bias(),
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
+        constraint=speech.constraint(),
+        spelt=speech.spelt(),
+    )
+    return requests(speech.model, [of_messages(speech.model, messages, tools)], wanted, owner)
+
+
+def usage_of(usage: Usage, thought: int = 0) -> dict[str, Any]:
+    """Tokens, as OpenAI's clients read them. thought: how many of those written were thought before an answer."""
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.written,
         "total_tokens": usage.prompt + usage.written,
         "prompt_tokens_details": {"cached_tokens": usage.cached},
-        "completion_tokens_details": {"reasoning_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": thought},
     }
 
 
 class _Shape:
     """How an answer of one request looks."""
 
-    def __init__(self, model: Model, id: str, logprobs: bool, calls: bool) -> None:
-        self.model, self.logprobs, self.calls = model, logprobs, calls
+    def __init__(self, speech: Speech, id: str, logprobs: bool) -> None:
+        self.speech, self.model, self.logprobs = speech, speech.model, logprobs
+        self.thought = 0  # tokens of all answers together
         self.id, self.created = f"chatcmpl-{id.removeprefix('req_')}", int(time.time())
 
     def head(self, kind: str) -> dict[str, Any]:
@@ -112,15 +122,12 @@ class _Shape:
         head = {"id": self.id, "object": kind, "created": self.created, "model": self.model.name}
         return head | {"system_fingerprint": self.model.fingerprint}
 
-    def pieces(self) -> Pieces:
-        """What takes an answer of this model apart."""
-        template = self.model.template
-        return Pieces(self.calls, template is not None and "<think>" in template.source)
-
     def choice(self, number: int, answer: Answer) -> dict[str, Any]:
         """A whole answer."""
         assert answer.finished is not None
-        said, thought, calls = taken_apart(self.pieces(), answer.text)
+        pieces = self.speech.pieces()
+        said, thought, calls = taken_apart(pieces, (token.text for token in answer.tokens))
+        self.thought += pieces.thought
         message: dict[str, Any] = {
             "role": "assistant",
             "content": said if said or not calls else None,
@@ -169,7 +176,7 @@ def finish_reason(reason: str, called: bool = False) -> str:
 async def _events(writing: Writing, shape: _Shape, n: int, usage: bool) -> AsyncIterator[str]:
     """The answers of a request, in pieces as they come."""
     head = shape.head("chat.completion.chunk")
-    readers = [shape.pieces() for _ in range(n)]
+    readers = [shape.speech.pieces() for _ in range(n)]
     answers, calls = [Answer() for _ in range(n)], [0] * n
 
     def chunk(number: int, delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> str:
@@ -199,5 +206,6 @@ async def _events(writing: Writing, shape: _Shape, n: int, usage: bool) -> Async
         if ended is not None:
             yield chunk(number, {}, finish_reason(ended.reason, bool(calls[number])))
     if usage:
-        yield event_of(head | {"choices": [], "usage": usage_of(total(answers, n))})
+        thought = sum(reader.thought for reader in readers)
+        yield event_of(head | {"choices": [], "usage": usage_of(total(answers, n), thought)})
     yield event_of("[DONE]")

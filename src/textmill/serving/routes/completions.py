@@ -10,8 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from textmill.inference.requests import Read as ReadPrompt
-from textmill.inference.requests import Token
+from textmill.inference.requests import Read, Token
 from textmill.serving.answering import Answer, EventStream, Writing, event_of, total
 from textmill.serving.asking import Wanted, of_prompt, requests
 from textmill.serving.bodies import MOST, Text, check_only
@@ -161,7 +160,7 @@ async def _events(writing: Writing, shape: _Shape, n: int, usage: bool) -> Async
         answers[number].take(event)
         before = "" if begun[number] else shape.before[number]
         begun[number] = True
-        if isinstance(event, ReadPrompt):
+        if isinstance(event, Read):
             yield chunk(number, before, shape.probabilities(event.tokens))
             continue
         if before:

@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from textmill.decoding.prompt import Prompt
 from textmill.inference.requests import Usage
 from textmill.serving.answering import Writing, total
-from textmill.serving.asking import Read, Wanted, of_messages, of_prompt, requests
+from textmill.serving.asking import Asked, Wanted, of_messages, of_prompt, requests
 from textmill.serving.bodies import Body, Text, Unheeded
 from textmill.serving.bodies import Model as Name
 from textmill.serving.predicting import check_task, said
 from textmill.serving.refusals import Refusal, too_long
-from textmill.serving.routes.responses import usage_of
+from textmill.serving.responding import usage_of
 from textmill.serving.service import Model, Service, allowed, service_of
 from textmill.tasks.prediction import Label, Labels
 from textmill.tasks.task import Options
@@ -135,7 +136,7 @@ class DecisionBody(Body):
     safety_identifier: Unheeded
 
 
-@router.post("/v1/decisions")
+@router.post("/v1/decisions", response_class=JSONResponse)
 async def decisions(body: DecisionBody, http: Request, service: Service = Depends(service_of)) -> Any:
     """Answer each question, with the probability of every answer there is."""
     model = service.model(body.model)
@@ -150,12 +151,13 @@ async def decisions(body: DecisionBody, http: Request, service: Service = Depend
         what = f"The questions have more than {_MOST} answers together."
         raise Refusal(400, what, code="invalid_value", param="questions")
     if model.task.name == "classify":
-        found, usage = await _by_head(service, model, text, body.questions)
+        found, usage = await _by_head(http, model, text, body.questions)
     else:
         check_task(model, "generate", "chat", "code")
         found, usage = await _by_likelihood(service, model, http, text, body.questions)
     answers = [_answer(question, each) for question, each in zip(body.questions, found, strict=True)]
-    return {"answers": answers, "model": model.name, "usage": usage_of(usage)}
+    told = {"answers": answers, "model": model.name, "usage": usage_of(usage)}
+    return JSONResponse(told, headers=body.unheeded())
 
 
 def _answers(question: Any) -> list[str | bool]:
@@ -190,10 +192,10 @@ def _text(parts: Any) -> str:
 
 
 async def _by_head(
-    service: Service, model: Model, text: str, questions: Sequence[Any]
+    http: Request, model: Model, text: str, questions: Sequence[Any]
 ) -> tuple[list[list[float]], Usage]:
     """The probabilities of each question's answers among the labels of a model's head, and what was read."""
-    [one] = await said(service, model, [{"text": text}], Options(top=_ALL))
+    [one] = await said(http, model, [{"text": text}], Options(top=_ALL))
     if isinstance(one, Label):
         known = dict([(one.label, one.p), *one.others])
     else:
@@ -223,11 +225,11 @@ async def _by_likelihood(
     service: Service, model: Model, http: Request, text: str, questions: Sequence[Any]
 ) -> tuple[list[list[float]], Usage]:
     """The probabilities of each question's answers by how likely a model that writes finds them, and what was read."""
-    read: list[Read] = []
+    read: list[Asked] = []
     begins: list[int] = []
     for question in questions:
         for before, whole in await service.aside(lambda one=question: _asked(model, text, one)):
-            read.append(Read(Prompt(whole)))
+            read.append(Asked(Prompt(whole)))
             begins.append(before)
             if len(whole) > model.pretrained.spec.context:
                 raise too_long(len(whole), model.pretrained.spec.context, "input")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,14 +17,17 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from textmill.base.errors import TextmillError
-from textmill.inference.requests import Event, Finished
+from textmill.inference.engine import Ticket
+from textmill.inference.requests import Event, Unwanted
 from textmill.serving.answering import Answer, refused
 from textmill.serving.asking import Wanted, of_messages, requests
 from textmill.serving.bodies import Body, Number, Text
 from textmill.serving.bodies import Model as Name
+from textmill.serving.patience import Gone, until_gone
 from textmill.serving.predicting import check_task
 from textmill.serving.refusals import Refusal
-from textmill.serving.service import Model, Service, allowed, service_of
+from textmill.serving.service import Model, Predicting, Service, allowed, service_of
+from textmill.tasks.task import Options
 
 router = APIRouter(tags=["documents"])
 _Path = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -121,13 +125,15 @@ async def ask(body: AskBody, http: Request, service: Service = Depends(service_o
     check_task(model, "answer", "chat", "generate")
     asking = _Asking(service, model, http.state.key.name)
     chosen, embedder = _filter(body.filter), _embedder(service, body.embedder)
-    return await _with_store(
-        service,
-        lambda store: store.ask(
-            body.question, asking, most=body.top, least=body.least, chosen=chosen
-        ).plain(),
-        embedder,
-    )
+
+    def answered(store: Any) -> dict[str, Any]:
+        return store.ask(body.question, asking, most=body.top, least=body.least, chosen=chosen).plain()
+
+    with until_gone(http.receive, asking.leave):
+        try:
+            return await _with_store(service, answered, embedder)
+        except Unwanted as error:
+            raise Gone from error
 
 
 @router.post("/v1/trace", dependencies=[allowed("trace")])
@@ -149,23 +155,40 @@ async def trace(body: TraceBody, service: Service = Depends(service_of)) -> dict
 
 
 class _Asking:
-    """A served model as what the store asks, which answers through the engine as everybody else is answered."""
+    """A served model as what the store asks, which answers through the engine as everybody else is answered. It is
+    asked by a thread of the service, which waits; raises Unwanted once the client has gone."""
 
     def __init__(self, service: Service, model: Model, owner: str) -> None:
         self._service, self._model, self._owner = service, model, owner
         self.pretrained, self.tokenizer = model.pretrained, model.tokenizer
-        self.spec, self.predictor, self.path = model.spec, model.predictor, model.path
+        self.spec, self.path = model.spec, model.path
+        self._left = threading.Event()
+        self._ticket: Ticket | None = None
+
+    def leave(self) -> None:
+        """Nobody waits any more."""
+        self._left.set()
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+    def predictor(self, options: Options) -> Predicting:
+        """What says of records what the model's task says."""
+        return Predicting(self._model, options, self._left.is_set)
 
     def chat(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
-        """The answer to a conversation. Called in a thread of the service, which waits."""
+        """The answer to a conversation."""
         read = of_messages(self._model, messages)
         heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
         [request] = requests(self._model, [read], Wanted(), self._owner)
-        self._service.engine.submit(request, heard.put)
+        self._ticket = self._service.engine.submit(request, heard.put)
+        if self._left.is_set():
+            self._ticket.cancel()
         answer = Answer()
         while answer.finished is None:
             answer.take(heard.get())
-        if isinstance(answer.finished, Finished) and answer.finished.reason == "failed":
+        if answer.finished.reason == "cancelled":
+            raise Unwanted
+        if answer.finished.reason == "failed":
             raise TextmillError(answer.finished.message, where=self._model.name)
         return answer
 
@@ -177,14 +200,12 @@ async def _with_store(
     from textmill.stages.use.documents import Documents
 
     def act() -> Any:
-        with (
-            service.storing,
-            Documents(service.store, embedder=embedder, create=create) as store,
-        ):
+        with Documents(service.store, embedder=embedder, create=create) as store:
             return work(store)
 
     with _told():
-        return await service.aside(act)
+        async with service.storing:
+            return await service.aside(act)
 
 
 @contextlib.contextmanager

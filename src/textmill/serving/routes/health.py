@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from textmill.serving.page import described
@@ -29,9 +29,19 @@ async def ready(service: Service = Depends(service_of)) -> Any:
 
 
 @router.get("/v1/models")
-async def models(service: Service = Depends(service_of)) -> dict[str, Any]:
-    """The models that are served."""
-    return {"object": "list", "data": [model.plain() for model in service.models.values()]}
+async def models(
+    service: Service = Depends(service_of),
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    after_id: Annotated[str | None, Query(max_length=200)] = None,
+) -> dict[str, Any]:
+    """The models that are served, as OpenAI's and Anthropic's clients read them; limit, after_id: a page of them."""
+    names = list(service.models)
+    if after_id is not None:
+        names = names[names.index(service.model(after_id).name) + 1 :]
+    some = [service.models[name].plain() for name in names[:limit]]
+    first, last = (some[0]["id"], some[-1]["id"]) if some else (None, None)
+    page = {"first_id": first, "last_id": last, "has_more": len(names) > limit}
+    return {"object": "list", "data": some} | page
 
 
 @router.get("/v1/models/{name:path}")

@@ -12,13 +12,14 @@ from pydantic import Field
 
 from textmill.inference.requests import Constraint, Token, Usage
 from textmill.serving.answering import Answer, EventStream, Writing, event_of
-from textmill.serving.asking import Read, Wanted, of_messages, requests
+from textmill.serving.asking import Asked, Wanted, of_messages, requests
 from textmill.serving.bodies import MOST, Body, Model, Number, Text, Unheeded, check_only
-from textmill.serving.conversation import grammar_of, offered
+from textmill.serving.conversation import offered
 from textmill.serving.refusals import Refusal
+from textmill.serving.sampling import json_of
 from textmill.serving.service import Model as Served
 from textmill.serving.service import Service, allowed, service_of
-from textmill.serving.tools import Offer, Piece, Pieces
+from textmill.serving.tools import Offer, Piece, Speech
 from textmill.tokenization.chat.tools import Call
 
 router = APIRouter(tags=["text"], dependencies=[allowed("text")])
@@ -150,9 +151,10 @@ class MessagesBody(CountBody):
 async def messages(body: MessagesBody, http: Request, service: Service = Depends(service_of)) -> Any:
     """Answer a conversation. A last message of the assistant is how the answer begins."""
     model = service.model(body.model)
-    tools = _tools(body)
-    constraint = grammar_of(tools, _format(body), "output_config.format")
-    read = await service.aside(lambda: _read(model, body, tools))
+    speech = Speech(model, _tools(body), _format(body))
+    read, constraint, spelt = await service.aside(
+        lambda: (_read(model, body, speech.offer), speech.constraint(), speech.spelt())
+    )
     wanted = Wanted(
         changes={
             "temperature": body.temperature,
@@ -162,17 +164,21 @@ async def messages(body: MessagesBody, http: Request, service: Service = Depends
             "tokens": body.max_tokens,
         },
         constraint=constraint,
+        spelt=spelt,
     )
     asked = requests(model, [read], wanted, http.state.key.name)
     writing = await Writing(service, asked, http).begin()
-    shape = _Shape(model, http.state.id, tools is not None, body.stop_sequences or [])
+    shape = _Shape(speech, http.state.id, body.stop_sequences or [])
     if body.stream:
         return EventStream(writing, _events(writing, shape, len(read)), body.unheeded())
     [answer] = await writing.answers()
-    pieces = shape.pieces()
-    content = shape.blocks([*pieces.push(answer.text), *pieces.finish()])
+    pieces = speech.pieces()
+    found = [piece for token in answer.tokens for piece in pieces.push(token.text)]
+    content = shape.blocks([*found, *pieces.finish()])
     assert answer.finished is not None
-    told = shape.message(content, usage_of(answer.finished.usage)) | shape.ended(answer, content)
+    told = shape.message(content, usage_of(answer.finished.usage, pieces.thought)) | shape.ended(
+        answer, content
+    )
     return JSONResponse(told, headers=body.unheeded())
 
 
@@ -186,13 +192,14 @@ async def count_tokens(body: CountBody, service: Service = Depends(service_of)) 
     return JSONResponse({"input_tokens": len(read)}, headers=body.unheeded())
 
 
-def usage_of(usage: Usage) -> dict[str, Any]:
-    """Tokens, as Anthropic's clients read them: those of a cache are counted apart."""
+def usage_of(usage: Usage, thought: int = 0) -> dict[str, Any]:
+    """Tokens, as Anthropic's clients read them: those of a cache are counted apart. thought: of those written."""
     return {
         "input_tokens": usage.prompt - usage.cached,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.written,
+        "output_tokens_details": {"thinking_tokens": thought},
     }
 
 
@@ -215,10 +222,10 @@ def _format(body: CountBody) -> Constraint | None:
         return None
     check_only(body.output_config.effort, (), "output_config.effort")
     chosen = body.output_config.format
-    return None if chosen is None else Constraint("json_schema", json.dumps(chosen.schema_))
+    return None if chosen is None else json_of(chosen.schema_)
 
 
-def _read(model: Served, body: CountBody, tools: Offer | None) -> Read:
+def _read(model: Served, body: CountBody, tools: Offer | None) -> Asked:
     """The conversation as ids."""
     made: list[dict[str, Any]] = []
     names: dict[str, str] = {}
@@ -236,12 +243,16 @@ def _read(model: Served, body: CountBody, tools: Offer | None) -> Read:
             if result.tool_use_id not in names:
                 what = "tool_use_id names no call of the messages before."
                 raise Refusal(400, what, param=f"messages.{number}")
-            name = names[result.tool_use_id]
-            made.append({"role": "tool", "name": name, "content": _text(result.content)})
+            id, name = result.tool_use_id, names[result.tool_use_id]
+            made.append({"role": "tool", "name": name, "tool_call_id": id, "content": _text(result.content)})
         if uses:
             names |= {use.id: use.name for use in uses}
             calls = [
-                {"id": use.id, "type": "function", "function": {"name": use.name, "arguments": use.input}}
+                {
+                    "id": use.id,
+                    "type": "function",
+                    "function": {"name": use.name, "arguments": use.input},
+                }
                 for use in uses
             ]
             made.append({"role": "assistant", "content": said, "tool_calls": calls})
@@ -266,15 +277,10 @@ def _text(content: str | Sequence[Body]) -> str:
 class _Shape:
     """How an answer of one request looks."""
 
-    def __init__(self, model: Served, id: str, calls: bool, stops: Sequence[str]) -> None:
-        self.model, self.calls, self.stops = model, calls, stops
+    def __init__(self, speech: Speech, id: str, stops: Sequence[str]) -> None:
+        self.speech, self.model, self.stops = speech, speech.model, stops
         self.id = f"msg_{id.removeprefix('req_')}"
         self._number = 0
-
-    def pieces(self) -> Pieces:
-        """What takes an answer of this model apart."""
-        template = self.model.template
-        return Pieces(self.calls, template is not None and "<think>" in template.source)
 
     def message(self, content: list[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
         """An answer that has not ended yet."""
@@ -327,7 +333,7 @@ _FIELDS = {"text": "text", "thinking": "thinking"}  # which field of a block gro
 
 async def _events(writing: Writing, shape: _Shape, read: int) -> AsyncIterator[str]:
     """The answer in pieces as they come."""
-    reader, answer = shape.pieces(), Answer()
+    reader, answer = shape.speech.pieces(), Answer()
     opened: list[dict[str, Any]] = []
 
     def event(kind: str, **data: Any) -> str:
@@ -355,5 +361,6 @@ async def _events(writing: Writing, shape: _Shape, read: int) -> AsyncIterator[s
     if opened:
         yield event("content_block_stop", index=len(opened) - 1)
     assert answer.finished is not None
-    yield event("message_delta", delta=shape.ended(answer, opened), usage=usage_of(answer.finished.usage))
+    usage = usage_of(answer.finished.usage, reader.thought)
+    yield event("message_delta", delta=shape.ended(answer, opened), usage=usage)
     yield event("message_stop")

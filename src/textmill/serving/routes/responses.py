@@ -1,32 +1,44 @@
-"""/v1/responses: OpenAI's newer shape of the same. Nothing is stored, so a conversation is sent whole each time."""
+"""/v1/responses: OpenAI's newer shape of the same. Nothing is kept unless the service was told where; a conversation is
+then gone on with by the name of its last response, else it is sent whole each time."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+import functools
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from textmill.inference.requests import Constraint, Token, Usage
-from textmill.serving.answering import Answer, EventStream, Writing, event_of
+from textmill.base.errors import TextmillError
+from textmill.inference.requests import Constraint
+from textmill.inference.requests import Request as EngineRequest
+from textmill.serving.answering import EventStream, Writing, event_of, refused
 from textmill.serving.asking import Wanted, of_messages, requests
-from textmill.serving.bodies import MOST, Body, Content, Number, Text, Unheeded, check_only, plain
+from textmill.serving.bodies import MOST, Body, Content, Number, Text, TextPart, Unheeded, check_only, plain
 from textmill.serving.bodies import Model as Name
-from textmill.serving.conversation import Message, grammar_of, offered, plainly
+from textmill.serving.conversation import Message, offered, plainly
+from textmill.serving.kept import Kept
 from textmill.serving.refusals import Refusal
-from textmill.serving.sampling import ALTERNATIVES, alternatives, spelt, told
-from textmill.serving.service import Model, Service, allowed, service_of
-from textmill.serving.tools import Pieces, arguments
-from textmill.tokenization.chat.tools import Call
+from textmill.serving.responding import events_of, told_again
+from textmill.serving.sampling import ALTERNATIVES, json_of
+from textmill.serving.service import Service, allowed, service_of
+from textmill.serving.tools import Speech
 
 router = APIRouter(tags=["text"], dependencies=[allowed("text")])
 _FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+_Id = Annotated[str, Path(max_length=200)]
+_IDS = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 _LOGPROBS = "message.output_text.logprobs"
 _SERIAL = "reasoning.encrypted_content"  # there is none, and it would decide nothing
+
+
+class Thought(Body):
+    """A part of what was thought before an answer."""
+
+    type: Literal["reasoning_text"]
+    text: Text
 
 
 class Item(Body):
@@ -34,7 +46,7 @@ class Item(Body):
 
     type: Literal["message", "function_call", "function_call_output", "reasoning"] = "message"
     role: Literal["system", "developer", "user", "assistant"] | None = None
-    content: Content | None = None
+    content: Content | Annotated[list[Thought], Field(max_length=1024)] | None = None
     call_id: Annotated[str, Field(max_length=200)] | None = None
     name: _FunctionName | None = None
     arguments: Text | None = None
@@ -114,12 +126,12 @@ class ResponseBody(Body):
     reasoning: Reasoning | None = None
     truncation: str | None = None
     background: bool = False
-    previous_response_id: str | None = None
+    previous_response_id: Annotated[str, Field(max_length=200)] | None = None
     conversation: Any = None
     stream: bool = False
     stream_options: StreamSetting | None = None
     metadata: dict[str, str] | None = None
-    store: Unheeded
+    store: Annotated[bool, Field(description="left out: where the service keeps responses")] | None = None
     user: Unheeded
     service_tier: Unheeded
     safety_identifier: Unheeded
@@ -132,23 +144,180 @@ class ResponseBody(Body):
 async def responses(body: ResponseBody, http: Request, service: Service = Depends(service_of)) -> Any:
     """Answer what was said."""
     model = service.model(body.model)
-    for name in ("previous_response_id", "conversation"):
-        if getattr(body, name) is not None:
-            what = f"{name}: nothing is stored here, so send the whole conversation as input."
-            raise Refusal(400, what, code="not_stored", param=name)
+    _check(body)
+    said = [*await _before(body, http, service), *_items(body, http.state.id)]
+    functions = [tool.model_dump(exclude={"type", "strict"}, exclude_none=True) for tool in body.tools or ()]
+    choice = body.tool_choice.name if isinstance(body.tool_choice, Chosen) else body.tool_choice
+    speech = Speech(model, offered(functions, choice, body.parallel_tool_calls), _constraint(body))
+    messages = plainly(_messages(body.instructions, said))
+    asked = await service.aside(lambda: _asked(body, speech, messages, http.state.key.name))
+    writing = await Writing(service, asked, http).begin()
+    kept = service.kept is not None and body.store is not False
+    headers = body.unheeded(*(["store"] if body.store and not kept else []))
+    heard: Any = writing
+    if not body.stream:
+        [answer] = await writing.answers()
+        heard = told_again(answer)
+    events = events_of(heard, speech, _head(body, http.state.id, kept), _LOGPROBS in (body.include or ()))
+    if kept:
+        events = _keeping(events, service, http, said)
+    if body.stream:
+        return EventStream(writing, _written(events), headers)
+    last: dict[str, Any] = {}
+    async for event in events:  # the same events, of which the last holds all of it
+        last = event
+    return JSONResponse(last["response"], headers=headers)
+
+
+@router.get("/v1/responses/{id}", response_class=JSONResponse)
+async def response(
+    id: _Id,
+    http: Request,
+    service: Service = Depends(service_of),
+    stream: bool = False,
+    include: Annotated[list[str] | None, Query(alias="include[]")] = None,
+) -> JSONResponse:
+    """A response that is kept, with all that was asked for when it was made."""
+    check_only(stream, (False,), "stream")
+    for one in include or ():
+        check_only(one, (_LOGPROBS, _SERIAL), "include")
+    return JSONResponse((await _found(id, http, service))["response"])
+
+
+@router.delete("/v1/responses/{id}")
+async def forget(id: _Id, http: Request, service: Service = Depends(service_of)) -> dict[str, Any]:
+    """Keep a response no longer. Responses that go on from it stay: each holds its whole conversation."""
+    kept = _kept(service)
+    if not await service.aside(lambda: kept.remove(http.state.key, id)):
+        raise _unknown(id)
+    return {"id": id, "object": "response", "deleted": True}
+
+
+@router.get("/v1/responses/{id}/input_items", response_class=JSONResponse)
+async def input_items(
+    id: _Id,
+    http: Request,
+    service: Service = Depends(service_of),
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    after: Annotated[str | None, Query(max_length=200)] = None,
+) -> JSONResponse:
+    """What was said before a response that is kept, from the beginning of its conversation on."""
+    items = (await _found(id, http, service))["items"]
+    items = items if order == "asc" else items[::-1]
+    names = [item["id"] for item in items]
+    if after is not None and after not in names:
+        raise Refusal(400, "after names no item of it.", code="invalid_value", param="after")
+    start = 0 if after is None else names.index(after) + 1
+    some = items[start : start + limit]
+    first, last = (some[0]["id"], some[-1]["id"]) if some else (None, None)
+    more = start + limit < len(items)
+    told = {"object": "list", "data": some, "first_id": first, "last_id": last, "has_more": more}
+    return JSONResponse(told)
+
+
+def _kept(service: Service) -> Kept:
+    """Where responses are kept. Raises Refusal where they are not."""
+    if service.kept is None:
+        what = "Nothing is kept here: `textmill serve --store-responses FOLDER` keeps responses."
+        raise Refusal(400, what, code="not_stored")
+    return service.kept
+
+
+def _unknown(id: str) -> Refusal:
+    return Refusal(404, f"No response {id!r} of this key is kept.", code="response_not_found")
+
+
+async def _found(id: str, http: Request, service: Service) -> dict[str, Any]:
+    """What is kept of a response. Raises Refusal where nothing is."""
+    kept = _kept(service)
+    found = await service.aside(lambda: _read(kept, http, id))
+    if found is None:
+        raise _unknown(id)
+    return found
+
+
+def _read(kept: Kept, http: Request, id: str) -> dict[str, Any] | None:
+    try:
+        return kept.get(http.state.key, id)
+    except TextmillError as error:
+        raise refused(error) from error
+
+
+async def _before(body: ResponseBody, http: Request, service: Service) -> list[Item]:
+    """What was said up to the response that this one goes on from, and in it. Raises Refusal where it is not kept."""
+    id = body.previous_response_id
+    if id is None:
+        return []
+    if service.kept is None:
+        what = "previous_response_id: nothing is stored here, so send the whole conversation as input."
+        raise Refusal(400, what, code="not_stored", param="previous_response_id")
+    kept = service.kept
+    found = await service.aside(lambda: _read(kept, http, id))
+    if found is None:
+        what = f"previous_response_id: no response {id!r} of this key is kept."
+        raise Refusal(400, what, code="previous_response_not_found", param="previous_response_id")
+    return [Item.model_validate(one) for one in (*found["items"], *found["response"]["output"])]
+
+
+def _items(body: ResponseBody, id: str) -> list[Item]:
+    """What is said now, each with an id of its own."""
+    given = (
+        [Item.model_validate({"role": "user", "content": body.input})]
+        if isinstance(body.input, str)
+        else body.input
+    )
+    key = id.removeprefix("req_")
+    return [
+        item.model_copy(update={"id": f"{_IDS[item.type]}_{key}_in{number}"})
+        for number, item in enumerate(given)
+    ]
+
+
+def _plain(item: Item) -> dict[str, Any]:
+    """An item as clients read it: a message's content is parts."""
+    plain = {"type": item.type} | item.model_dump(mode="json", exclude_none=True)
+    if item.type == "message" and isinstance(item.content, str):
+        kind = "output_text" if item.role == "assistant" else "input_text"
+        said = {"annotations": []} if kind == "output_text" else {}
+        plain["content"] = [{"type": kind, "text": item.content, **said}]
+    return plain if item.type == "reasoning" else plain | {"status": item.status or "completed"}
+
+
+async def _keeping(
+    events: AsyncIterator[dict[str, Any]], service: Service, http: Request, said: Sequence[Item]
+) -> AsyncIterator[dict[str, Any]]:
+    """The same events; the response is on the disk before the last one is told."""
+    put = functools.partial(_kept(service).put, http.state.key)
+    items = [_plain(item) for item in said]
+    async for event in events:
+        if event["type"] in ("response.completed", "response.incomplete"):
+            try:
+                await service.aside(functools.partial(put, event["response"], items))
+            except (OSError, TextmillError) as error:
+                raise Refusal(500, f"The response cannot be kept: {error}.", code="not_kept") from error
+        yield event
+
+
+def _check(body: ResponseBody) -> None:
+    """Raises Refusal for what would have to change the answer, and cannot here."""
+    if body.conversation is not None:
+        what = (
+            "conversation: none is kept here; previous_response_id goes on from a response, where those are."
+        )
+        raise Refusal(400, what, code="not_stored", param="conversation")
     check_only(body.truncation, ("disabled",), "truncation")
     check_only(body.background, (False,), "background")
     check_only(body.max_tool_calls, (), "max_tool_calls")
     check_only(None if body.reasoning is None else body.reasoning.effort, ("none",), "reasoning.effort")
     for one in body.include or ():
         check_only(one, (_LOGPROBS, _SERIAL), "include")
-    functions = [tool.model_dump(exclude={"type", "strict"}, exclude_none=True) for tool in body.tools or ()]
-    choice = body.tool_choice.name if isinstance(body.tool_choice, Chosen) else body.tool_choice
-    tools = offered(functions, choice, body.parallel_tool_calls)
-    constraint = grammar_of(tools, _constraint(body), "text.format")
-    messages = plainly(_messages(body))
-    read = await service.aside(lambda: of_messages(model, messages, None if tools is None else tools.plain()))
-    logprobs = _LOGPROBS in (body.include or ())
+
+
+def _asked(
+    body: ResponseBody, speech: Speech, messages: Sequence[Mapping[str, Any]], owner: str
+) -> list[EngineRequest]:
+    """What the engine is asked."""
     wanted = Wanted(
         changes={
             "temperature": body.temperature,
@@ -156,19 +325,12 @@ async def responses(body: ResponseBody, http: Request, service: Service = Depend
             "seed": body.seed,
             "tokens": body.max_output_tokens,
         },
-        logprobs=(body.top_logprobs or 0) if logprobs else None,
-        constraint=constraint,
+        logprobs=(body.top_logprobs or 0) if _LOGPROBS in (body.include or ()) else None,
+        constraint=speech.constraint(),
+        spelt=speech.spelt(),
     )
-    writing = await Writing(service, requests(model, [read], wanted, http.state.key.name), http).begin()
-    shape = _Shape(model, http.state.id, body, tools is not None)
-    events = _events(writing, shape)
-    if body.stream:
-        return EventStream(writing, _written(events), body.unheeded())
-    [answer] = await writing.answers()
-    last: dict[str, Any] = {}
-    async for event in _events(_told(answer), shape):  # the same events, of which the last holds all of it
-        last = event
-    return JSONResponse(last["response"], headers=body.unheeded())
+    tools = None if speech.offer is None else speech.offer.plain()
+    return requests(speech.model, [of_messages(speech.model, messages, tools)], wanted, owner)
 
 
 def _constraint(body: ResponseBody) -> Constraint | None:
@@ -176,25 +338,34 @@ def _constraint(body: ResponseBody) -> Constraint | None:
     if form is None or form.type == "text":
         return None
     if form.type == "json_object":
-        return Constraint("json_schema", '{"type": "object"}')
+        return json_of({"type": "object"})
     if form.schema_ is None:
         raise Refusal(400, "The schema is missing.", code="missing_value", param="text.format.schema")
-    return Constraint("json_schema", json.dumps(form.schema_))
+    return json_of(form.schema_)
 
 
-def _messages(body: ResponseBody) -> list[Message]:
-    """The items of a conversation as messages: calls belong to the assistant's message before them."""
+def _spoken(content: Content | list[Thought], where: str) -> str:
+    """What a message says. Raises Refusal for what is thought: that is an item of its own."""
+    if isinstance(content, str):
+        return content
+    texts = [part.text for part in content if isinstance(part, TextPart)]
+    if len(texts) < len(content):
+        raise Refusal(400, "A message has parts of text alone.", code="invalid_value", param=where)
+    return "".join(texts)
+
+
+def _messages(instructions: str | None, items: Sequence[Item]) -> list[Message]:
+    """The items of a conversation as messages: calls belong to the assistant's message before them. What was thought is
+    no part of a conversation that goes on."""
     made: list[dict[str, Any]] = []
-    if body.instructions is not None:
-        made.append({"role": "system", "content": body.instructions})
-    if isinstance(body.input, str):
-        made.append({"role": "user", "content": body.input})
-    for number, item in enumerate(body.input if isinstance(body.input, list) else ()):
+    if instructions is not None:
+        made.append({"role": "system", "content": instructions})
+    for number, item in enumerate(items):
         where = f"input[{number}]"
         if item.type == "message":
             if item.role is None or item.content is None:
                 raise Refusal(400, "A message has a role and a content.", code="missing_value", param=where)
-            made.append({"role": item.role, "content": plain(item.content)})
+            made.append({"role": item.role, "content": _spoken(item.content, where)})
         elif item.type == "function_call":
             if item.call_id is None or item.name is None or item.arguments is None:
                 what = "A call has a call_id, a name and arguments."
@@ -213,182 +384,29 @@ def _messages(body: ResponseBody) -> list[Message]:
     return [Message.model_validate(one) for one in made]
 
 
-class _Shape:
-    """How an answer of one request looks."""
-
-    def __init__(self, model: Model, id: str, body: ResponseBody, calls: bool) -> None:
-        self.model, self.body, self.calls = model, body, calls
-        self.key, self.created = id.removeprefix("req_"), int(time.time())
-
-    def pieces(self) -> Pieces:
-        """What takes an answer of this model apart."""
-        template = self.model.template
-        return Pieces(self.calls, template is not None and "<think>" in template.source)
-
-    def response(
-        self, status: str, output: Sequence[dict[str, Any]] = (), usage: Usage | None = None
-    ) -> dict[str, Any]:
-        """The whole response, as far as it is known."""
-        asked = self.body
-        plainly = {"mode": "json"}
-        tools = [tool.model_dump(**plainly) for tool in asked.tools or ()]
-        choice = asked.tool_choice
-        form = None if asked.text is None else asked.text.format
-        text = {"type": "text"} if form is None else form.model_dump(by_alias=True, exclude_none=True)
-        return {
-            "id": f"resp_{self.key}",
-            "object": "response",
-            "created_at": self.created,
-            "completed_at": int(time.time()) if status == "completed" else None,
-            "status": status,
-            "background": False,
-            "error": None,
-            "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
-            "instructions": asked.instructions,
-            "max_output_tokens": asked.max_output_tokens,
-            "metadata": asked.metadata or {},
-            "model": self.model.name,
-            "output": list(output),
-            "parallel_tool_calls": asked.parallel_tool_calls,
-            "previous_response_id": None,
-            "reasoning": {"effort": None, "summary": None},
-            "store": False,
-            "system_fingerprint": self.model.fingerprint,
-            "temperature": asked.temperature,
-            "text": {"format": text},
-            "tool_choice": choice.model_dump(**plainly) if isinstance(choice, Chosen) else choice or "auto",
-            "tools": tools,
-            "top_p": asked.top_p,
-            "truncation": "disabled",
-            "usage": None if usage is None else usage_of(usage),
-        }
-
-    def probabilities(self, token: Token) -> dict[str, Any]:
-        """How likely a token was, and others in its place."""
-        return {
-            "token": spelt(self.model, token.id, token.bytes),
-            "bytes": list(token.bytes),
-            "logprob": told(token.logprob),
-            "top_logprobs": [
-                {"token": text, "bytes": list(data), "logprob": logprob}
-                for _, data, text, logprob in alternatives(self.model, token)
-            ],
-        }
-
-
-def usage_of(usage: Usage) -> dict[str, Any]:
-    """Tokens, as this shape has them."""
+def _head(body: ResponseBody, id: str, kept: bool) -> dict[str, Any]:
+    """What a response says of its request."""
+    choice, form = body.tool_choice, None if body.text is None else body.text.format
+    text = {"type": "text"} if form is None else form.model_dump(by_alias=True, exclude_none=True)
     return {
-        "input_tokens": usage.prompt,
-        "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
-        "output_tokens": usage.written,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": usage.prompt + usage.written,
+        "id": f"resp_{id.removeprefix('req_')}",
+        "background": False,
+        "instructions": body.instructions,
+        "max_output_tokens": body.max_output_tokens,
+        "metadata": body.metadata or {},
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "previous_response_id": body.previous_response_id,
+        "reasoning": {"effort": None, "summary": None},
+        "store": kept,
+        "temperature": body.temperature,
+        "text": {"format": text},
+        "tool_choice": choice.model_dump(mode="json") if isinstance(choice, Chosen) else choice or "auto",
+        "tools": [tool.model_dump(mode="json") for tool in body.tools or ()],
+        "top_p": body.top_p,
+        "truncation": "disabled",
     }
-
-
-async def _told(answer: Answer) -> AsyncIterator[tuple[int, Any]]:
-    """A whole answer as the engine told it."""
-    for token in answer.tokens:
-        yield 0, token
-    assert answer.finished is not None
-    yield 0, answer.finished
 
 
 async def _written(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
     async for event in events:
         yield event_of(event, event["type"])
-
-
-async def _events(heard: Any, shape: _Shape) -> AsyncIterator[dict[str, Any]]:
-    """All events of a response, numbered; the last one holds all of it."""
-    output, reader, answer = _Output(shape.key), shape.pieces(), Answer()
-    asked = _LOGPROBS in (shape.body.include or ())
-    yield output.event("created", response=shape.response("in_progress"))
-    yield output.event("in_progress", response=shape.response("in_progress"))
-    async for _, said in heard:
-        answer.take(said)
-        if asked and isinstance(said, Token):
-            output.logprobs.append(shape.probabilities(said))
-        found = reader.push(said.text) if isinstance(said, Token) else []
-        found += reader.finish() if answer.finished is not None else []
-        for piece in found:
-            for event in output.call(piece) if isinstance(piece, Call) else output.write(*piece):
-                yield event
-    assert answer.finished is not None
-    status = "incomplete" if answer.finished.reason == "length" else "completed"
-    for event in [*([] if output.items else output.write("text", "")), *output.close(status)]:
-        yield event
-    yield output.event(status, response=shape.response(status, output.items, answer.finished.usage))
-
-
-class _Output:
-    """The items of a response as they grow, and the events that tell of it."""
-
-    def __init__(self, key: str) -> None:
-        self.items: list[dict[str, Any]] = []
-        self.logprobs: list[dict[str, Any]] = []  # of tokens whose text has not been told yet
-        self._key, self._number = key, 0
-        self._open = False  # whether the last item may still grow
-
-    def event(self, kind: str, **data: Any) -> dict[str, Any]:
-        """The next event."""
-        self._number += 1
-        return {"type": f"response.{kind}", "sequence_number": self._number - 1} | data
-
-    def write(self, kind: str, text: str) -> Iterator[dict[str, Any]]:
-        """More of a message (`text`), or of what is thought before it (`reasoning`)."""
-        type = "message" if kind == "text" else "reasoning"
-        if not self._open or self.items[-1]["type"] != type:
-            yield from self.close("completed")
-            yield from self._begin(type)
-        part = self.items[-1]["content"][0]
-        part["text"] += text
-        if type == "reasoning":
-            yield self.event("reasoning_text.delta", **self._place(), delta=text)
-            return
-        logprobs, self.logprobs = self.logprobs, []
-        part["logprobs"] += logprobs
-        yield self.event("output_text.delta", **self._place(), delta=text, logprobs=logprobs)
-
-    def call(self, call: Call) -> Iterator[dict[str, Any]]:
-        """A call of a function, whole."""
-        yield from self.close("completed")
-        number, whole = len(self.items), arguments(call)
-        ids = {"id": f"fc_{self._key}_{number}", "call_id": f"call_{self._key}_{number}"}
-        item = {"type": "function_call", **ids, "name": call.name, "arguments": "", "status": "in_progress"}
-        self.items.append(item)
-        place = {"item_id": item["id"], "output_index": number}
-        yield self.event("output_item.added", output_index=number, item=dict(item))
-        yield self.event("function_call_arguments.delta", **place, delta=whole)
-        item |= {"arguments": whole, "status": "completed"}
-        yield self.event("function_call_arguments.done", **place, name=call.name, arguments=whole)
-        yield self.event("output_item.done", output_index=number, item=dict(item))
-
-    def close(self, status: str) -> Iterator[dict[str, Any]]:
-        """End the item that grows, if one does."""
-        if not self._open:
-            return
-        self._open, item = False, self.items[-1]
-        item["status"] = status
-        [part] = item["content"]
-        kind = part["type"]
-        told = {"logprobs": part["logprobs"]} if kind == "output_text" else {}
-        yield self.event(f"{kind}.done", **self._place(), text=part["text"], **told)
-        yield self.event("content_part.done", **self._place(), part=dict(part))
-        yield self.event("output_item.done", output_index=len(self.items) - 1, item=dict(item))
-
-    def _begin(self, type: str) -> Iterator[dict[str, Any]]:
-        self._open, number = True, len(self.items)
-        if type == "reasoning":
-            head: dict[str, Any] = {"id": f"rs_{self._key}_{number}", "type": type, "summary": []}
-            part: dict[str, Any] = {"type": "reasoning_text", "text": ""}
-        else:
-            head = {"id": f"msg_{self._key}_{number}", "type": type, "role": "assistant"}
-            part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-        self.items.append(head | {"status": "in_progress", "content": [part]})
-        yield self.event("output_item.added", output_index=number, item=self.items[-1] | {"content": []})
-        yield self.event("content_part.added", **self._place(), part=dict(part))
-
-    def _place(self) -> dict[str, Any]:
-        return {"item_id": self.items[-1]["id"], "output_index": len(self.items) - 1, "content_index": 0}

@@ -80,15 +80,19 @@ class CodeBody(Body):
 
 
 @router.post("/v1/tasks/translate")
-async def translate(body: WritingBody, service: Service = Depends(service_of)) -> dict[str, Any]:
+async def translate(
+    body: WritingBody, http: Request, service: Service = Depends(service_of)
+) -> dict[str, Any]:
     """Translate texts."""
-    return await _written(service, body, "translate")
+    return await _written(http, service, body, "translate")
 
 
 @router.post("/v1/tasks/summarize")
-async def summarize(body: WritingBody, service: Service = Depends(service_of)) -> dict[str, Any]:
+async def summarize(
+    body: WritingBody, http: Request, service: Service = Depends(service_of)
+) -> dict[str, Any]:
     """Summarise texts."""
-    return await _written(service, body, "summarize")
+    return await _written(http, service, body, "summarize")
 
 
 @router.post("/v1/tasks/code")
@@ -108,36 +112,38 @@ async def code(body: CodeBody, http: Request, service: Service = Depends(service
 
 
 @router.post("/v1/tasks/tag")
-async def tag(body: TaskBody, service: Service = Depends(service_of)) -> dict[str, Any]:
+async def tag(body: TaskBody, http: Request, service: Service = Depends(service_of)) -> dict[str, Any]:
     """Find names and other spans in texts."""
-    return await _labelled(service, body, "tag")
+    return await _labelled(http, service, body, "tag")
 
 
 @router.post("/v1/tasks/classify")
-async def classify(body: ClassifyBody, service: Service = Depends(service_of)) -> dict[str, Any]:
+async def classify(
+    body: ClassifyBody, http: Request, service: Service = Depends(service_of)
+) -> dict[str, Any]:
     """Label texts, with probabilities; or measure them, where the model does that."""
-    return await _labelled(service, body, "classify", "regress")
+    return await _labelled(http, service, body, "classify", "regress")
 
 
 @router.post("/v1/tasks/answer")
-async def answer(body: AnswerBody, service: Service = Depends(service_of)) -> dict[str, Any]:
+async def answer(body: AnswerBody, http: Request, service: Service = Depends(service_of)) -> dict[str, Any]:
     """Answer questions from passages, or say that they do not say."""
     model = service.model(body.model)
     check_task(model, "answer")
     questions = body.input if isinstance(body.input, list) else [body.input]
     records = [{"question": one.question, "passage": one.passage} for one in questions]
-    return await _rows(service, model, records, Options(top=body.top))
+    return await _rows(http, model, records, Options(top=body.top))
 
 
-async def _written(service: Service, body: WritingBody, task: str) -> dict[str, Any]:
+async def _written(http: Request, service: Service, body: WritingBody, task: str) -> dict[str, Any]:
     model = service.model(body.model)
     check_task(model, task)
     options = Options(top=body.top, generation=_generation(model, body.settings))
     texts = [body.input] if isinstance(body.input, str) else body.input
-    return await _rows(service, model, [{"source": text} for text in texts], options)
+    return await _rows(http, model, [{"source": text} for text in texts], options)
 
 
-async def _labelled(service: Service, body: TaskBody, *tasks: str) -> dict[str, Any]:
+async def _labelled(http: Request, service: Service, body: TaskBody, *tasks: str) -> dict[str, Any]:
     model = service.model(body.model)
     check_task(model, *tasks)
     records = [{"text": text} for text in ([body.input] if isinstance(body.input, str) else body.input)]
@@ -151,14 +157,14 @@ async def _labelled(service: Service, body: TaskBody, *tasks: str) -> dict[str, 
                     400, "input and pair are of different lengths.", code="invalid_value", param="pair"
                 )
             records = [record | {"pair": pair} for record, pair in zip(records, pairs, strict=True)]
-    return await _rows(service, model, records, options)
+    return await _rows(http, model, records, options)
 
 
 async def _rows(
-    service: Service, model: Model, records: list[dict[str, str]], options: Options
+    http: Request, model: Model, records: list[dict[str, str]], options: Options
 ) -> dict[str, Any]:
     """What is said of each record, as a row of plain data; `refused` where nothing can be said."""
-    made: list[Any] = await predictions(service, model, records, options)
+    made: list[Any] = await predictions(http, model, records, options)
     data = [{"index": number} | one.row() for number, one in enumerate(made)]
     refused = sum(isinstance(one, Refused) for one in made)
     return {"object": "list", "task": model.task.name, "model": model.name, "data": data, "refused": refused}
@@ -215,7 +221,7 @@ async def libretranslate(
     http.state.note["model"] = fitting[0].name
     texts = [body.q] if isinstance(body.q, str) else body.q
     made = await said(
-        service, fitting[0], [{"source": text} for text in texts], Options(top=body.alternatives + 1)
+        http, fitting[0], [{"source": text} for text in texts], Options(top=body.alternatives + 1)
     )
     whole = not isinstance(body.q, str)
     told: dict[str, Any] = {"translatedText": [one.text for one in made] if whole else made[0].text}

@@ -49,14 +49,14 @@ class RerankBody(Body):
 
 
 @router.post("/v1/embeddings", response_class=JSONResponse)
-async def embeddings(body: EmbeddingBody, service: Service = Depends(service_of)) -> Any:
+async def embeddings(body: EmbeddingBody, http: Request, service: Service = Depends(service_of)) -> Any:
     """The vectors of texts, each that of the text alone. A text longer than the model reads is refused."""
     model = service.model(body.model)
     check_task(model, "embed")
     texts: list[Any] = [body.input] if isinstance(body.input, str) else list(body.input)
     texts = [texts] if isinstance(texts[0], int) else texts
     texts = [one if isinstance(one, str) else _text(model, one) for one in texts]
-    vectors, tokens = await _vectors(service, model, texts)
+    vectors, tokens = await _vectors(http, service, model, texts)
     check_only(body.dimensions, (vectors.shape[1],), "dimensions")
     data = [
         {"object": "embedding", "index": number, "embedding": _written(vector, body.encoding_format)}
@@ -74,12 +74,12 @@ async def rerank(body: RerankBody, http: Request, service: Service = Depends(ser
     check_task(model, "embed", "regress", "classify")
     texts = [one if isinstance(one, str) else one.get("text", "") for one in body.documents]
     if model.task.name == "embed":
-        vectors, tokens = await _vectors(service, model, [body.query, *texts])
+        vectors, tokens = await _vectors(http, service, model, [body.query, *texts])
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         scores = (vectors[1:] @ vectors[0]).tolist()
     else:
         records = [{"text": body.query, "pair": text} for text in texts]
-        scores = [_score(model, one) for one in await said(service, model, records)]
+        scores = [_score(model, one) for one in await said(http, model, records)]
         tokens = sum(len(of_prompt(model, text).prompt.ids) for text in (body.query, *texts))
     order = sorted(range(len(texts)), key=lambda at: -scores[at])[: body.top_n]
     results = [
@@ -95,9 +95,9 @@ async def rerank(body: RerankBody, http: Request, service: Service = Depends(ser
     }
 
 
-async def _vectors(service: Service, model: Model, texts: list[str]) -> tuple[np.ndarray, int]:
+async def _vectors(http: Request, service: Service, model: Model, texts: list[str]) -> tuple[np.ndarray, int]:
     """(n, D) float32, and how many tokens were read."""
-    made = await said(service, model, [{"text": text} for text in texts], sentences(model))
+    made = await said(http, model, [{"text": text} for text in texts], sentences(model))
     cut = next((number for number, one in enumerate(made) if one.cut), None)
     if cut is not None:
         what = f"Input {cut} is longer than the model reads, by {made[cut].cut} tokens: shorten it."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -12,8 +13,9 @@ from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.generation import GenerationSpec
 from textmill.stages.use.tools import Toolbox
+from textmill.tokenization.chat.calls import CallForm, form_of, told_apart
 from textmill.tokenization.chat.template import ChatTemplate
-from textmill.tokenization.chat.tools import Call, calls_in
+from textmill.tokenization.chat.tools import Call
 
 if TYPE_CHECKING:
     from textmill.decoding.stream import TextPiece
@@ -139,9 +141,11 @@ class Conversation:
                     said.append(piece.text)
                     yield piece
             finally:
-                calls = calls_in("".join(said)) if self.tools is not None else []
+                before, calls = "".join(said), []
+                if self.tools is not None:
+                    before, calls = told_apart(self.form, before)
                 if begun:
-                    self.messages.append(_said("".join(said), calls))
+                    self.messages.append(_said(before, calls))
                 else:
                     self.messages = [one for one in self.messages if one not in else_gone]
             if not calls or self.tools is None:
@@ -150,6 +154,11 @@ class Conversation:
                 result = self.tools.call(call)
                 self.messages.append({"role": TOOL, "name": call.name, "content": result})
                 self.called(call, result)
+
+    @cached_property
+    def form(self) -> CallForm:
+        """How the model writes calls, in a text without special tokens."""
+        return form_of(self.template, self.tokenizer).shown(self.tokenizer)
 
     def reply(self) -> Iterator[TextPiece]:
         """An answer to the messages as they are, piece by piece; none is added. Raises as `say`."""
@@ -185,11 +194,11 @@ class Conversation:
 
 
 def _said(text: str, calls: Sequence[Call]) -> Message:
-    """What an assistant said, the calls in it apart."""
-    if not calls:
-        return {"role": ASSISTANT, "content": text}
-    before = "" if text.lstrip()[:1] in ("{", "[") else text.partition("<tool_call>")[0].rstrip()
-    return {"role": ASSISTANT, "content": before, "tool_calls": [call.plain() for call in calls]}
+    """What an assistant said before it called anything, and the calls."""
+    said: Message = {"role": ASSISTANT, "content": text}
+    if calls:
+        said["tool_calls"] = [call.plain() for call in calls]
+    return said
 
 
 def checked(messages: Sequence[Message]) -> list[Message]:

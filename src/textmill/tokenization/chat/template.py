@@ -41,6 +41,7 @@ _SECONDS, _MEMORY, _CHARACTERS = 5.0, 512 << 20, 8 << 20  # for one rendering
 _ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _DEPTH = 16  # of nested values in a message
 _PROBE = "Zq7"  # stands for what somebody says
+_PROBE_ID = "Zq7aaaaaa"  # of a call: some take nine letters and digits, and nothing else
 _PROBE_TOOL = {
     "type": "function",
     "function": {
@@ -251,7 +252,7 @@ class ChatTemplate:
     @cached_property
     def writes_calls(self) -> bool:
         """Whether it writes the calls of a message."""
-        call = {"type": "function", "function": {"name": _PROBE, "arguments": {}}}
+        call = {"id": _PROBE_ID, "type": "function", "function": {"name": _PROBE, "arguments": {}}}
         return self._writes(
             [{"role": _USER, "content": "a"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
         )
@@ -259,11 +260,11 @@ class ChatTemplate:
     @cached_property
     def knows_tools(self) -> bool:
         """Whether it writes what a tool gave, as a tool's and not as anybody else's."""
-        call = {"type": "function", "function": {"name": "f", "arguments": {}}}
+        call = {"id": _PROBE_ID, "type": "function", "function": {"name": "f", "arguments": {}}}
         talk = [
             {"role": _USER, "content": "a"},
             {"role": "assistant", "content": "b", "tool_calls": [call]},
-            {"role": "tool", "name": "f", "content": _PROBE},
+            {"role": "tool", "name": "f", "tool_call_id": _PROBE_ID, "content": _PROBE},
         ]
         return self._writes(talk)
 

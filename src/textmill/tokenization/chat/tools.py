@@ -12,6 +12,7 @@ A template that has a place of its own is given calls and tools as they are.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -28,13 +29,14 @@ _OFFERED = (
     '<tool_call>\n{{"name": "NAME", "arguments": {{"ARGUMENT": "VALUE"}}}}\n</tool_call>'
 )
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
+_TAKEN = re.compile("[A-Za-z0-9]{9}")
 _DECODER = json.JSONDecoder()
 
 
 def spelt_out(
     template: ChatTemplate, messages: Sequence[Message], tools: Any = None
 ) -> tuple[list[Message], Any]:
-    """The messages and tools as this template can write all of them. None of them is changed where it can."""
+    """The messages and tools as this template can write all of them; nothing but calls' ids is changed where it can."""
     made = list(messages)
     if tools and not template.offers_tools:
         offered = _OFFERED.format("\n".join(map(_json, tools if isinstance(tools, list) else [tools])))
@@ -47,11 +49,42 @@ def spelt_out(
             if place is not None:
                 made[place] = {**made[place], "content": f"{offered}\n\n{_text(made[place])}"}
         tools = None
-    if any("tool_calls" in message for message in made) and not template.writes_calls:
-        made = [_with_calls(message) if "tool_calls" in message else message for message in made]
+    if any("tool_calls" in message for message in made):
+        if template.writes_calls:
+            made = _with_ids(made)
+        else:
+            made = [_with_calls(message) if "tool_calls" in message else message for message in made]
     if any(message["role"] == "tool" for message in made) and not template.knows_tools:
         made = [_as_users(message) if message["role"] == "tool" else message for message in made]
     return made, tools
+
+
+def _with_ids(messages: Sequence[Message]) -> list[Message]:
+    """The same, where each call has an id as every template takes it: nine letters and digits (Mistral's want them)."""
+    made: list[Message] = []
+    waiting: list[str] = []  # ids of calls whose results have not come yet
+    for number, message in enumerate(messages):
+        if message.get("tool_calls"):
+            calls = [
+                {**call, "id": _nine(call.get("id") or f"{number} {at}")}
+                for at, call in enumerate(message["tool_calls"])
+            ]
+            waiting = [call["id"] for call in calls]
+            made.append({**message, "tool_calls": calls})
+        elif message["role"] == "tool":
+            given = message.get("tool_call_id")
+            id = _nine(given) if given else next(iter(waiting), None)
+            waiting = [one for one in waiting if one != id]
+            made.append(message if id is None else {**message, "tool_call_id": id})
+        else:
+            made.append(message)
+    return made
+
+
+def _nine(id: str) -> str:
+    if _TAKEN.fullmatch(id):
+        return id
+    return hashlib.blake2b(id.encode("utf-8", "replace"), digest_size=5).hexdigest()[:9]
 
 
 def _with_calls(message: Message) -> Message:
