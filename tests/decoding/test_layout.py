@@ -108,9 +108,9 @@ def test_eight_bits_by_hand():
     sizes = [math.sqrt((1 + 0.002**2) / 2), math.sqrt((0.5**2 + 0.001**2) / 2)]  # of a feature, over outputs
     read = [0.3 * sizes[0], -1.2 * sizes[1]]
     largest = max(map(abs, read))
-    coarse = [round(value / largest * 127) / 127 for value in read]
+    coarse = [round(value / largest * 63) / 63 for value in read]
     fine = [
-        round((value / largest - part) * 254 * 127) / 127 / 254
+        round((value / largest - part) * 126 * 63) / 63 / 126
         for value, part in zip(read, coarse, strict=True)
     ]
     for output, row in enumerate(weight.tolist()):
@@ -119,6 +119,13 @@ def test_eight_bits_by_hand():
         whole = [round(value / scale) * scale for value in balanced]
         expected = sum((c + f) * largest * w for c, f, w in zip(coarse, fine, whole, strict=True))
         assert float(QuantizedLinear(weight, None)(x)[0, output]) == pytest.approx(expected, rel=1e-5)
+
+
+@needs_int8
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_largest_numbers_of_all_do_not_overflow_where_products_are_added_in_16_bits(sign):
+    weight, x = torch.full((16, 96), sign), torch.ones(2, 96)
+    torch.testing.assert_close(QuantizedLinear(weight, None)(x), torch.full((2, 16), 96 * sign))
 
 
 def test_an_unknown_kind_is_refused():

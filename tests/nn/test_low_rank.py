@@ -75,8 +75,9 @@ SECTIONS = {"q": 8, "k": 4, "v": 4}
 
 @pytest.mark.parametrize("names", [(WHOLE,), ("q",), ("v",), ("q", "v"), ("q", "k", "v")])
 @pytest.mark.parametrize("eight", [False, True])
-def test_the_gradient_by_hand_is_autograds(names, eight):
-    """The function with a gradient of its own, against the product with W + s b a written out."""
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_the_gradient_by_hand_is_autograds(names, eight, dropout):
+    """The function with a gradient of its own, against products with W and with s b a written out."""
     torch.manual_seed(0)
     base = Linear(6, 16, sections=SECTIONS).requires_grad_(False)
     if eight:
@@ -85,7 +86,7 @@ def test_the_gradient_by_hand_is_autograds(names, eight):
     additions = {name: LowRank(6, rows[name], 3, 0.7) for name in names}
     for addition in additions.values():
         torch.nn.init.normal_(addition.a), torch.nn.init.normal_(addition.b)
-    layer = LowRankLinear(base, additions)
+    layer = LowRankLinear(base, additions, dropout)
     x = torch.randn(2, 5, 6, requires_grad=True)
     wanted = [x, *(tensor for addition in additions.values() for tensor in (addition.a, addition.b))]
     plain = base.weight.detach() if isinstance(base, Linear) else base.matrix.unpacked()
@@ -93,14 +94,18 @@ def test_the_gradient_by_hand_is_autograds(names, eight):
     for name, addition in additions.items():
         start = layer.rows[name].start
         change = change + F.pad(addition.delta(), (0, 0, start, 16 - start - rows[name]))
-    written_out = F.linear(x, plain + change, base.bias)
-    torch.testing.assert_close(layer(x), written_out)
+    torch.manual_seed(1)
+    by_hand = layer(x)
+    torch.manual_seed(1)  # the same numbers are left out
+    written_out = F.linear(x, plain, base.bias) + F.linear(layer.dropout(x), change)
+    torch.testing.assert_close(by_hand, written_out)
     slope = torch.randn_like(written_out)
-    ours, theirs = (torch.autograd.grad(y, wanted, slope, retain_graph=True) for y in (layer(x), written_out))
+    ours, theirs = (torch.autograd.grad(y, wanted, slope, retain_graph=True) for y in (by_hand, written_out))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    layer.eval()
     with torch.no_grad():
-        torch.testing.assert_close(layer(x), written_out)
+        torch.testing.assert_close(layer(x), F.linear(x, plain + change, base.bias))
         torch.testing.assert_close(layer.matrix(), plain + change)
 
 

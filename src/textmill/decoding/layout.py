@@ -28,7 +28,10 @@ from textmill.nn.low_rank import LowRankEmbedding, LowRankLinear
 from textmill.nn.shared import M, evaluating, shared
 
 KINDS = ("fp32", "bf16", "int8")
-_FINER = 254  # what rounding to 1/127 leaves over is at most half of that: times this, at most 1
+_STEPS = (
+    63  # of a number, from 0 to 1: processors without VNNI add two products in 16 bits, 4 · 63 · 127 at most
+)
+_FINER = 2 * _STEPS  # what rounding to one of them leaves over is at most half of it: times this, at most 1
 _MANY = 8  # rows decoded together from which on a layout of their own pays
 _WIDEST = {"fp32": 1024, "bf16": 768}  # inputs of one product of what is served
 _Layer = Callable[[Tensor, Tensor | None], nn.Module]
@@ -97,7 +100,7 @@ class QuantizedLinear(nn.Module):
     """x · weightᵀ + bias in whole numbers, sums exact: (…, I) -> (…, O) float32, on a processor.
 
     Weights have 8 bits and a scale for each output, largest magnitude 127. A row of x has a scale of its own too, and
-    16 bits: as two rows of 8 bits, the second of which holds what rounding the first left over. Reading the weights is
+    14 bits: as two rows of 7 bits, the second of which holds what rounding the first left over. Reading the weights is
     what takes the time, and they are read once for both; with 8 bits alone, a few large features leave too little to
     the others (Dettmers et al. 2022, "LLM.int8()", section 3). A row gets to the bit what it gets alone, whatever is
     multiplied beside it.
@@ -105,7 +108,7 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        whole, scales, self.sizes = packed(weight)  # a feature's size goes to x, which has 16 bits
+        whole, scales, self.sizes = packed(weight)  # a feature's size goes to x, which has 14 bits
         with (
             warnings.catch_warnings()
         ):  # quantised tensors will leave PyTorch; its packed products have no other door
@@ -120,10 +123,10 @@ class QuantizedLinear(nn.Module):
         largest = rows.abs().amax(1, keepdim=True).clamp_(min=1e-30)
         parts = torch.empty(2, *rows.shape, dtype=torch.float32)
         torch.div(rows, largest, out=parts[1])
-        torch.mul(parts[1], 127, out=parts[0]).round_().div_(127)
+        torch.mul(parts[1], _STEPS, out=parts[0]).round_().div_(_STEPS)
         parts[1].sub_(parts[0]).mul_(_FINER)
         product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
-        coarse, fine = product(parts.flatten(0, 1), 1 / 127, 127, self.packed).chunk(2)
+        coarse, fine = product(parts.flatten(0, 1), 1 / _STEPS, _STEPS, self.packed).chunk(2)
         y = coarse.add_(fine, alpha=1 / _FINER).mul_(largest)
         if self.bias is not None:
             y += self.bias

@@ -72,7 +72,7 @@ class LowRankLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) -> (…, O)."""
         lows = {name: self._low(name) for name in self.rows}
-        plain = not (self.training and self.dropout.p) and self.squares is None and self.base is self.frozen
+        plain = self.squares is None and self.base is self.frozen
         if plain and torch.is_grad_enabled() and onednn_serves(x, next(iter(lows.values())).a):
             return self._at_once(x, lows)
         y, dropped = self.base(x), self.dropout(x)
@@ -121,9 +121,10 @@ class LowRankLinear(nn.Module):
     def _at_once(self, x: Tensor, lows: Mapping[str, LowRank]) -> Tensor:
         """All additions in one function whose gradient is written by hand: no temporary is as large as y."""
         rows = x.reshape(-1, x.shape[-1])
+        dropped = self.dropout(rows) if self.training and self.dropout.p else None
         a = torch.cat([low.a for low in lows.values()])
         placed = [(self.rows[name], low.a.shape[0], low.scale) for name, low in lows.items()]
-        y = _Sum.apply(rows, self.frozen, placed, a, *(low.b for low in lows.values()))
+        y = _Sum.apply(rows, dropped, self.frozen, placed, a, *(low.b for low in lows.values()))
         return y.view(*x.shape[:-1], self.out_features)
 
     def _norms(self, name: str) -> Tensor:
@@ -142,33 +143,42 @@ class LowRankLinear(nn.Module):
 
 
 class _Sum(torch.autograd.Function):
-    """y = W x + bias + Σ s b a x: x (N, I); a holds those of all additions one under the other, (ΣR, I)."""
+    """y = W x + bias + Σ s b a d: x (N, I), d x after dropout or, where there is none, x; a holds those of all
+    additions one under the other, (ΣR, I)."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, base: Base, placed: list[tuple[slice, int, float]], a: Tensor, *bs: Tensor
+        ctx: Any,
+        x: Tensor,
+        dropped: Tensor | None,
+        base: Base,
+        placed: list[tuple[slice, int, float]],
+        a: Tensor,
+        *bs: Tensor,
     ) -> Tensor:
-        y, inner = base.times(x, base.bias), x @ a.t()
+        read = x if dropped is None else dropped
+        y, inner = base.times(x, base.bias), read @ a.t()
         for (rows, rank, scale), some, b in zip(placed, _split(inner, placed), bs, strict=True):
             assert some.shape[1] == rank
             y[:, rows].addmm_(some, b.t(), alpha=scale)
-        ctx.base, ctx.placed = base, placed
-        ctx.save_for_backward(x, inner, a, *bs)
+        ctx.base, ctx.placed, ctx.apart = base, placed, dropped is not None
+        ctx.save_for_backward(read, inner, a, *bs)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
-        x, inner, a, *bs = ctx.saved_tensors
+        read, inner, a, *bs = ctx.saved_tensors
         back, slopes = [], []
         for (rows, _, scale), some, b in zip(ctx.placed, _split(inner, ctx.placed), bs, strict=True):
             slopes.append((grad[:, rows].t() @ some).mul_(scale))
             back.append((grad[:, rows] @ b).mul_(scale))
         reached = torch.cat(back, dim=1)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = ctx.base.back(grad).addmm_(reached, a)
-        return grad_x, None, None, reached.t() @ x, *slopes
+        grad_x = ctx.base.back(grad) if ctx.needs_input_grad[0] else None
+        grad_dropped = reached @ a if ctx.needs_input_grad[1] else None
+        if grad_x is not None and not ctx.apart:
+            grad_x.addmm_(reached, a)
+        return grad_x, grad_dropped, None, None, reached.t() @ read, *slopes
 
 
 class LowRankEmbedding(nn.Module):
