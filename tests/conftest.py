@@ -23,6 +23,7 @@ if (
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TEXTMILL_LANG"] = "en"  # whatever the locale is here
 os.environ["TEXTMILL_MODELS"] = os.devnull  # a person's own models are no part of a test
+os.environ["XDG_CACHE_HOME"] = os.devnull  # nor is what was found out about them
 
 TEXT = "the mill turns water into flour and flour into bread while wind moves over grain by the river"
 WORDS = TEXT.split()

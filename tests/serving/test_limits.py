@@ -122,6 +122,50 @@ def test_overload_is_told_at_once_and_what_was_accepted_is_finished(hasty):
     assert hasty.idle()
 
 
+def test_a_refusal_waits_for_no_step_of_the_model_and_says_when_to_come_again(
+    mill, begin, writer, monkeypatch
+):
+    """The model stands still while it is asked: whoever is refused hears it all the same."""
+    right = mill.ask("POST", CHAT, LONG)[2]
+    size = LONG["max_tokens"] + right["usage"]["prompt_tokens"]
+    right = right["choices"]
+    running = begin({"mill": str(writer)}, limits=Limits(waiting_tokens=3 * size))
+    assert running.ask("POST", CHAT, LONG)[2]["choices"] == right
+    [model] = (served.model for served in running.service.engine.served.values())
+    gate, step = threading.Event(), type(model).step_apart
+
+    def still(self, *arguments):
+        assert gate.wait(300)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(type(model), "step_apart", still)
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    bodies = [LONG, LONG | {"response_format": schema, "logit_bias": {}}]
+    taken, refused = [], []
+
+    def ask():
+        taken.append(running.ask("POST", CHAT, LONG))
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for one in asking:
+        one.start()
+    while running.service.engine.figures()["waiting"] < 3:  # the fourth is being written
+        time.sleep(0.01)
+    spent = time.process_time()
+    for number in range(20):
+        refused.append(running.ask("POST", CHAT, bodies[number % 2]))
+    spent = (time.process_time() - spent) / len(refused)
+    assert [status for status, _, _ in refused] == [429] * 20
+    assert not taken
+    assert spent < 0.1, "seconds of the processor a refusal, the client's among them"
+    gate.set()
+    for one in asking:
+        one.join()
+    assert [told["choices"] for _, _, told in taken] == [right] * 4
+    time.sleep(int(refused[-1][1]["retry-after"]))
+    assert running.ask("POST", CHAT, LONG)[2]["choices"] == right
+
+
 def test_what_is_read_by_task_is_bounded_too():
     reading = Reading(most=10)
     with reading.taken(100):  # alone, whatever its length

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import hashlib
 import math
 import os
+import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -14,6 +17,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8 
 # Every page given back is zeroed and mapped again at the next step, which costs up to a fifth of it.
 _KEEP = ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
 # What stays between tensors that live long is lost: a fifth of the peak of GPT-2 124 M.
+_LASTING = ((_M_MMAP_THRESHOLD, 1 << 18), (_M_TRIM_THRESHOLD, 8 << 20))
 _SPARE = ((_M_MMAP_THRESHOLD, 1 << 20), (_M_TRIM_THRESHOLD, 8 << 20), (_M_ARENA_MAX, 1))
 
 
@@ -32,6 +36,22 @@ def is_intel() -> bool:
     return False
 
 
+@functools.cache
+def processor() -> str:
+    """Which processor this is and what it can do, in words that are the same for the same one."""
+    with contextlib.suppress(OSError):
+        told = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").partition("\n\n")[0]
+        said = {
+            key.strip(): value.strip()
+            for key, _, value in (line.partition(":") for line in told.splitlines())
+        }
+        able = hashlib.blake2b(
+            said.get("flags", said.get("Features", "")).encode(), digest_size=8
+        ).hexdigest()
+        return f"{said.get('model name', platform.machine())} {able}"
+    return f"{platform.processor()} {platform.machine()}"
+
+
 def _cpu_quota() -> float | None:
     """Processors the control group allows, as a number; None without a limit."""
     with contextlib.suppress(OSError, ValueError):
@@ -48,9 +68,29 @@ def keep_memory() -> bool:
     return _set_malloc(_KEEP)
 
 
+@contextlib.contextmanager
+def lasting_memory() -> Iterator[None]:
+    """For what is made inside and stays for long: large pieces are the system's own, which has them back as soon as
+    they are free. Afterwards the allocator keeps what is freed, as `keep_memory` has it."""
+    _set_malloc(_LASTING)
+    try:
+        yield
+    finally:
+        give_back_memory()
+        _set_malloc(_KEEP)
+
+
 def spare_memory() -> bool:
     """Let it give freed memory back at once; whether it could be done."""
     return _set_malloc(_SPARE)
+
+
+def give_back_memory() -> bool:
+    """Give what is free to the system, whatever the allocator keeps otherwise; whether it could be done."""
+    try:
+        return ctypes.CDLL(None).malloc_trim(0) == 1
+    except (OSError, AttributeError):  # not glibc
+        return False
 
 
 def _set_malloc(settings: tuple[tuple[int, int], ...]) -> bool:

@@ -85,7 +85,7 @@ def chat(
     machine.keep_memory()
     base = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
     model = base if adapter is None else base.with_adapter(adapter)
-    warn_of(model)
+    warn_of(model.pretrained)
     answering = {adapter or target: model} | {name: base.with_adapter(name) for name in beside or ()}
     talks = {
         name: each.conversation(system=system, template=template, tools=tools, **changes)

@@ -26,6 +26,7 @@ from textmill.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from textmill.models.pretrained import Pretrained
     from textmill.specs.generation import GenerationOptions
     from textmill.stages.use.generate import Stream
     from textmill.stages.use.model import LanguageModel
@@ -90,7 +91,7 @@ def generate(
     machine.keep_memory()
     model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
     model = model if adapter is None else model.with_adapter(adapter)
-    warn_of(model)
+    warn_of(model.pretrained)
     stream = model.stream(prompts, samples=samples, truncate=True, **changes)
     if json:
         answers = {
@@ -120,9 +121,8 @@ def _shortened(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
-def warn_of(model: LanguageModel) -> None:
+def warn_of(read: Pretrained) -> None:
     """Say what a person should know of how a model was read, and of its own settings that are not followed here."""
-    read = model.pretrained
     asked = f"its generation_config.json asks for {', '.join(read.unfollowed)}, which is not followed here"
     for text in (*read.warnings, *([asked] if read.unfollowed else [])):
         print(say(f"warning: {text}"), file=sys.stderr)

@@ -86,6 +86,17 @@ Idle = Annotated[
         show_default=False,
     ),
 ]
+Unload = Annotated[
+    float | None,
+    typer.Option(
+        "--unload-after",
+        metavar="MINUTES",
+        min=0.01,
+        max=10_080.0,
+        help="Let go of the weights of models that nobody has asked for so long; the next request reads them again.",
+        show_default=False,
+    ),
+]
 
 
 @verb(silent=True)
@@ -106,6 +117,7 @@ def serve(
     log_texts: LogTexts = False,
     drain: Drain = 60.0,
     idle: Idle = None,
+    unload: Unload = None,
     json: bool = False,
 ) -> Outcome:
     """Serve models on this machine, in the shapes of OpenAI's, Anthropic's and LibreTranslate's clients.
@@ -145,14 +157,18 @@ def serve(
         adapters=beside,
         weights=weights,
         limits=Limits(
-            rows=rows, cache_bytes=int(cache * 1e9), prefix_bytes=int(prefixes * 1e9), waiting_tokens=waiting
+            rows=rows,
+            cache_bytes=int(cache * 1e9),
+            prefix_bytes=int(prefixes * 1e9),
+            waiting_tokens=waiting,
+            idle_seconds=None if unload is None else 60 * unload,
         ),
         store=store,
         folders=documents or (),
         patience=Patience(drain_seconds=drain),
     )
     for model in service.models.values():
-        warn_of(model.language_model)
+        warn_of(model.pretrained)
 
     def begun() -> None:
         told = {"address": f"http://127.0.0.1:{at}", "key": token, "keys": None if token else str(path)}

@@ -163,12 +163,19 @@ def prepare(model: M, kind: str = "fp32", *, rows: int = 1) -> M:
 
 
 def serving(
-    model: M, kind: str = "fp32", *, rows: int, made: dict[tuple[int, torch.Size], nn.Module] | None = None
+    model: M,
+    kind: str = "fp32",
+    *,
+    rows: int,
+    made: dict[tuple[int, torch.Size], nn.Module] | None = None,
+    spend: bool = False,
 ) -> M:
     """A copy of `model` for so many rows that come and go, each of which gets the bits it gets alone, where this
     processor's products allow it. Memory and errors as of `prepare`.
 
-    made: the layers made so far, by the tensors they were made of: models that share a base share its layers.
+    made: the layers made so far, by the tensors they were made of: models that share a base share its layers, and are
+    all there before the first is laid out. spend: `model` loses each matrix as it is laid out, and is of no use
+    afterwards, so that no weight is ever there twice.
     """
     made = {} if made is None else made
     rows = max(rows, _MANY)
@@ -190,7 +197,7 @@ def serving(
             made[key] = fresh(weight, bias)
         return made[key]
 
-    copy = _with(model, known, fresh)
+    copy = _with(model, known, fresh, spend=spend)
     for module in copy.modules():
         if isinstance(module, (LowRankLinear, LowRankEmbedding)):
             module.row_by_row = True
@@ -224,13 +231,27 @@ def _layer(kind: str, first: Tensor) -> _Layer:
     return layer
 
 
-def _with(model: M, layer: _Layer, unpacked: _Layer) -> M:
-    """The model over the same tensors, with other linear layers; `unpacked`: of matrices that are in 8 bits."""
+def _with(model: M, layer: _Layer, unpacked: _Layer, *, spend: bool = False) -> M:
+    """The model over the same tensors, with other linear layers; `unpacked`: of matrices that are in 8 bits. spend: as
+    in `serving`."""
+    # The magnitudes of an adapter (DoRA) are worked out with the matrix of its base, as it is.
+    needed = {
+        module.frozen
+        for module in model.modules()
+        if isinstance(module, LowRankLinear) and module.squares is not None
+    }
 
     def change(module: nn.Module) -> nn.Module | None:
         if isinstance(module, EightBitLinear):
-            return unpacked(module.matrix.unpacked(), module.bias)
-        return layer(module.weight, module.bias) if isinstance(module, nn.Linear) else None
+            made = unpacked(module.matrix.unpacked(), module.bias)
+        elif isinstance(module, nn.Linear):
+            made = layer(module.weight, module.bias)
+        else:
+            return None
+        if spend and module not in needed:
+            module._parameters.pop("weight", None)
+            module._modules.pop("matrix", None)
+        return made
 
     copy = shared(model, change)
     for module in copy.modules():

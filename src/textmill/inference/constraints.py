@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 1 << 16  # characters of a schema or grammar
 _KEPT = 64  # compiled grammars
+_TABLES = 8  # of tokenizers, with what ends an answer
 _FUEL = 5_000_000  # of building a lexer: about a tenth of a second
 _SYMBOLS = 100_000  # in a grammar
 _SPECIAL = b"\xff"  # how llguidance knows a token that is no text
@@ -139,7 +140,7 @@ class _Hashed:
         )
 
 
-@cache
+@lru_cache(_TABLES)
 def _tokens(of: _Hashed) -> Any:
     """The ids of a tokenizer as llguidance wants them: bytes, and which are no text."""
     library, tokenizer = _library(), of.tokenizer

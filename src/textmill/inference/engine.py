@@ -20,12 +20,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.decoding.decode import searches
@@ -43,11 +42,14 @@ from textmill.inference.requests import (
     UnknownModel,
 )
 from textmill.inference.rows import Listener, Row, Ticket, cost_of
-from textmill.inference.served import Served, serve
+from textmill.inference.served import Given, Known, Served, serve
+from textmill.inference.shelf import Group, Shelf
+from textmill.models import adapters
 from textmill.models.pretrained import Pretrained
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.task import Options, Record
 
+T = TypeVar("T")
 _SPEED = 0.9  # share of the speed known before, in that after a turn
 
 
@@ -55,16 +57,25 @@ class Engine:
     """Models, and who waits for their answers."""
 
     def __init__(
-        self, served: Mapping[str, Pretrained], limits: Limits | None = None, *, weights: str = "fp32"
+        self,
+        models: Mapping[str, Pretrained] | Sequence[Group],
+        limits: Limits | None = None,
+        *,
+        weights: str = "fp32",
+        known: Known = lambda about, facts, find: find(),
     ) -> None:
-        """weights: arithmetic of the matrices, fp32, bf16 or int8; the models are left as they are, and models that
-        share a base (adapters) share its laid out matrices. Raises TextmillError where this machine has none such."""
+        """models: by name, which are left as they are; or groups, which are read here, and again when they are asked
+        after having been let go. Models that share a base (adapters) share its laid out matrices. weights: arithmetic
+        of the matrices, fp32, bf16 or int8. known: remembers what was found out about models and this machine.
+
+        Raises TextmillError where this machine has no such arithmetic, and what reading raises."""
         self._limits = Limits() if limits is None else limits
-        made: dict[tuple[int, torch.Size], nn.Module] = {}
-        rows = self._limits.rows
-        self.served: Mapping[str, Served] = {
-            name: serve(name, one, weights, rows, made) for name, one in served.items()
-        }
+
+        def lay_out(given: Mapping[str, Given]) -> dict[str, Served]:
+            spend = not isinstance(models, Mapping)
+            return serve(given, weights, self._limits.rows, spend=spend, known=known)
+
+        self._shelf = Shelf(lay_out, self._limits.idle_seconds, self._wake)
         self._prefixes, self._grammars = Prefixes(self._limits.prefix_bytes), Grammars()
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Ticket, Future[Any] | None]] = deque()
@@ -72,9 +83,20 @@ class Engine:
         self._closing = self._telling = False
         self._read = self._written = self._steps = 0
         self._speed = 0.0  # tokens a second
+        if isinstance(models, Mapping):
+            ids = {name: adapters.weights_id(one.model) for name, one in models.items()}
+            self._shelf.keep({name: Given(one, ids[name]) for name, one in models.items()})
+        else:
+            for group in models:
+                self._shelf.add(group)
         self._tasks = ThreadPoolExecutor(1, "tasks")
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
+
+    @property
+    def served(self) -> Mapping[str, Served]:
+        """The models by name, as they are now: in memory, or not."""
+        return self._shelf.served
 
     def submit(self, request: Request, listener: Listener) -> Ticket:
         """Take a request; `listener` hears of each token, and last of all of its end.
@@ -88,12 +110,17 @@ class Engine:
             grammar.add_done_callback(lambda done: self._wake())
         ticket = Ticket(request, listener)
         with self._changed:
-            over = self._waiting_tokens() + _tokens(request) - self._limits.waiting_tokens
-            if self._closing or (self._waiting and over > 0):
-                raise Overloaded(self._until_room(over))
+            self.check_room(request)
             self._waiting.append((ticket, grammar))
             self._changed.notify_all()
         return ticket
+
+    def check_room(self, request: Request) -> None:
+        """Raises Overloaded for what would be refused now: asked before work is spent on it that takes a while."""
+        with self._changed:
+            over = self._waiting_tokens() + _tokens(request) - self._limits.waiting_tokens
+            if self._closing or (self._waiting and over > 0):
+                raise Overloaded(self._until_room(over))
 
     def compiled(
         self, model: str, constraint: Constraint, ends: tuple[int, ...] | None = None
@@ -107,8 +134,18 @@ class Engine:
         self, model: str, records: Sequence[Record], options: Options | None = None
     ) -> Future[list[Prediction | Refused]]:
         """What a model says of records, by its task, read in batches of like length: one call after the other."""
-        predictor = Predictor(self._of(model).pretrained, options)
-        return self._tasks.submit(lambda: list(predictor.predict(records)))
+        Predictor(self._of(model).pretrained, options)  # raises for what it cannot be asked
+        return self.ask(model, lambda pretrained: list(Predictor(pretrained, options).predict(records)))
+
+    def ask(self, model: str, work: Callable[[Pretrained], T]) -> Future[T]:
+        """What work gives that asks a model itself, in the queue of tasks."""
+        self._of(model)
+
+        def done() -> T:
+            with self._shelf.using(model) as served:
+                return work(served.pretrained)
+
+        return self._tasks.submit(done)
 
     def figures(self) -> dict[str, float]:
         """How much is going on, and what was done."""
@@ -124,6 +161,7 @@ class Engine:
                 "tokens_read": self._read,
                 "tokens_written": self._written,
                 "steps": self._steps,
+                **self._shelf.figures(),
             }
 
     def drain(self, seconds: float) -> bool:
@@ -142,6 +180,7 @@ class Engine:
         self._thread.join()
         self._grammars.close()
         self._tasks.shutdown(cancel_futures=True)
+        self._shelf.close()
 
     def _of(self, name: str) -> Served:
         if name not in self.served:
@@ -152,7 +191,7 @@ class Engine:
         """Raise for what cannot be done."""
         served = self._of(request.model)
         pretrained, spec = served.pretrained, request.spec
-        if served.model is None:
+        if not pretrained.writes:
             raise TextmillError("writes no text", where=request.model)
         if (request.source is not None) != pretrained.reads_source:
             raise TextmillError(
@@ -167,7 +206,7 @@ class Engine:
             raise TooLong(len(request.source), pretrained.longest)
         if len(request.ids) > pretrained.spec.context:
             raise TooLong(len(request.ids), pretrained.spec.context)
-        rows = served.model.vocabulary
+        rows = pretrained.model.vocabulary
         beyond = [id for id in (*request.ids, *(request.source or ()), *request.bias) if not 0 <= id < rows]
         if beyond:
             raise RecipeError(f"the vocabulary has {rows} ids, and no {beyond[0]}", where=request.model)
@@ -209,7 +248,7 @@ class Engine:
                     if not self._rows and not self._ready():
                         if self._closing and not self._waiting:
                             return
-                        self._changed.wait(self._next_deadline())
+                        self._changed.wait(self._seconds_left())
                 try:
                     self._turn()
                 except Exception as error:  # nobody may be left waiting for a thread that has ended
@@ -217,20 +256,29 @@ class Engine:
 
     def _ready(self) -> bool:
         """Whether there is something to do for those who wait: to end, or to admit."""
-        return any(ticket.gone for ticket, _ in self._waiting) or any(
-            grammar is None or grammar.done() for _, grammar in self._waiting
-        )
+        return any(ticket.gone for ticket, _ in self._waiting) or any(map(self._admissible, self._waiting))
 
-    def _next_deadline(self) -> float | None:
-        deadlines = [one.request.deadline for one, _ in self._waiting if one.request.deadline is not None]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+    def _admissible(self, waiting: tuple[Ticket, Future[Any] | None]) -> bool:
+        """Whether all is there that an answer wants; its model begins to be read where it is not."""
+        ticket, grammar = waiting
+        there = self._shelf.there(ticket.request.model)
+        return there and (grammar is None or grammar.done())
+
+    def _seconds_left(self) -> float | None:
+        """Until something is to be done that nobody calls for; None: nothing is."""
+        now = time.monotonic()
+        deadlines = [one.request.deadline for one, _ in self._waiting]
+        seconds = [max(0.0, deadline - now) for deadline in deadlines if deadline is not None]
+        seconds += [left for left in (self._shelf.seconds_left(),) if left is not None]
+        return min(seconds, default=None)
 
     def _turn(self) -> None:
         begun, before = time.monotonic(), self._read + self._written
         self._end_those_gone()
+        self._let_go()
         self._admit()
         self._read_one()
-        for served in self.served.values():
+        for served in tuple(self.served.values()):
             self._write(served)
         done = self._read + self._written - before
         if done:
@@ -249,12 +297,19 @@ class Engine:
             ticket.finish("cancelled")
         self._told()
 
+    def _let_go(self) -> None:
+        """Let go of models that nobody has asked for in a while; of prompts that were read, once none is left."""
+        with self._changed:
+            busy = {row.ticket.request.model for row, _ in self._rows}
+            busy |= {ticket.request.model for ticket, _ in self._waiting}
+        if self._shelf.let_go(busy) and not any(served.there for served in self.served.values()):
+            self._prefixes.clear()
+
     def _admit(self) -> None:
         """Rows for those who wait, first come first served; who waits for a grammar is passed by."""
         while True:
             with self._changed:
-                ready = (one for one in self._waiting if one[1] is None or one[1].done())
-                chosen = next(ready, None)
+                chosen = next(filter(self._admissible, self._waiting), None)
                 if chosen is None or len(self._rows) >= self._limits.rows:
                     return
                 ticket, grammar = chosen
@@ -264,7 +319,7 @@ class Engine:
                     return
             try:
                 matcher = None if grammar is None else Matcher(grammar.result().deep_copy())
-                row = Row(ticket, served, self._prefixes, matcher)
+                row = Row(ticket, self._shelf.take(served.name), self._prefixes, matcher)
             except Exception as error:
                 row = None
                 ticket.finish("failed", message=_said(error))

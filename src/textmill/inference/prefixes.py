@@ -58,6 +58,11 @@ class Prefixes:
         self._chunks[key] = chunk
         self.bytes += size
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        self._chunks.clear()
+        self.bytes = 0
+
 
 def _bytes(chunk: list[LayerCache]) -> int:
     return sum(layer.keys.nbytes + layer.values.nbytes for layer in chunk)

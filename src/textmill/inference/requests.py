@@ -112,6 +112,7 @@ class Limits:
     prefix_bytes    of keys and values kept of prompts that were read; 0: none are
     waiting_tokens  to be read and written for those who wait, together: what is asked beyond is refused
     alternatives    most of them to a token
+    idle_seconds    without a request after which a model's weights are let go, where it can be read again; None: never
     """
 
     rows: int = 16
@@ -119,6 +120,7 @@ class Limits:
     prefix_bytes: int = 512 << 20
     waiting_tokens: int = 100_000
     alternatives: int = 20
+    idle_seconds: float | None = None
 
 
 class UnknownModel(TextmillError):

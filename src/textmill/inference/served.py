@@ -4,19 +4,23 @@ same to the byte whatever else is answered."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from textmill import __version__
+from textmill.base import machine
 from textmill.data.batch import Batch
 from textmill.decoding.layout import serving
-from textmill.models import adapters
 from textmill.models.model import Generator
 from textmill.models.pretrained import Pretrained
 from textmill.nn.cache import CacheState
+from textmill.nn.low_rank import LowRankLinear
+from textmill.nn.shared import shared
 from textmill.nn.state import State
 
 _SIZES = (2, 3, 5, 8)  # rows together in the test
@@ -39,6 +43,14 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Given:
+    """A model to be served, and the id of its weights (`models.adapters`)."""
+
+    pretrained: Pretrained
+    weights: str
+
+
+@dataclass(frozen=True)
 class Served:
     """A model that is served.
 
@@ -46,29 +58,83 @@ class Served:
     deterministic  whether it was seen, on this processor, that an answer is the same to the byte whatever else is
                    answered
     model          its layers laid out for many rows that come and go; None of a model that writes nothing
+    without        all of it but its weights
+    there          whether its weights are in memory; else `pretrained` is that
     """
 
     name: str
     pretrained: Pretrained
     fingerprint: str
     deterministic: bool
+    without: Pretrained
     model: Generator | None = None
     cost: Cost = Cost()
+    there: bool = True
+
+    def let_go(self) -> Served:
+        """The same without its weights."""
+        return replace(self, pretrained=self.without, model=None, there=False)
+
+
+# What was found out before: (about what, under which facts, how it is found out) -> what is found, plain data.
+Known = Callable[[str, Any, Callable[[], Any]], Any]
 
 
 def serve(
-    name: str, pretrained: Pretrained, weights: str, rows: int, made: dict[tuple[int, torch.Size], nn.Module]
+    given: Mapping[str, Given], weights: str, rows: int, *, spend: bool, known: Known
+) -> dict[str, Served]:
+    """Models that are read together, ready to be served to so many rows at once. weights, spend: as in
+    `decoding.layout.serving`; what is spent is used in the layout that is served, by tasks as well."""
+    made: dict[tuple[int, torch.Size], nn.Module] = {}
+    return {name: _serve(name, one, weights, rows, made, spend, known) for name, one in given.items()}
+
+
+def _weightless(pretrained: Pretrained) -> Pretrained:
+    """The same without its weights."""
+    model = shared(pretrained.model)
+    for module in model.modules():
+        if isinstance(module, LowRankLinear):
+            module._frozen = ()  # type: ignore[assignment]
+    return replace(pretrained, model=model.to("meta"), adapter=None)
+
+
+def _serve(
+    name: str,
+    given: Given,
+    weights: str,
+    rows: int,
+    made: dict[tuple[int, torch.Size], nn.Module],
+    spend: bool,
+    known: Known,
 ) -> Served:
-    """A model ready to be served to so many rows at once. weights, made: as in `decoding.layout.serving`."""
-    fingerprint = adapters.weights_id(pretrained.model)[:16]
+    pretrained, fingerprint = given.pretrained, given.weights[:16]
+    without = _weightless(pretrained)
     if not pretrained.writes:
-        return Served(name, pretrained, fingerprint, True)
-    model = serving(pretrained.model, weights, rows=rows, made=made)
+        return Served(name, pretrained, fingerprint, True, without)
+    model = serving(pretrained.model, weights, rows=rows, made=made, spend=spend)
     assert isinstance(model, Generator)
-    with torch.inference_mode():
-        same = rows == 1 or alike(model, rows, reads_source=pretrained.reads_source)
-        cost = _cost(model, pretrained.reads_source)
-    return Served(name, pretrained, fingerprint, same, model, cost)
+
+    def look() -> dict[str, Any]:
+        with torch.inference_mode():
+            same = rows == 1 or alike(model, rows, reads_source=pretrained.reads_source)
+            return {"deterministic": same, "cost": asdict(_cost(model, pretrained.reads_source))}
+
+    seen = known(f"serving {given.weights} to {rows} rows in {weights}", _products(), look)
+    if spend:
+        pretrained = replace(pretrained, model=model, adapter=None)
+    return Served(name, pretrained, fingerprint, seen["deterministic"], without, model, Cost(**seen["cost"]))
+
+
+def _products() -> dict[str, Any]:
+    """What decides to which bits a product is rounded, beside the model."""
+    named = ("ATEN_", "DNNL_", "KMP_", "MKL_", "OMP_", "ONEDNN_")
+    return {
+        "textmill": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "processor": machine.processor(),
+        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith(named)},
+    }
 
 
 def alike(model: Generator, rows: int, *, reads_source: bool = False) -> bool:

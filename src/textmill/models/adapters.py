@@ -410,8 +410,18 @@ def _embedding(weight: Tensor) -> nn.Embedding:
 
 def weights_id(model: Model) -> str:
     """The content id of a base: of the names and float32 values of all its tensors, whatever file they came from."""
+    return _content_id(model.state_dict())
+
+
+def adapter_id(model: Model, base: str) -> str:
+    """The content id of an adapter beside the base of the id `base`, of which no tensor is read again."""
+    own = _content_id(tensors(model))
+    return hashlib.blake2b(f"{base} {own}".encode(), digest_size=16).hexdigest()
+
+
+def _content_id(given: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(given.items()):
         digest.update(f"{name}:{tuple(tensor.shape)};".encode())
         values = tensor.detach().cpu()
         values = values.float() if values.is_floating_point() else values

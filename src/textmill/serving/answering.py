@@ -65,6 +65,7 @@ class Writing:
             for number, request in enumerate(self.requests):
                 if request.constraint is not None:  # a grammar is compiled, which takes a while
                     engine = self.service.engine
+                    engine.check_room(request)
                     await asyncio.wrap_future(
                         engine.compiled(request.model, request.constraint, request.ends)
                     )

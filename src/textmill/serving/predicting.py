@@ -52,4 +52,4 @@ async def predictions(
 
 def sentences(model: Model) -> Options:
     """How a model's texts become vectors: as its directory says."""
-    return Options(sentences=embed.settings(model.language_model.path))
+    return Options(sentences=embed.settings(model.path))

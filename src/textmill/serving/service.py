@@ -7,7 +7,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,18 +16,26 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, Request
 
-from textmill.inference.engine import Engine, Served
+from textmill.inference.engine import Engine
 from textmill.inference.requests import Limits
+from textmill.inference.served import Given, Served
+from textmill.inference.shelf import Group
+from textmill.models.adapters import adapter_id
 from textmill.serving.keys import Key
 from textmill.serving.patience import Patience
 from textmill.serving.refusals import Refusal
+from textmill.stages.use import embed as embeddings
+from textmill.stages.workspace.found import found_in
 from textmill.tasks.table import task_of
-from textmill.tasks.task import Task
+from textmill.tasks.task import Options, Record, Task
 
 if TYPE_CHECKING:
     from textmill.models.pretrained import Pretrained
-    from textmill.stages.use.model import LanguageModel
+    from textmill.specs.model import MixtureSpec, ModelSpec
+    from textmill.stages.use.embed import Embeddings
+    from textmill.stages.workspace.run import Run
     from textmill.stages.workspace.workspace import Workspace
+    from textmill.tasks.prediction import Prediction, Refused
     from textmill.tokenization.chat.template import ChatTemplate
     from textmill.tokenization.protocol import AnyTokenizer
 
@@ -36,17 +44,32 @@ _CHARACTERS = 4  # about so many to a token
 
 @dataclass(frozen=True)
 class Model:
-    """A model under its name: as the engine serves it, and as the rest of the house uses it."""
+    """A model under its name. Whatever is asked of its weights, the engine is asked.
+
+    path: its directory or file; run: that made it, where it is one of the workspace; since: second of the clock from
+    which it is served.
+    """
 
     name: str
-    language_model: LanguageModel
-    served: Served
+    path: Path
+    run: Run | None
+    engine: Engine
     since: int
 
     @property
+    def served(self) -> Served:
+        """As the engine holds it now."""
+        return self.engine.served[self.name]
+
+    @property
     def pretrained(self) -> Pretrained:
-        """The model and what comes with it."""
+        """What comes with the model; it may be without weights."""
         return self.served.pretrained
+
+    @property
+    def spec(self) -> ModelSpec | MixtureSpec:
+        """Its architecture."""
+        return self.pretrained.spec
 
     @property
     def tokenizer(self) -> AnyTokenizer:
@@ -68,6 +91,15 @@ class Model:
         """What `system_fingerprint` says: which weights answer."""
         return f"fp_{self.served.fingerprint[:16]}"
 
+    def embed(self, texts: Sequence[str], *, normalise: bool | None = None) -> Embeddings:
+        """Texts as vectors, as `LanguageModel.embed`: for a thread that may wait."""
+        how = embeddings.settings(self.path, normalise=normalise)
+        return self.engine.ask(self.name, lambda model: embeddings.embed(model, list(texts), how)).result()
+
+    def predictor(self, options: Options) -> Predicting:
+        """What says of records what its task says."""
+        return Predicting(self, options)
+
     def plain(self) -> dict[str, Any]:
         """As /v1/models lists it: OpenAI's fields, and ours."""
         openai = {"id": self.name, "object": "model", "created": self.since, "owned_by": "textmill"}
@@ -77,6 +109,23 @@ class Model:
             "deterministic": self.served.deterministic,
             "system_fingerprint": self.fingerprint,
         }
+
+
+@dataclass(frozen=True)
+class Predicting:
+    """A `Predictor` of a served model, for a thread that may wait."""
+
+    model: Model
+    options: Options
+
+    @property
+    def task(self) -> Task:
+        """The model's."""
+        return self.model.task
+
+    def predict(self, records: Iterable[Record]) -> Iterator[Prediction | Refused]:
+        """What is said of each record, in their order."""
+        return iter(self.model.engine.run(self.model.name, list(records), self.options).result())
 
 
 @dataclass
@@ -153,18 +202,42 @@ def load(
 
     Raises TextmillError where one is not there or not whole.
     """
-    from textmill.stages.use.model import LanguageModel
-
-    loaded = {name: LanguageModel(workspace, target, weights=weights) for name, target in targets.items()}
-    first = next(iter(loaded.values()))
-    loaded |= {name: first.with_adapter(target) for name, target in (adapters or {}).items()}
-    engine = Engine({name: model.as_read for name, model in loaded.items()}, limits, weights=weights)
+    groups = [_Group(workspace, {name: target}, {}) for name, target in targets.items()]
+    groups[0] = _Group(workspace, groups[0].targets, adapters or {})
+    known = found_in(workspace.root).out
+    engine = Engine([Group(group.read) for group in groups], limits, weights=weights, known=known)
     since = int(time.time())
-    models = {name: Model(name, model, engine.served[name], since) for name, model in loaded.items()}
+    models = {
+        name: Model(name, *place, engine, since) for group in groups for name, place in group.places.items()
+    }
     store = workspace.root / "documents.db" if store is None else store
     inside = tuple(Path(os.path.realpath(folder.expanduser())) for folder in folders)
     reading = Reading(_CHARACTERS * (limits or Limits()).waiting_tokens)
     return Service(models, engine, workspace, store, patience or Patience(), inside, reading)
+
+
+@dataclass
+class _Group:
+    """Models as they are read from where they are: one, and its adapters."""
+
+    workspace: Workspace
+    targets: Mapping[str, str]
+    adapters: Mapping[str, str]
+    places: dict[str, tuple[Path, Run | None]] = field(default_factory=dict)  # known once they were read
+
+    def read(self) -> dict[str, Given]:
+        """All of them, with the ids of their weights."""
+        from textmill.stages.use.model import LanguageModel
+
+        [(name, target)] = self.targets.items()
+        base = LanguageModel(self.workspace, target)
+        given = {name: Given(base.as_read, base.weights_id)}
+        self.places[name] = base.path, base.run
+        for name, target in self.adapters.items():
+            beside = base.with_adapter(target)
+            given[name] = Given(beside.as_read, adapter_id(beside.as_read.model, base.weights_id))
+            self.places[name] = beside.path, beside.run
+        return given
 
 
 def service_of(request: Request) -> Service:

@@ -136,7 +136,7 @@ async def trace(body: TraceBody, service: Service = Depends(service_of)) -> dict
     from textmill.stages.tracing.trace import trace as stage
 
     model = service.model(body.model)
-    run = model.language_model.run
+    run = model.run
     if run is None:
         what = f"{model.name} belongs to no run of this workspace, so what it was trained on is not known."
         raise Refusal(400, what, code="not_possible", param="model")
@@ -154,8 +154,7 @@ class _Asking:
     def __init__(self, service: Service, model: Model, owner: str) -> None:
         self._service, self._model, self._owner = service, model, owner
         self.pretrained, self.tokenizer = model.pretrained, model.tokenizer
-        self.spec, self.predictor = model.pretrained.spec, model.language_model.predictor
-        self.path = model.language_model.path
+        self.spec, self.predictor, self.path = model.spec, model.predictor, model.path
 
     def chat(self, messages: Sequence[Mapping[str, Any]]) -> Answer:
         """The answer to a conversation. Called in a thread of the service, which waits."""
@@ -212,7 +211,7 @@ def _embedder(service: Service, name: str | None) -> Any:
         return None
     model = service.model(name)
     check_task(model, "embed")
-    return model.language_model
+    return model
 
 
 def _filter(chosen: Chosen | None) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from textmill import __version__
 from textmill.base import schema
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.specs.generation import GenerationOptions, GenerationSpec
@@ -19,6 +20,7 @@ from textmill.stages.use.tools import Toolbox
 from textmill.stages.workspace import lineage
 from textmill.stages.workspace.locate import checked, locate
 from textmill.stages.workspace.models import load_model
+from textmill.stages.workspace.models_folder import model_files
 from textmill.stages.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -55,8 +57,6 @@ class LanguageModel:
         are not.
         """
         from textmill.decoding.layout import prepare
-        from textmill.stages.use.unpublished import unpublished
-        from textmill.stages.workspace.weights import BEST
 
         self._workspace, self._target, self._weights = workspace, target, weights
         found = locate(workspace, target)
@@ -64,6 +64,10 @@ class LanguageModel:
         if checkpoint is not None and found.run is None:
             raise RecipeError("is a model that belongs to no run, so it has no checkpoints", where=target)
         if found.run is not None and (checkpoint is not None or found.model is None):
+            # What prepares texts and trains is loaded for this alone.
+            from textmill.stages.use.unpublished import unpublished
+            from textmill.stages.workspace.weights import BEST
+
             self.path = found.run.path
             model = unpublished(found.run, workspace, checkpoint or BEST)
         else:
@@ -88,7 +92,7 @@ class LanguageModel:
             raise TextmillError("is not a published adapter", where=target)
         other = copy(self)
         other._target, other.path, other._run = target, checked(self._workspace, found.model), found.run
-        other._loaded = peft.load(other.path, self._loaded)
+        other._loaded = peft.load(other.path, self._loaded, weights=self.weights_id)
         other.pretrained = replace(other._loaded, model=prepare(other._loaded.model, self._weights))
         other._layouts = {1: other.pretrained.model}
         return other
@@ -206,10 +210,19 @@ class LanguageModel:
 
     @property
     def weights_id(self) -> str:
-        """The content id of its weights as numbers, an adapter's among them."""
+        """The content id of its weights as numbers, an adapter's among them. Of files that are as they were when it was
+        last worked out, it is remembered."""
         from textmill.models import adapters
+        from textmill.stages.workspace.found import facts_of, found_in
 
-        return adapters.weights_id(self._loaded.model)
+        def read() -> str:
+            return adapters.weights_id(self._loaded.model)
+
+        files = model_files(self.path)
+        if self._loaded.adapter is not None or self.spec.kind == "mixture" or not files:
+            return read()  # what it is made of stands in other places, too
+        facts = {"textmill": __version__, "files": facts_of(files)}
+        return found_in(self._workspace.root).out(f"weights of {self.path.absolute()}", facts, read)
 
     @property
     def artifact(self) -> Artifact | None:

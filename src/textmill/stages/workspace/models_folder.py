@@ -55,6 +55,16 @@ def model_in(path: Path) -> Path | None:
     return files[0] if files else None
 
 
+def model_files(path: Path) -> list[Path]:
+    """The files that a model's directory holds, or that one in a .gguf file stands in; none where it is neither."""
+    if path.is_dir():
+        return sorted(one for one in path.iterdir() if one.is_file()) if is_model(path) else []
+    if _PART.search(path.name) is None:
+        return [path]
+    alike = (one for one in sorted(path.parent.iterdir()) if _PART.search(one.name))
+    return [one for one in alike if _PART.split(one.name)[0] == _PART.split(path.name)[0]]
+
+
 def _gguf_files(path: Path) -> list[Path]:
     """The .gguf files of a directory; of a model in several files, the first."""
     if not path.is_dir():

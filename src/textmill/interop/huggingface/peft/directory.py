@@ -143,14 +143,14 @@ def write_pretrained(directory: Path | str, pretrained: Pretrained) -> dict[str,
     return about
 
 
-def load(directory: Path | str, base: Pretrained) -> Pretrained:
-    """The adapter of a directory beside its base, which is left as it was; errors as `read`."""
+def load(directory: Path | str, base: Pretrained, *, weights: str | None = None) -> Pretrained:
+    """The adapter of a directory beside its base, which is left as it was; weights and errors as in `read`."""
     about = read_about(directory)
     if isinstance(about.tuning, PromptingTuning):  # it is text, so it asks for the base's tokenizer
-        _check_base(about, base.model)
+        _check_base(about, base.model, weights)
         model: Model = prompting.read(about, base)
     else:
-        model = read(about, base.model)
+        model = read(about, base.model, weights=weights)
     unknown = f"{about.path.name} does not say what its base's weights are: it is taken to belong to this one"
     generation = base.generation
     if about.generation:
