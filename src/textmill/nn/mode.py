@@ -12,7 +12,7 @@ it, or another, trains in the next.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
@@ -29,6 +29,8 @@ class Mode:
     source_weights: list[Tensor] | None = None  # the same, of layers that read a source only
     recomputed_blocks: int = 0  # so many, from the first, are computed again in the backward pass
     teacher_forcing: float = 1.0  # how often a recurrent decoder in training reads the target, not its guess
+    between: Callable[[], None] | None = None  # called after each block of a stack: something else may be done there
+    rows: tuple[int, ...] = ()  # of a batch, so many of each model, where several are computed as one
 
     def record(self, weights: Tensor, *, source: bool) -> None:
         """Give attention weights (B, H, T, S) to who collects them. source: they are over a source."""
@@ -48,7 +50,7 @@ def current() -> Mode:
 
 
 @contextlib.contextmanager
-def computing(**changes: bool | int | float | list[Tensor]) -> Iterator[None]:
+def computing(**changes: object) -> Iterator[None]:
     """Inside the block these fields of the mode are other than around it."""
     token = _MODE.set(replace(_MODE.get(), **changes))  # pyrefly: ignore[bad-argument-type]
     try:
