@@ -109,6 +109,8 @@ def answered(engine: Engine, prompts: list[list[int]], tokens: int) -> tuple[lis
         left -= isinstance(heard.get(), Finished)
     begun = max(stream.times[0] for stream in streams)  # from here on all of them are written
     ended = min(stream.times[-1] for stream in streams)
+    if not begun < ended:
+        raise SystemExit("the first stream ended before the last began: ask for more --tokens")
     written = sum(begun < time <= ended for stream in streams for time in stream.times)
     firsts = [tuple(b - a for a, b in zip(one.asked, one.times[0], strict=True)) for one in streams]
     together = [
