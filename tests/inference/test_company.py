@@ -25,7 +25,7 @@ from textmill.specs.model import (
     RecurrentSpec,
 )
 from textmill.specs.position import LearnedPositions
-from textmill.specs.tuning import LoRATuning, PromptTuning
+from textmill.specs.tuning import LoRATuning, PrefixTuning, PromptTuning
 
 CONTEXT = 160
 DECODER = DecoderSpec(
@@ -50,6 +50,7 @@ SPECS = {
     "recurrent": RecurrentSpec(d_model=16, hidden=24, layers=1, context=CONTEXT),
     "attentive": RecurrentEncoderDecoderSpec(d_model=16, hidden=24, layers=1, context=CONTEXT),
 }
+ADAPTED = ("adapter", "other adapter", "translator's")
 SETTINGS = (
     {"temperature": 0},
     {"temperature": 1.2, "top_k": 40},
@@ -71,9 +72,14 @@ def models(tokenizer):
     found["adapter"] = adapters.adapt(
         found["decoder"], LoRATuning(rank=2, targets=("q", "up", "output")), seed=3
     )
-    for low in (low for _, low in adapters.additions_of(found["adapter"])):
-        low.b.data.normal_(generator=draw)
+    other = LoRATuning(rank=3, targets=("embedding", "v", "feedforward.down"), dora=False)
+    found["other adapter"] = adapters.adapt(found["decoder"], other, seed=5)
+    found["translator's"] = adapters.adapt(found["translator"], LoRATuning(rank=2, dora=True), seed=6)
+    for name in ADAPTED:
+        for _, low in adapters.additions_of(found[name]):
+            low.b.data.normal_(generator=draw)
     found["soft prompt"] = adapters.adapt(found["decoder"], PromptTuning(tokens=5), seed=4)
+    found["prefix"] = adapters.adapt(found["decoder"], PrefixTuning(tokens=3), seed=7)
     return {
         name: Pretrained(model.eval(), tokenizer, model.spec, GenerationSpec(), {})
         for name, model in found.items()
@@ -97,7 +103,7 @@ def some(draw: random.Random, models, number: int) -> list[Asked]:
     begun = [[draw.randrange(9, 300) for _ in range(130)] for _ in range(3)]
     made = []
     for _ in range(number):
-        model = draw.choice([*models])
+        model = draw.choice([*models, *["decoder"] * 4])  # one that has often read the same
         length = draw.choice([1, 5, 40, 64, 90, 130])
         ids = tuple(draw.choice(begun)[:length])
         more = {
@@ -194,3 +200,37 @@ def test_models_are_left_as_they_are(models):
     base, adapted = (engine.served[name].model.blocks[0] for name in ("decoder", "adapter"))
     assert adapted.attention.qkv.base is base.attention.qkv, "one laid out base for all"
     assert adapted.feedforward.down is base.feedforward.down
+
+
+@pytest.mark.parametrize("weights", ["fp32", "int8"])
+def test_rows_over_one_base_make_one_product_of_it(models, weights):
+    over = ("decoder", "adapter", "other adapter", "soft prompt", "prefix")
+    asked = {"ids": range(9, 30), "spec": {"tokens": 20, "seed": 3}, "logprobs": 3}
+    alone = {}
+    for name in over:
+        engine = Engine({name: models[name]}, Limits(rows=1, prefix_bytes=0), weights=weights)
+        heard, _ = ask(engine, model=name, **asked)
+        heard.wait()
+        engine.close()
+        alone[name] = heard.tokens
+    assert len({tuple(tokens) for tokens in alone.values()}) == len(over), "each says something else"
+
+    engine = Engine(models, Limits(rows=8), weights=weights)
+    company = engine.served["decoder"].company
+    assert company.names == over
+    assert engine.served["translator's"].company.names == ("translator", "translator's")
+    assert engine.served["gpt"].company.names == ("gpt",)
+    together = []
+    layer = engine.served["decoder"].model.blocks[0].feedforward.up
+    plain = getattr(layer, "base", layer)
+    plain.register_forward_hook(lambda module, given, made: together.append(len(given[0])))
+    hold = threading.Event()
+    first, _ = ask(engine, [7], model="gpt", then=lambda event: hold.wait(60), spec={"tokens": 8})
+    heard = {name: ask(engine, model=name, **asked)[0] for name in (*over, *over[::-1])}
+    hold.set()
+    for name, one in heard.items():
+        one.wait()
+        assert one.tokens == alone[name], name
+    first.wait()
+    engine.close()
+    assert max(together) >= 5, "a step of all five models"

@@ -203,6 +203,31 @@ def test_a_cancelled_prompt_is_read_no_further_than_the_chunk(engine):
     assert engine.figures()["tokens_read"] - before <= 64 + 1
 
 
+def test_answers_go_on_between_the_blocks_of_a_prompt_that_is_read(engine, decoder, monkeypatch):
+    long = [5, 6, 8] * 66
+    alone = [ask(engine, ids, spec={"tokens": tokens})[0] for ids, tokens in (([7], 40), (long, 3))]
+    for heard in alone:
+        heard.wait()
+    monkeypatch.setattr("textmill.inference.engine._WAIT", 0.0)
+    busy, late, before = Engine({"mill": decoder}, Limits()), [], []
+
+    def then(event):
+        if len(writing.events) == 2:
+            late.append(
+                ask(busy, long, spec={"tokens": 3}, then=lambda event: before.append(len(writing.events)))[0]
+            )
+
+    writing = Heard(then)
+    spec = GenerationSpec(tokens=40)
+    busy.submit(Request(model="mill", ids=(7,), spec=spec), writing)
+    writing.wait()
+    late[0].wait()
+    busy.close()
+    assert writing.tokens == alone[0].tokens
+    assert late[0].tokens == alone[1].tokens
+    assert before[0] - 2 >= 4 * SHAPE["layers"], "a step after each block of its four chunks"
+
+
 def test_a_deadline_that_has_passed_ends_a_request(engine):
     heard, _ = ask(engine, [5], deadline=time.monotonic() - 1)
     assert heard.wait().reason == "cancelled"

@@ -35,6 +35,7 @@ _FINER = 2 * _STEPS  # what rounding to one of them leaves over is at most half 
 _MANY = 8  # rows decoded together from which on a layout of their own pays
 _WIDEST = {"fp32": 1024, "bf16": 768}  # inputs of one product of what is served
 _Layer = Callable[[Tensor, Tensor | None], nn.Module]
+Made = dict[tuple[int, torch.Size, int], nn.Module]  # layers by where weight and bias stand, and its shape
 
 
 class RoundedLinear(nn.Module):
@@ -167,7 +168,7 @@ def serving(
     kind: str = "fp32",
     *,
     rows: int,
-    made: dict[tuple[int, torch.Size], nn.Module] | None = None,
+    made: Made | None = None,
     spend: bool = False,
 ) -> M:
     """A copy of `model` for so many rows that come and go, each of which gets the bits it gets alone, where this
@@ -192,7 +193,7 @@ def serving(
         return (PackedLinear if kind == "fp32" else RoundedLinear)(weight, bias, rows, _WIDEST[kind])
 
     def known(weight: Tensor, bias: Tensor | None) -> nn.Module:
-        key = (weight.data_ptr(), weight.shape)
+        key = (weight.data_ptr(), weight.shape, 0 if bias is None else bias.data_ptr())
         if key not in made:
             made[key] = fresh(weight, bias)
         return made[key]

@@ -9,10 +9,13 @@ One thread computes. Each of its turns
     1. ends the rows of those who went away,
     2. admits who waits, in order, as long as there are rows and bytes for all they may come to hold,
     3. reads one chunk of one prompt, the prompts taking turns,
-    4. reads the last token of every row, all rows of a model in one step, and tells each its next one.
+    4. reads the last token of every row, all rows over one base in one step, and tells each its next one.
 
-So nobody waits longer than for one chunk and one step. Listeners are called in that thread, and must not wait for
-anything. Tasks that write nothing, or whole answers, have a thread and a queue of their own (`run`).
+Where a chunk takes much longer than a step, further steps are made between its blocks: whoever is being answered waits
+about two and a half times as long for a token as usual, while others' prompts are read.
+
+Listeners are called in that thread, and must not wait for anything. Tasks that write nothing, or whole answers, have a
+thread and a queue of their own (`run`).
 """
 
 from __future__ import annotations
@@ -43,7 +46,7 @@ from textmill.inference.requests import (
     Unwanted,
 )
 from textmill.inference.rows import Listener, Row, Ticket, cost_of
-from textmill.inference.served import Given, Known, Served, serve
+from textmill.inference.served import Company, Given, Known, Served, serve
 from textmill.inference.shelf import Group, Shelf
 from textmill.models import adapters
 from textmill.models.pretrained import Pretrained
@@ -53,6 +56,7 @@ from textmill.tasks.task import Options, Record
 
 T = TypeVar("T")
 _SPEED = 0.9  # share of the speed known before, in that after a turn
+_WAIT = 1.5  # times as long as their last step took: rows that are written wait no longer for a chunk that is read
 
 
 class Engine:
@@ -86,6 +90,9 @@ class Engine:
         self._read = self._written = self._steps = 0
         self._asked = 0  # tasks that are done, or wait
         self._speed = 0.0  # tokens a second
+        self._stepped = self._step = (
+            0.0  # when the last step ended, and how long it took: seconds of the thread
+        )
         if isinstance(models, Mapping):
             ids = {name: adapters.weights_id(one.model) for name, one in models.items()}
             self._shelf.keep({name: Given(one, ids[name]) for name, one in models.items()})
@@ -311,8 +318,7 @@ class Engine:
         self._let_go()
         self._admit()
         self._read_one()
-        for served in tuple(self.served.values()):
-            self._write(served)
+        self._write_all()
         done = self._read + self._written - before
         if done:
             speed = done / max(1e-6, time.monotonic() - begun)
@@ -371,7 +377,8 @@ class Engine:
             row, size = self._rows.pop(place)
             self._rows.append((row, size))
         try:
-            self._read += row.read()
+            with mode.computing(between=self._meanwhile):
+                self._read += row.read()
             self._written += row.written
         except Exception as error:
             self._end(row, "failed", _said(error))
@@ -379,18 +386,33 @@ class Engine:
         if row.done is not None:
             self._end(row, row.done)
 
-    def _write(self, served: Served) -> None:
-        """A step of all rows of a model that are written."""
-        rows = [row for row, _ in self._rows if row.served is served and not row.reading and row.next >= 0]
+    def _meanwhile(self) -> None:
+        """Between two blocks of a model that reads a chunk: a step of all rows that have waited long for their next."""
+        if time.thread_time() - self._stepped > _WAIT * self._step:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        """A step of all rows that are written."""
+        begun = time.thread_time()
+        for company in dict.fromkeys(one.company for one in tuple(self.served.values())):
+            if company is not None:
+                self._write(company)
+        self._stepped = time.thread_time()
+        self._step = self._stepped - begun
+
+    def _write(self, company: Company) -> None:
+        """A step of all rows of some models that are written."""
+        ready = [row for row, _ in self._rows if not (row.reading or row.next < 0 or row.ticket.gone)]
+        of_each = [[row for row in ready if row.served.name == name] for name in company.names]
+        rows = [row for some in of_each for row in some]
         if not rows:
             return
-        assert served.model is not None
         try:
             for row in rows:
                 row.make_room(1)
             tokens = torch.tensor([row.next for row in rows])
             states = [row.state for row in rows if row.state is not None]
-            logits, states = served.model.step_apart(tokens, states)
+            logits, states = company.step([len(some) for some in of_each], tokens, states)
         except Exception as error:  # none of them can go on: their states may be half written
             for row in rows:
                 self._end(row, "failed", _said(error))

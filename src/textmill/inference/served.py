@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from textmill import __version__
 from textmill.base import machine
 from textmill.data.batch import Batch
-from textmill.decoding.layout import serving
+from textmill.decoding.layout import Made, serving
+from textmill.models.joined import joined
 from textmill.models.model import Generator
 from textmill.models.pretrained import Pretrained
+from textmill.nn import mode
 from textmill.nn.cache import CacheState
 from textmill.nn.low_rank import LowRankLinear
 from textmill.nn.shared import shared
@@ -50,7 +52,22 @@ class Given:
     weights: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Company:
+    """Models over one base, whose rows make their steps together."""
+
+    names: tuple[str, ...]
+    model: Generator
+
+    def step(
+        self, rows: Sequence[int], tokens: Tensor, states: Sequence[State]
+    ) -> tuple[Tensor, list[State]]:
+        """As `Generator.step_apart`, of so many rows of each model, one model after the other."""
+        with mode.computing(rows=tuple(rows), between=None):
+            return self.model.step_apart(tokens, states)
+
+
+@dataclass(frozen=True, eq=False)
 class Served:
     """A model that is served.
 
@@ -58,6 +75,7 @@ class Served:
     deterministic  whether it was seen, on this processor, that an answer is the same to the byte whatever else is
                    answered
     model          its layers laid out for many rows that come and go; None of a model that writes nothing
+    company        who its rows make their steps with
     without        all of it but its weights
     there          whether its weights are in memory; else `pretrained` is that
     """
@@ -68,12 +86,13 @@ class Served:
     deterministic: bool
     without: Pretrained
     model: Generator | None = None
+    company: Company | None = None
     cost: Cost = Cost()
     there: bool = True
 
     def let_go(self) -> Served:
         """The same without its weights."""
-        return replace(self, pretrained=self.without, model=None, there=False)
+        return replace(self, pretrained=self.without, model=None, company=None, there=False)
 
 
 # What was found out before: (about what, under which facts, how it is found out) -> what is found, plain data.
@@ -85,8 +104,27 @@ def serve(
 ) -> dict[str, Served]:
     """Models that are read together, ready to be served to so many rows at once. weights, spend: as in
     `decoding.layout.serving`; what is spent is used in the layout that is served, by tasks as well."""
-    made: dict[tuple[int, torch.Size], nn.Module] = {}
-    return {name: _serve(name, one, weights, rows, made, spend, known) for name, one in given.items()}
+    made: Made = {}
+    served = [_serve(name, one, weights, rows, made, spend, known) for name, one in given.items()]
+    return {one.name: one for one in _in_company(served)}
+
+
+def _in_company(served: Sequence[Served]) -> Iterator[Served]:
+    """The same, those that write beside all others over their base."""
+    left = [one for one in served if one.model is not None]
+    yield from (one for one in served if one.model is None)
+    while left:
+        first = left[0]
+        some = [one for one in left if one is first or joined([_model(first), _model(one)]) is not None]
+        model = joined([_model(one) for one in some])
+        company = Company(tuple(one.name for one in some), _model(first) if model is None else model)
+        yield from (replace(one, company=company) for one in some)
+        left = [one for one in left if one not in some]
+
+
+def _model(served: Served) -> Generator:
+    assert served.model is not None
+    return served.model
 
 
 def _weightless(pretrained: Pretrained) -> Pretrained:
@@ -103,7 +141,7 @@ def _serve(
     given: Given,
     weights: str,
     rows: int,
-    made: dict[tuple[int, torch.Size], nn.Module],
+    made: Made,
     spend: bool,
     known: Known,
 ) -> Served:
@@ -122,7 +160,8 @@ def _serve(
     seen = known(f"serving:{given.weights}:{rows}:{weights}", _products(), look)
     if spend:
         pretrained = replace(pretrained, model=model, adapter=None)
-    return Served(name, pretrained, fingerprint, seen["deterministic"], without, model, Cost(**seen["cost"]))
+    cost = Cost(**seen["cost"])
+    return Served(name, pretrained, fingerprint, seen["deterministic"], without, model, cost=cost)
 
 
 def _products() -> dict[str, Any]:

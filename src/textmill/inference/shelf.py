@@ -110,6 +110,7 @@ class Shelf:
             gone = [held for held in self._whole() if self._left(held) <= 0]
             for held in gone:
                 self.served |= {name: self.served[name].let_go() for name in held.names}
+                held.coming = None  # what was read then is gone
             self._let_go += len(gone)
         if gone:
             gc.collect()

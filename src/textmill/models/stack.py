@@ -200,6 +200,8 @@ class Stack(nn.Module):
                 x = _recomputed(block, x, bounds[index], source, current)
             else:
                 x = block(x, bounds[index], None if cache is None else cache[index], source, current)
+            if current.between is not None:
+                current.between()
         return x if self.norm is None else self.norm(x, bounds[0].real)
 
     def _embedded(self, x: Tensor, mask: AttentionMask, extra: Tensor | None) -> Tensor:

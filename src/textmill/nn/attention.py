@@ -46,23 +46,36 @@ class _Heads(nn.Module):
 
     def _mixed(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, mode: Mode) -> Tensor:
         """What each query takes from the values, (B, H, T, E)."""
-        if mode.eager or self.softcap is not None or self.relative_keys is not None:
+        if self._written_out(mode):
             return self._by_formula(q, k, v, mask, mode)
         return self._fused(q, k, v, mask)
+
+    def _written_out(self, mode: Mode) -> bool:
+        """Whether the kernel cannot say it, or is not to."""
+        return mode.eager or self.softcap is not None or self.relative_keys is not None
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         """PyTorch's kernel; (B, H, T, E)."""
         matrix, grouped = mask.matrix, self.heads != self.key_heads
-        if matrix is None and q.shape[2] == 1 and grouped:  # one query: its group becomes rows of one product
-            rows = q.reshape(len(q), self.key_heads, -1, self.head_width)
-            mixed = F.scaled_dot_product_attention(rows, k, v, scale=self.scale)
-            return mixed.reshape(len(q), self.heads, 1, self.head_width)
+        if matrix is None and q.shape[2] == 1:
+            return self._single(q, [(k, v)])
         if matrix is not None and matrix.is_floating_point():
             matrix = matrix.to(q.dtype)
         causal = mask.causal and matrix is None and q.shape[2] > 1
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=matrix, is_causal=causal, scale=self.scale, enable_gqa=grouped
         )
+
+    def _single(self, q: Tensor, seen: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """One query of each row (B, H, 1, E), over all keys and values that there are for it, by PyTorch's kernel; the
+        same shape. seen: of all rows, or of one row after the other. A group of heads becomes rows of one product.
+        """
+        groups = q.reshape(len(q), self.key_heads, -1, self.head_width).split(len(q) // len(seen))
+        mixed = [
+            F.scaled_dot_product_attention(group, k, v, scale=self.scale)
+            for group, (k, v) in zip(groups, seen, strict=True)
+        ]
+        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).reshape(len(q), self.heads, 1, -1)
 
     def _by_formula(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, mode: Mode) -> Tensor:
         """The same, written out; (B, H, T, E)."""
@@ -129,8 +142,7 @@ class Attention(_Heads):
             mixed = self._seen(q, k, v, mask, cache, mode)
         else:
             assert isinstance(cache, Sequence)
-            rows = zip(q.split(1), k.split(1), v.split(1), mask.apart, cache, strict=True)
-            mixed = torch.cat([self._seen(*row, mode) for row in rows])
+            mixed = self._apart(q, k, v, mask.apart, cache, mode)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _seen(
@@ -146,6 +158,31 @@ class Attention(_Heads):
         one_by_one = self.one_by_one and 1 < q.shape[2] < k.shape[2]
         mix = self._one_by_one if one_by_one else self._mixed
         return mix(q, k, v, mask, mode)
+
+    def _apart(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        masks: Sequence[AttentionMask],
+        caches: Sequence[LayerCache],
+        mode: Mode,
+    ) -> Tensor:
+        """What the next query of each row takes, (B, H, 1, E), each over a cache of its own. Rows are few microseconds
+        each, so what can be said of all of them at once is."""
+        columns = [
+            whole.narrow(2, mask.start, 1)
+            for whole, mask in (
+                *((cache.keys, mask) for cache, mask in zip(caches, masks, strict=True)),
+                *((cache.values, mask) for cache, mask in zip(caches, masks, strict=True)),
+            )
+        ]
+        torch._foreach_copy_(columns, [*k.split(1), *v.split(1)])
+        seen = [cache.seen(mask.first, mask.start + 1) for cache, mask in zip(caches, masks, strict=True)]
+        if masks[0].matrix is None and not self._written_out(mode):
+            return self._single(q, seen)
+        rows = zip(q.split(1), seen, masks, strict=True)
+        return torch.cat([self._mixed(one, *pair, mask, mode) for one, pair, mask in rows])
 
     def _one_by_one(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, mode: Mode) -> Tensor:
         """The last T of S tokens, each by itself, so that it gets to the bit what it gets when it is read alone."""

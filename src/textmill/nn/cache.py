@@ -30,6 +30,10 @@ class LayerCache:
         self.keys.narrow(2, start, count).copy_(keys)
         self.values.narrow(2, start, count).copy_(values)
 
+    def seen(self, first: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of columns first … stop - 1, as views."""
+        return self.keys.narrow(2, first, stop - first), self.values.narrow(2, first, stop - first)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -13,13 +13,14 @@ Shapes: N rows (all leading dimensions), I inputs, O outputs, R rank, V vocabula
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from textmill.nn import mode
 from textmill.nn.dropout import Dropout
 from textmill.nn.eight_bits import EightBitEmbedding, EightBitLinear
 from textmill.nn.linear import Linear, onednn_serves, rows_of
@@ -75,8 +76,13 @@ class LowRankLinear(nn.Module):
         plain = self.squares is None and self.base is self.frozen
         if plain and torch.is_grad_enabled() and onednn_serves(x, next(iter(lows.values())).a):
             return self._at_once(x, lows)
-        y, dropped = self.base(x), self.dropout(x)
-        for name, low in lows.items():
+        return self.added(x, self.base(x))
+
+    def added(self, x: Tensor, y: Tensor) -> Tensor:
+        """The base's products y (…, O) of x (…, I), and what is added to them: (…, O)."""
+        dropped = self.dropout(x)
+        for name in self.rows:
+            low = self._low(name)
             change = _added(dropped, low, self.row_by_row)
             if low.magnitude is not None:
                 gain = low.magnitude / self._norms(name).detach()
@@ -200,10 +206,15 @@ class LowRankEmbedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(…) -> (…, D)."""
+        return self.added(ids, self.base(ids))
+
+    def added(self, ids: Tensor, vectors: Tensor) -> Tensor:
+        """The base's vectors (…, D) of ids (…), and what is added to them: (…, D)."""
         if self.row_by_row and len(ids) > 1:
-            return torch.cat([self(row) for row in ids.split(1)])
+            pairs = zip(ids.split(1), vectors.split(1), strict=True)
+            return torch.cat([self.added(*pair) for pair in pairs])
         inner = self.dropout(F.embedding(ids, self.low.a.t()))
-        return self.base(ids) + F.linear(inner, self.low.b) * self.low.scale
+        return vectors + F.linear(inner, self.low.b) * self.low.scale
 
     def matrix(self) -> Tensor:
         """The embedding with the addition in it, in float32: (V, D)."""
@@ -216,6 +227,23 @@ class LowRankEmbedding(nn.Module):
         """First values: a zero, b normal."""
         self.low.a.zero_()
         self.low.b.copy_(torch.empty(self.low.b.shape).normal_(generator=generator))
+
+
+class Several(nn.Module):
+    """A frozen layer for rows of several models: its products are made at once for all of them, and what each model
+    adds is added to its own rows. Those stand model after model, so many of each as `nn.mode.Mode.rows` says.
+    """
+
+    def __init__(self, base: nn.Module, adapted: Sequence[LowRankLinear | LowRankEmbedding | None]) -> None:
+        """adapted: of each model the layer over this base; None of one that adds nothing."""
+        super().__init__()
+        self.base, self._adapted = base, tuple(adapted)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, …) as the base reads it -> (B, …)."""
+        rows = list(mode.current().rows)
+        parts = zip(self._adapted, x.split(rows), self.base(x).split(rows), strict=True)
+        return torch.cat([y if one is None or not len(y) else one.added(own, y) for one, own, y in parts])
 
 
 def _added(x: Tensor, low: LowRank, row_by_row: bool) -> Tensor:

@@ -32,6 +32,10 @@ class Mode:
     check: Callable[[], object] | None = (
         None  # called before each pass of a model; what it raises ends the pass
     )
+    between: Callable[[], None] | None = (
+        None  # called after each block of a stack: something else may be done there
+    )
+    rows: tuple[int, ...] = ()  # of a batch, so many of each model, where several are computed as one
 
     def record(self, weights: Tensor, *, source: bool) -> None:
         """Give attention weights (B, H, T, S) to who collects them. source: they are over a source."""
@@ -56,7 +60,7 @@ def current() -> Mode:
 
 
 @contextlib.contextmanager
-def computing(**changes: bool | int | float | list[Tensor] | Callable[[], object]) -> Iterator[None]:
+def computing(**changes: object) -> Iterator[None]:
     """Inside the block these fields of the mode are other than around it."""
     token = _MODE.set(replace(_MODE.get(), **changes))  # pyrefly: ignore[bad-argument-type]
     try:
