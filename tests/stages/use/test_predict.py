@@ -139,7 +139,9 @@ def test_the_same_text_for_every_row(run, place):
 
 
 def test_a_line_is_the_text_that_was_not_given_for_every_row(run, place):
-    [asked] = rows_of(run("predict", "answer", "Where is it?", "--with", "passage=It is here, by the river.").out)
+    [asked] = rows_of(
+        run("predict", "answer", "Where is it?", "--with", "passage=It is here, by the river.").out
+    )
     assert {**asked, "prediction": None} == {"question": "Where is it?", "prediction": None}
 
 

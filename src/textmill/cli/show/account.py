@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from textmill.base.console import amount, counted
 from textmill.base.language import fill, say
-from textmill.cli.show.output import OUT, columns
+from textmill.cli.show.output import NONE, OUT, columns
 
 _SHOWN = 10  # lines of a list; the rest is counted
 
@@ -150,7 +150,10 @@ def difference(result: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     for row in result["decided"]:
-        OUT.print(f"  {escape(row['key'])}: {escape(str(row['first']))} -> {escape(str(row['second']))}")
+        first, second = (
+            NONE if row[name] is None else escape(str(row[name])) for name in ("first", "second")
+        )
+        OUT.print(f"  {escape(row['key'])}: {first} -> {second}")
     for kind, sign, colour in (("removed", "-", "red"), ("added", "+", "green")):
         rows = result[kind]
         OUT.print("\n" + fill("{}: {}", say(kind), f"{len(rows):,}"))
