@@ -53,7 +53,8 @@ def of_run(row: Mapping[str, Any], *, named: bool) -> str:
     """A run's score in a table of runs, with its name where runs were scored in different ways."""
     if row["score"] is None:
         return _NONE
-    return f"{row['score']:.3f} {say(row['headline'])}" if named else f"{row['score']:.3f}"
+    score = f"{row['score']:.3f}"
+    return fill("{} {}", score, say(row["headline"])) if named else score
 
 
 def _text_line(result: Mapping[str, Any]) -> str:

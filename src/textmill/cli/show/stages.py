@@ -242,7 +242,8 @@ def run(result: Mapping[str, Any]) -> None:
 
 def report(result: Mapping[str, Any]) -> None:
     """Where a run's page is."""
-    _OUT.print(f"page       {escape(result['page'])}, {amount(result['bytes'], 'B')}", soft_wrap=True)
+    line = fill("page       {}, {}", escape(result["page"]), amount(result["bytes"], "B"))
+    _OUT.print(line, soft_wrap=True)
 
 
 def comparison(result: Mapping[str, Any]) -> None:
