@@ -1,4 +1,4 @@
-"""`--help` in the language a person chose: a command's own words, those that typer puts around them, and their lines."""
+"""`--help` in the language a person chose: a command's own words, those that typer puts around them, and the lines."""
 
 from __future__ import annotations
 
