@@ -128,7 +128,10 @@ def test_a_thinned_line_keeps_its_ends_and_peaks(peak):
 
 def test_in_chinese_a_page_says_so(tmp_path):
     with speaking("zh"):
-        assert 'lang="zh"' in report.render(gathered(), tmp_path)
+        made = report.render(gathered(), tmp_path)
+    assert 'lang="zh"' in made
+    assert "纳特/词元" in made
+    assert "nats per token" not in made
 
 
 def test_a_file_that_is_there_is_never_replaced(tmp_path):

@@ -173,7 +173,8 @@ def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ),
         (
             "time",
-            f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s"
+            f"{duration(result['seconds'])} for {counted(result['steps'], 'step')} of "
+            f"{result['seconds_per_step']:.3f} s"
             if result["seconds"] is not None
             else _NONE,
         ),
