@@ -173,8 +173,12 @@ def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ),
         (
             "time",
-            f"{duration(result['seconds'])} for {counted(result['steps'], 'step')} of "
-            f"{result['seconds_per_step']:.3f} s"
+            fill(
+                "{} for {} of {} s",
+                duration(result["seconds"]),
+                counted(result["steps"], "step"),
+                f"{result['seconds_per_step']:.3f}",
+            )
             if result["seconds"] is not None
             else _NONE,
         ),
