@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from rich.cells import cell_len
 
 from textmill.audit.card import NAMES, write_card
 from textmill.base.language import speaking
+from textmill.cli import wrapping
 from textmill.cli.show import stages
 from textmill.cli.show.output import OUT
 
@@ -29,6 +31,36 @@ def test_help_is_chinese_and_keeps_what_is_typed():
     assert "--set" in shown
     assert "Show this message" not in shown
     assert max(map(cell_len, shown.splitlines())) <= 80
+
+
+def test_a_sentence_without_spaces_is_wrapped_and_never_cut_off():
+    shown = ask("merge", "--help").stdout
+    assert "…" not in shown
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    words = re.sub(r"[\s│]", "", shown)
+    assert "用这些文本比较，而不用内置的混合文本。" in words
+    assert "fp32、bf16或fp16" in words
+    assert not re.search(r"bf *│|\bb *│", shown)  # a name is not torn
+
+
+def test_lines_end_between_hanzi_but_not_before_a_full_stop():
+    text = "编码器，英文，safetensors 文件（NOTICE.md）。（再来）"
+    at, found = 0, []
+    while match := wrapping.WORD.match(text, at):
+        found.append(match[0])
+        at = match.end()
+    assert "".join(found) == text
+    assert found == [
+        *"编码",
+        "器，",
+        "英",
+        "文，",
+        "safetensors ",
+        *"文件",
+        "（NOTICE.md）。",
+        "（再",
+        "来）",
+    ]
 
 
 def test_an_error_is_chinese_and_its_json_english():

@@ -93,27 +93,25 @@ def test_everything_is_on_the_page():
     assert made.count("<svg") == 3  # loss, learning rate, baselines
 
 
-def test_what_people_wrote_stays_text():
-    made = report.render(gathered(HOSTILE), Path("/somewhere/work"))
+def test_what_people_wrote_stays_text(tmp_path):
+    made = report.render(gathered(HOSTILE), tmp_path)
     assert "<script" not in made
     assert made.count("&lt;script&gt;") > 20
 
 
-def test_what_is_missing_is_said():
+def test_what_is_missing_is_said(tmp_path):
     bare = gathered()
     bare["run"] |= {"report": None, "score": None, "best_validation": None, "start": None, "forgotten": []}
     bare["run"]["curves"] = {"training": [], "validation": []}
-    made = report.render(bare | {"corpus": None, "lineage": [], "rates": []}, Path("/somewhere/work"))
+    made = report.render(bare | {"corpus": None, "lineage": [], "rates": []}, tmp_path)
     assert "not evaluated yet" in made
     assert "its corpus no longer exists" in made
     assert "<svg" not in made
     assert "None" not in made
 
 
-def test_a_long_run_gives_a_small_page():
-    short, long = (
-        len(report.render(gathered(steps=steps), Path("/somewhere/work"))) for steps in (2_000, 60_000)
-    )
+def test_a_long_run_gives_a_small_page(tmp_path):
+    short, long = (len(report.render(gathered(steps=steps), tmp_path)) for steps in (2_000, 60_000))
     assert long < 1.5 * short < 300_000
 
 
@@ -128,9 +126,12 @@ def test_a_thinned_line_keeps_its_ends_and_peaks(peak):
     assert chart.thinned(points[:50], 200) == points[:50]
 
 
-def test_in_chinese_a_page_says_so():
+def test_in_chinese_a_page_says_so(tmp_path):
     with speaking("zh"):
-        assert 'lang="zh"' in report.render(gathered(), Path("/somewhere/work"))
+        made = report.render(gathered(), tmp_path)
+    assert 'lang="zh"' in made
+    assert "纳特/词元" in made
+    assert "nats per token" not in made
 
 
 def test_a_file_that_is_there_is_never_replaced(tmp_path):

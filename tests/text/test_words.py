@@ -119,3 +119,23 @@ def test_no_texts_and_empty_texts():
     found = words.hashes(["", "a", "", "..."])
     assert found.offsets.tolist() == [0, 0, 1, 1, 1]
     assert (found.start.dtype, found.hash.dtype) == (np.int64, np.uint64)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(nasty, max_size=5))
+def test_how_words_are_spelt(texts):
+    found = words.spelt(texts)
+    for d, text in enumerate(texts):
+        for at, (start, end) in zip(
+            range(found.offsets[d], found.offsets[d + 1]), spans(found, d), strict=True
+        ):
+            token = text[start:end]
+            small = lowered(token)
+            number = sum(a != b for a, b in zip(token, small, strict=True))
+            first = token[0] != small[0]
+            told = number > first or (first and len(token) == 1 and token not in "AI")
+            assert found.capitals[at] == (2 * number + first if told else 0)
+            assert (found.kind[at] == words.SYMBOL) == (kind(token[0], True) == token[0])
+            assert (found.kind[at] == words.ALONE) == (kind(token[0], True) == "alone")
+            assert found.first_digit[at] == ("0" <= token[0] <= "9")
+            assert found.last_digit[at] == ("0" <= token[-1] <= "9")

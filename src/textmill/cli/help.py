@@ -1,4 +1,4 @@
-"""`--help` in the language a person chose: a command's own words, and those that typer puts around them."""
+"""`--help` in the language a person chose: a command's own words, those that typer puts around them, and the lines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from textmill.base.language import LANGUAGES, chosen, say
+from textmill.cli.wrapping import between_hanzi
 
 _TITLES = (
     "ARGUMENTS_PANEL_TITLE",
@@ -30,6 +31,7 @@ def translate(command: Any) -> None:
         return
     from typer import rich_utils
 
+    between_hanzi()
     for name in _TITLES:
         setattr(rich_utils, name, say(getattr(rich_utils, name)))
     _translate(command)

@@ -157,7 +157,7 @@ CLASSIFY = Objective(
     predict=predict,
     show=show,
     judged=True,
-    next=("trace {run} 'a text to label'", "embed {run} 'a text to label'"),
+    next=("predict {run} 'a text to label'", "trace {run} 'a text to label'"),
     purpose=Purpose(
         "text-classification",
         "text classification",

@@ -125,7 +125,7 @@ PAIRS = Objective(
     judged=True,
     writes=True,
     sample=sample,
-    next=("generate {run} 'a text to translate'",),
+    next=("predict {run} 'a source text'",),
     purpose=Purpose(
         "text2text-generation",
         "writing one text from another",

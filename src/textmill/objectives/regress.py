@@ -91,7 +91,7 @@ REGRESS = Objective(
     predict=predict,
     show=show,
     judged=True,
-    next=("trace {run} 'a text to measure'", "embed {run} 'a text to measure'"),
+    next=("predict {run} 'a text to measure'", "trace {run} 'a text to measure'"),
     purpose=Purpose(
         "text-classification",
         "text regression",

@@ -196,7 +196,7 @@ SPAN = Objective(
     predict=predict,
     show=show,
     judged=True,
-    next=("trace {run} 'a text to search'", "embed {run} 'a text to search'"),
+    next=("predict {run} 'a question' --with 'passage=a text to search'",),
     purpose=Purpose(
         "question-answering",
         "extractive question answering",

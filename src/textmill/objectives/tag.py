@@ -144,7 +144,7 @@ TAG = Objective(
     predict=predict,
     show=in_place,
     judged=True,
-    next=("trace {run} 'a text to tag'", "embed {run} 'a text to tag'"),
+    next=("predict {run} 'a text to tag'", "trace {run} 'a text to tag'"),
     purpose=Purpose(
         "token-classification",
         "tagging",

@@ -15,7 +15,7 @@ from textmill.base import renamed
 from textmill.base.console import amount, duration
 from textmill.base.errors import TextmillError
 from textmill.base.files import check_free, read_json, write_text
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.base.page import Html, element, facts, html, page, section, table
 from textmill.objectives.table import objective_of
 from textmill.stages.evaluation import page as evaluated
@@ -96,12 +96,12 @@ def _summary(gathered: Mapping[str, Any]) -> Html:
     machine = [f"{made_on[key]}" for key in ("cpu", "machine", "system") if key in made_on]
     return facts(
         {
-            say("state"): run["state"],
+            say("state"): say(run["state"]),
             say("steps"): f"{run['step']:,} / {run['steps']:,}",
             say("best validation loss"): _figure(run["best_validation"], gathered["unit"]),
             say("score"): _figure(run["score"], run["headline"] or ""),
             say("training time"): duration(run["seconds"]),
-            say("started from"): run["start"],
+            say("started from"): say(run["start"] or "") or None,
             say("forgotten documents it was trained on"): ", ".join(run["forgotten"]) or None,
             say("machine"): ", ".join([*machine, *made_on.get("gpus", ())]) or None,
             say("software"): f"textmill {made_on.get('textmill', '?')}, torch {made_on.get('torch', '?')}",
@@ -110,7 +110,9 @@ def _summary(gathered: Mapping[str, Any]) -> Html:
 
 
 def _figure(value: float | None, unit: str) -> str | None:
-    return None if value is None else f"{value:.4f} {unit}".rstrip()
+    if value is None:
+        return None
+    return fill("{} {}", f"{value:.4f}", say(unit)) if unit else f"{value:.4f}"
 
 
 def _curves(gathered: Mapping[str, Any]) -> list[Html]:
@@ -119,7 +121,7 @@ def _curves(gathered: Mapping[str, Any]) -> list[Html]:
     charts = []
     if any(line.points for line in losses):
         charts.append(
-            chart.line_chart(losses, title=say("Loss"), x_label=say("step"), y_label=gathered["unit"])
+            chart.line_chart(losses, title=say("Loss"), x_label=say("step"), y_label=say(gathered["unit"]))
         )
     if rates:
         series = [chart.Series(say("learning rate"), rates, marked=False)]
@@ -161,7 +163,7 @@ def _data(corpus: Mapping[str, Any] | None, near: Path) -> Html:
     ]
     reasons = sorted(report["reasons"], key=lambda row: -row["documents"])[:_REASONS]
     personal = [
-        (kind, f"{row['found']:,}", f"{row['documents']:,}") for kind, row in report["personal"].items()
+        (say(kind), f"{row['found']:,}", f"{row['documents']:,}") for kind, row in report["personal"].items()
     ]
     languages = sorted(report["languages"].items(), key=lambda pair: -pair[1]["bytes"])[:_REASONS]
     card = os.path.relpath(Path(corpus["path"]) / "card.html", near)
@@ -177,7 +179,7 @@ def _data(corpus: Mapping[str, Any] | None, near: Path) -> Html:
         table((say("split"), say("documents"), say("bytes")), splits, right=(1, 2)),
         table(
             (say("skipped by"), say("reason"), say("documents")),
-            [(row["step"], row["reason"], f"{row['documents']:,}") for row in reasons],
+            [(row["step"], say(row["reason"]), f"{row['documents']:,}") for row in reasons],
             right=(2,),
         ),
         table((say("personal data"), say("found"), say("documents")), personal, right=(1, 2)),
@@ -196,7 +198,7 @@ def _ancestors(rows: Sequence[Mapping[str, Any]], near: Path) -> Html:
         began = say(f"started from {start}") if start else ""
         sources = f"{say('source files')}: {row['inputs']:,}" if "inputs" in row else ""
         place = os.path.relpath(row["path"], near) if "path" in row else row.get("state", "")
-        kind = "\N{NO-BREAK SPACE}" * (4 * row["depth"]) + row.get("kind", "?")
+        kind = "\N{NO-BREAK SPACE}" * (4 * row["depth"]) + say(row.get("kind", "?"))
         lines.append((kind, row.get("id", "")[:16], place, "; ".join(filter(None, (began, sources)))))
     return table((say("artifact"), say("id"), say("path"), ""), lines)
 

@@ -50,8 +50,9 @@ def signed(texts: Sequence[str]) -> tuple[Words, Signs]:
     is_word = tokens.kind != SYMBOL
     number = np.cumsum(is_word)  # of words up to and with each token
     offsets = np.concatenate([[0], number])[tokens.offsets]
-    words = Words(tokens.hash[is_word], tokens.start[is_word], tokens.end[is_word], offsets)
-    found = np.zeros(len(tokens.kind), bool)
+    at = np.flatnonzero(is_word)
+    words = Words(tokens.hash.take(at), tokens.start.take(at), tokens.end.take(at), offsets)
+    found = np.zeros(len(is_word), bool)
     found[_symbols(tokens)] = found[_spellings(tokens, np.diff(offsets))] = True
     at = np.flatnonzero(found)
     spelling = is_word[at]
@@ -83,7 +84,8 @@ def signed_words(texts: Sequence[str]) -> Words:
 def _symbols(tokens: Spelt) -> NDArray[np.int64]:
     """(k,) which tokens are symbols that say something where they stand."""
     at = np.flatnonzero(tokens.kind == SYMBOL)
-    kinds = np.where(tokens.code[at] < _TABLE, _kinds().take(tokens.code[at], mode="clip"), np.uint8(0))
+    code = tokens.code.take(at)
+    kinds = np.where(code < _TABLE, _kinds().take(code, mode="clip"), np.uint8(0))
     at, kinds = at[kinds != _QUIET], kinds[kinds != _QUIET]  # most marks are nothing else
     edges = np.zeros(len(tokens.kind) + 1, bool)
     edges[tokens.offsets] = True
@@ -93,9 +95,9 @@ def _symbols(tokens: Spelt) -> NDArray[np.int64]:
     word_left, word_right = (tokens.kind[left] != SYMBOL) & ~first, (tokens.kind[right] != SYMBOL) & ~final
     close_left, close_right = (tokens.end[left] == start) & ~first, (tokens.start[right] == end) & ~final
     digit_left, digit_right = word_left & tokens.last_digit[left], word_right & tokens.first_digit[right]
-    size = tokens.end - tokens.start  # short words are what formulas are made of
-    short_left = word_left & ((size[left] == 1) | tokens.first_digit[left])
-    short_right = word_right & ((size[right] == 1) | tokens.first_digit[right])
+    # Short words are what formulas are made of.
+    short_left = word_left & ((tokens.end[left] - tokens.start[left] == 1) | tokens.first_digit[left])
+    short_right = word_right & ((tokens.end[right] - tokens.start[right] == 1) | tokens.first_digit[right])
 
     def of(kind: int) -> NDArray[np.bool_]:
         return (kinds & np.uint8(kind)) > 0

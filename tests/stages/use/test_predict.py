@@ -138,6 +138,13 @@ def test_the_same_text_for_every_row(run, place):
     assert "has no question" in run("answer", "answer", "mill", code=1).err
 
 
+def test_a_line_is_the_text_that_was_not_given_for_every_row(run, place):
+    [asked] = rows_of(
+        run("predict", "answer", "Where is it?", "--with", "passage=It is here, by the river.").out
+    )
+    assert {**asked, "prediction": None} == {"question": "Where is it?", "prediction": None}
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("source", ["rows.jsonl", pytest.param("rows.csv", marks=pytest.mark.slow)])
 def test_a_stopped_output_is_gone_on_with(run, place, tmp_path, monkeypatch, ending, source):

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from textmill.base.console import amount, counted
 from textmill.base.language import fill, say
-from textmill.cli.show.output import OUT, columns
+from textmill.cli.show.output import NONE, OUT, columns
 
 _SHOWN = 10  # lines of a list; the rest is counted
 
@@ -19,7 +19,7 @@ def sightings(result: Mapping[str, Any]) -> None:
     """Runs and checkpoints that saw a document."""
     for row in _some(result["documents"]):
         parts = sorted({part for corpus in row["corpora"] for part in corpus["splits"]})
-        where = say(f"in {', '.join(parts)}" if parts else f"skipped: {row.get('skipped', '')}")
+        where = fill("in {}", ", ".join(parts)) if parts else say(f"skipped: {row.get('skipped', '')}")
         OUT.print(f"{row['document']}  {escape(row['source'])}  [dim]{escape(where)}[/dim]", soft_wrap=True)
     for run in result["runs"]:
         _run(run)
@@ -94,7 +94,7 @@ def forgotten(result: Mapping[str, Any]) -> None:
         OUT.print(f"{row['document']}  {escape(row['source'])}  [green]{say(state)}[/green]", soft_wrap=True)
     for place in _some(result["places"]):
         OUT.print(f"everything in {escape(place)}", soft_wrap=True)
-    OUT.print(f"\nlist       {escape(result['list'])}", soft_wrap=True)
+    OUT.print("\n" + fill("list       {}", escape(result["list"])), soft_wrap=True)
     if listed:
         OUT.print("undo       textmill forget --undo, until something was trained without it")
     else:
@@ -150,7 +150,10 @@ def difference(result: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     for row in result["decided"]:
-        OUT.print(f"  {escape(row['key'])}: {escape(str(row['first']))} -> {escape(str(row['second']))}")
+        first, second = (
+            NONE if row[name] is None else escape(str(row[name])) for name in ("first", "second")
+        )
+        OUT.print(f"  {escape(row['key'])}: {first} -> {second}")
     for kind, sign, colour in (("removed", "-", "red"), ("added", "+", "green")):
         rows = result[kind]
         OUT.print("\n" + fill("{}: {}", say(kind), f"{len(rows):,}"))

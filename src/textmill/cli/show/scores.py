@@ -53,7 +53,8 @@ def of_run(row: Mapping[str, Any], *, named: bool) -> str:
     """A run's score in a table of runs, with its name where runs were scored in different ways."""
     if row["score"] is None:
         return _NONE
-    return f"{row['score']:.3f} {say(row['headline'])}" if named else f"{row['score']:.3f}"
+    score = f"{row['score']:.3f}"
+    return fill("{} {}", score, say(row["headline"])) if named else score
 
 
 def _text_line(result: Mapping[str, Any]) -> str:
@@ -97,12 +98,16 @@ def _general(result: Mapping[str, Any]) -> None:
     """How well the general text is known, before and after."""
     if (general := result.get("general")) is None:
         return
-    figures = [
-        f"{when} {score['value']:.3f} ({interval(score)})"
-        for when, score in (("before", general["before"]), ("after", general["after"]))
-        if score is not None
-    ]
-    _OUT.print(f"\n{general['on']}, {general['after']['name']}: {', '.join(figures)}", soft_wrap=True)
+    before, after = general["before"], general["after"]
+    figures = [fill("after {}", _figure(after))]
+    if before is not None:
+        figures.insert(0, fill("before {}", _figure(before)))
+    line = fill("{}, {}: {}", say(general["on"]), say(after["name"]), say(", ").join(figures))
+    _OUT.print(f"\n{line}", soft_wrap=True)
+
+
+def _figure(score: Mapping[str, Any]) -> str:
+    return f"{score['value']:.3f}{bracketed(interval(score))}"
 
 
 def _left_out(result: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.cli.show.output import OUT, columns
 
 
@@ -18,7 +18,7 @@ def begun(told: Mapping[str, Any]) -> None:
     if told["key"] is None:
         print(say(f"  the keys of {told['keys']} open it"))
     else:
-        print(say(f"  key: {told['key']}"))
+        print("  " + fill("key: {}", told["key"]))
         print(say("  (for this session, told this once; `textmill keys add NAME` makes one that stays)"))
     print(say(f"  for OpenAI's clients:    base URL {address}/v1"))
     print(say(f"  for Anthropic's clients: base URL {address}"))

@@ -173,7 +173,12 @@ def _costs(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ),
         (
             "time",
-            f"{duration(result['seconds'])} for {result['steps']:,} steps of {result['seconds_per_step']:.3f} s"
+            fill(
+                "{} for {} of {} s",
+                duration(result["seconds"]),
+                counted(result["steps"], "step"),
+                f"{result['seconds_per_step']:.3f}",
+            )
             if result["seconds"] is not None
             else _NONE,
         ),
@@ -242,7 +247,8 @@ def run(result: Mapping[str, Any]) -> None:
 
 def report(result: Mapping[str, Any]) -> None:
     """Where a run's page is."""
-    _OUT.print(f"page       {escape(result['page'])}, {amount(result['bytes'], 'B')}", soft_wrap=True)
+    line = fill("page       {}, {}", escape(result["page"]), amount(result["bytes"], "B"))
+    _OUT.print(line, soft_wrap=True)
 
 
 def comparison(result: Mapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ def _state(row: Mapping[str, Any]) -> str:
 
 def _what(row: Mapping[str, Any]) -> str:
     if "adapter" in row:
-        return say(f"{row['adapter']} over {row['base'] or NONE}")
+        return fill("{} over {}", row["adapter"], row["base"] or NONE)
     return row.get("architecture") or NONE
 
 

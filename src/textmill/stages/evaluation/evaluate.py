@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from textmill.base import files, schema
 from textmill.base.errors import DamagedError, RecipeError, TextmillError
 from textmill.base.files import scratch
-from textmill.base.language import say
+from textmill.base.language import fill, say
 from textmill.specs.corpus import FilesSource, LimitSpec
 from textmill.specs.model import READ_AND_WRITE
 from textmill.specs.recipe import EvaluationSpec
@@ -112,7 +112,7 @@ def evaluate_weights(run: Run, weights: Weights, workspace: Workspace) -> dict[s
         result["general"] = _general(inputs.model, data, data.general, workspace)
     run.write_report(result)
     headline = result["table"][0]["value"], result["headline"]
-    workspace.reporter.stage("evaluate", "done", f"{headline[0]:.3f} {say(headline[1])}")
+    workspace.reporter.stage("evaluate", "done", fill("{} {}", f"{headline[0]:.3f}", say(headline[1])))
     return result
 
 

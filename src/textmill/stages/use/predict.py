@@ -106,7 +106,7 @@ def predict(
     from textmill.tasks.records import record_of
 
     task, fields = predictor.task, predictor.task.reads(predictor.pretrained)
-    first, roles = fields[0].role, [one.role for one in task.fields]
+    roles = [one.role for one in task.fields]
     for role in inputs.constant:
         if role not in roles:
             raise RecipeError(
@@ -115,6 +115,7 @@ def predict(
                 advice=f"there are {', '.join(roles)}",
             )
     wanted = [one for one in fields if one.role not in inputs.constant]
+    line = (wanted or fields)[0].role  # what a row of one line is
     taken: list[tuple[Mapping[str, Any] | None, str]] = []
 
     def records() -> Iterator[Record | Refused]:
@@ -123,7 +124,7 @@ def predict(
                 taken.append((None, row.source))
                 yield Refused(row.reason, row.detail, place=row.source)
                 continue
-            values = {first: row.values[LINE]} if list(row.values) == [LINE] else row.values
+            values = {line: row.values[LINE]} if list(row.values) == [LINE] else row.values
             if name in values:
                 raise TextmillError(
                     f"has a column {name!r} already",
