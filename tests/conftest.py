@@ -103,7 +103,9 @@ def warm():
             [sys.executable, program, "serve", socket],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            # A screen's width is what a command is told: one that is known before (readline sets it) would stay.
+            env={key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+            | {"OMP_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C is for the commands
         )
         assert server.stdout.readline() == b"ready\n"

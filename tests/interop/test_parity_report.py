@@ -52,7 +52,7 @@ def test_a_true_model_agrees_everywhere(tmp_path, tokenizer):
     ]
     assert state(report, "reload").max_difference < 1e-5
     assert state(report, "compiled").state == "skipped"
-    assert all(check.mean_kl < 1e-8 for check in report.checks if check.mean_kl is not None)
+    assert all(check.mean_kl < 1e-7 for check in report.checks if check.mean_kl is not None)
     assert report.texts == 4
     assert report.tokens == sum(len(tokenizer.encode(text)) + 1 for text in TEXTS)
     assert report.plain()["ok"] is True

@@ -11,7 +11,7 @@ from textmill.tokenization.chat.calls import HERMES, HOLE, form_of
 from textmill.tokenization.chat.template import DEFAULT, ChatTemplate
 from textmill.tokenization.chat.tools import Call, spelt_out
 
-ALL = CALLING | TEMPLATES | {"default": DEFAULT}
+ALL = TEMPLATES | CALLING | {"default": DEFAULT}
 ID = HOLE * 9
 FORMS = {
     "hermes": HERMES.parts,

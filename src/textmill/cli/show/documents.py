@@ -44,7 +44,7 @@ def listing(result: Mapping[str, Any]) -> None:
     for file in result["files"]:
         skipped = str(len(file["skipped"])) if file["skipped"] else ""
         table.add_row(
-            escape(_near(file["path"])),
+            _near(file["path"]),
             f"{file['documents']:,}",
             f"{file['chunks']:,}",
             amount(file["characters"]),

@@ -23,7 +23,7 @@ def supported(result: Mapping[str, Any]) -> None:
     table = columns("export", "")
     for name, row in result["write"].items():
         needs = bracketed(f"pip install 'textmill[{row['needs']}]'" if row["needs"] else "")
-        table.add_row(name, escape(say(row["about"]) + needs))
+        table.add_row(name, say(row["about"]) + needs)
     OUT.print(table)
 
 

@@ -145,7 +145,7 @@ def contamination(result: Mapping[str, Any]) -> None:
     table = columns(*headers, right=range(1, 6))
     for name, row in result["sets"].items():
         figures = (row[key] for key in ("examples", "exact", "run", "near", "documents"))
-        table.add_row(escape(name), *(f"{figure:,}" for figure in figures))
+        table.add_row(name, *(f"{figure:,}" for figure in figures))
     OUT.print(f"examples found in the {result['split']} split of {escape(result['name'])}\n", soft_wrap=True)
     OUT.print(table)
     for row in result["sets"].values():

@@ -29,9 +29,16 @@ class Results(Console):
 OUT = Results(highlight=False, soft_wrap=False)
 
 
-def columns(*headers: str | Text, right: Sequence[int] = ()) -> Table:
+class Columns(Table):
+    """A table whose cells are as they are: a name may hold what elsewhere is markup."""
+
+    def add_row(self, *cells: Any, **options: Any) -> None:
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+
+def columns(*headers: str | Text, right: Sequence[int] = ()) -> Columns:
     """An empty table with these headers; those whose numbers are in `right` hold figures. A `Text` is not ours."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Columns(box=None, pad_edge=False, header_style="bold")
     for number, header in enumerate(headers):
         table.add_column(
             say(header) if isinstance(header, str) else header,

@@ -62,7 +62,7 @@ def _labels(labels: Mapping[str, Mapping[str, int]]) -> None:
     table = columns("label", *splits, right=tuple(range(1, len(splits) + 1)))
     ordered = sorted(labels.items(), key=lambda pair: (-pair[1]["train"], pair[0]))
     for label, counts in ordered[:_LABELS]:
-        table.add_row(escape(label), *(f"{counts[split]:,}" for split in splits))
+        table.add_row(label, *(f"{counts[split]:,}" for split in splits))
     _OUT.print()
     _OUT.print(table)
     if len(ordered) > _LABELS:

@@ -27,7 +27,7 @@ def guess(made: Suggestion) -> None:
     _OUT.print(f"{found.rows:,} records" if found.whole else f"about {found.rows:,} records")
     table = columns("", "guessed", "why")
     for what, which, why in described(made):
-        table.add_row(say(what) if what == "task" else what, escape(which), escape(say(why)))
+        table.add_row(say(what) if what == "task" else what, which, say(why))
     _OUT.print(table)
     if found.left:
         _OUT.print(f"left out: {escape(', '.join(map(called, found.left)))}", soft_wrap=True)
