@@ -12,7 +12,7 @@ One thread computes. Each of its turns
     4. reads the last token of every row, all rows over one base in one step, and tells each its next one.
 
 Where a chunk takes much longer than a step, further steps are made between its blocks: whoever is being answered waits
-up to about three times as long for a token as usual, while others' prompts are read.
+at most about three times as long for a token as usual, while others' prompts are read.
 
 Listeners are called in that thread, and must not wait for anything. Tasks that write nothing, or whole answers, have a
 thread and a queue of their own (`run`).
