@@ -44,7 +44,7 @@ def test_requests_leave_nothing_behind(writer, tmp_path):
         # oneDNN makes a program for each number of rows that a matrix is multiplied with, and keeps it.
         for length in range(1, 2 * PIECE + 1):
             body = {"model": "mill", "prompt": [5] * length, "max_tokens": 2}
-            assert program.ask("POST", "/v1/completions", body)[0] == 200
+            assert ask(program, "POST", "/v1/completions", body, None)[0] == 200
         send(max(2000, number // 4))
         before = program.held()
         send(number)
