@@ -139,7 +139,8 @@ def written(model: Generator, prompts: list[list[int]], tokens: int) -> dict[str
 def beside(engine: Engine, prompts: list[list[int]], long: list[int], usual: int) -> dict:
     """How long streams wait for a token while a long prompt is read, and before."""
     heard: queue.SimpleQueue = queue.SimpleQueue()
-    most = min(engine.served["it"].pretrained.spec.context - len(prompts[0]), 4096)  # more than is ever waited for
+    # more than is ever waited for
+    most = min(engine.served["it"].pretrained.spec.context - len(prompts[0]), 4096)
     others = [ask(engine, ids, most, heard) for ids in prompts]
     while min(len(stream.ids) for stream, _ in others) < usual:
         heard.get()
