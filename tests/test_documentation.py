@@ -38,6 +38,10 @@ SLOW |= {
     "use-a-service",
     "prompting",
     "decoding",
+    "fine-tune",
+    "embed",
+    "scores",
+    "forget",
 }
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # What a page shows of what is printed, and is the same every time but for numbers. `…` stands for lines left out.
