@@ -89,19 +89,19 @@ def test_a_model_that_was_let_go_answers_the_same_when_it_was_read_again(begin, 
     engine = begin(read, idle=0.2, known=kept.out)
     first, _ = ask(engine, [5, 6, 7] * 30, spec={"seed": 3}, logprobs=3, **more)
     done = first.wait()
-    until(lambda: not engine.figures()["models"])
+    until(lambda: not engine.figures()["models_loaded"])
     assert not engine.served["mill"].there
     assert all(one.is_meta for one in engine.served["mill"].pretrained.model.parameters())
     until(lambda: not engine.figures()["prefix_bytes"])
     again, _ = ask(engine, [5, 6, 7] * 30, spec={"seed": 3}, logprobs=3, **more)
     assert again.wait() == done
     assert again.tokens == first.tokens
-    until(lambda: not engine.figures()["models"])
+    until(lambda: not engine.figures()["models_loaded"])
     more_than_once, _ = ask(engine, [5, 6, 7] * 30, spec={"seed": 3}, logprobs=3, **more)
     assert more_than_once.wait() == done
     assert more_than_once.tokens == first.tokens
     figures = engine.figures()
-    assert min(figures["models_read_again"], figures["models_let_go"]) >= 2
+    assert min(figures["reloads"], figures["unloads"]) >= 2
     assert kept.sought == 1, "what was found out about it once holds"
     whole = Engine({"mill": read()["mill"].pretrained}, Limits(rows=4))
     plain, _ = ask(whole, [5, 6, 7] * 30, spec={"seed": 3}, logprobs=3, **more)
@@ -129,7 +129,7 @@ def test_who_is_written_for_keeps_his_model_and_who_comes_while_it_is_read_waits
 
     ask(engine, [5], spec={"tokens": 40}, then=slow)[0].wait()
     assert all(there)
-    until(lambda: not engine.figures()["models"])
+    until(lambda: not engine.figures()["models_loaded"])
     waiting = [ask(engine, [5, 6], spec={"tokens": 4})[0] for _ in range(3)]
     time.sleep(0.3)
     assert engine.figures()["waiting"] == 3
@@ -139,7 +139,7 @@ def test_who_is_written_for_keeps_his_model_and_who_comes_while_it_is_read_waits
     gate.set()
     assert len({one.wait() for one in waiting}) == 1
     until(lambda: len(times) >= 2)
-    assert len(times) <= 1 + engine.figures()["models_let_go"], "it was read once for all of them"
+    assert len(times) <= 1 + engine.figures()["unloads"], "it was read once for all of them"
 
 
 def test_what_cannot_be_read_again_fails_and_the_next_request_tries_once_more(begin, tokenizer):
@@ -151,7 +151,7 @@ def test_what_cannot_be_read_again_fails_and_the_next_request_tries_once_more(be
     engine = begin(now, idle=0.1)
     first, _ = ask(engine, [5])
     first.wait()
-    until(lambda: not engine.figures()["models"])
+    until(lambda: not engine.figures()["models_loaded"])
 
     def missing():
         raise TextmillError("is missing", where="model.safetensors")
@@ -175,9 +175,9 @@ def test_a_task_reads_its_model_again_too(begin, model_of):
     engine = begin(lambda: {"mood": Given(pretrained, "of a test")}, idle=0.1)
     records = [{"text": "the mill"}, {"text": "bread"}]
     said = engine.run("mood", records).result()
-    until(lambda: not engine.figures()["models"])
+    until(lambda: not engine.figures()["models_loaded"])
     assert engine.run("mood", records).result() == said
-    assert engine.figures()["models_read_again"] >= 1
+    assert engine.figures()["reloads"] >= 1
 
 
 def test_weights_are_there_once_for_a_base_and_its_adapters(begin, tokenizer):
@@ -217,6 +217,6 @@ def test_weights_are_there_once_for_a_base_and_its_adapters(begin, tokenizer):
     }  # fmt: skip
     assert needed["plain"] == 0
     assert needed["dora"] > 0, "its magnitudes are worked out with them"
-    until(lambda: not engine.figures()["models"])
+    until(lambda: not engine.figures()["models_loaded"])
     assert ask(engine, [5, 6], model="dora")[0].wait().reason != "failed"
-    assert engine.figures()["models_read_again"] >= 1
+    assert engine.figures()["reloads"] >= 1

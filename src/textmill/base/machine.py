@@ -29,27 +29,27 @@ def usable_cores() -> int:
 
 
 @functools.cache
-def is_intel() -> bool:
-    """Whether the processor is Intel's, for whose products of matrices MKL is made; False where nobody says."""
-    with contextlib.suppress(OSError):
-        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    return False
-
-
-@functools.cache
-def processor() -> str:
-    """Which processor this is and what it can do, in words that are the same for the same one."""
+def _processor() -> dict[str, str]:
+    """What Linux says of the first processor; nothing elsewhere."""
     with contextlib.suppress(OSError):
         told = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").partition("\n\n")[0]
-        said = {
-            key.strip().replace(" ", "_"): value.strip()
-            for key, _, value in (line.partition(":") for line in told.splitlines())
-        }
-        able = hashlib.blake2b(
-            said.get("flags", said.get("Features", "")).encode(), digest_size=8
-        ).hexdigest()
-        return f"{said.get('model_name', platform.machine())} {able}"
-    return f"{platform.processor()} {platform.machine()}"
+        pairs = (line.partition(":") for line in told.splitlines())
+        return {key.strip().replace(" ", "_"): value.strip() for key, _, value in pairs}
+    return {}
+
+
+def is_intel() -> bool:
+    """Whether the processor is Intel's, for whose products of matrices MKL is made; False where nobody says."""
+    return _processor().get("vendor_id") == "GenuineIntel"
+
+
+def processor() -> str:
+    """Which processor this is and what it can do, in words that are the same for the same one."""
+    said = _processor()
+    if not said:
+        return f"{platform.processor()} {platform.machine()}"
+    able = said.get("flags", said.get("Features", "")).encode()
+    return f"{said.get('model_name', platform.machine())} {hashlib.blake2b(able, digest_size=8).hexdigest()}"
 
 
 def _cpu_quota() -> float | None:

@@ -101,7 +101,7 @@ Unload = Annotated[
         metavar="MINUTES",
         min=0.01,
         max=10_080.0,
-        help="Let go of the weights of models that nobody has asked for so long; the next request reads them again.",
+        help="Unload a model after so long without a request; the next request loads it again.",
         show_default=False,
     ),
 ]

@@ -28,9 +28,8 @@ from textmill.nn.low_rank import LowRankEmbedding, LowRankLinear
 from textmill.nn.shared import M, evaluating, shared
 
 KINDS = ("fp32", "bf16", "int8")
-_STEPS = (
-    63  # of a number, from 0 to 1: processors without VNNI add two products in 16 bits, 4 · 63 · 127 at most
-)
+# Of a number, from 0 to 1: processors without VNNI add two products in 16 bits, 4 · 63 · 127 at most.
+_STEPS = 63
 _FINER = 2 * _STEPS  # what rounding to one of them leaves over is at most half of it: times this, at most 1
 _MANY = 8  # rows decoded together from which on a layout of their own pays
 _WIDEST = {"fp32": 1024, "bf16": 768}  # inputs of one product of what is served

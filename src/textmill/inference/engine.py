@@ -90,9 +90,8 @@ class Engine:
         self._read = self._written = self._steps = 0
         self._asked = 0  # tasks that are done, or wait
         self._speed = 0.0  # tokens a second
-        self._stepped = self._step = (
-            0.0  # when the last step ended, and how long it took: seconds of the thread
-        )
+        # When the last step ended, and how long it took: seconds of the thread.
+        self._stepped = self._step = 0.0
         if isinstance(models, Mapping):
             ids = {name: adapters.weights_id(one.model) for name, one in models.items()}
             self._shelf.keep({name: Given(one, ids[name]) for name, one in models.items()})

@@ -51,7 +51,7 @@ class Shelf:
         self._held: dict[str, _Held] = {}
         self._lock = threading.Lock()
         self._reading = ThreadPoolExecutor(1, "reading")
-        self._read = self._let_go = 0
+        self._reloads = self._unloads = 0
 
     def keep(self, given: Mapping[str, Given]) -> None:
         """Put up models that stay."""
@@ -111,7 +111,7 @@ class Shelf:
             for held in gone:
                 self.served |= {name: self.served[name].let_go() for name in held.names}
                 held.coming = None  # what was read then is gone
-            self._let_go += len(gone)
+            self._unloads += len(gone)
         if gone:
             gc.collect()
             machine.give_back_memory()
@@ -123,9 +123,9 @@ class Shelf:
             return min(map(self._left, self._whole()), default=None)
 
     def figures(self) -> dict[str, float]:
-        """How many models are in memory, and how often groups of them were read again and let go."""
+        """How many models are loaded, and how often groups of them were unloaded and loaded again."""
         there = sum(one.there for one in self.served.values())
-        return {"models": there, "models_read_again": self._read, "models_let_go": self._let_go}
+        return {"models_loaded": there, "reloads": self._reloads, "unloads": self._unloads}
 
     def close(self) -> None:
         """Read nothing more."""
@@ -152,7 +152,7 @@ class Shelf:
         with self._lock:
             self.served |= served
             held.used, held.coming = time.monotonic(), None
-            self._read += 1
+            self._reloads += 1
 
     def _whole(self) -> list[_Held]:
         """The groups in memory that may be let go, as far as they are not used now."""

@@ -29,12 +29,8 @@ class Mode:
     source_weights: list[Tensor] | None = None  # the same, of layers that read a source only
     recomputed_blocks: int = 0  # so many, from the first, are computed again in the backward pass
     teacher_forcing: float = 1.0  # how often a recurrent decoder in training reads the target, not its guess
-    check: Callable[[], object] | None = (
-        None  # called before each pass of a model; what it raises ends the pass
-    )
-    between: Callable[[], None] | None = (
-        None  # called after each block of a stack: something else may be done there
-    )
+    check: Callable[[], object] | None = None  # called before each pass; what it raises ends it
+    between: Callable[[], None] | None = None  # called after each block: something else may be done there
     rows: tuple[int, ...] = ()  # of a batch, so many of each model, where several are computed as one
 
     def record(self, weights: Tensor, *, source: bool) -> None:

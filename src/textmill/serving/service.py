@@ -242,6 +242,7 @@ def load(
 
     Raises TextmillError where one is not there or not whole.
     """
+    kept = None if responses is None else Kept(responses.expanduser())
     groups = [_Group(workspace, {name: target}, {}) for name, target in targets.items()]
     groups[0] = _Group(workspace, groups[0].targets, adapters or {})
     known = found_in(workspace.root).out
@@ -253,7 +254,6 @@ def load(
     store = workspace.root / "documents.db" if store is None else store
     inside = tuple(Path(os.path.realpath(folder.expanduser())) for folder in folders)
     reading = Reading(_CHARACTERS * (limits or Limits()).waiting_tokens)
-    kept = None if responses is None else Kept(responses.expanduser())
     return Service(models, engine, workspace, store, patience or Patience(), inside, kept, reading)
 
 
