@@ -1,4 +1,5 @@
-"""What is counted of a run of the tests: skipped tests, against a budget, and the time of each, for `make slowest`."""
+"""What is counted of a run of the tests: skipped tests, against a budget, and the time of each, for `make slowest`. A
+test that hangs fails, so that a run always ends."""
 
 from __future__ import annotations
 
@@ -26,12 +27,19 @@ SKIPS = {
     r"no bfloat16 products": 8,  # processors of before AVX-512
 }
 DURATIONS = "textmill/durations"
+LONGEST = 600  # seconds that a test may take with its fixtures; slow ones take what they take
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--any-skips", action="store_true", help="this machine lacks extras: skipping is not counted"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST))
 
 
 def reasons(reports: list[pytest.TestReport]) -> Counter[str]:

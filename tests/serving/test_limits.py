@@ -59,6 +59,15 @@ def all_of(connection):
     return b"".join(parts)
 
 
+def until(true):
+    """Wait for what must come to be so, two minutes at most."""
+    for _ in range(12_000):
+        if true():
+            return
+        time.sleep(0.01)
+    pytest.fail("it never came to be so")
+
+
 def test_headers_that_do_not_come_end_the_connection(hasty):
     for said in (b"", b"POST /v1", head(hasty, 10)[:-2]):
         with opened(hasty) as connection:
@@ -147,10 +156,12 @@ def test_a_refusal_waits_for_no_step_of_the_model_and_says_when_to_come_again(
         taken.append(running.ask("POST", CHAT, LONG))
 
     asking = [threading.Thread(target=ask) for _ in range(4)]
-    for one in asking:
+    figures = running.service.engine.figures
+    asking[0].start()
+    until(lambda: figures()["rows"] == 1)  # it is being read, and stands still
+    for one in asking[1:]:
         one.start()
-    while running.service.engine.figures()["waiting"] < 3:  # the fourth is being written
-        time.sleep(0.01)
+    until(lambda: figures()["waiting"] == 3)
     spent = time.process_time()
     for number in range(20):
         refused.append(running.ask("POST", CHAT, bodies[number % 2]))

@@ -17,6 +17,7 @@ from textmill.base import machine
 from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, RecipeError, TextmillError
 from textmill.base.language import say
+from textmill.base.signals import handled
 from textmill.cli import completion, generation
 from textmill.cli.models import AdapterName, Checkpoint, Weights, warn_of
 from textmill.cli.options import WORK, Json, Target, Work, check_named, open_workspace
@@ -35,7 +36,13 @@ _HELP = (
 )
 
 
+def _ended(_number: int, _frame: object) -> None:
+    """SIGTERM ends the session; Ctrl-C, an answer."""
+    raise Interrupted("the session was closed")
+
+
 @generation.options("speculate")
+@handled(_ended, signal.SIGTERM)
 def chat(
     target: Target,
     message: Annotated[
@@ -77,7 +84,6 @@ def chat(
     changes: GenerationOptions,
 ) -> None:
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
-    signal.signal(signal.SIGTERM, _ended)
     workspace = open_workspace(work, quiet=True)
     check_named(workspace, target)
     from textmill.stages.use.model import LanguageModel
@@ -111,11 +117,6 @@ def chat(
         }
         first, *others = plain
         print_json(plain[first] | ({"beside": {name: plain[name] for name in others}} if others else {}))
-
-
-def _ended(_number: int, _frame: object) -> None:
-    """SIGTERM ends the session; Ctrl-C, an answer."""
-    raise Interrupted("the session was closed")
 
 
 def _called(call: Call, result: str) -> None:

@@ -8,7 +8,6 @@ import errno
 import logging
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from textmill.base.errors import TextmillError
+from textmill.base.signals import handled
 from textmill.serving.patience import Patience
 from textmill.serving.service import Service
 
@@ -134,16 +134,8 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
         """Signals end the service; unlike uvicorn's, they are not raised once more after a good end."""
-        if threading.current_thread() is not threading.main_thread():
+        with handled(self.handle_exit, signal.SIGINT, signal.SIGTERM):
             yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """The first signal ends it well, the second at once."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
+
+from textmill.base.signals import handled
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _BOUNCE = 0.5  # seconds within which a second signal is still the first: a key pressed twice, a terminal that repeats
@@ -33,14 +34,9 @@ class Stop:
 
 @contextlib.contextmanager
 def listening() -> Iterator[Stop]:
-    """Within the block SIGINT, SIGTERM and SIGUSR1 set the flag; a second SIGINT interrupts at once.
-
-    Signals reach the main thread only; elsewhere (a server, a notebook's worker) the flag is never set.
-    """
+    """Within the block SIGINT, SIGTERM and SIGUSR1 set the flag; a second SIGINT interrupts at once. In any
+    thread but the main one the flag is never set."""
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
     def ask(number: int, _frame: object) -> None:
         now = time.monotonic()
@@ -51,9 +47,5 @@ def listening() -> Iterator[Stop]:
             with contextlib.suppress(OSError):
                 os.write(2, _SAID.format(stop.asked).encode())
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
-    try:
+    with handled(ask, *SIGNALS):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
