@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from textmill.stages.runs import chart
@@ -19,6 +19,7 @@ finite = st.floats(-1e6, 1e6)
     st.lists(st.tuples(finite, finite), max_size=20),
     st.text(st.characters(codec="utf-8", exclude_categories=["C"])),
 )
+@example([(5e-324, 5e-324)], "")  # the smallest number there is
 def test_any_series_gives_well_formed_svg(points, name):
     text = chart.line_chart([Series(name, points, smooth=True)], title=name, x_label="x", y_label="<y>")
     root = ElementTree.fromstring(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -42,7 +43,7 @@ class Series:
 def ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten) that cover low … high in about `wanted` steps."""
     span = (high - low) or abs(high) or 1.0
-    raw = span / max(1, wanted - 1)
+    raw = max(span / max(1, wanted - 1), sys.float_info.min)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
