@@ -113,7 +113,11 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     wanted = ("corpus", "tokenizer", "tokens", *compared)
     above: dict[str, Artifact] = {}
     items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
+    other: int | None = None  # how deep a run stands that this one began with: it was trained on other data
     for depth, item in items:
+        if other is not None and depth > other:
+            continue
+        other = None
         if not isinstance(item, Artifact):
             if item["kind"] in wanted and item["state"].startswith("damaged"):
                 advice = f"{_remade(run)}, in a folder where the sources are unchanged"
@@ -121,9 +125,9 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
                     f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice
                 )
             continue
-        if depth and item.kind == "run":  # what a fork began with was trained on other data
-            break
-        if item.kind in wanted:
+        if depth and item.kind == "run":
+            other = depth
+        elif item.kind in wanted:
             above.setdefault(item.kind, item)
     if not above.keys() >= set(wanted):
         return None
