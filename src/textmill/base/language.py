@@ -189,7 +189,8 @@ class Catalogue:
         for number, literal in enumerate(entry.literals[1:-1]):
             if not literal:
                 both = apart[number] + apart[number + 1]
-                cut = next((at for at in range(len(both)) if self._begins(both[at:].strip())), len(both))
+                later = range(1, 0 if both in self._whole else len(both))
+                cut = next((at for at in later if self._begins(both[at:].strip())), len(both))
                 apart[number : number + 2] = both[:cut], both[cut:]
         return tuple(apart)
 
