@@ -165,7 +165,9 @@ class Catalogue:
                 return f"{place}：{said_rest}"
             more, colon, rest = rest.partition(": ")
             place = f"{place}: {more}"
-        found = self._matched(self._weak, text) if weak else None
+        # A template without any word is a number and what it is of; it has the form of any two words.
+        entries = [entry for entry in self._weak if text[:1].isdigit() or _letters(entry.literals)]
+        found = self._matched(entries, text) if weak else None
         return None if found is None else self._filled(*found)
 
     @staticmethod
