@@ -23,6 +23,8 @@ ENTRIES = {
     "checkpoint of step {}": "第 {0} 步的检查点",
     "{} of {}": " {0} / {1}",
     "wrote {}{}": "已写入{0!t}{1!t}",
+    "must be {}{}": "必须是{0!t}{1}",
+    "a number": "数字",
     "; to keep them, say so": "；若要保留，请说明",
     "{} to {}": "{0} 至 {1}",
     'leave {{ kind = "x" }} out': '去掉 {{ kind = "x" }}',
@@ -38,6 +40,7 @@ def catalogue() -> Catalogue:
     ("english", "chinese"),
     [
         ("no such file", "没有这个文件"),
+        ("must be a number", "必须是数字"),
         ("\n  no such file\n", "\n  没有这个文件\n"),
         ("kept 3 of 5 documents", "共 5 篇，保留 3 篇"),
         ("1 document forgotten", "已遗忘 1 篇"),

@@ -18,7 +18,7 @@ from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec
 from textmill.specs.preference import KTOLoss, ORPOLoss
 from textmill.stages.evaluation.evaluate import evaluate_run
-from textmill.stages.preparation.prepare import prepare
+from textmill.stages.preparation.prepare import prepare, still_there
 from textmill.stages.preparation.starting import load_recipe
 from textmill.stages.runs.train import train
 from textmill.stages.workspace import lineage
@@ -137,6 +137,18 @@ def test_a_run_remembers_what_it_was_compared_with(recipe, workspace, data):
     assert {"KL_from_the_start", "tokens_per_answer", "reward_margin"} <= report["scores"].keys()
     longer = report["baselines"]["the longer one"]["reward accuracy"]["value"]
     assert longer == 0.0  # "nobody knows 7" takes more tokens than "so it is done"
+
+
+def test_what_a_run_from_a_run_was_trained_on_is_found(home, workspace):
+    """Its lineage names the run it began with before it names what it was compared with."""
+    whole = RECIPE.format(home / "start").replace('[tuning]\nkind = "lora"\nrank = 2\n', "")
+    (home / "whole.toml").write_text(whole.replace('"tuned"', '"whole"'))
+    train(load_recipe(home / "whole.toml", (), workspace), workspace)
+    changed = ["name=second", "start.model=whole"]
+    second = train(load_recipe(home / "tuned.toml", changed, workspace), workspace)
+    found = still_there(second, workspace)
+    assert found is not None
+    assert found.prepared.reference.id == lineage.read_lineage(second.path).spec["reference"]
 
 
 def test_thumbs_are_for_kto(home, workspace, recipe):

@@ -165,7 +165,9 @@ class Catalogue:
                 return f"{place}：{said_rest}"
             more, colon, rest = rest.partition(": ")
             place = f"{place}: {more}"
-        found = self._matched(self._weak, text) if weak else None
+        # A template without any word is a number and what it is of; it has the form of any two words.
+        entries = [entry for entry in self._weak if text[:1].isdigit() or _letters(entry.literals)]
+        found = self._matched(entries, text) if weak else None
         return None if found is None else self._filled(*found)
 
     @staticmethod
@@ -189,7 +191,8 @@ class Catalogue:
         for number, literal in enumerate(entry.literals[1:-1]):
             if not literal:
                 both = apart[number] + apart[number + 1]
-                cut = next((at for at in range(len(both)) if self._begins(both[at:].strip())), len(both))
+                later = range(1, 0 if both in self._whole else len(both))
+                cut = next((at for at in later if self._begins(both[at:].strip())), len(both))
                 apart[number : number + 2] = both[:cut], both[cut:]
         return tuple(apart)
 

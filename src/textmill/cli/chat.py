@@ -29,11 +29,18 @@ if TYPE_CHECKING:
     from textmill.tokenization.chat.tools import Call
 
 Talks = Mapping[str, "Conversation"]  # by the name of who answers
-_HELP = (
-    "/retry answers anew, /edit TEXT says something else instead, /system TEXT starts over with a system message, "
-    "/reset starts over, /history shows what was said, /save FILE writes it, /set NAME VALUE changes how answers are "
-    "written, /quit ends; Ctrl-C stops an answer"
-)
+# Commands of a conversation, and what each does.
+_COMMANDS = {
+    "/retry": "answers anew",
+    "/edit TEXT": "says something else instead",
+    "/system TEXT": "starts over with a system message",
+    "/reset": "starts over",
+    "/history": "shows what was said",
+    "/save FILE": "writes it",
+    "/set NAME VALUE": "changes how answers are written, such as /set temperature 0.2",
+    "/help": "shows this",
+    "/quit": "ends; Ctrl-C stops an answer",
+}
 
 
 def _ended(_number: int, _frame: object) -> None:
@@ -168,7 +175,7 @@ def _turns(talks: Talks) -> Iterator[Turn]:
     if terminal:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  (importing it is what makes arrow keys work in input())
-        print(say(_HELP), file=sys.stderr)
+        _help()
     while True:
         try:
             line = input("> " if terminal else "")
@@ -201,8 +208,8 @@ def _command(talks: Talks, name: str, rest: str) -> None:
                 talk.save(Path(rest).expanduser())
             print(say(f"(written to {rest})"), file=sys.stderr)
             return
-        if name == "/history":
-            _history(next(iter(talks.values())))
+        if name in ("/history", "/help"):
+            _history(next(iter(talks.values()))) if name == "/history" else _help()
             return
         for talk in talks.values():
             if name == "/reset":
@@ -212,10 +219,26 @@ def _command(talks: Talks, name: str, rest: str) -> None:
             elif name == "/set" and len(rest.split(None, 1)) > 1:
                 talk.change(*_setting(rest))
             else:
-                print(say(f"{_HELP}; a space before / sends it as a message"), file=sys.stderr)
+                _unknown(name)
                 return
     except TextmillError as error:
         print(f"textmill: {error.said()}", file=sys.stderr)
+
+
+def _help() -> None:
+    """What can be typed beside messages, a line each."""
+    for command, what in _COMMANDS.items():
+        print(f"  {command:<16} {say(what)}", file=sys.stderr)
+
+
+def _unknown(name: str) -> None:
+    """Say that a line is no command, or which words its command wants."""
+    form = next((command for command in _COMMANDS if command.split()[0] == name), "")
+    if form:
+        print(say(f"({form} is how it is written)"), file=sys.stderr)
+    else:
+        print(say(f"(no command {name}; /help shows those there are)"), file=sys.stderr)
+        print(say("(a space before / sends it as a message)"), file=sys.stderr)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -174,7 +174,7 @@ def test_the_verb(directory, tmp_path):
     assert told["messages"] == [{"role": "system", "content": "Be kind."}]
     assert len(told["answers"]) == 2
     assert "there is room" in said.stderr
-    assert "/quit ends" in said.stderr
+    assert "no command /nonsense" in said.stderr
     said = run(directory, tmp_path, "-m", "y" * 300)
     assert said.exit_code != 0
 
@@ -302,13 +302,15 @@ def test_functions_of_a_named_file_are_called(workspace, directory, tmp_path):
 
 def test_commands_of_a_session(directory, tmp_path):
     typed = ["Hi", "/set temperature 0", "/retry", "/edit Ho", f"/save {tmp_path}/talk.jsonl", "/history"]
-    lines = "".join(f"{line}\n" for line in (*typed, "/set tokens none", "/quit"))
+    lines = "".join(f"{line}\n" for line in (*typed, "/set tokens none", "/set tokens", "/help", "/quit"))
     said = run(directory, tmp_path, "--json", lines=lines)
     assert said.exit_code == 0, said.output
     told = json.loads(said.stdout)
     assert len(told["answers"]) == 3
     assert told["messages"][0]["content"] == "Ho"
     assert "user: Ho" in said.stderr
+    assert "(/set NAME VALUE is how it is written)" in said.stderr
+    assert "  /edit TEXT       says something else instead\n" in said.stderr
     assert "tokens" in said.stderr
     saved = json.loads((tmp_path / "talk.jsonl").read_text())
     assert saved == {"messages": told["messages"]}

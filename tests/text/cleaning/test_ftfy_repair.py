@@ -81,6 +81,10 @@ def test_blanks_that_part_words_names_and_verses_stay(text):
         "if 姓名 == 张三: 打印(姓名, 年龄)",
         "<p>你好, 世界!</p>",
         "```\n姓名, 年龄, 今 天 天 气\n```",
+        "def 函数(甲, 乙):\n    返回 甲 + 乙, 3",
+        "for 项 in 列表:\n    列表.append(项, 1)",
+        "SELECT 姓名, 年龄 FROM 学生",
+        "甲, 乙 = 乙, 甲",
     ],
 )
 def test_code_and_data_are_left_alone(text):

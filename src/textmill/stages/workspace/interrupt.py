@@ -12,13 +12,11 @@ import signal
 import time
 from collections.abc import Iterator
 
+from textmill.base.language import say
 from textmill.base.signals import handled
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _BOUNCE = 0.5  # seconds within which a second signal is still the first: a key pressed twice, a terminal that repeats
-_SAID = (
-    "\n{}: stopping after this step, and saving; Ctrl-C once more stops at once and loses what is not saved\n"
-)
 
 
 class Stop:
@@ -37,6 +35,10 @@ def listening() -> Iterator[Stop]:
     """Within the block SIGINT, SIGTERM and SIGUSR1 set the flag; a second SIGINT interrupts at once. In any
     thread but the main one the flag is never set."""
     stop = Stop()
+    # Now: a handler of signals looks nothing up.
+    said = say(
+        "stopping after this step, and saving; Ctrl-C once more stops at once and loses what is not saved"
+    )
 
     def ask(number: int, _frame: object) -> None:
         now = time.monotonic()
@@ -45,7 +47,7 @@ def listening() -> Iterator[Stop]:
         if not stop:
             stop.asked, stop.at = signal.Signals(number).name, now
             with contextlib.suppress(OSError):
-                os.write(2, _SAID.format(stop.asked).encode())
+                os.write(2, f"\n{stop.asked}: {said}\n".encode())
 
     with handled(ask, *SIGNALS):
         yield stop

@@ -70,22 +70,37 @@ _PROGRAMS_TEXT = (
 _PROGRAMS = frozenset(_PROGRAMS_TEXT.split())
 # Lines of code, markup or data among prose: brackets and operators of programs, quoted keys and values, tags, comments.
 _CODE = re.compile(
-    r"""[{}\\`]|[=!<>]=|=>|->|:=|&&|\|\||[;,]\s*$(?<=\)[;,])|"\s*[:,\]]|[\[,:(]\s*"|[A-Za-z_]\w*\.\w+\(|\w\(["']"""
-    r"""|</?[A-Za-z][^<>]*>|^\s*(?:\#|//|/\*|--)\s|^\s*[\w.]{1,64}\s*[-+*/]?=\s*\S|^\s*\w+\([^()（）]*\)\s*$"""
+    r"""[{}\\`]|[=!<>]=|=>|->|:=|&&|\|\||[;,]\s*$(?<=\)[;,])|"\s*[:,\]]|[\[,:(]\s*"|\w\.[A-Za-z_]\w*\(|\w\(["']"""
+    r"""|</?[A-Za-z][^<>]*>|^\s*(?:\#|//|/\*|--)\s|^\s*[\w.]{1,64}(?:,\ ?[\w.]{1,64}){0,8}\s*[-+*/]?=\s*\S"""
+    r"""|^\s*\w+\([^()（）]*\)\s*$"""
 )
+# Lines that begin as statements do: definitions, conditions that end in a colon or a bracket, queries.
+_STATEMENT = re.compile(
+    r"""\s*(?:(?:async\ )?(?:def|class|fn|func|function|sub|proc)\ +\w+\s*[(:{<]
+    |(?:if|elif|while|for|with|except|else|try|switch|case|match)\b.*[:{]\s*$|(?:from|import)\ +[A-Za-z_][\w.]*\b
+    |(?:return|print|assert|raise|yield|lambda|let|const|var)\b[^一-鿿]*[(\[+*/=<>-]
+    |(?:SELECT|INSERT\ INTO|UPDATE|DELETE\ FROM|CREATE\ TABLE|ALTER\ TABLE|FROM|WHERE|ORDER\ BY|GROUP\ BY)\ )""",
+    re.VERBOSE,
+)
+_INDENTED = re.compile(r"(?:  |\t)[ \t]*\S")
 _FENCE = re.compile(r"\s{0,3}(?:```|~~~)")
+
+
+def _is_code(line: str) -> bool:
+    return _CODE.search(line) is not None or _STATEMENT.match(line) is not None
 
 
 def code_apart(text: str) -> Iterator[tuple[bool, str]]:
     """(whether it is code, piece): the lines of a text, line ends included, neighbours of one sort together.
 
-    Code is what stands between fences of Markdown, and any line with the marks of code, markup or data.
+    Code is what stands between fences of Markdown, any line with the marks of code, markup or data, and what is
+    indented below one.
     """
     pieces: list[str] = []
     fenced = coded = False
     for line in text.splitlines(keepends=True):
         fence = _FENCE.match(line) is not None
-        code = fenced or fence or _CODE.search(line) is not None
+        code = fenced or fence or _is_code(line) or (coded and _INDENTED.match(line) is not None)
         fenced ^= fence
         if code != coded and pieces:
             yield coded, "".join(pieces)

@@ -198,7 +198,9 @@ def test_broken_rows_are_skipped_at_their_lines(tmp_path):
 def test_stray_zero_bytes_cost_nothing(tmp_path):
     items = read(tmp_path, "a.csv", b"id,text\n1,one\n2,t\0wo\n3,three\n")
     assert texts(items) == ["one", "two", "three"]
-    assert len(skipped(read(tmp_path, "b.csv", b"id,text\n" + bytes(4000)))) == 1
+    assert skipped(read(tmp_path, "b.csv", b"id,text\n" + bytes(4000))) == [("b.csv:line 2", "is not text")]
+    items = read(tmp_path, "c.csv", b"id,text\r\n1,one\r\n\x1a")  # the end of a file in DOS
+    assert (texts(items), skipped(items)) == (["one"], [])
 
 
 # --- headers ------------------------------------------------------------------------------------------------------

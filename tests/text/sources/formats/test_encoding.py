@@ -258,6 +258,18 @@ def test_a_stray_zero_byte_is_dropped():
     assert decode(b"A line.\n" * 500 + b"\0") == ("A line.\n" * 500, "utf-8")
 
 
+def test_what_fills_up_a_file_is_no_text():
+    assert decode(b"A line.\n" + bytes(500))[0] == "A line.\n"
+    assert decode(b"A line.\r\n\x1a")[0] == "A line.\r\n"
+    with pytest.raises(SetAside):
+        decode(b"A" + bytes(9) + b"b" + bytes(9))
+
+
+def test_a_last_word_is_no_half_of_a_character():
+    for text, encoding in (("Prices are now from £5", "cp1252"), ("Договор №5", "cp866")):
+        assert decode(text.encode(encoding)) == (text, encoding)
+
+
 def test_marks_between_joined_files_are_dropped():
     assert decode(b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n")[0] == "one\ntwo\n"
     assert decode("a\ufeffb".encode())[0] == "a\ufeffb"  # nobody's mark: a cleaning step may drop it

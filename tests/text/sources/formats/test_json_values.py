@@ -26,7 +26,6 @@ filled = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size
             st.sampled_from(
                 [
                     '{"text": ',
-                    '{"text": "cut',
                     '{"text": "x"',
                     "nonsense",
                     "[1, 2]",
@@ -114,6 +113,22 @@ def test_objects_over_several_lines_are_read_or_one_fault(tmp_path):
     )
     assert kept(cut) == [("a.jsonl:line 1", "one"), ("a.jsonl:line 4", "three")]
     assert [place for place, _ in skipped(cut)] == ["a.jsonl:line 2", "a.jsonl:line 5"]
+
+
+def test_strings_with_line_ends_in_them_are_read_or_one_fault(tmp_path):
+    written = """{"text":"one\ntwo\n\nthree", "n": 1}
+{"text":"say \\"hi\\"\nthere"}
+{"text":"never\nclosed
+{"text":"next"}
+{"text":"closed
+too late}
+"n": 2}
+{"text":"last"}
+\x1a"""
+    items = read(tmp_path, "a.jsonl", written)
+    assert texts(items) == ["one\ntwo\n\nthree", 'say "hi"\nthere', "next", "last"]
+    faults = [(item.source, item.detail.rpartition("; ")[2]) for item in items if isinstance(item, Rejected)]
+    assert faults == [("a.jsonl:line 7", "lines 7 to 8"), ("a.jsonl:line 10", "lines 10 to 12")]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

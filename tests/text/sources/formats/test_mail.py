@@ -36,6 +36,24 @@ def read(tmp_path):
     return call
 
 
+def test_headers_and_bodies_as_they_were_sent(read, tmp_path):
+    kind = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    encoded = base64.encodebytes(LETTER.encode()).decode()
+    texts, refused = read(
+        "list.eml", f"{HEAD}{kind}{encoded}{'_' * 47}\nlist mailing list\nlist@example.org\n"
+    )
+    assert (texts, refused) == ({"list.eml": LETTER}, {})
+    page = f"<html><body><p>{LETTER}</p></body></html>"
+    assert read("page.eml", f"{HEAD}Content-Type: text/plain\n\n{page}\n")[0] == {"page.eml": LETTER}
+    rich = "<bold>Dear</bold> patient,\nyour <<card>.<param>x</param>\n\nAda\n"
+    texts, _ = read("rich.eml", f"{HEAD}Content-Type: text/enriched\n\n{rich}")
+    assert texts["rich.eml"].strip() == "Dear patient, your <card>.\nAda"
+    path = tmp_path / "raw.eml"
+    path.write_bytes(f"{HEAD}Subject: Grüße aus München\n\n{LETTER}\n".encode("cp1252"))
+    [item] = open_file(path, "raw.eml", None, LimitSpec())
+    assert item.metadata["title"] == "Grüße aus München"
+
+
 # --- mailboxes ----------------------------------------------------------------------------------------------------
 def test_lines_that_begin_with_from_are_no_separators(read):
     texts, refused = read(

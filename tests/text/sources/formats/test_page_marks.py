@@ -107,6 +107,7 @@ def test_any_lists_within_lists(lists):
         ("x<sup>2</sup> and x<sub>2</sub>", "x² and x₂"),
         ("10<sup>-3</sup> m, 2<sup>n+1</sup>", "10⁻³ m, 2ⁿ⁺¹"),
         ("e<sup>x</sup>, e<sup>iωt</sup>, 2<sup>k</sup>, a<sup>1/2</sup>", "e^x, e^(iωt), 2^k, a^(1/2)"),
+        ("1<sup>1</sup>/<sub>2</sub> cups, and/<sub>or</sub>", "1¹/₂ cups, and/or"),
         ("x<sub>i</sub>, v<sub>max</sub>, p<sub>i,j</sub>, H<sub>2</sub>O", "x_i, v_max, p_(i,j), H₂O"),
         ("1<sup>st</sup>, 2<sup>e</sup>, M<sup>me</sup>, n<sup>o</sup> 5", "1st, 2e, Mme, no 5"),
         ("died<sup><a href='#n1'>12</a></sup> in winter<sup>[3]</sup>", "died¹² in winter[3]"),

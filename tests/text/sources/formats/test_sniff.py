@@ -154,11 +154,21 @@ def test_what_is_no_text_is_said(read):
     [item] = read("a.txt", '<?xml version="1.0"?><catalogue><book/></catalogue>')
     assert item.reason == "is not in a format that is read"
     assert "catalogue" in item.detail
-    for root in ("office:document", "pkg:package", "w:wordDocument", "Workbook", "mediawiki", "en-export"):
+    roots = "tmx xliff plist kml office:document pkg:package w:wordDocument Workbook mediawiki en-export"
+    for root in roots.split():
         [item] = read(
             "a.xml", f'<?xml version="1.0"?>\n<?mso-application x?><{root} xmlns="x"><a>words</a></{root}>'
         )
         assert isinstance(item, Rejected), root
+
+
+def test_records_are_records_under_any_vague_name(read):
+    lines = '{"text": "one"}\n{"text": "two"}\n'
+    for name, written in (("a.txt", lines), ("a", lines), ("a.log", '[{"text": "one"},\n {"text": "two"}]')):
+        assert [item.text for item in read(name, written)] == ["one", "two"]
+    for written in ('{"text": "one"}\nis how a record looks.\n', "[1] See below.\n", "{braces} and more\n"):
+        [item] = read("a.txt", written)
+        assert item.text == written
 
 
 DOCBOOK = """<?xml version="1.0"?><article xmlns="http://docbook.org/ns/docbook" version="5.0">

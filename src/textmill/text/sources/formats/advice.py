@@ -117,6 +117,8 @@ FORMS: dict[str, tuple[str, str]] = {
     "pdb": ("a Palm database", _EPUB),
     "ibooks": ("an iBooks Author book", _EPUB),
     "webarchive": ("a page saved by Safari", "save it as .html"),
+    "dita": ("a topic in DITA", "publish it as .html"),
+    "ditamap": ("a map of topics in DITA", "publish it as .html"),
     "chm": ("a compiled help file", "convert it to .html"),
     "hlp": ("a Windows help file", "convert it to .html"),
     # databases

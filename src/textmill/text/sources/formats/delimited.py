@@ -28,6 +28,7 @@ _LONGEST_FIELD = (
     1 << 31
 ) - 1  # characters; the csv module has one cap for the whole process, ours is for lines
 _NEAR = 100  # lines in which the end of a broken row is looked for
+_FILLING = "\0\x1a"  # what stands behind the last row: zeros of a disk's block, the end of a file in DOS
 
 
 def table_rows(item: Input, fields: Fields) -> Items:
@@ -77,6 +78,10 @@ def _found(header: Header, fields: Fields) -> Header:
 
 def _made(row: list[str], header: Header, location: str, fields: Fields) -> Items:
     if len(row) != len(header.names) and not header.fits(row):
+        if len(row) == 1 and not row[0].strip(_FILLING):
+            if "\0" in row[0]:  # rows may have stood there before the file was cut off
+                yield unread(location, "is not text", f"{row[0].count(chr(0)):,} zero bytes")
+            return
         kind = "header" if fields.header else "first row"
         yield unread(
             location, f"has another number of fields than the {kind}", f"{len(row)}, not {len(header.names)}"

@@ -46,6 +46,7 @@ _MOST_CONTROLS = 0.01  # share of control bytes from which bytes are not text
 _SAMPLE = 1 << 16
 _STRAY = 0.02  # share of zero bytes up to which they are strays in a text
 _BROKEN = 0.001  # share of characters that may be broken in an encoding that is otherwise certain
+_END = "\x1a"  # of a file, in DOS
 _COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")  # PEP 263
 _SEVEN_BITS = ("iso2022_jp_extended", "iso2022_kr", "hz", "utf-7")
 _SOUND = re.compile(r"[^\x00-\x7f\ufffd]")
@@ -78,7 +79,7 @@ def wide(head: bytes) -> str | None:
 
 def refuse_binary(head: bytes) -> None:
     """Raises SetAside when the first bytes of a file are not text."""
-    sample = head[:_SAMPLE]
+    sample = head[:_SAMPLE].rstrip(b"\0")  # which fill up what was cut off, or a block of a disk
     magic = next((kind for start, kind in _MAGIC if sample.startswith(start)), "")
     zeros = sample.count(0)
     controls = len(sample) - len(sample.translate(None, _CONTROLS)) - zeros
@@ -95,7 +96,7 @@ def refuse_binary(head: bytes) -> None:
 
 def refuse_controls(text: str) -> None:
     """Raises SetAside for what decoded well and is no text: sound in 16 bits passes for UTF-16, say."""
-    sample = text[:_SAMPLE]
+    sample = text[:_SAMPLE].rstrip("\0")
     zeros = sample.count("\0")
     if zeros > max(1, _STRAY * len(sample)):
         raise SetAside("is not text", "holds zero bytes")
@@ -118,6 +119,8 @@ def decode(data: bytes, name: str = "", charset: str = "") -> tuple[str, str]:
     refuse_controls(text)
     if "\0" in text:
         text = text.replace("\0", "")
+    if text.endswith(_END):
+        text = text.rstrip(_END)
     if encoding == "utf-8-sig" and "\ufeff" in text:  # marked files put one behind another
         text = _JOINT.sub("", text)
     return text, encoding

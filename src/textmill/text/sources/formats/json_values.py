@@ -20,10 +20,12 @@ from textmill.text.sources.formats.records import Items, unread
 from textmill.text.sources.formats.stream import BLOCK, Fields, Input, SetAside, read_whole
 
 _BETWEEN = re.compile(
-    f"[\\s\x1e\0,{MARK}]*"
-)  # white space, commas, record separators, marks of joined files, padding
+    f"[\\s\x1e\0\x1a,{MARK}]*"
+)  # white space, commas, record separators, marks of joined files, padding and the end of a file in DOS
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*("?)|[\[\]{}]', re.DOTALL)
+_STRING_END = re.compile(r'(?:[^"\\]|\\.)*("?)', re.DOTALL)
 _GOES_ON = re.compile(r'[ \t\r\n"}\],:]')  # what a line within a value may begin with, not indented
+_BEGINS = re.compile(r"\s*[\[{\x1e]")  # what no line within a string begins with
 _LONGEST_INTEGER = 4000  # digits; Python makes no integer of more than 4300
 
 
@@ -185,31 +187,38 @@ def _odd(text: str, lines: Lines, place: str, fields: Fields) -> Iterator[Docume
 
 
 def _further(text: str, lines: Lines) -> list[str]:
-    """The lines after one that belong to the value it begins: until that is closed, or another begins."""
-    depth, size, further = _closes(text, 0), len(text), []
+    """The lines after one that belong to the value it begins: until that is closed, or another begins. Its strings may
+    hold line ends, which JSON wants escaped."""
+    (depth, quoted), size, further = _left_open(text, 0, quoted=False), len(text), []
     while depth and size <= lines.limit and (line := lines.next()) is not None:
-        if not isinstance(line, str) or not _GOES_ON.match(line):
+        if not isinstance(line, str) or (_BEGINS.match(line) if quoted else not _GOES_ON.match(line)):
             lines.give_back([line])
             break
         further.append(line)
         size += len(line)
-        depth = _closes(line, depth)
+        depth, quoted = _left_open(line, depth, quoted=quoted)
     return further
 
 
-def _closes(text: str, depth: int) -> int:
-    """How many brackets are open behind a text that begins within `depth`; 0 where all were closed in it, or a string
-    was left open, which JSON does not carry over a line."""
-    for token in _TOKENS.finditer(text):
+def _left_open(text: str, depth: int, *, quoted: bool) -> tuple[int, bool]:
+    """(how many brackets are open behind a text that begins within `depth`, and within a string where it is `quoted`;
+    0 where all were closed in it, whether a string is open behind it)."""
+    at = 0
+    if quoted:
+        rest = _STRING_END.match(text)
+        if rest is None or not rest[1]:
+            return depth, True
+        at = rest.end()
+    for token in _TOKENS.finditer(text, at):
         bracket = token[0]
         if bracket[0] == '"':
             if not token[1]:
-                return 0
+                return depth, True
         else:
             depth += 1 if bracket in "[{" else -1
             if depth <= 0:
-                return 0
-    return depth
+                return 0, False
+    return depth, False
 
 
 def _not_utf8(location: str) -> Rejected:

@@ -117,7 +117,7 @@ def fits(data: bytes, encoding: str) -> bool:
     Programs say Windows-1252 (or Latin-1, or ASCII) without being asked, and others what their user's machine writes.
     """
     words = _words(data)
-    text = b"\n".join([b"", *words, b""]).decode(encoding, "replace")
+    text = _decoded(b"\n".join([b"", *words, b""]), encoding)
     if not words or (encoding not in _WIDE and encoding not in {name for _, name in _pages()}):
         return True
     if encoding in _WIDE:
@@ -162,11 +162,7 @@ def readings(data: bytes) -> list[tuple[str, Reading]]:
     hopeful = {_same(text) for text, one in glance if one.cost < glance[0][1].cost + _HOPELESS}
 
     def kept(encodings: Mapping[str, _T]) -> dict[str, _T]:
-        return {
-            name: how
-            for name, how in encodings.items()
-            if _same((few + b"\n").decode(name, "replace")) in hopeful
-        }
+        return {name: how for name, how in encodings.items() if _same(_decoded(few + b"\n", name)) in hopeful}
 
     return _read(b"\n".join([b"", *words, b""]), kept(pages), kept(_WIDE), plain)
 
@@ -177,17 +173,23 @@ def _read(
     """What comes of lines of words in each of some encodings, each text once, cheapest first."""
     texts: dict[str, tuple[str, str]] = {}
     for encoding in pages:  # the commonest come first
-        text = sample.decode(encoding, "replace")
+        text = _decoded(sample, encoding)
         texts.setdefault(_same(text), (text, encoding))
     found = [(text, _by_pairs(text, pages[encoding], encoding, plain)) for text, encoding in texts.values()]
     for encoding, (rarity, languages) in wide.items():
-        text = sample.decode(encoding, "replace")
+        text = _decoded(sample, encoding)
         found += [(text, _by_characters(text, rarity, encoding, name)) for name in languages.split()]
         found.append((text, _by_pairs(text, rarity + _OTHER, encoding, plain)))
     cheapest: dict[str, Reading] = {}
     for text, one in sorted(found, key=lambda pair: pair[1].cost):
         cheapest.setdefault(text, one)
     return list(cheapest.items())
+
+
+def _decoded(lines: bytes, encoding: str) -> str:
+    """Lines of words in an encoding, the end of the last line included: alone it would be taken for the rest of a
+    character that is cut off, as `£5` is one of four bytes in GB 18030."""
+    return (lines + b"\n\n").decode(encoding, "replace").rstrip("\n") + "\n"
 
 
 @functools.cache

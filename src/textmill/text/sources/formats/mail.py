@@ -23,9 +23,9 @@ from textmill.text.document import Document, Rejected, collected, printable
 from textmill.text.sources.formats import html
 from textmill.text.sources.formats.encoding import decode, heading
 from textmill.text.sources.formats.facts import facts
-from textmill.text.sources.formats.mail_text import Enclosed, opened, payload, unflowed
+from textmill.text.sources.formats.mail_text import Enclosed, opened, payload, unenriched, unflowed
 from textmill.text.sources.formats.media_types import named
-from textmill.text.sources.formats.sniff import header_field, separator
+from textmill.text.sources.formats.sniff import header_field, is_page, separator
 from textmill.text.sources.formats.stream import BLOCK, Deadline, Fields, Input, SetAside, deeper, read_whole
 from textmill.text.sources.formats.xml_pages import declares_xml, from_xhtml
 from textmill.text.words import hashes
@@ -172,7 +172,7 @@ def _body(parsed: Message, deadline: Deadline) -> _Body:
             waiting += [*reversed(others), *reversed(chosen)]
         elif kind.startswith("multipart/") and children:
             waiting += reversed(children)
-        elif kind in ("text/plain", "text/html") and not _is_file(part):
+        elif kind in ("text/plain", "text/html", "text/enriched") and not _is_file(part):
             text, enclosed = opened(_shown(part, deadline))
             body.texts.append(text)
             body.enclosed += enclosed
@@ -196,10 +196,12 @@ def _children(part: Message) -> list[Message]:
 
 
 def _shown(part: Message, deadline: Deadline) -> str:
-    """The text of a part, as its reader sees it."""
+    """The text of a part, as its reader sees it; some senders call a page plain text."""
     text = _decoded(part).replace("\r\n", "\n")
-    if part.get_content_type() == "text/html":
+    if part.get_content_type() == "text/html" or is_page(text):
         return html.extract(from_xhtml(text, deadline) if declares_xml(text) else text, deadline).text
+    if part.get_content_type() == "text/enriched":
+        return unenriched(text)
     if str(part.get_param("format", "")).lower() == "flowed":
         return unflowed(text, delete_space=str(part.get_param("delsp", "")).lower() == "yes")
     return text
@@ -303,7 +305,9 @@ def _inside(item: Input, location: str, name: str, data: bytes, charset: str = "
 
 
 def _header(parsed: Message, name: str) -> str:
-    return _words(str(parsed.get(name, ""))[:_LONGEST_HEADER])
+    """A header as it was sent: asked by its name, one with raw bytes would have lost them."""
+    sent = (str(value) for key, value in parsed.raw_items() if key.lower() == name.lower())
+    return _words(next(sent, "")[:_LONGEST_HEADER])
 
 
 def _words(raw: str) -> str:

@@ -14,8 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 
+_PARAMETERS = re.compile(r"<param>.*?</param>", re.DOTALL | re.IGNORECASE)
+_LINE_ENDS = re.compile(r"\n(\n*)")
+_COMMANDS = re.compile(r"<<|</?[a-z-]{1,60}>", re.IGNORECASE)
 _COMMENT = re.compile(r"[;(]")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+_FOOTER = re.compile(rb"(?m)^_{10,}[ \t]*\r?$|^-- ?\r?$")  # what mailing lists write behind a body, unencoded
 _BEGIN = re.compile(r"-----BEGIN (PGP [A-Z ]+|[A-Z0-9 ]*(?:KEY|CERTIFICATE|PKCS7|CMS)[A-Z0-9 ]*)-----\s*")
 _END = re.compile(r"-----END ([A-Z0-9 ]+)-----\s*")
 _SIGNED, _SIGNATURE, _MESSAGE = "PGP SIGNED MESSAGE", "PGP SIGNATURE", "PGP MESSAGE"
@@ -39,7 +43,9 @@ def payload(part: Message) -> bytes:
     said = str(part.get("Content-Transfer-Encoding", ""))
     encoding = _COMMENT.split(said, maxsplit=1)[0].strip().lower()
     if encoding == "base64":  # the library gives it back as it is where it ends too early
-        return _from_base64(raw.encode("ascii", "replace"))
+        encoded = raw.encode("ascii", "replace")
+        footer = _FOOTER.search(encoded)
+        return _from_base64(encoded[: footer.start()] if footer else encoded)
     if encoding != said:
         part.replace_header("Content-Transfer-Encoding", encoding)
     data = part.get_payload(decode=True)
@@ -69,6 +75,13 @@ def unflowed(text: str, *, delete_space: bool) -> str:
         if flowing and delete_space:
             out[-1] = out[-1][:-1]
     return "\n".join(out)
+
+
+def unenriched(text: str) -> str:
+    """The text of text/enriched (RFC 1896), without its commands."""
+    text = _PARAMETERS.sub("", text)
+    text = _LINE_ENDS.sub(lambda ends: ends[1] or " ", text)
+    return _COMMANDS.sub(lambda command: "<" if command[0] == "<<" else "", text)
 
 
 def opened(text: str) -> tuple[str, list[Enclosed]]:

@@ -27,6 +27,7 @@ def _small(kind: str) -> dict[int, str]:
 _SUPER, _SUB = _small("<super>"), _small("<sub>")
 _COUNTED = re.compile(r"[0-9+\-−–=()ni\s,;]*[0-9+\-−–=][0-9+\-−–=()ni\s,;]*")
 _LETTERS = re.compile(r"[^\W\d_]+\.?")
+_NUMERATOR = re.compile(r"[⁰¹²³⁴-⁹]\s*[/⁄]\s*$")
 _LAST_WORD = re.compile(r"[^\W_]+$|\)$|\]$")
 _SYMBOLS = {"TM": "™", "SM": "℠"}
 _ORDINALS = frozenset("eoadrè")  # 2e, 1o, 1a, 2d, 1r
@@ -66,7 +67,7 @@ def raised(text: str, before: str) -> str:
 def lowered(text: str, before: str) -> str:
     """What stands for lowered characters; before: the end of the text in front of them."""
     inner = " ".join(text.split())
-    if not inner or len(inner) > _LONGEST or not _LAST_WORD.search(before):
+    if not inner or len(inner) > _LONGEST or not (_LAST_WORD.search(before) or _NUMERATOR.search(before)):
         return text
     if _COUNTED.fullmatch(inner):
         return inner.translate({ord("−"): "₋", ord("-"): "₋", ord("–"): "₋"}).translate(_SUB)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import json
 import re
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -188,6 +189,33 @@ def _written(text: str, name: str) -> str:
     return ""
 
 
+def _json_lines(text: str, name: str) -> bool:
+    """Records in JSON, the first of which can be read whole, and where there are more lines, the second too."""
+    lines = text.split("\n", 2)[: 2 if text.count("\n") > 1 or len(text) < HEAD else 1]
+    return (
+        name in _VAGUE
+        and text[:1] == "{"
+        and all(isinstance(_value(line), dict) for line in lines if line.strip())
+    )
+
+
+def _json_list(text: str, name: str) -> bool:
+    """A list of records in JSON, the first of which can be read whole."""
+    if name not in _VAGUE or not (begins := re.match(r"\[\s*(?=\{)", text)):
+        return False
+    with contextlib.suppress(ValueError, RecursionError):
+        return isinstance(json.JSONDecoder(strict=False).raw_decode(text, begins.end())[0], dict)
+    return False
+
+
+def _value(line: str) -> object:
+    """What a line of JSON holds; None for one that holds none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
 _BEFORE_PAGE = re.compile(r"(?:\s|<!--.*?-->|<\?.*?\?>|<%.*?%>)*", re.DOTALL)  # comments, XML, PHP and ASP
 _PAGE = re.compile(
     r"<!doctype\s+html\b[^<>]*>(?:\s|<!--.*?-->)*<[a-z]|<(?:html|head|body|frameset)\b[^<>]*>\s*<[a-z!/?]",
@@ -200,6 +228,11 @@ _PIECE = re.compile(
 )
 _PIECE_END = re.compile(r"</[a-z][a-z0-9]*\s*>\s*\Z", re.IGNORECASE)
 _BLANK_LINE = re.compile(r"\n\s*\n")
+
+
+def is_page(text: str) -> bool:
+    """Whether a text of no known name is a page in HTML."""
+    return _page(text[:HEAD], "")
 
 
 def _page(text: str, name: str) -> bool:
@@ -321,14 +354,19 @@ _SUBSTATION = re.compile(r"\s*\[Script Info\][ \t]*\r?\n", re.IGNORECASE)
 # Two vocabularies have the same root: what a document declares, or has at its root, tells them apart.
 _DOCBOOK = re.compile(r"(?:DTD DocBook|http://docbook\.org/ns/docbook|<bookinfo>|<articleinfo>)")
 _JATS = re.compile(r"(?:DTD (?:JATS|Journal)|<article\b[^<>]*\s(?:article-type|dtd-version)=)")
+_TOPICS = ("topic", "concept", "task", "reference", "dita", "map", "bookmap")
+_DITA = re.compile(r"DTD DITA|//OASIS//ELEMENTS DITA|\sditaarch:")
 _CALENDAR = re.compile(r"\s*BEGIN:VCALENDAR[ \t]*\r?\n", re.IGNORECASE)
 _CONTACTS = re.compile(r"\s*BEGIN:VCARD[ \t]*\r?\n", re.IGNORECASE)
 
 _RULES: tuple[tuple[str, Callable[[str, str], bool]], ...] = (
     ("docbook", lambda text, name: _root(text) in _WRITINGS and _DOCBOOK.search(text) is not None),
+    ("dita", lambda text, name: _root(text) in _TOPICS and _DITA.search(text) is not None),
     ("jats", lambda text, name: _root(text) == "article" and _JATS.search(text) is not None),
     ("html", _page),
     ("mbox", _mailbox),
+    ("jsonl", _json_lines),
+    ("json", _json_list),
     ("ics", lambda text, name: _CALENDAR.match(text) is not None),
     ("vcf", lambda text, name: _CONTACTS.match(text) is not None),
     ("emlx", _apple_mail),
@@ -364,6 +402,17 @@ _UNREAD = {
     "w:wordDocument": "a Word 2003 document in XML; save it as .docx",
     "Workbook": "an Excel 2003 workbook in XML; save it as .xlsx",
     "mediawiki": "an export of a wiki; export its pages as .html",
+    "tmx": "a translation memory; export it as .csv",
+    "xliff": "a file of translations; export it as .csv",
+    "opml": "a list of feeds or an outline; export it as .txt",
+    "plist": "a property list of Apple's; export what it holds as .csv or .txt",
+    "kml": "a map; export its places as .csv",
+    "gpx": "a track on a map; export its places as .csv",
+    "mxfile": "a drawing of draw.io; export it as .pdf",
+    "usx": "Scripture in XML; export it as .html or .txt",
+    "osis": "Scripture in XML; export it as .html or .txt",
+    "score-partwise": "sheet music; export it as .pdf",
+    "score-timewise": "sheet music; export it as .pdf",
 }
 
 
