@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from textmill.base import schema, start
 from textmill.base.errors import RecipeError, TextmillError
@@ -50,6 +50,8 @@ def read_gguf(
     if dtype is not None:
         words.encode("")  # what turns text into ids is made ready meanwhile
         model.load_state_dict(read.result(), assign=True)
+        if type(model.embedding) is nn.Embedding:
+            model.embedding = weights.packed_embedding(file, model.embedding)
     name = file.metadata.get("general.name")
     said = tokenizer.assumed(file.metadata, architecture.name)
     return Pretrained(
