@@ -41,8 +41,10 @@ class PackedRows(nn.Module):
 class PackedEmbedding(nn.Embedding):
     """An embedding that knows what its matrix was unpacked from, so that it may be let go of."""
 
-    def __init__(self, weight: nn.Parameter, rows: PackedRows) -> None:
-        super().__init__(*weight.shape, _weight=weight, _freeze=not weight.requires_grad)
+    def __init__(self, weight: Tensor, rows: PackedRows) -> None:
+        """weight: the matrix (V, D) of the embedding in whose place this stands."""
+        super().__init__(rows.num_embeddings, rows.embedding_dim, _weight=weight)
+        self.weight.requires_grad_(weight.requires_grad)
         self._rows = (rows,)  # no module below this one
 
     @property

@@ -33,7 +33,7 @@ def read_gguf(
     dtype, form: see `interop.load.load`.
     Raises TextmillError for an architecture, a tokenizer or a packing that is not read here, and DamagedError for a
     file that is cut short, lies, or does not hold what its architecture needs. All that is found out before memory is
-    taken for weights.
+    taken for weights, but for what is wrong with a tokenizer, which is read while they are unpacked.
     """
     path = Path(path)
     file = reader.read_file(path)
@@ -42,12 +42,13 @@ def read_gguf(
     model = build.empty(spec, weights.vocabulary(file))
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     plan = weights.plan_of(file, architecture, spec, shapes)
+    read = None
     if dtype is not None:
         model = form(model)
         read = start.ahead(weights.ours, file, plan, shapes, dtype, holding(model))
     words = tokenizer.read_tokenizer(file.metadata, path)
     check_vocabulary(words, model.vocabulary, path)
-    if dtype is not None:
+    if read is not None:
         words.encode("")  # what turns text into ids is made ready meanwhile
         model.load_state_dict(read.result(), assign=True)
         if type(model.embedding) is nn.Embedding:
