@@ -108,10 +108,13 @@ def answered(engine: Engine, prompts: list[list[int]], tokens: int) -> tuple[lis
     while left:
         left -= isinstance(heard.get(), Finished)
     begun = max(stream.times[0] for stream in streams)  # from here on all of them are written
-    ended = min(stream.times[-1] for stream in streams)
-    if not begun < ended:
+    # Whole steps: the stream that ends first is told of its last token before the others are of theirs.
+    later = [[time for time in stream.times if time > begun] for stream in streams]
+    steps = min(map(len, later))
+    if not steps:
         raise SystemExit("the first stream ended before the last began: ask for more --tokens")
-    written = sum(begun < time <= ended for stream in streams for time in stream.times)
+    ended = max(times[steps - 1] for times in later)
+    written = steps * len(streams)
     firsts = [tuple(b - a for a, b in zip(one.asked, one.times[0], strict=True)) for one in streams]
     together = [
         wait

@@ -45,7 +45,7 @@ def test_what_cannot_be_served_is_told_before_anything_is_loaded(place, monkeypa
     assert (said.code, f"port {port}: is used by another program" in said.err) == (1, True)
     assert "is the name of two models" in call(["serve", "tiny", "tiny"]).err
     assert "is no file of keys" in call(["serve", "tiny", "--keys", "nowhere.json"]).err
-    monkeypatch.setitem(sys.modules, "textmill.serving.app", None)  # as where the extra is missing
+    monkeypatch.setitem(sys.modules, "textmill.serving.service", None)  # as where the extra is missing
     assert "pip install 'textmill[serve]'" in call(["serve", "tiny"]).err
 
 

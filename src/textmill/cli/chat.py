@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.base import machine
+from textmill.base import machine, start
 from textmill.base.console import counted, print_json
 from textmill.base.errors import Interrupted, RecipeError, TextmillError
 from textmill.base.language import say
@@ -93,11 +93,13 @@ def chat(
     """Talk with a model through its own chat template. Lines of a pipe are messages, too."""
     workspace = open_workspace(work, quiet=True)
     check_named(workspace, target)
-    from textmill.stages.use.model import LanguageModel
+    start.library_ahead()
+    with start.loading():
+        from textmill.stages.use.model import LanguageModel
 
-    machine.keep_memory()
-    base = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
-    model = base if adapter is None else base.with_adapter(adapter)
+        machine.keep_memory()
+        base = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
+        model = base if adapter is None else base.with_adapter(adapter)
     warn_of(model.pretrained)
     answering = {adapter or target: model} | {name: base.with_adapter(name) for name in beside or ()}
     talks = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 import typer.main
@@ -113,6 +116,25 @@ def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _of(arguments: Sequence[str]) -> App:
+    """The application with the one command that is asked for, or with all where none is: to make the options of sixty
+    ready takes longer than all else before one begins."""
+
+    def named(each: Any) -> bool:
+        name = each.name or typer.main.get_command_name(each.callback.__name__)
+        return name == arguments[0]
+
+    commands, groups = app.registered_commands, app.registered_groups
+    if not arguments or not any(map(named, (*commands, *groups))):
+        return app
+    one = copy.copy(app)
+    one.registered_commands, one.registered_groups = (
+        list(filter(named, commands)),
+        list(filter(named, groups)),
+    )
+    return one
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 wrong usage or recipe, 130 interrupted."""
     if "_TEXTMILL_COMPLETE" in os.environ:  # a shell asks what may come next
@@ -121,7 +143,7 @@ def main() -> None:
     ending.open_streams()
     arguments = sys.argv[1:]
     with ending.ending(arguments) as end:
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(_of(arguments))
         help.translate(command)
         with command.make_context("textmill", list(arguments)) as context:
             command.invoke(context)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from textmill.base import machine
+from textmill.base import machine, start
 from textmill.base.console import counted, print_json
 from textmill.base.language import say
 from textmill.cli import completion
@@ -86,11 +86,13 @@ def generate(
     prompts = [sys.stdin.read() if text == "-" else text for text in prompt or [""]]
     workspace = open_workspace(work, quiet=True)
     check_named(workspace, target)
-    from textmill.stages.use.model import LanguageModel
+    start.library_ahead()
+    with start.loading():
+        from textmill.stages.use.model import LanguageModel
 
-    machine.keep_memory()
-    model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
-    model = model if adapter is None else model.with_adapter(adapter)
+        machine.keep_memory()
+        model = LanguageModel(workspace, target, weights=weights, checkpoint=checkpoint)
+        model = model if adapter is None else model.with_adapter(adapter)
     warn_of(model.pretrained)
     stream = model.stream(prompts, samples=samples, truncate=True, **changes)
     if json:

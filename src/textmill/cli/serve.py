@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from textmill.base import machine
+from textmill.base import machine, start
 from textmill.base.console import print_json
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.cli import completion
@@ -143,41 +143,46 @@ def serve(
         advice = "textmill keys add NAME --keys FILE makes one"
         raise RecipeError("is no file of keys", where=keys, advice=advice)
     machine.keep_few_products()
-    try:
-        from textmill.serving import keys as keyring
-        from textmill.serving import server
-        from textmill.serving.app import application
-        from textmill.serving.patience import Patience
-        from textmill.serving.service import load
-    except ImportError as error:
-        advice = "pip install 'textmill[serve]'"
-        raise TextmillError("needs the extra `serve`", where="serve", advice=advice) from error
-    from textmill.cli.show import serving as show
-    from textmill.inference.requests import Limits
+    start.library_ahead()
+    with start.loading():
+        try:
+            from textmill.serving import keys as keyring
+            from textmill.serving import server
+            from textmill.serving.patience import Patience
+            from textmill.serving.service import load
+        except ImportError as error:
+            advice = "pip install 'textmill[serve]'"
+            raise TextmillError("needs the extra `serve`", where="serve", advice=advice) from error
+        from textmill.inference.requests import Limits
 
-    path = keys or workspace.root / "keys.json"
-    token = None if keyring.read(path) else keyring.new_key()
-    ring = keyring.Keys({} if token is None else {"session": token}, path)
-    machine.keep_memory()
-    socket = server.listen(port)
-    at = socket.getsockname()[1]
-    service = load(
-        workspace,
-        named,
-        adapters=beside,
-        weights=weights,
-        limits=Limits(
-            rows=rows,
-            cache_bytes=int(cache * 1e9),
-            prefix_bytes=int(prefixes * 1e9),
-            waiting_tokens=waiting,
-            idle_seconds=None if unload is None else 60 * unload,
-        ),
-        store=store,
-        folders=documents or (),
-        responses=store_responses,
-        patience=Patience(drain_seconds=drain),
-    )
+        path = keys or workspace.root / "keys.json"
+        token = None if keyring.read(path) else keyring.new_key()
+        ring = keyring.Keys({} if token is None else {"session": token}, path)
+        machine.keep_memory()
+        socket = server.listen(port)
+        at = socket.getsockname()[1]
+        coming = start.ahead(
+            load,
+            workspace,
+            named,
+            adapters=beside,
+            weights=weights,
+            limits=Limits(
+                rows=rows,
+                cache_bytes=int(cache * 1e9),
+                prefix_bytes=int(prefixes * 1e9),
+                waiting_tokens=waiting,
+                idle_seconds=None if unload is None else 60 * unload,
+            ),
+            store=store,
+            folders=documents or (),
+            responses=store_responses,
+            patience=Patience(drain_seconds=drain),
+        )
+        from textmill.cli.show import serving as show
+        from textmill.serving.app import application
+
+        service = coming.result()
     for model in service.models.values():
         warn_of(model.pretrained)
 

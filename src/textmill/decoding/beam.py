@@ -39,8 +39,8 @@ from textmill.models.model import Generator
 from textmill.nn import mode
 from textmill.nn.shared import evaluating
 from textmill.nn.state import State
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import longest_source
-from textmill.specs.recipe import GenerationSpec
 
 
 @torch.inference_mode()

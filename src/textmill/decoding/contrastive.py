@@ -25,8 +25,8 @@ from textmill.decoding.prompt import Fitted, Prompt, batch_of, device_of, ending
 from textmill.decoding.sampling import changed, constraints, read_by
 from textmill.models.model import Generator, TokenScorer
 from textmill.nn.shared import evaluating
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import longest_source
-from textmill.specs.recipe import GenerationSpec
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from textmill.decoding.hypothesis import Hypothesis
 from textmill.decoding.prompt import Prompt
 from textmill.decoding.stop_strings import Decoder, TextStream, stops_at, whole
 from textmill.models.model import Generator
-from textmill.specs.recipe import GenerationSpec
+from textmill.specs.generation import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

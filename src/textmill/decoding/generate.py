@@ -32,8 +32,8 @@ from textmill.decoding.sampling import (
 )
 from textmill.models.model import Generator
 from textmill.nn.shared import evaluating
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import longest_source
-from textmill.specs.recipe import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

@@ -25,6 +25,7 @@ from textmill.nn.attention import Attention
 from textmill.nn.eight_bits import EightBitLinear, packed
 from textmill.nn.linear import onednn, onednn_serves
 from textmill.nn.low_rank import LowRankEmbedding, LowRankLinear
+from textmill.nn.packed_rows import PackedEmbedding
 from textmill.nn.shared import M, evaluating, shared
 
 KINDS = ("fp32", "bf16", "int8")
@@ -260,4 +261,9 @@ def _with(model: M, layer: _Layer, unpacked: _Layer, *, spend: bool = False) -> 
         ):  # tied: the embedding is the output layer too
             module._modules["output"] = layer(module.embedding.weight, module.output_bias)
             module.output_bias = None  # it is added with the product
+    if spend:
+        for module in copy.modules():
+            for name, child in module._modules.items():
+                if isinstance(child, PackedEmbedding):
+                    module._modules[name] = child.rows.keep()
     return copy.eval()

@@ -30,7 +30,7 @@ from torch import Tensor
 from textmill.base.errors import RecipeError
 from textmill.data.codec import padded
 from textmill.decoding.prompt import Fitted
-from textmill.specs.recipe import GenerationSpec
+from textmill.specs.generation import GenerationSpec
 
 _ROWS = 16  # whose log probabilities are made at once
 _BLOCK, _WIDE = 64, 4096  # logits whose maximum is looked at first, where there are so many

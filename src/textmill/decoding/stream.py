@@ -12,7 +12,7 @@ from textmill.decoding.hypothesis import Finish, Hypothesis
 from textmill.decoding.prompt import Prompt, of_text
 from textmill.decoding.stop_strings import TextStream
 from textmill.models.model import Generator
-from textmill.specs.recipe import GenerationSpec
+from textmill.specs.generation import GenerationSpec
 
 if TYPE_CHECKING:
     from textmill.decoding.speculate import Speculation

@@ -25,7 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -33,7 +33,6 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.decoding.decode import searches
 from textmill.decoding.prompt import ending
 from textmill.inference.constraints import Grammars, Matcher
-from textmill.inference.predictor import Predictor
 from textmill.inference.prefixes import Prefixes
 from textmill.inference.requests import (
     Constraint,
@@ -51,8 +50,10 @@ from textmill.inference.shelf import Group, Shelf
 from textmill.models import adapters
 from textmill.models.pretrained import Pretrained
 from textmill.nn import mode
-from textmill.tasks.prediction import Prediction, Refused
-from textmill.tasks.task import Options, Record
+
+if TYPE_CHECKING:
+    from textmill.tasks.prediction import Prediction, Refused
+    from textmill.tasks.task import Options, Record
 
 T = TypeVar("T")
 _SPEED = 0.9  # share of the speed known before, in that after a turn
@@ -148,6 +149,10 @@ class Engine:
         gone: Callable[[], bool] = lambda: False,
     ) -> Future[list[Prediction | Refused]]:
         """What a model says of records, by its task, read in batches of like length: one call after the other."""
+        from textmill.inference.predictor import (
+            Predictor,  # all tasks: who starts an engine need not wait for them
+        )
+
         Predictor(self._of(model).pretrained, options)  # raises for what it cannot be asked
 
         def said(pretrained: Pretrained) -> list[Prediction | Refused]:

@@ -32,7 +32,7 @@ class Request:
     sample           number of the answer, of several to one prompt: it takes part in the seed
     ends             ids that end it; None: the tokenizer's
     bias             id -> what is added to its logit before anything else
-    logprobs         so many alternatives to each token, likeliest first; None: none
+    logprobs         so many alternatives to each token, likeliest first; None: none, nor how likely it was itself
     prompt_logprobs  whether the tokens of the prompt are told, with how likely each was
     constraint       what the answer must be
     spelt            special tokens that stand in the text of the answer, id -> as what; the others vanish from it
@@ -61,7 +61,8 @@ class Token:
 
     text     what became final with it; the texts of all tokens together are the answer, without end and stop strings
     bytes    what the token itself stands for
-    logprob  natural log of its probability under the model itself; None of the first token of a prompt
+    logprob  natural log of its probability under the model itself; None of the first token of a prompt, and where it
+             is not asked for
     alternatives  the likeliest ids in its place, (id, logprob) each
     """
 

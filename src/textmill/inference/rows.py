@@ -183,9 +183,11 @@ class Row:
         logits = logits.float()
         generators = None if self._generator is None else [self._generator]
         token = draw(changed(logits, self._chain, self._history), generators)
-        total = normalizer(logits)
         self.next = int(token)
-        logprob = float(logits[0, self.next] - total)
+        # Of greedy rows the likeliest logit is finite where all are, and a sum over the vocabulary is not asked for.
+        asked = self.ticket.request.logprobs is not None
+        total = normalizer(logits) if asked or generators else None
+        logprob = float(logits[0, self.next] - (0.0 if total is None else total))
         if not math.isfinite(logprob):
             raise NonFiniteError("the model's logits are not finite", advice="its weights are damaged")
         self.written += 1
@@ -206,13 +208,16 @@ class Row:
             text += self._stream.finish()
             if self._stream.stopped:  # the last, broken character completed a stop string
                 self.done = "stop"
-        self.ticket.tell(self._token(self.next, text, logprob, logits, total))
+        self.ticket.tell(self._token(self.next, text, logprob if asked else None, logits, total))
 
-    def _token(self, id: int, text: str, logprob: float | None, logits: Tensor, total: Tensor) -> Token:
-        """A token and what might have stood in its place, by logits (1, V) and their normalizer."""
+    def _token(
+        self, id: int, text: str, logprob: float | None, logits: Tensor, total: Tensor | None
+    ) -> Token:
+        """A token and what might have stood in its place, by logits (1, V) and, where that is asked, their
+        normalizer."""
         number = self.ticket.request.logprobs
         alternatives: tuple[tuple[int, float], ...] = ()
-        if number:
+        if number and total is not None:
             best, ids = highest(logits, number)
             alternatives = tuple(zip(ids[0].tolist(), (best - total)[0].tolist(), strict=True))
         tokenizer = self.served.pretrained.tokenizer

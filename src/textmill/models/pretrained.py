@@ -12,8 +12,8 @@ from textmill.data.codec import Codec
 from textmill.models import adapters
 from textmill.models.heads import framed
 from textmill.models.model import Generator, Model, SourceReader
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import MixtureSpec, ModelSpec, longest_source
-from textmill.specs.recipe import GenerationSpec
 from textmill.specs.tuning import TuningSpec
 from textmill.tokenization.chat.template import ChatTemplate, default
 from textmill.tokenization.protocol import AnyTokenizer

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, Request
 
+from textmill.base import start
 from textmill.base.errors import TextmillError
 from textmill.inference.engine import Engine
 from textmill.inference.requests import Limits
@@ -28,8 +29,6 @@ from textmill.serving.patience import Patience
 from textmill.serving.refusals import Refusal
 from textmill.stages.use import embed as embeddings
 from textmill.stages.workspace.found import found_in
-from textmill.tasks.table import task_of
-from textmill.tasks.task import Options, Record, Task
 from textmill.tokenization.chat.calls import HERMES, CallForm, form_of
 from textmill.tokenization.chat.template import DEFAULT
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from textmill.stages.workspace.run import Run
     from textmill.stages.workspace.workspace import Workspace
     from textmill.tasks.prediction import Prediction, Refused
+    from textmill.tasks.task import Options, Record, Task
     from textmill.tokenization.chat.template import ChatTemplate
     from textmill.tokenization.protocol import AnyTokenizer
 
@@ -83,6 +83,8 @@ class Model:
     @cached_property
     def task(self) -> Task:
         """What it is for."""
+        from textmill.tasks.table import task_of
+
         return task_of(self.pretrained)
 
     @property
@@ -100,6 +102,13 @@ class Model:
     def calls(self) -> CallForm:
         """How it writes calls of functions: as its template does."""
         return HERMES if self.template is None else form_of(self.template, self.tokenizer)
+
+    def begin(self) -> None:
+        """Begin what the first conversation would wait for otherwise: the process that writes templates."""
+        if self.purpose == "chat":
+            with contextlib.suppress(TextmillError):
+                assert self.template is not None
+                self.template.render([{"role": "user", "content": "a"}])
 
     @property
     def thinks(self) -> bool:
@@ -251,6 +260,8 @@ def load(
     models = {
         name: Model(name, *place, engine, since) for group in groups for name, place in group.places.items()
     }
+    for model in models.values():
+        start.ahead(model.begin)
     store = workspace.root / "documents.db" if store is None else store
     inside = tuple(Path(os.path.realpath(folder.expanduser())) for folder in folders)
     reading = Reading(_CHARACTERS * (limits or Limits()).waiting_tokens)

@@ -12,6 +12,7 @@ import torch
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.data.batch import IGNORE, Batch
+from textmill.decoding.layout import serving
 from textmill.interop import load
 from textmill.interop.gguf import model as gguf_read
 from textmill.interop.gguf import model as gguf_write
@@ -54,6 +55,20 @@ def logits(model, ids):
     with torch.inference_mode():
         inputs = torch.tensor(ids)
         return model(Batch(inputs, torch.full_like(inputs, IGNORE)))
+
+
+def test_a_service_looks_rows_up_in_the_packed_bytes(tmp_path, words):
+    path = tmp_path / "model.gguf"
+    gguf_write.write_gguf(path, published(SPECS["gemma3"], words), "q8_0")
+    read = load.load(path)
+    ids = torch.tensor([[1, 300, 7, 1]])
+    vectors, expected = read.model.embedding(ids).detach(), logits(read.model, IDS)
+    assert torch.equal(read.model.embedding.rows(ids), vectors)
+    served = serving(read.model, rows=8, spend=True)
+    path.write_bytes(b"")  # what is served no longer needs the file
+    assert torch.equal(served.embedding(ids), vectors)
+    assert not any(len(one) == served.vocabulary for one in served.parameters())
+    assert logits(served, IDS).numpy() == pytest.approx(expected.numpy(), abs=1e-4)
 
 
 IDS = [[1, 5, 300, 7, 42, 200, 31, 9, 77, 5, 2, 8, 100, 101, 102, 103]]

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from textmill.base import schema
+from textmill.base import schema, start
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.interop.gguf import architectures, reader, tokenizer, weights, writer
 from textmill.interop.gguf.quants import pack
@@ -20,9 +20,9 @@ from textmill.models import build
 from textmill.models.model import Form, as_it_is
 from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.nn.eight_bits import holding
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.model import DecoderSpec
 from textmill.specs.position import Llama3Scaling, RotaryPositions
-from textmill.specs.recipe import GenerationSpec
 
 
 def read_gguf(
@@ -33,7 +33,7 @@ def read_gguf(
     dtype, form: see `interop.load.load`.
     Raises TextmillError for an architecture, a tokenizer or a packing that is not read here, and DamagedError for a
     file that is cut short, lies, or does not hold what its architecture needs. All that is found out before memory is
-    taken for weights.
+    taken for weights, but for what is wrong with a tokenizer, which is read while they are unpacked.
     """
     path = Path(path)
     file = reader.read_file(path)
@@ -42,11 +42,17 @@ def read_gguf(
     model = build.empty(spec, weights.vocabulary(file))
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     plan = weights.plan_of(file, architecture, spec, shapes)
-    words = tokenizer.read_tokenizer(file.metadata, path)
-    check_vocabulary(words, model.vocabulary, path)
+    read = None
     if dtype is not None:
         model = form(model)
-        model.load_state_dict(weights.ours(file, plan, shapes, dtype, holding(model)), assign=True)
+        read = start.ahead(weights.ours, file, plan, shapes, dtype, holding(model))
+    words = tokenizer.read_tokenizer(file.metadata, path)
+    check_vocabulary(words, model.vocabulary, path)
+    if read is not None:
+        words.encode("")  # what turns text into ids is made ready meanwhile
+        model.load_state_dict(read.result(), assign=True)
+        if type(model.embedding) is nn.Embedding:
+            model.embedding = weights.packed_embedding(file, model.embedding)
     name = file.metadata.get("general.name")
     said = tokenizer.assumed(file.metadata, architecture.name)
     return Pretrained(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from textmill.base.console import tracked
 from textmill.base.errors import DamagedError
@@ -16,6 +16,7 @@ from textmill.base.machine import usable_cores
 from textmill.interop.gguf.architectures import FREQUENCIES, Architecture, Rule, rules
 from textmill.interop.gguf.quants import check, unpack
 from textmill.interop.gguf.reader import Gguf
+from textmill.nn.packed_rows import PackedEmbedding, PackedRows
 from textmill.specs.model import DecoderSpec
 
 EMBEDDING = "token_embd.weight"
@@ -83,6 +84,19 @@ def ours(
     with _one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
         taken = tracked(pool.map(take, plan), "reading weights", len(plan), "tensors")
         return {name: tensor for some in taken for name, tensor in some.items()}
+
+
+def packed_embedding(file: Gguf, embedding: nn.Embedding) -> nn.Embedding:
+    """The same embedding, with the bytes its rows were unpacked from where those are fewer."""
+    weight, packed = embedding.weight, file.bytes_of(EMBEDDING)
+    if packed.nbytes >= weight.nbytes:
+        return embedding
+    kind, (count, width), dtype = file.tensors[EMBEDDING].type, weight.shape, weight.dtype
+
+    def unpacked(rows: np.ndarray) -> Tensor:
+        return unpack(rows.reshape(-1), kind, torch.empty(len(rows), width, dtype=dtype), file.path)
+
+    return PackedEmbedding(weight, PackedRows(packed.reshape(count, -1), width, unpacked))
 
 
 @contextmanager

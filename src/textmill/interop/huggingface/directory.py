@@ -32,9 +32,9 @@ from textmill.models.model import Form, Model, as_it_is
 from textmill.models.output import NoOutput
 from textmill.models.pretrained import Pretrained, check_vocabulary
 from textmill.nn.eight_bits import holding
+from textmill.specs.generation import GenerationSpec
 from textmill.specs.head import HeadSpec
 from textmill.specs.model import AtOnceSpec, EncoderDecoderSpec, ModelSpec, computed
-from textmill.specs.recipe import GenerationSpec
 from textmill.tokenization import load
 from textmill.tokenization.chat.template import read_template
 from textmill.tokenization.protocol import AnyTokenizer

@@ -15,7 +15,7 @@ from textmill.base import schema
 from textmill.base.errors import DamagedError
 from textmill.base.files import read_json, sha256_file, write_json
 from textmill.models.mixture import Mixture
-from textmill.specs.recipe import GenerationSpec
+from textmill.specs.generation import GenerationSpec
 from textmill.tokenization.protocol import AnyTokenizer
 
 MODEL_TYPE = "textmill-mixture"

@@ -7,7 +7,7 @@ from typing import Any
 
 from textmill.base.errors import TextmillError
 from textmill.base.files import check_free, sha256_file
-from textmill.specs.recipe import GenerationSpec
+from textmill.specs.generation import GenerationSpec
 from textmill.stages.workspace.locate import locate_model
 from textmill.stages.workspace.workspace import Workspace
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.base.errors import DamagedError, TextmillError
 from textmill.base.files import (
@@ -20,9 +20,10 @@ from textmill.base.files import (
     write_sealed,
     write_text,
 )
-from textmill.specs import recipe_file as recipes
-from textmill.specs.recipe import Recipe
 from textmill.stages.workspace import lineage
+
+if TYPE_CHECKING:
+    from textmill.specs.recipe import Recipe
 
 _SEAL = (
     "# as written by Textmill: "  # the first line of a recipe kept here, before the content id of the rest
@@ -105,6 +106,8 @@ class Run:
     def recipe(self) -> Recipe:
         """The resolved recipe the run was begun with. Raises TextmillError when there is no such run, DamagedError when
         its file was changed after it was written."""
+        from textmill.specs import recipe_file as recipes  # who only uses a model reads none
+
         if not self.exists:
             raise TextmillError("no such run", where=self.path, advice="`textmill runs` lists what there is")
         first, _, rest = self.recipe_file.read_bytes().partition(b"\n")
@@ -126,6 +129,8 @@ class Run:
 
     def recipe_then(self) -> Recipe:
         """The same as it was read when the run was begun, wherever the workspace stood then."""
+        from textmill.specs import recipe_file as recipes
+
         self.recipe()
         kept = self.path / "environment.json"
         stood = self.environment().get("run") if kept.is_file() else None
@@ -134,6 +139,8 @@ class Run:
     def begin(self, recipe: Recipe, environment: dict[str, Any]) -> None:
         """Write what was asked and on what. Relative paths are told from the run's own folder, so that all of it can be
         moved."""
+        from textmill.specs import recipe_file as recipes
+
         make_directory(self.path)
         write_sealed(self.path / "environment.json", environment | {"run": str(self.path.absolute())})
         text = recipes.dumps(recipes.seen_from(recipe, self.path.absolute()))

@@ -19,7 +19,6 @@ from textmill.base import files, locks
 from textmill.base.console import Reporter
 from textmill.base.errors import RecipeError, TextmillError
 from textmill.base.language import fill
-from textmill.specs import recipe_file
 from textmill.stages.workspace import lineage, verified
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.models_folder import ModelsFolder, default_folder
@@ -105,6 +104,8 @@ class Workspace:
 
     @staticmethod
     def _reason(memory: Path, decided: dict[str, Any]) -> str:
+        from textmill.specs import recipe_file  # who only uses a model reads none
+
         try:
             before = files.read_sealed(memory)
         except (OSError, TextmillError):
