@@ -120,7 +120,7 @@ def test_what_is_written_does_not_depend_on_the_problems_beside_it(place):
     pretrained, options = load(place), Options(samples=2)
     longer = {**HUMANEVAL, "prompt": "import math\n" + HUMANEVAL["prompt"]}
     asked = code.prepare(pretrained, [longer, MBPP, HUMANEVAL], options)
-    assert [len(some) for some in code._batches(asked, 3)] == [2, 1]  # those of MBPP end otherwise
+    assert sorted(len(some) for some in code._batches(asked, 3)) == [1, 2]  # those of MBPP end otherwise
     spec = GenerationSpec(tokens=12, temperature=1.0)
     alone = [code._written(pretrained, [one], spec, 2)[0] for one in asked]
     assert code._written(pretrained, asked, spec, 2) == alone
