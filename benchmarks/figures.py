@@ -70,6 +70,13 @@ FIGURES = {
         "SmolLM2-135M-Instruct",
         CODE.replace("{model}", "{smollm2}").replace("{data}", "{data}/mbpp/valid.jsonl"),
     ),
+    "code-humaneval-40-smollm2": Figure(
+        "code, 10 samples at temperature 0.8",
+        "HumanEval, the first 40 problems",
+        "SmolLM2-135M-Instruct",
+        "head -40 {data}/humaneval/HumanEval.jsonl > 40.jsonl; "
+        + CODE.replace("{model}", "{smollm2}").replace("{data}", "40.jsonl --samples 10"),
+    ),
     "code-humaneval-stdlib": Figure(
         "code, greedy",
         "HumanEval, 164 problems",
@@ -107,7 +114,7 @@ def told(printed: dict[str, Any]) -> dict[str, Any]:
             if name.startswith(("KL", "tokens per answer"))
         ]
         return {"score": first, "beside": "; ".join(others + moved), "seconds": printed["processor_seconds"]}
-    scores = [f"{row['name']} {_score(row)}" for row in printed["details"].values()]
+    scores = [f"{name} {_score(row)}" for name, row in printed["details"].items()]
     ends = ", ".join(f"{count} {name}" for name, count in printed.get("outcomes", {}).items())
     return {"score": "; ".join(scores), "beside": ends, "seconds": None}
 
