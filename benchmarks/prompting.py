@@ -5,14 +5,15 @@
 
 MODEL: a model's directory or .gguf file. Rows are drawn by a seed: some are scored, and the examples come of the
 others, so that no text is an example for itself. Random examples are drawn anew for each of `--draws`; the nearest
-(bm25) @ log-likelihoods. Beside it: the commonest label, always. Prints one JSON object, and writes it and the curve to
-`--out`.
+(`--choose random,bm25`) are of all the others, up to 1,000. Beside it: the commonest label, always. Prints one JSON
+object, and writes it and the curve to `--out`; a point that stands there is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import datetime
 import gzip
 import json
 import random
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from results import machine
 
 from textmill.base.console import print_json
 from textmill.interop.load import load
@@ -48,21 +50,37 @@ def rows_of(path: Path, columns: tuple[str, str]) -> list[tuple[str, str]]:
     return [(line[places[0]].strip(), line[places[1]].strip()) for line in lines if len(line) > max(places)]
 
 
-def scored(model: Prompted, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(N, C) log-probabilities as they come, and calibrated."""
-    chosen = [model.chosen(text) for text in texts]
-    plain = model.log_probs([model.prompt(text, some) for text, some in zip(texts, chosen, strict=True)])
-    if model.tuning.choose == "random":
-        leaning = model.leaning(model.chosen(""))
-    else:
-        leaning = torch.stack([model.leaning(some) for some in chosen])
-    return plain.numpy(), (plain - leaning).numpy()
+class Asked:
+    """A model, the rows it is scored on, and those that examples are taken from."""
 
+    def __init__(self, given: argparse.Namespace, rows: list[tuple[str, str]]) -> None:
+        self.form, self.instruction = given.form.replace("\\n", "\n"), given.instruction
+        self.words = dict(pair.split("=", 1) for pair in given.words.split(",") if pair)
+        self.head = ClassifyHead(labels=tuple(sorted({label for _, label in rows})))
+        number = {label: place for place, label in enumerate(self.head.labels)}
+        held = rows[: given.rows]
+        self.texts, self.truth = [text for text, _ in held], np.array([number[label] for _, label in held])
+        self.pool = [(text, number[label]) for text, label in rows[given.rows : given.rows + 1000]]
+        self.base = load(given.model)
 
-def accuracies(model: Prompted, texts: list[str], truth: np.ndarray, labels: int) -> dict[str, dict]:
-    """Accuracy with its interval of both."""
-    said = zip(("uncalibrated", "calibrated"), scored(model, texts), strict=True)
-    return {name: one_label(truth, side.argmax(1), labels)["accuracy"].plain() for name, side in said}
+    def point(self, choose: str, shots: int, draw: int) -> dict:
+        """Accuracy with its interval, as it comes and calibrated, of one draw of examples."""
+        examples, began = list(self.pool), time.process_time()
+        random.Random(draw).shuffle(examples)
+        tuning = PromptingTuning(
+            form=self.form, instruction=self.instruction, words=self.words, examples=shots, choose=choose
+        )
+        with torch.inference_mode():
+            model = (
+                Prompted(self.base.model, self.head, tuning, self.base.tokenizer, examples).eval().settle()
+            )
+            found, leaning = model.said(self.texts)
+        row: dict = {"choose": choose, "examples": shots, "draw": draw}
+        for name, side in (("uncalibrated", found), ("calibrated", found - leaning)):
+            guesses = side.argmax(1).numpy()
+            row[name] = one_label(self.truth, guesses, len(self.head.labels))["accuracy"].plain()
+        seconds = round(time.process_time() - began, 1)
+        return row | {"processor_seconds": seconds, "machine": machine(), "date": str(datetime.date.today())}
 
 
 def main() -> None:
@@ -80,45 +98,30 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--shots", default=",".join(map(str, SHOTS)))
     parser.add_argument("--choose", default="random")
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    words = dict(pair.split("=", 1) for pair in given.words.split(",") if pair)
-    first, second = given.columns.split(",")
-    rows = rows_of(given.table, (first, second))
+    given.out.mkdir(parents=True, exist_ok=True)
+    rows = rows_of(given.table, tuple(given.columns.split(",")))
     random.Random(0).shuffle(rows)
-    held, pool = rows[: given.rows], rows[given.rows : given.rows + 1000]
-    head = ClassifyHead(labels=tuple(sorted({label for _, label in rows})))
-    number = {label: place for place, label in enumerate(head.labels)}
-    truth = np.array([number[label] for _, label in held])
-    texts, base, found = [text for text, _ in held], load(given.model), []
-    form = given.form.replace("\\n", "\n")
+    asked = Asked(given, rows)
+    common = Counter(asked.truth.tolist()).most_common(1)[0][0]
+    asked_for = {name: getattr(given, name) for name in ("instruction", "form", "words")}
+    result = {"model": given.model.name, "table": given.table.name, "rows": len(asked.texts), **asked_for}
+    file = given.out / "prompting.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    same = all(before.get(name) == value for name, value in result.items())
+    known = {(one["choose"], one["examples"], one["draw"]): one for one in before["curve"]} if same else {}
+    always = one_label(asked.truth, np.full_like(asked.truth, common), len(asked.head.labels))
+    result |= {"always": always["accuracy"].plain(), "curve": []}
     for choose in given.choose.split(","):
         for shots in map(int, given.shots.split(",")):
             for draw in range(given.draws if choose == "random" and shots else 1):
-                examples = [(text, number[label]) for text, label in pool]
-                random.Random(draw).shuffle(examples)
-                tuning = PromptingTuning(
-                    form=form, instruction=given.instruction, words=words, examples=shots, choose=choose
-                )
-                started = time.perf_counter()
-                model = Prompted(base.model, head, tuning, base.tokenizer, examples).eval()
-                with torch.inference_mode():
-                    row = {"choose": choose, "examples": shots, "draw": draw}
-                    row |= accuracies(model, texts, truth, len(head.labels))
-                found.append(row | {"seconds": round(time.perf_counter() - started, 1)})
-                print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-    common = Counter(truth.tolist()).most_common(1)[0][0]
-    result = {
-        "model": given.model.name,
-        "table": given.table.name,
-        "rows": len(held),
-        "always": one_label(truth, np.full_like(truth, common), len(head.labels))["accuracy"].plain(),
-        "curve": found,
-    }
-    if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "prompting.json").write_text(json.dumps(result, indent=1) + "\n")
-        (given.out / "prompting.svg").write_text(picture(result))
+                row = known.get((choose, shots, draw)) or asked.point(choose, shots, draw)
+                result["curve"].append(row)
+                print(json.dumps(row), file=sys.stderr, flush=True)
+                known[choose, shots, draw] = row
+                file.write_text(json.dumps(result | {"curve": list(known.values())}, indent=1) + "\n")
+    (given.out / "prompting.svg").write_text(picture(result))
     print_json(result)
 
 

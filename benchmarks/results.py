@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import figures
+
 ROOT = Path(__file__).parents[1]
 RECIPES, KEPT, PAGE = ROOT / "recipes/tasks", ROOT / "docs/results.jsonl", ROOT / "docs/results.md"
 
@@ -214,7 +216,7 @@ def page(results: list[dict[str, Any]]) -> str:
             lines.append(
                 _line(row, [result | result["also"] for result in also], row.also[0] if row.also else "")
             )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *figures.table(results)]) + "\n"
 
 
 def _line(row: Row, results: list[dict[str, Any]], data: str = "") -> str:

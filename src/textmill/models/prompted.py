@@ -20,8 +20,9 @@ Shapes: B texts, C labels, E examples, T tokens, V ids.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,10 +31,11 @@ from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.codec import by_length, padded
+from textmill.data.codec import padded
 from textmill.data.special import frame
 from textmill.models.heads import Headed
 from textmill.models.model import Generator, Model, SourceReader
+from textmill.nn.state import State
 from textmill.specs.head import ClassifyHead
 from textmill.specs.tuning import PromptingTuning
 from textmill.text.bm25 import BM25
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from textmill.tokenization.protocol import AnyTokenizer
 
 Example = tuple[str, int]  # a text, and the number of its label
-_TOKENS = 4096  # read at once, padding included
+_TOKENS = 4096  # of rows that are read at once, with what they have in common
 
 
 class Labels(nn.Module):
@@ -115,24 +117,35 @@ class Prompted(Headed):
     def _index(self) -> BM25:
         return BM25([text for text, _ in self.examples])
 
-    @torch.no_grad()
     def forward(self, batch: Batch) -> Tensor:
         """The log-probability of each label, (B, C), calibrated where that is asked for."""
-        texts = [self._text(batch, row) for row in range(len(batch))]
-        chosen = [self.chosen(text) for text in texts]
-        found = self.log_probs([self.prompt(*both) for both in zip(texts, chosen, strict=True)])
-        if not self.tuning.calibrate:
-            return found
+        found, leaning = self.said([self._text(batch, row) for row in range(len(batch))])
+        return found - leaning
+
+    def said(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(B, C) log-probabilities of the labels of texts, and (B, C) log p₀ of each label there, zeros where nothing
+        is calibrated. What prompts begin with alike is read once: for all texts or, where each has examples of its
+        own, for a text and those that say nothing."""
         if self.tuning.choose == "random":
-            return found - self.labels.calibration
-        return found - torch.stack([self.leaning(examples) for examples in chosen])
+            shown = self.chosen("")
+            found = self.log_probs([self.prompt(text, shown) for text in texts])
+            return found, self.labels.calibration.cpu().expand_as(found)
+        sides = []
+        for text in texts:
+            shown = self.chosen(text)
+            both = self.log_probs([self.prompt(one, shown) for one in (text, *self.tuning.calibrate)])
+            sides.append((both[0], _mean(both[1:]) if self.tuning.calibrate else torch.zeros_like(both[0])))
+        found, leaning = (torch.stack(side) for side in zip(*sides, strict=True))
+        return found, leaning
 
     def settle(self) -> Prompted:
         """Work out what is saved beside the examples; the model itself."""
         if self.tuning.choose == "embedding" and self.examples:
             self.labels.vectors = torch.stack([self.vector(text) for text, _ in self.examples])
         if self.tuning.choose == "random" and self.tuning.calibrate:
-            self.labels.calibration = self.leaning(self.chosen(""))
+            shown = self.chosen("")
+            nothing = [self.prompt(text, shown) for text in self.tuning.calibrate]
+            self.labels.calibration = _mean(self.log_probs(nothing))
         return self
 
     def prompt(self, text: str, examples: Sequence[Example]) -> np.ndarray:
@@ -160,44 +173,62 @@ class Prompted(Headed):
         asked = self.tuning.before_label.removesuffix(" ").replace("{text}", text)
         return self.tuning.between.join([*parts, asked])
 
+    @torch.no_grad()
     def log_probs(self, prompts: Sequence[np.ndarray]) -> Tensor:
-        """(n, C): the log-probability of each label's word after each prompt, as one of the labels."""
+        """(n, C): the log-probability of each label's word after each prompt, as one of the labels.
+
+        What all prompts begin with is read once, and its state goes on with the rest of each.
+        """
+        body, longest = self.body, max(map(len, self.words))
+        assert isinstance(body, Generator)
+        shared = shared_length(prompts)
+        rests = [torch.from_numpy(prompt[shared:]).to(self._device) for prompt in prompts]
+        room = max(map(len, prompts)) + longest
+        state = None
+        if shared:
+            _, state = body.hidden_begin(
+                _alike(torch.from_numpy(prompts[0][None, :shared]).to(self._device)), room
+            )
         found = torch.zeros(len(prompts), len(self.words))
-        for numbers in by_length(list(map(len, prompts)), _TOKENS):
-            found[numbers.tolist()] = self._after([prompts[number] for number in numbers]).float().cpu()
+        for numbers in _equally_long(rests, shared):
+            ids = torch.stack([rests[number] for number in numbers])
+            if state is None:
+                hidden, after = body.hidden_begin(_alike(ids), room)
+            else:
+                rows = torch.zeros(len(numbers), dtype=torch.int64, device=self._device)
+                read, after = body.hidden_step(ids, state.reorder(rows))
+                hidden = read[:, -1]
+            found[numbers] = self._after(body.logits(hidden), after).cpu()
         return found.log_softmax(-1)
 
-    def _after(self, prompts: Sequence[np.ndarray]) -> Tensor:
-        """(n, C): the same, of all that could come next. Each prompt is read once, and then each word after it."""
+    @property
+    def _device(self) -> torch.device:
+        return next(self.body.parameters()).device
+
+    def _after(self, logits: Tensor, state: State) -> Tensor:
+        """(n, C): the log-probability of each word after n texts that were read, among all that could come next."""
         body, words = self.body, self.words
         assert isinstance(body, Generator)
-        device = next(body.parameters()).device
-        ids, real = padded(prompts, front=True)
-        inputs = torch.from_numpy(ids).to(device)
-        mask = None if real is None else torch.from_numpy(real).to(device)
-        longest = max(map(len, words))
-        read = Batch(inputs, torch.full_like(inputs, IGNORE), mask)
-        logits, state = body.begin(read, inputs.shape[1] + longest)
-        firsts = torch.tensor([int(word[0]) for word in words], device=device)
+        firsts = torch.tensor([int(word[0]) for word in words], device=self._device)
         found = logits.float().log_softmax(-1)[:, firsts]
-        if longest == 1:
+        if max(map(len, words)) == 1:
             return found
-        rows = torch.arange(len(prompts), device=device).repeat_interleave(len(words))
-        wanted, there = padded([word for _ in prompts for word in words])
-        said, _ = body.step(torch.from_numpy(wanted[:, :-1].copy()).to(device), state.reorder(rows))
+        rows = torch.arange(len(logits), device=self._device).repeat_interleave(len(words))
+        wanted, there = padded([word for _ in logits for word in words])
+        said, _ = body.step(torch.from_numpy(wanted[:, :-1].copy()).to(self._device), state.reorder(rows))
         after = (
             said.float()
             .log_softmax(-1)
-            .gather(-1, torch.from_numpy(wanted[:, 1:, None].copy()).to(device))[..., 0]
+            .gather(-1, torch.from_numpy(wanted[:, 1:, None].copy()).to(self._device))[..., 0]
         )
         if there is not None:
-            after = after.masked_fill(~torch.from_numpy(there[:, 1:]).to(device), 0.0)
-        return found + after.sum(1).view(len(prompts), -1)
+            after = after.masked_fill(~torch.from_numpy(there[:, 1:]).to(self._device), 0.0)
+        return found + after.sum(1).view(len(logits), -1)
 
     def vector(self, text: str) -> Tensor:
         """(D,) the mean of the states of a text, to length 1: what its nearest are found by."""
         ids = [*self.tokenizer.prefix, *self.tokenizer.encode(text).tolist()][: self.spec.context]
-        inputs = torch.tensor([ids or [self.tokenizer.end]], device=next(self.body.parameters()).device)
+        inputs = torch.tensor([ids or [self.tokenizer.end]], device=self._device)
         states = self.body.hidden(Batch(inputs, torch.full_like(inputs, IGNORE)))[0].float().mean(0)
         return nn.functional.normalize(states, dim=0).cpu()
 
@@ -220,10 +251,32 @@ class Prompted(Headed):
             ).indices.tolist()
         return [self.examples[place] for place in reversed(best)]
 
-    def leaning(self, examples: Sequence[Example]) -> Tensor:
-        """(C,) log p₀: of texts that say nothing."""
-        prompts = [self.prompt(text, examples) for text in self.tuning.calibrate]
-        return self.log_probs(prompts).exp().mean(0).log()
+
+def shared_length(prompts: Sequence[np.ndarray]) -> int:
+    """How many ids all prompts begin with alike, the last of each left out; 0 of a single one."""
+    if len(prompts) < 2:
+        return 0
+    least = min(map(len, prompts)) - 1
+    same = np.all([prompt[:least] == prompts[0][:least] for prompt in prompts], axis=0)
+    return least if same.all() else int(same.argmin())
+
+
+def _equally_long(rests: Sequence[Tensor], shared: int) -> Iterator[list[int]]:
+    """Numbers of prompts whose rests have the same length, so that nothing is padded and words may follow them."""
+    order = sorted(range(len(rests)), key=lambda number: len(rests[number]))
+    for length, group in groupby(order, lambda number: len(rests[number])):
+        numbers, most = list(group), max(1, _TOKENS // (shared + length))
+        yield from (numbers[start : start + most] for start in range(0, len(numbers), most))
+
+
+def _alike(ids: Tensor) -> Batch:
+    """Rows of equal length that are only read."""
+    return Batch(ids, torch.full_like(ids, IGNORE))
+
+
+def _mean(log_probs: Tensor) -> Tensor:
+    """(C,) the logarithm of the mean of the probabilities of (n, C)."""
+    return log_probs.exp().mean(0).log()
 
 
 def held(model: Prompted) -> dict[str, Tensor]:

@@ -51,6 +51,13 @@ class World:
         """The sum over all ranks of one number."""
         return self.sum_many([value])[0]
 
+    def most(self, value: int) -> int:
+        """The largest of a number of each rank."""
+        numbers = torch.tensor([value], device=self.device)
+        if self.size > 1:
+            torch.distributed.all_reduce(numbers, op=torch.distributed.ReduceOp.MAX)
+        return int(numbers)
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         if self.size > 1:

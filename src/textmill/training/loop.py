@@ -15,6 +15,7 @@ from torch import Tensor
 
 from textmill.base.errors import NonFiniteError, TextmillError
 from textmill.data.batch import Batch
+from textmill.data.buckets import idle
 from textmill.models.model import Model
 from textmill.objectives.loss import Loss, count_targets
 from textmill.training.distributed import Reducer, World, local
@@ -138,14 +139,23 @@ class _Work:
         """Rows computed at once."""
         return min(self.micro_batch or len(batch), len(batch))
 
+    def micro_batches(self, batch: Batch) -> list[Batch]:
+        """The batch in pieces that are computed at once. Ranks gather sharded weights in step, so each has as many
+        pieces as the one with most: what is missing are rows again, of which nothing is learned."""
+        rows = self.rows(batch)
+        pieces = [batch.rows(start, start + rows) for start in range(0, len(batch), rows)]
+        if self.world.sharded:
+            pieces += [idle(pieces[0])] * (self.world.most(len(pieces)) - len(pieces))
+        return pieces
+
     @torch.no_grad()
     def with_baseline(self, batch: Batch, step: int, baseline: Loss) -> Batch:
         """The batch, each row with the mean that `baseline` sums up over the rows of all ranks."""
-        rows, sums = self.rows(batch), [batch.inputs.new_zeros(2, dtype=torch.float64)]
-        for index, start in enumerate(range(0, len(batch), rows)):
+        sums = [batch.inputs.new_zeros(2, dtype=torch.float64)]
+        for index, piece in enumerate(self.micro_batches(batch)):
             torch.manual_seed(_seed(self.seed, step, self.world.rank, index))
             with self.autocast():
-                some = baseline(self.model, batch.rows(start, start + rows))
+                some = baseline(self.model, piece)
             sums.append(torch.stack([part.double() for part in some]))
         total, number = self.world.sum_many(list(torch.stack(sums).sum(0)))
         mean = torch.full((len(batch),), total / max(number, 1.0), dtype=torch.float64)
@@ -160,7 +170,7 @@ class _Work:
         proved = self.settled >= 2
         while True:
             rows = self.rows(batch)
-            sums = self._accumulate(batch, step, targets, rows, overlap=proved)
+            sums = self._accumulate(self.micro_batches(batch), step, targets, overlap=proved)
             if self.world.size > 1 and not proved and not self.world.sharded:
                 sums = None if self.world.sum(float(sums is None)) else sums
             if sums is not None:
@@ -172,17 +182,16 @@ class _Work:
         return nats, counted
 
     def _accumulate(
-        self, batch: Batch, step: int, targets: float, rows: int, *, overlap: bool
+        self, pieces: list[Batch], step: int, targets: float, *, overlap: bool
     ) -> list[Tensor] | None:
         """Gradients of all micro-batches, and the sums of nats and targets; None when memory ran out."""
         nats, counted = [], []
         try:
-            for index, start in enumerate(range(0, len(batch), rows)):
+            for index, piece in enumerate(pieces):
                 torch.manual_seed(_seed(self.seed, step, self.world.rank, index))
-                last = start + rows >= len(batch)
-                with self.reducer.micro(last=last, overlap=overlap):
+                with self.reducer.micro(last=index == len(pieces) - 1, overlap=overlap):
                     with self.autocast():
-                        some, number = self.loss(self.model, batch.rows(start, start + rows))
+                        some, number = self.loss(self.model, piece)
                     some.backward(torch.full_like(some, 1.0 / targets))
                 nats.append(some.detach().double())
                 counted.append(number)

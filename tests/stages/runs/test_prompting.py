@@ -15,7 +15,7 @@ from textmill.data.codec import Codec
 from textmill.interop.huggingface.directory import write_directory
 from textmill.interop.load import load
 from textmill.models.build import build
-from textmill.models.prompted import Prompted
+from textmill.models.prompted import Prompted, shared_length
 from textmill.specs.generation import GenerationSpec
 from textmill.specs.head import ClassifyHead
 from textmill.specs.model import DecoderSpec
@@ -84,6 +84,26 @@ def test_words_are_scored_and_calibrated_as_published(start):
     plain, _ = model_of(start, examples=0, calibrate=())
     got = plain(batch_of(base.tokenizer, texts[:1])).softmax(-1).numpy()[0]
     np.testing.assert_allclose(got, by_hand(base, "Review: wind\nIt is"), rtol=1e-4)
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_what_prompts_begin_with_is_read_once(tokenizer, window, monkeypatch):
+    spec = DecoderSpec(d_model=32, layers=2, heads=2, d_ff=32, context=400, window=window)
+    tuning = PromptingTuning(form=FORM, words=WORDS, examples=3)
+    body = build(spec, tokenizer.vocabulary, seed=1)
+    model = Prompted(body, HEAD, tuning, tokenizer, EXAMPLES).eval()
+    texts = ["wind", "the river is slow", "rain", "flour and water and wind"]
+    prompts = [model.prompt(text, EXAMPLES) for text in texts]
+    alone = torch.cat([model.log_probs([prompt]) for prompt in prompts])
+    read, begin = [], body.hidden_begin
+    monkeypatch.setattr(
+        body, "hidden_begin", lambda batch, room: (read.append(batch.inputs), begin(batch, room))[1]
+    )
+    torch.testing.assert_close(model.log_probs(prompts), alone, rtol=1e-5, atol=1e-5)
+    [once] = read  # and only the rest of each prompt is read after it
+    assert (
+        once.shape[1] == shared_length(prompts) > len(tokenizer.encode("".join(text for text, _ in EXAMPLES)))
+    )
 
 
 @torch.no_grad()

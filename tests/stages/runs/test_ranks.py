@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -138,3 +139,52 @@ def test_an_adapter_is_one_run_however_many_ranks_there_are(tmp_path, train, tun
     assert "stopped" in train(path, tmp_path / "work", 2, stop=9, more=(*more, "training.parallel=ddp"))
     train(path, tmp_path / "work", 2, more=(*more, "training.parallel=ddp"))
     assert_same(losses(tmp_path / "work", "adapter"), one)
+
+
+@pytest.fixture(scope="module")
+def preferred(recipe, alone):
+    """(recipe, workspace) of a run that learns preferences, and begins as that of one process."""
+    pairs = [
+        {"prompt": f"the mill {number}", "chosen": "turns " * (1 + number % 5), "rejected": "is slow"}
+        for number in range(40)
+    ]
+    recipe.with_name("pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    path = recipe.with_name("preferred.toml")
+    path.write_text("""
+name = "preferred"
+
+[corpus]
+sources = [{ kind = "files", paths = ["pairs.jsonl"], format = "preference" }]
+steps = []
+split = { validation = 0.2 }
+
+[start]
+model = "tiny"
+
+[objective]
+kind = "prefer"
+
+[training]
+steps = 4
+batch = 6
+evaluate_every = 2
+optimizer = { kind = "adamw", lr = 0.01 }
+""")
+    return path, alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp2"])
+@pytest.mark.parametrize(
+    "loss", ["dpo", "kto"]
+)  # of which the second compares with a mean over the whole update
+def test_preferences_are_learned_alike_by_any_number_of_ranks(parallel, loss, tmp_path, train, preferred):
+    path, work = preferred
+    more = (f'objective.loss={{ kind = "{loss}" }}', f"training.parallel={parallel}")
+    found = []
+    for ranks in (1, 2):
+        shutil.copytree(work, tmp_path / str(ranks))
+        train(path, tmp_path / str(ranks), ranks, more=more)
+        found.append(losses(tmp_path / str(ranks), "preferred"))
+    assert found[0][0][-1][1] != pytest.approx(found[0][0][0][1], rel=1e-2)  # something was learned
+    assert_same(*found)

@@ -87,11 +87,13 @@ def test_the_code_of_an_answer_is_taken():
 
 def test_samples_are_judged_and_counted(place, monkeypatch):
     pretrained = load(place)
-    sources = iter([[RIGHT, "    return n\n", RIGHT, "  ?"], ["    pass\n"] * 4])
+    sources = [[RIGHT, "    return n\n", RIGHT, "  ?"], ["    pass\n"] * 4]
     monkeypatch.setattr(
         code,
         "_written",
-        lambda pretrained, one, spec, samples: [one.problem.prompt + s for s in next(sources)],
+        lambda pretrained, asked, spec, samples: [
+            [one.problem.prompt + text for text in some] for one, some in zip(asked, sources, strict=True)
+        ],
     )
     calls = []
 
@@ -112,6 +114,17 @@ def test_samples_are_judged_and_counted(place, monkeypatch):
     assert code.details(said, [])["outcomes"] == {"failed": 6, "passed": 2}
     with_refused = code.metrics([*said, Refused("x")], [], Bootstrap(20))
     assert with_refused["pass@1"].value == pytest.approx(0.5 / 3)
+
+
+def test_what_is_written_does_not_depend_on_the_problems_beside_it(place):
+    pretrained, options = load(place), Options(samples=2)
+    longer = {**HUMANEVAL, "prompt": "import math\n" + HUMANEVAL["prompt"]}
+    asked = code.prepare(pretrained, [longer, MBPP, HUMANEVAL], options)
+    assert sorted(len(some) for some in code._batches(asked, 3)) == [1, 2]  # those of MBPP end otherwise
+    spec = GenerationSpec(tokens=12, temperature=1.0)
+    alone = [code._written(pretrained, [one], spec, 2)[0] for one in asked]
+    assert code._written(pretrained, asked, spec, 2) == alone
+    assert len({text for row in alone for text in row}) == 6
 
 
 def test_a_model_is_evaluated_on_files_of_problems(place, tmp_path):

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from textmill.tasks.task import Field, Options, Record, Task
 from textmill.text.document import several
 
 _TOKENS = 384  # of an answer, where nobody says
+_ROWS = 32  # answers written at once
 _DRAWN = {"temperature": 0.8, "top_p": 0.95}  # several samples of one problem (Chen et al. 2021, section 3.3)
 _KS = (1, 10, 100)
 # Where a completion has left the function: of HumanEval as in Chen et al. 2021; of MBPP, which begins with one, less.
@@ -122,9 +124,7 @@ def predict(pretrained: Pretrained, asked: Sequence[Asked], options: Options) ->
         spec = replace(spec, temperature=0.0)
     elif not spec.temperature:
         spec = replace(spec, **_DRAWN)
-    written = [
-        _written(pretrained, one, spec, options.samples) for one in tracked(asked, "writing", unit="problems")
-    ]
+    written = _written(pretrained, asked, spec, options.samples)
     sandbox = Sandbox(required=not options.unsandboxed)
     found: list[Any] = []
     for one, samples in tracked(list(zip(asked, written, strict=True)), "judging", unit="problems"):
@@ -136,19 +136,40 @@ def predict(pretrained: Pretrained, asked: Sequence[Asked], options: Options) ->
     return found
 
 
-def _written(pretrained: Pretrained, asked: Asked, spec: GenerationSpec, samples: int) -> list[str]:
-    """Python that should define the function, as often as samples are asked for."""
-    model, tokenizer = pretrained.model, pretrained.tokenizer
+def _written(
+    pretrained: Pretrained, asked: Sequence[Asked], spec: GenerationSpec, samples: int
+) -> list[list[str]]:
+    """Python that should define the function of each problem, as often as samples are asked for.
+
+    Answers that end alike are written side by side, those to prompts of like length together.
+    """
+    model, tokenizer, context = pretrained.model, pretrained.tokenizer, pretrained.spec.context
     assert isinstance(model, Generator)
-    spec = drawable(replace(spec, stop=asked.stops), model, tokenizer)
-    ends = pretrained.chat.ends(tokenizer) if asked.told and pretrained.chat else tokenizer.ends
-    context = pretrained.spec.context
-    found = answers(
-        model, [asked.prompt], spec, ends=ends, samples=samples, decoder=tokenizer.stream, context=context
-    )
-    before = asked.prompt.ids
-    texts = [whole(tokenizer.stream(), one.ids, spec.stop, before) for one in found[0]]
-    return [source_of(asked.problem, text, told=asked.told) for text in texts]
+    found: list[list[str]] = [[] for _ in asked]
+    for some in tracked(_batches(asked, max(1, _ROWS // samples)), "writing", unit="batches"):
+        first = asked[some[0]]
+        how = drawable(replace(spec, stop=first.stops), model, tokenizer)
+        ends = pretrained.chat.ends(tokenizer) if first.told and pretrained.chat else tokenizer.ends
+        prompts = [asked[number].prompt for number in some]
+        drawn = answers(
+            model, prompts, how, ends=ends, samples=samples, decoder=tokenizer.stream, context=context
+        )
+        for number, row in zip(some, drawn, strict=True):
+            one = asked[number]
+            texts = [whole(tokenizer.stream(), each.ids, how.stop, one.prompt.ids) for each in row]
+            found[number] = [source_of(one.problem, text, told=one.told) for text in texts]
+    return found
+
+
+def _batches(asked: Sequence[Asked], most: int) -> list[list[int]]:
+    """Numbers of problems that are written together: what ends their answers is the same."""
+
+    def alike(number: int) -> tuple[bool, tuple[str, ...]]:
+        return asked[number].told, asked[number].stops
+
+    order = sorted(range(len(asked)), key=lambda number: (alike(number), len(asked[number].prompt.ids)))
+    groups = [list(numbers) for _, numbers in groupby(order, alike)]
+    return [group[start : start + most] for group in groups for start in range(0, len(group), most)]
 
 
 def source_of(problem: Problem, text: str, *, told: bool) -> str:
