@@ -20,6 +20,7 @@ from textmill.text.chats import Message
 from textmill.tokenization.chat.tools import Call, calls_in, fits
 
 TOOLS = [
+    "no tool at all",
     {"name": "now"},
     {
         "type": "function",

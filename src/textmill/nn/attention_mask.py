@@ -56,9 +56,8 @@ class AttentionMask:
     apart: tuple[AttentionMask, ...] | None = (
         None  # each row's, where each has a cache and a length of its own
     )
-    blocks: tuple[
-        Block, ...
-    ] = ()  # all queries, where it is quicker to read some of the keys for each run of them
+    # All queries, where it is quicker to read some of the keys for each run of them.
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,11 +139,13 @@ def fits(call: Call, tools: Any) -> bool:
     """
     if tools is None:
         return True
-    listed = [tool.get("function", tool) for tool in (tools if isinstance(tools, list) else [tools])]
-    tool = next((one for one in listed if one.get("name") == call.name), None)
+    listed = [one for one in (tools if isinstance(tools, list) else [tools]) if isinstance(one, dict)]
+    named = (function for one in listed if isinstance(function := one.get("function", one), dict))
+    tool = next((one for one in named if one.get("name") == call.name), None)
     if tool is None:
         return False
-    schema = tool.get("parameters") or {}
+    schema = tool.get("parameters")
+    schema = schema if isinstance(schema, dict) else {}
     known, needed = schema.get("properties") or {}, schema.get("required") or ()
     return all(name in call.arguments for name in needed) and all(
         name in known and _of_kind(value, known[name]) for name, value in call.arguments.items()
@@ -153,7 +155,8 @@ def fits(call: Call, tools: Any) -> bool:
 def _of_kind(value: Any, schema: Any) -> bool:
     """Whether a value is of a type that a schema names, or of any where it names none that JSON Schema has."""
     named = schema.get("type") if isinstance(schema, dict) else None
-    kinds = [kind for kind in (named if isinstance(named, list) else [named]) if kind in _KINDS]
+    listed = named if isinstance(named, list) else [named]
+    kinds = [kind for kind in listed if isinstance(kind, str) and kind in _KINDS]
     return not kinds or any(
         isinstance(value, _KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
         for kind in kinds
