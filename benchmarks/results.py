@@ -77,7 +77,7 @@ def _kept_language(model: str) -> tuple[Also, ...]:
     """What tuning on conversations may cost: grammar and the last word of a passage, samples of fixed size."""
     return (
         Also("blimp, the first 10 pairs of each of 67 paradigms", ("--data", "few/blimp.jsonl"), (), model),
-        Also("lambada, the first 300 passages", ("--data", "few/lambada.jsonl"), (), model),
+        Also("lambada, the first 200 passages", ("--data", "few/lambada.jsonl"), (), model),
     )
 
 
@@ -195,7 +195,7 @@ class Bench:
                 seen[json.loads(line)["UID"]] += 1
                 if seen[json.loads(line)["UID"]] <= 10:
                     file.write(line)
-        passages = self._lines("zeroshot/lambada_openai.jsonl.gz")[:300]
+        passages = self._lines("zeroshot/lambada_openai.jsonl.gz")[:200]
         (folder / "lambada.jsonl").write_text("".join(passages), encoding="utf-8")
 
     def _calls(self) -> None:
@@ -325,24 +325,25 @@ def page(results: list[dict[str, Any]]) -> str:
     for row in ROWS:
         runs = [result for result in results if result["row"] == row.recipe]
         runs = [result for result in runs if result["minutes"] is None] or runs
-        lines.append(_line(row, runs))
+        lines.append(_line(row, [result for result in runs if "table" in result]))
         told = [(result, also) for result in runs for also in result.get("also", ())]
         for on, name in dict.fromkeys((also["on"], also["headline"]) for _, also in told):
             same = [result | also for result, also in told if (also["on"], also["headline"]) == (on, name)]
             lines.append(_line(row, same, on))
-        talks += [_talk(row, result["talk"]) for result in runs[:1] if "talk" in result]
+        talks += [_talk(row, result) for result in runs[:1] if "talk" in result]
     return "\n".join([*lines, *talks]) + "\n"
 
 
-def _talk(row: Row, answers: list[list[str]]) -> str:
+def _talk(row: Row, result: dict[str, Any]) -> str:
     """A conversation as it came, good or bad."""
     lines = [
         "",
-        f"## {row.job}: a conversation with `{row.recipe}`",
+        f"## {row.job}: a conversation",
         "",
-        f"{row.start}; greedy, as it came, through `textmill chat`.",
+        f"{row.start}, after `{result['command']}` ({result['machine']}; {result['date']}); greedy, as it came, through",
+        "`textmill chat`; `…` where an answer was cut at its longest.",
     ]
-    for said, (answer, finish) in zip(row.talk, answers, strict=True):
+    for said, (answer, finish) in zip(row.talk, result["talk"], strict=True):
         cut = " …" if finish == "length" else ""
         lines += ["", f"**{said}**", "", *(f"> {line}".rstrip() for line in f"{answer}{cut}".splitlines())]
     return "\n".join(lines)
