@@ -340,8 +340,8 @@ def _talk(row: Row, result: dict[str, Any]) -> str:
         "",
         f"## {row.job}: a conversation",
         "",
-        f"{row.start}, after `{result['command']}` ({result['machine']}; {result['date']}); greedy, as it came, through",
-        "`textmill chat`; `…` where an answer was cut at its longest.",
+        f"{row.start}, after `{result['command']}` ({result['machine']}; {result['date']}); greedy, as it came,",
+        "through `textmill chat`; `…` where an answer was cut at its longest.",
     ]
     for said, (answer, finish) in zip(row.talk, result["talk"], strict=True):
         cut = " …" if finish == "length" else ""
