@@ -2,7 +2,7 @@
 
     python benchmarks/results.py --data ../shared/data                  # all rows that have no result yet, in order
     python benchmarks/results.py --data ../shared/data --only NAME      # these rows, whether they have one or not
-    python benchmarks/results.py --data ../shared/data --family linear  # rows of this kind: linear, minilm or scratch
+    python benchmarks/results.py --data ../shared/data --family linear  # this kind: linear, minilm, tuned or scratch
     python benchmarks/results.py --page                                 # only write the page from what is known
 
 `--minutes 2` caps the training of a row (the row then says so: it is no result to compare), `--seeds 3` how many seeds
@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import gzip
 import json
 import os
 import platform
+import random
 import shutil
 import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,13 +34,28 @@ import figures
 
 ROOT = Path(__file__).parents[1]
 RECIPES, KEPT, PAGE = ROOT / "recipes/tasks", ROOT / "docs/results.jsonl", ROOT / "docs/results.md"
+START = "the model it began with"  # a baseline of what is tuned
+
+
+@dataclass(frozen=True)
+class Also:
+    """Further rows that a model is judged on: in words, the arguments of `textmill evaluate`, the scores that are told.
+
+    scores: none: the headline alone; start: a published model, whose scores on the same rows stand beside.
+    """
+
+    words: str
+    arguments: tuple[str, ...]
+    scores: tuple[str, ...] = ()
+    start: str | None = None
 
 
 @dataclass(frozen=True)
 class Row:
     """A job: its recipe, the files it is judged on in words, what it begins with, and how many seeds it is worth.
 
-    before: recipes that must have been run; also: (words, arguments of `textmill evaluate`) of a second score.
+    before: recipes that must have been run; scores: those of the same evaluation that have a line, besides the
+    headline; also: what else it is judged on; talk: what a person says to it, whose answers are shown as they came.
     """
 
     recipe: str
@@ -46,13 +64,34 @@ class Row:
     start: str
     seeds: int = 1
     before: tuple[str, ...] = ()
-    also: tuple[str, tuple[str, ...]] | None = None
+    scores: tuple[str, ...] = ()
+    also: tuple[Also, ...] = ()
+    talk: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
-        return (
-            "linear" if self.recipe.endswith("-linear") else "minilm" if self.start == "MiniLM" else "scratch"
-        )
+        if self.recipe.endswith("-linear"):
+            return "linear"
+        return "minilm" if self.start == "MiniLM" else "tuned" if "LoRA" in self.start else "scratch"
+
+
+def _kept_language(model: str) -> tuple[Also, ...]:
+    """What tuning on conversations may cost: grammar and the last word of a passage, samples of fixed size."""
+    return (
+        Also("blimp, the first 10 pairs of each of 67 paradigms", ("--data", "few/blimp.jsonl"), (), model),
+        Also("lambada, the first 200 passages", ("--data", "few/lambada.jsonl"), (), model),
+    )
+
+
+def _calls(language: str, words: str) -> Also:
+    """Where a tool is called in unseen conversations."""
+    rows = ("--data", f"calls/test.{language}.jsonl", "--format", "chat", "--task", "chat")
+    return Also(
+        f"tool-calls, {words}, 30 unseen calls", rows, ("valid calls", "right tools", "right calls"), SMOL
+    )
+
+
+SMOL = "smollm2-135m-instruct"
 
 
 ROWS = (
@@ -68,7 +107,7 @@ ROWS = (
         "answer, span",
         "squad-mini dev",
         "MiniLM",
-        also=("xquad en", ("--data", "xquad/en.dev.json", "--format", "squad")),
+        also=(Also("xquad en", ("--data", "xquad/en.dev.json", "--format", "squad")),),
     ),
     Row("classify-sst2-scratch", "classify", "sst2, split by containment", "scratch"),
     Row("classify-chnsenticorp-scratch", "classify", "chnsenticorp dev, repeats removed", "scratch"),
@@ -87,6 +126,35 @@ ROWS = (
         "scratch",
         before=("translate-tatoeba-en-zh",),
     ),
+    Row(
+        "chat-alpaca",
+        "chat",
+        "instruct-en, 208 kept back",
+        "SmolLM2-135M, LoRA over 8 bits",
+        scores=("nats saved",),
+        also=_kept_language(SMOL),
+    ),
+    Row(
+        "chat-tools",
+        "chat, calls of tools",
+        "tool-calls, en and zh",
+        "SmolLM2-135M, LoRA",
+        also=(_calls("en", "English"), _calls("zh", "Chinese")),
+    ),
+    Row(
+        "chat-zh",
+        "chat, Chinese",
+        "instruct-zh, 82 kept back",
+        "Gemma-3-270M, LoRA, template added",
+        scores=("nats saved",),
+        talk=(
+            "你好！请用一句话介绍一下你自己。",
+            "中国的首都是哪里？",
+            "那里有什么好玩的地方？请推荐三个。",
+            "如果我只有一天时间，应该先去哪一个？为什么？",
+            "谢谢！请用一句话祝我旅途愉快。",
+        ),
+    ),
 )
 
 
@@ -104,6 +172,8 @@ class Bench:
             self._link(folder, folder.name)
         self._link(data / "cmrc2018", "cmrc")
         self._chinese()
+        self._few()
+        self._calls()
 
     def _link(self, target: Path, name: str) -> None:
         link = self.recipes / name
@@ -118,6 +188,38 @@ class Bench:
             if not (link := folder / f"{name}.tsv.gz").exists():
                 link.symlink_to((self.data / name / "train.tsv.gz").absolute())
 
+    def _few(self) -> None:
+        """Samples of what is long to read."""
+        (folder := self.recipes / "few").mkdir(exist_ok=True)
+        seen: Counter[str] = Counter()
+        with open(folder / "blimp.jsonl", "w", encoding="utf-8") as file:
+            for line in self._lines("blimp/blimp_sample.jsonl.gz"):
+                seen[json.loads(line)["UID"]] += 1
+                if seen[json.loads(line)["UID"]] <= 10:
+                    file.write(line)
+        passages = self._lines("zeroshot/lambada_openai.jsonl.gz")[:200]
+        (folder / "lambada.jsonl").write_text("".join(passages), encoding="utf-8")
+
+    def _calls(self) -> None:
+        """Conversations up to their first call of a tool, each call once: many stand in the files several times."""
+        (folder := self.recipes / "calls").mkdir(exist_ok=True)
+        for language in ("en", "zh"):
+            made: dict[str, str] = {}
+            for line in self._lines(f"tool-calls/glaive_toolcall_{language}_demo.jsonl.gz"):
+                row = json.loads(line)
+                turns = row["conversations"]
+                call = next((at for at, turn in enumerate(turns) if turn["from"] == "function_call"), None)
+                if call is not None:
+                    row["conversations"] = turns[: call + 1]
+                    made.setdefault(turns[call]["value"], json.dumps(row, ensure_ascii=False) + "\n")
+            rows = list(made.values())
+            random.Random(0).shuffle(rows)
+            for part, some in (("test", rows[:30]), ("train", rows[30:])):
+                (folder / f"{part}.{language}.jsonl").write_text("".join(some), encoding="utf-8")
+
+    def _lines(self, name: str) -> list[str]:
+        return gzip.decompress((self.data / name).read_bytes()).decode().splitlines(keepends=True)
+
     def textmill(self, *arguments: str) -> dict[str, Any]:
         """What a command says as JSON. Raises RuntimeError with the end of what it said otherwise."""
         command = [sys.executable, "-m", "textmill", *arguments, "--json", "--work", str(self.work / "work")]
@@ -131,8 +233,6 @@ class Bench:
         made = self.recipes / "back.jsonl"
         if made.exists():
             return
-        import gzip
-
         english = gzip.decompress((self.data / "multi30k/train.en.txt.gz").read_bytes()).decode()
         (self.recipes / "english.txt").write_text(
             "\n".join(english.splitlines()[:10_000]) + "\n", encoding="utf-8"
@@ -169,11 +269,26 @@ class Bench:
             "date": datetime.date.today().isoformat(),
             "command": " ".join(["textmill", *arguments]),
         }
-        if row.also is not None:
-            words, more = row.also
-            second = self.textmill("evaluate", last["run"], *more)
-            result["also"] = {"on": words, "headline": second["headline"], "table": second["table"]}
+        result["also"] = [_told(row.data, scores, name) for name in row.scores]
+        for also in row.also:
+            report = self.textmill("evaluate", last["run"], *also.arguments)
+            if also.start is not None:
+                before = self.textmill("evaluate", also.start, *also.arguments)
+                report["baselines"] = {START: before["details"]}
+            names = also.scores or (report["headline"],)
+            result["also"] += [_told(also.words, report, name) for name in names]
+        if row.talk:
+            said = [word for message in row.talk for word in ("--message", message)]
+            answers = self.textmill("chat", last["run"], *said)["answers"]
+            result["talk"] = [[each["text"], each["finish"]] for each in answers]
         return result
+
+
+def _told(words: str, report: dict[str, Any], name: str) -> dict[str, Any]:
+    """A score of a report as a line has it: of the model, and of the baselines that have it."""
+    beside = [(label, scores[name]) for label, scores in report["baselines"].items() if name in scores]
+    table = [{"name": label, **score} for label, score in [("this model", report["details"][name]), *beside]]
+    return {"on": words, "headline": name, "table": table}
 
 
 def machine() -> str:
@@ -208,15 +323,32 @@ def page(results: list[dict[str, Any]]) -> str:
         "| job | data | from | score | baselines | seeds | time | machine, date | command |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+    talks = []
     for row in ROWS:
         runs = [result for result in results if result["row"] == row.recipe]
-        whole = [result for result in runs if result["minutes"] is None]
-        lines.append(_line(row, whole or runs))
-        if also := [result for result in (whole or runs) if "also" in result]:
-            lines.append(
-                _line(row, [result | result["also"] for result in also], row.also[0] if row.also else "")
-            )
-    return "\n".join([*lines, *figures.table(results)]) + "\n"
+        runs = [result for result in runs if result["minutes"] is None] or runs
+        lines.append(_line(row, [result for result in runs if "table" in result]))
+        told = [(result, also) for result in runs for also in result.get("also", ())]
+        for on, name in dict.fromkeys((also["on"], also["headline"]) for _, also in told):
+            same = [result | also for result, also in told if (also["on"], also["headline"]) == (on, name)]
+            lines.append(_line(row, same, on))
+        talks += [_talk(row, result) for result in runs[:1] if "talk" in result]
+    return "\n".join([*lines, *talks, *figures.table(results)]) + "\n"
+
+
+def _talk(row: Row, result: dict[str, Any]) -> str:
+    """A conversation as it came, good or bad."""
+    lines = [
+        "",
+        f"## {row.job}: a conversation",
+        "",
+        f"{row.start}, after `{result['command']}` ({result['machine']}; {result['date']}); greedy, as it came,",
+        "through `textmill chat`; `…` where an answer was cut at its longest.",
+    ]
+    for said, (answer, finish) in zip(row.talk, result["talk"], strict=True):
+        cut = " …" if finish == "length" else ""
+        lines += ["", f"**{said}**", "", *(f"> {line}".rstrip() for line in f"{answer}{cut}".splitlines())]
+    return "\n".join(lines)
 
 
 def _line(row: Row, results: list[dict[str, Any]], data: str = "") -> str:
@@ -231,13 +363,19 @@ def _line(row: Row, results: list[dict[str, Any]], data: str = "") -> str:
     if len(values) > 1:
         score += f", {min(values):.3f} to {max(values):.3f} over seeds"
     score += f" ({own[0]['low']:.3f} to {own[0]['high']:.3f})"
-    baselines = "; ".join(f"{each['name']} {each['value']:.3f}" for each in newest["table"][1:])
+    baselines = "; ".join(map(_beside, newest["table"][1:]))
     seconds = statistics.mean(result["seconds"] for result in results)
     cap = "" if newest["minutes"] is None else f", training cut to {newest['minutes']:g} min"
     where = f"{newest['machine']}; {newest['date']}"
     return (
         f"{first} {score} | {baselines} | {len(values)} | {seconds / 60:.1f} min{cap} | {where} | {command} |"
     )
+
+
+def _beside(baseline: dict[str, Any]) -> str:
+    """A baseline; with its interval where the question is how far a model has come from it."""
+    interval = f" ({baseline['low']:.3f} to {baseline['high']:.3f})" if baseline["name"] == START else ""
+    return f"{baseline['name']} {baseline['value']:.3f}{interval}"
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Attention against its formula written as loops over single numbers, in float64."""
 
+import dataclasses
 import math
 
 import pytest
@@ -128,6 +129,36 @@ def test_gradients(name):
         return layer(tensors[0], bounds_of(spec, x, table))
 
     assert torch.autograd.gradcheck(run, inputs)
+
+
+PACKED = torch.arange(300).expand(2, -1) // torch.tensor([[70], [140]])  # of 70 tokens each, and of 140
+FRONT = torch.arange(300).expand(2, -1) >= torch.tensor([[0], [200]])
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "firsts"),
+    [
+        ("grouped", {}, [0, 0, 0]),
+        ("window", {}, [0, 127, 255]),
+        ("rotary", {"documents": PACKED}, [0, 0, 140]),
+        ("alibi", {"documents": PACKED}, [0, 0, 140]),
+        ("t5", {"real": FRONT}, [0, 0, 0]),
+    ],
+)
+def test_blocks_of_queries_see_what_whole_rows_see(name, more, firsts):
+    """In training, on a CPU: the same numbers and gradients, to the last digits, of fewer scores."""
+    spec, layer, table = make(name)
+    x = torch.randn(2, 300, 8, dtype=torch.float64, requires_grad=True)
+    bounds = bounds_of(spec, x, table, **more)
+    assert [(block.start, block.stop) for block in bounds.blocks] == [(0, 128), (128, 256), (256, 300)]
+    assert [block.first for block in bounds.blocks] == firsts
+    slope, weights = torch.randn_like(x), [x, *layer.parameters()]
+    made = [layer(x, each) for each in (bounds, dataclasses.replace(bounds, blocks=()))]
+    torch.testing.assert_close(*made, rtol=0, atol=1e-11)
+    for pair in zip(*(torch.autograd.grad(one, weights, slope) for one in made), strict=True):
+        torch.testing.assert_close(*pair, rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        assert not bounds_of(spec, x, table, **more).blocks, "what is decoded and served is read as it was"
 
 
 def test_mask_is_left_out_when_causal_order_says_it_all():

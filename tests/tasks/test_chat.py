@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from textmill.decoding.prompt import Prompt
 from textmill.metrics.score import Bootstrap
-from textmill.tasks.chat import CHAT, Said, conversation, figures, gold, metrics
-from textmill.tasks.prediction import Refused
+from textmill.specs.generation import GenerationSpec
+from textmill.tasks import chat, writing
+from textmill.tasks.chat import CHAT, Called, Said, conversation, figures, gold, metrics
+from textmill.tasks.prediction import Refused, Text
+from textmill.tasks.task import Options
 from textmill.text import chats
 from textmill.text.chats import Message
-from textmill.tokenization.chat.tools import Call, calls_in
+from textmill.tokenization.chat.tools import Call, calls_in, fits
 
+TOOLS = [
+    "no tool at all",
+    {"name": "now"},
+    {
+        "type": "function",
+        "function": {
+            "name": "pay",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "sum": {"type": "number"},
+                    "to": {"type": ["string", "null"]},
+                    "how": {"enum": [1]},
+                },
+                "required": ["sum"],
+            },
+        },
+    },
+]
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
 
 
@@ -45,10 +70,10 @@ def test_a_record_is_a_chat_or_a_question_and_its_answer():
 def test_scores_are_of_tokens_and_of_calls():
     said = [
         Said(math.log(2) * 4, 3, 4),
-        Said(math.log(4) * 4, 1, 4, (True, True)),
+        Said(math.log(4) * 4, 1, 4, Called(valid=True, named=True, right=True)),
         Refused("too long"),
-        Said(0.0, 2, 2, (True, False)),
-        Said(math.log(2) * 2, 0, 2, (False, False)),
+        Said(0.0, 2, 2, Called(valid=True, named=False, right=False)),
+        Said(math.log(2) * 2, 0, 2, Called(valid=False, named=True, right=False)),
     ]
     scores = metrics(said, [{}] * 5, Bootstrap(20))
     nats = math.log(2) * 14 / 12
@@ -56,9 +81,32 @@ def test_scores_are_of_tokens_and_of_calls():
     assert scores["nats per assistant token"].value == pytest.approx(nats)
     assert scores["token accuracy"].value == pytest.approx(6 / 12)
     assert scores["valid calls"].value == pytest.approx(2 / 3)
+    assert scores["right tools"].value == pytest.approx(2 / 3)
     assert scores["right calls"].value == pytest.approx(1 / 3)
     assert figures(said, []).score(Bootstrap(20)).value == pytest.approx(nats)
     assert "valid calls" not in metrics(said[:1], [{}], Bootstrap(5))
+
+
+@pytest.mark.parametrize(
+    ("written", "called"),
+    [
+        ('{"name": "pay", "arguments": {"sum": 1}}', Called(valid=True, named=True, right=True)),
+        ('{"name": "pay", "arguments": {"sum": 2}}', Called(valid=True, named=True, right=False)),
+        ('{"name": "pay", "arguments": {}}', Called(valid=False, named=True, right=False)),
+        ('{"name": "now", "arguments": {}}', Called(valid=True, named=False, right=False)),
+        ("I shall pay.", Called(valid=False, named=False, right=False)),
+    ],
+)
+def test_what_is_written_where_a_tool_is_called_is_read_as_a_call(monkeypatch, written, called):
+    monkeypatch.setattr(writing, "write", lambda _, asked, *more, **others: [Text(written)] * len(asked))
+    monkeypatch.setattr(chat, "score_guesses", lambda *given: np.ones((3, 1)))
+    monkeypatch.setattr(chat, "_batches", lambda *given: iter(()))
+    model = SimpleNamespace(
+        generation=GenerationSpec(), chat=None, tokenizer=SimpleNamespace(ends=()), model=None
+    )
+    asked = chat.Asked(Prompt([1]), row=object(), calls=(Call("pay", {"sum": 1}),), tools=TOOLS)
+    [said] = CHAT.predict(model, [asked], Options(scored=True))
+    assert said == Said(1, 1, 1, called)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +125,23 @@ def test_calls_are_read_in_the_forms_models_write(text, names):
     calls = calls_in(text)
     assert [call.name for call in calls] == names
     assert all(Call(**{"name": call.name, "arguments": call.arguments}) == call for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "valid"),
+    [
+        ("pay", {"sum": 1.5, "to": None, "how": True}, True),
+        ("pay", {"sum": 2, "to": "Ann"}, True),
+        ("pay", {"to": "Ann"}, False),  # needs a sum
+        ("pay", {"sum": "2"}, False),
+        ("pay", {"sum": True}, False),  # which Python takes for a number
+        ("pay", {"sum": 2, "from": "Ann"}, False),
+        ("now", {}, True),
+        ("now", {"zone": "UTC"}, False),
+        ("sing", {}, False),
+    ],
+)
+def test_a_call_is_valid_where_the_tool_takes_it(name, arguments, valid):
+    call = Call(name, arguments)
+    assert fits(call, TOOLS) == valid
+    assert fits(call, None)

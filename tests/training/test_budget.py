@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from textmill.base import schema
 from textmill.base.errors import RecipeError
 from textmill.specs.training import ScheduleSpec, TrainingSpec
 from textmill.training import budget
@@ -38,6 +39,14 @@ def test_a_steady_machine():
     assert rates[119] == pytest.approx(120 / 121)
     assert rates[120:901] == [1.0] * 781
     assert rates[901:] == pytest.approx([1 - n / 300 for n in range(1, 300)])
+
+
+def test_slow_steps_show_their_speed_sooner():
+    """36 steps of 25 seconds: four at next to no learning rate would be a ninth of the run."""
+    training = TrainingSpec(minutes=15, steps=10**9, schedule=WSD)
+    course, rates, _ = ran(training, lambda step: 25.0)
+    assert course.expected == len(rates) == 36
+    assert rates[:5] == pytest.approx([budget.SLOW, budget.SLOW, 3 / 5, 4 / 5, 1.0])
 
 
 @given(
@@ -73,5 +82,6 @@ def test_steps_are_the_most_there_are():
 
 
 def test_a_schedule_that_must_know_its_steps_is_refused():
-    with pytest.raises(RecipeError, match=r'kind = "wsd"'):
-        TrainingSpec(minutes=3)
+    with pytest.raises(RecipeError, match=r'kind = "wsd"') as refused:
+        schema.read(TrainingSpec, {"minutes": 3}, path="training")
+    assert refused.value.where == "training.minutes"

@@ -56,12 +56,22 @@ class _Heads(nn.Module):
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         """PyTorch's kernel; (B, H, T, E)."""
-        matrix, grouped = mask.matrix, self.heads != self.key_heads
-        if matrix is None and q.shape[2] == 1:
+        if mask.matrix is None and q.shape[2] == 1:
             return self._single(q, [(k, v)])
+        if torch.compiler.is_compiling() or not mask.blocks:  # asked first: blocks differ from batch to batch
+            return self._kernel(q, k, v, mask.matrix, causal=mask.causal and q.shape[2] > 1)
+        mixed = []
+        for block in mask.blocks:
+            keys = slice(block.first, block.stop)
+            some = q[:, :, block.start : block.stop], k[:, :, keys], v[:, :, keys]
+            mixed.append(self._kernel(*some, block.matrix, causal=True))
+        return torch.cat(mixed, dim=2)
+
+    def _kernel(self, q: Tensor, k: Tensor, v: Tensor, matrix: Tensor | None, *, causal: bool) -> Tensor:
+        """causal: where there is no matrix, whether a query sees itself and the keys before it only."""
         if matrix is not None and matrix.is_floating_point():
             matrix = matrix.to(q.dtype)
-        causal = mask.causal and matrix is None and q.shape[2] > 1
+        causal, grouped = causal and matrix is None, self.heads != self.key_heads
         return F.scaled_dot_product_attention(
             q, k, v, attn_mask=matrix, is_causal=causal, scale=self.scale, enable_gqa=grouped
         )

@@ -35,6 +35,7 @@ from textmill.tokenization.protocol import AnyTokenizer
 
 Messages = Sequence[Mapping[str, Any]]
 _ASSISTANT, _USER = "assistant", "user"
+_START = "the model it began with"
 _TARGET, _ACCURACY = "assistant token", "token accuracy"
 _PROBE = tuple({"role": who, "content": f"word {who}"} for who in (_USER, _ASSISTANT) * 2)
 
@@ -206,9 +207,8 @@ def measure(evaluation: EvaluationInput) -> EvaluationResult:
         "nats-saved|1-nats/nats-of-the-start", lambda sums: 1 - sums[:, 0] / sums[:, 1], how=how
     )
     size_of_text = int(loader.store.bytes[read].sum())
-    return EvaluationResult(
-        scores, {"the model it began with": start}, int(read.sum()), int(targets.sum()), size_of_text
-    )
+    counts = int(read.sum()), int(targets.sum()), size_of_text
+    return EvaluationResult(scores, {_START: start}, *counts, more={"paired": {_START: "nats saved"}})
 
 
 def _headed(scores: Mapping[str, Score]) -> dict[str, Score]:

@@ -89,7 +89,8 @@ class EvaluationResult:
 
     scores     of the model, by name; the first one is the headline
     baselines  of what it should beat: name -> scores by the same names, as many as make sense
-    more       what else the report says, by key
+    more       what else the report says, by key; of these `paired`: baseline -> the score that is its difference from
+               the model on the same documents, which tells them apart where their own intervals would not
     """
 
     scores: Mapping[str, Score]

@@ -145,6 +145,6 @@ class TrainingSpec:
         if self.minutes is not None and self.schedule.kind != "wsd":
             raise RecipeError(
                 f"a {self.schedule.kind} schedule must know its steps beforehand, and a time budget does not",
-                where="training.minutes",
+                where="minutes",
                 advice='set training.schedule = { kind = "wsd" }, whose decay begins when the time left says so',
             )

@@ -28,7 +28,7 @@ from textmill.tasks.prediction import Refused, Text
 from textmill.tasks.task import Field, Options, Record, Task, text_of
 from textmill.text import chats
 from textmill.tokenization.chat.calls import HERMES, form_of, told_apart
-from textmill.tokenization.chat.tools import Call
+from textmill.tokenization.chat.tools import Call, fits
 
 _ASSISTANT, _USER = "assistant", "user"
 _TOKENS = 4096  # read at once, padding included
@@ -37,22 +37,37 @@ _TOKENS = 4096  # read at once, padding included
 @dataclass(frozen=True, slots=True)
 class Asked:
     """prompt: what is to be answered, if anything; row: a conversation whose answers are scored, if any; calls: those
-    that are right after the prompt."""
+    that are right after the prompt; tools: those that are offered, as JSON has them."""
 
     prompt: Prompt | None
     row: Row | None = None
     calls: tuple[Call, ...] = ()
+    tools: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What was written where a conversation first calls a tool.
+
+    valid   nothing but calls of tools that are offered, with arguments that they take (`tokenization.chat.tools.fits`)
+    named   the right tools
+    right   with the right arguments, too
+    """
+
+    valid: bool
+    named: bool
+    right: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """How likely the answers of a conversation are: nats and likeliest tokens of so many. calls: of its first call of a
-    tool, whether what was written is one, and the right one; None: it has none."""
+    """How likely the answers of a conversation are: nats and likeliest tokens of so many. called: None where no tool is
+    called in it."""
 
     nats: float
     hits: int
     tokens: int
-    calls: tuple[bool, bool] | None = None
+    called: Called | None = None
 
     def row(self) -> dict[str, Any]:
         """As plain data."""
@@ -95,7 +110,7 @@ def _asked(pretrained: Pretrained, record: Record, options: Options) -> Asked | 
                 prompt = Prompt(codec.chat(messages[:at], answer=True, tools=tools).ids.tolist())
                 made = (call.get("function", call) for call in messages[at]["tool_calls"])
                 calls = tuple(Call(one["name"], one.get("arguments") or {}) for one in made)
-            return Asked(prompt, row, calls)
+            return Asked(prompt, row, calls, tools)
         said = messages[:-1] if messages[-1]["role"] == _ASSISTANT else messages
         row = codec.chat(said, answer=True, tools=tools)
     except TextmillError as error:
@@ -130,13 +145,20 @@ def predict(pretrained: Pretrained, asked: Sequence[Asked], options: Options) ->
     nats, hits, tokens = score_guesses(pretrained.model, _batches(pretrained, rows), len(rows))
     said: list[Any] = []
     for number, one in enumerate(asked):
-        calls = None
+        called = None
         if one.prompt is not None:
             answer = next(written)
-            made = told_apart(form, answer.text)[1] if isinstance(answer, Text) else []
-            calls = bool(made), tuple(made) == one.calls
-        said.append(Said(float(nats[number]), int(hits[number]), int(tokens[number]), calls))
+            called = _called(one, told_apart(form, answer.text)[1] if isinstance(answer, Text) else [])
+        said.append(Said(float(nats[number]), int(hits[number]), int(tokens[number]), called))
     return said
+
+
+def _called(asked: Asked, made: Sequence[Call]) -> Called:
+    return Called(
+        valid=bool(made) and all(fits(call, asked.tools) for call in made),
+        named=[call.name for call in made] == [call.name for call in asked.calls],
+        right=tuple(made) == asked.calls,
+    )
 
 
 def _batches(pretrained: Pretrained, rows: Sequence[Row]) -> Iterator[Scored]:
@@ -161,7 +183,7 @@ def gold(record: Record) -> str | None:
 
 
 def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bootstrap) -> dict[str, Score]:
-    """Nats and accuracy of the tokens that assistants say; of calls of tools, how many are calls, and the right ones.
+    """Nats and accuracy of the tokens that assistants say; of first calls of tools, the shares that `Called` tells.
 
     A conversation that was refused has no tokens; a call that was not made is a wrong one.
     """
@@ -170,11 +192,14 @@ def metrics(predictions: Sequence[Any], records: Sequence[Record], bootstrap: Bo
     nats, hits, tokens = table[read].T
     found = guesses.token_scores(nats, hits, tokens, bootstrap.of(read), target="assistant token")
     scores = dict(reversed(list(found.items())))
-    calls = [(at, said.calls) for at, said in enumerate(predictions) if isinstance(said, Said) and said.calls]
-    if calls:
-        of = bootstrap.of(np.array([at for at, _ in calls]))
-        scores["valid calls"] = guesses.proportion("valid-calls", [valid for _, (valid, _) in calls], of)
-        scores["right calls"] = guesses.proportion("right-calls", [right for _, (_, right) in calls], of)
+    made = [
+        (at, said.called) for at, said in enumerate(predictions) if isinstance(said, Said) and said.called
+    ]
+    if made:
+        of = bootstrap.of(np.array([at for at, _ in made]))
+        scores["valid calls"] = guesses.proportion("valid-calls", [one.valid for _, one in made], of)
+        scores["right tools"] = guesses.proportion("right-tools", [one.named for _, one in made], of)
+        scores["right calls"] = guesses.proportion("right-calls", [one.right for _, one in made], of)
     return scores
 
 

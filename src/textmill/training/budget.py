@@ -17,6 +17,7 @@ from textmill.specs.training import TrainingSpec
 from textmill.training import schedule
 
 TIMED = 4  # steps that show the speed: the first, which loads and compiles, does not count
+SHOWN = 0.01  # share of the budget after which two steps have shown it: slow ones are too dear to be made for nothing
 LATELY = 50  # steps
 SLOW = 1e-3  # share of the peak learning rate while they are made
 
@@ -41,7 +42,7 @@ def decided(training: TrainingSpec, course: Course, made: int, seconds: float, l
     budget, most, decay = 60 * training.minutes, training.steps, training.schedule.decay
     expected = course.expected
     if expected is None:
-        if made < TIMED:
+        if made < (TIMED if seconds < SHOWN * budget else 2):
             return course
         expected = min(most, max(made, round(budget / max(lately, 1e-9))))
         course = Course(expected)

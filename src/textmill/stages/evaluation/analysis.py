@@ -309,7 +309,7 @@ def advice(result: Mapping[str, Any]) -> list[str]:
             f"a baseline is as good or better: {', '.join(beaten)}. Train longer, on more data, or use that"
         )
     elif result["table"][1:]:
-        near = [row["name"] for row in result["table"][1:] if _overlap(row, value)]
+        near = [row["name"] for row in result["table"][1:] if _near(row, value, result)]
         if near:
             lines.append(
                 f"the intervals of the model and of {', '.join(near)} overlap: score more rows before you rely on it"
@@ -335,6 +335,15 @@ def advice(result: Mapping[str, Any]) -> list[str]:
     if result.get("errors"):
         lines.append("read the worst errors: where what counts as right is wrong, repair it and score again")
     return lines
+
+
+def _near(row: Mapping[str, Any], value: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Whether chance may be what tells a baseline from the model: by their difference on the same documents, where that
+    is known, or else by their intervals."""
+    if (paired := result.get("paired", {}).get(row["name"])) is None:
+        return _overlap(row, value)
+    difference = result["details"][paired]
+    return difference["low"] is not None and difference["low"] <= 0 <= difference["high"]
 
 
 def _overlap(row: Mapping[str, Any], value: Mapping[str, Any]) -> bool:

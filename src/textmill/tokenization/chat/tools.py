@@ -31,6 +31,16 @@ _OFFERED = (
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
 _TAKEN = re.compile("[A-Za-z0-9]{9}")
 _DECODER = json.JSONDecoder()
+# JSON Schema's types, of arguments.
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
 
 
 def spelt_out(
@@ -117,6 +127,40 @@ class Call:
     def plain(self) -> dict[str, Any]:
         """As a message holds it."""
         return {"type": "function", "function": {"name": self.name, "arguments": dict(self.arguments)}}
+
+
+def fits(call: Call, tools: Any) -> bool:
+    """Whether a call is one of a tool that is offered, with every argument that this needs, none that it does not know,
+    and each of its JSON type. What is inside of lists and objects is not looked at. tools: None where none is named.
+
+    >>> tools = [{"name": "add", "parameters": {"properties": {"a": {"type": "integer"}}, "required": ["a"]}}]
+    >>> [fits(Call("add", given), tools) for given in ({"a": 1}, {"a": "1"}, {}, {"a": 1, "b": 2})]
+    [True, False, False, False]
+    """
+    if tools is None:
+        return True
+    listed = [one for one in (tools if isinstance(tools, list) else [tools]) if isinstance(one, dict)]
+    named = (function for one in listed if isinstance(function := one.get("function", one), dict))
+    tool = next((one for one in named if one.get("name") == call.name), None)
+    if tool is None:
+        return False
+    schema = tool.get("parameters")
+    schema = schema if isinstance(schema, dict) else {}
+    known, needed = schema.get("properties") or {}, schema.get("required") or ()
+    return all(name in call.arguments for name in needed) and all(
+        name in known and _of_kind(value, known[name]) for name, value in call.arguments.items()
+    )
+
+
+def _of_kind(value: Any, schema: Any) -> bool:
+    """Whether a value is of a type that a schema names, or of any where it names none that JSON Schema has."""
+    named = schema.get("type") if isinstance(schema, dict) else None
+    listed = named if isinstance(named, list) else [named]
+    kinds = [kind for kind in listed if isinstance(kind, str) and kind in _KINDS]
+    return not kinds or any(
+        isinstance(value, _KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
+        for kind in kinds
+    )
 
 
 def calls_in(text: str) -> list[Call]:
