@@ -75,7 +75,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     for report in (report for reports in reporter.stats.values() for report in reports):
         if hasattr(report, "duration"):
             seconds[report.nodeid] += report.duration
-    config.cache.set(DURATIONS, dict(seconds))
+    if getattr(config, "cache", None) is not None:  # there is none with -p no:cacheprovider
+        config.cache.set(DURATIONS, dict(seconds))
     complaints = beyond_budget(reasons(reporter.stats.get("skipped", [])))
     if complaints and not config.option.any_skips:
         config.stash[_COMPLAINTS] = complaints
