@@ -139,12 +139,10 @@ def test_a_run_remembers_what_it_was_compared_with(recipe, workspace, data):
     assert longer == 0.0  # "nobody knows 7" takes more tokens than "so it is done"
 
 
-def test_what_a_run_from_a_run_was_trained_on_is_found(home, workspace):
-    """Its lineage names the run it began with before it names what it was compared with."""
-    whole = RECIPE.format(home / "start").replace('[tuning]\nkind = "lora"\nrank = 2\n', "")
-    (home / "whole.toml").write_text(whole.replace('"tuned"', '"whole"'))
-    train(load_recipe(home / "whole.toml", (), workspace), workspace)
-    changed = ["name=second", "start.model=whole"]
+def test_what_a_run_from_a_run_was_trained_on_is_found(home, workspace, tiny_recipe):
+    """Its lineage names the run it began with, whose tokenizer it has, before what it was compared with."""
+    train(load_recipe(tiny_recipe, ("training.steps=2", "model.context=96"), workspace), workspace)
+    changed = ("name=second", "start.model=tiny", "objective.template=plain")
     second = train(load_recipe(home / "tuned.toml", changed, workspace), workspace)
     found = still_there(second, workspace)
     assert found is not None
