@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from textmill.base.errors import DamagedError, TextmillError
@@ -94,8 +95,15 @@ def ours(files) -> dict[str, PretrainedTokenizer]:
 
 
 def check(ours, theirs, name: str, text: str) -> None:
-    ids = ours[name].encode(text).tolist()
-    assert ids == theirs[name].encode(text)
+    """The same ids, or of unigrams others that are as likely: among those the order of sums in float32 chooses."""
+    model, ids, wanted = theirs[name], ours[name].encode(text).tolist(), theirs[name].encode(text)
+    if "unigram" in name and ids != wanted:
+        ways = [("".join(map(model.id_to_piece, way)), way.count(model.unk_id())) for way in (ids, wanted)]
+        assert ways[0] == ways[1]
+        scores = [math.fsum(map(model.get_score, way)) for way in (ids, wanted)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    else:
+        assert ids == wanted
     if theirs[name].unk_id() not in ids:
         decoded = ours[name].decode(ids)
         if "\ufffd" not in decoded:
@@ -105,6 +113,7 @@ def check(ours, theirs, name: str, text: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @settings(deadline=None, max_examples=200)
 @given(text=PLAIN)
+@example(text="0" * 9)  # a zero and four pairs of zeros, in any order
 def test_ordinary_text(ours, theirs, name, text):
     """English and Chinese, full-width forms, spaces of many kinds."""
     check(ours, theirs, name, text)

@@ -79,12 +79,15 @@ def wide(head: bytes) -> str | None:
 
 def refuse_binary(head: bytes) -> None:
     """Raises SetAside when the first bytes of a file are not text."""
-    sample = head[:_SAMPLE].rstrip(b"\0")  # which fill up what was cut off, or a block of a disk
+    first = head[:_SAMPLE]
+    sample = (
+        first.rstrip(b"\0") or first
+    )  # zeros behind a text fill up what was cut off, or a block of a disk
     magic = next((kind for start, kind in _MAGIC if sample.startswith(start)), "")
     zeros = sample.count(0)
     controls = len(sample) - len(sample.translate(None, _CONTROLS)) - zeros
     refused = ""
-    if zeros > max(1, _STRAY * len(sample)) or (zeros and magic):
+    if zeros > max(1, _STRAY * len(sample)) or (magic and 0 in first):
         refused = "holds zero bytes"
     elif controls > max(1, _MOST_CONTROLS * len(sample)):
         refused = f"{controls} of its first {len(sample)} bytes are control characters"
@@ -96,7 +99,7 @@ def refuse_binary(head: bytes) -> None:
 
 def refuse_controls(text: str) -> None:
     """Raises SetAside for what decoded well and is no text: sound in 16 bits passes for UTF-16, say."""
-    sample = text[:_SAMPLE].rstrip("\0")
+    sample = text[:_SAMPLE].rstrip("\0") or text[:_SAMPLE]
     zeros = sample.count("\0")
     if zeros > max(1, _STRAY * len(sample)):
         raise SetAside("is not text", "holds zero bytes")
