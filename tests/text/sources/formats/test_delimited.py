@@ -7,7 +7,7 @@ import io
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helpers.reading import kept, read, skipped, texts
@@ -131,6 +131,7 @@ MULTILINE = (
 
 @quick
 @given(data=st.text('a,,"\n\n;\\', max_size=60), ending=st.sampled_from(["csv", "tsv"]))
+@example(data='""', ending="csv")
 def test_no_line_of_a_wild_file_is_lost(tmp_path, data, ending):
     """A line that holds something belongs to an item: its own, one whose text goes on into it, or one that says so."""
     delimiter = "," if ending == "csv" else "\t"

@@ -78,7 +78,7 @@ def _found(header: Header, fields: Fields) -> Header:
 
 def _made(row: list[str], header: Header, location: str, fields: Fields) -> Items:
     if len(row) != len(header.names) and not header.fits(row):
-        if len(row) == 1 and not row[0].strip(_FILLING):
+        if len(row) == 1 and row[0] and not row[0].strip(_FILLING):
             if "\0" in row[0]:  # rows may have stood there before the file was cut off
                 yield unread(location, "is not text", f"{row[0].count(chr(0)):,} zero bytes")
             return
