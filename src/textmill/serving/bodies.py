@@ -28,9 +28,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 class Body(BaseModel):
     """A JSON object. Python's own conversions between types are not made: "3" is no number."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(
-        strict=True, extra="forbid", defer_build=True, allow_inf_nan=False
-    )
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
