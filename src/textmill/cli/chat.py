@@ -210,8 +210,11 @@ def _command(talks: Talks, name: str, rest: str) -> None:
                 talk.save(Path(rest).expanduser())
             print(say(f"(written to {rest})"), file=sys.stderr)
             return
-        if name in ("/history", "/help"):
-            _history(next(iter(talks.values()))) if name == "/history" else _help()
+        if name == "/history":
+            _history(next(iter(talks.values())))
+            return
+        if name == "/help":
+            _help()
             return
         for talk in talks.values():
             if name == "/reset":
