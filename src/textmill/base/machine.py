@@ -17,7 +17,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8 
 # Every page given back is zeroed and mapped again at the next step, which costs up to a fifth of it.
 _KEEP = ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
 # What stays between tensors that live long is lost: a fifth of the peak of GPT-2 124 M.
-_LASTING = ((_M_MMAP_THRESHOLD, 1 << 18), (_M_TRIM_THRESHOLD, 8 << 20))
+_LASTING = ((_M_MMAP_THRESHOLD, 1 << 18), (_M_TRIM_THRESHOLD, 8 << 20), (_M_ARENA_MAX, 1))
 _SPARE = ((_M_MMAP_THRESHOLD, 1 << 20), (_M_TRIM_THRESHOLD, 8 << 20), (_M_ARENA_MAX, 1))
 
 
@@ -71,7 +71,8 @@ def keep_memory() -> bool:
 @contextlib.contextmanager
 def lasting_memory() -> Iterator[None]:
     """For what is made inside and stays for long: large pieces are the system's own, which has them back as soon as
-    they are free. Afterwards the allocator keeps what is freed, as `keep_memory` has it."""
+    they are free. Afterwards the allocator keeps what is freed, as `keep_memory` has it, in one place for all threads:
+    each that read a model would have kept its own."""
     _set_malloc(_LASTING)
     try:
         yield
