@@ -207,3 +207,10 @@ def test_twenty_kills_at_random_moments(corpus_of, tmp_path):
         shutil.rmtree(tmp_path / "killed")  # from the beginning, so that there is something to kill
     assert start(tmp_path / "killed").wait() == 0
     assert hashes(tmp_path / "killed" / "index") == whole
+
+
+def test_shards_are_planned_whatever_the_memory():
+    """More memory than a shard can take makes none that is too large."""
+    offsets = np.array([0, 1 << 31, 1 << 32, 5 << 30], dtype=np.int64)
+    for limit in (1 << 33, 10**30):
+        assert list(building._plan(offsets, limit)) == [(0, 1), (1, 3)]

@@ -189,9 +189,9 @@ def _library() -> Any:
 
 def _plan(offsets: np.ndarray, limit: int) -> Iterator[tuple[int, int]]:
     """(first, last) document of each shard: as many whole documents as fit `limit` tokens, and one at least."""
-    first, documents = 0, len(offsets) - 1
+    first, documents, most = 0, len(offsets) - 1, min(limit, _LARGEST)
     while first < documents:
-        fits = int(np.searchsorted(offsets, offsets[first] + limit, side="right")) - 1
+        fits = int(np.searchsorted(offsets, offsets[first] + most, side="right")) - 1
         last = max(first + 1, fits)
         if offsets[last] - offsets[first] > _LARGEST:
             raise TextmillError(

@@ -408,3 +408,12 @@ def test_passages_are_found_by_vectors_and_by_words(models, workspace, tmp_path)
     assert result["details"]["recall@1"]["value"] == pytest.approx(np.mean([rank == 1 for rank in first]))
     assert result["details"]["MRR"]["value"] == pytest.approx(np.mean([1 / rank for rank in first]))
     assert result["baselines"]["BM25"]["recall@1"]["value"] >= 0.9
+
+
+@pytest.mark.parametrize("asked", [Asked(), Asked(train=Files([Path("gone.jsonl")]))])
+def test_a_file_that_is_not_there_is_said_before_a_model_is_loaded(tmp_path, workspace, monkeypatch, asked):
+    (tmp_path / "rows.jsonl").write_text('{"text": "mill", "label": "good"}\n')
+    given = Files([tmp_path / "rows.jsonl" if asked.train else Path("gone.jsonl")])
+    monkeypatch.setattr(judge, "LanguageModel", None)
+    with pytest.raises(RecipeError, match=r"gone\.jsonl: does not exist"):
+        judge.judge_files(workspace, "any", given, asked)

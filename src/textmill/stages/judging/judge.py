@@ -97,7 +97,10 @@ def _said_by_other(workspace: Workspace, asked: Asked, judged: Judged) -> list[A
 
 
 def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -> Judged:
-    """Any published model, or a run, on the rows of files."""
+    """Any published model, or a run, on the rows of files. Raises RecipeError for a file that is not there."""
+    for given in (files, asked.train):
+        if given is not None:
+            given.check()
     model = LanguageModel(workspace, target)
     for text in model.pretrained.warnings:
         workspace.reporter.warn(text)
@@ -107,8 +110,8 @@ def judge_files(workspace: Workspace, target: str, files: Files, asked: Asked) -
     if spec is None and not task.forms:
         spec = rows.spec_of(task, model.pretrained)
     if asked.train is not None:
-        given = rows.of_files(asked.train, task, spec, workspace.reporter)
-        training = lambda: zip(given.documents, given.records, strict=True)  # noqa: E731
+        learnt = rows.of_files(asked.train, task, spec, workspace.reporter)
+        training = lambda: zip(learnt.documents, learnt.records, strict=True)  # noqa: E731
     read = rows.of_files(files, task, spec, workspace.reporter)
     options = replace(predictor.options, **task.asked)
     if options.unsandboxed:

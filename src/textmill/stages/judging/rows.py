@@ -7,6 +7,7 @@ and what does not say what is right, is counted by reason.
 from __future__ import annotations
 
 import dataclasses
+import glob
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,8 +39,14 @@ class Files:
     def __str__(self) -> str:
         return ", ".join(map(str, self.paths))
 
+    def check(self) -> None:
+        """Raise RecipeError for one that is not there, before a model is loaded."""
+        for path in self.paths:
+            if not path.expanduser().exists() and not glob.has_magic(str(path)):
+                raise RecipeError("does not exist", where=path, advice=f"looked in {Path.cwd()}")
+
     def documents(self, roles: tuple[str, ...], record: RecordSpec | None) -> Iterable[Document | Rejected]:
-        """What they hold. Raises RecipeError for a file that is not there."""
+        """What they hold."""
         numbered = {
             role: int(column) if column.removeprefix("-").isdecimal() else column
             for role, column in self.columns.items()
