@@ -112,23 +112,15 @@ def still_there(run: Run, workspace: Workspace) -> RunData | None:
     compared = ("reference",) if recipe.objective.compared else ()
     wanted = ("corpus", "tokenizer", "tokens", *compared)
     above: dict[str, Artifact] = {}
-    items = lineage.walk(lineage.read_lineage(run.path), workspace.root)
-    other: int | None = None  # how deep a run stands that this one began with: it was trained on other data
-    for depth, item in items:
-        if other is not None and depth > other:
-            continue
-        other = None
-        if not isinstance(item, Artifact):
-            if item["kind"] in wanted and item["state"].startswith("damaged"):
-                advice = f"{_remade(run)}, in a folder where the sources are unchanged"
-                raise DamagedError(
-                    f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice
-                )
-            continue
-        if depth and item.kind == "run":
-            other = depth
-        elif item.kind in wanted:
-            above.setdefault(item.kind, item)
+    # what a run was trained on that this one began with is another's
+    items = lineage.walk(lineage.read_lineage(run.path), workspace.root, last="run")
+    for _, item in items:
+        if isinstance(item, Artifact):
+            if item.kind in wanted:
+                above.setdefault(item.kind, item)
+        elif item["kind"] in wanted and item["state"].startswith("damaged"):
+            advice = f"{_remade(run)}, in a folder where the sources are unchanged"
+            raise DamagedError(f"is {item['state']}", where=f"{item['kind']} of {run.name}", advice=advice)
     if not above.keys() >= set(wanted):
         return None
     advice = f"{_remade(run)}, in a folder where the sources are unchanged"

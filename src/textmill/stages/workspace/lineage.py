@@ -128,10 +128,10 @@ def walk(
     """(depth, artifact) from here back to the first; a parent that is gone or has changed comes as its record.
 
     root: the workspace, where parents are looked for that are not where they were: a run's folder may be a link, and
-    may have been moved elsewhere. last: a kind whose own parents are left out.
+    may have been moved elsewhere. last: a kind whose own parents are left out, but where it is the kind of `artifact`.
     """
     yield depth, artifact
-    for parent in artifact.parents if artifact.kind != last else ():
+    for parent in artifact.parents if depth == 0 or artifact.kind != last else ():
         try:
             above = _above(artifact, parent, root)
         except DamagedError as error:
