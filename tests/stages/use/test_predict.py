@@ -214,3 +214,9 @@ def test_a_table_s_cells():
         "a": "", "b": "1.5", "c": "[1]", "p_label": "x", "p_others": '[{"label": "y"}]'
     }  # fmt: skip
     assert next(csv.reader(io.StringIO("".join(outputs.cell('a"b\n'))))) is not None
+
+
+def test_a_text_that_is_no_utf8_is_skipped(run):
+    said = run("predict", "classify", "\udcff\udcfe", "mill")
+    assert [row["text"] for row in rows_of(said.out)] == ["mill"]
+    assert "text 1: skipped: is not valid UTF-8" in said.err

@@ -13,6 +13,8 @@ from textmill.base.errors import RecipeError, TextmillError
 from textmill.stages.use.outputs import Output, flat
 from textmill.text.document import Rejected
 from textmill.text.sources import rows
+from textmill.text.sources.formats.lines import sound
+from textmill.text.sources.formats.records import unread
 from textmill.text.sources.rows import KINDS, LINE, Row
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class Inputs:
     def rows(self) -> Iterator[Row | Rejected]:
         """The rows, in order, each read when it is asked for. Raises TextmillError for a file that cannot be opened."""
         for number, text in enumerate(self.texts, 1):
-            yield Row({LINE: text}, f"text {number}")
+            place = f"text {number}"
+            yield Row({LINE: text}, place) if sound(text) else unread(place, "is not valid UTF-8")
         if self.stdin is not None:
             yield from rows.of_stream(self.stdin, "stdin", kind=self.kind, header=self.header)
         for path in self.files:
