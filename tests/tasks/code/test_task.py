@@ -69,20 +69,21 @@ def test_problems_are_asked_as_they_stand_or_in_words(place):
     [told] = code.prepare(talking, records[:1], Options())
     assert told.told
     assert "Write the Python function `half`" in talking.tokenizer.decode(told.prompt.ids)
+    assert talking.tokenizer.decode(told.prompt.ids).endswith("```python\n")  # it goes on from there
+    assert told.stops == ("\n```",)
     [complete] = code.prepare(talking, records[:1], Options(instruct=False))
     assert not complete.told
 
 
 def test_the_code_of_an_answer_is_taken():
     problem = code.problem_of(HUMANEVAL)
-    whole = f"Sure:\n```python\nimport math\n\ndef half(n):\n{RIGHT}```\nThat is it."
-    body = f"```\n{RIGHT}```"
-    for text, told in ((RIGHT, False), (whole, True), (body, True), (f"def half(n):\n{RIGHT}", True)):
+    whole = f"import math\n\ndef half(n):\n{RIGHT}"
+    for text, told in ((RIGHT, False), (whole, True), (RIGHT, True)):
         source = code.source_of(problem, text, told=told)
         space: dict = {}
         exec(source, space)
         assert space["half"](3) == 1.5
-        assert "That is it" not in source
+        assert source.startswith(problem.prompt)  # what it imports and defines is there
 
 
 def test_samples_are_judged_and_counted(place, monkeypatch):

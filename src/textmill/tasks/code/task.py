@@ -3,8 +3,8 @@
     prompt, entry_point, test       a function begun, and a test that defines `check` (Chen et al. 2021)
     text, test_list                 a task in words, and asserts (Austin et al. 2021)
 
-A model completes the prompt as it stands. One that holds conversations is told to write the function, and the code in
-its answer is taken. Every sample is judged where it can do no harm (judged.py), and pass@k is what remains.
+A model completes the prompt as it stands. One that holds conversations is told to write the function, and goes on from
+the fence of a block of code, as EvalPlus has it (Liu et al. 2023): what it says is code, and ends with the block. Every sample is judged where it can do no harm (judged.py), and pass@k is what remains.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STOPS = {
     "prompt": ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```"),
     "text": ('\n"""', "\nassert ", "\nif ", "\nprint(", "\n```"),
 }
-_BLOCK = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)(?:```|$)", re.DOTALL | re.IGNORECASE)
+_FENCE = ("```python\n", "\n```")  # before and behind the code of an answer in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,9 @@ def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options)
             continue
         if told:
             words = f"Write the Python function `{problem.entry}`. Answer with code only, in one block.\n\n"
-            message = {"role": "user", "content": f"{words}```python\n{problem.prompt.rstrip()}\n```"}
-            prompt = Prompt(pretrained.codec.chat([message], answer=True).ids.tolist())
+            message = {"role": "user", "content": words + problem.prompt.rstrip().join(_FENCE)}
+            before = pretrained.codec.chat([message], answer=True).ids.tolist()
+            prompt = Prompt([*before, *pretrained.tokenizer.encode_next(_FENCE[0]).tolist()])
         else:
             prompt = of_text(pretrained.tokenizer, problem.prompt)
         if len(prompt.ids) >= pretrained.spec.context:
@@ -109,7 +110,7 @@ def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options)
                 Refused(reason, f"{len(prompt.ids):,} tokens, and it reads {pretrained.spec.context:,}")
             )
             continue
-        stops = () if told else STOPS["text" if "test_list" in record else "prompt"]
+        stops = _FENCE[1:] if told else STOPS["text" if "test_list" in record else "prompt"]
         asked.append(Asked(problem, prompt, stops, told))
     return asked
 
@@ -173,15 +174,11 @@ def _batches(asked: Sequence[Asked], most: int) -> list[list[int]]:
 
 
 def source_of(problem: Problem, text: str, *, told: bool) -> str:
-    """The Python that an answer makes: a completion behind its prompt; of an answer in words the code in it, behind
-    what the prompt defines and imports where it defines the function itself."""
-    if not told:
-        return problem.prompt + text
-    block = _BLOCK.search(text)
-    code = block[1] if block else text
-    if re.search(rf"^def {re.escape(problem.entry)}\b", code, re.MULTILINE):
-        return f"{problem.before}\n{code}"
-    return problem.prompt + code
+    """The Python that an answer makes: a completion behind its prompt; a block of code behind what the prompt defines
+    and imports, where it defines the function itself."""
+    if told and re.search(rf"^def {re.escape(problem.entry)}\b", text, re.MULTILINE):
+        return f"{problem.before}\n{text}"
+    return problem.prompt + text
 
 
 def gold(record: Record) -> str | None:
