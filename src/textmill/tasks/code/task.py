@@ -4,7 +4,8 @@
     text, test_list                 a task in words, and asserts (Austin et al. 2021)
 
 A model completes the prompt as it stands. One that holds conversations is told to write the function, and goes on from
-the fence of a block of code, as EvalPlus has it (Liu et al. 2023): what it says is code, and ends with the block. Every sample is judged where it can do no harm (judged.py), and pass@k is what remains.
+the fence of a block of code, as EvalPlus has it (Liu et al. 2023): what it says is code, and ends with the block.
+Every sample is judged where it can do no harm (judged.py), and pass@k is what remains.
 """
 
 from __future__ import annotations
