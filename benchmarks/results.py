@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -117,14 +118,15 @@ ROWS = (
     Row("summarize-scitldr", "summarise, abstractive", "scitldr dev, title forbidden", "scratch"),
     Row("translate-multi30k", "translate en→de", "multi30k test_2016", "scratch, Transformer"),
     Row("translate-multi30k-gru", "translate en→de", "multi30k test_2016", "scratch, GRU with attention"),
-    Row("translate-tatoeba-en-zh", "translate en→zh", "tatoeba valid", "scratch"),
-    Row("translate-tatoeba-zh-en", "translate zh→en", "tatoeba valid", "scratch"),
+    Row("translate-tatoeba-en-zh", "translate en→zh", "tatoeba valid", "scratch", scores=("chrF",)),
+    Row("translate-tatoeba-zh-en", "translate zh→en", "tatoeba valid", "scratch", scores=("chrF",)),
     Row(
         "translate-tatoeba-zh-en-back",
         "translate zh→en, back-translation",
         "tatoeba valid",
         "scratch",
         before=("translate-tatoeba-en-zh",),
+        scores=("chrF",),
     ),
     Row(
         "chat-alpaca",
@@ -229,20 +231,31 @@ class Bench:
         return json.loads(done.stdout)
 
     def back_translated(self) -> None:
-        """English sentences of Multi30k, put into Chinese by the model of the other direction."""
+        """English sentences that nobody has put into Chinese, put there by the model of the other direction."""
         made = self.recipes / "back.jsonl"
         if made.exists():
             return
-        english = gzip.decompress((self.data / "multi30k/train.en.txt.gz").read_bytes()).decode()
-        (self.recipes / "english.txt").write_text(
-            "\n".join(english.splitlines()[:10_000]) + "\n", encoding="utf-8"
-        )
+        english = self._english(12_000)
+        (self.recipes / "english.txt").write_text("".join(f"{line}\n" for line in english), encoding="utf-8")
         command = [sys.executable, "-m", "textmill", "translate", "translate-tatoeba-en-zh", "english.txt"]
         with open(made.with_suffix(".part"), "wb") as out:
             subprocess.run(
                 [*command, "--work", str(self.work / "work")], cwd=self.recipes, stdout=out, check=True
             )
         made.with_suffix(".part").rename(made)
+
+    def _english(self, number: int) -> list[str]:
+        """Short sentences such as people say, from dialogues and novels: of no pair."""
+        dialogues = (json.loads(line)["dialogue"] for line in self._lines("dialogsum/dev.jsonl.gz"))
+        spoken = [turn.partition(": ")[2] for dialogue in dialogues for turn in dialogue.splitlines()]
+        novels = (json.loads(line)["text"] for line in self._lines("english-novels/train.jsonl.gz"))
+        told = [said for text in novels for said in re.findall(r'"([A-Z][^"]+[.?!])"', text)]
+        sentences = [
+            " ".join(part.split()) for said in spoken + told for part in re.split(r"(?<=[.?!])\s+", said)
+        ]
+        whole = re.compile(r"[A-Z][A-Za-z0-9,' ]*[a-z0-9][.?!]")
+        short = sorted({part for part in sentences if whole.fullmatch(part) and 3 <= len(part.split()) <= 12})
+        return random.Random(0).sample(short, number)
 
     def run(self, row: Row, seed: int, minutes: float | None) -> dict[str, Any]:
         """Train and score one row with one seed."""
