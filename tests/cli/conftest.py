@@ -37,14 +37,15 @@ def _place(tmp_path_factory):
 
 
 @pytest.fixture
-def place(_place, monkeypatch):
+def place(_place, tmp_path_factory, monkeypatch):
     """The folder one is in: its workspace has a run `tiny`, which is published, and a broken one; there are its recipe
-    tiny.toml, its model (model/), notes.txt, questions.json and bytes.bin. Publishing asks no transformers, which
-    takes seconds."""
-    monkeypatch.chdir(_place)
+    tiny.toml, its model (model/), notes.txt, questions.json and bytes.bin. It is each test's own, so that what one
+    leaves behind hides nothing from the next. Publishing asks no transformers, which takes seconds."""
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(_place, folder, dirs_exist_ok=True)
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("TEXTMILL_WORK", raising=False)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    yield _place
-    for made in _place.glob("new*"):
-        shutil.rmtree(made) if made.is_dir() else made.unlink()
+    yield folder
+    shutil.rmtree(folder)

@@ -147,3 +147,10 @@ def test_a_file_is_no_empty_workspace(work, place):
         said = call([*command, "--work", work])
         assert (said.code, said.out) == (2, "")
         assert "--work" in said.err
+
+
+def test_an_option_without_its_value_is_said_of_its_command(place):
+    for command in (["generate"], ["data", "where"]):
+        said = call([*command, "--work"])
+        assert said.code == 2
+        assert f"textmill {' '.join(command)}: " in said.err

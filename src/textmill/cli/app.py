@@ -1,15 +1,32 @@
-"""What `--help` shows beside typer's own: examples, at the end."""
+"""What commands have beside typer's own: examples at the end of `--help`, and whose option a mistake is about."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 import typer.core
 
 
+@contextmanager
+def _of(ctx: Any) -> Iterator[None]:
+    """A mistake in what is parsed is one of this command's: an option without its value does not say so itself."""
+    try:
+        yield
+    except typer.TyperException as error:
+        if getattr(error, "ctx", ctx) is None:
+            vars(error)["ctx"] = ctx
+        raise
+
+
 class Command(typer.core.TyperCommand):
     """A command whose help ends with examples of it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _of(ctx):
+            return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
@@ -18,6 +35,10 @@ class Command(typer.core.TyperCommand):
 
 class Group(typer.core.TyperGroup):
     """A group of commands whose help ends with an example of each."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _of(ctx):
+            return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
