@@ -53,6 +53,8 @@ def catalogue() -> Catalogue:
         ("the run a has a checkpoint of step 3; no such file", "运行 a 有一个第 3 步的检查点；没有这个文件"),
         ("wrote 3 of 4; to keep them, say so", "已写入 3 / 4；若要保留，请说明"),
         ("wrote them", "已写入 them"),
+        ("no such file (kept 1 of 2 documents)", "没有这个文件（共 2 篇，保留 1 篇）"),
+        ("a.txt: no such file (line 3)", "a.txt：没有这个文件（line 3）"),
         ("what nobody translated", "what nobody translated"),
         ("3 of 4", "3 of 4"),  # too few words of ours to be known by them
     ],

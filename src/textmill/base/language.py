@@ -147,11 +147,16 @@ class Catalogue:
         return f"{text[:start]}{said}{text[start + len(body) :]}"
 
     def _said(self, text: str, weak: bool) -> str | None:
-        """One message, or several with semicolons between them, or one after the place it speaks of."""
+        """One message, or several with semicolons between them, or one after the place it speaks of, or one with
+        something particular in brackets behind it."""
         if (whole := self._whole.get(text)) is not None:
             return whole
         parts = text.split("; ")
         found = self._matched(self._strong, text)
+        if text.endswith(")") and (found is None or " (" not in "".join(found[0].literals)):
+            reason, _, detail = text[:-1].partition(" (")
+            if detail and (said_reason := self._said(reason, weak)) is not None:
+                return f"{said_reason}（{self._said(detail, weak) or detail}）"
         if found is not None and (len(parts) == 1 or "; " in "".join(found[0].literals)):
             return self._filled(*found)
         said = [self._said(part, weak) for part in parts] if len(parts) > 1 else []

@@ -232,6 +232,8 @@ def _ends(result: Mapping[str, Any]) -> None:
     if result["resumed"]:
         text = f"{text}; {result['resumed']:,} were there before"
     print(say(text), file=sys.stderr)
+    if not result["ok"] and all(row["reason"].startswith("has no ") for row in result["skipped_rows"]):
+        print(say("name the columns of a text: --columns text=…"), file=sys.stderr)
 
 
 def _constant(given: list[str]) -> dict[str, str]:

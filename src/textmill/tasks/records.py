@@ -7,7 +7,7 @@ from typing import Any
 
 from textmill.tasks.prediction import Refused
 from textmill.tasks.task import Field, Record
-from textmill.text.sources.formats.records import said, utf8, value_of
+from textmill.text.sources.formats.records import held, said, utf8, value_of
 from textmill.text.sources.rows import LINE
 
 _NAMED = 12  # columns in a message
@@ -37,7 +37,9 @@ def record_of(
             found.pop(role, None)
             if role in needed or (role in columns and role in named):
                 there = ", ".join([str(name)[:40] for name in row][:_NAMED]) or "nothing"
-                return Refused(f"has no {role}", f"no column {column!r}; it has {there}", place=place)
+                empty = held(row, column) is not None
+                why = f"{column!r} is empty" if empty else f"no column {column!r} among {there}"
+                return Refused(f"has no {role}", why, place=place)
             continue
         if isinstance(value, list) and role not in named:
             texts = [text for text in map(said, value) if text]

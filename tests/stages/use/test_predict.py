@@ -119,15 +119,31 @@ def test_stdin(run, place):
 
 def test_what_cannot_be_read_is_skipped_with_its_line_and_counted(run, place, tmp_path):
     path = tmp_path / "bad.jsonl"
-    path.write_text('{"text": "mill"}\nno json\n{"other": 1}\n{"text": ""}\n{"text": "flour"}\n')
+    path.write_text(
+        '{"text": "mill"}\nno json\n{"other": 1}\n{"text": ""}\n{"text": null}\n{"text": "flour"}\n'
+    )
     said = run("predict", "classify", path)
     assert [row["text"] for row in rows_of(said.out)] == ["mill", "flour"]
-    for line, why in ((2, "is not valid JSON"), (3, "has no text"), (4, "the text is empty")):
+    for line, why in (
+        (2, "is not valid JSON"),
+        (3, "has no text"),
+        (4, "the text is empty"),
+        (5, "has no text ('text'"),
+    ):
         assert f"bad.jsonl:line {line}: skipped: {why}" in said.err
-    assert "read 5 rows: predicted 2, skipped 3" in said.err
+    assert "read 6 rows: predicted 2, skipped 4" in said.err
+    assert "--columns" not in said.err
     plain = json.loads(run("predict", "classify", path, "--json").out)
-    assert (plain["read"], plain["predicted"], plain["skipped"]) == (5, 2, 3)
+    assert (plain["read"], plain["predicted"], plain["skipped"]) == (6, 2, 4)
     assert len(plain["predictions"]) == 2
+
+
+def test_a_table_whose_text_has_another_name_is_told_how_to_name_it(run, place, tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_text("a,b\n1,mill\n")
+    said = run("predict", "classify", path, code=1)
+    assert "no column 'text' among a, b" in said.err
+    assert "--columns text=" in said.err
 
 
 def test_the_same_text_for_every_row(run, place):

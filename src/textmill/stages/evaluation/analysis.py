@@ -57,17 +57,18 @@ def further(
 
 
 def baselines(
-    task: Task, records: Sequence[Record], training: Training | None, bootstrap: Bootstrap
+    task: Task, kind: str, records: Sequence[Record], training: Training | None, bootstrap: Bootstrap
 ) -> dict[str, dict[str, Score]]:
-    """What the model should beat, on the same records. training: what they learn from; None: only those that learn
-    nothing are scored."""
-    if not task.baselines:
+    """What a model of some kind should beat, on the same records: no baseline of its own kind. training: what they
+    learn from; None: only those that learn nothing are scored."""
+    offered = {name: fit for name, fit in task.baselines.items() if name != kind}
+    if not offered:
         return {}
     pairs = [] if training is None else training()
     learnt = [record for _, record in pairs if task.gold(record) is not None]
     made = {}
     plain = () if training is None else task.plain
-    fits = {name: fit for name, fit in task.baselines.items() if learnt or name in (*plain, *task.untrained)}
+    fits = {name: fit for name, fit in offered.items() if learnt or name in (*plain, *task.untrained)}
     for name in tracked(list(fits), "scoring baselines", len(fits)):
         texts = (record for _, record in training()) if training is not None and name in plain else None
         baseline = fits[name](learnt if texts is None else texts)
