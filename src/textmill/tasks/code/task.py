@@ -40,12 +40,14 @@ _TOKENS = 384  # of an answer, where nobody says
 _ROWS = 32  # answers written at once
 _DRAWN = {"temperature": 0.8, "top_p": 0.95}  # several samples of one problem (Chen et al. 2021, section 3.3)
 _KS = (1, 10, 100)
-# Where a completion has left the function: of HumanEval as in Chen et al. 2021; of MBPP, which begins with one, less.
+_FENCE = ("```python\n", "\n```")  # before and behind the code of an answer in words
+# Where the function has been left: of HumanEval as in Chen et al. 2021; of MBPP, which begins with one, less; of an
+# answer in words, which may have others before it, what would only use it (as EvalPlus has it).
 STOPS = {
     "prompt": ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n@", "\n```"),
     "text": ('\n"""', "\nassert ", "\nif ", "\nprint(", "\n```"),
+    "told": (_FENCE[1], "\nassert ", "\nif __name__", "\nprint(", "\ndef main("),
 }
-_FENCE = ("```python\n", "\n```")  # before and behind the code of an answer in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def prepare(pretrained: Pretrained, records: Sequence[Record], options: Options)
                 Refused(reason, f"{len(prompt.ids):,} tokens, and it reads {pretrained.spec.context:,}")
             )
             continue
-        stops = _FENCE[1:] if told else STOPS["text" if "test_list" in record else "prompt"]
+        stops = STOPS["told" if told else "text" if "test_list" in record else "prompt"]
         asked.append(Asked(problem, prompt, stops, told))
     return asked
 
