@@ -54,7 +54,8 @@ def catalogue() -> Catalogue:
         ("wrote 3 of 4; to keep them, say so", "已写入 3 / 4；若要保留，请说明"),
         ("wrote them", "已写入 them"),
         ("no such file (kept 1 of 2 documents)", "没有这个文件（共 2 篇，保留 1 篇）"),
-        ("a.txt: no such file (line 3)", "a.txt：没有这个文件（line 3）"),
+        ("a.txt: no such file (line 3 (of 4))", "a.txt：没有这个文件（line 3 (of 4)）"),
+        ("no such file (a) or (b)", "no such file (a) or (b)"),
         ("what nobody translated", "what nobody translated"),
         ("3 of 4", "3 of 4"),  # too few words of ours to be known by them
     ],

@@ -120,6 +120,16 @@ class _Entry:
         return (*holes, text[at:end])
 
 
+def _bracket(text: str) -> tuple[str, str]:
+    """What stands before the bracket that ends a text, and what in it; nothing twice where there is none."""
+    depth = 0
+    for at in range(len(text) - 1, 0, -1):
+        depth += (text[at] == ")") - (text[at] == "(")
+        if not depth:
+            return (text[: at - 1], text[at + 1 : -1]) if text[at - 1] == " " else ("", "")
+    return "", ""
+
+
 class Catalogue:
     """The entries of one language."""
 
@@ -154,8 +164,8 @@ class Catalogue:
         parts = text.split("; ")
         found = self._matched(self._strong, text)
         if text.endswith(")") and (found is None or " (" not in "".join(found[0].literals)):
-            reason, _, detail = text[:-1].partition(" (")
-            if detail and (said_reason := self._said(reason, weak)) is not None:
+            reason, detail = _bracket(text)
+            if reason and (said_reason := self._said(reason, weak)) is not None:
                 return f"{said_reason}（{self._said(detail, weak) or detail}）"
         if found is not None and (len(parts) == 1 or "; " in "".join(found[0].literals)):
             return self._filled(*found)
