@@ -94,7 +94,7 @@ _INNER |= {
 }
 _INNER |= {"startswith", "removeprefix", "endswith", "join_text", "strftime", "style"}
 _CODE = re.compile(
-    r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^def |\n.*\n|^(bold|dim) "
+    r"<\w+ \w+=|</\w+>|\{%|\|\w|\w\||;\}|^\W*textmill \w+ [^a-z]|^\s*def |\n.*\n|^(bold|dim) "
     r"|^(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|WHERE) "
 )
 _DATA = {
