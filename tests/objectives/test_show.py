@@ -15,6 +15,7 @@ from textmill.data.batch import IGNORE, Batch
 from textmill.data.loader import Loader
 from textmill.data.overlap import overlap
 from textmill.data.packing import BestFitPacking, RunningPacking
+from textmill.data.tokens import Texts
 from textmill.objectives import show
 from textmill.objectives.table import OBJECTIVES
 from textmill.specs.recipe import TokenizerSpec
@@ -82,6 +83,20 @@ def test_overlap_by_hand(make_store):
     assert [share for _, share in found.worst] == [1.0, pytest.approx(common / 18)]
     assert found.worst[0][0] == other.document_id(0)
     assert overlap(train, train).share == 1.0
+
+
+def test_what_is_only_read_is_no_overlap():
+    """Of conversations: the same instructions and template, other answers; then the same answer, too."""
+    read, fresh, known = range(20), range(100, 120), range(200, 220)
+    rows = {"train": [*read, *known], "other": [*read, *fresh], "same": [*fresh, *known]}
+    loss = np.repeat(np.array([0, 1], dtype=np.int8), 20)
+    texts = {
+        name: Texts(np.array(ids, dtype=np.uint16), np.array([0, 40]), np.zeros((1, 16), np.uint8), loss)
+        for name, ids in rows.items()
+    }
+    found = overlap(texts["train"], texts["other"])
+    assert (found.windows, found.shared, found.touched) == (8, 0, 0)
+    assert overlap(texts["train"], texts["same"]).shared == 8
 
 
 @settings(max_examples=30, deadline=None)

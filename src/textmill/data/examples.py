@@ -256,7 +256,8 @@ class ExampleStore:
 
     def texts(self) -> Texts:
         """The text of each record, the source of pairs: to be compared with other texts."""
-        return Texts(*self.fields[self.text_fields[0]], self.document_ids)
+        loss = self.fields["loss"][0] if "loss" in self.fields else None
+        return Texts(*self.fields[self.text_fields[0]], self.document_ids, loss)
 
     def ended_texts(self, end: int) -> EndedTexts:
         """Every text of each record, R · F of them for F fields, each with end-of-text after it: to be indexed.

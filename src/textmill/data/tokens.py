@@ -95,10 +95,13 @@ class Texts:
     ids           (N,) unsigned integers
     offsets       (D + 1,) int64: text d is ids[offsets[d] : offsets[d + 1]]
     document_ids  (D, 16) uint8; `document_id(d)` gives 32 hex digits
+    loss          (N,) int8, 0 where an id is only read, as what a chat template writes is; None: all are in the loss
     """
 
-    def __init__(self, ids: np.ndarray, offsets: np.ndarray, document_ids: np.ndarray) -> None:
-        self.ids, self.offsets, self.document_ids = ids, offsets, document_ids
+    def __init__(
+        self, ids: np.ndarray, offsets: np.ndarray, document_ids: np.ndarray, loss: np.ndarray | None = None
+    ) -> None:
+        self.ids, self.offsets, self.document_ids, self.loss = ids, offsets, document_ids, loss
 
     def __len__(self) -> int:
         """Number of documents, D."""
