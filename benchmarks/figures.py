@@ -18,13 +18,17 @@ from typing import Any
 
 DPO = (
     "python benchmarks/preferences.py recipes/tuning/preferences-dpo-lora.toml {data}/preference/dpo_en_demo.jsonl.gz "
-    "--out FOLDER --folds 2 --most 150 --set start.model={smollm2} --set training.sequence=96 --set training.batch=4 "
-    "--set training.steps=19 --set training.optimizer.lr=5e-4 --set 'tuning.targets=[\"blocks.20-29\"]' "
+    "--out FOLDER --folds 5 --most 150 --set start.model={smollm2} --set training.sequence=96 --set training.batch=4 "
+    "--set training.steps=30 --set training.optimizer.lr=5e-4 --set 'tuning.targets=[\"blocks.20-29\"]' "
     "--set training.evaluate_every=1000 --set generation.tokens=32"
 )
 SST2 = (
     "python benchmarks/prompting.py {model} {data}/sst2/dev.tsv --columns sentence,label --words 0=negative,1=positive "
     '--form "Review: {text}\\nSentiment: {label}" --draws 1 --out FOLDER'
+)
+AGNEWS = (
+    'python benchmarks/prompting.py {model} {data}/agnews/train.tsv.gz --columns 1,2 --form "News: {text}\\nTopic: {label}" '
+    "--draws 1 --shots {shots} --out FOLDER"
 )
 CODE = "textmill evaluate {model} --data {data}"
 
@@ -42,7 +46,7 @@ class Figure:
 FIGURES = {
     "preferences-dpo-en": Figure(
         "preferences, reward accuracy",
-        "dpo_en_demo, 150 pairs, the first 48 tokens of an answer, 2 folds",
+        "dpo_en_demo, 150 pairs, the first 48 tokens of an answer, 5 folds",
         "SmolLM2-135M-Instruct, DPO, LoRA in 10 of 30 blocks",
         DPO,
     ),
@@ -57,6 +61,18 @@ FIGURES = {
         "sst2 dev, 500 rows",
         "Gemma-3-270M",
         SST2.replace("{model}", "{gemma}"),
+    ),
+    "prompts-agnews-smollm2": Figure(
+        "prompts, accuracy by number of examples",
+        "agnews, 500 rows",
+        "SmolLM2-135M-Instruct",
+        AGNEWS.replace("{model}", "{smollm2}").replace("{shots}", "0,1,4"),
+    ),
+    "prompts-agnews-gemma": Figure(
+        "prompts, accuracy by number of examples",
+        "agnews, 500 rows",
+        "Gemma-3-270M",
+        AGNEWS.replace("{model}", "{gemma}").replace("{shots}", "0,4"),
     ),
     "code-humaneval-smollm2": Figure(
         "code, greedy",
