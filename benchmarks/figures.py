@@ -27,8 +27,8 @@ SST2 = (
     '--form "Review: {text}\\nSentiment: {label}" --draws 1 --out FOLDER'
 )
 AGNEWS = (
-    'python benchmarks/prompting.py {model} {data}/agnews/train.tsv.gz --columns 1,2 --form "News: {text}\\nTopic: {label}" '
-    "--draws 1 --shots {shots} --out FOLDER"
+    "python benchmarks/prompting.py {model} {data}/agnews/train.tsv.gz --columns 1,2 "
+    '--form "News: {text}\\nTopic: {label}" --draws 1 --shots {shots} --out FOLDER'
 )
 CODE = "textmill evaluate {model} --data {data}"
 
