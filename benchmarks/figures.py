@@ -66,7 +66,7 @@ FIGURES = {
         "prompts, accuracy by number of examples",
         "agnews, 500 rows",
         "SmolLM2-135M-Instruct",
-        AGNEWS.replace("{model}", "{smollm2}").replace("{shots}", "0,1,4"),
+        AGNEWS.replace("{model}", "{smollm2}").replace("{shots}", "0,4 --choose random,bm25"),
     ),
     "prompts-agnews-gemma": Figure(
         "prompts, accuracy by number of examples",
