@@ -18,8 +18,8 @@ from typing import Any
 
 DPO = (
     "python benchmarks/preferences.py recipes/tuning/preferences-dpo-lora.toml {data}/preference/dpo_en_demo.jsonl.gz "
-    "--out FOLDER --folds 5 --most 150 --set start.model={smollm2} --set training.sequence=96 --set training.batch=4 "
-    "--set training.steps=30 --set training.optimizer.lr=5e-4 --set 'tuning.targets=[\"blocks.20-29\"]' "
+    "--out FOLDER --folds 2 --most 150 --set start.model={smollm2} --set training.sequence=96 --set training.batch=4 "
+    "--set training.steps=19 --set training.optimizer.lr=5e-4 --set 'tuning.targets=[\"blocks.20-29\"]' "
     "--set training.evaluate_every=1000 --set generation.tokens=32"
 )
 SST2 = (
@@ -46,7 +46,7 @@ class Figure:
 FIGURES = {
     "preferences-dpo-en": Figure(
         "preferences, reward accuracy",
-        "dpo_en_demo, 150 pairs, the first 48 tokens of an answer, 5 folds",
+        "dpo_en_demo, 150 pairs, the first 48 tokens of an answer, 2 folds",
         "SmolLM2-135M-Instruct, DPO, LoRA in 10 of 30 blocks",
         DPO,
     ),
