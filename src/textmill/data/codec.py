@@ -54,7 +54,7 @@ class Text:
     """A text as a tokenizer cuts it.
 
     ids      (n,) uint32
-    words    (n,) int64: which word each id is of, where words were cut apart
+    words    (n,) int64: which word each id is of, where words were cut apart; `places`: the characters of each word
     offsets  (n, 2) int64: the characters [start, end) of the text that each id stands for; found when first asked for
     """
 
@@ -62,6 +62,7 @@ class Text:
     ids: np.ndarray
     _find: Callable[[], np.ndarray] = field(repr=False)
     words: np.ndarray | None = None
+    places: Sequence[tuple[int, int]] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -330,7 +331,7 @@ def together(words: Sequence[Text], text: str = "", spans: Sequence[tuple[int, i
         return np.concatenate(found)
 
     ids = np.concatenate([np.zeros(0, dtype=np.uint32), *(word.ids for word in words)])
-    return Text(text, ids, find, numbers)
+    return Text(text, ids, find, numbers, spans)
 
 
 def padded(

@@ -57,17 +57,18 @@ def further(
 
 
 def baselines(
-    task: Task, records: Sequence[Record], training: Training | None, bootstrap: Bootstrap
+    task: Task, family: str, records: Sequence[Record], training: Training | None, bootstrap: Bootstrap
 ) -> dict[str, dict[str, Score]]:
-    """What the model should beat, on the same records. training: what they learn from; None: only those that learn
-    nothing are scored."""
+    """What a model should beat, on the same records: a linear model is not told to beat itself. family: its spec's
+    kind; training: what they learn from; None: only those that learn nothing are scored."""
     if not task.baselines:
         return {}
     pairs = [] if training is None else training()
     learnt = [record for _, record in pairs if task.gold(record) is not None]
     made = {}
     plain = () if training is None else task.plain
-    fits = {name: fit for name, fit in task.baselines.items() if learnt or name in (*plain, *task.untrained)}
+    serve = {name for name in task.baselines if learnt or name in (*plain, *task.untrained)} - {family}
+    fits = {name: fit for name, fit in task.baselines.items() if name in serve}
     for name in tracked(list(fits), "scoring baselines", len(fits)):
         texts = (record for _, record in training()) if training is not None and name in plain else None
         baseline = fits[name](learnt if texts is None else texts)

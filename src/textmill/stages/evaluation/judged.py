@@ -59,7 +59,8 @@ def judged(inputs: EvaluationInput, data: RunData) -> EvaluationResult:
     if objective.measure is not None:
         also = objective.measure(inputs)
         scores, targets = {**scores, **also.scores}, also.targets
-    baselines = analysis.baselines(task, records, lambda: _pairs(data, "train"), bootstrap)
+    family = data.recipe.model.kind
+    baselines = analysis.baselines(task, family, records, lambda: _pairs(data, "train"), bootstrap)
     return EvaluationResult(scores, baselines, len(numbers), targets, size, more)
 
 

@@ -191,7 +191,8 @@ def judge(
         **_reliable(task, predictions, records),
         **analysis.further(task, predictions, records, read.documents, training),
     }
-    baselines = analysis.baselines(task, records, training, bootstrap)
+    family = predictor.pretrained.spec.kind
+    baselines = analysis.baselines(task, family, records, training, bootstrap)
     size = sum(document.bytes for document in read.documents)
     found = EvaluationResult(scores, baselines, len(records), task.count(records), size, more)
     result = found.plain()
