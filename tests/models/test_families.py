@@ -10,6 +10,7 @@ import torch
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
+from textmill.models import encoder_decoder
 from textmill.models.build import build
 from textmill.nn.mode import capture, computing
 from textmill.objectives.loss import causal
@@ -174,6 +175,19 @@ def test_cached_decoding_of_beams_that_share_a_source(position, style):
         if place == 6:  # unequal shares
             state, owner = state.reorder(torch.tensor([0, 1, 2])), torch.tensor([0, 0, 2])
     assert state.length == 9
+
+
+def test_sources_of_like_length_are_read_together(monkeypatch):
+    monkeypatch.setattr(encoder_decoder, "at_once", lambda device: 9)
+    _, model = make(EncoderDecoderSpec, SinusoidalPositions(), "pre")
+    source_mask = torch.arange(9) < torch.tensor([3, 9, 4, 9, 1])[:, None]
+    batch = batch_for(EncoderDecoderSpec, 5, 3, source_mask=source_mask)
+    with torch.no_grad():
+        whole = model(batch)[:, -1]
+        read = []
+        model.encoder.blocks[0].register_forward_pre_hook(lambda module, given: read.append(given[0].shape[:2]))
+        torch.testing.assert_close(model.begin(batch, 3)[0], whole, rtol=0, atol=1e-10)
+    assert read == [(1, 9), (1, 9), (2, 4), (1, 1)]
 
 
 def naive_attention(q, k, v, seen, scale, bias=None):

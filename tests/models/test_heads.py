@@ -16,8 +16,10 @@ from textmill.objectives.table import OBJECTIVES
 from textmill.specs import objective as objectives
 from textmill.specs.head import ClassifyHead, RegressHead, SpanHead, TagHead
 from textmill.specs.model import DecoderSpec, EncoderSpec, RecurrentSpec
+from textmill.specs.position import LearnedPositions, RelativePositions, T5Positions
 
 VOCABULARY = 23
+POSITIONS = {"learned": LearnedPositions, "relative": RelativePositions, "t5": T5Positions}
 BODIES = {
     "encoder": EncoderSpec(d_model=16, layers=2, heads=2, d_ff=24, context=16, dropout=0.0),
     "no pooler": EncoderSpec(d_model=16, layers=1, heads=2, d_ff=24, context=16, dropout=0.0, pooler=False),
@@ -94,6 +96,23 @@ def test_pooling_by_hand():
     assert heads.mean_state(states, real).tolist() == [[4.5, 5.5, 6.5], [16.5, 17.5, 18.5]]
     for pool in heads.POOLED.values():
         torch.testing.assert_close(pool(states, None), pool(states, torch.ones(2, 4, dtype=torch.bool)))
+
+
+@pytest.mark.parametrize("pooling", ["first", "last"])
+@pytest.mark.parametrize("placement", ["pre", "post", "sandwich"])
+@pytest.mark.parametrize("position", ["learned", "relative", "t5"])
+def test_one_state_of_a_text_is_the_same_where_the_others_are_not_made(pooling, placement, position):
+    spec = dataclasses.replace(
+        BODIES["no pooler"], placement=placement, position=POSITIONS[position](), layers=2
+    )
+    body = build(spec, VOCABULARY, dtype=torch.float64).eval()
+    batch = padded([torch.randint(0, VOCABULARY, (length,)) for length in (9, 1, 4)], "right")
+    read = []
+    body.blocks[-1].feedforward.register_forward_hook(lambda module, given, made: read.append(made.shape[1]))
+    with torch.no_grad():
+        alone = heads.pooled_state(body, batch, pooling)
+        torch.testing.assert_close(alone, heads.POOLED[pooling](body.hidden(batch), batch.mask))
+    assert read == [1 if position == "learned" else 11, 11]
 
 
 def test_the_body_keeps_only_what_is_read():

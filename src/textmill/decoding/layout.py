@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textmill.base.errors import RecipeError, TextmillError
+from textmill.models.heads import Head
 from textmill.models.output import OutputLayer
 from textmill.nn.attention import Attention
 from textmill.nn.eight_bits import EightBitLinear, packed
@@ -87,6 +88,8 @@ def _laid_out(weight: Tensor, rows: int, widest: int) -> list[Tensor]:
 
 def _product(x: Tensor, pieces: list[Tensor], widest: int, bias: Tensor | None) -> Tensor:
     """x (…, I) · weightᵀ + bias, the sums over each piece's inputs added in order: (…, O)."""
+    if len(pieces) == 1:
+        return onednn(x.contiguous(), pieces[0], bias)
     y: Tensor | None = None
     for part, piece in zip(x.split(widest, -1), pieces, strict=True):
         if y is None:
@@ -245,7 +248,7 @@ def _with(model: M, layer: _Layer, unpacked: _Layer, *, spend: bool = False) -> 
     def change(module: nn.Module) -> nn.Module | None:
         if isinstance(module, EightBitLinear):
             made = unpacked(module.matrix.unpacked(), module.bias)
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear) and not isinstance(module, Head):  # which is more than its matrix
             made = layer(module.weight, module.bias)
         else:
             return None

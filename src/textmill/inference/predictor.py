@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, overload
 
+from textmill.decoding.layout import prepare
 from textmill.models.pretrained import Pretrained
+from textmill.nn.eight_bits import EightBitLinear
 from textmill.tasks.prediction import Prediction, Refused
 from textmill.tasks.reasons import can_tell
 from textmill.tasks.table import task_of
@@ -46,13 +49,25 @@ class Predictor:
         """
         waiting, done, size = iter(records), 0, _FIRST
         while some := list(islice(waiting, size)):
-            for number, said in enumerate(self._said(some, known)):
+            pretrained = self.pretrained if len(some) < _FIRST else self._laid_out
+            for number, said in enumerate(self._said(pretrained, some, known)):
                 known -= said is None
                 yield replace(said, index=done + number) if isinstance(said, Refused) else said
             done, size = done + len(some), min(2 * size, _MOST)
 
-    def _said(self, records: list[Record | Refused], known: int) -> list[Prediction | Refused | None]:
-        task, pretrained, options = self.task, self.pretrained, self.options
+    @cached_property
+    def _laid_out(self) -> Pretrained:
+        """The model with its matrices laid out for reading many rows; where they are in 8 bits, as it is, since that
+        would be four times the memory."""
+        model = self.pretrained.model
+        if any(isinstance(module, EightBitLinear) for module in model.modules()):
+            return self.pretrained
+        return replace(self.pretrained, model=prepare(model, rows=_FIRST))
+
+    def _said(
+        self, pretrained: Pretrained, records: list[Record | Refused], known: int
+    ) -> list[Prediction | Refused | None]:
+        task, options = self.task, self.options
         given = [record for record in records if isinstance(record, Mapping)]
         reads: list[Any] = task.prepare(pretrained, given, options)
         there = [read for read in reads if not isinstance(read, Refused)]

@@ -11,7 +11,8 @@ nDCG at k          Σ relevant at rank r ≤ k of 1 / log2(r + 1), over the most
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,29 +21,54 @@ from textmill.base.errors import TextmillError
 from textmill.metrics.guesses import proportion
 from textmill.metrics.score import BOOTSTRAP, Bootstrap, Score, percentiles
 
+_AT_ONCE = 1 << 17  # numbers of samples that are looked at together, so that they stay in a cache
+
 
 class _Ranked:
-    """Scores (D,) of what is true or not, (D,) bool, in order, the highest first."""
+    """Scores (D,) of what is true or not, (D,) bool, in order, the highest first. Of the n true ones is kept how many
+    of all, and of the true ones, stand before those with its score, and how many up to the last of these."""
 
     def __init__(self, scores: np.ndarray, truth: np.ndarray) -> None:
         """Raises TextmillError where all are true or none is."""
         if not truth.any() or truth.all():
             raise TextmillError("there are not both true and false ones to tell apart")
         self._order = np.argsort(-scores, kind="stable")
-        self._truth = truth[self._order]
-        self._last = np.flatnonzero(np.diff(scores[self._order], append=np.nan) != 0)  # of equal scores
+        level = np.cumsum(np.diff(scores[self._order], prepend=np.nan) != 0)
+        self._true = truth[self._order]
+        own = level[self._true]
+        self._bounds, self._own_bounds = (
+            [np.searchsorted(among, own, side) for side in ("left", "right")] for among in (level, own)
+        )
 
-    def areas(self, times: np.ndarray) -> tuple[float, float]:
-        """AUROC and average precision of a sample in which each stands so many times; NaN where all there are true, or
-        none is."""
-        yes = np.cumsum(np.where(self._truth, times[self._order], 0))[self._last]
-        no = np.cumsum(np.where(self._truth, 0, times[self._order]))[self._last]
-        if not yes[-1] or not no[-1]:
-            return np.nan, np.nan
-        gained_yes, gained_no = np.diff(yes, prepend=0), np.diff(no, prepend=0)
-        area = (gained_no * (yes - gained_yes / 2)).sum() / (float(yes[-1]) * float(no[-1]))
-        precision = yes / np.maximum(yes + no, 1)
-        return float(area), float((gained_yes * precision).sum() / yes[-1])
+    def areas(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(S,) AUROC and (S,) average precision of samples in which each stands so many times, (S, D); NaN where all
+        there are true, or none is."""
+        every = times[:, self._order]
+        own = every[:, self._true]
+        yes, count = own.sum(1), every.sum(1)
+        before, through = _summed(every, self._bounds)
+        own_before, own_through = _summed(own, self._own_bounds)
+        # The no's behind a yes are worth 1 each, those of its own score a half.
+        behind = (count - yes)[:, None] - (before - own_before + through - own_through) / 2
+        precision = own_through / np.maximum(through, 1)
+        with np.errstate(invalid="ignore"):
+            area = (own * behind).sum(1) / (yes * (count - yes)).astype(np.float64)
+            average = np.where(count > yes, (own * precision).sum(1) / yes, np.nan)
+        return area, average
+
+
+def _summed(values: np.ndarray, bounds: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The sums of the first so many of each row of (S, D), for each of some bounds (n,): (S, n)."""
+    sums = np.zeros((len(values), values.shape[1] + 1), dtype=np.int64)
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return [sums[:, bound] for bound in bounds]
+
+
+def _samples(bootstrap: Bootstrap, documents: int) -> Iterator[np.ndarray]:
+    """Its samples, some at once: (S, D)."""
+    draws = bootstrap.draws(documents)
+    while some := list(islice(draws, max(1, _AT_ONCE // documents))):
+        yield np.stack(some)
 
 
 def told_apart(
@@ -53,10 +79,11 @@ def told_apart(
     Raises TextmillError where all are true or none is.
     """
     ranked, documents = _Ranked(np.asarray(score, np.float64), np.asarray(truth, bool)), np.size(truth)
-    whole = ranked.areas(np.ones(documents, dtype=np.int64))
-    samples = np.array([ranked.areas(times) for times in bootstrap.draws(documents)]).reshape(-1, 2)
+    whole = ranked.areas(np.ones((1, documents), dtype=np.int64))
+    found = [np.zeros((2, 0)), *(np.stack(ranked.areas(times)) for times in _samples(bootstrap, documents))]
+    samples = np.concatenate(found, axis=1)
     return {
-        name: _score(name, whole[place], samples[:, place], documents, bootstrap, how)
+        name: _score(name, float(whole[place][0]), samples[place], documents, bootstrap, how)
         for place, name in enumerate(("AUROC", "average precision"))
     }
 
@@ -75,13 +102,16 @@ def each_against_the_rest(
     if not ranked:
         raise TextmillError("there are not two labels to tell apart")
 
-    def mean(times: np.ndarray) -> float:
-        found = np.array([one.areas(times)[0] for one in ranked])
-        return float(np.nanmean(found)) if not np.isnan(found).all() else np.nan
+    def means(times: np.ndarray) -> np.ndarray:
+        """(S,), of labels that a sample has."""
+        found = np.stack([one.areas(times)[0] for one in ranked])
+        there = ~np.isnan(found)
+        return np.where(there, found, 0.0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
 
-    samples = np.array([mean(times) for times in bootstrap.draws(len(right))])
+    every = [np.zeros(0), *(means(times) for times in _samples(bootstrap, len(right)))]
+    value = float(means(np.ones((1, len(right)), dtype=np.int64))[0])
     words = "|".join(filter(None, (f"mean-over-{len(ranked)}-labels-each-against-the-rest", how)))
-    return _score("AUROC", mean(np.ones(len(right), dtype=np.int64)), samples, len(right), bootstrap, words)
+    return _score("AUROC", value, np.concatenate(every), len(right), bootstrap, words)
 
 
 def _score(

@@ -27,7 +27,7 @@ class Encoder(Stack, OutputLayer):
     The whole text is stood for by tanh(pooler(state of the first token)), which `next_sentence` reads.
     """
 
-    gathered = ("hidden", "logits", "next_sentence")
+    gathered = ("hidden", "hidden_at", "logits", "next_sentence")
 
     def __init__(self, spec: EncoderSpec, vocabulary: int) -> None:
         super().__init__(spec, spec.layers, causal=False)
@@ -53,15 +53,22 @@ class Encoder(Stack, OutputLayer):
     def factors(self, batch: Batch) -> None:
         """None: logits are made of transformed states."""
 
-    def hidden_of(self, vectors: Tensor, batch: Batch) -> Tensor:
-        """The states of the last block, (B, T, D). Raises TextmillError when there are more tokens than positions."""
+    def hidden_at(self, batch: Batch, at: Tensor) -> Tensor:
+        """`hidden` of one token of each row, at (B,) int64: (B, D). The last block makes no more than these."""
+        return self.hidden_of(self.embedding(self.looked_up(batch)), batch, at)[:, 0]
+
+    def hidden_of(self, vectors: Tensor, batch: Batch, at: Tensor | None = None) -> Tensor:
+        """The states of the last block, (B, T, D); of one token of each row, at (B,), (B, 1, D).
+
+        Raises TextmillError when there are more tokens than positions.
+        """
         extra = None
         if self.segment_embedding is not None:
             segments = torch.zeros_like(batch.inputs) if batch.segments is None else batch.segments
             extra = self.segment_embedding(segments)
         if self.ngram_embedding is not None:
             vectors = vectors + self.ngram_embedding(batch.inputs, batch.mask, batch.documents)
-        return self.read(vectors, batch, extra=extra)
+        return self.read(vectors, batch, extra=extra, at=at)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """States (…, D) -> (…, V). Raises TextmillError where the model was published without that layer."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from textmill.data.batch import IGNORE, Batch
+from textmill.data.codec import at_once, by_length
 from textmill.models.model import SourceReader, source_of
 from textmill.models.output import OutputLayer, source_and_target, split_vectors
 from textmill.models.stack import Stack
@@ -57,7 +58,7 @@ class EncoderDecoder(OutputLayer, SourceReader[CacheState]):
     def hidden_begin(self, batch: Batch, capacity: int) -> tuple[Tensor, CacheState]:
         """As `Generator.hidden_begin`, of what of the target there is (at least its start), having read the source;
         see `Stack.start`. capacity: tokens of the target."""
-        memory = self.encode(source_of(batch), batch.source_mask)
+        memory = self._encode_apart(source_of(batch), batch.source_mask)
         seen = attention_mask.across(batch.source_mask)
         return self.decoder.start(self.embedding, batch, capacity, memory=memory, memory_mask=seen)
 
@@ -71,6 +72,25 @@ class EncoderDecoder(OutputLayer, SourceReader[CacheState]):
         """As `Generator.step_apart`, all rows in each product."""
         hidden = self.decoder.go_on_apart(self.embedding(tokens[:, None]), states)
         return self.logits(hidden[:, 0]), list(states)
+
+    def _encode_apart(self, source: Tensor, mask: Tensor | None) -> Tensor:
+        """`encode`, of sources of like length together where padding follows them: that is hardly read then, and a
+        processor does best with few tokens at once."""
+        plainly = mask is None or torch.compiler.is_compiling() or source.device.type != "cpu"
+        if plainly or bool((mask[:, 1:] > mask[:, :-1]).any()):
+            return self.encode(source, mask)
+        lengths = mask.sum(1).clamp(min=1)
+        memory: Tensor | None = None
+        for numbers in by_length(lengths.numpy(), at_once(source.device)):
+            rows = torch.from_numpy(numbers)
+            width = int(lengths[rows[0]])
+            real = mask[rows, :width]
+            made = self.encode(source[rows, :width], None if bool(real.all()) else real)
+            if memory is None:
+                memory = made.new_zeros(*source.shape, made.shape[-1])
+            memory[rows, :width] = made
+        assert memory is not None
+        return memory
 
     def _encode(self, vectors: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
         whole = Batch(source, torch.full_like(source[:, :1], IGNORE), mask)

@@ -15,6 +15,7 @@ from textmill.models.encoder import Encoder
 from textmill.models.initial import generator
 from textmill.models.linear.model import Bag, BagHead
 from textmill.models.model import Model
+from textmill.nn.block import at_places
 from textmill.nn.crf import CRF
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
@@ -90,10 +91,9 @@ class Headed(Model):
 
     def hidden(self, batch: Batch) -> Tensor:
         """What the head reads: (B, D) for the whole text, else (B, T, D)."""
-        states = self.body.hidden(batch)
         if isinstance(self.body, Bag) or not isinstance(self.head.spec, (ClassifyHead, RegressHead)):
-            return states
-        state = POOLED[self.head.spec.pooling](states, batch.mask)
+            return self.body.hidden(batch)
+        state = pooled_state(self.body, batch, self.head.spec.pooling)
         if self.pooled:
             assert isinstance(self.body, Encoder)
             return self.body.pooled(state[:, None])
@@ -136,19 +136,36 @@ def _reads_pooler(body: Model, head: HeadSpec) -> bool:
     return body.pooler is not None and head.pooling == "first" and head.dense == "none"
 
 
+def pooled_state(body: Model, batch: Batch, pooling: str) -> Tensor:
+    """What stands for each whole text in the states of a body, (B, D). Where that is one state, and nothing is to be
+    learnt, an encoder makes no more of its last ones than that."""
+    if isinstance(body, Encoder) and pooling in PLACES and not torch.is_grad_enabled():
+        return body.hidden_at(batch, PLACES[pooling](batch.inputs, batch.mask))
+    return POOLED[pooling](body.hidden(batch), batch.mask)
+
+
+def _first(rows: Tensor, real: Tensor | None) -> Tensor:
+    """The place of each row's first real token: (B, T, …), (B, T) bool -> (B,)."""
+    if real is None:
+        return torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+    return real.int().argmax(1)
+
+
+def _last(rows: Tensor, real: Tensor | None) -> Tensor:
+    """The place of each row's last real token, with padding on either side: (B, T, …), (B, T) bool -> (B,)."""
+    if real is None:
+        return torch.full((len(rows),), rows.shape[1] - 1, device=rows.device)
+    return rows.shape[1] - 1 - real.flip(1).int().argmax(1)
+
+
 def first_state(states: Tensor, real: Tensor | None) -> Tensor:
     """The state of each row's first real token: (B, T, D), (B, T) bool -> (B, D)."""
-    if real is None:
-        return states[:, 0]
-    return states[torch.arange(len(states), device=states.device), real.int().argmax(1)]
+    return at_places(states, _first(states, real))[:, 0]
 
 
 def last_state(states: Tensor, real: Tensor | None) -> Tensor:
     """The state of each row's last real token, with padding on either side: (B, T, D), (B, T) bool -> (B, D)."""
-    if real is None:
-        return states[:, -1]
-    positions = states.shape[1] - 1 - real.flip(1).int().argmax(1)
-    return states[torch.arange(len(states), device=states.device), positions]
+    return at_places(states, _last(states, real))[:, 0]
 
 
 def mean_state(states: Tensor, real: Tensor | None) -> Tensor:
@@ -164,6 +181,7 @@ def max_state(states: Tensor, real: Tensor | None) -> Tensor:
     return (states if real is None else states.masked_fill(~real[..., None], -torch.inf)).amax(1)
 
 
+PLACES = {"first": _first, "last": _last}
 POOLED = {"first": first_state, "mean": mean_state, "last": last_state, "max": max_state}
 
 

@@ -20,7 +20,7 @@ from textmill.models.model import left_padded
 from textmill.nn import attention_mask as masks
 from textmill.nn import mode, norm, position
 from textmill.nn.attention_mask import AttentionMask
-from textmill.nn.block import Block
+from textmill.nn.block import Block, at_places
 from textmill.nn.cache import CacheState, LayerCache, Source, allocate, columns
 from textmill.nn.dropout import Dropout
 from textmill.nn.mode import Mode
@@ -75,11 +75,14 @@ class Stack(nn.Module):
         extra: Tensor | None = None,
         memory: Tensor | None = None,
         memory_mask: AttentionMask | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         """The states (B, T, D) of whole sequences: the batch's inputs, whose token vectors (B, T, D) are given.
 
         extra: (B, T, D) added to them beside the positions. memory: (B, S, D), the states of a source, and what of
-        it is seen. Raises TextmillError when positions are learned and there are more tokens than were learned.
+        it is seen. at: (B,) int64, the one token of each row whose state is asked for: (B, 1, D).
+
+        Raises TextmillError when positions are learned and there are more tokens than were learned.
         """
         if batch.documents is None:  # packed rows may be longer: each document has its own positions
             self.fits(vectors.shape[1])
@@ -94,7 +97,8 @@ class Stack(nn.Module):
                 table=self._table(),
             )
 
-        return self._run(vectors, self._masks(mask), extra=extra, sources=self._sources(memory, memory_mask))
+        sources = self._sources(memory, memory_mask)
+        return self._run(vectors, self._masks(mask), extra=extra, sources=sources, at=at)
 
     def start(
         self,
@@ -190,18 +194,26 @@ class Stack(nn.Module):
         *,
         extra: Tensor | None = None,
         sources: Sequence[Source | Sequence[Source]] | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
         x = self._embedded(vectors, bounds[0], extra)
         current = mode.current()
         recomputed = current.recomputed_blocks - self.blocks_before if torch.is_grad_enabled() else 0
+        # The last block makes the states that are asked for and no others, unless somebody looks at its attention.
+        last = len(self.blocks) - 1
+        early = at is not None and bounds[last].alike and current.weights is None and recomputed <= last
         for index, block in enumerate(self.blocks):
             source = None if sources is None else sources[index]
             if index < recomputed:
                 x = _recomputed(block, x, bounds[index], source, current)
             else:
-                x = block(x, bounds[index], None if cache is None else cache[index], source, current)
+                only = at if early and index == last else None
+                x = block(x, bounds[index], None if cache is None else cache[index], source, current, only)
             if current.between is not None:
                 current.between()
+        if at is not None:
+            x = x if early else at_places(x, at)
+            return x if self.norm is None else self.norm(x)
         return x if self.norm is None else self.norm(x, bounds[0].real)
 
     def _embedded(self, x: Tensor, mask: AttentionMask, extra: Tensor | None) -> Tensor:

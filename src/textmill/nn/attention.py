@@ -140,13 +140,17 @@ class Attention(_Heads):
         mask: AttentionMask,
         cache: LayerCache | Sequence[LayerCache] | None = None,
         mode: Mode = PLAIN,
+        at: Tensor | None = None,
     ) -> Tensor:
         """(B, T, D) -> (B, T, D); with a cache, the keys before are read from it and the new ones written.
 
+        at: (B,) int64, the one query of each row that is asked for, (B, 1, D), where all queries see the same keys.
         Rows that each have a cache are attended to one by one (`mask.apart`), so that each gets to the bit what it gets
         alone.
         """
         q, k, v = self._project(x, mask.rotation)
+        if at is not None:
+            q = q[torch.arange(len(q), device=q.device), :, at][:, :, None]
         if mask.apart is None:
             assert cache is None or isinstance(cache, LayerCache)
             mixed = self._seen(q, k, v, mask, cache, mode)

@@ -59,6 +59,12 @@ class AttentionMask:
     # All queries, where it is quicker to read some of the keys for each run of them.
     blocks: tuple[Block, ...] = ()
 
+    @property
+    def alike(self) -> bool:
+        """Whether all queries of a row see the same keys, wherever they stand."""
+        same = not self.causal if self.matrix is None else self.matrix.shape[2] == 1
+        return same and self.back is None and self.apart is None
+
 
 @dataclass(frozen=True, slots=True)
 class _Grid:

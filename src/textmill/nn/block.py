@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from textmill.nn import norm
@@ -55,15 +56,21 @@ class Block(nn.Module):
         cache: LayerCache | Sequence[LayerCache] | None = None,
         source: Source | Sequence[Source] | None = None,
         mode: Mode = PLAIN,
+        at: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, D) -> (B, T, D). Of rows apart (`mask.apart`) there is a cache, and a source, for each."""
-        norms = self.attention_norm, self.attention_norm_after
-        x = self._add(x, lambda y: self.attention(y, mask, cache, mode), *norms, mask.real)
+        """(B, T, D) -> (B, T, D). Of rows apart (`mask.apart`) there is a cache, and a source, for each.
+
+        at: (B,) int64, the one token of each row whose state is asked for, (B, 1, D): all are read, and no more than
+        that is made of them. Only where the mask says `AttentionMask.alike`.
+        """
+        norms, real = (self.attention_norm, self.attention_norm_after), mask.real
+        x = self._add(x, lambda y: self.attention(y, mask, cache, mode, at), *norms, real, at)
+        real = real if at is None else None  # none of those is padding
         if self.cross_attention is not None and source is not None:
             crossed = self.cross_attention
             norms = self.cross_attention_norm, self.cross_attention_norm_after
-            x = self._add(x, lambda y: _across(crossed, y, source, mode), *norms, mask.real)
-        return self._add(x, self.feedforward, self.feedforward_norm, self.feedforward_norm_after, mask.real)
+            x = self._add(x, lambda y: _across(crossed, y, source, mode), *norms, real)
+        return self._add(x, self.feedforward, self.feedforward_norm, self.feedforward_norm_after, real)
 
     def remember(self, source: Tensor) -> LayerCache:
         """The keys and values this block will read of a source (B, S, D)."""
@@ -77,12 +84,19 @@ class Block(nn.Module):
         before: nn.Module | None,
         after: nn.Module | None,
         real: Tensor | None,
+        at: Tensor | None = None,
     ) -> Tensor:
         assert before is not None
         if self.placement == "post":
-            return before(x + self.dropout(sublayer(x)), real)
+            return before(at_places(x, at) + self.dropout(sublayer(x)), real if at is None else None)
         y = sublayer(before(x, real))
-        return x + self.dropout(y if after is None else after(y, real))
+        y = y if after is None else after(y, real if at is None else None)
+        return at_places(x, at) + self.dropout(y)
+
+
+def at_places(x: Tensor, at: Tensor | None) -> Tensor:
+    """What stands at one place of each row, at (B,) int64: (B, T, D) -> (B, 1, D); all of it where none is named."""
+    return x if at is None else x[torch.arange(len(x), device=x.device), at][:, None]
 
 
 def _across(crossed: CrossAttention, x: Tensor, source: Source | Sequence[Source], mode: Mode) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from textmill.base.errors import TextmillError
 from textmill.data.batch import IGNORE, Batch
-from textmill.data.codec import Codec, by_length, padded
+from textmill.data.codec import Codec, at_once, by_length, padded
 from textmill.decoding.prompt import device_of
 from textmill.metrics.score import Bootstrap, Figures, Score, share
 from textmill.models.heads import POOLED, Headed
@@ -27,7 +27,6 @@ from textmill.models.vectors import scaled
 from textmill.objectives.embed import EMBED as OBJECTIVE
 from textmill.specs.model import TRAINED
 from textmill.tasks.prediction import Prediction, Refused, Vector
-from textmill.tasks.rows import at_once
 from textmill.tasks.task import Field, Options, Record, Task, text_of
 
 

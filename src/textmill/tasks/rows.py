@@ -13,19 +13,9 @@ import torch
 from torch import Tensor
 
 from textmill.data.batch import Batch
-from textmill.data.codec import Codec, Row, by_length
+from textmill.data.codec import Codec, Row, at_once, by_length
 from textmill.decoding.prompt import device_of
 from textmill.models.pretrained import Pretrained
-
-# Tokens read at once, padding included. A processor is quickest where what passes between the layers stays in its cache
-# (benchmarks/predict.py: 1.6 times as quick as with 4096 tokens), anything else where there is much to do.
-_ON_CPU, _ELSEWHERE = 256, 16_384
-
-
-def at_once(device: torch.device) -> int:
-    """How many tokens are read together there."""
-    return _ON_CPU if device.type == "cpu" else _ELSEWHERE
-
 
 def codec_of(pretrained: Pretrained) -> Codec:
     """From texts to rows no longer than those the model was trained on, where that is known: what is longer is read in

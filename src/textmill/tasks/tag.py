@@ -95,10 +95,9 @@ def _spans(read: Row, windows: Sequence[np.ndarray], names: Sequence[str], marke
             each[0, 2] = each[0, 1]  # nothing is known of the word before a window
         said += list(zip(row.at[there].tolist(), each.tolist(), strict=True))
     assert text.words is not None
-    last = {word: place for place, word in enumerate(text.words.tolist())}
     found, chain = [], []
     for place, (tag, alone, given) in said:
-        start, end = int(text.offsets[place, 0]), int(text.offsets[last[int(text.words[place])], 1])
+        start, end = text.places[int(text.words[place])]
         p = min(1.0, math.exp(alone))
         found.append(Span(start, end, names[round(tag)], text.text[start:end], p))
         chain.append((alone, given))

@@ -76,11 +76,11 @@ def fit(
 
     tolerance: of what is least, the part that the last steps may still have gained.
     outputs: C. validation: what the penalty is chosen by, where the spec names none; without it, a tenth of the texts,
-    from which the model is learnt as well once the penalty is chosen. Raises RecipeError where no text with a label has
+    from which the model is learnt as well once the penalty is chosen. Of many texts it is chosen with some. Raises RecipeError where no text with a label has
     an n-gram, and where naive Bayes has no labels to weigh by.
     """
     rows, targets = _labelled(train)
-    if spec.penalty is None and validation is None and (parts := _apart(rows, targets)):
+    if spec.penalty is None and (parts := _apart(rows, targets, validation)):
         rough = fit(spec, parts[0], outputs, parts[1], tolerance=_ROUGH)
         whole = fit(replace(spec, penalty=rough.penalty), train, outputs, tolerance=tolerance)
         return replace(whole, tried=rough.tried)
@@ -139,19 +139,21 @@ def _labelled(texts: Labelled) -> tuple[list[Row], NDArray]:
     return [row for row, label in zip(texts.rows, known.tolist(), strict=True) if label], texts.targets[known]
 
 
-def _apart(rows: list[Row], targets: NDArray) -> tuple[Labelled, Labelled] | None:
-    """Texts to learn from and texts to choose by, dealt by their number, of so many texts about `_ENOUGH`; None where
-    these would be too few."""
+def _apart(
+    rows: list[Row], targets: NDArray, validation: Labelled | None
+) -> tuple[Labelled, Labelled] | None:
+    """Texts to learn from and texts to choose a penalty by, dealt by their number, of so many texts about `_ENOUGH`;
+    None where they would be too few to be dealt, or, with texts to choose by, are few enough."""
     every = max(1, len(rows) // _ENOUGH)
     drawn = mixed(np.arange(len(rows), dtype=np.uint64)) % np.uint64(_HELD * every)
+
+    def those(side: NDArray) -> Labelled:
+        return Labelled([row for row, wanted in zip(rows, side.tolist(), strict=True) if wanted], targets[side])
+
+    if validation is not None:
+        return None if every == 1 else (those(drawn < _HELD), validation)
     held = drawn == 0
-    if held.sum() < _FEWEST:
-        return None
-    learnt, chosen = (
-        Labelled([row for row, wanted in zip(rows, side.tolist(), strict=True) if wanted], targets[side])
-        for side in ((drawn > 0) & (drawn < _HELD), held)
-    )
-    return learnt, chosen
+    return None if held.sum() < _FEWEST else (those((drawn > 0) & (drawn < _HELD)), those(held))
 
 
 def _alike(columns: NDArray, owners: NDArray, counts: NDArray) -> tuple[NDArray, NDArray, NDArray]:

@@ -23,6 +23,9 @@ Product = Callable[[Tensor], Tensor]  # (N, K) -> K times it
 _SUFFICIENT, _SHRINK, _TRIES = 1e-4, 0.5, 25
 _LATELY = 3  # steps whose gain decides
 _FARTHEST = 1e6
+_PAIRS = 10  # steps that are remembered
+_LAST = 2 * _PAIRS
+_STRETCH = 1 << 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,18 +66,17 @@ def minimise(
         own = torch.cat([slope + penalty * point.own[:-1], bias])
         return Vector(own, torch.cat([product(slope) + penalty * point.image[:-1], bias]))
 
-    point, memory = start, deque(maxlen=10)
+    point = start
     height, slope = value(point)
-    here, heights = gradient(point, slope), deque([height], maxlen=_LATELY + 1)
+    memory, heights = _Memory(gradient(point, slope)), deque([height], maxlen=_LATELY + 1)
     for _ in range(iterations):
-        if here.dot(here) <= 0:  # as far as float32 can tell
+        if memory.steepness <= 0:  # as far as float32 can tell
             break
-        direction = _direction(here, memory)
-        fall = direction.dot(here)
+        direction, fall = memory.direction()
         if fall >= 0:
-            memory.clear()
-            direction, fall = here.times(-1.0), -here.dot(here)
-        step = 1.0 if memory else _first_step(value, point, direction, height)
+            memory.forget()
+            direction, fall = memory.direction()
+        step = 1.0 if memory.pairs else _first_step(value, point, direction, height)
         for _ in range(_TRIES):
             moved = point.plus(direction, step)
             there, slope = value(moved)
@@ -87,12 +89,7 @@ def minimise(
         heights.append(height)
         if len(heights) > _LATELY and heights[0] - height <= tolerance * abs(height):
             break
-        ahead = gradient(point, slope)
-        difference, taken = ahead.plus(here, -1.0), direction.times(step)
-        curvature = taken.dot(difference)
-        if curvature > 0 and difference.dot(difference) > 0:
-            memory.append((taken, difference, curvature))
-        here = ahead
+        memory.add(direction, step, gradient(point, slope))
     return point
 
 
@@ -111,17 +108,62 @@ def zeros(like: Tensor) -> Vector:
     return Vector(torch.zeros_like(like), torch.zeros_like(like))
 
 
-def _direction(gradient: Vector, memory: deque[tuple[Vector, Vector, float]]) -> Vector:
-    """Minus the gradient, through the inverse of the curvature that is remembered."""
-    direction, shares = gradient.times(-1.0), []
-    for taken, difference, curvature in reversed(memory):
-        share = taken.dot(direction) / curvature
-        direction = direction.plus(difference, -share)
-        shares.append(share)
-    if memory:
-        _, difference, curvature = memory[-1]
-        direction = direction.times(curvature / difference.dot(difference))
-    for (taken, difference, curvature), share in zip(memory, reversed(shares), strict=True):
-        back = difference.dot(direction) / curvature
-        direction = direction.plus(taken, share - back)
-    return direction
+class _Memory:
+    """The last steps s, how the gradient changed over each, y, and the gradient g: one under the other, (2 · 10 + 1,
+    (N + 1) · K), own and image. With their inner products known, L-BFGS works out a direction as so much of each, and
+    reads the vectors once (Chen et al. 2014, "Large-scale L-BFGS using MapReduce", algorithm 3)."""
+
+    def __init__(self, gradient: Vector) -> None:
+        self._shape = gradient.own.shape
+        self._own, self._image = (torch.zeros(2 * _PAIRS + 1, gradient.own.numel()) for _ in range(2))
+        self._inner = torch.zeros(2 * _PAIRS + 1, 2 * _PAIRS + 1, dtype=torch.float64)
+        self.pairs: deque[int] = deque()  # rows of s, the oldest first; those of y stand _PAIRS below
+        self._put(_LAST, gradient)
+        self._multiply([_LAST])
+
+    @property
+    def steepness(self) -> float:
+        """g · g."""
+        return float(self._inner[_LAST, _LAST])
+
+    def direction(self) -> tuple[Vector, float]:
+        """Minus the gradient, through the inverse of the curvature that is remembered; and its product with g."""
+        inner, much, shares = self._inner, torch.zeros(len(self._inner), dtype=torch.float64), []
+        much[_LAST] = -1.0
+        for row in reversed(self.pairs):
+            shares.append(inner[row] @ much / inner[row, row + _PAIRS])
+            much[row + _PAIRS] -= shares[-1]
+        if self.pairs:
+            row = self.pairs[-1]
+            much *= inner[row, row + _PAIRS] / inner[row + _PAIRS, row + _PAIRS]
+        for row in self.pairs:
+            much[row] += shares.pop() - inner[row + _PAIRS] @ much / inner[row, row + _PAIRS]
+        narrow = much.float()
+        made = Vector(*((narrow @ whole).view(self._shape) for whole in (self._own, self._image)))
+        return made, float(inner[_LAST] @ much)
+
+    def add(self, direction: Vector, step: float, gradient: Vector) -> None:
+        """A step was taken, and this is the gradient where it led."""
+        free = set(range(_PAIRS)).difference(self.pairs)
+        row = min(free) if free else self.pairs.popleft()
+        self._put(row, direction.times(step))
+        for whole, new in ((self._own, gradient.own), (self._image, gradient.image)):
+            torch.sub(new.flatten(), whole[_LAST], out=whole[row + _PAIRS])
+        self._put(_LAST, gradient)
+        self._multiply([row, row + _PAIRS, _LAST])
+        if self._inner[row, row + _PAIRS] > 0 and self._inner[row + _PAIRS, row + _PAIRS] > 0:
+            self.pairs.append(row)
+
+    def forget(self) -> None:
+        """All but the gradient."""
+        self.pairs.clear()
+
+    def _put(self, row: int, vector: Vector) -> None:
+        self._own[row], self._image[row] = vector.own.flatten(), vector.image.flatten()
+
+    def _multiply(self, rows: list[int]) -> None:
+        """Inner products of these rows with all, summed in float64 over stretches that stay in a cache."""
+        made = torch.zeros(len(rows), len(self._inner), dtype=torch.float64)
+        for own, image in zip(self._own.split(_STRETCH, 1), self._image.split(_STRETCH, 1), strict=True):
+            made += own[rows] @ image.T
+        self._inner[rows], self._inner[:, rows] = made, made.T
