@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 DPO = (
-    "python benchmarks/preferences.py recipes/tuning/preferences-dpo-lora.toml {data}/preference/dpo_en_demo.jsonl.gz "
-    "--out FOLDER --folds 2 --most 150 --set start.model={smollm2} --set training.sequence=96 --set training.batch=4 "
-    "--set training.steps=19 --set training.optimizer.lr=5e-4 --set 'tuning.targets=[\"blocks.20-29\"]' "
-    "--set training.evaluate_every=1000 --set generation.tokens=32"
+    "python benchmarks/preferences.py recipes/tuning/preferences-dpo-lora.toml {data}/preference/{pairs}.jsonl.gz "
+    "--out FOLDER --folds {folds} --most {most} --set start.model={smollm2} --set training.sequence={sequence} "
+    "--set training.batch=4 --set training.steps={steps} --set training.optimizer.lr=5e-4 "
+    "--set 'tuning.targets=[\"blocks.20-29\"]' --set training.evaluate_every=1000 --set generation.tokens=32"
 )
 SST2 = (
     "python benchmarks/prompting.py {model} {data}/sst2/dev.tsv --columns sentence,label --words 0=negative,1=positive "
@@ -43,55 +43,68 @@ class Figure:
     command: str
 
 
+def _filled(command: str, **values: object) -> str:
+    """A command with some of its {names} filled in."""
+    for name, value in values.items():
+        command = command.replace(f"{{{name}}}", str(value))
+    return command
+
+
 FIGURES = {
     "preferences-dpo-en": Figure(
         "preferences, reward accuracy",
         "dpo_en_demo, 150 pairs, the first 48 tokens of an answer, 2 folds",
         "SmolLM2-135M-Instruct, DPO, LoRA in 10 of 30 blocks",
-        DPO,
+        _filled(DPO, pairs="dpo_en_demo", folds=2, most=150, sequence=96, steps=19),
+    ),
+    "preferences-hh": Figure(
+        "preferences, reward accuracy",
+        "hh_harmless, 100 pairs, dialogues of up to 192 tokens, 2 folds",
+        "SmolLM2-135M-Instruct, DPO, LoRA in 10 of 30 blocks",
+        _filled(DPO, pairs="hh_harmless", folds=2, most=100, sequence=192, steps=13),
     ),
     "prompts-sst2-smollm2": Figure(
         "prompts, accuracy by number of examples",
         "sst2 dev, 500 rows",
         "SmolLM2-135M-Instruct",
-        SST2.replace("{model}", "{smollm2}"),
+        _filled(SST2, model="{smollm2}"),
     ),
     "prompts-sst2-gemma": Figure(
         "prompts, accuracy by number of examples",
         "sst2 dev, 500 rows",
         "Gemma-3-270M",
-        SST2.replace("{model}", "{gemma}"),
+        _filled(SST2, model="{gemma}"),
     ),
     "prompts-agnews-smollm2": Figure(
         "prompts, accuracy by number of examples",
         "agnews, 500 rows",
         "SmolLM2-135M-Instruct",
-        AGNEWS.replace("{model}", "{smollm2}").replace("{shots}", "0,4 --choose random,bm25"),
+        _filled(AGNEWS, model="{smollm2}", shots="0,4 --choose random,bm25"),
     ),
     "prompts-agnews-gemma": Figure(
         "prompts, accuracy by number of examples",
         "agnews, 500 rows",
         "Gemma-3-270M",
-        AGNEWS.replace("{model}", "{gemma}").replace("{shots}", "0,4"),
+        _filled(AGNEWS, model="{gemma}", shots="0,4"),
     ),
     "code-humaneval-smollm2": Figure(
         "code, greedy",
         "HumanEval, 164 problems",
         "SmolLM2-135M-Instruct",
-        CODE.replace("{model}", "{smollm2}").replace("{data}", "{data}/humaneval/HumanEval.jsonl"),
+        _filled(CODE, model="{smollm2}", data="{data}/humaneval/HumanEval.jsonl"),
     ),
     "code-mbpp-smollm2": Figure(
         "code, greedy",
         "MBPP validation, 90 problems",
         "SmolLM2-135M-Instruct",
-        CODE.replace("{model}", "{smollm2}").replace("{data}", "{data}/mbpp/valid.jsonl"),
+        _filled(CODE, model="{smollm2}", data="{data}/mbpp/valid.jsonl"),
     ),
     "code-humaneval-40-smollm2": Figure(
         "code, 10 samples at temperature 0.8",
         "HumanEval, the first 40 problems",
         "SmolLM2-135M-Instruct",
         "head -40 {data}/humaneval/HumanEval.jsonl > 40.jsonl; "
-        + CODE.replace("{model}", "{smollm2}").replace("{data}", "40.jsonl --samples 10"),
+        + _filled(CODE, model="{smollm2}", data="40.jsonl --samples 10"),
     ),
     "code-humaneval-stdlib": Figure(
         "code, greedy",
@@ -100,7 +113,7 @@ FIGURES = {
         "textmill run recipes/python-stdlib.toml --set model.size=3M --set training.minutes=10 "
         "--set training.steps=20000 --set 'training.schedule={kind=\"wsd\"}' --set training.batch=4 "
         "--set 'training.optimizer={kind=\"adamw\", lr=0.003}' --set name=stdlib; "
-        + CODE.replace("{model}", "stdlib").replace("{data}", "{data}/humaneval/HumanEval.jsonl"),
+        + _filled(CODE, model="stdlib", data="{data}/humaneval/HumanEval.jsonl"),
     ),
 }
 
