@@ -35,7 +35,11 @@ class Encoder(Stack, OutputLayer):
         width, biased = spec.d_model, spec.bias == "all"
         self.embedding = nn.Embedding(vocabulary, width)
         self.segment_embedding = nn.Embedding(spec.segments, width) if spec.segments else None
-        self.ngram_embedding = NGramEmbedding(spec.ngrams, spec.ngram_rows, width) if spec.ngrams else None
+        self.ngram_embedding = (
+            NGramEmbedding(spec.ngrams, spec.ngram_rows, width, around=spec.ngram_places == "any")
+            if spec.ngrams
+            else None
+        )
         self.transform = Linear(width, width, bias=biased)
         self.transform_norm = norm.build(spec.norm, width, spec.norm_eps, biased)
         self.pooler = Linear(width, width, bias=biased) if spec.pooler else None

@@ -193,6 +193,10 @@ class EncoderSpec(TransformerSpec):
             "n-gram embeddings: orders of the n-grams of tokens that have vectors of their own; none: no such"
         ),
     ] = ()
+    ngram_places: Annotated[
+        Literal["last", "any"],
+        About("n-grams whose vectors a token has: those that end in it, or all that hold it, by its place"),
+    ] = "last"
     ngram_rows: Annotated[
         int, About("rows of the table of n-gram embeddings, which n-grams share by their hash", ge=1)
     ] = 65_536

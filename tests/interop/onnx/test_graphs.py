@@ -40,7 +40,14 @@ CASES = {
     "alibi": (DecoderSpec(**SMALL, position=AlibiPositions(), norm="batchnorm"), None),
     "encoder": (EncoderSpec(**SMALL), None),
     "windowed encoder": (
-        EncoderSpec(**SMALL, position=RelativePositions(clip=3), window=4, ngrams=(2, 3), ngram_rows=64),
+        EncoderSpec(
+            **SMALL,
+            position=RelativePositions(clip=3),
+            window=4,
+            ngrams=(2, 3),
+            ngram_rows=64,
+            ngram_places="any",
+        ),
         None,
     ),
     "labels": (EncoderSpec(**SMALL), ClassifyHead(labels=("a", "b"))),
