@@ -31,10 +31,12 @@ class NGramEmbedding(nn.Module):
 
     def forward(self, ids: Tensor, real: Tensor | None = None, documents: Tensor | None = None) -> Tensor:
         """ids (B, T), real (B, T) bool, False at padding, documents (B, T), equal within a text -> (B, T, D)."""
-        total = self.weight.new_zeros(())
-        for rows, there in hashed(ids, self.orders, len(self.weight), real, documents, around=self.around):
-            total = total + F.embedding(rows, self.weight) * there[..., None].to(self.weight.dtype)
-        return total
+        found = hashed(ids, self.orders, len(self.weight), real, documents, around=self.around)
+        rows, there = (torch.stack(each, dim=-1) for each in zip(*found, strict=True))
+        # Summed at once: n-gram by n-gram, each would have a gradient as large as the table.
+        weights = there.flatten(0, 1).to(self.weight.dtype)
+        summed = F.embedding_bag(rows.flatten(0, 1), self.weight, mode="sum", per_sample_weights=weights)
+        return summed.unflatten(0, ids.shape)
 
 
 def hashed(

@@ -51,7 +51,7 @@ CASES = {
         None,
     ),
     "labels": (EncoderSpec(**SMALL), ClassifyHead(labels=("a", "b"))),
-    "tags of a decoder": (DecoderSpec(**SMALL), TagHead(labels=("a", "b", "c"))),
+    "tags of a decoder": (DecoderSpec(**SMALL), TagHead(labels=("a", "b", "c"), convolutions=2)),
     "encoder-decoder": (EncoderDecoderSpec(**SMALL, output_bias=True), None),
     "t5": (EncoderDecoderSpec(**SMALL, position=T5Positions(), norm="rmsnorm", placement="pre"), None),
     "bart": (EncoderDecoderSpec(**SMALL, position=LearnedPositions(), embedding_norm=True), None),
