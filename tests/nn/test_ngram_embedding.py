@@ -90,6 +90,34 @@ def test_an_encoder_tells_the_order_of_tokens_where_nothing_else_does():
         assert torch.allclose(states[0], states[1], atol=1e-12) is same
 
 
+def test_tokens_are_left_out_whole_in_training_only():
+    spec = EncoderSpec(
+        d_model=8,
+        layers=1,
+        heads=2,
+        d_ff=8,
+        position=NoPositions(),
+        segments=0,
+        dropout=0.0,
+        embedding_norm=False,
+        token_dropout=0.5,
+        ngrams=(2,),
+        ngram_places="any",
+        ngram_rows=31,
+    )
+    torch.manual_seed(0)
+    model, ids = build(spec, 50), torch.randint(0, 50, (20, 9))
+    nn.init.normal_(model.ngram_embedding.weight)
+    batch, read = Batch(ids, torch.full_like(ids, IGNORE)), []
+    model.read = lambda vectors, *_, **__: read.append(vectors) or vectors
+    model.train().hidden(batch), model.eval().hidden(batch)
+    left, whole = read
+    gone = (left == 0).all(-1)
+    assert 50 < gone.sum() < 130
+    torch.testing.assert_close(left[~gone], 2 * whole[~gone])
+    assert (whole != 0).any(-1).all()
+
+
 def test_an_order_of_one_is_refused():
     with pytest.raises(RecipeError, match="no orders of n-grams"):
         EncoderSpec(ngrams=(1, 2))
