@@ -35,6 +35,7 @@ HEADS = {
     "number": RegressHead(outputs=2, pooling="mean"),
     "tag": TagHead(labels=LABELS),
     "crf": TagHead(labels=LABELS, crf=True),
+    "convolutions": TagHead(labels=LABELS, crf=True, convolutions=2),
     "span": SpanHead(),
 }
 PAIRS = [
@@ -82,7 +83,7 @@ def test_padding_changes_nothing(body, head, side):
                 torch.testing.assert_close(said.odds[index], answer.odds[0])
             continue
         found = said[index]
-        if head in ("tag", "crf"):
+        if head in ("tag", "crf", "convolutions"):
             assert (found[~batch.mask[index]] == IGNORE).all()
             found = found[batch.mask[index]]
         torch.testing.assert_close(found, answer[0])

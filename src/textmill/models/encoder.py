@@ -13,6 +13,7 @@ from textmill.data.batch import Batch
 from textmill.models.output import OutputLayer
 from textmill.models.stack import Stack
 from textmill.nn import norm
+from textmill.nn.dropout import Dropout
 from textmill.nn.feedforward import ACTIVATIONS
 from textmill.nn.linear import Linear
 from textmill.nn.ngram_embedding import NGramEmbedding
@@ -35,7 +36,12 @@ class Encoder(Stack, OutputLayer):
         width, biased = spec.d_model, spec.bias == "all"
         self.embedding = nn.Embedding(vocabulary, width)
         self.segment_embedding = nn.Embedding(spec.segments, width) if spec.segments else None
-        self.ngram_embedding = NGramEmbedding(spec.ngrams, spec.ngram_rows, width) if spec.ngrams else None
+        self.ngram_embedding = (
+            NGramEmbedding(spec.ngrams, spec.ngram_rows, width, around=spec.ngram_places == "any")
+            if spec.ngrams
+            else None
+        )
+        self.token_dropout = Dropout(spec.token_dropout) if spec.token_dropout else None
         self.transform = Linear(width, width, bias=biased)
         self.transform_norm = norm.build(spec.norm, width, spec.norm_eps, biased)
         self.pooler = Linear(width, width, bias=biased) if spec.pooler else None
@@ -68,6 +74,8 @@ class Encoder(Stack, OutputLayer):
             extra = self.segment_embedding(segments)
         if self.ngram_embedding is not None:
             vectors = vectors + self.ngram_embedding(batch.inputs, batch.mask, batch.documents)
+        if self.token_dropout is not None:
+            vectors = vectors * self.token_dropout(torch.ones_like(vectors[..., :1]))
         return self.read(vectors, batch, extra=extra, at=at)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from textmill.models.initial import generator
 from textmill.models.linear.model import Bag, BagHead
 from textmill.models.model import Model
 from textmill.nn.block import at_places
+from textmill.nn.convolution import Convolutions
 from textmill.nn.crf import CRF
 from textmill.nn.dropout import Dropout
 from textmill.nn.linear import Linear, product
@@ -28,11 +29,14 @@ LONGEST_SPAN = 30  # tokens of an answer (the BERT authors' max_answer_length)
 
 
 class Head(Linear):
-    """States -> logits: `weight` (C, D), `bias` (C,), and before them a `dense` layer, after them a `crf`, if any."""
+    """States -> logits: `weight` (C, D), `bias` (C,), and before them a `dense` layer, or `convolutions` (of what they
+    say, `Headed.hidden`, D is the width), after them a `crf`, if any."""
 
     def __init__(self, spec: HeadSpec, width: int) -> None:
-        super().__init__(width, outputs(spec), bias=spec.bias)
-        self.spec = spec
+        layers = spec.convolutions if isinstance(spec, TagHead) else 0
+        beside = Convolutions(layers, width) if layers else None
+        super().__init__(width if beside is None else beside.width, outputs(spec), bias=spec.bias)
+        self.spec, self.convolutions = spec, beside
         kind = spec.dense if isinstance(spec, (ClassifyHead, RegressHead)) else "none"
         self.activation = {"none": None, "tanh": torch.tanh, "relu": F.relu}[kind]
         self.dense = None if self.activation is None else Linear(width, width)
@@ -91,6 +95,9 @@ class Headed(Model):
 
     def hidden(self, batch: Batch) -> Tensor:
         """What the head reads: (B, D) for the whole text, else (B, T, D)."""
+        if isinstance(self.head, Head) and self.head.convolutions is not None:
+            states = self.head.dropout(self.body.hidden(batch))
+            return self.head.convolutions(states, batch.mask, batch.documents)
         if isinstance(self.body, Bag) or not isinstance(self.head.spec, (ClassifyHead, RegressHead)):
             return self.body.hidden(batch)
         state = pooled_state(self.body, batch, self.head.spec.pooling)
@@ -114,7 +121,8 @@ def outputs(spec: HeadSpec) -> int:
 def attach(body: Model, head: HeadSpec, *, seed: int = 0) -> Headed:
     """A body, trained or not, with a fresh head in its dtype and on its device; see `Headed` for what it loses.
 
-    Matrices begin normal with deviation 0.02, biases and the scores of a CRF at 0: a function of (head, seed) only.
+    Matrices begin normal with deviation 0.02, those of convolutions, of I inputs, 1 / sqrt(I); biases and the scores of
+    a CRF at 0: a function of (head, seed) only.
     """
     like = next(body.parameters())
     with torch.device("meta"):  # PyTorch's own initial values would be drawn from the global random state
@@ -124,7 +132,8 @@ def attach(body: Model, head: HeadSpec, *, seed: int = 0) -> Headed:
         for name, parameter in model.head.named_parameters():
             drawn = torch.zeros(parameter.shape)
             if name.endswith("weight"):
-                drawn.normal_(0.0, _STD, generator=generator(seed, f"head.{name}"))
+                deviation = parameter.shape[1] ** -0.5 if name.startswith("convolutions.") else _STD
+                drawn.normal_(0.0, deviation, generator=generator(seed, f"head.{name}"))
             parameter.copy_(drawn)
     return model.train(body.training)
 

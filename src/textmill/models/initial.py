@@ -99,6 +99,7 @@ def initialise(model: Model, seed: int) -> None:
 
     parameter                                     begins as
     embeddings of tokens, positions, segments     normal, 0.02
+    embeddings of n-grams                         0: one that training never met says nothing
     qkv, up (gate and up)                         normal, 0.02 / sqrt(m)
     attention.output, down (end of a residual)    normal, 0.02 / sqrt(m) / sqrt(residual sums)  (GPT-2)
     relative keys and values, T5 biases           normal, 0.02
@@ -119,7 +120,7 @@ def initialise(model: Model, seed: int) -> None:
     scale = 1 / width_multiplier(spec)
     last = last_norm(spec)
     for name, parameter in model.named_parameters():
-        if name.endswith("bias") and parameter.ndim == 1:
+        if (name.endswith("bias") and parameter.ndim == 1) or name.endswith("ngram_embedding.weight"):
             parameter.data.zero_()
         elif parameter.ndim == 1:
             parameter.data.fill_(scale if name.startswith(last + ".") else 1.0)

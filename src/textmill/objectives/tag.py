@@ -106,7 +106,12 @@ class TagView(TextView):
 
 def head(spec: TagObjective, family: str, store: ExampleStore) -> TagHead:
     """A logit for each tag of the data, in their order."""
-    return TagHead(labels=tuple(store.labels or ()), crf=spec.crf)
+    return TagHead(
+        labels=tuple(store.labels or ()),
+        crf=spec.crf,
+        convolutions=spec.convolutions,
+        dropout=spec.dropout,
+    )
 
 
 def loss(model: Model, batch: Batch) -> tuple[Tensor, Tensor]:

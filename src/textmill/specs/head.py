@@ -58,6 +58,9 @@ class TagHead(LinearHead):
     crf: Annotated[bool, About("a CRF: transitions between tags are scored, too (Lafferty et al. 2001)")] = (
         False
     )
+    convolutions: Annotated[
+        int, About("layers of convolutions before it, each over a token and its two neighbours", ge=0)
+    ] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,12 +187,19 @@ class EncoderSpec(TransformerSpec):
     pooler: Annotated[
         bool, About("a pooler: a tanh layer over the first token, which represents the whole text")
     ] = True
+    token_dropout: Annotated[
+        float, About("probability of dropping all of a token's vector, its n-grams included", ge=0, lt=1)
+    ] = 0.0
     ngrams: Annotated[
         tuple[int, ...],
         About(
             "n-gram embeddings: orders of the n-grams of tokens that have vectors of their own; none: no such"
         ),
     ] = ()
+    ngram_places: Annotated[
+        Literal["last", "any"],
+        About("n-grams whose vectors a token has: those that end in it, or all that hold it, by its place"),
+    ] = "last"
     ngram_rows: Annotated[
         int, About("rows of the table of n-gram embeddings, which n-grams share by their hash", ge=1)
     ] = 65_536
@@ -417,7 +424,7 @@ READ_AND_WRITE = (
     "recurrent-encoder-decoder",
 )  # kinds that read a source and write a target
 WHOLE = 1 << 62  # tokens of a source that has no longest
-_TRAINING = ("dropout", "base_width", "start")  # fields on which no logit depends
+_TRAINING = ("dropout", "token_dropout", "base_width", "start")  # fields on which no logit depends
 
 
 def longest_source(spec: ModelSpec | MixtureSpec) -> int:

@@ -26,6 +26,7 @@ from textmill.stages.workspace.forget_list import forgotten
 from textmill.stages.workspace.lineage import Artifact
 from textmill.stages.workspace.run_data import PARTS
 from textmill.stages.workspace.workspace import Workspace
+from textmill.text.cleaning.duplicates import containment
 from textmill.text.cleaning.privacy.step import secret_id
 from textmill.text.cleaning.steps import STEP_FILES
 from textmill.text.corpus import build
@@ -95,6 +96,8 @@ class Collection:
         decided = schema.write(self.spec) | {"libraries": self.libraries}
         decided["limits"] = {key: value for key, value in decided["limits"].items() if key not in _LATER}
         decided["inputs"] = content_id(json.dumps(self.inputs))
+        if self.spec.split.by == "containment":
+            decided["containment"] = containment.RULES
         return decided | ({"forgotten": value_id(self.forgotten.plain())} if self.forgotten else {})
 
     def _forgotten_here(self) -> Forgotten:

@@ -36,7 +36,7 @@ from textmill.tokenization.protocol import AnyTokenizer
 _VERSION = 1
 _SUFFIXES = {".json", ".safetensors", ".model", ".spm", ".txt", ".jinja"}  # of the files a model is read from
 _NAMES = ("license", "licence", "notice", "copying", "readme")  # and what must stay with it
-_FREE = ("dropout",)  # fields of a model that no weight depends on
+_FREE = ("dropout", "token_dropout")  # fields of a model that no weight depends on
 _LONGEST = 1024  # tokens of a sequence, where the recipe does not say and the model reads many more
 # Fine-tuning moves weights that are good already: the rates of Devlin et al. 2019, appendix A.3.
 _OPTIMIZER = {"kind": "adamw", "lr": 5e-5, "betas": [0.9, 0.999], "weight_decay": 0.01}

@@ -49,6 +49,12 @@ def test_pieces_and_the_whole_texts_they_are_of(tmp_path):
     assert 5 not in verdicts
 
 
+def test_of_the_same_words_the_longest_is_whole(tmp_path):
+    verdicts, ids = decide(["it turns", "IT TURNS .", "it turns.", "turns", "once"], tmp_path)
+    within = Mark({"cluster": ids[0], WITHIN: ids[1]})
+    assert verdicts == {0: within, 1: Mark({"cluster": ids[0]}), 2: within, 3: within}
+
+
 def test_as_a_search_by_brute_force(tmp_path):
     draw = random.Random(1)
     for _ in range(20):
@@ -59,7 +65,10 @@ def test_as_a_search_by_brute_force(tmp_path):
             if len(wholes) > 1:
                 assert isinstance(verdict, Reject)
             else:
-                assert (len(wholes) == 1) == (isinstance(verdict, Mark) and WITHIN in verdict.metadata)
+                repeats = texts[number] in texts[:number]
+                assert (len(wholes) == 1 or repeats) == (
+                    isinstance(verdict, Mark) and WITHIN in verdict.metadata
+                )
 
 
 def test_no_split_divides_a_text_and_its_pieces(tmp_path):

@@ -2,7 +2,8 @@
 
 Of `the mill turns`, `the mill turns slowly` and `slowly`, the second is whole and the others are pieces of it. A piece
 is marked with its whole text (`@within`), and with the cluster of it, so that no split divides them: what is trained on
-would otherwise say what is asked. Texts of the same words (case and punctuation aside) are of one cluster likewise.
+would otherwise say what is asked. Texts of the same words (case and punctuation aside) are of one cluster likewise;
+the longest of them, a sentence with its full stop, is whole, and the others are pieces of it: nothing is asked twice.
 
 A piece of several whole texts is skipped: wherever it went, one of them might be on another side. To join them all
 instead would join nearly everything, by way of texts of one word.
@@ -23,6 +24,7 @@ from textmill.text.step import Mark, Reject, Sketched, Verdict
 from textmill.text.words import hashes
 
 WITHIN = "@within"  # metadata: the id of the whole text that a document is a piece of
+RULES = 2  # changed when texts are dealt otherwise, so that a corpus is made anew
 _ID = 16  # bytes
 
 
@@ -65,7 +67,12 @@ class Containment:
             whole = whole_of.setdefault(piece, holder)
             if clusters[whole] != clusters[holder]:
                 several[piece] = holder
-        # 2. What that means for each document.
+        # 2. Of texts of the same words the longest, and of those the first.
+        longest: dict[int, int] = {}
+        for at, one in enumerate(first.tolist()):
+            if seen[at].characters > seen[longest.setdefault(one, at)].characters:
+                longest[one] = at
+        # 3. What that means for each document.
         together = {*whole_of.values(), *first[first != np.arange(len(first))].tolist()}
         for at, item in enumerate(seen):
             one = int(first[at])  # the first text of the same words
@@ -77,8 +84,10 @@ class Containment:
                 )
             elif one in whole_of:
                 whole = whole_of[one]
-                yield item.number, Mark({"cluster": clusters[whole], WITHIN: seen[whole].id})
-            elif one != at or one in together:
+                yield item.number, Mark({"cluster": clusters[whole], WITHIN: seen[longest[whole]].id})
+            elif at != longest[one]:
+                yield item.number, Mark({"cluster": clusters[one], WITHIN: seen[longest[one]].id})
+            elif one in together:
                 yield item.number, Mark({"cluster": clusters[one]})
 
 
