@@ -185,7 +185,9 @@ def test_sources_of_like_length_are_read_together(monkeypatch):
     with torch.no_grad():
         whole = model(batch)[:, -1]
         read = []
-        model.encoder.blocks[0].register_forward_pre_hook(lambda module, given: read.append(given[0].shape[:2]))
+        model.encoder.blocks[0].register_forward_pre_hook(
+            lambda module, given: read.append(given[0].shape[:2])
+        )
         torch.testing.assert_close(model.begin(batch, 3)[0], whole, rtol=0, atol=1e-10)
     assert read == [(1, 9), (1, 9), (2, 4), (1, 1)]
 

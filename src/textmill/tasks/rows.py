@@ -17,6 +17,7 @@ from textmill.data.codec import Codec, Row, at_once, by_length
 from textmill.decoding.prompt import device_of
 from textmill.models.pretrained import Pretrained
 
+
 def codec_of(pretrained: Pretrained) -> Codec:
     """From texts to rows no longer than those the model was trained on, where that is known: what is longer is read in
     windows, as in training."""

@@ -76,8 +76,9 @@ def fit(
 
     tolerance: of what is least, the part that the last steps may still have gained.
     outputs: C. validation: what the penalty is chosen by, where the spec names none; without it, a tenth of the texts,
-    from which the model is learnt as well once the penalty is chosen. Of many texts it is chosen with some. Raises RecipeError where no text with a label has
-    an n-gram, and where naive Bayes has no labels to weigh by.
+    from which the model is learnt as well once the penalty is chosen. Of many texts it is chosen with some.
+
+    Raises RecipeError where no text with a label has an n-gram, and where naive Bayes has no labels to weigh by.
     """
     rows, targets = _labelled(train)
     if spec.penalty is None and (parts := _apart(rows, targets, validation)):
@@ -148,7 +149,9 @@ def _apart(
     drawn = mixed(np.arange(len(rows), dtype=np.uint64)) % np.uint64(_HELD * every)
 
     def those(side: NDArray) -> Labelled:
-        return Labelled([row for row, wanted in zip(rows, side.tolist(), strict=True) if wanted], targets[side])
+        return Labelled(
+            [row for row, wanted in zip(rows, side.tolist(), strict=True) if wanted], targets[side]
+        )
 
     if validation is not None:
         return None if every == 1 else (those(drawn < _HELD), validation)
