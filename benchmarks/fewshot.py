@@ -3,9 +3,9 @@
 sst2 (whole sentences of five words or more that stand inside no other) and agnews, from a folder of labelled texts
 (`--data`). 400 texts are for the test; of the others, the first so many of each class by a seed. Both begin with the
 same encoder (`--encoder`, MiniLM) and have one thread each, one after the other. SetFit (`--setfit`: an interpreter it
-is installed for) makes 2 · 20 pairs a text, in batches of 16, as its authors did; ours is a run of the objective
-`classify` with `contrastive`. Seconds are those of training, the fit of the head included: as a clock says, and as the
-processor counts them.
+is installed for: 1.1.3 with transformers < 5, sentence-transformers < 6) makes 2 · 20 pairs a text, in batches of 16,
+as its authors did; ours is a run of the objective `classify` with `contrastive`. Seconds are those of training, the fit
+of the head included: as a clock says, and as the processor counts them.
 
     python benchmarks/fewshot.py --data DIR --encoder DIR --setfit PYTHON [--sets agnews] [--shots 8,64] [--seeds 3]
 

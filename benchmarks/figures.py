@@ -2,8 +2,8 @@
 
     python benchmarks/figures.py preferences-dpo-en printed.json      # keep what a command printed, and write the page
 
-The commands stand in FIGURES, as they were run; {smollm2} and {gemma} are the models' files, {data} the data sets.
-A figure nobody has measured says "not run".
+The commands stand in FIGURES, as they were run; {smollm2}, {gemma} and {minilm} are the models' files, {data} the data
+sets. A figure nobody has measured says "not run".
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ AGNEWS = (
     '--form "News: {text}\\nTopic: {label}" --draws 1 --shots {shots} --out FOLDER'
 )
 CODE = "textmill evaluate {model} --data {data}"
+LINEAR = "OMP_NUM_THREADS=1 python benchmarks/linear.py --data {data} --sets "
+FEW = "python benchmarks/fewshot.py --data {data} --encoder {minilm} --setfit PYTHON --sets SET --shots N --seeds 1"
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,31 @@ FIGURES = {
         "--set 'training.optimizer={kind=\"adamw\", lr=0.003}' --set name=stdlib; "
         + _filled(CODE, model="stdlib", data="{data}/humaneval/HumanEval.jsonl"),
     ),
+    "predict-throughput": Figure(
+        "predict, rows a second by those of transformers",
+        "128 texts of mixed length",
+        "MiniLM; a Marian drawn at random",
+        "python benchmarks/predict.py --model {minilm} --rows 128 --turns 2",
+    ),
+    **{
+        f"linear-{name}": Figure(
+            "linear family, accuracy and processor seconds of the fit",
+            f"{name}, dealt by the benchmark",
+            "n-grams of words, tf-idf",
+            LINEAR + name,
+        )
+        for name in ("sst2", "chnsenticorp", "tnews", "agnews")
+    },
+    **{
+        f"few-shot-{name}-{shots}": Figure(
+            "few labels, accuracy and processor seconds of training",
+            f"{name}, {shots} a class, 400 test texts",
+            "MiniLM",
+            FEW.replace("SET", name).replace(" N ", f" {shots} "),
+        )
+        for name in ("sst2", "agnews")
+        for shots in (8, 16, 64)
+    },
 }
 
 
@@ -122,30 +149,73 @@ def told(printed: dict[str, Any]) -> dict[str, Any]:
     """What the table says of the JSON that a benchmark, or `textmill evaluate`, printed: its score, what stands
     beside it, and how many processor seconds it took where that is known."""
     if "curve" in printed:
-        points = [
-            f"{row['choose']} {row['examples']}: {_score(row['uncalibrated'])}, calibrated {_score(row['calibrated'])}"
-            for row in printed["curve"]
-        ]
-        seconds = sum(row["processor_seconds"] for row in printed["curve"])
-        return {
-            "score": "; ".join(points),
-            "beside": f"always one {_score(printed['always'])}",
-            "seconds": seconds,
-        }
+        return _of_prompts(printed)
     if "reward accuracy" in printed:
-        plain = {
-            name: value for name, value in printed.items() if isinstance(value, dict) and "interval" in value
-        }
-        first, *others = (f"{name} {_interval(value)}" for name, value in plain.items())
-        moved = [
-            f"{name} {value:.2f}"
-            for name, value in printed.items()
-            if name.startswith(("KL", "tokens per answer"))
-        ]
-        return {"score": first, "beside": "; ".join(others + moved), "seconds": printed["processor_seconds"]}
+        return _of_preferences(printed)
+    if "sets" in printed:
+        return _of_linear_models(printed["sets"])
+    raced = {name: one for name, one in printed.items() if isinstance(one, dict) and "rows_per_second" in one}
+    if raced:
+        return _of_throughput(raced)
+    few = {name: one for name, one in printed.items() if isinstance(one, dict) and "ours" in one}
+    if few:
+        return _of_few_labels(few)
     scores = [f"{name} {_score(row)}" for name, row in printed["details"].items()]
     ends = ", ".join(f"{count} {name}" for name, count in printed.get("outcomes", {}).items())
     return {"score": "; ".join(scores), "beside": ends, "seconds": None}
+
+
+def _of_prompts(printed: dict[str, Any]) -> dict[str, Any]:
+    points = [
+        f"{row['choose']} {row['examples']}: {_score(row['uncalibrated'])}, calibrated {_score(row['calibrated'])}"
+        for row in printed["curve"]
+    ]
+    seconds = sum(row["processor_seconds"] for row in printed["curve"])
+    beside = f"always one {_score(printed['always'])}"
+    return {"score": "; ".join(points), "beside": beside, "seconds": seconds}
+
+
+def _of_preferences(printed: dict[str, Any]) -> dict[str, Any]:
+    plain = {
+        name: value for name, value in printed.items() if isinstance(value, dict) and "interval" in value
+    }
+    first, *others = (f"{name} {_interval(value)}" for name, value in plain.items())
+    moved = [
+        f"{name} {value:.2f}"
+        for name, value in printed.items()
+        if name.startswith(("KL", "tokens per answer"))
+    ]
+    return {"score": first, "beside": "; ".join(others + moved), "seconds": printed["processor_seconds"]}
+
+
+def _of_linear_models(sets: dict[str, Any]) -> dict[str, Any]:
+    rows = [row for some in sets.values() for row in some]
+    ours, *theirs = (
+        "; ".join(f"{row[who]['accuracy']:.1f} %, {row[who]['processor']:.1f} s" for row in rows)
+        for who in ("tf-idf", "LogisticRegression", "LinearSVC")
+    )
+    beside = f"scikit-learn at our penalty, not searched for: LogisticRegression {theirs[0]}; LinearSVC {theirs[1]}"
+    return {"score": ours, "beside": beside, "seconds": sum(row["tf-idf"]["processor"] for row in rows)}
+
+
+def _of_throughput(raced: dict[str, Any]) -> dict[str, Any]:
+    """One line of each job: how many times as many rows as each way of the other."""
+    scores = [
+        f"{job} " + ", ".join(f"{times} ({way})" for way, times in one["ratio"].items())
+        for job, one in raced.items()
+    ]
+    rates = [f"{job} {one['rows_per_second']['textmill']} rows/s" for job, one in raced.items()]
+    return {"score": "; ".join(scores), "beside": "; ".join(rates), "seconds": None}
+
+
+def _of_few_labels(few: dict[str, Any]) -> dict[str, Any]:
+    def sides(who: str) -> str:
+        return "; ".join(
+            f"{one[who]['accuracy']:.1f} %, {one[who]['processor']:.0f} s" for one in few.values()
+        )
+
+    seconds = sum(one["ours"]["processor"] for one in few.values())
+    return {"score": sides("ours"), "beside": f"SetFit {sides('setfit')}", "seconds": seconds}
 
 
 def _score(row: dict[str, Any]) -> str:
@@ -164,7 +234,8 @@ def table(results: list[dict[str, Any]]) -> list[str]:
         "",
         "## Figures of single benchmarks",
         "",
-        "Kept by `python benchmarks/figures.py NAME FILE`; {smollm2}, {gemma}: models' files; {data}: the data sets.",
+        "Kept by `python benchmarks/figures.py NAME FILE`; {smollm2}, {gemma}, {minilm}: models' files; {data}: the "
+        "data sets.",
         "",
         "| what | data | model | figure | beside it | processor time | machine, date | command |",
         "|---|---|---|---|---|---|---|---|",
