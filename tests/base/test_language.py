@@ -56,6 +56,7 @@ def catalogue() -> Catalogue:
         ("no such file (kept 1 of 2 documents)", "没有这个文件（共 2 篇，保留 1 篇）"),
         ("a.txt: no such file (line 3 (of 4))", "a.txt：没有这个文件（line 3 (of 4)）"),
         ("no such file (a) or (b)", "no such file (a) or (b)"),
+        ("checkpoint of step 3 (at end of document)", "第 3 (at end of document) 步的检查点"),  # of the hole
         ("what nobody translated", "what nobody translated"),
         ("3 of 4", "3 of 4"),  # too few words of ours to be known by them
     ],

@@ -165,8 +165,10 @@ class Catalogue:
         found = self._matched(self._strong, text)
         if text.endswith(")") and (found is None or " (" not in "".join(found[0].literals)):
             reason, detail = _bracket(text)
-            if reason and (said_reason := self._said(reason, weak)) is not None:
-                return f"{said_reason}（{self._said(detail, weak) or detail}）"
+            if reason and (self._ours(reason, -1) or self._ours(detail, 0)):
+                said_reason = self._said(reason, weak)
+                if said_reason is not None:
+                    return f"{said_reason}（{self._said(detail, weak) or detail}）"
         if found is not None and (len(parts) == 1 or "; " in "".join(found[0].literals)):
             return self._filled(*found)
         said = [self._said(part, weak) for part in parts] if len(parts) > 1 else []
@@ -184,6 +186,16 @@ class Catalogue:
         entries = [entry for entry in self._weak if text[:1].isdigit() or _letters(entry.literals)]
         found = self._matched(entries, text) if weak else None
         return None if found is None else self._filled(*found)
+
+    def _ours(self, text: str, side: int) -> bool:
+        """Whether a message, or one behind the place it speaks of, begins (0) or ends (-1) with words of ours, and not
+        with what stands in a hole."""
+        parts = text.split(": ")
+        for part in (": ".join(parts[at:]) for at in range(len(parts))):
+            found = self._matched(self._strong, part)
+            if part in self._whole or (found is not None and found[0].literals[side]):
+                return True
+        return False
 
     @staticmethod
     def _matched(entries: list[_Entry], text: str) -> tuple[_Entry, tuple[str, ...]] | None:

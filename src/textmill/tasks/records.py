@@ -38,7 +38,7 @@ def record_of(
             if role in needed or (role in columns and role in named):
                 there = ", ".join([str(name)[:40] for name in row][:_NAMED]) or "nothing"
                 empty = held(row, column) is not None
-                why = f"{column!r} is empty" if empty else f"no column {column!r} among {there}"
+                why = f"column {column!r} is empty" if empty else f"no column {column!r} among {there}"
                 return Refused(f"has no {role}", why, place=place)
             continue
         if isinstance(value, list) and role not in named:

@@ -128,7 +128,7 @@ def test_what_cannot_be_read_is_skipped_with_its_line_and_counted(run, place, tm
         (2, "is not valid JSON"),
         (3, "has no text"),
         (4, "the text is empty"),
-        (5, "has no text ('text'"),
+        (5, "has no text (column 'text' is empty)"),
     ):
         assert f"bad.jsonl:line {line}: skipped: {why}" in said.err
     assert "read 6 rows: predicted 2, skipped 4" in said.err
