@@ -31,8 +31,11 @@ AGNEWS = (
     '--form "News: {text}\\nTopic: {label}" --draws 1 --shots {shots} --out FOLDER'
 )
 CODE = "textmill evaluate {model} --data {data}"
-LINEAR = "OMP_NUM_THREADS=1 python benchmarks/linear.py --data {data} --sets "
-FEW = "python benchmarks/fewshot.py --data {data} --encoder {minilm} --setfit PYTHON --sets SET --shots N --seeds 1"
+LINEAR = "OMP_NUM_THREADS=1 python benchmarks/linear.py --data {data} --sets {set}"
+FEW = (
+    "python benchmarks/fewshot.py --data {data} --encoder {minilm} --setfit PYTHON "
+    "--sets {set} --shots {shots} --seeds 1"
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ FIGURES = {
             "linear family, accuracy and processor seconds of the fit",
             f"{name}, dealt by the benchmark",
             "n-grams of words, tf-idf",
-            LINEAR + name,
+            _filled(LINEAR, set=name),
         )
         for name in ("sst2", "chnsenticorp", "tnews", "agnews")
     },
@@ -137,7 +140,7 @@ FIGURES = {
             "few labels, accuracy and processor seconds of training",
             f"{name}, {shots} a class, 400 test texts",
             "MiniLM",
-            FEW.replace("SET", name).replace(" N ", f" {shots} "),
+            _filled(FEW, set=name, shots=shots),
         )
         for name in ("sst2", "agnews")
         for shots in (8, 16, 64)
