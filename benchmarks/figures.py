@@ -58,9 +58,9 @@ def _filled(command: str, **values: object) -> str:
 FIGURES = {
     "preferences-dpo-en": Figure(
         "preferences, reward accuracy",
-        "dpo_en_demo, 150 pairs, the first 48 tokens of an answer, 2 folds",
+        "dpo_en_demo, 150 pairs, the first 48 tokens of an answer, 5 folds",
         "SmolLM2-135M-Instruct, DPO, LoRA in 10 of 30 blocks",
-        _filled(DPO, pairs="dpo_en_demo", folds=2, most=150, sequence=96, steps=19),
+        _filled(DPO, pairs="dpo_en_demo", folds=5, most=150, sequence=96, steps=30),
     ),
     "preferences-hh": Figure(
         "preferences, reward accuracy",
