@@ -232,8 +232,14 @@ def _ends(result: Mapping[str, Any]) -> None:
     if result["resumed"]:
         text = f"{text}; {result['resumed']:,} were there before"
     print(say(text), file=sys.stderr)
-    if not result["ok"] and all(row["reason"].startswith("has no ") for row in result["skipped_rows"]):
-        print(say("name the columns of a text: --columns text=…"), file=sys.stderr)
+    reasons = [
+        row["reason"] for row in result["skipped_rows"]
+    ]  # of tasks/records.py, where a row lacks a text
+    missing = [reason.removeprefix("has no ") for reason in reasons if reason.startswith("has no ")]
+    if not result["ok"] and len(missing) == skipped:
+        roles = ",".join(f"{role}=…" for role in dict.fromkeys(missing))
+        text = f"name its columns: --columns {roles}; the same for every row: --with {roles}"
+        print(say(text), file=sys.stderr)
 
 
 def _constant(given: list[str]) -> dict[str, str]:

@@ -59,7 +59,7 @@ class TagHead(LinearHead):
         False
     )
     convolutions: Annotated[
-        int, About("layers of convolutions before it, each over a token and its two neighbours", ge=0)
+        int, About("layers of convolutions below the head, each over a token and its two neighbours", ge=0)
     ] = 0
 
 

@@ -263,7 +263,7 @@ class TagObjective(_OfText):
     tags: Annotated[str, About("metadata of a record that holds the tags, separated by spaces")] = "tags"
     crf: Annotated[bool, About("a CRF: tags are scored as a sequence (Lafferty et al. 2001)")] = False
     convolutions: Annotated[
-        int, About("layers of convolutions before it, each over a token and its two neighbours", ge=0)
+        int, About("layers of convolutions below the head, each over a token and its two neighbours", ge=0)
     ] = 0
     dropout: Annotated[float, About("probability of dropping what the head reads", ge=0, lt=1)] = 0.1
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from textmill.metrics.score import Bootstrap
-from textmill.stages.evaluation.analysis import advice, baselines
-from textmill.tasks.classify import CLASSIFY
+from textmill.stages.evaluation.analysis import advice
 
 
 def score(value, low, high):
@@ -36,15 +34,3 @@ def test_a_difference_on_the_same_documents_tells_more_than_two_intervals(more, 
         said
         == ["the intervals of the model and of start overlap: score more rows before you rely on it"] * near
     )
-
-
-def test_a_linear_model_is_not_compared_with_itself():
-    records = [{"text": text, "label": label} for text, label in [("good mill", "a"), ("bad flour", "b")] * 4]
-
-    def beside(kind):
-        return set(
-            baselines(CLASSIFY, kind, records, lambda: ((None, each) for each in records), Bootstrap(10))
-        )
-
-    assert beside("encoder") - beside("linear") == {"linear model of n-grams"}
-    assert beside("linear")

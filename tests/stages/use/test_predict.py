@@ -143,7 +143,7 @@ def test_a_table_whose_text_has_another_name_is_told_how_to_name_it(run, place, 
     path.write_text("a,b\n1,mill\n")
     said = run("predict", "classify", path, code=1)
     assert "no column 'text' among a, b" in said.err
-    assert "--columns text=" in said.err
+    assert "name its columns: --columns text=…" in said.err
 
 
 def test_the_same_text_for_every_row(run, place):
