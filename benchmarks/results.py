@@ -340,10 +340,8 @@ def page(results: list[dict[str, Any]]) -> str:
     for row in ROWS:
         runs = [result for result in results if result["row"] == row.recipe]
         runs = [result for result in runs if result["minutes"] is None] or runs
-        rows = (
-            "" if not runs else runs[-1].get("data", "")
-        )  # of a result that is of other rows than are dealt now
-        lines.append(_line(row, [result for result in runs if "table" in result], rows))
+        older = runs[-1].get("data", "") if runs else ""  # what it is of, where other rows are dealt now
+        lines.append(_line(row, [result for result in runs if "table" in result], older))
         told = [(result, also) for result in runs for also in result.get("also", ())]
         for on, name in dict.fromkeys((also["on"], also["headline"]) for _, also in told):
             same = [result | also for result, also in told if (also["on"], also["headline"]) == (on, name)]
